@@ -1,0 +1,107 @@
+"""Text embeddings without a model: hashed words and parts of words, projected to 384 dimensions of unit length.
+
+A deterministic stand-in for a learned embedder (random projection of a bag of features: Achlioptas 2003, Weinberger et
+al. 2009): texts that share words lie close. Integers throughout; one square root and one division at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from snapseed.snapshot.fingerprint import hash_bytes_variable
+
+Int32s = npt.NDArray[np.int32]
+
+# A word itself counts as much as three of its parts; words of up to three letters (the, der, que) say little.
+_WORD_WEIGHT = 3
+_SHORT_WORD = 3
+_PART_LENGTH = 4
+# Texts embedded at a time: bounds the gathered word vectors to some 50 MB.
+_BATCH = 1024
+
+
+class Embedder(Protocol):
+    """What an environment may name in place of the built-in embedder."""
+
+    @property
+    def model(self) -> str:
+        """The name that is stored beside each embedding."""
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers per embedding."""
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """One embedding per text, as `Array(Float16, dimensions)`."""
+
+
+class HashingEmbedder:
+    """The built-in embedder. The same text has the same embedding on every machine and in every version."""
+
+    model = "snapseed-hash-384"
+    dimensions = 384
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """One unit vector per text (a text without words has the zero vector), rounded to float16."""
+        # Only what the regular expression calls letters and digits counts, so punctuation and case change nothing.
+        words = texts.str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
+        counts = words.list.len().to_numpy().astype(np.int64)
+        flat = words.explode(empty_as_null=False)
+        codes, vectors = _word_vectors(flat, self.dimensions)
+        sums = np.zeros((len(texts), self.dimensions), dtype=np.int32)
+        ends = np.cumsum(counts)
+        for start in range(0, len(texts), _BATCH):
+            stop = min(start + _BATCH, len(texts))
+            _add_words(sums[start:stop], codes[ends[start] - counts[start] : ends[stop - 1]], counts[start:stop], vectors)
+        return _unit_vectors(sums)
+
+
+def _add_words(sums: Int32s, codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], vectors: Int32s) -> None:
+    """Add up the vectors of each text's words, `counts[i]` of `codes` for text i."""
+    present = counts > 0
+    if len(codes):
+        starts = (np.cumsum(counts) - counts)[present]
+        sums[present] = np.add.reduceat(vectors[codes], starts, axis=0)
+
+
+def _word_vectors(words: pl.Series, dimensions: int) -> tuple[npt.NDArray[np.int64], Int32s]:
+    """For each word the row of its vector, and the vectors of the distinct words."""
+    encoded = pa.array(words.to_arrow().cast(pa.string())).dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    distinct = pl.Series("word", pl.from_arrow(encoded.dictionary), dtype=pl.String)
+    length = distinct.str.len_chars()
+    weight = pl.select(pl.when(pl.lit(length) <= _SHORT_WORD).then(1).otherwise(_WORD_WEIGHT)).to_series().to_numpy()
+    vectors = _signs(distinct, dimensions) * weight[:, None].astype(np.int32)
+
+    # <word> in overlapping parts of four characters; only words long enough to have a part of their own.
+    long = np.flatnonzero(length.to_numpy() > _SHORT_WORD)
+    framed = pl.DataFrame({"row": long, "word": ("<" + distinct.gather(long) + ">")})
+    parts = (
+        framed.with_columns(start=pl.int_ranges(0, pl.col("word").str.len_chars() - _PART_LENGTH + 1))
+        .explode("start")
+        .select("row", part=pl.col("word").str.slice(pl.col("start"), _PART_LENGTH))
+    )
+    if len(parts):
+        starts = np.flatnonzero(np.diff(parts["row"].to_numpy(), prepend=-1))
+        vectors[long] += np.add.reduceat(_signs(parts["part"], dimensions), starts, axis=0)
+    return codes, vectors
+
+
+def _signs(features: pl.Series, dimensions: int) -> Int32s:
+    """A vector of +1 and -1 for each feature, made of the bits of its hashes."""
+    values = pa.array(features.to_arrow().cast(pa.string())).cast(pa.binary())
+    hashes = [hash_bytes_variable(values, seed) for seed in range(1, dimensions // 64 + 1)]
+    octets = np.stack(hashes, axis=1).astype("<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=1).astype(np.int32) * 2 - 1
+
+
+def _unit_vectors(sums: Int32s) -> pl.Series:
+    """Each row divided by its length. The sum of squares is a whole number, so it is exact in any order."""
+    squares = (sums.astype(np.int64) ** 2).sum(axis=1)
+    lengths = np.sqrt(np.maximum(squares, 1).astype(np.float64))
+    return pl.Series((sums / lengths[:, None]).astype(np.float16))

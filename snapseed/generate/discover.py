@@ -1,0 +1,109 @@
+"""Find a project's entities: import its generator modules and put their entities in an order, parents first."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from snapseed.errors import GeneratorError
+from snapseed.generate.entity import Entity
+
+
+@dataclass(frozen=True)
+class Entities:
+    """All entities of a project, parents before children, otherwise in the order of files and declarations."""
+
+    ordered: tuple[Entity, ...]
+
+    def named(self, name: str) -> Entity | None:
+        """The entity of this name, if there is one."""
+        return next((entity for entity in self.ordered if entity.name == name), None)
+
+    def roots(self) -> list[Entity]:
+        """The root entities."""
+        return [entity for entity in self.ordered if entity.parent is None]
+
+    def tree(self, root: Entity) -> list[Entity]:
+        """`root` and its descendants, parents first."""
+        return [entity for entity in self.ordered if entity.root is root]
+
+
+@cache
+def load_entities(folder: Path) -> Entities:
+    """The entities that the modules in `folder` declare.
+
+    Raises `GeneratorError` for a missing or empty folder, a module that cannot be imported (with file and line), two
+    entities of one name, and a parameter that names neither an ancestor nor a lookup entity.
+    """
+    if not folder.is_dir():
+        raise GeneratorError("there is no generators folder", where=str(folder), next_step="check `generators` in snapseed.toml")
+    found: list[Entity] = []
+    for path in sorted(folder.glob("*.py")):
+        if path.name != "__init__.py":
+            module = _import(folder, path)
+            found += [value for value in vars(module).values() if isinstance(value, Entity) and value not in found]
+    if not found:
+        raise GeneratorError("no generator declares an entity", where=str(folder), expected="functions under @entity(...)")
+    _check_names(found)
+    entities = Entities(tuple(sorted(found, key=lambda entity: len(entity.ancestors))))
+    for entity in entities.ordered:
+        _check_parameters(entity, entities)
+    return entities
+
+
+def where_it_failed(exc: BaseException, folder: Path) -> str:
+    """File and line of the innermost frame that lies in `folder`, for an exception raised by a generator."""
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if Path(frame.filename).is_relative_to(folder)]
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f"{exc.filename}:{exc.lineno}"
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(folder)
+
+
+def _import(folder: Path, path: Path) -> ModuleType:
+    """The module at `path`, inside a package named after the folder's path: two projects never meet in sys.modules."""
+    package = "_snapseed_" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        spec = importlib.util.spec_from_loader(package, loader=None, is_package=True)
+        assert spec is not None
+        parent = importlib.util.module_from_spec(spec)
+        parent.__path__ = [str(folder)]
+        sys.modules[package] = parent
+    try:
+        return importlib.import_module(f"{package}.{path.stem}")
+    except GeneratorError:
+        raise
+    except Exception as exc:
+        raise GeneratorError(
+            f"the generator module {path.name} cannot be imported",
+            where=where_it_failed(exc, folder),
+            observed=f"{type(exc).__name__}: {exc}",
+        ) from exc
+
+
+def _check_names(found: list[Entity]) -> None:
+    for number, entity in enumerate(found):
+        if any(other.name == entity.name for other in found[:number]):
+            raise GeneratorError(f"two entities are named {entity.name!r}", where=entity.function.__code__.co_filename)
+        for ancestor in entity.ancestors:
+            if ancestor not in found:
+                raise GeneratorError(f"{ancestor.name!r}, the parent of {entity.name!r}, is not among the generators")
+
+
+def _check_parameters(entity: Entity, entities: Entities) -> None:
+    for parameter in entity.parameters:
+        named = entities.named(parameter)
+        if named is None or (named not in entity.ancestors and not named.is_fixed):
+            possible = [other.name for other in [*entity.ancestors, *entities.ordered] if other in entity.ancestors or other.is_fixed]
+            raise GeneratorError(
+                f"the generator of {entity.name!r} takes a parameter that names no ancestor and no lookup entity",
+                where=entity.function.__code__.co_filename,
+                observed=parameter,
+                expected=f"rows, or one of: {', '.join(dict.fromkeys(possible)) or '(it has none)'}",
+            )

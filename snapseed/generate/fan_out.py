@@ -1,0 +1,107 @@
+"""How many children a parent row has. Every count is a pure function of the parent row, and has a known maximum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from snapseed.generate import draws
+
+if TYPE_CHECKING:
+    from snapseed.generate.rows import Rows
+
+Counts = npt.NDArray[np.int64]
+
+
+class FanOut(Protocol):
+    """What `per_parent` takes."""
+
+    @property
+    def maximum(self) -> int:
+        """No parent has more children than this."""
+
+    def counts(self, parents: Rows, frame: pl.DataFrame, child: str) -> Counts:
+        """Children of each row in `frame`, for the entity named `child`."""
+
+
+@dataclass(frozen=True)
+class _Exactly:
+    maximum: int
+
+    def counts(self, parents: Rows, frame: pl.DataFrame, child: str) -> Counts:  # noqa: ARG002
+        return np.full(len(parents), self.maximum, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Skewed:
+    mean: float
+    maximum: int
+
+    @cached_property
+    def _thresholds(self) -> draws.UInt64s:
+        return draws.thresholds(_skewed_weights(self.mean, self.maximum))
+
+    def counts(self, parents: Rows, frame: pl.DataFrame, child: str) -> Counts:  # noqa: ARG002
+        return draws.categories(parents.bits(f"number of {child}"), self._thresholds).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    expression: pl.Expr
+    maximum: int
+
+    def counts(self, parents: Rows, frame: pl.DataFrame, child: str) -> Counts:  # noqa: ARG002
+        series = frame.select(self.expression.cast(pl.Int64).alias("count"))["count"]
+        counts = series.to_numpy()
+        if series.null_count() or (len(counts) and (counts.min() < 0 or counts.max() > self.maximum)):
+            raise ValueError(
+                f"counted() of {child} gave {series.min()} to {series.max()} with {series.null_count()} nulls,"
+                f" expected 0 to {self.maximum}"
+            )
+        return counts
+
+
+def exactly(children: int) -> FanOut:
+    """The same number of children for every parent."""
+    if children < 0:
+        raise ValueError(f"a parent cannot have {children} children")
+    return _Exactly(children)
+
+
+def fan_out(mean: float, maximum: int) -> FanOut:
+    """Few parents have many children, many have few or none: weights fall with the square of the number.
+
+    `mean` is met to within a hundredth. Raises `ValueError` where it is not between 0 and half the maximum, beyond
+    which a distribution that falls has no room.
+    """
+    if not 0 < mean < maximum / 2:
+        raise ValueError(f"fan_out needs 0 < mean < maximum / 2, got mean={mean}, maximum={maximum}")
+    return _Skewed(mean, maximum)
+
+
+def counted(expression: pl.Expr, maximum: int) -> FanOut:
+    """As many children as a polars expression over the parent's columns says; a boolean counts as 0 or 1."""
+    return _Counted(expression, maximum)
+
+
+def _skewed_weights(mean: float, maximum: int) -> list[int]:
+    """Weights 1 / (number + shift)^2 in integers, the shift found by bisection: the mean rises with it."""
+    wanted = round(mean * 10**6)
+    low, high = 1, 2**40
+
+    def weights(shift: int) -> list[int]:
+        return [2**120 // (number * 2**16 + shift) ** 2 for number in range(maximum + 1)]
+
+    while low < high:
+        shift = (low + high) // 2
+        found = weights(shift)
+        if sum(number * weight for number, weight in enumerate(found)) * 10**6 < wanted * sum(found):
+            low = shift + 1
+        else:
+            high = shift
+    return weights(low)

@@ -1,0 +1,66 @@
+"""Have parts made, one after the other here or side by side in other processes, and hand them back in their order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from snapseed.errors import GeneratorError
+from snapseed.generate.part import PartResult, PartTask, make_part
+
+# Tasks handed out ahead of the one that is awaited, per process: enough that none waits for work.
+_AHEAD = 2
+
+
+def make_parts(tasks: Sequence[PartTask], *, jobs: int, executor: Executor | None = None) -> Iterator[PartResult]:
+    """The result of each task, in the order of the tasks, whoever was ready first.
+
+    Starts no process for a single task or a single job. Raises what the first failing part raised, and
+    `GeneratorError` where a process died.
+    """
+    if executor is not None:
+        yield from _through(executor, tasks, _AHEAD * (os.cpu_count() or 1))
+        return
+    jobs = min(jobs, len(tasks))
+    if jobs <= 1:
+        yield from map(make_part, tasks)
+        return
+    # Spawned, not forked: polars runs threads, which a fork would leave in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_signals_to_the_parent)
+    try:
+        yield from _through(pool, tasks, _AHEAD * jobs)
+    except BaseException:
+        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way before Python 3.14
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _through(executor: Executor, tasks: Sequence[PartTask], ahead: int) -> Iterator[PartResult]:
+    waiting: deque[Future[PartResult]] = deque()
+    remaining = iter(tasks)
+    try:
+        for task in remaining:
+            waiting.append(executor.submit(make_part, task))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as exc:
+        raise GeneratorError(
+            "a process that was making parts died",
+            observed=str(exc),
+            next_step="look for a shortage of memory, or run again with --jobs 1",
+        ) from exc
+
+
+def _leave_signals_to_the_parent() -> None:
+    # Ctrl-C reaches the whole process group; the parent decides, and ends its workers by SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

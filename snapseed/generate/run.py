@@ -1,0 +1,272 @@
+"""Generate a snapshot: plan its parts, have them made here or in other processes, put the manifest together, replace.
+
+The result does not depend on how many processes made it, nor in which order their parts were ready.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from snapseed.config import Environment, Project
+from snapseed.errors import GeneratorError, SnapshotError, UsageError
+from snapseed.generate.discover import Entities, load_entities
+from snapseed.generate.entity import Entity
+from snapseed.generate.part import CHUNK_ROWS, PartResult, PartTask
+from snapseed.generate.processes import make_parts
+from snapseed.snapshot.fingerprint import combined
+from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, PartFile
+from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
+
+_LIBRARIES = ("numpy", "polars", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come; `parts_total` is known from the start, rows and bytes are those of the parts made."""
+
+    parts_done: int
+    parts_total: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class GenerateReport:
+    """What was written, and how long it took. `replaced` is the identity of the snapshot that was there before."""
+
+    manifest: Manifest
+    folder: Path
+    seconds: float
+    replaced: str | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A snapshot to make: the flags applied, the environment and an existing manifest asked for what was not given."""
+
+    name: str
+    seed: int
+    scale: int
+    only: tuple[str, ...] = ()
+    max_size: int | None = None
+
+
+def resolve_request(
+    project: Project, environment: Environment, *, scale: int | None, seed: int | None, only: Sequence[str] = ()
+) -> Request:
+    """What `snapseed generate` is to make.
+
+    The scale is the flag's, else the environment's, else that of the snapshot that is there; likewise the seed is the
+    flag's, else the project's. Raises `UsageError` where no scale is known, or `only` names no entity.
+    """
+    entities = load_entities(project.generators)
+    for name in only:
+        if entities.named(name) is None:
+            known = ", ".join(entity.name for entity in entities.ordered)
+            raise UsageError("there is no such entity", observed=name, expected=f"one of: {known}", next_step="check --only")
+    scale = scale or environment.scale
+    if scale is None and has_snapshot(project.snapshots, environment.snapshot):
+        scale = open_snapshot(project.snapshots, environment.snapshot).manifest.scale
+    if scale is None:
+        raise UsageError(
+            "no scale is given",
+            where=f"environment {environment.name!r}",
+            expected="how many root rows to make",
+            next_step=f"add --scale 10k, or `scale` to [environments.{environment.name}]",
+        )
+    return Request(environment.snapshot, project.seed if seed is None else seed, scale, tuple(only), environment.max_size)
+
+
+def generate(
+    project: Project,
+    request: Request,
+    *,
+    jobs: int = 1,
+    progress: Callable[[Progress], None] = lambda _: None,
+    executor: Executor | None = None,
+) -> GenerateReport:
+    """Write the snapshot and put it in place of the one before, whole or not at all.
+
+    `executor` takes the place of `jobs` processes of this machine. With `only`, the other entities keep the files they
+    have, which must be of the same seed and scale. Raises `GeneratorError`, `SnapshotError` (the size budget included).
+    """
+    started = time.monotonic()
+    previous = open_snapshot(project.snapshots, request.name) if has_snapshot(project.snapshots, request.name) else None
+    kept = _kept(previous, request) if request.only and previous else ()
+    with replacing(project.snapshots, request.name) as staging:
+        for record in kept:
+            _keep(previous, record, staging)
+        manifest = _make(project, request, staging, jobs, progress, executor, kept)
+        if request.max_size is not None and manifest.bytes > request.max_size:
+            raise SnapshotError(
+                f"the snapshot {request.name!r} is larger than its budget; the one before stays",
+                observed=f"{manifest.bytes:,} bytes",
+                expected=f"at most {request.max_size:,} bytes (max_size)",
+                next_step="choose a smaller scale, or raise max_size",
+            )
+        folder = commit(staging, manifest)
+    return GenerateReport(manifest, folder, time.monotonic() - started, previous.manifest.identity if previous else None)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """How a snapshot compares with the same one made again. `different` names entities, files or settings."""
+
+    manifest: Manifest
+    seconds: float
+    different: tuple[str, ...]
+    same_bytes: bool
+
+    @property
+    def same_rows(self) -> bool:
+        """Whether every row is the same; the bytes may differ between library versions."""
+        return not self.different
+
+
+def check(
+    project: Project, request: Request, *, jobs: int = 1, progress: Callable[[Progress], None] = lambda _: None
+) -> CheckReport:
+    """Make the snapshot again in a temporary folder and compare; nothing in the project is written."""
+    started = time.monotonic()
+    stored = open_snapshot(project.snapshots, request.name).manifest
+    with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
+        made = _make(project, request, Path(folder), jobs, progress, None, ())
+    same_bytes = [e.files for e in stored.entities] == [e.files for e in made.entities]
+    return CheckReport(made, time.monotonic() - started, tuple(_differences(stored, made)), same_bytes)
+
+
+def _differences(stored: Manifest, made: Manifest) -> Iterator[str]:
+    for setting in ("seed", "scale", "now", "part_rows", "chunk_rows"):
+        if getattr(stored, setting) != getattr(made, setting):
+            yield f"{setting}: the snapshot has {getattr(stored, setting)}, the project asks for {getattr(made, setting)}"
+    for pool in sorted(set(stored.pools) | set(made.pools)):
+        if stored.pools.get(pool) != made.pools.get(pool):
+            yield f"pool {pool}: changed since the snapshot was made"
+    for name in dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)):
+        old, new = stored.entity(name), made.entity(name)
+        if old is None or new is None:
+            yield f"{name}: only in {'the generators' if old is None else 'the snapshot'}"
+        elif (old.schema, old.table, old.key, old.columns, old.parent) != (new.schema, new.table, new.key, new.columns, new.parent):
+            yield f"{name}: declared otherwise than in the snapshot"
+        elif old.digest() != new.digest():
+            chunks = [number for number, pair in enumerate(zip(old.chunks, new.chunks)) if pair[0] != pair[1]]
+            place = f", first in chunk {chunks[0]}" if chunks else ""
+            yield f"{name}: the snapshot has {old.rows:,} rows ({old.fingerprint}), generated {new.rows:,} ({new.fingerprint}){place}"
+
+
+def _make(
+    project: Project,
+    request: Request,
+    folder: Path,
+    jobs: int,
+    progress: Callable[[Progress], None],
+    executor: Executor | None,
+    kept: Sequence[EntityRecord],
+) -> Manifest:
+    entities = load_entities(project.generators)
+    kept_names = {record.name for record in kept}
+    written = [entity for entity in entities.ordered if not request.only or entity.name in request.only]
+    tasks = list(_tasks(project, request, entities, written, folder))
+    results: list[PartResult] = []
+    rows = size = 0
+    progress(Progress(0, len(tasks), 0, 0))
+    for result in make_parts(tasks, jobs=jobs, executor=executor):
+        results.append(result)
+        rows += sum(file.rows for file in result.files.values())
+        size += sum(file.bytes for file in result.files.values())
+        progress(Progress(len(results), len(tasks), rows, size))
+    records = {entity.name: _record(entity, results) for entity in written}
+    records |= {record.name: record for record in kept}
+    pools = {name: digest for result in results for name, digest in result.pools.items()}
+    return Manifest(
+        name=request.name,
+        seed=request.seed,
+        scale=request.scale,
+        now=project.now,
+        part_rows=project.part_rows,
+        chunk_rows=CHUNK_ROWS,
+        pools=dict(sorted(pools.items())),
+        libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+        entities=tuple(records[entity.name] for entity in entities.ordered if entity.name in {*records, *kept_names}),
+    )
+
+
+def _tasks(
+    project: Project, request: Request, entities: Entities, written: Sequence[Entity], folder: Path
+) -> Iterator[PartTask]:
+    for root in entities.roots():
+        names = [entity.name for entity in entities.tree(root) if entity in written]
+        if not names:
+            continue
+        assert root.root_rows is not None
+        total = root.root_rows.at(request.scale)
+        several = total > project.part_rows
+        for number, first in enumerate(range(0, total, project.part_rows)):
+            yield PartTask(
+                project=project,
+                seed=request.seed,
+                root=root.name,
+                first=first,
+                last=min(first + project.part_rows, total),
+                paths={name: f"{name}/part-{number:05d}.parquet" if several else f"{name}.parquet" for name in names},
+                folder=folder,
+            )
+
+
+def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
+    mine = [result for result in results if entity.name in result.files]
+    for before, after in zip(mine, mine[1:], strict=False):
+        if before.last_keys[entity.name] >= after.first_keys[entity.name]:  # type: ignore[operator]
+            raise GeneratorError(
+                f"the keys of {entity.name!r} do not ascend from part to part",
+                where=f"entity {entity.name!r}, column {entity.key!r}",
+                observed=f"{after.files[entity.name].path} begins at or before the end of {before.files[entity.name].path}",
+                expected="keys that are unique and ascend with the root row; rows.key() makes such keys",
+            )
+    files = tuple(result.files[entity.name] for result in mine)
+    total = combined(chunk.digest() for file in files for chunk in file.chunks)
+    return EntityRecord(
+        name=entity.name,
+        schema=entity.schema,
+        table=entity.table,
+        key=entity.key,
+        columns=tuple(Column(name, kind.name) for name, kind in entity.columns.items()),
+        parent=entity.parent.name if entity.parent else None,
+        rows=total.rows,
+        fingerprint=str(total),
+        files=files,
+    )
+
+
+def _kept(previous: Snapshot, request: Request) -> tuple[EntityRecord, ...]:
+    """The records of the entities that `only` leaves as they are."""
+    manifest = previous.manifest
+    if (manifest.seed, manifest.scale) != (request.seed, request.scale):
+        raise UsageError(
+            "--only keeps the other entities, and those are of another seed or scale",
+            where=str(previous.folder),
+            observed=f"seed {manifest.seed}, scale {manifest.scale}",
+            expected=f"seed {request.seed}, scale {request.scale}",
+            next_step="generate without --only, or with the seed and scale of the snapshot",
+        )
+    return tuple(record for record in manifest.entities if record.name not in request.only)
+
+
+def _keep(previous: Snapshot | None, record: EntityRecord, staging: Path) -> None:
+    assert previous is not None
+    for file in record.files:
+        if problem := file_problem(previous, file):
+            raise SnapshotError(
+                "a file that --only would keep is damaged", where=str(previous.path(file)), observed=problem,
+                next_step="generate without --only",
+            )
+        target = staging / file.path
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy2(previous.path(file), target)

@@ -1,0 +1,121 @@
+"""A generator's frame as an Arrow table of the declared types, or an error that names entity and column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from snapseed.errors import GeneratorError
+from snapseed.generate.json import canonical
+from snapseed.snapshot.types import ColumnType, Family
+
+if TYPE_CHECKING:
+    from snapseed.generate.entity import Entity
+
+# JSON is checked for PostgreSQL's own spelling in this many rows of a part: enough to catch a wrong writer, and a
+# wrong rare row is still found by the verification of the load.
+_JSON_SAMPLE = 64
+
+
+def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
+    """`frame` with the entity's columns, in their order and of their Arrow types.
+
+    Raises `GeneratorError` for a result that is no frame, missing or extra columns, a wrong number of rows, a type
+    that does not hold the declared one, and a key that is null, repeated or not ascending.
+    """
+    if not isinstance(frame, pl.DataFrame):
+        raise _broken(entity, None, f"a {type(frame).__name__}", "a polars.DataFrame")
+    if set(frame.columns) != set(entity.columns):
+        missing = [name for name in entity.columns if name not in frame.columns]
+        extra = [name for name in frame.columns if name not in entity.columns]
+        raise _broken(entity, None, f"missing columns {missing}, undeclared columns {extra}", "the declared columns")
+    if len(frame) != rows:
+        raise _broken(entity, None, f"{len(frame)} rows", f"{rows} rows, one for each it was asked for")
+    arrays = [_converted(entity, name, kind, frame[name]) for name, kind in entity.columns.items()]
+    table = pa.table(arrays, schema=pa.schema([(name, array.type) for name, array in zip(entity.columns, arrays, strict=True)]))
+    _check_key(entity, table.column(entity.key).chunk(0) if rows else None)
+    return table
+
+
+def comparable(keys: pa.Array) -> pa.Array:
+    """Keys in a form whose order is PostgreSQL's: integers as they are, text and uuid by their bytes."""
+    if isinstance(keys, pa.ExtensionArray):
+        keys = keys.storage
+    return keys if pa.types.is_integer(keys.type) else keys.cast(pa.binary())
+
+
+def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
+    array = series.rechunk().to_arrow()
+    try:
+        converted = _cast(array, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as exc:
+        detail = str(exc).splitlines()[0]
+        raise _broken(entity, name, f"{series.dtype}: {detail}", f"values of {kind.name} (Arrow {kind.arrow})") from exc
+    if kind.family is Family.JSONB and not kind.is_array:
+        _check_json(entity, name, converted)
+    return converted
+
+
+def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:
+    """`array` as a type that stores `kind`; only casts that lose nothing."""
+    if kind.stores(array.type):
+        return array
+    if kind.family is Family.UUID and not kind.is_array:
+        return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16)))
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(pa.string())
+    if _is_text(kind.arrow) and not _is_text(array.type) and not pa.types.is_null(array.type):
+        raise ValueError("not text")
+    if pa.types.is_timestamp(array.type) and pa.types.is_timestamp(kind.arrow) and array.type.tz is None and kind.arrow.tz:
+        raise ValueError("a Datetime without a time zone; use UTC")
+    if pa.types.is_floating(array.type) != pa.types.is_floating(kind.arrow) and not pa.types.is_null(array.type):
+        raise ValueError("a whole number is not a float, nor the other way round")
+    return array.cast(kind.arrow)
+
+
+def _is_text(arrow: pa.DataType) -> bool:
+    return pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow)
+
+
+def _check_key(entity: Entity, keys: pa.Array | None) -> None:
+    if keys is None:
+        return
+    if keys.null_count:
+        raise _broken(entity, entity.key, f"{keys.null_count} nulls", "a key without nulls")
+    ordered = comparable(keys)
+    before, after = ordered.slice(0, len(ordered) - 1), ordered.slice(1)
+    rising = pc.less(before, after)
+    if not pc.all(rising).as_py() and len(rising):
+        position = pc.index(rising, pa.scalar(False)).as_py()
+        repeated = before[position].as_py() == after[position].as_py()
+        raise _broken(
+            entity,
+            entity.key,
+            f"the key of row {position + 1}, {keys[position + 1].as_py()}, {'repeats' if repeated else 'is smaller than'} the one before",
+            "keys in ascending order, each once; rows.key() makes such keys",
+        )
+
+
+def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
+    for text in texts.slice(0, _JSON_SAMPLE).to_pylist():
+        if text is None:
+            continue
+        try:
+            wanted = canonical(text)
+        except ValueError as exc:
+            raise _broken(entity, name, f"{text[:80]!r} is not JSON: {exc}", "JSON text") from exc
+        if wanted != text:
+            raise _broken(entity, name, text[:120], f"the text jsonb prints: {wanted[:120]}; json_object() writes it")
+
+
+def _broken(entity: Entity, column: str | None, observed: str, expected: str) -> GeneratorError:
+    return GeneratorError(
+        f"the generator of {entity.name!r} returned rows that break its declaration",
+        where=f"entity {entity.name!r}" + (f", column {column!r}" if column else ""),
+        observed=observed,
+        expected=expected,
+        next_step=f"mend {entity.function.__name__}() in {entity.function.__code__.co_filename}",
+    )

@@ -1,0 +1,298 @@
+"""Arrow columns as the bytes that PostgreSQL's binary COPY carries for their values, without the length words.
+
+Both the COPY stream and the fingerprint are made from these `Field`s, so what is verified is what was sent. Source of
+the forms: the `*send` functions of PostgreSQL's `src/backend/utils/adt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from snapseed.snapshot.numeric import encode_numeric
+from snapseed.snapshot.types import REAL_OID, TEXT_OID, ColumnType, Family
+
+Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+# PostgreSQL counts from 2000-01-01, Arrow from 1970-01-01.
+_EPOCH_DAYS = 10_957
+_EPOCH_MICROSECONDS = _EPOCH_DAYS * 86_400_000_000
+_JSONB_VERSION = b"\x01"
+
+
+@dataclass(frozen=True)
+class Field:
+    """The binary values of one column for `rows` rows; NULLs are rows where `valid` is False.
+
+    Exactly one of `fixed` (shape rows x width) and `variable` (a binary array without nulls, empty where NULL) is set.
+    """
+
+    rows: int
+    fixed: Bytes | None = None
+    variable: pa.BinaryArray | None = None
+    valid: Mask | None = None
+
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """Bytes per row, -1 where NULL: the length words of binary COPY."""
+        if self.fixed is not None:
+            lengths = np.full(self.rows, self.fixed.shape[1], dtype=np.int32)
+        else:
+            lengths = np.diff(offsets_of(self.variable)).astype(np.int32)
+        if self.valid is not None:
+            lengths[~self.valid] = -1
+        return lengths
+
+    def as_variable(self) -> pa.BinaryArray:
+        """The values as a binary array without nulls, empty where NULL."""
+        if self.fixed is None:
+            return self.variable
+        if self.valid is None:
+            return binary_array(self.fixed, np.arange(self.rows + 1, dtype=np.int64) * self.fixed.shape[1])
+        return binary_array(self.fixed[self.valid], running_offsets(self.valid * self.fixed.shape[1]))
+
+
+def copy_field(column: pa.Array, kind: ColumnType, element_oid: int | None = None) -> Field:
+    """The bytes that `COPY FROM (FORMAT binary)` takes for `column`.
+
+    `element_oid` is the identifier of an array's element type in the target database, where the type is not built in.
+    Raises `ValueError` for a vector with a NULL element, which pgvector has no form for.
+    """
+    if kind.element is None:
+        return _scalar_field(column, kind)
+    return _array_field(column, kind.element, kind.element.oid if element_oid is None else element_oid)
+
+
+def hash_field(column: pa.Array, kind: ColumnType) -> Field:
+    """The bytes that stand for `column` in a fingerprint: those of `copy_field`, but the same for every database.
+
+    A `vector` stands as `real[]`, an array of a type that is not built in, or of varchar, as `text[]`, `char(n)`
+    without its padding.
+    """
+    if kind.family is Family.VECTOR:
+        return _vector_as_array_field(column)
+    if kind.element is not None:
+        oid = TEXT_OID if stands_as_text_array(kind) else kind.element.oid
+        return _array_field(column, kind.element, oid)
+    if kind.family is Family.CHARACTER:
+        return _text_field(pc.utf8_rtrim(column, characters=" "))
+    return _scalar_field(column, kind)
+
+
+def stands_as_text_array(kind: ColumnType) -> bool:
+    """Whether the fingerprint of this array type is taken over its cast to `text[]`."""
+    return kind.is_array and (kind.family in {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM})
+
+
+def binary_array(data: Bytes, offsets: npt.NDArray[np.int64]) -> pa.BinaryArray:
+    """A binary array over `data` (any shape, C order); row i is bytes offsets[i]:offsets[i + 1]. No copy of `data`."""
+    buffer = pa.py_buffer(np.ascontiguousarray(data))
+    offset_buffer = pa.py_buffer(offsets.astype(np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, offset_buffer, buffer])
+
+
+def running_offsets(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Start of each row, and the end of the last, for rows of `lengths`."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def offsets_of(array: pa.Array) -> npt.NDArray[np.int32]:
+    """The offsets of a binary or string array, its slice respected."""
+    raw = np.frombuffer(array.buffers()[1], dtype=np.int32) if array.buffers()[1] else np.zeros(1, dtype=np.int32)
+    return raw[array.offset : array.offset + len(array) + 1]
+
+
+def data_of(array: pa.Array) -> Bytes:
+    """All data bytes of a binary or string array, to be read through `offsets_of`."""
+    buffer = array.buffers()[2]
+    return np.frombuffer(buffer, dtype=np.uint8) if buffer else np.zeros(0, dtype=np.uint8)
+
+
+def _valid(column: pa.Array) -> Mask | None:
+    if column.null_count == 0:
+        return None
+    return column.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _values(column: pa.Array, dtype: str) -> npt.NDArray[np.generic]:
+    """The primitive values of `column` as numpy `dtype` of the same width, bit for bit; arbitrary where null."""
+    buffer = column.buffers()[1]
+    item = np.dtype(dtype)
+    return np.frombuffer(buffer, dtype=item, count=len(column), offset=column.offset * item.itemsize)
+
+
+def _big_endian(values: npt.NDArray[np.generic], width: int) -> Bytes:
+    return values.astype(f">u{width}").view(np.uint8).reshape(-1, width)
+
+
+def _fixed(column: pa.Array, width: int) -> Field:
+    """Bits of `width` bytes a value, turned to big endian. Works on unsigned views, so no NaN is touched."""
+    return Field(len(column), fixed=_big_endian(_values(column, f"u{width}"), width), valid=_valid(column))
+
+
+def _scalar_field(column: pa.Array, kind: ColumnType) -> Field:
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    return _ENCODERS[kind.family](column)
+
+
+def _boolean_field(column: pa.Array) -> Field:
+    values = column.cast(pa.uint8()).fill_null(0).to_numpy(zero_copy_only=False)
+    return Field(len(column), fixed=values.reshape(-1, 1), valid=_valid(column))
+
+
+def _real_field(column: pa.Array) -> Field:
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    return _fixed(column, 4)
+
+
+def _date_field(column: pa.Array) -> Field:
+    return _since_2000(column, "i4", _EPOCH_DAYS)
+
+
+def _timestamp_field(column: pa.Array) -> Field:
+    return _since_2000(column, "i8", _EPOCH_MICROSECONDS)
+
+
+def _since_2000(column: pa.Array, dtype: str, epoch: int) -> Field:
+    """Days or microseconds since 2000; the smallest and the largest value are PostgreSQL's -infinity and infinity."""
+    values = _values(column, dtype)
+    limits = np.iinfo(values.dtype)
+    infinite = (values == limits.min) | (values == limits.max)
+    shifted = np.where(infinite, values, values - values.dtype.type(epoch))
+    width = values.dtype.itemsize
+    return Field(len(column), fixed=_big_endian(shifted.view(f"u{width}"), width), valid=_valid(column))
+
+
+def _uuid_field(column: pa.Array) -> Field:
+    buffer = column.buffers()[1]
+    data = np.frombuffer(buffer, dtype=np.uint8, count=16 * len(column), offset=16 * column.offset)
+    return Field(len(column), fixed=data.reshape(-1, 16), valid=_valid(column))
+
+
+def _text_field(column: pa.Array) -> Field:
+    valid = _valid(column)
+    offsets = offsets_of(column)
+    if valid is not None and np.any(np.diff(offsets)[~valid]):
+        # A null may lie over bytes that nobody meant; rebuild the column without them.
+        return _text_field(pa.array(column.to_pylist(), type=column.type))
+    data = column.buffers()[2] or pa.py_buffer(b"")
+    variable = pa.Array.from_buffers(pa.binary(), len(column), [None, pa.py_buffer(offsets), data])
+    return Field(len(column), variable=variable, valid=valid)
+
+
+def _jsonb_field(column: pa.Array) -> Field:
+    text = _text_field(column)
+    prefixed = pc.binary_join_element_wise(pa.scalar(_JSONB_VERSION, pa.binary()), text.variable, b"")
+    return Field(len(column), variable=prefixed, valid=text.valid)
+
+
+def _numeric_field(column: pa.Array) -> Field:
+    values, lengths = encode_numeric(column)
+    return Field(len(column), variable=binary_array(values, running_offsets(lengths)), valid=_valid(column))
+
+
+def _vector_elements(column: pa.FixedSizeListArray) -> npt.NDArray[np.uint32]:
+    """The bits of the elements as big-endian float4, shape rows x dimensions; arbitrary where the vector is null."""
+    dimensions = column.type.list_size
+    elements = column.values.slice(column.offset * dimensions, len(column) * dimensions)
+    if elements.null_count:
+        raise ValueError("a vector has a NULL element")
+    if pa.types.is_float16(elements.type):
+        bits = _values(elements, "f2").astype(np.float32).view(np.uint32)
+    else:
+        bits = _values(elements, "u4")
+    return bits.byteswap().reshape(-1, dimensions)
+
+
+def _vector_field(column: pa.FixedSizeListArray) -> Field:
+    """pgvector's vector_send: int16 dimensions, int16 zero, the elements."""
+    elements = _vector_elements(column)
+    rows, dimensions = elements.shape
+    words = np.empty((rows, 1 + dimensions), dtype=np.uint32)
+    words[:, 0] = _big_endian_word(dimensions << 16)
+    words[:, 1:] = elements
+    return Field(rows, fixed=words.view(np.uint8), valid=_valid(column))
+
+
+def _vector_as_array_field(column: pa.FixedSizeListArray) -> Field:
+    """array_send of the vector as real[]: every element with its length word."""
+    elements = _vector_elements(column)
+    rows, dimensions = elements.shape
+    words = np.empty((rows, 5 + 2 * dimensions), dtype=np.uint32)
+    words[:, :5] = [_big_endian_word(word) for word in (1, 0, REAL_OID, dimensions, 1)]
+    words[:, 5::2] = _big_endian_word(4)
+    words[:, 6::2] = elements
+    return Field(rows, fixed=words.view(np.uint8), valid=_valid(column))
+
+
+def _big_endian_word(value: int) -> np.uint32:
+    """A uint32 whose bytes in memory are those of `value` in network order."""
+    return np.frombuffer(value.to_bytes(4, "big"), dtype=np.uint32)[0]
+
+
+def _array_field(column: pa.ListArray, element: ColumnType, element_oid: int) -> Field:
+    """array_send: dimensions, null flag, element type; then length and lower bound, and every element with its length."""
+    if pa.types.is_fixed_size_list(column.type):
+        column = column.cast(pa.list_(column.type.value_type))
+    valid = _valid(column)
+    starts = column.offsets.to_numpy().astype(np.int64)
+    counts = np.diff(starts)
+    if valid is not None and np.any(counts[~valid]):
+        # A null may lie over elements that nobody meant; rebuild the column without them.
+        return _array_field(pa.array(column.to_pylist(), type=column.type), element, element_oid)
+    inner = _scalar_field(column.values.slice(int(starts[0]), int(starts[-1] - starts[0])), element)
+    starts -= starts[0]
+    body = length_prefixed(inner)
+    body = binary_array(data_of(body), offsets_of(body)[starts].astype(np.int64))
+    nulls_before = running_offsets(np.zeros(inner.rows, np.int64) if inner.valid is None else (~inner.valid).astype(np.int64))
+    header = np.zeros((len(counts), 5), dtype=">u4")
+    header[:, 0] = counts > 0
+    header[:, 1] = (nulls_before[starts[1:]] - nulls_before[starts[:-1]]) > 0
+    header[:, 2] = element_oid
+    header[:, 3] = counts
+    header[:, 4] = 1
+    # An empty array has no dimensions, so its header ends after the element type; a NULL has no header at all.
+    header_bytes = np.where(counts > 0, 20, 12)
+    if valid is not None:
+        header_bytes = np.where(valid, header_bytes, 0)
+    kept = np.arange(20) < header_bytes[:, None]
+    headers = binary_array(header.view(np.uint8).reshape(-1, 20)[kept], running_offsets(header_bytes))
+    return Field(len(counts), variable=pc.binary_join_element_wise(headers, body, b""), valid=valid)
+
+
+def length_prefixed(field: Field) -> pa.BinaryArray:
+    """Each value behind its int32 length word, -1 for NULL: how binary COPY and arrays carry values."""
+    words = binary_array(field.lengths().astype(">i4").view(np.uint8), np.arange(field.rows + 1, dtype=np.int64) * 4)
+    return pc.binary_join_element_wise(words, field.as_variable(), b"")
+
+
+_ENCODERS: dict[Family, Callable[[pa.Array], Field]] = {
+    Family.BOOLEAN: _boolean_field,
+    Family.SMALLINT: lambda column: _fixed(column, 2),
+    Family.INTEGER: lambda column: _fixed(column, 4),
+    Family.BIGINT: lambda column: _fixed(column, 8),
+    Family.REAL: _real_field,
+    Family.DOUBLE: lambda column: _fixed(column, 8),
+    Family.NUMERIC: _numeric_field,
+    Family.TEXT: _text_field,
+    Family.CHARACTER: _text_field,
+    Family.BYTEA: _text_field,
+    Family.UUID: _uuid_field,
+    Family.DATE: _date_field,
+    Family.TIME: lambda column: _fixed(column, 8),
+    Family.TIMESTAMP: _timestamp_field,
+    Family.TIMESTAMPTZ: _timestamp_field,
+    Family.JSON: _text_field,
+    Family.JSONB: _jsonb_field,
+    Family.VECTOR: _vector_field,
+    Family.TEXT_FORM: _text_field,
+}

@@ -1,0 +1,243 @@
+"""manifest.json: what a snapshot holds, down to the fingerprint of every chunk, as canonical JSON.
+
+A manifest is untrusted input: nothing in it is used as a path or in SQL before `decode` has checked it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+
+import msgspec
+
+from snapseed.config import NAME_PATTERN
+from snapseed.errors import ConfigurationError, ManifestError
+from snapseed.snapshot.fingerprint import Fingerprint, combined
+from snapseed.snapshot.types import ColumnType, parse_type
+
+FILE_NAME = "manifest.json"
+FORMAT = 1
+# Part files lie in the snapshot folder itself or one folder deep, as in users.parquet and users/part-00000.parquet.
+_PATH = re.compile(r"[A-Za-z0-9_-]+(?:/part-\d{5,})?\.parquet")
+_HEX_64_BITS = re.compile(r"[0-9a-f]{16}")
+_HEX_256_BITS = re.compile(r"[0-9a-f]{64}")
+# PostgreSQL cuts identifiers at 63 bytes; a NUL can stand in none.
+_IDENTIFIER_BYTES = 63
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Chunk(_Record):
+    """One Parquet row group: the unit in which rows are streamed and verified. `first_key` is its smallest key."""
+
+    rows: int
+    first_key: int | str
+    fingerprint: str
+
+    def digest(self) -> Fingerprint:
+        """The fingerprint with its number of rows."""
+        return Fingerprint.parse(self.rows, self.fingerprint)
+
+
+class PartFile(_Record):
+    """One Parquet file; `path` is relative to the snapshot folder, with `/`."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    chunks: tuple[Chunk, ...]
+
+
+class Column(_Record):
+    """A column's name and its PostgreSQL type, spelled as `format_type` does."""
+
+    name: str
+    type: str
+
+    def kind(self) -> ColumnType:
+        """The parsed type."""
+        return parse_type(self.type)
+
+
+class EntityRecord(_Record):
+    """One entity: where it goes, what its columns are, and the files that hold it, in key order."""
+
+    name: str
+    schema: str | None
+    table: str
+    key: str
+    columns: tuple[Column, ...]
+    parent: str | None
+    rows: int
+    fingerprint: str
+    files: tuple[PartFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all its files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def kinds(self) -> list[ColumnType]:
+        """The types of the columns, in their order."""
+        return [column.kind() for column in self.columns]
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """The chunks of all files, in key order."""
+        return [chunk for file in self.files for chunk in file.chunks]
+
+    def digest(self) -> Fingerprint:
+        """The fingerprint of all rows."""
+        return Fingerprint.parse(self.rows, self.fingerprint)
+
+
+class Manifest(_Record):
+    """All that is known of a snapshot. Records no time and no machine, so the same inputs give the same manifest."""
+
+    name: str
+    seed: int
+    scale: int
+    now: datetime
+    part_rows: int
+    chunk_rows: int
+    pools: dict[str, str]
+    libraries: dict[str, str]
+    entities: tuple[EntityRecord, ...]
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of the canonical manifest: two snapshots with the same identity are the same snapshot."""
+        return hashlib.sha256(_canonical(self)).hexdigest()
+
+    @property
+    def rows(self) -> int:
+        """Rows of all entities."""
+        return sum(entity.rows for entity in self.entities)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all Parquet files."""
+        return sum(entity.bytes for entity in self.entities)
+
+    def entity(self, name: str) -> EntityRecord | None:
+        """The record of the entity `name`, if the snapshot has it."""
+        return next((entity for entity in self.entities if entity.name == name), None)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The bytes of manifest.json: format, identity, then the canonical manifest, indented so that a diff reads well."""
+    document = {"format": FORMAT, "identity": manifest.identity, **msgspec.to_builtins(manifest, order="deterministic")}
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+
+def decode(data: bytes, *, where: str) -> Manifest:
+    """The manifest in `data`, checked whole.
+
+    Raises `ManifestError` for a Git LFS pointer, a newer format, anything that is not a manifest, a name or path that
+    is not safe, sums that do not add up, and content that is not what the identity says.
+    """
+    if data.startswith(b"version https://git-lfs"):
+        raise ManifestError(
+            "the manifest is a Git LFS pointer, not the manifest",
+            where=where,
+            next_step="run `git lfs pull`, or take snapshots out of LFS: they are small",
+        )
+    try:
+        document = msgspec.json.decode(data)
+    except msgspec.DecodeError as exc:
+        raise _foreign(where, str(exc)) from exc
+    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+        raise _foreign(where, "no number `format`")
+    if document["format"] != FORMAT:
+        raise ManifestError(
+            "the manifest has another format",
+            where=where,
+            observed=f"format {document['format']}",
+            expected=f"format {FORMAT}",
+            next_step="upgrade snapseed" if document["format"] > FORMAT else "generate the snapshot again",
+        )
+    identity = document.pop("identity", None)
+    del document["format"]
+    try:
+        manifest = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as exc:
+        raise _foreign(where, str(exc)) from exc
+    _check(manifest, where)
+    if manifest.identity != identity:
+        raise ManifestError(
+            "the manifest was changed after it was written",
+            where=where,
+            observed=f"its content has the identity {manifest.identity}",
+            expected=f"{identity}, the identity it states",
+            next_step="restore it from git, or generate the snapshot again",
+        )
+    return manifest
+
+
+def _canonical(manifest: Manifest) -> bytes:
+    return msgspec.json.encode(manifest, order="deterministic")
+
+
+def _foreign(where: str, observed: str) -> ManifestError:
+    return ManifestError(
+        "not a snapseed manifest",
+        where=where,
+        observed=observed,
+        expected=f"the manifest of a snapshot, format {FORMAT}",
+        next_step="restore it from git, or generate the snapshot again",
+    )
+
+
+def _check(manifest: Manifest, where: str) -> None:
+    """Raise `ManifestError` for the first statement that cannot be true or must not be trusted."""
+
+    def fail(observed: str, expected: str, place: str) -> None:
+        raise ManifestError(
+            "the manifest is not valid",
+            where=f"{where}, {place}",
+            observed=observed,
+            expected=expected,
+            next_step="restore it from git, or generate the snapshot again",
+        )
+
+    if not NAME_PATTERN.fullmatch(manifest.name):
+        fail(repr(manifest.name), "a name of lower-case letters, digits, '-' and '_'", "name")
+    names = [entity.name for entity in manifest.entities]
+    paths = [file.path for entity in manifest.entities for file in entity.files]
+    for what, values in (("entities", names), ("files", paths)):
+        if len(set(values)) != len(values):
+            fail(f"a repeated name among {values}", f"each of the {what} once", what)
+    for entity in manifest.entities:
+        place = f"entity {entity.name!r}"
+        columns = [column.name for column in entity.columns]
+        for identifier in [entity.name, entity.table, *columns, *([entity.schema] if entity.schema is not None else [])]:
+            if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
+                fail(repr(identifier), f"a PostgreSQL identifier of 1 to {_IDENTIFIER_BYTES} bytes", place)
+        if len(set(columns)) != len(columns) or entity.key not in columns:
+            fail(f"key {entity.key!r}, columns {columns}", "each column once, the key among them", place)
+        if entity.parent is not None and entity.parent not in names:
+            fail(f"parent {entity.parent!r}", "an entity of this manifest", place)
+        for column in entity.columns:
+            try:
+                column.kind()
+            except ConfigurationError as exc:
+                fail(f"type {column.type!r}", "the name of a PostgreSQL type", f"{place}, column {column.name!r} ({exc.summary})")
+        for file in entity.files:
+            if not _PATH.fullmatch(file.path):
+                fail(f"path {file.path!r}", "a path inside the snapshot folder", place)
+            if not _HEX_256_BITS.fullmatch(file.sha256) or file.bytes < 0:
+                fail(f"sha256 {file.sha256!r}, bytes {file.bytes}", "64 hexadecimal digits, a size", file.path)
+            if any(chunk.rows < 1 or not _HEX_64_BITS.fullmatch(chunk.fingerprint) for chunk in file.chunks):
+                fail("a chunk without rows or fingerprint", "at least one row, 16 hexadecimal digits", file.path)
+            if sum(chunk.rows for chunk in file.chunks) != file.rows:
+                fail(f"{file.rows} rows", "the sum of its chunks", file.path)
+        if not _HEX_64_BITS.fullmatch(entity.fingerprint):
+            fail(f"fingerprint {entity.fingerprint!r}", "16 hexadecimal digits", place)
+        total = combined(chunk.digest() for chunk in entity.chunks)
+        if total != entity.digest():
+            fail(f"{entity.rows} rows, fingerprint {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}", place)

@@ -1,0 +1,197 @@
+"""PostgreSQL types and the Arrow types that carry them in a snapshot.
+
+A type is known here by the name that PostgreSQL's `format_type` prints; a name that is not known (an enum, an
+extension's type) is carried as its text form, so every type has a place.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+
+import pyarrow as pa
+
+from snapseed.errors import ConfigurationError
+
+# format_type's own spellings (PostgreSQL manual, table 8.1) for the names people write.
+_ALIASES = {
+    "bool": "boolean",
+    "int2": "smallint",
+    "int": "integer",
+    "int4": "integer",
+    "int8": "bigint",
+    "float4": "real",
+    "float8": "double precision",
+    "float": "double precision",
+    "decimal": "numeric",
+    "varchar": "character varying",
+    "char": "character",
+    "bpchar": "character",
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+    "time": "time without time zone",
+    "varbit": "bit varying",
+    "timetz": "time with time zone",
+}
+_TYPE = re.compile(
+    r"""(?P<base>(?:"[^"]+"|[a-z_][a-z0-9_$]*)(?:\.(?:"[^"]+"|[a-z_][a-z0-9_$]*))?(?:\ [a-z]+)*?)
+        (?:\((?P<modifiers>\d+(?:,-?\d+)?)\))?
+        (?P<zone>\ (?:with|without)\ time\ zone)?
+        (?P<array>\[\])?""",
+    re.VERBOSE,
+)
+# An Arrow decimal128 holds 38 digits; wider numerics travel as text.
+_DECIMAL_DIGITS = 38
+
+
+class Family(Enum):
+    """How the values of a type are encoded: one family, one binary form."""
+
+    BOOLEAN = "boolean"
+    SMALLINT = "smallint"
+    INTEGER = "integer"
+    BIGINT = "bigint"
+    REAL = "real"
+    DOUBLE = "double precision"
+    NUMERIC = "numeric"
+    TEXT = "text"
+    CHARACTER = "character"
+    BYTEA = "bytea"
+    UUID = "uuid"
+    DATE = "date"
+    TIME = "time"
+    TIMESTAMP = "timestamp"
+    TIMESTAMPTZ = "timestamptz"
+    JSON = "json"
+    JSONB = "jsonb"
+    VECTOR = "vector"
+    TEXT_FORM = "text form"
+
+
+# Family, Arrow type and object identifier (pg_type.dat; fixed for built-in types). The identifier of an array's
+# elements stands in its binary form.
+_KNOWN: dict[str, tuple[Family, pa.DataType, int]] = {
+    "boolean": (Family.BOOLEAN, pa.bool_(), 16),
+    "smallint": (Family.SMALLINT, pa.int16(), 21),
+    "integer": (Family.INTEGER, pa.int32(), 23),
+    "bigint": (Family.BIGINT, pa.int64(), 20),
+    "real": (Family.REAL, pa.float32(), 700),
+    "double precision": (Family.DOUBLE, pa.float64(), 701),
+    "text": (Family.TEXT, pa.string(), 25),
+    "character varying": (Family.TEXT, pa.string(), 1043),
+    "character": (Family.CHARACTER, pa.string(), 1042),
+    "bytea": (Family.BYTEA, pa.binary(), 17),
+    "uuid": (Family.UUID, pa.uuid(), 2950),
+    "date": (Family.DATE, pa.date32(), 1082),
+    "time without time zone": (Family.TIME, pa.time64("us"), 1083),
+    "timestamp without time zone": (Family.TIMESTAMP, pa.timestamp("us"), 1114),
+    "timestamp with time zone": (Family.TIMESTAMPTZ, pa.timestamp("us", "UTC"), 1184),
+    "json": (Family.JSON, pa.string(), 114),
+    "jsonb": (Family.JSONB, pa.string(), 3802),
+}
+_NUMERIC_OID = 1700
+TEXT_OID = 25
+REAL_OID = 700
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """One PostgreSQL type: its canonical name, how its values are encoded, and the Arrow type that carries them."""
+
+    name: str
+    base: str
+    family: Family
+    arrow: pa.DataType
+    oid: int
+    modifiers: tuple[int, ...] = ()
+    element: ColumnType | None = None
+
+    @property
+    def is_array(self) -> bool:
+        """Whether this is a one-dimensional array of `element`."""
+        return self.element is not None
+
+    @property
+    def has_binary_form(self) -> bool:
+        """Whether binary COPY of this type needs no knowledge of the database. Unknown types may yet be enums."""
+        return (self.element or self).family is not Family.TEXT_FORM
+
+    def stores(self, arrow: pa.DataType) -> bool:
+        """Whether a column of Arrow type `arrow` can hold this type's values in a snapshot.
+
+        Floats may be stored narrower than the database holds them (float16); they are widened on load.
+        """
+        return _without_names(arrow) in {_without_names(kind) for kind in (self.arrow, *_narrower(self))}
+
+
+@cache
+def parse_type(text: str) -> ColumnType:
+    """The type that `text` names, in any of PostgreSQL's spellings (`int8`, `varchar(20)`, `timestamptz[]`).
+
+    Raises `ConfigurationError` for text that cannot be the name of a type, a `vector` without its dimensions included.
+    """
+    match = _TYPE.fullmatch(text.strip())
+    if not match:
+        raise ConfigurationError(
+            "not the name of a PostgreSQL type", observed=repr(text), expected="a name as in uuid, varchar(40), text[]"
+        )
+    base = _ALIASES.get(match["base"], match["base"]) if not match["zone"] else match["base"] + match["zone"]
+    modifiers = tuple(int(part) for part in (match["modifiers"] or "").split(",") if part)
+    scalar = _scalar(base, modifiers)
+    if not match["array"]:
+        return scalar
+    return ColumnType(
+        name=f"{scalar.name}[]",
+        base=base,
+        family=scalar.family,
+        arrow=pa.list_(scalar.arrow),
+        oid=0,
+        modifiers=modifiers,
+        element=scalar,
+    )
+
+
+def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
+    name = _name(base, modifiers)
+    if base == "numeric" and modifiers:
+        precision, scale = modifiers[0], modifiers[1] if len(modifiers) > 1 else 0
+        if 1 <= precision <= _DECIMAL_DIGITS and 0 <= scale <= precision:
+            arrow = pa.decimal128(precision, scale)
+            return ColumnType(_name(base, (precision, scale)), base, Family.NUMERIC, arrow, _NUMERIC_OID, (precision, scale))
+    if base == "vector":
+        if len(modifiers) != 1 or not 1 <= modifiers[0] <= 16_000:
+            raise ConfigurationError(
+                "a vector needs its dimensions", observed=name, expected="vector(n) with 1 <= n <= 16000"
+            )
+        return ColumnType(name, base, Family.VECTOR, pa.list_(pa.float32(), modifiers[0]), 0, modifiers)
+    if base in _KNOWN:
+        family, arrow, oid = _KNOWN[base]
+        return ColumnType(name, base, family, arrow, oid, modifiers)
+    return ColumnType(name, base, Family.TEXT_FORM, pa.string(), 0, modifiers)
+
+
+def _name(base: str, modifiers: tuple[int, ...]) -> str:
+    if not modifiers:
+        return base
+    inside = f"({','.join(map(str, modifiers))})"
+    head, space, zone = base.partition(" with")  # timestamp(3) with time zone: the modifier stands inside the name
+    return f"{head}{inside}{space}{zone}" if zone and head in {"timestamp", "time"} else f"{base}{inside}"
+
+
+def _narrower(kind: ColumnType) -> list[pa.DataType]:
+    if kind.family is Family.VECTOR:
+        return [pa.list_(pa.float16(), kind.modifiers[0])]
+    if kind.family is Family.REAL:
+        return [pa.list_(pa.float16())] if kind.is_array else [pa.float16()]
+    return []
+
+
+def _without_names(arrow: pa.DataType) -> pa.DataType:
+    """`arrow` with the list item's field name and nullability set to one form, since writers differ in them."""
+    if pa.types.is_fixed_size_list(arrow):
+        return pa.list_(_without_names(arrow.value_type), arrow.list_size)
+    if pa.types.is_list(arrow):
+        return pa.list_(_without_names(arrow.value_type))
+    return arrow
