@@ -67,7 +67,7 @@ class ServerFiles:
         """A folder under `.snapseed`, or one in the temporary directory where that cannot carry a socket.
 
         It cannot when the socket's path would be longer than `sun_path`, and when it holds a comma, at which libpq and
-        PostgreSQL would split it, or a control character, which a settings file cannot hold.
+        PostgreSQL would split it, or bytes that are no text, which neither a URL nor a settings file carries.
         """
         beside = self.state_directory / f"run-{self.server}"
         path = str(beside / self.socket_name)
@@ -107,6 +107,13 @@ class ServerFiles:
         another process has kept the lock for `seconds`.
         """
         path = self.state_directory / f"{self.server}.lock"
+        if "\n" in str(path):
+            raise ConfigurationError(
+                "an embedded server cannot work in a folder whose name holds a line break",
+                observed=repr(str(self.project)),
+                expected="a path on one line: both servers keep it in files of lines",
+                next_step="rename the folder",
+            )
         try:
             self._make_state_directory()
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)

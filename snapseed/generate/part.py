@@ -111,22 +111,35 @@ def _is_awaited(name: str, current: Entity, wanted: list[Entity]) -> bool:
 def _identities(entity: Entity, task: PartTask, made: dict[str, _Generated], pools: Pools) -> tuple[Rows, Positions | None]:
     """The identities of the entity's rows in this part, and for each the position of its parent's row."""
     if entity.parent is None or entity.per_parent is None:
-        roots = np.arange(task.first, task.last, dtype=np.uint64)
-        return _rows(entity, task.seed, task.project.now, pools, roots, np.zeros_like(roots)), None
+        return _root_rows(entity, task.first, task.last, task.seed, task.project.now, pools), None
     parent = made[entity.parent.name]
     try:
         counts = entity.per_parent.counts(parent.rows, parent.frame, entity.name)
     except Exception as exc:
         raise _failed(entity, exc, task.project.generators) from exc
-    positions = np.repeat(np.arange(len(counts)), counts)
-    roots = parent.rows.roots[positions]
-    # Rows of one root row stand together, so an ordinal is the distance to the first of them.
-    ordinals = np.arange(len(roots)) - np.searchsorted(roots, roots, side="left")
-    return _rows(entity, task.seed, task.project.now, pools, roots, ordinals.astype(np.uint64)), positions
+    parents = np.repeat(np.arange(len(counts)), counts)
+    roots = parent.rows.roots[parents]
+    rows = Rows.of(
+        entity,
+        seed=task.seed,
+        now=task.project.now,
+        pools=pools,
+        roots=roots,
+        ordinals=_distance_to_first(roots).astype(np.uint64),
+        positions=_distance_to_first(parents),
+    )
+    return rows, parents
 
 
-def _rows(entity: Entity, seed: int, now: datetime, pools: Pools, roots: UInt64s, ordinals: UInt64s) -> Rows:
-    return Rows.of(entity, seed=seed, now=now, pools=pools, roots=roots, ordinals=ordinals)
+def _root_rows(entity: Entity, first: int, last: int, seed: int, now: datetime, pools: Pools) -> Rows:
+    roots = np.arange(first, last, dtype=np.uint64)
+    zeros = np.zeros(len(roots), dtype=np.int64)
+    return Rows.of(entity, seed=seed, now=now, pools=pools, roots=roots, ordinals=zeros.astype(np.uint64), positions=zeros)
+
+
+def _distance_to_first(groups: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    """For sorted values, how many equal ones stand before each."""
+    return np.arange(len(groups)) - np.searchsorted(groups, groups, side="left")
 
 
 def _frame(entity: Entity, rows: Rows, positions: Positions | None, task: PartTask, made: dict[str, _Generated]) -> pl.DataFrame:
@@ -156,8 +169,7 @@ def _lookup(folder: Path, seed: int, now: datetime, name: str) -> pl.DataFrame:
     entity = entities.named(name)
     assert entity is not None
     assert entity.root_rows is not None
-    roots = np.arange(entity.root_rows.at(1), dtype=np.uint64)
-    rows = _rows(entity, seed, now, _pools(folder / "pools"), roots, np.zeros_like(roots))
+    rows = _root_rows(entity, 0, entity.root_rows.at(1), seed, now, _pools(folder / "pools"))
     arguments = {parameter: _lookup(folder, seed, now, parameter) for parameter in entity.parameters}
     try:
         frame = entity(rows=rows, **arguments)

@@ -32,6 +32,8 @@ Numbers = int | pl.Series
 class Rows:
     """A run of rows of one entity; `roots` and `ordinals` (both uint64, one per row) identify each of them.
 
+    `positions` counts, from 0, the rows of the same parent (of a root entity: always 0).
+
     Every method that takes a `column` draws once per row and returns a `polars.Series` with one value per row. Two
     draws for one column need two names: `rows.chance("title missing", 0.1)` is as good a name as any.
     """
@@ -42,13 +44,24 @@ class Rows:
     pools: Pools
     roots: draws.UInt64s
     ordinals: draws.UInt64s
+    positions: pl.Series
     hashes: draws.UInt64s
 
     @classmethod
-    def of(cls, entity: Entity, *, seed: int, now: datetime, pools: Pools, roots: draws.UInt64s, ordinals: draws.UInt64s) -> Rows:
+    def of(
+        cls,
+        entity: Entity,
+        *,
+        seed: int,
+        now: datetime,
+        pools: Pools,
+        roots: draws.UInt64s,
+        ordinals: draws.UInt64s,
+        positions: Int64s,
+    ) -> Rows:
         """The rows with these identities."""
         hashes = draws.row_hashes(draws.key(seed, entity.name), roots, ordinals)
-        return cls(entity, seed, now, pools, roots, ordinals, hashes)
+        return cls(entity, seed, now, pools, roots, ordinals, pl.Series(positions), hashes)
 
     def __len__(self) -> int:
         return len(self.roots)
@@ -153,20 +166,22 @@ class Rows:
             pools=self.pools,
             roots=self.roots[owners],
             ordinals=self.ordinals[owners],
+            positions=pl.Series(positions),
             hashes=hashes,
             owners=owners,
             offsets=offsets,
-            positions=pl.Series(positions),
         )
 
 
 @dataclass(frozen=True)
 class Items(Rows):
-    """The items of some rows, one behind the other; draws as `Rows` does. `positions` counts from 0 in each row."""
+    """The items of some rows, one behind the other; draws as `Rows` does. `positions` counts from 0 in each row.
+
+    `owners` is the number of each item's row, `offsets` where each row's items begin, and the end of the last.
+    """
 
     owners: Int64s
     offsets: Int64s
-    positions: pl.Series
 
     def of_owner(self, values: pl.Series) -> pl.Series:
         """A series with one value per row, repeated for each of the row's items."""

@@ -1,0 +1,83 @@
+# Everything a contributor needs. `make` alone lists the targets.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench pools snapshots wheel constraints clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, verify and show them
+	$(BIN)/snapseed generate --scale 10k
+	$(BIN)/snapseed load dev
+	$(BIN)/snapseed verify dev
+	$(BIN)/snapseed show dev
+	@echo
+	@echo 'Look around:   $(BIN)/snapseed db psql dev'
+	@echo 'Connect:       $(BIN)/snapseed db url dev'
+	@echo 'Stop servers:  $(BIN)/snapseed db stop'
+
+install: .venv/ready ## make .venv and install everything into it; the other targets do so themselves
+
+test: check ## check, then run the tests with coverage
+	$(BIN)/pytest --cov
+
+check: install ## formatting, lint, types and import rules; no tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: install ## format the code and mend what lint can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: install ## measure generating, loading and verifying on this machine
+	$(BIN)/python benchmarks/run.py
+
+pools: install ## draw the pools of names anew with Faker (other names change every snapshot)
+	$(BIN)/python generators/pools/draw.py
+
+snapshots: install ## generate the committed snapshots, ci and test, anew
+	$(BIN)/snapseed generate ci
+	$(BIN)/snapseed generate test
+
+wheel: install ## build the source distribution and the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --dependency-constraints-txt constraints.txt
+
+constraints: ## renew constraints.txt with the newest versions; needs Python 3.11, the oldest supported
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo 'Pins must exist for the oldest Python supported: make constraints PYTHON=python3.11' >&2; exit 1; }
+	rm -rf .venv/fresh
+	$(call INSTALL,.venv/fresh)
+	.venv/fresh/bin/python -m pip freeze --all --exclude-editable --exclude setuptools > constraints.txt
+	rm -rf .venv/fresh
+
+clean: ## stop the embedded servers; remove them, .venv, caches and uncommitted snapshots
+	@if [ -d .snapseed ] && [ -x $(BIN)/snapseed ]; then set -x; $(BIN)/snapseed db stop; fi
+	rm -rf .venv .snapseed dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(filter-out snapshots/ci snapshots/test,$(wildcard snapshots/*))
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(1): the environment; $(2) and $(3): the constraints on what is installed, and on what builds it.
+# A new environment's own pip may be too old for dependency groups (25.1) and build constraints (25.3).
+define INSTALL
+	$(1)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(1)
+	$(1)/bin/python -m pip install -qq --disable-pip-version-check $(2) 'pip>=25.3'
+	$(1)/bin/python -m pip install -qq $(2) $(3) --editable '.[all]' --group dev
+endef
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "snapseed needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo 'Name another one: make install PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: its venv module is not installed." >&2; \
+	  echo 'On Debian and Ubuntu: sudo apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Setting up .venv, a minute at most:'
+	$(call INSTALL,.venv,-c constraints.txt,--build-constraint constraints.txt)
+	@touch $@

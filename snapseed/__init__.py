@@ -1,0 +1,93 @@
+"""Deterministic snapshots of realistic rows, loaded into PostgreSQL by COPY and proved to be there.
+
+This is the whole public API: what a generator imports, and one function for each thing the command line does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snapseed.config import Environment, Project, find_project
+    from snapseed.embeddings.chunking import chunk_count, chunk_of
+    from snapseed.embeddings.embedder import Embedder, HashingEmbedder
+    from snapseed.errors import SnapseedError
+    from snapseed.generate.entity import Entity, entity, scale
+    from snapseed.generate.fan_out import FanOut, counted, exactly, fan_out
+    from snapseed.generate.json import json_array, json_object, json_raw
+    from snapseed.generate.rows import Items, Rows, as_decimals
+    from snapseed.generate.run import check, generate, resolve_request
+    from snapseed.load.run import load
+    from snapseed.snapshot.store import open_snapshot
+    from snapseed.verify.run import verify
+
+# Where each name lives. They are imported on first use, so that `import snapseed`, and with it the command line, does
+# not pay for polars, pyarrow and the driver.
+_HOMES = {
+    "Embedder": "snapseed.embeddings.embedder",
+    "Entity": "snapseed.generate.entity",
+    "Environment": "snapseed.config",
+    "FanOut": "snapseed.generate.fan_out",
+    "HashingEmbedder": "snapseed.embeddings.embedder",
+    "Items": "snapseed.generate.rows",
+    "Project": "snapseed.config",
+    "Rows": "snapseed.generate.rows",
+    "SnapseedError": "snapseed.errors",
+    "as_decimals": "snapseed.generate.rows",
+    "check": "snapseed.generate.run",
+    "chunk_count": "snapseed.embeddings.chunking",
+    "chunk_of": "snapseed.embeddings.chunking",
+    "counted": "snapseed.generate.fan_out",
+    "entity": "snapseed.generate.entity",
+    "exactly": "snapseed.generate.fan_out",
+    "fan_out": "snapseed.generate.fan_out",
+    "find_project": "snapseed.config",
+    "generate": "snapseed.generate.run",
+    "json_array": "snapseed.generate.json",
+    "json_object": "snapseed.generate.json",
+    "json_raw": "snapseed.generate.json",
+    "load": "snapseed.load.run",
+    "open_snapshot": "snapseed.snapshot.store",
+    "resolve_request": "snapseed.generate.run",
+    "scale": "snapseed.generate.entity",
+    "verify": "snapseed.verify.run",
+}
+
+__all__ = [
+    "Embedder",
+    "Entity",
+    "Environment",
+    "FanOut",
+    "HashingEmbedder",
+    "Items",
+    "Project",
+    "Rows",
+    "SnapseedError",
+    "as_decimals",
+    "check",
+    "chunk_count",
+    "chunk_of",
+    "counted",
+    "entity",
+    "exactly",
+    "fan_out",
+    "find_project",
+    "generate",
+    "json_array",
+    "json_object",
+    "json_raw",
+    "load",
+    "open_snapshot",
+    "resolve_request",
+    "scale",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'snapseed' has no attribute {name!r}")

@@ -1,0 +1,146 @@
+"""Find the database of an environment, connect to it, and translate what the driver says into our own errors.
+
+Every connection has the same session settings, so that a value's text form never depends on the server's defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from snapseed.config import Environment, Project
+from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.errors import ConfigurationError, LoadError, ServerError, SnapseedError
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+EMBEDDED = "embedded"
+# A server that is there answers at once; one that is not should not hold up a command for minutes.
+_CONNECT_SECONDS = 10
+# What the text form of dates, intervals, floats and bytea depends on, and nothing else of the session.
+_SESSION = {
+    "client_encoding": "UTF8",
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "row_security": "off",
+}
+# Classes of SQLSTATE (PostgreSQL manual, appendix A) that may pass when tried again: connection, resources, operator
+# intervention, system error; and among others' conditions serialization, deadlock and lock not available.
+_PASSING_CLASSES = ("08", "53", "57", "58")
+_PASSING_STATES = ("40001", "40P01", "55P03")
+_PASSWORD = re.compile(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(://[^:/?#@\s]*:)([^@\s]*)(@)")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A database to connect to: the connection string, the same without its password, and where it came from."""
+
+    conninfo: str
+    described: str
+    source: str
+    embedded: EmbeddedPostgres | None
+    database: str
+
+
+def resolve_target(project: Project, environment: Environment) -> Target:
+    """The database of `environment`; touches nothing. Raises `ConfigurationError` for a URL that does not parse."""
+    source = environment.sources.get("database", "")
+    if environment.database == EMBEDDED:
+        server = EmbeddedPostgres(project.folder)
+        name = f"snapseed_{environment.name.replace('-', '_')}"
+        return Target(server.url(name), f"embedded PostgreSQL, database {name}", source, server, name)
+    try:
+        # An empty string is right: libpq takes everything from PG* variables and service files.
+        parts = conninfo_to_dict(environment.database)
+    except psycopg.ProgrammingError as exc:
+        raise ConfigurationError(
+            "the database URL cannot be parsed",
+            where=source,
+            observed=redacted(str(exc).strip()),
+            expected="postgresql://USER@HOST:PORT/DATABASE, a libpq connection string, or `embedded`",
+        ) from exc
+    described = redacted(environment.database) or "libpq's defaults (PG* variables, service file)"
+    return Target(environment.database, described, source, None, str(parts.get("dbname") or ""))
+
+
+def redacted(conninfo: str) -> str:
+    """The same text with every password replaced by ***."""
+    return _PASSWORD.sub(lambda match: f"{match[1]}***" if match[1] else f"{match[3]}***{match[5]}", conninfo)
+
+
+@contextmanager
+def connected(target: Target) -> Iterator[Connection]:
+    """An open connection with our session settings, closed at the end; starts the embedded server where it is meant.
+
+    Raises `ServerError` where the server does not answer or refuses us.
+    """
+    if target.embedded is not None:
+        target.embedded.start()
+        target.embedded.ensure_database(target.database)
+    try:
+        connection = psycopg.connect(
+            target.conninfo, connect_timeout=_CONNECT_SECONDS, application_name="snapseed", autocommit=True
+        )
+    except psycopg.OperationalError as exc:
+        raise ServerError(
+            "the database cannot be reached",
+            where=f"{target.described} ({target.source})",
+            observed=redacted(" ".join(str(exc).split())),
+            next_step="check that the server runs, and the host, port, database, role and password",
+        ) from exc
+    with connection:
+        with translated("setting up the session", target.described):
+            for name, value in _SESSION.items():
+                connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+        yield connection
+
+
+@contextmanager
+def translated(doing: str, where: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, at the one border they cross: `ServerError` if worth a retry, else `LoadError`."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise translate(exc, doing, where) from exc
+
+
+def translate(exc: psycopg.Error, doing: str, where: str) -> SnapseedError:
+    """Our error for the driver's: says what was being done, and the server's own message, constraint and detail."""
+    state = exc.sqlstate or ""
+    passing = state.startswith(_PASSING_CLASSES) or state in _PASSING_STATES
+    lost = not state and isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError)
+    diagnostic = exc.diag
+    message = redacted(" ".join((diagnostic.message_primary or str(exc)).split()))
+    place = [where]
+    for label, name in (
+        ("table", diagnostic.table_name),
+        ("column", diagnostic.column_name),
+        ("constraint", diagnostic.constraint_name),
+    ):
+        if name:
+            place.append(f"{label} {name!r}")
+    if diagnostic.context:
+        place.append(diagnostic.context.splitlines()[0])
+    observed = ". ".join(part.rstrip(".") for part in (message, diagnostic.message_detail) if part)
+    if passing or lost:
+        return ServerError(
+            f"the connection was lost while {doing}" if lost else f"the server failed while {doing}",
+            where=", ".join(place),
+            observed=observed + (f" [SQLSTATE {state}]" if state else ""),
+            next_step=diagnostic.message_hint or "run the same command again",
+        )
+    return LoadError(
+        f"PostgreSQL refused: {doing}",
+        where=", ".join(place),
+        observed=observed + (f" [SQLSTATE {state}]" if state else ""),
+        next_step=diagnostic.message_hint,
+    )

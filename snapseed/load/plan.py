@@ -1,0 +1,228 @@
+"""Decide what a load will do to each table, and why, from the manifest and the catalogs. Pure: touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from snapseed.database.catalog import ColumnFacts, ForeignKeyFacts, IndexFacts, SequenceFacts, TableFacts, TableName, TriggerFacts
+from snapseed.errors import ConfigurationError, SchemaError
+from snapseed.snapshot.manifest import Column, EntityRecord
+from snapseed.snapshot.types import ColumnType, Family, parse_type
+
+# From this many rows on, dropping an index and building it afterwards was the faster way (docs/benchmarks.md); below,
+# the two ALTERs and the build cost more than keeping it.
+REBUILD_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """A column of the COPY statement: the snapshot's type, and the type the table has."""
+
+    name: str
+    kind: ColumnType
+    target: ColumnType
+    element_oid: int
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What happens to one table. `reasons` says, in words, why each choice was made."""
+
+    entity: EntityRecord
+    table: TableName
+    columns: tuple[ColumnPlan, ...]
+    binary: bool
+    empty_by: str
+    freeze: bool
+    drop_indexes: tuple[IndexFacts, ...]
+    drop_foreign_keys: tuple[ForeignKeyFacts, ...]
+    disable_triggers: tuple[TriggerFacts, ...]
+    sequences: tuple[SequenceFacts, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """The tables in the order in which they are loaded."""
+
+    tables: tuple[TablePlan, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows to load."""
+        return sum(table.entity.rows for table in self.tables)
+
+
+def plan_load(entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts]) -> LoadPlan:
+    """The plan for `entities`, given the facts of their tables by entity name.
+
+    Raises `SchemaError` that lists everything in which the tables do not fit the snapshot, all at once.
+    """
+    problems = [problem for entity in entities for problem in _problems(entity, facts.get(entity.name))]
+    if problems:
+        raise SchemaError(
+            "the tables of the database do not fit the snapshot",
+            where=", ".join(dict.fromkeys(str(table_name(entity)) for entity in entities)),
+            observed="; ".join(problems),
+            next_step="change the schema or the generators so that they agree; nothing was changed",
+        )
+    included = {facts[entity.name].oid for entity in entities}
+    return LoadPlan(tuple(_plan_table(entity, facts[entity.name], included) for entity in _ordered(entities, facts)))
+
+
+def table_name(entity: EntityRecord) -> TableName:
+    """Where the entity goes."""
+    return TableName(entity.schema, entity.table)
+
+
+def column_problem(entity: EntityRecord, column: Column, facts: ColumnFacts | None) -> str | None:
+    """In what a column of the snapshot and the table's do not agree, or None."""
+    place = f"{table_name(entity)}.{column.name}"
+    if facts is None:
+        return f"{place} does not exist (expected {column.type})"
+    if facts.generated:
+        return f"{place} is a generated column, which takes no values"
+    if not _fits(column.kind(), facts):
+        return f"{place} is {facts.type}, expected {column.type}"
+    return None
+
+
+def _problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
+    if facts is None:
+        return [f"table {table_name(entity)} does not exist"]
+    if facts.kind not in {"r", "p"}:
+        return [f"{table_name(entity)} is not a table"]
+    found = [column_problem(entity, column, facts.column(column.name)) for column in entity.columns]
+    if facts.row_security:
+        found.append(f"row-level security of {table_name(entity)} applies to this role, so COPY is refused")
+    names = {column.name for column in entity.columns}
+    for column in facts.columns:
+        fills_itself = column.has_default or column.identity or column.generated
+        if column.name not in names and column.not_null and not fills_itself:
+            found.append(f"{table_name(entity)}.{column.name} is NOT NULL without a default, and not in the snapshot")
+    return [problem for problem in found if problem]
+
+
+def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
+    """Whether values of `kind` go into the column and have the same fingerprint there."""
+    if kind.family is Family.VECTOR and facts.type == "real[]":
+        return True
+    target = _parsed(facts.type)
+    if target is None:
+        return False
+    texts = {Family.TEXT, Family.TEXT_FORM}
+    if kind.family in texts and target.family in texts and kind.is_array == target.is_array:
+        # An enum, say, stands under its own name in the snapshot; a text column takes any text.
+        same_name = _bare(kind.base) == _bare(target.base)
+        return same_name or (kind.family is Family.TEXT and target.base in {"text", "character varying", "citext"})
+    if kind.family is Family.NUMERIC or target.family is Family.NUMERIC:
+        return kind.name == target.name
+    return kind.family is target.family and kind.is_array == target.is_array and _dimensions(kind) == _dimensions(target)
+
+
+def _dimensions(kind: ColumnType) -> tuple[int, ...]:
+    return kind.modifiers if kind.family is Family.VECTOR else ()
+
+
+def _bare(name: str) -> str:
+    """A type's name without schema and quotes: format_type adds them only where the search path does not find it."""
+    return name.rpartition(".")[2].strip('"')
+
+
+def _parsed(name: str) -> ColumnType | None:
+    try:
+        return parse_type(name)
+    except ConfigurationError:
+        return None
+
+
+def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> TablePlan:
+    reasons: list[str] = []
+    columns = tuple(_plan_column(column, facts) for column in entity.columns)
+    text_only = [column.name for column in columns if not _is_binary(column, facts)]
+    binary = not text_only
+    reasons.append("binary COPY: every column has a binary encoder" if binary else f"text COPY: {', '.join(text_only)} has no binary encoder")
+
+    outside = [name for oid, name in facts.referenced_by if oid not in included]
+    if outside:
+        empty_by = "delete"
+        reasons.append(f"emptied by DELETE: {', '.join(outside)} refers to it and is not part of this load")
+    else:
+        empty_by = "truncate"
+        reasons.append("emptied by TRUNCATE: nothing outside this load refers to it")
+    freeze = empty_by == "truncate" and facts.kind == "r"
+    reasons.append("FREEZE: truncated in this transaction, so its pages need no later vacuum" if freeze else "no FREEZE: it needs an ordinary table, truncated in this transaction")
+
+    drop_indexes: list[IndexFacts] = []
+    drop_foreign_keys: list[ForeignKeyFacts] = []
+    if not facts.owned or facts.kind != "r":
+        reasons.append("indexes and foreign keys stay: " + ("the role does not own the table" if not facts.owned else "the table is partitioned"))
+    elif entity.rows < REBUILD_ROWS:
+        reasons.append(f"indexes and foreign keys stay: fewer than {REBUILD_ROWS:,} rows")
+    else:
+        for index in facts.indexes:
+            if index.keep_reason:
+                reasons.append(f"index {index.name} stays: {index.keep_reason}")
+            else:
+                drop_indexes.append(index)
+        for foreign_key in facts.foreign_keys:
+            if foreign_key.keep_reason:
+                reasons.append(f"foreign key {foreign_key.name} stays: {foreign_key.keep_reason}")
+            else:
+                drop_foreign_keys.append(foreign_key)
+        if drop_indexes or drop_foreign_keys:
+            names = ", ".join(item.name for item in (*drop_indexes, *drop_foreign_keys))
+            reasons.append(f"dropped and made again after the rows: {names}")
+    if facts.triggers:
+        names = ", ".join(trigger.name for trigger in facts.triggers)
+        reasons.append(f"triggers {names} " + ("are off during the load" if facts.owned else "stay on: the role does not own the table"))
+    return TablePlan(
+        entity=entity,
+        table=facts.name,
+        columns=columns,
+        binary=binary,
+        empty_by=empty_by,
+        freeze=freeze,
+        drop_indexes=tuple(drop_indexes),
+        drop_foreign_keys=tuple(drop_foreign_keys),
+        disable_triggers=facts.triggers if facts.owned else (),
+        sequences=tuple(sequence for sequence in facts.sequences if sequence.column in {column.name for column in columns}),
+        reasons=tuple(reasons),
+    )
+
+
+def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:
+    found = facts.column(column.name)
+    assert found is not None
+    return ColumnPlan(column.name, column.kind(), parse_type(found.type), found.element_oid)
+
+
+def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
+    """Known types have an encoder; an enum's binary form is its label."""
+    if column.kind.has_binary_form:
+        # A text column may stand over citext or another type of an extension, whose binary form is not ours to know.
+        return column.target.has_binary_form
+    found = facts.column(column.name)
+    assert found is not None
+    return (found.element_kind if column.kind.is_array else found.kind) == "e"
+
+
+def _ordered(entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts]) -> list[EntityRecord]:
+    """Referenced tables before those that refer to them; in a cycle, the manifest's order decides."""
+    by_oid = {facts[entity.name].oid: entity for entity in entities}
+    ordered: list[EntityRecord] = []
+    visiting: set[str] = set()
+
+    def visit(entity: EntityRecord) -> None:
+        if entity in ordered or entity.name in visiting:
+            return
+        visiting.add(entity.name)
+        for foreign_key in facts[entity.name].foreign_keys:
+            if foreign_key.references in by_oid:
+                visit(by_oid[foreign_key.references])
+        ordered.append(entity)
+
+    for entity in entities:
+        visit(entity)
+    return ordered

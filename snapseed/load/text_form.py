@@ -1,0 +1,120 @@
+"""Arrow columns in the text form that PostgreSQL's input functions read, for tables that binary COPY cannot fill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from snapseed.snapshot.fields import data_of, offsets_of, running_offsets
+from snapseed.snapshot.types import ColumnType, Family
+
+NULL = "\\N"
+# PostgreSQL manual, COPY, "Text Format": what must not stand in a value as it is. The backslash comes first.
+_COPY_ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
+_ARRAY_ESCAPES = (("\\", "\\\\"), ('"', '\\"'))
+_HEX = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), dtype="S2")
+# Julian day of 1970-01-01. PostgreSQL reads `J2440588` as a date, which has no trouble with any year.
+_JULIAN_1970 = 2_440_588
+_DAY_MICROSECONDS = 86_400_000_000
+
+
+def copy_text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
+    """The values of `column` as text COPY carries them: escaped, and `\\N` where null."""
+    return pc.fill_null(_replaced(_array_text(column, kind) if kind.element else _text(column, kind), _COPY_ESCAPES), NULL)
+
+
+def _array_text(column: pa.ListArray, kind: ColumnType) -> pa.StringArray:
+    """Arrays as `{"a","b",NULL}`: every element quoted, so none needs a second look."""
+    assert kind.element is not None
+    column = column if not pa.types.is_fixed_size_list(column.type) else column.cast(pa.list_(column.type.value_type))
+    offsets = column.offsets.to_numpy()
+    values = column.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    inner = _replaced(_text(values, kind.element), _ARRAY_ESCAPES)
+    quoted = pc.fill_null(pc.binary_join_element_wise(pa.scalar('"'), inner, pa.scalar('"'), ""), "NULL")
+    lists = pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), quoted)
+    text = pc.binary_join_element_wise(pa.scalar("{"), pc.binary_join(lists, ","), pa.scalar("}"), "")
+    return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
+
+
+def _text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    return _FORMS.get(kind.family, _cast)(column)
+
+
+def _replaced(text: pa.StringArray, escapes: tuple[tuple[str, str], ...]) -> pa.StringArray:
+    for pattern, replacement in escapes:
+        text = pc.replace_substring(text, pattern, replacement)
+    return text
+
+
+def _cast(column: pa.Array) -> pa.StringArray:
+    return column.cast(pa.string())
+
+
+def _boolean(column: pa.Array) -> pa.StringArray:
+    return pc.if_else(column, "t", "f")
+
+
+def _real(column: pa.Array) -> pa.StringArray:
+    return (column.cast(pa.float32()) if pa.types.is_float16(column.type) else column).cast(pa.string())
+
+
+def _hex(column: pa.Array) -> pa.StringArray:
+    """The bytes of each value as hexadecimal digits, null where null."""
+    column = column.cast(pa.binary())
+    offsets = offsets_of(column)
+    digits = _HEX[data_of(column)[offsets[0] : offsets[-1]]]
+    ends = running_offsets(np.diff(offsets) * 2).astype(np.int32)
+    text = pa.Array.from_buffers(pa.string(), len(column), [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(digits))])
+    return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
+
+
+def _bytea(column: pa.Array) -> pa.StringArray:
+    return pc.binary_join_element_wise(pa.scalar("\\x"), _hex(column), "")
+
+
+def _date(column: pa.Array) -> pa.StringArray:
+    days = column.cast(pa.int32()).cast(pa.int64())
+    return _with_infinity(days, np.iinfo(np.int32), _julian(days))
+
+
+def _timestamp(column: pa.Array) -> pa.StringArray:
+    moments = column.cast(pa.int64())
+    values = moments.fill_null(0).to_numpy()
+    days = pa.array(values // _DAY_MICROSECONDS)
+    clock = pa.array(values % _DAY_MICROSECONDS).cast(pa.time64("us")).cast(pa.string())
+    text = pc.binary_join_element_wise(_julian(days), clock, " ")
+    return _with_infinity(moments, np.iinfo(np.int64), pc.if_else(moments.is_valid(), text, pa.scalar(None, pa.string())))
+
+
+def _julian(days: pa.Array) -> pa.StringArray:
+    return pc.binary_join_element_wise(pa.scalar("J"), pc.add(days, _JULIAN_1970).cast(pa.string()), "")
+
+
+def _with_infinity(values: pa.Array, limits: np.iinfo, text: pa.StringArray) -> pa.StringArray:
+    text = pc.if_else(pc.equal(values, int(limits.max)), "infinity", text)
+    return pc.if_else(pc.equal(values, int(limits.min)), "-infinity", text)
+
+
+def _vector(column: pa.FixedSizeListArray) -> pa.StringArray:
+    numbers = _real(column.values.slice(column.offset * column.type.list_size, len(column) * column.type.list_size))
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * column.type.list_size
+    lists = pa.ListArray.from_arrays(pa.array(offsets), numbers)
+    text = pc.binary_join_element_wise(pa.scalar("["), pc.binary_join(lists, ","), pa.scalar("]"), "")
+    return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
+
+
+_FORMS: dict[Family, Callable[[pa.Array], pa.StringArray]] = {
+    Family.BOOLEAN: _boolean,
+    Family.REAL: _real,
+    Family.BYTEA: _bytea,
+    Family.UUID: _hex,
+    Family.DATE: _date,
+    Family.TIMESTAMP: _timestamp,
+    Family.TIMESTAMPTZ: _timestamp,
+    Family.VECTOR: _vector,
+}

@@ -1,0 +1,146 @@
+"""Verify the rows in the database against the manifest: one query and one sum per entity; chunks only where it differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from snapseed.database.catalog import TableFacts
+from snapseed.database.connect import Connection
+from snapseed.snapshot.fields import stands_as_text_array
+from snapseed.snapshot.fingerprint import EMPTY, SEED, Fingerprint
+from snapseed.snapshot.manifest import Column, EntityRecord
+from snapseed.snapshot.types import ColumnType, Family
+
+# The function that gives a value the bytes binary COPY carries for it. Types that are not here stand as they are
+# (bytea, uuid) or as text.
+_SEND = {
+    Family.BOOLEAN: "boolsend",
+    Family.SMALLINT: "int2send",
+    Family.INTEGER: "int4send",
+    Family.BIGINT: "int8send",
+    Family.REAL: "float4send",
+    Family.DOUBLE: "float8send",
+    Family.NUMERIC: "numeric_send",
+    Family.DATE: "date_send",
+    Family.TIME: "time_send",
+    Family.TIMESTAMP: "timestamp_send",
+    Family.TIMESTAMPTZ: "timestamptz_send",
+    Family.JSONB: "jsonb_send",
+}
+
+
+@dataclass(frozen=True)
+class ChunkDifference:
+    """A chunk whose rows in the database are not those of the manifest. `first_key` is where its range of keys begins."""
+
+    number: int
+    path: str
+    first_key: int | str | None
+    expected: Fingerprint
+    observed: Fingerprint
+
+
+@dataclass(frozen=True)
+class EntityResult:
+    """What the database holds of one entity, and the chunks that differ where it is not what the manifest says."""
+
+    entity: str
+    table: str
+    expected: Fingerprint
+    observed: Fingerprint
+    seconds: float
+    chunks: tuple[ChunkDifference, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether number and content of the rows are those of the manifest."""
+        return self.expected == self.observed
+
+
+def verify_entity(connection: Connection, entity: EntityRecord, facts: TableFacts) -> EntityResult:
+    """Compare the rows of a table with the manifest. `facts` must fit the entity (`load.plan` or `verify.run` check it)."""
+    started = time.monotonic()
+    observed = _entity_fingerprint(connection, entity, facts)
+    chunks: tuple[ChunkDifference, ...] = ()
+    if observed != entity.digest():
+        chunks = tuple(_differing_chunks(connection, entity, facts))
+    return EntityResult(entity.name, str(facts.name), entity.digest(), observed, time.monotonic() - started, chunks)
+
+
+def row_hash(columns: Sequence[Column]) -> sql.Composed:
+    """The SQL expression for the hash of a row, over the manifest's columns in their order."""
+    fields = sql.SQL(", ").join(_field(sql.Identifier(column.name), column.kind()) for column in columns)
+    return sql.SQL("hash_record_extended(ROW({}), {})").format(fields, sql.Literal(SEED))
+
+
+def key_expression(entity: EntityRecord) -> sql.Composable:
+    """The key in the order of the manifest: text by its bytes, whatever the collation of the column."""
+    key = sql.Identifier(entity.key)
+    return sql.SQL('{}::text COLLATE "C"').format(key) if _key_kind(entity).family is Family.TEXT else key
+
+
+def key_literal(entity: EntityRecord, key: int | str) -> sql.Composable:
+    """A key of the manifest as a value of its type."""
+    kind = _key_kind(entity)
+    if kind.family is Family.TEXT:
+        return sql.SQL('{}::text COLLATE "C"').format(sql.Literal(str(key)))
+    return sql.SQL("{}::{}").format(sql.Literal(str(key)), sql.SQL("uuid" if kind.family is Family.UUID else "bigint"))
+
+
+def _key_kind(entity: EntityRecord) -> ColumnType:
+    return next(column.kind() for column in entity.columns if column.name == entity.key)
+
+
+def _entity_fingerprint(connection: Connection, entity: EntityRecord, facts: TableFacts) -> Fingerprint:
+    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {}")
+    row = connection.execute(query.format(row_hash(entity.columns), facts.name.identifier())).fetchone()
+    assert row is not None
+    return Fingerprint(int(str(row[0])), int(str(row[1])) % 2**64)
+
+
+def _differing_chunks(connection: Connection, entity: EntityRecord, facts: TableFacts) -> list[ChunkDifference]:
+    """Ask again, with the rows sorted into the manifest's chunks by their keys. Rows before all chunks are number -1."""
+    found: dict[int, Fingerprint] = {}
+    if entity.chunks:
+        bounds = sql.SQL(", ").join(key_literal(entity, chunk.first_key) for chunk in entity.chunks)
+        bucket = sql.SQL("width_bucket({}, ARRAY[{}]) - 1").format(_bucket_key(entity), bounds)
+    else:
+        bucket = sql.SQL("-1")
+    query = sql.SQL("SELECT {} AS bucket, count(*), sum({}) FROM {} GROUP BY 1")
+    for number, rows, total in connection.execute(
+        query.format(bucket, row_hash(entity.columns), facts.name.identifier())
+    ).fetchall():
+        found[-1 if number is None else int(str(number))] = Fingerprint(int(str(rows)), int(str(total)) % 2**64)
+    differences = []
+    if -1 in found:
+        differences.append(ChunkDifference(-1, "(before the first chunk)", None, EMPTY, found[-1]))
+    paths = [file.path for file in entity.files for _ in file.chunks]
+    for number, chunk in enumerate(entity.chunks):
+        observed = found.get(number, EMPTY)
+        if observed != chunk.digest():
+            differences.append(ChunkDifference(number, paths[number], chunk.first_key, chunk.digest(), observed))
+    return differences
+
+
+def _bucket_key(entity: EntityRecord) -> sql.Composable:
+    kind = _key_kind(entity)
+    if kind.family in {Family.TEXT, Family.UUID}:
+        return key_expression(entity)
+    return sql.SQL("{}::bigint").format(sql.Identifier(entity.key))
+
+
+def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:
+    """The bytes that stand for a column in the hash of its row: the SQL side of `snapshot.fields.hash_field`."""
+    if kind.is_array:
+        return sql.SQL("array_send({}::text[])" if stands_as_text_array(kind) else "array_send({})").format(column)
+    if kind.family is Family.VECTOR:
+        return sql.SQL("array_send({}::real[])").format(column)
+    if kind.family in _SEND:
+        return sql.SQL("{}({})").format(sql.Identifier("pg_catalog", _SEND[kind.family]), column)
+    if kind.family in {Family.BYTEA, Family.UUID}:
+        return sql.SQL("{}").format(column)
+    return sql.SQL('{}::text COLLATE "C"').format(column)
