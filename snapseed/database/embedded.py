@@ -125,7 +125,7 @@ class EmbeddedPostgres:
 
         Open transactions are rolled back. Raises `ServerError` when the server does not stop in time.
         """
-        if not self._files.state_directory.exists():
+        if not self._files.may_exist():
             return False
         account = account_for(self.data_directory)
         with self._files.locked(LOCK_SECONDS):
@@ -174,15 +174,7 @@ class EmbeddedPostgres:
         return ServerFiles(self.project, "postgres", f".s.PGSQL.{PORT}")
 
     def _postmaster(self) -> tuple[int | None, str]:
-        """The process id and the status that `postmaster.pid` holds; (None, "") without a readable one.
-
-        Lines 1 and 8 (`src/include/utils/pidfile.h`); the status line is missing while the file is being written.
-        """
-        try:
-            lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
-            return abs(int(lines[0])), lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 - see docstring
-        except (OSError, ValueError, IndexError):
-            return None, ""
+        return _read_lock_file(self.data_directory / "postmaster.pid")
 
     def _is_complete(self) -> bool:
         """Whether the data folder holds a cluster: PG_VERSION is initdb's first file, pg_control a late one."""
@@ -231,15 +223,14 @@ class EmbeddedPostgres:
 
     def _settle_leftovers(self, programs: Path, account: Account) -> bool:
         """Wait for, stop or clear away what an earlier run left; True when that turns out to be a running server."""
-        pid, _ = self._postmaster()
-        if pid is None:
-            return False
         deadline = time.monotonic() + START_SECONDS
         while remaining := processes(self._files, "postgres"):
+            # Read first: a server that becomes ready between the two looks is not taken for an unreachable one.
+            pid, status = self._postmaster()
             # It may still have been starting up when the process that started it was killed.
             if self.is_running():
                 return True
-            if pid in remaining and self._postmaster()[1] == "ready":
+            if pid in remaining and status == "ready":
                 _log.warning("the embedded PostgreSQL cannot be reached on %s; restarting it", self._files.socket_file)
                 self._shut_down(programs, account)
             elif time.monotonic() > deadline:
@@ -251,10 +242,14 @@ class EmbeddedPostgres:
                 )
             else:
                 time.sleep(POLL_SECONDS)
-        # PostgreSQL itself copes with an id that no process has. It gives up when the id has passed to another process
-        # (after a reboot, or in a container); then, and only with proof, the file is removed.
-        if exists(pid) and belongs(pid, self._files, "postgres") is False:
-            (self.data_directory / "postmaster.pid").unlink(missing_ok=True)
+        socket_file = self._files.socket_file
+        for lock_file in (self.data_directory / "postmaster.pid", socket_file.with_name(f"{socket_file.name}.lock")):
+            # PostgreSQL itself copes with an id that no process has. It gives up when the id has passed to another
+            # process (after a reboot, or in a container), or to a dead one that nobody reaps; then, and only with
+            # proof, the file is removed. What guards the data besides, its shared memory, is left to PostgreSQL.
+            pid, _ = _read_lock_file(lock_file)
+            if pid is not None and exists(pid) and belongs(pid, self._files, "postgres") is False:
+                lock_file.unlink(missing_ok=True)
         return False
 
     def _write_settings(self, account: Account) -> None:
@@ -287,3 +282,15 @@ class EmbeddedPostgres:
             where=str(self.data_directory),
             next_step=next_step or f"read {self.log_file}, then run the same command again",
         )
+
+
+def _read_lock_file(path: Path) -> tuple[int | None, str]:
+    """The process id and the status in a lock file of PostgreSQL; (None, "") without a readable one.
+
+    Lines 1 and 8 (`src/include/utils/pidfile.h`); the second is missing in a young file, and in that of a socket.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+        return int(lines[0]), lines[7].strip().decode() if len(lines) > 7 else ""  # noqa: PLR2004 - see docstring
+    except (OSError, ValueError):
+        return None, ""

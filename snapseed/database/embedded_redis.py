@@ -92,7 +92,7 @@ class EmbeddedRedis:
 
         Raises `ServerError` when the server does not stop.
         """
-        if not self._files.state_directory.exists():
+        if not self._files.may_exist():
             return False
         account_for(self.data_directory)
         with self._files.locked(LOCK_SECONDS):

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -79,6 +80,15 @@ class ServerFiles:
     def socket_file(self) -> Path:
         """The Unix socket."""
         return self.socket_directory / self.socket_name
+
+    def may_exist(self) -> bool:
+        """Whether there is a data folder. True where this account may not look, so that the next step says why."""
+        try:
+            return stat.S_ISDIR(self.data_directory.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except PermissionError:
+            return True
 
     def connect(self) -> socket.socket | None:
         """A connection to the socket, or None where nobody accepts one.

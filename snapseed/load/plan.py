@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from snapseed.database.catalog import ColumnFacts, ForeignKeyFacts, IndexFacts, SequenceFacts, TableFacts, TableName, TriggerFacts
-from snapseed.errors import ConfigurationError, SchemaError
+from snapseed.database.catalog import ForeignKeyFacts, IndexFacts, SequenceFacts, TableFacts, TableName, TriggerFacts
+from snapseed.errors import SchemaError
 from snapseed.snapshot.manifest import Column, EntityRecord
-from snapseed.snapshot.types import ColumnType, Family, parse_type
+from snapseed.snapshot.types import ColumnType, parse_type
+from snapseed.verify.schema import load_problems, table_name
 
 # From this many rows on, dropping an index and building it afterwards was the faster way (docs/benchmarks.md); below,
 # the two ALTERs and the build cost more than keeping it.
@@ -59,7 +60,7 @@ def plan_load(entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts])
 
     Raises `SchemaError` that lists everything in which the tables do not fit the snapshot, all at once.
     """
-    problems = [problem for entity in entities for problem in _problems(entity, facts.get(entity.name))]
+    problems = [problem for entity in entities for problem in load_problems(entity, facts.get(entity.name))]
     if problems:
         raise SchemaError(
             "the tables of the database do not fit the snapshot",
@@ -69,72 +70,6 @@ def plan_load(entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts])
         )
     included = {facts[entity.name].oid for entity in entities}
     return LoadPlan(tuple(_plan_table(entity, facts[entity.name], included) for entity in _ordered(entities, facts)))
-
-
-def table_name(entity: EntityRecord) -> TableName:
-    """Where the entity goes."""
-    return TableName(entity.schema, entity.table)
-
-
-def column_problem(entity: EntityRecord, column: Column, facts: ColumnFacts | None) -> str | None:
-    """In what a column of the snapshot and the table's do not agree, or None."""
-    place = f"{table_name(entity)}.{column.name}"
-    if facts is None:
-        return f"{place} does not exist (expected {column.type})"
-    if facts.generated:
-        return f"{place} is a generated column, which takes no values"
-    if not _fits(column.kind(), facts):
-        return f"{place} is {facts.type}, expected {column.type}"
-    return None
-
-
-def _problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
-    if facts is None:
-        return [f"table {table_name(entity)} does not exist"]
-    if facts.kind not in {"r", "p"}:
-        return [f"{table_name(entity)} is not a table"]
-    found = [column_problem(entity, column, facts.column(column.name)) for column in entity.columns]
-    if facts.row_security:
-        found.append(f"row-level security of {table_name(entity)} applies to this role, so COPY is refused")
-    names = {column.name for column in entity.columns}
-    for column in facts.columns:
-        fills_itself = column.has_default or column.identity or column.generated
-        if column.name not in names and column.not_null and not fills_itself:
-            found.append(f"{table_name(entity)}.{column.name} is NOT NULL without a default, and not in the snapshot")
-    return [problem for problem in found if problem]
-
-
-def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
-    """Whether values of `kind` go into the column and have the same fingerprint there."""
-    if kind.family is Family.VECTOR and facts.type == "real[]":
-        return True
-    target = _parsed(facts.type)
-    if target is None:
-        return False
-    texts = {Family.TEXT, Family.TEXT_FORM}
-    if kind.family in texts and target.family in texts and kind.is_array == target.is_array:
-        # An enum, say, stands under its own name in the snapshot; a text column takes any text.
-        same_name = _bare(kind.base) == _bare(target.base)
-        return same_name or (kind.family is Family.TEXT and target.base in {"text", "character varying", "citext"})
-    if kind.family is Family.NUMERIC or target.family is Family.NUMERIC:
-        return kind.name == target.name
-    return kind.family is target.family and kind.is_array == target.is_array and _dimensions(kind) == _dimensions(target)
-
-
-def _dimensions(kind: ColumnType) -> tuple[int, ...]:
-    return kind.modifiers if kind.family is Family.VECTOR else ()
-
-
-def _bare(name: str) -> str:
-    """A type's name without schema and quotes: format_type adds them only where the search path does not find it."""
-    return name.rpartition(".")[2].strip('"')
-
-
-def _parsed(name: str) -> ColumnType | None:
-    try:
-        return parse_type(name)
-    except ConfigurationError:
-        return None
 
 
 def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> TablePlan:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapseed.database.catalog import TableFacts
+from snapseed.database.catalog import TableName
 from snapseed.database.connect import Connection
+from snapseed.errors import VerificationError
 from snapseed.snapshot.fields import stands_as_text_array
 from snapseed.snapshot.fingerprint import EMPTY, SEED, Fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord
@@ -43,6 +44,14 @@ class ChunkDifference:
     expected: Fingerprint
     observed: Fingerprint
 
+    def __str__(self) -> str:
+        if self.first_key is None:
+            return f"{self.observed.rows:,} rows with keys before the first chunk"
+        rows = f"{self.observed.rows:,} rows, expected {self.expected.rows:,}"
+        if self.observed.rows == self.expected.rows:
+            rows = f"{self.expected.rows:,} rows as expected, but not the same"
+        return f"chunk {self.number} ({self.path}, from key {self.first_key}): {rows}"
+
 
 @dataclass(frozen=True)
 class EntityResult:
@@ -60,15 +69,39 @@ class EntityResult:
         """Whether number and content of the rows are those of the manifest."""
         return self.expected == self.observed
 
+    def lines(self) -> list[str]:
+        """What differs, a line for the entity and one for each chunk."""
+        if self.agrees:
+            return []
+        head = (
+            f"{self.entity}: {self.observed.rows:,} rows with fingerprint {self.observed},"
+            f" expected {self.expected.rows:,} with {self.expected}"
+        )
+        return [head, *(f"{self.entity} {chunk}" for chunk in self.chunks)]
 
-def verify_entity(connection: Connection, entity: EntityRecord, facts: TableFacts) -> EntityResult:
-    """Compare the rows of a table with the manifest. `facts` must fit the entity (`load.plan` or `verify.run` check it)."""
+
+def verify_entity(connection: Connection, entity: EntityRecord, table: TableName) -> EntityResult:
+    """Compare the rows of a table with the manifest. The table must fit the entity (`verify.schema`)."""
     started = time.monotonic()
-    observed = _entity_fingerprint(connection, entity, facts)
+    observed = _entity_fingerprint(connection, entity, table)
     chunks: tuple[ChunkDifference, ...] = ()
     if observed != entity.digest():
-        chunks = tuple(_differing_chunks(connection, entity, facts))
-    return EntityResult(entity.name, str(facts.name), entity.digest(), observed, time.monotonic() - started, chunks)
+        chunks = tuple(_differing_chunks(connection, entity, table))
+    return EntityResult(entity.name, str(table), entity.digest(), observed, time.monotonic() - started, chunks)
+
+
+def require_rows(results: Sequence[EntityResult], where: str) -> None:
+    """Raise `VerificationError` that names every entity and chunk that differs, if any does."""
+    different = [result for result in results if not result.agrees]
+    if not different:
+        return
+    raise VerificationError(
+        "the database does not hold what the manifest says",
+        where=where,
+        observed="; ".join(line for result in different for line in result.lines()),
+        expected="for each entity the rows and the fingerprint of the manifest",
+        next_step="look for triggers or rules that change rows, and for JSON or text forms that PostgreSQL prints otherwise",
+    )
 
 
 def row_hash(columns: Sequence[Column]) -> sql.Composed:
@@ -95,14 +128,14 @@ def _key_kind(entity: EntityRecord) -> ColumnType:
     return next(column.kind() for column in entity.columns if column.name == entity.key)
 
 
-def _entity_fingerprint(connection: Connection, entity: EntityRecord, facts: TableFacts) -> Fingerprint:
+def _entity_fingerprint(connection: Connection, entity: EntityRecord, table: TableName) -> Fingerprint:
     query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {}")
-    row = connection.execute(query.format(row_hash(entity.columns), facts.name.identifier())).fetchone()
+    row = connection.execute(query.format(row_hash(entity.columns), table.identifier())).fetchone()
     assert row is not None
     return Fingerprint(int(str(row[0])), int(str(row[1])) % 2**64)
 
 
-def _differing_chunks(connection: Connection, entity: EntityRecord, facts: TableFacts) -> list[ChunkDifference]:
+def _differing_chunks(connection: Connection, entity: EntityRecord, table: TableName) -> list[ChunkDifference]:
     """Ask again, with the rows sorted into the manifest's chunks by their keys. Rows before all chunks are number -1."""
     found: dict[int, Fingerprint] = {}
     if entity.chunks:
@@ -112,7 +145,7 @@ def _differing_chunks(connection: Connection, entity: EntityRecord, facts: Table
         bucket = sql.SQL("-1")
     query = sql.SQL("SELECT {} AS bucket, count(*), sum({}) FROM {} GROUP BY 1")
     for number, rows, total in connection.execute(
-        query.format(bucket, row_hash(entity.columns), facts.name.identifier())
+        query.format(bucket, row_hash(entity.columns), table.identifier())
     ).fetchall():
         found[-1 if number is None else int(str(number))] = Fingerprint(int(str(rows)), int(str(total)) % 2**64)
     differences = []
