@@ -110,12 +110,12 @@ class EmbeddedPostgres:
                 return False
             make_searchable(programs / "postgres", account)
             make_searchable(self.data_directory, account)
+            private_directory(self.socket_directory, account)
             if not self._is_complete():
                 self._initialize(programs, account)
             private_directory(self.data_directory, account)
             if self._settle_leftovers(programs, account):
                 return False
-            private_directory(self.socket_directory, account)
             self._write_settings(account)
             self._launch(programs, account)
             return True

@@ -17,6 +17,11 @@ from snapseed.generate.part import PartResult, PartTask, make_part
 _AHEAD = 2
 
 
+def available_cores() -> int:
+    """Cores that this process may use, at least one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def make_parts(tasks: Sequence[PartTask], *, jobs: int, executor: Executor | None = None) -> Iterator[PartResult]:
     """The result of each task, in the order of the tasks, whoever was ready first.
 
@@ -24,7 +29,7 @@ def make_parts(tasks: Sequence[PartTask], *, jobs: int, executor: Executor | Non
     `GeneratorError` where a process died.
     """
     if executor is not None:
-        yield from _through(executor, tasks, _AHEAD * (os.cpu_count() or 1))
+        yield from _through(executor, tasks, _AHEAD * available_cores())
         return
     jobs = min(jobs, len(tasks))
     if jobs <= 1:

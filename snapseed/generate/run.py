@@ -59,21 +59,21 @@ class Request:
 
 
 def resolve_request(
-    project: Project, environment: Environment, *, scale: int | None, seed: int | None, only: Sequence[str] = ()
+    project: Project, environment: Environment, *, scale: int | None, seed: int | None, only: Sequence[str] = (), check: bool = False
 ) -> Request:
     """What `snapseed generate` is to make.
 
-    The scale is the flag's, else the environment's, else that of the snapshot that is there; likewise the seed is the
-    flag's, else the project's. Raises `UsageError` where no scale is known, or `only` names no entity.
+    The scale is the flag's, else the environment's, else that of the snapshot that is there (to `check` it, that comes
+    before the environment's); the seed is the flag's, else the project's. Raises `UsageError` where no scale is known, or `only` names no entity.
     """
     entities = load_entities(project.generators)
     for name in only:
         if entities.named(name) is None:
             known = ", ".join(entity.name for entity in entities.ordered)
             raise UsageError("there is no such entity", observed=name, expected=f"one of: {known}", next_step="check --only")
+    if (check or environment.scale is None) and has_snapshot(project.snapshots, environment.snapshot):
+        scale = scale or open_snapshot(project.snapshots, environment.snapshot).manifest.scale
     scale = scale or environment.scale
-    if scale is None and has_snapshot(project.snapshots, environment.snapshot):
-        scale = open_snapshot(project.snapshots, environment.snapshot).manifest.scale
     if scale is None:
         raise UsageError(
             "no scale is given",

@@ -13,7 +13,7 @@ from snapseed.database.catalog import TableFacts, read_tables
 from snapseed.database.connect import Connection, Target, connected, resolve_target, translated
 from snapseed.database.guard import identify, require_allowed, require_ours
 from snapseed.database.provenance import loaded_tables, record_load
-from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
+from snapseed.errors import InterruptedByUserError, SnapseedError
 from snapseed.load import steps
 from snapseed.load.plan import LoadPlan, plan_load
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -81,7 +81,7 @@ def load(
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, dry_run)
-    entities = _chosen(snapshot.manifest, only)
+    entities = snapshot.manifest.chosen(only)
     with report.phase("checking files"):
         require_files(snapshot, only=[entity.name for entity in entities])
     started = time.monotonic()
@@ -202,13 +202,3 @@ def _record(job: _Job) -> None:
                 "version": importlib.metadata.version("snapseed"),
             },
         )
-
-
-def _chosen(manifest: Manifest, only: Sequence[str]) -> list[EntityRecord]:
-    for name in only:
-        if manifest.entity(name) is None:
-            known = ", ".join(entity.name for entity in manifest.entities)
-            raise UsageError(
-                "there is no such entity in the snapshot", observed=name, expected=f"one of: {known}", next_step="check --only"
-            )
-    return [entity for entity in manifest.entities if not only or entity.name in only]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
 from snapseed.config import NAME_PATTERN
-from snapseed.errors import ConfigurationError, ManifestError
+from snapseed.errors import ConfigurationError, ManifestError, UsageError
 from snapseed.snapshot.fingerprint import Fingerprint, combined
 from snapseed.snapshot.types import ColumnType, parse_type
 
@@ -127,6 +128,17 @@ class Manifest(_Record):
     def entity(self, name: str) -> EntityRecord | None:
         """The record of the entity `name`, if the snapshot has it."""
         return next((entity for entity in self.entities if entity.name == name), None)
+
+    def chosen(self, only: Sequence[str]) -> list[EntityRecord]:
+        """The records of the entities in `only`, in the manifest's order; all where it is empty.
+
+        Raises `UsageError` for a name that the snapshot does not have.
+        """
+        for name in only:
+            if self.entity(name) is None:
+                known = ", ".join(entity.name for entity in self.entities)
+                raise UsageError("there is no such entity in the snapshot", observed=name, expected=f"one of: {known}")
+        return [entity for entity in self.entities if not only or entity.name in only]
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from snapseed.errors import ManifestError, SnapshotError
-from snapseed.snapshot.manifest import FILE_NAME, Manifest, PartFile, decode, encode
+from snapseed.snapshot.manifest import FILE_NAME, EntityRecord, Manifest, PartFile, decode, encode
 
 # A SHA-256 of 1 MiB takes a few milliseconds, so the cost of a call vanishes and memory stays small.
 _READ_BYTES = 1 << 20
@@ -45,6 +45,15 @@ class Snapshot:
             raise SnapshotError(
                 "a part cannot be read", where=str(self.path(file)), observed=str(exc), next_step=_RESTORE
             ) from exc
+
+
+    def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
+        """The first rows of an entity as Python values, at most one chunk of them."""
+        for file in entity.files[:1]:
+            with self.open_part(file) as part:
+                rows: list[dict[str, object]] = part.read_row_group(0).slice(0, count).to_pylist()
+                return rows
+        return []
 
 
 _RESTORE = "restore it from git, or generate the snapshot again"

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from snapseed.config import Environment, Project
 from snapseed.database.catalog import read_tables
 from snapseed.database.connect import connected, resolve_target, translated
-from snapseed.errors import UsageError
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.files import FileFinding, verify_files
@@ -52,9 +51,7 @@ def verify(
     target = None if offline else resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     manifest = snapshot.manifest
-    for name in only:
-        if manifest.entity(name) is None:
-            raise UsageError("there is no such entity in the snapshot", observed=name, next_step="check --only")
+    entities = manifest.chosen(only)
     report = VerifyReport(environment.name, manifest)
     started = time.monotonic()
     progress("files")
@@ -67,7 +64,6 @@ def verify(
     with connected(target) as connection, translated("verifying", target.described), connection.transaction():
         # One moment for all tables: a row that moves from one to another is neither missed nor seen twice.
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        entities = [entity for entity in manifest.entities if not only or entity.name in only]
         facts = read_tables(connection, [table_name(entity) for entity in entities])
         for entity in entities:
             progress(entity.name)

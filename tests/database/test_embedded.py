@@ -22,13 +22,21 @@ import psycopg
 import pytest
 import redis
 
-from snapseed.database import embedded, embedded_programs, embedded_redis, embedded_settings, server_account, server_files
+from snapseed.database import (
+    embedded,
+    embedded_programs,
+    embedded_redis,
+    embedded_settings,
+    server_account,
+    server_files,
+)
 from snapseed.database.embedded import EmbeddedPostgres
 from snapseed.database.embedded_redis import EmbeddedRedis
 from snapseed.errors import ConfigurationError, RefusedError, ServerError
 
 Server = EmbeddedPostgres | EmbeddedRedis
 NewProject = Callable[[str], Path]
+Place = Callable[[type[Server], str], Server]
 KINDS: list[type[Server]] = [EmbeddedPostgres, EmbeddedRedis]
 PROGRAMS = {EmbeddedPostgres: "postgres", EmbeddedRedis: "valkey-server"}
 REPOSITORY = Path(server_files.__file__).parents[2]
@@ -109,6 +117,26 @@ def server(request: pytest.FixtureRequest) -> Server:
     if kind is EmbeddedPostgres:
         return EmbeddedPostgres(request.getfixturevalue("postgres").project)
     return kind(request.getfixturevalue("project"))
+
+
+@pytest.fixture
+def place(shared: Path, new_project: NewProject) -> Iterator[Place]:
+    """Makes a server in a folder of the given name; PostgreSQL's data is moved there, and back afterwards."""
+    placed: list[Server] = []
+
+    def make(kind: type[Server], name: str) -> Server:
+        server = kind(new_project(name))
+        if isinstance(server, EmbeddedPostgres):
+            (shared / ".snapseed").rename(server.project / ".snapseed")
+        placed.append(server)
+        return server
+
+    yield make
+    for server in placed:
+        server.stop()
+        shutil.rmtree(server.socket_directory, ignore_errors=True)
+        if isinstance(server, EmbeddedPostgres):
+            (server.project / ".snapseed").rename(shared / ".snapseed")
 
 
 @pytest.fixture(params=KINDS)
@@ -245,9 +273,9 @@ def test_of_two_starters_one_starts(fresh: Server) -> None:
     assert answers(fresh)
 
 
-def test_projects_live_side_by_side(new_project: NewProject) -> None:
+def test_projects_live_side_by_side(postgres: EmbeddedPostgres, project: Path) -> None:
     """Each project has servers of its own, and stopping one project's leaves the other's alone."""
-    ours, theirs = (EmbeddedPostgres(new_project(name)) for name in ("ours", "theirs"))
+    ours, theirs = postgres, EmbeddedPostgres(project)
     ours_redis, theirs_redis = (EmbeddedRedis(each.project) for each in (ours, theirs))
     for server in (ours, theirs, ours_redis, theirs_redis):
         assert server.start()
@@ -264,11 +292,9 @@ def test_projects_live_side_by_side(new_project: NewProject) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_long_paths_get_a_short_socket(
-    kind: type[Server], new_project: NewProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_paths_get_a_short_socket(kind: type[Server], place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project whose socket path would exceed `sun_path` gets a private folder in /tmp, whatever TMPDIR says."""
-    server = kind(new_project("l" * 100))
+    server = place(kind, "l" * 100)
     again = kind(server.project)
     assert server.socket_directory.parent == server_files.TEMPORARY_DIRECTORY
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
@@ -280,12 +306,12 @@ def test_long_paths_get_a_short_socket(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_longest_socket_path_that_fits_is_used(kind: type[Server], new_project: NewProject) -> None:
+def test_the_longest_socket_path_that_fits_is_used(kind: type[Server], new_project: NewProject, place: Place) -> None:
     """One byte decides: with `sun_path` exactly full the socket lies beside the data, and works."""
     root = new_project("x").parent
     name = "postgres/.s.PGSQL.5432" if kind is EmbeddedPostgres else "valkey/valkey.sock"
     room = server_files.SUN_PATH_BYTES - len(f"{root}//.snapseed/run-{name}")
-    server = kind(new_project("y" * room))
+    server = place(kind, "y" * room)
     assert server.socket_directory.is_relative_to(server.project)
     assert server.start()
     assert answers(server)
@@ -296,9 +322,9 @@ def test_the_longest_socket_path_that_fits_is_used(kind: type[Server], new_proje
 @pytest.mark.parametrize(
     "name", ['it\'s "ü" $(touch x) `id` 100%&?#', "a, b", b"bytes \xff".decode("utf-8", "surrogateescape")]
 )
-def test_any_folder_name_works(kind: type[Server], new_project: NewProject, name: str) -> None:
+def test_any_folder_name_works(kind: type[Server], place: Place, name: str) -> None:
     """Quotes, commas, bytes that are no text and what a shell would expand may stand in a project's path."""
-    server = kind(new_project(name))
+    server = place(kind, name)
     assert server.start()
     assert answers(server)
     assert server.stop()
@@ -411,22 +437,21 @@ def test_a_socket_folder_of_somebody_else_is_refused(
 
 
 @as_root
-def test_a_socket_of_somebody_else_is_not_ours(server: Server) -> None:
+def test_a_socket_of_somebody_else_is_not_ours(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that another account has placed where ours belongs does not pass for a running server."""
     server.start()
     server.stop()
     path = server.socket_directory / (".s.PGSQL.5432" if isinstance(server, EmbeddedPostgres) else "valkey.sock")
+    monkeypatch.setattr(server_files, "CONNECT_SECONDS", 0.1)
     postmaster_file = server.data_directory / "postmaster.pid"
     postmaster_file.write_text("1\n" * 7 + "ready   \n")
     with socket.socket(socket.AF_UNIX) as impostor:
         impostor.bind(str(path))
         impostor.listen()
         os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
-        if isinstance(server, EmbeddedPostgres):
-            assert not server.is_running()
-        os.chown(path, *(server.data_directory.stat().st_uid, -1))
-        if isinstance(server, EmbeddedPostgres):
-            assert server.is_running()
+        assert not server.is_running()
+        os.chown(path, server.data_directory.stat().st_uid, -1)
+        assert server.is_running()
     path.unlink()
     postmaster_file.unlink()
 
@@ -635,10 +660,10 @@ def test_databases_created_at_once(running: EmbeddedPostgres) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "x" * 64, "ä" * 32, "nul\0"])
-def test_impossible_database_names(running: EmbeddedPostgres, name: str) -> None:
+def test_impossible_database_names(tmp_path: Path, name: str) -> None:
     """A name that PostgreSQL would cut or cannot hold is refused before it is asked."""
     with pytest.raises(ConfigurationError, match="cannot hold"):
-        running.ensure_database(name)
+        EmbeddedPostgres(tmp_path).ensure_database(name)
 
 
 def test_a_database_of_a_stopped_server(project: Path) -> None:
@@ -690,20 +715,16 @@ def test_a_process_id_that_passed_to_another_process(postgres: EmbeddedPostgres)
         assert foreign.poll() is None
 
 
-def test_a_process_id_that_passed_to_another_projects_server(new_project: NewProject) -> None:
-    """A postmaster.pid copied along with the project of a running server leads to a second server of its own."""
-    first = EmbeddedPostgres(new_project("first"))
-    first.start()
-    first.stop()
-    second = EmbeddedPostgres(new_project("second"))
-    (second.project / ".snapseed").mkdir()
-    subprocess.run(["/bin/cp", "-a", first.data_directory, second.data_directory], check=True)
-    first.start()
-    shutil.copy(first.data_directory / "postmaster.pid", second.data_directory)
-    assert not second.stop()
-    assert second.start()
-    assert postmaster(first).pid != postmaster(second).pid
-    assert answers(first)
+def test_a_process_id_that_passed_to_another_projects_server(running: EmbeddedPostgres, project: Path) -> None:
+    """A postmaster.pid that names another project's server, as in a copied project, leads to a server of one's own."""
+    copy = EmbeddedPostgres(project)
+    copy.start()
+    copy.stop()
+    shutil.copy(running.data_directory / "postmaster.pid", copy.data_directory)
+    assert not copy.stop()
+    assert copy.start()
+    assert postmaster(copy).pid != postmaster(running).pid
+    assert answers(running)
 
 
 def test_a_process_that_cannot_be_judged_keeps_its_file(

@@ -1,0 +1,89 @@
+"""Links that users keep: mostly about what they like best, mostly in their own language."""
+
+import polars as pl
+
+from snapseed import Rows, entity, fan_out, json_object
+
+from .users import users
+from .wording import slug
+
+# Seconds from the shortest to the longest; of an article, those that it takes to read it aloud.
+PLATFORMS = pl.DataFrame(
+    [
+        ("youtube", 45, 20, 410),
+        ("tiktok", 20, 15, 90),
+        ("podcast", 15, 60, 410),
+        ("article", 12, 40, 410),
+        ("vimeo", 8, 20, 410),
+    ],
+    schema=["platform", "weight", "shortest", "longest"],
+    orient="row",
+)
+
+
+@entity(
+    parent=users,
+    per_parent=fan_out(mean=5, maximum=200),
+    key="id",
+    columns={
+        "id": "uuid",
+        "user_id": "uuid",
+        "url": "text",
+        "platform": "share_platform",
+        "title": "text",
+        "description": "text",
+        "status": "share_status",
+        "view_count": "bigint",
+        "tags": "text[]",
+        "metadata": "jsonb",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+    },
+)
+def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
+    """A share is never older than its user, and who left shares nothing afterwards."""
+    favourite_topic = users["preferences"].str.json_path_match("$.favourite_topic")
+    any_topic = rows.choice("topic", rows.pool("topics")["topic"])
+    topic = favourite_topic.zip_with(rows.chance("about the favourite topic", 0.6), any_topic)
+    own_language = users["locale"].str.slice(0, 2)
+    language = pl.repeat("en", len(rows), eager=True).zip_with(rows.chance("in English", 0.15), own_language)
+    wording = {"topic": topic, "language": language}
+
+    platform = rows.sample("platform", PLATFORMS, weights="weight")
+    site = rows.sample("site", rows.pool("domains"), platform=platform["platform"])
+    # Drawn in three steps: most are short, few come near the longest.
+    longest = rows.integers("longest", platform["shortest"], platform["longest"])
+    long = rows.integers("long", platform["shortest"], longest)
+    duration = rows.integers("duration", platform["shortest"], long)
+    title = rows.sample("title", rows.pool("clauses"), **wording, role="title")["text"]
+    episode = "#" + rows.integers("episode", 1, 250).cast(pl.String) + ": " + title
+    description = rows.sample("description", rows.pool("clauses"), **wording, role="description")["text"]
+    no_description = pl.repeat(None, len(rows), dtype=pl.String, eager=True)
+    tags = rows.items("tags", rows.integers("number of tags", 0, 4))
+    tag_wording = {name: tags.of_owner(values) for name, values in wording.items()}
+    tag = tags.sample("tag", rows.pool("clauses"), **tag_wording, role="tag")["text"]
+
+    status = rows.choice("status", ["done", "pending", "error", "processing"], weights=[62, 17, 12, 9])
+    is_done, is_waiting = status == "done", status.is_in(["pending", "processing"])
+    reach = rows.choice("reach", [10, 100, 1_000, 10_000, 100_000, 2_000_000], weights=[30, 40, 20, 7, 2, 1])
+    stay = users.select(
+        start="created_at", end=pl.when("is_active").then(pl.lit(rows.now)).otherwise("updated_at")
+    ).with_columns(waiting_since=pl.max_horizontal("start", pl.col("end") - pl.duration(days=3)))
+    created_at = rows.timestamps("created_at", stay["waiting_since"].zip_with(is_waiting, stay["start"]), stay["end"])
+
+    return pl.DataFrame(
+        {
+            "id": rows.key(),
+            "user_id": users["id"],
+            "url": "https://" + site["host"] + site["path"] + slug(title) + "-" + rows.number().cast(pl.String),
+            "platform": platform["platform"],
+            "title": episode.zip_with(platform["platform"] == "podcast", title),
+            "description": description.zip_with(rows.chance("has a description", 0.7), no_description),
+            "status": status,
+            "view_count": rows.integers("view_count", 0, reach) * is_done.cast(pl.Int64),
+            "tags": tags.lists(tag).list.unique(maintain_order=True),
+            "metadata": json_object(topic=topic, language=language, duration=duration),
+            "created_at": created_at,
+            "updated_at": rows.timestamps("updated_at", created_at),
+        }
+    )

@@ -1,0 +1,91 @@
+"""What is said in a share: speech in its language and on its topic, in segments that fill its duration."""
+
+import polars as pl
+
+from snapseed import Rows, as_decimals, counted, entity, json_array, json_object
+
+from .shares import shares
+from .wording import capitalised
+
+# Sentences of this length, greeting and closing aside, make two to three words a second.
+SECONDS_PER_SENTENCE = 7
+
+
+@entity(
+    parent=shares,
+    per_parent=counted(pl.col("status") == "done", maximum=1),
+    key="id",
+    columns={
+        "id": "uuid",
+        "share_id": "uuid",
+        "language": "text",
+        "body": "text",
+        "segments": "jsonb",
+        "word_count": "integer",
+        "duration_seconds": "integer",
+        "topic": "text",
+        "confidence": "numeric(4,3)",
+        "created_at": "timestamptz",
+    },
+)
+def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
+    """A greeting, sentences, now and then a reply, a closing; the less confident, the more the speaker hesitates."""
+    about = shares.select(
+        topic=pl.col("metadata").str.json_path_match("$.topic"),
+        language=pl.col("metadata").str.json_path_match("$.language"),
+        seconds=pl.col("metadata").str.json_path_match("$.duration").cast(pl.Int64),
+    )
+    confidence = rows.integers("confidence", rows.integers("confidence at least", 600, 990), 995)
+
+    count = 2 + about["seconds"] // SECONDS_PER_SENTENCE
+    segments = rows.items("segments", count)
+    topic, language = segments.of_owner(about["topic"]), segments.of_owner(about["language"])
+    can_be_reply = (segments.positions % 3 == 2) & segments.of_owner(rows.chance("in dialogue", 0.5))
+    role = pl.select(
+        pl.when(segments.positions == 0)
+        .then(pl.lit("greeting"))
+        .when(segments.positions == segments.of_owner(count) - 1)
+        .then(pl.lit("closing"))
+        .when(can_be_reply & segments.chance("reply", 0.4))
+        .then(pl.lit("reply"))
+        .otherwise(pl.lit("opener"))
+    ).to_series()
+    connector = segments.sample("connector", rows.pool("connectors"), language=language, role=role)["text"]
+    hesitation = segments.sample("hesitation", rows.pool("connectors"), language=language, role="hesitation")["text"]
+    clauses = rows.pool("clauses")
+    action = segments.sample("action", clauses, topic=topic, language=language, role="action")["text"]
+    detail = segments.sample("detail", clauses, topic=topic, language=language, role="detail")["text"]
+    hesitates = segments.integers("hesitates", 1, 1000) > segments.of_owner(confidence)
+    detail = (hesitation + " " + detail).zip_with(hesitates, detail)
+    sentence = connector + " " + action + ", " + detail + "."
+    text = capitalised(sentence.zip_with(role == "opener", connector))
+
+    # Each segment lasts as long as its share of the words, less a pause behind it; in hundredths of a second.
+    words = text.str.count_matches(" ", literal=True).cast(pl.Int64) + 1
+    before, total = segments.running_total(words), segments.of_owner(segments.total(words))
+    hundredths = segments.of_owner(about["seconds"] * 100)
+    segment = json_object(
+        start=as_decimals(before * hundredths // total, 2),
+        end=as_decimals((before + words) * hundredths // total - segments.integers("pause", 10, 40), 2),
+        speaker=(role == "reply").cast(pl.Int64) + 1,
+        text=text,
+    )
+
+    return pl.DataFrame(
+        {
+            "id": rows.key(),
+            "share_id": shares["id"],
+            "language": about["language"],
+            "body": segments.joined(text),
+            "segments": json_array(segments.lists(segment)),
+            "word_count": segments.total(words),
+            "duration_seconds": about["seconds"],
+            "topic": about["topic"],
+            "confidence": as_decimals(confidence, 3),
+            "created_at": rows.timestamps(
+                "created_at",
+                shares["created_at"],
+                shares.select(pl.min_horizontal("updated_at", pl.col("created_at") + pl.duration(hours=1))).to_series(),
+            ),
+        }
+    )

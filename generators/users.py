@@ -1,0 +1,70 @@
+"""Accounts, the root entity: everything else belongs to one of them, and the scale counts them."""
+
+from datetime import timedelta
+
+import polars as pl
+
+from snapseed import Rows, entity, json_object
+
+from .wording import slug
+
+# Most accounts are free, and it is mostly these that people leave.
+ACCOUNTS = pl.DataFrame(
+    [("free", True, 62), ("free", False, 18), ("pro", True, 13), ("pro", False, 2), ("team", True, 5)],
+    schema=["plan", "is_active", "weight"],
+    orient="row",
+)
+
+
+@entity(
+    key="id",
+    columns={
+        "id": "uuid",
+        "email": "text",
+        "username": "text",
+        "display_name": "text",
+        "locale": "text",
+        "timezone": "text",
+        "plan": "user_plan",
+        "is_active": "boolean",
+        "preferences": "jsonb",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+    },
+)
+def users(rows: Rows) -> pl.DataFrame:
+    """People with names that fit their locale; a number at the end makes usernames and mail addresses unique."""
+    place = rows.sample("locale", rows.pool("locales"), weights="weight")
+    account = rows.sample("plan", ACCOUNTS, weights="weight")
+    first = rows.sample("first name", rows.pool("first_names"), locale=place["locale"])["name"]
+    last = rows.sample("last name", rows.pool("last_names"), locale=place["locale"])["name"]
+    number = rows.number().cast(pl.String)
+
+    full_name = slug(first, "") + "." + slug(last, "")
+    nickname = rows.choice("nickname", rows.pool("words")["word"])
+    host = rows.choice("mail host", rows.pool("mail_hosts")["host"])
+
+    # From five years ago to now, each year more than the one before.
+    opened_after = rows.timestamps("opened after", rows.now - timedelta(days=5 * 365))
+    created_at = rows.timestamps("created_at", opened_after)
+
+    return pl.DataFrame(
+        {
+            "id": rows.key(),
+            "email": full_name + number + "@" + host,
+            "username": nickname.zip_with(rows.chance("has a nickname", 0.6), full_name) + number,
+            "display_name": first + " " + last,
+            "locale": place["locale"],
+            "timezone": place["timezone"],
+            "plan": account["plan"],
+            "is_active": account["is_active"],
+            "preferences": json_object(
+                theme=rows.choice("theme", ["system", "light", "dark"], weights=[5, 2, 3]),
+                digest=rows.choice("digest", ["daily", "weekly", "never"], weights=[1, 4, 2]),
+                autoplay=rows.chance("autoplay", 0.7),
+                favourite_topic=rows.choice("favourite topic", rows.pool("topics")["topic"]),
+            ),
+            "created_at": created_at,
+            "updated_at": rows.timestamps("updated_at", created_at),
+        }
+    )

@@ -1,0 +1,241 @@
+"""The commands. Heavy libraries are imported by the command that needs them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snapseed.cli import console, reports
+from snapseed.cli.database import database_app
+from snapseed.cli.options import (
+    Database,
+    EnvironmentName,
+    Format,
+    Only,
+    OptionalEnvironment,
+    OutputFormat,
+    ProjectFolder,
+    Quiet,
+    Snapshot,
+    Verbose,
+    Yes,
+    entity_names,
+)
+from snapseed.config import find_project, parse_scale
+
+app = typer.Typer(
+    name="snapseed",
+    help="Deterministic snapshots of realistic rows, loaded into PostgreSQL by COPY and proved to be there.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(database_app, name="db")
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer callback
+    if wanted:
+        from importlib.metadata import version
+
+        console.write(f"snapseed {version('snapseed')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Deterministic snapshots of realistic rows, loaded into PostgreSQL by COPY and proved to be there."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put the project.")] = Path(),
+    verbose: Verbose = False,
+) -> None:
+    """Write a starter project: snapseed.toml, generators, schema, a CI workflow."""
+    from snapseed.cli.starter import write_starter
+
+    with console.reporting(Format.text, verbose=verbose):
+        written = write_starter(folder)
+        console.write("\n".join(f"  {path}" for path in written))
+        console.write(f"wrote a starter project into {folder.resolve()}")
+        console.write("next:  snapseed generate && snapseed load dev")
+
+
+@app.command()
+def generate(
+    environment: OptionalEnvironment = None,
+    scale: Annotated[str | None, typer.Option(metavar="ROWS", help="How many root rows: 500, 10k, 2.5m, 1b.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**64 - 1, help="Another seed than the project's.")] = None,
+    only: Only = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core).")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Make it elsewhere and compare; write nothing.")] = False,
+    snapshot: Snapshot = None,
+    project: ProjectFolder = None,
+    output: OutputFormat = Format.text,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the environment's snapshot."""
+    with console.reporting(output, verbose=verbose):
+        found = find_project(project)
+        target = found.environment(environment, {"snapshot": snapshot})
+        wanted = None if scale is None else parse_scale(scale)
+        from snapseed.cli.progress import generate_progress
+        from snapseed.generate import run
+        from snapseed.generate.processes import available_cores
+
+        request = run.resolve_request(found, target, scale=wanted, seed=seed, only=entity_names(only), check=check)
+        with console.Meter(quiet=quiet) as meter:
+            progress = generate_progress(meter)
+            processes = jobs or available_cores()
+            if check:
+                checked = run.check(found, request, jobs=processes, progress=progress)
+            else:
+                report = run.generate(found, request, jobs=processes, progress=progress)
+        if check:
+            _show(output, reports.check_text(checked), reports.check_document(checked))
+            raise typer.Exit(0 if checked.same_rows else 1)
+        _show(output, reports.generate_text(report), reports.generate_document(report))
+
+
+@app.command()
+def load(
+    environment: EnvironmentName,
+    only: Only = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the load plan; change nothing.")] = False,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Commit without comparing fingerprints.")] = False,
+    yes: Yes = False,
+    database: Database = None,
+    snapshot: Snapshot = None,
+    project: ProjectFolder = None,
+    output: OutputFormat = Format.text,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Load the environment's snapshot into its database, in one transaction."""
+    with console.reporting(output, verbose=verbose):
+        found = find_project(project)
+        target = found.environment(environment, {"database": database, "snapshot": snapshot})
+        from snapseed.cli.progress import load_progress
+        from snapseed.load.run import load as load_snapshot
+
+        with console.Meter(quiet=quiet) as meter:
+            report = load_snapshot(
+                found,
+                target,
+                only=entity_names(only),
+                dry_run=dry_run,
+                verify=not no_verify,
+                consent=yes,
+                progress=load_progress(meter),
+            )
+        _show(output, reports.load_text(report), reports.load_document(report))
+
+
+@app.command()
+def verify(
+    environment: OptionalEnvironment = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Files only; connect to nothing.")] = False,
+    only: Only = None,
+    database: Database = None,
+    snapshot: Snapshot = None,
+    project: ProjectFolder = None,
+    output: OutputFormat = Format.text,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare files with the manifest, then the database with the manifest."""
+    with console.reporting(output, verbose=verbose):
+        found = find_project(project)
+        target = found.environment(environment, {"database": database, "snapshot": snapshot})
+        from snapseed.cli.progress import verify_progress
+        from snapseed.verify.run import verify as verify_snapshot
+
+        with console.Meter(quiet=quiet) as meter:
+            progress = verify_progress(meter)
+            report = verify_snapshot(found, target, offline=offline, only=entity_names(only), progress=progress)
+        _show(output, reports.verify_text(report), reports.verify_document(report))
+        raise typer.Exit(0 if report.agrees else 1)
+
+
+@app.command()
+def diff(
+    environment: EnvironmentName,
+    only: Only = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to name per entity.")] = 20,
+    database: Database = None,
+    snapshot: Snapshot = None,
+    project: ProjectFolder = None,
+    output: OutputFormat = Format.text,
+    verbose: Verbose = False,
+) -> None:
+    """Show which rows and columns of the database differ from the snapshot."""
+    with console.reporting(output, verbose=verbose):
+        found = find_project(project)
+        target = found.environment(environment, {"database": database, "snapshot": snapshot})
+        from snapseed.verify.diff import diff as compare
+
+        report = compare(found, target, only=entity_names(only), limit=limit)
+        _show(output, reports.diff_text(report), reports.diff_document(report))
+        raise typer.Exit(0 if report.agrees else 1)
+
+
+@app.command()
+def status(
+    environment: OptionalEnvironment = None,
+    project: ProjectFolder = None,
+    output: OutputFormat = Format.text,
+    verbose: Verbose = False,
+) -> None:
+    """Show what is loaded where: snapshot, when, by which version. Starts no server."""
+    with console.reporting(output, verbose=verbose):
+        found = find_project(project)
+        names = [found.environment(environment).name] if environment else list(found.environments)
+        from snapseed.verify.status import status as states_of
+
+        states = states_of(found, names)
+        _show(output, reports.status_text(states), reports.status_document(states))
+
+
+@app.command()
+def show(
+    environment: EnvironmentName,
+    entity: Annotated[str | None, typer.Argument(metavar="[ENTITY]", help="Rows of this entity alone.")] = None,
+    rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
+    snapshot: Snapshot = None,
+    project: ProjectFolder = None,
+    output: OutputFormat = Format.text,
+    verbose: Verbose = False,
+) -> None:
+    """Show what is in a snapshot: entities, rows, bytes, sample rows."""
+    with console.reporting(output, verbose=verbose):
+        found = find_project(project)
+        target = found.environment(environment, {"snapshot": snapshot})
+        from snapseed.snapshot.store import open_snapshot
+
+        opened = open_snapshot(found.snapshots, target.snapshot)
+        chosen = opened.manifest.chosen([entity] if entity else [])
+        count = rows if rows is not None else 5 if entity else 1
+        samples = [(record, opened.first_rows(record, count)) for record in chosen]
+        width = max(60, shutil.get_terminal_size((120, 24)).columns)
+        _show(output, reports.show_text(opened.manifest, samples, width), reports.show_document(opened.manifest, samples))
+
+
+def _show(output: Format, text: str, document: reports.Document) -> None:
+    if output is Format.json:
+        console.write_json(document)
+    else:
+        console.write(text)

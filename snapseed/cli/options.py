@@ -1,0 +1,52 @@
+"""The options that many commands share, and completion of environment names."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snapseed.config import find_project
+from snapseed.errors import SnapseedError
+
+
+class Format(str, Enum):
+    """How a result is written to stdout."""
+
+    text = "text"
+    json = "json"
+
+
+def _environment_names(incomplete: str) -> list[str]:
+    try:
+        return [name for name in find_project().environments if name.startswith(incomplete)]
+    except SnapseedError:
+        return []
+
+
+EnvironmentName = Annotated[str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=_environment_names)]
+OptionalEnvironment = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ENV]", help="The environment (default: default_environment).", autocompletion=_environment_names
+    ),
+]
+ProjectFolder = Annotated[Path | None, typer.Option("--project", help="The project folder (default: here or above).")]
+OutputFormat = Annotated[Format, typer.Option("--format", help="How to write the result to stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]
+Only = Annotated[
+    list[str] | None, typer.Option("--only", metavar="ENTITY", help="This entity alone; repeat, or separate by commas.")
+]
+Database = Annotated[
+    str | None, typer.Option("--database", metavar="URL", help="This database instead of the environment's.")
+]
+Snapshot = Annotated[str | None, typer.Option("--snapshot", metavar="NAME", help="This snapshot instead of the environment's.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")]
+
+
+def entity_names(only: list[str] | None) -> tuple[str, ...]:
+    """The names in `--only a,b --only c`."""
+    return tuple(name.strip() for text in only or [] for name in text.split(",") if name.strip())

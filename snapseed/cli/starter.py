@@ -1,0 +1,49 @@
+"""`snapseed init`: the example project itself, copied into a folder. It is never kept as a second copy by hand."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from snapseed.errors import SnapseedError, UsageError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_WORKFLOW = Path(".github/workflows/snapseed.yml")
+
+
+def write_starter(folder: Path) -> list[str]:
+    """Write the starter project and return its files, relative to `folder`.
+
+    Raises `UsageError` where a file would be overwritten, or the folder cannot be written; then nothing is written.
+    """
+    sources = _sources()
+    present = sorted(str(path) for path in sources if (folder / path).exists())
+    if present:
+        raise UsageError(
+            "the folder already holds files of a project; nothing was written",
+            where=str(folder.resolve()),
+            observed=", ".join(present),
+            next_step="choose an empty folder: snapseed init DIR",
+        )
+    try:
+        for path, source in sources.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / path)
+    except OSError as exc:
+        raise UsageError("the folder cannot be written", where=str(exc.filename), observed=exc.strerror or str(exc)) from exc
+    return sorted(map(str, sources))
+
+
+def _sources() -> dict[Path, Path]:
+    """Where each file of the starter comes from: the wheel carries the example project, a checkout is it."""
+    home = _PACKAGE / "starter"
+    example = home if (home / "snapseed.toml").is_file() else _PACKAGE.parent
+    if not (example / "snapseed.toml").is_file():
+        raise SnapseedError("this installation has no starter project", where=str(home), next_step="install snapseed again")
+    files = [path for path in (example / "generators").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    sources = {path.relative_to(example): path for path in files}
+    for name in ("snapseed.toml", ".gitattributes"):
+        sources[Path(name)] = example / name
+    sources[Path(".gitignore")] = home / "gitignore"
+    sources[_WORKFLOW] = home / "workflow.yml"
+    return sources
