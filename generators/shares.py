@@ -44,43 +44,44 @@ def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
     """A share is never older than its user, and who left shares nothing afterwards."""
     favourite_topic = users["preferences"].str.json_path_match("$.favourite_topic")
     any_topic = rows.choice("topic", rows.pool("topics")["topic"])
-    topic = favourite_topic.zip_with(rows.chance("about the favourite topic", 0.6), any_topic)
-    own_language = users["locale"].str.slice(0, 2)
-    language = pl.repeat("en", len(rows), eager=True).zip_with(rows.chance("in English", 0.15), own_language)
-    wording = {"topic": topic, "language": language}
+    topic = favourite_topic.zip_with(rows.chance("on the favourite topic", 0.6), any_topic)
+    english = pl.repeat("en", len(rows), eager=True)
+    language = english.zip_with(rows.chance("in English", 0.15), users["locale"].str.slice(0, 2))
 
-    platform = rows.sample("platform", PLATFORMS, weights="weight")
-    site = rows.sample("site", rows.pool("domains"), platform=platform["platform"])
-    # Drawn in three steps: most are short, few come near the longest.
-    longest = rows.integers("longest", platform["shortest"], platform["longest"])
-    long = rows.integers("long", platform["shortest"], longest)
-    duration = rows.integers("duration", platform["shortest"], long)
-    title = rows.sample("title", rows.pool("clauses"), **wording, role="title")["text"]
+    clauses = rows.pool("clauses")
+    title = rows.sample("title", clauses, topic=topic, language=language, role="title")["text"]
     episode = "#" + rows.integers("episode", 1, 250).cast(pl.String) + ": " + title
-    description = rows.sample("description", rows.pool("clauses"), **wording, role="description")["text"]
+    description = rows.sample("description", clauses, topic=topic, language=language, role="description")["text"]
     no_description = pl.repeat(None, len(rows), dtype=pl.String, eager=True)
     tags = rows.items("tags", rows.integers("number of tags", 0, 4))
-    tag_wording = {name: tags.of_owner(values) for name, values in wording.items()}
-    tag = tags.sample("tag", rows.pool("clauses"), **tag_wording, role="tag")["text"]
+    tag = tags.sample("tag", clauses, topic=tags.of_owner(topic), language=tags.of_owner(language), role="tag")["text"]
+
+    medium = rows.sample("platform", PLATFORMS, weights="weight")
+    site = rows.sample("site", rows.pool("domains"), platform=medium["platform"])
+    # Drawn in three steps: most are short, few come near the longest.
+    longest = rows.integers("longest", medium["shortest"], medium["longest"])
+    long = rows.integers("long", medium["shortest"], longest)
+    duration = rows.integers("duration", medium["shortest"], long)
 
     status = rows.choice("status", ["done", "pending", "error", "processing"], weights=[62, 17, 12, 9])
-    is_done, is_waiting = status == "done", status.is_in(["pending", "processing"])
     reach = rows.choice("reach", [10, 100, 1_000, 10_000, 100_000, 2_000_000], weights=[30, 40, 20, 7, 2, 1])
     stay = users.select(
         start="created_at", end=pl.when("is_active").then(pl.lit(rows.now)).otherwise("updated_at")
-    ).with_columns(waiting_since=pl.max_horizontal("start", pl.col("end") - pl.duration(days=3)))
-    created_at = rows.timestamps("created_at", stay["waiting_since"].zip_with(is_waiting, stay["start"]), stay["end"])
+    ).with_columns(last_days=pl.max_horizontal("start", pl.col("end") - pl.duration(days=3)))
+    # What waits for the background has not waited for long.
+    earliest = stay["last_days"].zip_with(status.is_in(["pending", "processing"]), stay["start"])
+    created_at = rows.timestamps("created_at", earliest, stay["end"])
 
     return pl.DataFrame(
         {
             "id": rows.key(),
             "user_id": users["id"],
             "url": "https://" + site["host"] + site["path"] + slug(title) + "-" + rows.number().cast(pl.String),
-            "platform": platform["platform"],
-            "title": episode.zip_with(platform["platform"] == "podcast", title),
+            "platform": medium["platform"],
+            "title": episode.zip_with(medium["platform"] == "podcast", title),
             "description": description.zip_with(rows.chance("has a description", 0.7), no_description),
             "status": status,
-            "view_count": rows.integers("view_count", 0, reach) * is_done.cast(pl.Int64),
+            "view_count": rows.integers("view_count", 0, reach) * (status == "done").cast(pl.Int64),
             "tags": tags.lists(tag).list.unique(maintain_order=True),
             "metadata": json_object(topic=topic, language=language, duration=duration),
             "created_at": created_at,

@@ -9,6 +9,8 @@ from .wording import capitalised
 
 # Sentences of this length, greeting and closing aside, make two to three words a second.
 SECONDS_PER_SENTENCE = 7
+# Segments draw from the two halves of a pool in turn, so that nobody says the same thing twice running.
+TURNS = 2
 
 
 @entity(
@@ -34,30 +36,34 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
         topic=pl.col("metadata").str.json_path_match("$.topic"),
         language=pl.col("metadata").str.json_path_match("$.language"),
         seconds=pl.col("metadata").str.json_path_match("$.duration").cast(pl.Int64),
+        ready_by=pl.min_horizontal("updated_at", pl.col("created_at") + pl.duration(hours=1)),
     )
+    count = 2 + about["seconds"] // SECONDS_PER_SENTENCE
     confidence = rows.integers("confidence", rows.integers("confidence at least", 600, 990), 995)
 
-    count = 2 + about["seconds"] // SECONDS_PER_SENTENCE
     segments = rows.items("segments", count)
-    topic, language = segments.of_owner(about["topic"]), segments.of_owner(about["language"])
-    can_be_reply = (segments.positions % 3 == 2) & segments.of_owner(rows.chance("in dialogue", 0.5))
+    in_dialogue = segments.of_owner(rows.chance("in dialogue", 0.5)) & segments.chance("reply", 0.5)
     role = pl.select(
         pl.when(segments.positions == 0)
         .then(pl.lit("greeting"))
         .when(segments.positions == segments.of_owner(count) - 1)
         .then(pl.lit("closing"))
-        .when(can_be_reply & segments.chance("reply", 0.4))
+        .when(in_dialogue & ((segments.positions + 1) % 3 == 0))
         .then(pl.lit("reply"))
         .otherwise(pl.lit("opener"))
     ).to_series()
-    connector = segments.sample("connector", rows.pool("connectors"), language=language, role=role)["text"]
-    hesitation = segments.sample("hesitation", rows.pool("connectors"), language=language, role="hesitation")["text"]
-    clauses = rows.pool("clauses")
-    action = segments.sample("action", clauses, topic=topic, language=language, role="action")["text"]
-    detail = segments.sample("detail", clauses, topic=topic, language=language, role="detail")["text"]
+    topic, language = segments.of_owner(about["topic"]), segments.of_owner(about["language"])
+    turn = (segments.of_owner(rows.integers("first turn", 1, TURNS)) + segments.positions) % TURNS
+    in_turns = (pl.int_range(pl.len()) % TURNS).alias("turn")
+    connectors, clauses = (rows.pool(name).with_columns(in_turns) for name in ("connectors", "clauses"))
+
+    action = segments.sample("action", clauses, topic=topic, language=language, turn=turn, role="action")["text"]
+    detail = segments.sample("detail", clauses, topic=topic, language=language, turn=turn, role="detail")["text"]
+    hesitation = segments.sample("hesitation", connectors, language=language, turn=turn, role="hesitation")["text"]
+    connector = segments.sample("connector", connectors, language=language, turn=turn, role=role)["text"]
     hesitates = segments.integers("hesitates", 1, 1000) > segments.of_owner(confidence)
-    detail = (hesitation + " " + detail).zip_with(hesitates, detail)
-    sentence = connector + " " + action + ", " + detail + "."
+    sentence = action + ", " + (hesitation + " " + detail).zip_with(hesitates, detail) + "."
+    sentence = (connector + " " + sentence).zip_with(segments.chance("opened", 0.6), sentence)
     text = capitalised(sentence.zip_with(role == "opener", connector))
 
     # Each segment lasts as long as its share of the words, less a pause behind it; in hundredths of a second.
@@ -82,10 +88,6 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
             "duration_seconds": about["seconds"],
             "topic": about["topic"],
             "confidence": as_decimals(confidence, 3),
-            "created_at": rows.timestamps(
-                "created_at",
-                shares["created_at"],
-                shares.select(pl.min_horizontal("updated_at", pl.col("created_at") + pl.duration(hours=1))).to_series(),
-            ),
+            "created_at": rows.timestamps("created_at", shares["created_at"], about["ready_by"]),
         }
     )

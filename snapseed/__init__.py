@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from snapseed.generate.fan_out import FanOut, counted, exactly, fan_out
     from snapseed.generate.json import json_array, json_object, json_raw
     from snapseed.generate.rows import Items, Rows, as_decimals
-    from snapseed.generate.run import check, generate, resolve_request
-    from snapseed.load.run import load
+    from snapseed.generate.run import check_snapshot, generate_snapshot, resolve_request
+    from snapseed.load.run import load_snapshot
     from snapseed.snapshot.store import open_snapshot
-    from snapseed.verify.run import verify
+    from snapseed.verify.run import verify_snapshot
 
 # Where each name lives. They are imported on first use, so that `import snapseed`, and with it the command line, does
 # not pay for polars, pyarrow and the driver.
@@ -35,7 +35,7 @@ _HOMES = {
     "Rows": "snapseed.generate.rows",
     "SnapseedError": "snapseed.errors",
     "as_decimals": "snapseed.generate.rows",
-    "check": "snapseed.generate.run",
+    "check_snapshot": "snapseed.generate.run",
     "chunk_count": "snapseed.embeddings.chunking",
     "chunk_of": "snapseed.embeddings.chunking",
     "counted": "snapseed.generate.fan_out",
@@ -43,15 +43,15 @@ _HOMES = {
     "exactly": "snapseed.generate.fan_out",
     "fan_out": "snapseed.generate.fan_out",
     "find_project": "snapseed.config",
-    "generate": "snapseed.generate.run",
+    "generate_snapshot": "snapseed.generate.run",
     "json_array": "snapseed.generate.json",
     "json_object": "snapseed.generate.json",
     "json_raw": "snapseed.generate.json",
-    "load": "snapseed.load.run",
+    "load_snapshot": "snapseed.load.run",
     "open_snapshot": "snapseed.snapshot.store",
     "resolve_request": "snapseed.generate.run",
     "scale": "snapseed.generate.entity",
-    "verify": "snapseed.verify.run",
+    "verify_snapshot": "snapseed.verify.run",
 }
 
 __all__ = [
@@ -65,7 +65,7 @@ __all__ = [
     "Rows",
     "SnapseedError",
     "as_decimals",
-    "check",
+    "check_snapshot",
     "chunk_count",
     "chunk_of",
     "counted",
@@ -73,15 +73,15 @@ __all__ = [
     "exactly",
     "fan_out",
     "find_project",
-    "generate",
+    "generate_snapshot",
     "json_array",
     "json_object",
     "json_raw",
-    "load",
+    "load_snapshot",
     "open_snapshot",
     "resolve_request",
     "scale",
-    "verify",
+    "verify_snapshot",
 ]
 
 

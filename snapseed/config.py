@@ -249,7 +249,7 @@ def _read_project(file: Path) -> Project:
     else:
         unknown = set(document) - {"snapseed", "environments"}
         if unknown:
-            raise _unknown_key(sorted(unknown)[0], ["snapseed", "environments"], f"{file}, top level")
+            raise _unknown_key(min(unknown), ["snapseed", "environments"], f"{file}, top level")
         main, environments, prefix = document.get("snapseed", {}), document.get("environments", {}), "snapseed"
     table = _convert(main, ProjectTable, f"{file} [{prefix}]")
     for key in ("seed", "part_rows"):
@@ -319,7 +319,9 @@ def _convert(value: object, kind: type[_Table], where: str) -> _Table:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as exc:
         problem, _, path = str(exc).partition(" - at `$.")
-        raise ConfigurationError("a setting has the wrong type", where=f"{where} {path.rstrip('`')}", observed=problem) from exc
+        raise ConfigurationError(
+            "a setting has the wrong type", where=f"{where} {path.rstrip('`')}", observed=problem
+        ) from exc
 
 
 def _unknown_key(key: str, known: list[str], where: str) -> ConfigurationError:

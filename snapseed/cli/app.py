@@ -42,7 +42,7 @@ def main() -> None:
     app()
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer callback
+def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
@@ -52,7 +52,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer c
 
 @app.callback()
 def common(
-    version: Annotated[  # noqa: ARG001 - its callback does the work
+    version: Annotated[
         bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
@@ -102,9 +102,9 @@ def generate(
             progress = generate_progress(meter)
             processes = jobs or available_cores()
             if check:
-                checked = run.check(found, request, jobs=processes, progress=progress)
+                checked = run.check_snapshot(found, request, jobs=processes, progress=progress)
             else:
-                report = run.generate(found, request, jobs=processes, progress=progress)
+                report = run.generate_snapshot(found, request, jobs=processes, progress=progress)
         if check:
             _show(output, reports.check_text(checked), reports.check_document(checked))
             raise typer.Exit(0 if checked.same_rows else 1)
@@ -130,7 +130,7 @@ def load(
         found = find_project(project)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
         from snapseed.cli.progress import load_progress
-        from snapseed.load.run import load as load_snapshot
+        from snapseed.load.run import load_snapshot
 
         with console.Meter(quiet=quiet) as meter:
             report = load_snapshot(
@@ -162,7 +162,7 @@ def verify(
         found = find_project(project)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
         from snapseed.cli.progress import verify_progress
-        from snapseed.verify.run import verify as verify_snapshot
+        from snapseed.verify.run import verify_snapshot
 
         with console.Meter(quiet=quiet) as meter:
             progress = verify_progress(meter)
@@ -186,9 +186,9 @@ def diff(
     with console.reporting(output, verbose=verbose):
         found = find_project(project)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
-        from snapseed.verify.diff import diff as compare
+        from snapseed.verify.diff import diff_snapshot
 
-        report = compare(found, target, only=entity_names(only), limit=limit)
+        report = diff_snapshot(found, target, only=entity_names(only), limit=limit)
         _show(output, reports.diff_text(report), reports.diff_document(report))
         raise typer.Exit(0 if report.agrees else 1)
 
@@ -231,7 +231,9 @@ def show(
         count = rows if rows is not None else 5 if entity else 1
         samples = [(record, opened.first_rows(record, count)) for record in chosen]
         width = max(60, shutil.get_terminal_size((120, 24)).columns)
-        _show(output, reports.show_text(opened.manifest, samples, width), reports.show_document(opened.manifest, samples))
+        _show(
+            output, reports.show_text(opened.manifest, samples, width), reports.show_document(opened.manifest, samples)
+        )
 
 
 def _show(output: Format, text: str, document: reports.Document) -> None:

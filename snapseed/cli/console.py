@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import typer
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS = 1.0
 # Plain progress lines, where stderr is no terminal, come at most this often.
 _LINE_SECONDS = 5.0
+# Times from here on read better in minutes.
+_MINUTES_FROM = 120
 
 
 def write(text: str) -> None:
@@ -47,7 +49,10 @@ def note(text: str) -> None:
 def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
     """Show a failure as people or programs want it, and leave with its exit code. Nothing else prints tracebacks."""
     logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="snapseed: %(message)s", stream=sys.stderr, force=True
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="snapseed: %(message)s",
+        stream=sys.stderr,
+        force=True,
     )
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -97,7 +102,7 @@ class Meter:
         self._bars: Bars | None = None
         self._tasks: dict[str, object] = {}
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +125,7 @@ class Meter:
         if not done:
             return "…"
         seconds = (time.monotonic() - self._started) * (total - done) / done
-        return f"{seconds:.0f} s left" if seconds < 120 else f"{seconds / 60:.0f} min left"
+        return f"{seconds:.0f} s left" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} min left"
 
     def _show_bar(self, label: str, done: float, total: float, text: str) -> None:
         if self._bars is None:

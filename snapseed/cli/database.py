@@ -105,7 +105,7 @@ def psql(
         found = find_project(project)
         program, conninfo = _psql(found, found.environment(environment, {"database": database}))
 
-        os.execv(program, [str(program), conninfo, *context.args])
+        os.execv(program, [str(program), conninfo, *context.args])  # noqa: S606 - psql takes our place, no shell between
 
 
 def _psql(project: Project, environment: Environment) -> tuple[Path, str]:

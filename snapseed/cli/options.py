@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from snapseed.config import find_project
 from snapseed.errors import SnapseedError
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How a result is written to stdout."""
 
     text = "text"
@@ -26,7 +26,9 @@ def _environment_names(incomplete: str) -> list[str]:
         return []
 
 
-EnvironmentName = Annotated[str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=_environment_names)]
+EnvironmentName = Annotated[
+    str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=_environment_names)
+]
 OptionalEnvironment = Annotated[
     str | None,
     typer.Argument(
@@ -43,7 +45,9 @@ Only = Annotated[
 Database = Annotated[
     str | None, typer.Option("--database", metavar="URL", help="This database instead of the environment's.")
 ]
-Snapshot = Annotated[str | None, typer.Option("--snapshot", metavar="NAME", help="This snapshot instead of the environment's.")]
+Snapshot = Annotated[
+    str | None, typer.Option("--snapshot", metavar="NAME", help="This snapshot instead of the environment's.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")]
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from snapseed.generate.run import Progress as GenerateProgress
     from snapseed.load.run import Progress as LoadProgress
 
+# A rate over less than this says nothing.
+_SOME_SECONDS = 0.1
+
 
 def generate_progress(meter: Meter) -> Callable[[GenerateProgress], None]:
     """Parts, rows, MB/s and the time that is left."""
@@ -32,7 +35,7 @@ def load_progress(meter: Meter) -> Callable[[LoadProgress], None]:
 
     def show(progress: LoadProgress) -> None:
         seconds = time.monotonic() - started.setdefault(progress.entity, time.monotonic())
-        speed = f", {progress.rows / seconds:,.0f} rows/s" if seconds > 0.1 else ""
+        speed = f", {progress.rows / seconds:,.0f} rows/s" if seconds > _SOME_SECONDS else ""
         text = f"{progress.rows:,} of {progress.rows_total:,} rows{speed}"
         meter.show(progress.entity, progress.rows, progress.rows_total, text)
 

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 Document = dict[str, object]
 
+_MEGABYTES_FROM = 100_000
+# A phase that takes less would show as 0.00 s.
+_SHOWN_SECONDS = 0.005
+_SHOWN_CHARACTERS = 100
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns under a header; those that hold numbers in every row are set to the right."""
@@ -24,14 +29,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     right = [bool(rows) and all(row[column][:1].isdigit() for row in rows) for column in range(len(header))]
     lines = []
     for row in [header, *rows]:
-        cells = [cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(row, widths, right, strict=True)]
+        cells = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
         lines.append("  " + "  ".join(cells).rstrip())
     return "\n".join(lines)
 
 
 def megabytes(size: float) -> str:
     """A size for people."""
-    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size / 1e3:,.1f} kB"
+    return f"{size / 1e6:,.1f} MB" if size >= _MEGABYTES_FROM else f"{size / 1e3:,.1f} kB"
 
 
 def rate(rows: int, seconds: float) -> str:
@@ -42,7 +50,14 @@ def rate(rows: int, seconds: float) -> str:
 def manifest_text(manifest: Manifest) -> str:
     """What a snapshot holds, an entity a line."""
     rows = [
-        [entity.name, f"{entity.rows:,}", megabytes(entity.bytes), str(len(entity.files)), str(len(entity.chunks)), entity.fingerprint]
+        [
+            entity.name,
+            f"{entity.rows:,}",
+            megabytes(entity.bytes),
+            str(len(entity.files)),
+            str(len(entity.chunks)),
+            entity.fingerprint,
+        ]
         for entity in manifest.entities
     ]
     return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)
@@ -59,7 +74,13 @@ def manifest_document(manifest: Manifest) -> Document:
         "bytes": manifest.bytes,
         "libraries": manifest.libraries,
         "entities": [
-            {"name": entity.name, "rows": entity.rows, "bytes": entity.bytes, "files": len(entity.files), "fingerprint": entity.fingerprint}
+            {
+                "name": entity.name,
+                "rows": entity.rows,
+                "bytes": entity.bytes,
+                "files": len(entity.files),
+                "fingerprint": entity.fingerprint,
+            }
             for entity in manifest.entities
         ],
     }
@@ -114,10 +135,14 @@ def plan_text(plan: LoadPlan) -> str:
     """The load plan, each choice with its reason."""
     lines = []
     for number, step in enumerate(plan.tables, 1):
-        lines.append(f"{number}. {step.entity.name} -> {step.table}: {step.entity.rows:,} rows, {megabytes(step.entity.bytes)}")
+        lines.append(
+            f"{number}. {step.entity.name} -> {step.table}: {step.entity.rows:,} rows, {megabytes(step.entity.bytes)}"
+        )
         lines += [f"   - {reason}" for reason in step.reasons]
         if step.sequences:
-            lines.append(f"   - sequences set behind the loaded keys: {', '.join(sequence.name for sequence in step.sequences)}")
+            lines.append(
+                f"   - sequences set behind the loaded keys: {', '.join(sequence.name for sequence in step.sequences)}"
+            )
     return "\n".join(lines)
 
 
@@ -133,7 +158,7 @@ def load_text(report: LoadReport) -> str:
         [load.entity, f"{load.rows:,}", megabytes(load.bytes), f"{load.seconds:.2f} s", rate(load.rows, load.seconds)]
         for load in report.entities
     ]
-    phases = [[name, f"{seconds:.2f} s"] for name, seconds in report.phases.items() if seconds >= 0.005]
+    phases = [[name, f"{seconds:.2f} s"] for name, seconds in report.phases.items() if seconds >= _SHOWN_SECONDS]
     total = sum(load.rows for load in report.entities)
     verified = "verified before the commit" if report.verified else "NOT verified (--no-verify)"
     return "\n".join(
@@ -194,14 +219,22 @@ def verify_text(report: VerifyReport) -> str:
     if report.target:
         lines.append(f"target   {report.target} ({report.source})")
     files = sum(len(entity.files) for entity in report.manifest.entities)
-    lines.append(f"files    {files} against the manifest: " + (f"{len(report.files)} differ" if report.files else "all as they were written"))
-    rows = [[e.entity, f"{e.observed.rows:,}", str(e.observed), "same" if e.agrees else "DIFFERS", f"{e.seconds:.2f} s"] for e in report.entities]
+    lines.append(
+        f"files    {files} against the manifest: "
+        + (f"{len(report.files)} differ" if report.files else "all as they were written")
+    )
+    rows = [
+        [e.entity, f"{e.observed.rows:,}", str(e.observed), "same" if e.agrees else "DIFFERS", f"{e.seconds:.2f} s"]
+        for e in report.entities
+    ]
     if rows:
         lines.append(table(["entity", "rows", "fingerprint", "manifest", "time"], rows))
     lines += [f"finding: {finding}" for finding in [*map(str, report.files), *report.tables]]
     lines += [f"finding: {line}" for entity in report.entities for line in entity.lines()]
     what = "the files and the database hold" if report.target else "the files hold"
-    lines.append(f"verified: {what} exactly what the manifest says" if report.agrees else "NOT verified: see the findings")
+    lines.append(
+        f"verified: {what} exactly what the manifest says" if report.agrees else "NOT verified: see the findings"
+    )
     return "\n".join(lines)
 
 
@@ -213,7 +246,9 @@ def verify_document(report: VerifyReport) -> Document:
         "snapshot": report.manifest.name,
         "identity": report.manifest.identity,
         "agrees": report.agrees,
-        "files": [{"path": f.path, "entity": f.entity, "problem": f.problem, "chunks": list(f.chunks)} for f in report.files],
+        "files": [
+            {"path": f.path, "entity": f.entity, "problem": f.problem, "chunks": list(f.chunks)} for f in report.files
+        ],
         "tables": report.tables,
         "entities": [
             {
@@ -222,7 +257,13 @@ def verify_document(report: VerifyReport) -> Document:
                 "expected": {"rows": entity.expected.rows, "fingerprint": str(entity.expected)},
                 "observed": {"rows": entity.observed.rows, "fingerprint": str(entity.observed)},
                 "chunks": [
-                    {"number": c.number, "path": c.path, "first_key": c.first_key, "expected_rows": c.expected.rows, "observed_rows": c.observed.rows}
+                    {
+                        "number": c.number,
+                        "path": c.path,
+                        "first_key": c.first_key,
+                        "expected_rows": c.expected.rows,
+                        "observed_rows": c.observed.rows,
+                    }
                     for c in entity.chunks
                 ],
                 "seconds": entity.seconds,
@@ -293,7 +334,9 @@ def show_text(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[Doc
 
 def show_document(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[Document]]]) -> Document:
     """The same for programs."""
-    rows = {entity.name: [{name: _plain(value) for name, value in row.items()} for row in rows] for entity, rows in samples}
+    rows = {
+        entity.name: [{name: _plain(value) for name, value in row.items()} for row in rows] for entity, rows in samples
+    }
     return {**manifest_document(manifest), "samples": rows}
 
 
@@ -316,13 +359,18 @@ def diff_text(report: DiffReport) -> str:
         if entity.agrees:
             lines.append(f"{entity.entity}: no difference")
             continue
-        lines.append(f"{entity.entity}: {entity.missing_count:,} missing, {entity.extra_count:,} extra, {entity.changed_count:,} changed")
+        lines.append(
+            f"{entity.entity}: {entity.missing_count:,} missing, {entity.extra_count:,} extra, {entity.changed_count:,} changed"
+        )
         lines += [f"  - {key}" for key in entity.missing]
         lines += [f"  + {key}" for key in entity.extra]
         for row in entity.changed:
             lines.append(f"  ~ {row.key}")
             for column, (expected, observed) in row.columns.items():
-                lines += [f"      {column}: snapshot {_shortened(expected)}", f"      {' ' * len(column)}  database {_shortened(observed)}"]
+                lines += [
+                    f"      {column}: snapshot {_shortened(expected)}",
+                    f"      {' ' * len(column)}  database {_shortened(observed)}",
+                ]
     return "\n".join(lines)
 
 
@@ -342,7 +390,12 @@ def diff_document(report: DiffReport) -> Document:
                 "missing_keys": entity.missing,
                 "extra_keys": entity.extra,
                 "changed_rows": [
-                    {"key": row.key, "columns": {name: {"snapshot": old, "database": new} for name, (old, new) in row.columns.items()}}
+                    {
+                        "key": row.key,
+                        "columns": {
+                            name: {"snapshot": old, "database": new} for name, (old, new) in row.columns.items()
+                        },
+                    }
                     for row in entity.changed
                 ],
             }
@@ -352,4 +405,8 @@ def diff_document(report: DiffReport) -> Document:
 
 
 def _shortened(text: str | None) -> str:
-    return "NULL" if text is None else repr(text if len(text) <= 100 else text[:99] + "…")
+    return (
+        "NULL"
+        if text is None
+        else repr(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
+    )

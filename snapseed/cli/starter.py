@@ -30,7 +30,9 @@ def write_starter(folder: Path) -> list[str]:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, folder / path)
     except OSError as exc:
-        raise UsageError("the folder cannot be written", where=str(exc.filename), observed=exc.strerror or str(exc)) from exc
+        raise UsageError(
+            "the folder cannot be written", where=str(exc.filename), observed=exc.strerror or str(exc)
+        ) from exc
     return sorted(map(str, sources))
 
 
@@ -39,7 +41,9 @@ def _sources() -> dict[Path, Path]:
     home = _PACKAGE / "starter"
     example = home if (home / "snapseed.toml").is_file() else _PACKAGE.parent
     if not (example / "snapseed.toml").is_file():
-        raise SnapseedError("this installation has no starter project", where=str(home), next_step="install snapseed again")
+        raise SnapseedError(
+            "this installation has no starter project", where=str(home), next_step="install snapseed again"
+        )
     files = [path for path in (example / "generators").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     sources = {path.relative_to(example): path for path in files}
     for name in ("snapseed.toml", ".gitattributes"):

@@ -11,7 +11,6 @@ from psycopg.rows import class_row
 
 from snapseed.database.connect import Connection
 
-
 _Facts = TypeVar("_Facts")
 
 

@@ -106,7 +106,7 @@ def connected(target: Target) -> Iterator[Connection]:
 
 @contextmanager
 def translated(doing: str, where: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, at the one border they cross: `ServerError` if worth a retry, else `LoadError`."""
+    """Turn the driver's errors into ours, at the border: `ServerError` if worth a retry, else `LoadError`."""
     try:
         yield
     except psycopg.Error as exc:

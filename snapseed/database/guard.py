@@ -52,13 +52,15 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
             where=f"{target.described} ({target.source})",
             observed=str(identity),
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
-            next_step=f"if this is the right server, add {identity.host!r} to allow_hosts of [environments.{environment.name}]",
+            next_step=f"if it is the right one, add {identity.host!r} to allow_hosts of [environments.{environment.name}]",
         )
     if any(_PRODUCTION.search(name) for name in (identity.database, identity.role, identity.host)):
         _require_both(identity, target, environment, consent=consent)
 
 
-def require_ours(tables: Collection[TableFacts], loaded: set[str], identity: Identity, environment: Environment, *, consent: bool) -> None:
+def require_ours(
+    tables: Collection[TableFacts], loaded: set[str], identity: Identity, environment: Environment, *, consent: bool
+) -> None:
     """Raise `RefusedError` where a table holds rows and no load of ours ever filled it, without consent to lose them."""
     foreign = sorted(str(table.name) for table in tables if table.has_rows and str(table.name) not in loaded)
     if foreign and not (consent or environment.replace_existing):

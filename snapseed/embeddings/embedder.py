@@ -61,7 +61,9 @@ class HashingEmbedder:
         ends = np.cumsum(counts)
         for start in range(0, len(texts), _BATCH):
             stop = min(start + _BATCH, len(texts))
-            _add_words(sums[start:stop], codes[ends[start] - counts[start] : ends[stop - 1]], counts[start:stop], vectors)
+            _add_words(
+                sums[start:stop], codes[ends[start] - counts[start] : ends[stop - 1]], counts[start:stop], vectors
+            )
         return _unit_vectors(sums)
 
 

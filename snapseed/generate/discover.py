@@ -43,14 +43,18 @@ def load_entities(folder: Path) -> Entities:
     entities of one name, and a parameter that names neither an ancestor nor a lookup entity.
     """
     if not folder.is_dir():
-        raise GeneratorError("there is no generators folder", where=str(folder), next_step="check `generators` in snapseed.toml")
+        raise GeneratorError(
+            "there is no generators folder", where=str(folder), next_step="check `generators` in snapseed.toml"
+        )
     found: list[Entity] = []
     for path in sorted(folder.glob("*.py")):
         if path.name != "__init__.py":
             module = _import(folder, path)
             found += [value for value in vars(module).values() if isinstance(value, Entity) and value not in found]
     if not found:
-        raise GeneratorError("no generator declares an entity", where=str(folder), expected="functions under @entity(...)")
+        raise GeneratorError(
+            "no generator declares an entity", where=str(folder), expected="functions under @entity(...)"
+        )
     _check_names(found)
     entities = Entities(tuple(sorted(found, key=lambda entity: len(entity.ancestors))))
     for entity in entities.ordered:
@@ -100,7 +104,11 @@ def _check_parameters(entity: Entity, entities: Entities) -> None:
     for parameter in entity.parameters:
         named = entities.named(parameter)
         if named is None or (named not in entity.ancestors and not named.is_fixed):
-            possible = [other.name for other in [*entity.ancestors, *entities.ordered] if other in entity.ancestors or other.is_fixed]
+            possible = [
+                other.name
+                for other in [*entity.ancestors, *entities.ordered]
+                if other in entity.ancestors or other.is_fixed
+            ]
             raise GeneratorError(
                 f"the generator of {entity.name!r} takes a parameter that names no ancestor and no lookup entity",
                 where=entity.function.__code__.co_filename,

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ Int64s = npt.NDArray[np.int64]
 
 _INTEGER_FAMILIES = {Family.SMALLINT: pl.Int16, Family.INTEGER: pl.Int32, Family.BIGINT: pl.Int64}
 _KEY_FAMILIES = {Family.UUID, Family.TEXT, *_INTEGER_FAMILIES}
-# The layout of our version 8 UUIDs: 48 bits root row | version | 12 + 12 bits ordinal around the variant | 50 bits hash.
+# Our version 8 UUIDs: 48 bits root row | version | 12 + 12 bits ordinal around the variant | 50 bits hash.
 _ORDINAL_BITS = 24
 
 
@@ -36,7 +35,11 @@ class RootRows:
 
     def at(self, scale: int) -> int:
         """Rows at `scale`; an entity that grows has at least one."""
-        return self.fixed if self.fixed is not None else max(1, scale * self.fraction.numerator // self.fraction.denominator)
+        return (
+            self.fixed
+            if self.fixed is not None
+            else max(1, scale * self.fraction.numerator // self.fraction.denominator)
+        )
 
 
 def scale(fraction: float) -> RootRows:
@@ -62,8 +65,9 @@ class Entity:
     function: Generator
     parameters: tuple[str, ...]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> pl.DataFrame:
-        return self.function(*args, **kwargs)
+    def __call__(self, **arguments: object) -> pl.DataFrame:
+        """Call the generator: `rows`, and the frames it names."""
+        return self.function(**arguments)
 
     @property
     def root(self) -> Entity:
@@ -90,7 +94,9 @@ class Entity:
     def numbers_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s) -> Int64s:
         """The `number()` of the rows with these identities."""
         if len(roots) and int(roots.max()) >= (2**63 - 1) // self.stride:
-            raise ValueError(f"{self.name}: numbers pass 2^63; lower the maximum of its fan-out ({self.stride} a root row)")
+            raise ValueError(
+                f"{self.name}: numbers pass 2^63; lower the maximum of its fan-out ({self.stride} a root row)"
+            )
         return (roots * np.uint64(self.stride) + ordinals + np.uint64(1)).astype(np.int64)
 
     def keys_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s, seed: int) -> pl.Series:
@@ -100,7 +106,9 @@ class Entity:
             return _uuids(roots, ordinals, draws.row_hashes(draws.key(seed, self.name), roots, ordinals))
         if family in _INTEGER_FAMILIES:
             return pl.Series(self.key, self.numbers_of(roots, ordinals)).cast(_INTEGER_FAMILIES[family])
-        raise ValueError(f"{self.name}: keys are made for uuid and integer columns, {self.key} is {self.columns[self.key].name}")
+        raise ValueError(
+            f"{self.name}: keys are made for uuid and integer columns, {self.key} is {self.columns[self.key].name}"
+        )
 
     def scale_needed(self, roots: draws.UInt64s) -> Int64s:
         """The smallest scale at which each of these rows of this root entity exists."""
@@ -123,7 +131,7 @@ class Entity:
         return np.maximum(1, scales * fraction.numerator // fraction.denominator)
 
 
-def entity(
+def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
     *,
     key: str,
     columns: Mapping[str, str],
@@ -152,7 +160,9 @@ def entity(
         if "rows" not in parameters:
             raise GeneratorError("a generator takes `rows`", where=where, observed=f"parameters {list(parameters)}")
         if key not in columns:
-            raise GeneratorError("the key is not among the columns", where=where, observed=key, expected=f"one of: {', '.join(columns)}")
+            raise GeneratorError(
+                "the key is not among the columns", where=where, observed=key, expected=f"one of: {', '.join(columns)}"
+            )
         try:
             kinds = {column: parse_type(kind) for column, kind in columns.items()}
         except ConfigurationError as exc:
@@ -195,7 +205,9 @@ def _root_rows(rows: RootRows | int | None, where: str) -> RootRows:
 def _uuids(roots: draws.UInt64s, ordinals: draws.UInt64s, hashes: draws.UInt64s) -> pl.Series:
     """UUIDs of version 8 (RFC 9562, section 5.8) that sort by (root row, ordinal), as 16 bytes each."""
     if len(ordinals) and (int(ordinals.max()) >= 2**_ORDINAL_BITS or int(roots.max()) >= 2**48):
-        raise ValueError(f"a root row has more than {2**_ORDINAL_BITS} descendants of one entity, or the scale passes 2^48")
+        raise ValueError(
+            f"a root row has more than {2**_ORDINAL_BITS} descendants of one entity, or the scale passes 2^48"
+        )
     half = np.uint64(_ORDINAL_BITS // 2)
     words = np.empty((len(roots), 2), dtype=">u8")
     words[:, 0] = (roots << np.uint64(16)) | np.uint64(0x8000) | (ordinals >> half)

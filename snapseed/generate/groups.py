@@ -1,4 +1,4 @@
-"""A table laid out for weighted draws among the rows that match: sorted by group, with the running sum of its weights."""
+"""A table laid out for weighted draws among the rows that match: sorted by group, with running weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UInt64s = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Groups:
-    """`table` sorted by the columns `by`; `ends` is the running sum of weights, `bounds` where each group's begin and end."""
+    """`table` sorted by the columns `by`; `ends` is the running sum of weights, `bounds` each group's share of it."""
 
     table: pl.DataFrame
     by: list[str]

@@ -26,7 +26,9 @@ def json_object(**values: pl.Series | json_raw) -> pl.Series:
     names = sorted(values, key=_jsonb_order)
     if not names:
         raise ValueError("json_object() needs at least one key")
-    frame = pl.DataFrame({name: value.texts if isinstance(value, json_raw) else value for name, value in values.items()})
+    frame = pl.DataFrame(
+        {name: value.texts if isinstance(value, json_raw) else value for name, value in values.items()}
+    )
     parts: list[pl.Expr] = []
     for position, name in enumerate(names):
         parts.append(pl.lit(f'{", " if position else "{"}"{escaped(name)}": '))
@@ -36,7 +38,11 @@ def json_object(**values: pl.Series | json_raw) -> pl.Series:
 
 def json_array(texts: pl.Series) -> pl.Series:
     """One jsonb array per row from a series of lists of JSON texts, as `Items.lists` makes from `json_object`s."""
-    return texts.to_frame("texts").select(pl.concat_str(pl.lit("["), pl.col("texts").list.join(", "), pl.lit("]"))).to_series()
+    return (
+        texts.to_frame("texts")
+        .select(pl.concat_str(pl.lit("["), pl.col("texts").list.join(", "), pl.lit("]")))
+        .to_series()
+    )
 
 
 class json_raw:  # noqa: N801 - reads as a function, like its neighbours

@@ -108,7 +108,9 @@ def _is_awaited(name: str, current: Entity, wanted: list[Entity]) -> bool:
     return any(name in [ancestor.name for ancestor in entity.ancestors] for entity in later)
 
 
-def _identities(entity: Entity, task: PartTask, made: dict[str, _Generated], pools: Pools) -> tuple[Rows, Positions | None]:
+def _identities(
+    entity: Entity, task: PartTask, made: dict[str, _Generated], pools: Pools
+) -> tuple[Rows, Positions | None]:
     """The identities of the entity's rows in this part, and for each the position of its parent's row."""
     if entity.parent is None or entity.per_parent is None:
         return _root_rows(entity, task.first, task.last, task.seed, task.project.now, pools), None
@@ -134,7 +136,9 @@ def _identities(entity: Entity, task: PartTask, made: dict[str, _Generated], poo
 def _root_rows(entity: Entity, first: int, last: int, seed: int, now: datetime, pools: Pools) -> Rows:
     roots = np.arange(first, last, dtype=np.uint64)
     zeros = np.zeros(len(roots), dtype=np.int64)
-    return Rows.of(entity, seed=seed, now=now, pools=pools, roots=roots, ordinals=zeros.astype(np.uint64), positions=zeros)
+    return Rows.of(
+        entity, seed=seed, now=now, pools=pools, roots=roots, ordinals=zeros.astype(np.uint64), positions=zeros
+    )
 
 
 def _distance_to_first(groups: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
@@ -142,7 +146,9 @@ def _distance_to_first(groups: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]
     return np.arange(len(groups)) - np.searchsorted(groups, groups, side="left")
 
 
-def _frame(entity: Entity, rows: Rows, positions: Positions | None, task: PartTask, made: dict[str, _Generated]) -> pl.DataFrame:
+def _frame(
+    entity: Entity, rows: Rows, positions: Positions | None, task: PartTask, made: dict[str, _Generated]
+) -> pl.DataFrame:
     """What the generator returns, given its ancestors' rows aligned to its own and the lookup entities it names."""
     arguments: dict[str, pl.DataFrame] = {}
     for ancestor in entity.ancestors:

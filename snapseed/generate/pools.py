@@ -34,7 +34,9 @@ class Pools:
 
     def digests(self) -> dict[str, str]:
         """The SHA-256 of each pool that was used, by name."""
-        return {name: hashlib.sha256((self.folder / f"{name}.csv").read_bytes()).hexdigest() for name in sorted(self.used)}
+        return {
+            name: hashlib.sha256((self.folder / f"{name}.csv").read_bytes()).hexdigest() for name in sorted(self.used)
+        }
 
 
 @cache
@@ -46,7 +48,9 @@ def _read(path: Path, modified: int) -> pl.DataFrame:  # noqa: ARG001 - part of 
             header, *lines = list(csv.reader(stream, strict=True)) or [[]]
         table = pl.DataFrame(lines, schema=dict.fromkeys(header, pl.String), orient="row")
     except (csv.Error, UnicodeDecodeError, pl.exceptions.PolarsError) as exc:
-        raise GeneratorError("a pool cannot be read", where=str(path), observed=str(exc), expected="a CSV file") from exc
+        raise GeneratorError(
+            "a pool cannot be read", where=str(path), observed=str(exc), expected="a CSV file"
+        ) from exc
     if table.is_empty():
         raise GeneratorError("a pool is empty", where=str(path), expected="at least one row behind the header")
     return table

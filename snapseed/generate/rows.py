@@ -106,7 +106,9 @@ class Rows:
             return pl.Series(np.ones(len(self), dtype=bool))
         return pl.Series(self.bits(column) < np.uint64(int(probability * 2**64)))
 
-    def choice(self, column: str, options: Sequence[object] | pl.Series, weights: Sequence[int] | None = None) -> pl.Series:
+    def choice(
+        self, column: str, options: Sequence[object] | pl.Series, weights: Sequence[int] | None = None
+    ) -> pl.Series:
         """One of `options` per row; with `weights` (whole numbers, one per option) in that proportion."""
         values = options if isinstance(options, pl.Series) else pl.Series(options)
         if not len(values) or (weights is not None and len(weights) != len(values)):
@@ -117,7 +119,9 @@ class Rows:
             chosen = draws.categories(self.bits(column), draws.thresholds(weights)).astype(np.int64)
         return values.gather(chosen).alias(column)
 
-    def sample(self, column: str, table: pl.DataFrame, weights: str | None = None, **match: pl.Series | str) -> pl.DataFrame:
+    def sample(
+        self, column: str, table: pl.DataFrame, weights: str | None = None, **match: pl.Series | str
+    ) -> pl.DataFrame:
         """For each row, one row of `table` among those that match, as a frame with the table's columns.
 
         `match` names columns of the table and the value wanted there: one for all, or a series with one per row.
@@ -127,7 +131,9 @@ class Rows:
         starts, totals = groups.ranges(match, len(self), f"sample({column!r})")
         return groups.rows_at(draws.below(self.bits(column), totals) + starts)
 
-    def timestamps(self, column: str, start: datetime | pl.Series, end: datetime | pl.Series | None = None) -> pl.Series:
+    def timestamps(
+        self, column: str, start: datetime | pl.Series, end: datetime | pl.Series | None = None
+    ) -> pl.Series:
         """Moments from `start` to `end` (default: the project's `now`), both included (Datetime, microseconds, UTC)."""
         low = _microseconds(start, len(self))
         high = _microseconds(self.now if end is None else end, len(self))
@@ -214,7 +220,9 @@ def as_decimals(units: pl.Series, digits: int) -> pl.Series:
     """Whole numbers of 10^-digits as decimals: `as_decimals(cents, 2)`. Exact, no float on the way."""
     low = units.cast(pl.Int64).to_numpy()
     words = np.stack([low, low >> 63], axis=1)  # a decimal128 is an integer of two words, the upper one the sign here
-    array = pa.Array.from_buffers(pa.decimal128(19, digits), len(low), [None, pa.py_buffer(np.ascontiguousarray(words))])
+    array = pa.Array.from_buffers(
+        pa.decimal128(19, digits), len(low), [None, pa.py_buffer(np.ascontiguousarray(words))]
+    )
     result = pl.from_arrow(array)
     assert isinstance(result, pl.Series)
     return result

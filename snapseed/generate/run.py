@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from snapseed.config import Environment, Project
@@ -21,7 +22,7 @@ from snapseed.generate.entity import Entity
 from snapseed.generate.part import CHUNK_ROWS, PartResult, PartTask
 from snapseed.generate.processes import make_parts
 from snapseed.snapshot.fingerprint import combined
-from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, PartFile
+from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
@@ -59,7 +60,13 @@ class Request:
 
 
 def resolve_request(
-    project: Project, environment: Environment, *, scale: int | None, seed: int | None, only: Sequence[str] = (), check: bool = False
+    project: Project,
+    environment: Environment,
+    *,
+    scale: int | None,
+    seed: int | None,
+    only: Sequence[str] = (),
+    check: bool = False,
 ) -> Request:
     """What `snapseed generate` is to make.
 
@@ -70,7 +77,9 @@ def resolve_request(
     for name in only:
         if entities.named(name) is None:
             known = ", ".join(entity.name for entity in entities.ordered)
-            raise UsageError("there is no such entity", observed=name, expected=f"one of: {known}", next_step="check --only")
+            raise UsageError(
+                "there is no such entity", observed=name, expected=f"one of: {known}", next_step="check --only"
+            )
     if (check or environment.scale is None) and has_snapshot(project.snapshots, environment.snapshot):
         scale = scale or open_snapshot(project.snapshots, environment.snapshot).manifest.scale
     scale = scale or environment.scale
@@ -81,10 +90,12 @@ def resolve_request(
             expected="how many root rows to make",
             next_step=f"add --scale 10k, or `scale` to [environments.{environment.name}]",
         )
-    return Request(environment.snapshot, project.seed if seed is None else seed, scale, tuple(only), environment.max_size)
+    return Request(
+        environment.snapshot, project.seed if seed is None else seed, scale, tuple(only), environment.max_size
+    )
 
 
-def generate(
+def generate_snapshot(
     project: Project,
     request: Request,
     *,
@@ -112,7 +123,9 @@ def generate(
                 next_step="choose a smaller scale, or raise max_size",
             )
         folder = commit(staging, manifest)
-    return GenerateReport(manifest, folder, time.monotonic() - started, previous.manifest.identity if previous else None)
+    return GenerateReport(
+        manifest, folder, time.monotonic() - started, previous.manifest.identity if previous else None
+    )
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ class CheckReport:
         return not self.different
 
 
-def check(
+def check_snapshot(
     project: Project, request: Request, *, jobs: int = 1, progress: Callable[[Progress], None] = lambda _: None
 ) -> CheckReport:
     """Make the snapshot again in a temporary folder and compare; nothing in the project is written."""
@@ -153,10 +166,18 @@ def _differences(stored: Manifest, made: Manifest) -> Iterator[str]:
         old, new = stored.entity(name), made.entity(name)
         if old is None or new is None:
             yield f"{name}: only in {'the generators' if old is None else 'the snapshot'}"
-        elif (old.schema, old.table, old.key, old.columns, old.parent) != (new.schema, new.table, new.key, new.columns, new.parent):
+        elif (old.schema, old.table, old.key, old.columns, old.parent) != (
+            new.schema,
+            new.table,
+            new.key,
+            new.columns,
+            new.parent,
+        ):
             yield f"{name}: declared otherwise than in the snapshot"
         elif old.digest() != new.digest():
-            chunks = [number for number, pair in enumerate(zip(old.chunks, new.chunks)) if pair[0] != pair[1]]
+            chunks = [
+                number for number, pair in enumerate(zip(old.chunks, new.chunks, strict=False)) if pair[0] != pair[1]
+            ]
             place = f", first in chunk {chunks[0]}" if chunks else ""
             yield f"{name}: the snapshot has {old.rows:,} rows ({old.fingerprint}), generated {new.rows:,} ({new.fingerprint}){place}"
 
@@ -222,7 +243,7 @@ def _tasks(
 
 def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
     mine = [result for result in results if entity.name in result.files]
-    for before, after in zip(mine, mine[1:], strict=False):
+    for before, after in pairwise(mine):
         if before.last_keys[entity.name] >= after.first_keys[entity.name]:  # type: ignore[operator]
             raise GeneratorError(
                 f"the keys of {entity.name!r} do not ascend from part to part",
@@ -264,7 +285,9 @@ def _keep(previous: Snapshot | None, record: EntityRecord, staging: Path) -> Non
     for file in record.files:
         if problem := file_problem(previous, file):
             raise SnapshotError(
-                "a file that --only would keep is damaged", where=str(previous.path(file)), observed=problem,
+                "a file that --only would keep is damaged",
+                where=str(previous.path(file)),
+                observed=problem,
                 next_step="generate without --only",
             )
         target = staging / file.path

@@ -35,7 +35,9 @@ def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
     if len(frame) != rows:
         raise _broken(entity, None, f"{len(frame)} rows", f"{rows} rows, one for each it was asked for")
     arrays = [_converted(entity, name, kind, frame[name]) for name, kind in entity.columns.items()]
-    table = pa.table(arrays, schema=pa.schema([(name, array.type) for name, array in zip(entity.columns, arrays, strict=True)]))
+    table = pa.table(
+        arrays, schema=pa.schema([(name, array.type) for name, array in zip(entity.columns, arrays, strict=True)])
+    )
     _check_key(entity, table.column(entity.key).chunk(0) if rows else None)
     return table
 
@@ -69,7 +71,12 @@ def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:
         array = array.cast(pa.string())
     if _is_text(kind.arrow) and not _is_text(array.type) and not pa.types.is_null(array.type):
         raise ValueError("not text")
-    if pa.types.is_timestamp(array.type) and pa.types.is_timestamp(kind.arrow) and array.type.tz is None and kind.arrow.tz:
+    if (
+        pa.types.is_timestamp(array.type)
+        and pa.types.is_timestamp(kind.arrow)
+        and array.type.tz is None
+        and kind.arrow.tz
+    ):
         raise ValueError("a Datetime without a time zone; use UTC")
     if pa.types.is_floating(array.type) != pa.types.is_floating(kind.arrow) and not pa.types.is_null(array.type):
         raise ValueError("a whole number is not a float, nor the other way round")
@@ -89,7 +96,7 @@ def _check_key(entity: Entity, keys: pa.Array | None) -> None:
     before, after = ordered.slice(0, len(ordered) - 1), ordered.slice(1)
     rising = pc.less(before, after)
     if not pc.all(rising).as_py() and len(rising):
-        position = pc.index(rising, pa.scalar(False)).as_py()
+        position = pc.index(rising, pa.scalar(value=False)).as_py()
         repeated = before[position].as_py() == after[position].as_py()
         raise _broken(
             entity,

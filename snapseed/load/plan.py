@@ -77,7 +77,11 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> 
     columns = tuple(_plan_column(column, facts) for column in entity.columns)
     text_only = [column.name for column in columns if not _is_binary(column, facts)]
     binary = not text_only
-    reasons.append("binary COPY: every column has a binary encoder" if binary else f"text COPY: {', '.join(text_only)} has no binary encoder")
+    reasons.append(
+        "binary COPY: every column has a binary encoder"
+        if binary
+        else f"text COPY: {', '.join(text_only)} has no binary encoder"
+    )
 
     outside = [name for oid, name in facts.referenced_by if oid not in included]
     if outside:
@@ -87,12 +91,19 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> 
         empty_by = "truncate"
         reasons.append("emptied by TRUNCATE: nothing outside this load refers to it")
     freeze = empty_by == "truncate" and facts.kind == "r"
-    reasons.append("FREEZE: truncated in this transaction, so its pages need no later vacuum" if freeze else "no FREEZE: it needs an ordinary table, truncated in this transaction")
+    reasons.append(
+        "FREEZE: truncated in this transaction, so its pages need no later vacuum"
+        if freeze
+        else "no FREEZE: it needs an ordinary table, truncated in this transaction"
+    )
 
     drop_indexes: list[IndexFacts] = []
     drop_foreign_keys: list[ForeignKeyFacts] = []
     if not facts.owned or facts.kind != "r":
-        reasons.append("indexes and foreign keys stay: " + ("the role does not own the table" if not facts.owned else "the table is partitioned"))
+        reasons.append(
+            "indexes and foreign keys stay: "
+            + ("the role does not own the table" if not facts.owned else "the table is partitioned")
+        )
     elif entity.rows < REBUILD_ROWS:
         reasons.append(f"indexes and foreign keys stay: fewer than {REBUILD_ROWS:,} rows")
     else:
@@ -111,7 +122,10 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> 
             reasons.append(f"dropped and made again after the rows: {names}")
     if facts.triggers:
         names = ", ".join(trigger.name for trigger in facts.triggers)
-        reasons.append(f"triggers {names} " + ("are off during the load" if facts.owned else "stay on: the role does not own the table"))
+        reasons.append(
+            f"triggers {names} "
+            + ("are off during the load" if facts.owned else "stay on: the role does not own the table")
+        )
     return TablePlan(
         entity=entity,
         table=facts.name,
@@ -122,7 +136,9 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> 
         drop_indexes=tuple(drop_indexes),
         drop_foreign_keys=tuple(drop_foreign_keys),
         disable_triggers=facts.triggers if facts.owned else (),
-        sequences=tuple(sequence for sequence in facts.sequences if sequence.column in {column.name for column in columns}),
+        sequences=tuple(
+            sequence for sequence in facts.sequences if sequence.column in {column.name for column in columns}
+        ),
         reasons=tuple(reasons),
     )
 

@@ -1,4 +1,4 @@
-"""Load a snapshot in ONE transaction: obey the plan, verify, record, commit. Any failure leaves everything as it was."""
+"""Load a snapshot in ONE transaction: plan, obey, verify, record, commit. Any failure leaves everything as it was."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LoadReport:
     manifest: Manifest
     dry_run: bool
     server: str = ""
-    plan: LoadPlan = LoadPlan(())
+    plan: LoadPlan = field(default_factory=lambda: LoadPlan(()))
     schema_created: bool = False
     phases: dict[str, float] = field(default_factory=dict)
     entities: list[steps.EntityLoad] = field(default_factory=list)
@@ -62,7 +62,7 @@ class LoadReport:
         self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
 
 
-def load(
+def load_snapshot(
     project: Project,
     environment: Environment,
     *,

@@ -23,7 +23,7 @@ _ADVISORY_LOCK = 0x736E617073656564
 
 @dataclass(frozen=True)
 class EntityLoad:
-    """What the COPY of one entity took, in seconds: `read` and `encode` on the encoding thread, `send` on the socket."""
+    """The COPY of one entity, in seconds: `read` and `encode` on the encoding thread, `send` on the socket."""
 
     entity: str
     table: str
@@ -51,7 +51,9 @@ def apply_schema(connection: Connection, schema: Path) -> None:
     try:
         text = schema.read_bytes()
     except OSError as exc:
-        raise ConfigurationError("the schema file cannot be read", where=str(schema), observed=str(exc.strerror)) from exc
+        raise ConfigurationError(
+            "the schema file cannot be read", where=str(schema), observed=str(exc.strerror)
+        ) from exc
     with translated("applying the schema", str(schema)):
         connection.execute(text)
     if connection.info.transaction_status is not TransactionStatus.INTRANS:
@@ -149,7 +151,9 @@ def set_sequences(connection: Connection, plan: LoadPlan) -> None:
     for table in plan.tables:
         for sequence in table.sequences:
             furthest = sql.SQL("max" if sequence.increment > 0 else "min")
-            query = sql.SQL("SELECT {}({}) FROM {}").format(furthest, sql.Identifier(sequence.column), table.table.identifier())
+            query = sql.SQL("SELECT {}({}) FROM {}").format(
+                furthest, sql.Identifier(sequence.column), table.table.identifier()
+            )
             row = connection.execute(query).fetchone()
             identifier = sql.Identifier(sequence.schema, sequence.name)
             if row is None or row[0] is None:

@@ -1,4 +1,4 @@
-"""Stream an entity's chunks as COPY data: decoded and encoded on a thread of its own, a bounded queue ahead of the socket."""
+"""Stream an entity's chunks as COPY data: decoded and encoded on a thread, a bounded queue ahead of the socket."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def encoded(snapshot: Snapshot, plan: TablePlan) -> Iterator[Stream]:
     """
     stopped = threading.Event()
     stream = Stream(queue.Queue(QUEUE_DEPTH))
-    thread = threading.Thread(target=_produce, args=(snapshot, plan, stream, stopped), name=f"encode {plan.entity.name}")
+    thread = threading.Thread(
+        target=_produce, args=(snapshot, plan, stream, stopped), name=f"encode {plan.entity.name}"
+    )
     thread.start()
     try:
         yield stream

@@ -22,8 +22,10 @@ _DAY_MICROSECONDS = 86_400_000_000
 
 
 def copy_text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
-    """The values of `column` as text COPY carries them: escaped, and `\\N` where null."""
-    return pc.fill_null(_replaced(_array_text(column, kind) if kind.element else _text(column, kind), _COPY_ESCAPES), NULL)
+    r"""The values of `column` as text COPY carries them: escaped, and `\N` where null."""
+    return pc.fill_null(
+        _replaced(_array_text(column, kind) if kind.element else _text(column, kind), _COPY_ESCAPES), NULL
+    )
 
 
 def _array_text(column: pa.ListArray, kind: ColumnType) -> pa.StringArray:
@@ -69,7 +71,9 @@ def _hex(column: pa.Array) -> pa.StringArray:
     offsets = offsets_of(column)
     digits = _HEX[data_of(column)[offsets[0] : offsets[-1]]]
     ends = running_offsets(np.diff(offsets) * 2).astype(np.int32)
-    text = pa.Array.from_buffers(pa.string(), len(column), [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(digits))])
+    text = pa.Array.from_buffers(
+        pa.string(), len(column), [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(digits))]
+    )
     return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
 
 
@@ -88,7 +92,9 @@ def _timestamp(column: pa.Array) -> pa.StringArray:
     days = pa.array(values // _DAY_MICROSECONDS)
     clock = pa.array(values % _DAY_MICROSECONDS).cast(pa.time64("us")).cast(pa.string())
     text = pc.binary_join_element_wise(_julian(days), clock, " ")
-    return _with_infinity(moments, np.iinfo(np.int64), pc.if_else(moments.is_valid(), text, pa.scalar(None, pa.string())))
+    return _with_infinity(
+        moments, np.iinfo(np.int64), pc.if_else(moments.is_valid(), text, pa.scalar(None, pa.string()))
+    )
 
 
 def _julian(days: pa.Array) -> pa.StringArray:

@@ -1,0 +1,1 @@
+"""Snapshots: types, the bytes of values, fingerprints, the manifest, and where the files lie. Knows no driver."""

@@ -214,7 +214,7 @@ def _vector_elements(column: pa.FixedSizeListArray) -> npt.NDArray[np.uint32]:
 
 
 def _vector_field(column: pa.FixedSizeListArray) -> Field:
-    """pgvector's vector_send: int16 dimensions, int16 zero, the elements."""
+    """Pgvector's vector_send: int16 dimensions, int16 zero, the elements."""
     elements = _vector_elements(column)
     rows, dimensions = elements.shape
     words = np.empty((rows, 1 + dimensions), dtype=np.uint32)
@@ -253,7 +253,9 @@ def _array_field(column: pa.ListArray, element: ColumnType, element_oid: int) ->
     starts -= starts[0]
     body = length_prefixed(inner)
     body = binary_array(data_of(body), offsets_of(body)[starts].astype(np.int64))
-    nulls_before = running_offsets(np.zeros(inner.rows, np.int64) if inner.valid is None else (~inner.valid).astype(np.int64))
+    nulls_before = running_offsets(
+        np.zeros(inner.rows, np.int64) if inner.valid is None else (~inner.valid).astype(np.int64)
+    )
     header = np.zeros((len(counts), 5), dtype=">u4")
     header[:, 0] = counts > 0
     header[:, 1] = (nulls_before[starts[1:]] - nulls_before[starts[:-1]]) > 0

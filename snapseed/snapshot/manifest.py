@@ -227,7 +227,12 @@ def _check(manifest: Manifest, where: str) -> None:
     for entity in manifest.entities:
         place = f"entity {entity.name!r}"
         columns = [column.name for column in entity.columns]
-        for identifier in [entity.name, entity.table, *columns, *([entity.schema] if entity.schema is not None else [])]:
+        for identifier in [
+            entity.name,
+            entity.table,
+            *columns,
+            *([entity.schema] if entity.schema is not None else []),
+        ]:
             if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
                 fail(repr(identifier), f"a PostgreSQL identifier of 1 to {_IDENTIFIER_BYTES} bytes", place)
         if len(set(columns)) != len(columns) or entity.key not in columns:
@@ -238,7 +243,11 @@ def _check(manifest: Manifest, where: str) -> None:
             try:
                 column.kind()
             except ConfigurationError as exc:
-                fail(f"type {column.type!r}", "the name of a PostgreSQL type", f"{place}, column {column.name!r} ({exc.summary})")
+                fail(
+                    f"type {column.type!r}",
+                    "the name of a PostgreSQL type",
+                    f"{place}, column {column.name!r} ({exc.summary})",
+                )
         for file in entity.files:
             if not _PATH.fullmatch(file.path):
                 fail(f"path {file.path!r}", "a path inside the snapshot folder", place)
@@ -252,4 +261,8 @@ def _check(manifest: Manifest, where: str) -> None:
             fail(f"fingerprint {entity.fingerprint!r}", "16 hexadecimal digits", place)
         total = combined(chunk.digest() for chunk in entity.chunks)
         if total != entity.digest():
-            fail(f"{entity.rows} rows, fingerprint {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}", place)
+            fail(
+                f"{entity.rows} rows, fingerprint {entity.fingerprint}",
+                f"the sum of its chunks: {total.rows} rows, {total}",
+                place,
+            )

@@ -69,7 +69,9 @@ def _multiplied(limbs: list[npt.NDArray[np.uint64]], factor: int) -> list[npt.ND
     return result
 
 
-def _divided(limbs: list[npt.NDArray[np.uint64]], divisor: int) -> tuple[list[npt.NDArray[np.uint64]], npt.NDArray[np.uint64]]:
+def _divided(
+    limbs: list[npt.NDArray[np.uint64]], divisor: int
+) -> tuple[list[npt.NDArray[np.uint64]], npt.NDArray[np.uint64]]:
     """Quotient limbs and remainder of a long division, all rows at once."""
     remainder = np.zeros_like(limbs[0])
     quotient = []

@@ -46,7 +46,6 @@ class Snapshot:
                 "a part cannot be read", where=str(self.path(file)), observed=str(exc), next_step=_RESTORE
             ) from exc
 
-
     def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
         """The first rows of an entity as Python values, at most one chunk of them."""
         for file in entity.files[:1]:

@@ -44,6 +44,8 @@ _TYPE = re.compile(
 )
 # An Arrow decimal128 holds 38 digits; wider numerics travel as text.
 _DECIMAL_DIGITS = 38
+# pgvector's own limit.
+_VECTOR_DIMENSIONS = 16_000
 
 
 class Family(Enum):
@@ -159,11 +161,15 @@ def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
         precision, scale = modifiers[0], modifiers[1] if len(modifiers) > 1 else 0
         if 1 <= precision <= _DECIMAL_DIGITS and 0 <= scale <= precision:
             arrow = pa.decimal128(precision, scale)
-            return ColumnType(_name(base, (precision, scale)), base, Family.NUMERIC, arrow, _NUMERIC_OID, (precision, scale))
+            return ColumnType(
+                _name(base, (precision, scale)), base, Family.NUMERIC, arrow, _NUMERIC_OID, (precision, scale)
+            )
     if base == "vector":
-        if len(modifiers) != 1 or not 1 <= modifiers[0] <= 16_000:
+        if len(modifiers) != 1 or not 1 <= modifiers[0] <= _VECTOR_DIMENSIONS:
             raise ConfigurationError(
-                "a vector needs its dimensions", observed=name, expected="vector(n) with 1 <= n <= 16000"
+                "a vector needs its dimensions",
+                observed=name,
+                expected=f"vector(n) with 1 <= n <= {_VECTOR_DIMENSIONS}",
             )
         return ColumnType(name, base, Family.VECTOR, pa.list_(pa.float32(), modifiers[0]), 0, modifiers)
     if base in _KNOWN:

@@ -1,0 +1,1 @@
+"""Compare files and rows with a manifest, and say where they differ."""

@@ -65,7 +65,7 @@ class DiffReport:
         return not self.tables and all(entity.agrees for entity in self.entities)
 
 
-def diff(project: Project, environment: Environment, *, only: Sequence[str] = (), limit: int = 20) -> DiffReport:
+def diff_snapshot(project: Project, environment: Environment, *, only: Sequence[str] = (), limit: int = 20) -> DiffReport:
     """Compare the database with the snapshot, down to rows and columns; at most `limit` of each kind are named.
 
     Raises `SnapshotError` where the files are damaged, for then there is nothing to compare with.
@@ -87,7 +87,9 @@ def diff(project: Project, environment: Environment, *, only: Sequence[str] = ()
     return report
 
 
-def _diff_entity(connection: Connection, snapshot: Snapshot, entity: EntityRecord, table: TableName, limit: int) -> EntityDiff:
+def _diff_entity(
+    connection: Connection, snapshot: Snapshot, entity: EntityRecord, table: TableName, limit: int
+) -> EntityDiff:
     result = EntityDiff(entity.name)
     for chunk in verify_entity(connection, entity, table).chunks:
         columns = _chunk_columns(snapshot, entity, chunk.number)
@@ -125,10 +127,15 @@ def _expected_hashes(entity: EntityRecord, columns: list[pa.Array]) -> dict[str,
         return {}
     keys = columns[[column.name for column in entity.columns].index(entity.key)]
     hashes = row_hashes(columns, entity.kinds)
-    return {str(key): (position, int(digest)) for position, (key, digest) in enumerate(zip(keys.to_pylist(), hashes, strict=True))}
+    return {
+        str(key): (position, int(digest))
+        for position, (key, digest) in enumerate(zip(keys.to_pylist(), hashes, strict=True))
+    }
 
 
-def _observed_hashes(connection: Connection, entity: EntityRecord, table: TableName, chunk: ChunkDifference) -> dict[str, int]:
+def _observed_hashes(
+    connection: Connection, entity: EntityRecord, table: TableName, chunk: ChunkDifference
+) -> dict[str, int]:
     query = sql.SQL("SELECT {}::text, {} FROM {} WHERE {}").format(
         sql.Identifier(entity.key), row_hash(entity.columns), table.identifier(), _in_chunk(entity, chunk.number)
     )

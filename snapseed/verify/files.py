@@ -56,7 +56,7 @@ def require_files(snapshot: Snapshot, *, only: Sequence[str] = ()) -> None:
 
 
 def _changed_chunks(snapshot: Snapshot, entity: EntityRecord, file: PartFile) -> tuple[int, ...]:
-    """The chunks of a damaged file that cannot be read or whose rows changed; none if it cannot be opened at all."""
+    """The chunks of a damaged file that cannot be read or whose rows changed; none if it cannot be opened."""
     try:
         part = snapshot.open_part(file)
     except SnapshotError:

@@ -1,4 +1,4 @@
-"""Verify the rows in the database against the manifest: one query and one sum per entity; chunks only where it differs."""
+"""Verify the rows in the database: one query and one sum per entity, and chunks only where that differs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SEND = {
 
 @dataclass(frozen=True)
 class ChunkDifference:
-    """A chunk whose rows in the database are not those of the manifest. `first_key` is where its range of keys begins."""
+    """A chunk whose rows are not those of the manifest. `first_key` is where its range of keys begins."""
 
     number: int
     path: str

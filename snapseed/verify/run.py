@@ -35,7 +35,7 @@ class VerifyReport:
         return not self.files and not self.tables and all(entity.agrees for entity in self.entities)
 
 
-def verify(
+def verify_snapshot(
     project: Project,
     environment: Environment,
     *,

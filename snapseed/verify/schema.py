@@ -64,7 +64,9 @@ def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
         return same_name or (kind.family is Family.TEXT and target.base in {"text", "character varying", "citext"})
     if kind.family is Family.NUMERIC or target.family is Family.NUMERIC:
         return kind.name == target.name
-    return kind.family is target.family and kind.is_array == target.is_array and _dimensions(kind) == _dimensions(target)
+    return (
+        kind.family is target.family and kind.is_array == target.is_array and _dimensions(kind) == _dimensions(target)
+    )
 
 
 def _dimensions(kind: ColumnType) -> tuple[int, ...]:

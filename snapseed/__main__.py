@@ -1,0 +1,5 @@
+"""`python -m snapseed`."""
+
+from snapseed.cli import main
+
+main()

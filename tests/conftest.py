@@ -1,0 +1,139 @@
+"""Servers, databases and projects for the tests: all real, each test with a database of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from snapseed import Project, find_project
+from snapseed.config import Environment
+from snapseed.database.embedded import EmbeddedPostgres
+
+PROJECTS = Path(__file__).parent / "projects"
+_GIVEN = os.environ.get("SNAPSEED_TEST_DATABASE", "")
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def pytest_report_header() -> str:
+    """Say which server the tests use."""
+    used = "the one that SNAPSEED_TEST_DATABASE names" if _GIVEN else "the embedded one"
+    return f"PostgreSQL server: {used}"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SNAPSEED_", "PG")) and name != "SNAPSEED_TEST_DATABASE"]:
+        monkeypatch.delenv(name)
+    for name in ("DATABASE_URL", "CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database on the server under test, to make others beside it."""
+    if _GIVEN:
+        yield _GIVEN
+        return
+    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("server"))
+    embedded.start()
+    try:
+        yield embedded.url("postgres")
+    finally:
+        embedded.stop()
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[str]:
+    """The URL of an empty database, gone after the test."""
+    name = f"snapseed_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield make_conninfo(server, dbname=name)
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[Connection]:
+    """A connection to the test's database, each statement its own transaction."""
+    with psycopg.connect(database, autocommit=True) as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A project in a folder of its own, bound to the test's database."""
+
+    folder: Path
+    url: str
+
+    @property
+    def project(self) -> Project:
+        """The project as it is on disk now."""
+        return find_project(self.folder)
+
+    def environment(self, name: str | None = None, **overrides: object) -> Environment:
+        """An environment of it, on the test's database."""
+        return self.project.environment(name, {"database": self.url, **overrides})
+
+    def connect(self) -> Connection:
+        """A connection to the test's database."""
+        return psycopg.connect(self.url, autocommit=True)
+
+    def run(self, *arguments: str, check: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line as a process in the project's folder, and wait for it."""
+        command = [sys.executable, "-m", "snapseed", *arguments]
+        environment = {**os.environ, "SNAPSEED_DATABASE": self.url, **variables}
+        result = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert not check or result.returncode == 0, result.stdout + result.stderr
+        assert "Traceback" not in result.stderr, result.stderr
+        return result
+
+    def run_json(self, *arguments: str) -> dict[str, object]:
+        """The document that a command prints with --format json."""
+        document: dict[str, object] = json.loads(self.run(*arguments, "--format", "json", check=True).stdout)
+        assert document["format"] == 1
+        return document
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, database: str) -> Callable[[str], Sandbox]:
+    """Copy a project from tests/projects, by name, or the example project by `example`, into the test's folder."""
+
+    def copy(name: str) -> Sandbox:
+        folder = tmp_path / name
+        if name == "example":
+            root = PROJECTS.parent.parent
+            folder.mkdir()
+            shutil.copytree(root / "generators", folder / "generators", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(root / "snapseed.toml", folder)
+        else:
+            shutil.copytree(PROJECTS / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        return Sandbox(folder, database)
+
+    return copy
+
+
+@pytest.fixture
+def shop(make_project: Callable[[str], Sandbox]) -> Sandbox:
+    """A project with other tables than the example's, with a generated snapshot of 250 customers named dev."""
+    sandbox = make_project("shop")
+    from snapseed import generate_snapshot, resolve_request  # noqa: PLC0415 - heavy, and not every test wants it
+
+    generate_snapshot(sandbox.project, resolve_request(sandbox.project, sandbox.environment(), scale=None, seed=None))
+    return sandbox
