@@ -17,7 +17,7 @@ CREATE TABLE users (
     preferences jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(preferences) = 'object'),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
-    CHECK (updated_at >= created_at)
+    CONSTRAINT users_updated_after_created CHECK (updated_at >= created_at)
 );
 COMMENT ON TABLE users IS 'Accounts; one that was left is not active, and was updated last when that happened.';
 
@@ -35,8 +35,8 @@ CREATE TABLE shares (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (user_id, url),
-    CHECK (view_count = 0 OR status = 'done'),
-    CHECK (updated_at >= created_at)
+    CONSTRAINT shares_viewed_when_done CHECK (view_count = 0 OR status = 'done'),
+    CONSTRAINT shares_updated_after_created CHECK (updated_at >= created_at)
 );
 COMMENT ON TABLE shares IS 'Links that users keep; each is fetched and transcribed in the background.';
 

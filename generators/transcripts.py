@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from snapseed import Rows, as_decimals, counted, entity, json_array, json_object
+from snapseed import Items, Rows, as_decimals, counted, entity, json_array, json_object
 
 from .shares import shares
 from .wording import capitalised
@@ -52,19 +52,8 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("reply"))
         .otherwise(pl.lit("opener"))
     ).to_series()
-    topic, language = segments.of_owner(about["topic"]), segments.of_owner(about["language"])
-    turn = (segments.of_owner(rows.integers("first turn", 1, TURNS)) + segments.positions) % TURNS
-    in_turns = (pl.int_range(pl.len()) % TURNS).alias("turn")
-    connectors, clauses = (rows.pool(name).with_columns(in_turns) for name in ("connectors", "clauses"))
-
-    action = segments.sample("action", clauses, topic=topic, language=language, turn=turn, role="action")["text"]
-    detail = segments.sample("detail", clauses, topic=topic, language=language, turn=turn, role="detail")["text"]
-    hesitation = segments.sample("hesitation", connectors, language=language, turn=turn, role="hesitation")["text"]
-    connector = segments.sample("connector", connectors, language=language, turn=turn, role=role)["text"]
-    hesitates = segments.integers("hesitates", 1, 1000) > segments.of_owner(confidence)
-    sentence = action + ", " + (hesitation + " " + detail).zip_with(hesitates, detail) + "."
-    sentence = (connector + " " + sentence).zip_with(segments.chance("opened", 0.6), sentence)
-    text = capitalised(sentence.zip_with(role == "opener", connector))
+    about = about.with_columns(confidence=confidence, first_turn=rows.integers("first turn", 1, TURNS))
+    text = spoken(segments, role, about[segments.owners])
 
     # Each segment lasts as long as its share of the words, less a pause behind it; in hundredths of a second.
     words = text.str.count_matches(" ", literal=True).cast(pl.Int64) + 1
@@ -91,3 +80,20 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
             "created_at": rows.timestamps("created_at", shares["created_at"], about["ready_by"]),
         }
     )
+
+
+def spoken(segments: Items, role: pl.Series, about: pl.DataFrame) -> pl.Series:
+    """The text of each segment, given its role and what its transcript is about."""
+    in_turns = (pl.int_range(pl.len()) % TURNS).alias("turn")
+    connectors, clauses = (segments.pool(name).with_columns(in_turns) for name in ("connectors", "clauses"))
+    topic, language, turn = about["topic"], about["language"], (about["first_turn"] + segments.positions) % TURNS
+
+    connector = segments.sample("connector", connectors, language=language, turn=turn, role=role)["text"]
+    action = segments.sample("action", clauses, topic=topic, language=language, turn=turn, role="action")["text"]
+    detail = segments.sample("detail", clauses, topic=topic, language=language, turn=turn, role="detail")["text"]
+    hesitation = segments.sample("hesitation", connectors, language=language, turn=turn, role="hesitation")["text"]
+
+    hesitates = segments.integers("hesitates", 1, 1000) > about["confidence"]
+    sentence = action + ", " + (hesitation + " " + detail).zip_with(hesitates, detail) + "."
+    sentence = (connector + " " + sentence).zip_with(segments.chance("opened", 0.6), sentence)
+    return capitalised(sentence.zip_with(role == "opener", connector))

@@ -18,12 +18,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from snapseed.errors import ConfigurationError, UsageError
+from snapseed.units import parse_scale, parse_size
 
 FILE_NAME = "snapseed.toml"
 # Snapshot and environment names become folder and database names, so they are kept to what is safe in both.
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
-_SCALE_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
-_SIZE_SUFFIXES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
@@ -133,33 +132,6 @@ def find_project(start: Path | None = None) -> Project:
     )
 
 
-def parse_scale(text: str | int) -> int:
-    """`500`, `10k`, `2.5m`, `1b` as a whole number of root rows.
-
-    Raises `UsageError` for anything else, zero and fractions of a row included.
-    """
-    match = re.fullmatch(r"(\d+)(?:\.(\d+))?([kmb]?)", str(text).strip().lower())
-    if match:
-        whole, fraction, suffix = match[1], match[2] or "", match[3]
-        rows, remainder = divmod(int(whole + fraction) * _SCALE_SUFFIXES[suffix], 10 ** len(fraction))
-        if rows > 0 and remainder == 0 and rows < 2**48:
-            return rows
-    raise UsageError(
-        "the scale is not a number of rows",
-        observed=repr(text),
-        expected="a positive whole number of rows, as in 500, 10k, 2.5m or 1b",
-        next_step="for example: --scale 10k",
-    )
-
-
-def parse_size(text: str) -> int:
-    """`10MB`, `512KiB`, `1.5GB` as bytes. Raises `ConfigurationError` for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B)", text.strip().upper())
-    if not match:
-        raise ConfigurationError("not a size", observed=repr(text), expected="a size such as 10MB, 512KiB or 1.5GB")
-    return int(float(match[1]) * _SIZE_SUFFIXES[match[2]])
-
-
 def interpolate(text: str, *, where: str) -> tuple[str, list[str]]:
     """`text` with each `${NAME}` and `${NAME:-default}` filled from the environment, and the names that were used.
 
@@ -241,33 +213,8 @@ def check_name(name: str, *, where: str) -> None:
 
 
 def _read_project(file: Path) -> Project:
-    document = _read_toml(file)
-    if file.name == "pyproject.toml":
-        main = dict(document["tool"]["snapseed"])
-        environments = main.pop("environments", {})
-        prefix = "tool.snapseed"
-    else:
-        unknown = set(document) - {"snapseed", "environments"}
-        if unknown:
-            raise _unknown_key(min(unknown), ["snapseed", "environments"], f"{file}, top level")
-        main, environments, prefix = document.get("snapseed", {}), document.get("environments", {}), "snapseed"
-    table = _convert(main, ProjectTable, f"{file} [{prefix}]")
-    for key in ("seed", "part_rows"):
-        if variable := os.environ.get(f"SNAPSEED_{key.upper()}"):
-            if not variable.isdigit():
-                raise ConfigurationError(f"SNAPSEED_{key.upper()} is not a whole number", observed=repr(variable))
-            table = msgspec.structs.replace(table, **{key: int(variable)})
-    if not 0 <= table.seed < 2**64 or not 1 <= table.part_rows <= 10**6:
-        raise ConfigurationError(
-            "a number is out of its range",
-            where=f"{file} [{prefix}]",
-            observed=f"seed = {table.seed}, part_rows = {table.part_rows}",
-            expected="0 <= seed < 2^64 and 1 <= part_rows <= 1000000",
-        )
-    if table.now.tzinfo is None:
-        raise ConfigurationError(
-            "`now` has no time zone", where=f"{file} [{prefix}] now", expected="for example 2026-01-01T00:00:00Z"
-        )
+    main, environments, prefix = _read_tables(file)
+    table = _project_table(main, f"{file} [{prefix}]")
     if not isinstance(environments, dict) or not environments:
         raise ConfigurationError(
             "no environment is defined",
@@ -299,6 +246,40 @@ def _read_project(file: Path) -> Project:
         default_environment=table.default_environment,
         environments=tables,
     )
+
+
+def _read_tables(file: Path) -> tuple[dict[str, Any], Any, str]:
+    """The main table, the environments, and how the main table is called."""
+    document = _read_toml(file)
+    if file.name == "pyproject.toml":
+        main = dict(document["tool"]["snapseed"])
+        return main, main.pop("environments", {}), "tool.snapseed"
+    for key in document:
+        if key not in {"snapseed", "environments"}:
+            raise _unknown_key(key, ["snapseed", "environments"], f"{file}, top level")
+    return document.get("snapseed", {}), document.get("environments", {}), "snapseed"
+
+
+def _project_table(main: dict[str, Any], where: str) -> ProjectTable:
+    """The main table with `SNAPSEED_SEED` and `SNAPSEED_PART_ROWS` applied."""
+    table = _convert(main, ProjectTable, where)
+    for key in ("seed", "part_rows"):
+        if variable := os.environ.get(f"SNAPSEED_{key.upper()}"):
+            if not variable.isdigit():
+                raise ConfigurationError(f"SNAPSEED_{key.upper()} is not a whole number", observed=repr(variable))
+            table = msgspec.structs.replace(table, **{key: int(variable)})
+    if not 0 <= table.seed < 2**64 or not 1 <= table.part_rows <= 10**6:
+        raise ConfigurationError(
+            "a number is out of its range",
+            where=where,
+            observed=f"seed = {table.seed}, part_rows = {table.part_rows}",
+            expected="0 <= seed < 2^64 and 1 <= part_rows <= 1000000",
+        )
+    if table.now.tzinfo is None:
+        raise ConfigurationError(
+            "`now` has no time zone", where=f"{where} now", expected="for example 2026-01-01T00:00:00Z"
+        )
+    return table
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

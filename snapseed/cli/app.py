@@ -24,7 +24,8 @@ from snapseed.cli.options import (
     Yes,
     entity_names,
 )
-from snapseed.config import find_project, parse_scale
+from snapseed.config import find_project
+from snapseed.units import parse_scale
 
 app = typer.Typer(
     name="snapseed",

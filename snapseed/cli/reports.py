@@ -47,6 +47,12 @@ def rate(rows: int, seconds: float) -> str:
     return f"{rows / seconds:,.0f}" if seconds > 0 else "-"
 
 
+def headline(manifest: Manifest) -> str:
+    """A snapshot in one line."""
+    size = megabytes(manifest.bytes)
+    return f"snapshot {manifest.name}: {manifest.rows:,} rows, {size}, seed {manifest.seed}, scale {manifest.scale:,}"
+
+
 def manifest_text(manifest: Manifest) -> str:
     """What a snapshot holds, an entity a line."""
     rows = [
@@ -93,8 +99,7 @@ def generate_text(report: GenerateReport) -> str:
     return "\n".join(
         [
             manifest_text(manifest),
-            f"snapshot {manifest.name}: {manifest.rows:,} rows, {megabytes(manifest.bytes)}, seed {manifest.seed},"
-            f" scale {manifest.scale:,}, in {report.seconds:.1f} s",
+            f"{headline(manifest)}, in {report.seconds:.1f} s",
             f"identity {manifest.identity}" + (" (the same as before)" if same else ""),
             f"written to {report.folder}",
         ]
@@ -193,7 +198,7 @@ def load_document(report: LoadReport) -> Document:
                 "copy": "binary" if step.binary else "text",
                 "empty_by": step.empty_by,
                 "freeze": step.freeze,
-                "rebuild": [item.name for item in (*step.drop_indexes, *step.drop_foreign_keys)],
+                "rebuild": step.rebuilt,
                 "reasons": list(step.reasons),
             }
             for step in report.plan.tables
@@ -317,7 +322,7 @@ def _load_record(record: LoadRecord) -> Document:
 def show_text(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[Document]]], width: int) -> str:
     """What is in a snapshot: settings, entities, and some rows of each, a column a line."""
     lines = [
-        f"snapshot {manifest.name}: {manifest.rows:,} rows, {megabytes(manifest.bytes)}, seed {manifest.seed}, scale {manifest.scale:,}",
+        headline(manifest),
         f"identity {manifest.identity}",
         manifest_text(manifest),
     ]
@@ -359,9 +364,8 @@ def diff_text(report: DiffReport) -> str:
         if entity.agrees:
             lines.append(f"{entity.entity}: no difference")
             continue
-        lines.append(
-            f"{entity.entity}: {entity.missing_count:,} missing, {entity.extra_count:,} extra, {entity.changed_count:,} changed"
-        )
+        counts = f"{entity.missing_count:,} missing, {entity.extra_count:,} extra, {entity.changed_count:,} changed"
+        lines.append(f"{entity.entity}: {counts}")
         lines += [f"  - {key}" for key in entity.missing]
         lines += [f"  + {key}" for key in entity.extra]
         for row in entity.changed:

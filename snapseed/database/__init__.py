@@ -1,1 +1,1 @@
-"""Reach a PostgreSQL server: the embedded one or any other, what its catalogs say, and whether it may be loaded into."""
+"""Reach a PostgreSQL server, embedded or not: its catalogs, and whether it may be loaded into."""

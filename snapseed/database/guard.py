@@ -46,13 +46,14 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
     if target.embedded is not None:
         return
     local = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
+    place = f"[environments.{environment.name}]"
     if not local and not {identity.host, identity.address} & set(environment.allow_hosts):
         raise RefusedError(
             "this server is not one that the environment allows; nothing was touched",
             where=f"{target.described} ({target.source})",
             observed=str(identity),
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
-            next_step=f"if it is the right one, add {identity.host!r} to allow_hosts of [environments.{environment.name}]",
+            next_step=f"if it is the right one, add {identity.host!r} to allow_hosts of {place}",
         )
     if any(_PRODUCTION.search(name) for name in (identity.database, identity.role, identity.host)):
         _require_both(identity, target, environment, consent=consent)
@@ -61,7 +62,8 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
 def require_ours(
     tables: Collection[TableFacts], loaded: set[str], identity: Identity, environment: Environment, *, consent: bool
 ) -> None:
-    """Raise `RefusedError` where a table holds rows and no load of ours ever filled it, without consent to lose them."""
+    """Raise `RefusedError` where a table holds rows that no load of ours put there, without consent to lose them."""
+    place = f"[environments.{environment.name}]"
     foreign = sorted(str(table.name) for table in tables if table.has_rows and str(table.name) not in loaded)
     if foreign and not (consent or environment.replace_existing):
         raise RefusedError(
@@ -69,7 +71,7 @@ def require_ours(
             where=str(identity),
             observed=f"rows in {', '.join(foreign)}",
             expected="empty tables, or tables that snapseed has filled before",
-            next_step=f"to replace the rows, add --yes, or replace_existing = true to [environments.{environment.name}]",
+            next_step=f"to replace the rows, add --yes, or replace_existing = true to {place}",
         )
 
 

@@ -61,7 +61,8 @@ def below(bits: UInt64s, limit: UInt64s | int) -> UInt64s:
     middle = bits_high * limit_low + ((bits_low * limit_low) >> _32)
     high = bits_high * limit_high
     crossed = bits_low * limit_high + (middle & _LOW_32)
-    return high + (middle >> _32) + (crossed >> _32)
+    result: UInt64s = high + (middle >> _32) + (crossed >> _32)
+    return result
 
 
 def thresholds(weights: Sequence[int]) -> UInt64s:

@@ -100,7 +100,7 @@ class Entity:
         return (roots * np.uint64(self.stride) + ordinals + np.uint64(1)).astype(np.int64)
 
     def keys_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s, seed: int) -> pl.Series:
-        """The keys of the rows with these identities. Raises `ValueError` for a key that is neither uuid nor integer."""
+        """The keys of the rows with these identities. Raises `ValueError` for a key neither uuid nor integer."""
         family = self.columns[self.key].family
         if family is Family.UUID:
             return _uuids(roots, ordinals, draws.row_hashes(draws.key(seed, self.name), roots, ordinals))

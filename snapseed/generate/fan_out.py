@@ -60,7 +60,7 @@ class _Counted:
         counts = series.to_numpy()
         if series.null_count() or (len(counts) and (counts.min() < 0 or counts.max() > self.maximum)):
             raise ValueError(
-                f"counted() of {child} gave {series.min()} to {series.max()} with {series.null_count()} nulls,"
+                f"counted() of {child} gave {counts.min()} to {counts.max()} with {series.null_count()} nulls,"
                 f" expected 0 to {self.maximum}"
             )
         return counts

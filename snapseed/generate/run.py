@@ -71,7 +71,8 @@ def resolve_request(
     """What `snapseed generate` is to make.
 
     The scale is the flag's, else the environment's, else that of the snapshot that is there (to `check` it, that comes
-    before the environment's); the seed is the flag's, else the project's. Raises `UsageError` where no scale is known, or `only` names no entity.
+    before the environment's); the seed is the flag's, else the project's. Raises `UsageError` where no scale is known,
+    or `only` names no entity.
     """
     entities = load_entities(project.generators)
     for name in only:
@@ -157,8 +158,9 @@ def check_snapshot(
 
 def _differences(stored: Manifest, made: Manifest) -> Iterator[str]:
     for setting in ("seed", "scale", "now", "part_rows", "chunk_rows"):
-        if getattr(stored, setting) != getattr(made, setting):
-            yield f"{setting}: the snapshot has {getattr(stored, setting)}, the project asks for {getattr(made, setting)}"
+        old_value, new_value = getattr(stored, setting), getattr(made, setting)
+        if old_value != new_value:
+            yield f"{setting}: the snapshot has {old_value}, the project asks for {new_value}"
     for pool in sorted(set(stored.pools) | set(made.pools)):
         if stored.pools.get(pool) != made.pools.get(pool):
             yield f"pool {pool}: changed since the snapshot was made"
@@ -179,7 +181,8 @@ def _differences(stored: Manifest, made: Manifest) -> Iterator[str]:
                 number for number, pair in enumerate(zip(old.chunks, new.chunks, strict=False)) if pair[0] != pair[1]
             ]
             place = f", first in chunk {chunks[0]}" if chunks else ""
-            yield f"{name}: the snapshot has {old.rows:,} rows ({old.fingerprint}), generated {new.rows:,} ({new.fingerprint}){place}"
+            there, here = (f"{record.rows:,} rows ({record.fingerprint})" for record in (old, new))
+            yield f"{name}: the snapshot has {there}, generated {here}{place}"
 
 
 def _make(
@@ -248,7 +251,7 @@ def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
             raise GeneratorError(
                 f"the keys of {entity.name!r} do not ascend from part to part",
                 where=f"entity {entity.name!r}, column {entity.key!r}",
-                observed=f"{after.files[entity.name].path} begins at or before the end of {before.files[entity.name].path}",
+                observed=f"{after.files[entity.name].path} does not begin behind {before.files[entity.name].path}",
                 expected="keys that are unique and ascend with the root row; rows.key() makes such keys",
             )
     files = tuple(result.files[entity.name] for result in mine)

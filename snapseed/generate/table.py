@@ -84,7 +84,7 @@ def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:
 
 
 def _is_text(arrow: pa.DataType) -> bool:
-    return pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow)
+    return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
 
 
 def _check_key(entity: Entity, keys: pa.Array | None) -> None:
@@ -98,10 +98,11 @@ def _check_key(entity: Entity, keys: pa.Array | None) -> None:
     if not pc.all(rising).as_py() and len(rising):
         position = pc.index(rising, pa.scalar(value=False)).as_py()
         repeated = before[position].as_py() == after[position].as_py()
+        how = "repeats" if repeated else "is smaller than"
         raise _broken(
             entity,
             entity.key,
-            f"the key of row {position + 1}, {keys[position + 1].as_py()}, {'repeats' if repeated else 'is smaller than'} the one before",
+            f"the key of row {position + 1}, {keys[position + 1].as_py()}, {how} the one before",
             "keys in ascending order, each once; rows.key() makes such keys",
         )
 

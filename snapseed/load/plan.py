@@ -42,6 +42,11 @@ class TablePlan:
     sequences: tuple[SequenceFacts, ...]
     reasons: tuple[str, ...]
 
+    @property
+    def rebuilt(self) -> list[str]:
+        """The names of what is dropped and made again."""
+        return [*(index.name for index in self.drop_indexes), *(key.name for key in self.drop_foreign_keys)]
+
 
 @dataclass(frozen=True)
 class LoadPlan:
@@ -73,59 +78,12 @@ def plan_load(entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts])
 
 
 def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> TablePlan:
-    reasons: list[str] = []
     columns = tuple(_plan_column(column, facts) for column in entity.columns)
-    text_only = [column.name for column in columns if not _is_binary(column, facts)]
-    binary = not text_only
-    reasons.append(
-        "binary COPY: every column has a binary encoder"
-        if binary
-        else f"text COPY: {', '.join(text_only)} has no binary encoder"
-    )
-
-    outside = [name for oid, name in facts.referenced_by if oid not in included]
-    if outside:
-        empty_by = "delete"
-        reasons.append(f"emptied by DELETE: {', '.join(outside)} refers to it and is not part of this load")
-    else:
-        empty_by = "truncate"
-        reasons.append("emptied by TRUNCATE: nothing outside this load refers to it")
+    binary, format_reason = _choose_format(columns, facts)
+    empty_by, empty_reason = _choose_emptying(facts, included)
     freeze = empty_by == "truncate" and facts.kind == "r"
-    reasons.append(
-        "FREEZE: truncated in this transaction, so its pages need no later vacuum"
-        if freeze
-        else "no FREEZE: it needs an ordinary table, truncated in this transaction"
-    )
-
-    drop_indexes: list[IndexFacts] = []
-    drop_foreign_keys: list[ForeignKeyFacts] = []
-    if not facts.owned or facts.kind != "r":
-        reasons.append(
-            "indexes and foreign keys stay: "
-            + ("the role does not own the table" if not facts.owned else "the table is partitioned")
-        )
-    elif entity.rows < REBUILD_ROWS:
-        reasons.append(f"indexes and foreign keys stay: fewer than {REBUILD_ROWS:,} rows")
-    else:
-        for index in facts.indexes:
-            if index.keep_reason:
-                reasons.append(f"index {index.name} stays: {index.keep_reason}")
-            else:
-                drop_indexes.append(index)
-        for foreign_key in facts.foreign_keys:
-            if foreign_key.keep_reason:
-                reasons.append(f"foreign key {foreign_key.name} stays: {foreign_key.keep_reason}")
-            else:
-                drop_foreign_keys.append(foreign_key)
-        if drop_indexes or drop_foreign_keys:
-            names = ", ".join(item.name for item in (*drop_indexes, *drop_foreign_keys))
-            reasons.append(f"dropped and made again after the rows: {names}")
-    if facts.triggers:
-        names = ", ".join(trigger.name for trigger in facts.triggers)
-        reasons.append(
-            f"triggers {names} "
-            + ("are off during the load" if facts.owned else "stay on: the role does not own the table")
-        )
+    indexes, foreign_keys, rebuild_reasons = _choose_rebuild(entity, facts)
+    filled = {column.name for column in columns}
     return TablePlan(
         entity=entity,
         table=facts.name,
@@ -133,14 +91,64 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> 
         binary=binary,
         empty_by=empty_by,
         freeze=freeze,
-        drop_indexes=tuple(drop_indexes),
-        drop_foreign_keys=tuple(drop_foreign_keys),
+        drop_indexes=indexes,
+        drop_foreign_keys=foreign_keys,
         disable_triggers=facts.triggers if facts.owned else (),
-        sequences=tuple(
-            sequence for sequence in facts.sequences if sequence.column in {column.name for column in columns}
+        sequences=tuple(sequence for sequence in facts.sequences if sequence.column in filled),
+        reasons=(
+            format_reason,
+            empty_reason,
+            "FREEZE: truncated in this transaction, so its pages need no later vacuum"
+            if freeze
+            else "no FREEZE: it needs an ordinary table, truncated in this transaction",
+            *rebuild_reasons,
+            *_trigger_reasons(facts),
         ),
-        reasons=tuple(reasons),
     )
+
+
+def _choose_format(columns: Sequence[ColumnPlan], facts: TableFacts) -> tuple[bool, str]:
+    """Whether binary COPY can carry every column."""
+    text_only = [column.name for column in columns if not _is_binary(column, facts)]
+    if text_only:
+        return False, f"text COPY: {', '.join(text_only)} has no binary encoder"
+    return True, "binary COPY: every column has a binary encoder"
+
+
+def _choose_emptying(facts: TableFacts, included: set[int]) -> tuple[str, str]:
+    outside = [name for oid, name in facts.referenced_by if oid not in included]
+    if outside:
+        return "delete", f"emptied by DELETE: {', '.join(outside)} refers to it and is not part of this load"
+    return "truncate", "emptied by TRUNCATE: nothing outside this load refers to it"
+
+
+def _choose_rebuild(
+    entity: EntityRecord, facts: TableFacts
+) -> tuple[tuple[IndexFacts, ...], tuple[ForeignKeyFacts, ...], list[str]]:
+    """The indexes and foreign keys to drop before the rows and to make again behind them."""
+    if not facts.owned:
+        return (), (), ["indexes and foreign keys stay: the role does not own the table"]
+    if facts.kind != "r":
+        return (), (), ["indexes and foreign keys stay: the table is partitioned"]
+    if entity.rows < REBUILD_ROWS:
+        return (), (), [f"indexes and foreign keys stay: fewer than {REBUILD_ROWS:,} rows"]
+    reasons = [f"index {index.name} stays: {index.keep_reason}" for index in facts.indexes if index.keep_reason]
+    reasons += [f"foreign key {key.name} stays: {key.keep_reason}" for key in facts.foreign_keys if key.keep_reason]
+    indexes = tuple(index for index in facts.indexes if not index.keep_reason)
+    foreign_keys = tuple(key for key in facts.foreign_keys if not key.keep_reason)
+    dropped = [*(index.name for index in indexes), *(key.name for key in foreign_keys)]
+    if dropped:
+        reasons.append(f"dropped, and made again behind the rows: {', '.join(dropped)}")
+    return indexes, foreign_keys, reasons
+
+
+def _trigger_reasons(facts: TableFacts) -> list[str]:
+    if not facts.triggers:
+        return []
+    names = ", ".join(trigger.name for trigger in facts.triggers)
+    if facts.owned:
+        return [f"off during the load: triggers {names}"]
+    return [f"triggers {names} stay on: the role does not own the table"]
 
 
 def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:

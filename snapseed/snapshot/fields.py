@@ -6,8 +6,10 @@ the forms: the `*send` functions of PostgreSQL's `src/backend/utils/adt`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,17 +120,18 @@ def data_of(array: pa.Array) -> Bytes:
 def _valid(column: pa.Array) -> Mask | None:
     if column.null_count == 0:
         return None
-    return column.is_valid().to_numpy(zero_copy_only=False)
+    valid: Mask = column.is_valid().to_numpy(zero_copy_only=False)
+    return valid
 
 
-def _values(column: pa.Array, dtype: str) -> npt.NDArray[np.generic]:
+def _values(column: pa.Array, dtype: str) -> npt.NDArray[Any]:
     """The primitive values of `column` as numpy `dtype` of the same width, bit for bit; arbitrary where null."""
     buffer = column.buffers()[1]
     item = np.dtype(dtype)
     return np.frombuffer(buffer, dtype=item, count=len(column), offset=column.offset * item.itemsize)
 
 
-def _big_endian(values: npt.NDArray[np.generic], width: int) -> Bytes:
+def _big_endian(values: npt.NDArray[Any], width: int) -> Bytes:
     return values.astype(f">u{width}").view(np.uint8).reshape(-1, width)
 
 
@@ -236,11 +239,11 @@ def _vector_as_array_field(column: pa.FixedSizeListArray) -> Field:
 
 def _big_endian_word(value: int) -> np.uint32:
     """A uint32 whose bytes in memory are those of `value` in network order."""
-    return np.frombuffer(value.to_bytes(4, "big"), dtype=np.uint32)[0]
+    return np.uint32(int.from_bytes(value.to_bytes(4, "big"), sys.byteorder))
 
 
 def _array_field(column: pa.ListArray, element: ColumnType, element_oid: int) -> Field:
-    """array_send: dimensions, null flag, element type; then length and lower bound, and every element with its length."""
+    """array_send: dimensions, null flag, element type; length, lower bound; every element with its length."""
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.list_(column.type.value_type))
     valid = _valid(column)

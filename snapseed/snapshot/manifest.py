@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -27,11 +27,7 @@ _HEX_256_BITS = re.compile(r"[0-9a-f]{64}")
 _IDENTIFIER_BYTES = 63
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class Chunk(_Record):
+class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Parquet row group: the unit in which rows are streamed and verified. `first_key` is its smallest key."""
 
     rows: int
@@ -43,7 +39,7 @@ class Chunk(_Record):
         return Fingerprint.parse(self.rows, self.fingerprint)
 
 
-class PartFile(_Record):
+class PartFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Parquet file; `path` is relative to the snapshot folder, with `/`."""
 
     path: str
@@ -53,7 +49,7 @@ class PartFile(_Record):
     chunks: tuple[Chunk, ...]
 
 
-class Column(_Record):
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A column's name and its PostgreSQL type, spelled as `format_type` does."""
 
     name: str
@@ -64,7 +60,7 @@ class Column(_Record):
         return parse_type(self.type)
 
 
-class EntityRecord(_Record):
+class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entity: where it goes, what its columns are, and the files that hold it, in key order."""
 
     name: str
@@ -97,7 +93,7 @@ class EntityRecord(_Record):
         return Fingerprint.parse(self.rows, self.fingerprint)
 
 
-class Manifest(_Record):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that is known of a snapshot. Records no time and no machine, so the same inputs give the same manifest."""
 
     name: str
@@ -207,8 +203,7 @@ def _foreign(where: str, observed: str) -> ManifestError:
 
 def _check(manifest: Manifest, where: str) -> None:
     """Raise `ManifestError` for the first statement that cannot be true or must not be trusted."""
-
-    def fail(observed: str, expected: str, place: str) -> None:
+    for place, observed, expected in _contradictions(manifest):
         raise ManifestError(
             "the manifest is not valid",
             where=f"{where}, {place}",
@@ -217,52 +212,48 @@ def _check(manifest: Manifest, where: str) -> None:
             next_step="restore it from git, or generate the snapshot again",
         )
 
+
+def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
+    """Where, what is observed there, and what was expected."""
     if not NAME_PATTERN.fullmatch(manifest.name):
-        fail(repr(manifest.name), "a name of lower-case letters, digits, '-' and '_'", "name")
+        yield "name", repr(manifest.name), "a name of lower-case letters, digits, '-' and '_'"
     names = [entity.name for entity in manifest.entities]
     paths = [file.path for entity in manifest.entities for file in entity.files]
     for what, values in (("entities", names), ("files", paths)):
         if len(set(values)) != len(values):
-            fail(f"a repeated name among {values}", f"each of the {what} once", what)
+            yield what, f"a repeated name among {values}", "each once"
     for entity in manifest.entities:
-        place = f"entity {entity.name!r}"
-        columns = [column.name for column in entity.columns]
-        for identifier in [
-            entity.name,
-            entity.table,
-            *columns,
-            *([entity.schema] if entity.schema is not None else []),
-        ]:
-            if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
-                fail(repr(identifier), f"a PostgreSQL identifier of 1 to {_IDENTIFIER_BYTES} bytes", place)
-        if len(set(columns)) != len(columns) or entity.key not in columns:
-            fail(f"key {entity.key!r}, columns {columns}", "each column once, the key among them", place)
-        if entity.parent is not None and entity.parent not in names:
-            fail(f"parent {entity.parent!r}", "an entity of this manifest", place)
-        for column in entity.columns:
-            try:
-                column.kind()
-            except ConfigurationError as exc:
-                fail(
-                    f"type {column.type!r}",
-                    "the name of a PostgreSQL type",
-                    f"{place}, column {column.name!r} ({exc.summary})",
-                )
+        yield from _entity_contradictions(entity, names)
         for file in entity.files:
-            if not _PATH.fullmatch(file.path):
-                fail(f"path {file.path!r}", "a path inside the snapshot folder", place)
-            if not _HEX_256_BITS.fullmatch(file.sha256) or file.bytes < 0:
-                fail(f"sha256 {file.sha256!r}, bytes {file.bytes}", "64 hexadecimal digits, a size", file.path)
-            if any(chunk.rows < 1 or not _HEX_64_BITS.fullmatch(chunk.fingerprint) for chunk in file.chunks):
-                fail("a chunk without rows or fingerprint", "at least one row, 16 hexadecimal digits", file.path)
-            if sum(chunk.rows for chunk in file.chunks) != file.rows:
-                fail(f"{file.rows} rows", "the sum of its chunks", file.path)
-        if not _HEX_64_BITS.fullmatch(entity.fingerprint):
-            fail(f"fingerprint {entity.fingerprint!r}", "16 hexadecimal digits", place)
-        total = combined(chunk.digest() for chunk in entity.chunks)
-        if total != entity.digest():
-            fail(
-                f"{entity.rows} rows, fingerprint {entity.fingerprint}",
-                f"the sum of its chunks: {total.rows} rows, {total}",
-                place,
-            )
+            yield from _file_contradictions(file)
+
+
+def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[tuple[str, str, str]]:
+    place = f"entity {entity.name!r}"
+    columns = [column.name for column in entity.columns]
+    for identifier in [entity.name, entity.schema or entity.name, entity.table, *columns]:
+        if not 0 < len(identifier.encode()) <= _IDENTIFIER_BYTES or "\0" in identifier:
+            yield place, repr(identifier), f"a PostgreSQL identifier of 1 to {_IDENTIFIER_BYTES} bytes"
+    if len(set(columns)) != len(columns) or entity.key not in columns:
+        yield place, f"key {entity.key!r}, columns {columns}", "each column once, the key among them"
+    if entity.parent is not None and entity.parent not in names:
+        yield place, f"parent {entity.parent!r}", "an entity of this manifest"
+    for column in entity.columns:
+        try:
+            column.kind()
+        except ConfigurationError:
+            yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
+    chunks = [chunk for file in entity.files for chunk in file.chunks]
+    if not all(_HEX_64_BITS.fullmatch(text) for text in (entity.fingerprint, *(chunk.fingerprint for chunk in chunks))):
+        yield place, "a fingerprint of another form", "16 hexadecimal digits"
+    elif (total := combined(chunk.digest() for chunk in chunks)) != entity.digest():
+        yield place, f"{entity.rows} rows, {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}"
+
+
+def _file_contradictions(file: PartFile) -> Iterator[tuple[str, str, str]]:
+    if not _PATH.fullmatch(file.path):
+        yield f"file {file.path!r}", "its path", "a path inside the snapshot folder"
+    if not _HEX_256_BITS.fullmatch(file.sha256) or file.bytes < 0:
+        yield file.path, f"sha256 {file.sha256!r}, bytes {file.bytes}", "64 hexadecimal digits, a size"
+    if any(chunk.rows < 1 for chunk in file.chunks) or sum(chunk.rows for chunk in file.chunks) != file.rows:
+        yield file.path, f"{file.rows} rows", "the sum of its chunks, each of at least one row"

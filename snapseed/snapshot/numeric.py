@@ -19,13 +19,13 @@ def encode_numeric(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray
     """The values one behind the other as bytes, and the bytes of each row (0 where null)."""
     scale: int = column.type.scale
     groups_below = -(-scale // _BASE_DIGITS)  # base-10,000 digits behind the decimal point
-    padding = 10 ** (groups_below * _BASE_DIGITS - scale)
+    padding = int(10 ** (groups_below * _BASE_DIGITS - scale))
     limbs, negative = _magnitude_limbs(column)
     limbs = _multiplied(limbs, padding)
     groups = -(-(column.type.precision + _BASE_DIGITS) // _BASE_DIGITS) + 1
     digits = np.empty((len(column), groups), dtype=np.uint16)  # most significant first
-    for position in range(groups - 1, -1, -1):
-        limbs, digits[:, position] = _divided(limbs, _BASE)
+    for group in range(groups - 1, -1, -1):
+        limbs, digits[:, group] = _divided(limbs, _BASE)
 
     used = digits != 0
     any_used = used.any(axis=1)

@@ -65,7 +65,9 @@ class DiffReport:
         return not self.tables and all(entity.agrees for entity in self.entities)
 
 
-def diff_snapshot(project: Project, environment: Environment, *, only: Sequence[str] = (), limit: int = 20) -> DiffReport:
+def diff_snapshot(
+    project: Project, environment: Environment, *, only: Sequence[str] = (), limit: int = 20
+) -> DiffReport:
     """Compare the database with the snapshot, down to rows and columns; at most `limit` of each kind are named.
 
     Raises `SnapshotError` where the files are damaged, for then there is nothing to compare with.
@@ -145,7 +147,7 @@ def _observed_hashes(
 def _in_chunk(entity: EntityRecord, number: int) -> sql.Composable:
     bounds = [key_literal(entity, chunk.first_key) for chunk in entity.chunks]
     key = key_expression(entity)
-    conditions = [sql.SQL("true")]
+    conditions: list[sql.Composable] = [sql.SQL("true")]
     if number >= 0:
         conditions.append(sql.SQL("{} >= {}").format(key, bounds[number]))
     if number + 1 < len(bounds):

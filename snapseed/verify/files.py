@@ -30,7 +30,7 @@ class FileFinding:
 def verify_files(
     snapshot: Snapshot, *, only: Sequence[str] = (), progress: Callable[[int], None] = lambda _: None
 ) -> list[FileFinding]:
-    """Everything that is wrong with the files, an empty list where nothing is. `progress` gets the bytes of each file."""
+    """Everything that is wrong with the files, an empty list where nothing is. `progress` gets each file's bytes."""
     findings = []
     for entity in snapshot.manifest.entities:
         if only and entity.name not in only:

@@ -100,7 +100,7 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
         where=where,
         observed="; ".join(line for result in different for line in result.lines()),
         expected="for each entity the rows and the fingerprint of the manifest",
-        next_step="look for triggers or rules that change rows, and for JSON or text forms that PostgreSQL prints otherwise",
+        next_step="look for triggers or rules that change rows, and for JSON that PostgreSQL prints otherwise",
     )
 
 
@@ -136,13 +136,12 @@ def _entity_fingerprint(connection: Connection, entity: EntityRecord, table: Tab
 
 
 def _differing_chunks(connection: Connection, entity: EntityRecord, table: TableName) -> list[ChunkDifference]:
-    """Ask again, with the rows sorted into the manifest's chunks by their keys. Rows before all chunks are number -1."""
+    """Ask again, with the rows sorted into the manifest's chunks by key. Rows before all chunks are number -1."""
     found: dict[int, Fingerprint] = {}
+    bucket: sql.Composable = sql.SQL("-1")
     if entity.chunks:
         bounds = sql.SQL(", ").join(key_literal(entity, chunk.first_key) for chunk in entity.chunks)
         bucket = sql.SQL("width_bucket({}, ARRAY[{}]) - 1").format(_bucket_key(entity), bounds)
-    else:
-        bucket = sql.SQL("-1")
     query = sql.SQL("SELECT {} AS bucket, count(*), sum({}) FROM {} GROUP BY 1")
     for number, rows, total in connection.execute(
         query.format(bucket, row_hash(entity.columns), table.identifier())
