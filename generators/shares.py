@@ -52,7 +52,6 @@ def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
     title = rows.sample("title", clauses, topic=topic, language=language, role="title")["text"]
     episode = "#" + rows.integers("episode", 1, 250).cast(pl.String) + ": " + title
     description = rows.sample("description", clauses, topic=topic, language=language, role="description")["text"]
-    no_description = pl.repeat(None, len(rows), dtype=pl.String, eager=True)
     tags = rows.items("tags", rows.integers("number of tags", 0, 4))
     tag = tags.sample("tag", clauses, topic=tags.of_owner(topic), language=tags.of_owner(language), role="tag")["text"]
 
@@ -79,7 +78,7 @@ def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
             "url": "https://" + site["host"] + site["path"] + slug(title) + "-" + rows.number().cast(pl.String),
             "platform": medium["platform"],
             "title": episode.zip_with(medium["platform"] == "podcast", title),
-            "description": description.zip_with(rows.chance("has a description", 0.7), no_description),
+            "description": rows.or_null("no description", description, 0.3),
             "status": status,
             "view_count": rows.integers("view_count", 0, reach) * (status == "done").cast(pl.Int64),
             "tags": tags.lists(tag).list.unique(maintain_order=True),

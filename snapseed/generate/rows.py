@@ -106,6 +106,11 @@ class Rows:
             return pl.Series(np.ones(len(self), dtype=bool))
         return pl.Series(self.bits(column) < np.uint64(int(probability * 2**64)))
 
+    def or_null(self, column: str, values: pl.Series, probability: float) -> pl.Series:
+        """`values`, but null with this probability."""
+        nulls = pl.repeat(None, len(self), dtype=values.dtype, eager=True)
+        return nulls.zip_with(self.chance(column, probability), values).alias(column)
+
     def choice(
         self, column: str, options: Sequence[object] | pl.Series, weights: Sequence[int] | None = None
     ) -> pl.Series:
