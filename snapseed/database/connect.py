@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from snapseed.config import Environment, Project
 from snapseed.database.embedded import EmbeddedPostgres
-from snapseed.errors import ConfigurationError, LoadError, ServerError, SnapseedError
+from snapseed.errors import ConfigurationError, LoadError, ServerError, SnapseedError, UsageError
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -37,7 +37,8 @@ _SESSION = {
 # intervention, system error; and among others' conditions serialization, deadlock and lock not available.
 _PASSING_CLASSES = ("08", "53", "57", "58")
 _PASSING_STATES = ("40001", "40P01", "55P03")
-_PASSWORD = re.compile(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(://[^:/?#@\s]*:)([^@\s]*)(@)")
+# In a URL up to the last @: a password may hold one that nobody has escaped.
+_PASSWORD = re.compile(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(://[^:/?#@\s]*:)(\S*)(@)")
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,19 @@ def redacted(conninfo: str) -> str:
 
 
 @contextmanager
-def connected(target: Target) -> Iterator[Connection]:
+def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
     """An open connection with our session settings, closed at the end; starts the embedded server where it is meant.
 
-    Raises `ServerError` where the server does not answer or refuses us.
+    A database that is missing on the embedded server is made, or with `create=False` is a `UsageError`; then no server
+    is set up either. Raises `ServerError` where the server does not answer or refuses us.
     """
     if target.embedded is not None:
+        if not create and not has_database(target):
+            raise UsageError(
+                "nothing was loaded yet: the database does not exist",
+                where=f"{target.described} ({target.source})",
+                next_step="run `snapseed load` for this environment",
+            )
         target.embedded.start()
         target.embedded.ensure_database(target.database)
     try:
@@ -99,9 +107,28 @@ def connected(target: Target) -> Iterator[Connection]:
         ) from exc
     with connection:
         with translated("setting up the session", target.described):
-            for name, value in _SESSION.items():
-                connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+            apply_session_settings(connection)
         yield connection
+
+
+def apply_session_settings(connection: Connection) -> None:
+    """Set what the text form of values depends on; again, where somebody's SQL may have changed it."""
+    for name, value in _SESSION.items():
+        connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+
+
+def has_database(target: Target) -> bool:
+    """Whether the embedded server of `target` has its database. Makes nothing; starts a server that was set up before."""
+    assert target.embedded is not None
+    if not target.embedded.data_directory.exists():
+        return False
+    target.embedded.start()
+    with (
+        translated("looking for the database", target.described),
+        psycopg.connect(target.embedded.url("postgres"), autocommit=True) as connection,
+    ):
+        found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [target.database]).fetchone()
+    return found is not None
 
 
 @contextmanager

@@ -46,7 +46,8 @@ def verify_snapshot(
     """Compare files with the manifest, then, unless `offline`, the database with the manifest.
 
     What differs stands in the report; errors are raised only for what keeps the check from running: `SnapshotError`
-    for no or a damaged manifest, `ServerError`, `UsageError` for an unknown entity in `only`.
+    for no or a damaged manifest, `ServerError`, `UsageError` for an unknown entity in `only` and for an embedded
+    database that no load has made yet.
     """
     target = None if offline else resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
@@ -61,7 +62,7 @@ def verify_snapshot(
         return report
     report.target, report.source = target.described, target.source
     started = time.monotonic()
-    with connected(target) as connection, translated("verifying", target.described), connection.transaction():
+    with connected(target, create=False) as connection, translated("verifying", target.described), connection.transaction():
         # One moment for all tables: a row that moves from one to another is neither missed nor seen twice.
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         facts = read_tables(connection, [table_name(entity) for entity in entities])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snapseed.config import Project
-from snapseed.database.connect import connected, resolve_target, translated
+from snapseed.database.connect import connected, has_database, resolve_target, translated
 from snapseed.database.provenance import LoadRecord, last_loads
 from snapseed.errors import SnapseedError
 from snapseed.snapshot.store import open_snapshot
@@ -36,7 +36,9 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
     if target.embedded is not None and not target.embedded.is_running():
         return EnvironmentStatus(name, target.described, None, "embedded server not running")
     try:
-        with connected(target) as connection, translated("reading the record of loads", target.described):
+        if target.embedded is not None and not has_database(target):
+            return EnvironmentStatus(name, target.described, None, "nothing loaded")
+        with connected(target, create=False) as connection, translated("reading the record of loads", target.described):
             loads = last_loads(connection)
     except SnapseedError as exc:
         return EnvironmentStatus(name, target.described, None, exc.summary)
