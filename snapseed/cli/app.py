@@ -195,6 +195,59 @@ def diff(
 
 
 @app.command()
+def ci(
+    environment: OptionalEnvironment = None,
+    retries: Annotated[int, typer.Option(min=0, help="Attempts after the first, where the server failed.")] = 5,
+    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="No new attempt after this time.")] = 120.0,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON.")
+    ] = None,
+    yes: Yes = False,
+    database: Database = None,
+    snapshot: Snapshot = None,
+    project: ProjectFolder = None,
+    output: OutputFormat = Format.text,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check files, load with retries until the server answers, verify, report."""
+    with console.reporting(output, verbose=verbose):
+        found = find_project(project)
+        target = found.environment(environment, {"database": database, "snapshot": snapshot})
+        from snapseed.ci.process import run_ci
+
+        log = console.silence if quiet else console.note
+        report = run_ci(found, target, retries=retries, timeout=timeout, consent=yes, log=log)
+        document = reports.ci_document(report)
+        if report_file is not None:
+            console.write_file(report_file, document)
+        _show(output, reports.ci_text(report), document)
+        if report.error is not None:
+            console.complain(report.error)
+        raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def doctor(
+    environment: OptionalEnvironment = None,
+    database: Database = None,
+    snapshot: Snapshot = None,
+    project: ProjectFolder = None,
+    output: OutputFormat = Format.text,
+    verbose: Verbose = False,
+) -> None:
+    """Check everything a load needs, and say what is missing and how to mend it."""
+    with console.reporting(output, verbose=verbose):
+        found = find_project(project)
+        target = found.environment(environment, {"database": database, "snapshot": snapshot})
+        from snapseed.ci.doctor import examine
+
+        checks = list(examine(found, target))
+        _show(output, reports.doctor_text(checks), reports.doctor_document(checks))
+        raise typer.Exit(1 if any(check.error for check in checks) else 0)
+
+
+@app.command()
 def status(
     environment: OptionalEnvironment = None,
     project: ProjectFolder = None,

@@ -11,13 +11,14 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Self
 
 import typer
 
 from snapseed.cli.options import Format
-from snapseed.errors import InterruptedByUserError, SnapseedError
+from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -37,7 +38,7 @@ def write(text: str) -> None:
 
 def write_json(document: dict[str, object]) -> None:
     """A result as the one JSON document on stdout."""
-    typer.echo(json.dumps({"format": 1, **document}, indent=2, default=str))
+    typer.echo(_as_json(document))
 
 
 def note(text: str) -> None:
@@ -45,15 +46,33 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def silence(_text: str) -> None:
+    """Say nothing, in place of `note`."""
+
+
+def write_file(path: Path, document: dict[str, object]) -> None:
+    """A result, into a file. Raises `UsageError` where it cannot be written."""
+    try:
+        path.write_text(_as_json(document) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise UsageError("the report cannot be written", where=str(path), observed=exc.strerror or str(exc)) from exc
+
+
+def complain(error: SnapseedError) -> None:
+    """A failure and what is known of it, on stderr."""
+    head, *details = str(error).splitlines()
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True, color=_colour())
+    note("\n".join([head, *details]))
+
+
+def _as_json(document: dict[str, object]) -> str:
+    return json.dumps({"format": 1, **document}, indent=2, default=str)
+
+
 @contextmanager
 def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
     """Show a failure as people or programs want it, and leave with its exit code. Nothing else prints tracebacks."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        format="snapseed: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    _configure_logging(verbose=verbose)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
@@ -69,6 +88,24 @@ def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
         # The reader of our output has left (`| head`): nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(141) from None
+    except Exception as exc:  # noqa: BLE001 - a traceback reaches a user only with --verbose
+        error = SnapseedError(
+            "an error that snapseed did not expect; it is a mistake in snapseed",
+            observed=f"{type(exc).__name__}: {exc}",
+            next_step="run again with --verbose, and report what it prints",
+        )
+        error.__cause__ = exc
+        _fail(error, output, verbose=verbose)
+
+
+def _configure_logging(*, verbose: bool) -> None:
+    """Our own warnings always reach people; what libraries log only with --verbose."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG, handlers=[handler if verbose else logging.NullHandler()], force=True)
+    own = logging.getLogger("snapseed")
+    own.handlers = [] if verbose else [handler]
+    own.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -81,9 +118,7 @@ def _fail(error: SnapseedError, output: Format, *, verbose: bool) -> None:
         write_json({"error": document, "exit_code": error.exit_code})
     if verbose:
         note("".join(traceback.format_exception(error)).rstrip())
-    head, *details = str(error).splitlines()
-    typer.secho("error: ", fg="red", bold=True, nl=False, err=True, color=_colour())
-    note("\n".join([head, *details]))
+    complain(error)
     raise typer.Exit(error.exit_code)
 
 

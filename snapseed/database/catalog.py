@@ -73,12 +73,28 @@ class TriggerFacts:
 
 @dataclass(frozen=True)
 class SequenceFacts:
-    """A sequence that a column owns (serial or identity)."""
+    """A sequence that gives an integer column its values: one that it owns (serial, identity), or a mere default."""
 
     schema: str
     name: str
     column: str
     increment: int
+    minimum: int
+    maximum: int
+    owned: bool
+
+
+@dataclass(frozen=True)
+class ReferenceFacts:
+    """A table whose foreign key refers to this one. `action` is what it does on DELETE to its own rows, None if nothing.
+
+    Whether it has rows is asked only where they are in danger.
+    """
+
+    oid: int
+    table: str
+    action: str | None
+    has_rows: bool
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class TableFacts:
     foreign_keys: tuple[ForeignKeyFacts, ...]
     triggers: tuple[TriggerFacts, ...]
     sequences: tuple[SequenceFacts, ...]
-    referenced_by: tuple[tuple[int, str], ...]
+    referenced_by: tuple[ReferenceFacts, ...]
 
     @property
     def name(self) -> TableName:
@@ -122,28 +138,40 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
 def _read_table(connection: Connection, row: tuple[object, ...]) -> TableFacts:
     oid, schema, table, kind, owned, row_security = row
     identifier = sql.Identifier(str(schema), str(table))
-    has_rows = connection.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(identifier)).fetchone()
+    referenced = [
+        ReferenceFacts(
+            int(str(other)),
+            str(name),
+            None if action is None else str(action),
+            action is not None and _has_rows(connection, sql.Identifier(str(outer), str(name_alone))),
+        )
+        for other, name, outer, name_alone, action in connection.execute(_REFERENCED_BY, {"oid": oid}).fetchall()
+    ]
 
     def facts(kind: type[_Facts], query: str) -> tuple[_Facts, ...]:
         with connection.cursor(row_factory=class_row(kind)) as cursor:
             return tuple(cursor.execute(query, {"oid": oid}).fetchall())
 
-    referenced = connection.execute(_REFERENCED_BY, {"oid": oid}).fetchall()
     return TableFacts(
         oid=int(str(oid)),
         schema=str(schema),
         table=str(table),
         kind=str(kind),
         owned=bool(owned),
-        has_rows=bool(has_rows and has_rows[0]),
+        has_rows=_has_rows(connection, identifier),
         row_security=bool(row_security),
         columns=facts(ColumnFacts, _COLUMNS),
         indexes=facts(IndexFacts, _INDEXES),
         foreign_keys=facts(ForeignKeyFacts, _FOREIGN_KEYS),
         triggers=facts(TriggerFacts, _TRIGGERS),
         sequences=facts(SequenceFacts, _SEQUENCES),
-        referenced_by=tuple((int(str(other)), str(name)) for other, name in referenced),
+        referenced_by=tuple(referenced),
     )
+
+
+def _has_rows(connection: Connection, identifier: sql.Identifier) -> bool:
+    row = connection.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(identifier)).fetchone()
+    return row == (True,)
 
 
 # Ordinary, partitioned and foreign tables and views; to_regclass follows the search path where no schema is given.
@@ -212,22 +240,35 @@ SELECT t.tgname AS name, t.tgenabled = 'A' AS always
  ORDER BY t.tgname
 """
 
-# pg_get_serial_sequence raises on some columns; pg_depend does not.
+# pg_get_serial_sequence raises on some columns and knows no defaults; pg_depend does not, and does.
 _SEQUENCES = """
-SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincrement AS increment
-  FROM pg_depend d
-  JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincrement AS increment,
+       s.seqmin AS minimum, s.seqmax AS maximum, bool_or(u.owned) AS owned
+  FROM (SELECT d.objid AS sequence, d.refobjsubid AS number, true AS owned
+          FROM pg_depend d
+         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s
+           AND d.deptype IN ('a', 'i')
+        UNION ALL
+        SELECT d.refobjid, v.adnum, false
+          FROM pg_attrdef v
+          JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = v.oid
+                          AND d.refclassid = 'pg_class'::regclass
+         WHERE v.adrelid = %(oid)s) u
+  JOIN pg_class c ON c.oid = u.sequence AND c.relkind = 'S'
   JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_sequence s ON s.seqrelid = c.oid
-  JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
- WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s
-   AND d.deptype IN ('a', 'i')
- ORDER BY n.nspname, c.relname
+  JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = u.number
+  JOIN pg_type t ON t.oid = a.atttypid
+ WHERE coalesce(nullif(t.typbasetype, 0), t.oid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+ GROUP BY 1, 2, 3, 4, 5, 6
+ ORDER BY 1, 2, 3
 """
 
 _REFERENCED_BY = """
-SELECT DISTINCT k.conrelid::int8, k.conrelid::regclass::text
-  FROM pg_constraint k
+SELECT DISTINCT k.conrelid::int8, k.conrelid::regclass::text, n.nspname, c.relname,
+       CASE k.confdeltype WHEN 'c' THEN 'ON DELETE CASCADE' WHEN 'n' THEN 'ON DELETE SET NULL'
+                          WHEN 'd' THEN 'ON DELETE SET DEFAULT' END
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE k.confrelid = %(oid)s AND k.contype = 'f' AND k.conrelid <> k.confrelid AND k.conparentid = 0
  ORDER BY 2
 """

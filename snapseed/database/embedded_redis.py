@@ -28,6 +28,8 @@ DAEMONIZE_SECONDS = 15
 # Before this a young daemon may not have its name and folder yet, and looking through all processes costs milliseconds.
 GRACE_SECONDS = 0.5
 POLL_SECONDS = 0.02
+# In the words of Valkey, which says so itself while a script runs: the server is there, and at work.
+NO_REPLY = "-BUSY no reply in time"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class EmbeddedRedis:
     def is_running(self) -> bool:
         """Whether the server takes commands; False while it reads its data back."""
         reply = self._ask("PING")
-        return reply is not None and not reply.startswith("-LOADING")
+        return bool(reply) and not str(reply).startswith("-LOADING")
 
     def start(self) -> bool:
         """Start the server and wait until it takes commands; True when it had to be started.
@@ -96,12 +98,13 @@ class EmbeddedRedis:
             return False
         account_for(self.data_directory)
         with self._files.locked(LOCK_SECONDS):
-            if self._ask("PING") is None and not processes(self._files, PROGRAM):
+            if not self._ask("PING") and not processes(self._files, PROGRAM):
                 return False
-            # It answers only to refuse. None: its socket was deleted, and a signal is what still reaches it.
-            refusal = self._ask("SHUTDOWN")
-            if refusal is None:
+            reply = self._ask("SHUTDOWN")
+            if reply is None:  # its socket was deleted; a signal is what still reaches it
                 terminate(self._files, PROGRAM)
+            # It answers only to refuse; no answer yet means that it still writes.
+            refusal = reply if reply != NO_REPLY else None
             deadline = time.monotonic() + STOP_SECONDS
             while processes(self._files, PROGRAM):
                 if refusal or time.monotonic() > deadline:
@@ -127,7 +130,7 @@ class EmbeddedRedis:
         ]
 
     def _ask(self, command: str) -> str | None:
-        """The first line of the reply; "" for a connection closed or kept waiting; None where nobody listens.
+        """The first line of the reply; "" where the server closed instead, as one that ends does; None without a server.
 
         An inline command of the protocol, over a plain socket: a client library would take longer to import.
         """
@@ -138,7 +141,9 @@ class EmbeddedRedis:
             try:
                 connection.sendall(command.encode() + b"\r\n")
                 return connection.recv(512).decode("utf-8", "replace").strip()
-            except OSError:  # closed by its end, or too busy to answer in time; both mean that it is there
+            except TimeoutError:
+                return NO_REPLY
+            except OSError:
                 return ""
 
     def _is_up_or_gone(self) -> bool:

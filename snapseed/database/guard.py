@@ -49,7 +49,7 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
     place = f"[environments.{environment.name}]"
     if not local and not {identity.host, identity.address} & set(environment.allow_hosts):
         raise RefusedError(
-            "this server is not one that the environment allows; nothing was touched",
+            "this server is not one that the environment allows",
             where=f"{target.described} ({target.source})",
             observed=str(identity),
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
@@ -67,7 +67,7 @@ def require_ours(
     foreign = sorted(str(table.name) for table in tables if table.has_rows and str(table.name) not in loaded)
     if foreign and not (consent or environment.replace_existing):
         raise RefusedError(
-            "these tables hold rows that snapseed did not load; nothing was touched",
+            "these tables hold rows that snapseed did not load",
             where=str(identity),
             observed=f"rows in {', '.join(foreign)}",
             expected="empty tables, or tables that snapseed has filled before",
@@ -75,10 +75,34 @@ def require_ours(
         )
 
 
+def require_no_side_effects(
+    tables: Collection[TableFacts], identity: Identity, environment: Environment, *, consent: bool
+) -> None:
+    """Raise `RefusedError` where emptying `tables` would delete or change rows of others, without consent to it.
+
+    Foreign keys with ON DELETE CASCADE, SET NULL and SET DEFAULT of tables that are not part of the load do that.
+    """
+    loaded = {table.oid for table in tables}
+    affected = sorted(
+        f"{reference.table} ({reference.action} of {table.name})"
+        for table in tables
+        for reference in table.referenced_by
+        if table.has_rows and reference.oid not in loaded and reference.action and reference.has_rows
+    )
+    if affected and not (consent or environment.replace_existing):
+        raise RefusedError(
+            "replacing these rows would delete or change rows of other tables",
+            where=str(identity),
+            observed=f"rows in {', '.join(affected)}",
+            expected="no rows outside this load that depend on rows in it",
+            next_step="load those tables too (without --only), or give them up with --yes",
+        )
+
+
 def _require_both(identity: Identity, target: Target, environment: Environment, *, consent: bool) -> None:
     if not (consent and environment.replace_existing):
         raise RefusedError(
-            "a name looks like production; nothing was touched",
+            "a name looks like production",
             where=f"{target.described} ({target.source})",
             observed=str(identity),
             expected="both --yes and replace_existing = true for a name with prod, production or live in it",

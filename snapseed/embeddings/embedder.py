@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from snapseed.snapshot.fingerprint import hash_bytes_variable
 
+Float16s = npt.NDArray[np.float16]
 Int16s = npt.NDArray[np.int16]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -57,14 +58,14 @@ class HashingEmbedder:
         counts = words.list.len().to_numpy().astype(np.int64)
         flat = words.explode(empty_as_null=False)
         codes, vectors = _word_vectors(flat, self.dimensions)
-        sums = np.zeros((len(texts), self.dimensions), dtype=np.int32)
+        vectors_of_texts = np.empty((len(texts), self.dimensions), dtype=np.float16)
         ends = np.cumsum(counts)
         for start in range(0, len(texts), _BATCH):
             stop = min(start + _BATCH, len(texts))
-            _add_words(
-                sums[start:stop], codes[ends[start] - counts[start] : ends[stop - 1]], counts[start:stop], vectors
-            )
-        return _unit_vectors(sums)
+            sums = np.zeros((stop - start, self.dimensions), dtype=np.int32)
+            _add_words(sums, codes[ends[start] - counts[start] : ends[stop - 1]], counts[start:stop], vectors)
+            vectors_of_texts[start:stop] = _unit_vectors(sums)
+        return pl.Series(vectors_of_texts)
 
 
 def _add_words(sums: Int32s, codes: Int64s, counts: Int64s, vectors: Int16s) -> None:
@@ -115,8 +116,8 @@ def _signs(features: pl.Series, dimensions: int) -> Int16s:
     return np.unpackbits(octets, axis=1).astype(np.int16) * 2 - 1
 
 
-def _unit_vectors(sums: Int32s) -> pl.Series:
+def _unit_vectors(sums: Int32s) -> Float16s:
     """Each row divided by its length. The sum of squares is a whole number, so it is exact in any order."""
     squares = (sums.astype(np.int64) ** 2).sum(axis=1)
     lengths = np.sqrt(np.maximum(squares, 1).astype(np.float64))
-    return pl.Series((sums / lengths[:, None]).astype(np.float16))
+    return (sums / lengths[:, None]).astype(np.float16)

@@ -77,7 +77,11 @@ def diff_snapshot(
     entities = snapshot.manifest.chosen(only)
     require_files(snapshot, only=[entity.name for entity in entities])
     report = DiffReport(environment.name, target.described, target.source)
-    with connected(target, create=False) as connection, translated("comparing", target.described), connection.transaction():
+    with (
+        connected(target, create=False) as connection,
+        translated("comparing", target.described),
+        connection.transaction(),
+    ):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         facts = read_tables(connection, [table_name(entity) for entity in entities])
         for entity in entities:

@@ -62,7 +62,11 @@ def verify_snapshot(
         return report
     report.target, report.source = target.described, target.source
     started = time.monotonic()
-    with connected(target, create=False) as connection, translated("verifying", target.described), connection.transaction():
+    with (
+        connected(target, create=False) as connection,
+        translated("verifying", target.described),
+        connection.transaction(),
+    ):
         # One moment for all tables: a row that moves from one to another is neither missed nor seen twice.
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         facts = read_tables(connection, [table_name(entity) for entity in entities])

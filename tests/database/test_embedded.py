@@ -935,6 +935,22 @@ def test_valkey_with_damaged_data_shows_its_log(project: Path) -> None:
     assert time.monotonic() - began < 10
 
 
+def test_a_valkey_that_closes_the_connection_is_not_running(project: Path) -> None:
+    """A server that accepts and ends without an answer, as one that cannot read its data does, is not running."""
+    server = EmbeddedRedis(project)
+    server.start()
+    server.stop()
+    with socket.socket(socket.AF_UNIX) as ending:
+        path = server.socket_directory / "valkey.sock"
+        ending.bind(str(path))
+        ending.listen()
+        os.chown(path, server.data_directory.stat().st_uid, -1)
+        accepting = threading.Thread(target=lambda: ending.accept()[0].close())
+        accepting.start()
+        assert not server.is_running()
+        accepting.join()
+
+
 def test_a_stale_valkey_pid_file_harms_nobody(project: Path) -> None:
     """A pid file that names a foreign process neither hinders a start nor leads a stop to that process."""
     server = EmbeddedRedis(project)

@@ -1,0 +1,88 @@
+"""Where a benchmark works: a temporary copy of the example project, with an embedded server of its own.
+
+Everything is made once, when it is first asked for, and gone at the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from snapseed.config import Environment, Project, find_project
+from snapseed.database.connect import Connection, Target, connected
+from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.generate.processes import available_cores
+from snapseed.generate.run import Request, generate_snapshot
+from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_GENERATED_ONLY = """
+[snapseed]
+part_rows = 25000
+
+[environments.dev]
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project to measure in. `size` scales the numbers of rows, `rounds` is how often each thing is measured."""
+
+    project: Project
+    server: EmbeddedPostgres
+    size: float
+    rounds: int
+
+    def rows(self, count: int) -> int:
+        """`count` at the size asked for."""
+        return max(100, round(count * self.size))
+
+    def snapshot(self, users: int, *only: str) -> Snapshot:
+        """A snapshot of the example project with this many users."""
+        return made(self.project, "-".join(["users", str(users), *only]), users, *only)
+
+    def ten_columns(self, rows: int) -> Snapshot:
+        """A snapshot of the one entity in `ten_columns.py`."""
+        folder = self.project.folder / "ten_columns"
+        if not folder.exists():
+            (folder / "generators").mkdir(parents=True)
+            (folder / "snapseed.toml").write_text(_GENERATED_ONLY)
+            shutil.copy(Path(__file__).with_name("ten_columns.py"), folder / "generators")
+        return made(find_project(folder), f"rows-{rows}", rows)
+
+    def environment(self, snapshot: Snapshot, name: str) -> Environment:
+        """An environment `name` of this project, to load `snapshot` into a database of its own."""
+        return replace(self.project.environment("dev"), name=name, snapshot=snapshot.manifest.name)
+
+    @contextmanager
+    def connection(self, environment: str) -> Iterator[Connection]:
+        """A connection to the database of an environment, which need not exist yet."""
+        database = f"snapseed_{environment}"
+        with connected(Target(self.server.url(database), database, "benchmarks", self.server, database)) as connection:
+            yield connection
+
+
+def made(project: Project, name: str, scale: int, *only: str) -> Snapshot:
+    """The snapshot `name` of `project`, generated unless it is there."""
+    if not has_snapshot(project.snapshots, name):
+        generate_snapshot(project, Request(name, project.seed, scale, only), jobs=available_cores())
+    return open_snapshot(project.snapshots, name)
+
+
+@contextmanager
+def temporary_place(size: float, rounds: int) -> Iterator[Place]:
+    """A place that is removed at the end, its server stopped."""
+    with tempfile.TemporaryDirectory(prefix="snapseed-bench-") as name:
+        folder = Path(name)
+        shutil.copytree(_REPOSITORY / "generators", folder / "generators")
+        shutil.copy(_REPOSITORY / "snapseed.toml", folder)
+        server = EmbeddedPostgres(folder)
+        server.start()
+        try:
+            yield Place(find_project(folder), server, size, rounds)
+        finally:
+            server.stop()

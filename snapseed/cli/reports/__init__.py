@@ -1,0 +1,36 @@
+"""Reports as text for people and as documents for programs: a pair of functions for each."""
+
+from snapseed.cli.reports.ci import ci_document, ci_text, doctor_document, doctor_text
+from snapseed.cli.reports.layout import Document
+from snapseed.cli.reports.loading import load_document, load_text, status_document, status_text
+from snapseed.cli.reports.snapshots import (
+    check_document,
+    check_text,
+    generate_document,
+    generate_text,
+    show_document,
+    show_text,
+)
+from snapseed.cli.reports.verification import diff_document, diff_text, verify_document, verify_text
+
+__all__ = [
+    "Document",
+    "check_document",
+    "check_text",
+    "ci_document",
+    "ci_text",
+    "diff_document",
+    "diff_text",
+    "doctor_document",
+    "doctor_text",
+    "generate_document",
+    "generate_text",
+    "load_document",
+    "load_text",
+    "show_document",
+    "show_text",
+    "status_document",
+    "status_text",
+    "verify_document",
+    "verify_text",
+]
