@@ -5,8 +5,7 @@ Neither side has indexes, constraints or a commit to do; each COPY goes into a t
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -82,8 +81,7 @@ def bare_table(connection: Connection, snapshot: Snapshot, entity: str) -> Copyi
     record = _record(snapshot, entity)
     name = TableName("public", f"bare_{entity}")
     columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type))  # type: ignore[arg-type]
-        for column in record.columns
+        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in record.columns
     )
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier()))
     connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name.identifier(), columns))
@@ -160,6 +158,7 @@ def _settings(place: Place, connection: Connection) -> tuple[Table, ...]:
         for megabytes in _BATCH_MEGABYTES
         for depth in _QUEUE_DEPTHS
     ]
+    # The table is made anew each time, under one name; what is compared are the files.
     chunks = [
         (f"{rows:,}", partial(_copy_seconds, bare_table(connection, _with_chunks(place, users, rows), "shares")))
         for rows in _CHUNK_ROWS
@@ -175,7 +174,7 @@ def _settings(place: Place, connection: Connection) -> tuple[Table, ...]:
         ),
         Table(
             "Rows of a chunk",
-            f"COPY phase of {rows:,} rows of `shares` by rows per Parquet row group ÷ the same with {part.CHUNK_ROWS:,}.",
+            f"COPY phase of {rows:,} rows of `shares`, by rows per Parquet row group ÷ that with {part.CHUNK_ROWS:,}.",
             ("rows", "ratio", "spread"),
             _compared(place, chunks, dict(chunks)[f"{part.CHUNK_ROWS:,}"]),
         ),
@@ -183,7 +182,7 @@ def _settings(place: Place, connection: Connection) -> tuple[Table, ...]:
 
 
 def _compared(
-    place: Place, actions: list[tuple[str, Callable[[], float]]], usual: Callable[[], float]
+    place: Place, actions: Sequence[tuple[str, Callable[[], float]]], usual: Callable[[], float]
 ) -> list[tuple[str, ...]]:
     """Each action's time as a ratio to that of the usual one, all in turns."""
     reference, *results = in_turns(place.rounds, usual, *(action for _, action in actions))
@@ -207,9 +206,8 @@ def _with_chunks(place: Place, users: int, rows: int) -> Snapshot:
     with (
         mock.patch.object(part, "CHUNK_ROWS", rows),
         mock.patch.object(run, "CHUNK_ROWS", rows),
-        mock.patch.object(os, "sched_getaffinity", create=True, return_value={0}),
     ):
-        return made(project, name, users, "users", "shares")
+        return made(project, name, users, "users", "shares", jobs=1)
 
 
 def _record(snapshot: Snapshot, entity: str) -> EntityRecord:

@@ -66,10 +66,10 @@ class Place:
             yield connection
 
 
-def made(project: Project, name: str, scale: int, *only: str) -> Snapshot:
+def made(project: Project, name: str, scale: int, *only: str, jobs: int | None = None) -> Snapshot:
     """The snapshot `name` of `project`, generated unless it is there."""
     if not has_snapshot(project.snapshots, name):
-        generate_snapshot(project, Request(name, project.seed, scale, only), jobs=available_cores())
+        generate_snapshot(project, Request(name, project.seed, scale, only), jobs=jobs or available_cores())
     return open_snapshot(project.snapshots, name)
 
 

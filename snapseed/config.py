@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -46,6 +46,7 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: str | int | None = None
     database: str = "embedded"
     redis: str = "embedded"
+    embeddings: Literal["snapshot"] = "snapshot"
     create_schema: bool = False
     replace_existing: bool = False
     allow_hosts: tuple[str, ...] = ()
@@ -66,6 +67,7 @@ class Environment:
     scale: int | None
     database: str
     redis: str
+    embeddings: str
     create_schema: bool
     replace_existing: bool
     allow_hosts: tuple[str, ...]

@@ -35,8 +35,9 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(("SNAPSEED_", "PG")) and name != "SNAPSEED_TEST_DATABASE"]:
-        monkeypatch.delenv(name)
+    for name in list(os.environ):
+        if name.startswith(("SNAPSEED_", "PG")) and name != "SNAPSEED_TEST_DATABASE":
+            monkeypatch.delenv(name)
     for name in ("DATABASE_URL", "CI", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -99,7 +100,9 @@ class Sandbox:
         """Run the command line as a process in the project's folder, and wait for it."""
         command = [sys.executable, "-m", "snapseed", *arguments]
         environment = {**os.environ, "SNAPSEED_DATABASE": self.url, **variables}
-        result = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        result = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
         assert not check or result.returncode == 0, result.stdout + result.stderr
         assert "Traceback" not in result.stderr, result.stderr
         return result
@@ -133,7 +136,7 @@ def make_project(tmp_path: Path, database: str) -> Callable[[str], Sandbox]:
 def shop(make_project: Callable[[str], Sandbox]) -> Sandbox:
     """A project with other tables than the example's, with a generated snapshot of 250 customers named dev."""
     sandbox = make_project("shop")
-    from snapseed import generate_snapshot, resolve_request  # noqa: PLC0415 - heavy, and not every test wants it
+    from snapseed import generate_snapshot, resolve_request
 
     generate_snapshot(sandbox.project, resolve_request(sandbox.project, sandbox.environment(), scale=None, seed=None))
     return sandbox

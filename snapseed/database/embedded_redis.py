@@ -130,7 +130,7 @@ class EmbeddedRedis:
         ]
 
     def _ask(self, command: str) -> str | None:
-        """The first line of the reply; "" where the server closed instead, as one that ends does; None without a server.
+        """The first line of the reply; "" where the server closed instead, as it does on ending; None without one.
 
         An inline command of the protocol, over a plain socket: a client library would take longer to import.
         """

@@ -16,6 +16,7 @@ import pyarrow as pa
 from snapseed.snapshot.fingerprint import hash_bytes_variable
 
 Float16s = npt.NDArray[np.float16]
+Int8s = npt.NDArray[np.int8]
 Int16s = npt.NDArray[np.int16]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -26,7 +27,7 @@ _SHORT_WORD = 3
 _PART_LENGTH = 4
 # Longer "words" are no words; the bound also keeps a word's vector within 16 bits.
 _LONGEST_WORD = 64
-# Texts embedded at a time: their sums (1.5 MB) stay in the cache while words are added.
+# Texts, and words, taken at a time: their sums (1.5 MB) stay in the cache while vectors are added.
 _BATCH = 1024
 
 
@@ -68,7 +69,7 @@ class HashingEmbedder:
         return pl.Series(vectors_of_texts)
 
 
-def _add_words(sums: Int32s, codes: Int64s, counts: Int64s, vectors: Int16s) -> None:
+def _add_words(sums: Int32s, codes: Int64s, counts: Int64s, vectors: Int8s | Int16s) -> None:
     """Add up the vectors of each text's words, `counts[i]` of `codes` for text i.
 
     Texts are taken from the longest to the shortest: step n adds the n-th word of all that have one. That is many
@@ -88,32 +89,43 @@ def _word_vectors(words: pl.Series, dimensions: int) -> tuple[Int64s, Int16s]:
     encoded = pa.array(words.to_arrow().cast(pa.string())).dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     distinct = pl.Series("word", pl.from_arrow(encoded.dictionary), dtype=pl.String).str.slice(0, _LONGEST_WORD)
-    length = distinct.str.len_chars()
+    vectors = np.empty((len(distinct), dimensions), dtype=np.int16)
+    for start in range(0, len(distinct), _BATCH):
+        vectors[start : start + _BATCH] = _vectors_of(distinct.slice(start, _BATCH), dimensions)
+    return codes, vectors
+
+
+def _vectors_of(words: pl.Series, dimensions: int) -> Int16s:
+    """The vector of each word: its own signs, and those of its parts."""
+    length = words.str.len_chars()
     weight = np.where(length.to_numpy() > _SHORT_WORD, _WORD_WEIGHT, 1).astype(np.int16)
-    vectors = _signs(distinct, dimensions) * weight[:, None]
+    vectors = _signs(words, dimensions) * weight[:, None]
 
     # <word> in overlapping parts of four characters; only words long enough to have a part of their own.
     long = np.flatnonzero(length.to_numpy() > _SHORT_WORD)
-    framed = pl.DataFrame({"row": long, "word": ("<" + distinct.gather(long) + ">")})
+    framed = pl.DataFrame({"row": long, "word": ("<" + words.gather(long) + ">")})
     parts = (
         framed.with_columns(start=pl.int_ranges(0, pl.col("word").str.len_chars() - _PART_LENGTH + 1))
         .explode("start")
         .select("row", part=pl.col("word").str.slice(pl.col("start"), _PART_LENGTH))
     )
     if len(parts):
-        part_counts = np.bincount(parts["row"].to_numpy(), minlength=len(distinct)).astype(np.int64)
+        part_counts = np.bincount(parts["row"].to_numpy(), minlength=len(words)).astype(np.int64)
         sums = np.zeros(vectors.shape, dtype=np.int32)
         _add_words(sums, np.arange(len(parts)), part_counts, _signs(parts["part"], dimensions))
         vectors += sums.astype(np.int16)
-    return codes, vectors
+    return vectors
 
 
-def _signs(features: pl.Series, dimensions: int) -> Int16s:
+def _signs(features: pl.Series, dimensions: int) -> Int8s:
     """A vector of +1 and -1 for each feature, made of the bits of its hashes."""
     values = pa.array(features.to_arrow().cast(pa.string())).cast(pa.binary())
     hashes = [hash_bytes_variable(values, seed) for seed in range(1, dimensions // 64 + 1)]
     octets = np.stack(hashes, axis=1).astype("<u8").view(np.uint8)
-    return np.unpackbits(octets, axis=1).astype(np.int16) * 2 - 1
+    signs = np.unpackbits(octets, axis=1).view(np.int8)
+    signs *= 2
+    signs -= 1
+    return signs
 
 
 def _unit_vectors(sums: Int32s) -> Float16s:

@@ -71,18 +71,37 @@ def plan_load(entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts])
             "the tables of the database do not fit the snapshot",
             where=", ".join(dict.fromkeys(str(table_name(entity)) for entity in entities)),
             observed="; ".join(problems),
-            next_step="change the schema or the generators so that they agree; nothing was changed",
+            next_step="change the schema or the generators so that they agree",
         )
-    included = {facts[entity.name].oid for entity in entities}
-    return LoadPlan(tuple(_plan_table(entity, facts[entity.name], included) for entity in _ordered(entities, facts)))
+    ordered = _ordered(entities, facts)
+    tables = {facts[entity.name].oid: facts[entity.name] for entity in ordered}
+    truncated = _truncatable(tables)
+    return LoadPlan(
+        tuple(
+            _plan_table(entity, facts[entity.name], truncated, later=set(list(tables)[position + 1 :]))
+            for position, entity in enumerate(ordered)
+        )
+    )
 
 
-def _plan_table(entity: EntityRecord, facts: TableFacts, included: set[int]) -> TablePlan:
+def _truncatable(tables: Mapping[int, TableFacts]) -> set[int]:
+    """The tables that one TRUNCATE may name: whatever refers to one of them is among them."""
+    truncated = set(tables)
+
+    def is_blocked(facts: TableFacts) -> bool:
+        return any(other.oid not in truncated for other in facts.referenced_by)
+
+    while blocked := {oid for oid in truncated if is_blocked(tables[oid])}:
+        truncated -= blocked
+    return truncated
+
+
+def _plan_table(entity: EntityRecord, facts: TableFacts, truncated: set[int], later: set[int]) -> TablePlan:
     columns = tuple(_plan_column(column, facts) for column in entity.columns)
     binary, format_reason = _choose_format(columns, facts)
-    empty_by, empty_reason = _choose_emptying(facts, included)
+    empty_by, empty_reason = _choose_emptying(facts, truncated)
     freeze = empty_by == "truncate" and facts.kind == "r"
-    indexes, foreign_keys, rebuild_reasons = _choose_rebuild(entity, facts)
+    indexes, foreign_keys, rebuild_reasons = _choose_rebuild(entity, facts, later)
     filled = {column.name for column in columns}
     return TablePlan(
         entity=entity,
@@ -115,23 +134,29 @@ def _choose_format(columns: Sequence[ColumnPlan], facts: TableFacts) -> tuple[bo
     return True, "binary COPY: every column has a binary encoder"
 
 
-def _choose_emptying(facts: TableFacts, included: set[int]) -> tuple[str, str]:
-    outside = [name for oid, name in facts.referenced_by if oid not in included]
-    if outside:
-        return "delete", f"emptied by DELETE: {', '.join(outside)} refers to it and is not part of this load"
-    return "truncate", "emptied by TRUNCATE: nothing outside this load refers to it"
+def _choose_emptying(facts: TableFacts, truncated: set[int]) -> tuple[str, str]:
+    if facts.oid in truncated:
+        return "truncate", "emptied by TRUNCATE: nothing outside this load refers to it"
+    outside = [other.table for other in facts.referenced_by if other.oid not in truncated]
+    return "delete", f"emptied by DELETE: {', '.join(outside)} refers to it and is not truncated in this load"
 
 
 def _choose_rebuild(
-    entity: EntityRecord, facts: TableFacts
+    entity: EntityRecord, facts: TableFacts, later: set[int]
 ) -> tuple[tuple[IndexFacts, ...], tuple[ForeignKeyFacts, ...], list[str]]:
-    """The indexes and foreign keys to drop before the rows and to make again behind them."""
+    """The indexes and foreign keys to drop before the rows and to make again behind them.
+
+    Where keys form a cycle, some refer to a table that is loaded `later`: those are dropped however few the rows.
+    """
     if not facts.owned:
         return (), (), ["indexes and foreign keys stay: the role does not own the table"]
     if facts.kind != "r":
         return (), (), ["indexes and foreign keys stay: the table is partitioned"]
     if entity.rows < REBUILD_ROWS:
-        return (), (), [f"indexes and foreign keys stay: fewer than {REBUILD_ROWS:,} rows"]
+        cycle = tuple(key for key in facts.foreign_keys if key.references in later and not key.keep_reason)
+        reasons = [f"indexes and foreign keys stay: fewer than {REBUILD_ROWS:,} rows"]
+        reasons += [f"but {key.name} is dropped and made again: it refers to rows that come later" for key in cycle]
+        return (), cycle, reasons
     reasons = [f"index {index.name} stays: {index.keep_reason}" for index in facts.indexes if index.keep_reason]
     reasons += [f"foreign key {key.name} stays: {key.keep_reason}" for key in facts.foreign_keys if key.keep_reason]
     indexes = tuple(index for index in facts.indexes if not index.keep_reason)

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from snapseed.config import Environment, Project
 from snapseed.database.catalog import TableFacts, read_tables
 from snapseed.database.connect import Connection, Target, connected, resolve_target, translated
-from snapseed.database.guard import identify, require_allowed, require_ours
+from snapseed.database.guard import identify, require_allowed, require_no_side_effects, require_ours
 from snapseed.database.provenance import loaded_tables, record_load
-from snapseed.errors import InterruptedByUserError, SnapseedError
+from snapseed.errors import InterruptedByUserError, SchemaError, ServerError, SnapseedError
 from snapseed.load import steps
 from snapseed.load.plan import LoadPlan, plan_load
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -32,6 +33,14 @@ class Progress:
     rows_total: int
 
 
+class Outcome(StrEnum):
+    """How a load has left the database, in the words that end the message of a failure."""
+
+    UNCHANGED = "nothing was changed"
+    UNKNOWN = "whether the rows were committed is not known"
+    COMMITTED = "the rows are loaded and committed"
+
+
 @dataclass
 class LoadReport:
     """What was done, or with `dry_run` what would be: the plan, and seconds per phase and entity."""
@@ -47,6 +56,7 @@ class LoadReport:
     phases: dict[str, float] = field(default_factory=dict)
     entities: list[steps.EntityLoad] = field(default_factory=list)
     verified: list[EntityResult] = field(default_factory=list)
+    outcome: Outcome = Outcome.UNCHANGED
 
     @property
     def seconds(self) -> float:
@@ -82,14 +92,39 @@ def load_snapshot(
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, dry_run)
     entities = snapshot.manifest.chosen(only)
-    with report.phase("checking files"):
-        require_files(snapshot, only=[entity.name for entity in entities])
-    started = time.monotonic()
-    with connected(target) as connection:
-        report.phases["connecting"] = time.monotonic() - started
-        job = _Job(project, environment, snapshot, target, entities, connection, report, consent, progress)
-        _run(job, verify=verify)
+    with _telling_outcome(report):
+        with report.phase("checking files"):
+            require_files(snapshot, only=[entity.name for entity in entities])
+        started = time.monotonic()
+        with connected(target) as connection:
+            report.phases["connecting"] = time.monotonic() - started
+            job = _Job(project, environment, snapshot, target, entities, connection, report, consent, progress)
+            _run(job, verify=verify)
     return report
+
+
+@contextmanager
+def _telling_outcome(report: LoadReport) -> Iterator[None]:
+    """Let every failure end by saying how the database stands."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        raise InterruptedByUserError(
+            f"interrupted; {report.outcome}", where=report.target, next_step=_how_to_see(report)
+        ) from exc
+    except SnapseedError as exc:
+        if report.outcome is Outcome.UNKNOWN and not isinstance(exc, ServerError):
+            # The server itself has refused the COMMIT.
+            report.outcome = Outcome.UNCHANGED
+        exc.summary += f"; {report.outcome}"
+        exc.next_step = _how_to_see(report) or exc.next_step
+        raise
+
+
+def _how_to_see(report: LoadReport) -> str | None:
+    if report.outcome is Outcome.UNKNOWN:
+        return f"see what is loaded by `snapseed status {report.environment}`"
+    return None
 
 
 @dataclass(frozen=True)
@@ -107,28 +142,18 @@ class _Job:
 
 def _run(job: _Job, *, verify: bool) -> None:
     report, connection = job.report, job.connection
-    committing = 0.0
-    try:
-        with translated("committing", report.target), connection.transaction(force_rollback=report.dry_run):
-            _prepare(job)
-            if not report.dry_run:
-                _fill(job)
-                if verify:
-                    _verify(job)
-                _record(job)
-            committing = time.monotonic()
-    except KeyboardInterrupt as exc:
-        raise InterruptedByUserError(
-            "interrupted while committing" if committing else "interrupted; nothing was changed",
-            where=report.target,
-            next_step=f"see what is loaded by `snapseed status {job.environment.name}`" if committing else None,
-        ) from exc
-    except SnapseedError as exc:
-        if not committing:
-            exc.summary += "; nothing was changed"
-        raise
+    with translated("committing", report.target), connection.transaction(force_rollback=report.dry_run):
+        _prepare(job)
+        if not report.dry_run:
+            _fill(job)
+            if verify:
+                _verify(job)
+            _record(job)
+            report.outcome = Outcome.UNKNOWN
+        started = time.monotonic()
     if not report.dry_run:
-        report.phases["committing"] = time.monotonic() - committing
+        report.outcome = Outcome.COMMITTED
+        report.phases["committing"] = time.monotonic() - started
         with report.phase("analyzing"):
             steps.analyze(connection, report.plan)
 
@@ -144,26 +169,43 @@ def _prepare(job: _Job) -> None:
     with report.phase("waiting for another load"):
         steps.lock(connection)
     with report.phase("planning"):
-        facts = _read(job)
-        if not facts and environment.create_schema and job.project.schema is not None:
-            steps.apply_schema(connection, job.project.schema)
-            report.schema_created = True
-            facts = _read(job)
+        facts = _read(job, job.snapshot.manifest.entities)
+        if not facts:
+            _create_schema(job)
+        facts = _read(job, job.entities)
         report.plan = plan_load(job.entities, facts)
         require_ours(facts.values(), loaded_tables(connection), identity, environment, consent=job.consent)
+        require_no_side_effects(facts.values(), identity, environment, consent=job.consent)
 
 
-def _read(job: _Job) -> dict[str, TableFacts]:
-    found = read_tables(job.connection, [table_name(entity) for entity in job.entities])
-    return {entity.name: found[table_name(entity)] for entity in job.entities if table_name(entity) in found}
+def _create_schema(job: _Job) -> None:
+    environment, schema = job.environment, job.project.schema
+    if not environment.create_schema or schema is None:
+        raise SchemaError(
+            "none of the snapshot's tables exists",
+            where=job.report.target,
+            expected=", ".join(str(table_name(entity)) for entity in job.entities),
+            next_step="run your migrations first, or let snapseed make the tables: "
+            + ("" if schema is not None else "name a `schema` file in snapseed.toml and ")
+            + f"set create_schema = true in [environments.{environment.name}]",
+        )
+    steps.apply_schema(job.connection, schema)
+    # The file may have set timeouts of its own, as pg_dump's do.
+    steps.set_limits(job.connection, environment.lock_timeout, environment.statement_timeout)
+    job.report.schema_created = True
+
+
+def _read(job: _Job, entities: Sequence[EntityRecord]) -> dict[str, TableFacts]:
+    found = read_tables(job.connection, [table_name(entity) for entity in entities])
+    return {entity.name: found[table_name(entity)] for entity in entities if table_name(entity) in found}
 
 
 def _fill(job: _Job) -> None:
     report, connection, plan = job.report, job.connection, job.report.plan
-    with report.phase("emptying tables"):
-        steps.empty(connection, plan)
     with report.phase("dropping indexes and keys"):
         steps.drop(connection, plan)
+    with report.phase("emptying tables"):
+        steps.empty(connection, plan)
     for table in plan.tables:
         total = table.entity.rows
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
-from psycopg.pq import TransactionStatus
 
-from snapseed.database.connect import Connection, translated
-from snapseed.errors import ConfigurationError
+from snapseed.database.catalog import SequenceFacts, TableName
+from snapseed.database.connect import Connection, apply_session_settings, translate
+from snapseed.errors import ConfigurationError, SnapseedError
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
 from snapseed.load.plan import LoadPlan, TablePlan
 from snapseed.load.stream import encoded
@@ -47,21 +48,42 @@ def lock(connection: Connection) -> None:
 
 
 def apply_schema(connection: Connection, schema: Path) -> None:
-    """Run the project's schema file. Raises `ConfigurationError` where it cannot be read or ends the transaction."""
+    """Run the project's schema file; the session's settings are afterwards as they were before.
+
+    It runs inside PL/pgSQL's EXECUTE, where the server itself refuses COMMIT before it commits anything. Raises
+    `ConfigurationError` for that and for a file that cannot be read, `LoadError` with the line for any other failure.
+    """
     try:
-        text = schema.read_bytes()
-    except OSError as exc:
+        text = schema.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+        raise ConfigurationError("the schema file cannot be read", where=str(schema), observed=reason) from exc
+    body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(text)).as_string(connection)
+    search_path = connection.execute("SHOW search_path").fetchone()
+    try:
+        connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
+    except psycopg.errors.FeatureNotSupported as exc:
+        if "transaction" not in (exc.diag.message_primary or ""):
+            raise _schema_error(exc, schema, text) from exc
         raise ConfigurationError(
-            "the schema file cannot be read", where=str(schema), observed=str(exc.strerror)
-        ) from exc
-    with translated("applying the schema", str(schema)):
-        connection.execute(text)
-    if connection.info.transaction_status is not TransactionStatus.INTRANS:
-        raise ConfigurationError(
-            "the schema file ends the transaction",
+            "the schema file begins or ends a transaction",
             where=str(schema),
+            observed=exc.diag.message_primary,
             expected="a schema without BEGIN, COMMIT and ROLLBACK, so that a load changes everything or nothing",
-        )
+        ) from exc
+    except psycopg.Error as exc:
+        raise _schema_error(exc, schema, text) from exc
+    apply_session_settings(connection)
+    connection.execute("SELECT set_config('search_path', %s, false)", search_path)
+
+
+def _schema_error(exc: psycopg.Error, schema: Path, text: str) -> SnapseedError:
+    """The driver's error with file and line instead of the context, which would repeat the whole file."""
+    error = translate(exc, "applying the schema", str(schema))
+    error.where = str(schema)
+    if exc.diag.internal_query == text and exc.diag.internal_position:
+        error.where += f", line {text.count(chr(10), 0, int(exc.diag.internal_position) - 1) + 1}"
+    return error
 
 
 def empty(connection: Connection, plan: LoadPlan) -> None:
@@ -148,19 +170,36 @@ def set_sequences(connection: Connection, plan: LoadPlan) -> None:
 
     By ALTER SEQUENCE, which a rollback undoes; setval it would not (PostgreSQL manual, "ALTER SEQUENCE", Notes).
     """
+    users: dict[tuple[str, str], list[tuple[TableName, SequenceFacts]]] = {}
     for table in plan.tables:
         for sequence in table.sequences:
-            furthest = sql.SQL("max" if sequence.increment > 0 else "min")
-            query = sql.SQL("SELECT {}({}) FROM {}").format(
-                furthest, sql.Identifier(sequence.column), table.table.identifier()
-            )
-            row = connection.execute(query).fetchone()
-            identifier = sql.Identifier(sequence.schema, sequence.name)
-            if row is None or row[0] is None:
-                connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(identifier))
-            else:
-                following = sql.Literal(int(str(row[0])) + sequence.increment)
-                connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(identifier, following))
+            users.setdefault((sequence.schema, sequence.name), []).append((table.table, sequence))
+    for (schema, name), columns in users.items():
+        identifier, first = sql.Identifier(schema, name), columns[0][1]
+        furthest = max if first.increment > 0 else min
+        keys = [key for table, sequence in columns for key in _furthest_key(connection, table, sequence)]
+        if not any(sequence.owned for _, sequence in columns):
+            # Others may draw from it as well, so it never goes back.
+            keys += _last_value(connection, identifier)
+        elif not keys:
+            connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(identifier))
+        if keys:
+            following = min(max(furthest(keys) + first.increment, first.minimum), first.maximum)
+            restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(identifier, sql.Literal(following))
+            connection.execute(restart)
+
+
+def _furthest_key(connection: Connection, table: TableName, sequence: SequenceFacts) -> list[int]:
+    query = sql.SQL("SELECT {}({}) FROM {}").format(
+        sql.SQL("max" if sequence.increment > 0 else "min"), sql.Identifier(sequence.column), table.identifier()
+    )
+    row = connection.execute(query).fetchone()
+    return [] if row is None or row[0] is None else [int(str(row[0]))]
+
+
+def _last_value(connection: Connection, sequence: sql.Identifier) -> list[int]:
+    row = connection.execute(sql.SQL("SELECT last_value FROM {} WHERE is_called").format(sequence)).fetchone()
+    return [] if row is None else [int(str(row[0]))]
 
 
 def analyze(connection: Connection, plan: LoadPlan) -> None:

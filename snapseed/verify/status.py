@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snapseed.config import Project
-from snapseed.database.connect import connected, has_database, resolve_target, translated
+from snapseed.database.connect import Target, connected, has_database, resolve_target, translated
 from snapseed.database.provenance import LoadRecord, last_loads
 from snapseed.errors import SnapseedError
 from snapseed.snapshot.store import open_snapshot
@@ -36,10 +36,7 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
     if target.embedded is not None and not target.embedded.is_running():
         return EnvironmentStatus(name, target.described, None, "embedded server not running")
     try:
-        if target.embedded is not None and not has_database(target):
-            return EnvironmentStatus(name, target.described, None, "nothing loaded")
-        with connected(target, create=False) as connection, translated("reading the record of loads", target.described):
-            loads = last_loads(connection)
+        loads = _loads(target)
     except SnapseedError as exc:
         return EnvironmentStatus(name, target.described, None, exc.summary)
     if not loads:
@@ -50,3 +47,11 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
         return EnvironmentStatus(name, target.described, loads[0], exc.summary)
     current = "the snapshot on disk" if loads[0].identity == identity else "another snapshot than the one on disk"
     return EnvironmentStatus(name, target.described, loads[0], current)
+
+
+def _loads(target: Target) -> list[LoadRecord]:
+    """The last load, if there was any. Makes no database."""
+    if target.embedded is not None and not has_database(target):
+        return []
+    with connected(target, create=False) as connection, translated("reading the record of loads", target.described):
+        return last_loads(connection)

@@ -658,10 +658,10 @@ def test_databases_are_created_once(running: EmbeddedPostgres) -> None:
 
 
 def test_databases_created_at_once(running: EmbeddedPostgres) -> None:
-    """Of several processes that want the same database one creates it, and none fails."""
+    """Of two processes that want the same database one creates it, and neither fails."""
     code = "print(EmbeddedPostgres(project).ensure_database('together'))"
-    said = [output(each) for each in [python(code, running.project) for _ in range(3)]]
-    assert sorted(said) == ["False", "False", "True"]
+    said = [output(each) for each in [python(code, running.project) for _ in range(2)]]
+    assert sorted(said) == ["False", "True"]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 64, "ä" * 32, "nul\0"])
@@ -945,7 +945,12 @@ def test_a_valkey_that_closes_the_connection_is_not_running(project: Path) -> No
         ending.bind(str(path))
         ending.listen()
         os.chown(path, server.data_directory.stat().st_uid, -1)
-        accepting = threading.Thread(target=lambda: ending.accept()[0].close())
+
+        def close_the_first() -> None:
+            connection, _ = ending.accept()
+            connection.close()
+
+        accepting = threading.Thread(target=close_the_first)
         accepting.start()
         assert not server.is_running()
         accepting.join()

@@ -1,0 +1,127 @@
+"""The report: what is measured, on which machine, the tables, and how to read them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.measure import Findings, aligned
+from benchmarks.place import Place
+from snapseed.generate.processes import available_cores
+
+_LIBRARIES = ("polars", "pyarrow", "numpy", "psycopg")
+
+_OPENING = """\
+# Benchmarks
+
+How fast snapseed loads, generates and verifies, as ratios to the least that could be done: a server that reads the
+same bytes from its own file, a writer that writes the same tables and does nothing else. Written by `make bench`,
+which takes some minutes; nothing in this file is edited by hand.
+
+## How to run
+
+```console
+$ make bench                                                    # everything, and this file
+$ .venv/bin/python benchmarks/run.py copy generate              # these two, printed only
+$ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look
+```
+
+Each run works in a temporary project with an embedded PostgreSQL of its own, and removes both.
+"""
+
+_READING = """\
+## How to read it
+
+- A ratio compares two things measured in turns (A B A B …) within one run, round by round. The middle ratio is given,
+  with the lowest and the highest beside it. Absolute times stand in the last column for a feeling of the size: on
+  shared machines they drift by half between hours, so they must not be compared between runs.
+- The floor of a COPY is `COPY FROM 'file' (FORMAT binary, FREEZE)`: the server reads, from its cache, a file that
+  holds exactly what snapseed would send. No client can be faster over a socket: it has to do the same work in the
+  server, and someone has to make and carry the bytes.
+- The COPY phase is measured without indexes, constraints and commit, on both sides. What those cost shows in the
+  whole load and in its phases.
+- Generation is measured in CPU time of all threads of one process. `snapseed generate` uses as many processes as there
+  are cores; parts do not depend on one another, so the time on the clock falls with them.
+- Peak memory is that of the client; the server's is set by its configuration.
+"""
+
+_WEAK = """\
+## What is weak
+
+- **Checks cost more than rows.** Most of what a load takes beyond COPY into a bare table is spent by the server on
+  the table's own constraints: CHECKs with regular expressions, unique indexes that are kept during the COPY because
+  they belong to constraints, TOAST compression of long texts. snapseed does not drop constraints to be faster.
+- **Verification reads everything.** Every load pays for one more pass over the rows in the server; `--no-verify` is
+  there, and gives up what snapseed is for. Wide values cost most: a vector is hashed element by element on the client
+  and detoasted on the server.
+- **Generation is bound by hashing and writing.** A row is drawn, converted, fingerprinted, compressed and hashed
+  again as a file. Where rows hold vectors or long texts, those last steps outweigh the drawing.
+- **One connection.** A load is one transaction on one connection, so it does not use more cores than the two or three
+  that decode, send and receive.
+- **These numbers.** One machine, usually a small virtual one with neighbours; the server is local, behind a Unix socket
+  (over a network, its bandwidth decides); the floor's file is in the system's cache; nothing here was measured with a
+  database larger than memory.
+"""
+
+
+def describe_machine(place: Place) -> list[tuple[str, ...]]:
+    """What the numbers were measured on, with how busy it was at the start."""
+    with place.connection("machine") as connection:
+        row = connection.execute("SHOW server_version").fetchone()
+    assert row is not None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return [
+        ("date", datetime.now(UTC).date().isoformat()),
+        ("cores", str(available_cores())),
+        ("processor", _processor()),
+        ("memory", f"{memory:.0f} GiB"),
+        ("system", f"{platform.system()} {platform.machine()}"),
+        ("load average at the start", f"{os.getloadavg()[0]:.1f}"),
+        ("snapseed", importlib.metadata.version("snapseed")),
+        ("Python", platform.python_version()),
+        ("PostgreSQL", f"{str(row[0]).split(' ', maxsplit=1)[0]}, embedded, with the settings of `snapseed db start`"),
+        *((name, importlib.metadata.version(name)) for name in _LIBRARIES),
+    ]
+
+
+def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rounds: int, seconds: float) -> str:
+    """The whole report as Markdown."""
+    headlines = [
+        (headline.what, f"**{headline.ratio.median:.2f}**", headline.ratio.range, headline.absolute)
+        for findings in found.values()
+        for headline in findings.headlines
+    ]
+    tables = [str(table) for findings in found.values() for table in findings.tables]
+    measured = f"{rounds} rounds (whole loads: 3 at most, start-up: 15), {seconds / 60:.0f} minutes."
+    return "\n".join(
+        [
+            _OPENING,
+            "## Machine\n",
+            aligned(("", ""), machine) + "\n",
+            *(
+                [
+                    "## Ratios\n",
+                    measured + "\n",
+                    aligned(("what ÷ what", "ratio", "spread", "measured"), headlines) + "\n",
+                ]
+                if headlines
+                else []
+            ),
+            _READING,
+            _WEAK,
+            "## In detail\n",
+            *tables,
+        ]
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

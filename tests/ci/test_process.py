@@ -1,0 +1,105 @@
+"""The CI process tries again what may pass, fails at once on what cannot, and reports both."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from snapseed.ci.process import run_ci, worth_a_retry
+from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.errors import LoadError, RefusedError, SchemaError, ServerError, VerificationError
+from tests.conftest import Sandbox
+
+
+def test_only_failures_of_the_server_are_worth_a_retry() -> None:
+    """A wrong schema, wrong rows or a guard's no stay what they are, however often one tries."""
+    assert worth_a_retry(ServerError("gone"))
+    assert not any(worth_a_retry(kind("no")) for kind in (SchemaError, LoadError, RefusedError, VerificationError))
+
+
+def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
+    """One attempt where nothing is wrong, with both reports inside and memory measured."""
+    report = run_ci(shop.project, shop.environment())
+    assert report.passed
+    assert report.exit_code == 0
+    assert [attempt.error for attempt in report.attempts] == [None]
+    assert report.load is not None
+    assert report.verify is not None
+    assert report.peak_memory_bytes > 10_000_000
+
+
+def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) -> None:
+    """The first attempts fail, a later one passes, and each is in the report."""
+    (tmp_path / "late").mkdir()
+    late = EmbeddedPostgres(tmp_path / "late")
+    late.start()  # makes the data folder, so that the second start takes no longer than a restart
+    late.stop()
+
+    def start() -> None:
+        time.sleep(1.0)
+        late.start()
+
+    starter = threading.Thread(target=start)
+    starter.start()
+    try:
+        report = run_ci(shop.project, shop.environment(database=late.url("postgres")), retries=20, timeout=60)
+    finally:
+        starter.join()
+        late.stop()
+    assert report.passed
+    assert len(report.attempts) > 1
+    assert report.attempts[0].error is not None
+    assert "cannot be reached" in report.attempts[0].error
+    assert report.attempts[-1].error is None
+
+
+def test_a_server_that_never_answers_ends_with_exit_code_4(shop: Sandbox) -> None:
+    """The number of attempts is bounded."""
+    environment = shop.environment(database="postgresql://nobody:hidden@127.0.0.1:1/none")
+    report = run_ci(shop.project, environment, retries=2, timeout=30)
+    assert report.exit_code == 4
+    assert len(report.attempts) == 3
+    assert "hidden" not in str(report)
+
+
+def test_a_schema_that_does_not_fit_is_not_tried_twice(shop: Sandbox) -> None:
+    """One attempt, exit code 2, and the error names the table."""
+    report = run_ci(shop.project, shop.environment(create_schema=False), retries=5)
+    assert report.exit_code == 2
+    assert len(report.attempts) == 1
+    assert report.error is not None
+    assert "customers" in str(report.error)
+
+
+def test_the_command_writes_its_report_whatever_happens(shop: Sandbox, tmp_path: Path) -> None:
+    """--report gets the same document as stdout, on success and on failure."""
+    for variables, code in (({}, 0), ({"SNAPSEED_DATABASE": "postgresql://127.0.0.1:1/none"}, 4)):
+        file = tmp_path / f"report-{code}.json"
+        result = shop.run("ci", "--retries", "0", "--report", str(file), "--format", "json", **variables)
+        assert result.returncode == code, result.stderr
+        document = json.loads(file.read_text())
+        assert document == json.loads(result.stdout)
+        assert document["outcome"] == ("passed" if code == 0 else "failed")
+
+
+@pytest.mark.parametrize("broken", ["snapshot", "server", "nothing"])
+def test_the_doctor_names_what_is_missing(shop: Sandbox, broken: str) -> None:
+    """Exit code 1 and the failing check where something is missing, 0 where nothing is."""
+    variables = {}
+    if broken == "snapshot":
+        variables["SNAPSEED_SNAPSHOT"] = "none"
+    if broken == "server":
+        variables["SNAPSEED_DATABASE"] = "postgresql://127.0.0.1:1/none"
+    result = shop.run("doctor", "--format", "json", **variables)
+    document = json.loads(result.stdout)
+    assert document["ready"] == (broken == "nothing")
+    assert result.returncode == (0 if broken == "nothing" else 1)
+    failing = {check["name"] for check in document["checks"] if check["error"] is not None}
+    assert (
+        failing
+        == {"snapshot": {"snapshot", "files", "load plan"}, "server": {"server", "load plan"}, "nothing": set()}[broken]
+    )

@@ -1,0 +1,76 @@
+"""The reference of the command line, made from the commands themselves: `python -m tests.docs.commands`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+import typer
+
+from snapseed.cli.app import app
+
+HEADER = """\
+# Commands
+
+Made from the commands themselves by `python -m tests.docs.commands > docs/commands.md`; do not edit.
+Results go to stdout, progress and messages to stderr. `--format json` prints exactly one JSON document with `"format": 1`.
+
+Exit codes: `0` done · `1` a check ran and something differs · `2` usage, configuration or snapshot is wrong ·
+`3` a guard refused · `4` the server failed or cannot be reached (worth a retry) · `130` interrupted.
+"""
+# An option that at least so many commands have, with the same words, is described once, at the end.
+SHARED_BY = 5
+
+
+def reference() -> str:
+    """The text of docs/commands.md."""
+    commands = list(_commands(typer.main.get_command(app), "snapseed"))
+    uses = Counter(_option(parameter) for _, command in commands for parameter in _options(command))
+    shared = [option for option, count in uses.items() if count >= SHARED_BY]
+    parts = [HEADER]
+    for path, command in commands:
+        arguments = [parameter for parameter in command.params if not parameter.opts[0].startswith("-")]
+        usage = " ".join([path, *(parameter.metavar for parameter in arguments)])
+        names = [_option(parameter) for parameter in _options(command)]
+        parts.append(f"## `{usage}`\n\n{' '.join(command.help.split())}\n")
+        own = [f"- {option}" for option in names if option not in shared]
+        common = [option.partition(" — ")[0] for option in names if option in shared]
+        also = [f"- also: {', '.join(common)}"] if common else []
+        parts.append("\n".join([*own, *also]) + "\n")
+    parts.append("## Options that many commands share\n")
+    parts.append("\n".join(f"- {option}" for option in shared) + "\n")
+    parts.append("`snapseed --version` shows the version; `snapseed --install-completion` makes the shell complete names.\n")
+    return "\n".join(parts)
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer does not export its classes
+    """Every command below `command` with the words that call it."""
+    children = getattr(command, "commands", {})
+    if not children:
+        yield path, command
+    for name, child in children.items():
+        yield from _commands(child, f"{path} {name}")
+
+
+def _options(command: Any) -> list[Any]:  # noqa: ANN401 - as above
+    return [parameter for parameter in command.params if parameter.opts[0].startswith("-") and not parameter.hidden]
+
+
+def _option(parameter: Any) -> str:  # noqa: ANN401 - as above
+    """`--name`, `-n` VALUE — what it does."""
+    names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
+    kind = parameter.type_descriptor.annotation
+    value = ""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        value = " " + "|".join(member.value for member in kind)
+    elif not parameter.is_flag:
+        value = f" {parameter.metavar or {int: 'N', float: 'N'}.get(kind, 'DIR')}"
+    default = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default
+    words = f" Default: `{default}`." if default not in {None, False} else ""
+    return f"{names}{value} — {parameter.help}{words}"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")  # noqa: T201 - its result is what it prints

@@ -1,0 +1,56 @@
+"""Never run, only type-checked: the public API as its users write it."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+
+from snapseed import (
+    FanOut,
+    HashingEmbedder,
+    Items,
+    Rows,
+    as_decimals,
+    check_snapshot,
+    counted,
+    entity,
+    exactly,
+    fan_out,
+    find_project,
+    generate_snapshot,
+    json_array,
+    json_object,
+    json_raw,
+    load_snapshot,
+    resolve_request,
+    scale,
+    verify_snapshot,
+)
+
+few: FanOut = exactly(2)
+
+
+@entity(key="id", columns={"id": "uuid", "at": "timestamptz"}, rows=scale(0.5), table="people", schema="app")
+def people(rows: Rows) -> pl.DataFrame:
+    return pl.DataFrame({"id": rows.key(), "at": rows.timestamps("at", datetime(2020, 1, 1, tzinfo=UTC))})
+
+
+@entity(key="id", columns={"id": "bigint", "data": "jsonb"}, parent=people, per_parent=fan_out(mean=2, maximum=9))
+def things(rows: Rows, people: pl.DataFrame) -> pl.DataFrame:
+    items: Items = rows.items("items", rows.integers("number", 0, 3))
+    inner = json_array(items.lists(json_object(price=as_decimals(items.integers("price", 1, 99), 2))))
+    return pl.DataFrame({"id": rows.key(), "data": json_object(inner=json_raw(inner), at=people["at"].dt.year())})
+
+
+@entity(key="id", columns={"id": "uuid"}, parent=things, per_parent=counted(pl.col("id") % 2, maximum=1))
+def rest(rows: Rows) -> pl.DataFrame:
+    vectors: pl.Series = HashingEmbedder().embed(pl.Series(["a"]))
+    return pl.DataFrame({"id": rows.key().head(len(vectors))})
+
+
+project = find_project()
+environment = project.environment("dev", {"database": "postgresql:///app"})
+request = resolve_request(project, environment, scale=100, seed=None)
+same: bool = check_snapshot(project, request).same_rows
+identity: str = generate_snapshot(project, request, jobs=2).manifest.identity
+seconds: float = load_snapshot(project, environment, only=["people"], consent=True).seconds
+agrees: bool = verify_snapshot(project, environment, offline=True).agrees
