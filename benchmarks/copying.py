@@ -128,8 +128,8 @@ def _against_the_floor(place: Place, copying: Copying, file: Path) -> tuple[Head
     whole, least = Spread(tuple(mine)), Spread(tuple(floor))
     name = copying.plan.entity.name
     headline = Headline(
-        f"COPY phase of `{name}`, {loads[0].rows:,} rows, {size / 1e6:.0f} MB"
-        " ÷ `COPY FROM 'file' (FORMAT binary, FREEZE)` by the server",
+        f"COPY phase of `{name}`: {loads[0].rows:,} rows, {size / 1e6:.0f} MB",
+        "`COPY FROM 'file' (FORMAT binary, FREEZE)` by the server, the same bytes",
         whole / least,
         f"{whole.median:.2f} s ÷ {least.median:.2f} s, {size / 1e6 / whole.median:.0f} MB/s",
     )

@@ -53,8 +53,8 @@ def measure(place: Place) -> Findings:
     )
     wall = Spread(tuple(walls)).median
     headline = Headline(
-        f"generating the example, {rows:,} rows, one process, CPU time"
-        " ÷ writing the same tables to Parquet with the same options",
+        f"generating the example: {rows:,} rows, one process, CPU time",
+        "writing the same tables to Parquet with the same options",
         whole / floor,
         f"{whole.median:.2f} s ÷ {floor.median:.2f} s; {wall:.2f} s on the clock: {rows / wall:,.0f} rows/s,"
         f" {size / 1e6 / wall:.0f} MB/s of Arrow data",

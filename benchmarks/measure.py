@@ -41,6 +41,7 @@ class Headline:
     """One line of the first table: a ratio, and the absolute numbers behind it for a feeling of the size."""
 
     what: str
+    floor: str
     ratio: Spread
     absolute: str
 

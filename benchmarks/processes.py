@@ -34,7 +34,8 @@ def measure_start_up(place: Place) -> Findings:
     return Findings(
         (
             Headline(
-                '`snapseed --help` ÷ `python -c "import typer"`',
+                "`snapseed --help`",
+                '`python -c "import typer"`',
                 ours / imports,
                 f"{1000 * ours.median:.0f} ms ÷ {1000 * imports.median:.0f} ms",
             ),

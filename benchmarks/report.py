@@ -91,7 +91,7 @@ def describe_machine(place: Place) -> list[tuple[str, ...]]:
 def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rounds: int, seconds: float) -> str:
     """The whole report as Markdown."""
     headlines = [
-        (headline.what, f"**{headline.ratio.median:.2f}**", headline.ratio.range, headline.absolute)
+        (headline.what, headline.floor, f"**{headline.ratio.median:.2f}**", headline.ratio.range, headline.absolute)
         for findings in found.values()
         for headline in findings.headlines
     ]
@@ -106,7 +106,7 @@ def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rou
                 [
                     "## Ratios\n",
                     measured + "\n",
-                    aligned(("what ÷ what", "ratio", "spread", "measured"), headlines) + "\n",
+                    aligned(("what", "÷ what", "ratio", "spread", "measured"), headlines) + "\n",
                 ]
                 if headlines
                 else []

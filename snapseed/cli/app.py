@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,20 @@ app.add_typer(database_app, name="db")
 
 def main() -> None:
     """The console script."""
-    app()
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as exc:
+        # What click says about options and arguments; where its classes live depends on the version of typer.
+        show, message = getattr(exc, "show", None), getattr(exc, "format_message", None)
+        if show is None or message is None:
+            raise
+        if console.wants_json(sys.argv):
+            console.write_json({"error": {"type": "UsageError", "summary": message()}, "exit_code": 2})
+        show()
+        code = 2
+    sys.exit(code)
 
 
 def _version(wanted: bool) -> None:

@@ -9,8 +9,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Self
@@ -34,6 +35,11 @@ _MINUTES_FROM = 120
 def write(text: str) -> None:
     """A result, on stdout."""
     typer.echo(text)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether `--format json` stands among arguments that could not be parsed as a whole."""
+    return "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
 
 
 def write_json(document: dict[str, object]) -> None:
@@ -81,7 +87,7 @@ def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
     except SnapseedError as exc:
         _fail(exc, output, verbose=verbose)
     except KeyboardInterrupt as exc:
-        error = InterruptedByUserError("interrupted; what was under way has been undone")
+        error: SnapseedError = InterruptedByUserError("interrupted; what was under way has been undone")
         error.__cause__ = exc
         _fail(error, output, verbose=verbose)
     except BrokenPipeError:

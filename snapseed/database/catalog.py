@@ -86,7 +86,7 @@ class SequenceFacts:
 
 @dataclass(frozen=True)
 class ReferenceFacts:
-    """A table whose foreign key refers to this one. `action` is what it does on DELETE to its own rows, None if nothing.
+    """A table whose foreign key refers to this one. `action` is what a DELETE does to its own rows, None if nothing.
 
     Whether it has rows is asked only where they are in danger.
     """

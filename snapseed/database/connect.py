@@ -118,7 +118,7 @@ def apply_session_settings(connection: Connection) -> None:
 
 
 def has_database(target: Target) -> bool:
-    """Whether the embedded server of `target` has its database. Makes nothing; starts a server that was set up before."""
+    """Whether the embedded server of `target` has its database. Makes nothing; starts a server that is set up."""
     assert target.embedded is not None
     if not target.embedded.data_directory.exists():
         return False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -37,7 +39,7 @@ def make_parts(tasks: Sequence[PartTask], *, jobs: int, executor: Executor | Non
         return
     # Spawned, not forked: polars runs threads, which a fork would leave in an unknown state.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_signals_to_the_parent)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_the_parent)
     try:
         yield from _through(pool, tasks, _AHEAD * jobs)
     except BaseException:
@@ -66,6 +68,15 @@ def _through(executor: Executor, tasks: Sequence[PartTask], ahead: int) -> Itera
         ) from exc
 
 
-def _leave_signals_to_the_parent() -> None:
+def _follow_the_parent() -> None:
     # Ctrl-C reaches the whole process group; the parent decides, and ends its workers by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A parent that was killed can end nobody: its workers must not write into the folder of a later run.
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)

@@ -189,18 +189,16 @@ def _changed_row(
 
 def _text(value: object) -> str | None:
     """A value of the snapshot as PostgreSQL would print it, so that only what differs looks different."""
+    text = None if value is None else str(value)
     match value:
-        case None:
-            return None
         case bool():
-            return "true" if value else "false"
+            text = "true" if value else "false"
         case float():
-            return str(value).removesuffix(".0")
+            text = str(value).removesuffix(".0")
         case bytes():
-            return f"\\x{value.hex()}"
+            text = f"\\x{value.hex()}"
         case datetime():
-            return value.isoformat(sep=" ").replace("+00:00", "+00")
+            text = value.isoformat(sep=" ").replace("+00:00", "+00")
         case list():
-            return "{" + ",".join(_text(item) or "NULL" for item in value) + "}"
-        case _:
-            return str(value)
+            text = "{" + ",".join(_text(item) or "NULL" for item in value) + "}"
+    return text

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from snapseed.errors import SnapshotError
 from snapseed.snapshot.fingerprint import fingerprint
 from snapseed.snapshot.manifest import EntityRecord, PartFile
@@ -69,6 +67,6 @@ def _changed_chunks(snapshot: Snapshot, entity: EntityRecord, file: PartFile) ->
                 columns = [table.column(column.name).combine_chunks() for column in entity.columns]
                 if fingerprint(columns, entity.kinds) != chunk.digest():
                     changed.append(number)
-            except (OSError, ValueError, KeyError, pa.ArrowException):
+            except Exception:  # noqa: BLE001 - whatever bytes that make no sense make the reader raise
                 changed.append(number)
     return tuple(changed)

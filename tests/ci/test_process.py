@@ -77,9 +77,9 @@ def test_a_schema_that_does_not_fit_is_not_tried_twice(shop: Sandbox) -> None:
 
 def test_the_command_writes_its_report_whatever_happens(shop: Sandbox, tmp_path: Path) -> None:
     """--report gets the same document as stdout, on success and on failure."""
-    for variables, code in (({}, 0), ({"SNAPSEED_DATABASE": "postgresql://127.0.0.1:1/none"}, 4)):
+    for database, code in ((shop.url, 0), ("postgresql://127.0.0.1:1/none", 4)):
         file = tmp_path / f"report-{code}.json"
-        result = shop.run("ci", "--retries", "0", "--report", str(file), "--format", "json", **variables)
+        result = shop.run("ci", "--retries", "0", "--report", str(file), "--database", database, "--format", "json")
         assert result.returncode == code, result.stderr
         document = json.loads(file.read_text())
         assert document == json.loads(result.stdout)
@@ -89,12 +89,12 @@ def test_the_command_writes_its_report_whatever_happens(shop: Sandbox, tmp_path:
 @pytest.mark.parametrize("broken", ["snapshot", "server", "nothing"])
 def test_the_doctor_names_what_is_missing(shop: Sandbox, broken: str) -> None:
     """Exit code 1 and the failing check where something is missing, 0 where nothing is."""
-    variables = {}
-    if broken == "snapshot":
-        variables["SNAPSEED_SNAPSHOT"] = "none"
-    if broken == "server":
-        variables["SNAPSEED_DATABASE"] = "postgresql://127.0.0.1:1/none"
-    result = shop.run("doctor", "--format", "json", **variables)
+    options = {
+        "snapshot": ["--snapshot", "none"],
+        "server": ["--database", "postgresql://127.0.0.1:1/none"],
+        "nothing": [],
+    }[broken]
+    result = shop.run("doctor", "--format", "json", *options)
     document = json.loads(result.stdout)
     assert document["ready"] == (broken == "nothing")
     assert result.returncode == (0 if broken == "nothing" else 1)

@@ -31,11 +31,13 @@ few: FanOut = exactly(2)
 
 @entity(key="id", columns={"id": "uuid", "at": "timestamptz"}, rows=scale(0.5), table="people", schema="app")
 def people(rows: Rows) -> pl.DataFrame:
+    """Typed."""
     return pl.DataFrame({"id": rows.key(), "at": rows.timestamps("at", datetime(2020, 1, 1, tzinfo=UTC))})
 
 
 @entity(key="id", columns={"id": "bigint", "data": "jsonb"}, parent=people, per_parent=fan_out(mean=2, maximum=9))
 def things(rows: Rows, people: pl.DataFrame) -> pl.DataFrame:
+    """Typed."""
     items: Items = rows.items("items", rows.integers("number", 0, 3))
     inner = json_array(items.lists(json_object(price=as_decimals(items.integers("price", 1, 99), 2))))
     return pl.DataFrame({"id": rows.key(), "data": json_object(inner=json_raw(inner), at=people["at"].dt.year())})
@@ -43,6 +45,7 @@ def things(rows: Rows, people: pl.DataFrame) -> pl.DataFrame:
 
 @entity(key="id", columns={"id": "uuid"}, parent=things, per_parent=counted(pl.col("id") % 2, maximum=1))
 def rest(rows: Rows) -> pl.DataFrame:
+    """Typed."""
     vectors: pl.Series = HashingEmbedder().embed(pl.Series(["a"]))
     return pl.DataFrame({"id": rows.key().head(len(vectors))})
 

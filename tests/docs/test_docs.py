@@ -1,0 +1,225 @@
+"""What the documentation says is true: its code runs, its links lead somewhere, its tables match the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_type_hints
+
+import msgspec
+import psycopg
+import pytest
+
+import snapseed
+from snapseed import generate_snapshot, open_snapshot, resolve_request
+from snapseed.config import EnvironmentTable, ProjectTable, find_project
+from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.database.embedded_redis import EmbeddedRedis
+from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
+from tests.conftest import Sandbox
+from tests.docs.pages import DOCS, PAGES, ROOT, Block, Command, anchors_of, blocks_of, commands_of, links_of, table_rows
+
+MakeProject = Callable[[str], Sandbox]
+
+# Fences of what is only shown, and of what is checked; any other word is a typing error.
+SHOWN = {"text", "mermaid", "json", "yaml"}
+CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
+# Programs that a page may name without the test running them.
+NOT_RUN = {"make", "pip", "git"}
+
+
+class Reader:
+    """Somebody who does what a page says, from top to bottom, in a project of their own."""
+
+    def __init__(self, page: Path, make_project: MakeProject) -> None:
+        self.page = page
+        self.blocks = list(blocks_of(page))
+        self.make_project = make_project
+        self.names: dict[str, object] = {"__name__": "__main__"}
+        if any(block.file == "snapseed.toml" for block in self.blocks):
+            self.sandbox = make_project("shop")
+            for entry in ("generators", "snapseed.toml"):
+                subprocess.run(["rm", "-r", entry], cwd=self.sandbox.folder, check=True)  # noqa: S607 - on every Unix
+        else:
+            self.sandbox = make_project("example")
+        self.folder = self.sandbox.folder
+        self.started = [self.folder]
+
+    def read(self, block: Block) -> None:
+        """Do what one block says."""
+        if block.file is not None:
+            path = self.folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+        elif block.language in {"console", "sh"}:
+            for command in commands_of(block):
+                self.run(block, command)
+        elif block.language == "python":
+            self.execute(block)
+        elif block.language == "sql":
+            with psycopg.connect(EmbeddedPostgres(self.folder).url("snapseed_dev"), autocommit=True) as connection:
+                connection.execute(block.text.encode())
+        elif block.language == "toml":
+            _check_settings(block, self.folder / "settings")
+
+    def run(self, block: Block, command: Command) -> None:
+        """Run a line of a shell block, and compare what it prints with what the page shows; `…` stands for anything."""
+        for part in command.line.split(" && "):
+            words = shlex.split(part.replace("$DATABASE_URL", self.sandbox.url))
+            if words[0] == "cd":
+                self.folder = self.folder / words[1]
+                self.started.append(self.folder)
+                continue
+            assert words[0] in {"snapseed", *NOT_RUN}, f"{block}: {part} neither runs here nor is known"
+            if words[0] != "snapseed":
+                continue
+            here = Sandbox(self.folder, self.sandbox.url)
+            done = here.run(*words[1:], SNAPSEED_DATABASE="", CI="")
+            said = done.stdout + done.stderr
+            assert done.returncode == command.exit_code, f"{block}: {part} ended with {done.returncode}\n{said}"
+            for expected in command.output:
+                pattern = ".*".join(re.escape(_squeezed(text)) for text in expected.split("…"))
+                found = any(re.fullmatch(pattern, _squeezed(line)) for line in said.splitlines())
+                assert found, f"{block}: {part} does not print {expected!r}, but\n{said}"
+
+    def execute(self, block: Block) -> None:
+        """Run Python: a generator as a part of a project with nothing else, anything else in the project's folder."""
+        if "@entity" in block.text:
+            folder = self.folder / f"line-{block.line}"
+            (folder / "generators").mkdir(parents=True)
+            (folder / "generators" / "made.py").write_text(block.text, encoding="utf-8")
+            (folder / "snapseed.toml").write_text("[environments.dev]\nscale = 50\n", encoding="utf-8")
+            project = find_project(folder)
+            generate_snapshot(project, resolve_request(project, project.environment(), scale=None, seed=None))
+            return
+        code = compile(block.text, str(block), "exec")
+        exec(code, self.names)  # noqa: S102 - it is our own page
+
+
+@pytest.fixture
+def readers(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Reader]]:
+    """Makes readers of pages, and stops the embedded servers that they have started."""
+    made: list[Reader] = []
+
+    def make(page: Path) -> Reader:
+        made.append(Reader(page, make_project))
+        monkeypatch.chdir(made[-1].folder)
+        return made[-1]
+
+    yield make
+    for reader in made:
+        for folder in reader.started:
+            EmbeddedPostgres(folder).stop()
+            EmbeddedRedis(folder).stop()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_everything_that_a_page_shows_works_in_its_order(page: Path, readers: Callable[[Path], Reader]) -> None:
+    """Whoever follows a page from top to bottom sees what it says."""
+    reader = readers(page)
+    for block in reader.blocks:
+        assert block.file or block.language in SHOWN | CHECKED, f"{block}: unknown kind of block {block.language!r}"
+        reader.read(block)
+
+
+def test_the_fingerprint_of_the_manual_is_that_of_the_manifest(make_project: MakeProject) -> None:
+    """The SQL in docs/verify.md, run in a loaded database, gives the fingerprint that stands in the manifest."""
+    sandbox = make_project("example")
+    sandbox.run("generate", "--scale", "50", check=True)
+    sandbox.run("load", "dev", check=True)
+    queries = [block for block in blocks_of(DOCS / "verify.md") if block.language == "sql" and "hash_record" in block.text]
+    with sandbox.connect() as connection:
+        [found] = connection.execute(queries[0].text.encode()).fetchall()
+    entity = open_snapshot(sandbox.project.snapshots, "dev").manifest.entity("shares")
+    assert entity is not None
+    assert found == (entity.rows, entity.fingerprint)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted(DOCS.glob("adr/*.md")), ROOT / "CHANGELOG.md"], ids=str)
+def test_every_local_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    """No link of a page leads nowhere."""
+    for link in links_of(page):
+        if not link.startswith(("http://", "https://")):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page.name} links to {link}"
+            assert not anchor or anchor in anchors_of(target), f"{page.name} links to {link}"
+
+
+def test_the_index_names_every_page() -> None:
+    """docs/README.md links to each page and each decision."""
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in links_of(DOCS / "README.md")}
+    assert linked >= {path.resolve() for path in DOCS.rglob("*.md")} - {DOCS / "README.md"}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+def test_a_page_is_short(page: Path) -> None:
+    """No page has more than 150 lines."""
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"), [("The table `[snapseed]`", ProjectTable), ("The tables `[environments.NAME]`", EnvironmentTable)]
+)
+def test_every_setting_is_documented_with_its_default(heading: str, table: type[msgspec.Struct]) -> None:
+    """docs/configuration.md names the settings that exist, each with its default, and no others."""
+    rows = table_rows(DOCS / "configuration.md", heading)
+    assert list(rows) == list(table.__struct_fields__)
+    for name, default in zip(table.__struct_fields__, table.__struct_defaults__, strict=True):
+        shown = rows[name][1].strip("`")
+        value = None if shown == "—" else tomllib.loads(f"value = {shown}")["value"]
+        assert (tuple(value) if isinstance(value, list) else value) == default, name
+
+
+@pytest.mark.parametrize(
+    ("heading", "record"),
+    [
+        ("The manifest", Manifest),
+        ("An entity", EntityRecord),
+        ("A column", Column),
+        ("A file", PartFile),
+        ("A chunk", Chunk),
+    ],
+)
+def test_every_field_of_the_manifest_is_documented(heading: str, record: type[msgspec.Struct]) -> None:
+    """docs/manifest.md names the fields that a manifest has, and no others."""
+    stated = {"format", "identity"} if record is Manifest else set()
+    assert set(table_rows(DOCS / "manifest.md", heading)) == stated | set(get_type_hints(record))
+
+
+def test_the_import_layers_are_those_that_are_enforced() -> None:
+    """docs/architecture.md shows the layers of pyproject.toml, in their order."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    shown = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    places = [shown.find(f"\n{layer.strip('()')}\n") for layer in layers]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_every_public_name_is_documented() -> None:
+    """Each name that `import snapseed` offers stands on a page."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    assert [name for name in snapseed.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _check_settings(block: Block, folder: Path) -> None:
+    """Settings that a page shows are settings that the project takes, environments and variables included."""
+    folder.mkdir(exist_ok=True)
+    name = "pyproject.toml" if "[tool.snapseed" in block.text else "snapseed.toml"
+    environments = "" if "environments." in block.text else "[environments.dev]\n"
+    (folder / name).write_text(block.text + environments, encoding="utf-8")
+    project = find_project(folder)
+    for environment in project.environments:
+        project.environment(environment)
+    assert project.now <= datetime.now(UTC)
+    (folder / name).unlink()
