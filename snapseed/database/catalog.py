@@ -158,7 +158,8 @@ def _read_table(connection: Connection, row: tuple[object, ...]) -> TableFacts:
         table=str(table),
         kind=str(kind),
         owned=bool(owned),
-        has_rows=_has_rows(connection, identifier),
+        # Where row-level security applies it cannot be asked, and such a table is not loaded into anyway.
+        has_rows=bool(row_security) or _has_rows(connection, identifier),
         row_security=bool(row_security),
         columns=facts(ColumnFacts, _COLUMNS),
         indexes=facts(IndexFacts, _INDEXES),
@@ -224,6 +225,7 @@ SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition,
 _FOREIGN_KEYS = """
 SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
        CASE WHEN k.conparentid <> 0 OR NOT k.conislocal THEN 'it is inherited'
+            WHEN NOT k.convalidated THEN 'it is not validated: made again, it would not check the new rows'
             WHEN obj_description(k.oid, 'pg_constraint') IS NOT NULL THEN 'it has a comment'
             WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
               THEN 'its triggers are not in their usual state'

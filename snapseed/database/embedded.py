@@ -133,6 +133,7 @@ class EmbeddedPostgres:
             if pid is None or not (belongs(pid, self._files, "postgres") or self.is_running()):
                 return False
             self._shut_down(find_programs(), account)
+            self._files.remove_socket_directory()
             return True
 
     def ensure_database(self, name: str) -> bool:

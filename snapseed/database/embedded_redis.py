@@ -110,6 +110,7 @@ class EmbeddedRedis:
                 if refusal or time.monotonic() > deadline:
                     raise self._failure("the embedded Valkey did not stop", refusal or f"waited {STOP_SECONDS} s")
                 time.sleep(POLL_SECONDS)
+            self._files.remove_socket_directory()
             return True
 
     @property

@@ -141,6 +141,12 @@ class ServerFiles:
         finally:
             os.close(descriptor)
 
+    def remove_socket_directory(self) -> None:
+        """Leave nothing in the temporary directory; a folder under `.snapseed`, or one that is not empty, stays."""
+        if self.socket_directory.parent == TEMPORARY_DIRECTORY:
+            with suppress(OSError):
+                self.socket_directory.rmdir()
+
     def log_tail(self) -> str:
         """The last lines of the log, for an error message; empty where there is no log."""
         with suppress(OSError):

@@ -54,6 +54,8 @@ class HashingEmbedder:
 
     def embed(self, texts: pl.Series) -> pl.Series:
         """One unit vector per text (a text without words has the zero vector), rounded to float16."""
+        if texts.null_count():
+            raise ValueError(f"{texts.null_count()} of the texts to embed are null")
         # Only what the regular expression calls letters and digits counts, so punctuation and case change nothing.
         words = texts.str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
         counts = words.list.len().to_numpy().astype(np.int64)
@@ -132,4 +134,5 @@ def _unit_vectors(sums: Int32s) -> Float16s:
     """Each row divided by its length. The sum of squares is a whole number, so it is exact in any order."""
     squares = (sums.astype(np.int64) ** 2).sum(axis=1)
     lengths = np.sqrt(np.maximum(squares, 1).astype(np.float64))
-    return (sums / lengths[:, None]).astype(np.float16)
+    vectors: Float16s = (sums / lengths[:, None]).astype(np.float16)
+    return vectors

@@ -5,6 +5,7 @@ A part depends on nothing but its task, which pickles, so any process on any mac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -14,19 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from snapseed.config import Project
 from snapseed.errors import GeneratorError, SnapseedError
 from snapseed.generate.discover import load_entities, where_it_failed
 from snapseed.generate.entity import Entity
+from snapseed.generate.fan_out import FanOut
 from snapseed.generate.pools import Pools
 from snapseed.generate.rows import Rows
-from snapseed.generate.table import checked_table, comparable
-from snapseed.snapshot.fingerprint import fingerprint
-from snapseed.snapshot.manifest import Chunk, PartFile
-from snapseed.snapshot.store import describe, writing_to
-from snapseed.snapshot.types import Family
+from snapseed.generate.table import checked_table
+from snapseed.generate.writer import PartWriter
+from snapseed.snapshot.manifest import PartFile
 
 UInt64s = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.intp]
@@ -34,6 +33,9 @@ Positions = npt.NDArray[np.intp]
 # Rows per chunk: large enough that the cost of a chunk (page headers, a step of the loader) fades, small enough that a
 # chunk of wide rows stays near 30 MB and that a failed verification points at few rows.
 CHUNK_ROWS = 16_384
+# Root rows made at a time: the memory taken is that of these and all that descends from them, however large the part.
+# Enough that the cost of a call of a generator fades.
+_ROOT_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -75,27 +77,55 @@ def make_part(task: PartTask) -> PartResult:
     entities = load_entities(task.project.generators)
     root = entities.named(task.root)
     assert root is not None
-    pools = _pools(task.project.generators / "pools")
-    wanted = [entity for entity in entities.tree(root) if _is_needed(entity, task, entities.tree(root))]
+    pools = Pools(task.project.generators / "pools")
+    tree = entities.tree(root)
+    wanted = [entity for entity in tree if _is_needed(entity, task, tree)]
+    writers = {
+        entity.name: PartWriter(entity, task.folder / task.paths[entity.name], task.folder, CHUNK_ROWS)
+        for entity in wanted
+        if entity.name in task.paths
+    }
+    try:
+        for first in range(task.first, task.last, _ROOT_ROWS):
+            for entity, table in _tables(wanted, task, first, min(first + _ROOT_ROWS, task.last), pools):
+                if entity.name in writers and len(table):
+                    writers[entity.name].add(table)
+                del table
+                _release_memory()
+        filled = {name: writer for name, writer in writers.items() if writer.first_key is not None}
+        files = {name: writer.close() for name, writer in filled.items()}
+    except BaseException:
+        for writer in writers.values():
+            writer.abandon()
+        raise
+    return PartResult(
+        files=files,
+        last_keys={name: writer.last_key for name, writer in filled.items() if writer.last_key is not None},
+        first_keys={name: writer.first_key for name, writer in filled.items() if writer.first_key is not None},
+        pools=pools.digests(),
+    )
+
+
+def _release_memory() -> None:
+    """Give back what the last frames took: allocators keep freed memory, and each library has one of its own."""
+    pa.default_memory_pool().release_unused()
+    pa.system_memory_pool().release_unused()  # malloc_trim: NumPy's, too
+
+
+def _tables(
+    wanted: list[Entity], task: PartTask, first: int, last: int, pools: Pools
+) -> Iterator[tuple[Entity, pa.Table]]:
+    """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
     made: dict[str, _Generated] = {}
-    result = PartResult({}, {}, {})
     for entity in wanted:
-        rows, positions = _identities(entity, task, made, pools)
+        if entity.parent is None or entity.per_parent is None:
+            rows, positions = _root_rows(entity, first, last, task.seed, task.project.now, pools), None
+        else:
+            rows, positions = _child_rows(entity, entity.per_parent, made[entity.parent.name], task, pools)
         frame = _frame(entity, rows, positions, task, made)
-        table = checked_table(entity, frame, len(rows))
+        yield entity, checked_table(entity, frame, len(rows))
         made[entity.name] = _Generated(rows, frame, np.zeros(0, dtype=np.intp) if positions is None else positions)
-        if entity.name in task.paths and len(rows):
-            keys = comparable(table.column(entity.key).chunk(0))
-            result.first_keys[entity.name], result.last_keys[entity.name] = keys[0].as_py(), keys[-1].as_py()
-            result.files[entity.name] = _write(entity, table, task.folder / task.paths[entity.name], task.folder)
         made = {name: part for name, part in made.items() if _is_awaited(name, entity, wanted)}
-    result.pools.update(pools.digests())
-    return result
-
-
-@cache
-def _pools(folder: Path) -> Pools:
-    return Pools(folder)
 
 
 def _is_needed(entity: Entity, task: PartTask, tree: list[Entity]) -> bool:
@@ -108,15 +138,12 @@ def _is_awaited(name: str, current: Entity, wanted: list[Entity]) -> bool:
     return any(name in [ancestor.name for ancestor in entity.ancestors] for entity in later)
 
 
-def _identities(
-    entity: Entity, task: PartTask, made: dict[str, _Generated], pools: Pools
-) -> tuple[Rows, Positions | None]:
-    """The identities of the entity's rows in this part, and for each the position of its parent's row."""
-    if entity.parent is None or entity.per_parent is None:
-        return _root_rows(entity, task.first, task.last, task.seed, task.project.now, pools), None
-    parent = made[entity.parent.name]
+def _child_rows(
+    entity: Entity, per_parent: FanOut, parent: _Generated, task: PartTask, pools: Pools
+) -> tuple[Rows, Positions]:
+    """The identities of the children of some rows, and for each the position of its parent's row."""
     try:
-        counts = entity.per_parent.counts(parent.rows, parent.frame, entity.name)
+        counts = per_parent.counts(parent.rows, parent.frame, entity.name)
     except Exception as exc:
         raise _failed(entity, exc, task.project.generators) from exc
     parents = np.repeat(np.arange(len(counts)), counts)
@@ -159,7 +186,8 @@ def _frame(
             positions = made[ancestor.name].positions[positions]
     for name in entity.parameters:
         if name not in arguments:
-            arguments[name] = _lookup(task.project.generators, task.seed, task.project.now, name)
+            arguments[name], used = _lookup(task.project.generators, task.seed, task.project.now, name)
+            rows.pools.used.update(used)
     try:
         return entity(rows=rows, **arguments)
     except SnapseedError:
@@ -169,60 +197,25 @@ def _frame(
 
 
 @cache
-def _lookup(folder: Path, seed: int, now: datetime, name: str) -> pl.DataFrame:
-    """All rows of a lookup entity, made once per process."""
-    entities = load_entities(folder)
-    entity = entities.named(name)
+def _lookup(folder: Path, seed: int, now: datetime, name: str) -> tuple[pl.DataFrame, frozenset[str]]:
+    """All rows of a lookup entity, and the pools that they are made of; once per process."""
+    entity = load_entities(folder).named(name)
     assert entity is not None
     assert entity.root_rows is not None
-    rows = _root_rows(entity, 0, entity.root_rows.at(1), seed, now, _pools(folder / "pools"))
-    arguments = {parameter: _lookup(folder, seed, now, parameter) for parameter in entity.parameters}
+    pools = Pools(folder / "pools")
+    rows = _root_rows(entity, 0, entity.root_rows.at(1), seed, now, pools)
+    arguments = {}
+    for parameter in entity.parameters:
+        arguments[parameter], used = _lookup(folder, seed, now, parameter)
+        pools.used.update(used)
     try:
         frame = entity(rows=rows, **arguments)
+    except SnapseedError:
+        raise
     except Exception as exc:
         raise _failed(entity, exc, folder) from exc
     checked_table(entity, frame, len(rows))
-    return frame
-
-
-def _write(entity: Entity, table: pa.Table, path: Path, folder: Path) -> PartFile:
-    """One Parquet file, one row group a chunk, every writer option fixed: the same rows give the same bytes."""
-    kinds = list(entity.columns.values())
-    chunks = []
-    with writing_to(path):
-        path.parent.mkdir(exist_ok=True)
-        with pq.ParquetWriter(
-            path,
-            table.schema,
-            version="2.6",
-            data_page_version="1.0",
-            compression="zstd",
-            # Level 1 halves the time of level 3 for a few per cent more bytes on text and vectors alike.
-            compression_level=1,
-            use_dictionary=_dictionary_columns(entity),
-            write_statistics=True,
-            data_page_size=1 << 20,
-            write_batch_size=1024,
-            dictionary_pagesize_limit=1 << 20,
-            store_schema=True,
-            write_page_index=False,
-            use_byte_stream_split=False,
-        ) as writer:
-            for start in range(0, len(table), CHUNK_ROWS):
-                part = table.slice(start, CHUNK_ROWS).combine_chunks()
-                writer.write_table(part, row_group_size=CHUNK_ROWS)
-                columns = [column.chunk(0) for column in part.columns]
-                digest = fingerprint(columns, kinds)
-                first = part.column(entity.key)[0].as_py()
-                chunks.append(Chunk(len(part), first if isinstance(first, int) else str(first), str(digest)))
-        relative, size, sha256 = describe(path, folder)
-    return PartFile(path=relative, rows=len(table), bytes=size, sha256=sha256, chunks=tuple(chunks))
-
-
-def _dictionary_columns(entity: Entity) -> list[str]:
-    """Columns whose values may repeat. Keys and floats do not, and trying costs time."""
-    never = {Family.REAL, Family.DOUBLE, Family.VECTOR}
-    return [name for name, kind in entity.columns.items() if name != entity.key and kind.family not in never]
+    return frame, frozenset(pools.used)
 
 
 def _failed(entity: Entity, exc: Exception, folder: Path) -> GeneratorError:

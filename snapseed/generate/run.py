@@ -16,11 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from snapseed.config import Environment, Project
-from snapseed.errors import GeneratorError, SnapshotError, UsageError
+from snapseed.errors import SnapshotError, UsageError
 from snapseed.generate.discover import Entities, load_entities
 from snapseed.generate.entity import Entity
 from snapseed.generate.part import CHUNK_ROWS, PartResult, PartTask
 from snapseed.generate.processes import make_parts
+from snapseed.generate.writer import keys_do_not_ascend
 from snapseed.snapshot.fingerprint import combined
 from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
@@ -248,12 +249,7 @@ def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
     mine = [result for result in results if entity.name in result.files]
     for before, after in pairwise(mine):
         if before.last_keys[entity.name] >= after.first_keys[entity.name]:  # type: ignore[operator]
-            raise GeneratorError(
-                f"the keys of {entity.name!r} do not ascend from part to part",
-                where=f"entity {entity.name!r}, column {entity.key!r}",
-                observed=f"{after.files[entity.name].path} does not begin behind {before.files[entity.name].path}",
-                expected="keys that are unique and ascend with the root row; rows.key() makes such keys",
-            )
+            raise keys_do_not_ascend(entity, after.files[entity.name].path)
     files = tuple(result.files[entity.name] for result in mine)
     total = combined(chunk.digest() for file in files for chunk in file.chunks)
     return EntityRecord(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # JSON is checked for PostgreSQL's own spelling in this many rows of a part: enough to catch a wrong writer, and a
 # wrong rare row is still found by the verification of the load.
-_JSON_SAMPLE = 64
+_JSON_SAMPLE = 16
 
 
 def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:

@@ -56,7 +56,7 @@ def encode_binary(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> p
 
 def encode_text(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.Buffer:
     r"""The same rows as text COPY data: one line a row, tabs between the columns, `\N` for NULL."""
-    texts = [copy_text(column, plan.kind) for column, plan in zip(columns, plans, strict=True)]
+    texts = [copy_text(column, _as_target(plan)) for column, plan in zip(columns, plans, strict=True)]
     lines = pc.binary_join_element_wise(*texts, "\t")
     return _data_buffer(pc.binary_join_element_wise(lines, pa.scalar("\n"), "").cast(pa.binary()))
 

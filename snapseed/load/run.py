@@ -169,10 +169,10 @@ def _prepare(job: _Job) -> None:
     with report.phase("waiting for another load"):
         steps.lock(connection)
     with report.phase("planning"):
-        facts = _read(job, job.snapshot.manifest.entities)
-        if not facts:
-            _create_schema(job)
         facts = _read(job, job.entities)
+        if not facts and not _read(job, job.snapshot.manifest.entities):
+            _create_schema(job)
+            facts = _read(job, job.entities)
         report.plan = plan_load(job.entities, facts)
         require_ours(facts.values(), loaded_tables(connection), identity, environment, consent=job.consent)
         require_no_side_effects(facts.values(), identity, environment, consent=job.consent)

@@ -87,13 +87,14 @@ def _schema_error(exc: psycopg.Error, schema: Path, text: str) -> SnapseedError:
 
 
 def empty(connection: Connection, plan: LoadPlan) -> None:
-    """Empty the tables: those that can be truncated in one statement, the others by DELETE, children first."""
-    for table in reversed(plan.tables):
-        if table.empty_by == "delete":
-            connection.execute(sql.SQL("DELETE FROM {}").format(table.table.identifier()))
+    """Empty the tables: those that can be truncated in one statement, then the others by DELETE, children first."""
+    # What is truncated may refer to what is deleted, never the other way round.
     truncated = [table.table.identifier() for table in plan.tables if table.empty_by == "truncate"]
     if truncated:
         connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(truncated)))
+    for table in reversed(plan.tables):
+        if table.empty_by == "delete":
+            connection.execute(sql.SQL("DELETE FROM {}").format(table.table.identifier()))
 
 
 def drop(connection: Connection, plan: LoadPlan) -> None:

@@ -97,6 +97,12 @@ def _timestamp(column: pa.Array) -> pa.StringArray:
     )
 
 
+def _timestamptz(column: pa.Array) -> pa.StringArray:
+    """With its offset, so that the session's time zone does not matter; infinity takes none."""
+    text = _timestamp(column)
+    return pc.if_else(pc.ends_with(text, "infinity"), text, pc.binary_join_element_wise(text, pa.scalar("+00"), ""))
+
+
 def _julian(days: pa.Array) -> pa.StringArray:
     return pc.binary_join_element_wise(pa.scalar("J"), pc.add(days, _JULIAN_1970).cast(pa.string()), "")
 
@@ -121,6 +127,6 @@ _FORMS: dict[Family, Callable[[pa.Array], pa.StringArray]] = {
     Family.UUID: _hex,
     Family.DATE: _date,
     Family.TIMESTAMP: _timestamp,
-    Family.TIMESTAMPTZ: _timestamp,
+    Family.TIMESTAMPTZ: _timestamptz,
     Family.VECTOR: _vector,
 }

@@ -65,22 +65,25 @@ def copy_field(column: pa.Array, kind: ColumnType, element_oid: int | None = Non
     `element_oid` is the identifier of an array's element type in the target database, where the type is not built in.
     Raises `ValueError` for a vector with a NULL element, which pgvector has no form for.
     """
-    if kind.element is None:
+    element = kind.element
+    if element is None:
         return _scalar_field(column, kind)
-    return _array_field(column, kind.element, kind.element.oid if element_oid is None else element_oid)
+    oid = element.oid if element_oid is None else element_oid
+    return _array_field(column, lambda values: _scalar_field(values, element), oid)
 
 
 def hash_field(column: pa.Array, kind: ColumnType) -> Field:
     """The bytes that stand for `column` in a fingerprint: those of `copy_field`, but the same for every database.
 
     A `vector` stands as `real[]`, an array of a type that is not built in, or of varchar, as `text[]`, `char(n)`
-    without its padding.
+    without its padding, in arrays too.
     """
+    element = kind.element
     if kind.family is Family.VECTOR:
         return _vector_as_array_field(column)
-    if kind.element is not None:
-        oid = TEXT_OID if stands_as_text_array(kind) else kind.element.oid
-        return _array_field(column, kind.element, oid)
+    if element is not None:
+        oid = TEXT_OID if stands_as_text_array(kind) else element.oid
+        return _array_field(column, lambda values: hash_field(values, element), oid)
     if kind.family is Family.CHARACTER:
         return _text_field(pc.utf8_rtrim(column, characters=" "))
     return _scalar_field(column, kind)
@@ -136,7 +139,7 @@ def _big_endian(values: npt.NDArray[Any], width: int) -> Bytes:
 
 
 def _fixed(column: pa.Array, width: int) -> Field:
-    """Bits of `width` bytes a value, turned to big endian. Works on unsigned views, so no NaN is touched."""
+    """Bits of `width` bytes a value, turned to big endian."""
     return Field(len(column), fixed=_big_endian(_values(column, f"u{width}"), width), valid=_valid(column))
 
 
@@ -151,10 +154,21 @@ def _boolean_field(column: pa.Array) -> Field:
     return Field(len(column), fixed=values.reshape(-1, 1), valid=_valid(column))
 
 
-def _real_field(column: pa.Array) -> Field:
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
-    return _fixed(column, 4)
+def _float_field(column: pa.Array, width: int) -> Field:
+    return Field(len(column), fixed=_big_endian(_float_bits(column, width), width), valid=_valid(column))
+
+
+def _float_bits(column: pa.Array, width: int) -> npt.NDArray[np.generic]:
+    """The bits of floats of `width` bytes. Every NaN becomes the one that PostgreSQL reads from text.
+
+    What a NaN's sign and payload are depends on the processor that computed it; no query shows them.
+    """
+    floats = (
+        _values(column, "f2").astype(np.float32) if pa.types.is_float16(column.type) else _values(column, f"f{width}")
+    )
+    bits = floats.view(f"u{width}")
+    nan = np.isnan(floats)
+    return np.where(nan, np.full(1, np.nan, floats.dtype).view(bits.dtype), bits) if nan.any() else bits
 
 
 def _date_field(column: pa.Array) -> Field:
@@ -170,9 +184,14 @@ def _since_2000(column: pa.Array, dtype: str, epoch: int) -> Field:
     values = _values(column, dtype)
     limits = np.iinfo(values.dtype)
     infinite = (values == limits.min) | (values == limits.max)
+    valid = _valid(column)
+    # These would wrap around to the far end of time, where PostgreSQL takes them.
+    too_early = (values <= limits.min + epoch) & ~infinite
+    if np.any(too_early if valid is None else too_early & valid):
+        raise ValueError("a date or timestamp lies before 4713 BC, where PostgreSQL's begin")
     shifted = np.where(infinite, values, values - values.dtype.type(epoch))
     width = values.dtype.itemsize
-    return Field(len(column), fixed=_big_endian(shifted.view(f"u{width}"), width), valid=_valid(column))
+    return Field(len(column), fixed=_big_endian(shifted.view(f"u{width}"), width), valid=valid)
 
 
 def _uuid_field(column: pa.Array) -> Field:
@@ -186,7 +205,8 @@ def _text_field(column: pa.Array) -> Field:
     offsets = offsets_of(column)
     if valid is not None and np.any(np.diff(offsets)[~valid]):
         # A null may lie over bytes that nobody meant; rebuild the column without them.
-        return _text_field(pa.array(column.to_pylist(), type=column.type))
+        column = column.cast(pa.binary()).fill_null(b"")
+        offsets = offsets_of(column)
     data = column.buffers()[2] or pa.py_buffer(b"")
     variable = pa.Array.from_buffers(pa.binary(), len(column), [None, pa.py_buffer(offsets), data])
     return Field(len(column), variable=variable, valid=valid)
@@ -194,7 +214,10 @@ def _text_field(column: pa.Array) -> Field:
 
 def _jsonb_field(column: pa.Array) -> Field:
     text = _text_field(column)
-    prefixed = pc.binary_join_element_wise(pa.scalar(_JSONB_VERSION, pa.binary()), text.variable, b"")
+    version: pa.Scalar | pa.Array = pa.scalar(_JSONB_VERSION, pa.binary())
+    if text.valid is not None:
+        version = pc.if_else(pa.array(text.valid), version, pa.scalar(b"", pa.binary()))
+    prefixed = pc.binary_join_element_wise(version, text.variable, b"")
     return Field(len(column), variable=prefixed, valid=text.valid)
 
 
@@ -206,14 +229,11 @@ def _numeric_field(column: pa.Array) -> Field:
 def _vector_elements(column: pa.FixedSizeListArray) -> npt.NDArray[np.uint32]:
     """The bits of the elements as big-endian float4, shape rows x dimensions; arbitrary where the vector is null."""
     dimensions = column.type.list_size
-    elements = column.values.slice(column.offset * dimensions, len(column) * dimensions)
-    if elements.null_count:
+    # flatten leaves out what lies under a NULL vector: writers put NULLs there, or anything.
+    if column.flatten().null_count:
         raise ValueError("a vector has a NULL element")
-    if pa.types.is_float16(elements.type):
-        bits = _values(elements, "f2").astype(np.float32).view(np.uint32)
-    else:
-        bits = _values(elements, "u4")
-    return bits.byteswap().reshape(-1, dimensions)
+    elements = column.values.slice(column.offset * dimensions, len(column) * dimensions)
+    return _float_bits(elements, 4).astype(np.uint32).byteswap().reshape(-1, dimensions)
 
 
 def _vector_field(column: pa.FixedSizeListArray) -> Field:
@@ -242,18 +262,17 @@ def _big_endian_word(value: int) -> np.uint32:
     return np.uint32(int.from_bytes(value.to_bytes(4, "big"), sys.byteorder))
 
 
-def _array_field(column: pa.ListArray, element: ColumnType, element_oid: int) -> Field:
+def _array_field(column: pa.ListArray, encoder: Callable[[pa.Array], Field], element_oid: int) -> Field:
     """array_send: dimensions, null flag, element type; length, lower bound; every element with its length."""
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.list_(column.type.value_type))
     valid = _valid(column)
-    starts = column.offsets.to_numpy().astype(np.int64)
-    counts = np.diff(starts)
-    if valid is not None and np.any(counts[~valid]):
-        # A null may lie over elements that nobody meant; rebuild the column without them.
-        return _array_field(pa.array(column.to_pylist(), type=column.type), element, element_oid)
-    inner = _scalar_field(column.values.slice(int(starts[0]), int(starts[-1] - starts[0])), element)
-    starts -= starts[0]
+    counts = np.diff(column.offsets.to_numpy())
+    if valid is not None:
+        counts[~valid] = 0
+    # flatten leaves out elements that lie under a NULL.
+    inner = encoder(column.flatten())
+    starts = running_offsets(counts)
     body = length_prefixed(inner)
     body = binary_array(data_of(body), offsets_of(body)[starts].astype(np.int64))
     nulls_before = running_offsets(
@@ -285,8 +304,8 @@ _ENCODERS: dict[Family, Callable[[pa.Array], Field]] = {
     Family.SMALLINT: lambda column: _fixed(column, 2),
     Family.INTEGER: lambda column: _fixed(column, 4),
     Family.BIGINT: lambda column: _fixed(column, 8),
-    Family.REAL: _real_field,
-    Family.DOUBLE: lambda column: _fixed(column, 8),
+    Family.REAL: lambda column: _float_field(column, 4),
+    Family.DOUBLE: lambda column: _float_field(column, 8),
     Family.NUMERIC: _numeric_field,
     Family.TEXT: _text_field,
     Family.CHARACTER: _text_field,

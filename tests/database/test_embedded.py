@@ -58,10 +58,15 @@ if os.geteuid() == 0:
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about what root may do")
 
 
+def short_folder() -> Path:
+    """A folder whose path leaves room for a socket's, which pytest's own may not, nor macOS's temporary directory."""
+    return Path(tempfile.mkdtemp(prefix="snapseed-test-", dir=server_files.TEMPORARY_DIRECTORY)).resolve()
+
+
 @pytest.fixture
 def new_project() -> Iterator[NewProject]:
     """Makes project folders by name; afterwards their servers are stopped and everything is removed."""
-    root = Path(tempfile.mkdtemp(prefix="snapseed-test-"))
+    root = short_folder()
     root.chmod(0o755)
     made = []
 
@@ -88,7 +93,7 @@ def project(new_project: NewProject) -> Path:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Path]:
     """A project whose data folder is complete, since initdb takes ten times as long as a start."""
-    root = Path(tempfile.mkdtemp(prefix="snapseed-test-"))
+    root = short_folder()
     root.chmod(0o755)
     EmbeddedPostgres(root).start()
     EmbeddedPostgres(root).stop()
@@ -228,17 +233,17 @@ def kill(postgres: EmbeddedPostgres) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_handle_touches_nothing(kind: type[Server], tmp_path: Path) -> None:
+def test_a_handle_touches_nothing(kind: type[Server], project: Path) -> None:
     """Making a handle and asking for URL, paths and state creates no file, even where there is no project folder."""
-    server = kind(tmp_path / "a b")
-    state = quote(str(tmp_path / "a b" / ".snapseed"))
+    server = kind(project / "a b")
+    state = quote(str(project / "a b" / ".snapseed"))
     if isinstance(server, EmbeddedPostgres):
         assert server.url("d/b") == f"postgresql://postgres@/d%2Fb?host={state}/run-postgres&port=5432"
     else:
         assert server.url() == f"unix://{state}/run-valkey/valkey.sock?db=0"
     assert not server.is_running()
     assert not server.stop()
-    assert list(tmp_path.iterdir()) == []
+    assert list(project.iterdir()) == []
 
 
 def test_start_and_stop_say_whether_they_had_to(fresh: Server) -> None:
@@ -307,6 +312,8 @@ def test_long_paths_get_a_short_socket(kind: type[Server], place: Place, monkeyp
     assert server.start()
     assert stat.S_IMODE(server.socket_directory.stat().st_mode) == 0o700
     assert answers(again)
+    assert again.stop()
+    assert not server.socket_directory.exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)

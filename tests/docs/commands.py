@@ -41,7 +41,9 @@ def reference() -> str:
         parts.append("\n".join([*own, *also]) + "\n")
     parts.append("## Options that many commands share\n")
     parts.append("\n".join(f"- {option}" for option in shared) + "\n")
-    parts.append("`snapseed --version` shows the version; `snapseed --install-completion` makes the shell complete names.\n")
+    parts.append(
+        "`snapseed --version` shows the version; `snapseed --install-completion` makes the shell complete names.\n"
+    )
     return "\n".join(parts)
 
 

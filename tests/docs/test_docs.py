@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,9 +15,11 @@ from typing import get_type_hints
 import msgspec
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 import snapseed
 from snapseed import generate_snapshot, open_snapshot, resolve_request
+from snapseed.cli.app import app
 from snapseed.config import EnvironmentTable, ProjectTable, find_project
 from snapseed.database.embedded import EmbeddedPostgres
 from snapseed.database.embedded_redis import EmbeddedRedis
@@ -31,6 +34,10 @@ SHOWN = {"text", "mermaid", "json", "yaml"}
 CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
 # Programs that a page may name without the test running them.
 NOT_RUN = {"make", "pip", "git"}
+
+
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 class Reader:
@@ -66,6 +73,8 @@ class Reader:
                 connection.execute(block.text.encode())
         elif block.language == "toml":
             _check_settings(block, self.folder / "settings")
+        else:
+            assert block.language in SHOWN, f"{block}: a {block.language} block says which file it is"
 
     def run(self, block: Block, command: Command) -> None:
         """Run a line of a shell block, and compare what it prints with what the page shows; `…` stands for anything."""
@@ -74,18 +83,25 @@ class Reader:
             if words[0] == "cd":
                 self.folder = self.folder / words[1]
                 self.started.append(self.folder)
+                os.chdir(self.folder)  # the fixture goes back
                 continue
             assert words[0] in {"snapseed", *NOT_RUN}, f"{block}: {part} neither runs here nor is known"
             if words[0] != "snapseed":
                 continue
-            here = Sandbox(self.folder, self.sandbox.url)
-            done = here.run(*words[1:], SNAPSEED_DATABASE="", CI="")
-            said = done.stdout + done.stderr
-            assert done.returncode == command.exit_code, f"{block}: {part} ended with {done.returncode}\n{said}"
+            exit_code, said = self.snapseed(*words[1:])
+            assert exit_code == command.exit_code, f"{block}: {part} ended with {exit_code}\n{said}"
             for expected in command.output:
                 pattern = ".*".join(re.escape(_squeezed(text)) for text in expected.split("…"))
                 found = any(re.fullmatch(pattern, _squeezed(line)) for line in said.splitlines())
                 assert found, f"{block}: {part} does not print {expected!r}, but\n{said}"
+
+    def snapseed(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of a command; in this process, which has imported everything already."""
+        if "psql" in arguments:  # it replaces the process
+            done = Sandbox(self.folder, self.sandbox.url).run(*arguments, SNAPSEED_DATABASE="")
+            return done.returncode, done.stdout + done.stderr
+        result = CliRunner().invoke(app, arguments)
+        return result.exit_code, result.output
 
     def execute(self, block: Block) -> None:
         """Run Python: a generator as a part of a project with nothing else, anything else in the project's folder."""
@@ -118,7 +134,7 @@ def readers(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> Itera
             EmbeddedRedis(folder).stop()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_everything_that_a_page_shows_works_in_its_order(page: Path, readers: Callable[[Path], Reader]) -> None:
     """Whoever follows a page from top to bottom sees what it says."""
     reader = readers(page)
@@ -132,7 +148,9 @@ def test_the_fingerprint_of_the_manual_is_that_of_the_manifest(make_project: Mak
     sandbox = make_project("example")
     sandbox.run("generate", "--scale", "50", check=True)
     sandbox.run("load", "dev", check=True)
-    queries = [block for block in blocks_of(DOCS / "verify.md") if block.language == "sql" and "hash_record" in block.text]
+    queries = [
+        block for block in blocks_of(DOCS / "verify.md") if block.language == "sql" and "hash_record" in block.text
+    ]
     with sandbox.connect() as connection:
         [found] = connection.execute(queries[0].text.encode()).fetchall()
     entity = open_snapshot(sandbox.project.snapshots, "dev").manifest.entity("shares")
@@ -140,7 +158,7 @@ def test_the_fingerprint_of_the_manual_is_that_of_the_manifest(make_project: Mak
     assert found == (entity.rows, entity.fingerprint)
 
 
-@pytest.mark.parametrize("page", [*PAGES, *sorted(DOCS.glob("adr/*.md")), ROOT / "CHANGELOG.md"], ids=str)
+@pytest.mark.parametrize("page", [*PAGES, *sorted(DOCS.glob("adr/*.md")), ROOT / "CHANGELOG.md"], ids=_name)
 def test_every_local_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     """No link of a page leads nowhere."""
     for link in links_of(page):
@@ -157,14 +175,15 @@ def test_the_index_names_every_page() -> None:
     assert linked >= {path.resolve() for path in DOCS.rglob("*.md")} - {DOCS / "README.md"}
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=_name)
 def test_a_page_is_short(page: Path) -> None:
     """No page has more than 150 lines."""
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 150
 
 
 @pytest.mark.parametrize(
-    ("heading", "table"), [("The table `[snapseed]`", ProjectTable), ("The tables `[environments.NAME]`", EnvironmentTable)]
+    ("heading", "table"),
+    [("The table `[snapseed]`", ProjectTable), ("The tables `[environments.NAME]`", EnvironmentTable)],
 )
 def test_every_setting_is_documented_with_its_default(heading: str, table: type[msgspec.Struct]) -> None:
     """docs/configuration.md names the settings that exist, each with its default, and no others."""
@@ -216,7 +235,7 @@ def _check_settings(block: Block, folder: Path) -> None:
     """Settings that a page shows are settings that the project takes, environments and variables included."""
     folder.mkdir(exist_ok=True)
     name = "pyproject.toml" if "[tool.snapseed" in block.text else "snapseed.toml"
-    environments = "" if "environments." in block.text else "[environments.dev]\n"
+    environments = "" if "environments.dev]" in block.text else "[environments.dev]\n"
     (folder / name).write_text(block.text + environments, encoding="utf-8")
     project = find_project(folder)
     for environment in project.environments:

@@ -1,22 +1,492 @@
-"""A load fills the tables as the manifest says, or changes nothing."""
+"""A load fills the tables as the manifest says, whatever the schema is like, and leaves the schema as it was."""
 
 from __future__ import annotations
 
-from snapseed import load_snapshot, verify_snapshot
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from snapseed import SnapseedError, load_snapshot, verify_snapshot
+from snapseed.errors import ConfigurationError, LoadError, RefusedError, SchemaError
+from snapseed.load import plan as plan_module
+from snapseed.load.run import LoadReport, Progress
 from tests.conftest import Sandbox
+from tests.projects.state import contents, generated, schema_of
+
+MakeProject = Callable[[str], Sandbox]
+
+
+@pytest.fixture
+def kinds(make_project: MakeProject) -> Sandbox:
+    """A project with an awkward schema, and its snapshot."""
+    return generated(make_project("kinds"))
+
+
+def load(sandbox: Sandbox, *, consent: bool = False, only: tuple[str, ...] = (), **overrides: object) -> LoadReport:
+    """Load, and check that the database then agrees with the manifest."""
+    report = load_snapshot(sandbox.project, sandbox.environment(None, **overrides), consent=consent, only=only)
+    assert verify_snapshot(sandbox.project, sandbox.environment(), only=only).agrees
+    return report
+
+
+def created(sandbox: Sandbox, more: str = "") -> None:
+    """Make the project's tables by hand, and then run `more`."""
+    schema = sandbox.project.schema
+    assert schema is not None
+    with sandbox.connect() as connection:
+        connection.execute(schema.read_bytes())
+        connection.execute(more.encode())
+
+
+def refused(sandbox: Sandbox, **overrides: object) -> SnapseedError:
+    """The error of a load that must fail, and must have changed nothing."""
+    with sandbox.connect() as connection:
+        before = contents(connection)
+        with pytest.raises(SnapseedError) as caught:
+            load_snapshot(sandbox.project, sandbox.environment(None, **overrides))
+        assert contents(connection) == before
+    assert caught.value.summary.endswith("; nothing was changed")
+    return caught.value
 
 
 def test_a_load_creates_the_schema_fills_it_and_agrees_with_the_manifest(shop: Sandbox) -> None:
     """From an empty database to rows that verify, in one call."""
-    report = load_snapshot(shop.project, shop.environment())
+    report = load(shop)
     assert report.schema_created
-    assert verify_snapshot(shop.project, shop.environment()).agrees
     with shop.connect() as connection:
         assert connection.execute("SELECT count(*) FROM customers").fetchone() == (250,)
 
 
+def test_tables_are_filled_in_the_order_of_their_foreign_keys(shop: Sandbox) -> None:
+    """A table comes after every table that it refers to."""
+    order = [step.entity for step in load(shop).entities]
+    assert sorted(order) == ["categories", "customers", "invoices", "notes", "orders", "shops"]
+    for before, after in (
+        ("categories", "orders"),
+        ("customers", "orders"),
+        ("orders", "invoices"),
+        ("customers", "shops"),
+    ):
+        assert order.index(before) < order.index(after)
+
+
 def test_a_second_load_replaces_the_first(shop: Sandbox) -> None:
-    """Loading twice leaves the rows once."""
-    for _ in range(2):
-        load_snapshot(shop.project, shop.environment())
+    """Loading twice leaves the rows once, and needs no consent."""
+    load(shop)
+    report = load(shop)
+    assert not report.schema_created
+    with shop.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM snapseed.loads").fetchone() == (2,)
+
+
+def test_a_load_records_what_was_loaded(shop: Sandbox) -> None:
+    """snapseed.loads names environment, snapshot, identity, scale and tables, in the transaction of the rows."""
+    report = load(shop)
+    with shop.connect() as connection:
+        row = connection.execute("SELECT environment, snapshot, identity, scale, rows FROM snapseed.loads").fetchone()
+        assert row == ("dev", "dev", report.manifest.identity, 250, report.manifest.rows)
+        tables = connection.execute("SELECT jsonb_array_elements_text(tables) FROM snapseed.loads").fetchall()
+    assert ("public.customers",) in tables
+    assert len(tables) == 6
+
+
+def test_progress_reaches_the_total_of_each_entity(shop: Sandbox) -> None:
+    """The last report of an entity says all of its rows."""
+    last: dict[str, Progress] = {}
+    report = load_snapshot(shop.project, shop.environment(), progress=lambda step: last.update({step.entity: step}))
+    for entity in report.manifest.entities:
+        assert (last[entity.name].rows, last[entity.name].rows_total) == (entity.rows, entity.rows)
+
+
+@pytest.mark.parametrize("limit", [0, 10**9], ids=["rebuilt", "kept"])
+def test_the_schema_after_a_load_is_the_schema_before(
+    shop: Sandbox, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Indexes, foreign keys and triggers that were dropped or off come back to the letter."""
+    monkeypatch.setattr(plan_module, "REBUILD_ROWS", limit)
+    created(
+        shop,
+        """
+        CREATE INDEX partial ON orders (total DESC NULLS LAST) INCLUDE (paid) WHERE total > 5;
+        CREATE INDEX expression ON customers (lower(name) COLLATE "C" text_pattern_ops) WITH (fillfactor = 70);
+        CREATE INDEX "Mixed Case" ON customers USING gin (tags);
+        CREATE UNIQUE INDEX kept_unique ON notes (customer_id, number);
+        CREATE INDEX commented ON notes (number); COMMENT ON INDEX commented IS 'stays';
+        CREATE INDEX clustered ON notes (customer_id); ALTER TABLE notes CLUSTER ON clustered;
+        ALTER TABLE shops ADD CONSTRAINT "Late one" FOREIGN KEY (owner) REFERENCES customers
+              ON UPDATE CASCADE ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED;
+        ALTER TABLE notes ADD CONSTRAINT unchecked FOREIGN KEY (customer_id) REFERENCES customers NOT VALID;
+        CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
+        CREATE TRIGGER usual BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION fails();
+        CREATE TRIGGER always AFTER INSERT ON orders EXECUTE FUNCTION fails();
+        CREATE TRIGGER truncating BEFORE TRUNCATE ON orders EXECUTE FUNCTION fails();
+        CREATE TRIGGER replica AFTER INSERT ON orders EXECUTE FUNCTION fails();
+        CREATE TRIGGER off AFTER INSERT ON orders EXECUTE FUNCTION fails();
+        ALTER TABLE orders ENABLE ALWAYS TRIGGER always;
+        ALTER TABLE orders ENABLE REPLICA TRIGGER replica;
+        ALTER TABLE orders DISABLE TRIGGER off;
+        """,
+    )
+    before = schema_of(shop.url)
+    plan = load(shop).plan
+    dropped = {index.name for table in plan.tables for index in table.drop_indexes}
+    dropped |= {key.name for table in plan.tables for key in table.drop_foreign_keys}
+    expected = {"partial", "expression", "Mixed Case", "orders_customer_id", "Late one", "orders_customer_id_fkey"}
+    assert (expected <= dropped) if limit == 0 else not dropped
+    assert not dropped & {"kept_unique", "commented", "clustered", "unchecked"}
+    assert schema_of(shop.url) == before
+    assert "ENABLE ALWAYS TRIGGER always" in before
+
+
+def test_triggers_do_not_fire_during_a_load(shop: Sandbox) -> None:
+    """A trigger that writes an audit row for each change sees neither the rows come nor the old ones go."""
+    load(shop)
+    with shop.connect() as connection:
+        connection.execute("""
+            CREATE TABLE audit (what text);
+            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+              $$ BEGIN INSERT INTO audit VALUES (TG_OP); RETURN NULL; END $$;
+            CREATE TRIGGER rows_change AFTER INSERT OR DELETE ON customers FOR EACH ROW EXECUTE FUNCTION note();
+            CREATE TRIGGER empties AFTER TRUNCATE ON customers EXECUTE FUNCTION note();
+        """)
+        load(shop)
+        assert connection.execute("SELECT count(*) FROM audit").fetchone() == (0,)
+        connection.execute("""
+            INSERT INTO customers (id, name, settings, balance, joined, tags)
+            SELECT 0, name, settings, balance, joined, tags FROM customers LIMIT 1
+        """)
+        assert connection.execute("SELECT what FROM audit").fetchall() == [("INSERT",)]
+
+
+def test_inserts_after_a_load_continue_behind_its_keys(shop: Sandbox) -> None:
+    """Identity and serial columns draw keys that no loaded row has."""
+    load(shop)
+    with shop.connect() as connection:
+        for query in (
+            """WITH new AS (INSERT INTO customers (name, settings, balance, joined, tags)
+                            SELECT name, settings, balance, joined, tags FROM customers LIMIT 1 RETURNING id)
+               SELECT new.id - max(customers.id) FROM new, customers GROUP BY new.id""",
+            """WITH new AS (INSERT INTO orders (customer_id, category, paid, total)
+                            SELECT customer_id, category, paid, total FROM orders LIMIT 1 RETURNING id)
+               SELECT new.id - max(orders.id) FROM new, orders GROUP BY new.id""",
+        ):
+            assert connection.execute(query).fetchone() == (1,)
+
+
+def test_a_sequence_that_is_only_a_default_goes_forward_never_back(shop: Sandbox) -> None:
+    """A sequence that no column owns continues behind the loaded keys, or where it already was beyond them."""
+    created(
+        shop,
+        """
+        CREATE SEQUENCE shared;
+        ALTER TABLE notes ALTER id SET DEFAULT nextval('shared');
+        ALTER TABLE shops ALTER id SET DEFAULT nextval('shared');
+        CREATE SEQUENCE labels; ALTER TABLE invoices ALTER customer_name SET DEFAULT 'Customer ' || nextval('labels');
+        """,
+    )
+    load(shop)
+    with shop.connect() as connection:
+        assert connection.execute(
+            "SELECT nextval('shared') > greatest((SELECT max(id) FROM notes), (SELECT max(id) FROM shops))"
+        ).fetchone() == (True,)
+        connection.execute("SELECT setval('shared', 1000000)")
+        load(shop)
+        assert connection.execute("SELECT nextval('shared')").fetchone() == (1_000_001,)
+
+
+def test_a_sequence_stays_within_its_bounds(shop: Sandbox) -> None:
+    """A sequence that could not go on behind the last key stays at its end, and the load does not fail for it."""
+    created(
+        shop, "ALTER SEQUENCE customers_id_seq MAXVALUE 250; ALTER SEQUENCE orders_id_seq MINVALUE 1 MAXVALUE 99999999"
+    )
+    load(shop)
+    with shop.connect() as connection:
+        assert connection.execute("SELECT last_value FROM customers_id_seq").fetchone() == (250,)
+
+
+def test_a_failed_load_leaves_sequences_where_they_were(shop: Sandbox) -> None:
+    """Sequences are part of what a rollback undoes."""
+    load(shop)
+    with shop.connect() as connection:
+        connection.execute("SELECT setval('customers_id_seq', 77); SELECT setval('orders_id_seq', 78)")
+        # Fails only at the very end of the load, behind the sequences.
+        connection.execute("ALTER TABLE snapseed.loads ADD CHECK (id < 2)")
+        error = refused(shop)
+        assert isinstance(error, LoadError)
+        assert connection.execute("SELECT nextval('customers_id_seq'), nextval('orders_id_seq')").fetchone() == (78, 79)
+
+
+def test_every_type_and_odd_name_loads_and_verifies(kinds: Sandbox) -> None:
+    """Quoted names, another schema, dropped and added columns, another order, arrays of enums, text COPY: all agree."""
+    plan = load(kinds).plan
+    steps = {step.entity.name: step for step in plan.tables}
+    assert str(steps["kinds"].table) == "Odd Place.Kinds of things"
+    assert steps["kinds"].binary
+    assert not steps["spans"].binary
+    with kinds.connect() as connection:
+        query = 'SELECT count(*), count(DISTINCT serial_number), min("Extra") FROM "Odd Place"."Kinds of things"'
+        assert connection.execute(query).fetchone() == (60, 60, "filled by its default")
+    load(kinds)
+
+
+def test_foreign_keys_in_a_cycle_do_not_stop_a_load(kinds: Sandbox) -> None:
+    """The key that points to rows which come later is dropped and made again, however few the rows."""
+    steps = {step.entity.name: step for step in load(kinds).plan.tables}
+    dropped = [key.name for name in ("teams", "players") for key in steps[name].drop_foreign_keys]
+    assert len(dropped) == 1
+    with kinds.connect() as connection, pytest.raises(psycopg.errors.ForeignKeyViolation):
+        connection.execute("UPDATE teams SET captain = -1")
+
+
+def test_a_vector_loads_into_an_array_where_the_server_has_no_pgvector(kinds: Sandbox) -> None:
+    """A `vector(4)` of the snapshot goes into `real[]`, and verifies there with the same fingerprint."""
+    created(kinds, "ALTER TABLE points DROP COLUMN place; ALTER TABLE points ADD COLUMN place real[] NOT NULL")
+    load(kinds)
+    with kinds.connect() as connection:
+        assert connection.execute("SELECT DISTINCT cardinality(place) FROM points").fetchall() == [(4,)]
+
+
+def test_a_partitioned_table_loads_without_freeze(shop: Sandbox) -> None:
+    """FREEZE is refused on partitioned tables, so it is not asked for there."""
+    created(
+        shop,
+        """
+        DROP TABLE notes;
+        CREATE TABLE notes (id integer PRIMARY KEY, customer_id bigint NOT NULL REFERENCES customers, number integer)
+            PARTITION BY RANGE (id);
+        CREATE TABLE notes_low PARTITION OF notes FOR VALUES FROM (MINVALUE) TO (100);
+        CREATE TABLE notes_high PARTITION OF notes FOR VALUES FROM (100) TO (MAXVALUE);
+        """,
+    )
+    steps = {step.entity.name: step for step in load(shop).plan.tables}
+    assert (steps["notes"].freeze, steps["notes"].empty_by) == (False, "truncate")
+    assert steps["customers"].freeze
+    load(shop)
+
+
+def test_a_table_that_others_refer_to_is_emptied_by_delete(shop: Sandbox) -> None:
+    """So are the tables that it refers to: one TRUNCATE cannot name them without it."""
+    created(shop, "CREATE TABLE complaints (id int, order_id bigint REFERENCES orders)")
+    load(shop)
+    steps = {step.entity.name: step for step in load(shop).plan.tables}
+    assert (steps["orders"].empty_by, steps["orders"].freeze) == ("delete", False)
+    assert (steps["customers"].empty_by, steps["categories"].empty_by) == ("delete", "delete")
+    assert steps["invoices"].empty_by == "truncate"
+    assert any("complaints" in reason for reason in steps["orders"].reasons)
+
+
+def test_rows_outside_the_load_that_still_refer_to_it_stop_it(shop: Sandbox) -> None:
+    """A row of another table that refers to one of ours is not left dangling."""
+    load(shop)
+    with shop.connect() as connection:
+        connection.execute("CREATE TABLE complaints (order_id bigint REFERENCES orders)")
+        connection.execute("INSERT INTO complaints SELECT id FROM orders LIMIT 1")
+    error = refused(shop)
+    assert isinstance(error, LoadError)
+    assert "complaints_order_id_fkey" in str(error)
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL", "SET DEFAULT"])
+def test_rows_outside_the_load_are_not_deleted_or_changed_without_consent(shop: Sandbox, action: str) -> None:
+    """ON DELETE CASCADE of another table would take its rows along: refused, unless the user says yes."""
+    load(shop)
+    with shop.connect() as connection:
+        connection.execute(f"CREATE TABLE complaints (order_id bigint REFERENCES orders ON DELETE {action})".encode())
+        load(shop)
+        connection.execute("INSERT INTO complaints SELECT id FROM orders LIMIT 1")
+        error = refused(shop)
+        assert isinstance(error, RefusedError)
+        assert f"complaints (ON DELETE {action} of public.orders)" in str(error)
+        load(shop, consent=True)
+        remaining = connection.execute("SELECT count(*), count(order_id) FROM complaints").fetchone()
+        assert remaining == ((0, 0) if action == "CASCADE" else (1, 0))
+
+
+def test_only_loads_the_named_entities(shop: Sandbox) -> None:
+    """The other tables keep what they have."""
+    load(shop)
+    with shop.connect() as connection:
+        connection.execute("UPDATE notes SET number = 99; UPDATE shops SET owner = NULL")
+        report = load(shop, only=("notes",))
+        assert [step.entity for step in report.entities] == ["notes"]
+        assert connection.execute("SELECT count(*) FROM notes WHERE number = 99").fetchone() == (0,)
+        assert connection.execute("SELECT count(owner) FROM shops").fetchone() == (0,)
+
+
+def test_only_does_not_apply_the_schema_over_tables_that_exist(shop: Sandbox) -> None:
+    """The schema file is for a database where none of the snapshot's tables exists, and this is not one."""
+    load(shop)
+    with shop.connect() as connection:
+        connection.execute("DROP TABLE notes")
+    with pytest.raises(SchemaError, match="do not fit") as caught:
+        load_snapshot(shop.project, shop.environment(), only=["notes"])
+    assert "table notes does not exist" in str(caught.value)
+
+
+def test_a_dry_run_shows_the_plan_and_changes_nothing(shop: Sandbox) -> None:
+    """Neither on an empty database, where the schema would be made, nor over rows."""
+    with shop.connect() as connection:
+        before = contents(connection)
+        report = load_snapshot(shop.project, shop.environment(), dry_run=True)
+        assert report.schema_created
+        assert report.plan.rows == report.manifest.rows
+        assert contents(connection) == before
+        load(shop)
+        connection.execute("UPDATE customers SET name = 'changed'")
+        before = contents(connection)
+        assert not load_snapshot(shop.project, shop.environment(), dry_run=True).schema_created
+        assert contents(connection) == before
+
+
+def test_missing_tables_are_named_where_none_may_be_created(shop: Sandbox) -> None:
+    """With create_schema = false the error names the tables, and both ways to go on."""
+    error = refused(shop, create_schema=False)
+    assert isinstance(error, SchemaError)
+    for word in ("customers", "invoices", "create_schema = true", "migrations"):
+        assert word in str(error)
+
+
+@pytest.mark.parametrize("statement", ["COMMIT;", "ROLLBACK;", "COMMIT; BEGIN;", "BEGIN;", "END;"])
+def test_a_schema_file_cannot_end_the_transaction(shop: Sandbox, statement: str) -> None:
+    """A COMMIT in the schema file is refused before it commits: the tables above it are not there afterwards."""
+    schema = shop.project.schema
+    assert schema is not None
+    schema.write_text(schema.read_text() + "\n" + statement)
+    error = refused(shop)
+    assert isinstance(error, ConfigurationError)
+    assert "transaction" in error.summary
+    assert "schema.sql" in str(error)
+
+
+def test_an_error_in_the_schema_file_names_its_line(shop: Sandbox) -> None:
+    """The message says which line, and does not repeat the file."""
+    schema = shop.project.schema
+    assert schema is not None
+    schema.write_text("CREATE TABLE one (id int);\n\nCREATE TABLE two (id nonsense);\n" + schema.read_text())
+    error = refused(shop)
+    assert error.where == f"{schema}, line 3"
+    assert "nonsense" in (error.observed or "")
+    assert "CREATE" not in str(error)
+
+
+def test_a_schema_file_written_by_pg_dump_is_as_good_as_any(shop: Sandbox) -> None:
+    """pg_dump's files empty the search path and set timeouts; the load goes on with its own."""
+    load(shop)
+    schema = shop.project.schema
+    assert schema is not None
+    dumped = schema_of(shop.url)
+    with shop.connect() as connection:
+        connection.execute("DROP SCHEMA public CASCADE; DROP SCHEMA snapseed CASCADE; CREATE SCHEMA public")
+    schema.write_text("\n".join(line for line in dumped.splitlines() if "transaction_timeout" not in line))
+    assert "set_config('search_path', ''" in schema.read_text()
+    assert load(shop).schema_created
+
+
+def test_all_disagreements_of_the_schema_are_reported_at_once(shop: Sandbox) -> None:
+    """One error lists missing tables and columns, other types, generated columns and new columns that need values."""
+    created(
+        shop,
+        """
+        DROP TABLE notes;
+        ALTER TABLE shops RENAME owner TO proprietor;
+        ALTER TABLE categories ALTER rank TYPE bigint;
+        ALTER TABLE orders ALTER total TYPE numeric(9, 3);
+        ALTER TABLE customers DROP COLUMN balance;
+        ALTER TABLE customers ADD COLUMN balance numeric(10, 2) GENERATED ALWAYS AS (1.5) STORED;
+        ALTER TABLE customers ADD COLUMN needed integer NOT NULL, ADD COLUMN optional integer;
+        ALTER TABLE customers ADD COLUMN filled integer NOT NULL DEFAULT 5;
+        """,
+    )
+    text = str(refused(shop))
+    for problem in (
+        "table notes does not exist",
+        "shops.owner does not exist (expected bigint)",
+        "categories.rank is bigint, expected smallint",
+        "orders.total is numeric(9,3), expected numeric(8,2)",
+        "customers.balance is a generated column",
+        "customers.needed is NOT NULL without a default",
+    ):
+        assert problem in text
+    assert "optional" not in text
+    assert "customers.filled" not in text
+
+
+def test_a_view_in_place_of_a_table_is_not_loaded_into(shop: Sandbox) -> None:
+    """A view of the right name is a disagreement of the schema."""
+    created(shop, "ALTER TABLE notes RENAME TO real_notes; CREATE VIEW notes AS SELECT * FROM real_notes")
+    assert "notes is not a table" in str(refused(shop))
+
+
+def test_the_search_path_decides_where_unqualified_tables_are(shop: Sandbox) -> None:
+    """A table is loaded where the role's search path finds it, and provenance knows it by its schema."""
+    created(shop, "CREATE SCHEMA app; ALTER TABLE notes SET SCHEMA app")
+    url = f"{shop.url} options='-c search_path=app,public'"
+    report = load_snapshot(shop.project, shop.environment(database=url))
+    assert "app.notes" in {str(step.table) for step in report.plan.tables}
+    assert verify_snapshot(shop.project, shop.environment(database=url)).agrees
+
+
+def test_a_role_that_does_not_own_the_tables_can_load_them(kinds: Sandbox) -> None:
+    """Privileges on tables suffice where no sequence is to be set; what needs the owner stays as it is, and is said."""
+    created(kinds, "CREATE ROLE loader LOGIN")
+    try:
+        with kinds.connect() as connection:
+            connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO loader")
+            connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO loader".encode())
+        environment = kinds.environment(database=f"{kinds.url} user=loader")
+        report = load_snapshot(kinds.project, environment, only=["spans", "points"])
+        assert any("does not own" in reason for step in report.plan.tables for reason in step.reasons)
+        assert verify_snapshot(kinds.project, environment, only=["spans", "points"]).agrees
+    finally:
+        with kinds.connect() as connection:
+            connection.execute("DROP OWNED BY loader; DROP ROLE loader")
+
+
+def test_row_level_security_is_a_disagreement_before_it_is_an_error(shop: Sandbox) -> None:
+    """COPY is refused under row-level security, so the plan says so first."""
+    created(
+        shop,
+        "ALTER TABLE notes ENABLE ROW LEVEL SECURITY; CREATE ROLE limited LOGIN;"
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO limited",
+    )
+    try:
+        with pytest.raises(SchemaError, match="do not fit") as caught:
+            load_snapshot(shop.project, shop.environment(database=f"{shop.url} user=limited"))
+        assert "row-level security of notes" in str(caught.value)
+    finally:
+        with shop.connect() as connection:
+            connection.execute("DROP OWNED BY limited; DROP ROLE limited")
+
+
+def test_no_verify_commits_without_comparing(shop: Sandbox) -> None:
+    """With verify=False the rows are committed, and the report says that nothing was compared."""
+    report = load_snapshot(shop.project, shop.environment(), verify=False)
+    assert report.verified == []
     assert verify_snapshot(shop.project, shop.environment()).agrees
+
+
+def test_what_fails_after_the_commit_says_that_the_rows_are_there(
+    shop: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words behind a failure are never "nothing was changed" once the rows are committed."""
+
+    def fail(*_: object) -> None:
+        raise psycopg.errors.DiskFull("no room for statistics")
+
+    monkeypatch.setattr("snapseed.load.steps.analyze", fail)
+    with pytest.raises(SnapseedError) as caught:
+        load_snapshot(shop.project, shop.environment())
+    assert caught.value.summary.endswith("; the rows are loaded and committed")
+    assert verify_snapshot(shop.project, shop.environment()).agrees
+
+
+def test_a_missing_schema_file_is_named(shop: Sandbox) -> None:
+    """A `schema` that is not there is an error of the configuration."""
+    schema = shop.project.schema
+    assert schema is not None
+    Path(schema).unlink()
+    error = refused(shop)
+    assert isinstance(error, ConfigurationError)
+    assert str(schema) in str(error)

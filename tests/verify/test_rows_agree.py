@@ -19,7 +19,7 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -38,7 +38,12 @@ Cell = tuple[object, bool]
 Cells = Sequence[Cell]
 
 PROPERTY = settings(
-    derandomize=True, database=None, deadline=None, max_examples=12, suppress_health_check=list(HealthCheck)
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=12,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
 )
 MOODS = ["sad", "ok", "très bien", 'quo"te', "back\\slash", "{a,b}", "NULL", "two words", "😀"]
 INT64 = np.iinfo(np.int64)

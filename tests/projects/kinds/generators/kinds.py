@@ -35,6 +35,7 @@ from snapseed import Rows, as_decimals, entity, json_object, scale
     },
 )
 def kinds(rows: Rows) -> pl.DataFrame:
+    """One column of every type, with the texts that escape badly."""
     lights = rows.items("lights", rows.integers("number of lights", 0, 3))
     numbers = rows.items("numbers", rows.integers("number of numbers", 0, 4))
     count = rows.integers("count", 0, 30_000)
@@ -69,6 +70,7 @@ def kinds(rows: Rows) -> pl.DataFrame:
 
 @entity(key="id", columns={"id": "bigint", "length": "interval", "address": "inet"})
 def spans(rows: Rows) -> pl.DataFrame:
+    """Types without an encoder of ours, spelled as PostgreSQL prints them."""
     return pl.DataFrame(
         {
             "id": rows.key(),
@@ -80,16 +82,19 @@ def spans(rows: Rows) -> pl.DataFrame:
 
 @entity(key="id", columns={"id": "bigint", "captain": "bigint"}, rows=scale(0.1))
 def teams(rows: Rows) -> pl.DataFrame:
+    """Each team has a captain, who is in players."""
     return pl.DataFrame({"id": rows.key(), "captain": rows.key()})
 
 
 @entity(key="id", columns={"id": "bigint", "team": "bigint"}, rows=scale(0.1))
 def players(rows: Rows) -> pl.DataFrame:
+    """Each player is in a team."""
     return pl.DataFrame({"id": rows.key(), "team": rows.key()})
 
 
 @entity(key="id", columns={"id": "integer", "place": "vector(4)"})
 def points(rows: Rows) -> pl.DataFrame:
+    """Vectors, for a server with or without pgvector."""
     values = [rows.integers(name, -8, 8).cast(pl.Float32) / 4 for name in "wxyz"]
     place = pl.DataFrame(values).select(place=pl.concat_arr(pl.all()))["place"]
     return pl.DataFrame({"id": rows.key(), "place": place})
