@@ -5,6 +5,7 @@ Neither side has indexes, constraints or a commit to do; each COPY goes into a t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import msgspec
+import psutil
 from psycopg import sql
 
 from benchmarks.measure import Findings, Headline, Spread, Table, in_turns, seconds
@@ -27,10 +29,20 @@ from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
 
 # Of the settings that are compared with one another, about this many rows: they differ by little, so they need rounds.
-_USERS_FOR_SETTINGS = 60_000
+_USERS_FOR_SETTINGS = 40_000
 _BATCH_MEGABYTES = (1, 4, 16)
 _QUEUE_DEPTHS = (1, 4, 8)
 _CHUNK_ROWS = (4_096, 16_384, 65_536)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of one COPY: on the clock, and of CPU time in this process and in the server's."""
+
+    whole: float
+    client: float
+    server: float
+    load: steps.EntityLoad | None = None
 
 
 @dataclass(frozen=True)
@@ -41,15 +53,24 @@ class Copying:
     snapshot: Snapshot
     plan: TablePlan
 
-    def through_snapseed(self) -> steps.EntityLoad:
+    def through_snapseed(self) -> Taken:
         """The COPY phase of a load."""
         with self._emptied():
-            return steps.copy(self.connection, self.snapshot, self.plan, lambda _: None)
+            client, server = time.process_time(), self._server_seconds()
+            load = steps.copy(self.connection, self.snapshot, self.plan, lambda _: None)
+            return Taken(load.seconds, time.process_time() - client, self._server_seconds() - server, load)
 
-    def by_the_server(self, file: Path) -> float:
-        """Seconds of the server's own COPY from a file, which `write` has made."""
+    def by_the_server(self, file: Path) -> Taken:
+        """The server's own COPY from a file, which `write` has made."""
         with self._emptied():
-            return seconds(partial(server_side_copy, self.connection, self.plan, file))
+            client, server = time.process_time(), self._server_seconds()
+            whole = seconds(partial(server_side_copy, self.connection, self.plan, file))
+            return Taken(whole, time.process_time() - client, self._server_seconds() - server)
+
+    def _server_seconds(self) -> float:
+        """CPU seconds of the server process of this connection so far."""
+        used = psutil.Process(self.connection.info.backend_pid).cpu_times()
+        return used.user + used.system
 
     @contextmanager
     def _emptied(self) -> Iterator[None]:
@@ -103,50 +124,53 @@ def measure(place: Place) -> Findings:
         ):
             copying = bare_table(connection, snapshot, entity)
             file = write(snapshot, copying.plan, place.project.folder / f"{entity}.copy")
-            headline, row = _against_the_floor(place, copying, file)
-            headlines.append(headline)
+            found, row = _against_the_floor(place, copying, file)
+            headlines += found
             times.append(row)
             file.unlink()
         settings = _settings(place, connection)
     text = (
         "Seconds of the COPY phase. A thread reads Parquet and encodes it, ahead of the socket; the main thread sends,"
-        " and waits where the thread is behind. Sending includes waiting for the server to take the bytes."
+        " and waits where the thread is behind. Sending includes waiting for the server to take the bytes. CPU seconds"
+        " count work alone, so other processes of the machine, which slow all the others down, hardly move them."
     )
-    header = ("table", "whole", "read", "encode", "send", "wait", "floor")
+    header = ("table", "whole", "read", "encode", "send", "wait", "CPU client", "CPU server", "floor", "CPU floor")
     return Findings(tuple(headlines), (Table("Where the COPY phase goes", text, header, times), *settings))
 
 
-def _against_the_floor(place: Place, copying: Copying, file: Path) -> tuple[Headline, tuple[str, ...]]:
-    loads: list[steps.EntityLoad] = []
-
-    def through_snapseed() -> float:
-        loads.append(copying.through_snapseed())
-        return loads[-1].seconds
-
-    mine, floor = in_turns(place.rounds, through_snapseed, partial(copying.by_the_server, file))
-    size = loads[0].bytes
-    whole, least = Spread(tuple(mine)), Spread(tuple(floor))
-    name = copying.plan.entity.name
-    headline = Headline(
-        f"COPY phase of `{name}`: {loads[0].rows:,} rows, {size / 1e6:.0f} MB",
-        "`COPY FROM 'file' (FORMAT binary, FREEZE)` by the server, the same bytes",
-        whole / least,
-        f"{whole.median:.2f} s ÷ {least.median:.2f} s, {size / 1e6 / whole.median:.0f} MB/s",
+def _against_the_floor(place: Place, copying: Copying, file: Path) -> tuple[list[Headline], tuple[str, ...]]:
+    mine, floor = in_turns(place.rounds, copying.through_snapseed, partial(copying.by_the_server, file))
+    loads = [taken.load for taken in mine if taken.load]
+    whole, least = Spread(tuple(taken.whole for taken in mine)), Spread(tuple(taken.whole for taken in floor))
+    client, server = Spread(tuple(taken.client for taken in mine)), Spread(tuple(taken.server for taken in mine))
+    least_server = Spread(tuple(taken.server for taken in floor))
+    name, size = copying.plan.entity.name, loads[0].bytes
+    headlines = [
+        Headline(
+            f"COPY phase of `{name}`: {loads[0].rows:,} rows, {size / 1e6:.0f} MB",
+            "`COPY FROM 'file' (FORMAT binary, FREEZE)` by the server, the same bytes",
+            whole / least,
+            f"{whole.median:.2f} s ÷ {least.median:.2f} s, {size / 1e6 / whole.median:.0f} MB/s",
+        ),
+        Headline(
+            "the same, CPU time of the server process alone",
+            "the same",
+            server / least_server,
+            f"{server.median:.2f} s ÷ {least_server.median:.2f} s; client {client.median:.2f} s",
+        ),
+    ]
+    spreads = (
+        whole,
+        Spread(tuple(load.read for load in loads)),
+        Spread(tuple(load.encode for load in loads)),
+        Spread(tuple(load.send for load in loads)),
+        Spread(tuple(load.seconds - load.send for load in loads)),
+        client,
+        server,
+        least,
+        least_server,
     )
-
-    def middle(values: Iterator[float]) -> str:
-        return f"{Spread(tuple(values)).median:.2f}"
-
-    row = (
-        f"`{name}`",
-        f"{whole.median:.2f}",
-        middle(load.read for load in loads),
-        middle(load.encode for load in loads),
-        middle(load.send for load in loads),
-        middle(load.seconds - load.send for load in loads),
-        f"{least.median:.2f}",
-    )
-    return headline, row
+    return headlines, (f"`{name}`", *(f"{spread.median:.2f}" for spread in spreads))
 
 
 def _settings(place: Place, connection: Connection) -> tuple[Table, ...]:
@@ -191,7 +215,7 @@ def _compared(
 
 
 def _copy_seconds(copying: Copying) -> float:
-    return copying.through_snapseed().seconds
+    return copying.through_snapseed().whole
 
 
 def _with_batches(copying: Copying, size: int, depth: int) -> float:

@@ -19,13 +19,22 @@ import pyarrow.parquet as pq
 
 from benchmarks.measure import Findings, Headline, Spread, Stopwatch, Table, seconds, spreads_in_turns
 from benchmarks.place import Place
-from snapseed.generate import part
+from snapseed.generate import part, writer
+from snapseed.generate.entity import Entity
 from snapseed.generate.run import Request, generate_snapshot
-from snapseed.snapshot.manifest import Manifest
+from snapseed.snapshot.manifest import Manifest, PartFile
 
 _STEPS = ("draw", "convert, check", "fingerprint", "write", "SHA-256")
-# The parts of `make_part` that are timed by themselves: function in `generate/part.py`, and what it does.
-_TIMED = {"_frame": "draw", "checked_table": "convert, check", "fingerprint": "fingerprint", "describe": "SHA-256"}
+# What is timed by itself: where the function is called by that name, and what it does.
+_TIMED = (
+    (part, "_frame", "draw"),
+    (part, "checked_table", "convert, check"),
+    (writer, "fingerprint", "fingerprint"),
+    (pq.ParquetWriter, "__init__", "write"),
+    (pq.ParquetWriter, "write_table", "write"),
+    (pq.ParquetWriter, "close", "write"),
+    (writer, "describe", "SHA-256"),
+)
 
 
 @dataclass
@@ -70,11 +79,12 @@ def _recorded(generate: Callable[[], object]) -> Iterator[Writing]:
         """Writes as ever, and remembers."""
 
         def __init__(self, where: object, schema: pa.Schema, **options: object) -> None:
-            found.append(Writing(schema, options))
+            self.writing = Writing(schema, options)
+            found.append(self.writing)
             super().__init__(where, schema, **options)
 
         def write_table(self, table: pa.Table, **options: object) -> None:
-            found[-1].tables.append((table, options))
+            self.writing.tables.append((table, options))
             super().write_table(table, **options)
 
     with mock.patch.object(pq, "ParquetWriter", Recorder):
@@ -111,7 +121,7 @@ def _by_step(manifest: Manifest, generate: Callable[[], object], rounds: int) ->
     return Table(
         "Where generation goes",
         "CPU seconds by entity and step. The rest of a run (identities of rows, planning, the manifest, syncing to"
-        f" the disk) takes {max(others, 0):.2f} s. Reading SHA-256 includes reading the file back.",
+        f" the disk) takes {max(others, 0):.2f} s. SHA-256 includes reading the file back.",
         ("entity", "rows", *_STEPS, "sum"),
         rows,
     )
@@ -122,26 +132,32 @@ def _timed() -> Iterator[Stopwatch]:
     """Timers around the steps of `make_part`; a step that is renamed fails here, loudly."""
     watch, current = Stopwatch(time.process_time), [""]
 
+    class NamedWriter(writer.PartWriter):
+        """A writer that says whose rows it is writing: it keeps some back until others were drawn."""
+
+        def __init__(self, entity: Entity, path: Path, folder: Path, chunk_rows: int) -> None:
+            super().__init__(entity, path, folder, chunk_rows)
+            self.name = entity.name
+
+        def add(self, table: pa.Table) -> None:
+            current[0] = self.name
+            super().add(table)
+
+        def close(self) -> PartFile:
+            current[0] = self.name
+            return super().close()
+
     def timer(step: str, function: Callable[..., object]) -> Callable[..., object]:
         def timed(*arguments: object, **options: object) -> object:
             if step == "draw":
-                current[0] = arguments[0].name  # type: ignore[attr-defined]
+                (current[0],) = (argument.name for argument in arguments if isinstance(argument, Entity))
             with watch.running(f"{current[0]} {step}"):
                 return function(*arguments, **options)
 
         return timed
 
     with ExitStack() as stack:
-        for name, step in _TIMED.items():
-            stack.enter_context(mock.patch.object(part, name, timer(step, getattr(part, name))))
-        for name in ("__init__", "write_table", "close"):
-            original = getattr(pq.ParquetWriter, name)
-            stack.enter_context(mock.patch.object(pq.ParquetWriter, name, _method(timer("write", original))))
+        stack.enter_context(mock.patch.object(part, "PartWriter", NamedWriter))
+        for place, name, step in _TIMED:
+            stack.enter_context(mock.patch.object(place, name, timer(step, getattr(place, name))))
         yield watch
-
-
-def _method(function: Callable[..., object]) -> Callable[..., object]:
-    def method(self: object, *arguments: object, **options: object) -> object:
-        return function(self, *arguments, **options)
-
-    return method

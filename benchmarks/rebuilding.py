@@ -19,7 +19,7 @@ from snapseed.load.run import load_snapshot
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.schema import table_name
 
-_SIZES = (2_000, 5_000, 10_000, 20_000, 50_000, 200_000)
+_SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 200_000)
 _ALWAYS, _NEVER = 0, 2**63
 
 

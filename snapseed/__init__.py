@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from snapseed.embeddings.chunking import chunk_count, chunk_of
     from snapseed.embeddings.embedder import Embedder, HashingEmbedder
     from snapseed.errors import SnapseedError
+    from snapseed.generate.check import check_snapshot
     from snapseed.generate.entity import Entity, entity, scale
     from snapseed.generate.fan_out import FanOut, counted, exactly, fan_out
     from snapseed.generate.json import json_array, json_object, json_raw
     from snapseed.generate.rows import Items, Rows, as_decimals
-    from snapseed.generate.run import check_snapshot, generate_snapshot, resolve_request
+    from snapseed.generate.run import generate_snapshot, resolve_request
     from snapseed.load.run import load_snapshot
     from snapseed.snapshot.store import open_snapshot
     from snapseed.verify.run import verify_snapshot
@@ -35,7 +36,7 @@ _HOMES = {
     "Rows": "snapseed.generate.rows",
     "SnapseedError": "snapseed.errors",
     "as_decimals": "snapseed.generate.rows",
-    "check_snapshot": "snapseed.generate.run",
+    "check_snapshot": "snapseed.generate.check",
     "chunk_count": "snapseed.embeddings.chunking",
     "chunk_of": "snapseed.embeddings.chunking",
     "counted": "snapseed.generate.fan_out",

@@ -43,7 +43,7 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of `[environments.NAME]`."""
 
     snapshot: str | None = None
-    scale: str | int | None = None
+    scale: str | int | float | None = None
     database: str = "embedded"
     redis: str = "embedded"
     embeddings: Literal["snapshot"] = "snapshot"
@@ -230,10 +230,11 @@ def _read_project(file: Path) -> Project:
         tables[name] = _convert(value, EnvironmentTable, f"{file} [environments.{name}]")
     if table.default_environment not in tables:
         raise ConfigurationError(
-            "default_environment names no environment",
+            "there is no default environment",
             where=f"{file} [{prefix}] default_environment",
-            observed=table.default_environment,
+            observed=f"{table.default_environment!r}, which no table [environments.…] defines",
             expected=f"one of: {', '.join(tables)}",
+            next_step=f"add default_environment = {next(iter(tables))!r}",
         )
     folder = file.parent
     return Project(

@@ -12,7 +12,7 @@ _SIZE_SUFFIXES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "
 _LARGEST_SCALE = 2**48
 
 
-def parse_scale(text: str | int) -> int:
+def parse_scale(text: str | float) -> int:
     """`500`, `10k`, `2.5m`, `1b` as a whole number of root rows.
 
     Raises `UsageError` for anything else, zero and fractions of a row included.

@@ -25,11 +25,19 @@ class Check:
 
 def examine(project: Project, environment: Environment) -> Iterator[Check]:
     """The checks in the order in which a load would stumble over them. May start an embedded server."""
-    yield _check("generators", lambda: _entities(project))
-    yield _check("snapshot", lambda: _snapshot(project, environment))
-    yield _check("files", lambda: _files(project, environment))
-    yield _check("server", lambda: _server(project, environment))
-    yield _check("load plan", lambda: _plan(project, environment))
+    failed: set[str] = set()
+    for name, needs, look in (
+        ("generators", (), lambda: _entities(project)),
+        ("snapshot", (), lambda: _snapshot(project, environment)),
+        ("files", ("snapshot",), lambda: _files(project, environment)),
+        ("server", (), lambda: _server(project, environment)),
+        ("load plan", ("snapshot", "files", "server"), lambda: _plan(project, environment)),
+    ):
+        missing = [need for need in needs if need in failed]
+        check = Check(name, f"not looked at: needs the {missing[0]}") if missing else _check(name, look)
+        if missing or check.error:
+            failed.add(name)
+        yield check
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:

@@ -76,7 +76,7 @@ def common(
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put the project.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Where to put the project.")] = Path(),
     verbose: Verbose = False,
 ) -> None:
     """Write a starter project: snapseed.toml, generators, schema, a CI workflow."""
@@ -110,6 +110,7 @@ def generate(
         wanted = None if scale is None else parse_scale(scale)
         from snapseed.cli.progress import generate_progress
         from snapseed.generate import run
+        from snapseed.generate.check import check_snapshot
         from snapseed.generate.processes import available_cores
 
         request = run.resolve_request(found, target, scale=wanted, seed=seed, only=entity_names(only), check=check)
@@ -117,7 +118,7 @@ def generate(
             progress = generate_progress(meter)
             processes = jobs or available_cores()
             if check:
-                checked = run.check_snapshot(found, request, jobs=processes, progress=progress)
+                checked = check_snapshot(found, request, jobs=processes, progress=progress)
             else:
                 report = run.generate_snapshot(found, request, jobs=processes, progress=progress)
         if check:
@@ -281,7 +282,7 @@ def status(
 @app.command()
 def show(
     environment: EnvironmentName,
-    entity: Annotated[str | None, typer.Argument(metavar="[ENTITY]", help="Rows of this entity alone.")] = None,
+    entity: Annotated[str | None, typer.Argument(help="Rows of this entity alone.")] = None,
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,

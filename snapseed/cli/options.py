@@ -26,14 +26,10 @@ def _environment_names(incomplete: str) -> list[str]:
         return []
 
 
-EnvironmentName = Annotated[
-    str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=_environment_names)
-]
+EnvironmentName = Annotated[str, typer.Argument(help="The environment.", autocompletion=_environment_names)]
 OptionalEnvironment = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[ENV]", help="The environment (default: default_environment).", autocompletion=_environment_names
-    ),
+    typer.Argument(help="The environment (default: default_environment).", autocompletion=_environment_names),
 ]
 ProjectFolder = Annotated[Path | None, typer.Option("--project", help="The project folder (default: here or above).")]
 OutputFormat = Annotated[Format, typer.Option("--format", help="How to write the result to stdout.")]

@@ -76,7 +76,8 @@ def thresholds(weights: Sequence[int]) -> UInt64s:
     running, ends = 0, []
     for weight in weights[:-1]:
         running += weight
-        ends.append(min(running * 2**64 // total, 2**64 - 1))
+        if running < total:  # behind the last positive weight nothing can be drawn
+            ends.append(running * 2**64 // total)
     return np.array(ends, dtype=np.uint64)
 
 

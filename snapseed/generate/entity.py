@@ -115,9 +115,7 @@ class Entity:
         assert self.root_rows is not None
         if self.root_rows.fixed is not None:
             return np.zeros(len(roots), dtype=np.int64)
-        fraction = self.root_rows.fraction
-        numbers = roots.astype(np.int64) + 1
-        needed = -(-numbers * fraction.denominator // fraction.numerator)
+        needed = -_product(-(roots.astype(np.int64) + 1), 1 / self.root_rows.fraction)
         return np.where(roots == 0, 0, needed)
 
     def rows_before(self, scales: Int64s, *, same: bool, roots: draws.UInt64s) -> Int64s:
@@ -127,8 +125,7 @@ class Entity:
             return roots.astype(np.int64)
         if self.root_rows.fixed is not None:
             return np.full(len(scales), self.root_rows.fixed, dtype=np.int64)
-        fraction = self.root_rows.fraction
-        return np.maximum(1, scales * fraction.numerator // fraction.denominator)
+        return np.maximum(1, _product(scales, self.root_rows.fraction))
 
 
 def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
@@ -192,6 +189,14 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
         )
 
     return declare
+
+
+def _product(numbers: Int64s, fraction: Fraction) -> Int64s:
+    """`numbers` times `fraction`, rounded down. Exact: with Python's integers where 64 bits might not do."""
+    if len(numbers) and int(np.abs(numbers).max()) * fraction.numerator >= 2**63:
+        numbers = numbers.astype(object)
+    result: Int64s = (numbers * fraction.numerator // fraction.denominator).astype(np.int64)
+    return result
 
 
 def _root_rows(rows: RootRows | int | None, where: str) -> RootRows:

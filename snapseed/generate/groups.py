@@ -21,11 +21,18 @@ class Groups:
     bounds: pl.DataFrame
 
     @classmethod
-    def of(cls, table: pl.DataFrame, by: list[str], weights: str | None) -> Groups:
-        """Group `table`; each row weighs one, or the whole number in the column `weights`."""
+    def of(cls, table: pl.DataFrame, by: list[str], weights: str | None, what: str) -> Groups:
+        """Group `table`; each row weighs one, or the whole number in the column `weights`.
+
+        Raises `ValueError` that begins with `what` for a weight that is negative or null.
+        """
         # A stable sort: within a group the table's own order decides, whatever the sorting algorithm is.
         ordered = table.sort(by, maintain_order=True) if by else table
-        weight = ordered[weights].cast(pl.Int64).to_numpy() if weights else np.ones(len(ordered), dtype=np.int64)
+        weight = (
+            ordered[weights].cast(pl.Int64).fill_null(-1).to_numpy() if weights else np.ones(len(ordered), np.int64)
+        )
+        if np.any(weight < 0):
+            raise ValueError(f"{what}: a weight in {weights!r} is negative or null")
         ends = np.cumsum(weight)
         columns = {name: ordered[name] for name in by}
         keyed = pl.DataFrame({**columns, "_start": ends - weight, "_end": ends})

@@ -5,7 +5,8 @@ A part depends on nothing but its task, which pickles, so any process on any mac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -35,7 +36,7 @@ Positions = npt.NDArray[np.intp]
 CHUNK_ROWS = 16_384
 # Root rows made at a time: the memory taken is that of these and all that descends from them, however large the part.
 # Enough that the cost of a call of a generator fades.
-_ROOT_ROWS = 1000
+_ROOT_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,15 @@ def make_part(task: PartTask) -> PartResult:
         if entity.name in task.paths
     }
     try:
-        for first in range(task.first, task.last, _ROOT_ROWS):
-            for entity, table in _tables(wanted, task, first, min(first + _ROOT_ROWS, task.last), pools):
-                if entity.name in writers and len(table):
-                    writers[entity.name].add(table)
-                del table
-                _release_memory()
-        filled = {name: writer for name, writer in writers.items() if writer.first_key is not None}
-        files = {name: writer.close() for name, writer in filled.items()}
+        with _returning_memory() as release:
+            for first in range(task.first, task.last, _ROOT_ROWS):
+                for entity, table in _tables(wanted, task, first, min(first + _ROOT_ROWS, task.last), pools):
+                    if entity.name in writers and len(table):
+                        writers[entity.name].add(table)
+                    del table
+                    release()
+            filled = {name: writer for name, writer in writers.items() if writer.first_key is not None}
+            files = {name: writer.close() for name, writer in filled.items()}
     except BaseException:
         for writer in writers.values():
             writer.abandon()
@@ -106,10 +108,18 @@ def make_part(task: PartTask) -> PartResult:
     )
 
 
-def _release_memory() -> None:
-    """Give back what the last frames took: allocators keep freed memory, and each library has one of its own."""
-    pa.default_memory_pool().release_unused()
-    pa.system_memory_pool().release_unused()  # malloc_trim: NumPy's, too
+@contextmanager
+def _returning_memory() -> Iterator[Callable[[], None]]:
+    """Inside, a call gives back what freed frames took. Arrow's own allocator keeps it, so the system's stands in.
+
+    Its `release_unused` is malloc_trim, so NumPy's memory goes back, too.
+    """
+    before, system = pa.default_memory_pool(), pa.system_memory_pool()
+    pa.set_memory_pool(system)
+    try:
+        yield system.release_unused
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _tables(

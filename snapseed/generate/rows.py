@@ -6,6 +6,7 @@ the scale, the machine or the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Int64s = npt.NDArray[np.int64]
 Numbers = int | pl.Series
+
+_ALL_BITS = np.uint64(2**64 - 1)
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,21 @@ class Rows:
     def integers(self, column: str, minimum: Numbers, maximum: Numbers) -> pl.Series:
         """Whole numbers from `minimum` to `maximum`, both included, each equally likely (Int64).
 
-        The bounds are numbers or series with one value per row. Raises `ValueError` where a maximum is smaller.
+        The bounds are numbers or series with one value per row. Raises `ValueError` where a maximum is smaller, and
+        for a bound that is null.
         """
-        low, high = _int64s(minimum), _int64s(maximum)
+        low, high = (_int64s(bound, f"integers({column!r})") for bound in (minimum, maximum))
         if np.any(high < low):
             raise ValueError(f"integers({column!r}): a maximum is smaller than its minimum")
-        span = (high - low).astype(np.uint64) + np.uint64(1)
-        return pl.Series(draws.below(self.bits(column), span).astype(np.int64) + low)
+        bits = self.bits(column)
+        widest = high.astype(np.uint64) - low.astype(np.uint64)  # one less than the numbers to choose from; wraps
+        drawn = np.where(widest == _ALL_BITS, bits, draws.below(bits, widest + (widest != _ALL_BITS)))
+        return pl.Series((drawn + low.astype(np.uint64)).astype(np.int64))
 
     def decimals(self, column: str, minimum: Decimal | str, maximum: Decimal | str, digits: int = 2) -> pl.Series:
-        """Exact decimals between the bounds, both included, in steps of 10^-digits (Decimal)."""
-        low, high = (int((Decimal(bound).scaleb(digits)).to_integral_exact()) for bound in (minimum, maximum))
-        return as_decimals(self.integers(column, low, high), digits)
+        """Exact decimals between the bounds, both included where they are steps of 10^-digits (Decimal)."""
+        low, high = (Decimal(bound).scaleb(digits) for bound in (minimum, maximum))
+        return as_decimals(self.integers(column, math.ceil(low), math.floor(high)), digits)
 
     def chance(self, column: str, probability: float) -> pl.Series:
         """True with this probability, from 0.0 to 1.0 (Boolean)."""
@@ -132,8 +138,9 @@ class Rows:
         `match` names columns of the table and the value wanted there: one for all, or a series with one per row.
         `weights` names a column of whole numbers. Raises `ValueError` where a wanted combination is not in the table.
         """
-        groups = Groups.of(table, list(match), weights)
-        starts, totals = groups.ranges(match, len(self), f"sample({column!r})")
+        what = f"sample({column!r})"
+        groups = Groups.of(table, list(match), weights, what)
+        starts, totals = groups.ranges(match, len(self), what)
         return groups.rows_at(draws.below(self.bits(column), totals) + starts)
 
     def timestamps(
@@ -164,8 +171,15 @@ class Rows:
         return self.pools.table(name)
 
     def items(self, column: str, counts: pl.Series) -> Items:
-        """`counts[i]` items for row i: rows within rows, to draw the elements of a list or the pieces of a text."""
-        sizes = counts.to_numpy().astype(np.int64)
+        """`counts[i]` items for row i: rows within rows, to draw the elements of a list or the pieces of a text.
+
+        Raises `ValueError` for counts that are null or negative, or not one for each row.
+        """
+        sizes = np.atleast_1d(_int64s(counts, f"items({column!r})"))
+        if len(sizes) != len(self) or np.any(sizes < 0):
+            raise ValueError(
+                f"items({column!r}): needs a count for each of {len(self)} rows, none negative; got {len(sizes)}"
+            )
         owners = np.repeat(np.arange(len(self)), sizes)
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         positions = np.arange(len(owners)) - offsets[owners]
@@ -200,6 +214,7 @@ class Items(Rows):
 
     def lists(self, values: pl.Series) -> pl.Series:
         """A series with one value per item as lists, one per row."""
+        self._check(values)
         array = values.rechunk().to_arrow()
         offsets = pa.array(self.offsets, type=pa.int64())
         result = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, array))
@@ -212,13 +227,21 @@ class Items(Rows):
 
     def total(self, values: pl.Series) -> pl.Series:
         """A series with one whole number per item, summed per row (Int64)."""
-        running = np.concatenate([[0], np.cumsum(values.to_numpy().astype(np.int64))])
+        running = self._running(values)
         return pl.Series(running[self.offsets[1:]] - running[self.offsets[:-1]])
 
     def running_total(self, values: pl.Series) -> pl.Series:
         """For each item the sum over its row's items before it: where it starts, if the values are lengths (Int64)."""
-        running = np.concatenate([[0], np.cumsum(values.to_numpy().astype(np.int64))])
+        running = self._running(values)
         return pl.Series(running[:-1] - running[self.offsets[self.owners]])
+
+    def _running(self, values: pl.Series) -> Int64s:
+        self._check(values)
+        return np.concatenate([[0], np.cumsum(_int64s(values, "a total"))])
+
+    def _check(self, values: pl.Series) -> None:
+        if len(values) != len(self):
+            raise ValueError(f"there are {len(self)} items, and {len(values)} values for them")
 
 
 def as_decimals(units: pl.Series, digits: int) -> pl.Series:
@@ -233,8 +256,12 @@ def as_decimals(units: pl.Series, digits: int) -> pl.Series:
     return result
 
 
-def _int64s(value: Numbers) -> Int64s:
-    return np.asarray(value, dtype=np.int64) if isinstance(value, int) else value.cast(pl.Int64).to_numpy()
+def _int64s(value: Numbers, what: str) -> Int64s:
+    if isinstance(value, int):
+        return np.asarray(value, dtype=np.int64)
+    if value.null_count():
+        raise ValueError(f"{what}: {value.null_count()} of {len(value)} values are null")
+    return value.cast(pl.Int64).to_numpy()
 
 
 def _microseconds(moment: datetime | pl.Series, count: int) -> pl.Series:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -24,7 +23,7 @@ from snapseed.generate.processes import make_parts
 from snapseed.generate.writer import keys_do_not_ascend
 from snapseed.snapshot.fingerprint import combined
 from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
-from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
+from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
 
@@ -116,7 +115,7 @@ def generate_snapshot(
     with replacing(project.snapshots, request.name) as staging:
         for record in kept:
             _keep(previous, record, staging)
-        manifest = _make(project, request, staging, jobs, progress, executor, kept)
+        manifest = write_parts(project, request, staging, jobs, progress, executor, kept)
         if request.max_size is not None and manifest.bytes > request.max_size:
             raise SnapshotError(
                 f"the snapshot {request.name!r} is larger than its budget; the one before stays",
@@ -130,63 +129,7 @@ def generate_snapshot(
     )
 
 
-@dataclass(frozen=True)
-class CheckReport:
-    """How a snapshot compares with the same one made again. `different` names entities, files or settings."""
-
-    manifest: Manifest
-    seconds: float
-    different: tuple[str, ...]
-    same_bytes: bool
-
-    @property
-    def same_rows(self) -> bool:
-        """Whether every row is the same; the bytes may differ between library versions."""
-        return not self.different
-
-
-def check_snapshot(
-    project: Project, request: Request, *, jobs: int = 1, progress: Callable[[Progress], None] = lambda _: None
-) -> CheckReport:
-    """Make the snapshot again in a temporary folder and compare; nothing in the project is written."""
-    started = time.monotonic()
-    stored = open_snapshot(project.snapshots, request.name).manifest
-    with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
-        made = _make(project, request, Path(folder), jobs, progress, None, ())
-    same_bytes = [e.files for e in stored.entities] == [e.files for e in made.entities]
-    return CheckReport(made, time.monotonic() - started, tuple(_differences(stored, made)), same_bytes)
-
-
-def _differences(stored: Manifest, made: Manifest) -> Iterator[str]:
-    for setting in ("seed", "scale", "now", "part_rows", "chunk_rows"):
-        old_value, new_value = getattr(stored, setting), getattr(made, setting)
-        if old_value != new_value:
-            yield f"{setting}: the snapshot has {old_value}, the project asks for {new_value}"
-    for pool in sorted(set(stored.pools) | set(made.pools)):
-        if stored.pools.get(pool) != made.pools.get(pool):
-            yield f"pool {pool}: changed since the snapshot was made"
-    for name in dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)):
-        old, new = stored.entity(name), made.entity(name)
-        if old is None or new is None:
-            yield f"{name}: only in {'the generators' if old is None else 'the snapshot'}"
-        elif (old.schema, old.table, old.key, old.columns, old.parent) != (
-            new.schema,
-            new.table,
-            new.key,
-            new.columns,
-            new.parent,
-        ):
-            yield f"{name}: declared otherwise than in the snapshot"
-        elif old.digest() != new.digest():
-            chunks = [
-                number for number, pair in enumerate(zip(old.chunks, new.chunks, strict=False)) if pair[0] != pair[1]
-            ]
-            place = f", first in chunk {chunks[0]}" if chunks else ""
-            there, here = (f"{record.rows:,} rows ({record.fingerprint})" for record in (old, new))
-            yield f"{name}: the snapshot has {there}, generated {here}{place}"
-
-
-def _make(
+def write_parts(
     project: Project,
     request: Request,
     folder: Path,
@@ -195,6 +138,7 @@ def _make(
     executor: Executor | None,
     kept: Sequence[EntityRecord],
 ) -> Manifest:
+    """Have all parts written below `folder`, and return the manifest that describes them and the entities kept."""
     entities = load_entities(project.generators)
     kept_names = {record.name for record in kept}
     written = [entity for entity in entities.ordered if not request.only or entity.name in request.only]

@@ -29,9 +29,10 @@ def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
     if not isinstance(frame, pl.DataFrame):
         raise _broken(entity, None, f"a {type(frame).__name__}", "a polars.DataFrame")
     if set(frame.columns) != set(entity.columns):
-        missing = [name for name in entity.columns if name not in frame.columns]
-        extra = [name for name in frame.columns if name not in entity.columns]
-        raise _broken(entity, None, f"missing columns {missing}, undeclared columns {extra}", "the declared columns")
+        missing = ", ".join(name for name in entity.columns if name not in frame.columns)
+        extra = ", ".join(name for name in frame.columns if name not in entity.columns)
+        observed = [f"missing: {missing}"] * bool(missing) + [f"not declared: {extra}"] * bool(extra)
+        raise _broken(entity, None, "; ".join(observed), "a column for each that is declared, and no other")
     if len(frame) != rows:
         raise _broken(entity, None, f"{len(frame)} rows", f"{rows} rows, one for each it was asked for")
     arrays = [_converted(entity, name, kind, frame[name]) for name, kind in entity.columns.items()]
@@ -102,7 +103,7 @@ def _check_key(entity: Entity, keys: pa.Array | None) -> None:
         raise _broken(
             entity,
             entity.key,
-            f"the key of row {position + 1}, {keys[position + 1].as_py()}, {how} the one before",
+            f"the key of row {position + 2}, {keys[position + 1].as_py()}, {how} the one before",
             "keys in ascending order, each once; rows.key() makes such keys",
         )
 

@@ -27,6 +27,8 @@ _BLOCK = 12
 # Rows hashed together: enough that NumPy's cost per call fades, few enough that one cache line a row stays in the
 # second-level cache while the blocks of a wide row are read one after the other. 4,096 to 16,384 measured alike.
 _SLAB = 8192
+# The bits of a partial block of 0 to 11 bytes, as its three words.
+_TAIL_BITS = (np.uint8(255) * np.tri(_BLOCK, k=-1, dtype=np.uint8)).view("<u4")
 # Columns in which this sample repeats itself by half are hashed once per distinct value: measured to pay from there.
 _SAMPLE = 512
 
@@ -123,41 +125,51 @@ def hash_bytes_variable(values: pa.BinaryArray, seed: int = SEED) -> UInt64s:
     Rows are taken from the longest to the shortest, so that round i works on the rows that still have a block i:
     one vectorised step for each 12 bytes of the longest value.
     """
-    lengths = np.diff(offsets_of(values)).astype(np.uint32)
-    if not len(lengths):
+    offsets = offsets_of(values)
+    if len(offsets) == 1:
         return np.zeros(0, dtype=np.uint64)
-    order = np.argsort(-(lengths // _BLOCK).astype(np.int64), kind="stable")
-    full_blocks = (lengths // _BLOCK)[order].astype(np.int64)
-    words, starts = _aligned_words(values, lengths)
-    starts = starts[order]
-    state = _initial_state(lengths[order], seed)
+    lengths = np.diff(offsets).astype(np.uint32)
+    order = _longest_first(lengths // _BLOCK)
+    lengths = lengths[order]
+    full_blocks = (lengths // _BLOCK).astype(np.int64)
+    starts = (offsets[:-1] - offsets[0])[order].astype(np.int64)
+    blocks = _blocks_anywhere(data_of(values)[offsets[0] : offsets[-1]])
+    state = _initial_state(lengths, seed)
     # active[i] rows have more than i full blocks.
     active = len(lengths) - np.searchsorted(full_blocks[::-1], np.arange(full_blocks[0]), side="right")
     for block, count in enumerate(active):
-        chosen = words.take(starts[:count] + block, axis=0)
-        _add_block([part[:count] for part in state], chosen[:, 0], chosen[:, 1], chosen[:, 2])
-    tail = words.take(starts + full_blocks, axis=0)
+        words = _words(blocks[starts[:count] + _BLOCK * block])
+        _add_block([part[:count] for part in state], words[:, 0], words[:, 1], words[:, 2])
+    tail = _words(blocks[starts + _BLOCK * full_blocks])
+    tail &= _TAIL_BITS[lengths % _BLOCK]
     hashes = np.empty(len(lengths), dtype=np.uint64)
     hashes[order] = _finish(state, tail[:, 0], tail[:, 1], tail[:, 2])
     return hashes
 
 
-def _aligned_words(values: pa.BinaryArray, lengths: UInt32s) -> tuple[UInt32s, npt.NDArray[np.int64]]:
-    """Every value padded with 1 to 12 zero bytes to whole blocks, as words of shape blocks x 3, and its first block."""
-    paddings = pa.array([bytes(_BLOCK - size) for size in range(_BLOCK)], type=pa.binary())
-    padding = paddings.take(pa.array((lengths % _BLOCK).astype(np.int32)))
-    padded = pc.binary_join_element_wise(values, padding, b"")
-    offsets = offsets_of(padded)
-    data = data_of(padded)[offsets[0] : offsets[-1]]
-    return data.view("<u4").reshape(-1, 3), (offsets[:-1] - offsets[0]).astype(np.int64) // _BLOCK
+def _longest_first(full_blocks: UInt32s) -> npt.NDArray[np.intp]:
+    """The order from the most blocks to the fewest. NumPy sorts 16-bit numbers by radix, ten times as fast."""
+    longest = full_blocks.max()
+    return np.argsort((longest - full_blocks).astype(np.uint16 if longest < 2**16 else np.uint32), kind="stable")
+
+
+def _blocks_anywhere(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
+    """The block that begins at each byte of `data`, and an empty one at its end: a view that overlaps itself."""
+    padded = np.concatenate([data, np.zeros(_BLOCK, dtype=np.uint8)])
+    return np.ndarray(len(data) + 1, dtype=f"V{_BLOCK}", buffer=padded, strides=(1,))
+
+
+def _words(blocks: npt.NDArray[np.void]) -> UInt32s:
+    return blocks.view("<u4").reshape(-1, 3)
 
 
 def _initial_state(lengths: UInt32s, seed: int) -> list[UInt32s]:
     start = lengths + np.uint32(_INITIAL & 0xFFFFFFFF)
     state = [start.copy(), start.copy(), start]
-    state[0] += np.uint32(seed >> 32)
-    state[1] += np.uint32(seed & 0xFFFFFFFF)
-    _mix(state)
+    if seed:
+        state[0] += np.uint32(seed >> 32)
+        state[1] += np.uint32(seed & 0xFFFFFFFF)
+        _mix(state)
     return state
 
 

@@ -36,12 +36,17 @@ _ALIASES = {
     "timetz": "time with time zone",
 }
 _TYPE = re.compile(
-    r"""(?P<base>(?:"[^"]+"|[a-z_][a-z0-9_$]*)(?:\.(?:"[^"]+"|[a-z_][a-z0-9_$]*))?(?:\ [a-z]+)*?)
+    r"""(?P<base>(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)(?:\.(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*))?(?:\ [a-z]+)*?)
         (?:\((?P<modifiers>\d+(?:,-?\d+)?)\))?
         (?P<zone>\ (?:with|without)\ time\ zone)?
         (?P<array>\[\])?""",
     re.VERBOSE,
 )
+_QUOTED = re.compile(r'("(?:[^"]|"")*")')
+_SPACE = re.compile(r"\s+")
+_SPACE_AROUND = re.compile(r" ?([(,\[]) ?| (?=\))")
+# SQL's float(n) counts binary digits; up to this many it is a real (PostgreSQL manual, 8.1.3).
+_REAL_DIGITS = 24
 # An Arrow decimal128 holds 38 digits; wider numerics travel as text.
 _DECIMAL_DIGITS = 38
 # pgvector's own limit.
@@ -130,29 +135,45 @@ class ColumnType:
 
 @cache
 def parse_type(text: str) -> ColumnType:
-    """The type that `text` names, in any of PostgreSQL's spellings (`int8`, `varchar(20)`, `timestamptz[]`).
+    """The type that `text` names, in any of PostgreSQL's spellings (`int8`, `VARCHAR (20)`, `timestamptz[]`).
 
     Raises `ConfigurationError` for text that cannot be the name of a type, a `vector` without its dimensions included.
     """
-    match = _TYPE.fullmatch(text.strip())
+    match = _TYPE.fullmatch(_folded(text))
     if not match:
         raise ConfigurationError(
             "not the name of a PostgreSQL type", observed=repr(text), expected="a name as in uuid, varchar(40), text[]"
         )
     base = _ALIASES.get(match["base"], match["base"]) if not match["zone"] else match["base"] + match["zone"]
     modifiers = tuple(int(part) for part in (match["modifiers"] or "").split(",") if part)
+    if match["base"] == "float" and modifiers:
+        base, modifiers = ("real" if modifiers[0] <= _REAL_DIGITS else base), ()
     scalar = _scalar(base, modifiers)
     if not match["array"]:
         return scalar
+    if scalar.family is Family.VECTOR:
+        # Each database gives vector an identifier of its own, and with it another binary form to its arrays.
+        scalar = _text_form(scalar.base, modifiers)
     return ColumnType(
         name=f"{scalar.name}[]",
-        base=base,
+        base=scalar.base,
         family=scalar.family,
         arrow=pa.list_(scalar.arrow),
         oid=0,
         modifiers=modifiers,
         element=scalar,
     )
+
+
+def _folded(text: str) -> str:
+    """`text` in small letters and with single spaces only where they part words, but for what stands in quotes."""
+    parts = _QUOTED.split(text.strip())
+    parts[::2] = [_SPACE_AROUND.sub(r"\1", _SPACE.sub(" ", part.lower())) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _text_form(base: str, modifiers: tuple[int, ...]) -> ColumnType:
+    return ColumnType(_name(base, modifiers), base, Family.TEXT_FORM, pa.string(), 0, modifiers)
 
 
 def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
@@ -164,7 +185,8 @@ def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
             return ColumnType(
                 _name(base, (precision, scale)), base, Family.NUMERIC, arrow, _NUMERIC_OID, (precision, scale)
             )
-    if base == "vector":
+    # format_type names the schema where the search path does not lead to it.
+    if base.rpartition(".")[2] == "vector":
         if len(modifiers) != 1 or not 1 <= modifiers[0] <= _VECTOR_DIMENSIONS:
             raise ConfigurationError(
                 "a vector needs its dimensions",
@@ -175,7 +197,7 @@ def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
     if base in _KNOWN:
         family, arrow, oid = _KNOWN[base]
         return ColumnType(name, base, family, arrow, oid, modifiers)
-    return ColumnType(name, base, Family.TEXT_FORM, pa.string(), 0, modifiers)
+    return _text_form(base, modifiers)
 
 
 def _name(base: str, modifiers: tuple[int, ...]) -> str:

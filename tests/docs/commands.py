@@ -15,7 +15,8 @@ HEADER = """\
 # Commands
 
 Made from the commands themselves by `python -m tests.docs.commands > docs/commands.md`; do not edit.
-Results go to stdout, progress and messages to stderr. `--format json` prints exactly one JSON document with `"format": 1`.
+Results go to stdout, progress and messages to stderr.
+With `--format json`, stdout is one JSON document with `"format": 1`.
 
 Exit codes: `0` done · `1` a check ran and something differs · `2` usage, configuration or snapshot is wrong ·
 `3` a guard refused · `4` the server failed or cannot be reached (worth a retry) · `130` interrupted.

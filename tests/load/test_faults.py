@@ -27,7 +27,7 @@ from snapseed.errors import (
 )
 from snapseed.load.run import Progress
 from tests.conftest import Connection, Sandbox
-from tests.projects.state import contents, sessions_of_others
+from tests.projects.state import contents, sessions_of_snapseed
 
 # A check that takes its time and lets every row pass: the load spends seconds in COPY.
 SLOW = """
@@ -75,7 +75,7 @@ def fail(
         with pytest.raises(SnapseedError) as caught:
             load_snapshot(sandbox.project, sandbox.environment(None, **overrides), only=only, progress=progress)
         assert contents(connection) == before
-        assert sessions_of_others(connection) == 0
+        assert sessions_of_snapseed(connection) == 0
     assert caught.value.summary.endswith("; nothing was changed")
     return caught.value
 
@@ -288,7 +288,7 @@ AT_LOCK = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datna
 def test_a_process_that_is_stopped_in_the_middle_of_copy_changes_nothing(
     loaded: Sandbox, number: signal.Signals
 ) -> None:
-    """kill -9 leaves the rollback to the server; SIGINT and SIGTERM end with exit code 130 and a word about it."""
+    """SIGKILL leaves the rollback to the server; SIGINT and SIGTERM end with exit code 130 and a word about it."""
     with loaded.connect() as connection:
         connection.execute(SLOW)
         before = contents(connection)
@@ -296,7 +296,7 @@ def test_a_process_that_is_stopped_in_the_middle_of_copy_changes_nothing(
             wait_until(connection, IN_COPY, process)
             process.send_signal(number)
             _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-        assert sessions_of_others(connection) == 0
+        assert sessions_of_snapseed(connection) == 0
         assert contents(connection) == before
     if number is signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
@@ -323,7 +323,7 @@ def test_a_process_that_waits_for_a_lock_can_be_interrupted(loaded: Sandbox) -> 
 def test_a_commit_that_is_not_answered_is_not_called_a_failure(
     loaded: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the connection is lost at the COMMIT, the message leaves open what cannot be known, and says where to look."""
+    """Where the connection is lost at the COMMIT, the message leaves open what is not known, and says where to look."""
     leave = psycopg.Transaction.__exit__
 
     def lost(self: psycopg.Transaction, *exc: object) -> bool:

@@ -61,9 +61,9 @@ def schema_of(url: str) -> str:
     return "\n".join(line for line in dumped.splitlines() if "restrict " not in line)
 
 
-def sessions_of_others(connection: Connection) -> int:
-    """How many other sessions are in this database, once those that are about to end have had time to."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+def sessions_of_snapseed(connection: Connection) -> int:
+    """How many sessions of snapseed are in this database, once those that are about to end have had time to."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'snapseed'"
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         row = connection.execute(query).fetchone()

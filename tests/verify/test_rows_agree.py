@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psycopg
@@ -28,6 +28,7 @@ from snapseed.database.catalog import TableName, read_tables
 from snapseed.generate.json import canonical
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_binary, encode_text
 from snapseed.load.plan import ColumnPlan, plan_load
+from snapseed.snapshot import types as known_types
 from snapseed.snapshot.fingerprint import Fingerprint, fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import parse_type
@@ -41,8 +42,8 @@ PROPERTY = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=12,
-    phases=[Phase.generate],
+    max_examples=10,
+    phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
 MOODS = ["sad", "ok", "très bien", 'quo"te', "back\\slash", "{a,b}", "NULL", "two words", "😀"]
@@ -208,7 +209,8 @@ def float_bits(form: str, *, finite: bool = False) -> st.SearchStrategy[object]:
     special = [sign, 1, infinity - 1]
     if not finite:
         special += [infinity, infinity + 1, infinity * 3 // 2, sign | infinity, sign | infinity + 1]
-    drawn = st.floats(width={2: 16, 4: 32, 8: 64}[width], allow_nan=not finite, allow_infinity=not finite)
+    widths: dict[str, Literal[16, 32, 64]] = {"e": 16, "f": 32, "d": 64}
+    drawn = st.floats(width=widths[form], allow_nan=not finite, allow_infinity=not finite)
     return st.sampled_from(special) | drawn.map(lambda value: int.from_bytes(struct.pack(f"<{form}", value), "little"))
 
 
@@ -264,7 +266,7 @@ SCALARS = [
     Case("timestamp with time zone", MOMENTS, flat(pa.int64(), seen_as=pa.timestamp("us", "UTC")), moment("+00")),
     Case(
         "timestamp(0) with time zone",
-        st.integers(-(10**12), 10**12).map(lambda seconds: seconds * 1_000_000),
+        st.integers(-(2 * 10**11), 9 * 10**12).map(lambda seconds: seconds * 1_000_000),
         flat(pa.int64(), seen_as=pa.timestamp("us", "UTC")),
         moment("+00"),
     ),
@@ -273,7 +275,7 @@ SCALARS = [
     Case("mood", st.sampled_from(MOODS), TEXT, str),
     # Types without an encoder of ours travel as their text, spelled as PostgreSQL prints them.
     Case("numeric", st.sampled_from(["NaN", "-1", "0.10", "1" * 60]), TEXT, str),
-    Case("inet", st.sampled_from(["10.0.0.1", "10.0.0.0/8", "::1"]), TEXT, str),
+    Case("inet", st.sampled_from(["10.0.0.1/32", "10.0.0.0/8", "::1/128"]), TEXT, str),
     Case("bit varying(9)", st.sampled_from(["", "0", "101010101"]), TEXT, str),
 ]
 ARRAYS = [
@@ -416,9 +418,8 @@ def is_text_only(case: Case) -> bool:
 
 def a_table(data: st.DataObject, case: Case) -> DrawnTable:
     """A table of one column."""
-    cells = data.draw(st.lists(case.cells, max_size=24))
-    start = data.draw(st.integers(0, len(cells)))
-    return DrawnTable.sliced([case], [cells], start, data.draw(st.integers(start, len(cells))))
+    before, rows, after = (data.draw(st.lists(case.cells, max_size=size)) for size in (2, 16, 2))
+    return DrawnTable.sliced([case], [before + rows + after], len(before), len(before + rows))
 
 
 # ── Facts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -457,10 +458,10 @@ def test_tables_of_any_columns(types: Connection, data: st.DataObject) -> None:
     vector = vector_case("vector" if has_vector(types) else "real[]", "f", 4)
     cases = data.draw(st.lists(st.sampled_from([*CASES.values(), vector]), min_size=1, max_size=12))
     rows = data.draw(st.integers(0, 200))
+    start = data.draw(st.integers(0, min(rows, 3)))
     shuffle = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     pools = [data.draw(st.lists(case.cells, min_size=1, max_size=5)) for case in cases]
     cells = [[pool[index] for index in shuffle.integers(0, len(pool), rows)] for pool in pools]
-    start = data.draw(st.integers(0, rows))
     check(types, DrawnTable.sliced(cases, cells, start, rows), text_only=any(map(is_text_only, cases)))
 
 
@@ -477,8 +478,5 @@ def test_repeated_texts(types: Connection, name: str, data: st.DataObject) -> No
 
 def test_every_family_is_drawn() -> None:
     """No type that `snapshot.types` encodes is left out of these tests."""
-    import snapseed.snapshot.types as module
-
     drawn = {parse_type(case.type).base for case in CASES.values()}
-    assert set(module._KNOWN) <= drawn
-    assert Path(module.__file__).is_file()
+    assert set(known_types._KNOWN) <= drawn

@@ -1,0 +1,290 @@
+"""The commands as processes: what they print where, and which exit code they end with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from snapseed.database.embedded import EmbeddedPostgres
+from tests.conftest import Sandbox
+
+SECRET = "correct-horse"
+MakeProject = Callable[[str], Sandbox]
+
+
+def failure(sandbox: Sandbox, *arguments: str, code: int, **variables: str) -> str:
+    """What a failing command says, as text, after checking that --format json says the same as one document."""
+    shown = sandbox.run(*arguments, **variables)
+    assert shown.returncode == code, shown.stdout + shown.stderr
+    assert shown.stdout == ""
+    assert shown.stderr.startswith("error: ")
+    assert SECRET not in shown.stderr
+    programs = sandbox.run(*arguments, "--format", "json", **variables)
+    assert programs.returncode == code
+    assert SECRET not in programs.stdout + programs.stderr
+    document = json.loads(programs.stdout)
+    assert (document["format"], document["exit_code"]) == (1, code)
+    assert shown.stderr.splitlines()[0] == f"error: {document['error']['summary']}"
+    return shown.stderr
+
+
+def test_from_generate_to_verify(make_project: MakeProject) -> None:
+    """generate, load, status, verify, diff and show: each ends with 0 and says what it did on stdout, with no word on stderr."""
+    shop = make_project("shop")
+    expected = {
+        ("generate", "--quiet"): "snapshot dev: ",
+        ("load", "dev", "--dry-run"): "dry run: nothing was changed",
+        ("load", "dev"): "verified before the commit",
+        ("status", "dev"): "the snapshot on disk",
+        ("verify",): "verified: the files and the database hold exactly what the manifest says",
+        ("verify", "--offline"): "verified: the files hold exactly what the manifest says",
+        ("diff", "dev"): "customers: no difference",
+        ("show", "dev"): "customers, row 1 of 250",
+        ("show", "dev", "orders", "--rows", "2"): "orders, row 2 of ",
+        ("generate", "--check"): "same rows, same bytes",
+    }
+    for arguments, words in expected.items():
+        shown = shop.run(*arguments, check=True)
+        assert words in shown.stdout
+        assert "error" not in shown.stderr
+
+
+def test_json_is_one_document_on_stdout(shop: Sandbox) -> None:
+    """Every command that shows a result shows it to programs, too."""
+    loaded = shop.run_json("load", "dev")
+    assert loaded["verified"] is True
+    assert loaded["identity"] == shop.run_json("show", "dev")["identity"] == shop.run_json("verify")["identity"]
+    assert shop.run_json("diff", "dev")["agrees"] is True
+    (environment,) = shop.run_json("status", "dev")["environments"]  # type: ignore[misc]
+    assert environment["loaded"]["identity"] == loaded["identity"]  # type: ignore[index]
+    assert shop.run_json("generate", "--check")["same_bytes"] is True
+    assert shop.run_json("generate")["replaced"] == loaded["identity"]
+    assert shop.run_json("db", "url")["url"] == shop.url
+
+
+def test_findings_end_with_exit_code_1(shop: Sandbox) -> None:
+    """verify and diff name what differs on stdout; with --format json the document holds the findings."""
+    shop.run("load", "dev", check=True)
+    with shop.connect() as connection:
+        connection.execute("UPDATE notes SET number = 9 WHERE id = 3")
+    for command in (("verify",), ("diff", "dev")):
+        shown = shop.run(*command)
+        assert shown.returncode == 1
+        assert "notes" in shown.stdout
+        assert shown.stderr == ""
+        document = json.loads(shop.run(*command, "--format", "json").stdout)
+        assert (document["format"], document["agrees"]) == (1, False)
+    assert "number: snapshot '0'" in shop.run("diff", "dev").stdout
+    (shop.folder / "snapshots" / "dev" / "stray").write_text("")
+    assert "stray: not named by the manifest" in shop.run("verify", "--offline").stdout
+
+
+def test_rows_that_are_not_ours_end_with_exit_code_3(shop: Sandbox) -> None:
+    """And --yes is the answer to it."""
+    schema = shop.project.schema
+    assert schema is not None
+    with shop.connect() as connection:
+        connection.execute(schema.read_bytes())
+        connection.execute("INSERT INTO categories VALUES ('mine', 'precious', 1)")
+    assert "public.categories" in failure(shop, "load", "dev", code=3)
+    assert shop.run("load", "dev", "--yes").returncode == 0
+
+
+def test_a_damaged_snapshot_ends_with_exit_code_2(shop: Sandbox) -> None:
+    """A load that finds its files damaged names them, and has changed nothing."""
+    (shop.folder / "snapshots" / "dev" / "shops.parquet").write_bytes(b"PAR1")
+    text = failure(shop, "load", "dev", code=2)
+    assert "shops.parquet" in text
+    assert "nothing was changed" in text
+
+
+def test_no_project_is_a_usage_error(shop: Sandbox, tmp_path: Path) -> None:
+    """It says where was looked, and how to make one."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    text = failure(Sandbox(empty, shop.url), "load", "dev", code=2)
+    assert "no snapseed project found" in text
+    assert str(empty) in text
+    assert "snapseed init" in text
+    assert "does not exist" in failure(shop, "status", "--project", "nowhere", code=2)
+
+
+def test_the_project_is_found_from_below_and_by_name(shop: Sandbox, tmp_path: Path) -> None:
+    """In a folder above, by --project, or by SNAPSEED_PROJECT."""
+    assert Sandbox(shop.folder / "generators", shop.url).run("show", "dev").returncode == 0
+    elsewhere = Sandbox(tmp_path, shop.url)
+    assert elsewhere.run("show", "dev", "--project", str(shop.folder)).returncode == 0
+    assert elsewhere.run("show", "dev", SNAPSEED_PROJECT=str(shop.folder)).returncode == 0
+
+
+def test_an_unknown_environment_suggests_the_one_that_was_meant(shop: Sandbox) -> None:
+    """And lists those there are."""
+    text = failure(shop, "load", "dve", code=2)
+    assert "there is no environment named 'dve'" in text
+    assert "did you mean 'dev'?" in text
+
+
+def test_an_unknown_entity_is_named_with_the_known_ones(shop: Sandbox) -> None:
+    """Wherever entities are named."""
+    for command in (("load", "dev", "--only", "ordres"), ("show", "dev", "ordres"), ("generate", "--only", "ordres")):
+        text = failure(shop, *command, code=2)
+        assert "ordres" in text
+        assert "categories" in text
+
+
+def test_only_takes_names_by_commas_and_by_repetition(shop: Sandbox) -> None:
+    """Both are the same."""
+    for arguments in (["--only", "orders,notes"], ["--only", "orders", "--only", "notes"]):
+        document = shop.run_json("load", "dev", "--dry-run", *arguments)
+        assert {step["entity"] for step in document["plan"]} == {"orders", "notes"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("scale", ["0", "10kk", "-5", "1.0005k", "", "many", "1e3", "²"])
+def test_a_scale_that_is_none_is_a_usage_error(shop: Sandbox, scale: str) -> None:
+    """It shows what a scale looks like."""
+    shown = shop.run("generate", "--scale", scale)
+    assert shown.returncode == 2
+    assert "10k" in shown.stderr
+
+
+def test_what_cannot_be_parsed_is_one_document_too(shop: Sandbox) -> None:
+    """Unknown options and commands, missing arguments and wrong numbers: exit code 2, usage on stderr, JSON where asked."""
+    for arguments in (["load"], ["load", "dev", "--nonsense"], ["lod", "dev"], ["generate", "--seed", "x"]):
+        shown = shop.run(*arguments)
+        assert (shown.returncode, shown.stdout) == (2, "")
+        assert "Usage: " in shown.stderr
+        programs = shop.run(*arguments, "--format", "json")
+        document = json.loads(programs.stdout)
+        assert (programs.returncode, document["format"], document["exit_code"]) == (2, 1, 2)
+        assert document["error"]["summary"] in shown.stderr
+
+
+def test_a_snapshots_folder_that_cannot_be_written_is_named(shop: Sandbox) -> None:
+    """A file where the folder should be: also root cannot write there."""
+    shutil.rmtree(shop.folder / "snapshots")
+    (shop.folder / "snapshots").write_text("in the way")
+    text = failure(shop, "generate", code=2)
+    assert "cannot be written" in text
+    assert str(shop.folder / "snapshots") in text
+
+
+def test_a_url_that_does_not_parse_is_exit_code_2(shop: Sandbox) -> None:
+    """As flag and as variable, without its password."""
+    url = f"postgresql://me:{SECRET}@[half"
+    assert "(--database)" not in failure(shop, "load", "dev", "--database", url, code=2)
+    assert "SNAPSEED_DATABASE" in failure(shop, "verify", code=2, SNAPSEED_DATABASE=url)
+
+
+def test_a_server_that_does_not_answer_is_exit_code_4(shop: Sandbox) -> None:
+    """With the address, without the password; also with --verbose, where the traceback is shown."""
+    url = f"postgresql://me:{SECRET}@127.0.0.1:1/db"
+    for command in (("load", "dev"), ("verify",), ("diff", "dev")):
+        text = failure(shop, *command, "--database", url, code=4)
+        assert "postgresql://me:***@127.0.0.1:1/db" in text
+    assert "nothing was changed" in failure(shop, "load", "dev", "--database", url, code=4)
+    command = [sys.executable, "-m", "snapseed", "load", "dev", "--verbose", "--database", url]
+    shown = subprocess.run(command, cwd=shop.folder, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" in shown.stderr
+    assert SECRET not in shown.stderr
+
+
+def test_colours_are_for_terminals_and_never_with_no_color(shop: Sandbox) -> None:
+    """Neither a pipe nor NO_COLOR gets an escape sequence."""
+    for variables in ({}, {"NO_COLOR": "1"}, {"CI": "true"}):
+        shown = shop.run("load", "nowhere", **variables)
+        assert "\x1b" not in shown.stderr + shown.stdout
+        assert "\x1b" not in shop.run("--help", **variables).stdout
+
+
+def test_quiet_shows_the_result_alone(shop: Sandbox) -> None:
+    """Nothing on stderr."""
+    for command in (("generate",), ("load", "dev"), ("verify",)):
+        shown = shop.run(*command, "--quiet", check=True)
+        assert shown.stderr == ""
+        assert shown.stdout
+
+
+def test_a_reader_that_leaves_is_no_failure_to_be_told_of(shop: Sandbox) -> None:
+    """`snapseed show | head -1` ends without a traceback."""
+    line = f"{sys.executable} -m snapseed show dev --rows 500 --format json | head -1"
+    shown = subprocess.run(line, shell=True, cwd=shop.folder, capture_output=True, text=True, timeout=60, check=False)  # noqa: S602 - a pipe is what is tested
+    assert shown.stdout == "{\n"
+    assert shown.stderr == ""
+
+
+def test_init_makes_a_project_that_generates_and_loads(server: str, database: str, tmp_path: Path) -> None:
+    """Into an empty folder; then the two commands that it names."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    shown = Sandbox(tmp_path, database).run("init", "new", check=True)
+    assert "snapseed generate" in shown.stdout
+    for name in (
+        "snapseed.toml",
+        ".gitignore",
+        ".gitattributes",
+        ".github/workflows/snapseed.yml",
+        "generators/schema.sql",
+    ):
+        assert (folder / name).is_file()
+        assert name in shown.stdout
+    starter = Sandbox(folder, database)
+    starter.run("generate", "--scale", "20", check=True)
+    assert "verified before the commit" in starter.run("load", "dev", check=True).stdout
+    assert starter.run("verify", "dev").returncode == 0
+    del server
+
+
+def test_init_overwrites_nothing(tmp_path: Path, shop: Sandbox) -> None:
+    """A folder that holds one of its files is left as it is; a second init is refused the same way."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "snapseed.toml").write_text("mine")
+    shown = Sandbox(tmp_path, shop.url).run("init", "mine")
+    assert shown.returncode == 2
+    assert "nothing was written" in shown.stderr
+    assert [path.name for path in folder.iterdir()] == ["snapseed.toml"]
+    assert (folder / "snapseed.toml").read_text() == "mine"
+
+
+@pytest.fixture
+def own_server(shop: Sandbox) -> Iterator[Sandbox]:
+    """The shop on its own embedded server, which is stopped at the end."""
+    yield Sandbox(shop.folder, "")
+    EmbeddedPostgres(shop.folder).stop()
+
+
+def test_the_embedded_server_is_worked_by_commands(own_server: Sandbox) -> None:
+    """status, start, url, psql, load without any setting, status, stop: each does what it says, and stop keeps the data."""
+    run = own_server.run
+    assert "embedded server not running" in run("status", check=True).stdout
+    assert "nothing was loaded yet" in run("verify").stderr
+    assert not (own_server.folder / ".snapseed").exists()
+    started = run("db", "start", check=True).stdout
+    assert started.startswith("postgres: postgresql://")
+    url = run("db", "url", check=True).stdout.strip()
+    assert url in started
+    selected = run("db", "psql", "dev", "-A", "-t", "-c", "SELECT current_database()", check=True)
+    assert selected.stdout.strip() == "snapseed_dev"
+    assert run("db", "psql", "dev", "-c", "SELECT nonsense").returncode == 1
+    assert "nothing loaded" in run("status", check=True).stdout
+    run("load", "dev", check=True)
+    assert "the snapshot on disk" in run("status", check=True).stdout
+    assert "postgres: stopped" in run("db", "stop", check=True).stdout
+    assert "postgres: was not running" in run("db", "stop", check=True).stdout
+    assert "embedded server not running" in run("status", check=True).stdout
+    assert run("verify").returncode == 0
+
+
+def test_the_interpreter_can_run_it_as_a_module_from_anywhere(tmp_path: Path) -> None:
+    """`python -m snapseed`, with the name of the program in its usage."""
+    command = [sys.executable, "-m", "snapseed", "load"]
+    shown = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=False)
+    assert shown.returncode == 2
+    assert "snapseed load" in shown.stderr

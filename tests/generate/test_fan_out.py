@@ -1,0 +1,80 @@
+"""How many children a row has: the mean that was asked for, never more than the maximum."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapseed import counted, exactly, fan_out
+from tests.generate.making import correlation, make_rows
+
+NOTHING = pl.DataFrame()
+
+
+@pytest.mark.parametrize(("mean", "maximum"), [(5, 200), (3, 40), (0.5, 10), (1, 3), (12.5, 1000), (20, 41)])
+def test_the_mean_is_met_to_within_a_hundredth(mean: float, maximum: int) -> None:
+    """Over many parents; none has more than the maximum, some have none, some come near the maximum."""
+    count = 1_000_000
+    drawn = fan_out(mean=mean, maximum=maximum).counts(make_rows(count), NOTHING, "child")
+    spread = drawn.std() / count**0.5
+    assert abs(drawn.mean() - mean) < mean / 100 + 3 * spread
+    assert drawn.min() == 0
+    assert 0.9 * maximum <= drawn.max() <= maximum
+
+
+@given(st.integers(3, 300), st.floats(0.01, 0.49))
+def test_the_weights_have_the_mean_that_was_asked_for(maximum: int, share: float) -> None:
+    """To within a hundredth, whatever mean and maximum; and they fall from one number to the next."""
+    from snapseed.generate.fan_out import _skewed_weights
+
+    weights = _skewed_weights(maximum * share, maximum)
+    mean = sum(number * weight for number, weight in enumerate(weights)) / sum(weights)
+    assert abs(mean - maximum * share) < maximum * share / 100
+    assert all(first >= second > 0 for first, second in zip(weights, weights[1:], strict=False))
+
+
+def test_few_parents_have_most_children() -> None:
+    """Skewed: the top tenth has far more than a tenth, and most have fewer than the mean."""
+    drawn = np.sort(fan_out(mean=5, maximum=200).counts(make_rows(100_000), NOTHING, "child"))
+    assert drawn[-10_000:].sum() > 0.5 * drawn.sum()
+    assert np.median(drawn) < 5
+
+
+def test_two_children_of_one_parent_are_counted_apart() -> None:
+    """Who has many of one entity need not have many of another."""
+    rows, plan = make_rows(50_000), fan_out(mean=5, maximum=20)
+    assert abs(correlation(*(plan.counts(rows, NOTHING, child).astype(float) for child in ("a", "b")))) < 0.025
+
+
+@pytest.mark.parametrize(("mean", "maximum"), [(0, 10), (-1, 10), (5, 10), (6, 10), (float("nan"), 10)])
+def test_a_mean_without_room_is_refused(mean: float, maximum: int) -> None:
+    """It lies above zero and below half the maximum."""
+    with pytest.raises(ValueError, match="0 < mean < maximum / 2"):
+        fan_out(mean=mean, maximum=maximum)
+
+
+def test_exactly_is_exact() -> None:
+    """The same for every parent, zero included; less is refused."""
+    assert exactly(3).counts(make_rows(2), NOTHING, "child").tolist() == [3, 3]
+    assert exactly(0).counts(make_rows(2), NOTHING, "child").tolist() == [0, 0]
+    with pytest.raises(ValueError, match="cannot have -1 children"):
+        exactly(-1)
+
+
+def test_counted_takes_numbers_and_booleans_from_the_parent() -> None:
+    """A boolean counts as 0 or 1."""
+    frame = pl.DataFrame({"size": [0, 2, 5], "on": [True, False, True]})
+    rows = make_rows(3)
+    assert counted(pl.col("size"), maximum=5).counts(rows, frame, "child").tolist() == [0, 2, 5]
+    assert counted(pl.col("on"), maximum=1).counts(rows, frame, "child").tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("sizes", [[0, 6], [0, -1], [1, None], [None, None]])
+def test_counted_refuses_nulls_and_numbers_out_of_range(sizes: list[int | None]) -> None:
+    """The maximum is a promise that keys rest on."""
+    frame = pl.DataFrame({"size": pl.Series(sizes, dtype=pl.Int64)})
+    with pytest.raises(ValueError, match=r"counted\(\) of child gave .* nulls, expected 0 to 5"):
+        counted(pl.col("size"), maximum=5).counts(make_rows(2), frame, "child")

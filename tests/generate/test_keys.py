@@ -1,0 +1,123 @@
+"""Keys identify rows: unique, in the order of the rows, and free of collisions between levels."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapseed import Entity, Rows, entity, exactly
+from tests.generate.making import make_rows
+
+UInt64s = npt.NDArray[np.uint64]
+
+
+def tree(kind: str, *maxima: int) -> list[Entity]:
+    """A root entity and its descendants, one below the other, each with at most so many children."""
+
+    def function(rows: Rows) -> None: ...
+
+    declared: list[Entity] = []
+    for level, maximum in enumerate([0, *maxima]):
+        parent = declared[-1] if level else None
+        declare = entity(
+            key="id",
+            columns={"id": kind},
+            parent=parent,
+            per_parent=exactly(maximum) if parent else None,
+            name=f"level_{level}",
+        )
+        declared.append(declare(function))  # type: ignore[arg-type]
+    return declared
+
+
+def identities(roots: list[int], ordinals: list[int]) -> tuple[UInt64s, UInt64s]:
+    """Both as the arrays that an entity takes."""
+    return np.array(roots, dtype=np.uint64), np.array(ordinals, dtype=np.uint64)
+
+
+def uuids(kind: Entity, roots: list[int], ordinals: list[int], seed: int = 1) -> list[uuid.UUID]:
+    """The uuid keys of these identities."""
+    return [uuid.UUID(bytes=key) for key in kind.keys_of(*identities(roots, ordinals), seed)]
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**24 - 1), st.integers(0, 2**64 - 1))
+def test_a_uuid_is_of_version_8_and_says_its_row(root: int, ordinal: int, seed: int) -> None:
+    """RFC 9562: version 8, variant 10; 48 bits of root row lead, 24 of ordinal follow around the variant."""
+    key = uuids(tree("uuid")[0], [root], [ordinal], seed)[0]
+    assert key.version == 8
+    assert key.variant == uuid.RFC_4122
+    assert key.int >> 80 == root
+    assert (key.int >> 64 & 0xFFF) << 12 | key.int >> 50 & 0xFFF == ordinal
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**48 - 1), st.integers(0, 2**24 - 1)), min_size=2, unique=True))
+def test_uuids_sort_as_their_rows(rows: list[tuple[int, int]]) -> None:
+    """By root row, then by ordinal; so none appears twice."""
+    rows.sort()
+    keys = uuids(tree("uuid")[0], [root for root, _ in rows], [ordinal for _, ordinal in rows])
+    assert all(before < after for before, after in zip(keys, keys[1:], strict=False))
+
+
+def test_uuids_of_two_seeds_and_two_entities_differ_in_their_hash_bits() -> None:
+    """The last 50 bits are drawn."""
+    one, two = tree("uuid", 3)
+    found = [uuids(one, [5], [0], 1), uuids(one, [5], [0], 2), uuids(two, [5], [0], 1)]
+    assert len({key[0].int & (1 << 50) - 1 for key in found}) == 3
+
+
+def test_a_uuid_is_that_of_every_earlier_version() -> None:
+    """A golden value: keys of committed snapshots never change."""
+    assert str(uuids(tree("uuid")[0], [1_000_000], [4097], 42)[0]) == "0000000f-4240-8001-8006-f62bef40eb76"
+
+
+@given(st.lists(st.integers(0, 6), max_size=4), st.integers(0, 10**9))
+def test_numbers_are_unique_across_siblings_and_levels(maxima: list[int], first: int) -> None:
+    """For each level: every possible descendant of neighbouring root rows has a number of its own, in row order."""
+    for level in tree("bigint", *maxima):
+        roots = np.repeat(np.arange(first, first + 3, dtype=np.uint64), level.stride)
+        ordinals = np.tile(np.arange(level.stride, dtype=np.uint64), 3)
+        numbers = level.numbers_of(roots, ordinals)
+        assert numbers[0] == first * level.stride + 1
+        assert (np.diff(numbers) == 1).all()
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("bigint", 2**63), ("integer", 2**31), ("smallint", 2**15)])
+def test_numbers_that_pass_the_type_are_an_error(kind: str, limit: int) -> None:
+    """The last number of the type is a key; the one behind it says so instead of wrapping."""
+    root, child = tree(kind, 4)
+    last = (limit - 2) // 4 - 1
+    assert len(child.keys_of(*identities([last], [3]), 1)) == 1
+    with pytest.raises(ValueError, match=r"level_1.* pass|level_1.*integer"):
+        child.keys_of(*identities([limit // 4], [3]), 1)
+    assert root.keys_of(*identities([0], [0]), 1).to_list() == [1]
+
+
+def test_strides_beyond_64_bits_are_an_error() -> None:
+    """A deep tree of wide fan-outs has no room for numbers, and says what to lower."""
+    deepest = tree("bigint", 2**31, 2**31, 2**31)[-1]
+    with pytest.raises(ValueError, match=r"level_3: numbers pass 2\^63; lower the maximum"):
+        deepest.keys_of(*identities([0], [0]), 1)
+    assert len(deepest.keys_of(*identities([], []), 1)) == 0
+
+
+def test_more_descendants_than_a_uuid_holds_are_an_error() -> None:
+    """The ordinal has 24 bits, the root row 48."""
+    for root, ordinal in ((0, 2**24), (2**48, 0)):
+        with pytest.raises(ValueError, match=r"more than 16777216 descendants|2\^48"):
+            uuids(tree("uuid")[0], [root], [ordinal])
+
+
+def test_text_keys_are_not_made() -> None:
+    """A generator with a text key makes it itself."""
+    with pytest.raises(ValueError, match="keys are made for uuid and integer columns, id is text"):
+        tree("text")[0].keys_of(*identities([0], [0]), 1)
+
+
+def test_row_numbers_start_at_one() -> None:
+    """As people count, and as sequences do."""
+    assert make_rows(3).number().to_list() == [1, 2, 3]

@@ -1,0 +1,321 @@
+"""What generators draw with: bounds that hold and are reached, options in proportion, errors for what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from snapseed import Rows, as_decimals, entity, json_object, scale
+from snapseed.errors import GeneratorError
+from tests.generate.making import NOW, make_rows
+
+TABLE = pl.DataFrame({"kind": ["a", "a", "a", "b"], "word": ["one", "two", "never", "three"], "weight": [1, 3, 0, 2]})
+
+
+@entity(key="id", columns={"id": "uuid"})
+def people(rows: Rows) -> pl.DataFrame:
+    """One row for each of the scale."""
+    return pl.DataFrame({"id": rows.key()})
+
+
+@entity(key="id", columns={"id": "integer"}, rows=scale(0.1))
+def clubs(rows: Rows) -> pl.DataFrame:
+    """One row for every ten."""
+    return pl.DataFrame({"id": rows.key()})
+
+
+@entity(key="id", columns={"id": "bigint"}, rows=scale(2.5))
+def badges(rows: Rows) -> pl.DataFrame:
+    """Five rows for every two."""
+    return pl.DataFrame({"id": rows.key()})
+
+
+@entity(key="id", columns={"id": "bigint"}, rows=scale(1 / 3))
+def thirds(rows: Rows) -> pl.DataFrame:
+    """A fraction that has no exact float."""
+    return pl.DataFrame({"id": rows.key()})
+
+
+@entity(key="id", columns={"id": "integer"}, rows=4)
+def countries(rows: Rows) -> pl.DataFrame:
+    """Four rows at every scale."""
+    return pl.DataFrame({"id": rows.key()})
+
+
+@entity(key="id", columns={"id": "bigint"}, parent=people, per_parent=2)
+def letters(rows: Rows) -> pl.DataFrame:
+    """Children."""
+    return pl.DataFrame({"id": rows.key()})
+
+
+def test_integers_lie_within_their_bounds_and_reach_both() -> None:
+    """Both bounds are included."""
+    drawn = make_rows(2000).integers("n", -3, 4)
+    assert drawn.dtype == pl.Int64
+    assert sorted(drawn.unique()) == list(range(-3, 5))
+    assert make_rows(3).integers("n", 7, 7).to_list() == [7, 7, 7]
+
+
+def test_integers_take_bounds_row_by_row() -> None:
+    """A series of bounds holds for each row its own."""
+    low = pl.Series(range(-500, 500))
+    drawn = make_rows(1000).integers("n", low, low + 2)
+    assert sorted((drawn - low).unique()) == [0, 1, 2]
+
+
+@given(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1)).map(sorted))
+@example([-(2**63), 2**63 - 1])
+def test_integers_hold_bounds_of_any_size(bounds: list[int]) -> None:
+    """No width overflows, that of all 64-bit integers included."""
+    drawn = make_rows(20).integers("n", *bounds)
+    assert all(bounds[0] <= number <= bounds[1] for number in drawn)
+    assert bounds[1] - bounds[0] < 2**32 or drawn.n_unique() == 20
+
+
+def test_chances_of_zero_and_one_are_certain() -> None:
+    """Nothing is true with chance 0, everything with 1; in between about as much as was asked for."""
+    rows = make_rows(20_000)
+    assert not rows.chance("c", 0.0).any()
+    assert rows.chance("c", 1.0).all()
+    mean = rows.chance("c", 0.3).cast(pl.Int64).mean()
+    assert isinstance(mean, float)
+    assert abs(mean - 0.3) < 0.015
+
+
+def test_choices_keep_their_type_and_their_nulls() -> None:
+    """Options may be texts, numbers, nulls or a series."""
+    rows = make_rows(500)
+    assert set(rows.choice("c", ["x", None])) == {"x", None}
+    assert rows.choice("c", pl.Series([1, 2], dtype=pl.Int16)).dtype == pl.Int16
+    assert set(rows.choice("c", ["x", "y", "z"], [1, 0, 1])) == {"x", "z"}
+
+
+def test_timestamps_lie_within_their_bounds() -> None:
+    """From start to end, by default the pinned now; to the microsecond."""
+    rows, start = make_rows(2000), datetime(2025, 12, 31, 23, 59, 59, 999_998, tzinfo=UTC)
+    assert sorted(rows.timestamps("t", start).unique()) == [start + timedelta(microseconds=n) for n in range(3)]
+    starts = rows.timestamps("s", datetime(1970, 1, 1, tzinfo=UTC))
+    later = rows.timestamps("e", starts)
+    assert (later >= starts).all()
+    assert later.max() <= NOW  # type: ignore[operator]
+    assert later.dtype == pl.Datetime("us", "UTC")
+
+
+def test_decimals_are_exact_and_stay_within_bounds_finer_than_their_steps() -> None:
+    """Both bounds are reached where they are steps; where they are not, no value passes them."""
+    rows = make_rows(2000)
+    assert sorted(rows.decimals("d", "-0.02", "0.01").unique()) == [Decimal(n).scaleb(-2) for n in range(-2, 2)]
+    assert sorted(rows.decimals("d", "0.005", "0.026").unique()) == [Decimal("0.01"), Decimal("0.02")]
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.integers(0, 18))
+def test_as_decimals_moves_the_point_and_nothing_else(units: list[int], digits: int) -> None:
+    """Exact over the whole range, negative numbers included."""
+    assert as_decimals(pl.Series(units, dtype=pl.Int64), digits).to_list() == [
+        Decimal(n).scaleb(-digits) for n in units
+    ]
+
+
+def test_a_sample_takes_rows_that_match_in_proportion_to_their_weights() -> None:
+    """Matches are exact, weights of zero never come, and whole rows are returned."""
+    rows = make_rows(9000)
+    kind = rows.choice("kind", ["a", "b"])
+    found = rows.sample("s", TABLE, weights="weight", kind=kind)
+    assert found.columns == TABLE.columns
+    assert found["kind"].equals(kind)
+    words = dict(found["word"].value_counts().iter_rows())
+    assert set(words) == {"one", "two", "three"}
+    assert abs(words["two"] / words["one"] - 3) < 0.3
+    assert set(rows.sample("s", TABLE, kind="a")["word"]) == {"one", "two", "never"}
+    assert set(rows.sample("s", TABLE)["word"]) == {"one", "two", "never", "three"}
+
+
+def test_a_sample_does_not_depend_on_the_other_rows() -> None:
+    """Rows made alone find the same."""
+    whole, part = make_rows(300), make_rows(100, first=200)
+    kind = whole.choice("kind", ["a", "b"])
+    assert whole.sample("s", TABLE, kind=kind)[200:].equals(part.sample("s", TABLE, kind=kind[200:]))
+
+
+def test_references_are_never_later_than_the_row_itself() -> None:
+    """A row refers to earlier ones of its own entity; the first has none, the second only the first."""
+    rows = make_rows(3000, of=people)
+    keys = rows.key().to_list()
+    number = {key: place for place, key in enumerate(keys)}
+    places = [None if key is None else number[key] for key in rows.reference("r", people)]
+    assert places[:2] == [None, 0]
+    assert all(place is not None and place < own for own, place in enumerate(places) if own)
+    assert len(set(places)) > 1000
+
+
+@pytest.mark.parametrize("target", [people, clubs, badges, thirds, countries], ids=lambda entity: entity.name)
+@pytest.mark.parametrize("source", [people, clubs, badges, thirds], ids=lambda entity: entity.name)
+def test_references_exist_at_every_scale_at_which_the_row_exists(source: object, target: object) -> None:
+    """Whatever the two grow by: cut off at any scale, nothing points outside."""
+    from snapseed import Entity
+
+    assert isinstance(source, Entity)
+    assert isinstance(target, Entity)
+    assert source.root_rows is not None
+    assert target.root_rows is not None
+    if source is target:
+        return
+    keys = {key: number for number, key in enumerate(make_rows(target.root_rows.at(2000), of=target).key())}
+    drawn = [keys[key] for key in make_rows(source.root_rows.at(2000), of=source).reference("r", target)]
+    for scale_ in (1, 2, 9, 10, 11, 250, 1999, 2000):
+        there = target.root_rows.at(scale_)
+        assert max(drawn[: source.root_rows.at(scale_)]) < there, scale_
+
+
+@given(st.integers(0, 2**47), st.floats(0.001, 5))
+def test_the_scale_that_a_row_needs_is_the_first_that_has_it(root: int, fraction: float) -> None:
+    """Exact for rows and fractions of any size."""
+
+    @entity(key="id", columns={"id": "bigint"}, rows=scale(fraction))
+    def some(rows: Rows) -> pl.DataFrame:
+        return pl.DataFrame({"id": rows.key()})
+
+    assert some.root_rows is not None
+    needed = int(some.scale_needed(np.array([root], dtype=np.uint64))[0])
+    assert some.root_rows.at(max(1, needed)) > root
+    assert needed <= 1 or some.root_rows.at(needed - 1) <= root
+    before = some.rows_before(np.array([needed]), same=False, roots=np.array([root], dtype=np.uint64))
+    assert int(before[0]) == some.root_rows.at(needed)
+
+
+def test_items_belong_to_their_rows() -> None:
+    """Positions count from zero in each row; rows without items have empty lists, texts and totals."""
+    rows = make_rows(4)
+    items = rows.items("i", pl.Series([2, 0, 3, 0]))
+    assert len(items) == 5
+    assert items.positions.to_list() == [0, 1, 0, 1, 2]
+    assert items.of_owner(pl.Series(["a", "b", "c", "d"])).to_list() == ["a", "a", "c", "c", "c"]
+    numbers = pl.Series([1, 2, 3, 4, 5])
+    assert items.lists(numbers).to_list() == [[1, 2], [], [3, 4, 5], []]
+    assert items.joined(pl.Series(["p", "q", "r", "s", "t"]), "-").to_list() == ["p-q", "", "r-s-t", ""]
+    assert items.total(numbers).to_list() == [3, 0, 12, 0]
+    assert items.running_total(numbers).to_list() == [0, 1, 0, 3, 7]
+
+
+def test_no_items_at_all_are_no_special_case() -> None:
+    """Every method works on nothing."""
+    items = make_rows(2).items("i", pl.Series([0, 0]))
+    empty = pl.Series([], dtype=pl.Int64)
+    assert items.integers("n", 0, 9).to_list() == []
+    assert items.lists(empty).to_list() == [[], []]
+    assert items.joined(pl.Series([], dtype=pl.String)).to_list() == ["", ""]
+    assert items.total(empty).to_list() == [0, 0]
+    assert items.running_total(empty).to_list() == []
+    assert items.sample("s", TABLE, kind=pl.Series([], dtype=pl.String)).is_empty()
+
+
+def test_an_item_is_the_same_whatever_comes_after_it() -> None:
+    """Longer lists begin like shorter ones, and another row's items change nothing."""
+    rows = make_rows(2)
+    short, long = (rows.items("i", pl.Series(counts)) for counts in ([1, 1], [3, 2]))
+    assert short.bits("x").tolist() == [long.bits("x")[0], long.bits("x")[3]]
+
+
+def test_no_rows_are_no_special_case() -> None:
+    """A part in which an entity has no row draws nothing, and does not fail."""
+    rows = make_rows(0)
+    assert rows.key().to_list() == []
+    assert rows.integers("n", 1, 2).to_list() == []
+    assert rows.choice("c", ["a"]).to_list() == []
+    assert rows.timestamps("t", NOW).to_list() == []
+    assert rows.sample("s", TABLE, kind="a").is_empty()
+    assert rows.reference("r", people).to_list() == []
+    assert rows.items("i", pl.Series([], dtype=pl.Int64)).positions.to_list() == []
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
+    "maximum below minimum": (lambda rows: rows.integers("n", 2, 1), "'n'.*maximum is smaller"),
+    "a null bound": (lambda rows: rows.integers("n", pl.Series([1, None]), 5), "'n'.*null"),
+    "a null start": (lambda rows: rows.timestamps("t", pl.Series([NOW, None])), "'t'.*null"),
+    "end before start": (lambda rows: rows.timestamps("t", NOW, NOW - timedelta(seconds=1)), "'t'"),
+    "bounds of decimals": (lambda rows: rows.decimals("d", "2", "1"), "'d'.*maximum is smaller"),
+    "no step between decimals": (lambda rows: rows.decimals("d", "0.001", "0.009"), "'d'.*maximum is smaller"),
+    "chance above one": (lambda rows: rows.chance("c", 1.01), "'c'.*between 0 and 1"),
+    "chance below zero": (lambda rows: rows.chance("c", -0.01), "'c'.*between 0 and 1"),
+    "chance that is no number": (lambda rows: rows.chance("c", float("nan")), "'c'.*between 0 and 1"),
+    "no options": (lambda rows: rows.choice("o", []), "'o'.*needs options"),
+    "fewer weights than options": (lambda rows: rows.choice("o", [1, 2], [1]), "'o'.*as many weights"),
+    "weights of nothing": (lambda rows: rows.choice("o", [1, 2], [0, 0]), "must be positive"),
+    "a sample without a match": (lambda rows: rows.sample("s", TABLE, kind="c"), "'s'.*no row for kind='c'"),
+    "a match of no weight": (
+        lambda rows: rows.sample("s", TABLE.filter(pl.col("word") == "never"), "weight", kind="a"),
+        "'s'.*no row for kind='a'",
+    ),
+    "a table without rows": (lambda rows: rows.sample("s", TABLE.clear()), "'s'.*no rows"),
+    "a negative weight": (
+        lambda rows: rows.sample("s", pl.DataFrame({"w": [3, -1, 2]}), "w"),
+        "'s'.*negative",
+    ),
+    "a reference to a child": (lambda rows: rows.reference("r", letters), "'r'.*letters is not a root entity"),
+    "null numbers of items": (lambda rows: rows.items("i", pl.Series([1, None])), "'i'.*null"),
+    "a negative number of items": (lambda rows: rows.items("i", pl.Series([1, -1])), "'i'.*negative"),
+    "items for other rows": (lambda rows: rows.items("i", pl.Series([1])), "'i'"),
+    "values that are not one per item": (
+        lambda rows: rows.items("i", pl.Series([1, 2])).lists(pl.Series([1])),
+        "3 items.*1 value",
+    ),
+    "too many values for the items": (
+        lambda rows: rows.items("i", pl.Series([1, 2])).total(pl.Series([1, 2, 3, 4])),
+        "3 items.*4 value",
+    ),
+    "nulls in a total": (
+        lambda rows: rows.items("i", pl.Series([1, 1])).total(pl.Series([1, None])),
+        "null",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_draw_that_cannot_be_is_an_error(case: str) -> None:
+    """The message names the column and what is wrong; nothing is drawn from garbage."""
+    draw, message = IMPOSSIBLE[case]
+    with pytest.raises(ValueError, match=message):
+        draw(make_rows(2))
+
+
+def test_a_pool_is_text_as_it_stands_in_the_file(tmp_path: Path) -> None:
+    """Words that look like numbers or nulls stay words."""
+    (tmp_path / "words.csv").write_text('word,count\n007,nan\n"a ""b""\nc",\n', encoding="utf-8")
+    pool = make_rows(1, pools=tmp_path).pool("words")
+    assert pool.rows() == [("007", "nan"), ('a "b"\nc', "")]
+
+
+POOLS = {
+    "missing": (None, "no pool named 'words'"),
+    "empty": ("", "a pool is empty"),
+    "header only": ("word\n", "a pool is empty"),
+    "ragged": ("a,b\n1\n", "a pool cannot be read"),
+    "not text": (b"\xff\xfe", "a pool cannot be read"),
+    "open quote": ('word\n"abc\n', "a pool cannot be read"),
+    "a column twice": ("a,a\n1,2\n", "a pool cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", POOLS)
+def test_a_bad_pool_is_an_error_that_names_the_file(case: str, tmp_path: Path) -> None:
+    """Missing, empty and broken files are told apart."""
+    content, message = POOLS[case]
+    if content is not None:
+        (tmp_path / "words.csv").write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(GeneratorError, match=message) as caught:
+        make_rows(1, pools=tmp_path).pool("words")
+    assert caught.value.where == str(tmp_path / "words.csv")
+
+
+def test_json_refuses_floats() -> None:
+    """A float has no text that jsonb would keep."""
+    with pytest.raises(TypeError, match="size is a float"):
+        json_object(size=pl.Series([0.5]))

@@ -1,0 +1,112 @@
+"""The stream hands over every row in order, bounded in memory, and its thread ends whatever happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from snapseed import load_snapshot, open_snapshot
+from snapseed.errors import SnapshotError
+from snapseed.load import stream as stream_module
+from snapseed.load.encode import encode_rows
+from snapseed.load.plan import LoadPlan, TablePlan
+from snapseed.load.stream import encoded
+from snapseed.snapshot.store import Snapshot
+from tests.conftest import Sandbox
+
+
+@pytest.fixture
+def snapshot(shop: Sandbox) -> Snapshot:
+    """The shop's snapshot."""
+    return open_snapshot(shop.project.snapshots, "dev")
+
+
+@pytest.fixture
+def plan(shop: Sandbox) -> LoadPlan:
+    """How it would be loaded."""
+    return load_snapshot(shop.project, shop.environment(), dry_run=True).plan
+
+
+@pytest.fixture
+def orders(plan: LoadPlan) -> TablePlan:
+    """The plan of an entity in three parts."""
+    (found,) = (table for table in plan.tables if table.entity.name == "orders")
+    assert len(found.entity.files) == 3
+    return found
+
+
+def encoders() -> list[threading.Thread]:
+    """The encoding threads that are alive."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("encode ")]
+
+
+def test_all_rows_come_once_whatever_the_size_of_a_batch(
+    snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small batches put together are the large ones, byte for byte."""
+    with encoded(snapshot, orders) as stream:
+        whole = list(stream)
+    monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
+    with encoded(snapshot, orders) as stream:
+        small = list(stream)
+    assert len(small) > 20 * len(whole)
+    assert sum(batch.rows for batch in small) == orders.entity.rows
+    assert b"".join(map(bytes, (batch.data for batch in small))) == b"".join(
+        map(bytes, (batch.data for batch in whole))
+    )
+    assert stream.times.read > 0
+    assert stream.times.encode > 0
+
+
+def test_encoding_waits_for_the_socket(snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more batches than the queue holds are ahead of what was taken: memory does not grow with the snapshot."""
+    monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
+    made: list[int] = []
+
+    def counting(*arguments: object) -> object:
+        made.append(1)
+        return encode_rows(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stream_module, "encode_rows", counting)
+    with encoded(snapshot, orders) as stream:
+        next(iter(stream))
+        time.sleep(0.2)
+        assert len(made) <= stream_module.QUEUE_DEPTH + 2
+
+
+def test_the_thread_ends_when_nobody_wants_the_rows(
+    snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaving in the middle, by an exception or not, ends the thread that was waiting to hand over more."""
+    monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
+    with encoded(snapshot, orders) as stream:
+        next(iter(stream))
+        assert encoders()
+    assert not encoders()
+    with pytest.raises(KeyboardInterrupt), encoded(snapshot, orders):
+        raise KeyboardInterrupt
+    assert not encoders()
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 not really PAR1", None], ids=["empty", "nonsense", "missing"])
+def test_a_part_that_cannot_be_read_is_named(snapshot: Snapshot, orders: TablePlan, damage: bytes | None) -> None:
+    """The failure of the thread arrives where the rows were expected, and the thread has ended."""
+    path = snapshot.path(orders.entity.files[1])
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    with pytest.raises(SnapshotError) as caught, encoded(snapshot, orders) as stream:
+        list(stream)
+    assert str(path) in str(caught.value)
+    assert not encoders()
+
+
+def test_a_part_of_another_entity_is_not_taken_for_it(snapshot: Snapshot, orders: TablePlan) -> None:
+    """Columns of a wrong type or name are named before any row of them is sent."""
+    file = orders.entity.files[1]
+    snapshot.path(file).write_bytes((snapshot.folder / "categories.parquet").read_bytes())
+    with pytest.raises(SnapshotError, match="cannot be read") as caught, encoded(snapshot, orders) as stream:
+        list(stream)
+    assert "column 'id': no such column, expected int64" in str(caught.value)

@@ -1,0 +1,163 @@
+"""Every kind of damage to the files of a snapshot is found, and named down to the chunk where data was hit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pyarrow.parquet as pq
+import pytest
+
+from snapseed import SnapseedError, open_snapshot, verify_snapshot
+from snapseed.errors import SnapshotError
+from snapseed.generate import part as part_module
+from snapseed.snapshot.manifest import PartFile
+from snapseed.snapshot.store import Snapshot
+from snapseed.verify.files import FileFinding, require_files, verify_files
+from tests.conftest import Sandbox
+from tests.projects.state import generated
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+CHUNK_ROWS = 40
+
+
+@pytest.fixture
+def snapshot(make_project: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch) -> Snapshot:
+    """A snapshot of the shop whose larger parts have several chunks."""
+    monkeypatch.setattr(part_module, "CHUNK_ROWS", CHUNK_ROWS)
+    return open_snapshot(generated(make_project("shop")).project.snapshots, "dev")
+
+
+@pytest.fixture
+def part(snapshot: Snapshot) -> PartFile:
+    """The second part of the customers: three chunks."""
+    entity = snapshot.manifest.entity("customers")
+    assert entity is not None
+    file = entity.files[1]
+    assert len(file.chunks) == 3
+    return file
+
+
+def only_finding(snapshot: Snapshot) -> FileFinding:
+    """The one thing that is wrong."""
+    findings = verify_files(snapshot)
+    assert len(findings) == 1
+    with pytest.raises(SnapshotError, match="not what its manifest says") as caught:
+        require_files(snapshot)
+    assert str(findings[0]) in str(caught.value)
+    return findings[0]
+
+
+def test_a_snapshot_that_nobody_touched_has_no_findings(snapshot: Snapshot) -> None:
+    """Nothing is found where nothing is wrong, and progress adds up to the bytes of all files."""
+    seen: list[int] = []
+    assert verify_files(snapshot, progress=seen.append) == []
+    assert sum(seen) == snapshot.manifest.bytes
+
+
+def test_every_flipped_bit_is_found(snapshot: Snapshot, part: PartFile) -> None:
+    """One bit at 20 places spread over a part, header and footer included."""
+    path = snapshot.path(part)
+    data = path.read_bytes()
+    bits = random.Random(1)  # noqa: S311 - the same places every time
+    for place in [0, *(len(data) * number // 19 for number in range(1, 19)), len(data) - 1]:
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << bits.randrange(8)
+        path.write_bytes(damaged)
+        finding = only_finding(snapshot)
+        assert (finding.entity, finding.path) == ("customers", part.path)
+        assert "altered: SHA-256" in finding.problem
+        assert finding.chunks in {(), (0,), (1,), (2,)}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_damaged_data_is_named_by_its_chunk(snapshot: Snapshot, part: PartFile, number: int) -> None:
+    """A run of zeros inside a row group's data is found in that chunk alone."""
+    path = snapshot.path(part)
+    with pq.ParquetFile(path) as file:
+        group = file.metadata.row_group(number)
+        column = next(
+            group.column(index) for index in range(group.num_columns) if group.column(index).path_in_schema == "name"
+        )
+        end = column.data_page_offset + column.total_compressed_size // 2
+    data = bytearray(path.read_bytes())
+    data[end - 40 : end] = bytes(40)
+    path.write_bytes(data)
+    finding = only_finding(snapshot)
+    assert finding.chunks == (number,)
+    assert f"{part.path} (chunk {number})" in str(finding)
+
+
+def test_rows_that_changed_in_a_readable_file_are_named_by_their_chunk(snapshot: Snapshot, part: PartFile) -> None:
+    """A file that was written anew with one other value is found, though every byte of it makes sense."""
+    path = snapshot.path(part)
+    with pq.ParquetFile(path) as file:
+        groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
+        names = groups[1].column("name").to_pylist()
+        names[7] = "somebody else"
+        index = groups[1].column_names.index("name")
+        groups[1] = groups[1].set_column(index, groups[1].schema.field("name"), [names])
+        with pq.ParquetWriter(path.with_suffix(".new"), file.schema_arrow) as writer:
+            for group in groups:
+                writer.write_table(group)
+    path.with_suffix(".new").rename(path)
+    assert only_finding(snapshot).chunks == (1,)
+
+
+def test_a_truncated_file_says_how_much_is_there(snapshot: Snapshot, part: PartFile) -> None:
+    """Length comes before hash: observed and expected bytes are named."""
+    path = snapshot.path(part)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert only_finding(snapshot).problem == f"has {part.bytes - 1} bytes, expected {part.bytes}: truncated or altered"
+
+
+def test_a_missing_file_is_found(snapshot: Snapshot, part: PartFile) -> None:
+    """A part that is not there."""
+    snapshot.path(part).unlink()
+    assert str(only_finding(snapshot)) == f"{part.path}: missing"
+
+
+def test_a_git_lfs_pointer_is_recognised(snapshot: Snapshot, part: PartFile) -> None:
+    """In place of data it is called by its name, with the command that mends it."""
+    snapshot.path(part).write_bytes(POINTER)
+    assert "git lfs pull" in only_finding(snapshot).problem
+
+
+def test_an_extra_file_is_found(snapshot: Snapshot) -> None:
+    """A file that the manifest does not name, in the folder or below it."""
+    (snapshot.folder / "orders" / "part-99999.parquet").write_bytes(b"PAR1")
+    assert str(only_finding(snapshot)) == "orders/part-99999.parquet: not named by the manifest"
+
+
+def test_a_part_that_was_swapped_for_another_is_found(snapshot: Snapshot, part: PartFile) -> None:
+    """A valid file in the place of another one is not the file that the manifest means."""
+    entity = snapshot.manifest.entity("customers")
+    assert entity is not None
+    snapshot.path(part).write_bytes(snapshot.path(entity.files[0]).read_bytes())
+    assert only_finding(snapshot).path == part.path
+
+
+def test_only_looks_at_the_files_of_the_named_entities(snapshot: Snapshot, part: PartFile) -> None:
+    """Damage elsewhere is not looked for."""
+    snapshot.path(part).unlink()
+    assert verify_files(snapshot, only=["orders", "notes"]) == []
+    assert len(verify_files(snapshot, only=["customers"])) == 1
+
+
+def test_several_damages_are_all_listed(snapshot: Snapshot, part: PartFile) -> None:
+    """One look names every file that is wrong."""
+    snapshot.path(part).unlink()
+    (snapshot.folder / "stray").write_text("")
+    with pytest.raises(SnapseedError) as caught:
+        require_files(snapshot)
+    assert part.path in str(caught.value)
+    assert "stray" in str(caught.value)
+
+
+def test_offline_verification_connects_to_nothing(shop: Sandbox) -> None:
+    """With `offline` a database that cannot be reached is no obstacle, and a finding makes the report disagree."""
+    environment = shop.environment(database="postgresql://127.0.0.1:1/nowhere")
+    report = verify_snapshot(shop.project, environment, offline=True)
+    assert (report.agrees, report.target) == (True, None)
+    (shop.project.snapshots / "dev" / "stray").write_text("")
+    assert not verify_snapshot(shop.project, environment, offline=True).agrees
