@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,17 +44,19 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """The URL of a database on the server under test, to make others beside it."""
     if _GIVEN:
         yield _GIVEN
         return
-    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("server"))
-    embedded.start()
-    try:
-        yield embedded.url("postgres")
-    finally:
-        embedded.stop()
+    # Not below pytest's own folder: as root, each run of pytest closes that again to the account of the server.
+    with tempfile.TemporaryDirectory(prefix="snapseed-tests-") as folder:
+        embedded = EmbeddedPostgres(Path(folder))
+        embedded.start()
+        try:
+            yield embedded.url("postgres")
+        finally:
+            embedded.stop()
 
 
 @pytest.fixture

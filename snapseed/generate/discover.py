@@ -40,7 +40,8 @@ def load_entities(folder: Path) -> Entities:
     """The entities that the modules in `folder` declare.
 
     Raises `GeneratorError` for a missing or empty folder, a module that cannot be imported (with file and line), two
-    entities of one name, and a parameter that names neither an ancestor nor a lookup entity.
+    entities of one name, a parameter that names neither an ancestor nor a lookup entity, and lookup entities that need
+    each other.
     """
     if not folder.is_dir():
         raise GeneratorError(
@@ -59,6 +60,8 @@ def load_entities(folder: Path) -> Entities:
     entities = Entities(tuple(sorted(found, key=lambda entity: len(entity.ancestors))))
     for entity in entities.ordered:
         _check_parameters(entity, entities)
+    for entity in entities.ordered:
+        _check_lookups(entity, entities, ())
     return entities
 
 
@@ -115,3 +118,17 @@ def _check_parameters(entity: Entity, entities: Entities) -> None:
                 observed=parameter,
                 expected=f"rows, or one of: {', '.join(dict.fromkeys(possible)) or '(it has none)'}",
             )
+
+
+def _check_lookups(entity: Entity, entities: Entities, path: tuple[Entity, ...]) -> None:
+    if entity in path:
+        raise GeneratorError(
+            f"the generator of {entity.name!r} needs rows that need its own",
+            where=entity.function.__code__.co_filename,
+            observed=" needs ".join(step.name for step in (*path, entity)),
+            expected="lookup entities that do not need each other",
+        )
+    for parameter in entity.parameters:
+        named = entities.named(parameter)
+        if named is not None and named not in entity.ancestors:
+            _check_lookups(named, entities, (*path, entity))

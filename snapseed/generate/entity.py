@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,9 +22,13 @@ Generator = Callable[..., pl.DataFrame]
 Int64s = npt.NDArray[np.int64]
 
 _INTEGER_FAMILIES = {Family.SMALLINT: pl.Int16, Family.INTEGER: pl.Int32, Family.BIGINT: pl.Int64}
+_INTEGER_BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
 _KEY_FAMILIES = {Family.UUID, Family.TEXT, *_INTEGER_FAMILIES}
 # Our version 8 UUIDs: 48 bits root row | version | 12 + 12 bits ordinal around the variant | 50 bits hash.
 _ORDINAL_BITS = 24
+# What a manifest takes, so that whatever can be declared can be read back.
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_IDENTIFIER_BYTES = 63
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,17 @@ class Entity:
 
     def numbers_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s) -> Int64s:
         """The `number()` of the rows with these identities."""
-        if len(roots) and int(roots.max()) >= (2**63 - 1) // self.stride:
+        return self._numbers_of(roots, ordinals, Family.BIGINT)
+
+    def _numbers_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s, family: Family) -> Int64s:
+        bits = _INTEGER_BITS[family]
+        if len(roots) and int(roots.max()) >= (2**bits - 1) // self.stride:
             raise ValueError(
-                f"{self.name}: numbers pass 2^63; lower the maximum of its fan-out ({self.stride} a root row)"
+                f"{self.name}: numbers pass 2^{bits}; lower the maximum of its fan-out ({self.stride:,} a root row)"
+                + ("" if family is Family.BIGINT else ", or make its key a bigint")
             )
-        return (roots * np.uint64(self.stride) + ordinals + np.uint64(1)).astype(np.int64)
+        stride = np.uint64(min(self.stride, 2**63))  # larger only where there are no rows
+        return (roots * stride + ordinals + np.uint64(1)).astype(np.int64)
 
     def keys_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s, seed: int) -> pl.Series:
         """The keys of the rows with these identities. Raises `ValueError` for a key neither uuid nor integer."""
@@ -105,7 +116,7 @@ class Entity:
         if family is Family.UUID:
             return _uuids(roots, ordinals, draws.row_hashes(draws.key(seed, self.name), roots, ordinals))
         if family in _INTEGER_FAMILIES:
-            return pl.Series(self.key, self.numbers_of(roots, ordinals)).cast(_INTEGER_FAMILIES[family])
+            return pl.Series(self.key, self._numbers_of(roots, ordinals, family)).cast(_INTEGER_FAMILIES[family])
         raise ValueError(
             f"{self.name}: keys are made for uuid and integer columns, {self.key} is {self.columns[self.key].name}"
         )
@@ -159,6 +170,22 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
         if key not in columns:
             raise GeneratorError(
                 "the key is not among the columns", where=where, observed=key, expected=f"one of: {', '.join(columns)}"
+            )
+        for identifier in [entity_name, table or entity_name, *([schema] if schema is not None else []), *columns]:
+            if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
+                raise GeneratorError(
+                    "not a PostgreSQL identifier",
+                    where=where,
+                    observed=repr(identifier),
+                    expected=f"1 to {_IDENTIFIER_BYTES} bytes without NUL",
+                )
+        if not _NAME.fullmatch(entity_name):
+            raise GeneratorError(
+                "an entity's name is also that of its files",
+                where=where,
+                observed=repr(entity_name),
+                expected="letters from A to Z, digits, '-' and '_'",
+                next_step="give the entity another `name`, and this one as its `table`",
             )
         try:
             kinds = {column: parse_type(kind) for column, kind in columns.items()}

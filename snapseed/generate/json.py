@@ -62,7 +62,11 @@ def canonical(text: str) -> str:
 
     Raises `ValueError` for text that is not JSON.
     """
-    return _printed(json.loads(text, parse_float=Decimal, parse_int=Decimal))
+    return _printed(json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refused))
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is Python's")
 
 
 def _printed(value: object) -> str:

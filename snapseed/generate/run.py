@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
+
 from snapseed.config import Environment, Project
-from snapseed.errors import SnapshotError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.generate.discover import Entities, load_entities
 from snapseed.generate.entity import Entity
 from snapseed.generate.part import CHUNK_ROWS, PartResult, PartTask
@@ -110,12 +112,15 @@ def generate_snapshot(
     have, which must be of the same seed and scale. Raises `GeneratorError`, `SnapshotError` (the size budget included).
     """
     started = time.monotonic()
-    previous = open_snapshot(project.snapshots, request.name) if has_snapshot(project.snapshots, request.name) else None
-    kept = _kept(previous, request) if request.only and previous else ()
+    previous = _previous(project, request)
+    kept = _kept(previous, project, request) if request.only and previous else ()
     with replacing(project.snapshots, request.name) as staging:
         for record in kept:
             _keep(previous, record, staging)
         manifest = write_parts(project, request, staging, jobs, progress, executor, kept)
+        if kept and previous:
+            pools = {**previous.manifest.pools, **manifest.pools}
+            manifest = msgspec.structs.replace(manifest, pools=dict(sorted(pools.items())))
         if request.max_size is not None and manifest.bytes > request.max_size:
             raise SnapshotError(
                 f"the snapshot {request.name!r} is larger than its budget; the one before stays",
@@ -209,18 +214,40 @@ def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
     )
 
 
-def _kept(previous: Snapshot, request: Request) -> tuple[EntityRecord, ...]:
+def _previous(project: Project, request: Request) -> Snapshot | None:
+    """The snapshot that is to be replaced. A damaged one counts only where some of it would be kept."""
+    if not has_snapshot(project.snapshots, request.name):
+        return None
+    try:
+        return open_snapshot(project.snapshots, request.name)
+    except ManifestError:
+        if request.only:
+            raise
+        return None
+
+
+def _kept(previous: Snapshot, project: Project, request: Request) -> tuple[EntityRecord, ...]:
     """The records of the entities that `only` leaves as they are."""
-    manifest = previous.manifest
-    if (manifest.seed, manifest.scale) != (request.seed, request.scale):
+    manifest, entities = previous.manifest, load_entities(project.generators)
+    wanted = {
+        "seed": request.seed,
+        "scale": request.scale,
+        "now": project.now,
+        "part_rows": project.part_rows,
+        "chunk_rows": CHUNK_ROWS,
+    }
+    other = [setting for setting, value in wanted.items() if getattr(manifest, setting) != value]
+    if other:
         raise UsageError(
-            "--only keeps the other entities, and those are of another seed or scale",
+            f"--only keeps the other entities, and those are of another {' and '.join(other)}",
             where=str(previous.folder),
-            observed=f"seed {manifest.seed}, scale {manifest.scale}",
-            expected=f"seed {request.seed}, scale {request.scale}",
-            next_step="generate without --only, or with the seed and scale of the snapshot",
+            observed=", ".join(f"{setting} {getattr(manifest, setting)}" for setting in other),
+            expected=", ".join(f"{setting} {wanted[setting]}" for setting in other),
+            next_step="generate without --only, or with the settings of the snapshot",
         )
-    return tuple(record for record in manifest.entities if record.name not in request.only)
+    return tuple(
+        record for record in manifest.entities if record.name not in request.only and entities.named(record.name)
+    )
 
 
 def _keep(previous: Snapshot | None, record: EntityRecord, staging: Path) -> None:

@@ -15,7 +15,7 @@ from snapseed.snapshot.types import ColumnType, Family
 if TYPE_CHECKING:
     from snapseed.generate.entity import Entity
 
-# JSON is checked for PostgreSQL's own spelling in this many rows of a part: enough to catch a wrong writer, and a
+# JSON is checked for PostgreSQL's own spelling in this many rows of each call: enough to catch a wrong writer, and a
 # wrong rare row is still found by the verification of the load.
 _JSON_SAMPLE = 16
 
@@ -51,10 +51,9 @@ def comparable(keys: pa.Array) -> pa.Array:
 
 
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
-    array = series.rechunk().to_arrow()
     try:
-        converted = _cast(array, kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as exc:
+        converted = _cast(_arrow(series), kind)
+    except (pa.ArrowException, ValueError) as exc:
         detail = str(exc).splitlines()[0]
         raise _broken(entity, name, f"{series.dtype}: {detail}", f"values of {kind.name} (Arrow {kind.arrow})") from exc
     if kind.family is Family.JSONB and not kind.is_array:
@@ -62,26 +61,43 @@ def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -
     return converted
 
 
+def _arrow(series: pl.Series) -> pa.Array:
+    if series.dtype == pl.Object:  # polars would give Arrow the addresses
+        raise ValueError("Python objects, which have no column type")
+    return series.rechunk().to_arrow()
+
+
 def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:
     """`array` as a type that stores `kind`; only casts that lose nothing."""
     if kind.stores(array.type):
         return array
-    if kind.family is Family.UUID and not kind.is_array:
-        return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16)))
     if pa.types.is_dictionary(array.type):
         array = array.cast(pa.string())
-    if _is_text(kind.arrow) and not _is_text(array.type) and not pa.types.is_null(array.type):
-        raise ValueError("not text")
-    if (
-        pa.types.is_timestamp(array.type)
-        and pa.types.is_timestamp(kind.arrow)
-        and array.type.tz is None
-        and kind.arrow.tz
-    ):
-        raise ValueError("a Datetime without a time zone; use UTC")
-    if pa.types.is_floating(array.type) != pa.types.is_floating(kind.arrow) and not pa.types.is_null(array.type):
-        raise ValueError("a whole number is not a float, nor the other way round")
+    given, wanted = _innermost(array.type), _innermost(kind.arrow)
+    if not pa.types.is_null(given):
+        _check_lossless(given, wanted)
+    if kind.family is Family.UUID and not kind.is_array:
+        return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16)))
     return array.cast(kind.arrow)
+
+
+def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
+    """Raise `ValueError` for a cast that Arrow would do, and that would lose or guess something."""
+    if _is_text(given) != _is_text(wanted) and not (_is_text(given) and pa.types.is_binary(wanted)):
+        raise ValueError("not text" if _is_text(wanted) else "text is not a value of another type")
+    if pa.types.is_boolean(given) != pa.types.is_boolean(wanted):
+        raise ValueError("a Boolean is not a number, nor the other way round")
+    if pa.types.is_timestamp(given) and pa.types.is_timestamp(wanted) and given.tz is None and wanted.tz:
+        raise ValueError("a Datetime without a time zone; use UTC")
+    if pa.types.is_floating(given) != pa.types.is_floating(wanted):
+        raise ValueError("a whole number is not a float, nor the other way round")
+
+
+def _innermost(arrow: pa.DataType) -> pa.DataType:
+    """The type of the values themselves, in lists or not."""
+    while pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
+        arrow = arrow.value_type
+    return arrow.value_type if pa.types.is_dictionary(arrow) else arrow
 
 
 def _is_text(arrow: pa.DataType) -> bool:
@@ -114,7 +130,7 @@ def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
             continue
         try:
             wanted = canonical(text)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise _broken(entity, name, f"{text[:80]!r} is not JSON: {exc}", "JSON text") from exc
         if wanted != text:
             raise _broken(entity, name, text[:120], f"the text jsonb prints: {wanted[:120]}; json_object() writes it")

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from snapseed.load.plan import ColumnPlan, TablePlan
 from snapseed.load.text_form import copy_text
-from snapseed.snapshot.fields import binary_array, copy_field, length_prefixed
+from snapseed.snapshot.buffers import binary_array
+from snapseed.snapshot.fields import copy_field, length_prefixed
 from snapseed.snapshot.types import ColumnType, Family
 
 Bytes = npt.NDArray[np.uint8]

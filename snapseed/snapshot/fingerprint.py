@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snapseed.snapshot.fields import Field, data_of, hash_field, offsets_of
+from snapseed.snapshot.buffers import data_of, offsets_of
+from snapseed.snapshot.fields import Field, hash_field
 from snapseed.snapshot.types import ColumnType
 
 UInt32s = npt.NDArray[np.uint32]

@@ -131,21 +131,36 @@ def replacing(snapshots: Path, name: str) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise SnapshotError(
-                f"another process is writing the snapshot {name!r}",
-                where=str(staging),
-                next_step="wait for it to end, then run this again",
-            ) from exc
+            raise _busy(staging, name) from exc
+        if not _is_at(staging, lock):  # renamed between the opening and the locking, by the one who had it
+            raise _busy(staging, name)
         try:
             _finish_replacement(final)
             with writing_to(staging):
                 _empty(staging)
                 yield staging
         finally:
-            # After a commit the folder has its final name and this finds nothing.
-            shutil.rmtree(staging, ignore_errors=True)
+            # After a commit the folder has its final name, and one of this name is another process's.
+            if _is_at(staging, lock):
+                shutil.rmtree(staging, ignore_errors=True)
     finally:
         os.close(lock)
+
+
+def _busy(staging: Path, name: str) -> SnapshotError:
+    return SnapshotError(
+        f"another process is writing the snapshot {name!r}",
+        where=str(staging),
+        next_step="wait for it to end, then run this again",
+    )
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether the folder at `path` is the one that `handle` is open on."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def commit(staging: Path, manifest: Manifest) -> Path:

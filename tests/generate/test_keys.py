@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ def test_uuids_sort_as_their_rows(rows: list[tuple[int, int]]) -> None:
     """By root row, then by ordinal; so none appears twice."""
     rows.sort()
     keys = uuids(tree("uuid")[0], [root for root, _ in rows], [ordinal for _, ordinal in rows])
-    assert all(before < after for before, after in zip(keys, keys[1:], strict=False))
+    assert all(before < after for before, after in pairwise(keys))
 
 
 def test_uuids_of_two_seeds_and_two_entities_differ_in_their_hash_bits() -> None:

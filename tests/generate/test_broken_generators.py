@@ -1,0 +1,319 @@
+"""A generator that is wrong is told so: which entity, which column, what was observed, what was expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from snapseed.errors import GeneratorError
+from tests.generate.making import make_snapshot, write_project
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A module with a fault, and what the error must say: in all its text, and in its `where`."""
+
+    module: str
+    says: tuple[str, ...]
+    where: str = "entity 'things'"
+
+
+def one_column(kind: str, values: str, *says: str) -> Broken:
+    """An entity whose column `value` is declared as `kind` and filled with `values`."""
+    module = f"""
+@entity(key="id", columns={{"id": "uuid", "value": {kind!r}}})
+def things(rows):
+    return pl.DataFrame({{"id": rows.key(), "value": {values}}})
+"""
+    return Broken(module, says, "entity 'things', column 'value'")
+
+
+def one_key(kind: str, values: str, *says: str) -> Broken:
+    """An entity whose only column is a key of type `kind`, filled with `values`."""
+    module = f"""
+@entity(key="id", columns={{"id": {kind!r}}})
+def things(rows):
+    return pl.DataFrame({{"id": {values}}})
+"""
+    return Broken(module, says, "entity 'things', column 'id'")
+
+
+def returning(result: str, *says: str) -> Broken:
+    """An entity whose generator returns `result`."""
+    module = f"""
+@entity(key="id", columns={{"id": "bigint", "size": "bigint"}})
+def things(rows):
+    return {result}
+"""
+    return Broken(module, says)
+
+
+def declared(arguments: str, *says: str, where: str = "entity 'things'", parameters: str = "rows") -> Broken:
+    """An entity with these arguments of the decorator."""
+    module = f"""
+@entity({arguments})
+def things({parameters}):
+    return pl.DataFrame({{"id": rows.key()}})
+"""
+    return Broken(module, says, where)
+
+
+GOOD = """
+@entity(key="id", columns={"id": "uuid"})
+def others(rows):
+    return pl.DataFrame({"id": rows.key()})
+"""
+
+BROKEN = {
+    # what comes back
+    "nothing": returning("None", "a NoneType", "a polars.DataFrame"),
+    "a lazy frame": returning('pl.LazyFrame({"id": rows.key()})', "a LazyFrame", "a polars.DataFrame"),
+    "a missing column": returning('pl.DataFrame({"id": rows.key()})', "missing: size"),
+    "other columns": returning('pl.DataFrame({"id": rows.key(), "siez": 1})', "missing: size", "not declared: siez"),
+    "an extra column": returning('pl.DataFrame({"id": rows.key(), "size": 1, "x": 2})', "not declared: x"),
+    "too few rows": returning('pl.DataFrame({"id": rows.key(), "size": 1}).head(3)', "3 rows", "20 rows"),
+    "no rows": returning('pl.DataFrame({"id": rows.key(), "size": 1}).clear()', "0 rows", "20 rows"),
+    # keys
+    "a null key": one_key("uuid", "rows.key().shift(1)", "1 nulls", "a key without nulls"),
+    "a repeated key": one_key("bigint", "rows.key() // 2", "repeats the one before", "rows.key() makes such keys"),
+    "an unsorted key": one_key("bigint", "100 - rows.key()", "the key of row 2, 98, is smaller than the one before"),
+    "a text key in another order": one_key(
+        "text", '"x" + (rows.number() + 5).cast(pl.String)', "x10, is smaller than the one before"
+    ),
+    # values
+    "floats for integers": one_column("integer", "rows.integers('v', 1, 9) / 2", "Float64", "values of integer"),
+    "integers for floats": one_column("double precision", "rows.integers('v', 1, 9)", "Int64", "double precision"),
+    "floats for numeric": one_column("numeric(8,2)", "rows.integers('v', 1, 9) / 2", "Float64", "numeric(8,2)"),
+    "numbers for text": one_column("text", "rows.integers('v', 1, 9)", "Int64: not text", "values of text"),
+    "text for numbers": one_column(
+        "integer", "pl.repeat('007', len(rows), eager=True)", "String: text is not", "integer"
+    ),
+    "text for dates": one_column(
+        "date", "pl.repeat('2026-01-01', len(rows), eager=True)", "String: text is not", "date"
+    ),
+    "text for a uuid": one_column("uuid", "pl.repeat('x' * 16, len(rows), eager=True)", "String: text is not", "uuid"),
+    "numbers for booleans": one_column("boolean", "rows.integers('v', 0, 9)", "Int64", "values of boolean"),
+    "numbers in a list of texts": one_column("text[]", "pl.Series([[1]] * len(rows))", "List(Int64)", "text[]"),
+    "a naive datetime": one_column(
+        "timestamptz",
+        "rows.timestamps('v', rows.now).dt.replace_time_zone(None)",
+        "a Datetime without a time zone; use UTC",
+    ),
+    "a number too large": one_column("integer", "rows.integers('v', 2**31, 2**31)", "2147483648", "values of integer"),
+    "a numeric too large": one_column("numeric(4,2)", "rows.decimals('v', 100, 100)", "numeric(4,2)"),
+    "digits that numeric would drop": one_column("numeric(8,1)", "rows.decimals('v', '0.01', '0.09')", "numeric(8,1)"),
+    "a vector of another size": one_column(
+        "vector(3)", "pl.Series([[1.0, 2.0]] * len(rows), dtype=pl.Array(pl.Float32, 2))", "values of vector(3)"
+    ),
+    "Python objects": one_column(
+        "uuid", "pl.Series([__import__('uuid').UUID(int=1)] * len(rows), dtype=pl.Object)", "Object", "values of uuid"
+    ),
+    "JSON in another spelling": one_column(
+        "jsonb",
+        """pl.repeat('{"b":1, "a":2}', len(rows), eager=True)""",
+        """{"a": 2, "b": 1}""",
+        "json_object() writes it",
+    ),
+    "text that is no JSON": one_column("jsonb", "pl.repeat('{a}', len(rows), eager=True)", "is not JSON"),
+    "JSON that only Python knows": one_column("jsonb", "pl.repeat('[NaN]', len(rows), eager=True)", "is not JSON"),
+    # what it does
+    "a division by zero": Broken(
+        """
+@entity(key="id", columns={"id": "uuid"})
+def things(rows):
+    half = 1
+    return 1 / 0
+""",
+        ("the generator of 'things' failed", "ZeroDivisionError: division by zero", "--verbose"),
+        "first.py:8",
+    ),
+    "a draw that cannot be": Broken(
+        """
+@entity(key="id", columns={"id": "uuid"})
+def things(rows):
+    return rows.integers("size", 2, 1)
+""",
+        ("the generator of 'things' failed", "integers('size'): a maximum is smaller than its minimum"),
+        "first.py:7",
+    ),
+    "a polars error": Broken(
+        """
+@entity(key="id", columns={"id": "uuid"})
+def things(rows):
+    return pl.DataFrame({"id": rows.key()}).select("name")
+""",
+        ("the generator of 'things' failed", "ColumnNotFoundError"),
+        "first.py:7",
+    ),
+    "a count beyond its maximum": Broken(
+        """
+@entity(key="id", columns={"id": "uuid"})
+def parents(rows):
+    return pl.DataFrame({"id": rows.key()})
+
+@entity(key="id", columns={"id": "uuid"}, parent=parents, per_parent=counted(pl.lit(3), maximum=2))
+def things(rows):
+    return pl.DataFrame({"id": rows.key()})
+""",
+        ("the generator of 'things' failed", "counted() of things gave 3 to 3 with 0 nulls, expected 0 to 2"),
+        "generators",
+    ),
+    "a lookup table that fails": Broken(
+        """
+@entity(key="id", columns={"id": "uuid"}, rows=1)
+def things(rows):
+    return {}["x"]
+
+@entity(key="id", columns={"id": "uuid"})
+def alphas(rows, things):
+    return pl.DataFrame({"id": rows.key()})
+""",
+        ("the generator of 'things' failed", "KeyError: 'x'"),
+        "first.py:7",
+    ),
+    "a missing pool": Broken(
+        """
+@entity(key="id", columns={"id": "uuid"})
+def things(rows):
+    return rows.pool("wrods")
+""",
+        ("no pool named 'wrods'", "pools here: none"),
+        "wrods.csv",
+    ),
+    # modules
+    "a module that is missing": Broken(
+        "import snapseed_no_such_module", ("first.py cannot be imported", "ModuleNotFoundError"), "first.py:4"
+    ),
+    "a name that is missing": Broken(
+        "from snapseed import nothing", ("cannot be imported", "ImportError"), "first.py:4"
+    ),
+    "a syntax error": Broken("def things(:\n", ("first.py cannot be imported", "SyntaxError"), "first.py:4"),
+    "an error on import": Broken("\n\n1 / 0", ("cannot be imported", "ZeroDivisionError"), "first.py:6"),
+    "no entity": Broken("x = 1", ("no generator declares an entity", "@entity"), "generators"),
+    # declarations
+    "no parameter rows": declared(
+        'key="id", columns={"id": "uuid"}', "takes `rows`", "parameters ['row']", parameters="row"
+    ),
+    "an unknown parameter": declared(
+        'key="id", columns={"id": "uuid"}',
+        "the generator of 'things'",
+        "names no ancestor and no lookup entity",
+        "shops",
+        where="first.py",
+        parameters="rows, shops",
+    ),
+    "itself as a parameter": declared(
+        'key="id", columns={"id": "uuid"}, rows=3',
+        "the generator of 'things'",
+        where="first.py",
+        parameters="rows, things",
+    ),
+    "a key that is no column": declared('key="code", columns={"id": "uuid"}', "the key is not among", "code", "id"),
+    "a type that is no type": declared('key="id", columns={"id": "uuid; DROP"}', "not the name of a PostgreSQL type"),
+    "a vector without dimensions": declared('key="id", columns={"id": "uuid", "v": "vector"}', "needs its dimensions"),
+    "a key of a type that is none": declared('key="id", columns={"id": "jsonb"}', "cannot be the key", "id jsonb"),
+    "a key that is a list": declared('key="id", columns={"id": "uuid[]"}', "cannot be the key", "uuid[]"),
+    "per_parent without a parent": declared(
+        'key="id", columns={"id": "uuid"}, per_parent=2', "`parent` and `per_parent`"
+    ),
+    "rows of nothing": declared('key="id", columns={"id": "uuid"}, rows=0', "at least one row", "rows=0"),
+    "a name that is no file name": declared(
+        'key="id", columns={"id": "uuid"}, name="a/../b"', "a/../b", where="a/../b"
+    ),
+    "a column name that is too long": declared(
+        'key="id", columns={"id": "uuid", "ä" * 32: "text"}', "not a PostgreSQL identifier", "1 to 63 bytes"
+    ),
+    "an empty table name": declared('key="id", columns={"id": "uuid"}, schema=""', "not a PostgreSQL identifier", "''"),
+    "a child without per_parent": Broken(
+        GOOD + '\n@entity(key="id", columns={"id": "uuid"}, parent=others)\ndef things(rows): ...\n',
+        ("a child has `parent` and `per_parent`",),
+    ),
+    "a child with rows": Broken(
+        GOOD
+        + '\n@entity(key="id", columns={"id": "uuid"}, parent=others, per_parent=1, rows=5)\ndef things(rows): ...\n',
+        ("a child has `parent` and `per_parent`",),
+    ),
+    "a fan-out without room": Broken(
+        GOOD
+        + '\n@entity(key="id", columns={"id": "uuid"}, parent=others, per_parent=fan_out(9, 9))\ndef things(rows): 1',
+        ("cannot be imported", "0 < mean < maximum / 2"),
+        "first.py:9",
+    ),
+    "a parent that is not among the generators": Broken(
+        """
+def hidden():
+    @entity(key="id", columns={"id": "uuid"})
+    def ghosts(rows): ...
+    return ghosts
+
+@entity(key="id", columns={"id": "uuid"}, parent=hidden(), per_parent=1)
+def things(rows): ...
+""",
+        ("'ghosts', the parent of 'things', is not among the generators",),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_generator_is_an_error_that_names_the_place(case: str, tmp_path: Path) -> None:
+    """Entity and column, or file and line; and what to do instead."""
+    broken = BROKEN[case]
+    project = write_project(tmp_path / "project", broken.module)
+    with pytest.raises(GeneratorError) as caught:
+        make_snapshot(project, 20)
+    for text in broken.says:
+        assert text in str(caught.value)
+    assert broken.where in (caught.value.where or "")
+    assert not project.snapshots.exists() or not any(project.snapshots.iterdir())
+
+
+def test_two_entities_of_one_name_are_an_error(tmp_path: Path) -> None:
+    """Even in two modules."""
+    with pytest.raises(GeneratorError, match="two entities are named 'others'"):
+        make_snapshot(write_project(tmp_path / "project", GOOD, GOOD))
+
+
+def test_two_lookup_tables_that_need_each_other_are_an_error(tmp_path: Path) -> None:
+    """There is no order in which they could be made."""
+    module = ""
+    for name, other in (("a", "b"), ("b", "a")):
+        module += f'@entity(key="id", columns={{"id": "uuid"}}, rows=1)\ndef {name}(rows, {other}): ...\n\n'
+    with pytest.raises(GeneratorError, match="'a' needs rows that need its own"):
+        make_snapshot(write_project(tmp_path / "project", module))
+
+
+def test_keys_that_fall_back_in_a_later_part_are_an_error(tmp_path: Path) -> None:
+    """Parts are in order among themselves, too."""
+    module = """
+@entity(key="id", columns={"id": "bigint"})
+def things(rows):
+    return pl.DataFrame({"id": (rows.number() - 1) % 100})
+"""
+    with pytest.raises(GeneratorError, match="do not ascend") as caught:
+        make_snapshot(write_project(tmp_path / "project", module), 150)
+    assert caught.value.where == "entity 'things', column 'id'"
+    with pytest.raises(GeneratorError, match="do not ascend"):
+        make_snapshot(write_project(tmp_path / "one", module.replace("100", "1000"), part_rows=5000), 1500)
+
+
+def test_an_error_in_another_process_is_the_same_error(tmp_path: Path) -> None:
+    """It travels whole from a worker process."""
+    project = write_project(tmp_path / "project", BROKEN["a division by zero"].module)
+    with pytest.raises(GeneratorError) as here:
+        make_snapshot(project, 250)
+    with pytest.raises(GeneratorError) as there:
+        make_snapshot(project, 250, jobs=2)
+    assert str(there.value) == str(here.value)
+
+
+def test_a_missing_folder_of_generators_is_an_error(tmp_path: Path) -> None:
+    """It names the folder and the setting."""
+    project = write_project(tmp_path / "project", GOOD)
+    (project.generators / "first.py").unlink()
+    project.generators.rmdir()
+    with pytest.raises(GeneratorError, match="no generators folder") as caught:
+        make_snapshot(project)
+    assert caught.value.where == str(project.generators)

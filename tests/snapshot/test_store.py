@@ -1,0 +1,390 @@
+"""A snapshot is replaced whole or not at all, whatever happens on the way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from snapseed import Project, open_snapshot
+from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.snapshot import store
+from snapseed.snapshot.manifest import PartFile
+from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
+
+NO_MATCH = "no such step"
+IS_ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Project:
+    """The sample project with a snapshot of 20 customers."""
+    project = copy_shop(tmp_path / "shop")
+    make_snapshot(project, 20)
+    return project
+
+
+def old_files(project: Project) -> dict[str, bytes]:
+    """The files of the snapshot `dev`, after healing."""
+    return files_of(open_snapshot(project.snapshots, "dev"))
+
+
+def litter(project: Project) -> list[str]:
+    """What lies beside the snapshot."""
+    return sorted(path.name for path in project.snapshots.iterdir() if path.name != "dev")
+
+
+def mount(*arguments: str) -> None:
+    """Mount a file system; skip the test where that is not allowed."""
+    result = subprocess.run(["/bin/mount", *arguments], check=False, capture_output=True, text=True)
+    if result.returncode:
+        pytest.skip(f"cannot mount: {result.stderr}")
+
+
+def unmount(folder: Path) -> None:
+    """Undo `mount`."""
+    subprocess.run(["/bin/umount", str(folder)], check=True)
+
+
+STEPS = {
+    "writing the manifest": (Path, "write_bytes"),
+    "flushing to disk": (os, "fsync"),
+    "renaming the old one": (Path, "rename"),
+    "making a folder": (Path, "mkdir"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_failure_at_any_step_leaves_the_old_snapshot(
+    step: str, shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full or broken disk is a SnapshotError, and nothing of the new snapshot stays."""
+    before = old_files(shop)
+    owner, name = STEPS[step]
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        with pytest.raises(SnapshotError, match="no space left") as caught:
+            make_snapshot(shop, 300)
+    assert caught.value.observed == "No space left on device"
+    assert old_files(shop) == before
+    assert litter(shop) == []
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("process_dies", [False, True])
+def test_a_failure_between_the_two_renames_is_healed(
+    nth: int,
+    process_dies: bool,  # noqa: FBT001 - a parameter of the test
+    shop: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The old snapshot stands aside for a moment; whoever looks next puts it back."""
+    before, rename, calls = old_files(shop), Path.rename, 0
+
+    class Killed(BaseException):
+        pass
+
+    def fail(path: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            raise Killed if process_dies else OSError(5, "Input/output error")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        if process_dies:  # a killed process cleans up nothing
+            patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises((SnapshotError, Killed)):
+            make_snapshot(shop, 300)
+    assert old_files(shop) == before
+    assert make_snapshot(shop, 300).manifest.scale == 300
+    assert litter(shop) == []
+
+
+SLOW = """
+import time
+@entity(key="id", columns={"id": "bigint"})
+def things(rows):
+    time.sleep(0.2)
+    return pl.DataFrame({"id": rows.key()})
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[tuple[Project, subprocess.Popen[bytes]]]:
+    """A project with a snapshot of 5 rows, and a process that is writing one of 2,000, in some seconds."""
+    project = write_project(tmp_path / "slow", SLOW)
+    make_snapshot(project, 5)
+    command = [
+        sys.executable,
+        "-m",
+        "snapseed",
+        "generate",
+        "--project",
+        str(project.folder),
+        "--scale",
+        "2k",
+        "--jobs",
+    ]
+    process = subprocess.Popen([*command, "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    staging = project.snapshots / ".dev.partial"
+    deadline = time.monotonic() + 20
+    while not list(staging.rglob("part-00001.parquet")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    try:
+        yield project, process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_killed_process_leaves_the_old_snapshot_and_the_next_run_clears_up(
+    slow: tuple[Project, subprocess.Popen[bytes]],
+) -> None:
+    """SIGKILL in the middle: what it wrote is never seen, and gone after the next run."""
+    project, process = slow
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert open_snapshot(project.snapshots, "dev").manifest.scale == 5
+    assert litter(project) == [".dev.partial"]
+    assert make_snapshot(project, 7).manifest.scale == 7
+    assert litter(project) == []
+
+
+def test_a_second_process_is_refused_while_one_writes(slow: tuple[Project, subprocess.Popen[bytes]]) -> None:
+    """It says so; the first is not disturbed, and the old snapshot can be read meanwhile."""
+    project, process = slow
+    with pytest.raises(SnapshotError, match="another process is writing the snapshot 'dev'") as caught:
+        make_snapshot(project, 7)
+    assert caught.value.next_step == "wait for it to end, then run this again"
+    assert open_snapshot(project.snapshots, "dev").manifest.scale == 5
+    assert process.poll() is None
+    assert litter(project) == [".dev.partial"]
+
+
+def test_an_interrupted_process_leaves_no_litter(slow: tuple[Project, subprocess.Popen[bytes]]) -> None:
+    """Ctrl-C undoes what was under way."""
+    project, process = slow
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert open_snapshot(project.snapshots, "dev").manifest.scale == 5
+    assert litter(project) == []
+
+
+def test_leaving_after_a_commit_touches_no_folder_of_another_process(shop: Project) -> None:
+    """The next writer may begin before this one has let go."""
+    manifest = open_snapshot(shop.snapshots, "dev").manifest
+    with store.replacing(shop.snapshots, "dev") as staging:
+        for path, content in old_files(shop).items():
+            (staging / path).write_bytes(content)
+        store.commit(staging, manifest)
+        staging.mkdir()
+        (staging / "theirs").touch()
+    assert (staging / "theirs").exists()
+
+
+def test_a_lock_on_a_folder_that_was_renamed_is_no_lock(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened before another process's commit and locked after it, it is the snapshot itself."""
+    flock = fcntl.flock
+
+    def late(handle: int, operation: int) -> None:
+        (shop.snapshots / ".dev.partial").rename(shop.snapshots / "gone")
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(SnapshotError, match="another process"), store.replacing(shop.snapshots, "dev"):
+        pytest.fail(NO_MATCH)
+
+
+def test_a_snapshot_beyond_its_budget_is_not_written(shop: Project) -> None:
+    """The one before stays; the message has both sizes."""
+    before = old_files(shop)
+    with pytest.raises(SnapshotError, match="larger than its budget") as caught:
+        make_snapshot(shop, 300, max_size=20_000)
+    assert caught.value.expected == "at most 20,000 bytes (max_size)"
+    assert old_files(shop) == before
+    assert litter(shop) == []
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="mounts a file system")
+def test_a_full_disk_is_an_error_that_says_so(shop: Project) -> None:
+    """ENOSPC from the writer itself, with one job and with two."""
+    small = shop.snapshots.parent / "snapshots"
+    shutil.rmtree(small)
+    small.mkdir()
+    mount("-t", "tmpfs", "-o", "size=160k", "tmpfs", str(small))
+    try:
+        make_snapshot(shop, 5)
+        before = old_files(shop)
+        for jobs in (1, 2):
+            with pytest.raises(SnapshotError, match="no space left") as caught:
+                make_snapshot(shop, 5_000, jobs=jobs)
+            assert caught.value.next_step == "free some space, or choose a smaller --scale"
+            assert old_files(shop) == before
+            assert litter(shop) == []
+    finally:
+        unmount(small)
+
+
+def test_a_file_too_large_for_its_limit_is_an_error_that_says_so(shop: Project) -> None:
+    """EFBIG under `ulimit -f`; the old snapshot stays."""
+    before = old_files(shop)
+    command = "ulimit -f 8; exec {} -m snapseed generate --project {} --scale 5k --jobs 1"
+    result = subprocess.run(
+        ["/bin/bash", "-c", command.format(sys.executable, shop.folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 2, result.stderr
+    assert "there is no space left for the snapshot" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert old_files(shop) == before
+
+
+def test_a_file_in_place_of_the_folder_is_an_error(shop: Project) -> None:
+    """It names the path and what is expected there."""
+    shutil.rmtree(shop.snapshots)
+    shop.snapshots.touch()
+    with pytest.raises(SnapshotError, match="cannot be written") as caught:
+        make_snapshot(shop)
+    assert caught.value.where == str(shop.snapshots)
+
+
+def test_a_read_only_folder_is_an_error(shop: Project) -> None:
+    """As root by a read-only mount, otherwise by its permissions."""
+    before = old_files(shop)
+    if IS_ROOT:
+        mount("--bind", str(shop.snapshots), str(shop.snapshots))
+        mount("-o", "remount,bind,ro", str(shop.snapshots))
+    else:
+        shop.snapshots.chmod(0o500)
+    try:
+        with pytest.raises(SnapshotError, match="cannot be written") as caught:
+            make_snapshot(shop)
+        assert caught.value.next_step == "check its permissions"
+        assert old_files(shop) == before
+    finally:
+        if IS_ROOT:
+            unmount(shop.snapshots)
+        else:
+            shop.snapshots.chmod(0o700)
+
+
+def test_only_makes_what_it_names_and_keeps_the_rest(shop: Project) -> None:
+    """The result is the snapshot that a whole run makes, and the files that are kept are not written anew."""
+    whole = make_snapshot(shop, 250)
+    for only in (("orders",), ("shops", "categories"), ("invoices",)):
+        assert files_of(make_snapshot(shop, 250, only=only)) == files_of(whole)
+
+
+def test_only_refuses_what_would_not_fit_the_rest(shop: Project) -> None:
+    """Another seed, another scale, another now, another size of parts."""
+    before = old_files(shop)
+    other = Project(**{**vars(shop), "part_rows": 7, "now": shop.now.replace(year=2000)})
+    for project, seed, scale, names in [
+        (shop, 8, 20, "seed"),
+        (shop, 7, 21, "scale"),
+        (shop, 9, 22, "seed and scale"),
+        (other, 7, 20, "now and part_rows"),
+    ]:
+        with pytest.raises(UsageError, match=f"of another {names}$"):
+            make_snapshot(project, scale, seed=seed, only=("orders",))
+    assert old_files(shop) == before
+
+
+def test_only_refuses_to_keep_a_damaged_file(shop: Project) -> None:
+    """It is found before anything is replaced."""
+    part = shop.snapshots / "dev" / "customers.parquet"
+    part.write_bytes(part.read_bytes()[:-1])
+    with pytest.raises(SnapshotError, match="a file that --only would keep is damaged") as caught:
+        make_snapshot(shop, 20, only=("shops",))
+    assert "truncated or altered" in (caught.value.observed or "")
+    make_snapshot(shop, 20, only=("customers",))
+
+
+def test_a_damaged_snapshot_can_be_generated_again(shop: Project) -> None:
+    """As its error message advises; only --only needs the old one."""
+    before = old_files(shop)
+    (shop.snapshots / "dev" / "manifest.json").write_text("{")
+    with pytest.raises(ManifestError, match="not a snapseed manifest"):
+        make_snapshot(shop, 20, only=("shops",))
+    assert files_of(make_snapshot(shop, 20)) == before
+
+
+def test_a_snapshot_that_is_not_there_says_how_to_make_it(shop: Project) -> None:
+    """Its name, its place and the command."""
+    with pytest.raises(SnapshotError, match="no snapshot named 'ci'") as caught:
+        open_snapshot(shop.snapshots, "ci")
+    assert "snapseed generate" in (caught.value.next_step or "")
+
+
+def test_a_manifest_that_is_a_folder_is_an_error(shop: Project) -> None:
+    """Not a traceback."""
+    (shop.snapshots / "dev" / "manifest.json").unlink()
+    (shop.snapshots / "dev" / "manifest.json").mkdir()
+    with pytest.raises(ManifestError, match="cannot be read"):
+        open_snapshot(shop.snapshots, "dev")
+
+
+def _into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: path.unlink(), "missing"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "truncated or altered"),
+    "longer": (lambda path: path.write_bytes(path.read_bytes() + b"\0"), "truncated or altered"),
+    "altered": (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"), "altered: SHA-256"),
+    "pointer": (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
+    "folder": (_into_a_folder, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damage_to_a_file_is_named(case: str, shop: Project) -> None:
+    """What is wrong, in words; a whole file has no problem."""
+    damage, words = DAMAGE[case]
+    snapshot = open_snapshot(shop.snapshots, "dev")
+    file: PartFile = snapshot.manifest.entities[1].files[0]
+    assert store.file_problem(snapshot, file) is None
+    damage(snapshot.path(file))
+    assert words in (store.file_problem(snapshot, file) or "")
+
+
+def test_files_that_no_manifest_names_are_found(shop: Project) -> None:
+    """At any depth; those that it names are not among them."""
+    snapshot = open_snapshot(shop.snapshots, "dev")
+    assert store.extra_files(snapshot) == []
+    (snapshot.folder / "a/b").mkdir(parents=True)
+    (snapshot.folder / "a/b/c.parquet").touch()
+    (snapshot.folder / ".hidden").touch()
+    assert store.extra_files(snapshot) == [".hidden", "a/b/c.parquet"]
+
+
+def test_the_first_rows_are_those_of_the_first_file(shop: Project) -> None:
+    """As Python values; an entity without rows has none."""
+    snapshot = open_snapshot(shop.snapshots, "dev")
+    record = snapshot.manifest.entity("categories")
+    assert record is not None
+    assert snapshot.first_rows(record, 2) == [
+        {"code": "books", "label": "Books", "rank": 1},
+        {"code": "music", "label": "Music", "rank": 2},
+    ]
