@@ -34,6 +34,8 @@ _BATCH_MEGABYTES = (1, 4, 16)
 _QUEUE_DEPTHS = (1, 4, 8)
 _CHUNK_ROWS = (4_096, 16_384, 65_536)
 
+_NOISE = "The line that equals what all are compared with shows how much of this is noise."
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -192,13 +194,14 @@ def _settings(place: Place, connection: Connection) -> tuple[Table, ...]:
         Table(
             "Bytes of a batch and depth of the queue",
             f"COPY phase of {rows:,} rows of `shares` ÷ the same with the constants of `snapseed/load/stream.py`"
-            f" ({stream.BATCH_BYTES >> 20} MB, queue of {stream.QUEUE_DEPTH}).",
+            f" ({stream.BATCH_BYTES >> 20} MB, queue of {stream.QUEUE_DEPTH}). {_NOISE}",
             ("batch", "ratio", "spread"),
             _compared(place, batches, partial(_copy_seconds, copying)),
         ),
         Table(
             "Rows of a chunk",
-            f"COPY phase of {rows:,} rows of `shares`, by rows per Parquet row group ÷ that with {part.CHUNK_ROWS:,}.",
+            f"COPY phase of {rows:,} rows of `shares`, by rows per Parquet row group ÷ that with {part.CHUNK_ROWS:,}."
+            f" {_NOISE}",
             ("rows", "ratio", "spread"),
             _compared(place, chunks, dict(chunks)[f"{part.CHUNK_ROWS:,}"]),
         ),

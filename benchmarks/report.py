@@ -44,6 +44,8 @@ _READING = """\
   server, and someone has to make and carry the bytes.
 - The COPY phase is measured without indexes, constraints and commit, on both sides. What those cost shows in the
   whole load and in its phases.
+- A load keeps three threads busy: the server, the sender, and the one that reads and encodes. Where a machine has fewer
+  free cores than that, they wait for one another, and the ratio on the clock rises above that of CPU time.
 - Generation is measured in CPU time of all threads of one process. `snapseed generate` uses as many processes as there
   are cores; parts do not depend on one another, so the time on the clock falls with them.
 - Peak memory is that of the client; the server's is set by its configuration.
@@ -58,8 +60,11 @@ _WEAK = """\
 - **Verification reads everything.** Every load pays for one more pass over the rows in the server; `--no-verify` is
   there, and gives up what snapseed is for. Wide values cost most: a vector is hashed element by element on the client
   and detoasted on the server.
-- **Generation is bound by hashing and writing.** A row is drawn, converted, fingerprinted, compressed and hashed
-  again as a file. Where rows hold vectors or long texts, those last steps outweigh the drawing.
+- **Generation is dominated by what is wide.** Transcripts and embeddings are some of the rows and most of the work:
+  vectors are computed, fingerprinted and compressed, and none of that repeats itself. Writing the files is the smaller
+  part; a table of short columns is nearer to that floor.
+- **Small loads wait for fixed costs.** Below some thousand rows, planning, verifying, committing and ANALYZE take
+  longer than the rows, and the first batch has to be read and encoded before anything is sent.
 - **One connection.** A load is one transaction on one connection, so it does not use more cores than the two or three
   that decode, send and receive.
 - **These numbers.** One machine, usually a small virtual one with neighbours; the server is local, behind a Unix socket

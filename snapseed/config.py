@@ -124,7 +124,7 @@ def find_project(start: Path | None = None) -> Project:
         if (candidate / FILE_NAME).is_file():
             return _read_project(candidate / FILE_NAME)
         pyproject = candidate / "pyproject.toml"
-        if pyproject.is_file() and "snapseed" in _read_toml(pyproject).get("tool", {}):
+        if pyproject.is_file() and _is_in_use(_read_toml(pyproject)):
             return _read_project(pyproject)
     raise UsageError(
         "no snapseed project found",
@@ -251,24 +251,31 @@ def _read_project(file: Path) -> Project:
     )
 
 
-def _read_tables(file: Path) -> tuple[dict[str, Any], Any, str]:
+def _is_in_use(pyproject: dict[str, Any]) -> bool:
+    tools = pyproject.get("tool")
+    return isinstance(tools, dict) and "snapseed" in tools
+
+
+def _read_tables(file: Path) -> tuple[Any, Any, str]:
     """The main table, the environments, and how the main table is called."""
     document = _read_toml(file)
     if file.name == "pyproject.toml":
-        main = dict(document["tool"]["snapseed"])
-        return main, main.pop("environments", {}), "tool.snapseed"
+        main = document["tool"]["snapseed"]
+        if not isinstance(main, dict):
+            return main, {}, "tool.snapseed"
+        return {key: main[key] for key in main if key != "environments"}, main.get("environments", {}), "tool.snapseed"
     for key in document:
         if key not in {"snapseed", "environments"}:
             raise _unknown_key(key, ["snapseed", "environments"], f"{file}, top level")
     return document.get("snapseed", {}), document.get("environments", {}), "snapseed"
 
 
-def _project_table(main: dict[str, Any], where: str) -> ProjectTable:
+def _project_table(main: object, where: str) -> ProjectTable:
     """The main table with `SNAPSEED_SEED` and `SNAPSEED_PART_ROWS` applied."""
     table = _convert(main, ProjectTable, where)
     for key in ("seed", "part_rows"):
         if variable := os.environ.get(f"SNAPSEED_{key.upper()}"):
-            if not variable.isdigit():
+            if not variable.isdecimal():
                 raise ConfigurationError(f"SNAPSEED_{key.upper()} is not a whole number", observed=repr(variable))
             table = msgspec.structs.replace(table, **{key: int(variable)})
     if not 0 <= table.seed < 2**64 or not 1 <= table.part_rows <= 10**6:

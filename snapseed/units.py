@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from snapseed.errors import ConfigurationError, UsageError
 
@@ -33,7 +34,7 @@ def parse_scale(text: str | float) -> int:
 
 def parse_size(text: str) -> int:
     """`10MB`, `512KiB`, `1.5GB` as bytes. Raises `ConfigurationError` for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B)", text.strip().upper())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[KMG]I?)?B)", text.strip().upper())
     if not match:
         raise ConfigurationError("not a size", observed=repr(text), expected="a size such as 10MB, 512KiB or 1.5GB")
-    return int(float(match[1]) * _SIZE_SUFFIXES[match[2]])
+    return int(Decimal(match[1]) * _SIZE_SUFFIXES[match[2]])

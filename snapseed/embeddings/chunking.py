@@ -18,10 +18,11 @@ def chunk_count(words: pl.Expr) -> pl.Expr:
 def chunk_of(texts: pl.Series, indexes: pl.Series) -> pl.Series:
     """Chunk number `indexes[i]`, from 0, of text i; empty where the text has no such chunk.
 
-    Words are what single blanks separate. Rows in which the index rises belong to one text, which is cut only once.
+    Words are what single blanks separate. A text in several rows, one behind the other, is cut only once.
     """
     index = indexes.cast(pl.Int64).to_numpy()
-    begins = np.diff(index, prepend=index[:1]) <= 0
+    begins = texts.ne_missing(texts.shift()).to_numpy().copy()
+    begins[:1] = True
     words = texts.filter(pl.Series(begins)).str.split(" ")
     word_counts = words.list.len().to_numpy().astype(np.int64)
     chunk_counts = -(-word_counts // CHUNK_WORDS)

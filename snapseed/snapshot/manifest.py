@@ -157,9 +157,9 @@ def decode(data: bytes, *, where: str) -> Manifest:
         )
     try:
         document = msgspec.json.decode(data)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _foreign(where, str(exc)) from exc
-    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+    if not isinstance(document, dict) or type(document.get("format")) is not int:  # a boolean is an int, too
         raise _foreign(where, "no number `format`")
     if document["format"] != FORMAT:
         raise ManifestError(
@@ -217,6 +217,8 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     """Where, what is observed there, and what was expected."""
     if not NAME_PATTERN.fullmatch(manifest.name):
         yield "name", repr(manifest.name), "a name of lower-case letters, digits, '-' and '_'"
+    if manifest.now.tzinfo is None:
+        yield "now", manifest.now.isoformat(), "a moment with its time zone"
     names = [entity.name for entity in manifest.entities]
     paths = [file.path for entity in manifest.entities for file in entity.files]
     for what, values in (("entities", names), ("files", paths)):
@@ -231,7 +233,7 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
 def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[tuple[str, str, str]]:
     place = f"entity {entity.name!r}"
     columns = [column.name for column in entity.columns]
-    for identifier in [entity.name, entity.schema or entity.name, entity.table, *columns]:
+    for identifier in [entity.name, entity.table, *columns, *([] if entity.schema is None else [entity.schema])]:
         if not 0 < len(identifier.encode()) <= _IDENTIFIER_BYTES or "\0" in identifier:
             yield place, repr(identifier), f"a PostgreSQL identifier of 1 to {_IDENTIFIER_BYTES} bytes"
     if len(set(columns)) != len(columns) or entity.key not in columns:

@@ -79,11 +79,13 @@ def test_a_uuid_is_that_of_every_earlier_version() -> None:
 @given(st.lists(st.integers(0, 6), max_size=4), st.integers(0, 10**9))
 def test_numbers_are_unique_across_siblings_and_levels(maxima: list[int], first: int) -> None:
     """For each level: every possible descendant of neighbouring root rows has a number of its own, in row order."""
-    for level in tree("bigint", *maxima):
-        roots = np.repeat(np.arange(first, first + 3, dtype=np.uint64), level.stride)
-        ordinals = np.tile(np.arange(level.stride, dtype=np.uint64), 3)
+    stride = 1
+    for level, maximum in zip(tree("bigint", *maxima), [1, *maxima], strict=True):
+        stride *= max(1, maximum)
+        roots = np.repeat(np.arange(first, first + 3, dtype=np.uint64), stride)
+        ordinals = np.tile(np.arange(stride, dtype=np.uint64), 3)
         numbers = level.numbers_of(roots, ordinals)
-        assert numbers[0] == first * level.stride + 1
+        assert numbers[0] == first * stride + 1
         assert (np.diff(numbers) == 1).all()
 
 

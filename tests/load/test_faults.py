@@ -280,7 +280,9 @@ def wait_until(connection: Connection, query: str, process: subprocess.Popen[str
         time.sleep(0.005)
 
 
-IN_COPY = "SELECT FROM pg_stat_progress_copy WHERE relid = 'orders'::regclass AND tuples_processed > 10"
+# A row is being checked at this moment. The count of rows would not do: PostgreSQL 18 shows it only batch by batch.
+IN_COPY = """SELECT FROM pg_stat_progress_copy JOIN pg_stat_activity USING (pid)
+              WHERE relid = 'orders'::regclass AND wait_event = 'PgSleep'"""
 AT_LOCK = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 

@@ -79,12 +79,20 @@ def test_encoding_waits_for_the_socket(snapshot: Snapshot, orders: TablePlan, mo
 def test_the_thread_ends_when_nobody_wants_the_rows(
     snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Leaving in the middle, by an exception or not, ends the thread that was waiting to hand over more."""
+    """Leaving in the middle, by an exception or not, ends the thread; what nobody wants is not encoded either."""
     monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
+    made: list[int] = []
+
+    def counting(*arguments: object) -> object:
+        made.append(1)
+        return encode_rows(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stream_module, "encode_rows", counting)
     with encoded(snapshot, orders) as stream:
         next(iter(stream))
         assert encoders()
     assert not encoders()
+    assert len(made) < 20
     with pytest.raises(KeyboardInterrupt), encoded(snapshot, orders):
         raise KeyboardInterrupt
     assert not encoders()

@@ -1,0 +1,53 @@
+"""Chunks: runs of whole words that together are the text."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapseed import chunk_count, chunk_of
+from snapseed.embeddings.chunking import CHUNK_WORDS
+
+_WORDS = st.lists(st.text(st.characters(exclude_characters=" ", exclude_categories=["Cs"]), min_size=1, max_size=4))
+
+
+def chunks(text: str) -> list[str]:
+    """All chunks of a text, as many as `chunk_count` says."""
+    count = counted(text.count(" ") + 1)
+    return chunk_of(pl.Series([text] * count), pl.Series(range(count))).to_list()
+
+
+def counted(words: int) -> int:
+    """What `chunk_count` says of so many words."""
+    return int(pl.select(chunk_count(pl.lit(words))).item())
+
+
+@given(st.integers(0, 400), _WORDS)
+def test_chunks_joined_are_the_text(repeated: int, words: list[str]) -> None:
+    """No word is lost, doubled or cut, and no chunk is longer than it may be."""
+    text = " ".join(["word"] * repeated + words)
+    found = chunks(text)
+    assert " ".join(found) == text
+    assert all(chunk.count(" ") < CHUNK_WORDS for chunk in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "count"), [(0, 1), (1, 1), (CHUNK_WORDS, 1), (CHUNK_WORDS + 1, 2), (2 * CHUNK_WORDS, 2), (1000, 9)]
+)
+def test_the_count_is_that_of_the_chunks_that_are_not_empty(words: int, count: int) -> None:
+    """At least one, for an empty text too; the one behind the last is empty."""
+    assert counted(words) == count
+    text = " ".join(["w"] * words)
+    found = chunk_of(pl.Series([text] * (count + 1)), pl.Series(range(count + 1))).to_list()
+    assert [bool(chunk) for chunk in found] == [bool(words)] + [True] * (count - 1) + [False]
+
+
+def test_chunks_are_taken_text_by_text() -> None:
+    """Each index belongs to the text beside it."""
+    long = " ".join(map(str, range(CHUNK_WORDS + 2)))
+    rest = f"{CHUNK_WORDS} {CHUNK_WORDS + 1}"
+    assert chunk_of(pl.Series(["a b", long, "", long]), pl.Series([0, 1, 0, 1])).to_list() == ["a b", rest, "", rest]
+    assert chunk_of(pl.Series([long, long, long]), pl.Series([1, 2, 1])).to_list() == [rest, "", rest]
+    assert chunk_of(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.Int64)).to_list() == []

@@ -1,0 +1,256 @@
+"""A manifest is canonical, and nothing in it is believed before it was checked."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from snapseed.errors import ManifestError, UsageError
+from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile, decode, encode
+
+WHERE = "snapshots/ci/manifest.json"
+Document = dict[str, Any]
+
+
+def part(path: str, *chunks: Chunk) -> PartFile:
+    """A file of these chunks."""
+    return PartFile(path, sum(chunk.rows for chunk in chunks), 1000, hashlib.sha256(path.encode()).hexdigest(), chunks)
+
+
+def sample() -> Manifest:
+    """Two entities, one of them in two files."""
+    return Manifest(
+        name="ci",
+        seed=2**64 - 1,
+        scale=300,
+        now=datetime(2026, 1, 1, tzinfo=UTC),
+        part_rows=100,
+        chunk_rows=50,
+        pools={"words": "ab" * 32},
+        libraries={"polars": "1.30.0"},
+        entities=(
+            EntityRecord(
+                name="users",
+                schema=None,
+                table="users",
+                key="id",
+                columns=(Column("id", "bigint"), Column("name", "character varying(40)")),
+                parent=None,
+                rows=150,
+                fingerprint="0000000000000002",
+                files=(
+                    part("users/part-00000.parquet", Chunk(50, 1, "ffffffffffffffff"), Chunk(50, 51, "0" * 15 + "1")),
+                    part("users/part-00001.parquet", Chunk(50, 101, "0" * 15 + "2")),
+                ),
+            ),
+            EntityRecord(
+                name="posts",
+                schema="blog",
+                table="Posts",
+                key="id",
+                columns=(Column("id", "uuid"), Column("user_id", "bigint")),
+                parent="users",
+                rows=1,
+                fingerprint="00000000000000ff",
+                files=(part("posts.parquet", Chunk(1, "00000000-0000-8000-8000-000000000000", "0" * 14 + "ff")),),
+            ),
+        ),
+    )
+
+
+ENCODED = encode(sample())
+
+
+def signed(document: Document) -> bytes:
+    """The document with the identity that belongs to it, as somebody who tampers would write it."""
+    body = {key: value for key, value in document.items() if key not in {"format", "identity"}}
+    try:
+        manifest = msgspec.convert(body, Manifest)
+        return json.dumps({**document, "identity": manifest.identity}).encode()
+    except msgspec.ValidationError:
+        return json.dumps(document).encode()
+
+
+def test_a_manifest_survives_the_round_trip() -> None:
+    """Equal, and its bytes are the same again."""
+    decoded = decode(ENCODED, where=WHERE)
+    assert decoded == sample()
+    assert encode(decoded) == ENCODED
+
+
+def test_a_manifest_is_canonical() -> None:
+    """A golden digest of its bytes, and of its content: both are published, so neither may change."""
+    assert hashlib.sha256(ENCODED).hexdigest() == "f9d8bd7c5b0adf15878d8fc03db5a1760a37818c132dce4d98754a1e438cfe1c"
+    assert sample().identity == "107b6bbe4ea1f4f7d44e605fce1fe469232f919aa8242e610bf4f470816cf772"
+    assert ENCODED.startswith(b'{\n "format": 1,\n "identity": "')
+    assert ENCODED.endswith(b"}\n")
+
+
+def test_the_order_of_keys_and_blanks_do_not_matter() -> None:
+    """The identity is that of the content."""
+    document = json.loads(ENCODED)
+    turned = json.dumps(dict(reversed(document.items())), indent=7).encode()
+    assert decode(turned, where=WHERE) == sample()
+
+
+def test_sums_and_lookups() -> None:
+    """Rows, bytes, chunks, entities by name and a choice of them."""
+    manifest = sample()
+    assert (manifest.rows, manifest.bytes) == (151, 3000)
+    users = manifest.entity("users")
+    assert users is not None
+    assert [chunk.first_key for chunk in users.chunks] == [1, 51, 101]
+    assert [kind.name for kind in users.kinds] == ["bigint", "character varying(40)"]
+    assert manifest.entity("nobody") is None
+    assert manifest.chosen([]) == list(manifest.entities)
+    assert [record.name for record in manifest.chosen(["posts"])] == ["posts"]
+    with pytest.raises(UsageError, match="no such entity") as caught:
+        manifest.chosen(["post"])
+    assert caught.value.expected == "one of: users, posts"
+
+
+def setting(*path: str | int) -> Callable[[object], Callable[[Document], None]]:
+    """A change that puts a value at a place of the document."""
+
+    def with_value(value: object) -> Callable[[Document], None]:
+        def change(document: Document) -> None:
+            target: Any = document
+            for step in path[:-1]:
+                target = target[step]
+            target[path[-1]] = value
+
+        return change
+
+    return with_value
+
+
+def chunks_of(*rows: int) -> Callable[[Document], None]:
+    """A change that gives the chunks of the first file so many rows."""
+
+    def change(document: Document) -> None:
+        for chunk, count in zip(document["entities"][0]["files"][0]["chunks"], rows, strict=True):
+            chunk["rows"] = count
+
+    return change
+
+
+FIRST = ("entities", 0)
+FIRST_FILE = (*FIRST, "files", 0)
+BAD: dict[str, tuple[Callable[[Document], None], str]] = {
+    "a newer format": (setting("format")(2), "upgrade snapseed"),
+    "an older format": (setting("format")(0), "generate the snapshot again"),
+    "a format that is no number": (setting("format")(bool(1)), "no number `format`"),
+    "no format": (lambda document: document.pop("format"), "no number `format`"),
+    "no identity": (lambda document: document.pop("seed"), "seed"),
+    "a missing field": (lambda document: document["entities"][0].pop("table"), "table"),
+    "an extra field": (setting("owner")("me"), "owner"),
+    "an extra field of a file": (setting(*FIRST_FILE, "url")("http://x"), "url"),
+    "a number for a text": (setting("name")(3), "Expected `str`"),
+    "rows as text": (setting(*FIRST, "rows")("150"), "Expected `int`"),
+    "a name with a slash": (setting("name")("../ci"), "lower-case letters"),
+    "an empty name": (setting("name")(""), "lower-case letters"),
+    "a path above the folder": (setting(*FIRST_FILE, "path")("../users.parquet"), "a path inside the snapshot"),
+    "a path out of a folder": (setting(*FIRST_FILE, "path")("users/../../x.parquet"), "a path inside the snapshot"),
+    "an absolute path": (setting(*FIRST_FILE, "path")("/etc/passwd"), "a path inside the snapshot"),
+    "a path of another system": (setting(*FIRST_FILE, "path")("..\\users.parquet"), "a path inside the snapshot"),
+    "a path with a line break": (setting(*FIRST_FILE, "path")("users.parquet\n"), "a path inside the snapshot"),
+    "a path with a NUL": (setting(*FIRST_FILE, "path")("users\0.parquet"), "a path inside the snapshot"),
+    "a path that is the manifest": (setting(*FIRST_FILE, "path")("manifest.json"), "a path inside the snapshot"),
+    "a NUL in a table": (setting(*FIRST, "table")("us\0ers"), "identifier of 1 to 63 bytes"),
+    "an empty schema": (setting(*FIRST, "schema")(""), "identifier of 1 to 63 bytes"),
+    "a long column": (setting(*FIRST, "columns", 1, "name")("ä" * 32), "identifier of 1 to 63 bytes"),
+    "a column twice": (setting(*FIRST, "columns", 1, "name")("id"), "each column once"),
+    "a key that is no column": (setting(*FIRST, "key")("code"), "each column once, the key among them"),
+    "an entity twice": (setting("entities", 1, "name")("users"), "a repeated name among ['users', 'users']"),
+    "a file twice": (
+        setting(*FIRST, "files", 1, "path")("users/part-00000.parquet"),
+        "a repeated name among ['users/part",
+    ),
+    "an unknown parent": (setting("entities", 1, "parent")("people"), "an entity of this manifest"),
+    "SQL for a type": (setting(*FIRST, "columns", 1, "type")("text; DROP TABLE x"), "the name of a PostgreSQL type"),
+    "a vector of no size": (setting(*FIRST, "columns", 1, "type")("vector"), "the name of a PostgreSQL type"),
+    "rows that do not add up": (setting(*FIRST, "rows")(151), "the sum of its chunks: 150 rows"),
+    "rows of a file that do not add up": (setting(*FIRST_FILE, "rows")(101), "the sum of its chunks"),
+    "a chunk without rows": (chunks_of(0, 100), "at least one row"),
+    "a chunk of less than nothing": (chunks_of(-50, 150), "at least one row"),
+    "a fingerprint that does not add up": (setting(*FIRST, "fingerprint")("0" * 16), "0000000000000002"),
+    "a fingerprint of other digits": (setting(*FIRST, "fingerprint")("0x0000000000000"), "16 hexadecimal digits"),
+    "a chunk's fingerprint of other digits": (setting(*FIRST_FILE, "chunks", 0, "fingerprint")("F" * 16), "16 hexa"),
+    "a digest that is none": (setting(*FIRST_FILE, "sha256")("ab"), "64 hexadecimal digits"),
+    "a size below zero": (setting(*FIRST_FILE, "bytes")(-1), "a size"),
+    "a time without a zone": (setting("now")("2026-01-01T00:00:00"), "time zone"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_manifest_is_an_error_that_says_what_is_wrong(case: str) -> None:
+    """Even where its identity was made to fit."""
+    change, words = BAD[case]
+    document = copy.deepcopy(json.loads(ENCODED))
+    change(document)
+    with pytest.raises(ManifestError) as caught:
+        decode(signed(document), where=WHERE)
+    assert words in str(caught.value)
+    assert (caught.value.where or "").startswith(WHERE)
+    assert caught.value.next_step
+
+
+NOT_MANIFESTS: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "truncated"),
+    "truncated": (ENCODED[:-20], "truncated"),
+    "an LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+    "a list": (b"[]", "no number `format`"),
+    "not JSON": (b"PAR1", "malformed"),
+    "not UTF-8": (ENCODED.replace(b'"users"', b'"us\xffrs"', 1), "invalid"),
+    "half a character": (ENCODED.replace(b'"users"', b'"\\ud800"', 1), "surrogate"),
+    "too deep": (b"[" * 100_000, "recursion"),
+    "a number of 400 digits": (ENCODED.replace(b'"scale": 300', b'"scale": ' + b"9" * 400, 1), "changed after"),
+    "a number of 70 bits": (ENCODED.replace(b'"scale": 300', b'"scale": ' + str(2**70).encode(), 1), "changed after"),
+    "changed": (ENCODED.replace(b'"scale": 300', b'"scale": 301', 1), "changed after it was written"),
+    "without identity": (ENCODED.replace(b'"identity"', b'"identify"', 1), "identify"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_MANIFESTS)
+def test_a_file_that_is_no_manifest_is_an_error(case: str) -> None:
+    """Whatever the bytes: never another exception."""
+    data, words = NOT_MANIFESTS[case]
+    with pytest.raises(ManifestError) as caught:
+        decode(data, where=WHERE)
+    assert words in str(caught.value).lower() or words in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_lead_to_another_exception(data: bytes) -> None:
+    """Random bytes are no manifest."""
+    with pytest.raises(ManifestError):
+        decode(data, where=WHERE)
+
+
+@given(st.integers(0, len(ENCODED) - 1), st.integers(0, 255))
+@example(ENCODED.index(b"users"), 0xFF)
+@example(ENCODED.index(b"users"), ord("\\"))
+def test_a_changed_byte_is_an_error_or_changes_nothing(position: int, byte: int) -> None:
+    """A byte changed anywhere is found, unless it is white space between the words of JSON."""
+    changed = ENCODED[:position] + bytes([byte]) + ENCODED[position + 1 :]
+    try:
+        assert decode(changed, where=WHERE) == sample()
+    except ManifestError:
+        assert changed != ENCODED
+
+
+@given(st.integers(0, len(ENCODED) - 1))
+def test_a_cut_manifest_is_an_error(length: int) -> None:
+    """At whatever place; only the last line break can be missed without loss."""
+    if length < len(ENCODED) - 1:
+        with pytest.raises(ManifestError):
+            decode(ENCODED[:length], where=WHERE)

@@ -1,0 +1,283 @@
+"""snapseed.toml becomes one frozen project, or an error that names file, table and key."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapseed import Project, find_project
+from snapseed.config import interpolate
+from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.units import parse_scale, parse_size
+
+MINIMAL = "[environments.dev]\n"
+
+
+def project_of(folder: Path, text: str, file: str = "snapseed.toml") -> Project:
+    """The project of a file with this text."""
+    (folder / file).write_text(text, encoding="utf-8")
+    return find_project(folder)
+
+
+def test_a_minimal_file_has_defaults_for_everything_else(tmp_path: Path) -> None:
+    """One environment is enough."""
+    project = project_of(tmp_path, MINIMAL)
+    assert (project.seed, project.part_rows, project.now) == (42, 5000, datetime(2026, 1, 1, tzinfo=UTC))
+    assert (project.generators, project.snapshots) == (tmp_path / "generators", tmp_path / "snapshots")
+    environment = project.environment()
+    assert (environment.name, environment.snapshot, environment.database) == ("dev", "dev", "embedded")
+    assert environment.scale is None
+    assert pickle.loads(pickle.dumps(project)) == project  # noqa: S301 - our own bytes
+
+
+def test_the_project_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the working folder upwards, or where SNAPSEED_PROJECT says."""
+    project = project_of(tmp_path, MINIMAL)
+    (tmp_path / "a/b").mkdir(parents=True)
+    assert find_project(tmp_path / "a/b") == project
+    monkeypatch.chdir(tmp_path / "a")
+    assert find_project() == project
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("SNAPSEED_PROJECT", str(tmp_path))
+    assert find_project() == project
+
+
+def test_pyproject_serves_as_well(tmp_path: Path) -> None:
+    """[tool.snapseed]; a pyproject.toml without it is not a project, and snapseed.toml comes first."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/pyproject.toml").write_text("[tool.other]\n")
+    text = "[tool.snapseed]\nseed = 7\n[tool.snapseed.environments.dev]\nscale = '1k'\n"
+    project = project_of(tmp_path, text, "pyproject.toml")
+    assert find_project(tmp_path / "below") == project
+    assert (project.seed, project.environment().scale) == (7, 1000)
+    assert project_of(tmp_path, MINIMAL).seed == 42
+
+
+def test_no_project_says_how_to_make_one(tmp_path: Path) -> None:
+    """And a folder that does not exist is told apart."""
+    with pytest.raises(UsageError, match="no snapseed project found") as caught:
+        find_project(tmp_path)
+    assert "snapseed init" in (caught.value.next_step or "")
+    with pytest.raises(UsageError, match="does not exist"):
+        find_project(tmp_path / "nowhere")
+
+
+BAD = {
+    "no TOML": ("[snapseed\n", "cannot be read", ""),
+    "an unknown table": ("[snapsed]\n" + MINIMAL, "unknown key 'snapsed'", "did you mean 'snapseed'?"),
+    "an unknown key": ("[snapseed]\nsede = 1\n" + MINIMAL, "unknown key 'sede'", "did you mean 'seed'?"),
+    "a key like no other": ("[snapseed]\nzzz = 1\n" + MINIMAL, "unknown key 'zzz'", "one of: generators, snapshots"),
+    "an unknown key of an environment": (MINIMAL + "skale = 1\n", "unknown key 'skale'", "[environments.dev]"),
+    "a wrong type": ("[snapseed]\nseed = 'x'\n" + MINIMAL, "wrong type", "[snapseed] seed"),
+    "a list for a scale": (MINIMAL + "scale = [2]\n", "wrong type", "[environments.dev] scale"),
+    "a text for a boolean": (MINIMAL + "create_schema = 'yes'\n", "wrong type", "[environments.dev] create_schema"),
+    "a text for a list": (MINIMAL + "allow_hosts = 'a'\n", "wrong type", "[environments.dev] allow_hosts"),
+    "a number in a list": (MINIMAL + "allow_hosts = [1]\n", "wrong type", "allow_hosts"),
+    "a value for a table": ("snapseed = 3\n" + MINIMAL, "not a table", "[snapseed]"),
+    "a value for an environment": ("[environments]\ndev = 3\n", "not a table", "[environments.dev]"),
+    "a value for the environments": ("environments = 3\n", "no environment is defined", "[environments.dev]"),
+    "no environment": ("[snapseed]\n", "no environment is defined", "[environments.dev]"),
+    "an environment's name": ("[environments.'A B']\n", "not a valid name", "'A B'"),
+    "a default that is none": (
+        "[snapseed]\ndefault_environment = 'prod'\n" + MINIMAL,
+        "there is no default environment",
+        "one of: dev",
+    ),
+    "no dev": ("[environments.ci]\n", "there is no default environment", "default_environment = 'ci'"),
+    "a naive now": (
+        "[snapseed]\nnow = 2026-01-01T00:00:00\n" + MINIMAL,
+        "`now` has no time zone",
+        "2026-01-01T00:00:00Z",
+    ),
+    "a date for now": ("[snapseed]\nnow = 2026-01-01\n" + MINIMAL, "wrong type", "[snapseed] now"),
+    "a negative seed": ("[snapseed]\nseed = -1\n" + MINIMAL, "out of its range", "0 <= seed < 2^64"),
+    "parts of nothing": ("[snapseed]\npart_rows = 0\n" + MINIMAL, "out of its range", "part_rows = 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_an_error_that_names_the_place(case: str, tmp_path: Path) -> None:
+    """File, table and key; and what was meant, where that can be guessed."""
+    text, summary, words = BAD[case]
+    with pytest.raises(ConfigurationError) as caught:
+        project_of(tmp_path, text)
+    assert summary in caught.value.summary
+    assert words in str(caught.value)
+    assert str(tmp_path / "snapseed.toml") in (caught.value.where or "")
+
+
+@pytest.mark.parametrize("text", ["[tool]\nsnapseed = 3\n", "[tool.snapseed]\nsede = 1\n", "[tool.snapseed]\n"])
+def test_a_bad_pyproject_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
+    """The same checks as for snapseed.toml."""
+    with pytest.raises(ConfigurationError) as caught:
+        project_of(tmp_path, text, "pyproject.toml")
+    assert str(tmp_path / "pyproject.toml") in (caught.value.where or "")
+
+
+def test_text_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    """Not a traceback."""
+    (tmp_path / "snapseed.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        find_project(tmp_path)
+
+
+def test_an_unknown_environment_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    """It lists those that there are."""
+    with pytest.raises(UsageError, match="no environment named 'dve'") as caught:
+        project_of(tmp_path, MINIMAL + "[environments.ci]\n").environment("dve")
+    assert (caught.value.expected, caught.value.next_step) == ("one of: dev, ci", "did you mean 'dev'?")
+
+
+def test_a_flag_comes_before_a_variable_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the environment knows which one won."""
+    project = project_of(tmp_path, MINIMAL + "database = 'postgresql://file/x'\nscale = 5\n")
+    environment = project.environment()
+    assert (environment.database, environment.scale) == ("postgresql://file/x", 5)
+    assert environment.sources["database"] == "snapseed.toml [environments.dev] database"
+    monkeypatch.setenv("SNAPSEED_DATABASE", "postgresql://variable/x")
+    monkeypatch.setenv("SNAPSEED_SCALE", "2k")
+    environment = project.environment()
+    assert (environment.database, environment.scale) == ("postgresql://variable/x", 2000)
+    assert environment.sources["database"] == "SNAPSEED_DATABASE"
+    environment = project.environment(overrides={"database": "postgresql://flag/x", "scale": None})
+    assert (environment.database, environment.scale) == ("postgresql://flag/x", 2000)
+    assert environment.sources["database"] == "--database"
+
+
+def test_variables_have_the_types_of_their_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists by commas, booleans by name; empty counts as not set."""
+    project = project_of(tmp_path, MINIMAL + "allow_hosts = ['a']\n")
+    monkeypatch.setenv("SNAPSEED_ALLOW_HOSTS", "b, c,")
+    monkeypatch.setenv("SNAPSEED_CREATE_SCHEMA", "True")
+    monkeypatch.setenv("SNAPSEED_MAX_SIZE", "1.5 MB")
+    monkeypatch.setenv("SNAPSEED_SNAPSHOT", "")
+    environment = project.environment()
+    assert environment.allow_hosts == ("b", "c")
+    assert environment.create_schema
+    assert environment.max_size == 1_500_000
+    assert environment.snapshot == "dev"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SNAPSEED_CREATE_SCHEMA", "yes"),
+        ("SNAPSEED_SCALE", "many"),
+        ("SNAPSEED_MAX_SIZE", "5IB"),
+        ("SNAPSEED_SNAPSHOT", "../x"),
+    ],
+)
+def test_a_bad_variable_is_an_error(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its value is shown."""
+    project = project_of(tmp_path, MINIMAL)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SnapseedError) as caught:
+        project.environment()
+    assert repr(value) in str(caught.value)
+
+
+def test_seed_and_part_rows_can_be_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole numbers, in digits that Python reads as such."""
+    monkeypatch.setenv("SNAPSEED_SEED", "9")
+    assert project_of(tmp_path, MINIMAL).seed == 9
+    for bad in ("-1", "x", "²", "1.0"):
+        monkeypatch.setenv("SNAPSEED_SEED", bad)
+        with pytest.raises(ConfigurationError, match="SNAPSEED_SEED is not a whole number"):
+            find_project(tmp_path)
+
+
+def test_values_are_filled_from_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default where there is one; otherwise an error that names variable and key."""
+    project = project_of(tmp_path, MINIMAL + 'database = "postgresql://${HOST_:-here}/${NAME_}"\n')
+    with pytest.raises(ConfigurationError, match="NAME_ is not set") as caught:
+        project.environment()
+    assert (caught.value.where or "").endswith("snapseed.toml [environments.dev] database")
+    assert caught.value.next_step == "set NAME_, or write ${NAME_:-default}"
+    monkeypatch.setenv("NAME_", "shop")
+    assert project.environment().database == "postgresql://here/shop"
+    assert project.environment().sources["database"].endswith("database, from $NAME_")
+    monkeypatch.setenv("HOST_", "there")
+    assert project.environment().database == "postgresql://there/shop"
+    monkeypatch.setenv("HOST_", "")
+    assert project.environment().database == "postgresql://here/shop"
+
+
+def test_interpolation_leaves_other_text_alone() -> None:
+    """A default may be empty; dollars that begin no variable are text."""
+    assert interpolate("a${X_:-}b $X_ ${} $$ {X_}", where="here") == ("ab $X_ ${} $$ {X_}", [])
+
+
+SCALES = {"500": 500, "10k": 10_000, "2.5m": 2_500_000, "1b": 10**9, "1": 1, " 3K ": 3000, "0.5k": 500, "1.250k": 1250}
+
+
+@pytest.mark.parametrize("text", SCALES)
+def test_a_scale_is_a_number_of_rows(text: str) -> None:
+    """With a suffix, a fraction, in either case."""
+    assert parse_scale(text) == SCALES[text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "10kk",
+        "-5",
+        "",
+        "1.5",
+        "0.0001k",
+        "k",
+        "1.",
+        ".5k",
+        "1e3",
+        "1_000",
+        "0k",
+        "10 k",
+        "300000b",
+        0,
+        -1,
+        2.5,
+        1e30,
+    ],
+    ids=repr,
+)
+def test_anything_else_is_no_scale(text: str | float) -> None:
+    """The message shows examples."""
+    with pytest.raises(UsageError, match="the scale is not a number of rows") as caught:
+        parse_scale(text)
+    assert caught.value.observed == repr(text)
+    assert "2.5m" in (caught.value.expected or "")
+
+
+@given(st.integers(1, 2**48 - 1))
+def test_a_scale_in_digits_is_itself(rows: int) -> None:
+    """As text and as a number."""
+    assert parse_scale(rows) == parse_scale(str(rows)) == rows
+
+
+SIZES = {
+    "0B": 0,
+    "10MB": 10**7,
+    "512KiB": 2**19,
+    "1.5GB": 1_500_000_000,
+    "2 gib": 2**31,
+    "0.3KB": 300,
+    "1.001KB": 1001,
+}
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_a_size_is_a_number_of_bytes(text: str) -> None:
+    """Decimal and binary units; exact."""
+    assert parse_size(text) == SIZES[text]
+
+
+@pytest.mark.parametrize("text", ["", "10", "MB", "-1MB", "1TB", "5IB", "1e3KB", "1.MB", "10M"])
+def test_anything_else_is_no_size(text: str) -> None:
+    """The message shows examples."""
+    with pytest.raises(ConfigurationError, match="not a size"):
+        parse_size(text)
