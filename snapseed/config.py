@@ -35,7 +35,7 @@ class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: str | None = None
     seed: int = 42
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    part_rows: int = 5_000
+    part_rows: int = 2_500
     default_environment: str = "dev"
 
 

@@ -1,6 +1,6 @@
 """The order-independent digest of rows: PostgreSQL's own record hash, computed here from Arrow, bit for bit the same.
 
-A row is `hash_record_extended(ROW(...), SEED)`; a set of rows is their number and the sum of their hashes mod 2^64.
+A row is the hash of its record hash (`row_hashes`); a set of rows is their number and the sum of their hashes mod 2^64.
 """
 
 from __future__ import annotations
@@ -67,12 +67,16 @@ def fingerprint(columns: Sequence[pa.Array], types: Sequence[ColumnType]) -> Fin
 
 
 def row_hashes(columns: Sequence[pa.Array], types: Sequence[ColumnType]) -> UInt64s:
-    """`hash_record_extended(ROW(columns), SEED)` of each row, as in PostgreSQL's `rowtypes.c`."""
-    result = np.zeros(len(columns[0]), dtype=np.uint64)
+    """The hash of each row: of the bytes of `hash_record_extended(ROW(columns), SEED)`, once more the same hash.
+
+    The record hash alone is linear in the hashes of its fields (31 times what came before, plus the field; PostgreSQL's
+    `rowtypes.c`), so a sum of them would not see two rows that have swapped a value.
+    """
+    record = np.zeros(len(columns[0]), dtype=np.uint64)
     for column, kind in zip(columns, types, strict=True):
-        result *= np.uint64(31)
-        result += _column_hashes(column, kind)
-    return result
+        record *= np.uint64(31)
+        record += _column_hashes(column, kind)
+    return hash_bytes_fixed(record.astype(">u8").view(np.uint8).reshape(-1, 8))
 
 
 def _column_hashes(column: pa.Array, kind: ColumnType) -> UInt64s:

@@ -105,9 +105,10 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
 
 
 def row_hash(columns: Sequence[Column]) -> sql.Composed:
-    """The SQL expression for the hash of a row, over the manifest's columns in their order."""
+    """The SQL expression for the hash of a row: the SQL side of `snapshot.fingerprint.row_hashes`."""
     fields = sql.SQL(", ").join(_field(sql.Identifier(column.name), column.kind()) for column in columns)
-    return sql.SQL("hash_record_extended(ROW({}), {})").format(fields, sql.Literal(SEED))
+    record = sql.SQL("hash_record_extended(ROW({}), {})").format(fields, sql.Literal(SEED))
+    return sql.SQL("hash_record_extended(ROW(int8send({})), {})").format(record, sql.Literal(SEED))
 
 
 def key_expression(entity: EntityRecord) -> sql.Composable:
