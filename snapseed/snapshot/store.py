@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snapseed.errors import ManifestError, SnapshotError
@@ -41,7 +42,7 @@ class Snapshot:
         """The part, ready to read row group by row group. Raises `SnapshotError` where it cannot be read."""
         try:
             return pq.ParquetFile(self.path(file), memory_map=True)
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, pa.ArrowException) as exc:
             raise SnapshotError(
                 "a part cannot be read", where=str(self.path(file)), observed=str(exc), next_step=_RESTORE
             ) from exc
