@@ -93,7 +93,7 @@ def test_published_hashes(value: bytes, seed: int, expected: int) -> None:
 
 
 def test_published_row() -> None:
-    """A row hashes as the server does it: the record's hash (0 for a NULL field), and of its bytes once more the same."""
+    """A row hashes as the server does it: the record's hash, 0 for a NULL field, and of its bytes once more."""
     arrays = [
         pa.array([7], type=pa.int32()),
         pa.array(["a"]),
