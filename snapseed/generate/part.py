@@ -32,8 +32,8 @@ UInt64s = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.intp]
 
 # Rows per chunk: large enough that the cost of a chunk (page headers, a step of the loader) fades, small enough that a
-# chunk of wide rows stays near 30 MB and that a failed verification points at few rows.
-CHUNK_ROWS = 16_384
+# chunk of wide rows stays near 15 MB and that a failed verification points at few rows.
+CHUNK_ROWS = 8_192
 # Root rows made at a time: the memory taken is that of these and all that descends from them, however large the part.
 # Enough that the cost of a call of a generator fades.
 _ROOT_ROWS = 1_000

@@ -64,7 +64,8 @@ def _through(executor: Executor, tasks: Sequence[PartTask], ahead: int) -> Itera
         raise GeneratorError(
             "a process that was making parts died",
             observed=str(exc),
-            next_step="look for a shortage of memory, or run again with --jobs 1",
+            next_step="look for a shortage of memory, or use one job;"
+            " a script of your own needs `if __name__ == '__main__':`",
         ) from exc
 
 
