@@ -33,7 +33,7 @@ def reference() -> str:
     parts = [HEADER]
     for path, command in commands:
         arguments = [parameter for parameter in command.params if not parameter.opts[0].startswith("-")]
-        usage = " ".join([path, *(parameter.metavar for parameter in arguments)])
+        usage = " ".join([path, *(_argument(parameter) for parameter in arguments)])
         names = [_option(parameter) for parameter in _options(command)]
         parts.append(f"## `{usage}`\n\n{' '.join(command.help.split())}\n")
         own = [f"- {option}" for option in names if option not in shared]
@@ -55,6 +55,12 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: AN
         yield path, command
     for name, child in children.items():
         yield from _commands(child, f"{path} {name}")
+
+
+def _argument(parameter: Any) -> str:  # noqa: ANN401 - as above
+    """`NAME`, or `[NAME]` where it may be left out."""
+    name = parameter.name.upper()
+    return name if parameter.required else f"[{name}]"
 
 
 def _options(command: Any) -> list[Any]:  # noqa: ANN401 - as above
