@@ -24,7 +24,7 @@ which takes some minutes; nothing in this file is edited by hand.
 
 ## How to run
 
-```console
+```text
 $ make bench                                                    # everything, and this file
 $ .venv/bin/python benchmarks/run.py copy generate              # these two, printed only
 $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look

@@ -28,6 +28,11 @@ _GIVEN = os.environ.get("SNAPSEED_TEST_DATABASE", "")
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
+def without_coverage() -> dict[str, str]:
+    """The variables of this process for one that cannot write coverage's file: another account, a limit on files."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def pytest_report_header() -> str:
     """Say which server the tests use."""
     used = "the one that SNAPSEED_TEST_DATABASE names" if _GIVEN else "the embedded one"

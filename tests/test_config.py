@@ -27,7 +27,7 @@ def project_of(folder: Path, text: str, file: str = "snapseed.toml") -> Project:
 def test_a_minimal_file_has_defaults_for_everything_else(tmp_path: Path) -> None:
     """One environment is enough."""
     project = project_of(tmp_path, MINIMAL)
-    assert (project.seed, project.part_rows, project.now) == (42, 5000, datetime(2026, 1, 1, tzinfo=UTC))
+    assert (project.seed, project.part_rows, project.now) == (42, 2500, datetime(2026, 1, 1, tzinfo=UTC))
     assert (project.generators, project.snapshots) == (tmp_path / "generators", tmp_path / "snapshots")
     environment = project.environment()
     assert (environment.name, environment.snapshot, environment.database) == ("dev", "dev", "embedded")

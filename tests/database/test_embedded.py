@@ -34,6 +34,7 @@ from snapseed.database import (
 from snapseed.database.embedded import EmbeddedPostgres
 from snapseed.database.embedded_redis import EmbeddedRedis
 from snapseed.errors import ConfigurationError, RefusedError, ServerError
+from tests.conftest import without_coverage
 
 Server = EmbeddedPostgres | EmbeddedRedis
 NewProject = Callable[[str], Path]
@@ -191,6 +192,7 @@ def python(code: str, project: Path) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=REPOSITORY,
+        env=without_coverage(),
         process_group=0,
     )
 

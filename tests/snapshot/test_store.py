@@ -18,6 +18,7 @@ from snapseed import Project, open_snapshot
 from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.snapshot import store
 from snapseed.snapshot.manifest import PartFile
+from tests.conftest import without_coverage
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
 
 NO_MATCH = "no such step"
@@ -247,6 +248,7 @@ def test_a_file_too_large_for_its_limit_is_an_error_that_says_so(shop: Project) 
     command = "ulimit -f 8; exec {} -m snapseed generate --project {} --scale 5k --jobs 1"
     result = subprocess.run(
         ["/bin/bash", "-c", command.format(sys.executable, shop.folder)],
+        env=without_coverage(),
         capture_output=True,
         text=True,
         check=False,
