@@ -38,7 +38,7 @@ def start(
         found = find_project(project)
         target = found.environment(environment)
         from snapseed.database.connect import EMBEDDED, connected, resolve_target
-        from snapseed.database.embedded_redis import EmbeddedRedis
+        from snapseed.database.embedded import EmbeddedRedis
 
         urls = {}
         database = resolve_target(found, target)
@@ -63,8 +63,7 @@ def stop(
     """Stop the project's embedded servers. Their data stays."""
     with console.reporting(output, verbose=verbose):
         found = find_project(project)
-        from snapseed.database.embedded import EmbeddedPostgres
-        from snapseed.database.embedded_redis import EmbeddedRedis
+        from snapseed.database.embedded import EmbeddedPostgres, EmbeddedRedis
 
         stopped = {
             "postgres": EmbeddedPostgres(found.folder).stop(),

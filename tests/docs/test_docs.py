@@ -21,8 +21,7 @@ import snapseed
 from snapseed import generate_snapshot, open_snapshot, resolve_request
 from snapseed.cli.app import app
 from snapseed.config import EnvironmentTable, ProjectTable, find_project
-from snapseed.database.embedded import EmbeddedPostgres
-from snapseed.database.embedded_redis import EmbeddedRedis
+from snapseed.database.embedded import EmbeddedPostgres, EmbeddedRedis
 from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
 from tests.conftest import Sandbox
 from tests.docs.pages import DOCS, PAGES, ROOT, Block, Command, anchors_of, blocks_of, commands_of, links_of, table_rows

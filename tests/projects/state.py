@@ -8,7 +8,7 @@ import time
 from psycopg import sql
 
 from snapseed import generate_snapshot, resolve_request
-from snapseed.database.embedded_programs import find_programs
+from snapseed.database.embedded.programs import find_programs
 from tests.conftest import Connection, Sandbox
 
 _PATIENCE_SECONDS = 20.0

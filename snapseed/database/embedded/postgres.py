@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from snapseed.database import embedded_programs, embedded_settings
-from snapseed.database.embedded_programs import MAJOR, SUPERUSER, find_programs
-from snapseed.database.server_account import (
+from snapseed.database.embedded import programs as commands
+from snapseed.database.embedded import settings
+from snapseed.database.embedded.account import (
     Account,
     account_for,
     make_searchable,
@@ -25,8 +25,9 @@ from snapseed.database.server_account import (
     run_as,
     write_owned,
 )
-from snapseed.database.server_files import ServerFiles
-from snapseed.database.server_process import belongs, exists, processes
+from snapseed.database.embedded.files import ServerFiles
+from snapseed.database.embedded.process import belongs, exists, processes
+from snapseed.database.embedded.programs import MAJOR, SUPERUSER, find_programs
 from snapseed.errors import ConfigurationError, ServerError
 
 PORT = 5432
@@ -205,11 +206,11 @@ class EmbeddedPostgres:
         fresh = Path(tempfile.mkdtemp(prefix="postgres.initdb-", dir=state))
         try:
             private_directory(fresh, account)
-            command = embedded_programs.initdb(programs, fresh)
+            command = commands.initdb(programs, fresh)
             self._run(command, account, INITDB_SECONDS, "the data folder of the embedded PostgreSQL could not be made")
             with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
                 # An include, so that a server started by hand is no more open than ours.
-                file.write(f"include_if_exists '{embedded_settings.FILE_NAME}'\n")
+                file.write(f"include_if_exists '{settings.FILE_NAME}'\n")
             fresh.rename(self.data_directory)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -254,16 +255,16 @@ class EmbeddedPostgres:
         return False
 
     def _write_settings(self, account: Account) -> None:
-        text = embedded_settings.render(self.socket_directory)
-        write_owned(self.data_directory / embedded_settings.FILE_NAME, text, account)
+        text = settings.render(self.socket_directory)
+        write_owned(self.data_directory / settings.FILE_NAME, text, account)
 
     def _launch(self, programs: Path, account: Account) -> None:
         self._files.rotate_log()
-        command = embedded_programs.start(programs, self.log_file.name, self._files.mark, START_SECONDS)
+        command = commands.start(programs, self.log_file.name, self._files.mark, START_SECONDS)
         self._run(command, account, START_SECONDS, "the embedded PostgreSQL did not start", self.data_directory)
 
     def _shut_down(self, programs: Path, account: Account) -> None:
-        command = embedded_programs.stop(programs, self.data_directory, STOP_SECONDS)
+        command = commands.stop(programs, self.data_directory, STOP_SECONDS)
         self._run(command, account, STOP_SECONDS, "the embedded PostgreSQL did not stop")
 
     def _run(

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from snapseed.database.server_account import account_for, make_searchable, private_directory, run_as
-from snapseed.database.server_files import ServerFiles
-from snapseed.database.server_process import processes, terminate
+from snapseed.database.embedded.account import account_for, make_searchable, private_directory, run_as
+from snapseed.database.embedded.files import ServerFiles
+from snapseed.database.embedded.process import processes, terminate
 from snapseed.errors import ConfigurationError, ServerError
 
 PROGRAM = "valkey-server"
@@ -126,7 +126,7 @@ class EmbeddedRedis:
             *("--dir", str(data), "--logfile", str(self.log_file), "--pidfile", str(data / "valkey.pid")),
             # Each command is in the file before it is answered, and on the disk a second later; so no snapshots.
             *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-            # The mark shows whose process it is: see server_process.
+            # The mark shows whose process it is: see process.
             *("--proc-title-template", "{title} " + self._files.mark),
         ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from snapseed.database.server_files import ServerFiles
+from snapseed.database.embedded.files import ServerFiles
 
 
 def belongs(pid: int, files: ServerFiles, program: str) -> bool | None:

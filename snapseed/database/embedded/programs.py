@@ -66,7 +66,7 @@ def start(programs: Path, log_name: str, mark: str, seconds: int) -> list[str]:
         "--silent",
         "--wait",
         f"--timeout={seconds}",
-        # The mark stands in the command line and, as cluster_name, in the title of every child: see server_process.
+        # The mark stands in the command line and, as cluster_name, in the title of every child: see process.
         f"--options=-c cluster_name={mark}",
     ]
 
