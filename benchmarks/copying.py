@@ -32,7 +32,7 @@ from snapseed.snapshot.store import Snapshot
 _USERS_FOR_SETTINGS = 40_000
 _BATCH_MEGABYTES = (1, 4, 16)
 _QUEUE_DEPTHS = (1, 4, 8)
-_CHUNK_ROWS = (4_096, 16_384, 65_536)
+_CHUNK_ROWS = (4_096, 8_192, 16_384, 65_536)
 
 _NOISE = "The line that equals what all are compared with shows how much of this is noise."
 
