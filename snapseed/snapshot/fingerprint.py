@@ -1,4 +1,4 @@
-"""The order-independent digest of rows: PostgreSQL's own record hash, computed here from Arrow, bit for bit the same.
+"""The order-independent digest of rows, made of PostgreSQL's own record hash; from Arrow it is bit for bit the same.
 
 A row is the hash of its record hash (`row_hashes`); a set of rows is their number and the sum of their hashes mod 2^64.
 """

@@ -133,7 +133,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in only:
             if self.entity(name) is None:
                 known = ", ".join(entity.name for entity in self.entities)
-                raise UsageError("there is no such entity in the snapshot", observed=name, expected=f"one of: {known}")
+                raise UsageError(
+                    "there is no such entity in the snapshot",
+                    where=f"snapshot {self.name!r}",
+                    observed=name,
+                    expected=f"one of: {known}",
+                    next_step="check the spelling, or generate the snapshot again if the entity is new",
+                )
         return [entity for entity in self.entities if not only or entity.name in only]
 
 
