@@ -42,6 +42,8 @@ LOCK_SECONDS = INITDB_SECONDS + START_SECONDS + STOP_SECONDS
 # pg_ctl keeps to the seconds it is given; this much later it must have hung.
 GRACE_SECONDS = 15
 POLL_SECONDS = 0.05
+# What an orphaned initdb takes to notice that its files are gone, with room for a busy machine.
+CLEAR_SECONDS = 10
 # NAMEDATALEN - 1. PostgreSQL would cut a longer name silently, and then not find it again.
 NAME_BYTES = 63
 
@@ -201,7 +203,7 @@ class EmbeddedPostgres:
         """Run initdb in a folder beside the final one, and rename that when it is complete."""
         state = self._files.state_directory
         for leftover in state.glob("postgres.initdb-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            _clear_away(leftover)
         self._set_aside()
         fresh = Path(tempfile.mkdtemp(prefix="postgres.initdb-", dir=state))
         try:
@@ -296,3 +298,16 @@ def _read_lock_file(path: Path) -> tuple[int | None, str]:
         return int(lines[0]), lines[7].strip().decode() if len(lines) > 7 else ""  # noqa: PLR2004 - see docstring
     except (OSError, ValueError):
         return None, ""
+
+
+def _clear_away(folder: Path) -> None:
+    """Remove the folder of an initdb whose starter was killed.
+
+    That initdb may still run and write into it, which makes a removal in one go stop half-way; without its files it
+    fails within moments. What cannot be removed stays: it is in nobody's way.
+    """
+    deadline = time.monotonic() + CLEAR_SECONDS
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
