@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 
 from psycopg import sql
 
 from snapseed import generate_snapshot, resolve_request
-from snapseed.database.embedded.programs import find_programs
+from snapseed.database.embedded.programs import MAJOR, find_programs
 from tests.conftest import Connection, Sandbox
 
 _PATIENCE_SECONDS = 20.0
@@ -31,6 +32,35 @@ SELECT conrelid::regclass::text || '.' || conname || ': ' || pg_get_constraintde
 UNION ALL
 SELECT tgrelid::regclass::text || '.' || tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
  ORDER BY 1, 2
+"""
+# What the other queries leave out: columns, defaults, privileges, persistence, and settings of each relation.
+_STRUCTURE = """
+SELECT c.oid::regclass::text, c.relkind::text, c.relpersistence::text, c.relhasindex, c.relhastriggers, c.relacl::text,
+       c.reloptions, obj_description(c.oid, 'pg_class'),
+       array(SELECT concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+                              a.attgenerated, a.attacl::text, pg_get_expr(d.adbin, d.adrelid))
+               FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY 1
+"""
+_LEFTOVERS = """
+SELECT 'session', pid::text, application_name, state FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name LIKE 'snapseed%'
+UNION ALL
+SELECT 'prepared transaction', gid, owner, '' FROM pg_prepared_xacts WHERE database = current_database()
+UNION ALL
+SELECT 'temporary relation', n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+ WHERE c.relpersistence = 't'
+UNION ALL
+SELECT 'lock', locktype, pid::text, mode FROM pg_locks
+ WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (locktype = 'advisory' OR mode = 'AccessExclusiveLock') AND pid <> pg_backend_pid()
+UNION ALL
+SELECT 'invalid index', indexrelid::regclass::text, '', '' FROM pg_index WHERE NOT indisvalid
+UNION ALL
+SELECT 'file being written', relid::regclass::text, command, '' FROM pg_stat_progress_copy
+ WHERE datname = current_database()
 """
 
 
@@ -61,14 +91,42 @@ def schema_of(url: str) -> str:
     return "\n".join(line for line in dumped.splitlines() if "restrict " not in line)
 
 
-def sessions_of_snapseed(connection: Connection) -> int:
-    """How many sessions of snapseed are in this database, once those that are about to end have had time to."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'snapseed'"
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
+def whole_state(connection: Connection) -> dict[str, object]:
+    """The contents and the schema, told by the server and, where the versions allow it, by `pg_dump` as well."""
+    found = contents(connection) | {"structure": connection.execute(_STRUCTURE).fetchall()}
+    if connection.info.server_version // 10000 <= MAJOR:
+        found["schema"] = schema_of(connection.info.dsn)
+    return found
+
+
+def leftovers(connection: Connection) -> list[str]:
+    """What a load that has failed might have left on the server, once sessions that are about to end have ended."""
+    sessions_of_snapseed(connection)
+    return [" ".join(map(str, row)) for row in connection.execute(_LEFTOVERS).fetchall()]
+
+
+def sessions_of_snapseed(connection: Connection, besides: int = 0) -> int:
+    """How many sessions of snapseed are in this database, once those that are about to end have had time to.
+
+    It waits for as long as there are more than `besides`.
+    """
+    query = """SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name LIKE 'snapseed%'"""
+
+    def count() -> int:
         row = connection.execute(query).fetchone()
         assert row is not None
-        count = int(str(row[0]))
-        if count == 0 or time.monotonic() > deadline:
-            return count
+        return int(str(row[0]))
+
+    patiently(lambda: count() <= besides, required=False)
+    return count()
+
+
+def patiently(is_so: Callable[[], bool], *, required: bool = True) -> None:
+    """Wait until it is so; if it never is, fail, unless it is not required."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            assert not required, "it has not come about"
+            return
         time.sleep(0.02)
