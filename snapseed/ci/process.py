@@ -12,7 +12,8 @@ import stamina
 
 from snapseed.config import Environment, Project
 from snapseed.errors import ServerError, SnapseedError
-from snapseed.load.run import LoadReport, load_snapshot
+from snapseed.load.report import LoadReport
+from snapseed.load.run import load_snapshot
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.files import require_files
 from snapseed.verify.run import VerifyReport, verify_snapshot

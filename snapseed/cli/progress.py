@@ -10,7 +10,7 @@ from snapseed.cli.console import Meter
 
 if TYPE_CHECKING:
     from snapseed.generate.run import Progress as GenerateProgress
-    from snapseed.load.run import Progress as LoadProgress
+    from snapseed.load.report import Progress as LoadProgress
 
 # A rate over less than this says nothing.
 _SOME_SECONDS = 0.1

@@ -75,30 +75,6 @@ def require_ours(
         )
 
 
-def require_no_side_effects(
-    tables: Collection[TableFacts], identity: Identity, environment: Environment, *, consent: bool
-) -> None:
-    """Raise `RefusedError` where emptying `tables` would delete or change rows of others, without consent to it.
-
-    Foreign keys with ON DELETE CASCADE, SET NULL and SET DEFAULT of tables that are not part of the load do that.
-    """
-    loaded = {table.oid for table in tables}
-    affected = sorted(
-        f"{reference.table} ({reference.action} of {table.name})"
-        for table in tables
-        for reference in table.referenced_by
-        if table.has_rows and reference.oid not in loaded and reference.action and reference.has_rows
-    )
-    if affected and not (consent or environment.replace_existing):
-        raise RefusedError(
-            "replacing these rows would delete or change rows of other tables",
-            where=str(identity),
-            observed=f"rows in {', '.join(affected)}",
-            expected="no rows outside this load that depend on rows in it",
-            next_step="load those tables too (without --only), or give them up with --yes",
-        )
-
-
 def _require_both(identity: Identity, target: Target, environment: Environment, *, consent: bool) -> None:
     if not (consent and environment.replace_existing):
         raise RefusedError(

@@ -32,7 +32,9 @@ def record_load(connection: Connection, record: dict[str, object]) -> None:
     """Write one row, making schema and table where they are missing."""
     if connection.execute(_EXISTS).fetchone() == (None,):
         connection.execute(_CREATE)
-    connection.execute(_INSERT, {**record, "tables": Jsonb(record["tables"])})
+    elif not _has_states(connection):
+        connection.execute(_ADD_STATE)
+    connection.execute(_INSERT, {**record, "tables": Jsonb(record["tables"]), "state": Jsonb(record.get("state"))})
 
 
 def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
@@ -43,14 +45,38 @@ def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
         return cursor.execute(_LATEST, {"limit": limit}).fetchall()
 
 
-def loaded_tables(connection: Connection) -> set[str]:
-    """The tables, as `schema.table`, that a load of ours has filled at any time."""
+def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
+    """The tables, as `schema.table`, that a load of ours has filled at any time; `whole`: with no row but its own."""
     if connection.execute(_EXISTS).fetchone() == (None,):
         return set()
-    return {str(row[0]) for row in connection.execute(_TABLES).fetchall()}
+    return {str(row[0]) for row in connection.execute(_TABLES, {"whole": whole}).fetchall()}
+
+
+def last_states(connection: Connection) -> dict[str, tuple[str, object]]:
+    """For each table that was loaded, as `schema.table`: the snapshot's identity and the state its last load left."""
+    if connection.execute(_EXISTS).fetchone() == (None,) or not _has_states(connection):
+        return {}
+    rows = connection.execute(_STATES).fetchall()
+    return {str(table): (str(identity), state) for table, identity, state in rows}
+
+
+def missing_privilege(connection: Connection) -> tuple[str, str] | None:
+    """What this role lacks to write a row, and the GRANT that would give it; None where it lacks nothing."""
+    row = connection.execute(_PRIVILEGE).fetchone()
+    return None if row is None else (str(row[0]), str(row[1]))
+
+
+def _has_states(connection: Connection) -> bool:
+    return connection.execute(_HAS_STATES).fetchone() is not None
 
 
 _EXISTS = "SELECT to_regclass('snapseed.loads')"
+
+# A table made before loads recorded their states lacks the column.
+_HAS_STATES = """
+SELECT FROM pg_attribute WHERE attrelid = 'snapseed.loads'::regclass AND attname = 'state' AND NOT attisdropped
+"""
+_ADD_STATE = "ALTER TABLE snapseed.loads ADD COLUMN state jsonb"
 
 # One row per load; `tables` lists schema.table of each table that it filled. seed may pass 2^63, hence numeric.
 _CREATE = """
@@ -65,6 +91,7 @@ CREATE TABLE snapseed.loads (
     mode text NOT NULL,
     tables jsonb NOT NULL,
     rows bigint NOT NULL,
+    state jsonb,
     version text NOT NULL,
     role text NOT NULL DEFAULT current_user,
     loaded_at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -73,8 +100,9 @@ COMMENT ON TABLE snapseed.loads IS 'Snapshots that snapseed has loaded into this
 """
 
 _INSERT = """
-INSERT INTO snapseed.loads (environment, snapshot, identity, seed, scale, mode, tables, rows, version)
-VALUES (%(environment)s, %(snapshot)s, %(identity)s, %(seed)s, %(scale)s, %(mode)s, %(tables)s, %(rows)s, %(version)s)
+INSERT INTO snapseed.loads (environment, snapshot, identity, seed, scale, mode, tables, rows, state, version)
+VALUES (%(environment)s, %(snapshot)s, %(identity)s, %(seed)s, %(scale)s, %(mode)s, %(tables)s, %(rows)s, %(state)s,
+        %(version)s)
 """
 
 _LATEST = """
@@ -82,4 +110,29 @@ SELECT environment, snapshot, identity, seed::text::numeric AS seed, scale, mode
   FROM snapseed.loads ORDER BY id DESC LIMIT %(limit)s
 """
 
-_TABLES = "SELECT DISTINCT jsonb_array_elements_text(tables) FROM snapseed.loads"
+_TABLES = """
+SELECT DISTINCT jsonb_array_elements_text(tables) FROM snapseed.loads WHERE mode = 'replace' OR NOT %(whole)s
+"""
+
+_STATES = """
+SELECT DISTINCT ON (t.name) t.name, identity, state -> t.name
+  FROM snapseed.loads, jsonb_array_elements_text(tables) t(name) ORDER BY t.name, id DESC
+"""
+
+_PRIVILEGE = """
+SELECT CASE WHEN c.oid IS NOT NULL THEN 'INSERT and SELECT on snapseed.loads'
+            WHEN n.oid IS NOT NULL THEN 'CREATE on schema snapseed'
+            ELSE format('CREATE on database %I', current_database()) END,
+       CASE WHEN c.oid IS NOT NULL THEN format('GRANT USAGE ON SCHEMA snapseed TO %1$I; '
+                                               'GRANT INSERT, SELECT ON snapseed.loads TO %1$I;', current_user)
+            WHEN n.oid IS NOT NULL THEN format('GRANT USAGE, CREATE ON SCHEMA snapseed TO %I;', current_user)
+            ELSE format('GRANT CREATE ON DATABASE %I TO %I;', current_database(), current_user) END
+  FROM (SELECT) nothing
+  LEFT JOIN pg_namespace n ON n.nspname = 'snapseed'
+  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'loads'
+ WHERE NOT CASE WHEN c.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'USAGE')
+                                            AND has_table_privilege(c.oid, 'INSERT')
+                                            AND has_table_privilege(c.oid, 'SELECT')
+                WHEN n.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'CREATE')
+                ELSE has_database_privilege(current_database(), 'CREATE') END
+"""

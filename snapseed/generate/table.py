@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from snapseed.errors import GeneratorError
 from snapseed.generate.json import canonical
+from snapseed.snapshot.buffers import data_of, offsets_of
+from snapseed.snapshot.lists import sizes_and_elements
 from snapseed.snapshot.types import ColumnType, Family
 
 if TYPE_CHECKING:
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 # JSON is checked for PostgreSQL's own spelling in this many rows of each call: enough to catch a wrong writer, and a
 # wrong rare row is still found by the verification of the load.
 _JSON_SAMPLE = 16
+# A backslash that is not itself escaped.
+_ESCAPED_NUL = r"(^|[^\\])(\\\\)*\\u0000"
 
 
 def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
     """`frame` with the entity's columns, in their order and of their Arrow types.
 
     Raises `GeneratorError` for a result that is no frame, missing or extra columns, a wrong number of rows, a type
-    that does not hold the declared one, and a key that is null, repeated or not ascending.
+    that does not hold the declared one, values that PostgreSQL has no place for (NUL in a text, arrays of several
+    dimensions that are no boxes), and a key that is null, repeated or not ascending.
     """
     if not isinstance(frame, pl.DataFrame):
         raise _broken(entity, None, f"a {type(frame).__name__}", "a polars.DataFrame")
@@ -53,12 +58,31 @@ def comparable(keys: pa.Array) -> pa.Array:
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
     try:
         converted = _cast(_arrow(series), kind)
+        values = _values(converted, kind)
+        _check_characters(values, kind)
     except (pa.ArrowException, ValueError) as exc:
         detail = str(exc).splitlines()[0]
         raise _broken(entity, name, f"{series.dtype}: {detail}", f"values of {kind.name} (Arrow {kind.arrow})") from exc
-    if kind.family is Family.JSONB and not kind.is_array:
-        _check_json(entity, name, converted)
+    if kind.family is Family.JSONB:
+        _check_json(entity, name, values)
     return converted
+
+
+def _values(array: pa.Array, kind: ColumnType) -> pa.Array:
+    """The column itself, of arrays all their elements. Raises `ValueError` for arrays that PostgreSQL cannot have."""
+    return sizes_and_elements(array, kind.dimensions)[1] if kind.is_array else array
+
+
+def _check_characters(values: pa.Array, kind: ColumnType) -> None:
+    """Raise `ValueError` for what COPY would refuse: NUL in a text, and its escape in a jsonb."""
+    if not pa.types.is_string(values.type):
+        return
+    offsets = offsets_of(values)
+    # Looking at the bytes costs next to nothing; only where one is zero, which may lie under a NULL, is it asked where.
+    if not data_of(values)[offsets[0] : offsets[-1]].all() and pc.any(pc.match_substring(values, "\0")).as_py():
+        raise ValueError("a text has a NUL character, which PostgreSQL has no place for")
+    if kind.family is Family.JSONB and pc.any(pc.match_substring_regex(values, _ESCAPED_NUL)).as_py():
+        raise ValueError("a JSON text has \\u0000, which jsonb has no place for")
 
 
 def _arrow(series: pl.Series) -> pa.Array:

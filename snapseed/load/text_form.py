@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.snapshot.buffers import data_of, offsets_of, running_offsets
+from snapseed.snapshot.lists import sizes_and_elements
 from snapseed.snapshot.types import ColumnType, Family
 
 NULL = "\\N"
 # PostgreSQL manual, COPY, "Text Format": what must not stand in a value as it is. The backslash comes first.
 _COPY_ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
 _ARRAY_ESCAPES = (("\\", "\\\\"), ('"', '\\"'))
+# pg_type.typdelim where it is no comma: of the one built-in type, and of PostGIS's.
+_DELIMITERS = {"box": ";", "geometry": ":", "geography": ":"}
 _HEX = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), dtype="S2")
 # Julian day of 1970-01-01. PostgreSQL reads `J2440588` as a date, which has no trouble with any year.
 _JULIAN_1970 = 2_440_588
@@ -29,15 +32,25 @@ def copy_text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
 
 
 def _array_text(column: pa.ListArray, kind: ColumnType) -> pa.StringArray:
-    """Arrays as `{"a","b",NULL}`: every element quoted, so none needs a second look."""
-    assert kind.element is not None
+    """Arrays as `{"a","b",NULL}` or `{{"a"},{"b"}}`: every element quoted, so none needs a second look."""
+    if kind.dimensions > 1:
+        sizes_and_elements(column, kind.dimensions)  # raises for an array that PostgreSQL would refuse
     column = column if not pa.types.is_fixed_size_list(column.type) else column.cast(pa.list_(column.type.value_type))
+    return _braced(column, kind, kind.dimensions)
+
+
+def _braced(column: pa.ListArray, kind: ColumnType, dimensions: int) -> pa.StringArray:
+    assert kind.element is not None
     offsets = column.offsets.to_numpy()
     values = column.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
-    inner = _replaced(_text(values, kind.element), _ARRAY_ESCAPES)
-    quoted = pc.fill_null(pc.binary_join_element_wise(pa.scalar('"'), inner, pa.scalar('"'), ""), "NULL")
-    lists = pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), quoted)
-    text = pc.binary_join_element_wise(pa.scalar("{"), pc.binary_join(lists, ","), pa.scalar("}"), "")
+    if dimensions > 1:
+        inner = _braced(values, kind, dimensions - 1)
+    else:
+        texts = _replaced(_text(values, kind.element), _ARRAY_ESCAPES)
+        inner = pc.fill_null(pc.binary_join_element_wise(pa.scalar('"'), texts, pa.scalar('"'), ""), "NULL")
+    lists = pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), inner)
+    joined = pc.binary_join(lists, _DELIMITERS.get(kind.base.rpartition(".")[2], ","))
+    text = pc.binary_join_element_wise(pa.scalar("{"), joined, pa.scalar("}"), "")
     return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.snapshot.buffers import Bytes, binary_array, data_of, offsets_of, running_offsets
+from snapseed.snapshot.lists import sizes_and_elements
 from snapseed.snapshot.numeric import encode_numeric
 from snapseed.snapshot.types import REAL_OID, TEXT_OID, ColumnType, Family
 
@@ -63,13 +64,14 @@ def copy_field(column: pa.Array, kind: ColumnType, element_oid: int | None = Non
     """The bytes that `COPY FROM (FORMAT binary)` takes for `column`.
 
     `element_oid` is the identifier of an array's element type in the target database, where the type is not built in.
-    Raises `ValueError` for a vector with a NULL element, which pgvector has no form for.
+    Raises `ValueError` for a vector with a NULL element, which pgvector has no form for, and for an array of several
+    dimensions that is not a box.
     """
     element = kind.element
     if element is None:
         return _scalar_field(column, kind)
     oid = element.oid if element_oid is None else element_oid
-    return _array_field(column, lambda values: _scalar_field(values, element), oid)
+    return _array_field(column, lambda values: _scalar_field(values, element), oid, kind.dimensions)
 
 
 def hash_field(column: pa.Array, kind: ColumnType) -> Field:
@@ -83,7 +85,7 @@ def hash_field(column: pa.Array, kind: ColumnType) -> Field:
         return _vector_as_array_field(column)
     if element is not None:
         oid = TEXT_OID if stands_as_text_array(kind) else element.oid
-        return _array_field(column, lambda values: hash_field(values, element), oid)
+        return _array_field(column, lambda values: hash_field(values, element), oid, kind.dimensions)
     if kind.family is Family.CHARACTER:
         return _text_field(pc.utf8_rtrim(column, characters=" "))
     return _scalar_field(column, kind)
@@ -236,34 +238,32 @@ def _big_endian_word(value: int) -> np.uint32:
     return np.uint32(int.from_bytes(value.to_bytes(4, "big"), sys.byteorder))
 
 
-def _array_field(column: pa.ListArray, encoder: Callable[[pa.Array], Field], element_oid: int) -> Field:
-    """array_send: dimensions, null flag, element type; length, lower bound; every element with its length."""
-    if pa.types.is_fixed_size_list(column.type):
-        column = column.cast(pa.list_(column.type.value_type))
+def _array_field(
+    column: pa.ListArray, encoder: Callable[[pa.Array], Field], element_oid: int, dimensions: int
+) -> Field:
+    """array_send: dimensions, null flag, element type; length and lower bound of each; elements with their lengths."""
     valid = _valid(column)
-    counts = np.diff(column.offsets.to_numpy())
-    if valid is not None:
-        counts[~valid] = 0
-    # flatten leaves out elements that lie under a NULL.
-    inner = encoder(column.flatten())
+    sizes, elements = sizes_and_elements(column, dimensions)
+    counts = sizes.prod(axis=1)
+    inner = encoder(elements)
     starts = running_offsets(counts)
     body = length_prefixed(inner)
     body = binary_array(data_of(body), offsets_of(body)[starts].astype(np.int64))
     nulls_before = running_offsets(
         np.zeros(inner.rows, np.int64) if inner.valid is None else (~inner.valid).astype(np.int64)
     )
-    header = np.zeros((len(counts), 5), dtype=">u4")
-    header[:, 0] = counts > 0
+    header = np.ones((len(counts), 3 + 2 * dimensions), dtype=">u4")
+    header[:, 0] = np.where(counts > 0, dimensions, 0)
     header[:, 1] = (nulls_before[starts[1:]] - nulls_before[starts[:-1]]) > 0
     header[:, 2] = element_oid
-    header[:, 3] = counts
-    header[:, 4] = 1
+    header[:, 3::2] = sizes
     # An empty array has no dimensions, so its header ends after the element type; a NULL has no header at all.
-    header_bytes = np.where(counts > 0, 20, 12)
+    width = 4 * header.shape[1]
+    header_bytes = np.where(counts > 0, width, 12)
     if valid is not None:
         header_bytes = np.where(valid, header_bytes, 0)
-    kept = np.arange(20) < header_bytes[:, None]
-    headers = binary_array(header.view(np.uint8).reshape(-1, 20)[kept], running_offsets(header_bytes))
+    kept = np.arange(width) < header_bytes[:, None]
+    headers = binary_array(header.view(np.uint8).reshape(-1, width)[kept], running_offsets(header_bytes))
     return Field(len(counts), variable=pc.binary_join_element_wise(headers, body, b""), valid=valid)
 
 

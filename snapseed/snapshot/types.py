@@ -37,11 +37,12 @@ _ALIASES = {
 }
 _TYPE = re.compile(
     r"""(?P<base>(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)(?:\.(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*))?(?:\ [a-z]+)*?)
-        (?:\((?P<modifiers>\d+(?:,-?\d+)?)\))?
+        (?:\((?P<modifiers>\d+(?:,-?\d+)?|[a-z0-9_]+(?:,-?[a-z0-9_]+)*)\))?
         (?P<zone>\ (?:with|without)\ time\ zone)?
-        (?P<array>\[\])?""",
+        (?P<dimensions>(?:\[\]){,6})""",
     re.VERBOSE,
 )
+_NUMBERS = re.compile(r"\d+(?:,-?\d+)?")
 _QUOTED = re.compile(r'("(?:[^"]|"")*")')
 _SPACE = re.compile(r"\s+")
 _SPACE_AROUND = re.compile(r" ?([(,\[]) ?| (?=\))")
@@ -105,7 +106,11 @@ REAL_OID = 700
 
 @dataclass(frozen=True)
 class ColumnType:
-    """One PostgreSQL type: its canonical name, how its values are encoded, and the Arrow type that carries them."""
+    """One PostgreSQL type: its canonical name, how its values are encoded, and the Arrow type that carries them.
+
+    An array has the type of its values as `element`, however many `dimensions` it has. PostgreSQL itself does not tell
+    `integer[]` from `integer[][]`; a snapshot does, since Arrow has a list of lists for the latter.
+    """
 
     name: str
     base: str
@@ -114,10 +119,11 @@ class ColumnType:
     oid: int
     modifiers: tuple[int, ...] = ()
     element: ColumnType | None = None
+    dimensions: int = 0
 
     @property
     def is_array(self) -> bool:
-        """Whether this is a one-dimensional array of `element`."""
+        """Whether this is an array of `element`."""
         return self.element is not None
 
     @property
@@ -137,6 +143,8 @@ class ColumnType:
 def parse_type(text: str) -> ColumnType:
     """The type that `text` names, in any of PostgreSQL's spellings (`int8`, `VARCHAR (20)`, `timestamptz[]`).
 
+    Only a type that is not known here may have modifiers that are words, as in `geometry(point,4326)`.
+
     Raises `ConfigurationError` for text that cannot be the name of a type, a `vector` without its dimensions included.
     """
     match = _TYPE.fullmatch(_folded(text))
@@ -145,24 +153,43 @@ def parse_type(text: str) -> ColumnType:
             "not the name of a PostgreSQL type", observed=repr(text), expected="a name as in uuid, varchar(40), text[]"
         )
     base = _ALIASES.get(match["base"], match["base"]) if not match["zone"] else match["base"] + match["zone"]
-    modifiers = tuple(int(part) for part in (match["modifiers"] or "").split(",") if part)
-    if match["base"] == "float" and modifiers:
-        base, modifiers = ("real" if modifiers[0] <= _REAL_DIGITS else base), ()
-    scalar = _scalar(base, modifiers)
-    if not match["array"]:
+    if match["modifiers"] and not _NUMBERS.fullmatch(match["modifiers"]):
+        if base in _KNOWN or base == "numeric" or _is_vector(base):
+            raise ConfigurationError(
+                "not the modifiers of a PostgreSQL type", observed=repr(text), expected="numbers, as in numeric(10,2)"
+            )
+        scalar = _text_form(f"{base}({match['modifiers']})", base, ())
+    else:
+        modifiers = tuple(int(part) for part in (match["modifiers"] or "").split(",") if part)
+        if match["base"] == "float" and modifiers:
+            base, modifiers = ("real" if modifiers[0] <= _REAL_DIGITS else base), ()
+        scalar = _scalar(base, modifiers)
+    return _array(scalar, len(match["dimensions"]) // 2)
+
+
+def _array(scalar: ColumnType, dimensions: int) -> ColumnType:
+    """The array of `scalar` with so many dimensions, itself for none."""
+    if not dimensions:
         return scalar
     if scalar.family is Family.VECTOR:
         # Each database gives vector an identifier of its own, and with it another binary form to its arrays.
-        scalar = _text_form(scalar.base, modifiers)
+        scalar = _text_form(scalar.name, scalar.base, scalar.modifiers)
     return ColumnType(
-        name=f"{scalar.name}[]",
+        name=scalar.name + "[]" * dimensions,
         base=scalar.base,
         family=scalar.family,
-        arrow=pa.list_(scalar.arrow),
+        arrow=_lists(scalar.arrow, dimensions),
         oid=0,
-        modifiers=modifiers,
+        modifiers=scalar.modifiers,
         element=scalar,
+        dimensions=dimensions,
     )
+
+
+def _lists(arrow: pa.DataType, dimensions: int) -> pa.DataType:
+    for _ in range(dimensions):
+        arrow = pa.list_(arrow)
+    return arrow
 
 
 def _folded(text: str) -> str:
@@ -172,8 +199,13 @@ def _folded(text: str) -> str:
     return "".join(parts)
 
 
-def _text_form(base: str, modifiers: tuple[int, ...]) -> ColumnType:
-    return ColumnType(_name(base, modifiers), base, Family.TEXT_FORM, pa.string(), 0, modifiers)
+def _is_vector(base: str) -> bool:
+    """Whether it is pgvector's type. format_type names the schema where the search path does not lead to it."""
+    return base.rpartition(".")[2] == "vector"
+
+
+def _text_form(name: str, base: str, modifiers: tuple[int, ...]) -> ColumnType:
+    return ColumnType(name, base, Family.TEXT_FORM, pa.string(), 0, modifiers)
 
 
 def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
@@ -185,8 +217,7 @@ def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
             return ColumnType(
                 _name(base, (precision, scale)), base, Family.NUMERIC, arrow, _NUMERIC_OID, (precision, scale)
             )
-    # format_type names the schema where the search path does not lead to it.
-    if base.rpartition(".")[2] == "vector":
+    if _is_vector(base):
         if len(modifiers) != 1 or not 1 <= modifiers[0] <= _VECTOR_DIMENSIONS:
             raise ConfigurationError(
                 "a vector needs its dimensions",
@@ -197,7 +228,7 @@ def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
     if base in _KNOWN:
         family, arrow, oid = _KNOWN[base]
         return ColumnType(name, base, family, arrow, oid, modifiers)
-    return _text_form(base, modifiers)
+    return _text_form(name, base, modifiers)
 
 
 def _name(base: str, modifiers: tuple[int, ...]) -> str:
@@ -212,7 +243,7 @@ def _narrower(kind: ColumnType) -> list[pa.DataType]:
     if kind.family is Family.VECTOR:
         return [pa.list_(pa.float16(), kind.modifiers[0])]
     if kind.family is Family.REAL:
-        return [pa.list_(pa.float16())] if kind.is_array else [pa.float16()]
+        return [_lists(pa.float16(), kind.dimensions)]
     return []
 
 

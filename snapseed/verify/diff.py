@@ -146,7 +146,7 @@ def _observed_hashes(
 ) -> dict[str, list[int]]:
     """The row hashes that the table holds for each key of the chunk's range."""
     query = sql.SQL("SELECT {}::text, {} FROM {} WHERE {}").format(
-        sql.Identifier(entity.key), row_hash(entity.columns), table.identifier(), _in_chunk(entity, chunk.number)
+        sql.Identifier(entity.key), row_hash(entity.columns), table.rows(), _in_chunk(entity, chunk.number)
     )
     found: dict[str, list[int]] = {}
     for key, digest in connection.execute(query).fetchall():
@@ -173,7 +173,7 @@ def _changed_row(
     hashes = sql.SQL(", ").join(row_hash([column]) for column in entity.columns)
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in entity.columns)
     query = sql.SQL("SELECT {}, {} FROM {} WHERE {} = {}").format(
-        hashes, texts, table.identifier(), key_expression(entity), key_literal(entity, key)
+        hashes, texts, table.rows(), key_expression(entity), key_literal(entity, key)
     )
     row = connection.execute(query).fetchone()
     assert row is not None

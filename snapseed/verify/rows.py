@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapseed.database.catalog import TableName
+from snapseed.database.catalog import TableName, read_tables
 from snapseed.database.connect import Connection
 from snapseed.errors import VerificationError
 from snapseed.snapshot.fields import stands_as_text_array
@@ -55,7 +55,10 @@ class ChunkDifference:
 
 @dataclass(frozen=True)
 class EntityResult:
-    """What the database holds of one entity, and the chunks that differ where it is not what the manifest says."""
+    """What the database holds of one entity, and the chunks that differ where it is not what the manifest says.
+
+    Then `spelled` names the columns whose values are compared as the text that PostgreSQL prints, with their types.
+    """
 
     entity: str
     table: str
@@ -63,6 +66,7 @@ class EntityResult:
     observed: Fingerprint
     seconds: float
     chunks: tuple[ChunkDifference, ...] = ()
+    spelled: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -83,11 +87,24 @@ class EntityResult:
 def verify_entity(connection: Connection, entity: EntityRecord, table: TableName) -> EntityResult:
     """Compare the rows of a table with the manifest. The table must fit the entity (`verify.schema`)."""
     started = time.monotonic()
-    observed = _entity_fingerprint(connection, entity, table)
+    observed = table_fingerprint(connection, entity, table)
     chunks: tuple[ChunkDifference, ...] = ()
+    spelled: tuple[str, ...] = ()
     if observed != entity.digest():
         chunks = tuple(_differing_chunks(connection, entity, table))
-    return EntityResult(entity.name, str(table), entity.digest(), observed, time.monotonic() - started, chunks)
+        spelled = tuple(_spelled(connection, entity, table))
+    seconds = time.monotonic() - started
+    return EntityResult(entity.name, str(table), entity.digest(), observed, seconds, chunks, spelled)
+
+
+def table_fingerprint(
+    connection: Connection, entity: EntityRecord, table: TableName, among: sql.Composable | None = None
+) -> Fingerprint:
+    """The fingerprint of the rows of a table for which the condition `among` holds, of all without one."""
+    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {} WHERE {}")
+    row = connection.execute(query.format(row_hash(entity.columns), table.rows(), among or sql.SQL("true"))).fetchone()
+    assert row is not None
+    return Fingerprint(int(str(row[0])), int(str(row[1])) % 2**64)
 
 
 def require_rows(results: Sequence[EntityResult], where: str) -> None:
@@ -95,18 +112,25 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
     different = [result for result in results if not result.agrees]
     if not different:
         return
+    advice = "look for triggers or rules that change rows, and for JSON that PostgreSQL prints otherwise"
+    if spelled := [f"{result.entity}.{column}" for result in different for column in result.spelled]:
+        advice += f"; values of {', '.join(spelled)} must be spelled as PostgreSQL prints them"
     raise VerificationError(
         "the database does not hold what the manifest says",
         where=where,
         observed="; ".join(line for result in different for line in result.lines()),
         expected="for each entity the rows and the fingerprint of the manifest",
-        next_step="look for triggers or rules that change rows, and for JSON that PostgreSQL prints otherwise",
+        next_step=advice,
     )
 
 
-def row_hash(columns: Sequence[Column]) -> sql.Composed:
-    """The SQL expression for the hash of a row: the SQL side of `snapshot.fingerprint.row_hashes`."""
-    fields = sql.SQL(", ").join(_field(sql.Identifier(column.name), column.kind()) for column in columns)
+def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Composed:
+    """The SQL expression for the hash of a row: the SQL side of `snapshot.fingerprint.row_hashes`.
+
+    `table` is the name before the columns', where a query has several tables.
+    """
+    prefix = () if table is None else (table,)
+    fields = sql.SQL(", ").join(_field(sql.Identifier(*prefix, column.name), column.kind()) for column in columns)
     record = sql.SQL("hash_record_extended(ROW({}), {})").format(fields, sql.Literal(SEED))
     return sql.SQL("hash_record_extended(ROW(int8send({})), {})").format(record, sql.Literal(SEED))
 
@@ -129,13 +153,6 @@ def _key_kind(entity: EntityRecord) -> ColumnType:
     return next(column.kind() for column in entity.columns if column.name == entity.key)
 
 
-def _entity_fingerprint(connection: Connection, entity: EntityRecord, table: TableName) -> Fingerprint:
-    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {}")
-    row = connection.execute(query.format(row_hash(entity.columns), table.identifier())).fetchone()
-    assert row is not None
-    return Fingerprint(int(str(row[0])), int(str(row[1])) % 2**64)
-
-
 def _differing_chunks(connection: Connection, entity: EntityRecord, table: TableName) -> list[ChunkDifference]:
     """Ask again, with the rows sorted into the manifest's chunks by key. Rows before all chunks are number -1."""
     found: dict[int, Fingerprint] = {}
@@ -145,7 +162,7 @@ def _differing_chunks(connection: Connection, entity: EntityRecord, table: Table
         bucket = sql.SQL("width_bucket({}, ARRAY[{}]) - 1").format(_bucket_key(entity), bounds)
     query = sql.SQL("SELECT {} AS bucket, count(*), sum({}) FROM {} GROUP BY 1")
     for number, rows, total in connection.execute(
-        query.format(bucket, row_hash(entity.columns), table.identifier())
+        query.format(bucket, row_hash(entity.columns), table.rows())
     ).fetchall():
         found[-1 if number is None else int(str(number))] = Fingerprint(int(str(rows)), int(str(total)) % 2**64)
     differences = []
@@ -157,6 +174,19 @@ def _differing_chunks(connection: Connection, entity: EntityRecord, table: Table
         if observed != chunk.digest():
             differences.append(ChunkDifference(number, paths[number], chunk.first_key, chunk.digest(), observed))
     return differences
+
+
+def _spelled(connection: Connection, entity: EntityRecord, table: TableName) -> list[str]:
+    """The columns whose type has no encoder of ours; enums apart, whose labels can be spelled in one way only."""
+    facts = read_tables(connection, [table])[table]
+    found = []
+    for column in entity.columns:
+        kind, column_facts = column.kind(), facts.column(column.name)
+        assert column_facts is not None
+        is_enum = "e" in {column_facts.kind, column_facts.element_kind}
+        if not kind.has_binary_form and not is_enum:
+            found.append(f"{column.name} ({column.type})")
+    return found
 
 
 def _bucket_key(entity: EntityRecord) -> sql.Composable:

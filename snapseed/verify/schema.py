@@ -1,6 +1,10 @@
-"""Whether the tables of a database fit the entities of a snapshot: each disagreement as a sentence with names."""
+"""Whether the tables of a database fit the entities of a snapshot: each disagreement, with the SQL that mends it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
 
 from snapseed.database.catalog import ColumnFacts, TableFacts, TableName
 from snapseed.errors import ConfigurationError
@@ -13,41 +17,44 @@ def table_name(entity: EntityRecord) -> TableName:
     return TableName(entity.schema, entity.table)
 
 
-def read_problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
+@dataclass(frozen=True)
+class Problem:
+    """A disagreement as a sentence with names, and the SQL that would mend it where that is plain."""
+
+    text: str
+    mend: str | None = None
+
+
+def problem(text: str, mend: str, *names: sql.Composable | str) -> Problem:
+    """With the names quoted into `mend` at its braces; strings stand there as they are."""
+    parts = [sql.SQL(name) if isinstance(name, str) else name for name in names]
+    return Problem(text, sql.SQL(mend).format(*parts).as_string() + ";")
+
+
+def schema_problems(entity: EntityRecord, facts: TableFacts | None) -> list[Problem]:
     """Everything in which a table does not fit its entity, so that its rows cannot be compared."""
+    name = table_name(entity)
     if facts is None:
-        return [f"table {table_name(entity)} does not exist"]
+        return [Problem(f"table {name} does not exist")]
     if facts.kind not in {"r", "p"}:
-        return [f"{table_name(entity)} is not a table"]
+        return [Problem(f"{name} is not a table")]
     problems = []
     for column in entity.columns:
-        place, found = f"{table_name(entity)}.{column.name}", facts.column(column.name)
+        place, found, identifier = f"{name}.{column.name}", facts.column(column.name), sql.Identifier(column.name)
         if found is None:
-            problems.append(f"{place} does not exist (expected {column.type})")
+            text = f"{place} does not exist (expected {column.type})"
+            problems.append(
+                problem(text, "ALTER TABLE {} ADD COLUMN {} {}", name.identifier(), identifier, column.type)
+            )
         elif not _fits(column.kind(), found):
-            problems.append(f"{place} is {found.type}, expected {column.type}")
+            text, mend = f"{place} is {found.type}, expected {column.type}", "ALTER TABLE {0} ALTER COLUMN {1} TYPE {2}"
+            problems.append(problem(text, mend, name.identifier(), identifier, column.type))
     return problems
 
 
-def load_problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
-    """Everything in which a table does not fit its entity, so that COPY would fail or fill it wrongly."""
-    found = read_problems(entity, facts)
-    if facts is None or found:
-        return found
-    generated = [column.name for column in facts.columns if column.generated]
-    found += [
-        f"{table_name(entity)}.{column.name} is a generated column, which takes no values"
-        for column in entity.columns
-        if column.name in generated
-    ]
-    if facts.row_security:
-        found.append(f"row-level security of {table_name(entity)} applies to this role, so COPY is refused")
-    names = {column.name for column in entity.columns}
-    for column in facts.columns:
-        fills_itself = column.has_default or column.identity or column.generated
-        if column.name not in names and column.not_null and not fills_itself:
-            found.append(f"{table_name(entity)}.{column.name} is NOT NULL without a default, and not in the snapshot")
-    return found
+def read_problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
+    """The sentences of `schema_problems`."""
+    return [problem.text for problem in schema_problems(entity, facts)]
 
 
 def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
@@ -63,7 +70,8 @@ def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
         same_name = _bare(kind.base) == _bare(target.base)
         return same_name or (kind.family is Family.TEXT and target.base in {"text", "character varying", "citext"})
     if kind.family is Family.NUMERIC or target.family is Family.NUMERIC:
-        return kind.name == target.name
+        same = kind.is_array == target.is_array  # format_type does not tell how many dimensions an array has
+        return same and (kind.element or kind).name == (target.element or target).name
     return (
         kind.family is target.family and kind.is_array == target.is_array and _dimensions(kind) == _dimensions(target)
     )

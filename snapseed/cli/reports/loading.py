@@ -10,7 +10,7 @@ from snapseed.cli.reports.layout import Document, megabytes, rate, table
 if TYPE_CHECKING:
     from snapseed.database.provenance import LoadRecord
     from snapseed.load.plan import LoadPlan
-    from snapseed.load.run import LoadReport
+    from snapseed.load.report import LoadReport
     from snapseed.verify.status import EnvironmentStatus
 
 # A phase that takes less would show as 0.00 s.

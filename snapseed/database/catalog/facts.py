@@ -1,0 +1,197 @@
+"""Facts about tables: what they are made of, what depends on them, and what this role may do with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+
+@dataclass(frozen=True)
+class TableName:
+    """A table as it is asked for; without a schema the search path decides.
+
+    `alone` says that tables which inherit from it are not meant: rows are read and deleted with `ONLY`.
+    """
+
+    schema: str | None
+    table: str
+    alone: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.table}" if self.schema else self.table
+
+    def identifier(self) -> sql.Identifier:
+        """Quoted for SQL."""
+        return sql.Identifier(self.schema, self.table) if self.schema else sql.Identifier(self.table)
+
+    def rows(self) -> sql.Composed:
+        """Quoted for `FROM` and `TRUNCATE`: its own rows, and those of partitions."""
+        return sql.SQL("ONLY {}" if self.alone else "{}").format(self.identifier())
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What the server is and what this role may do beside the tables, as far as a load depends on it."""
+
+    version: int
+    role: str
+    may_create_temporary: bool
+    toast_compressions: tuple[str, ...]
+    toast_compression_is_default: bool
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """One column. `type` is `format_type`'s spelling, of a domain the type beneath it; `kind` is pg_type.typtype.
+
+    `labels` are those of an enum, or of an enum's array. `may_insert` and `may_select` are privileges of this role.
+    """
+
+    name: str
+    type: str
+    kind: str
+    element_oid: int
+    element_kind: str | None
+    not_null: bool
+    has_default: bool
+    identity: str
+    generated: str
+    labels: tuple[str, ...] = ()
+    may_insert: bool = True
+    may_select: bool = True
+    may_update: bool = True
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """An index, and the constraint it belongs to: `p` a primary key, `u` unique, None neither.
+
+    `key` are the columns of an index that is good for `ON CONFLICT`, empty for one with a condition or expressions.
+    Once dropped, `definition` makes it again and `restore` puts back what that leaves out. `keep_reason` says why it
+    cannot be dropped, None where it can.
+    """
+
+    oid: int
+    name: str
+    definition: str
+    is_unique: bool
+    key: tuple[str, ...]
+    constraint: str | None
+    tablespace: str
+    restore: tuple[str, ...]
+    keep_reason: str | None
+
+
+@dataclass(frozen=True)
+class ForeignKeyFacts:
+    """A foreign key of the table, with the table and the index it refers to. Otherwise as for an index.
+
+    `is_required` says that none of its columns can be NULL, so that every row needs a row in the other table.
+    """
+
+    name: str
+    definition: str
+    references: int
+    references_name: str
+    index: int
+    is_required: bool
+    restore: tuple[str, ...]
+    keep_reason: str | None
+
+
+@dataclass(frozen=True)
+class TriggerFacts:
+    """A user trigger that would fire, of the table or one of its partitions; `always` is how it is enabled."""
+
+    schema: str
+    table: str
+    name: str
+    always: bool
+
+
+@dataclass(frozen=True)
+class RuleFacts:
+    """A rewrite rule that is in force; `event` is `insert`, `update` or `delete`. COPY passes rules by."""
+
+    name: str
+    event: str
+    always: bool
+
+
+@dataclass(frozen=True)
+class SequenceFacts:
+    """A sequence that gives an integer column its values: one that it owns (serial, identity), or a mere default.
+
+    `may_alter` and `may_set` say whether this role owns it, and whether it may call setval.
+    """
+
+    schema: str
+    name: str
+    column: str
+    increment: int
+    minimum: int
+    maximum: int
+    owned: bool
+    may_alter: bool = True
+    may_set: bool = True
+
+
+@dataclass(frozen=True)
+class ReferenceFacts:
+    """A foreign key of another table that refers to this one: that table, and this one's index.
+
+    `has_rows` says that rows of the other table do refer; None where this role may not look.
+    """
+
+    oid: int
+    schema: str
+    table: str
+    index: int
+    has_rows: bool | None
+
+    @property
+    def name(self) -> TableName:
+        """The qualified name of the table that refers."""
+        return TableName(self.schema, self.table)
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One table as the catalogs know it, with the schema it was found in.
+
+    `kind` is pg_class.relkind and `persistence` relpersistence. `owned` says that this role may alter the table, and
+    `may_index` that it may make indexes beside it. `privileges` are those of this role on the whole table.
+    """
+
+    oid: int
+    schema: str
+    table: str
+    kind: str
+    persistence: str
+    owned: bool
+    may_index: bool
+    privileges: frozenset[str]
+    has_rows: bool
+    estimated_rows: int
+    row_security: bool
+    columns: tuple[ColumnFacts, ...]
+    indexes: tuple[IndexFacts, ...]
+    foreign_keys: tuple[ForeignKeyFacts, ...]
+    triggers: tuple[TriggerFacts, ...]
+    rules: tuple[RuleFacts, ...]
+    sequences: tuple[SequenceFacts, ...]
+    referenced_by: tuple[ReferenceFacts, ...]
+
+    @property
+    def name(self) -> TableName:
+        """The qualified name."""
+        return TableName(self.schema, self.table, alone=self.kind == "r")
+
+    def column(self, name: str) -> ColumnFacts | None:
+        """The column of this name, if there is one."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def unique_on(self, column: str) -> bool:
+        """Whether an index makes `column` alone unique, as `ON CONFLICT (column)` needs it."""
+        return any(index.is_unique and index.key == (column,) for index in self.indexes)

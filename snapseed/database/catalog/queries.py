@@ -1,0 +1,187 @@
+"""The catalog queries, one for each kind of fact. PostgreSQL 14 – 18.
+
+Each takes the table's oid, but for `TABLE` and `SERVER`; the names of their columns are those of the records' fields.
+"""
+
+from __future__ import annotations
+
+SERVER = """
+SELECT current_setting('server_version_num')::int / 10000 AS version,
+       current_user AS role,
+       has_database_privilege(current_database(), 'TEMPORARY') AS may_create_temporary,
+       coalesce((SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'), '{}')
+         AS toast_compressions,
+       coalesce((SELECT source = 'default' FROM pg_settings WHERE name = 'default_toast_compression'), false)
+         AS toast_compression_is_default
+"""
+
+# Ordinary, partitioned and foreign tables and views; to_regclass follows the search path where no schema is given.
+# With a schema it would raise where this role may not use it.
+TABLE = """
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
+       pg_has_role(c.relowner, 'USAGE'),
+       pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE'),
+       ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p
+              WHERE has_table_privilege(c.oid, p))
+       || CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN ARRAY['USAGE'] ELSE '{}' END,
+       greatest(c.reltuples, 0)::int8,
+       c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
+         AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
+                    ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
+                           WHERE o.relname = %(table)s AND s.nspname = %(schema)s) END
+"""
+
+COLUMNS = """
+SELECT a.attname AS name,
+       CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
+            ELSE format_type(a.atttypid, a.atttypmod) END AS type,
+       b.typtype::text AS kind, b.typelem::int8 AS element_oid, e.typtype::text AS element_kind,
+       a.attnotnull AS not_null, a.atthasdef AS has_default, a.attidentity::text AS identity,
+       a.attgenerated::text AS generated,
+       ARRAY(SELECT l.enumlabel::text FROM pg_enum l
+              WHERE l.enumtypid = CASE WHEN b.typtype = 'e' THEN b.oid WHEN e.typtype = 'e' THEN e.oid END
+              ORDER BY l.enumsortorder) AS labels,
+       has_column_privilege(a.attrelid, a.attnum, 'INSERT') AS may_insert,
+       has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS may_select,
+       has_column_privilege(a.attrelid, a.attnum, 'UPDATE') AS may_update
+  FROM pg_attribute a
+  JOIN pg_type t ON t.oid = a.atttypid
+  JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+  LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A'
+ WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attnum
+"""
+
+# pg_get_indexdef gives all of an index but its tablespace; a constraint is put on top of the index once that stands.
+# Whatever else can be said of an index is in `restore`, or is a reason to keep it.
+INDEXES = """
+SELECT c.oid::int8 AS oid, c.relname AS name, pg_get_indexdef(c.oid) AS definition, i.indisunique AS is_unique,
+       CASE WHEN i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate AND i.indisvalid
+            THEN ARRAY(SELECT a.attname::text
+                         FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY u(number, place)
+                         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number ORDER BY u.place)
+            ELSE '{}' END AS key,
+       k.contype::text AS constraint,
+       coalesce((SELECT spcname FROM pg_tablespace WHERE pg_tablespace.oid = c.reltablespace), '') AS tablespace,
+       array_remove(ARRAY[
+         CASE WHEN k.contype IS NOT NULL THEN
+           format('ALTER TABLE %%I.%%I ADD CONSTRAINT %%I %%s USING INDEX %%I%%s%%s', n.nspname, r.relname, k.conname,
+                  CASE k.contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, c.relname,
+                  CASE WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END,
+                  CASE WHEN k.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END) END,
+         (SELECT format('COMMENT ON CONSTRAINT %%I ON %%I.%%I IS %%L', k.conname, n.nspname, r.relname, d.description)
+            FROM pg_description d WHERE d.classoid = 'pg_constraint'::regclass AND d.objoid = k.oid),
+         (SELECT format('COMMENT ON INDEX %%I.%%I IS %%L', n.nspname, c.relname, d.description)
+            FROM pg_description d WHERE d.classoid = 'pg_class'::regclass AND d.objoid = c.oid AND d.objsubid = 0),
+         CASE WHEN i.indisclustered THEN
+           format('ALTER TABLE %%I.%%I CLUSTER ON %%I', n.nspname, r.relname, c.relname) END
+       ], NULL) || ARRAY(
+         SELECT format('ALTER INDEX %%I.%%I ALTER COLUMN %%s SET STATISTICS %%s', n.nspname, c.relname, a.attnum,
+                       a.attstattarget)
+           FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attstattarget >= 0 ORDER BY a.attnum) AS restore,
+       CASE WHEN k.contype = 'x' THEN 'it belongs to an exclusion constraint'
+            WHEN coalesce((to_jsonb(k) ->> 'conperiod')::bool, false) THEN 'its constraint is WITHOUT OVERLAPS'
+            WHEN i.indisreplident THEN 'it is the replica identity'
+            WHEN NOT i.indisvalid THEN 'it is not valid'
+            WHEN c.relispartition OR c.relkind <> 'i' THEN 'it belongs to a partitioned index'
+            WHEN k.coninhcount > 0 THEN 'its constraint is inherited'
+            WHEN c.reltablespace <> 0 AND NOT has_tablespace_privilege(c.reltablespace, 'CREATE')
+              THEN 'the role may create nothing in its tablespace'
+            WHEN EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_constraint f
+                                  ON d.classid = 'pg_constraint'::regclass AND f.oid = d.objid
+                          WHERE ((d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid)
+                                 OR (d.refclassid = 'pg_constraint'::regclass AND d.refobjid = k.oid))
+                            AND NOT (d.classid = 'pg_class'::regclass AND d.objid = c.oid)
+                            AND f.contype IS DISTINCT FROM 'f')
+              THEN 'something depends on it, a view perhaps'
+            WHEN EXISTS (SELECT FROM pg_depend d
+                          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'x'))
+              THEN 'it belongs to an extension'
+       END AS keep_reason
+  FROM pg_index i
+  JOIN pg_class c ON c.oid = i.indexrelid
+  JOIN pg_class r ON r.oid = i.indrelid
+  JOIN pg_namespace n ON n.oid = r.relnamespace
+  LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype IN ('p', 'u', 'x')
+ WHERE i.indrelid = %(oid)s
+ ORDER BY c.relname
+"""
+
+FOREIGN_KEYS = """
+SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
+       k.confrelid::regclass::text AS references_name, k.conindid::int8 AS index,
+       (SELECT bool_and(a.attnotnull) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+         AS is_required,
+       ARRAY(SELECT format('COMMENT ON CONSTRAINT %%I ON %%I.%%I IS %%L', k.conname, n.nspname, r.relname,
+                           d.description)
+               FROM pg_description d WHERE d.classoid = 'pg_constraint'::regclass AND d.objoid = k.oid) AS restore,
+       CASE WHEN k.conparentid <> 0 OR NOT k.conislocal THEN 'it is inherited'
+            WHEN NOT k.convalidated THEN 'it is not validated: made again, it would not check the new rows'
+            WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
+              THEN 'its triggers are not in their usual state'
+            WHEN NOT has_any_column_privilege(k.confrelid, 'REFERENCES')
+              THEN 'the role may make no reference to that table'
+       END AS keep_reason
+  FROM pg_constraint k
+  JOIN pg_class r ON r.oid = k.conrelid
+  JOIN pg_namespace n ON n.oid = r.relnamespace
+ WHERE k.conrelid = %(oid)s AND k.contype = 'f'
+ ORDER BY k.conname
+"""
+
+# Each partition has a copy of its table's triggers, which is turned on and off by itself, and may have its own.
+TRIGGERS = """
+SELECT n.nspname AS schema, c.relname AS table, t.tgname AS name, t.tgenabled = 'A' AS always
+  FROM (SELECT %(oid)s::oid AS relid UNION SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)) p
+  JOIN pg_trigger t ON t.tgrelid = p.relid
+  JOIN pg_class c ON c.oid = t.tgrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+ ORDER BY t.tgrelid <> %(oid)s, n.nspname, c.relname, t.tgname
+"""
+
+RULES = """
+SELECT w.rulename AS name, CASE w.ev_type WHEN '2' THEN 'update' WHEN '3' THEN 'insert' ELSE 'delete' END AS event,
+       w.ev_enabled = 'A' AS always
+  FROM pg_rewrite w
+ WHERE w.ev_class = %(oid)s AND w.ev_type IN ('2', '3', '4') AND w.ev_enabled IN ('O', 'A')
+ ORDER BY w.rulename
+"""
+
+# pg_get_serial_sequence raises on some columns and knows no defaults; pg_depend does not, and does.
+SEQUENCES = """
+SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincrement AS increment,
+       s.seqmin AS minimum, s.seqmax AS maximum, bool_or(u.owned) AS owned,
+       pg_has_role(c.relowner, 'USAGE') AS may_alter, has_sequence_privilege(c.oid, 'UPDATE') AS may_set
+  FROM (SELECT d.objid AS sequence, d.refobjsubid AS number, true AS owned
+          FROM pg_depend d
+         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s
+           AND d.deptype IN ('a', 'i')
+        UNION ALL
+        SELECT d.refobjid, v.adnum, false
+          FROM pg_attrdef v
+          JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = v.oid
+                          AND d.refclassid = 'pg_class'::regclass
+         WHERE v.adrelid = %(oid)s) u
+  JOIN pg_class c ON c.oid = u.sequence AND c.relkind = 'S'
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_sequence s ON s.seqrelid = c.oid
+  JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = u.number
+  JOIN pg_type t ON t.oid = a.atttypid
+ WHERE coalesce(nullif(t.typbasetype, 0), t.oid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+ GROUP BY c.oid, n.nspname, c.relname, a.attname, s.seqincrement, s.seqmin, s.seqmax, c.relowner
+ ORDER BY 1, 2, 3
+"""
+
+# Foreign keys of other tables, with the names of their columns and whether this role may read those.
+REFERENCED_BY = """
+SELECT k.conrelid::int8, n.nspname, c.relname, k.conindid::int8,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
+       has_schema_privilege(n.oid, 'USAGE') AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT'))
+                                                   FROM unnest(k.conkey) u(number))
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.confrelid = %(oid)s AND k.contype = 'f' AND k.conrelid <> k.confrelid AND k.conparentid = 0
+ ORDER BY 2, 3, k.conname
+"""

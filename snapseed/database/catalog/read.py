@@ -1,0 +1,99 @@
+"""Read the facts of tables from the catalogs, in a few queries each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from snapseed.database.catalog import queries
+from snapseed.database.catalog.facts import (
+    ColumnFacts,
+    ForeignKeyFacts,
+    IndexFacts,
+    ReferenceFacts,
+    RuleFacts,
+    SequenceFacts,
+    ServerFacts,
+    TableFacts,
+    TableName,
+    TriggerFacts,
+)
+from snapseed.database.connect import Connection
+
+_Facts = TypeVar("_Facts")
+
+
+def read_server(connection: Connection) -> ServerFacts:
+    """What the server offers, and what this role may do in the database."""
+    (facts,) = _facts(connection, ServerFacts, queries.SERVER)
+    return facts
+
+
+def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[TableName, TableFacts]:
+    """The facts of those of `names` that exist."""
+    found = {}
+    for name in names:
+        row = connection.execute(queries.TABLE, {"schema": name.schema, "table": name.table}).fetchone()
+        if row is not None:
+            found[name] = _read_table(connection, row)
+    return found
+
+
+def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
+    oid, schema, table, kind, persistence, owned, may_index, privileges, estimated_rows, row_security = row
+    # Where row-level security applies it cannot be asked, and such a table is not loaded into anyway.
+    may_look = not row_security and {"USAGE", "SELECT"} <= set(privileges)
+
+    def facts(kind: type[_Facts], query: str) -> tuple[_Facts, ...]:
+        return _facts(connection, kind, query, oid=oid)
+
+    return TableFacts(
+        oid=oid,
+        schema=schema,
+        table=table,
+        kind=kind,
+        persistence=persistence,
+        owned=owned,
+        may_index=may_index,
+        privileges=frozenset(privileges),
+        has_rows=not may_look or _has_rows(connection, TableName(schema, table, alone=kind == "r")),
+        estimated_rows=estimated_rows,
+        row_security=row_security,
+        columns=facts(ColumnFacts, queries.COLUMNS),
+        indexes=facts(IndexFacts, queries.INDEXES),
+        foreign_keys=facts(ForeignKeyFacts, queries.FOREIGN_KEYS),
+        triggers=facts(TriggerFacts, queries.TRIGGERS),
+        rules=facts(RuleFacts, queries.RULES),
+        sequences=facts(SequenceFacts, queries.SEQUENCES),
+        referenced_by=tuple(
+            _read_reference(connection, found)
+            for found in connection.execute(queries.REFERENCED_BY, {"oid": oid}).fetchall()
+        ),
+    )
+
+
+def _read_reference(connection: Connection, row: tuple[Any, ...]) -> ReferenceFacts:
+    oid, schema, table, index, columns, may_look = row
+    has_rows = _has_rows(connection, TableName(schema, table), columns) if may_look else None
+    return ReferenceFacts(oid, schema, table, index, has_rows)
+
+
+def _facts(connection: Connection, kind: type[_Facts], query: str, **parameters: object) -> tuple[_Facts, ...]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query.encode(), parameters).fetchall()
+    return tuple(kind(**{name: _frozen(value) for name, value in row.items()}) for row in rows)
+
+
+def _has_rows(connection: Connection, table: TableName, filled: Sequence[str] = ()) -> bool:
+    """Whether the table has a row in which none of the columns `filled` is NULL."""
+    conditions = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in filled]
+    where = sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(table.rows(), where)
+    return connection.execute(query).fetchone() == (True,)
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
