@@ -117,6 +117,11 @@ BROKEN = {
         "json_object() writes it",
     ),
     "text that is no JSON": one_column("jsonb", "pl.repeat('{a}', len(rows), eager=True)", "is not JSON"),
+    "text with a NUL": one_column("text", "pl.repeat('a' + chr(0), len(rows), eager=True)", "a NUL character", "text"),
+    "a NUL in a list": one_column("inet[]", "pl.Series([[None, chr(0)]] * len(rows))", "a NUL character", "inet[]"),
+    "JSON with a NUL": one_column("jsonb[]", """pl.Series([['"' + chr(92) * 3 + 'u0000"']] * len(rows))""", "u0000"),
+    "arrays that are no box": one_column("integer[][]", "pl.Series([[[1, 2], [3]]] * len(rows))", "differ in length"),
+    "an array without one of its rows": one_column("text[][]", "pl.Series([[['a'], None]] * len(rows))", "has a NULL"),
     "JSON that only Python knows": one_column("jsonb", "pl.repeat('[NaN]', len(rows), eager=True)", "is not JSON"),
     # what it does
     "a division by zero": Broken(

@@ -39,6 +39,13 @@ FIELDS = [
         "0000001d 00000001 00000001 00000019 00000002 00000001 00000001 62 ffffffff",
         "0000000c 00000000 00000000 00000019",
     ),
+    # Of two dimensions: length and lower bound of each, then the elements.
+    (
+        "smallint[][]",
+        pa.array([None, [[1], [None]]], pa.list_(pa.list_(pa.int16()))),
+        NULL,
+        "00000026 00000002 00000001 00000015 00000002 00000001 00000001 00000001 00000002 0001 ffffffff",
+    ),
     # Number of dimensions, an unused word, the elements.
     (
         "vector(2)",

@@ -38,6 +38,14 @@ GOLDEN: dict[str, list[tuple[object, str]]] = {
         (["\\"], r'{"\\\\"}'),
         (["\t", None], r'{"\t",NULL}'),
     ],
+    "text[][]": [
+        (None, r"\N"),
+        ([], "{}"),
+        ([["a", None], ["", '"']], r'{{"a",NULL},{"","\\""}}'),
+    ],
+    "integer[][][]": [([[[1], [2]], [[3], [4]]], '{{{"1"},{"2"}},{{"3"},{"4"}}}')],
+    "box[]": [(["(1,1),(0,0)", None], '{"(1,1),(0,0)";NULL}')],
+    "app.geometry(point,4326)[]": [(["0101", "0102"], '{"0101":"0102"}')],
     "boolean": [(True, "t"), (False, "f"), (None, r"\N")],
     "boolean[]": [([True, None, False], '{"t",NULL,"f"}')],
     "bigint": [(-(2**63), "-9223372036854775808"), (None, r"\N")],
@@ -83,6 +91,8 @@ GOLDEN: dict[str, list[tuple[object, str]]] = {
 def column(type_name: str, values: Sequence[object]) -> pa.Array:
     """An Arrow column of a type, days and microseconds as integers."""
     arrow = parse_type(type_name).arrow
+    if pa.types.is_nested(arrow) and pa.types.is_nested(arrow.value_type):
+        return pa.array(values, type=arrow)
     storage = arrow.value_type if pa.types.is_list(arrow) else arrow
     if pa.types.is_temporal(storage):
         storage = pa.int32() if pa.types.is_date(storage) else pa.int64()
@@ -130,6 +140,12 @@ def test_vector_for_real_array() -> None:
     plan = ColumnPlan("v", parse_type("vector(2)"), parse_type("real[]"), 700)
     values = pa.array([[1.5, 2.0], None], type=pa.list_(pa.float32(), 2))
     assert encode_text([values], [plan]).to_pybytes() == b'{"1.5","2"}\n\\N\n'
+
+
+def test_no_box() -> None:
+    """Inner arrays of different lengths are refused, as PostgreSQL would refuse the line."""
+    with pytest.raises(ValueError, match="differ in length"):
+        copy_text(column("inet[][]", [[["::1/128"], []]]), parse_type("inet[][]"))
 
 
 def test_no_rows() -> None:

@@ -56,6 +56,7 @@ SPELLINGS = [
     ("vector(3)", "vector(3)", Family.VECTOR),
     ("extensions.vector(3)", "extensions.vector(3)", Family.VECTOR),
     ("halfvec(3)", "halfvec(3)", Family.TEXT_FORM),
+    ("geometry(PointZ, 4326)", "geometry(pointz,4326)", Family.TEXT_FORM),
     ("share_status", "share_status", Family.TEXT_FORM),
     ('app."Share ""Status"""', 'app."Share ""Status"""', Family.TEXT_FORM),
     ('"Two  Words"', '"Two  Words"', Family.TEXT_FORM),
@@ -66,8 +67,11 @@ REFUSED = [
     "1st",
     "text;",
     "text)",
-    "text[][]",
     "text[3]",
+    "text[][][][][][][]",
+    "vector(a)",
+    "app.point(-1)",
+    "app.point(a b)",
     "numeric(a)",
     "varchar(-1)",
     "numeric(1,2,3)",
@@ -104,6 +108,16 @@ def test_array(name: str) -> None:
     assert array.family is scalar.family
     assert array.arrow == pa.list_(scalar.arrow)
     assert array.has_binary_form == scalar.has_binary_form
+
+
+@pytest.mark.parametrize("name", ["integer", "numeric(10,2)", "inet", '"Two  Words"', "geometry(point,4326)"])
+def test_dimensions(name: str) -> None:
+    """An array of several dimensions is a list of lists of the same element; the type of its elements stays one."""
+    kind = parse_type(f"{name}[] [][]")
+    assert kind.name == f"{name}[][][]"
+    assert kind.dimensions == 3
+    assert kind.element == parse_type(name)
+    assert kind.arrow == pa.list_(pa.list_(pa.list_(parse_type(name).arrow)))
 
 
 def test_array_of_vectors() -> None:
@@ -148,6 +162,7 @@ def test_binary_form(name: str, *, binary: bool) -> None:
         ("real", pa.float16()),
         ("real[]", pa.list_(pa.float16())),
         ("text[]", pa.list_(pa.field("element", pa.string(), nullable=False))),
+        ("real[][]", pa.list_(pa.list_(pa.float16()))),
         ("vector(3)", pa.list_(pa.float32(), 3)),
         ("vector(3)", pa.list_(pa.field("element", pa.float16()), 3)),
     ],
@@ -175,6 +190,8 @@ def test_stores(name: str, arrow: pa.DataType) -> None:
         ("vector(3)", pa.list_(pa.float64(), 3)),
         ("real[]", pa.list_(pa.float32(), 3)),
         ("text[]", pa.string()),
+        ("text[][]", pa.list_(pa.string())),
+        ("text[]", pa.list_(pa.list_(pa.string()))),
     ],
 )
 def test_does_not_store(name: str, arrow: pa.DataType) -> None:

@@ -187,6 +187,11 @@ def array_of(spell: Callable[[object], str]) -> Callable[[object], str]:
     return lambda value: "{" + ",".join(map(quoted, _cells(value))) + "}"
 
 
+def box_of(spell: Callable[[object], str]) -> Callable[[object], str]:
+    """An array of two dimensions: its inner arrays stand in it without quotes."""
+    return lambda value: "{" + ",".join(array_of(spell)(inner) for inner, _ in _cells(value)) + "}"
+
+
 def vector_of(spell: Callable[[object], str], brackets: str) -> Callable[[object], str]:
     """The numbers between brackets: [] for a vector, {} for the real[] that stands in where there is no pgvector."""
     return lambda value: brackets[0] + ",".join(spell(bits) for bits, _ in _cells(value)) + brackets[1]
@@ -238,6 +243,13 @@ JSON_VALUES = st.recursive(
 )
 JSON_TEXTS = st.builds(json.dumps, JSON_VALUES, ensure_ascii=st.booleans(), indent=st.sampled_from([None, 2]))
 
+
+def boxes(cells: st.SearchStrategy[Cell]) -> st.SearchStrategy[object]:
+    """Lists of up to three lists of one length, as cells that are never NULL; no list is empty but the outermost."""
+    inner = st.integers(1, 3).flatmap(lambda size: st.lists(st.lists(cells, min_size=size, max_size=size), max_size=3))
+    return inner.map(lambda found: [(cell, False) for cell in found])
+
+
 TEXT = flat(pa.string())
 SCALARS = [
     Case("boolean", st.booleans(), flat(pa.bool_()), lambda value: str(value).lower()),
@@ -287,6 +299,11 @@ ARRAYS = [
     )
     for case in SCALARS
 ]
+NESTED = [
+    Case(f"{case.type}[][]", boxes(case.cells), lists(lists(case.array)), box_of(case.spell))
+    for case in SCALARS
+    if case.type in {"boolean", "integer", "numeric(10,2)", "text", "character(5)", "bytea", "uuid", "date", "mood"}
+]
 HALF = flat(pa.uint16(), seen_as=pa.float16())
 SINGLE = flat(pa.uint32(), seen_as=pa.float32())
 NARROW = [
@@ -298,7 +315,7 @@ NARROW = [
         array_of(floating("e")),
     ),
 ]
-CASES = {case.type: case for case in SCALARS + ARRAYS} | {f"{case.type} from float16": case for case in NARROW}
+CASES = {case.type: case for case in SCALARS + ARRAYS + NESTED} | {f"{case.type} from float16": case for case in NARROW}
 
 
 def vector_case(table_type: str, form: str, dimensions: int) -> Case:

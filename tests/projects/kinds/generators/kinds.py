@@ -32,6 +32,7 @@ from snapseed import Rows, as_decimals, entity, json_object, scale
         "loose": "json",
         "strict": "jsonb",
         "numbers": "integer[]",
+        "grid": "smallint[][]",
     },
 )
 def kinds(rows: Rows) -> pl.DataFrame:
@@ -64,11 +65,23 @@ def kinds(rows: Rows) -> pl.DataFrame:
             "loose": document,
             "strict": document,
             "numbers": numbers.lists(numbers.integers("number", -5, 5)),
+            "grid": pl.Series([[[1, 2, 3], [4, None, 6]]] * len(rows), dtype=pl.Array(pl.Int16, (2, 3))),
         }
     )
 
 
-@entity(key="id", columns={"id": "bigint", "length": "interval", "address": "inet"})
+@entity(
+    key="id",
+    columns={
+        "id": "bigint",
+        "length": "interval",
+        "address": "inet",
+        "seasons": "daterange[]",
+        "corners": "box[][]",
+        "size": '"Odd Place".size',
+        "price": "numeric",
+    },
+)
 def spans(rows: Rows) -> pl.DataFrame:
     """Types without an encoder of ours, spelled as PostgreSQL prints them."""
     return pl.DataFrame(
@@ -76,6 +89,10 @@ def spans(rows: Rows) -> pl.DataFrame:
             "id": rows.key(),
             "length": rows.choice("length", ["1 day", "02:00:00", "1 year 2 mons", "-00:00:01.5"]),
             "address": rows.choice("address", ["10.0.0.1/32", "fe80::1/128", "10.1.0.0/16", None]),
+            "seasons": pl.Series([["[2026-03-01,2026-06-01)", None, "empty"]] * len(rows)),
+            "corners": pl.Series([[["(1,1),(0,0)"], ["(2,2),(1,1)"]]] * len(rows)),
+            "size": rows.choice("size", ['(1,"a b")', "(2,)", '(,"say ""x""")', None]),
+            "price": rows.choice("price", ["0.10", "NaN", "-1" + "0" * 40, None]),
         }
     )
 

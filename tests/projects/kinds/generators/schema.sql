@@ -22,11 +22,21 @@ CREATE TABLE "Odd Place"."Kinds of things" (
     moment timestamptz,
     loose json,
     numbers integer[],
+    grid smallint[][],
     "Id" uuid PRIMARY KEY,
     serial_number bigint GENERATED ALWAYS AS IDENTITY
 );
 ALTER TABLE "Odd Place"."Kinds of things" DROP COLUMN gone;
-CREATE TABLE spans (id bigint PRIMARY KEY, length interval NOT NULL, address inet);
+CREATE TYPE "Odd Place".size AS (number integer, unit text);
+CREATE TABLE spans (
+    id bigint PRIMARY KEY,
+    length interval NOT NULL,
+    address inet,
+    seasons daterange[],
+    corners box[],
+    size "Odd Place".size,
+    price numeric
+);
 CREATE TABLE teams (id bigint PRIMARY KEY, captain bigint);
 CREATE TABLE players (id bigint PRIMARY KEY, team bigint NOT NULL REFERENCES teams);
 ALTER TABLE teams ADD CONSTRAINT teams_captain FOREIGN KEY (captain) REFERENCES players;

@@ -1,0 +1,154 @@
+"""Every type loads, verifies, and holds the values that PostgreSQL itself would make of their spelling."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from snapseed import load_snapshot, verify_snapshot
+from snapseed.errors import VerificationError
+from snapseed.snapshot.types import parse_type
+from tests.conftest import PROJECTS, Connection, Sandbox
+from tests.generate.making import write_project
+from tests.projects.state import generated
+from tests.projects.types.generators.types import BUILT_IN, KINDS, Kind
+
+# Types of pg_catalog whose input functions take no value at all: they are made by the server for its own use.
+WITHOUT_INPUT = {
+    "gtsvector",
+    "pg_node_tree",
+    "pg_ndistinct",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+}
+UUID_BYTES = 16
+# Base types, ranges and multiranges; an array type is one that another type names as its own.
+_TYPES = """
+SELECT t.typname
+  FROM pg_type t
+ WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typtype IN ('b', 'r', 'm')
+   AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
+"""
+
+
+@pytest.fixture(scope="module")
+def types(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The project of all types with its snapshot, and a database with the types and extensions, without tables."""
+    name = f"snapseed_test_{uuid.uuid4().hex[:12]}"
+    folder: Path = tmp_path_factory.mktemp("project") / "types"
+    shutil.copytree(PROJECTS / "types", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with psycopg.connect(server, autocommit=True) as outside:
+        outside.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            sandbox = generated(Sandbox(folder, make_conninfo(server, dbname=name)))
+            with sandbox.connect() as connection:
+                connection.execute((folder / "schema.sql").read_bytes())
+            yield sandbox
+        finally:
+            outside.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def require(connection: Connection, kind: Kind) -> None:
+    """Skip the test where the server lacks what the type needs."""
+    if " " in kind.needs:
+        try:
+            connection.execute(kind.needs.encode())
+        except psycopg.Error as exc:
+            pytest.skip(str(exc).splitlines()[0])
+    elif kind.needs:
+        found = connection.execute("SELECT FROM pg_available_extensions WHERE name = %s", [kind.needs]).fetchone()
+        if found is None:
+            pytest.skip(f"the server has no extension {kind.needs}")
+        connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(kind.needs)))
+
+
+def scalar(value: object) -> str | None:
+    """A value of the table as PostgreSQL reads it."""
+    match value:
+        case None:
+            return None
+        case bytes():
+            return value.hex() if len(value) == UUID_BYTES else f"\\x{value.hex()}"
+    return str(value)
+
+
+def spelled(value: object) -> object:
+    """The same for the values in a list."""
+    return [spelled(item) for item in value] if isinstance(value, list) else scalar(value)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.type)
+def test_loads_and_verifies(types: Sandbox, kind: Kind) -> None:
+    """Values, arrays and arrays of two dimensions stand in the table as PostgreSQL reads them, NULL and empty too."""
+    table = sql.Identifier(kind.name)
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(column)) for name, column in kind.columns.items()
+    )
+    with types.connect() as connection:
+        require(connection, kind)
+        connection.execute(sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY (id))").format(table, columns))
+        plan = load_snapshot(types.project, types.environment(), only=[kind.name]).plan.tables[0]
+        assert verify_snapshot(types.project, types.environment(), only=[kind.name]).agrees
+        known: dict[str, Sequence[object]] = {"value": kind.rows, "flat": kind.flat, "box": kind.box}
+        for name, column in kind.columns.items():
+            if name == "id":
+                continue
+            query = sql.SQL("SELECT {}::text FROM {} ORDER BY id").format(sql.Identifier(name), table)
+            observed = [row[0] for row in connection.execute(query).fetchall()]
+            is_list = name != "value" or (kind.declared or kind.type).endswith("]")
+            cast = sql.SQL("SELECT %s::{}::{}::text").format(sql.SQL("text[]" if is_list else "text"), sql.SQL(column))
+            expected = [
+                row[0]
+                for value in known[name]
+                for row in connection.execute(cast, [spelled(value) if is_list else scalar(value)]).fetchall()
+            ]
+            assert observed == expected
+    declared = parse_type(kind.declared or kind.type)
+    assert plan.binary == (declared.has_binary_form or kind.is_enum)
+
+
+def test_another_spelling(tmp_path: Path, database: str) -> None:
+    """A value that PostgreSQL prints otherwise does not agree, and the error names the columns where that can be."""
+    project = write_project(
+        tmp_path / "project",
+        """
+@entity(key="id", columns={"id": "bigint", "address": "inet", "spans": "interval[]", "mood": "mood"}, rows=1)
+def things(rows):
+    return pl.DataFrame({"id": rows.key(), "address": ["10.0.0.1"], "spans": [["36:00"]], "mood": ["ok"]})
+""",
+    )
+    sandbox = generated(Sandbox(project.folder, database), scale=1)
+    with sandbox.connect() as connection:
+        connection.execute(
+            "CREATE TYPE mood AS ENUM ('ok');"
+            "CREATE TABLE things (id bigint PRIMARY KEY, address inet, spans interval[], mood mood)"
+        )
+    with pytest.raises(VerificationError) as caught:
+        load_snapshot(sandbox.project, sandbox.environment())
+    assert str(caught.value.next_step).endswith(
+        "values of things.address (inet), things.spans (interval[]) must be spelled as PostgreSQL prints them"
+    )
+
+
+def test_no_type_is_forgotten(connection: Connection) -> None:
+    """Each type of pg_catalog that takes values is among those above."""
+    names = {row[0] for row in connection.execute(_TYPES).fetchall()}
+    query = "SELECT typname FROM pg_type WHERE oid = ANY (%s::regtype[])"
+    covered = {row[0] for row in connection.execute(query, [[kind.type for kind in BUILT_IN]]).fetchall()}
+    assert names - covered == names & WITHOUT_INPUT
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_INPUT))
+def test_types_without_input(connection: Connection, name: str) -> None:
+    """The types that are left out take no value from anybody."""
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match=r"cannot accept a value|not implemented"):
+        connection.execute(sql.SQL("SELECT ''::{}").format(sql.Identifier(name)))
