@@ -80,7 +80,7 @@ def _read(values: pa.Array, column: _Watched) -> None:
     if column.limit is not None:
         column.longest = max(column.longest, pc.max(pc.utf8_length(values)).as_py() or 0)
     if column.facts.labels:
-        values = pc.list_flatten(values) if pa.types.is_list(values.type) else values
+        values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
         column.labels.update(pc.unique(values.drop_null()).to_pylist())
 
 

@@ -14,6 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from snapseed import load_snapshot, verify_snapshot
 from snapseed.errors import VerificationError
+from snapseed.load.plan import Mode
+from snapseed.load.run import LoadReport
 from snapseed.snapshot.types import parse_type
 from tests.conftest import PROJECTS, Connection, Sandbox
 from tests.generate.making import write_project
@@ -71,6 +73,13 @@ def require(connection: Connection, kind: Kind) -> None:
         connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(kind.needs)))
 
 
+def load(types: Sandbox, kind: Kind, mode: Mode = Mode.REPLACE) -> LoadReport:
+    """Load the entity of the type, and check that the database then agrees with the manifest."""
+    report = load_snapshot(types.project, types.environment(), only=[kind.name], mode=mode)
+    assert verify_snapshot(types.project, types.environment(), only=[kind.name]).agrees
+    return report
+
+
 def scalar(value: object) -> str | None:
     """A value of the table as PostgreSQL reads it."""
     match value:
@@ -96,8 +105,9 @@ def test_loads_and_verifies(types: Sandbox, kind: Kind) -> None:
     with types.connect() as connection:
         require(connection, kind)
         connection.execute(sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY (id))").format(table, columns))
-        plan = load_snapshot(types.project, types.environment(), only=[kind.name]).plan.tables[0]
-        assert verify_snapshot(types.project, types.environment(), only=[kind.name]).agrees
+        plan = load(types, kind).plan.tables[0]
+        connection.execute(sql.SQL("DELETE FROM {} WHERE id = 1").format(table))
+        load(types, kind, Mode.UPSERT)
         known: dict[str, Sequence[object]] = {"value": kind.rows, "flat": kind.flat, "box": kind.box}
         for name, column in kind.columns.items():
             if name == "id":
