@@ -9,8 +9,8 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -75,6 +75,10 @@ class Environment:
     lock_timeout: str
     statement_timeout: str
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    def allowing(self, hosts: Sequence[str] | None) -> Environment:
+        """The same, with `hosts` among those that may be loaded into."""
+        return replace(self, allow_hosts=(*self.allow_hosts, *(hosts or ())))
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ import typer
 from snapseed.cli import console, reports
 from snapseed.cli.database import database_app
 from snapseed.cli.options import (
+    AllowHost,
     Database,
     EnvironmentName,
     Format,
+    LoadMode,
     Only,
     OptionalEnvironment,
     OutputFormat,
@@ -131,8 +133,22 @@ def generate(
 def load(
     environment: EnvironmentName,
     only: Only = None,
+    with_parents: Annotated[
+        bool, typer.Option("--with-parents", help="With --only: load the entities it refers to as well.")
+    ] = False,
+    with_children: Annotated[
+        bool, typer.Option("--with-children", help="Empty tables outside the load that refer to it.")
+    ] = False,
+    mode: LoadMode = "replace",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the load plan; change nothing.")] = False,
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Do nothing where the database holds the snapshot already.")
+    ] = False,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Commit without comparing fingerprints.")] = False,
+    unlogged: Annotated[
+        bool, typer.Option("--unlogged", help="UNSAFE: make the tables unlogged; a crash of the server empties them.")
+    ] = False,
+    allow_host: AllowHost = None,
     yes: Yes = False,
     database: Database = None,
     snapshot: Snapshot = None,
@@ -144,7 +160,7 @@ def load(
     """Load the environment's snapshot into its database, in one transaction."""
     with console.reporting(output, verbose=verbose):
         found = find_project(project)
-        target = found.environment(environment, {"database": database, "snapshot": snapshot})
+        target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         from snapseed.cli.progress import load_progress
         from snapseed.load.run import load_snapshot
 
@@ -153,10 +169,16 @@ def load(
                 found,
                 target,
                 only=entity_names(only),
+                mode=mode,
+                with_parents=with_parents,
+                with_children=with_children,
+                if_changed=if_changed,
                 dry_run=dry_run,
                 verify=not no_verify,
+                unlogged=unlogged,
                 consent=yes,
                 progress=load_progress(meter),
+                log=console.note,
             )
         _show(output, reports.load_text(report), reports.load_document(report))
 
@@ -217,6 +239,7 @@ def ci(
     report_file: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON.")
     ] = None,
+    allow_host: AllowHost = None,
     yes: Yes = False,
     database: Database = None,
     snapshot: Snapshot = None,
@@ -228,7 +251,7 @@ def ci(
     """Check files, load with retries until the server answers, verify, report."""
     with console.reporting(output, verbose=verbose):
         found = find_project(project)
-        target = found.environment(environment, {"database": database, "snapshot": snapshot})
+        target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         from snapseed.ci.process import run_ci
 
         log = console.silence if quiet else console.note

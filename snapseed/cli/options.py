@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -44,7 +44,17 @@ Database = Annotated[
 Snapshot = Annotated[
     str | None, typer.Option("--snapshot", metavar="NAME", help="This snapshot instead of the environment's.")
 ]
+# The words of `load.plan.Mode`, whose module would cost the help text the import of pyarrow.
+LoadMode = Annotated[
+    Literal["replace", "append", "upsert"], typer.Option("--mode", help="What becomes of the rows that are there.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")]
+
+
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="HOST", help="A server that may be loaded into, beside allow_hosts; repeat."),
+]
 
 
 def entity_names(only: list[str] | None) -> tuple[str, ...]:

@@ -53,7 +53,8 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
             where=f"{target.described} ({target.source})",
             observed=str(identity),
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
-            next_step=f"if it is the right one, add {identity.host!r} to allow_hosts of {place}",
+            next_step=f"if it is the right one, add --allow-host {identity.host}, or"
+            f" add {identity.host!r} to allow_hosts of {place}",
         )
     if any(_PRODUCTION.search(name) for name in (identity.database, identity.role, identity.host)):
         _require_both(identity, target, environment, consent=consent)

@@ -57,7 +57,8 @@ def with_children(connection: Connection, scope: Scope, mode: Mode, *, allowed: 
     """
     if mode is not Mode.REPLACE:
         return scope
-    known = {facts.oid: facts for entity in scope.entities for facts in [scope.facts[entity.name]]}
+    loaded = [scope.facts[entity.name] for entity in scope.entities if entity.name in scope.facts]
+    known = {facts.oid: facts for facts in loaded}
     children: dict[int, TableFacts] = {}
     waiting = list(known.values())
     refusals = []

@@ -58,28 +58,44 @@ def test_columns_are_those_that_take_part(connection: Connection) -> None:
     assert twice.generated == "s"
 
 
-def test_indexes_that_could_not_be_made_again_as_they_were_have_a_reason_to_stay(connection: Connection) -> None:
-    """Unique, clustered, commented and replica identity indexes stay; those of constraints are not even listed."""
+def test_an_index_comes_with_what_makes_it_again(connection: Connection) -> None:
+    """Constraint, comments, clustering and statistics targets are statements; what cannot be said is a reason."""
     found = facts(
         connection,
         """
-        CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b int UNIQUE, c text);
+        CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b int UNIQUE DEFERRABLE INITIALLY DEFERRED, c text,
+                        EXCLUDE (c WITH =));
+        COMMENT ON CONSTRAINT t_pkey ON t IS 'a key'; COMMENT ON INDEX t_pkey IS 'its index';
         CREATE INDEX plain ON t (a);
-        CREATE UNIQUE INDEX unique_one ON t (a, b);
-        CREATE INDEX commented ON t (c); COMMENT ON INDEX commented IS 'x';
         CREATE INDEX clustered ON t (b, a); ALTER TABLE t CLUSTER ON clustered;
         CREATE UNIQUE INDEX identity_one ON t (a); ALTER TABLE t REPLICA IDENTITY USING INDEX identity_one;
         CREATE INDEX counted ON t ((a + b)); ALTER INDEX counted ALTER COLUMN 1 SET STATISTICS 500;
+        CREATE UNIQUE INDEX partial ON t (c) WHERE a > 0;
+        CREATE TABLE other (id int PRIMARY KEY, d text); CREATE VIEW v AS SELECT id, d FROM other GROUP BY id;
         """,
     )
-    assert {index.name: index.keep_reason is None for index in found.indexes} == {
-        "plain": True,
-        "unique_one": False,
-        "commented": False,
-        "clustered": False,
-        "identity_one": False,
-        "counted": False,
+    indexes = {index.name: index for index in found.indexes}
+    assert {name: (index.constraint, index.key, index.keep_reason) for name, index in indexes.items()} == {
+        "t_pkey": ("p", ("id",), None),
+        "t_b_key": ("u", (), None),
+        "t_c_excl": ("x", ("c",), "it belongs to an exclusion constraint"),
+        "plain": (None, ("a",), None),
+        "clustered": (None, ("b", "a"), None),
+        "identity_one": (None, ("a",), "it is the replica identity"),
+        "counted": (None, (), None),
+        "partial": (None, (), None),
     }
+    assert indexes["t_pkey"].restore == (
+        "ALTER TABLE public.t ADD CONSTRAINT t_pkey PRIMARY KEY USING INDEX t_pkey",
+        "COMMENT ON CONSTRAINT t_pkey ON public.t IS 'a key'",
+        "COMMENT ON INDEX public.t_pkey IS 'its index'",
+    )
+    assert indexes["t_b_key"].restore[0].endswith("UNIQUE USING INDEX t_b_key DEFERRABLE INITIALLY DEFERRED")
+    assert indexes["clustered"].restore == ("ALTER TABLE public.t CLUSTER ON clustered",)
+    assert indexes["counted"].restore == ("ALTER INDEX public.counted ALTER COLUMN 1 SET STATISTICS 500",)
+    assert (found.unique_on("id"), found.unique_on("b")) == (True, False)
+    other = read_tables(connection, [TableName(None, "other")])[TableName(None, "other")]
+    assert [index.keep_reason for index in other.indexes] == ["something depends on it, a view perhaps"]
 
 
 def test_sequences_are_those_that_fill_integer_columns(connection: Connection) -> None:
@@ -117,24 +133,43 @@ def test_triggers_are_those_that_would_fire(connection: Connection) -> None:
     assert [(trigger.name, trigger.always) for trigger in found.triggers] == [("always", True), ("usual", False)]
 
 
-def test_references_say_what_a_delete_would_do_to_them(connection: Connection) -> None:
-    """A key of the table itself is none; an action that changes rows is named, and whether there are any."""
+def test_references_say_whether_rows_do_refer(connection: Connection) -> None:
+    """A key of the table itself is none of them; a row whose key is NULL refers to nothing."""
     found = facts(
         connection,
         """
         CREATE TABLE t (id int PRIMARY KEY, parent int REFERENCES t);
-        CREATE TABLE cascades (t int REFERENCES t ON DELETE CASCADE);
+        CREATE TABLE child (t int REFERENCES t ON DELETE CASCADE);
         CREATE TABLE nulls (t int REFERENCES t ON DELETE SET NULL);
-        CREATE TABLE "Refuses" (t int REFERENCES t);
-        INSERT INTO t VALUES (1); INSERT INTO cascades VALUES (1); INSERT INTO "Refuses" VALUES (1);
+        CREATE TABLE "Empty" (t int REFERENCES t);
+        INSERT INTO t VALUES (1); INSERT INTO child VALUES (1); INSERT INTO nulls VALUES (NULL);
         """,
     )
     assert found.has_rows
-    assert {(other.table, other.action, other.has_rows) for other in found.referenced_by} == {
-        ("cascades", "ON DELETE CASCADE", True),
-        ("nulls", "ON DELETE SET NULL", False),
-        ('"Refuses"', None, False),
+    (key,) = (index.oid for index in found.indexes)
+    assert {(other.table, other.index, other.has_rows) for other in found.referenced_by} == {
+        ("child", key, True),
+        ("nulls", key, False),
+        ("Empty", key, False),
     }
+
+
+def test_triggers_of_partitions_are_listed_one_by_one(connection: Connection) -> None:
+    """Each partition has its copy of the table's trigger, and may have its own."""
+    found = facts(
+        connection,
+        """
+        CREATE TABLE t (id int) PARTITION BY LIST (id); CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1);
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER every AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+        CREATE TRIGGER own AFTER INSERT ON t_1 FOR EACH ROW EXECUTE FUNCTION f();
+        """,
+    )
+    assert [(trigger.table, trigger.name) for trigger in found.triggers] == [
+        ("t", "every"),
+        ("t_1", "every"),
+        ("t_1", "own"),
+    ]
 
 
 def test_kinds_of_relations_are_told_apart(connection: Connection) -> None:

@@ -25,7 +25,7 @@ from snapseed.errors import (
     SnapshotError,
     VerificationError,
 )
-from snapseed.load.run import Progress
+from snapseed.load.report import Progress
 from tests.conftest import Connection, Sandbox
 from tests.projects.state import contents, sessions_of_snapseed
 
@@ -109,15 +109,15 @@ FAULTS = {
     ),
     "null where none may be": Fault(
         "UPDATE customers SET mood = 'glad'; ALTER TABLE customers ALTER mood SET NOT NULL",
-        LoadError,
+        SchemaError,
         2,
-        ("copying customers", "column 'mood'"),
+        ("customers.mood is NOT NULL, and NULL in", 'ALTER COLUMN "mood" DROP NOT NULL;'),
     ),
     "label that an enum lacks": Fault(
         "UPDATE customers SET mood = NULL; ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'",
-        LoadError,
+        SchemaError,
         2,
-        ("copying customers", 'enum mood: "sad"'),
+        ("customers.mood: the type mood has no label 'sad'", "ALTER TYPE mood ADD VALUE 'sad';"),
     ),
     "foreign key violation": Fault(
         "CREATE TABLE elsewhere (id bigint PRIMARY KEY);"

@@ -11,13 +11,22 @@ from snapseed.database.catalog import (
     ForeignKeyFacts,
     IndexFacts,
     ReferenceFacts,
+    RuleFacts,
     SequenceFacts,
+    ServerFacts,
     TableFacts,
     TriggerFacts,
 )
 from snapseed.errors import SchemaError
-from snapseed.load.plan import REBUILD_ROWS, TablePlan, plan_load
+from snapseed.load.plan import LoadOptions, LoadPlan, Mode, TablePlan, plan_load
+from snapseed.load.plan.rebuild import REBUILD_ROWS
 from snapseed.snapshot.manifest import Column, EntityRecord
+
+ALL = frozenset({"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"})
+
+SERVER = ServerFacts(
+    version=18, role="me", may_create_temporary=True, toast_compressions=(), toast_compression_is_default=False
+)
 
 
 def entity(name: str, *types: str, rows: int = 10) -> EntityRecord:
@@ -31,6 +40,25 @@ def column(name: str, kind: str, typtype: str = "b", element: str | None = None)
     return ColumnFacts(name, kind, typtype, 0, element, not_null=False, has_default=False, identity="", generated="")
 
 
+def index(oid: int, name: str, *, unique: bool = False, keep: str | None = None) -> IndexFacts:
+    """An index, or a unique constraint with its index."""
+    return IndexFacts(oid, name, "CREATE …", unique, ("id",) if unique else (), "u" if unique else None, "", (), keep)
+
+
+def foreign_key(table: str, other: int, keep: str | None = None) -> ForeignKeyFacts:
+    """A foreign key to the table of this oid, and to the index whose oid is ten times as high."""
+    return ForeignKeyFacts(
+        f"{table}_to_{other}",
+        "FOREIGN KEY …",
+        other,
+        f"t{other}",
+        other * 10,
+        is_required=False,
+        restore=(),
+        keep_reason=keep,
+    )
+
+
 def table(oid: int, name: str, *columns: ColumnFacts, refers_to: tuple[int, ...] = ()) -> TableFacts:
     """An owned, empty, ordinary table with a bigint key."""
     return TableFacts(
@@ -38,13 +66,18 @@ def table(oid: int, name: str, *columns: ColumnFacts, refers_to: tuple[int, ...]
         schema="public",
         table=name,
         kind="r",
+        persistence="p",
         owned=True,
+        may_index=True,
+        privileges=ALL,
         has_rows=False,
+        estimated_rows=0,
         row_security=False,
         columns=(column("id", "bigint"), *columns),
         indexes=(),
-        foreign_keys=tuple(ForeignKeyFacts(f"{name}_to_{other}", "FOREIGN KEY …", other, None) for other in refers_to),
+        foreign_keys=tuple(foreign_key(name, other) for other in refers_to),
         triggers=(),
+        rules=(),
         sequences=(),
         referenced_by=(),
     )
@@ -52,14 +85,21 @@ def table(oid: int, name: str, *columns: ColumnFacts, refers_to: tuple[int, ...]
 
 def referred_by(facts: TableFacts, *others: TableFacts) -> TableFacts:
     """The same table, with foreign keys of others that refer to it."""
-    references = tuple(ReferenceFacts(other.oid, other.table, None, has_rows=False) for other in others)
+    references = tuple(
+        ReferenceFacts(other.oid, "public", other.table, facts.oid * 10, has_rows=False) for other in others
+    )
     return replace(facts, referenced_by=references)
 
 
-def plan_one(record: EntityRecord, facts: TableFacts) -> TablePlan:
+def plan_one(record: EntityRecord, facts: TableFacts, options: LoadOptions | None = None) -> TablePlan:
     """The plan for a single table."""
-    (planned,) = plan_load([record], {record.name: facts}).tables
+    (planned,) = plan_load([record], {record.name: facts}, options).tables
     return planned
+
+
+def said(planned: TablePlan, words: str) -> bool:
+    """Whether a reason of the plan has these words."""
+    return any(words in reason for reason in planned.reasons)
 
 
 def test_referenced_tables_come_first_and_otherwise_the_order_of_the_manifest_stays() -> None:
@@ -138,12 +178,70 @@ def test_a_table_is_not_truncated_that_a_deleted_one_refers_to() -> None:
 def test_indexes_and_keys_are_rebuilt_from_a_certain_number_of_rows_on() -> None:
     """One row less and they stay."""
     facts = replace(
-        table(1, "a", refers_to=(7,)), indexes=(IndexFacts("i", "…", None), IndexFacts("u", "…", "it is unique"))
+        table(1, "a", refers_to=(7,)), indexes=(index(10, "i"), index(11, "u", unique=True), index(12, "k", keep="…"))
     )
     many, few = plan_one(entity("a", rows=REBUILD_ROWS), facts), plan_one(entity("a", rows=REBUILD_ROWS - 1), facts)
-    assert ([index.name for index in many.drop_indexes], len(many.drop_foreign_keys)) == (["i"], 1)
+    assert ([found.name for found in many.drop_indexes], len(many.drop_foreign_keys)) == (["i", "u"], 1)
     assert (few.drop_indexes, few.drop_foreign_keys) == ((), ())
-    assert "index u stays: it is unique" in many.reasons
+    assert said(many, "index k stays: …")
+    assert said(few, f"fewer than {REBUILD_ROWS:,} rows")
+
+
+def family(**changes: object) -> dict[str, TableFacts]:
+    """A parent with a unique index, and a child whose foreign key rests on it."""
+    child = replace(table(2, "child", refers_to=(1,)), **changes)  # type: ignore[arg-type]
+    parent = replace(referred_by(table(1, "parent"), child), indexes=(index(10, "key", unique=True),))
+    return {"parent": parent, "child": child}
+
+
+def test_a_unique_index_goes_with_the_foreign_keys_that_rest_on_it() -> None:
+    """However few rows the child has, its key is in the way."""
+    records = [entity("parent", rows=REBUILD_ROWS), entity("child", rows=1)]
+    parent, child = plan_load(records, family()).tables
+    assert [found.name for found in parent.drop_indexes] == ["key"]
+    assert [key.name for key in child.drop_foreign_keys] == ["child_to_1"]
+    assert said(child, "but child_to_1 is dropped and made again: so is the index of t1 that it rests on")
+
+
+@pytest.mark.parametrize(
+    ("records", "changes", "reason"),
+    [
+        (["parent"], {}, "public.child refers to it and is not part of this load"),
+        (["parent", "child"], {"owned": False}, "stays: the role does not own the table"),
+        (["parent", "child"], {"kind": "p"}, "stays: the table is partitioned"),
+        (["parent", "child"], {"foreign_keys": (foreign_key("child", 1, "…"),)}, "rests on it and stays: …"),
+    ],
+)
+def test_a_unique_index_stays_where_a_foreign_key_on_it_must(
+    records: list[str], changes: dict[str, object], reason: str
+) -> None:
+    """The plan names the key, and why that stays."""
+    facts = family(**changes)
+    children = [] if "child" in records else [facts["child"]]
+    entities = [entity(name, rows=REBUILD_ROWS) for name in records]
+    parent = plan_load(entities, {name: facts[name] for name in records}, children=children).tables[0]
+    assert parent.drop_indexes == ()
+    assert said(parent, reason)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "dropped", "reason"),
+    [
+        (LoadOptions(Mode.UPSERT), {}, [], "an upsert looks its rows up in them"),
+        (LoadOptions(Mode.APPEND), {}, ["i"], "it is unique, and the table is not truncated"),
+        (LoadOptions(Mode.APPEND), {"estimated_rows": REBUILD_ROWS + 1}, [], "holds more rows already (about 2,001)"),
+        (LoadOptions(), {"may_index": False}, [], "the role may create nothing in its schema"),
+        (LoadOptions(), {"privileges": frozenset({"USAGE", "DELETE"})}, ["i"], "the table is not truncated"),
+    ],
+)
+def test_what_the_rows_that_stay_need_is_not_dropped(
+    options: LoadOptions, changes: dict[str, object], dropped: list[str], reason: str
+) -> None:
+    """Unique indexes speak of all rows; where most rows are there already, building again costs more."""
+    facts = replace(table(1, "a"), indexes=(index(10, "i"), index(11, "u", unique=True)), **changes)  # type: ignore[arg-type]
+    planned = plan_one(entity("a", rows=REBUILD_ROWS), facts, options)
+    assert [found.name for found in planned.drop_indexes] == dropped
+    assert said(planned, reason)
 
 
 def test_what_needs_the_owner_is_left_alone_without_it() -> None:
@@ -151,12 +249,64 @@ def test_what_needs_the_owner_is_left_alone_without_it() -> None:
     facts = replace(
         table(1, "a", refers_to=(7,)),
         owned=False,
-        indexes=(IndexFacts("i", "…", None),),
-        triggers=(TriggerFacts("t", always=False),),
+        indexes=(index(10, "i"),),
+        triggers=(TriggerFacts("public", "a", "t", always=False),),
     )
     planned = plan_one(entity("a", rows=REBUILD_ROWS), facts)
     assert (planned.drop_indexes, planned.drop_foreign_keys, planned.disable_triggers) == ((), (), ())
-    assert any("triggers t stay on" in reason for reason in planned.reasons)
+    assert said(planned, "triggers t stay on")
+
+
+def test_rules_are_off_where_rows_are_deleted_or_merged() -> None:
+    """COPY passes them by, DELETE and INSERT do not."""
+    facts = replace(table(1, "a"), rules=(RuleFacts("r", "delete", always=False),))
+    assert plan_one(entity("a"), facts).disable_rules == ()
+    assert plan_one(entity("a"), replace(facts, privileges=ALL - {"TRUNCATE"})).disable_rules == facts.rules
+
+
+def test_triggers_of_partitions_are_named_with_their_table() -> None:
+    """Each of them is turned off by itself."""
+    triggers = (TriggerFacts("public", "a", "t", always=False), TriggerFacts("public", "a_1", "t", always=True))
+    planned = plan_one(entity("a"), replace(table(1, "a"), kind="p", triggers=triggers))
+    assert planned.disable_triggers == triggers
+    assert said(planned, "triggers t, t of a_1")
+
+
+def test_children_are_emptied_in_the_same_statement() -> None:
+    """With them in the TRUNCATE, nothing outside refers to the parent any more."""
+    facts = family()
+    planned: LoadPlan = plan_load([entity("parent")], {"parent": facts["parent"]}, children=[facts["child"]])
+    assert [(str(child.table), str(child.empty_by)) for child in planned.children] == [("public.child", "truncate")]
+    assert planned.tables[0].empty_by == "truncate"
+
+
+@pytest.mark.parametrize(
+    ("changes", "unlogged", "reason"),
+    [
+        ({}, True, "UNSAFE"),
+        ({"kind": "p"}, False, "stays logged: it is partitioned"),
+        ({"owned": False}, False, "stays logged: the role does not own it"),
+        ({"persistence": "u"}, False, "unlogged: a crash of the server empties it"),
+    ],
+)
+def test_unlogged_is_asked_for_and_said_to_be_unsafe(
+    changes: dict[str, object], reason: str, *, unlogged: bool
+) -> None:
+    """Never without the option; where it cannot be, the plan says why."""
+    facts = replace(table(1, "a"), **changes)  # type: ignore[arg-type]
+    planned = plan_one(entity("a"), facts, LoadOptions(unlogged=True))
+    assert planned.make_unlogged is unlogged
+    assert said(planned, reason)
+    assert not plan_one(entity("a"), facts).make_unlogged
+
+
+def test_lz4_compresses_long_values_where_the_server_leaves_the_choice() -> None:
+    """A server whose administrator chose otherwise is left alone."""
+    record, facts = entity("a"), {"a": table(1, "a")}
+    free = replace(SERVER, toast_compressions=("pglz", "lz4"), toast_compression_is_default=True)
+    assert [setting.value for setting in plan_load([record], facts, server=free).settings] == ["lz4"]
+    for other in (replace(free, toast_compressions=("pglz",)), replace(free, toast_compression_is_default=False)):
+        assert plan_load([record], facts, server=other).settings == ()
 
 
 def test_sequences_are_set_for_the_columns_that_are_filled() -> None:
@@ -164,6 +314,63 @@ def test_sequences_are_set_for_the_columns_that_are_filled() -> None:
     sequences = tuple(SequenceFacts("public", f"{name}_seq", name, 1, 1, 10, owned=True) for name in ("id", "other"))
     facts = replace(table(1, "a", replace(column("other", "bigint"), identity="d")), sequences=sequences)
     assert [sequence.name for sequence in plan_one(entity("a"), facts).sequences] == ["id_seq"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "problem", "mend"),
+    [
+        ("bigint", None, "a.c1 does not exist (expected bigint)", 'ALTER TABLE "a" ADD COLUMN "c1" bigint;'),
+        ("bigint", column("c1", "text"), "a.c1 is text, expected bigint", 'ALTER COLUMN "c1" TYPE bigint;'),
+        (
+            "varchar(40)",
+            column("c1", "character varying(20)"),
+            "a.c1 is character varying(20), less than varchar(40)",
+            'ALTER COLUMN "c1" TYPE varchar(40);',
+        ),
+        (
+            "timestamptz",
+            column("c1", "timestamp(0) with time zone"),
+            "a.c1 is timestamp(0) with time zone, less than timestamptz",
+            'ALTER COLUMN "c1" TYPE timestamptz;',
+        ),
+        (
+            "bigint",
+            replace(column("c1", "bigint"), generated="s"),
+            "a.c1 is a generated column",
+            'ALTER COLUMN "c1" DROP EXPRESSION;',
+        ),
+        (
+            "bigint",
+            replace(column("c1", "bigint"), may_insert=False),
+            "the role lacks INSERT (c1) on public.a",
+            'GRANT INSERT ("c1") ON "public"."a" TO "me";',
+        ),
+    ],
+)
+def test_a_problem_comes_with_the_sql_that_mends_it(
+    kind: str, found: ColumnFacts | None, problem: str, mend: str
+) -> None:
+    """Ready to be run, with names quoted."""
+    facts = {"a": table(1, "a", *([found] if found else []))}
+    with pytest.raises(SchemaError) as caught:
+        plan_load([entity("a", kind)], facts, server=SERVER)
+    assert problem in str(caught.value.observed)
+    assert mend in str(caught.value.next_step)
+
+
+def test_what_an_upsert_needs_beside() -> None:
+    """A unique index on the key alone, and no identity that only the server may set."""
+    facts = {"a": table(1, "a", replace(column("c1", "bigint"), identity="a", may_update=False))}
+    server = replace(SERVER, may_create_temporary=False)
+    with pytest.raises(SchemaError) as caught:
+        plan_load([entity("a", "bigint")], facts, LoadOptions(Mode.UPSERT), server=server)
+    for words in (
+        "no unique index on a (id) alone",
+        "a.c1 is GENERATED ALWAYS AS IDENTITY",
+        "the role lacks UPDATE (c1)",
+        "may make no temporary tables",
+    ):
+        assert words in str(caught.value.observed)
 
 
 def test_everything_that_does_not_fit_is_said_at_once() -> None:

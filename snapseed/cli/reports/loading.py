@@ -25,10 +25,8 @@ def plan_text(plan: LoadPlan) -> str:
             f"{number}. {step.entity.name} -> {step.table}: {step.entity.rows:,} rows, {megabytes(step.entity.bytes)}"
         )
         lines += [f"   - {reason}" for reason in step.reasons]
-        if step.sequences:
-            lines.append(
-                f"   - sequences set behind the loaded keys: {', '.join(sequence.name for sequence in step.sequences)}"
-            )
+    lines += [f"also emptied, by {child.empty_by.upper()}: {child.table}" for child in plan.children]
+    lines += [f"setting {setting.name} = {setting.value}: {setting.reason}" for setting in plan.settings]
     return "\n".join(lines)
 
 
@@ -38,10 +36,19 @@ def load_text(report: LoadReport) -> str:
     head.append(f"snapshot {report.manifest.name} (identity {report.manifest.identity[:16]}…)")
     if report.schema_created:
         head.append("schema   " + ("would be created" if report.dry_run else "created: none of the tables existed"))
+    if report.already_loaded:
+        return "\n".join([*head, f"already loaded, and not changed since; seen in {report.seconds:.3f} s"])
     if report.dry_run:
         return "\n".join([*head, plan_text(report.plan), "dry run: nothing was changed"])
     rows = [
-        [load.entity, f"{load.rows:,}", megabytes(load.bytes), f"{load.seconds:.2f} s", rate(load.rows, load.seconds)]
+        [
+            load.entity,
+            f"{load.rows:,}",
+            megabytes(load.bytes),
+            f"{load.seconds:.2f} s",
+            rate(load.rows, load.seconds),
+            *(f"{seconds:.2f} s" for seconds in (load.read, load.encode, load.send, load.server)),
+        ]
         for load in report.entities
     ]
     phases = [[name, f"{seconds:.2f} s"] for name, seconds in report.phases.items() if seconds >= _SHOWN_SECONDS]
@@ -50,11 +57,24 @@ def load_text(report: LoadReport) -> str:
     return "\n".join(
         [
             *head,
-            table(["entity", "rows", "sent", "time", "rows/s"], rows),
+            table(["entity", "rows", "sent", "time", "rows/s", "read", "encode", "send", "server"], rows),
+            _bottleneck(report),
             table(["phase", "time"], phases),
             f"loaded {total:,} rows in {report.seconds:.2f} s, {verified}",
         ]
     )
+
+
+def _bottleneck(report: LoadReport) -> str:
+    """What the COPY waited for most; reading and encoding happen beside it, on a thread of their own."""
+    seconds = sum(load.seconds for load in report.entities)
+    waits = {
+        "the server": sum(load.server for load in report.entities),
+        "reading and encoding": sum(load.starved for load in report.entities),
+        "sending": sum(load.send for load in report.entities),
+    }
+    slowest = max(waits, key=lambda name: waits[name])
+    return f"limited by {slowest}: {waits[slowest] / max(seconds, 1e-9):.0%} of the time of COPY"
 
 
 def load_document(report: LoadReport) -> Document:
@@ -67,6 +87,8 @@ def load_document(report: LoadReport) -> Document:
         "snapshot": report.manifest.name,
         "identity": report.manifest.identity,
         "dry_run": report.dry_run,
+        "mode": str(report.plan.mode),
+        "already_loaded": report.already_loaded,
         "schema_created": report.schema_created,
         "verified": bool(report.verified),
         "seconds": report.seconds,
@@ -77,12 +99,23 @@ def load_document(report: LoadReport) -> Document:
                 "table": str(step.table),
                 "rows": step.entity.rows,
                 "copy": "binary" if step.binary else "text",
-                "empty_by": step.empty_by,
+                "empty_by": str(step.empty_by),
                 "freeze": step.freeze,
+                "staged": step.staged,
+                "unlogged": step.make_unlogged,
                 "rebuild": step.rebuilt,
+                "disable": [
+                    *(trigger.name for trigger in step.disable_triggers),
+                    *(rule.name for rule in step.disable_rules),
+                ],
+                "sequences": [sequence.name for sequence in step.sequences],
                 "reasons": list(step.reasons),
             }
             for step in report.plan.tables
+        ],
+        "children": [{"table": str(child.table), "empty_by": str(child.empty_by)} for child in report.plan.children],
+        "settings": [
+            {"name": setting.name, "value": setting.value, "reason": setting.reason} for setting in report.plan.settings
         ],
         "entities": [
             {
@@ -92,7 +125,9 @@ def load_document(report: LoadReport) -> Document:
                 "seconds": load.seconds,
                 "read": load.read,
                 "encode": load.encode,
+                "starved": load.starved,
                 "send": load.send,
+                "server": load.server,
             }
             for load in report.entities
         ],

@@ -25,8 +25,7 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::tex
               WHERE has_table_privilege(c.oid, p))
        || CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN ARRAY['USAGE'] ELSE '{}' END,
        greatest(c.reltuples, 0)::int8,
-       c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
-         AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
+       row_security_active(c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
                     ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
@@ -93,8 +92,7 @@ SELECT c.oid::int8 AS oid, c.relname AS name, pg_get_indexdef(c.oid) AS definiti
                                   ON d.classid = 'pg_constraint'::regclass AND f.oid = d.objid
                           WHERE ((d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid)
                                  OR (d.refclassid = 'pg_constraint'::regclass AND d.refobjid = k.oid))
-                            AND NOT (d.classid = 'pg_class'::regclass AND d.objid = c.oid)
-                            AND f.contype IS DISTINCT FROM 'f')
+                            AND d.deptype <> 'i' AND f.contype IS DISTINCT FROM 'f')
               THEN 'something depends on it, a view perhaps'
             WHEN EXISTS (SELECT FROM pg_depend d
                           WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'x'))
@@ -179,8 +177,8 @@ SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincreme
 REFERENCED_BY = """
 SELECT k.conrelid::int8, n.nspname, c.relname, k.conindid::int8,
        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
-       has_schema_privilege(n.oid, 'USAGE') AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT'))
-                                                   FROM unnest(k.conkey) u(number))
+       has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid)
+         AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT')) FROM unnest(k.conkey) u(number))
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE k.confrelid = %(oid)s AND k.contype = 'f' AND k.conrelid <> k.confrelid AND k.conparentid = 0
  ORDER BY 2, 3, k.conname
