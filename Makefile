@@ -4,11 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench pools snapshots wheel constraints clean
+.PHONY: help install demo test check format bench bench-load bench-large pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, verify and show them
 	$(BIN)/snapseed generate --scale 10k
@@ -35,8 +35,14 @@ format: install ## format the code and mend what lint can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install ## measure generating, loading and verifying on this machine
+bench: .venv/bench ## measure generating, loading and verifying on this machine
 	$(BIN)/python benchmarks/run.py
+
+bench-load: .venv/bench ## measure loads against their bars and against other tools
+	$(BIN)/python benchmarks/run.py --loads
+
+bench-large: .venv/bench ## the same, and the memory of loading 20 million rows
+	$(BIN)/python benchmarks/run.py --loads --large
 
 pools: install ## draw the pools of names anew with Faker (other names change every snapshot)
 	$(BIN)/python generators/pools/draw.py
@@ -54,6 +60,7 @@ constraints: ## renew constraints.txt with the newest versions; needs Python 3.1
 	  echo 'Pins must exist for the oldest Python supported: make constraints PYTHON=python3.11' >&2; exit 1; }
 	rm -rf .venv/fresh
 	$(call INSTALL,.venv/fresh)
+	.venv/fresh/bin/python -m pip install -qq --group bench
 	.venv/fresh/bin/python -m pip freeze --all --exclude-editable --exclude setuptools > constraints.txt
 	rm -rf .venv/fresh
 
@@ -80,4 +87,8 @@ endef
 	  echo 'On Debian and Ubuntu: sudo apt-get install python3-venv' >&2; exit 1; }
 	@echo 'Setting up .venv, a minute at most:'
 	$(call INSTALL,.venv,-c constraints.txt,--build-constraint constraints.txt)
+	@touch $@
+
+.venv/bench: .venv/ready
+	$(BIN)/python -m pip install -qq -c constraints.txt --group bench
 	@touch $@

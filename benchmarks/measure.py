@@ -31,6 +31,10 @@ class Spread:
         """From the lowest to the highest value."""
         return f"{min(self.values):.2f} – {max(self.values):.2f}"
 
+    def __add__(self, other: Spread) -> Spread:
+        """The sums round by round."""
+        return Spread(tuple(mine + yours for mine, yours in zip(self.values, other.values, strict=True)))
+
     def __truediv__(self, other: Spread) -> Spread:
         """The ratios round by round: what slowed a whole round down cancels out."""
         return Spread(tuple(mine / yours for mine, yours in zip(self.values, other.values, strict=True)))
@@ -38,12 +42,16 @@ class Spread:
 
 @dataclass(frozen=True)
 class Headline:
-    """One line of the first table: a ratio, and the absolute numbers behind it for a feeling of the size."""
+    """One line of a table of ratios, with the absolute numbers behind it for a feeling of the size.
+
+    `bar` is what the ratio should not exceed.
+    """
 
     what: str
     floor: str
     ratio: Spread
     absolute: str
+    bar: float | None = None
 
 
 @dataclass(frozen=True)

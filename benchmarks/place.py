@@ -20,22 +20,28 @@ from snapseed.generate.run import Request, generate_snapshot
 from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_GENERATED_ONLY = """
+_TEN_COLUMNS = """
 [snapseed]
+schema = "ten_columns.sql"
 part_rows = 25000
 
 [environments.dev]
+create_schema = true
 """
 
 
 @dataclass(frozen=True)
 class Place:
-    """A project to measure in. `size` scales the numbers of rows, `rounds` is how often each thing is measured."""
+    """A project to measure in.
+
+    `size` scales the numbers of rows, `rounds` is how often each thing is measured, `large` asks for what takes long.
+    """
 
     project: Project
     server: EmbeddedPostgres
     size: float
     rounds: int
+    large: bool = False
 
     def rows(self, count: int) -> int:
         """`count` at the size asked for."""
@@ -50,9 +56,14 @@ class Place:
         folder = self.project.folder / "ten_columns"
         if not folder.exists():
             (folder / "generators").mkdir(parents=True)
-            (folder / "snapseed.toml").write_text(_GENERATED_ONLY)
+            (folder / "snapseed.toml").write_text(_TEN_COLUMNS)
             shutil.copy(Path(__file__).with_name("ten_columns.py"), folder / "generators")
+            shutil.copy(Path(__file__).with_name("ten_columns.sql"), folder)
         return made(find_project(folder), f"rows-{rows}", rows)
+
+    def committed(self, name: str) -> None:
+        """Bring a snapshot that is committed into the project."""
+        shutil.copytree(_REPOSITORY / "snapshots" / name, self.project.snapshots / name, dirs_exist_ok=True)
 
     def environment(self, snapshot: Snapshot, name: str) -> Environment:
         """An environment `name` of this project, to load `snapshot` into a database of its own."""
@@ -73,8 +84,13 @@ def made(project: Project, name: str, scale: int, *only: str, jobs: int | None =
     return open_snapshot(project.snapshots, name)
 
 
+def project_of(snapshot: Snapshot) -> Project:
+    """The project that a snapshot was generated for."""
+    return find_project(snapshot.folder)
+
+
 @contextmanager
-def temporary_place(size: float, rounds: int) -> Iterator[Place]:
+def temporary_place(size: float, rounds: int, *, large: bool = False) -> Iterator[Place]:
     """A place that is removed at the end, its server stopped."""
     with tempfile.TemporaryDirectory(prefix="snapseed-bench-") as name:
         folder = Path(name)
@@ -83,6 +99,6 @@ def temporary_place(size: float, rounds: int) -> Iterator[Place]:
         server = EmbeddedPostgres(folder)
         server.start()
         try:
-            yield Place(find_project(folder), server, size, rounds)
+            yield Place(find_project(folder), server, size, rounds, large)
         finally:
             server.stop()

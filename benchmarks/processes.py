@@ -9,9 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Findings, Headline, Table, seconds, spreads_in_turns
-from benchmarks.place import Place
+from benchmarks.place import Place, project_of
+from snapseed.config import Project
 
 _START_UPS = 15
+_LARGE_ROWS = 20_000_000
+_MEMORY_BAR = 300
+_LIBRARIES = ("pyarrow.parquet", "polars, pyarrow.parquet")
+_PROGRAM = (sys.executable, "-m", "snapseed")
 # Of a process that is started by a large one, Linux reports the size of that one as a peak: the memory of before exec
 # counts. So a small process starts what is measured. The peak is in kB, on macOS in bytes (getrusage(2)).
 _LAUNCHER = """
@@ -44,36 +49,76 @@ def measure_start_up(place: Place) -> Findings:
 
 
 def measure_memory(place: Place) -> Findings:
-    """Peak memory of generating (one process) and loading at two scales."""
-    small, large = place.rows(10_000), place.rows(50_000)
-    rows = []
-    for command, options in (("generate", ("--jobs", "1")), ("load", ("--yes",))):
-        peaks = []
-        for users in (small, large):
-            scale = ("--scale", str(users)) if command == "generate" else ()
-            peaks.append(_peak(place, command, "dev", "--snapshot", f"memory-{users}", "--quiet", *scale, *options))
-        before, after = peaks
-        rows.append(
-            (f"`snapseed {command}`", f"{before / 1e6:.0f} MB", f"{after / 1e6:.0f} MB", f"{after / before:.2f}")
-        )
-    bare = [
-        _launched(sys.executable, "-c", f"import {name}") for name in ("pyarrow.parquet", "polars, pyarrow.parquet")
-    ]
-    text = (
-        f"Resident memory of the client process at its highest, at scale {small:,} and {large:,} (all four entities)."
-        f" For comparison: `import pyarrow.parquet` alone {bare[0] / 1e6:.0f} MB, with polars {bare[1] / 1e6:.0f} MB."
-        " Pages of memory-mapped Parquet files count as resident, although the system can take them back at any time."
+    """Peak memory of generating, in one process, at two scales."""
+    users = place.rows(10_000), place.rows(50_000)
+    before, after = (
+        _peak(place.project, "generate", "--snapshot", f"memory-{count}", "--scale", str(count), "--jobs", "1")
+        for count in users
     )
-    return Findings((), (Table("Peak memory", text, ("command", f"{small:,}", f"{large:,}", "ratio"), rows),))
+    text = f"Resident memory of the process at its highest, at scale {users[0]:,} and {users[1]:,}, all four entities."
+    row = ("`snapseed generate`", f"{before / 1e6:.0f} MB", f"{after / 1e6:.0f} MB", f"{after / before:.2f}")
+    header = ("command", f"{users[0]:,}", f"{users[1]:,}", "ratio")
+    return Findings((), (Table("Peak memory of generating", text, header, [row]),))
+
+
+def measure_small_load(place: Place) -> Findings:
+    """`snapseed load test`, from start to exit, against what no Python program that uses the server can do without."""
+    place.committed("test")
+    load = (*_PROGRAM, "load", "test", "--yes", "--quiet", "--project", str(place.project.folder))
+    # The first one makes the database and the tables.
+    _process_seconds(*load)
+    select = (str(place.server.psql()), "--no-psqlrc", "--command=select 1", place.server.url("postgres"))
+    ours, query, imports = spreads_in_turns(
+        max(1, round(_START_UPS * min(place.size, 1))),
+        partial(_process_seconds, *load),
+        partial(_process_seconds, *select),
+        partial(_process_seconds, sys.executable, "-c", "import psycopg, pyarrow"),
+    )
+    least = query + imports
+    return Findings(
+        (
+            Headline(
+                "`snapseed load test`, start to exit, server running",
+                '`psql -c "select 1"` and then `python -c "import psycopg, pyarrow"`',
+                ours / least,
+                f"{1000 * ours.median:.0f} ms ÷ {1000 * least.median:.0f} ms",
+                3.0,
+            ),
+        )
+    )
+
+
+def measure_load_memory(place: Place) -> Findings:
+    """Peak memory of loading few and many rows: of the example, and of the table of ten columns."""
+    large = [_LARGE_ROWS] if place.large else []
+    snapshots = [
+        *(place.snapshot(place.rows(users)) for users in (10_000, 50_000)),
+        *(place.ten_columns(place.rows(rows)) for rows in (10_000, 100_000, 1_000_000, *large)),
+    ]
+    rows = []
+    for snapshot in snapshots:
+        project, manifest = project_of(snapshot), snapshot.manifest
+        database = f"memory_{project.folder.name}".replace("-", "_")
+        place.server.ensure_database(database)
+        target = ("--snapshot", manifest.name, "--database", place.server.url(database), "--yes")
+        what = f"`{manifest.entities[0].name}`" if len(manifest.entities) == 1 else "all four of the example"
+        rows.append((what, f"{manifest.rows:,}", f"{_peak(project, 'load', *target) / 1e6:.0f} MB"))
+    bare, polars = (_launched(sys.executable, "-c", f"import {names}") / 1e6 for names in _LIBRARIES)
+    text = (
+        f"Resident memory of `snapseed load` at its highest; at most {_MEMORY_BAR} MB, and flat. For comparison:"
+        f" `import {_LIBRARIES[0]}` alone {bare:.0f} MB, with polars {polars:.0f} MB. Pages of memory-mapped Parquet"
+        " files count as resident, although the system can take them back at any time."
+        f" {_LARGE_ROWS:,} rows are loaded by `make bench-large` only."
+    )
+    return Findings((), (Table("Peak memory of a load", text, ("tables", "rows", "peak"), rows),))
 
 
 def _process_seconds(*command: str) -> float:
     return seconds(partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL))
 
 
-def _peak(place: Place, command: str, *arguments: str) -> int:
-    program = [sys.executable, "-m", "snapseed", command, *arguments]
-    return _launched(*program, "--project", str(place.project.folder))
+def _peak(project: Project, command: str, *arguments: str) -> int:
+    return _launched(*_PROGRAM, command, "dev", "--quiet", "--project", str(project.folder), *arguments)
 
 
 def _launched(*command: str) -> int:

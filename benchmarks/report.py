@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.measure import Findings, aligned
+from benchmarks.peers import PACKAGES
 from benchmarks.place import Place
 from snapseed.generate.processes import available_cores
 
@@ -19,13 +20,15 @@ _OPENING = """\
 # Benchmarks
 
 How fast snapseed loads, generates and verifies, as ratios to the least that could be done: a server that reads the
-same bytes from its own file, a writer that writes the same tables and does nothing else. Written by `make bench`,
-which takes some minutes; nothing in this file is edited by hand.
+same bytes from its own file, a writer that writes the same tables and does nothing else. Written by `make bench`, and
+the section "Loads" by `make bench-load`; each takes some minutes. Nothing in this file is edited by hand.
 
 ## How to run
 
 ```text
-$ make bench                                                    # everything, and this file
+$ make bench                                                    # everything but the section "Loads"
+$ make bench-load                                               # that section: bars, peers and memory
+$ make bench-large                                              # the same, with 20 million rows as well
 $ .venv/bin/python benchmarks/run.py copy generate              # these two, printed only
 $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look
 ```
@@ -33,9 +36,11 @@ $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look
 Each run works in a temporary project with an embedded PostgreSQL of its own, and removes both.
 """
 
-_READING = """\
-## How to read it
+_LOADS = "## Loads\n"
+_AFTER_LOADS = "## How to read it\n"
 
+_READING = f"""\
+{_AFTER_LOADS}
 - A ratio compares two things measured in turns (A B A B …) within one run, round by round. The middle ratio is given,
   with the lowest and the highest beside it. Absolute times stand in the last column for a feeling of the size: on
   shared machines they drift by half between hours, so they must not be compared between runs.
@@ -94,7 +99,7 @@ def describe_machine(place: Place) -> list[tuple[str, ...]]:
 
 
 def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rounds: int, seconds: float) -> str:
-    """The whole report as Markdown."""
+    """The whole report as Markdown, but for the section on loads."""
     headlines = [
         (headline.what, headline.floor, f"**{headline.ratio.median:.2f}**", headline.ratio.range, headline.absolute)
         for findings in found.values()
@@ -122,6 +127,42 @@ def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rou
             *tables,
         ]
     )
+
+
+def render_loads(found: Mapping[str, Findings], *, load_average: float, rounds: int, seconds: float) -> str:
+    """The section on loads: it may be measured on another day than the rest, so it says when and with what."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("snapseed", *PACKAGES))
+    headlines = [
+        (line.what, line.floor, f"**{line.ratio.median:.2f}**", f"{line.bar}", line.ratio.range, line.absolute)
+        for findings in found.values()
+        for line in findings.headlines
+    ]
+    return "\n".join(
+        [
+            _LOADS,
+            (
+                f"Measured on {datetime.now(UTC).date().isoformat()} in {seconds / 60:.0f} minutes, load average at the"
+                f" start {load_average:.1f}, with {versions}. {rounds} rounds (peers: 3 at most; COPY phase: three"
+                " times as many; start to exit: 15). A ratio should not exceed its bar.\n"
+            ),
+            aligned(("what", "÷ what", "ratio", "bar", "spread", "measured"), headlines) + "\n",
+            *(str(table) for findings in found.values() for table in findings.tables),
+        ]
+    )
+
+
+def loads_section(page: str) -> str:
+    """The section on loads as it stands in a report; empty where there is none."""
+    _, heading, rest = page.partition(_LOADS)
+    return heading + rest.partition(_AFTER_LOADS)[0]
+
+
+def with_loads(page: str, section: str) -> str:
+    """A report with this section on loads, in place of the one it may have."""
+    if old := loads_section(page):
+        page = page.replace(old, "")
+    before, heading, after = page.partition(_AFTER_LOADS)
+    return f"{before}{section}\n{heading}{after}" if section else page
 
 
 def _processor() -> str:

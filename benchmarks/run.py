@@ -1,14 +1,15 @@
-"""Measure generating, loading and verifying on this machine; all of it, or the benchmarks that are named."""
+"""Measure generating, loading and verifying on this machine: the benchmarks of a report, or those that are named."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import copying, generating, hashing, loading, processes, rebuilding, report
+from benchmarks import comparing, copying, floor, generating, hashing, loading, processes, rebuilding, report
 from benchmarks.measure import Findings
 from benchmarks.place import Place, temporary_place
 
@@ -22,30 +23,48 @@ BENCHMARKS: dict[str, Callable[[Place], Findings]] = {
     "fingerprint": hashing.measure,
     "rebuild": rebuilding.measure,
 }
+# Those with a bar, and what explains them: the section on loads.
+LOADS: dict[str, Callable[[Place], Findings]] = {
+    "load-memory": processes.measure_load_memory,
+    "small-load": processes.measure_small_load,
+    "ten-columns": floor.measure,
+    "peers": comparing.measure,
+}
 
 
 def main() -> None:
-    """Measure what was asked for, print it, and write the report where everything was measured at full size."""
+    """Measure what was asked for, print it, and write it into the report where all was measured at full size."""
     options = _options()
-    chosen = options.benchmarks or list(BENCHMARKS)
+    known = LOADS if options.loads else BENCHMARKS
+    chosen = options.benchmarks or list(known)
+    load_average = os.getloadavg()[0]
     started = time.monotonic()
     found: dict[str, Findings] = {}
-    with temporary_place(options.scale, options.rounds) as place:
+    with temporary_place(options.scale, options.rounds, large=options.large) as place:
         machine = report.describe_machine(place)
         for name in chosen:
             print(f"{name} …", file=sys.stderr, flush=True)
-            found[name] = BENCHMARKS[name](place)
-    text = report.render(found, machine, rounds=options.rounds, seconds=time.monotonic() - started)
+            found[name] = known[name](place)
+    seconds = time.monotonic() - started
+    page = options.output.read_text() if options.output.exists() else ""
+    if options.loads:
+        text = report.render_loads(found, load_average=load_average, rounds=options.rounds, seconds=seconds)
+        page = report.with_loads(page, text)
+    else:
+        text = report.render(found, machine, rounds=options.rounds, seconds=seconds)
+        page = report.with_loads(text, report.loads_section(page))
     print(text)
-    if set(chosen) == set(BENCHMARKS) and options.scale == 1 and options.output:
-        options.output.write_text(text)
+    if set(chosen) == set(known) and options.scale == 1:
+        options.output.write_text(page)
         print(f"written to {options.output}", file=sys.stderr)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ", ".join(BENCHMARKS)
+    names = f"{', '.join(BENCHMARKS)}; with --loads: {', '.join(LOADS)}"
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{names} (default: all)")
+    parser.add_argument("--loads", action="store_true", help="the benchmarks of the section on loads")
+    parser.add_argument("--large", action="store_true", help="with --loads: 20 million rows as well, some minutes more")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="times as many rows, for a quick look 0.05 (default: 1)"
     )
@@ -57,7 +76,7 @@ def _options() -> argparse.Namespace:
         help="where the report goes when everything was measured at scale 1 (default: docs/benchmarks.md)",
     )
     options = parser.parse_args()
-    if unknown := set(options.benchmarks) - set(BENCHMARKS):
+    if unknown := set(options.benchmarks) - set(LOADS if options.loads else BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {names}")
     return options
 
