@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,14 +19,34 @@ _MEMORY_BAR = 300
 _LIBRARIES = ("pyarrow.parquet", "polars, pyarrow.parquet")
 _PROGRAM = (sys.executable, "-m", "snapseed")
 # Of a process that is started by a large one, Linux reports the size of that one as a peak: the memory of before exec
-# counts. So a small process starts what is measured. The peak is in kB, on macOS in bytes (getrusage(2)).
+# counts. So a small process starts what is measured. The peak is in kB, on macOS in bytes (getrusage(2)). What is not
+# mapped from a file is only told by Linux, and only of the moment, so it is asked again and again.
 _LAUNCHER = """
-import json, os, subprocess, sys
+import json, os, re, subprocess, sys, time
 child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(child.pid, 0)
+own, pid = 0, 0
+while not pid:
+    time.sleep(0.005)
+    try:
+        with open(f"/proc/{child.pid}/status") as status:
+            own = max([own, *(int(kilobytes) * 1024 for kilobytes in re.findall(r"RssAnon:\\s+(\\d+)", status.read()))])
+    except OSError:
+        pass
+    pid, status, usage = os.wait4(child.pid, os.WNOHANG)
 unit = 1 if sys.platform == "darwin" else 1024
-print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_maxrss * unit]))
+print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_maxrss * unit, own]))
 """
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes that a process held at its highest: resident in all, and of those the ones not mapped from files."""
+
+    resident: int
+    own: int
+
+    def __str__(self) -> str:
+        return f"{self.resident / 1e6:.0f} MB, {self.own / 1e6:.0f} MB its own"
 
 
 def measure_start_up(place: Place) -> Findings:
@@ -55,8 +76,11 @@ def measure_memory(place: Place) -> Findings:
         _peak(place.project, "generate", "--snapshot", f"memory-{count}", "--scale", str(count), "--jobs", "1")
         for count in users
     )
-    text = f"Resident memory of the process at its highest, at scale {users[0]:,} and {users[1]:,}, all four entities."
-    row = ("`snapseed generate`", f"{before / 1e6:.0f} MB", f"{after / 1e6:.0f} MB", f"{after / before:.2f}")
+    text = (
+        f"Resident memory of the process at its highest, at scale {users[0]:,} and {users[1]:,}, all four entities. Its"
+        " own is what is not mapped from files."
+    )
+    row = ("`snapseed generate`", str(before), str(after), f"{after.resident / before.resident:.2f}")
     header = ("command", f"{users[0]:,}", f"{users[1]:,}", "ratio")
     return Findings((), (Table("Peak memory of generating", text, header, [row]),))
 
@@ -102,28 +126,35 @@ def measure_load_memory(place: Place) -> Findings:
         place.server.ensure_database(database)
         target = ("--snapshot", manifest.name, "--database", place.server.url(database), "--yes")
         what = f"`{manifest.entities[0].name}`" if len(manifest.entities) == 1 else "all four of the example"
-        rows.append((what, f"{manifest.rows:,}", f"{_peak(project, 'load', *target) / 1e6:.0f} MB"))
-    bare, polars = (_launched(sys.executable, "-c", f"import {names}") / 1e6 for names in _LIBRARIES)
+        rows.append((what, f"{manifest.rows:,}", *_megabytes(_peak(project, "load", *target))))
+    rows += [
+        (f"`import {names}`", "", *_megabytes(_launched(sys.executable, "-c", f"import {names}")))
+        for names in _LIBRARIES
+    ]
     text = (
-        f"Resident memory of `snapseed load` at its highest; at most {_MEMORY_BAR} MB, and flat. For comparison:"
-        f" `import {_LIBRARIES[0]}` alone {bare:.0f} MB, with polars {polars:.0f} MB. Pages of memory-mapped Parquet"
-        " files count as resident, although the system can take them back at any time."
+        f"Resident memory of the process of `snapseed load` at its highest; at most {_MEMORY_BAR} MB, and flat. Pages"
+        " of mapped files, of libraries and Parquet, count although the system can take them back at any time, and"
+        " their number depends on how these files lie in its cache; the last column is without them."
         f" {_LARGE_ROWS:,} rows are loaded by `make bench-large` only."
     )
-    return Findings((), (Table("Peak memory of a load", text, ("tables", "rows", "peak"), rows),))
+    return Findings((), (Table("Peak memory of a load", text, ("tables", "rows", "peak", "its own"), rows),))
 
 
 def _process_seconds(*command: str) -> float:
     return seconds(partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL))
 
 
-def _peak(project: Project, command: str, *arguments: str) -> int:
+def _megabytes(peak: Peak) -> tuple[str, str]:
+    return f"{peak.resident / 1e6:.0f} MB", f"{peak.own / 1e6:.0f} MB"
+
+
+def _peak(project: Project, command: str, *arguments: str) -> Peak:
     return _launched(*_PROGRAM, command, "dev", "--quiet", "--project", str(project.folder), *arguments)
 
 
-def _launched(*command: str) -> int:
-    """Bytes that a process held at its highest."""
+def _launched(*command: str) -> Peak:
+    """What a process held at its highest."""
     done = subprocess.run([sys.executable, "-S", "-c", _LAUNCHER, *command], check=True, stdout=subprocess.PIPE)
-    code, peak = json.loads(done.stdout)
+    code, resident, own = json.loads(done.stdout)
     assert code == 0, f"{command} ended with {code}"
-    return int(peak)
+    return Peak(resident, own)
