@@ -162,7 +162,7 @@ def with_loads(page: str, section: str) -> str:
     if old := loads_section(page):
         page = page.replace(old, "")
     before, heading, after = page.partition(_AFTER_LOADS)
-    return f"{before}{section}\n{heading}{after}" if section else page
+    return f"{before}{section.rstrip()}\n\n{heading}{after}" if section else page
 
 
 def _processor() -> str:
