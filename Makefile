@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-load bench-large pools snapshots wheel constraints clean
+.PHONY: help install demo test check format bench bench-load bench-large stress pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -43,6 +43,9 @@ bench-load: .venv/bench ## measure loads against their bars and against other to
 
 bench-large: .venv/bench ## the same, and the memory of loading 20 million rows
 	$(BIN)/python benchmarks/run.py --loads --large
+
+stress: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
+	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 pools: install ## draw the pools of names anew with Faker (other names change every snapshot)
 	$(BIN)/python generators/pools/draw.py

@@ -34,9 +34,11 @@ _SESSION = {
     "row_security": "off",
 }
 # Classes of SQLSTATE (PostgreSQL manual, appendix A) that may pass when tried again: connection, resources, operator
-# intervention, system error; and among others' conditions serialization, deadlock and lock not available.
-_PASSING_CLASSES = ("08", "53", "57", "58")
-_PASSING_STATES = ("40001", "40P01", "55P03")
+# intervention, system error, internal error (so it calls what nobody foresaw: a file system's limit on files, a table
+# dropped under its hands); among others' conditions the timeouts of transactions, serialization, deadlock and lock not
+# available.
+_PASSING_CLASSES = ("08", "53", "57", "58", "XX")
+_PASSING_STATES = ("25P03", "25P04", "40001", "40P01", "55P03")
 # In a URL up to the last @: a password may hold one that nobody has escaped.
 _PASSWORD = re.compile(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(://[^:/?#@\s]*:)(\S*)(@)")
 

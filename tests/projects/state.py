@@ -6,13 +6,17 @@ import subprocess
 import time
 from collections.abc import Callable
 
+import psycopg
 from psycopg import sql
 
-from snapseed import generate_snapshot, resolve_request
+from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
 from snapseed.database.embedded.programs import MAJOR, find_programs
+from snapseed.load.report import Outcome
 from tests.conftest import Connection, Sandbox
 
 _PATIENCE_SECONDS = 20.0
+# Whoever looks while a lock is held waits for a mistake in a test, and not for ever.
+_LOCK_TIMEOUT = "SET lock_timeout = '20s'"
 
 _RELATIONS = """
 SELECT n.nspname, c.relname, c.relkind::text
@@ -48,9 +52,9 @@ _LEFTOVERS = """
 SELECT 'session', pid::text, application_name, state FROM pg_stat_activity
  WHERE datname = current_database() AND application_name LIKE 'snapseed%'
 UNION ALL
-SELECT 'prepared transaction', gid, owner, '' FROM pg_prepared_xacts WHERE database = current_database()
+SELECT 'prepared transaction', gid, owner::text, '' FROM pg_prepared_xacts WHERE database = current_database()
 UNION ALL
-SELECT 'temporary relation', n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+SELECT 'temporary relation', n.nspname, c.relname, '' FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
  WHERE c.relpersistence = 't'
 UNION ALL
 SELECT 'lock', locktype, pid::text, mode FROM pg_locks
@@ -68,6 +72,15 @@ def generated(sandbox: Sandbox, scale: int | None = None) -> Sandbox:
     """The same sandbox, with a snapshot for its default environment."""
     request = resolve_request(sandbox.project, sandbox.environment(), scale=scale, seed=None)
     generate_snapshot(sandbox.project, request)
+    return sandbox
+
+
+def load_and_mark(sandbox: Sandbox) -> Sandbox:
+    """Load a shop, then change rows and a sequence, so that what is there differs from what a load would bring."""
+    load_snapshot(sandbox.project, sandbox.environment())
+    with sandbox.connect() as connection:
+        connection.execute("UPDATE customers SET name = 'before'")
+        connection.execute("SELECT setval('customers_id_seq', 4711)")
     return sandbox
 
 
@@ -91,18 +104,48 @@ def schema_of(url: str) -> str:
     return "\n".join(line for line in dumped.splitlines() if "restrict " not in line)
 
 
-def whole_state(connection: Connection) -> dict[str, object]:
+def whole_state(url: str) -> dict[str, object]:
     """The contents and the schema, told by the server and, where the versions allow it, by `pg_dump` as well."""
-    found = contents(connection) | {"structure": connection.execute(_STRUCTURE).fetchall()}
-    if connection.info.server_version // 10000 <= MAJOR:
-        found["schema"] = schema_of(connection.info.dsn)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_LOCK_TIMEOUT)
+        found = contents(connection) | {"structure": connection.execute(_STRUCTURE).fetchall()}
+        if connection.info.server_version // 10000 <= MAJOR:
+            found["schema"] = schema_of(url)
     return found
 
 
-def leftovers(connection: Connection) -> list[str]:
-    """What a load that has failed might have left on the server, once sessions that are about to end have ended."""
-    sessions_of_snapseed(connection)
-    return [" ".join(map(str, row)) for row in connection.execute(_LEFTOVERS).fetchall()]
+def leftovers(url: str) -> list[str]:
+    """What a load that has failed has left on the server, once sessions that are about to end have had time to."""
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def found() -> list[str]:
+            return [" ".join(map(str, row)) for row in connection.execute(_LEFTOVERS).fetchall()]
+
+        patiently(lambda: not found(), required=False)
+        return found()
+
+
+def outcome(sandbox: Sandbox, before: dict[str, object]) -> Outcome:
+    """How the database stands after a load that failed: as it was, or loaded and committed; nothing in between.
+
+    In both cases nothing is left behind, and the schema is what it was.
+    """
+    assert leftovers(sandbox.url) == []
+    after = whole_state(sandbox.url)
+    if after == before:
+        return Outcome.UNCHANGED
+    for name in ("structure", "schema", "objects"):
+        assert after.get(name) == before.get(name)
+    assert verify_snapshot(sandbox.project, sandbox.environment()).agrees
+    return Outcome.COMMITTED
+
+
+def check_told(sandbox: Sandbox, before: dict[str, object], told: str) -> Outcome:
+    """Make sure that the database is as the message of a load says, and return how it stands."""
+    found = outcome(sandbox, before)
+    assert found in told or Outcome.UNKNOWN in told, f"told: {told}\nfound: {found}"
+    assert sum(said in told for said in Outcome) == 1, told
+    return found
 
 
 def sessions_of_snapseed(connection: Connection, besides: int = 0) -> int:

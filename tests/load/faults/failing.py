@@ -1,0 +1,42 @@
+"""A load that fails, with all that is to hold afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from snapseed import SnapseedError, load_snapshot
+from snapseed.load.report import Outcome, Progress
+from tests.conftest import Sandbox
+from tests.projects.state import check_told, whole_state
+
+# A check that takes its time and lets every row pass: the load spends seconds in COPY.
+SLOW = """
+CREATE FUNCTION slowly(bigint) RETURNS boolean LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM pg_sleep(0.002); RETURN true; END $$;
+ALTER TABLE orders ADD CONSTRAINT slow CHECK (slowly(id)) NOT VALID;
+"""
+# What an administrator does to the session of a load.
+TERMINATE = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name = 'snapseed' AND datname = current_database()"""
+CANCEL = """SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+             WHERE application_name = 'snapseed' AND datname = current_database()"""
+
+
+def fail(
+    sandbox: Sandbox,
+    *,
+    only: tuple[str, ...] = (),
+    progress: Callable[[Progress], None] = lambda _: None,
+    mend: Callable[[], object] = lambda: None,
+    **overrides: object,
+) -> SnapseedError:
+    """The error of a load that changed nothing, left nothing behind, and says so; looked at once `mend` has run."""
+    before = whole_state(sandbox.url)
+    with pytest.raises(SnapseedError) as caught:
+        load_snapshot(sandbox.project, sandbox.environment(None, **overrides), only=only, progress=progress)
+    mend()
+    assert caught.value.summary.endswith("; nothing was changed")
+    assert check_told(sandbox, before, caught.value.summary) is Outcome.UNCHANGED
+    return caught.value

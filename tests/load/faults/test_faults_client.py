@@ -1,0 +1,111 @@
+"""Whoever kills or interrupts the client, at whatever moment: the server undoes what was not committed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from snapseed import load_snapshot
+from snapseed.errors import InterruptedByUserError
+from snapseed.load.report import Outcome, Progress
+from tests.conftest import Connection, Sandbox
+from tests.load.faults.failing import SLOW, fail
+from tests.projects.moments import COMMITTED, COMMITTING, each_moment, start_load
+from tests.projects.state import load_and_mark, outcome, whole_state
+
+PATIENCE_SECONDS = 30.0
+
+
+def test_kill_9_at_every_moment_leaves_all_or_nothing(loaded: Sandbox, tmp_path: Path) -> None:
+    """As each phase begins, and on both sides of the COMMIT: the database is as before, from the COMMIT on as after."""
+    moments: list[str] = []
+    with each_moment(moments.append):
+        load_snapshot(loaded.project, loaded.environment())
+    assert moments[0] == "checking files"
+    assert moments[-3:] == [COMMITTING, COMMITTED, "analyzing"]
+    load_and_mark(loaded)
+    before = whole_state(loaded.url)
+    for number, moment in enumerate(moments):
+        load = start_load(loaded.folder, tmp_path / "output", {"SNAPSEED_DATABASE": loaded.url}, die_at=number)
+        assert load.wait(PATIENCE_SECONDS) == (-signal.SIGKILL, ""), moment
+        is_committed = number >= moments.index(COMMITTED)
+        assert outcome(loaded, before) is (Outcome.COMMITTED if is_committed else Outcome.UNCHANGED), moment
+
+
+def test_an_interrupt_in_the_middle_ends_the_load(loaded: Sandbox) -> None:
+    """Ctrl-C between two batches: exit code 130."""
+
+    def interrupt(step: Progress) -> None:
+        if step.entity == "orders":
+            raise KeyboardInterrupt
+
+    error = fail(loaded, progress=interrupt)
+    assert (type(error), error.exit_code) == (InterruptedByUserError, 130)
+
+
+def started(sandbox: Sandbox) -> subprocess.Popen[str]:
+    """A load as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "snapseed", "load", "dev"],
+        cwd=sandbox.folder,
+        env={**os.environ, "SNAPSEED_DATABASE": sandbox.url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(connection: Connection, query: str, process: subprocess.Popen[str]) -> None:
+    """Wait until the query returns a row, and fail where the process ends before."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while connection.execute(query.encode()).fetchone() is None:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+# A row is being checked at this moment. The count of rows would not do: PostgreSQL 18 shows it only batch by batch.
+IN_COPY = """SELECT FROM pg_stat_progress_copy JOIN pg_stat_activity USING (pid)
+              WHERE relid = 'orders'::regclass AND wait_event = 'PgSleep'"""
+AT_LOCK = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_process_that_is_stopped_in_the_middle_of_copy_changes_nothing(
+    loaded: Sandbox, number: signal.Signals
+) -> None:
+    """SIGKILL leaves the rollback to the server; SIGINT and SIGTERM end with exit code 130 and a word about it."""
+    with loaded.connect() as connection:
+        connection.execute(SLOW)
+        before = whole_state(loaded.url)
+        with started(loaded) as process:
+            wait_until(connection, IN_COPY, process)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        assert outcome(loaded, before) is Outcome.UNCHANGED
+    if number is signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130
+        assert "interrupted; nothing was changed" in errors
+        assert "Traceback" not in errors
+
+
+def test_a_process_that_waits_for_a_lock_can_be_interrupted(loaded: Sandbox) -> None:
+    """Ctrl-C ends the wait at once, not after the lock timeout."""
+    with loaded.connect() as holder, loaded.connect() as connection:
+        holder.execute("BEGIN; SELECT FROM orders")
+        with started(loaded) as process:
+            wait_until(connection, AT_LOCK, process)
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        assert time.monotonic() - begun < 5
+    assert process.returncode == 130
+    assert "interrupted; nothing was changed" in errors

@@ -1,0 +1,223 @@
+"""Whatever happens to the server or on the way there: all is as it was, and exit code 4 says that a retry may help."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from snapseed import SnapseedError, load_snapshot
+from snapseed.errors import ServerError
+from snapseed.load.report import Outcome, Progress
+from tests.conftest import Sandbox
+from tests.load.faults.failing import CANCEL, SLOW, TERMINATE, fail
+from tests.projects.moments import COMMITTING, each_moment
+from tests.projects.own_server import OwnServer, few_locks_left
+from tests.projects.proxy import Cut, Direction, proxied
+from tests.projects.state import check_told, load_and_mark, patiently, whole_state
+
+AT_LOCK = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+def in_orders(act: Callable[[], object]) -> Callable[[Progress], None]:
+    """Do something once, when the first rows of the orders are on their way."""
+    done: list[object] = []
+
+    def progress(step: Progress) -> None:
+        if step.entity == "orders" and not done:
+            done.append(act())
+
+    return progress
+
+
+def is_worth_a_retry(error: SnapseedError, *words: str) -> bool:
+    """Whether it is of the kind that `snapseed ci` tries again, with these words in its message."""
+    assert (type(error), error.exit_code) == (ServerError, 4)
+    assert error.next_step
+    for word in words:
+        assert word in str(error)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (TERMINATE, ("copying orders", "terminating connection")),
+        (CANCEL, ("copying orders", "user request", "57014")),
+    ],
+    ids=["terminated", "cancelled"],
+)
+def test_a_session_that_is_ended_in_the_middle_ends_the_load(
+    loaded: Sandbox, statement: str, words: tuple[str, ...]
+) -> None:
+    """An administrator ends the session, or what it does, between two batches."""
+
+    def end() -> None:
+        with loaded.connect() as connection:
+            connection.execute(statement.encode())
+
+    with loaded.connect() as connection:
+        connection.execute(SLOW)
+    assert is_worth_a_retry(fail(loaded, progress=in_orders(end)), *words)
+
+
+def test_a_server_that_stops_at_once_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:
+    """Immediate mode: nobody is told anything, and the next start recovers what was there."""
+    error = fail(loaded_there, progress=in_orders(harmed.stop_immediately), mend=harmed.start)
+    assert is_worth_a_retry(error, "copying")
+
+
+def test_a_server_that_is_down_is_worth_a_retry(loaded_there: Sandbox, harmed: OwnServer) -> None:
+    """Nobody listens where the URL points to."""
+    before = whole_state(loaded_there.url)
+    harmed.stop_immediately()
+    with pytest.raises(ServerError, match="cannot be reached; nothing was changed"):
+        load_snapshot(loaded_there.project, loaded_there.environment())
+    harmed.start()
+    assert whole_state(loaded_there.url) == before
+
+
+def test_a_process_of_the_server_that_is_killed_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:
+    """SIGKILL for another session's process, as when memory is short: PostgreSQL ends all sessions and recovers."""
+
+    def kill() -> None:
+        with loaded_there.connect() as connection:
+            harmed.kill_backend(connection.info.backend_pid)
+
+    error = fail(loaded_there, progress=in_orders(kill), mend=lambda: harmed.await_recovery(loaded_there.url))
+    # PostgreSQL notices within moments, and the load gets on until then.
+    assert is_worth_a_retry(error, "copying")
+
+
+def test_a_full_disk_ends_the_load(loaded_there: Sandbox) -> None:
+    """No file of this server grows beyond a size: as on a full disk, a table cannot be extended."""
+    with loaded_there.connect() as connection:
+        connection.execute("""
+            ALTER TABLE notes ADD filler text, ALTER filler SET STORAGE EXTERNAL;
+            ALTER TABLE notes ALTER filler SET DEFAULT repeat('x', 100000);
+        """)
+    error = fail(loaded_there)
+    assert is_worth_a_retry(error, "copying notes", "could not extend file", "Check free disk space")
+
+
+def test_a_lock_table_that_is_full_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:
+    """PostgreSQL says "out of shared memory", and which setting to raise."""
+    with ExitStack() as stack:
+        starve = in_orders(lambda: stack.enter_context(few_locks_left(harmed.url(), 0)))
+        error = fail(loaded_there, progress=starve, mend=stack.close)
+    assert is_worth_a_retry(error, "out of shared memory", "max_locks_per_transaction")
+
+
+def test_a_statement_timeout_ends_the_load(loaded: Sandbox) -> None:
+    """The server gives up on a COPY that takes too long."""
+    with loaded.connect() as connection:
+        connection.execute(SLOW)
+    assert is_worth_a_retry(fail(loaded, statement_timeout="200ms"), "statement timeout", "copying orders")
+
+
+def test_a_lock_that_somebody_holds_ends_the_load_after_the_lock_timeout(loaded: Sandbox) -> None:
+    """A reader in a transaction keeps the tables from being emptied; the load does not wait for ever."""
+    with loaded.connect() as holder:
+        holder.execute("BEGIN; SELECT FROM orders")
+        error = fail(loaded, lock_timeout="200ms")
+    assert is_worth_a_retry(error, "lock timeout")
+
+
+def test_a_second_load_waits_for_the_first_and_not_for_ever(loaded: Sandbox) -> None:
+    """Two loads never work in one database at once; the message says what was waited for."""
+    seen: list[SnapseedError] = []
+
+    def load_again(_: Progress) -> None:
+        if not seen:
+            with pytest.raises(ServerError) as caught:
+                load_snapshot(loaded.project, loaded.environment(lock_timeout="200ms"))
+            seen.append(caught.value)
+
+    load_snapshot(loaded.project, loaded.environment(), progress=load_again)
+    assert is_worth_a_retry(seen[0], "waiting for another load")
+
+
+def test_a_deadlock_ends_the_load(loaded: Sandbox) -> None:
+    """Another session waits for the load's tables, and the load for what that session holds."""
+    with loaded.connect() as other, loaded.connect() as connection:
+        # The other one looks much later whether it is in a deadlock, so it is not the one that is given up.
+        other.execute("SET deadlock_timeout = '1min'; BEGIN; LOCK snapseed.loads IN SHARE MODE")
+        waiting = threading.Thread(target=other.execute, args=(b"LOCK customers; ROLLBACK",))
+
+        def wait_in_return() -> None:
+            waiting.start()
+            patiently(lambda: connection.execute(AT_LOCK).fetchone() is not None)
+
+        url = make_conninfo(loaded.url, options="-c deadlock_timeout=50ms")
+        error = fail(loaded, progress=in_orders(wait_in_return), mend=waiting.join, database=url)
+    assert is_worth_a_retry(error, "deadlock detected", "40P01")
+
+
+def test_a_serialization_failure_ends_the_load(loaded: Sandbox) -> None:
+    """Where transactions are REPEATABLE READ by default, rows that somebody has changed since cannot be deleted."""
+    with loaded.connect() as connection:
+        # Its foreign key stands against TRUNCATE.
+        connection.execute("CREATE TABLE outside (note integer REFERENCES notes)")
+
+        def change(moment: str) -> None:
+            if moment == "emptying tables":
+                connection.execute("UPDATE notes SET number = number")
+
+        with each_moment(change):
+            url = make_conninfo(loaded.url, options=r"-c default_transaction_isolation=repeatable\ read")
+            error = fail(loaded, database=url)
+    assert is_worth_a_retry(error, "emptying tables", "could not serialize access", "40001")
+
+
+def test_a_server_that_is_not_there_is_named(loaded: Sandbox) -> None:
+    """Exit code 4, with the address that was tried and no password."""
+    error = fail(loaded, database="postgresql://somebody:secret@127.0.0.1:1/nothing")
+    assert is_worth_a_retry(error, "postgresql://somebody:***@127.0.0.1:1/nothing")
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_connection_that_is_cut_at_any_byte_ends_the_load(loaded: Sandbox, direction: Direction) -> None:
+    """The first byte, the last that matters, and some between: the database stands as the message says."""
+    with proxied(loaded.url) as proxy:
+        load_snapshot(loaded.project, loaded.environment(database=proxy.url))
+    # Behind the last byte that matters is a goodbye to the server, and an answer of 19 bytes.
+    last = proxy.passed[direction] - 20
+    dice = random.Random(7)  # noqa: S311 - no secrets are drawn here
+    before: dict[str, object] = {}
+    for at in (0, 1, last, *(dice.randrange(last) for _ in range(4))):
+        if not before:
+            before = whole_state(load_and_mark(loaded).url)
+        cut = Cut(direction, at, reset=dice.random() < 0.5)
+        with proxied(loaded.url, cut) as proxy, pytest.raises(ServerError) as caught:
+            load_snapshot(loaded.project, loaded.environment(database=proxy.url))
+        assert is_worth_a_retry(caught.value)
+        if check_told(loaded, before, caught.value.summary) is Outcome.COMMITTED:
+            before = {}
+
+
+@pytest.mark.parametrize(
+    ("direction", "found"),
+    [(Direction.TO_SERVER, Outcome.UNCHANGED), (Direction.FROM_SERVER, Outcome.COMMITTED)],
+    ids=["request lost", "answer lost"],
+)
+def test_a_commit_that_is_not_answered_is_not_called_a_failure(
+    loaded: Sandbox, direction: Direction, found: Outcome
+) -> None:
+    """Nobody can know what became of it: the message leaves that open, and says where to look."""
+    before = whole_state(loaded.url)
+    with proxied(loaded.url) as proxy:
+
+        def cut(moment: str) -> None:
+            if moment == COMMITTING:
+                proxy.cut = Cut(direction, proxy.passed[direction])
+
+        with each_moment(cut), pytest.raises(ServerError) as caught:
+            load_snapshot(loaded.project, loaded.environment(database=proxy.url))
+    assert caught.value.summary.endswith("whether the rows were committed is not known")
+    assert is_worth_a_retry(caught.value, "snapseed status dev")
+    assert check_told(loaded, before, caught.value.summary) is found

@@ -1,0 +1,105 @@
+"""The moments of a load at which tests do something: each phase as it begins, and both sides of the COMMIT.
+
+`run_load` is the whole command line in a process that a server of processes has forked, ready to work: the libraries
+are imported once, so that a hundred loads can be killed in the time of a few.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from unittest.mock import patch
+
+import psycopg
+
+COMMITTING = "committing"
+COMMITTED = "committed"
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["snapseed.cli.app", "snapseed.load.run", "snapseed.cli.progress", __name__])
+
+
+@contextmanager
+def each_moment(reach: Callable[[str], None]) -> Iterator[None]:
+    """Call `reach` with the name of each phase as it begins, with `COMMITTING` and, once it is done, `COMMITTED`."""
+    from snapseed.load.report import LoadReport
+
+    phase, leave = LoadReport.phase, psycopg.Transaction.__exit__
+
+    def entering(self: LoadReport, name: str) -> AbstractContextManager[None]:
+        reach(name)
+        return phase(self, name)
+
+    def leaving(self: psycopg.Transaction, *error: object) -> bool:
+        ends = error[0] is None and not self.savepoint_name
+        if ends:
+            reach(COMMITTING)
+        left = leave(self, *error)  # type: ignore[arg-type]
+        if ends:
+            reach(COMMITTED)
+        return left
+
+    with patch.object(LoadReport, "phase", entering), patch.object(psycopg.Transaction, "__exit__", leaving):
+        yield
+
+
+@dataclass
+class LoadProcess:
+    """`snapseed load` as a process under way; what it prints goes into a file."""
+
+    process: ForkServerProcess
+    output: Path
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.process.is_alive():
+            os.kill(self.pid, number)
+
+    def wait(self, seconds: float) -> tuple[int, str]:
+        """Its exit code, a negative number for a signal, and all that it printed."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still running after {seconds} s: {self.output.read_text()}"
+        return self.process.exitcode, self.output.read_text()
+
+
+def start_load(folder: Path, output: Path, variables: dict[str, str], die_at: int | None = None) -> LoadProcess:
+    """Run `snapseed load dev` in `folder`; with `die_at`, it gets SIGKILL at the moment of this number, from 0."""
+    process = _CONTEXT.Process(target=run_load, args=(folder, output, variables, die_at), daemon=True)
+    process.start()
+    return LoadProcess(process, output)
+
+
+def run_load(folder: Path, output: Path, variables: dict[str, str], die_at: int | None) -> None:
+    """What the process does: the command line, as its console script would run it."""
+    os.chdir(folder)
+    os.environ.update(variables)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(descriptor, stream.fileno())
+    from snapseed.cli.app import main
+
+    reached = 0
+
+    def die(_: str) -> None:
+        nonlocal reached
+        if reached == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        reached += 1
+
+    sys.argv = ["snapseed", "load", "dev"]
+    with each_moment(die):
+        main()

@@ -1,0 +1,110 @@
+"""A PostgreSQL server that a test may harm: the embedded one in a folder of its own, with little room in each file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from snapseed.database.embedded import EmbeddedPostgres
+from tests.conftest import without_coverage
+from tests.projects.state import patiently
+
+# No file of the server grows beyond this: the size of a segment of WAL, and some bytes. It stands for a full disk, for
+# which a file system of its own would be needed, and the right to mount one.
+FILE_BYTES = 16 * 2**20 + 100
+
+_START = """
+import pathlib, resource, sys
+from snapseed.database.embedded import EmbeddedPostgres
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()
+"""
+# The lock table takes more than it promises, as long as there is shared memory; all of that is to be taken.
+_TAKE_LOCKS = "DO 'BEGIN FOR i IN 1 .. 10000000 LOOP PERFORM pg_advisory_lock(i); END LOOP; END'"
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """The server. Every way to stop it is followed by `start`, which recovers it as any start would."""
+
+    embedded: EmbeddedPostgres
+
+    def start(self) -> None:
+        """Start it with the limit on files, unless it runs."""
+        command = [sys.executable, "-c", _START, str(self.embedded.project), str(FILE_BYTES)]
+        subprocess.run(command, check=True, env=without_coverage(), capture_output=True)
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of one of its databases."""
+        return self.embedded.url(database)
+
+    def make_database(self, name: str, template: str = "template0") -> str:
+        """The URL of a new database."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            make = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            connection.execute(make)
+        return self.url(name)
+
+    def flush(self) -> None:
+        """Let what is there now survive a crash: the embedded server does not wait for the disk at a COMMIT."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+
+    def stop_immediately(self) -> None:
+        """End it as `pg_ctl stop --mode=immediate` does: no shutdown, and recovery at the next start."""
+        self._signal(self._postmaster(), signal.SIGQUIT)
+        patiently(lambda: not self.embedded.is_running())
+
+    def kill_backend(self, pid: int) -> None:
+        """End one session as the kernel does when memory is short; PostgreSQL then restarts all of itself."""
+        self._signal(pid, signal.SIGKILL)
+
+    def await_recovery(self, url: str) -> None:
+        """Wait until it takes queries again by itself."""
+
+        def answers() -> bool:
+            with suppress(psycopg.OperationalError), psycopg.connect(url):
+                return True
+            return False
+
+        patiently(answers)
+
+    def _postmaster(self) -> int:
+        return int((self.embedded.data_directory / "postmaster.pid").read_text().split()[0])
+
+    @staticmethod
+    def _signal(pid: int, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+@contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """A running server, gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="snapseed-own-") as folder:
+        server = OwnServer(EmbeddedPostgres(Path(folder)))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.embedded.stop()
+
+
+@contextmanager
+def few_locks_left(url: str, left: int) -> Iterator[None]:
+    """Take all locks that the server has room for, but for `left`."""
+    with psycopg.connect(url, autocommit=True) as taker:
+        with suppress(psycopg.errors.OutOfMemory):
+            taker.execute(_TAKE_LOCKS)
+        taker.execute("SELECT pg_advisory_unlock(i) FROM generate_series(1, %s) AS i", (left,))
+        yield

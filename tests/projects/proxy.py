@@ -1,0 +1,102 @@
+"""A TCP proxy in front of a PostgreSQL server that counts what passes, and can cut the connection at any byte."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+_BYTES = 1 << 16
+# Closing with unread data, or at once: the other side gets RST in place of FIN (socket(7), SO_LINGER).
+_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+class Direction(StrEnum):
+    """Which of the two streams of bytes is counted."""
+
+    TO_SERVER = "to the server"
+    FROM_SERVER = "from the server"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """End the first connection once `at` bytes have passed in one direction; `reset` by RST, otherwise by FIN."""
+
+    direction: Direction
+    at: int
+    reset: bool = False
+
+
+@dataclass
+class Proxy:
+    """A proxy that listens: the URL that leads through it, and the bytes that have passed through so far."""
+
+    url: str
+    upstream: str
+    cut: Cut | None
+    passed: dict[Direction, int] = field(default_factory=lambda: dict.fromkeys(Direction, 0))
+
+    def connect(self) -> socket.socket:
+        """A connection to the server itself, on the socket or the address that its URL leads to."""
+        with psycopg.connect(self.upstream) as connection:
+            host, port = connection.info.host, connection.info.port
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        opened = socket.socket(socket.AF_UNIX)
+        opened.connect(str(Path(host) / f".s.PGSQL.{port}"))
+        return opened
+
+    def pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
+        """Pass on what comes until either side closes, or up to the cut."""
+        with suppress(OSError):
+            while data := source.recv(_BYTES):
+                here = self.cut is not None and self.cut.direction is direction
+                left = max(0, self.cut.at - self.passed[direction]) if here and self.cut else len(data)
+                sink.sendall(data[:left])
+                self.passed[direction] += len(data[:left])
+                if here and left <= len(data):
+                    break
+        self.close(source, sink)
+
+    def close(self, *connections: socket.socket) -> None:
+        """End both sides, whoever is waiting for them."""
+        for connection in connections:
+            with suppress(OSError):
+                if self.cut is not None and self.cut.reset:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+                else:
+                    connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+            connection.close()
+
+
+@contextmanager
+def proxied(url: str, cut: Cut | None = None) -> Iterator[Proxy]:
+    """A proxy before the server of `url`, which need not listen on TCP itself."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        parts = {name: value for name, value in conninfo_to_dict(url).items() if name != "hostaddr"}
+        proxy = Proxy(make_conninfo(**{**parts, "host": host, "port": port, "sslmode": "disable"}), url, cut)
+        threading.Thread(target=_accept, args=(proxy, listening), daemon=True).start()
+        try:
+            yield proxy
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def _accept(proxy: Proxy, listening: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = listening.accept()
+            server = proxy.connect()
+            for arguments in ((client, server, Direction.TO_SERVER), (server, client, Direction.FROM_SERVER)):
+                threading.Thread(target=proxy.pump, args=arguments, daemon=True).start()
