@@ -28,6 +28,7 @@ from snapseed.cli.options import (
     entity_names,
 )
 from snapseed.config import find_project
+from snapseed.redaction import hide_passwords_in_title
 from snapseed.units import parse_scale
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.add_typer(database_app, name="db")
 
 def main() -> None:
     """The console script."""
+    hide_passwords_in_title()
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

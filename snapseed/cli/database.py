@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,7 @@ from snapseed.cli.options import (
 )
 from snapseed.config import Environment, Project, find_project
 from snapseed.errors import UsageError
+from snapseed.redaction import redacted
 
 database_app = typer.Typer(
     help="The embedded servers: start, stop, where they are, and psql.", no_args_is_help=True, rich_markup_mode=None
@@ -75,20 +77,22 @@ def stop(
 @database_app.command()
 def url(
     environment: OptionalEnvironment = None,
+    show_password: Annotated[bool, typer.Option("--show-password", help="With the password, if it has one.")] = False,
     project: ProjectFolder = None,
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
-    """Print the URL of the environment's database. It may hold a password."""
+    """Print the URL of the environment's database."""
     with console.reporting(output, verbose=verbose):
         from snapseed.database.connect import resolve_target
 
         found = find_project(project)
         target = resolve_target(found, found.environment(environment))
+        shown = target.conninfo if show_password else redacted(target.conninfo)
         if output is Format.json:
-            console.write_json({"url": target.conninfo})
+            console.write_json({"url": shown})
         else:
-            console.write(target.conninfo)
+            console.write(shown)
 
 
 @database_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -103,7 +107,13 @@ def psql(
     with console.reporting(Format.text, verbose=verbose):
         found = find_project(project)
         program, conninfo = _psql(found, found.environment(environment, {"database": database}))
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+        # By its environment, which others cannot see as they can its arguments.
+        parts = conninfo_to_dict(conninfo)
+        if password := parts.pop("password", None):
+            os.environ["PGPASSWORD"] = str(password)
+            conninfo = make_conninfo("", **parts)
         os.execv(program, [str(program), conninfo, *context.args])  # noqa: S606 - psql takes our place, no shell between
 
 

@@ -5,7 +5,6 @@ Every connection has the same session settings, so that a value's text form neve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from snapseed.config import Environment, Project
 from snapseed.database.embedded import EmbeddedPostgres
 from snapseed.errors import ConfigurationError, LoadError, ServerError, SnapseedError, UsageError
+from snapseed.redaction import redacted
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -39,8 +39,6 @@ _SESSION = {
 # available.
 _PASSING_CLASSES = ("08", "53", "57", "58", "XX")
 _PASSING_STATES = ("25P03", "25P04", "40001", "40P01", "55P03")
-# In a URL up to the last @: a password may hold one that nobody has escaped.
-_PASSWORD = re.compile(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(://[^:/?#@\s]*:)(\S*)(@)")
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,6 @@ def resolve_target(project: Project, environment: Environment) -> Target:
         ) from exc
     described = redacted(environment.database) or "libpq's defaults (PG* variables, service file)"
     return Target(environment.database, described, source, None, str(parts.get("dbname") or ""))
-
-
-def redacted(conninfo: str) -> str:
-    """The same text with every password replaced by ***."""
-    return _PASSWORD.sub(lambda match: f"{match[1]}***" if match[1] else f"{match[3]}***{match[5]}", conninfo)
 
 
 @contextmanager

@@ -18,8 +18,9 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row
 
-from snapseed.database.connect import Connection, Target, redacted
+from snapseed.database.connect import Connection, Target
 from snapseed.errors import ServerError
+from snapseed.redaction import redacted
 
 # Shorter waits are everyday; longer ones make people wonder.
 PATIENCE_SECONDS = 1.0

@@ -7,43 +7,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapseed.database.connect import connected, redacted, resolve_target, translate, translated
+from snapseed.database.connect import connected, resolve_target, translate, translated
 from snapseed.errors import ConfigurationError, LoadError, ServerError
 from tests.conftest import Connection, Sandbox
 
 SECRET = "correct-horse"
-
-
-@pytest.mark.parametrize(
-    "conninfo",
-    [
-        f"postgresql://me:{SECRET}@host/db",
-        f"postgres://me:{SECRET}@host:5432/db?sslmode=require",
-        f"postgresql://:{SECRET}@host/db",
-        f"postgresql://me:battery@{SECRET}@host/db",
-        f"postgresql://me:battery/{SECRET}@host/db",
-        f"postgresql://host/db?user=me&password={SECRET}",
-        f"host=h password={SECRET} dbname=d",
-        f"host=h password = '{SECRET} staple' dbname=d",
-        f"host=h PASSWORD='{SECRET}\\' staple'",
-        f"host=h sslpassword={SECRET}",
-        f'failed for "postgresql://me:{SECRET}@host/db" and more',
-    ],
-)
-def test_passwords_are_redacted(conninfo: str) -> None:
-    """In URLs and in key=value strings, quoted or not, escaped or not."""
-    shown = redacted(conninfo)
-    assert SECRET not in shown
-    assert "staple" not in shown
-    assert "***" in shown
-
-
-@pytest.mark.parametrize(
-    "conninfo", ["", "postgresql://me@host:5432/db", "host=h dbname=d", "postgresql:///db?host=/tmp"]
-)
-def test_what_has_no_password_is_shown_as_it_is(conninfo: str) -> None:
-    """Nothing else is taken away."""
-    assert redacted(conninfo) == conninfo
 
 
 def test_a_target_says_where_its_url_came_from(shop: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

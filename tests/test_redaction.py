@@ -1,0 +1,93 @@
+"""Passwords are shown to nobody: not in messages, not in results, not in the list of processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from snapseed.redaction import redacted
+from tests.conftest import Sandbox
+
+SECRET = "correct-horse"
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        f"postgresql://me:{SECRET}@host/db",
+        f"postgres://me:{SECRET}@host:5432/db?sslmode=require",
+        f"postgresql://:{SECRET}@host/db",
+        f"postgresql://me:battery@{SECRET}@host/db",
+        f"postgresql://me:battery/{SECRET}@host/db",
+        f"postgresql://host/db?user=me&password={SECRET}",
+        f"host=h password={SECRET} dbname=d",
+        f"host=h password = '{SECRET} staple' dbname=d",
+        f"host=h PASSWORD='{SECRET}\\' staple'",
+        f"host=h sslpassword={SECRET}",
+        f'failed for "postgresql://me:{SECRET}@host/db" and more',
+    ],
+)
+def test_passwords_are_redacted(conninfo: str) -> None:
+    """In URLs and in key=value strings, quoted or not, escaped or not."""
+    shown = redacted(conninfo)
+    assert SECRET not in shown
+    assert "staple" not in shown
+    assert "***" in shown
+
+
+@pytest.mark.parametrize(
+    "conninfo", ["", "postgresql://me@host:5432/db", "host=h dbname=d", "postgresql:///db?host=/tmp"]
+)
+def test_what_has_no_password_is_shown_as_it_is(conninfo: str) -> None:
+    """Nothing else is taken away."""
+    assert redacted(conninfo) == conninfo
+
+
+def test_urls_are_printed_without_their_password(shop: Sandbox) -> None:
+    """Unless that is asked for by name."""
+    url = f"postgresql://me:{SECRET}@example.com/db"
+    assert SECRET not in shop.run("db", "url", "dev", check=True, SNAPSEED_DATABASE=url).stdout
+    assert SECRET in shop.run("db", "url", "dev", "--show-password", check=True, SNAPSEED_DATABASE=url).stdout
+
+
+def test_psql_gets_the_password_in_its_environment(shop: Sandbox, tmp_path: Path) -> None:
+    """Its arguments can be seen by every account of the machine."""
+    program = tmp_path / "psql"
+    program.write_text('#!/bin/sh\necho "arguments: $*"\necho "password: $PGPASSWORD"\n')
+    program.chmod(0o755)
+    url = f"postgresql://me:{SECRET}@example.com/db"
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    arguments, password = shop.run(
+        "db", "psql", "dev", check=True, SNAPSEED_DATABASE=url, PATH=path
+    ).stdout.splitlines()
+    assert SECRET not in arguments
+    assert "example.com" in arguments
+    assert password == f"password: {SECRET}"
+
+
+def test_the_list_of_processes_shows_no_password(shop: Sandbox) -> None:
+    """A password in the arguments is there for a moment at the start, and then gone for as long as the command runs."""
+    url = make_conninfo(shop.url, password=SECRET)
+    with shop.connect() as connection:
+        connection.execute("SELECT pg_advisory_lock(x'736e617073656564'::bigint)")
+        command = [sys.executable, "-m", "snapseed", "load", "dev", "--quiet", "--database", url]
+        with subprocess.Popen(command, cwd=shop.folder, stderr=subprocess.PIPE, text=True) as process:
+            waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            deadline = time.monotonic() + 20
+            while connection.execute(waiting).fetchone() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            listed = " ".join(psutil.Process(process.pid).cmdline())
+            connection.execute("SELECT pg_advisory_unlock_all()")
+            _, said = process.communicate(timeout=60)
+    assert "load dev" in listed
+    assert "password=***" in listed
+    assert SECRET not in listed + said
+    assert process.returncode == 0, said
