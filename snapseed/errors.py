@@ -20,6 +20,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+_LINE_END = "\n"
+# Further lines of a detail stand below its first.
+_CONTINUED = _LINE_END + " " * 12
+
 
 class SnapseedError(Exception):
     """The root of all deliberate failures.
@@ -52,7 +56,7 @@ class SnapseedError(Exception):
         return {name: text for name, text in parts.items() if text}
 
     def __str__(self) -> str:
-        lines = [f"  {name + ':':<10}{text}" for name, text in self.details().items()]
+        lines = [f"  {name + ':':<10}{_CONTINUED.join(text.split(_LINE_END))}" for name, text in self.details().items()]
         return "\n".join([self.summary, *lines])
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -35,6 +35,7 @@ class ServerFacts:
     """What the server is and what this role may do beside the tables, as far as a load depends on it."""
 
     version: int
+    database: str
     role: str
     may_create_temporary: bool
     toast_compressions: tuple[str, ...]
@@ -123,7 +124,7 @@ class RuleFacts:
 class SequenceFacts:
     """A sequence that gives an integer column its values: one that it owns (serial, identity), or a mere default.
 
-    `may_alter` and `may_set` say whether this role owns it, and whether it may call setval.
+    `may_alter`, `may_set` and `may_look` say whether this role owns it, may call setval, and may read where it stands.
     """
 
     schema: str
@@ -135,13 +136,15 @@ class SequenceFacts:
     owned: bool
     may_alter: bool = True
     may_set: bool = True
+    may_look: bool = True
 
 
 @dataclass(frozen=True)
 class ReferenceFacts:
     """A foreign key of another table that refers to this one: that table, and this one's index.
 
-    `has_rows` says that rows of the other table do refer; None where this role may not look.
+    `has_rows` says that rows of the other table do refer; None where this role may not look. `acts`: they would be
+    deleted or changed along with those that they refer to, not keep them from being deleted.
     """
 
     oid: int
@@ -149,6 +152,7 @@ class ReferenceFacts:
     table: str
     index: int
     has_rows: bool | None
+    acts: bool = False
 
     @property
     def name(self) -> TableName:
@@ -161,7 +165,9 @@ class TableFacts:
     """One table as the catalogs know it, with the schema it was found in.
 
     `kind` is pg_class.relkind and `persistence` relpersistence. `owned` says that this role may alter the table, and
-    `may_index` that it may make indexes beside it. `privileges` are those of this role on the whole table.
+    `may_index` that it may make indexes beside it. `privileges` are those of this role on the whole table, SELECT on
+    any column. `refuses` are UPDATE and DELETE where the server refuses them: the table is published, and has no replica
+    identity. `has_update_rule` counts one that is off, too.
     """
 
     oid: int
@@ -182,6 +188,8 @@ class TableFacts:
     rules: tuple[RuleFacts, ...]
     sequences: tuple[SequenceFacts, ...]
     referenced_by: tuple[ReferenceFacts, ...]
+    refuses: tuple[str, ...] = ()
+    has_update_rule: bool = False
 
     @property
     def name(self) -> TableName:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 SERVER = """
 SELECT current_setting('server_version_num')::int / 10000 AS version,
-       current_user AS role,
+       current_database() AS database, current_user AS role,
        has_database_privilege(current_database(), 'TEMPORARY') AS may_create_temporary,
        coalesce((SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'), '{}')
          AS toast_compressions,
@@ -21,23 +21,31 @@ TABLE = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
        pg_has_role(c.relowner, 'USAGE'),
        pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE'),
-       ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p
+       ARRAY(SELECT p FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p
               WHERE has_table_privilege(c.oid, p))
+       || CASE WHEN has_any_column_privilege(c.oid, 'SELECT') THEN ARRAY['SELECT'] ELSE '{}' END
        || CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN ARRAY['USAGE'] ELSE '{}' END,
        greatest(c.reltuples, 0)::int8,
-       row_security_active(c.oid)
+       row_security_active(c.oid),
+       EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '2')
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
                     ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
                            WHERE o.relname = %(table)s AND s.nspname = %(schema)s) END
 """
 
+# A domain may stand over another domain; `beneath` ends at the type under all of them.
 COLUMNS = """
-SELECT a.attname AS name,
-       CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
-            ELSE format_type(a.atttypid, a.atttypmod) END AS type,
+WITH RECURSIVE beneath AS (
+  SELECT attnum, atttypid AS type, atttypmod AS modifier, atthasdef AS has_default
+    FROM pg_attribute WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
+  UNION ALL
+  SELECT d.attnum, t.typbasetype, t.typtypmod, d.has_default OR t.typdefault IS NOT NULL
+    FROM beneath d JOIN pg_type t ON t.oid = d.type WHERE t.typtype = 'd'
+)
+SELECT a.attname AS name, format_type(d.type, d.modifier) AS type,
        b.typtype::text AS kind, b.typelem::int8 AS element_oid, e.typtype::text AS element_kind,
-       a.attnotnull AS not_null, a.atthasdef AS has_default, a.attidentity::text AS identity,
+       a.attnotnull AS not_null, d.has_default, a.attidentity::text AS identity,
        a.attgenerated::text AS generated,
        ARRAY(SELECT l.enumlabel::text FROM pg_enum l
               WHERE l.enumtypid = CASE WHEN b.typtype = 'e' THEN b.oid WHEN e.typtype = 'e' THEN e.oid END
@@ -45,11 +53,10 @@ SELECT a.attname AS name,
        has_column_privilege(a.attrelid, a.attnum, 'INSERT') AS may_insert,
        has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS may_select,
        has_column_privilege(a.attrelid, a.attnum, 'UPDATE') AS may_update
-  FROM pg_attribute a
-  JOIN pg_type t ON t.oid = a.atttypid
-  JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+  FROM beneath d
+  JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = d.attnum
+  JOIN pg_type b ON b.oid = d.type AND b.typtype <> 'd'
   LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A'
- WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum
 """
 
@@ -107,6 +114,7 @@ SELECT c.oid::int8 AS oid, c.relname AS name, pg_get_indexdef(c.oid) AS definiti
  ORDER BY c.relname
 """
 
+# A key that refers to a partitioned table has a copy for each partition there, which comes and goes with it.
 FOREIGN_KEYS = """
 SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
        k.confrelid::regclass::text AS references_name, k.conindid::int8 AS index,
@@ -126,6 +134,7 @@ SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid
   JOIN pg_class r ON r.oid = k.conrelid
   JOIN pg_namespace n ON n.oid = r.relnamespace
  WHERE k.conrelid = %(oid)s AND k.contype = 'f'
+   AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
  ORDER BY k.conname
 """
 
@@ -140,6 +149,30 @@ SELECT n.nspname AS schema, c.relname AS table, t.tgname AS name, t.tgenabled = 
  ORDER BY t.tgrelid <> %(oid)s, n.nspname, c.relname, t.tgname
 """
 
+# Without a replica identity the server refuses to update or delete what a publication would have to tell of. Asked of
+# the table and its partitions that hold rows; what publishes one of them may name a table that it is a partition of.
+REFUSES = """
+WITH parts AS (SELECT %(oid)s::oid AS relid UNION SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass))
+SELECT DISTINCT o.command
+  FROM parts JOIN pg_class c ON c.oid = parts.relid AND c.relkind = 'r' AND c.relpersistence = 'p'
+  JOIN pg_publication p ON p.pubupdate OR p.pubdelete
+ CROSS JOIN LATERAL (VALUES ('UPDATE', p.pubupdate), ('DELETE', p.pubdelete)) o(command, published)
+ WHERE o.published
+   AND (p.puballtables OR EXISTS (
+     SELECT FROM pg_publication_tables t
+      WHERE t.pubname = p.pubname
+        AND to_regclass(format('%%I.%%I', t.schemaname, t.tablename)) IN (
+              SELECT c.oid::regclass UNION SELECT a.relid FROM pg_partition_ancestors(c.oid::regclass) a)))
+   AND NOT CASE c.relreplident
+             WHEN 'f' THEN true
+             WHEN 'n' THEN false
+             ELSE EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid
+                           AND CASE c.relreplident WHEN 'i' THEN i.indisreplident
+                                                   ELSE i.indisprimary AND i.indimmediate END)
+           END
+ ORDER BY 1
+"""
+
 RULES = """
 SELECT w.rulename AS name, CASE w.ev_type WHEN '2' THEN 'update' WHEN '3' THEN 'insert' ELSE 'delete' END AS event,
        w.ev_enabled = 'A' AS always
@@ -152,7 +185,8 @@ SELECT w.rulename AS name, CASE w.ev_type WHEN '2' THEN 'update' WHEN '3' THEN '
 SEQUENCES = """
 SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincrement AS increment,
        s.seqmin AS minimum, s.seqmax AS maximum, bool_or(u.owned) AS owned,
-       pg_has_role(c.relowner, 'USAGE') AS may_alter, has_sequence_privilege(c.oid, 'UPDATE') AS may_set
+       pg_has_role(c.relowner, 'USAGE') AS may_alter, has_sequence_privilege(c.oid, 'UPDATE') AS may_set,
+       has_sequence_privilege(c.oid, 'USAGE, SELECT') AS may_look
   FROM (SELECT d.objid AS sequence, d.refobjsubid AS number, true AS owned
           FROM pg_depend d
          WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s
@@ -173,13 +207,19 @@ SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincreme
  ORDER BY 1, 2, 3
 """
 
-# Foreign keys of other tables, with the names of their columns and whether this role may read those.
+# Foreign keys of other tables, with the names of their columns and whether this role may read those. One that refers to
+# a partition of this table, or to the table that this is a partition of, stands in the way of TRUNCATE just as well.
 REFERENCED_BY = """
-SELECT k.conrelid::int8, n.nspname, c.relname, k.conindid::int8,
+WITH related AS (SELECT %(oid)s::oid AS relid
+                 UNION SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)
+                 UNION SELECT relid FROM pg_partition_ancestors(%(oid)s::oid::regclass))
+SELECT k.conrelid::int8, n.nspname, c.relname, k.conindid::int8, k.confdeltype IN ('c', 'n', 'd'),
        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
        has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid)
-         AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT')) FROM unnest(k.conkey) u(number))
+         AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT')) FROM unnest(k.conkey) u(number)),
+       c.relkind = 'r'
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE k.confrelid = %(oid)s AND k.contype = 'f' AND k.conrelid <> k.confrelid AND k.conparentid = 0
+ WHERE k.confrelid IN (SELECT relid FROM related) AND k.conrelid NOT IN (SELECT relid FROM related)
+   AND k.contype = 'f' AND k.conparentid = 0
  ORDER BY 2, 3, k.conname
 """

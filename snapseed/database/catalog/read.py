@@ -43,7 +43,8 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
 
 
 def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
-    oid, schema, table, kind, persistence, owned, may_index, privileges, estimated_rows, row_security = row
+    oid, schema, table, kind, persistence, owned, may_index, privileges, *rest = row
+    estimated_rows, row_security, has_update_rule = rest
     # Where row-level security applies it cannot be asked, and such a table is not loaded into anyway.
     may_look = not row_security and {"USAGE", "SELECT"} <= set(privileges)
 
@@ -72,13 +73,15 @@ def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
             _read_reference(connection, found)
             for found in connection.execute(queries.REFERENCED_BY, {"oid": oid}).fetchall()
         ),
+        refuses=tuple(str(command) for (command,) in connection.execute(queries.REFUSES, {"oid": oid}).fetchall()),
+        has_update_rule=has_update_rule,
     )
 
 
 def _read_reference(connection: Connection, row: tuple[Any, ...]) -> ReferenceFacts:
-    oid, schema, table, index, columns, may_look = row
-    has_rows = _has_rows(connection, TableName(schema, table), columns) if may_look else None
-    return ReferenceFacts(oid, schema, table, index, has_rows)
+    oid, schema, table, index, acts, columns, may_look, alone = row
+    has_rows = _has_rows(connection, TableName(schema, table, alone=alone), columns) if may_look else None
+    return ReferenceFacts(oid, schema, table, index, has_rows, acts)
 
 
 def _facts(connection: Connection, kind: type[_Facts], query: str, **parameters: object) -> tuple[_Facts, ...]:
