@@ -22,7 +22,8 @@ from benchmarks.place import Place, made
 from snapseed.database.catalog import TableName, read_tables
 from snapseed.database.connect import Connection
 from snapseed.generate import part, run
-from snapseed.load import steps, stream
+from snapseed.load import stream
+from snapseed.load.copying import EntityLoad, copy_rows
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
 from snapseed.load.plan import TablePlan, plan_load
 from snapseed.snapshot.manifest import EntityRecord
@@ -44,7 +45,7 @@ class Taken:
     whole: float
     client: float
     server: float
-    load: steps.EntityLoad | None = None
+    load: EntityLoad | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Copying:
         """The COPY phase of a load."""
         with self._emptied():
             client, server = time.process_time(), self._server_seconds()
-            load = steps.copy(self.connection, self.snapshot, self.plan, lambda _: None)
+            load = copy_rows(self.connection, self.snapshot, self.plan, self.plan.table.identifier(), lambda _: None)
             return Taken(load.seconds, time.process_time() - client, self._server_seconds() - server, load)
 
     def by_the_server(self, file: Path) -> Taken:

@@ -14,7 +14,8 @@ from snapseed.database.catalog import read_tables
 from snapseed.database.connect import Connection
 from snapseed.load import steps
 from snapseed.load.plan import LoadPlan, plan_load
-from snapseed.load.run import LoadReport, load_snapshot
+from snapseed.load.report import LoadReport
+from snapseed.load.run import load_snapshot
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.run import verify_snapshot
 from snapseed.verify.schema import table_name
@@ -74,7 +75,8 @@ def _by_hand(connection: Connection, plan: LoadPlan, files: Sequence[Path]) -> N
         steps.drop(connection, plan)
         for table, file in zip(plan.tables, files, strict=True):
             server_side_copy(connection, table, file)
-        steps.rebuild(connection, plan)
+        steps.build_indexes(connection, plan)
+        steps.build_foreign_keys(connection, plan)
     steps.analyze(connection, plan)
 
 

@@ -1,4 +1,4 @@
-"""From how many rows on dropping indexes and foreign keys pays: `REBUILD_ROWS` in `load/plan.py` rests on this."""
+"""From how many rows on dropping indexes and foreign keys pays: `REBUILD_ROWS` of the load plan rests on this."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from benchmarks.measure import Findings, Spread, Table, seconds, spreads_in_turn
 from benchmarks.place import Place
 from snapseed.database.catalog import read_tables
 from snapseed.database.connect import Connection
-from snapseed.load import plan, steps
+from snapseed.load import steps
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
-from snapseed.load.plan import LoadPlan, TablePlan
+from snapseed.load.plan import LoadPlan, TablePlan, plan_load
+from snapseed.load.plan import rebuild as choice
 from snapseed.load.run import load_snapshot
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.schema import table_name
@@ -65,7 +66,7 @@ def measure(place: Place) -> Findings:
         " the order of the rows alone, and an index in no order alone. The primary key and the unique index stay in"
         " all cases; `users` has a fifth as many rows. A ratio below 1 says that dropping and building again is the"
         f" faster way; it pays from where it is at most {_PAYS} and stays there."
-        f" `REBUILD_ROWS` is {plan.REBUILD_ROWS:,}."
+        f" `REBUILD_ROWS` is {choice.REBUILD_ROWS:,}."
     )
     header = ("rows", "kept", "rebuilt", "ratio", "spread", *(f"{name} alone" for name, _ in _VARIANTS[1:]))
     return Findings((), (Table("Keep or rebuild indexes and foreign keys", text, header, rows),))
@@ -112,8 +113,8 @@ def _times(place: Place, connection: Connection, snapshot: Snapshot, count: int)
 def _table_plan(connection: Connection, snapshot: Snapshot, threshold: int) -> TablePlan:
     entities = snapshot.manifest.entities
     facts = read_tables(connection, [table_name(entity) for entity in entities])
-    with mock.patch.object(plan, "REBUILD_ROWS", threshold):
-        found = plan.plan_load(entities, {entity.name: facts[table_name(entity)] for entity in entities})
+    with mock.patch.object(choice, "REBUILD_ROWS", threshold):
+        found = plan_load(entities, {entity.name: facts[table_name(entity)] for entity in entities})
     return next(table for table in found.tables if table.entity.name == "shares")
 
 
@@ -143,7 +144,8 @@ def _seconds(connection: Connection, table: TablePlan, data: bytes) -> float:
         )
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(data)
-        steps.rebuild(connection, alone)
+        steps.build_indexes(connection, alone)
+        steps.build_foreign_keys(connection, alone)
 
     with connection.transaction(force_rollback=True):
         return seconds(load)

@@ -25,7 +25,12 @@ from snapseed.snapshot.manifest import Column, EntityRecord
 ALL = frozenset({"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"})
 
 SERVER = ServerFacts(
-    version=18, role="me", may_create_temporary=True, toast_compressions=(), toast_compression_is_default=False
+    version=18,
+    database="db",
+    role="me",
+    may_create_temporary=True,
+    toast_compressions=(),
+    toast_compression_is_default=False,
 )
 
 
