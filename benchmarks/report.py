@@ -60,8 +60,8 @@ _WEAK = """\
 ## What is weak
 
 - **Checks cost more than rows.** Most of what a load takes beyond COPY into a bare table is spent by the server on
-  the table's own constraints: CHECKs with regular expressions, unique indexes that are kept during the COPY because
-  they belong to constraints, TOAST compression of long texts. snapseed does not drop constraints to be faster.
+  the table's own constraints and formats: CHECKs with regular expressions, TOAST compression of long texts, parsing of
+  jsonb. snapseed does not drop CHECKs to be faster.
 - **Verification reads everything.** Every load pays for one more pass over the rows in the server; `--no-verify` is
   there, and gives up what snapseed is for. Wide values cost most: a vector is hashed element by element on the client
   and detoasted on the server.
