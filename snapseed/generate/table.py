@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 # JSON is checked for PostgreSQL's own spelling in this many rows of each call: enough to catch a wrong writer, and a
 # wrong rare row is still found by the verification of the load.
 _JSON_SAMPLE = 16
-# A backslash that is not itself escaped.
+# The first finds candidates at 60 ns for a text of a kilobyte, where the second, which sees whether the backslash is
+# itself escaped, takes 1,400.
+_NUL = r"\\u0000"
 _ESCAPED_NUL = r"(^|[^\\])(\\\\)*\\u0000"
 
 
@@ -81,7 +83,7 @@ def _check_characters(values: pa.Array, kind: ColumnType) -> None:
     # Looking at the bytes costs next to nothing; only where one is zero, which may lie under a NULL, is it asked where.
     if not data_of(values)[offsets[0] : offsets[-1]].all() and pc.any(pc.match_substring(values, "\0")).as_py():
         raise ValueError("a text has a NUL character, which PostgreSQL has no place for")
-    if kind.family is Family.JSONB and pc.any(pc.match_substring_regex(values, _ESCAPED_NUL)).as_py():
+    if kind.family is Family.JSONB and all(_any_matches(values, pattern) for pattern in (_NUL, _ESCAPED_NUL)):
         raise ValueError("a JSON text has \\u0000, which jsonb has no place for")
 
 
@@ -103,6 +105,10 @@ def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:
     if kind.family is Family.UUID and not kind.is_array:
         return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16)))
     return array.cast(kind.arrow)
+
+
+def _any_matches(values: pa.Array, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(values, pattern)).as_py())
 
 
 def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
