@@ -75,14 +75,18 @@ class LoadProcess:
         return self.process.exitcode, self.output.read_text()
 
 
-def start_load(folder: Path, output: Path, variables: dict[str, str], die_at: int | None = None) -> LoadProcess:
+def start_load(
+    folder: Path, output: Path, variables: dict[str, str], *options: str, die_at: int | None = None
+) -> LoadProcess:
     """Run `snapseed load dev` in `folder`; with `die_at`, it gets SIGKILL at the moment of this number, from 0."""
-    process = _CONTEXT.Process(target=run_load, args=(folder, output, variables, die_at), daemon=True)
+    process = _CONTEXT.Process(target=run_load, args=(folder, output, variables, options, die_at), daemon=True)
     process.start()
     return LoadProcess(process, output)
 
 
-def run_load(folder: Path, output: Path, variables: dict[str, str], die_at: int | None) -> None:
+def run_load(
+    folder: Path, output: Path, variables: dict[str, str], options: tuple[str, ...], die_at: int | None
+) -> None:
     """What the process does: the command line, as its console script would run it."""
     os.chdir(folder)
     os.environ.update(variables)
@@ -100,6 +104,6 @@ def run_load(folder: Path, output: Path, variables: dict[str, str], die_at: int 
             os.kill(os.getpid(), signal.SIGKILL)
         reached += 1
 
-    sys.argv = ["snapseed", "load", "dev"]
+    sys.argv = ["snapseed", "load", "dev", *options]
     with each_moment(die):
         main()

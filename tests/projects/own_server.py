@@ -107,4 +107,8 @@ def few_locks_left(url: str, left: int) -> Iterator[None]:
         with suppress(psycopg.errors.OutOfMemory):
             taker.execute(_TAKE_LOCKS)
         taker.execute("SELECT pg_advisory_unlock(i) FROM generate_series(1, %s) AS i", (left,))
-        yield
+        try:
+            yield
+        finally:
+            # Not by leaving: the server would still be releasing them when the next one asks for one.
+            taker.execute("SELECT pg_advisory_unlock_all()")

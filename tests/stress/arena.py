@@ -65,10 +65,10 @@ class Case:
         assert row is not None
         return int(str(row[0]))
 
-    def start(self, variables: dict[str, str], die_at: int | None) -> LoadProcess:
+    def start(self, variables: dict[str, str], die_at: int | None, *options: str) -> LoadProcess:
         """The load, under way."""
         settings = {"SNAPSEED_DATABASE": self.sandbox.url, **variables}
-        return start_load(self.sandbox.folder, self.output, settings, die_at)
+        return start_load(self.sandbox.folder, self.output, settings, *options, die_at=die_at)
 
     def wait_a_while(self) -> None:
         """Until a random point of a load that began just now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
@@ -77,8 +77,10 @@ def cancel(case: Case) -> Iterator[Run]:
 @contextmanager
 def stop_server(case: Case) -> Iterator[Run]:
     """The server stops in immediate mode."""
-    yield _later(case, case.server.stop_immediately)
-    case.server.start()
+    try:
+        yield _later(case, case.server.stop_immediately)
+    finally:
+        case.server.start()
 
 
 @contextmanager
@@ -90,8 +92,10 @@ def kill_backend(case: Case) -> Iterator[Run]:
             case.server.kill_backend(connection.info.backend_pid)
             patiently(lambda: not _answers(connection.execute))
 
-    yield _later(case, kill)
-    case.server.await_recovery(case.sandbox.url)
+    try:
+        yield _later(case, kill)
+    finally:
+        case.server.await_recovery(case.sandbox.url)
 
 
 @contextmanager
@@ -118,8 +122,8 @@ def full_disk(case: Case) -> Iterator[Run]:
 def no_locks_left(case: Case) -> Iterator[Run]:
     """The lock table is full, but for some."""
     left = case.dice.randrange(60)
-    with _when_it_starts(lambda: few_locks_left(case.server.url(), left)) as meanwhile:
-        yield Run(meanwhile)
+    with ExitStack() as stack:
+        yield Run(lambda: stack.enter_context(few_locks_left(case.server.url(), left)))
 
 
 @contextmanager
@@ -212,12 +216,14 @@ def corrupt_file(case: Case) -> Iterator[Run]:
     def act() -> None:
         damage(case, path)
 
-    if case.dice.random() < 1 / 2:
-        act()
-        yield Run()
-    else:
-        yield _later(case, act)
-    path.write_bytes(whole)
+    try:
+        if case.dice.random() < 1 / 2:
+            act()
+            yield Run()
+        else:
+            yield _later(case, act)
+    finally:
+        path.write_bytes(whole)
 
 
 def _alter(case: Case, path: Path) -> None:
@@ -244,20 +250,6 @@ def _later(case: Case, act: Callable[[], object]) -> Run:
         act()
 
     return Run(meanwhile)
-
-
-@contextmanager
-def _when_it_starts(begin: Callable[[], AbstractContextManager[None]]) -> Iterator[Callable[[], None]]:
-    """Enter what `begin` makes when the load has been started, and leave it at the end."""
-    entered: list[AbstractContextManager[None]] = []
-
-    def meanwhile() -> None:
-        entered.append(begin())
-        entered[0].__enter__()
-
-    yield meanwhile
-    for one in entered:
-        one.__exit__(None, None, None)
 
 
 def _answers(execute: Callable[[bytes], object]) -> bool:
@@ -289,3 +281,20 @@ KINDS: dict[Around, tuple[int, ...]] = {
     raising_trigger: (2,),
     corrupt_file: (2, 1),
 }
+# Those that strike an upsert as well, with its temporary tables; the others aim at what only a replacing load does.
+IN_ANY_MODE = frozenset(
+    {
+        kill_in_phase,
+        kill_at_any_time,
+        interrupt,
+        terminate,
+        cancel,
+        stop_server,
+        kill_backend,
+        cut_connection,
+        statement_timeout,
+        lock_timeout,
+        check_violation,
+        corrupt_file,
+    }
+)

@@ -1,7 +1,7 @@
 """Faults at random points of a load, more than a hundred, each followed by the full check: `make stress`.
 
 A script and no test: its result is the table at the end, it takes minutes, and its points are others each time. The
-facts themselves are tests, in tests/load/faults. Exit code 1 where a single check has failed; its seed then repeats the draw.
+facts themselves are tests, in tests/load/faults. Exit code 1 where a check has failed; the seed repeats the draw.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from snapseed.load.report import Outcome
 from tests.projects.state import check_told, outcome, whole_state
 from tests.stress.arena import Arena, Case, arena
-from tests.stress.kinds import KINDS, Around, Run
+from tests.stress.kinds import IN_ANY_MODE, KINDS, Around, Run
 
 _PATIENCE_SECONDS = 60.0
 
@@ -62,8 +62,9 @@ def suffer(place: Arena, around: Around, number: int, dice: random.Random) -> Re
     kind, code, said = _name(around), None, ""
     try:
         with place.case(number, dice) as case:
+            mode = dice.choice(["replace", "upsert"]) if around in IN_ANY_MODE else "replace"
             with around(case) as run:
-                before, (code, said) = _load(case, run)
+                before, (code, said) = _load(case, run, mode)
             _require(code in (0, *KINDS[around]), f"exit code {code}, expected {KINDS[around]}")
             _require("Traceback" not in said, "a traceback")
             _require(code != 4 or "next:" in said, "no next step")
@@ -94,10 +95,10 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _load(case: Case, run: Run) -> tuple[dict[str, object], tuple[int, str]]:
+def _load(case: Case, run: Run, mode: str) -> tuple[dict[str, object], tuple[int, str]]:
     """The state before the load, its exit code, and what it said."""
     before = whole_state(case.sandbox.url)
-    case.load = case.start(run.variables, run.die_at)
+    case.load = case.start(run.variables, run.die_at, "--mode", mode)
     run.meanwhile()
     return before, case.load.wait(_PATIENCE_SECONDS)
 
