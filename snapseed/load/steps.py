@@ -40,6 +40,8 @@ def drop(connection: Connection, plan: LoadPlan) -> None:
             else:
                 connection.execute(sql.SQL("DROP INDEX {}").format(_beside(table, index.name)))
     _switch_triggers(connection, plan, on=False)
+    if any(table.defers for table in plan.tables):
+        connection.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 def empty(connection: Connection, plan: LoadPlan) -> dict[str, int]:
@@ -68,12 +70,14 @@ def build_indexes(connection: Connection, plan: LoadPlan) -> None:
     """Make the dropped indexes again, with the constraints on them, each as it was."""
     # Deferred checks run now: ALTER TABLE is refused while any are pending.
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    tablespace = connection.execute("SHOW default_tablespace").fetchone()
     for table in plan.tables:
         for index in table.drop_indexes:
             # Where it is empty, the database's own default decides, as it did for an index without a tablespace.
             _set(connection, "default_tablespace", index.tablespace)
             for statement in (index.definition, *index.restore):
                 connection.execute(statement.encode())
+    _set(connection, "default_tablespace", str(tablespace[0]) if tablespace else "")
 
 
 def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:

@@ -88,7 +88,8 @@ class IndexFacts:
 class ForeignKeyFacts:
     """A foreign key of the table, with the table and the index it refers to. Otherwise as for an index.
 
-    `is_required` says that none of its columns can be NULL, so that every row needs a row in the other table.
+    `is_required` says that none of its columns can be NULL, so that every row needs a row in the other table;
+    `is_checked` that rows which come are checked at all, which is not so where its triggers are off.
     """
 
     name: str
@@ -99,6 +100,8 @@ class ForeignKeyFacts:
     is_required: bool
     restore: tuple[str, ...]
     keep_reason: str | None
+    deferrable: bool = False
+    is_checked: bool = True
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,8 @@ class TableFacts:
 
     `kind` is pg_class.relkind and `persistence` relpersistence. `owned` says that this role may alter the table, and
     `may_index` that it may make indexes beside it. `privileges` are those of this role on the whole table, SELECT on
-    any column. `refuses` are UPDATE and DELETE where the server refuses them: the table is published, and has no replica
-    identity. `has_update_rule` counts one that is off, too.
+    any column. `refuses` are UPDATE and DELETE where the server refuses them, since the table is published and has no
+    replica identity. `has_update_rule` counts one that is off, too.
     """
 
     oid: int
@@ -199,6 +202,11 @@ class TableFacts:
     def column(self, name: str) -> ColumnFacts | None:
         """The column of this name, if there is one."""
         return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def primary_key(self) -> frozenset[str]:
+        """Its columns; none where there is no primary key."""
+        return frozenset(name for index in self.indexes if index.constraint == "p" for name in index.key)
 
     def unique_on(self, column: str) -> bool:
         """Whether an index makes `column` alone unique, as `ON CONFLICT (column)` needs it."""

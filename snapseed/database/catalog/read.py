@@ -44,7 +44,7 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
 
 def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
     oid, schema, table, kind, persistence, owned, may_index, privileges, *rest = row
-    estimated_rows, row_security, has_update_rule = rest
+    estimated_rows, row_security, has_update_rule, has_publications = rest
     # Where row-level security applies it cannot be asked, and such a table is not loaded into anyway.
     may_look = not row_security and {"USAGE", "SELECT"} <= set(privileges)
 
@@ -73,7 +73,7 @@ def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
             _read_reference(connection, found)
             for found in connection.execute(queries.REFERENCED_BY, {"oid": oid}).fetchall()
         ),
-        refuses=tuple(str(command) for (command,) in connection.execute(queries.REFUSES, {"oid": oid}).fetchall()),
+        refuses=_refuses(connection, oid) if has_publications else (),
         has_update_rule=has_update_rule,
     )
 
@@ -82,6 +82,11 @@ def _read_reference(connection: Connection, row: tuple[Any, ...]) -> ReferenceFa
     oid, schema, table, index, acts, columns, may_look, alone = row
     has_rows = _has_rows(connection, TableName(schema, table, alone=alone), columns) if may_look else None
     return ReferenceFacts(oid, schema, table, index, has_rows, acts)
+
+
+def _refuses(connection: Connection, oid: int) -> tuple[str, ...]:
+    rows = connection.execute(queries.REFUSES.encode(), {"oid": oid}).fetchall()
+    return tuple(str(command) for (command,) in rows)
 
 
 def _facts(connection: Connection, kind: type[_Facts], query: str, **parameters: object) -> tuple[_Facts, ...]:

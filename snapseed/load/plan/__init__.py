@@ -35,9 +35,10 @@ def plan_load(
     `problems` that were found elsewhere.
     """
     options = options or LoadOptions()
-    require_loadable(entities, facts, options, server=server, children=children, also=problems)
-    ordered = ordered_entities(entities, facts)
+    there = [entity for entity in entities if entity.name in facts]
+    ordered = ordered_entities(there, facts)
     load = Surroundings.of(ordered, facts, children, options)
+    require_loadable(entities, facts, load, server=server, children=children, also=problems)
     return LoadPlan(
         tables=tuple(plan_table(entity, facts[entity.name], load) for entity in ordered),
         mode=options.mode,

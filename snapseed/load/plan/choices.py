@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from snapseed.database.catalog import ServerFacts, TableFacts, TriggerFacts
-from snapseed.load.plan.rebuild import choose_rebuild
+from snapseed.load.plan.rebuild import choose_rebuild, keys_ahead
 from snapseed.load.plan.records import ColumnPlan, Emptying, LoadOptions, Mode, Setting, TablePlan
 from snapseed.load.plan.surroundings import Surroundings
 from snapseed.snapshot.manifest import Column, EntityRecord
@@ -23,6 +23,7 @@ def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> T
     make_unlogged, unlogged_reasons = _choose_logging(facts, empty_by, options)
     disables_rules = facts.owned and (empty_by is Emptying.DELETE or options.mode is Mode.UPSERT)
     filled = {column.name for column in columns}
+    deferred = [key.name for key in keys_ahead(facts, load)]
     return TablePlan(
         entity=entity,
         table=facts.name,
@@ -43,10 +44,12 @@ def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> T
             _freeze_reason(facts, freeze=freeze),
             *unlogged_reasons,
             *rebuild_reasons,
+            *(f"foreign key {name} is checked behind all rows: it refers to rows that come later" for name in deferred),
             *_trigger_reasons(facts),
             *_rule_reasons(facts, disabled=disables_rules),
             *_sequence_reasons(facts, filled),
         ),
+        defers=bool(deferred),
     )
 
 

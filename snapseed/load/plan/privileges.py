@@ -6,48 +6,71 @@ from collections.abc import Iterator, Sequence
 
 from psycopg import sql
 
-from snapseed.database.catalog import TableFacts
-from snapseed.load.plan.records import LoadOptions, Mode
+from snapseed.database.catalog import ServerFacts, TableFacts
+from snapseed.load.plan.records import Mode
+from snapseed.load.plan.surroundings import Surroundings
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.verify.schema import Problem, problem
 
 
-def privilege_problems(entity: EntityRecord, facts: TableFacts, options: LoadOptions, role: str) -> Iterator[Problem]:
-    """What `role` would need on the entity's table and on the sequences behind it."""
+def privilege_problems(
+    entity: EntityRecord, facts: TableFacts, load: Surroundings, server: ServerFacts
+) -> Iterator[Problem]:
+    """What the role would need on the entity's table and on the sequences behind it."""
+    options, role = load.options, server.role
     if "USAGE" not in facts.privileges:
         text = f"the role lacks USAGE on schema {facts.schema}"
-        yield problem(text, "GRANT USAGE ON SCHEMA {} TO {}", sql.Identifier(facts.schema), _role(role))
-    needed = {"INSERT": "may_insert"}
-    if options.verify or options.mode is Mode.UPSERT:
-        needed["SELECT"] = "may_select"
+        yield problem(text, "GRANT USAGE ON SCHEMA {} TO {}", sql.Identifier(facts.schema), sql.Identifier(role))
+    every = [column.name for column in entity.columns]
+    sequences = [sequence for sequence in facts.sequences if sequence.column in every]
+    yield from _missing_on(facts, role, "INSERT", every)
+    reads_all = options.verify or options.mode is Mode.UPSERT
+    yield from _missing_on(facts, role, "SELECT", every if reads_all else [found.column for found in sequences])
     if options.mode is Mode.UPSERT:
-        needed["UPDATE"] = "may_update"
-    for privilege, attribute in needed.items():
-        lacking = [column.name for column in entity.columns if not getattr(facts.column(column.name), attribute)]
-        if lacking:
-            yield _missing(privilege, facts, role, () if len(lacking) == len(entity.columns) else lacking)
-    if options.mode is Mode.REPLACE:
-        yield from emptying_problems(facts, role)
-    filled = {column.name for column in entity.columns}
-    for sequence in facts.sequences:
-        if sequence.column in filled and not (sequence.may_alter or sequence.may_set):
-            name = sql.Identifier(sequence.schema, sequence.name)
-            text = f"the role lacks UPDATE on sequence {sequence.schema}.{sequence.name}"
-            yield problem(text, "GRANT UPDATE ON SEQUENCE {} TO {}", name, _role(role))
+        yield from _missing_on(facts, role, "UPDATE", [name for name in every if name != entity.key])
+    yield from emptying_problems(facts, load, role)
+    for sequence in sequences:
+        for privilege, allowed in (("UPDATE", sequence.may_set), ("USAGE", sequence.may_look)):
+            if not (sequence.may_alter or allowed):
+                name = sql.Identifier(sequence.schema, sequence.name)
+                text = f"the role lacks {privilege} on sequence {sequence.schema}.{sequence.name}"
+                yield problem(text, f"GRANT {privilege} ON SEQUENCE {{}} TO {{}}", name, sql.Identifier(role))
 
 
-def emptying_problems(facts: TableFacts, role: str) -> Iterator[Problem]:
-    """That the table can be emptied neither way."""
-    if not facts.privileges & {"TRUNCATE", "DELETE"}:
+def emptying_problems(facts: TableFacts, load: Surroundings, role: str) -> Iterator[Problem]:
+    """The privilege that the role lacks to empty the table in the way in which it can be emptied."""
+    if load.options.mode is not Mode.REPLACE or "DELETE" in facts.privileges or facts.oid in load.truncated:
+        return
+    if facts.oid not in load.truncatable:
+        yield _missing("DELETE", facts, role)
+    elif "TRUNCATE" not in facts.privileges:
         yield _missing("TRUNCATE", facts, role)
+
+
+def temporary_problems(load: Surroundings, server: ServerFacts) -> Iterator[Problem]:
+    """The privilege that an upsert needs on the database."""
+    if load.options.mode is Mode.UPSERT and not server.may_create_temporary:
+        names = (sql.Identifier(server.database), sql.Identifier(server.role))
+        text = "the role may make no temporary tables in this database, which an upsert needs"
+        yield problem(text, "GRANT TEMPORARY ON DATABASE {} TO {}", *names)
+
+
+def _missing_on(facts: TableFacts, role: str, privilege: str, columns: Sequence[str]) -> Iterator[Problem]:
+    """One problem for all of `columns` on which the role lacks the privilege."""
+    lacking = [name for name in columns if not _may(facts, name, privilege)]
+    if lacking:
+        yield _missing(privilege, facts, role, () if len(lacking) == len(facts.columns) else lacking)
+
+
+def _may(facts: TableFacts, column: str, privilege: str) -> bool:
+    found = facts.column(column)
+    assert found is not None
+    return {"INSERT": found.may_insert, "SELECT": found.may_select, "UPDATE": found.may_update}[privilege]
 
 
 def _missing(privilege: str, facts: TableFacts, role: str, columns: Sequence[str] = ()) -> Problem:
     some = f" ({', '.join(columns)})" if columns else ""
     quoted = sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, columns))) if columns else sql.SQL("")
     text = f"the role lacks {privilege}{some} on {facts.name}"
-    return problem(text, f"GRANT {privilege}{{}} ON {{}} TO {{}}", quoted, facts.name.identifier(), _role(role))
-
-
-def _role(name: str) -> sql.Composable:
-    return sql.Identifier(name)
+    names = (quoted, facts.name.identifier(), sql.Identifier(role))
+    return problem(text, f"GRANT {privilege}{{}} ON {{}} TO {{}}", *names)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from psycopg import sql
+
 from snapseed.database.catalog import ForeignKeyFacts, IndexFacts, TableFacts
 from snapseed.load.plan.records import Mode
 from snapseed.load.plan.surroundings import Surroundings
 from snapseed.snapshot.manifest import EntityRecord
+from snapseed.verify.schema import Problem, problem
 
 # From this many rows on. Measured (docs/benchmarks.md): a foreign key gains a fifth and more from a thousand rows on,
 # an index in key order never loses much (5 %), one out of order gains from fifty thousand.
@@ -22,13 +25,11 @@ def choose_rebuild(
     However few the rows, a foreign key goes where it stands in the way: where keys form a cycle and it refers to rows
     that come later, and where the index that it rests on is made again.
     """
-    if obstacle := _obstacle(facts):
-        return (), (), [f"indexes and foreign keys stay: {obstacle}"]
-    free = [key for key in facts.foreign_keys if key.keep_reason is None]
-    if too_few := _too_few(entity, facts, load):
+    free = [key for key in facts.foreign_keys if key.keep_reason is None and facts.owned]
+    if staying := _obstacle(facts) or _too_few(entity, facts, load):
         in_the_way = {key: why for key in free if (why := _in_the_way(key, facts, load))}
         reasons = [f"but {key.name} is dropped and made again: {why}" for key, why in in_the_way.items()]
-        return (), tuple(in_the_way), [f"indexes and foreign keys stay: {too_few}", *reasons]
+        return (), tuple(in_the_way), [f"indexes and foreign keys stay: {staying}", *reasons]
     obstacles = {index: _index_obstacle(index, facts, load) for index in facts.indexes}
     indexes = tuple(index for index, obstacle in obstacles.items() if obstacle is None)
     reasons = [f"index {index.name} stays: {obstacle}" for index, obstacle in obstacles.items() if obstacle]
@@ -36,6 +37,26 @@ def choose_rebuild(
     if dropped := [*(index.name for index in indexes), *(key.name for key in free)]:
         reasons.append(f"dropped, and made again behind the rows: {', '.join(dropped)}")
     return indexes, tuple(free), reasons
+
+
+def keys_ahead(facts: TableFacts, load: Surroundings) -> list[ForeignKeyFacts]:
+    """The foreign keys that refer to rows which come later, and can not be dropped before the rows come."""
+    return [
+        key
+        for key in facts.foreign_keys
+        if key.is_checked and load.is_later(key.references, facts.oid) and (key.keep_reason or not facts.owned)
+    ]
+
+
+def ahead_problems(load: Surroundings) -> Iterator[Problem]:
+    """Those of them that can not wait for the end of the load either."""
+    for _, facts in load.tables.values():
+        for key in keys_ahead(facts, load):
+            if not key.deferrable:
+                obstacle = key.keep_reason if facts.owned else "the role does not own the table"
+                text = f"foreign key {key.name} of {facts.name} refers to rows that come later, and stays: {obstacle}"
+                mend, name = "ALTER TABLE {} ALTER CONSTRAINT {} DEFERRABLE", sql.Identifier(key.name)
+                yield problem(text, mend, facts.name.identifier(), name)
 
 
 def _obstacle(facts: TableFacts) -> str | None:
@@ -66,7 +87,7 @@ def _dropped_indexes(oid: int, load: Surroundings) -> Iterator[IndexFacts]:
 
 
 def _in_the_way(key: ForeignKeyFacts, facts: TableFacts, load: Surroundings) -> str | None:
-    if load.is_later(key.references, facts.oid):
+    if key.is_checked and load.is_later(key.references, facts.oid):
         return "it refers to rows that come later"
     if key.references in load.tables and any(
         index.oid == key.index for index in _dropped_indexes(key.references, load)

@@ -56,7 +56,8 @@ class ColumnPlan:
 class TablePlan:
     """What happens to one table. `reasons` says, in words, why each choice was made.
 
-    `staged`: the rows go into a temporary table first, and from there in one statement into the table.
+    `staged`: the rows go into a temporary table first, and from there in one statement into the table. `defers`: it has
+    foreign keys that are checked only when all rows are there.
     """
 
     entity: EntityRecord
@@ -73,6 +74,7 @@ class TablePlan:
     disable_rules: tuple[RuleFacts, ...]
     sequences: tuple[SequenceFacts, ...]
     reasons: tuple[str, ...]
+    defers: bool = False
 
     @property
     def rebuilt(self) -> list[str]:

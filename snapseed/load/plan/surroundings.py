@@ -12,11 +12,16 @@ from snapseed.snapshot.manifest import EntityRecord
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What each table's choices depend on beside its own facts. `tables` are in load order, by oid."""
+    """What each table's choices depend on beside its own facts. `tables` are in load order, by oid.
+
+    `truncated` are the tables that are truncated; `truncatable` those that would be, had the role the privilege for all
+    that it can empty in no way.
+    """
 
     options: LoadOptions
     tables: Mapping[int, tuple[EntityRecord, TableFacts]]
-    truncated: frozenset[int]
+    truncated: frozenset[int] = frozenset()
+    truncatable: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -28,8 +33,12 @@ class Surroundings:
     ) -> Surroundings:
         """Of `entities` in load order, with the `children` that are emptied along with them."""
         tables = {facts[entity.name].oid: (entity, facts[entity.name]) for entity in entities}
-        emptied = [found for _, found in tables.values()] + list(children)
-        return cls(options, tables, _truncatable(emptied) if options.mode is Mode.REPLACE else frozenset())
+        if options.mode is not Mode.REPLACE:
+            return cls(options, tables)
+        emptied = {found.oid: found for found in [*(found for _, found in tables.values()), *children]}
+        allowed = {oid for oid, found in emptied.items() if "TRUNCATE" in found.privileges}
+        helpless = {oid for oid, found in emptied.items() if not found.privileges & {"TRUNCATE", "DELETE"}}
+        return cls(options, tables, _closed(emptied, allowed), _closed(emptied, allowed | helpless))
 
     def is_later(self, oid: int, than: int) -> bool:
         """Whether table `oid` is loaded after table `than`."""
@@ -37,10 +46,9 @@ class Surroundings:
         return oid in self.tables and order.index(oid) > order.index(than)
 
 
-def _truncatable(emptied: Sequence[TableFacts]) -> frozenset[int]:
-    """The tables that one TRUNCATE may name: whatever refers to one of them is among them."""
-    tables = {facts.oid: facts for facts in emptied}
-    truncated = {oid for oid, facts in tables.items() if "TRUNCATE" in facts.privileges}
+def _closed(tables: Mapping[int, TableFacts], allowed: set[int]) -> frozenset[int]:
+    """Those of `allowed` that one TRUNCATE may name: whatever refers to one of them is among them."""
+    truncated = set(allowed)
     while blocked := {
         oid for oid in truncated if any(other.oid not in truncated for other in tables[oid].referenced_by)
     }:

@@ -1,0 +1,73 @@
+"""A small project on a database whose schema the test writes, with what the tests ask of every load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from snapseed import SnapseedError, load_snapshot, verify_snapshot
+from snapseed.load.plan import Mode
+from snapseed.load.report import LoadReport
+from tests.conftest import Sandbox
+from tests.projects.state import contents
+
+TABLES = ("teams", "people", "badges")
+
+
+@dataclass(frozen=True)
+class Shapes(Sandbox):
+    """A sandbox of the project `shapes`."""
+
+    def create(self, statements: str = "") -> None:
+        """Make the project's tables, and then run `statements`."""
+        schema = self.project.schema
+        assert schema is not None
+        self.execute(schema.read_text(encoding="utf-8") + statements)
+
+    def execute(self, statements: str) -> list[tuple[object, ...]]:
+        """Run statements; the rows of the last one, if it has any."""
+        with self.connect() as connection:
+            cursor = connection.execute(statements.encode())
+            while cursor.nextset():
+                pass
+            return cursor.fetchall() if cursor.description else []
+
+    def one(self, query: str) -> object:
+        """The only value of a query."""
+        ((value,),) = self.execute(query)
+        return value
+
+    def empty(self) -> None:
+        """Take all rows out of the tables, without any trigger or rule."""
+        self.execute(f"SET session_replication_role = replica; TRUNCATE {', '.join(TABLES)} CASCADE")
+
+    def load(self, mode: Mode | str = Mode.REPLACE, *, agrees: bool = True, **options: object) -> LoadReport:
+        """Load, and unless told otherwise check that the database then agrees with the manifest."""
+        overrides = {name: options.pop(name) for name in ("database", "lock_timeout") if name in options}
+        environment = self.environment(None, **overrides)
+        report = load_snapshot(self.project, environment, mode=mode, **options)  # type: ignore[arg-type]
+        only = tuple(entity.name for entity in report.manifest.chosen(options.get("only", ())))  # type: ignore[arg-type]
+        if agrees:
+            assert verify_snapshot(self.project, self.environment(), only=only).agrees
+        return report
+
+    def refused(self, mode: Mode | str = Mode.REPLACE, **options: object) -> SnapseedError:
+        """The error of a load that must fail, and must have changed nothing."""
+        with self.connect() as connection:
+            before = contents(connection)
+            with pytest.raises(SnapseedError) as caught:
+                self.load(mode, agrees=False, **options)
+            assert contents(connection) == before
+        assert caught.value.summary.endswith("; nothing was changed")
+        return caught.value
+
+
+def reasons(report: LoadReport) -> str:
+    """All reasons of the plan, one a line, each with its table."""
+    return "\n".join(f"{table.entity.name}: {reason}" for table in report.plan.tables for reason in table.reasons)
+
+
+def rebuilt(report: LoadReport) -> set[str]:
+    """The names of everything that was dropped and made again."""
+    return {name for table in report.plan.tables for name in table.rebuilt}

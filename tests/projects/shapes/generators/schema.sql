@@ -1,0 +1,15 @@
+CREATE TABLE teams (code text PRIMARY KEY, title text NOT NULL, captain bigint);
+CREATE TABLE people (
+    id bigint PRIMARY KEY,
+    team text NOT NULL,
+    boss bigint,
+    name text NOT NULL,
+    born date,
+    score integer NOT NULL,
+    seat integer,
+    tags text[] NOT NULL,
+    note jsonb,
+    loose json,
+    place real[] NOT NULL
+);
+CREATE TABLE badges (id uuid PRIMARY KEY, person bigint NOT NULL, team text NOT NULL, mark text);
