@@ -65,7 +65,7 @@ def measure(place: Place) -> Findings:
         " with its foreign key and its two indexes that are not unique, then with the foreign key alone, an index in"
         " the order of the rows alone, and an index in no order alone. The primary key and the unique index are there"
         " in all cases, and are built again with the others; `users` has a fifth as many rows. A ratio below 1 says"
-        f" that dropping and building again is the faster way; it pays from where it is at most {_PAYS} and stays there."
+        f" that dropping and building again is the faster way; it pays from where it is at most {_PAYS} and stays so."
         f" `REBUILD_ROWS` is {choice.REBUILD_ROWS:,}."
     )
     header = ("rows", "kept", "rebuilt", "ratio", "spread", *(f"{name} alone" for name, _ in _VARIANTS[1:]))
