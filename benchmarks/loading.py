@@ -21,6 +21,8 @@ from snapseed.verify.run import verify_snapshot
 from snapseed.verify.schema import table_name
 
 _COPYING, _VERIFYING = "copying rows", "verifying"
+# Shorter phases are left out of the table.
+_SHORTEST = 0.005
 # A whole load takes several seconds and syncs to the disk; three of them in turns show what they can.
 _ROUNDS = 3
 
@@ -114,7 +116,11 @@ def _phases(large: Sequence[LoadReport], everything: Sequence[LoadReport]) -> Ta
         return f"{middle:.2f}", f"{middle / whole:.0%}"
 
     # The first load of a database creates the schema; the last is like all that follow.
-    rows = [(name, *cells(large, name), *cells(everything, name)) for name in everything[-1].phases]
+    rows = [
+        (name, *cells(large, name), *cells(everything, name))
+        for name in everything[-1].phases
+        if max(_phase(large, name).median, _phase(everything, name).median) >= _SHORTEST
+    ]
     return Table(
         "Phases of a load",
         f"Median seconds, and part of the whole: users and shares ({large[0].plan.rows:,} rows), and all four"

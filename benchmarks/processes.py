@@ -127,15 +127,12 @@ def measure_load_memory(place: Place) -> Findings:
         target = ("--snapshot", manifest.name, "--database", place.server.url(database), "--yes")
         what = f"`{manifest.entities[0].name}`" if len(manifest.entities) == 1 else "all four of the example"
         rows.append((what, f"{manifest.rows:,}", *_megabytes(_peak(project, "load", *target))))
-    rows += [
-        (f"`import {names}`", "", *_megabytes(_launched(sys.executable, "-c", f"import {names}")))
-        for names in _LIBRARIES
-    ]
+    bare = [f"`import {names}` {_launched(sys.executable, '-c', f'import {names}')}" for names in _LIBRARIES]
     text = (
         f"Resident memory of the process of `snapseed load` at its highest; at most {_MEMORY_BAR} MB, and flat. Pages"
         " of mapped files, of libraries and Parquet, count although the system can take them back at any time, and"
         " their number depends on how these files lie in its cache; the last column is without them."
-        f" {_LARGE_ROWS:,} rows are loaded by `make bench-large` only."
+        f" For comparison: {'; '.join(bare)}. {_LARGE_ROWS:,} rows are loaded by `make bench-large` only."
     )
     return Findings((), (Table("Peak memory of a load", text, ("tables", "rows", "peak", "its own"), rows),))
 
