@@ -15,4 +15,6 @@ CREATE DOMAIN light AS "Odd Place"."Light";
 CREATE DOMAIN place AS inet CHECK (family(VALUE) = 4);
 CREATE DOMAIN couple AS pair CHECK ((VALUE).number > 0);
 CREATE DOMAIN numbers AS integer[] CHECK (cardinality(VALUE) < 5);
+CREATE DOMAIN small AS positive CHECK (VALUE < 100);
+CREATE DOMAIN short AS price;
 CREATE DOMAIN moments AS timestamptz(0)[];

@@ -179,6 +179,8 @@ MADE = [
     Kind("couple", ["(1,)", '(2,"a b")'], declared="pair", arrays=False),
     Kind("numbers", [[], [1, None, 3]], declared="integer[]", arrays=False),
     Kind("moments", [[], [datetime(2000, 1, 1, tzinfo=UTC), None]], declared="timestamptz(0)[]", arrays=False),
+    Kind("small", [1, 99], declared="integer", arrays=False),
+    Kind("short", [Decimal("1.50")], declared="numeric(6,2)", arrays=False),
     Kind("positive[]", [[], ["1", None, "3"]], arrays=False),
     Kind("word[]", [[], ["a", "b c"]], arrays=False),
     Kind("light[]", [[], ["red", None]], arrays=False),
