@@ -23,7 +23,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 EMBEDDED = "embedded"
 # A server that is there answers at once; one that is not should not hold up a command for minutes.
 _CONNECT_SECONDS = 10
-# What the text form of dates, intervals, floats and bytea depends on, and nothing else of the session.
+# What the text form of values depends on, printed or read, and nothing else of the session.
 _SESSION = {
     "client_encoding": "UTF8",
     "timezone": "UTC",
@@ -31,6 +31,9 @@ _SESSION = {
     "intervalstyle": "postgres",
     "extra_float_digits": "1",
     "bytea_output": "hex",
+    "lc_monetary": "C",
+    "array_nulls": "on",
+    "xmloption": "content",
     "row_security": "off",
 }
 # Classes of SQLSTATE (PostgreSQL manual, appendix A) that may pass when tried again: connection, resources, operator

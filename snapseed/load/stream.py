@@ -14,6 +14,7 @@ import pyarrow as pa
 from snapseed.errors import SnapseedError, SnapshotError
 from snapseed.load.encode import encode_rows
 from snapseed.load.plan import TablePlan
+from snapseed.snapshot.buffers import in_one_piece
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
 
@@ -103,7 +104,7 @@ def _file_batches(snapshot: Snapshot, file: PartFile, plan: TablePlan, times: St
         for number in range(part.num_row_groups):
             started = time.monotonic()
             table = part.read_row_group(number, columns=names, use_threads=False).select(names)
-            columns = [column.combine_chunks() for column in table.columns]
+            columns = [in_one_piece(column) for column in table.columns]
             times.read += time.monotonic() - started
             rows = max(1, min(len(table), BATCH_BYTES * len(table) // max(1, table.nbytes)))
             for start in range(0, len(table), rows):
@@ -112,6 +113,8 @@ def _file_batches(snapshot: Snapshot, file: PartFile, plan: TablePlan, times: St
                 data = encode_rows(part_columns, plan)
                 times.encode += time.monotonic() - started
                 yield Batch(data, len(part_columns[0]))
+            # Before the next chunk is read: two at a time would be the peak of a load's memory.
+            del table, columns, part_columns, data
 
 
 def _check_columns(schema: pa.Schema, plan: TablePlan, path: str) -> None:

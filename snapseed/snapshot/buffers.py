@@ -9,6 +9,11 @@ import pyarrow as pa
 Bytes = npt.NDArray[np.uint8]
 
 
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """The values as one array: the only piece as it is, where `combine_chunks` would copy it."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def binary_array(data: Bytes, offsets: npt.NDArray[np.int64]) -> pa.BinaryArray:
     """A binary array over `data` (any shape, C order); row i is bytes offsets[i]:offsets[i + 1]. No copy of `data`."""
     buffer = pa.py_buffer(np.ascontiguousarray(data))

@@ -13,6 +13,7 @@ from psycopg import sql
 from snapseed.config import Environment, Project
 from snapseed.database.catalog import TableName, read_tables
 from snapseed.database.connect import Connection, connected, resolve_target, translated
+from snapseed.snapshot.buffers import in_one_piece
 from snapseed.snapshot.fingerprint import row_hashes
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot
@@ -124,7 +125,7 @@ def _chunk_columns(snapshot: Snapshot, entity: EntityRecord, number: int) -> lis
         if number < len(file.chunks):
             with snapshot.open_part(file) as part:
                 rows = part.read_row_group(number)
-                return [rows.column(column.name).combine_chunks() for column in entity.columns]
+                return [in_one_piece(rows.column(column.name)) for column in entity.columns]
         number -= len(file.chunks)
     return []
 

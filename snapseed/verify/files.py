@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from snapseed.errors import SnapshotError
+from snapseed.snapshot.buffers import in_one_piece
 from snapseed.snapshot.fingerprint import fingerprint
 from snapseed.snapshot.manifest import EntityRecord, PartFile
 from snapseed.snapshot.store import Snapshot, extra_files, file_problem
@@ -64,7 +65,7 @@ def _changed_chunks(snapshot: Snapshot, entity: EntityRecord, file: PartFile) ->
         for number, chunk in enumerate(file.chunks[: part.num_row_groups]):
             try:
                 table = part.read_row_group(number, use_threads=False)
-                columns = [table.column(column.name).combine_chunks() for column in entity.columns]
+                columns = [in_one_piece(table.column(column.name)) for column in entity.columns]
                 if fingerprint(columns, entity.kinds) != chunk.digest():
                     changed.append(number)
             except Exception:  # noqa: BLE001 - whatever bytes that make no sense make the reader raise

@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from snapseed import load_snapshot, verify_snapshot
+from snapseed.database.connect import apply_session_settings
 from snapseed.errors import VerificationError
 from snapseed.load.plan import Mode
 from snapseed.load.report import LoadReport
@@ -46,7 +47,10 @@ SELECT t.typname
 
 @pytest.fixture(scope="module")
 def types(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """The project of all types with its snapshot, and a database with the types and extensions, without tables."""
+    """The project of all types with its snapshot, and a database that has the types but no tables.
+
+    Its settings are none that a load would choose.
+    """
     name = f"snapseed_test_{uuid.uuid4().hex[:12]}"
     folder: Path = tmp_path_factory.mktemp("project") / "types"
     shutil.copytree(PROJECTS / "types", folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -56,6 +60,9 @@ def types(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[San
             sandbox = generated(Sandbox(folder, make_conninfo(server, dbname=name)))
             with sandbox.connect() as connection:
                 connection.execute((folder / "schema.sql").read_bytes())
+                for setting in ("array_nulls = off", "xmloption = document"):
+                    alter = sql.SQL("ALTER DATABASE {} SET ").format(sql.Identifier(name))
+                    connection.execute(alter + sql.SQL(setting))
             yield sandbox
         finally:
             outside.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -77,6 +84,7 @@ def require(connection: Connection, kind: Kind) -> None:
 
 def created(connection: Connection, kind: Kind) -> sql.Identifier:
     """The table of the type, made anew."""
+    apply_session_settings(connection)
     require(connection, kind)
     table = sql.Identifier(kind.name)
     columns = sql.SQL(", ").join(

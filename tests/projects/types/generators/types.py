@@ -39,7 +39,8 @@ class Kind:
     @property
     def name(self) -> str:
         """The name of the entity and of its table."""
-        return "type_" + "".join(letter if letter.isalnum() else "_" for letter in self.type)
+        names = f"{self.type}_{self.declared}".strip("_")
+        return "type_" + "".join(letter if letter.isalnum() else "_" for letter in names)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -181,6 +182,12 @@ MADE = [
     Kind("moments", [[], [datetime(2000, 1, 1, tzinfo=UTC), None]], declared="timestamptz(0)[]", arrays=False),
     Kind("small", [1, 99], declared="integer", arrays=False),
     Kind("short", [Decimal("1.50")], declared="numeric(6,2)", arrays=False),
+    # Declared by its own name, or by that of a domain beneath it, a domain's values travel as text.
+    Kind("positive", ["1", "2147483647"], declared="positive", arrays=False),
+    Kind("small", ["1", "99"], declared="small", arrays=False),
+    Kind("small", ["1", "99"], declared="positive", arrays=False),
+    Kind("light", ["red", "GREEN"], declared="light", arrays=False, is_enum=True),
+    Kind("numbers", ["{}", "{1,NULL,3}"], declared="numbers", arrays=False),
     Kind("positive[]", [[], ["1", None, "3"]], arrays=False),
     Kind("word[]", [[], ["a", "b c"]], arrays=False),
     Kind("light[]", [[], ["red", None]], arrays=False),
