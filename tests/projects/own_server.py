@@ -65,9 +65,20 @@ class OwnServer:
         self._signal(self._postmaster(), signal.SIGQUIT)
         patiently(lambda: not self.embedded.is_running())
 
-    def kill_backend(self, pid: int) -> None:
-        """End one session as the kernel does when memory is short; PostgreSQL then restarts all of itself."""
-        self._signal(pid, signal.SIGKILL)
+    def crash(self, url: str) -> None:
+        """Kill a process of the server, as the kernel does when memory is short: all sessions end, and it recovers.
+
+        Returns when they are ending, which another session tells that has been there.
+        """
+        with psycopg.connect(url) as victim, psycopg.connect(url, autocommit=True) as witness:
+            self._signal(victim.info.backend_pid, signal.SIGKILL)
+
+            def is_over() -> bool:
+                with suppress(psycopg.OperationalError):
+                    witness.execute("SELECT")
+                return witness.broken
+
+            patiently(is_over)
 
     def await_recovery(self, url: str) -> None:
         """Wait until it takes queries again by itself."""

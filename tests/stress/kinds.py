@@ -86,14 +86,8 @@ def stop_server(case: Case) -> Iterator[Run]:
 @contextmanager
 def kill_backend(case: Case) -> Iterator[Run]:
     """SIGKILL for the server's process of another session."""
-
-    def kill() -> None:
-        with case.sandbox.connect() as connection:
-            case.server.kill_backend(connection.info.backend_pid)
-            patiently(lambda: not _answers(connection.execute))
-
     try:
-        yield _later(case, kill)
+        yield _later(case, lambda: case.server.crash(case.sandbox.url))
     finally:
         case.server.await_recovery(case.sandbox.url)
 
@@ -250,14 +244,6 @@ def _later(case: Case, act: Callable[[], object]) -> Run:
         act()
 
     return Run(meanwhile)
-
-
-def _answers(execute: Callable[[bytes], object]) -> bool:
-    try:
-        execute(b"SELECT")
-    except Exception:  # noqa: BLE001 - whatever it is, it is no answer
-        return False
-    return True
 
 
 # With the exit codes of loads that they end. 0 is always possible: some come too late.

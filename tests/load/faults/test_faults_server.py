@@ -84,13 +84,9 @@ def test_a_server_that_is_down_is_worth_a_retry(loaded_there: Sandbox, harmed: O
 
 def test_a_process_of_the_server_that_is_killed_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:
     """SIGKILL for another session's process, as when memory is short: PostgreSQL ends all sessions and recovers."""
-
-    def kill() -> None:
-        with loaded_there.connect() as connection:
-            harmed.kill_backend(connection.info.backend_pid)
-
-    error = fail(loaded_there, progress=in_orders(kill), mend=lambda: harmed.await_recovery(loaded_there.url))
-    # PostgreSQL notices within moments, and the load gets on until then.
+    url = loaded_there.url
+    crash = in_orders(lambda: harmed.crash(url))
+    error = fail(loaded_there, progress=crash, mend=lambda: harmed.await_recovery(url))
     assert is_worth_a_retry(error, "copying")
 
 
