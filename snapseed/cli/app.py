@@ -48,6 +48,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
+        console.note("interrupted; nothing was changed")
         code = 130
     except Exception as exc:
         # What click says about options and arguments; where its classes live depends on the version of typer.

@@ -161,7 +161,8 @@ def translate(exc: psycopg.Error, doing: str, where: str) -> SnapseedError:
             f"the connection was lost while {doing}" if lost else f"the server failed while {doing}",
             where=", ".join(place),
             observed=observed + (f" [SQLSTATE {state}]" if state else ""),
-            next_step=diagnostic.message_hint or "run the same command again",
+            next_step=diagnostic.message_hint
+            or ("run the same command again" + ("; the server's log says why it ended the session" if lost else "")),
         )
     return LoadError(
         f"PostgreSQL refused: {doing}",
