@@ -45,7 +45,8 @@ def content_problems(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts
         found = facts.column(column.name)
         if found is None:
             continue
-        limit = _limit(found)
+        # A longer length that the snapshot declares is a disagreement of the types.
+        limit = None if column.kind().modifiers else _limit(found)
         if found.not_null or found.labels or limit is not None:
             watched[column.name] = _Watched(found, limit)
     if not watched:
@@ -54,7 +55,7 @@ def content_problems(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts
         with snapshot.open_part(file) as part:
             _look(part, watched)
     for name, seen in watched.items():
-        yield from _problems(entity, name, seen)
+        yield from _problems(entity, name, seen, in_key=name in facts.primary_key)
 
 
 def _limit(facts: ColumnFacts) -> int | None:
@@ -84,12 +85,13 @@ def _read(values: pa.Array, column: _Watched) -> None:
         column.labels.update(pc.unique(values.drop_null()).to_pylist())
 
 
-def _problems(entity: EntityRecord, name: str, column: _Watched) -> Iterator[Problem]:
+def _problems(entity: EntityRecord, name: str, column: _Watched, *, in_key: bool) -> Iterator[Problem]:
     table = table_name(entity)
     place, identifiers = f"{table}.{name}", (table.identifier(), sql.Identifier(name))
     if column.nulls:
         text = f"{place} is NOT NULL, and NULL in {column.nulls:,} rows of the snapshot"
-        yield problem(text, "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL", *identifiers)
+        mend = "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL"
+        yield Problem(text) if in_key else problem(text, mend, *identifiers)
     if column.limit is not None and column.longest > column.limit:
         text = f"{place} is {column.facts.type}, and the snapshot's longest value has {column.longest} characters"
         yield problem(text, "ALTER TABLE {} ALTER COLUMN {} TYPE " + f"varchar({column.longest})", *identifiers)

@@ -21,9 +21,10 @@ from snapseed.load.blockers import watching
 from snapseed.load.contents import content_problems
 from snapseed.load.copying import copy_rows
 from snapseed.load.plan import LoadOptions, Mode, TablePlan, plan_load
+from snapseed.load.plan.requirements import schema_error
 from snapseed.load.report import LoadReport, Outcome, Progress
 from snapseed.load.schema_file import apply_schema
-from snapseed.load.scope import Scope, read_scope, require_parents, with_children
+from snapseed.load.scope import Scope, missing_elsewhere, read_scope, require_parents, with_children
 from snapseed.load.unchanged import count_changes, is_unchanged, table_state
 from snapseed.snapshot.fingerprint import EMPTY, Fingerprint
 from snapseed.snapshot.store import Snapshot, open_snapshot
@@ -101,7 +102,7 @@ def _is_unchanged(
         require_allowed(identity, target, environment, consent=request.consent)
         report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"
         entities = snapshot.manifest.chosen(request.only)
-        report.already_loaded = is_unchanged(connection, snapshot.manifest, entities)
+        report.already_loaded = is_unchanged(connection, snapshot.manifest, entities, request.options.mode)
     return report.already_loaded
 
 
@@ -182,6 +183,7 @@ def _prepare(job: _Job) -> None:
             if (found := scope.facts.get(entity.name))
             for problem in content_problems(job.snapshot, entity, found)
         ]
+        problems += missing_elsewhere(connection, scope.entities, scope.facts)
         problems += _provenance_problems(connection)
         report.plan = plan_load(
             scope.entities,
@@ -211,11 +213,16 @@ def _read_scope(job: _Job) -> Scope:
 
 def _create_schema(job: _Job) -> None:
     environment, schema = job.environment, job.project.schema
+    entities = job.snapshot.manifest.chosen(job.request.only)
+    elsewhere = missing_elsewhere(job.connection, entities, ())
+    if any(problem.mend for problem in elsewhere):
+        raise schema_error(elsewhere, [str(table_name(entity)) for entity in entities])
     if not environment.create_schema or schema is None:
         raise SchemaError(
             "none of the snapshot's tables exists",
             where=job.report.target,
-            expected=", ".join(str(table_name(entity)) for entity in job.snapshot.manifest.chosen(job.request.only)),
+            observed="; ".join(problem.text for problem in elsewhere) or None,
+            expected=", ".join(str(table_name(entity)) for entity in entities),
             next_step="run your migrations first, or let snapseed make the tables: "
             + ("" if schema is not None else "name a `schema` file in snapseed.toml and ")
             + f"set create_schema = true in [environments.{environment.name}]",
@@ -327,4 +334,4 @@ def _record(job: _Job) -> None:
 
 
 def _state(job: _Job, name: TableName, table: TablePlan) -> dict[str, object]:
-    return table_state(job.connection, table.entity, name, changes=job.changes[str(name)])
+    return table_state(job.connection, table.entity, name, job.report.plan.mode, changes=job.changes[str(name)])

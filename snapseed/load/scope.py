@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from snapseed.database.catalog import TableFacts, TableName, read_tables
+from psycopg import sql
+
+from snapseed.database.catalog import ReferenceFacts, TableFacts, TableName, read_tables
 from snapseed.database.connect import Connection
 from snapseed.errors import UsageError
 from snapseed.load.plan import Mode
 from snapseed.snapshot.manifest import EntityRecord, Manifest
-from snapseed.verify.schema import table_name
+from snapseed.verify.schema import Problem, problem, table_name
+
+# Only schemas that this role may look into, or that its search path names although it may not.
+_ELSEWHERE = """
+SELECT schema, usable
+  FROM (SELECT n.nspname AS schema, has_schema_privilege(n.oid, 'USAGE') AS usable,
+               quote_ident(n.nspname) = ANY (string_to_array(replace(current_setting('search_path'), ' ', ''), ','))
+               OR n.nspname = current_user AS named
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT starts_with(n.nspname, 'pg_')) found
+ WHERE usable OR named
+ ORDER BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,7 @@ def with_children(connection: Connection, scope: Scope, mode: Mode, *, allowed: 
             if reference.oid in known or reference.oid in children:
                 continue
             if not allowed:
-                refusals += [f"rows of {reference.name} refer to {facts.name}"] if reference.has_rows else []
+                refusals += _refusals(reference, facts)
                 continue
             found = read_tables(connection, [reference.name])[reference.name]
             children[found.oid] = found
@@ -81,8 +95,54 @@ def with_children(connection: Connection, scope: Scope, mode: Mode, *, allowed: 
             next_step="add --with-children to empty those tables in the same transaction, or load them too, without"
             " --only",
         )
-    # Those that refer to others come first, as DELETE needs it.
-    return Scope(scope.entities, scope.facts, tuple(reversed(children.values())))
+    return Scope(scope.entities, scope.facts, _referring_first(children))
+
+
+def missing_elsewhere(
+    connection: Connection, entities: Iterable[EntityRecord], facts: Collection[str]
+) -> list[Problem]:
+    """For entities without facts: tables of the same name in other schemas, which may be the ones that were meant."""
+    problems = []
+    role = connection.execute("SELECT current_user").fetchone()
+    for entity in (entity for entity in entities if entity.name not in facts):
+        found = connection.execute(_ELSEWHERE, (entity.table,)).fetchall()
+        if schemas := [str(schema) for schema, usable in found if usable]:
+            how = "name it in the entity's schema" + ("" if entity.schema else ", or put it on the search_path")
+            problems.append(Problem(f"a table {entity.table} is in schema {', '.join(schemas)}: {how}"))
+        for schema in [str(schema) for schema, usable in found if not (usable or entity.schema)]:
+            text = f"a table {entity.table} is in schema {schema}, on which the role lacks USAGE"
+            names = (sql.Identifier(schema), sql.Identifier(str(role[0] if role else "")))
+            problems.append(problem(text, "GRANT USAGE ON SCHEMA {} TO {}", *names))
+    return problems
+
+
+def _refusals(reference: ReferenceFacts, facts: TableFacts) -> list[str]:
+    if reference.has_rows:
+        return [f"rows of {reference.name} refer to {facts.name}"]
+    if reference.has_rows is None and reference.acts:
+        return [
+            f"rows of {reference.name}, which this role may not read, would go or change with those of {facts.name}"
+        ]
+    return []
+
+
+def _referring_first(tables: Mapping[int, TableFacts]) -> tuple[TableFacts, ...]:
+    """Those that refer to others before these, as DELETE needs it."""
+    ordered: list[TableFacts] = []
+    visited: set[int] = set()
+
+    def visit(facts: TableFacts) -> None:
+        if facts.oid in visited:
+            return
+        visited.add(facts.oid)
+        for key in facts.foreign_keys:
+            if key.references in tables:
+                visit(tables[key.references])
+        ordered.append(facts)
+
+    for facts in tables.values():
+        visit(facts)
+    return tuple(reversed(ordered))
 
 
 def _facts(connection: Connection, entities: Sequence[EntityRecord]) -> dict[str, TableFacts]:

@@ -9,6 +9,8 @@ from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, TablePlan
 
 # One load at a time in a database; any number that others are unlikely to use. It spells "snapseed".
 _ADVISORY_LOCK = 0x736E617073656564
+# PostgreSQL 15 brought pg_stat_force_next_flush.
+_FLUSHES = 150_000
 
 
 def set_limits(connection: Connection, lock_timeout: str, statement_timeout: str) -> None:
@@ -50,7 +52,7 @@ def empty(connection: Connection, plan: LoadPlan) -> dict[str, int]:
     Returns how many rows were deleted from each, by the table's name.
     """
     # What is truncated may refer to what is deleted, never the other way round.
-    every: list[EmptiedTable | TablePlan] = [*plan.children, *reversed(plan.tables)]
+    every = _every(plan)
     truncated = [table.table.rows() for table in every if table.empty_by is Emptying.TRUNCATE]
     if truncated:
         connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(truncated)))
@@ -96,11 +98,14 @@ def analyze(connection: Connection, plan: LoadPlan) -> None:
     """Give the planner statistics about the new rows."""
     for table in plan.tables:
         connection.execute(sql.SQL("ANALYZE {}").format(table.table.identifier()))
+    if connection.info.server_version >= _FLUSHES:
+        # What `--if-changed` compares is counted now, not some time after this session has ended.
+        connection.execute("SELECT pg_stat_force_next_flush()")
 
 
 def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> None:
     """Triggers and rules off, or on again in the state that each was in."""
-    for table in plan.tables:
+    for table in _every(plan):
         for trigger in table.disable_triggers:
             action = (
                 ("ENABLE ALWAYS TRIGGER {}" if trigger.always else "ENABLE TRIGGER {}") if on else "DISABLE TRIGGER {}"
@@ -113,7 +118,12 @@ def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> Non
             _alter(connection, table, action, rule.name)
 
 
-def _alter(connection: Connection, table: TablePlan, action: str, *names: str) -> None:
+def _every(plan: LoadPlan) -> list[EmptiedTable | TablePlan]:
+    """All tables of the plan, those that refer to others before these."""
+    return [*plan.children, *reversed(plan.tables)]
+
+
+def _alter(connection: Connection, table: EmptiedTable | TablePlan, action: str, *names: str) -> None:
     parts = sql.SQL(action).format(*map(sql.Identifier, names))
     connection.execute(sql.SQL("ALTER TABLE {} ").format(table.table.identifier()) + parts)
 

@@ -15,6 +15,7 @@ from psycopg import sql
 from snapseed.database.catalog import TableName
 from snapseed.database.connect import Connection
 from snapseed.database.provenance import last_states
+from snapseed.load.plan import Mode
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.verify.rows import row_hash
 from snapseed.verify.schema import table_name
@@ -23,8 +24,11 @@ from snapseed.verify.schema import table_name
 _SAMPLED_PAGES = 8
 
 
-def is_unchanged(connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord]) -> bool:
-    """Whether the tables of `entities` were last loaded from this very snapshot, and have not changed since."""
+def is_unchanged(connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord], mode: Mode) -> bool:
+    """Whether the tables of `entities` were last loaded from this very snapshot, and have not changed since.
+
+    After an upsert or an append they may hold other rows besides, which a load in mode `replace` would take away.
+    """
     states = last_states(connection)
     for entity in entities:
         found = _resolve(connection, table_name(entity))
@@ -33,7 +37,10 @@ def is_unchanged(connection: Connection, manifest: Manifest, entities: Sequence[
         identity, state = states.get(str(found), ("", None))
         if identity != manifest.identity or not isinstance(state, dict):
             return False
-        if state != table_state(connection, entity, found, pages=state.get("pages")):
+        loaded_by = state.get("mode")
+        if loaded_by not in {mode, Mode.REPLACE}:
+            return False
+        if state != table_state(connection, entity, found, Mode(loaded_by), pages=state.get("pages")):
             return False
     return True
 
@@ -47,21 +54,23 @@ def table_state(
     connection: Connection,
     entity: EntityRecord,
     table: TableName,
+    mode: Mode,
     *,
     changes: int | None = None,
     pages: object = None,
 ) -> dict[str, object]:
-    """The state of a table now. `changes` stands in for the count where this transaction has changed the table itself.
+    """The state of a table now, loaded in this mode.
 
-    `pages` are those to look at, as an earlier state names them.
+    `changes` stands in for the count where this transaction has changed the table itself; `pages` are those to look at,
+    as an earlier state names them.
     """
-    files, counted, blocks = _files(connection, table)
+    files, counted, blocks, may_select = _files(connection, table)
     if not isinstance(pages, list):
         last = max(int(str(blocks)) - 1, 0)
-        pages = (
-            sorted({last * number // (_SAMPLED_PAGES - 1) for number in range(_SAMPLED_PAGES)}) if table.alone else []
-        )
+        spread = {last * number // (_SAMPLED_PAGES - 1) for number in range(_SAMPLED_PAGES)}
+        pages = sorted(spread) if table.alone and may_select else []
     return {
+        "mode": str(mode),
         "files": files,
         "changes": int(str(counted)) if changes is None else changes,
         "pages": pages,
@@ -100,7 +109,7 @@ def _resolve(connection: Connection, name: TableName) -> TableName | None:
 _STATE = """
 SELECT to_jsonb(array_agg(pg_relation_filenode(relid) ORDER BY relid)),
        sum(pg_stat_get_tuples_inserted(relid) + pg_stat_get_tuples_updated(relid) + pg_stat_get_tuples_deleted(relid)),
-       sum(pg_relation_size(relid) / current_setting('block_size')::int)
+       sum(pg_relation_size(relid) / current_setting('block_size')::int), bool_and(has_table_privilege(relid, 'SELECT'))
   FROM (SELECT %s::regclass AS relid UNION SELECT relid FROM pg_partition_tree(%s::regclass)) parts
 """
 

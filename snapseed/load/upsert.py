@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from psycopg import sql
 
 from snapseed.database.connect import Connection
@@ -49,8 +51,9 @@ def staged_keys(table: TablePlan) -> sql.Composed:
 
 
 def stage_of(table: TablePlan) -> sql.Identifier:
-    """The name of the temporary table."""
-    return sql.Identifier("pg_temp", f"snapseed_{table.entity.name}")
+    """The name of the temporary table: another for each table, and not one that PostgreSQL would cut."""
+    digest = hashlib.sha256(table.entity.name.encode()).hexdigest()[:8]
+    return sql.Identifier("pg_temp", f"snapseed_{table.entity.name[:40]}_{digest}")
 
 
 def _columns(table: TablePlan) -> sql.Composed:

@@ -11,6 +11,12 @@ from snapseed.errors import ConfigurationError
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.types import ColumnType, Family, parse_type
 
+# Types that PostgreSQL assigns to one another.
+_ASSIGNED = (
+    {Family.SMALLINT, Family.INTEGER, Family.BIGINT, Family.REAL, Family.DOUBLE, Family.NUMERIC},
+    {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ},
+)
+
 
 def table_name(entity: EntityRecord) -> TableName:
     """Where the entity goes."""
@@ -47,8 +53,9 @@ def schema_problems(entity: EntityRecord, facts: TableFacts | None) -> list[Prob
                 problem(text, "ALTER TABLE {} ADD COLUMN {} {}", name.identifier(), identifier, column.type)
             )
         elif not _fits(column.kind(), found):
-            text, mend = f"{place} is {found.type}, expected {column.type}", "ALTER TABLE {0} ALTER COLUMN {1} TYPE {2}"
-            problems.append(problem(text, mend, name.identifier(), identifier, column.type))
+            text, mend = f"{place} is {found.type}, expected {column.type}", _type_mend(column.kind(), found)
+            names = (name.identifier(), identifier, column.type)
+            problems.append(problem(text, mend, *names) if mend else Problem(text))
     return problems
 
 
@@ -57,9 +64,28 @@ def read_problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
     return [problem.text for problem in schema_problems(entity, facts)]
 
 
+def _type_mend(kind: ColumnType, facts: ColumnFacts) -> str | None:
+    """The SQL that makes the column one of `kind`; None where a default or an expression would have to change too."""
+    target = _parsed(facts.type)
+    by_itself = target is not None and kind.is_array == target.is_array and _is_assigned(target.family, kind.family)
+    if facts.generated or (facts.has_default and not by_itself):
+        return None
+    mend = "ALTER TABLE {0} ALTER COLUMN {1} TYPE {2}"
+    return mend if by_itself else mend + " USING {1}::text::{2}"
+
+
+def _is_assigned(found: Family, wanted: Family) -> bool:
+    """Whether PostgreSQL casts one to the other by itself (CREATE CAST, "AS ASSIGNMENT")."""
+    if wanted is Family.TEXT or found is wanted is not Family.TEXT_FORM:
+        return True
+    return any({found, wanted} <= group for group in _ASSIGNED)
+
+
 def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
     """Whether values of `kind` go into the column and have the same fingerprint there."""
     if kind.family is Family.VECTOR and facts.type == "real[]":
+        return True
+    if kind.family is Family.TEXT_FORM and not kind.is_array and _bare(kind.base) in map(_bare, facts.domains):
         return True
     target = _parsed(facts.type)
     if target is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +14,7 @@ from snapseed.load.report import LoadReport
 from tests.conftest import Sandbox
 from tests.projects.state import contents
 
+ROLE = "snapseed_shapes"
 TABLES = ("teams", "people", "badges")
 
 
@@ -26,12 +29,15 @@ class Shapes(Sandbox):
         self.execute(schema.read_text(encoding="utf-8") + statements)
 
     def execute(self, statements: str) -> list[tuple[object, ...]]:
-        """Run statements; the rows of the last one, if it has any."""
+        """Run statements; the rows of the last one, if it has any. What they change is counted at once."""
         with self.connect() as connection:
             cursor = connection.execute(statements.encode())
             while cursor.nextset():
                 pass
-            return cursor.fetchall() if cursor.description else []
+            rows = cursor.fetchall() if cursor.description else []
+            if connection.info.server_version >= 150_000:
+                connection.execute("SELECT pg_stat_force_next_flush()")
+            return rows
 
     def one(self, query: str) -> object:
         """The only value of a query."""
@@ -44,7 +50,7 @@ class Shapes(Sandbox):
 
     def load(self, mode: Mode | str = Mode.REPLACE, *, agrees: bool = True, **options: object) -> LoadReport:
         """Load, and unless told otherwise check that the database then agrees with the manifest."""
-        overrides = {name: options.pop(name) for name in ("database", "lock_timeout") if name in options}
+        overrides = {name: options.pop(name) for name in ("database", "create_schema") if name in options}
         environment = self.environment(None, **overrides)
         report = load_snapshot(self.project, environment, mode=mode, **options)  # type: ignore[arg-type]
         only = tuple(entity.name for entity in report.manifest.chosen(options.get("only", ())))  # type: ignore[arg-type]
@@ -62,6 +68,15 @@ class Shapes(Sandbox):
         assert caught.value.summary.endswith("; nothing was changed")
         return caught.value
 
+    @contextmanager
+    def role(self) -> Iterator[str]:
+        """The URL for a new role, which may do nothing but connect; gone in the end."""
+        self.execute(f"CREATE ROLE {ROLE} LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        try:
+            yield f"{self.url} user={ROLE}"
+        finally:
+            self.execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
 
 def reasons(report: LoadReport) -> str:
     """All reasons of the plan, one a line, each with its table."""
@@ -71,3 +86,10 @@ def reasons(report: LoadReport) -> str:
 def rebuilt(report: LoadReport) -> set[str]:
     """The names of everything that was dropped and made again."""
     return {name for table in report.plan.tables for name in table.rebuilt}
+
+
+def mend_of(error: SnapseedError) -> str:
+    """The SQL that an error says would mend it."""
+    said, _, statements = str(error.next_step).partition(":\n")
+    assert said.endswith(("SQL", "would mend it"))
+    return statements

@@ -325,7 +325,8 @@ def test_sequences_are_set_for_the_columns_that_are_filled() -> None:
     ("kind", "found", "problem", "mend"),
     [
         ("bigint", None, "a.c1 does not exist (expected bigint)", 'ALTER TABLE "a" ADD COLUMN "c1" bigint;'),
-        ("bigint", column("c1", "text"), "a.c1 is text, expected bigint", 'ALTER COLUMN "c1" TYPE bigint;'),
+        ("bigint", column("c1", "text"), "a.c1 is text, expected bigint", 'TYPE bigint USING "c1"::text::bigint;'),
+        ("bigint", column("c1", "integer"), "a.c1 is integer, expected bigint", 'ALTER COLUMN "c1" TYPE bigint;'),
         (
             "varchar(40)",
             column("c1", "character varying(20)"),

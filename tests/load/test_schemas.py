@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from snapseed.load.plan import Mode, rebuild
+from snapseed.verify.diff import diff_snapshot
+from tests.conftest import Sandbox
 from tests.load.shapes import Shapes, reasons, rebuilt
-from tests.projects.state import schema_of
+from tests.projects.state import generated, schema_of
 
 ALL_MODES = (Mode.REPLACE, Mode.UPSERT, Mode.APPEND)
 NO_UPSERT = (Mode.REPLACE, Mode.APPEND)
@@ -444,3 +447,92 @@ def skip_without(shapes: Shapes, case: Case) -> None:
         query = "SELECT FROM pg_available_extensions WHERE name = %s"
         if case.needs and connection.execute(query, [case.needs]).fetchone() is None:
             pytest.skip(f"the server has no extension {case.needs}")
+
+
+def test_names_that_need_quotes(
+    make_project: Callable[[str], Sandbox], shapes: Shapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reserved, mixed case, with quotes, dots, spaces and percent signs, not of ASCII: in every mode."""
+    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
+    odd = Shapes(generated(make_project("names")).folder, shapes.url)
+    odd.create()
+    before = schema_of(odd.url)
+    assert {"fk's %s", "Ünique %s", "%s'\""} <= rebuilt(odd.load())
+    assert schema_of(odd.url) == before
+    assert odd.load(if_changed=True).already_loaded
+    odd.execute('DELETE FROM "Order by"."Größe ""x"" %s" WHERE "primary" = 1')
+    odd.load(Mode.UPSERT)
+    odd.execute('SET session_replication_role = replica; TRUNCATE "Order by"."Größe ""x"" %s"')
+    odd.load(Mode.APPEND)
+    assert schema_of(odd.url) == before
+    assert odd.execute('SELECT last_value, is_called FROM "Order by"."Folge %s\'"') == [(10, False)]
+
+
+def test_indexes_in_a_tablespace_of_their_own(shapes: Shapes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comes back where it was; what is made afterwards goes where it would have gone."""
+    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
+    if not shapes.execute("SELECT name FROM pg_settings WHERE name = 'allow_in_place_tablespaces'"):
+        pytest.skip("no tablespaces in place before PostgreSQL 15")
+    with shapes.connect() as connection:
+        connection.execute("SET allow_in_place_tablespaces = on")
+        connection.execute("CREATE TABLESPACE snapseed_shapes LOCATION ''")
+    try:
+        shapes.create(
+            """
+            CREATE INDEX away ON people (score) TABLESPACE snapseed_shapes; CREATE INDEX home ON people (seat);
+            ALTER TABLE teams DROP CONSTRAINT teams_pkey;
+            ALTER TABLE teams ADD PRIMARY KEY (code) USING INDEX TABLESPACE snapseed_shapes;
+            """
+        )
+        before = schema_of(shapes.url)
+        assert {"away", "home", "teams_pkey"} <= rebuilt(shapes.load())
+        assert schema_of(shapes.url) == before
+        shapes.load(database=f"{shapes.url} options='-c default_tablespace=snapseed_shapes'")
+        assert schema_of(shapes.url) == before
+        query = "SELECT relname FROM pg_class WHERE reltablespace NOT IN (0, 1664) AND relkind <> 't' ORDER BY 1"
+        assert shapes.execute(query) == [("away",), ("teams_pkey",)]
+    finally:
+        shapes.execute("DROP SCHEMA public CASCADE")
+        shapes.execute("DROP TABLESPACE snapseed_shapes")
+
+
+def test_rows_of_tables_that_inherit_are_not_ours(shapes: Shapes) -> None:
+    """They are neither emptied nor compared; a row of the table itself is."""
+    shapes.create(
+        """
+        CREATE TABLE retired (since date) INHERITS (people);
+        INSERT INTO retired (id, team, name, score, tags, place) VALUES (1, 'none', 'Eve', 0, '{}', '{}');
+        CREATE TABLE outside (person bigint REFERENCES people);
+        """
+    )
+    report = shapes.load()
+    assert "people: emptied by DELETE" in reasons(report)
+    assert shapes.one("SELECT name FROM retired") == "Eve"
+    assert diff_snapshot(shapes.project, shapes.environment()).agrees
+    assert shapes.load(if_changed=True).already_loaded
+    shapes.execute("UPDATE ONLY people SET name = 'Zoe' WHERE id = 1; UPDATE retired SET name = 'Ida'")
+    found = diff_snapshot(shapes.project, shapes.environment())
+    changed = {entity.entity: [row.key for row in entity.changed] for entity in found.entities}
+    assert changed == {"teams": [], "people": ["1"], "badges": []}
+    assert not shapes.load(if_changed=True).already_loaded
+    assert shapes.one("SELECT name FROM retired") == "Ida"
+
+
+def test_unlogged_tables_are_those_that_may_be(shapes: Shapes) -> None:
+    """A table that a logged one refers to, or that is published, stays logged, and so does what it refers to."""
+    shapes.create(
+        """
+        ALTER TABLE people ADD CONSTRAINT its_team FOREIGN KEY (team) REFERENCES teams;
+        ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people;
+        CREATE PUBLICATION one FOR TABLE badges;
+        """
+    )
+    report = shapes.load(unlogged=True)
+    assert "badges: stays logged: it is published" in reasons(report)
+    assert "people: stays logged: public.badges refers to it, and stays logged" in reasons(report)
+    shapes.execute("DROP PUBLICATION one")
+    report = shapes.load(unlogged=True)
+    assert reasons(report).count("UNSAFE, by --unlogged") == 3
+    shapes.load()
+    shapes.execute("TRUNCATE badges; ALTER TABLE badges DROP CONSTRAINT its_person; ALTER TABLE badges SET LOGGED")
+    assert "badges: stays logged: it is not truncated" in reasons(shapes.load("append", only=["badges"], unlogged=True))

@@ -46,7 +46,8 @@ class ServerFacts:
 class ColumnFacts:
     """One column. `type` is `format_type`'s spelling, of a domain the type beneath it; `kind` is pg_type.typtype.
 
-    `labels` are those of an enum, or of an enum's array. `may_insert` and `may_select` are privileges of this role.
+    `domains` are those that stand between the column and that type, the outermost first. `labels` are those of an enum,
+    or of an enum's array. `may_insert` and `may_select` are privileges of this role.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ColumnFacts:
     identity: str
     generated: str
     labels: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
     may_insert: bool = True
     may_select: bool = True
     may_update: bool = True
@@ -68,7 +70,7 @@ class ColumnFacts:
 class IndexFacts:
     """An index, and the constraint it belongs to: `p` a primary key, `u` unique, None neither.
 
-    `key` are the columns of an index that is good for `ON CONFLICT`, empty for one with a condition or expressions.
+    `key` are its columns, empty where it has a condition or expressions or is not valid.
     Once dropped, `definition` makes it again and `restore` puts back what that leaves out. `keep_reason` says why it
     cannot be dropped, None where it can.
     """
@@ -82,6 +84,7 @@ class IndexFacts:
     tablespace: str
     restore: tuple[str, ...]
     keep_reason: str | None
+    is_deferrable: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,7 @@ class TableFacts:
     referenced_by: tuple[ReferenceFacts, ...]
     refuses: tuple[str, ...] = ()
     has_update_rule: bool = False
+    is_published: bool = False
 
     @property
     def name(self) -> TableName:
@@ -208,6 +212,6 @@ class TableFacts:
         """Its columns; none where there is no primary key."""
         return frozenset(name for index in self.indexes if index.constraint == "p" for name in index.key)
 
-    def unique_on(self, column: str) -> bool:
-        """Whether an index makes `column` alone unique, as `ON CONFLICT (column)` needs it."""
-        return any(index.is_unique and index.key == (column,) for index in self.indexes)
+    def unique_on(self, column: str) -> list[IndexFacts]:
+        """The indexes that make `column` alone unique. `ON CONFLICT (column)` uses all of them, none deferrable."""
+        return [index for index in self.indexes if index.is_unique and index.key == (column,)]

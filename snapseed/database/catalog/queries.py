@@ -28,7 +28,8 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::tex
        greatest(c.reltuples, 0)::int8,
        row_security_active(c.oid),
        EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '2'),
-       EXISTS (SELECT FROM pg_publication)
+       EXISTS (SELECT FROM pg_publication),
+       EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
                     ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
@@ -38,13 +39,14 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::tex
 # A domain may stand over another domain; `beneath` ends at the type under all of them.
 COLUMNS = """
 WITH RECURSIVE beneath AS (
-  SELECT attnum, atttypid AS type, atttypmod AS modifier, atthasdef AS has_default
+  SELECT attnum, atttypid AS type, atttypmod AS modifier, atthasdef AS has_default, '{}'::text[] AS domains
     FROM pg_attribute WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
   UNION ALL
-  SELECT d.attnum, t.typbasetype, t.typtypmod, d.has_default OR t.typdefault IS NOT NULL
+  SELECT d.attnum, t.typbasetype, t.typtypmod, d.has_default OR t.typdefault IS NOT NULL,
+         d.domains || format_type(d.type, NULL)
     FROM beneath d JOIN pg_type t ON t.oid = d.type WHERE t.typtype = 'd'
 )
-SELECT a.attname AS name, format_type(d.type, d.modifier) AS type,
+SELECT a.attname AS name, format_type(d.type, d.modifier) AS type, d.domains,
        b.typtype::text AS kind, b.typelem::int8 AS element_oid, e.typtype::text AS element_kind,
        a.attnotnull AS not_null, d.has_default, a.attidentity::text AS identity,
        a.attgenerated::text AS generated,
@@ -65,7 +67,8 @@ SELECT a.attname AS name, format_type(d.type, d.modifier) AS type,
 # Whatever else can be said of an index is in `restore`, or is a reason to keep it.
 INDEXES = """
 SELECT c.oid::int8 AS oid, c.relname AS name, pg_get_indexdef(c.oid) AS definition, i.indisunique AS is_unique,
-       CASE WHEN i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate AND i.indisvalid
+       NOT i.indimmediate AS is_deferrable,
+       CASE WHEN i.indpred IS NULL AND i.indexprs IS NULL AND i.indisvalid
             THEN ARRAY(SELECT a.attname::text
                          FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY u(number, place)
                          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number ORDER BY u.place)

@@ -44,7 +44,7 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
 
 def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
     oid, schema, table, kind, persistence, owned, may_index, privileges, *rest = row
-    estimated_rows, row_security, has_update_rule, has_publications = rest
+    estimated_rows, row_security, has_update_rule, has_publications, is_published = rest
     # Where row-level security applies it cannot be asked, and such a table is not loaded into anyway.
     may_look = not row_security and {"USAGE", "SELECT"} <= set(privileges)
 
@@ -75,6 +75,7 @@ def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
         ),
         refuses=_refuses(connection, oid) if has_publications else (),
         has_update_rule=has_update_rule,
+        is_published=is_published,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from snapseed.database.catalog import ServerFacts, TableFacts
-from snapseed.load.plan.choices import choose_emptying, choose_settings, ordered_entities, plan_table
+from snapseed.load.plan.choices import choose_settings, ordered_entities, plan_child, plan_table
 from snapseed.load.plan.records import ColumnPlan, EmptiedTable, Emptying, LoadOptions, LoadPlan, Mode, TablePlan
 from snapseed.load.plan.requirements import require_loadable
 from snapseed.load.plan.surroundings import Surroundings
@@ -42,6 +42,6 @@ def plan_load(
     return LoadPlan(
         tables=tuple(plan_table(entity, facts[entity.name], load) for entity in ordered),
         mode=options.mode,
-        children=tuple(EmptiedTable(child.name, choose_emptying(child, load)[0]) for child in children),
+        children=tuple(plan_child(child, load) for child in children),
         settings=choose_settings(server),
     )

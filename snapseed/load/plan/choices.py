@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from snapseed.database.catalog import ServerFacts, TableFacts, TriggerFacts
 from snapseed.load.plan.rebuild import choose_rebuild, keys_ahead
-from snapseed.load.plan.records import ColumnPlan, Emptying, LoadOptions, Mode, Setting, TablePlan
+from snapseed.load.plan.records import ColumnPlan, EmptiedTable, Emptying, Mode, Setting, TablePlan
 from snapseed.load.plan.surroundings import Surroundings
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import parse_type
@@ -20,7 +20,7 @@ def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> T
     empty_by, empty_reason = choose_emptying(facts, load)
     freeze = empty_by is Emptying.TRUNCATE and facts.kind == "r"
     indexes, foreign_keys, rebuild_reasons = choose_rebuild(entity, facts, load)
-    make_unlogged, unlogged_reasons = _choose_logging(facts, empty_by, options)
+    make_unlogged, unlogged_reasons = _choose_logging(facts, load)
     disables_rules = facts.owned and (empty_by is Emptying.DELETE or options.mode is Mode.UPSERT)
     filled = {column.name for column in columns}
     deferred = [key.name for key in keys_ahead(facts, load)]
@@ -50,6 +50,19 @@ def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> T
             *_sequence_reasons(facts, filled),
         ),
         defers=bool(deferred),
+    )
+
+
+def plan_child(facts: TableFacts, load: Surroundings) -> EmptiedTable:
+    """The plan for a table outside the load that is emptied along with it."""
+    empty_by, reason = choose_emptying(facts, load)
+    disables_rules = facts.owned and empty_by is Emptying.DELETE
+    return EmptiedTable(
+        table=facts.name,
+        empty_by=empty_by,
+        disable_triggers=facts.triggers if facts.owned else (),
+        disable_rules=facts.rules if disables_rules else (),
+        reasons=(reason, *_trigger_reasons(facts), *(_rule_reasons(facts, disabled=True) if disables_rules else ())),
     )
 
 
@@ -130,19 +143,14 @@ def _freeze_reason(facts: TableFacts, *, freeze: bool) -> str:
     return "no FREEZE: it needs a table truncated in this transaction"
 
 
-def _choose_logging(facts: TableFacts, empty_by: Emptying, options: LoadOptions) -> tuple[bool, list[str]]:
+def _choose_logging(facts: TableFacts, load: Surroundings) -> tuple[bool, list[str]]:
     """Whether to take the table out of the write-ahead log. Only on demand: a crash of the server empties it then."""
     if facts.persistence == "u":
         return False, ["unlogged: a crash of the server empties it"]
-    if not options.unlogged:
+    if not load.options.unlogged:
         return False, []
-    for obstacle, applies in (
-        ("it is partitioned", facts.kind != "r"),
-        ("the role does not own it", not facts.owned),
-        ("it is not truncated", empty_by is not Emptying.TRUNCATE),
-    ):
-        if applies:
-            return False, [f"stays logged: {obstacle}"]
+    if obstacle := load.logged.get(facts.oid):
+        return False, [f"stays logged: {obstacle}"]
     return True, ["UNSAFE, by --unlogged: becomes and stays an unlogged table, which a crash of the server empties"]
 
 

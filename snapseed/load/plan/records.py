@@ -88,6 +88,9 @@ class EmptiedTable:
 
     table: TableName
     empty_by: Emptying
+    disable_triggers: tuple[TriggerFacts, ...] = ()
+    disable_rules: tuple[RuleFacts, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,19 @@ def _load_problems(entity: EntityRecord, facts: TableFacts, load: Surroundings) 
         # It applies to an owner only by FORCE.
         mend = "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY"
         yield problem(text, mend, name.identifier()) if facts.owned else Problem(text)
-    if is_upsert and facts.has_update_rule:
+    if is_upsert:
+        yield from _conflict_problems(entity, facts)
+
+
+def _conflict_problems(entity: EntityRecord, facts: TableFacts) -> Iterator[Problem]:
+    """What keeps PostgreSQL from INSERT … ON CONFLICT."""
+    name, arbiters = table_name(entity), facts.unique_on(entity.key)
+    if facts.has_update_rule:
         yield Problem(f"{name} has a rule on UPDATE, on or off, with which PostgreSQL refuses INSERT … ON CONFLICT")
-    if is_upsert and not facts.unique_on(entity.key):
+    for index in arbiters:
+        if index.is_deferrable:
+            yield Problem(f"the constraint {index.name} of {name} is DEFERRABLE, which an upsert cannot rest on")
+    if not arbiters:
         text = f"no unique index on {name} ({entity.key}) alone, which an upsert needs"
         yield problem(text, "ALTER TABLE {} ADD UNIQUE ({})", name.identifier(), sql.Identifier(entity.key))
 

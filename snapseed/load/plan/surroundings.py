@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from snapseed.database.catalog import TableFacts
 from snapseed.load.plan.records import LoadOptions, Mode
@@ -15,13 +15,14 @@ class Surroundings:
     """What each table's choices depend on beside its own facts. `tables` are in load order, by oid.
 
     `truncated` are the tables that are truncated; `truncatable` those that would be, had the role the privilege for all
-    that it can empty in no way.
+    that it can empty in no way. `logged` says why a table can not become unlogged, by oid.
     """
 
     options: LoadOptions
     tables: Mapping[int, tuple[EntityRecord, TableFacts]]
     truncated: frozenset[int] = frozenset()
     truncatable: frozenset[int] = frozenset()
+    logged: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -34,11 +35,12 @@ class Surroundings:
         """Of `entities` in load order, with the `children` that are emptied along with them."""
         tables = {facts[entity.name].oid: (entity, facts[entity.name]) for entity in entities}
         if options.mode is not Mode.REPLACE:
-            return cls(options, tables)
+            return cls(options, tables, logged=_logged(tables, frozenset()))
         emptied = {found.oid: found for found in [*(found for _, found in tables.values()), *children]}
         allowed = {oid for oid, found in emptied.items() if "TRUNCATE" in found.privileges}
         helpless = {oid for oid, found in emptied.items() if not found.privileges & {"TRUNCATE", "DELETE"}}
-        return cls(options, tables, _closed(emptied, allowed), _closed(emptied, allowed | helpless))
+        truncated = _closed(emptied, allowed)
+        return cls(options, tables, truncated, _closed(emptied, allowed | helpless), _logged(tables, truncated))
 
     def is_later(self, oid: int, than: int) -> bool:
         """Whether table `oid` is loaded after table `than`."""
@@ -54,3 +56,26 @@ def _closed(tables: Mapping[int, TableFacts], allowed: set[int]) -> frozenset[in
     }:
         truncated -= blocked
     return frozenset(truncated)
+
+
+def _logged(tables: Mapping[int, tuple[EntityRecord, TableFacts]], truncated: frozenset[int]) -> dict[int, str]:
+    """Why tables stay logged: for themselves, or since a logged table may not refer to an unlogged one."""
+    logged: dict[int, str] = {}
+    for oid, (_, facts) in tables.items():
+        if facts.kind != "r":
+            logged[oid] = "it is partitioned"
+        elif not facts.owned:
+            logged[oid] = "the role does not own it"
+        elif oid not in truncated:
+            logged[oid] = "it is not truncated"
+        elif facts.is_published:
+            logged[oid] = "it is published"
+    while blocked := {
+        oid: f"{other.name} refers to it, and stays logged"
+        for oid, (_, facts) in tables.items()
+        if oid not in logged
+        for other in facts.referenced_by
+        if other.oid in logged or other.oid not in tables
+    }:
+        logged.update(blocked)
+    return logged

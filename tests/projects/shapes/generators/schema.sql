@@ -12,4 +12,5 @@ CREATE TABLE people (
     loose json,
     place real[] NOT NULL
 );
-CREATE TABLE badges (id uuid PRIMARY KEY, person bigint NOT NULL, team text NOT NULL, mark text);
+CREATE TYPE grade AS ENUM ('low', 'high', 'It''s');
+CREATE TABLE badges (id uuid PRIMARY KEY, person bigint NOT NULL, team text NOT NULL, mark text, grade grade);

@@ -64,7 +64,7 @@ def people(rows: Rows, teams: pl.DataFrame) -> pl.DataFrame:
     parent=people,
     per_parent=2,
     key="id",
-    columns={"id": "uuid", "person": "bigint", "team": "text", "mark": "text"},
+    columns={"id": "uuid", "person": "bigint", "team": "text", "mark": "text", "grade": "grade"},
 )
 def badges(rows: Rows, people: pl.DataFrame) -> pl.DataFrame:
     """Two for each of the people, of their team; one in two has a mark."""
@@ -74,5 +74,6 @@ def badges(rows: Rows, people: pl.DataFrame) -> pl.DataFrame:
             "person": people["id"],
             "team": people["team"],
             "mark": rows.choice("mark", ["gold", "iron", None, None]),
+            "grade": rows.choice("grade", ["low", "high", "It's", None]),
         }
     )

@@ -1,0 +1,124 @@
+"""A schema that has drifted: everything is said at once, before anything is touched, and the printed SQL mends it."""
+
+from __future__ import annotations
+
+import pytest
+
+from snapseed import verify_snapshot
+from snapseed.errors import SchemaError
+from tests.load.shapes import Shapes, mend_of
+
+
+@pytest.mark.parametrize(
+    ("ddl", "problem"),
+    [
+        ("ALTER TABLE people DROP seat", "people.seat does not exist (expected integer)"),
+        ('ALTER TABLE people RENAME seat TO "Seat"', "people.seat does not exist (expected integer)"),
+        ("ALTER TABLE people ALTER score TYPE bigint", "people.score is bigint, expected integer"),
+        ("ALTER TABLE people ALTER score TYPE text", "people.score is text, expected integer"),
+        ("ALTER TABLE people ALTER born TYPE timestamptz", "people.born is timestamp with time zone, expected date"),
+        ("ALTER TABLE people ALTER born TYPE text", "people.born is text, expected date"),
+        ("ALTER TABLE people ALTER note TYPE json", "people.note is json, expected jsonb"),
+        ("ALTER TABLE people ALTER loose TYPE text", "people.loose is text, expected json"),
+        ("ALTER TABLE people ALTER tags TYPE text USING tags::text", "people.tags is text, expected text[]"),
+        ("ALTER TABLE badges ALTER id TYPE text", "badges.id is text, expected uuid"),
+        ("ALTER TABLE people ALTER seat TYPE uuid USING NULL", "people.seat is uuid, expected integer"),
+        (
+            "ALTER TABLE people ADD needed integer NOT NULL",
+            "people.needed is NOT NULL without a default, and not in the snapshot",
+        ),
+        ("ALTER TABLE people ALTER seat SET NOT NULL", "people.seat is NOT NULL, and NULL in 15 rows of the snapshot"),
+        (
+            "ALTER TABLE people ALTER name TYPE varchar(3)",
+            "people.name is character varying(3), and the snapshot's longest value has 6 characters",
+        ),
+        (
+            "ALTER TYPE grade RENAME VALUE 'high' TO 'top'; ALTER TYPE grade RENAME VALUE 'It''s' TO 'Its'",
+            """badges.grade: the type grade has no label "It's"; badges.grade: the type grade has no label 'high'""",
+        ),
+        ("ALTER TABLE badges ALTER grade TYPE bytea USING NULL", "badges.grade is bytea, expected grade"),
+        (
+            "CREATE TYPE metal AS ENUM ('iron'); ALTER TABLE badges ALTER mark TYPE metal USING NULL",
+            "badges.mark is metal, expected text",
+        ),
+        (
+            "ALTER TABLE people DROP score; ALTER TABLE people ADD score integer GENERATED ALWAYS AS (7) STORED",
+            "people.score is a generated column",
+        ),
+    ],
+)
+def test_a_disagreement_is_named_and_mended(shapes: Shapes, ddl: str, problem: str) -> None:
+    """By table and column; after its SQL, the load works."""
+    shapes.create()
+    shapes.execute(ddl)
+    error = shapes.refused()
+    assert isinstance(error, SchemaError)
+    assert problem in str(error)
+    shapes.execute(mend_of(error))
+    shapes.load()
+
+
+@pytest.mark.parametrize(
+    ("ddl", "problem"),
+    [
+        (
+            "ALTER TABLE people ALTER score TYPE text; ALTER TABLE people ALTER score SET DEFAULT 'x'",
+            "people.score is text, expected integer",
+        ),
+        (
+            "ALTER TABLE badges DROP CONSTRAINT badges_pkey; ALTER TABLE badges ADD at date, ADD PRIMARY KEY (id, at)",
+            "badges.at is NOT NULL without a default",
+        ),
+        ("DROP TABLE badges", "table badges does not exist"),
+        ("DROP TABLE badges; CREATE VIEW badges AS SELECT 1 AS id", "badges is not a table"),
+        (
+            "CREATE SCHEMA app; ALTER TABLE badges SET SCHEMA app",
+            "a table badges is in schema app: name it in the entity's schema, or put it on the search_path",
+        ),
+    ],
+)
+def test_what_no_plain_sql_mends_is_named_alone(shapes: Shapes, ddl: str, problem: str) -> None:
+    """A default that would be lost, a primary key, a whole table: nothing is suggested that would not work."""
+    shapes.create()
+    shapes.execute(ddl)
+    error = shapes.refused()
+    assert problem in str(error.observed)
+    assert "SQL" not in str(error.next_step)
+
+
+def test_all_of_it_at_once(shapes: Shapes) -> None:
+    """Several tables and columns in one error, and one run of its SQL mends all that SQL can."""
+    shapes.create(
+        """
+        ALTER TABLE teams ALTER captain TYPE text, ALTER title TYPE varchar(2), ADD needed text NOT NULL;
+        ALTER TABLE people DROP team, ALTER seat SET NOT NULL, ALTER born TYPE timestamp;
+        ALTER TABLE badges ALTER id TYPE text;
+        """
+    )
+    error = shapes.refused()
+    for problem in (
+        "teams.captain is text",
+        "people.team does not exist",
+        "people.born is timestamp",
+        "badges.id is text",
+    ):
+        assert problem in str(error)
+    shapes.execute(mend_of(error))
+    # A table of the wrong shape is not looked into any further.
+    shapes.execute(mend_of(shapes.refused()))
+    shapes.load()
+
+
+def test_tables_on_no_search_path_are_found_elsewhere(shapes: Shapes) -> None:
+    """Where none is found and none may be made, the error says where tables of these names are."""
+    shapes.create("CREATE SCHEMA app; ALTER TABLE teams SET SCHEMA app; ALTER TABLE people SET SCHEMA app;")
+    shapes.execute("ALTER TABLE badges SET SCHEMA app")
+    error = shapes.refused(create_schema=False)
+    assert "a table people is in schema app" in str(error)
+    url = f"{shapes.url} options='-c search_path=app'"
+    assert {str(table.table) for table in shapes.load(database=url, agrees=False).plan.tables} == {
+        "app.teams",
+        "app.people",
+        "app.badges",
+    }
+    assert verify_snapshot(shapes.project, shapes.environment(database=url)).agrees

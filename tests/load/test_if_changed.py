@@ -1,0 +1,126 @@
+"""`--if-changed`: nothing is done where the database still holds this snapshot, and everything where it may not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from snapseed.load.plan import Mode
+from tests.load.shapes import Shapes
+from tests.projects.state import generated
+
+
+def is_skipped(shapes: Shapes, mode: Mode = Mode.REPLACE, **options: object) -> bool:
+    """Whether a load with if_changed did nothing; it leaves a record of itself exactly where it did something."""
+    before = shapes.one("SELECT count(*) FROM snapseed.loads")
+    report = shapes.load(mode, if_changed=True, agrees=False, consent=True, **options)
+    added = int(str(shapes.one("SELECT count(*) FROM snapseed.loads"))) - int(str(before))
+    assert added == (0 if report.already_loaded else 1)
+    assert bool(report.entities) is not report.already_loaded
+    return report.already_loaded
+
+
+@pytest.fixture
+def loaded(shapes: Shapes) -> Shapes:
+    """The snapshot, loaded twice: the second load changes statistics that the first one counted."""
+    shapes.create("CREATE TABLE outside (n int)")
+    shapes.load()
+    shapes.load()
+    return shapes
+
+
+def test_a_database_that_nobody_has_touched_is_left_alone(loaded: Shapes) -> None:
+    """However often it is asked, and for one entity too; reading, ANALYZE and VACUUM are no changes."""
+    assert is_skipped(loaded)
+    loaded.execute("ANALYZE; INSERT INTO outside VALUES (1); SELECT count(*) FROM people")
+    loaded.execute("VACUUM (FREEZE) people")
+    assert is_skipped(loaded)
+    assert is_skipped(loaded, only=["people"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO teams VALUES ('zero', 'More', NULL)",
+        "UPDATE badges SET mark = 'stone' WHERE id = (SELECT id FROM badges ORDER BY id DESC LIMIT 1)",
+        "DELETE FROM people WHERE id = 17",
+        "DELETE FROM people WHERE id = 30; INSERT INTO outside SELECT n FROM generate_series(1, 100) n",
+        "TRUNCATE badges",
+        "ALTER TABLE people ALTER score TYPE bigint; ALTER TABLE people ALTER score TYPE integer",
+        "CREATE TABLE copied AS TABLE teams; DROP TABLE teams; ALTER TABLE copied RENAME TO teams",
+        "SELECT pg_stat_reset()",
+        "VACUUM FULL people",
+        "SET session_replication_role = replica; DELETE FROM people WHERE id = 2",
+        "UPDATE snapseed.loads SET identity = 'another'",
+        "DELETE FROM snapseed.loads",
+        "UPDATE snapseed.loads SET state = NULL",
+    ],
+)
+def test_whatever_may_have_changed_rows_loads_again(loaded: Shapes, change: str) -> None:
+    """A single row is enough, wherever it lies; a table that was rewritten or counted anew is not trusted either."""
+    loaded.execute(change)
+    assert not is_skipped(loaded)
+    assert is_skipped(loaded)
+
+
+def test_a_change_that_is_not_yet_counted_is_seen_in_the_rows(loaded: Shapes) -> None:
+    """A session hands in its counts late; in a small table, every row is looked at."""
+    with loaded.connect() as connection:
+        connection.execute("UPDATE people SET name = 'Zoe' WHERE id = 29")
+        assert not is_skipped(loaded)
+
+
+def test_a_load_of_one_entity_does_not_hide_the_others(loaded: Shapes) -> None:
+    """Each table is compared with its own last load."""
+    loaded.execute("DELETE FROM teams WHERE code = 'Red'")
+    assert is_skipped(loaded, only=["badges"])
+    loaded.load(only=["badges"], agrees=False)
+    assert not is_skipped(loaded)
+    loaded.load(only=["badges"])
+    assert is_skipped(loaded)
+
+
+def test_another_snapshot_in_between(loaded: Shapes, tmp_path: Path) -> None:
+    """The database holds what was loaded last, and nothing older."""
+    folder = tmp_path / "other"
+    shutil.copytree(loaded.folder, folder, ignore=shutil.ignore_patterns("snapshots"))
+    other = Shapes(folder, loaded.url)
+    generated(other, 12)
+    assert not is_skipped(other)
+    assert is_skipped(other)
+    assert not is_skipped(loaded)
+
+
+def test_rows_beside_the_snapshot_are_what_replace_takes_away(shapes: Shapes) -> None:
+    """An upsert leaves them, so a load that replaces has still something to do; another upsert has not."""
+    shapes.create("INSERT INTO teams VALUES ('zero', 'Mine', NULL)")
+    shapes.load(Mode.UPSERT, consent=True, agrees=False)
+    assert is_skipped(shapes, Mode.UPSERT)
+    assert not is_skipped(shapes)
+    assert is_skipped(shapes, Mode.UPSERT)
+    assert is_skipped(shapes)
+
+
+def test_a_partitioned_table_is_watched_by_its_counts(shapes: Shapes) -> None:
+    """No pages are looked at, but each partition's files and counts are."""
+    shapes.create(
+        """
+        DROP TABLE teams;
+        CREATE TABLE teams (code text PRIMARY KEY, title text NOT NULL, captain bigint) PARTITION BY HASH (code);
+        CREATE TABLE teams_all PARTITION OF teams FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+        """
+    )
+    shapes.load()
+    assert is_skipped(shapes)
+    shapes.execute("UPDATE teams_all SET title = 'Rot' WHERE code = 'Red'")
+    assert not is_skipped(shapes)
+
+
+def test_nothing_was_ever_loaded(shapes: Shapes) -> None:
+    """An empty database has changed."""
+    report = shapes.load(if_changed=True)
+    assert not report.already_loaded
+    assert shapes.one("SELECT count(*) FROM people") == 30
+    assert is_skipped(shapes)

@@ -1,0 +1,250 @@
+"""Rows are replaced, added, or changed where their key is there; each mode keeps what it should and checks the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from snapseed.errors import LoadError, RefusedError, SchemaError, UsageError, VerificationError
+from snapseed.load.plan import Mode, rebuild
+from tests.load.shapes import ROLE, Shapes, mend_of, reasons, rebuilt
+
+OTHERS = """
+INSERT INTO teams VALUES ('zero', 'Mine', NULL);
+INSERT INTO people (id, team, name, score, tags, place) VALUES (1000, 'zero', 'Mine', 0, '{}', '{0,0,0}');
+"""
+
+
+def test_an_append_keeps_the_rows_that_are_there(shapes: Shapes) -> None:
+    """They are counted in the comparison, and a unique index that is broken by the new rows ends the load."""
+    shapes.create(OTHERS)
+    report = shapes.load(Mode.APPEND, agrees=False)
+    assert shapes.one("SELECT count(*) FROM people") == 31
+    assert {result.expected.rows for result in report.verified} == {5, 31, 60}
+    assert "people: not emptied: rows are added to those that are there" in reasons(report)
+    error = shapes.refused(Mode.APPEND)
+    assert isinstance(error, LoadError)
+    assert "teams_pkey" in str(error)
+
+
+def test_an_append_rebuilds_what_it_may(shapes: Shapes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes that are not unique, unless the table holds more rows than come; it needs no consent."""
+    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
+    shapes.create("CREATE INDEX scores ON people (score); CREATE INDEX titles ON teams (title);" + OTHERS)
+    shapes.execute("INSERT INTO teams SELECT n, n, NULL FROM generate_series(1, 100) n; ANALYZE teams")
+    report = shapes.load(Mode.APPEND, agrees=False)
+    assert rebuilt(report) == {"scores"}
+    assert "teams: indexes and foreign keys stay: the table holds more rows already (about 101)" in reasons(report)
+
+
+def test_an_upsert_changes_what_differs_and_nothing_else(shapes: Shapes) -> None:
+    """Rows that are missing come, rows that differ change, in json alone too; equal rows and other rows stay."""
+    unchanged = "SELECT id, xmin::text, ctid FROM people WHERE id NOT IN (3, 4) ORDER BY id"
+    shapes.create(OTHERS)
+    assert isinstance(shapes.refused(Mode.UPSERT), RefusedError)
+    shapes.load(Mode.UPSERT, consent=True, agrees=False)
+    before = shapes.execute(unchanged)
+    shapes.execute("DELETE FROM people WHERE id = 3")
+    shapes.execute("UPDATE people SET loose = '{}', note = NULL WHERE id = 4")
+    report = shapes.load(Mode.UPSERT, agrees=False)
+    assert shapes.execute(unchanged) == before
+    assert shapes.one("SELECT count(*) FROM people WHERE loose::text <> '{}' AND note IS NOT NULL") == 30
+    assert all(result.agrees for result in report.verified)
+    assert "people: not emptied: rows go through a temporary table" in reasons(report)
+    shapes.execute("DELETE FROM teams WHERE code = 'zero'; DELETE FROM people WHERE id = 1000")
+    shapes.load(Mode.UPSERT)
+
+
+def test_an_upsert_of_a_key_that_is_always_generated(shapes: Shapes) -> None:
+    """The key keeps the snapshot's value; another column that is always generated cannot, and the error mends it."""
+    shapes.create("ALTER TABLE people ALTER id ADD GENERATED ALWAYS AS IDENTITY")
+    shapes.load(Mode.UPSERT)
+    shapes.load(Mode.UPSERT)
+    assert shapes.one("SELECT nextval('people_id_seq')") == 31
+    shapes.execute("ALTER TABLE badges ALTER person ADD GENERATED ALWAYS AS IDENTITY")
+    shapes.load(consent=True)
+    error = shapes.refused(Mode.UPSERT)
+    assert "badges.person is GENERATED ALWAYS AS IDENTITY, which an upsert cannot change" in str(error)
+    shapes.execute(mend_of(error))
+    shapes.load(Mode.UPSERT)
+
+
+def test_a_unique_column_besides_the_key_ends_an_upsert(shapes: Shapes) -> None:
+    """A row that is not of the snapshot has the seat of one that is: both cannot be."""
+    shapes.create("ALTER TABLE people ADD CONSTRAINT seats UNIQUE (seat)")
+    shapes.load()
+    shapes.execute("UPDATE people SET id = 900 WHERE seat = 2")
+    assert "constraint 'seats'" in str(shapes.refused(Mode.UPSERT))
+
+
+@pytest.mark.parametrize(
+    ("ddl", "problem", "mend"),
+    [
+        (
+            "ALTER TABLE badges DROP CONSTRAINT badges_pkey; CREATE UNIQUE INDEX ON badges (id) WHERE mark <> ''",
+            "no unique index on badges (id) alone",
+            True,
+        ),
+        (
+            "ALTER TABLE badges DROP CONSTRAINT badges_pkey; ALTER TABLE badges ADD UNIQUE (id) DEFERRABLE",
+            "the constraint badges_id_key of badges is DEFERRABLE",
+            False,
+        ),
+        (
+            "CREATE RULE r AS ON UPDATE TO badges DO ALSO NOTHING; ALTER TABLE badges DISABLE RULE r",
+            "badges has a rule on UPDATE, on or off",
+            False,
+        ),
+        (
+            """
+            ALTER TABLE badges DROP CONSTRAINT badges_pkey; ALTER TABLE badges ADD UNIQUE (id);
+            CREATE PUBLICATION every FOR ALL TABLES;
+            """,
+            "public.badges is published without a replica identity, so UPDATE is refused",
+            True,
+        ),
+    ],
+)
+def test_what_an_upsert_needs(shapes: Shapes, ddl: str, problem: str, *, mend: bool) -> None:
+    """It is said before anything is touched, and where SQL can mend it, it does."""
+    shapes.create(ddl)
+    error = shapes.refused(Mode.UPSERT)
+    assert isinstance(error, SchemaError)
+    assert problem in str(error)
+    if mend:
+        shapes.execute(mend_of(error))
+        shapes.load(Mode.UPSERT)
+    shapes.load(consent=True)
+
+
+def test_rows_that_are_deleted_need_a_replica_identity(shapes: Shapes) -> None:
+    """The server refuses DELETE on a published table without one; TRUNCATE it does not."""
+    shapes.create(
+        """
+        ALTER TABLE people DROP CONSTRAINT people_pkey; ALTER TABLE people ADD CONSTRAINT ids UNIQUE (id);
+        CREATE PUBLICATION every FOR ALL TABLES;
+        """
+    )
+    shapes.load()
+    shapes.execute("CREATE TABLE outside (person bigint REFERENCES people (id))")
+    error = shapes.refused()
+    assert "public.people is published without a replica identity, so DELETE is refused" in str(error)
+    shapes.execute(mend_of(error))
+    assert "people: emptied by DELETE" in reasons(shapes.load())
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_trigger_that_changes_rows_is_found(shapes: Shapes, mode: Mode) -> None:
+    """One that stays on, since it is the replica's or the role's own business, never goes unseen."""
+    shapes.create(
+        """
+        CREATE FUNCTION changes() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN NEW.mark := 'changed'; RETURN NEW; END $$;
+        CREATE TRIGGER t BEFORE INSERT ON badges FOR EACH ROW EXECUTE FUNCTION changes();
+        CREATE SCHEMA snapseed;
+        """
+    )
+    with shapes.role() as database:
+        shapes.execute(f"GRANT ALL ON badges TO {ROLE}; GRANT ALL ON SCHEMA public, snapseed TO {ROLE}")
+        shapes.execute(f"GRANT ALL ON DATABASE {shapes.one('SELECT current_database()')} TO {ROLE}")
+        error = shapes.refused(mode, only=["badges"], database=database)
+        assert isinstance(error, VerificationError)
+        assert "badges: 60 rows with fingerprint" in str(error)
+        assert "look for triggers" in str(error.next_step)
+    shapes.load(mode)
+
+
+@pytest.mark.parametrize("mode", [Mode.APPEND, Mode.UPSERT])
+def test_sequences_do_not_go_back_where_rows_stay(shapes: Shapes, mode: Mode) -> None:
+    """Only a load that replaces all rows lets an owned sequence go on behind its own."""
+    shapes.create("ALTER TABLE people ALTER id ADD GENERATED BY DEFAULT AS IDENTITY")
+    shapes.execute("SELECT setval('people_id_seq', 500)")
+    shapes.load(mode)
+    assert shapes.one("SELECT nextval('people_id_seq')") == 501
+    shapes.load(consent=True)
+    assert shapes.one("SELECT nextval('people_id_seq')") == 31
+
+
+@pytest.mark.parametrize(
+    ("options", "following"),
+    [
+        ("INCREMENT 10", 40),
+        ("INCREMENT -1 MINVALUE -50 MAXVALUE 1000 START 1000", 0),
+        ("MAXVALUE 30", 30),
+        ("START 7 CYCLE MAXVALUE 40", 31),
+    ],
+)
+def test_a_sequence_goes_on_behind_the_furthest_key(shapes: Shapes, options: str, following: int) -> None:
+    """Upwards or downwards, in its own steps, within its bounds."""
+    shapes.create(f"ALTER TABLE people ALTER id ADD GENERATED ALWAYS AS IDENTITY ({options})")
+    shapes.load()
+    assert shapes.one("SELECT nextval('people_id_seq')") == following
+
+
+def test_rows_of_others_are_not_replaced_after_an_append(shapes: Shapes) -> None:
+    """A table that a load has only added to may hold rows that are not ours."""
+    shapes.create(OTHERS)
+    shapes.load(Mode.APPEND, agrees=False)
+    error = shapes.refused()
+    assert isinstance(error, RefusedError)
+    assert "public.people" in str(error)
+
+
+# ── One entity alone ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+KEYS = """
+ALTER TABLE people ADD CONSTRAINT its_team FOREIGN KEY (team) REFERENCES teams;
+ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people;
+"""
+
+
+def test_an_entity_alone_needs_the_rows_that_it_refers_to(shapes: Shapes) -> None:
+    """Where their table is empty, or lacks some of them, --with-parents loads them too."""
+    shapes.create(KEYS)
+    error = shapes.refused(only=["badges"])
+    assert isinstance(error, UsageError)
+    assert "badges refers to people, which has no rows" in str(error)
+    assert "--with-parents" in str(error)
+    report = shapes.load(only=["badges"], with_parents=True, agrees=False)
+    assert [table.entity.name for table in report.plan.tables] == ["teams", "people", "badges"]
+    shapes.execute("DELETE FROM badges; DELETE FROM people WHERE id = 9")
+    error = shapes.refused(only=["badges"])
+    assert isinstance(error, LoadError)
+    assert "--with-parents" in str(error.next_step)
+
+
+def test_an_entity_alone_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None:
+    """Unless --with-children empties their tables, in the same transaction and without their triggers."""
+    shapes.create(
+        KEYS
+        + """
+        CREATE TABLE stamps (badge uuid REFERENCES badges ON DELETE CASCADE, person bigint REFERENCES people);
+        CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
+        CREATE TRIGGER empties BEFORE TRUNCATE ON stamps EXECUTE FUNCTION fails();
+        CREATE TRIGGER deletes BEFORE DELETE ON stamps FOR EACH ROW EXECUTE FUNCTION fails();
+        """
+    )
+    shapes.load()
+    shapes.execute("INSERT INTO stamps SELECT id, person FROM badges")
+    error = shapes.refused(only=["people"])
+    assert isinstance(error, UsageError)
+    assert "rows of public.badges refer to public.people" in str(error)
+    assert "rows of public.stamps refer to public.people" in str(error)
+    assert "--with-children" in str(error)
+    assert isinstance(shapes.refused(only=["people"], with_children=True), RefusedError)
+    report = shapes.load(only=["people"], with_children=True, consent=True)
+    assert [str(child.table) for child in report.plan.children] == ["public.stamps", "public.badges"]
+    assert "off during the load: triggers deletes, empties" in report.plan.children[0].reasons
+    assert shapes.execute("SELECT (SELECT count(*) FROM badges), count(*) FROM stamps") == [(0, 0)]
+    shapes.load()
+    # With a third table in the way, all of them are emptied by DELETE, those that refer to others first.
+    shapes.execute("INSERT INTO stamps SELECT id, person FROM badges; DROP TRIGGER deletes ON stamps")
+    with shapes.role() as database:
+        shapes.execute(
+            f"""
+            GRANT USAGE ON SCHEMA public, snapseed TO {ROLE}; GRANT SELECT, INSERT ON snapseed.loads TO {ROLE};
+            GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE};
+            """
+        )
+        report = shapes.load(only=["people"], with_children=True, consent=True, database=database)
+    assert {str(child.empty_by) for child in report.plan.children} == {"delete"}
+    assert "triggers empties stay on: the role does not own the table" in report.plan.children[0].reasons
