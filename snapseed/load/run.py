@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -24,7 +24,7 @@ from snapseed.load.plan import LoadOptions, Mode, TablePlan, plan_load
 from snapseed.load.plan.requirements import schema_error
 from snapseed.load.report import LoadReport, Outcome, Progress
 from snapseed.load.schema_file import apply_schema
-from snapseed.load.scope import Scope, missing_elsewhere, read_scope, require_parents, with_children
+from snapseed.load.scope import Scope, chosen_entities, missing_elsewhere, read_scope, require_parents, with_children
 from snapseed.load.unchanged import count_changes, is_unchanged, table_state
 from snapseed.snapshot.fingerprint import EMPTY, Fingerprint
 from snapseed.snapshot.store import Snapshot, open_snapshot
@@ -101,8 +101,11 @@ def _is_unchanged(
         identity = identify(connection)
         require_allowed(identity, target, environment, consent=request.consent)
         report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"
-        entities = snapshot.manifest.chosen(request.only)
-        report.already_loaded = is_unchanged(connection, snapshot.manifest, entities, request.options.mode)
+        manifest = snapshot.manifest
+        # Whatever keeps it from looking (a privilege, a column that is gone) is for the load itself to say.
+        with suppress(psycopg.ProgrammingError):
+            entities = chosen_entities(connection, manifest, request.only, with_parents=request.with_parents)
+            report.already_loaded = is_unchanged(connection, manifest, entities, request.options.mode)
     return report.already_loaded
 
 

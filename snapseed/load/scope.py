@@ -46,6 +46,15 @@ def read_scope(connection: Connection, manifest: Manifest, only: Sequence[str], 
     return Scope(entities, facts)
 
 
+def chosen_entities(
+    connection: Connection, manifest: Manifest, only: Sequence[str], *, with_parents: bool
+) -> Sequence[EntityRecord]:
+    """The entities of `read_scope`, without a look at the catalogs where the manifest knows them."""
+    if only and with_parents:
+        return read_scope(connection, manifest, only, with_parents=True).entities
+    return manifest.chosen(only)
+
+
 def require_parents(scope: Scope) -> None:
     """Raise `UsageError` where rows of the load need rows of an entity that is not loaded and whose table is empty."""
     loaded = {scope.facts[entity.name].oid for entity in scope.entities}

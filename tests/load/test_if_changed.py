@@ -124,3 +124,29 @@ def test_nothing_was_ever_loaded(shapes: Shapes) -> None:
     assert not report.already_loaded
     assert shapes.one("SELECT count(*) FROM people") == 30
     assert is_skipped(shapes)
+
+
+def test_parents_that_were_asked_for_are_looked_at_too(shapes: Shapes) -> None:
+    """With --with-parents, a change in a table that the rows refer to is one."""
+    shapes.create("ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people")
+    shapes.load()
+    assert is_skipped(shapes, only=["badges"], with_parents=True)
+    shapes.execute("UPDATE people SET name = 'Zoe' WHERE id = 3")
+    assert is_skipped(shapes, only=["badges"])
+    assert not is_skipped(shapes, only=["badges"], with_parents=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("ALTER TABLE people DROP seat", "people.seat does not exist"),
+        ("DROP TABLE people", "table people does not exist"),
+        ("ALTER TABLE people RENAME TO folk; CREATE VIEW people AS SELECT * FROM folk", "people is not a table"),
+        ("ALTER TABLE people ALTER name TYPE varchar(4)", "name is character varying(4)"),
+    ],
+)
+def test_what_keeps_it_from_looking_is_told_by_the_load(loaded: Shapes, change: str, problem: str) -> None:
+    """The error is the load's own, that lists everything."""
+    loaded.execute("UPDATE people SET name = 'Bo'")
+    loaded.execute(change)
+    assert problem in str(loaded.refused(if_changed=True))

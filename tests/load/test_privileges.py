@@ -64,7 +64,8 @@ def test_a_missing_privilege_is_named(limited: tuple[Shapes, str], revoke: str, 
         shapes.empty()
     if revoke:
         shapes.execute(f"REVOKE {revoke} FROM {ROLE}")
-    error = shapes.refused(mode, database=database)
+    shapes.execute("UPDATE people SET name = 'changed'")
+    error = shapes.refused(mode, database=database, if_changed=True)
     assert isinstance(error, SchemaError)
     assert words in str(error)
     shapes.execute(mend_of(error))
@@ -175,11 +176,14 @@ def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch:
         ALTER TABLE badges OWNER TO {ROLE};
         """
     )
+    shapes.execute("ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people")
     report = shapes.load(database=database)
+    assert "badges: foreign key its_person stays: the role may make no reference to that table" in reasons(report)
     assert "badges: index marks stays: the role may create nothing in its schema" in reasons(report)
     assert "badges: off during the load: triggers t" in reasons(report)
-    shapes.execute(f"GRANT CREATE ON SCHEMA public TO {ROLE}")
-    assert "dropped, and made again behind the rows: badges_pkey, marks" in reasons(shapes.load(database=database))
+    shapes.execute(f"GRANT CREATE ON SCHEMA public TO {ROLE}; GRANT REFERENCES (id) ON people TO {ROLE}")
+    words = "badges: dropped, and made again behind the rows: badges_pkey, marks, its_person"
+    assert words in reasons(shapes.load(database=database))
     assert shapes.one("SELECT tableowner FROM pg_tables WHERE tablename = 'badges'") == ROLE
 
 

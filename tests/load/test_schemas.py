@@ -81,6 +81,17 @@ CASES = {
         COMMENT ON CONSTRAINT own ON people IS 'positive';
         """
     ),
+    "named constraints against NULL": Case(
+        """
+        ALTER TABLE people ADD CONSTRAINT "has a seat" NOT NULL boss NOT VALID;
+        ALTER TABLE people DROP CONSTRAINT "has a seat";
+        ALTER TABLE people RENAME CONSTRAINT people_id_not_null TO "has a key";
+        COMMENT ON CONSTRAINT "has a key" ON people IS 'always';
+        ALTER TABLE people ADD needed text DEFAULT '' CONSTRAINT "is filled" NOT NULL NO INHERIT;
+        """,
+        drops=("people_pkey",),
+        since=18,
+    ),
     # ── Indexes ──────────────────────────────────────────────────────────────────────────────────────────────────────
     "indexes of every kind": Case(
         """
@@ -209,6 +220,16 @@ CASES = {
         """,
         drops=("pair", "of_pair", "bare", "of_bare"),
     ),
+    "a key that empties one of its columns": Case(
+        """
+        ALTER TABLE people ADD UNIQUE (team, id);
+        ALTER TABLE badges ALTER person DROP NOT NULL;
+        ALTER TABLE badges ADD CONSTRAINT partly FOREIGN KEY (team, person) REFERENCES people (team, id)
+            ON DELETE SET NULL (person) ON UPDATE SET DEFAULT;
+        """,
+        drops=("partly", "people_team_id_key"),
+        since=15,
+    ),
     "keys to the table itself": Case(
         """
         ALTER TABLE people ADD CONSTRAINT its_boss FOREIGN KEY (boss) REFERENCES people;
@@ -230,6 +251,15 @@ CASES = {
             "people: index people_pkey stays: foreign key unchecked of public.badges rests on it and stays",
         ),
         keeps=("unchecked", "people_pkey"),
+    ),
+    "a cycle with a key that is not validated": Case(
+        """
+        ALTER TABLE people ADD CONSTRAINT its_team FOREIGN KEY (team) REFERENCES teams NOT VALID;
+        ALTER TABLE people ALTER CONSTRAINT its_team DEFERRABLE;
+        ALTER TABLE teams ADD CONSTRAINT its_captain FOREIGN KEY (captain) REFERENCES people;
+        """,
+        says=("people: foreign key its_team is checked behind all rows: it refers to rows that come later",),
+        keeps=("its_team", "teams_pkey"),
     ),
     "a key that is not enforced": Case(
         "ALTER TABLE badges ADD CONSTRAINT loose FOREIGN KEY (person) REFERENCES people NOT ENFORCED",
