@@ -94,7 +94,8 @@ def _problems(entity: EntityRecord, name: str, column: _Watched, *, in_key: bool
         yield Problem(text) if in_key else problem(text, mend, *identifiers)
     if column.limit is not None and column.longest > column.limit:
         text = f"{place} is {column.facts.type}, and the snapshot's longest value has {column.longest} characters"
-        yield problem(text, "ALTER TABLE {} ALTER COLUMN {} TYPE " + f"varchar({column.longest})", *identifiers)
+        mend = f"ALTER TABLE {{}} ALTER COLUMN {{}} TYPE varchar({column.longest})"
+        yield Problem(text) if column.facts.is_used else problem(text, mend, *identifiers)
     for label in sorted(column.labels.difference(column.facts.labels)) if column.facts.labels else ():
         kind = column.facts.type.removesuffix("[]")
         text = f"{place}: the type {kind} has no label {label!r}"

@@ -65,10 +65,10 @@ def read_problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
 
 
 def _type_mend(kind: ColumnType, facts: ColumnFacts) -> str | None:
-    """The SQL that makes the column one of `kind`; None where a default or an expression would have to change too."""
+    """The SQL that makes the column one of `kind`; None where a default, an expression or a view would have to go."""
     target = _parsed(facts.type)
     by_itself = target is not None and kind.is_array == target.is_array and _is_assigned(target.family, kind.family)
-    if facts.generated or (facts.has_default and not by_itself):
+    if facts.generated or facts.is_used or (facts.has_default and not by_itself):
         return None
     mend = "ALTER TABLE {0} ALTER COLUMN {1} TYPE {2}"
     return mend if by_itself else mend + " USING {1}::text::{2}"

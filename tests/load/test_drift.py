@@ -66,6 +66,14 @@ def test_a_disagreement_is_named_and_mended(shapes: Shapes, ddl: str, problem: s
             "people.score is text, expected integer",
         ),
         (
+            "ALTER TABLE people ALTER score TYPE bigint; CREATE VIEW scores AS SELECT score FROM people",
+            "people.score is bigint, expected integer",
+        ),
+        (
+            "ALTER TABLE people ALTER name TYPE varchar(3); CREATE POLICY named ON people USING (name <> '')",
+            "people.name is character varying(3), and the snapshot's longest value has 6 characters",
+        ),
+        (
             "ALTER TABLE badges DROP CONSTRAINT badges_pkey; ALTER TABLE badges ADD at date, ADD PRIMARY KEY (id, at)",
             "badges.at is NOT NULL without a default",
         ),

@@ -180,6 +180,19 @@ def test_a_sequence_goes_on_behind_the_furthest_key(shapes: Shapes, options: str
     assert shapes.one("SELECT nextval('people_id_seq')") == following
 
 
+def test_a_sequence_that_another_table_draws_from_does_not_go_back(shapes: Shapes) -> None:
+    """Although a column owns it: the other table's rows may have drawn what lies ahead."""
+    shapes.create(
+        """
+        CREATE SEQUENCE numbers OWNED BY people.id; ALTER TABLE people ALTER id SET DEFAULT nextval('numbers');
+        CREATE TABLE outside (id bigint PRIMARY KEY DEFAULT nextval('numbers'));
+        SELECT setval('numbers', 500);
+        """
+    )
+    shapes.load()
+    assert shapes.one("SELECT nextval('numbers')") == 501
+
+
 def test_rows_of_others_are_not_replaced_after_an_append(shapes: Shapes) -> None:
     """A table that a load has only added to may hold rows that are not ours."""
     shapes.create(OTHERS)

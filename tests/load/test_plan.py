@@ -255,7 +255,7 @@ def test_what_needs_the_owner_is_left_alone_without_it() -> None:
         table(1, "a", refers_to=(7,)),
         owned=False,
         indexes=(index(10, "i"),),
-        triggers=(TriggerFacts("public", "a", "t", always=False),),
+        triggers=(TriggerFacts("public", "a", "t", always=False, owned=False),),
     )
     planned = plan_one(entity("a", rows=REBUILD_ROWS), facts)
     assert (planned.drop_indexes, planned.drop_foreign_keys, planned.disable_triggers) == ((), (), ())

@@ -187,6 +187,31 @@ def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch:
     assert shapes.one("SELECT tableowner FROM pg_tables WHERE tablename = 'badges'") == ROLE
 
 
+def test_a_partition_that_somebody_else_owns(shapes: Shapes) -> None:
+    """Its triggers stay on, those of the table and of other partitions do not."""
+    shapes.create(
+        """
+        DROP TABLE teams;
+        CREATE TABLE teams (code text PRIMARY KEY, title text NOT NULL, captain bigint) PARTITION BY LIST (code);
+        CREATE TABLE teams_red PARTITION OF teams FOR VALUES IN ('Red');
+        CREATE TABLE teams_rest PARTITION OF teams DEFAULT;
+        CREATE FUNCTION passes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+        CREATE TRIGGER t BEFORE INSERT ON teams FOR EACH ROW EXECUTE FUNCTION passes();
+        """
+    )
+    with shapes.role() as database:
+        shapes.execute(
+            f"""
+            GRANT CREATE ON DATABASE {shapes.one("SELECT quote_ident(current_database())")} TO {ROLE};
+            GRANT ALL ON SCHEMA public TO {ROLE};
+            ALTER TABLE teams OWNER TO {ROLE}; ALTER TABLE teams_rest OWNER TO {ROLE};
+            """
+        )
+        report = shapes.load(only=["teams"], database=database)
+        assert "teams: off during the load: triggers t, t of teams_rest" in reasons(report)
+        assert "teams: triggers t of teams_red stay on: the role does not own the table" in reasons(report)
+
+
 def test_row_level_security_by_force(limited: tuple[Shapes, str]) -> None:
     """COPY is refused where it applies: to others by itself, to the owner by FORCE, which SQL can take back."""
     shapes, database = limited

@@ -47,7 +47,8 @@ class ColumnFacts:
     """One column. `type` is `format_type`'s spelling, of a domain the type beneath it; `kind` is pg_type.typtype.
 
     `domains` are those that stand between the column and that type, the outermost first. `labels` are those of an enum,
-    or of an enum's array. `may_insert` and `may_select` are privileges of this role.
+    or of an enum's array. `is_used`: a view, rule, policy, trigger or generated column rests on it, so that its type
+    cannot be altered. `may_insert`, `may_select` and `may_update` are privileges of this role.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ColumnFacts:
     generated: str
     labels: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    is_used: bool = False
     may_insert: bool = True
     may_select: bool = True
     may_update: bool = True
@@ -109,12 +111,16 @@ class ForeignKeyFacts:
 
 @dataclass(frozen=True)
 class TriggerFacts:
-    """A user trigger that would fire, of the table or one of its partitions; `always` is how it is enabled."""
+    """A user trigger that would fire, of the table or one of its partitions; `always` is how it is enabled.
+
+    `owned`: this role may turn it off.
+    """
 
     schema: str
     table: str
     name: str
     always: bool
+    owned: bool = True
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,8 @@ class RuleFacts:
 class SequenceFacts:
     """A sequence that gives an integer column its values: one that it owns (serial, identity), or a mere default.
 
-    `may_alter`, `may_set` and `may_look` say whether this role owns it, may call setval, and may read where it stands.
+    `owned`: it is the column's own, and no other table draws from it. `may_alter`, `may_set` and `may_look` say whether
+    this role owns it, may call setval, and may read where it stands.
     """
 
     schema: str

@@ -50,6 +50,11 @@ SELECT a.attname AS name, format_type(d.type, d.modifier) AS type, d.domains,
        b.typtype::text AS kind, b.typelem::int8 AS element_oid, e.typtype::text AS element_kind,
        a.attnotnull AS not_null, d.has_default, a.attidentity::text AS identity,
        a.attgenerated::text AS generated,
+       EXISTS (SELECT FROM pg_depend u
+                LEFT JOIN pg_attrdef v ON u.classid = 'pg_attrdef'::regclass AND v.oid = u.objid
+                WHERE u.refclassid = 'pg_class'::regclass AND u.refobjid = a.attrelid AND u.refobjsubid = a.attnum
+                  AND (u.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass)
+                       OR v.adnum <> a.attnum)) AS is_used,
        ARRAY(SELECT l.enumlabel::text FROM pg_enum l
               WHERE l.enumtypid = CASE WHEN b.typtype = 'e' THEN b.oid WHEN e.typtype = 'e' THEN e.oid END
               ORDER BY l.enumsortorder) AS labels,
@@ -147,7 +152,8 @@ SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid
 
 # Each partition has a copy of its table's triggers, which is turned on and off by itself, and may have its own.
 TRIGGERS = """
-SELECT n.nspname AS schema, c.relname AS table, t.tgname AS name, t.tgenabled = 'A' AS always
+SELECT n.nspname AS schema, c.relname AS table, t.tgname AS name, t.tgenabled = 'A' AS always,
+       pg_has_role(c.relowner, 'USAGE') AS owned
   FROM (SELECT %(oid)s::oid AS relid UNION SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)) p
   JOIN pg_trigger t ON t.tgrelid = p.relid
   JOIN pg_class c ON c.oid = t.tgrelid
@@ -191,7 +197,10 @@ SELECT w.rulename AS name, CASE w.ev_type WHEN '2' THEN 'update' WHEN '3' THEN '
 # pg_get_serial_sequence raises on some columns and knows no defaults; pg_depend does not, and does.
 SEQUENCES = """
 SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincrement AS increment,
-       s.seqmin AS minimum, s.seqmax AS maximum, bool_or(u.owned) AS owned,
+       s.seqmin AS minimum, s.seqmax AS maximum,
+       bool_or(u.owned) AND NOT EXISTS (
+         SELECT FROM pg_depend d JOIN pg_attrdef v ON d.classid = 'pg_attrdef'::regclass AND v.oid = d.objid
+          WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND v.adrelid <> %(oid)s) AS owned,
        pg_has_role(c.relowner, 'USAGE') AS may_alter, has_sequence_privilege(c.oid, 'UPDATE') AS may_set,
        has_sequence_privilege(c.oid, 'USAGE, SELECT') AS may_look
   FROM (SELECT d.objid AS sequence, d.refobjsubid AS number, true AS owned

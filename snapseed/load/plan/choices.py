@@ -35,7 +35,7 @@ def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> T
         make_unlogged=make_unlogged,
         drop_indexes=indexes,
         drop_foreign_keys=foreign_keys,
-        disable_triggers=facts.triggers if facts.owned else (),
+        disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
         disable_rules=facts.rules if disables_rules else (),
         sequences=tuple(sequence for sequence in facts.sequences if sequence.column in filled),
         reasons=(
@@ -60,7 +60,7 @@ def plan_child(facts: TableFacts, load: Surroundings) -> EmptiedTable:
     return EmptiedTable(
         table=facts.name,
         empty_by=empty_by,
-        disable_triggers=facts.triggers if facts.owned else (),
+        disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
         disable_rules=facts.rules if disables_rules else (),
         reasons=(reason, *_trigger_reasons(facts), *(_rule_reasons(facts, disabled=True) if disables_rules else ())),
     )
@@ -155,12 +155,12 @@ def _choose_logging(facts: TableFacts, load: Surroundings) -> tuple[bool, list[s
 
 
 def _trigger_reasons(facts: TableFacts) -> list[str]:
-    if not facts.triggers:
-        return []
-    names = _names(facts.triggers, facts)
-    if facts.owned:
-        return [f"off during the load: triggers {names}"]
-    return [f"triggers {names} stay on: the role does not own the table"]
+    reasons = []
+    if off := [trigger for trigger in facts.triggers if trigger.owned]:
+        reasons.append(f"off during the load: triggers {_names(off, facts)}")
+    if on := [trigger for trigger in facts.triggers if not trigger.owned]:
+        reasons.append(f"triggers {_names(on, facts)} stay on: the role does not own the table")
+    return reasons
 
 
 def _names(triggers: Iterable[TriggerFacts], facts: TableFacts) -> str:

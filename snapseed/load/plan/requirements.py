@@ -83,7 +83,8 @@ def _load_problems(entity: EntityRecord, facts: TableFacts, load: Surroundings) 
             )
         elif _holds_less(parse_type(found.type), column.kind()):
             text, mend = f"{place} is {found.type}, less than {column.type}", "ALTER TABLE {} ALTER COLUMN {} TYPE {}"
-            yield problem(text, mend, name.identifier(), identifier, column.type)
+            names = (name.identifier(), identifier, column.type)
+            yield Problem(text) if found.is_used else problem(text, mend, *names)
     yield from _unfilled(entity, facts)
     yield from _refused(facts, load)
     if facts.row_security:
