@@ -48,8 +48,8 @@ class Shapes(Sandbox):
         """Take all rows out of the tables, without any trigger or rule."""
         self.execute(f"SET session_replication_role = replica; TRUNCATE {', '.join(TABLES)} CASCADE")
 
-    def load(self, mode: Mode | str = Mode.REPLACE, *, agrees: bool = True, **options: object) -> LoadReport:
-        """Load, and unless told otherwise check that the database then agrees with the manifest."""
+    def load(self, mode: Mode | str = Mode.REPLACE, *, agrees: object = False, **options: object) -> LoadReport:
+        """Load; with `agrees`, check that the database then holds the snapshot and nothing else."""
         overrides = {name: options.pop(name) for name in ("database", "create_schema") if name in options}
         environment = self.environment(None, **overrides)
         report = load_snapshot(self.project, environment, mode=mode, **options)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ class Shapes(Sandbox):
         with self.connect() as connection:
             before = contents(connection)
             with pytest.raises(SnapseedError) as caught:
-                self.load(mode, agrees=False, **options)
+                self.load(mode, **options)
             assert contents(connection) == before
         assert caught.value.summary.endswith("; nothing was changed")
         return caught.value

@@ -124,7 +124,7 @@ def test_tables_on_no_search_path_are_found_elsewhere(shapes: Shapes) -> None:
     error = shapes.refused(create_schema=False)
     assert "a table people is in schema app" in str(error)
     url = f"{shapes.url} options='-c search_path=app'"
-    assert {str(table.table) for table in shapes.load(database=url, agrees=False).plan.tables} == {
+    assert {str(table.table) for table in shapes.load(database=url).plan.tables} == {
         "app.teams",
         "app.people",
         "app.badges",

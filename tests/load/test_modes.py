@@ -17,7 +17,7 @@ INSERT INTO people (id, team, name, score, tags, place) VALUES (1000, 'zero', 'M
 def test_an_append_keeps_the_rows_that_are_there(shapes: Shapes) -> None:
     """They are counted in the comparison, and a unique index that is broken by the new rows ends the load."""
     shapes.create(OTHERS)
-    report = shapes.load(Mode.APPEND, agrees=False)
+    report = shapes.load(Mode.APPEND)
     assert shapes.one("SELECT count(*) FROM people") == 31
     assert {result.expected.rows for result in report.verified} == {5, 31, 60}
     assert "people: not emptied: rows are added to those that are there" in reasons(report)
@@ -31,7 +31,7 @@ def test_an_append_rebuilds_what_it_may(shapes: Shapes, monkeypatch: pytest.Monk
     monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
     shapes.create("CREATE INDEX scores ON people (score); CREATE INDEX titles ON teams (title);" + OTHERS)
     shapes.execute("INSERT INTO teams SELECT n, n, NULL FROM generate_series(1, 100) n; ANALYZE teams")
-    report = shapes.load(Mode.APPEND, agrees=False)
+    report = shapes.load(Mode.APPEND)
     assert rebuilt(report) == {"scores"}
     assert "teams: indexes and foreign keys stay: the table holds more rows already (about 101)" in reasons(report)
 
@@ -41,17 +41,17 @@ def test_an_upsert_changes_what_differs_and_nothing_else(shapes: Shapes) -> None
     unchanged = "SELECT id, xmin::text, ctid FROM people WHERE id NOT IN (3, 4) ORDER BY id"
     shapes.create(OTHERS)
     assert isinstance(shapes.refused(Mode.UPSERT), RefusedError)
-    shapes.load(Mode.UPSERT, consent=True, agrees=False)
+    shapes.load(Mode.UPSERT, consent=True)
     before = shapes.execute(unchanged)
     shapes.execute("DELETE FROM people WHERE id = 3")
     shapes.execute("UPDATE people SET loose = '{}', note = NULL WHERE id = 4")
-    report = shapes.load(Mode.UPSERT, agrees=False)
+    report = shapes.load(Mode.UPSERT)
     assert shapes.execute(unchanged) == before
     assert shapes.one("SELECT count(*) FROM people WHERE loose::text <> '{}' AND note IS NOT NULL") == 30
     assert all(result.agrees for result in report.verified)
     assert "people: not emptied: rows go through a temporary table" in reasons(report)
     shapes.execute("DELETE FROM teams WHERE code = 'zero'; DELETE FROM people WHERE id = 1000")
-    shapes.load(Mode.UPSERT)
+    shapes.load(Mode.UPSERT, agrees=True)
 
 
 def test_an_upsert_of_a_key_that_is_always_generated(shapes: Shapes) -> None:
@@ -150,7 +150,7 @@ def test_a_trigger_that_changes_rows_is_found(shapes: Shapes, mode: Mode) -> Non
         assert isinstance(error, VerificationError)
         assert "badges: 60 rows with fingerprint" in str(error)
         assert "look for triggers" in str(error.next_step)
-    shapes.load(mode)
+    shapes.load(mode, agrees=True)
 
 
 @pytest.mark.parametrize("mode", [Mode.APPEND, Mode.UPSERT])
@@ -196,7 +196,7 @@ def test_a_sequence_that_another_table_draws_from_does_not_go_back(shapes: Shape
 def test_rows_of_others_are_not_replaced_after_an_append(shapes: Shapes) -> None:
     """A table that a load has only added to may hold rows that are not ours."""
     shapes.create(OTHERS)
-    shapes.load(Mode.APPEND, agrees=False)
+    shapes.load(Mode.APPEND)
     error = shapes.refused()
     assert isinstance(error, RefusedError)
     assert "public.people" in str(error)
@@ -217,7 +217,7 @@ def test_an_entity_alone_needs_the_rows_that_it_refers_to(shapes: Shapes) -> Non
     assert isinstance(error, UsageError)
     assert "badges refers to people, which has no rows" in str(error)
     assert "--with-parents" in str(error)
-    report = shapes.load(only=["badges"], with_parents=True, agrees=False)
+    report = shapes.load(only=["badges"], with_parents=True)
     assert [table.entity.name for table in report.plan.tables] == ["teams", "people", "badges"]
     shapes.execute("DELETE FROM badges; DELETE FROM people WHERE id = 9")
     error = shapes.refused(only=["badges"])

@@ -39,7 +39,7 @@ def test_a_role_with_just_enough_loads(limited: tuple[Shapes, str]) -> None:
     assert "people: indexes and foreign keys stay: the role does not own the table" in reasons(report)
     assert "people: sequence people_id_seq is set behind the loaded keys, by setval" in reasons(report)
     assert shapes.one("SELECT nextval('people_id_seq')") == 31
-    assert shapes.load(database=database, if_changed=True, agrees=False).already_loaded
+    assert shapes.load(database=database, if_changed=True).already_loaded
 
 
 @pytest.mark.parametrize(
