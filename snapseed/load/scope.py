@@ -63,7 +63,7 @@ def require_parents(scope: Scope) -> None:
         f"{table_name(entity)} refers to {key.references_name}, which has no rows"
         for entity in scope.entities
         for key in scope.facts[entity.name].foreign_keys
-        if entity.rows and key.is_required and key.references in empty
+        if entity.rows and key.is_required and key.targets & empty
     ]
     if missing:
         raise UsageError(
@@ -88,7 +88,7 @@ def with_children(connection: Connection, scope: Scope, mode: Mode, *, allowed: 
     while waiting:
         facts = waiting.pop()
         for reference in facts.referenced_by:
-            if reference.oid in known or reference.oid in children:
+            if reference.is_among(known) or reference.is_among(children):
                 continue
             if not allowed:
                 refusals += _refusals(reference, facts)
@@ -145,8 +145,8 @@ def _referring_first(tables: Mapping[int, TableFacts]) -> tuple[TableFacts, ...]
             return
         visited.add(facts.oid)
         for key in facts.foreign_keys:
-            if key.references in tables:
-                visit(tables[key.references])
+            for oid in key.targets & tables.keys():
+                visit(tables[oid])
         ordered.append(facts)
 
     for facts in tables.values():
@@ -164,10 +164,9 @@ def _parents(manifest: Manifest, facts: Mapping[str, TableFacts], chosen: set[st
     """The entities that the chosen ones refer to, by the manifest or by a foreign key."""
     names = {found.oid: name for name, found in facts.items()}
     keys = {
-        names[key.references]
-        for name in chosen
-        if name in facts
+        names[oid]
+        for name in chosen & facts.keys()
         for key in facts[name].foreign_keys
-        if key.references in names
+        for oid in key.targets & names.keys()
     }
     return keys | {entity.parent for entity in manifest.entities if entity.name in chosen and entity.parent}

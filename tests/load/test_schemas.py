@@ -371,6 +371,26 @@ CASES = {
         ),
         keeps=("people_pkey",),
     ),
+    "keys of a partition, and to a partition": Case(
+        """
+        DROP TABLE teams; DROP TABLE badges;
+        CREATE TABLE badges (
+            id uuid PRIMARY KEY, person bigint NOT NULL, team text NOT NULL, mark text, grade grade
+        ) PARTITION BY HASH (id);
+        CREATE TABLE badges_half PARTITION OF badges FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE badges_rest PARTITION OF badges FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+        CREATE TABLE teams (code text PRIMARY KEY, title text NOT NULL, captain bigint) PARTITION BY HASH (code);
+        CREATE TABLE teams_all PARTITION OF teams FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+        ALTER TABLE badges_half ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people;
+        ALTER TABLE badges_rest ADD CONSTRAINT its_team FOREIGN KEY (team) REFERENCES teams_all;
+        """,
+        says=(
+            "people: emptied by TRUNCATE",
+            "teams: emptied by TRUNCATE",
+            "people: index people_pkey stays: foreign key its_person of public.badges rests on it and stays",
+        ),
+        keeps=("its_person", "its_team", "people_pkey"),
+    ),
     "keys from outside to a partition": Case(
         """
         DROP TABLE teams;

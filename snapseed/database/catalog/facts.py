@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -107,6 +108,12 @@ class ForeignKeyFacts:
     keep_reason: str | None
     deferrable: bool = False
     is_checked: bool = True
+    above: tuple[int, ...] = ()
+
+    @property
+    def targets(self) -> frozenset[int]:
+        """The table that it refers to, and those that this is a partition of."""
+        return frozenset((self.references, *self.above))
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,8 @@ class ReferenceFacts:
     """A foreign key of another table that refers to this one: that table, and this one's index.
 
     `has_rows` says that rows of the other table do refer; None where this role may not look. `acts`: they would be
-    deleted or changed along with those that they refer to, not keep them from being deleted.
+    deleted or changed along with those that they refer to, not keep them from being deleted. `above` are the tables
+    that the other one is a partition of.
     """
 
     oid: int
@@ -166,6 +174,11 @@ class ReferenceFacts:
     index: int
     has_rows: bool | None
     acts: bool = False
+    above: tuple[int, ...] = ()
+
+    def is_among(self, oids: Collection[int]) -> bool:
+        """Whether the other table, or one that it is a partition of, is one of these."""
+        return any(oid in oids for oid in (self.oid, *self.above))
 
     @property
     def name(self) -> TableName:

@@ -123,12 +123,14 @@ SELECT c.oid::int8 AS oid, c.relname AS name, pg_get_indexdef(c.oid) AS definiti
  ORDER BY c.relname
 """
 
-# A key that refers to a partitioned table has a copy for each partition there, which comes and goes with it.
+# A key that refers to a partitioned table has a copy for each partition there, which comes and goes with it; and
+# partitions of this table may have keys of their own.
 FOREIGN_KEYS = """
 SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
        k.confrelid::regclass::text AS references_name, k.conindid::int8 AS index,
        (SELECT bool_and(a.attnotnull) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
          AS is_required,
+       ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.confrelid::regclass) a) AS above,
        k.condeferrable AS deferrable,
        EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgrelid = k.conrelid
                                           AND t.tgenabled IN ('O', 'A')) AS is_checked,
@@ -136,6 +138,7 @@ SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid
                            d.description)
                FROM pg_description d WHERE d.classoid = 'pg_constraint'::regclass AND d.objoid = k.oid) AS restore,
        CASE WHEN k.conparentid <> 0 OR NOT k.conislocal THEN 'it is inherited'
+            WHEN k.conrelid <> %(oid)s THEN 'it belongs to a partition'
             WHEN NOT k.convalidated THEN 'it is not validated: made again, it would not check the new rows'
             WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
               THEN 'its triggers are not in their usual state'
@@ -145,8 +148,12 @@ SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid
   FROM pg_constraint k
   JOIN pg_class r ON r.oid = k.conrelid
   JOIN pg_namespace n ON n.oid = r.relnamespace
- WHERE k.conrelid = %(oid)s AND k.contype = 'f'
-   AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
+ WHERE k.contype = 'f'
+   AND CASE k.conrelid
+         WHEN %(oid)s THEN NOT EXISTS (SELECT FROM pg_constraint p
+                                        WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
+         ELSE k.conparentid = 0
+              AND k.conrelid IN (SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)) END
  ORDER BY k.conname
 """
 
@@ -229,7 +236,8 @@ REFERENCED_BY = """
 WITH related AS (SELECT %(oid)s::oid AS relid
                  UNION SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)
                  UNION SELECT relid FROM pg_partition_ancestors(%(oid)s::oid::regclass))
-SELECT k.conrelid::int8, n.nspname, c.relname, k.conindid::int8, k.confdeltype IN ('c', 'n', 'd'),
+SELECT k.conrelid::int8, ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.conrelid::regclass) a),
+       n.nspname, c.relname, k.conindid::int8, k.confdeltype IN ('c', 'n', 'd'),
        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
        has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid)
          AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT')) FROM unnest(k.conkey) u(number)),
@@ -237,5 +245,5 @@ SELECT k.conrelid::int8, n.nspname, c.relname, k.conindid::int8, k.confdeltype I
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE k.confrelid IN (SELECT relid FROM related) AND k.conrelid NOT IN (SELECT relid FROM related)
    AND k.contype = 'f' AND k.conparentid = 0
- ORDER BY 2, 3, k.conname
+ ORDER BY 3, 4, k.conname
 """

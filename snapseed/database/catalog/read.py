@@ -80,9 +80,9 @@ def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
 
 
 def _read_reference(connection: Connection, row: tuple[Any, ...]) -> ReferenceFacts:
-    oid, schema, table, index, acts, columns, may_look, alone = row
+    oid, above, schema, table, index, acts, columns, may_look, alone = row
     has_rows = _has_rows(connection, TableName(schema, table, alone=alone), columns) if may_look else None
-    return ReferenceFacts(oid, schema, table, index, has_rows, acts)
+    return ReferenceFacts(oid, schema, table, index, has_rows, acts, tuple(above))
 
 
 def _refuses(connection: Connection, oid: int) -> tuple[str, ...]:

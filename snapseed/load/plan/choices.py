@@ -77,7 +77,7 @@ def choose_emptying(facts: TableFacts, load: Surroundings) -> tuple[Emptying, st
         )
     if facts.oid in load.truncated:
         return Emptying.TRUNCATE, "emptied by TRUNCATE: nothing outside this load refers to it"
-    outside = sorted({str(other.name) for other in facts.referenced_by if other.oid not in load.truncated})
+    outside = sorted({str(other.name) for other in facts.referenced_by if not other.is_among(load.truncated)})
     if "TRUNCATE" not in facts.privileges:
         return Emptying.DELETE, "emptied by DELETE: the role has no TRUNCATE privilege"
     return Emptying.DELETE, f"emptied by DELETE: {', '.join(outside)} refers to it and is not truncated in this load"
@@ -102,8 +102,8 @@ def ordered_entities(entities: Sequence[EntityRecord], facts: Mapping[str, Table
             return
         visiting.add(entity.name)
         for foreign_key in facts[entity.name].foreign_keys:
-            if foreign_key.references in by_oid:
-                visit(by_oid[foreign_key.references])
+            for oid in foreign_key.targets & by_oid.keys():
+                visit(by_oid[oid])
         ordered.append(entity)
 
     for entity in entities:

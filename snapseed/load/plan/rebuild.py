@@ -44,7 +44,7 @@ def keys_ahead(facts: TableFacts, load: Surroundings) -> list[ForeignKeyFacts]:
     return [
         key
         for key in facts.foreign_keys
-        if key.is_checked and load.is_later(key.references, facts.oid) and (key.keep_reason or not facts.owned)
+        if key.is_checked and load.is_later(key, facts.oid) and (key.keep_reason or not facts.owned)
     ]
 
 
@@ -56,7 +56,7 @@ def ahead_problems(load: Surroundings) -> Iterator[Problem]:
                 obstacle = key.keep_reason if facts.owned else "the role does not own the table"
                 text = f"foreign key {key.name} of {facts.name} refers to rows that come later, and stays: {obstacle}"
                 mend, name = "ALTER TABLE {} ALTER CONSTRAINT {} DEFERRABLE", sql.Identifier(key.name)
-                yield problem(text, mend, facts.name.identifier(), name)
+                yield problem(text, mend, facts.name.identifier(), name) if facts.kind == "r" else Problem(text)
 
 
 def _obstacle(facts: TableFacts) -> str | None:
@@ -87,7 +87,7 @@ def _dropped_indexes(oid: int, load: Surroundings) -> Iterator[IndexFacts]:
 
 
 def _in_the_way(key: ForeignKeyFacts, facts: TableFacts, load: Surroundings) -> str | None:
-    if key.is_checked and load.is_later(key.references, facts.oid):
+    if key.is_checked and load.is_later(key, facts.oid):
         return "it refers to rows that come later"
     if key.references in load.tables and any(
         index.oid == key.index for index in _dropped_indexes(key.references, load)
@@ -111,9 +111,9 @@ def _unique_obstacle(index: IndexFacts, facts: TableFacts, load: Surroundings) -
         return "it is unique, and the table is not truncated"
     referring = [reference for reference in facts.referenced_by if reference.index == index.oid]
     for reference in referring:
-        if reference.oid not in load.tables:
+        if not reference.is_among(load.tables):
             return f"{reference.name} refers to it and is not part of this load"
-    tables = dict.fromkeys([facts.oid, *(reference.oid for reference in referring)])
+    tables = dict.fromkeys(oid for oid in load.tables if oid == facts.oid or any(r.is_among({oid}) for r in referring))
     return next((obstacle for oid in tables if (obstacle := _key_obstacle(oid, index, load))), None)
 
 

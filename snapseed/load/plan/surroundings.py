@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from snapseed.database.catalog import TableFacts
+from snapseed.database.catalog import ForeignKeyFacts, TableFacts
 from snapseed.load.plan.records import LoadOptions, Mode
 from snapseed.snapshot.manifest import EntityRecord
 
@@ -42,17 +42,17 @@ class Surroundings:
         truncated = _closed(emptied, allowed)
         return cls(options, tables, truncated, _closed(emptied, allowed | helpless), _logged(tables, truncated))
 
-    def is_later(self, oid: int, than: int) -> bool:
-        """Whether table `oid` is loaded after table `than`."""
+    def is_later(self, key: ForeignKeyFacts, than: int) -> bool:
+        """Whether the table that `key` refers to is loaded after table `than`."""
         order = list(self.tables)
-        return oid in self.tables and order.index(oid) > order.index(than)
+        return any(order.index(oid) > order.index(than) for oid in key.targets & self.tables.keys())
 
 
 def _closed(tables: Mapping[int, TableFacts], allowed: set[int]) -> frozenset[int]:
     """Those of `allowed` that one TRUNCATE may name: whatever refers to one of them is among them."""
     truncated = set(allowed)
     while blocked := {
-        oid for oid in truncated if any(other.oid not in truncated for other in tables[oid].referenced_by)
+        oid for oid in truncated if not all(other.is_among(truncated) for other in tables[oid].referenced_by)
     }:
         truncated -= blocked
     return frozenset(truncated)
@@ -75,7 +75,7 @@ def _logged(tables: Mapping[int, tuple[EntityRecord, TableFacts]], truncated: fr
         for oid, (_, facts) in tables.items()
         if oid not in logged
         for other in facts.referenced_by
-        if other.oid in logged or other.oid not in tables
+        if other.is_among(logged) or not other.is_among(tables)
     }:
         logged.update(blocked)
     return logged
