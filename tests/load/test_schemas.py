@@ -363,11 +363,14 @@ CASES = {
         """
         CREATE TABLE everyone (LIKE people, PRIMARY KEY (id)) PARTITION BY RANGE (id);
         ALTER TABLE everyone ATTACH PARTITION people FOR VALUES FROM (0) TO (1000);
+        CREATE TABLE more PARTITION OF everyone DEFAULT;
+        ALTER TABLE everyone ADD CONSTRAINT its_boss FOREIGN KEY (boss) REFERENCES everyone;
+        ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES everyone;
         CREATE TABLE outside (person bigint REFERENCES everyone);
         """,
         says=(
             "people: index people_pkey stays: it belongs to a partitioned index",
-            "people: emptied by DELETE: public.outside refers to it",
+            "people: emptied by DELETE: public.everyone, public.outside refers to it",
         ),
         keeps=("people_pkey",),
     ),

@@ -232,18 +232,19 @@ SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincreme
 
 # Foreign keys of other tables, with the names of their columns and whether this role may read those. One that refers to
 # a partition of this table, or to the table that this is a partition of, stands in the way of TRUNCATE just as well.
+# So does that of the latter to itself, but which of its rows refer to this partition is not looked up.
 REFERENCED_BY = """
-WITH related AS (SELECT %(oid)s::oid AS relid
-                 UNION SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)
-                 UNION SELECT relid FROM pg_partition_ancestors(%(oid)s::oid::regclass))
+WITH own AS (SELECT %(oid)s::oid AS relid UNION SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)),
+     related AS (SELECT relid FROM own UNION SELECT relid FROM pg_partition_ancestors(%(oid)s::oid::regclass))
 SELECT k.conrelid::int8, ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.conrelid::regclass) a),
        n.nspname, c.relname, k.conindid::int8, k.confdeltype IN ('c', 'n', 'd'),
        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
-       has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid)
+       k.conrelid NOT IN (SELECT relid FROM related)
+         AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid)
          AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT')) FROM unnest(k.conkey) u(number)),
        c.relkind = 'r'
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE k.confrelid IN (SELECT relid FROM related) AND k.conrelid NOT IN (SELECT relid FROM related)
+ WHERE k.confrelid IN (SELECT relid FROM related) AND k.conrelid NOT IN (SELECT relid FROM own)
    AND k.contype = 'f' AND k.conparentid = 0
  ORDER BY 3, 4, k.conname
 """
