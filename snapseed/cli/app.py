@@ -164,8 +164,11 @@ def load(
     with console.reporting(output, verbose=verbose):
         found = find_project(project)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
+        from snapseed.cli.memory import use_system_allocator
         from snapseed.cli.progress import load_progress
         from snapseed.load.run import load_snapshot
+
+        use_system_allocator()
 
         with console.Meter(quiet=quiet) as meter:
             report = load_snapshot(
@@ -256,6 +259,9 @@ def ci(
         found = find_project(project)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         from snapseed.ci.process import run_ci
+        from snapseed.cli.memory import use_system_allocator
+
+        use_system_allocator()
 
         log = console.silence if quiet else console.note
         report = run_ci(found, target, retries=retries, timeout=timeout, consent=yes, log=log)

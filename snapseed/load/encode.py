@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from snapseed.load.plan import ColumnPlan, TablePlan
 from snapseed.load.text_form import copy_text
-from snapseed.snapshot.buffers import binary_array
+from snapseed.snapshot.buffers import binary_array, running_offsets
 from snapseed.snapshot.fields import copy_field, length_prefixed
 from snapseed.snapshot.types import ColumnType, Family
 
@@ -70,11 +70,19 @@ def _as_target(plan: ColumnPlan) -> ColumnType:
 
 
 def _joined(run: list[Bytes]) -> pa.BinaryArray | None:
-    """Matrices side by side as one binary array."""
+    """Matrices side by side as one binary array: a record a row, whose fields are copied whole, not byte by byte."""
     if not run:
         return None
-    matrix = np.concatenate(run, axis=1) if len(run) > 1 else np.ascontiguousarray(run[0])
-    rows, width = matrix.shape
+    rows, starts = len(run[0]), running_offsets(np.array([piece.shape[1] for piece in run]))
+    width = int(starts[-1])
+    matrix = np.empty((rows, width), dtype=np.uint8)
+    for piece, start in zip(run if rows else (), starts, strict=False):
+        field = np.dtype((np.void, piece.shape[1]))
+        into = np.ndarray(rows, field, matrix, int(start), (width,))
+        # A length word is the same in every row.
+        into[:] = (
+            piece[0].tobytes() if piece.strides[0] == 0 else np.ascontiguousarray(piece).view(field)[:, 0]
+        )
     return binary_array(matrix, np.arange(rows + 1, dtype=np.int64) * width)
 
 
