@@ -11,6 +11,7 @@ import typer
 
 from snapseed.cli import console, reports
 from snapseed.cli.database import database_app
+from snapseed.cli.memory import use_system_allocator
 from snapseed.cli.options import (
     AllowHost,
     Database,
@@ -164,11 +165,9 @@ def load(
     with console.reporting(output, verbose=verbose):
         found = find_project(project)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
-        from snapseed.cli.memory import use_system_allocator
+        use_system_allocator()
         from snapseed.cli.progress import load_progress
         from snapseed.load.run import load_snapshot
-
-        use_system_allocator()
 
         with console.Meter(quiet=quiet) as meter:
             report = load_snapshot(
@@ -258,10 +257,8 @@ def ci(
     with console.reporting(output, verbose=verbose):
         found = find_project(project)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
-        from snapseed.ci.process import run_ci
-        from snapseed.cli.memory import use_system_allocator
-
         use_system_allocator()
+        from snapseed.ci.process import run_ci
 
         log = console.silence if quiet else console.note
         report = run_ci(found, target, retries=retries, timeout=timeout, consent=yes, log=log)

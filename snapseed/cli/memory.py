@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 
 def use_system_allocator() -> None:
-    """Let Arrow take memory from the system's allocator, which gives back what a chunk leaves behind.
+    """Let Arrow, which must not have been imported yet, take memory from the system's allocator.
 
-    Measured on a load of 770,000 rows: 65 MB less at the peak than with its own, at the same speed.
+    That gives back what a chunk leaves behind. Measured on a load of 770,000 rows: 65 MB less at the peak than with
+    Arrow's own, at the same speed. Whoever sets the variable has the last word.
     """
-    import pyarrow as pa
-
-    pa.set_memory_pool(pa.system_memory_pool())
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
