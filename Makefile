@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests wait for servers more than they compute, so there are more of them than the fewest cores we know.
+TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench bench-load bench-large stress pools snapshots wheel constraints clean
@@ -23,7 +25,7 @@ demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, v
 install: .venv/ready ## make .venv and install everything into it; the other targets do so themselves
 
 test: check ## check, then run the tests with coverage
-	$(BIN)/pytest --cov
+	$(BIN)/pytest --cov --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 check: install ## formatting, lint, types and import rules; no tests
 	$(BIN)/ruff format --check

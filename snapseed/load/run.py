@@ -158,7 +158,8 @@ def _run(job: _Job) -> None:
             _fill(job)
             if job.request.options.verify:
                 _verify(job)
-            _record(job)
+            with watching(job.target, connection, job.log):
+                _record(job)
             report.outcome = Outcome.UNKNOWN
         started = time.monotonic()
     if not dry_run:
@@ -272,9 +273,14 @@ def _fill_table(job: _Job, table: TablePlan) -> int:
     report, connection, total = job.report, job.connection, table.entity.rows
 
     def advance(rows: int) -> None:
+        watch.moved()
         job.progress(Progress(table.entity.name, rows, total))
 
-    with report.phase("copying rows"), translated(f"copying {table.entity.name}", report.target):
+    with (
+        watching(job.target, connection, job.log) as watch,
+        report.phase("copying rows"),
+        translated(f"copying {table.entity.name}", report.target),
+    ):
         into = upsert.stage_table(connection, table) if table.staged else table.table.identifier()
         report.entities.append(copy_rows(connection, job.snapshot, table, into, advance))
     if not table.staged:
