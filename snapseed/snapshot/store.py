@@ -41,7 +41,8 @@ class Snapshot:
     def open_part(self, file: PartFile) -> pq.ParquetFile:
         """The part, ready to read row group by row group. Raises `SnapshotError` where it cannot be read."""
         try:
-            return pq.ParquetFile(self.path(file), memory_map=True)
+            # Read as it is needed: mapped, or fetched ahead, it took a tenth more time and counted as memory of ours.
+            return pq.ParquetFile(self.path(file), pre_buffer=False)
         except (OSError, ValueError, pa.ArrowException) as exc:
             raise SnapshotError(
                 "a part cannot be read", where=str(self.path(file)), observed=str(exc), next_step=_RESTORE
