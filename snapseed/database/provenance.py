@@ -31,6 +31,9 @@ class LoadRecord:
 def record_load(connection: Connection, record: dict[str, object]) -> None:
     """Write one row, making schema and table where they are missing."""
     if connection.execute(_EXISTS).fetchone() == (None,):
+        # Not IF NOT EXISTS: that asks for the right to make a schema even where it is there.
+        if connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,):
+            connection.execute("CREATE SCHEMA snapseed")
         connection.execute(_CREATE)
     elif not _has_states(connection):
         connection.execute(_ADD_STATE)
@@ -80,7 +83,6 @@ _ADD_STATE = "ALTER TABLE snapseed.loads ADD COLUMN state jsonb"
 
 # One row per load; `tables` lists schema.table of each table that it filled. seed may pass 2^63, hence numeric.
 _CREATE = """
-CREATE SCHEMA IF NOT EXISTS snapseed;
 CREATE TABLE snapseed.loads (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     environment text NOT NULL,
@@ -121,7 +123,7 @@ SELECT DISTINCT ON (t.name) t.name, identity, state -> t.name
 
 _PRIVILEGE = """
 SELECT CASE WHEN c.oid IS NOT NULL THEN 'INSERT and SELECT on snapseed.loads'
-            WHEN n.oid IS NOT NULL THEN 'CREATE on schema snapseed'
+            WHEN n.oid IS NOT NULL THEN 'CREATE and USAGE on schema snapseed'
             ELSE format('CREATE on database %I', current_database()) END,
        CASE WHEN c.oid IS NOT NULL THEN format('GRANT USAGE ON SCHEMA snapseed TO %1$I; '
                                                'GRANT INSERT, SELECT ON snapseed.loads TO %1$I;', current_user)
@@ -134,5 +136,6 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN 'INSERT and SELECT on snapseed.loads'
                                             AND has_table_privilege(c.oid, 'INSERT')
                                             AND has_table_privilege(c.oid, 'SELECT')
                 WHEN n.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'CREATE')
+                                            AND has_schema_privilege(n.oid, 'USAGE')
                 ELSE has_database_privilege(current_database(), 'CREATE') END
 """

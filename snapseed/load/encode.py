@@ -80,9 +80,7 @@ def _joined(run: list[Bytes]) -> pa.BinaryArray | None:
         field = np.dtype((np.void, piece.shape[1]))
         into = np.ndarray(rows, field, matrix, int(start), (width,))
         # A length word is the same in every row.
-        into[:] = (
-            piece[0].tobytes() if piece.strides[0] == 0 else np.ascontiguousarray(piece).view(field)[:, 0]
-        )
+        into[:] = piece[0].tobytes() if piece.strides[0] == 0 else np.ascontiguousarray(piece).view(field)[:, 0]
     return binary_array(matrix, np.arange(rows + 1, dtype=np.int64) * width)
 
 

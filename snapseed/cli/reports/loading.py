@@ -25,7 +25,9 @@ def plan_text(plan: LoadPlan) -> str:
             f"{number}. {step.entity.name} -> {step.table}: {step.entity.rows:,} rows, {megabytes(step.entity.bytes)}"
         )
         lines += [f"   - {reason}" for reason in step.reasons]
-    lines += [f"also emptied, by {child.empty_by.upper()}: {child.table}" for child in plan.children]
+    for child in plan.children:
+        lines.append(f"also emptied: {child.table}")
+        lines += [f"   - {reason}" for reason in child.reasons]
     lines += [f"setting {setting.name} = {setting.value}: {setting.reason}" for setting in plan.settings]
     return "\n".join(lines)
 
@@ -113,7 +115,10 @@ def load_document(report: LoadReport) -> Document:
             }
             for step in report.plan.tables
         ],
-        "children": [{"table": str(child.table), "empty_by": str(child.empty_by)} for child in report.plan.children],
+        "children": [
+            {"table": str(child.table), "empty_by": str(child.empty_by), "reasons": list(child.reasons)}
+            for child in report.plan.children
+        ],
         "settings": [
             {"name": setting.name, "value": setting.value, "reason": setting.reason} for setting in report.plan.settings
         ],
