@@ -11,6 +11,7 @@ from snapseed.database.catalog import ReferenceFacts, TableFacts, TableName, rea
 from snapseed.database.connect import Connection
 from snapseed.errors import UsageError
 from snapseed.load.plan import Mode
+from snapseed.load.plan.surroundings import referenced_first
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.verify.schema import Problem, problem, table_name
 
@@ -38,7 +39,7 @@ class Scope:
 
 def read_scope(connection: Connection, manifest: Manifest, only: Sequence[str], *, with_parents: bool) -> Scope:
     """The entities in `only` (all where it is empty) and, `with_parents`, those that their rows refer to."""
-    facts = _facts(connection, manifest.entities if only else manifest.chosen(only))
+    facts = _facts(connection, manifest.entities)
     chosen = {entity.name for entity in manifest.chosen(only)}
     while with_parents and (added := _parents(manifest, facts, chosen) - chosen):
         chosen |= added
@@ -56,19 +57,24 @@ def chosen_entities(
 
 
 def require_parents(scope: Scope) -> None:
-    """Raise `UsageError` where rows of the load need rows of an entity that is not loaded and whose table is empty."""
+    """Raise `UsageError` where rows of the load need rows of an entity that is not loaded and whose table is empty.
+
+    A foreign key that is not enforced, or whose triggers are off, needs none.
+    """
     loaded = {scope.facts[entity.name].oid for entity in scope.entities}
     empty = {facts.oid for facts in scope.facts.values() if not facts.has_rows} - loaded
     missing = [
-        f"{table_name(entity)} refers to {key.references_name}, which has no rows"
+        (str(table_name(entity)), key.references_name)
         for entity in scope.entities
         for key in scope.facts[entity.name].foreign_keys
-        if entity.rows and key.is_required and key.targets & empty
+        if entity.rows and key.is_required and key.is_checked and key.targets & empty
     ]
     if missing:
         raise UsageError(
             "these rows refer to rows of entities that are not part of this load",
-            observed="; ".join(missing),
+            where=", ".join(dict.fromkeys(table for table, _ in missing)),
+            observed="; ".join(f"{table} refers to {other}, which has no rows" for table, other in missing),
+            expected=f"rows in {', '.join(dict.fromkeys(other for _, other in missing))}",
             next_step="add --with-parents to load those as well, or load them first",
         )
 
@@ -84,14 +90,14 @@ def with_children(connection: Connection, scope: Scope, mode: Mode, *, allowed: 
     known = {facts.oid: facts for facts in loaded}
     children: dict[int, TableFacts] = {}
     waiting = list(known.values())
-    refusals = []
+    refusals: dict[str, TableName] = {}
     while waiting:
         facts = waiting.pop()
         for reference in facts.referenced_by:
             if reference.is_among(known) or reference.is_among(children):
                 continue
             if not allowed:
-                refusals += _refusals(reference, facts)
+                refusals |= dict.fromkeys(_refusals(reference, facts), facts.name)
                 continue
             found = read_tables(connection, [reference.name])[reference.name]
             children[found.oid] = found
@@ -99,12 +105,14 @@ def with_children(connection: Connection, scope: Scope, mode: Mode, *, allowed: 
     if refusals:
         raise UsageError(
             "rows of other tables refer to the rows that this load replaces",
-            observed="; ".join(dict.fromkeys(refusals)),
+            where=", ".join(dict.fromkeys(map(str, refusals.values()))),
+            observed="; ".join(refusals),
             expected="no such rows, or tables that are part of the load",
             next_step="add --with-children to empty those tables in the same transaction, or load them too, without"
             " --only",
         )
-    return Scope(scope.entities, scope.facts, _referring_first(children))
+    # Those that refer to others before these, as DELETE needs it.
+    return Scope(scope.entities, scope.facts, tuple(reversed(referenced_first(list(children.values())))))
 
 
 def missing_elsewhere(
@@ -133,25 +141,6 @@ def _refusals(reference: ReferenceFacts, facts: TableFacts) -> list[str]:
             f"rows of {reference.name}, which this role may not read, would go or change with those of {facts.name}"
         ]
     return []
-
-
-def _referring_first(tables: Mapping[int, TableFacts]) -> tuple[TableFacts, ...]:
-    """Those that refer to others before these, as DELETE needs it."""
-    ordered: list[TableFacts] = []
-    visited: set[int] = set()
-
-    def visit(facts: TableFacts) -> None:
-        if facts.oid in visited:
-            return
-        visited.add(facts.oid)
-        for key in facts.foreign_keys:
-            for oid in key.targets & tables.keys():
-                visit(tables[oid])
-        ordered.append(facts)
-
-    for facts in tables.values():
-        visit(facts)
-    return tuple(reversed(ordered))
 
 
 def _facts(connection: Connection, entities: Sequence[EntityRecord]) -> dict[str, TableFacts]:

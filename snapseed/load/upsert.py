@@ -51,9 +51,9 @@ def staged_keys(table: TablePlan) -> sql.Composed:
 
 
 def stage_of(table: TablePlan) -> sql.Identifier:
-    """The name of the temporary table: another for each table, and not one that PostgreSQL would cut."""
-    digest = hashlib.sha256(table.entity.name.encode()).hexdigest()[:8]
-    return sql.Identifier("pg_temp", f"snapseed_{table.entity.name[:40]}_{digest}")
+    """The name of the temporary table: short, whatever the entity's, since PostgreSQL cuts names at 63 bytes."""
+    digest = hashlib.sha256(table.entity.name.encode()).hexdigest()[:16]
+    return sql.Identifier("pg_temp", f"snapseed_{digest}")
 
 
 def _columns(table: TablePlan) -> sql.Composed:

@@ -127,12 +127,14 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
 def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Composed:
     """The SQL expression for the hash of a row: the SQL side of `snapshot.fingerprint.row_hashes`.
 
+    Its functions are named with their schema: a search path may list another before `pg_catalog`.
     `table` is the name before the columns', where a query has several tables.
     """
     prefix = () if table is None else (table,)
     fields = sql.SQL(", ").join(_field(sql.Identifier(*prefix, column.name), column.kind()) for column in columns)
-    record = sql.SQL("hash_record_extended(ROW({}), {})").format(fields, sql.Literal(SEED))
-    return sql.SQL("hash_record_extended(ROW(int8send({})), {})").format(record, sql.Literal(SEED))
+    record = sql.SQL("pg_catalog.hash_record_extended(ROW({}), {})").format(fields, sql.Literal(SEED))
+    again = "pg_catalog.hash_record_extended(ROW(pg_catalog.int8send({})), {})"
+    return sql.SQL(again).format(record, sql.Literal(SEED))
 
 
 def key_expression(entity: EntityRecord) -> sql.Composable:
@@ -199,9 +201,10 @@ def _bucket_key(entity: EntityRecord) -> sql.Composable:
 def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:
     """The bytes that stand for a column in the hash of its row: the SQL side of `snapshot.fields.hash_field`."""
     if kind.is_array:
-        return sql.SQL("array_send({}::text[])" if stands_as_text_array(kind) else "array_send({})").format(column)
+        as_text = stands_as_text_array(kind)
+        return sql.SQL("pg_catalog.array_send({}::text[])" if as_text else "pg_catalog.array_send({})").format(column)
     if kind.family is Family.VECTOR:
-        return sql.SQL("array_send({}::real[])").format(column)
+        return sql.SQL("pg_catalog.array_send({}::real[])").format(column)
     if kind.family in _SEND:
         return sql.SQL("{}({})").format(sql.Identifier("pg_catalog", _SEND[kind.family]), column)
     if kind.family in {Family.BYTEA, Family.UUID}:

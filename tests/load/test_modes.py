@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from snapseed.cli.reports.loading import load_document
 from snapseed.errors import LoadError, RefusedError, SchemaError, UsageError, VerificationError
 from snapseed.load.plan import Mode, rebuild
 from tests.load.shapes import ROLE, Shapes, mend_of, reasons, rebuilt
@@ -193,6 +194,19 @@ def test_a_sequence_that_another_table_draws_from_does_not_go_back(shapes: Shape
     assert shapes.one("SELECT nextval('numbers')") == 501
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_functions_of_the_same_names_are_not_let_in(shapes: Shapes, mode: Mode) -> None:
+    """A search path that lists pg_catalog last changes no fingerprint."""
+    shapes.create(
+        """
+        CREATE FUNCTION hash_record_extended(record, bigint) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+        CREATE FUNCTION int8send(bigint) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$;
+        CREATE FUNCTION array_send(anyarray) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$;
+        """
+    )
+    shapes.load(mode, database=f"{shapes.url} options='-c search_path=public,pg_catalog'")
+
+
 def test_rows_of_others_are_not_replaced_after_an_append(shapes: Shapes) -> None:
     """A table that a load has only added to may hold rows that are not ours."""
     shapes.create(OTHERS)
@@ -216,6 +230,7 @@ def test_an_entity_alone_needs_the_rows_that_it_refers_to(shapes: Shapes) -> Non
     error = shapes.refused(only=["badges"])
     assert isinstance(error, UsageError)
     assert "badges refers to people, which has no rows" in str(error)
+    assert (error.where, error.expected) == ("badges", "rows in people")
     assert "--with-parents" in str(error)
     report = shapes.load(only=["badges"], with_parents=True)
     assert [table.entity.name for table in report.plan.tables] == ["teams", "people", "badges"]
@@ -223,6 +238,12 @@ def test_an_entity_alone_needs_the_rows_that_it_refers_to(shapes: Shapes) -> Non
     error = shapes.refused(only=["badges"])
     assert isinstance(error, LoadError)
     assert "--with-parents" in str(error.next_step)
+
+
+def test_a_key_that_checks_nothing_needs_no_rows(shapes: Shapes) -> None:
+    """An entity alone loads where the triggers of its foreign key are off."""
+    shapes.create(KEYS + "ALTER TABLE badges DISABLE TRIGGER ALL")
+    shapes.load(only=["badges"], agrees=True)
 
 
 def test_an_entity_alone_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None:
@@ -242,11 +263,13 @@ def test_an_entity_alone_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None
     assert isinstance(error, UsageError)
     assert "rows of public.badges refer to public.people" in str(error)
     assert "rows of public.stamps refer to public.people" in str(error)
+    assert error.where == "public.people"
     assert "--with-children" in str(error)
     assert isinstance(shapes.refused(only=["people"], with_children=True), RefusedError)
     report = shapes.load(only=["people"], with_children=True, consent=True)
     assert [str(child.table) for child in report.plan.children] == ["public.stamps", "public.badges"]
     assert "off during the load: triggers deletes, empties" in report.plan.children[0].reasons
+    assert [child["disable"] for child in load_document(report)["children"]] == [["deletes", "empties"], []]
     assert shapes.execute("SELECT (SELECT count(*) FROM badges), count(*) FROM stamps") == [(0, 0)]
     shapes.load()
     # With a third table in the way, all of them are emptied by DELETE, those that refer to others first.

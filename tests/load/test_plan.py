@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from snapseed.database.catalog import (
 from snapseed.errors import SchemaError
 from snapseed.load.plan import LoadOptions, LoadPlan, Mode, TablePlan, plan_load
 from snapseed.load.plan.rebuild import REBUILD_ROWS
+from snapseed.load.upsert import stage_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 
 ALL = frozenset({"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"})
@@ -117,6 +119,13 @@ def test_referenced_tables_come_first_and_otherwise_the_order_of_the_manifest_st
         "z": table(4, "z"),
     }
     assert [step.entity.name for step in plan_load(records, facts).tables] == ["a", "b", "c", "z"]
+
+
+def test_two_entities_of_one_table_are_both_in_the_plan() -> None:
+    """The order is one of tables, and no entity gets lost in it."""
+    facts = {"b": table(2, "b", refers_to=(1,)), "a": table(1, "a"), "twin": table(1, "a")}
+    planned = plan_load([entity("b"), entity("a"), entity("twin")], facts).tables
+    assert [step.entity.name for step in planned] == ["a", "twin", "b"]
 
 
 def test_a_reference_to_itself_or_to_a_table_outside_orders_nothing() -> None:
@@ -267,6 +276,13 @@ def test_rules_are_off_where_rows_are_deleted_or_merged() -> None:
     facts = replace(table(1, "a"), rules=(RuleFacts("r", "delete", always=False),))
     assert plan_one(entity("a"), facts).disable_rules == ()
     assert plan_one(entity("a"), replace(facts, privileges=ALL - {"TRUNCATE"})).disable_rules == facts.rules
+
+
+def test_an_upsert_has_a_temporary_table_for_each_entity() -> None:
+    """However long its name is: PostgreSQL cuts names at 63 bytes, not characters."""
+    names = [stage_of(plan_one(entity(name), table(1, "a"))).as_string() for name in ("ü" * 40, "ü" * 41)]
+    assert len({name.encode()[:63] for name in names}) == 2
+    assert all(re.fullmatch('"pg_temp"."snapseed_[0-9a-f]{16}"', name) for name in names)
 
 
 def test_triggers_of_partitions_are_named_with_their_table() -> None:

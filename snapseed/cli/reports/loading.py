@@ -9,7 +9,7 @@ from snapseed.cli.reports.layout import Document, megabytes, rate, table
 
 if TYPE_CHECKING:
     from snapseed.database.provenance import LoadRecord
-    from snapseed.load.plan import LoadPlan
+    from snapseed.load.plan import EmptiedTable, LoadPlan, TablePlan
     from snapseed.load.report import LoadReport
     from snapseed.verify.status import EnvironmentStatus
 
@@ -106,17 +106,19 @@ def load_document(report: LoadReport) -> Document:
                 "staged": step.staged,
                 "unlogged": step.make_unlogged,
                 "rebuild": step.rebuilt,
-                "disable": [
-                    *(trigger.name for trigger in step.disable_triggers),
-                    *(rule.name for rule in step.disable_rules),
-                ],
+                "disable": _disabled(step),
                 "sequences": [sequence.name for sequence in step.sequences],
                 "reasons": list(step.reasons),
             }
             for step in report.plan.tables
         ],
         "children": [
-            {"table": str(child.table), "empty_by": str(child.empty_by), "reasons": list(child.reasons)}
+            {
+                "table": str(child.table),
+                "empty_by": str(child.empty_by),
+                "disable": _disabled(child),
+                "reasons": list(child.reasons),
+            }
             for child in report.plan.children
         ],
         "settings": [
@@ -137,6 +139,11 @@ def load_document(report: LoadReport) -> Document:
             for load in report.entities
         ],
     }
+
+
+def _disabled(step: EmptiedTable | TablePlan) -> list[str]:
+    """The names of the triggers and rules that are off during the load."""
+    return [found.name for found in (*step.disable_triggers, *step.disable_rules)]
 
 
 def status_text(states: Sequence[EnvironmentStatus]) -> str:

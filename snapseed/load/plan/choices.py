@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from snapseed.database.catalog import ServerFacts, TableFacts, TriggerFacts
 from snapseed.load.plan.rebuild import choose_rebuild, keys_ahead
 from snapseed.load.plan.records import ColumnPlan, EmptiedTable, Emptying, Mode, Setting, TablePlan
-from snapseed.load.plan.surroundings import Surroundings
+from snapseed.load.plan.surroundings import Surroundings, referenced_first
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import parse_type
 
@@ -93,22 +93,9 @@ def choose_settings(server: ServerFacts | None) -> tuple[Setting, ...]:
 
 def ordered_entities(entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts]) -> list[EntityRecord]:
     """Referenced tables before those that refer to them; in a cycle, the manifest's order decides."""
-    by_oid = {facts[entity.name].oid: entity for entity in entities}
-    ordered: list[EntityRecord] = []
-    visiting: set[str] = set()
-
-    def visit(entity: EntityRecord) -> None:
-        if entity.name in visiting:
-            return
-        visiting.add(entity.name)
-        for foreign_key in facts[entity.name].foreign_keys:
-            for oid in foreign_key.targets & by_oid.keys():
-                visit(by_oid[oid])
-        ordered.append(entity)
-
-    for entity in entities:
-        visit(entity)
-    return ordered
+    ordered = referenced_first([facts[entity.name] for entity in entities])
+    places = {found.oid: place for place, found in enumerate(ordered)}
+    return sorted(entities, key=lambda entity: places[facts[entity.name].oid])
 
 
 def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:

@@ -48,6 +48,26 @@ class Surroundings:
         return any(order.index(oid) > order.index(than) for oid in key.targets & self.tables.keys())
 
 
+def referenced_first(tables: Sequence[TableFacts]) -> list[TableFacts]:
+    """Each table once, behind those of `tables` that it refers to; in a cycle, the order given decides."""
+    by_oid = {facts.oid: facts for facts in tables}
+    ordered: list[TableFacts] = []
+    visited: set[int] = set()
+
+    def visit(facts: TableFacts) -> None:
+        if facts.oid in visited:
+            return
+        visited.add(facts.oid)
+        for key in facts.foreign_keys:
+            for oid in key.targets & by_oid.keys():
+                visit(by_oid[oid])
+        ordered.append(facts)
+
+    for facts in tables:
+        visit(facts)
+    return ordered
+
+
 def _closed(tables: Mapping[int, TableFacts], allowed: set[int]) -> frozenset[int]:
     """Those of `allowed` that one TRUNCATE may name: whatever refers to one of them is among them."""
     truncated = set(allowed)
