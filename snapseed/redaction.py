@@ -8,13 +8,19 @@ import sys
 
 from setproctitle import setproctitle
 
-# In a URL up to the last @: a password may hold one that nobody has escaped.
-_PASSWORD = re.compile(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)|(://[^:/?#@\s]*:)(\S*)(@)")
+# Each takes too much rather than too little. In a URL up to the last @ of the line, for a password may hold what nobody
+# has escaped; in its query up to the next parameter; in a string of keys and values up to a space that no backslash
+# escapes, or up to the closing quote, where there is one.
+_AUTHORITY = re.compile(r"(://[^:/?#\n]*:).*@")
+_QUERY = r"(?P<query>[?&]\w*password=)[^&\n]*"
+_KEY = r"(?P<key>password\s*=\s*)(?:'(?:[^'\\]|\\.)*(?:'|\\?\Z)|(?:[^\s\\]|\\.|\\\Z)+)"
+_PARAMETER = re.compile(f"(?is){_QUERY}|{_KEY}")
 
 
 def redacted(text: str) -> str:
     """The same text with every password of a connection string replaced by ***."""
-    return _PASSWORD.sub(lambda match: f"{match[1]}***" if match[1] else f"{match[3]}***{match[5]}", text)
+    text = _AUTHORITY.sub(r"\1***@", text)
+    return _PARAMETER.sub(lambda match: f"{match['query'] or match['key']}***", text)
 
 
 def hide_passwords_in_title() -> None:

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
 from psycopg.conninfo import make_conninfo
 
+from snapseed.cli.console import reporting
+from snapseed.cli.options import Format
+from snapseed.errors import ServerError
 from snapseed.redaction import redacted
 from tests.conftest import Sandbox
 
@@ -32,6 +36,16 @@ SECRET = "correct-horse"
         f"host=h PASSWORD='{SECRET}\\' staple'",
         f"host=h sslpassword={SECRET}",
         f'failed for "postgresql://me:{SECRET}@host/db" and more',
+        f"host=h password=a&{SECRET}",
+        f"host=h password=my\\ {SECRET} dbname=d",
+        f"host=h password='my {SECRET}",
+        f"postgresql://u:100%{SECRET}@h/db",
+        f"postgresql://u:my {SECRET}@h/db",
+        f"postgresql://u:p%00{SECRET}@h/db",
+        f"postgresql://u:abc/{SECRET}@h/db",
+        f"postgresql://me@corp:{SECRET}@h/db",
+        f"postgresql://host/db?password=my {SECRET}&user=me",
+        f"postgresql://host/db?sslpassword={SECRET}&password={SECRET}",
     ],
 )
 def test_passwords_are_redacted(conninfo: str) -> None:
@@ -48,6 +62,53 @@ def test_passwords_are_redacted(conninfo: str) -> None:
 def test_what_has_no_password_is_shown_as_it_is(conninfo: str) -> None:
     """Nothing else is taken away."""
     assert redacted(conninfo) == conninfo
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "shown"),
+    [
+        ("host=h password=a&secret dbname=d", "host=h password=*** dbname=d"),
+        (r"host=h password=my\ secret dbname=d", "host=h password=*** dbname=d"),
+        ("postgresql://h/db?password=secret&user=me", "postgresql://h/db?password=***&user=me"),
+    ],
+)
+def test_what_stands_beside_a_password_is_shown(conninfo: str, shown: str) -> None:
+    """A password ends at a space, unless that is escaped; in a URL's query, at the next parameter."""
+    assert redacted(conninfo) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"host=h.invalid password=a&{SECRET}",
+        f"host=h.invalid password=my\\ {SECRET}",
+        f"postgresql://u:100%{SECRET}@h.invalid/db",
+        f"postgresql://u:my {SECRET}@h.invalid/db",
+        f"postgresql://u:p%00{SECRET}@h.invalid/db",
+        f"postgresql://u:abc/{SECRET}@h.invalid/db",
+    ],
+)
+@pytest.mark.parametrize("arguments", [("load", "dev"), ("load", "dev", "--format", "json"), ("db", "url", "dev")])
+def test_no_command_shows_a_password_with_verbose_either(shop: Sandbox, url: str, arguments: tuple[str, ...]) -> None:
+    """Whether the URL can be parsed or not: neither the message, nor the chain of exceptions, nor the log."""
+    command = [sys.executable, "-m", "snapseed", *arguments, "--verbose"]
+    variables = {**os.environ, "SNAPSEED_DATABASE": url}
+    said = subprocess.run(command, cwd=shop.folder, env=variables, capture_output=True, text=True, check=False)
+    assert SECRET not in said.stdout + said.stderr
+    assert said.returncode or arguments[0] == "db"
+
+
+def test_a_traceback_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    """An exception may quote a connection string, ours or one that snapseed did not expect."""
+    cause = ValueError(f"postgresql://u:{SECRET}@h/db, or password={SECRET}")
+    for output in Format:
+        with pytest.raises(typer.Exit), reporting(output, verbose=True):
+            raise cause
+        with pytest.raises(typer.Exit), reporting(output, verbose=True):
+            raise ServerError("the server failed") from cause
+    shown = capsys.readouterr()
+    assert "Traceback" in shown.err
+    assert SECRET not in shown.out + shown.err
 
 
 def test_urls_are_printed_without_their_password(shop: Sandbox) -> None:

@@ -20,6 +20,7 @@ import typer
 
 from snapseed.cli.options import Format
 from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
+from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -97,7 +98,7 @@ def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
     except Exception as exc:  # noqa: BLE001 - a traceback reaches a user only with --verbose
         error = SnapseedError(
             "an error that snapseed did not expect; it is a mistake in snapseed",
-            observed=f"{type(exc).__name__}: {exc}",
+            observed=redacted(f"{type(exc).__name__}: {exc}"),
             next_step="run again with --verbose, and report what it prints",
         )
         error.__cause__ = exc
@@ -123,7 +124,7 @@ def _fail(error: SnapseedError, output: Format, *, verbose: bool) -> None:
         document = {"type": type(error).__name__, "summary": error.summary, **error.details()}
         write_json({"error": document, "exit_code": error.exit_code})
     if verbose:
-        note("".join(traceback.format_exception(error)).rstrip())
+        note(redacted("".join(traceback.format_exception(error)).rstrip()))
     complain(error)
     raise typer.Exit(error.exit_code)
 
