@@ -5,6 +5,7 @@ Every connection has the same session settings, so that a value's text form neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ _SESSION = {
 # available.
 _PASSING_CLASSES = ("08", "53", "57", "58", "XX")
 _PASSING_STATES = ("25P03", "25P04", "40001", "40P01", "55P03")
+_URL = re.compile(r"postgres(?:ql)?://([^?]*)", re.IGNORECASE)
+# What libpq does not understand it quotes, and that may be a part of a password, quotation marks included.
+_QUOTED = re.compile(r'".*"', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,37 @@ def resolve_target(project: Project, environment: Environment) -> Target:
         server = EmbeddedPostgres(project.folder)
         name = f"snapseed_{environment.name.replace('-', '_')}"
         return Target(server.url(name), f"embedded PostgreSQL, database {name}", source, server, name)
+    _require_unambiguous(environment.database, source)
     try:
         # An empty string is right: libpq takes everything from PG* variables and service files.
         parts = conninfo_to_dict(environment.database)
     except psycopg.ProgrammingError as exc:
-        raise ConfigurationError(
-            "the database URL cannot be parsed",
-            where=source,
-            observed=redacted(str(exc).strip()),
-            expected="postgresql://USER@HOST:PORT/DATABASE, a libpq connection string, or `embedded`",
-        ) from exc
+        # Without its cause, which quotes what may be a password.
+        raise _not_parsed(source, redacted(_QUOTED.sub('"***"', str(exc).strip()))) from None
     described = redacted(environment.database) or "libpq's defaults (PG* variables, service file)"
     return Target(environment.database, described, source, None, str(parts.get("dbname") or ""))
+
+
+def _require_unambiguous(url: str, source: str) -> None:
+    """Refuse a URL that libpq would cut in the middle of a password, to use and show the rest as host or database."""
+    found = _URL.match(url)
+    if found is None:
+        return
+    user, at, _ = found[1].rpartition("@")
+    if at and ("/" in user or "@" in user):
+        raise _not_parsed(source, "an unescaped / or @ before the last @ of user, password, host and database")
+    if re.search(r"\s", url):
+        raise _not_parsed(source, "white space that is not percent-encoded")
+
+
+def _not_parsed(source: str, observed: str) -> ConfigurationError:
+    return ConfigurationError(
+        "the database URL cannot be parsed",
+        where=source,
+        observed=observed,
+        expected="postgresql://USER@HOST:PORT/DATABASE, a libpq connection string, or `embedded`",
+        next_step="in a URL, percent-encode user, password and database: / as %2F, @ as %40, % as %25, a space as %20",
+    )
 
 
 @contextmanager
@@ -104,9 +127,27 @@ def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
             next_step="check that the server runs, and the host, port, database, role and password",
         ) from exc
     with connection:
+        # In a REPEATABLE READ one, a load that has waited for another would read catalogs from before that one.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         with translated("setting up the session", target.described):
             apply_session_settings(connection)
+            _require_triggers(connection, target)
         yield connection
+
+
+def _require_triggers(connection: Connection, target: Target) -> None:
+    """See to it that the session is no replica, which would check no foreign key. Only a superuser may change that."""
+    if connection.execute("SHOW session_replication_role").fetchone() != ("replica",):
+        return
+    try:
+        connection.execute("SET session_replication_role = origin")
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise ConfigurationError(
+            "this session would check no foreign key: session_replication_role is replica",
+            where=f"{target.described} ({target.source})",
+            observed="a default of the role or the database, and the role may not change it for its session",
+            next_step="let a superuser run ALTER ROLE (or DATABASE) ... RESET session_replication_role",
+        ) from exc
 
 
 def apply_session_settings(connection: Connection) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from snapseed.database.connect import connected, resolve_target, translate, translated
 from snapseed.errors import ConfigurationError, LoadError, ServerError
@@ -35,7 +37,20 @@ def test_the_embedded_target_is_found_without_starting_it(shop: Sandbox) -> None
 
 
 @pytest.mark.parametrize(
-    "url", [f"postgresql://me:{SECRET}@[half", f"nonsense password={SECRET} and=more", "postgresql://h/db?what=x"]
+    "url",
+    [
+        f"postgresql://me:{SECRET}@[half",
+        f"nonsense password={SECRET} and=more",
+        f"host=h password=half {SECRET}",
+        f"host=h password='half {SECRET}",
+        "postgresql://h/db?what=x",
+        f"postgresql://u:100%{SECRET}@h/db",
+        f"postgresql://u:my {SECRET}@h/db",
+        f"postgresql://u:my\n{SECRET}@h/db",
+        f"postgresql://u:p%00{SECRET}@h/db",
+        f'postgresql://u:p"q"{SECRET}%00@h/db',
+        f"postgresql://u:a?b/{SECRET}@h/db",
+    ],
 )
 def test_a_url_that_does_not_parse_is_an_error_of_the_configuration(shop: Sandbox, url: str) -> None:
     """It says where the URL came from and what one looks like, and shows no password."""
@@ -44,6 +59,81 @@ def test_a_url_that_does_not_parse_is_an_error_of_the_configuration(shop: Sandbo
     assert "--database" in str(caught.value)
     assert "postgresql://USER@HOST" in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:abc/{SECRET}@h/db",
+        f"postgresql://u:12/{SECRET}@h/db",
+        f"postgres://u:battery@{SECRET}@h/db?sslmode=require",
+        f"postgresql://me@corp:{SECRET}@h/db",
+    ],
+)
+def test_a_url_that_libpq_would_cut_inside_the_password_is_refused(shop: Sandbox, url: str) -> None:
+    """It would take a part of the password for a host, a port or a database, and show it."""
+    with pytest.raises(ConfigurationError, match="cannot be parsed") as caught:
+        resolve_target(shop.project, shop.environment(database=url))
+    assert "%2F" in str(caught.value)
+    assert "%40" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:a%2Fb%40c@h/db",
+        "postgresql://u:a?b#c@h/db",
+        "postgresql:///db?host=/tmp&user=me@corp",
+        "postgresql://h:5432/db?options=-c%20search_path%3Da/b@c",
+        r"host=h password=a/b@c\ d dbname=db",
+        "host=/tmp dbname=db user=me@corp",
+    ],
+)
+def test_a_url_with_such_characters_elsewhere_is_taken(shop: Sandbox, url: str) -> None:
+    """Percent-encoded, in the query, or in a string of keys and values."""
+    assert resolve_target(shop.project, shop.environment(database=url)).database == "db"
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable", "read uncommitted"])
+def test_transactions_are_read_committed_whatever_the_default(shop: Sandbox, level: str) -> None:
+    """What waited for a lock must see what was committed meanwhile. Who needs more sets it for the transaction."""
+    with shop.connect() as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = {}").format(name, level))
+    with connected(resolve_target(shop.project, shop.environment())) as connection:
+        with connection.transaction():
+            assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            assert connection.execute("SHOW transaction_isolation").fetchone() == ("repeatable read",)
+
+
+def test_foreign_keys_are_checked_whatever_the_default(shop: Sandbox) -> None:
+    """As a replica the server would fire no trigger, and so check no foreign key."""
+    with shop.connect() as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET session_replication_role = 'replica'").format(name))
+    with connected(resolve_target(shop.project, shop.environment())) as connection:
+        assert connection.execute("SHOW session_replication_role").fetchone() == ("origin",)
+
+
+def test_a_replication_role_that_we_may_not_change_is_an_error(shop: Sandbox) -> None:
+    """Only a superuser may: who is none is told what to run."""
+    role = f"plain_{uuid.uuid4().hex[:12]}"
+    with shop.connect() as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("ALTER DATABASE {} SET session_replication_role = 'replica'").format(name))
+        try:
+            with (
+                pytest.raises(ConfigurationError, match="session_replication_role") as caught,
+                connected(resolve_target(shop.project, shop.environment(database=f"{shop.url} user={role}"))),
+            ):
+                pass
+        finally:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    assert "RESET session_replication_role" in str(caught.value)
 
 
 def test_every_connection_has_the_same_session_settings(shop: Sandbox) -> None:

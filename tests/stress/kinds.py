@@ -10,7 +10,6 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-from snapseed.load.steps import _ADVISORY_LOCK
 from tests.load.faults.failing import CANCEL, TERMINATE
 from tests.projects.own_server import few_locks_left
 from tests.projects.proxy import Cut, Direction, proxied
@@ -155,20 +154,15 @@ def deadlock(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def serialization_failure(case: Case) -> Iterator[Run]:
-    """In REPEATABLE READ, rows change between the load's first look and its DELETE."""
+    """A function that a table calls gives up over one of the notes."""
     row = case.dice.randrange(1, case.number("SELECT count(*) FROM notes"))
-    case.execute("CREATE TABLE outside (note integer REFERENCES notes)")
-    with case.sandbox.connect() as other:
-        other.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
-
-        def meanwhile() -> None:
-            at_lock = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            patiently(lambda: case.number(at_lock) > 0)
-            other.execute("UPDATE notes SET number = number WHERE id = %s", (row,))
-            other.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
-
-        url = make_conninfo(case.sandbox.url, options=r"-c default_transaction_isolation=repeatable\ read")
-        yield Run(meanwhile, SNAPSEED_DATABASE=url)
+    statements = """
+        CREATE FUNCTION too_late() RETURNS boolean LANGUAGE plpgsql AS
+          $$ BEGIN RAISE 'could not serialize access' USING ERRCODE = 'serialization_failure'; END $$;
+        ALTER TABLE notes ADD CONSTRAINT late CHECK (id <> {row} OR too_late()) NOT VALID;
+    """
+    case.execute(statements, row=row)
+    yield Run()
 
 
 @contextmanager

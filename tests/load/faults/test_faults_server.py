@@ -155,19 +155,30 @@ def test_a_deadlock_ends_the_load(loaded: Sandbox) -> None:
 
 
 def test_a_serialization_failure_ends_the_load(loaded: Sandbox) -> None:
-    """Where transactions are REPEATABLE READ by default, rows that somebody has changed since cannot be deleted."""
+    """A load is READ COMMITTED, so none comes from the server itself; one may from a function that a table calls."""
+    with loaded.connect() as connection:
+        connection.execute("""
+            CREATE FUNCTION too_late(integer) RETURNS boolean LANGUAGE plpgsql AS
+              $$ BEGIN RAISE 'could not serialize access' USING ERRCODE = 'serialization_failure'; END $$;
+            ALTER TABLE notes ADD CONSTRAINT late CHECK (too_late(id)) NOT VALID;
+        """)
+    error = fail(loaded)
+    assert is_worth_a_retry(error, "copying notes", "could not serialize access", "40001")
+
+
+def test_a_default_of_repeatable_read_makes_no_load_fail(loaded: Sandbox) -> None:
+    """Rows that somebody has changed since the load began are deleted like others."""
     with loaded.connect() as connection:
         # Its foreign key stands against TRUNCATE.
         connection.execute("CREATE TABLE outside (note integer REFERENCES notes)")
 
         def change(moment: str) -> None:
-            if moment == "emptying tables":
+            if moment == "waiting for the tables":
                 connection.execute("UPDATE notes SET number = number")
 
         with each_moment(change):
             url = make_conninfo(loaded.url, options=r"-c default_transaction_isolation=repeatable\ read")
-            error = fail(loaded, database=url)
-    assert is_worth_a_retry(error, "emptying tables", "could not serialize access", "40001")
+            load_snapshot(loaded.project, loaded.environment(database=url))
 
 
 def test_a_server_that_is_not_there_is_named(loaded: Sandbox) -> None:
