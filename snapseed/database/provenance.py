@@ -49,8 +49,11 @@ def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
 
 
 def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
-    """The tables, as `schema.table`, that a load of ours has filled at any time; `whole`: with no row but its own."""
-    if connection.execute(_EXISTS).fetchone() == (None,):
+    """The tables, as `schema.table`, that a load of ours has filled and nobody has made anew since.
+
+    `whole`: with no row but its own, as only a replacing load leaves them. An append alone makes no table ours.
+    """
+    if connection.execute(_EXISTS).fetchone() == (None,) or not _has_states(connection):
         return set()
     return {str(row[0]) for row in connection.execute(_TABLES, {"whole": whole}).fetchall()}
 
@@ -112,8 +115,16 @@ SELECT environment, snapshot, identity, seed::text::numeric AS seed, scale, mode
   FROM snapseed.loads ORDER BY id DESC LIMIT %(limit)s
 """
 
+# A name alone proves nothing: the table may have been dropped and made by somebody else, or come out of a dump together
+# with the record. Its oid must be that of the latest load, and a record without one counts for nothing.
 _TABLES = """
-SELECT DISTINCT jsonb_array_elements_text(tables) FROM snapseed.loads WHERE mode = 'replace' OR NOT %(whole)s
+SELECT latest.name
+  FROM (SELECT DISTINCT ON (t.name) t.name, state -> t.name ->> 'oid' AS oid
+          FROM snapseed.loads, jsonb_array_elements_text(tables) t(name)
+         WHERE mode = 'replace' OR mode = 'upsert' AND NOT %(whole)s
+         ORDER BY t.name, id DESC) latest
+  JOIN pg_class c ON c.oid::text = latest.oid
+  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname || '.' || c.relname = latest.name
 """
 
 _STATES = """
