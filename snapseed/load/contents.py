@@ -13,8 +13,7 @@ from psycopg import sql
 from snapseed.database.catalog import ColumnFacts, TableFacts
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
-from snapseed.snapshot.types import parse_type
-from snapseed.verify.schema import Problem, problem, table_name
+from snapseed.verify.schema import Problem, problem, table_name, type_of
 
 _LENGTHS = {"character varying", "character"}
 
@@ -59,8 +58,10 @@ def content_problems(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts
 
 
 def _limit(facts: ColumnFacts) -> int | None:
-    kind = parse_type(facts.type)
-    return kind.modifiers[0] if kind.base in _LENGTHS and kind.modifiers and not kind.is_array else None
+    kind = type_of(facts)
+    if kind is None or kind.base not in _LENGTHS or not kind.modifiers or kind.is_array:
+        return None
+    return kind.modifiers[0]
 
 
 def _look(part: pq.ParquetFile, watched: dict[str, _Watched]) -> None:
@@ -89,9 +90,11 @@ def _problems(entity: EntityRecord, name: str, column: _Watched, *, in_key: bool
     table = table_name(entity)
     place, identifiers = f"{table}.{name}", (table.identifier(), sql.Identifier(name))
     if column.nulls:
-        text = f"{place} is NOT NULL, and NULL in {column.nulls:,} rows of the snapshot"
+        by_domain = column.facts.domain_not_null
+        why = " by its domain" if by_domain else ""
+        text = f"{place} is NOT NULL{why}, and NULL in {column.nulls:,} rows of the snapshot"
         mend = "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL"
-        yield Problem(text) if in_key else problem(text, mend, *identifiers)
+        yield Problem(text) if in_key or by_domain else problem(text, mend, *identifiers)
     if column.limit is not None and column.longest > column.limit:
         text = f"{place} is {column.facts.type}, and the snapshot's longest value has {column.longest} characters"
         mend = f"ALTER TABLE {{}} ALTER COLUMN {{}} TYPE varchar({column.longest})"

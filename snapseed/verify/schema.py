@@ -8,7 +8,7 @@ from psycopg import sql
 
 from snapseed.database.catalog import ColumnFacts, TableFacts, TableName
 from snapseed.errors import ConfigurationError
-from snapseed.snapshot.manifest import EntityRecord
+from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import ColumnType, Family, parse_type
 
 # Types that PostgreSQL assigns to one another.
@@ -42,21 +42,22 @@ def schema_problems(entity: EntityRecord, facts: TableFacts | None) -> list[Prob
     name = table_name(entity)
     if facts is None:
         return [Problem(f"table {name} does not exist")]
-    if facts.kind not in {"r", "p"}:
+    if not facts.is_table:
         return [Problem(f"{name} is not a table")]
-    problems = []
-    for column in entity.columns:
-        place, found, identifier = f"{name}.{column.name}", facts.column(column.name), sql.Identifier(column.name)
-        if found is None:
-            text = f"{place} does not exist (expected {column.type})"
-            problems.append(
-                problem(text, "ALTER TABLE {} ADD COLUMN {} {}", name.identifier(), identifier, column.type)
-            )
-        elif not _fits(column.kind(), found):
-            text, mend = f"{place} is {found.type}, expected {column.type}", _type_mend(column.kind(), found)
-            names = (name.identifier(), identifier, column.type)
-            problems.append(problem(text, mend, *names) if mend else Problem(text))
-    return problems
+    found = (column_problem(entity, column, facts) for column in entity.columns)
+    return [problem for problem in found if problem is not None]
+
+
+def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> Problem | None:
+    """In what the column of a table does not fit the entity's; None where it does."""
+    name, found = table_name(entity), facts.column(column.name)
+    place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name), column.type)
+    if found is None:
+        return problem(f"{place} does not exist (expected {column.type})", "ALTER TABLE {} ADD COLUMN {} {}", *names)
+    if _fits(column.kind(), found):
+        return None
+    text, mend = f"{place} is {found.type}, expected {column.type}", _type_mend(column.kind(), found)
+    return problem(text, mend, *names) if mend else Problem(text)
 
 
 def read_problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
@@ -64,9 +65,17 @@ def read_problems(entity: EntityRecord, facts: TableFacts | None) -> list[str]:
     return [problem.text for problem in schema_problems(entity, facts)]
 
 
+def type_of(facts: ColumnFacts) -> ColumnType | None:
+    """The column's type; None for one that no snapshot has, a vector without dimensions say, which knows no limits."""
+    try:
+        return parse_type(facts.type)
+    except ConfigurationError:
+        return None
+
+
 def _type_mend(kind: ColumnType, facts: ColumnFacts) -> str | None:
     """The SQL that makes the column one of `kind`; None where a default, an expression or a view would have to go."""
-    target = _parsed(facts.type)
+    target = type_of(facts)
     by_itself = target is not None and kind.is_array == target.is_array and _is_assigned(target.family, kind.family)
     if facts.generated or facts.is_used or (facts.has_default and not by_itself):
         return None
@@ -87,7 +96,7 @@ def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
         return True
     if kind.family is Family.TEXT_FORM and not kind.is_array and _bare(kind.base) in map(_bare, facts.domains):
         return True
-    target = _parsed(facts.type)
+    target = type_of(facts)
     if target is None:
         return False
     texts = {Family.TEXT, Family.TEXT_FORM}
@@ -110,10 +119,3 @@ def _dimensions(kind: ColumnType) -> tuple[int, ...]:
 def _bare(name: str) -> str:
     """A type's name without schema and quotes: format_type adds them only where the search path does not find it."""
     return name.rpartition(".")[2].strip('"')
-
-
-def _parsed(name: str) -> ColumnType | None:
-    try:
-        return parse_type(name)
-    except ConfigurationError:
-        return None

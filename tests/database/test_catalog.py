@@ -58,6 +58,23 @@ def test_columns_are_those_that_take_part(connection: Connection) -> None:
     assert twice.generated == "s"
 
 
+def test_a_domain_may_take_no_null(connection: Connection) -> None:
+    """However far beneath the column's type it says so."""
+    found = facts(
+        connection,
+        """
+        CREATE DOMAIN sure AS int NOT NULL; CREATE DOMAIN surer AS sure; CREATE DOMAIN free AS int;
+        CREATE TABLE t (a sure, b surer, c free, d free NOT NULL);
+        """,
+    )
+    assert [(column.not_null, column.domain_not_null) for column in found.columns] == [
+        (True, True),
+        (True, True),
+        (False, False),
+        (True, False),
+    ]
+
+
 def test_an_index_comes_with_what_makes_it_again(connection: Connection) -> None:
     """Constraint, comments, clustering and statistics targets are statements; what cannot be said is a reason."""
     found = facts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from snapseed.cli.reports.loading import load_document
@@ -269,7 +271,8 @@ def test_an_entity_alone_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None
     report = shapes.load(only=["people"], with_children=True, consent=True)
     assert [str(child.table) for child in report.plan.children] == ["public.stamps", "public.badges"]
     assert "off during the load: triggers deletes, empties" in report.plan.children[0].reasons
-    assert [child["disable"] for child in load_document(report)["children"]] == [["deletes", "empties"], []]
+    (stamps, _) = json.loads(json.dumps(load_document(report)))["children"]
+    assert stamps["disable"] == ["deletes", "empties"]
     assert shapes.execute("SELECT (SELECT count(*) FROM badges), count(*) FROM stamps") == [(0, 0)]
     shapes.load()
     # With a third table in the way, all of them are emptied by DELETE, those that refer to others first.

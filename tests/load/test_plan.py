@@ -24,10 +24,9 @@ from snapseed.load.plan.rebuild import REBUILD_ROWS
 from snapseed.load.upsert import stage_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 
-ALL = frozenset({"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"})
+ALL = frozenset({"USAGE", "SELECT", "DELETE", "TRUNCATE"})
 
 SERVER = ServerFacts(
-    version=18,
     database="db",
     role="me",
     may_create_temporary=True,
@@ -273,7 +272,7 @@ def test_what_needs_the_owner_is_left_alone_without_it() -> None:
 
 def test_rules_are_off_where_rows_are_deleted_or_merged() -> None:
     """COPY passes them by, DELETE and INSERT do not."""
-    facts = replace(table(1, "a"), rules=(RuleFacts("r", "delete", always=False),))
+    facts = replace(table(1, "a"), rules=(RuleFacts("r", "DELETE", always=False),))
     assert plan_one(entity("a"), facts).disable_rules == ()
     assert plan_one(entity("a"), replace(facts, privileges=ALL - {"TRUNCATE"})).disable_rules == facts.rules
 
@@ -283,6 +282,33 @@ def test_an_upsert_has_a_temporary_table_for_each_entity() -> None:
     names = [stage_of(plan_one(entity(name), table(1, "a"))).as_string() for name in ("ü" * 40, "ü" * 41)]
     assert len({name.encode()[:63] for name in names}) == 2
     assert all(re.fullmatch('"pg_temp"."snapseed_[0-9a-f]{16}"', name) for name in names)
+
+
+def test_rules_of_a_child_of_somebody_else() -> None:
+    """One on DELETE would keep its rows, if they were deleted; the plan says so of the others that they stay."""
+    rules = (RuleFacts("keeps", "DELETE", always=False), RuleFacts("copies", "INSERT", always=False))
+    facts = family(rules=rules, owned=False)
+    parent, child = {"parent": facts["parent"]}, facts["child"]
+    (planned,) = plan_load([entity("parent")], parent, children=[child]).children
+    assert "rules keeps, copies stay: nothing in this load sets them off" in planned.reasons
+    for privileges in ({"USAGE", "DELETE"}, {"USAGE"}):
+        with pytest.raises(SchemaError) as caught:
+            plan_load(
+                [entity("parent")],
+                parent,
+                children=[replace(child, privileges=frozenset(privileges))],
+                server=SERVER,
+            )
+        acts = "rule keeps of public.child would act on DELETE" in str(caught.value.observed)
+        assert acts is ("DELETE" in privileges)
+
+
+def test_a_type_that_cannot_be_read_is_copied_under_its_own_name() -> None:
+    """A vector without dimensions, beneath a domain of the name that the snapshot has."""
+    found = replace(column("c1", "vector"), domains=("spot",))
+    planned = plan_one(entity("a", "spot"), table(1, "a", found))
+    assert planned.columns[1].target.name == "spot"
+    assert not planned.binary
 
 
 def test_triggers_of_partitions_are_named_with_their_table() -> None:

@@ -117,6 +117,77 @@ def test_privileges_on_columns_are_enough(limited: tuple[Shapes, str]) -> None:
     shapes.load(Mode.UPSERT, database=database)
 
 
+def test_privileges_lack_beside_a_column_that_does_not_fit(limited: tuple[Shapes, str]) -> None:
+    """Both are said at once, and the SQL for both is enough."""
+    shapes, database = limited
+    shapes.execute(f"REVOKE INSERT ON people FROM {ROLE}; ALTER TABLE people ALTER score TYPE bigint")
+    error = shapes.refused(database=database)
+    assert "people.score is bigint, expected integer" in str(error)
+    assert "the role lacks INSERT on public.people" in str(error)
+    shapes.execute(mend_of(error))
+    shapes.load(database=database)
+
+
+def test_the_schema_of_a_sequence_may_be_closed(limited: tuple[Shapes, str]) -> None:
+    """Then a privilege on the sequence does not suffice."""
+    shapes, database = limited
+    shapes.execute(
+        f"""
+        CREATE SCHEMA app; CREATE SEQUENCE app.numbers; GRANT UPDATE, USAGE ON SEQUENCE app.numbers TO {ROLE};
+        ALTER TABLE badges ALTER person SET DEFAULT nextval('app.numbers');
+        """
+    )
+    error = shapes.refused(database=database)
+    assert error.observed == "the role lacks USAGE on schema app"
+    shapes.execute(mend_of(error))
+    shapes.load(database=database)
+
+
+def test_children_need_privileges_too(limited: tuple[Shapes, str]) -> None:
+    """Their schema may be closed, and row-level security would keep some of their rows from being deleted."""
+    shapes, database = limited
+    shapes.execute(
+        f"""
+        CREATE SCHEMA app; CREATE TABLE app.stamps (person bigint REFERENCES people);
+        GRANT DELETE ON people, app.stamps TO {ROLE};
+        """
+    )
+    shapes.execute("INSERT INTO app.stamps VALUES (1); ALTER TABLE app.stamps ENABLE ROW LEVEL SECURITY")
+    error = shapes.refused(only=["people"], with_children=True, consent=True, database=database)
+    assert isinstance(error, SchemaError)
+    assert "the role lacks USAGE on schema app" in str(error)
+    assert "row-level security of app.stamps applies to this role, so DELETE would leave rows" in str(error)
+    shapes.execute(mend_of(error))
+    shapes.execute("ALTER TABLE app.stamps DISABLE ROW LEVEL SECURITY")
+    shapes.load(only=["people"], with_children=True, consent=True, database=database)
+    assert shapes.one("SELECT count(*) FROM app.stamps") == 0
+
+
+def test_rules_of_a_table_of_somebody_else_act(limited: tuple[Shapes, str]) -> None:
+    """On DELETE and in an upsert, and then only the owner can load; COPY and TRUNCATE pass them by."""
+    shapes, database = limited
+    shapes.execute(
+        """
+        CREATE RULE keeps AS ON DELETE TO badges DO INSTEAD NOTHING;
+        CREATE RULE skips AS ON INSERT TO badges DO INSTEAD NOTHING;
+        """
+    )
+    report = shapes.load(database=database)
+    assert "badges: rules keeps, skips stay: nothing in this load sets them off" in reasons(report)
+    shapes.execute(f"GRANT UPDATE ON teams, people, badges TO {ROLE}")
+    error = shapes.refused(Mode.UPSERT, database=database)
+    assert "rule skips of public.badges would act on INSERT" in str(error)
+    assert "keeps" not in str(error.observed)
+    shapes.execute(f"REVOKE TRUNCATE ON badges FROM {ROLE}; GRANT DELETE ON badges TO {ROLE}")
+    error = shapes.refused(database=database)
+    assert "rule keeps of public.badges would act on DELETE" in str(error)
+    assert "skips" not in str(error.observed)
+    shapes.execute("DROP RULE keeps ON badges")
+    report = shapes.load(database=database)
+    assert "badges: rules skips stay: nothing in this load sets them off" in reasons(report)
+    assert shapes.load(Mode.UPSERT).plan.tables[-1].disable_rules
+
+
 def test_delete_serves_where_truncate_may_not(limited: tuple[Shapes, str]) -> None:
     """Either is enough, unless another table refers to this one: then it takes DELETE."""
     shapes, database = limited
@@ -177,6 +248,7 @@ def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch:
         """
     )
     shapes.execute("ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people")
+    shapes.execute(f"GRANT REFERENCES (name) ON people TO {ROLE}")
     report = shapes.load(database=database)
     assert "badges: foreign key its_person stays: the role may make no reference to that table" in reasons(report)
     assert "badges: index marks stays: the role may create nothing in its schema" in reasons(report)

@@ -143,7 +143,7 @@ def load_document(report: LoadReport) -> Document:
 
 def _disabled(step: EmptiedTable | TablePlan) -> list[str]:
     """The names of the triggers and rules that are off during the load."""
-    return [found.name for found in (*step.disable_triggers, *step.disable_rules)]
+    return [*(trigger.name for trigger in step.disable_triggers), *(rule.name for rule in step.disable_rules)]
 
 
 def status_text(states: Sequence[EnvironmentStatus]) -> str:

@@ -35,7 +35,6 @@ class TableName:
 class ServerFacts:
     """What the server is and what this role may do beside the tables, as far as a load depends on it."""
 
-    version: int
     database: str
     role: str
     may_create_temporary: bool
@@ -47,9 +46,10 @@ class ServerFacts:
 class ColumnFacts:
     """One column. `type` is `format_type`'s spelling, of a domain the type beneath it; `kind` is pg_type.typtype.
 
-    `domains` are those that stand between the column and that type, the outermost first. `labels` are those of an enum,
-    or of an enum's array. `is_used`: a view, rule, policy, trigger or generated column rests on it, so that its type
-    cannot be altered. `may_insert`, `may_select` and `may_update` are privileges of this role.
+    `domains` are those that stand between the column and that type, the outermost first. `not_null` says that it takes
+    no NULL, by itself or by one of them (`domain_not_null`). `labels` are those of an enum, or of an enum's array.
+    `is_used`: a view, rule, policy, trigger or generated column rests on it, so that its type cannot be altered.
+    `may_insert`, `may_select` and `may_update` are privileges of this role.
     """
 
     name: str
@@ -63,6 +63,7 @@ class ColumnFacts:
     generated: str
     labels: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    domain_not_null: bool = False
     is_used: bool = False
     may_insert: bool = True
     may_select: bool = True
@@ -132,7 +133,7 @@ class TriggerFacts:
 
 @dataclass(frozen=True)
 class RuleFacts:
-    """A rewrite rule that is in force; `event` is `insert`, `update` or `delete`. COPY passes rules by."""
+    """A rewrite rule that is in force; `event` is `INSERT`, `UPDATE` or `DELETE`. COPY and TRUNCATE pass rules by."""
 
     name: str
     event: str
@@ -144,7 +145,7 @@ class SequenceFacts:
     """A sequence that gives an integer column its values: one that it owns (serial, identity), or a mere default.
 
     `owned`: it is the column's own, and no other table draws from it. `may_alter`, `may_set` and `may_look` say whether
-    this role owns it, may call setval, and may read where it stands.
+    this role owns it, may call setval, and may read where it stands; `may_enter` whether it may use its schema at all.
     """
 
     schema: str
@@ -157,6 +158,7 @@ class SequenceFacts:
     may_alter: bool = True
     may_set: bool = True
     may_look: bool = True
+    may_enter: bool = True
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,9 @@ class TableFacts:
     """One table as the catalogs know it, with the schema it was found in.
 
     `kind` is pg_class.relkind and `persistence` relpersistence. `owned` says that this role may alter the table, and
-    `may_index` that it may make indexes beside it. `privileges` are those of this role on the whole table, SELECT on
-    any column. `refuses` are UPDATE and DELETE where the server refuses them, since the table is published and has no
-    replica identity. `has_update_rule` counts one that is off, too.
+    `may_index` that it may make indexes beside it. `privileges` are those of this role: DELETE and TRUNCATE on the
+    whole table, SELECT on any column, USAGE on the schema. `refuses` are UPDATE and DELETE where the server refuses
+    them, since the table is published and has no replica identity. `has_update_rule` counts one that is off, too.
     """
 
     oid: int
@@ -222,6 +224,11 @@ class TableFacts:
     def name(self) -> TableName:
         """The qualified name."""
         return TableName(self.schema, self.table, alone=self.kind == "r")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it has rows of its own or in partitions, and is not a view, say."""
+        return self.kind in {"r", "p"}
 
     def column(self, name: str) -> ColumnFacts | None:
         """The column of this name, if there is one."""

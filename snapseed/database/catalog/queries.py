@@ -6,8 +6,7 @@ Each takes the table's oid, but for `TABLE` and `SERVER`; the names of their col
 from __future__ import annotations
 
 SERVER = """
-SELECT current_setting('server_version_num')::int / 10000 AS version,
-       current_database() AS database, current_user AS role,
+SELECT current_database() AS database, current_user AS role,
        has_database_privilege(current_database(), 'TEMPORARY') AS may_create_temporary,
        coalesce((SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'), '{}')
          AS toast_compressions,
@@ -18,18 +17,16 @@ SELECT current_setting('server_version_num')::int / 10000 AS version,
 # Ordinary, partitioned and foreign tables and views; to_regclass follows the search path where no schema is given.
 # With a schema it would raise where this role may not use it.
 TABLE = """
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
-       pg_has_role(c.relowner, 'USAGE'),
-       pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE'),
-       ARRAY(SELECT p FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p
-              WHERE has_table_privilege(c.oid, p))
+SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS table, c.relkind::text AS kind,
+       c.relpersistence::text AS persistence, pg_has_role(c.relowner, 'USAGE') AS owned,
+       pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE') AS may_index,
+       ARRAY(SELECT p FROM unnest(ARRAY['DELETE', 'TRUNCATE']) p WHERE has_table_privilege(c.oid, p))
        || CASE WHEN has_any_column_privilege(c.oid, 'SELECT') THEN ARRAY['SELECT'] ELSE '{}' END
-       || CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN ARRAY['USAGE'] ELSE '{}' END,
-       greatest(c.reltuples, 0)::int8,
-       row_security_active(c.oid),
-       EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '2'),
-       EXISTS (SELECT FROM pg_publication),
-       EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid)
+       || CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN ARRAY['USAGE'] ELSE '{}' END AS privileges,
+       greatest(c.reltuples, 0)::int8 AS estimated_rows, row_security_active(c.oid) AS row_security,
+       EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '2') AS has_update_rule,
+       EXISTS (SELECT FROM pg_publication) AS has_publications,
+       EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid) AS is_published
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
                     ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
@@ -39,17 +36,18 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::tex
 # A domain may stand over another domain; `beneath` ends at the type under all of them.
 COLUMNS = """
 WITH RECURSIVE beneath AS (
-  SELECT attnum, atttypid AS type, atttypmod AS modifier, atthasdef AS has_default, '{}'::text[] AS domains
+  SELECT attnum, atttypid AS type, atttypmod AS modifier, atthasdef AS has_default, '{}'::text[] AS domains,
+         false AS not_null
     FROM pg_attribute WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
   UNION ALL
   SELECT d.attnum, t.typbasetype, t.typtypmod, d.has_default OR t.typdefault IS NOT NULL,
-         d.domains || format_type(d.type, NULL)
+         d.domains || format_type(d.type, NULL), d.not_null OR t.typnotnull
     FROM beneath d JOIN pg_type t ON t.oid = d.type WHERE t.typtype = 'd'
 )
 SELECT a.attname AS name, format_type(d.type, d.modifier) AS type, d.domains,
        b.typtype::text AS kind, b.typelem::int8 AS element_oid, e.typtype::text AS element_kind,
-       a.attnotnull AS not_null, d.has_default, a.attidentity::text AS identity,
-       a.attgenerated::text AS generated,
+       a.attnotnull OR d.not_null AS not_null, d.not_null AS domain_not_null, d.has_default,
+       a.attidentity::text AS identity, a.attgenerated::text AS generated,
        EXISTS (SELECT FROM pg_depend u
                 LEFT JOIN pg_attrdef v ON u.classid = 'pg_attrdef'::regclass AND v.oid = u.objid
                 WHERE u.refclassid = 'pg_class'::regclass AND u.refobjid = a.attrelid AND u.refobjsubid = a.attnum
@@ -142,7 +140,9 @@ SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid
             WHEN NOT k.convalidated THEN 'it is not validated: made again, it would not check the new rows'
             WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
               THEN 'its triggers are not in their usual state'
-            WHEN NOT has_any_column_privilege(k.confrelid, 'REFERENCES')
+            WHEN NOT (SELECT bool_and(has_column_privilege(k.confrelid, u.number, 'REFERENCES'))
+                        FROM unnest(k.confkey) u(number))
+                 OR NOT has_schema_privilege((SELECT c.relnamespace FROM pg_class c WHERE c.oid = k.confrelid), 'USAGE')
               THEN 'the role may make no reference to that table'
        END AS keep_reason
   FROM pg_constraint k
@@ -194,7 +194,7 @@ SELECT DISTINCT o.command
 """
 
 RULES = """
-SELECT w.rulename AS name, CASE w.ev_type WHEN '2' THEN 'update' WHEN '3' THEN 'insert' ELSE 'delete' END AS event,
+SELECT w.rulename AS name, CASE w.ev_type WHEN '2' THEN 'UPDATE' WHEN '3' THEN 'INSERT' ELSE 'DELETE' END AS event,
        w.ev_enabled = 'A' AS always
   FROM pg_rewrite w
  WHERE w.ev_class = %(oid)s AND w.ev_type IN ('2', '3', '4') AND w.ev_enabled IN ('O', 'A')
@@ -209,7 +209,7 @@ SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincreme
          SELECT FROM pg_depend d JOIN pg_attrdef v ON d.classid = 'pg_attrdef'::regclass AND v.oid = d.objid
           WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND v.adrelid <> %(oid)s) AS owned,
        pg_has_role(c.relowner, 'USAGE') AS may_alter, has_sequence_privilege(c.oid, 'UPDATE') AS may_set,
-       has_sequence_privilege(c.oid, 'USAGE, SELECT') AS may_look
+       has_sequence_privilege(c.oid, 'USAGE, SELECT') AS may_look, has_schema_privilege(n.oid, 'USAGE') AS may_enter
   FROM (SELECT d.objid AS sequence, d.refobjsubid AS number, true AS owned
           FROM pg_depend d
          WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s
@@ -226,7 +226,7 @@ SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincreme
   JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = u.number
   JOIN pg_type t ON t.oid = a.atttypid
  WHERE coalesce(nullif(t.typbasetype, 0), t.oid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
- GROUP BY c.oid, n.nspname, c.relname, a.attname, s.seqincrement, s.seqmin, s.seqmax, c.relowner
+ GROUP BY c.oid, n.oid, n.nspname, c.relname, a.attname, s.seqincrement, s.seqmin, s.seqmax, c.relowner
  ORDER BY 1, 2, 3
 """
 
@@ -236,15 +236,18 @@ SELECT n.nspname AS schema, c.relname AS name, a.attname AS column, s.seqincreme
 REFERENCED_BY = """
 WITH own AS (SELECT %(oid)s::oid AS relid UNION SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)),
      related AS (SELECT relid FROM own UNION SELECT relid FROM pg_partition_ancestors(%(oid)s::oid::regclass))
-SELECT k.conrelid::int8, ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.conrelid::regclass) a),
-       n.nspname, c.relname, k.conindid::int8, k.confdeltype IN ('c', 'n', 'd'),
-       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
+SELECT k.conrelid::int8 AS oid,
+       ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.conrelid::regclass) a) AS above,
+       n.nspname AS schema, c.relname AS table, k.conindid::int8 AS index, k.confdeltype IN ('c', 'n', 'd') AS acts,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+         AS columns,
        k.conrelid NOT IN (SELECT relid FROM related)
          AND has_schema_privilege(n.oid, 'USAGE') AND NOT row_security_active(c.oid)
-         AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT')) FROM unnest(k.conkey) u(number)),
-       c.relkind = 'r'
+         AND (SELECT bool_and(has_column_privilege(k.conrelid, u.number, 'SELECT')) FROM unnest(k.conkey) u(number))
+         AS may_look,
+       c.relkind = 'r' AS alone
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE k.confrelid IN (SELECT relid FROM related) AND k.conrelid NOT IN (SELECT relid FROM own)
    AND k.contype = 'f' AND k.conparentid = 0
- ORDER BY 3, 4, k.conname
+ ORDER BY n.nspname, c.relname, k.conname
 """

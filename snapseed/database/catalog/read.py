@@ -36,33 +36,22 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
     """The facts of those of `names` that exist."""
     found = {}
     for name in names:
-        row = connection.execute(queries.TABLE, {"schema": name.schema, "table": name.table}).fetchone()
-        if row is not None:
-            found[name] = _read_table(connection, row)
+        for row in _rows(connection, queries.TABLE, schema=name.schema, table=name.table):
+            found[name] = _read_table(connection, **row)
     return found
 
 
-def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
-    oid, schema, table, kind, persistence, owned, may_index, privileges, *rest = row
-    estimated_rows, row_security, has_update_rule, has_publications, is_published = rest
+def _read_table(connection: Connection, *, has_publications: bool, **row: Any) -> TableFacts:  # noqa: ANN401 - any fact
+    oid, name = row["oid"], TableName(row["schema"], row["table"], alone=row["kind"] == "r")
     # Where row-level security applies it cannot be asked, and such a table is not loaded into anyway.
-    may_look = not row_security and {"USAGE", "SELECT"} <= set(privileges)
+    may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
 
     def facts(kind: type[_Facts], query: str) -> tuple[_Facts, ...]:
         return _facts(connection, kind, query, oid=oid)
 
     return TableFacts(
-        oid=oid,
-        schema=schema,
-        table=table,
-        kind=kind,
-        persistence=persistence,
-        owned=owned,
-        may_index=may_index,
-        privileges=frozenset(privileges),
-        has_rows=not may_look or _has_rows(connection, TableName(schema, table, alone=kind == "r")),
-        estimated_rows=estimated_rows,
-        row_security=row_security,
+        **{**row, "privileges": frozenset(row["privileges"])},
+        has_rows=not may_look or _has_rows(connection, name),
         columns=facts(ColumnFacts, queries.COLUMNS),
         indexes=facts(IndexFacts, queries.INDEXES),
         foreign_keys=facts(ForeignKeyFacts, queries.FOREIGN_KEYS),
@@ -70,19 +59,22 @@ def _read_table(connection: Connection, row: tuple[Any, ...]) -> TableFacts:
         rules=facts(RuleFacts, queries.RULES),
         sequences=facts(SequenceFacts, queries.SEQUENCES),
         referenced_by=tuple(
-            _read_reference(connection, found)
-            for found in connection.execute(queries.REFERENCED_BY, {"oid": oid}).fetchall()
+            _read_reference(connection, **found) for found in _rows(connection, queries.REFERENCED_BY, oid=oid)
         ),
         refuses=_refuses(connection, oid) if has_publications else (),
-        has_update_rule=has_update_rule,
-        is_published=is_published,
     )
 
 
-def _read_reference(connection: Connection, row: tuple[Any, ...]) -> ReferenceFacts:
-    oid, above, schema, table, index, acts, columns, may_look, alone = row
-    has_rows = _has_rows(connection, TableName(schema, table, alone=alone), columns) if may_look else None
-    return ReferenceFacts(oid, schema, table, index, has_rows, acts, tuple(above))
+def _read_reference(
+    connection: Connection,
+    *,
+    columns: Sequence[str],
+    may_look: bool,
+    alone: bool,
+    **row: Any,  # noqa: ANN401 - any fact
+) -> ReferenceFacts:
+    name = TableName(row["schema"], row["table"], alone=alone)
+    return ReferenceFacts(**row, has_rows=_has_rows(connection, name, columns) if may_look else None)
 
 
 def _refuses(connection: Connection, oid: int) -> tuple[str, ...]:
@@ -91,9 +83,13 @@ def _refuses(connection: Connection, oid: int) -> tuple[str, ...]:
 
 
 def _facts(connection: Connection, kind: type[_Facts], query: str, **parameters: object) -> tuple[_Facts, ...]:
+    return tuple(kind(**row) for row in _rows(connection, query, **parameters))
+
+
+def _rows(connection: Connection, query: str, **parameters: object) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query.encode(), parameters).fetchall()
-    return tuple(kind(**{name: _frozen(value) for name, value in row.items()}) for row in rows)
+    return [{name: _frozen(value) for name, value in row.items()} for row in rows]
 
 
 def _has_rows(connection: Connection, table: TableName, filled: Sequence[str] = ()) -> bool:

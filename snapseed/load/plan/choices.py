@@ -9,7 +9,7 @@ from snapseed.load.plan.rebuild import choose_rebuild, keys_ahead
 from snapseed.load.plan.records import ColumnPlan, EmptiedTable, Emptying, Mode, Setting, TablePlan
 from snapseed.load.plan.surroundings import Surroundings, referenced_first
 from snapseed.snapshot.manifest import Column, EntityRecord
-from snapseed.snapshot.types import parse_type
+from snapseed.verify.schema import type_of
 
 
 def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> TablePlan:
@@ -62,7 +62,7 @@ def plan_child(facts: TableFacts, load: Surroundings) -> EmptiedTable:
         empty_by=empty_by,
         disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
         disable_rules=facts.rules if disables_rules else (),
-        reasons=(reason, *_trigger_reasons(facts), *(_rule_reasons(facts, disabled=True) if disables_rules else ())),
+        reasons=(reason, *_trigger_reasons(facts), *_rule_reasons(facts, disabled=disables_rules)),
     )
 
 
@@ -101,7 +101,7 @@ def ordered_entities(entities: Sequence[EntityRecord], facts: Mapping[str, Table
 def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:
     found = facts.column(column.name)
     assert found is not None
-    return ColumnPlan(column.name, column.kind(), parse_type(found.type), found.element_oid)
+    return ColumnPlan(column.name, column.kind(), type_of(found) or column.kind(), found.element_oid)
 
 
 def _choose_format(columns: Sequence[ColumnPlan], facts: TableFacts) -> tuple[bool, str]:
@@ -163,7 +163,9 @@ def _rule_reasons(facts: TableFacts, *, disabled: bool) -> list[str]:
     if not facts.rules:
         return []
     names = ", ".join(rule.name for rule in facts.rules)
-    return [f"off during the load: rules {names}" if disabled else f"rules {names} stay: COPY passes them by"]
+    # One that would act on a table of somebody else is a problem, not a choice.
+    stay = f"rules {names} stay: nothing in this load sets them off"
+    return [f"off during the load: rules {names}" if disabled else stay]
 
 
 def _sequence_reasons(facts: TableFacts, filled: set[str]) -> list[str]:

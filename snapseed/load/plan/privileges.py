@@ -16,20 +16,19 @@ from snapseed.verify.schema import Problem, problem
 def privilege_problems(
     entity: EntityRecord, facts: TableFacts, load: Surroundings, server: ServerFacts
 ) -> Iterator[Problem]:
-    """What the role would need on the entity's table and on the sequences behind it."""
+    """What the role would need on the entity's table, as far as it has the columns, and on the sequences behind it."""
     options, role = load.options, server.role
-    if "USAGE" not in facts.privileges:
-        text = f"the role lacks USAGE on schema {facts.schema}"
-        yield problem(text, "GRANT USAGE ON SCHEMA {} TO {}", sql.Identifier(facts.schema), sql.Identifier(role))
-    every = [column.name for column in entity.columns]
+    every = [column.name for column in entity.columns if facts.column(column.name)]
     sequences = [sequence for sequence in facts.sequences if sequence.column in every]
     yield from _missing_on(facts, role, "INSERT", every)
     reads_all = options.verify or options.mode is Mode.UPSERT
     yield from _missing_on(facts, role, "SELECT", every if reads_all else [found.column for found in sequences])
     if options.mode is Mode.UPSERT:
         yield from _missing_on(facts, role, "UPDATE", [name for name in every if name != entity.key])
-    yield from emptying_problems(facts, load, role)
+    yield from table_problems(facts, load, role)
     for sequence in sequences:
+        if not sequence.may_enter:
+            yield _closed(sequence.schema, role)
         for privilege, allowed in (("UPDATE", sequence.may_set), ("USAGE", sequence.may_look)):
             if not (sequence.may_alter or allowed):
                 name = sql.Identifier(sequence.schema, sequence.name)
@@ -37,8 +36,10 @@ def privilege_problems(
                 yield problem(text, f"GRANT {privilege} ON SEQUENCE {{}} TO {{}}", name, sql.Identifier(role))
 
 
-def emptying_problems(facts: TableFacts, load: Surroundings, role: str) -> Iterator[Problem]:
-    """The privilege that the role lacks to empty the table in the way in which it can be emptied."""
+def table_problems(facts: TableFacts, load: Surroundings, role: str) -> Iterator[Problem]:
+    """What the role lacks to come to the table, and to empty it in the way in which it can be emptied."""
+    if "USAGE" not in facts.privileges:
+        yield _closed(facts.schema, role)
     if load.options.mode is not Mode.REPLACE or "DELETE" in facts.privileges or facts.oid in load.truncated:
         return
     if facts.oid not in load.truncatable:
@@ -53,6 +54,11 @@ def temporary_problems(load: Surroundings, server: ServerFacts) -> Iterator[Prob
         names = (sql.Identifier(server.database), sql.Identifier(server.role))
         text = "the role may make no temporary tables in this database, which an upsert needs"
         yield problem(text, "GRANT TEMPORARY ON DATABASE {} TO {}", *names)
+
+
+def _closed(schema: str, role: str) -> Problem:
+    names = (sql.Identifier(schema), sql.Identifier(role))
+    return problem(f"the role lacks USAGE on schema {schema}", "GRANT USAGE ON SCHEMA {} TO {}", *names)
 
 
 def _missing_on(facts: TableFacts, role: str, privilege: str, columns: Sequence[str]) -> Iterator[Problem]:

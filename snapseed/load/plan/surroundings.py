@@ -42,6 +42,12 @@ class Surroundings:
         truncated = _closed(emptied, allowed)
         return cls(options, tables, truncated, _closed(emptied, allowed | helpless), _logged(tables, truncated))
 
+    def deletes_from(self, facts: TableFacts) -> bool:
+        """Whether rows of the table go by DELETE; not where TRUNCATE is all that the role could be granted to mend."""
+        if self.options.mode is not Mode.REPLACE or facts.oid in self.truncated:
+            return False
+        return "DELETE" in facts.privileges or facts.oid not in self.truncatable
+
     def is_later(self, key: ForeignKeyFacts, than: int) -> bool:
         """Whether the table that `key` refers to is loaded after table `than`."""
         order = list(self.tables)
