@@ -17,24 +17,55 @@ _PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:$|[^a-z])", re
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the server says it is: its address (None on a Unix socket), database and role; and the host we asked for."""
+    """Who the server says it is: its address (None on a Unix socket), database and role, and the role that logged in.
+
+    `host` is the one that was looked up to find it, empty where an address was given instead; `asked` are database,
+    role and host as the connection names them, behind which a pooler may put others.
+    """
 
     address: str | None
     database: str
     role: str
     host: str
+    session_role: str = ""
+    asked: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that may look like production."""
+        return (self.database, self.role, self.host, self.session_role, *self.asked)
 
     def __str__(self) -> str:
         where = self.address or "a Unix socket"
-        return f"database {self.database!r} at {where} (host {self.host or 'local'}), role {self.role!r}"
+        if self.host or self.address is None:
+            where += f" (host {self.host or 'local'})"
+        role = repr(self.role)
+        if self.session_role not in {"", self.role}:
+            role += f" (logged in as {self.session_role!r})"
+        shown = {"", self.database, self.role, self.session_role, self.host, self.address}
+        others = [repr(name) for name in dict.fromkeys(self.asked) if name not in shown]
+        asked = f", asked for {', '.join(others)}" if others else ""
+        return f"database {self.database!r} at {where}, role {role}{asked}"
 
 
 def identify(connection: Connection) -> Identity:
-    """Ask the server for its own address, database and role."""
-    row = connection.execute("SELECT host(inet_server_addr()), current_database(), current_user").fetchone()
+    """Ask the server for its own address, database and roles, and the connection for what it asked for."""
+    row = connection.execute(
+        "SELECT host(inet_server_addr()), current_database(), current_user, session_user"
+    ).fetchone()
     assert row is not None
-    address, database, role = row
-    return Identity(None if address is None else str(address), str(database), str(role), connection.info.host)
+    address, database, role, session_role = row
+    info = connection.info
+    # With an address, from the URL or from PGHOSTADDR, libpq looks up no name: any could stand there.
+    host = "" if "hostaddr" in info.get_parameters() else info.host
+    return Identity(
+        None if address is None else str(address),
+        str(database),
+        str(role),
+        host,
+        str(session_role),
+        (info.dbname, info.user, info.host),
+    )
 
 
 def require_allowed(identity: Identity, target: Target, environment: Environment, *, consent: bool) -> None:
@@ -47,16 +78,18 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
         return
     local = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
     place = f"[environments.{environment.name}]"
-    if not local and not {identity.host, identity.address} & set(environment.allow_hosts):
+    known = {identity.host, identity.address} - {""}
+    if not local and not known & set(environment.allow_hosts):
+        suggested = identity.host or identity.address
         raise RefusedError(
             "this server is not one that the environment allows",
             where=f"{target.described} ({target.source})",
             observed=str(identity),
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
-            next_step=f"if it is the right one, add --allow-host {identity.host}, or"
-            f" add {identity.host!r} to allow_hosts of {place}",
+            next_step=f"if it is the right one, add --allow-host {suggested}, or"
+            f" add {suggested!r} to allow_hosts of {place}",
         )
-    if any(_PRODUCTION.search(name) for name in (identity.database, identity.role, identity.host)):
+    if any(_PRODUCTION.search(name) for name in identity.names):
         _require_both(identity, target, environment, consent=consent)
 
 
@@ -83,5 +116,6 @@ def _require_both(identity: Identity, target: Target, environment: Environment, 
             where=f"{target.described} ({target.source})",
             observed=str(identity),
             expected="both --yes and replace_existing = true for a name with prod, production or live in it",
-            next_step="check the target twice",
+            next_step="check the target twice; if it is the right one, add --yes to the command and"
+            f" replace_existing = true to [environments.{environment.name}]",
         )

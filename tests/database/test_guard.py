@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed import SnapseedError, find_project, load_snapshot
 from snapseed.config import Environment
@@ -14,6 +21,7 @@ from snapseed.database.embedded import EmbeddedPostgres
 from snapseed.database.guard import Identity, identify, require_allowed
 from snapseed.errors import RefusedError
 from tests.conftest import PROJECTS, Connection, Sandbox
+from tests.projects.proxy import proxied
 from tests.projects.state import contents, generated
 
 
@@ -76,10 +84,46 @@ PRODUCTION = [
 def test_names_like_production_need_both_consents(looks: Identity) -> None:
     """--yes alone and replace_existing alone are not enough, both together are."""
     hosts = ("db.prod.example.com",)
-    for consent, replace in ((False, False), (True, False), (False, True)):
+    for consent, replacing in ((False, False), (True, False), (False, True)):
         with pytest.raises(RefusedError, match="looks like production"):
-            require_allowed(looks, target(), environment(hosts=hosts, replace_existing=replace), consent=consent)
+            require_allowed(looks, target(), environment(hosts=hosts, replace_existing=replacing), consent=consent)
     require_allowed(looks, target(), environment(hosts=hosts, replace_existing=True), consent=True)
+
+
+def test_the_refusal_of_such_a_name_says_how_to_go_on() -> None:
+    """With both, after a second look."""
+    with pytest.raises(RefusedError) as caught:
+        require_allowed(identity(database="prod"), target(), environment(), consent=False)
+    for words in ("twice", "--yes", "replace_existing = true to [environments.dev]"):
+        assert words in str(caught.value.next_step)
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        Identity(None, "app", "me", "", session_role="prod"),
+        Identity(None, "app", "me", "", asked=("live", "me")),
+        Identity(None, "app", "me", "", asked=("app", "production")),
+        Identity("127.0.0.1", "app", "me", "", asked=("app", "me", "prod.example.com")),
+    ],
+    ids=str,
+)
+def test_every_name_counts_that_the_server_or_the_url_knows(looks: Identity) -> None:
+    """The role that logged in before a SET ROLE, and the names that a pooler in between has replaced by others."""
+    with pytest.raises(RefusedError, match="looks like production") as caught:
+        require_allowed(looks, target(), environment(), consent=True)
+    assert any(
+        word in str(caught.value.observed) for word in ("'prod'", "'production'", "'live'", "'prod.example.com'")
+    )
+
+
+def test_a_host_name_that_was_not_looked_up_allows_nothing() -> None:
+    """With `hostaddr` the name says nothing about where the server is; its address does."""
+    asked = Identity("10.0.0.5", "app", "me", "", asked=("app", "me", "db.example.com"))
+    with pytest.raises(RefusedError, match="not one that the environment allows") as caught:
+        require_allowed(asked, target(), environment(hosts=("db.example.com", "")), consent=True)
+    assert "--allow-host 10.0.0.5" in str(caught.value)
+    require_allowed(asked, target(), environment(hosts=("10.0.0.5",)), consent=False)
 
 
 @pytest.mark.parametrize("name", ["products", "reproduce", "olive", "delivery", "app_test", "alive"])
@@ -99,8 +143,70 @@ def test_a_server_identifies_itself(connection: Connection) -> None:
     """Address, database and role come from the server, not from the URL."""
     found = identify(connection)
     assert found.database == connection.info.dbname
-    assert found.role == connection.info.user
-    assert found.database in str(found)
+    assert found.role == found.session_role == connection.info.user
+    assert found.host == connection.info.host
+    assert str(found) == f"database {found.database!r} at a Unix socket (host {found.host}), role {found.role!r}"
+
+
+def test_a_server_tells_the_role_that_logged_in(connection: Connection) -> None:
+    """Beside the one that it has become."""
+    connection.execute("SET ROLE pg_monitor")
+    found = identify(connection)
+    assert (found.role, found.session_role) == ("pg_monitor", connection.info.user)
+    assert f"role 'pg_monitor' (logged in as {connection.info.user!r})" in str(found)
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_the_name_of_a_host_counts_only_if_it_was_looked_up(database: str, *, by_variable: bool) -> None:
+    """With `hostaddr`, or PGHOSTADDR, it is there for certificates alone; it still counts among the names."""
+    program = """if True:
+        import sys, psycopg
+        from snapseed.database.guard import identify
+        with psycopg.connect(sys.argv[1]) as connection:
+            found = identify(connection)
+        print(repr(found.host), "prod.example.com" in found.asked, found)
+    """
+    with proxied(database) as proxy:
+        url = make_conninfo(proxy.url, host="prod.example.com", **({} if by_variable else {"hostaddr": "127.0.0.1"}))
+        # In a process of its own, for the proxy connects, too.
+        variables = {**os.environ, **({"PGHOSTADDR": "127.0.0.1"} if by_variable else {})}
+        command = [sys.executable, "-c", program, url]
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.stdout.startswith("'' True database"), ended.stderr
+    assert "asked for 'prod.example.com'" in ended.stdout
+
+
+@pytest.fixture
+def production(shop: Sandbox) -> Iterator[Sandbox]:
+    """A project bound to an empty database whose name looks like production."""
+    name = f"snapseed_{uuid.uuid4().hex[:12]}_production"
+    with shop.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield replace(shop, url=make_conninfo(shop.url, dbname=name))
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize("way", ["variables", "service"])
+def test_what_libpq_finds_by_itself_is_guarded_too(production: Sandbox, way: str) -> None:
+    """With an empty `database` all comes from PG* variables or a service file, and the server's answer counts."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(production.url).items()}
+    file = production.folder / "snapseed.toml"
+    file.write_text(file.read_text().replace("${SHOP_DATABASE:-embedded}", ""))
+    if way == "variables":
+        names = {"dbname": "PGDATABASE"}
+        variables = {names.get(name, f"PG{name.upper()}"): value for name, value in parts.items()}
+    else:
+        services = production.folder / "services.conf"
+        services.write_text("\n".join(["[harmless]", *(f"{name}={value}" for name, value in parts.items())]) + "\n")
+        variables = {"PGSERVICE": "harmless", "PGSERVICEFILE": str(services)}
+    refused = production.run("load", "dev", check=False, SNAPSEED_DATABASE="", **variables)
+    assert refused.returncode == 3, refused.stderr
+    assert "a name looks like production" in refused.stderr
+    assert f"database '{parts['dbname']}' at" in refused.stderr
+    assert "PG* variables, service file" in refused.stderr
+    with production.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM pg_stat_user_tables").fetchone() == (0,)
+    production.run("load", "dev", "--yes", check=True, SNAPSEED_DATABASE="", SNAPSEED_REPLACE_EXISTING="1", **variables)
 
 
 @pytest.fixture
