@@ -259,6 +259,27 @@ def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch:
     assert shapes.one("SELECT tableowner FROM pg_tables WHERE tablename = 'badges'") == ROLE
 
 
+def test_a_key_stays_that_refers_into_a_closed_schema(
+    limited: tuple[Shapes, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be made again, whatever the role may do with the table there."""
+    shapes, database = limited
+    monkeypatch.setattr("snapseed.load.plan.rebuild.REBUILD_ROWS", 0)
+    shapes.execute(
+        f"""
+        CREATE SCHEMA app; CREATE TABLE app.others AS SELECT id FROM people;
+        ALTER TABLE app.others ADD PRIMARY KEY (id);
+        ALTER TABLE badges ADD CONSTRAINT its_other FOREIGN KEY (person) REFERENCES app.others, OWNER TO {ROLE};
+        GRANT REFERENCES ON app.others TO {ROLE};
+        """  # noqa: S608 - names of our own
+    )
+    report = shapes.load(only=["badges"], database=database)
+    assert "badges: foreign key its_other stays: the role may make no reference to that table" in reasons(report)
+    shapes.execute(f"GRANT USAGE ON SCHEMA app TO {ROLE}")
+    words = "badges: dropped, and made again behind the rows: its_other"
+    assert words in reasons(shapes.load(only=["badges"], database=database))
+
+
 def test_a_partition_that_somebody_else_owns(shapes: Shapes) -> None:
     """Its triggers stay on, those of the table and of other partitions do not."""
     shapes.create(
