@@ -27,7 +27,6 @@ class EntityLoad:
     """
 
     entity: str
-    table: str
     rows: int
     bytes: int
     seconds: float
@@ -73,7 +72,6 @@ def copy_rows(
     seconds = time.monotonic() - started
     return EntityLoad(
         entity=table.entity.name,
-        table=str(table.table),
         rows=rows,
         bytes=size,
         seconds=seconds,

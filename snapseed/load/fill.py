@@ -10,7 +10,6 @@ import psycopg
 from snapseed.database.connect import translated
 from snapseed.errors import SnapseedError
 from snapseed.load import sequences, steps, upsert
-from snapseed.load.blockers import watching
 from snapseed.load.copying import copy_rows
 from snapseed.load.job import Job
 from snapseed.load.plan import Mode, TablePlan
@@ -23,28 +22,27 @@ _FOREIGN_KEY_VIOLATION = "23503"
 
 def fill(job: Job) -> None:
     """Do all that the plan says, but for what comes after the verification."""
-    report, connection, plan = job.report, job.connection, job.report.plan
+    connection, plan = job.connection, job.report.plan
     for table in plan.tables:
         job.changes[str(table.table)] = count_changes(connection, table.table)
     steps.apply_settings(connection, plan)
-    with watching(job.target, connection, job.log):
-        with report.phase("dropping indexes and keys"):
-            steps.drop(connection, plan)
-        with report.phase("emptying tables"):
-            for name, count in steps.empty(connection, plan).items():
-                job.changes[name] = job.changes.get(name, 0) + count
+    with job.phase("dropping indexes and keys"):
+        steps.drop(connection, plan)
+    with job.phase("emptying tables"):
+        for name, count in steps.empty(connection, plan).items():
+            job.changes[name] = job.changes.get(name, 0) + count
     if plan.mode is Mode.APPEND and job.request.options.verify:
-        with report.phase("fingerprinting the rows that are there"):
+        with job.phase("fingerprinting the rows that are there"):
             for table in plan.tables:
                 job.fingerprints[str(table.table)] = table_fingerprint(connection, table.entity, table.table)
     with _suggesting_parents(job):
         for table in plan.tables:
             job.changes[str(table.table)] += _fill_table(job, table)
-        with report.phase("building indexes"):
+        with job.phase("building indexes"):
             steps.build_indexes(connection, plan)
-        with report.phase("checking foreign keys"):
+        with job.phase("checking foreign keys"):
             steps.build_foreign_keys(connection, plan)
-    with report.phase("setting sequences"):
+    with job.phase("setting sequences"):
         sequences.restart_sequences(connection, plan)
 
 
@@ -53,19 +51,15 @@ def _fill_table(job: Job, table: TablePlan) -> int:
     report, connection, total = job.report, job.connection, table.entity.rows
 
     def advance(rows: int) -> None:
-        watch.moved()
+        job.watch.moved()
         job.progress(Progress(table.entity.name, rows, total))
 
-    with (
-        watching(job.target, connection, job.log) as watch,
-        report.phase("copying rows"),
-        translated(f"copying {table.entity.name}", report.target),
-    ):
+    with job.phase("copying rows"), translated(f"copying {table.entity.name}", report.target):
         into = upsert.stage_table(connection, table) if table.staged else table.table.identifier()
         report.entities.append(copy_rows(connection, job.snapshot, table, into, advance))
     if not table.staged:
         return total
-    with report.phase("merging rows"), translated(f"merging {table.entity.name}", report.target):
+    with job.phase("merging rows"), translated(f"merging {table.entity.name}", report.target):
         return upsert.merge_rows(connection, table)
 
 

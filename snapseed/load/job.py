@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from snapseed.config import Environment, Project
 from snapseed.database.connect import Connection, Target
+from snapseed.load.blockers import Watch
 from snapseed.load.plan import LoadOptions
 from snapseed.load.report import LoadReport, Progress
 from snapseed.snapshot.fingerprint import Fingerprint
@@ -19,21 +21,24 @@ class LoadRequest:
 
     `only`: these entities alone; `with_parents`: and those that their rows refer to; `with_children`: other tables'
     rows that refer to replaced rows may be deleted. `consent` is the user's yes to losing rows that no load of ours put
-    there. `if_changed`: nothing is done where the database already holds the snapshot.
+    there.
     """
 
     only: Sequence[str] = ()
     options: LoadOptions = field(default_factory=LoadOptions)
     with_parents: bool = False
     with_children: bool = False
-    if_changed: bool = False
     dry_run: bool = False
     consent: bool = False
 
 
 @dataclass
 class Job:
-    """One load at work. `changes` and `fingerprints` are those of the tables by name, before the first row."""
+    """One load at work.
+
+    `changes` are, by table, how many rows were inserted, updated or deleted in it, this load's own included as they
+    come; `fingerprints` are those of the rows that were there before an append.
+    """
 
     project: Project
     environment: Environment
@@ -42,7 +47,14 @@ class Job:
     request: LoadRequest
     connection: Connection
     report: LoadReport
+    watch: Watch
     progress: Callable[[Progress], None]
-    log: Callable[[str], None]
     changes: dict[str, int] = field(default_factory=dict)
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A phase of the report; what it may wait for is another thing than what the last one waited for."""
+        self.watch.moved()
+        with self.report.phase(name):
+            yield

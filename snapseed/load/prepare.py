@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from snapseed.database.catalog import read_server
+from collections.abc import Sequence
+
+from snapseed.database.catalog import TableName, read_server
 from snapseed.database.connect import Connection
 from snapseed.database.guard import identify, require_allowed, require_ours
 from snapseed.database.provenance import loaded_tables, missing_privilege
 from snapseed.errors import SchemaError
 from snapseed.load import steps
-from snapseed.load.blockers import watching
 from snapseed.load.contents import content_problems
 from snapseed.load.job import Job
 from snapseed.load.plan import Mode, plan_load
@@ -21,14 +22,16 @@ from snapseed.verify.schema import Problem, table_name
 def prepare(job: Job) -> None:
     """Put the plan into the job's report. Raises whatever says that the load cannot or may not be."""
     report, connection, environment, request = job.report, job.connection, job.environment, job.request
-    with report.phase("planning"):
+    with job.phase("planning"):
         identity = identify(connection)
         report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"
         require_allowed(identity, job.target, environment, consent=request.consent)
-        steps.set_limits(connection, environment.lock_timeout, environment.statement_timeout)
-    with watching(job.target, connection, job.log), report.phase("waiting for another load"):
+        steps.set_limits(connection, environment)
+    with job.phase("waiting for another load"):
         steps.lock(connection)
-    with report.phase("planning"):
+    with job.phase("waiting for the tables"):
+        _lock(job, [table_name(entity) for entity in job.snapshot.manifest.chosen(request.only)])
+    with job.phase("planning"):
         scope = _read_scope(job)
         problems = [
             problem
@@ -55,12 +58,25 @@ def prepare(job: Job) -> None:
             )
 
 
+def _lock(job: Job, tables: Sequence[TableName]) -> None:
+    """Keep writers out before anything is decided: what is decided from must still hold when it is done."""
+    if not job.request.dry_run:
+        steps.lock_tables(job.connection, tables, exclusive=job.request.options.mode is Mode.REPLACE)
+
+
 def _read_scope(job: Job) -> Scope:
     connection, manifest, request = job.connection, job.snapshot.manifest, job.request
     scope = read_scope(connection, manifest, request.only, with_parents=request.with_parents)
     if not scope.facts and not read_scope(connection, manifest, (), with_parents=False).facts:
         _create_schema(job)
         scope = read_scope(connection, manifest, request.only, with_parents=request.with_parents)
+    whole = with_children(connection, scope, request.options.mode, allowed=request.with_children)
+    if not (request.with_parents or whole.children):
+        return whole
+    # Tables that only the catalogs could name: lock them too, and look again.
+    _lock(job, [whole.facts[entity.name].name for entity in whole.entities if entity.name in whole.facts])
+    _lock(job, [child.name for child in whole.children])
+    scope = read_scope(connection, manifest, request.only, with_parents=request.with_parents)
     return with_children(connection, scope, request.options.mode, allowed=request.with_children)
 
 
@@ -82,7 +98,7 @@ def _create_schema(job: Job) -> None:
         )
     apply_schema(job.connection, schema)
     # The file may have set timeouts of its own, as pg_dump's do.
-    steps.set_limits(job.connection, environment.lock_timeout, environment.statement_timeout)
+    steps.set_limits(job.connection, environment)
     job.report.schema_created = True
 
 

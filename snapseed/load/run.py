@@ -10,11 +10,10 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from snapseed.config import Environment, Project
-from snapseed.database.catalog import TableName
 from snapseed.database.connect import Target, connected, resolve_target, translated
 from snapseed.database.guard import identify, require_allowed
 from snapseed.database.provenance import record_load
-from snapseed.errors import InterruptedByUserError, ServerError, SnapseedError
+from snapseed.errors import InterruptedByUserError, SnapseedError
 from snapseed.load import sequences, steps, upsert
 from snapseed.load.blockers import watching
 from snapseed.load.fill import fill
@@ -28,6 +27,9 @@ from snapseed.snapshot.fingerprint import EMPTY
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from snapseed.verify.files import require_files
 from snapseed.verify.rows import EntityResult, require_rows, table_fingerprint, verify_entity
+
+# Classes of SQLSTATE that say that a connection or the server is going away: what became of a COMMIT is not known.
+_GOING_AWAY = ("08", "57P")
 
 
 def load_snapshot(  # noqa: PLR0913 - keywords, one for each option of the command
@@ -50,39 +52,46 @@ def load_snapshot(  # noqa: PLR0913 - keywords, one for each option of the comma
 
     `progress` gets the rows sent so far, `log` a line where the load has to wait for others. Raises `SnapshotError`
     (before the database is touched), `SchemaError`, `UsageError`, `RefusedError`, `LoadError`, `ServerError`,
-    `VerificationError` and `InterruptedByUserError`; in every case the database is as it was before.
+    `VerificationError` and `InterruptedByUserError`. What an error says of the database ends its summary: as it was
+    before, unless ANALYZE failed behind the commit, or the answer to the commit was lost.
     """
     request = LoadRequest(
-        only, LoadOptions(Mode(mode), verify, unlogged), with_parents, with_children, if_changed, dry_run, consent
+        only, LoadOptions(Mode(mode), verify, unlogged), with_parents, with_children, dry_run, consent
     )
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, dry_run)
     entities = snapshot.manifest.chosen(only)
     with _telling_outcome(report):
-        if if_changed and _is_unchanged(target, environment, snapshot, request, report):
+        if if_changed and _is_unchanged(target, environment, snapshot, request, report, log):
             return report
         with report.phase("checking files"):
             require_files(snapshot, only=[] if with_parents else [entity.name for entity in entities])
         started = time.monotonic()
-        with connected(target) as connection:
+        with connected(target) as connection, watching(target, connection, log) as watch:
             report.phases["connecting"] = time.monotonic() - started
-            _run(Job(project, environment, snapshot, target, request, connection, report, progress, log))
+            _run(Job(project, environment, snapshot, target, request, connection, report, watch, progress))
     return report
 
 
 def _is_unchanged(
-    target: Target, environment: Environment, snapshot: Snapshot, request: LoadRequest, report: LoadReport
+    target: Target,
+    environment: Environment,
+    snapshot: Snapshot,
+    request: LoadRequest,
+    report: LoadReport,
+    log: Callable[[str], None],
 ) -> bool:
-    with report.phase("looking for changes"), connected(target) as connection:
+    manifest = snapshot.manifest
+    with connected(target) as connection, watching(target, connection, log), report.phase("looking for changes"):
         identity = identify(connection)
         require_allowed(identity, target, environment, consent=request.consent)
         report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"
-        manifest = snapshot.manifest
         # Whatever keeps it from looking (a privilege, a column that is gone) is for the load itself to say.
-        with suppress(psycopg.ProgrammingError):
+        with suppress(psycopg.ProgrammingError), connection.transaction():
+            steps.set_limits(connection, environment)
             entities = chosen_entities(connection, manifest, request.only, with_parents=request.with_parents)
-            report.already_loaded = is_unchanged(connection, manifest, entities, request.options.mode)
+            report.already_loaded = is_unchanged(connection, manifest, entities, request.options)
     return report.already_loaded
 
 
@@ -96,12 +105,18 @@ def _telling_outcome(report: LoadReport) -> Iterator[None]:
             f"interrupted; {report.outcome}", where=report.target, next_step=_how_to_see(report)
         ) from exc
     except SnapseedError as exc:
-        if report.outcome is Outcome.UNKNOWN and not isinstance(exc, ServerError):
+        if report.outcome is Outcome.UNKNOWN and _is_an_answer(exc):
             # The server itself has refused the COMMIT.
             report.outcome = Outcome.UNCHANGED
         exc.summary += f"; {report.outcome}"
         exc.next_step = _how_to_see(report) or exc.next_step
         raise
+
+
+def _is_an_answer(error: SnapseedError) -> bool:
+    """Whether the server said so, and not that it or the connection was going away."""
+    state = error.__cause__.sqlstate if isinstance(error.__cause__, psycopg.Error) else None
+    return state is not None and not state.startswith(_GOING_AWAY)
 
 
 def _how_to_see(report: LoadReport) -> str | None:
@@ -118,19 +133,19 @@ def _run(job: Job) -> None:
             fill(job)
             if job.request.options.verify:
                 _verify(job)
-            with watching(job.target, connection, job.log):
-                _record(job)
+            _record(job)
             report.outcome = Outcome.UNKNOWN
         started = time.monotonic()
     if not dry_run:
         report.outcome = Outcome.COMMITTED
         report.phases["committing"] = time.monotonic() - started
-        with report.phase("analyzing"):
+        with job.phase("analyzing"):
+            steps.set_limits(connection, job.environment, for_transaction=False)
             steps.analyze(connection, report.plan)
 
 
 def _verify(job: Job) -> None:
-    with job.report.phase("verifying"):
+    with job.phase("verifying"):
         job.report.verified += [_verify_table(job, table) for table in job.report.plan.tables]
         require_rows(job.report.verified, job.report.target)
 
@@ -150,7 +165,7 @@ def _verify_table(job: Job, table: TablePlan) -> EntityResult:
 
 def _record(job: Job) -> None:
     manifest, plan = job.snapshot.manifest, job.report.plan
-    with job.report.phase("recording"):
+    with job.phase("recording"):
         record_load(
             job.connection,
             {
@@ -162,13 +177,14 @@ def _record(job: Job) -> None:
                 "mode": str(plan.mode),
                 "tables": [str(table.table) for table in plan.tables],
                 "rows": plan.rows,
-                "state": {str(table.table): _state(job, table.table, table) for table in plan.tables},
+                "state": {str(table.table): _state(job, table) for table in plan.tables},
                 "version": importlib.metadata.version("snapseed"),
             },
         )
-    with job.report.phase("setting sequences"):
+    with job.phase("setting sequences"):
         sequences.set_sequences(job.connection, plan)
 
 
-def _state(job: Job, name: TableName, table: TablePlan) -> dict[str, object]:
-    return table_state(job.connection, table.entity, name, job.report.plan.mode, changes=job.changes[str(name)])
+def _state(job: Job, table: TablePlan) -> dict[str, object]:
+    name = table.table
+    return table_state(job.connection, table.entity, name, job.request.options, changes=job.changes[str(name)])

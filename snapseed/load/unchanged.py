@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from snapseed.database.catalog import TableName
 from snapseed.database.connect import Connection
 from snapseed.database.provenance import last_states
-from snapseed.load.plan import Mode
+from snapseed.load.plan import LoadOptions, Mode
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.verify.rows import row_hash
 from snapseed.verify.schema import table_name
@@ -24,10 +25,13 @@ from snapseed.verify.schema import table_name
 _SAMPLED_PAGES = 8
 
 
-def is_unchanged(connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord], mode: Mode) -> bool:
+def is_unchanged(
+    connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord], options: LoadOptions
+) -> bool:
     """Whether the tables of `entities` were last loaded from this very snapshot, and have not changed since.
 
-    After an upsert or an append they may hold other rows besides, which a load in mode `replace` would take away.
+    After an upsert or an append they may hold other rows besides, which a load in mode `replace` would take away; and
+    a load that was not verified does for none that is to be.
     """
     states = last_states(connection)
     for entity in entities:
@@ -35,44 +39,48 @@ def is_unchanged(connection: Connection, manifest: Manifest, entities: Sequence[
         if found is None:
             return False
         identity, state = states.get(str(found), ("", None))
-        if identity != manifest.identity or not isinstance(state, dict):
+        if identity != manifest.identity or not isinstance(state, dict) or state.get("changes") is None:
             return False
-        loaded_by = state.get("mode")
-        if loaded_by not in {mode, Mode.REPLACE}:
+        if state["mode"] not in {options.mode, Mode.REPLACE} or (options.verify and not state.get("verified")):
             return False
-        if state != table_state(connection, entity, found, Mode(loaded_by), pages=state.get("pages")):
+        loaded = LoadOptions(Mode(state["mode"]), verify=bool(state.get("verified")))
+        if state != table_state(connection, entity, found, loaded, pages=state["pages"]):
             return False
     return True
 
 
 def count_changes(connection: Connection, table: TableName) -> int:
     """How many rows were inserted, updated or deleted since statistics were last reset; partitions included."""
-    return int(str(_files(connection, table)[1]))
+    return int(str(_facts(connection, table)["changes"] or 0))
 
 
 def table_state(
     connection: Connection,
     entity: EntityRecord,
     table: TableName,
-    mode: Mode,
+    options: LoadOptions,
     *,
     changes: int | None = None,
-    pages: object = None,
+    pages: Sequence[int] | None = None,
 ) -> dict[str, object]:
-    """The state of a table now, loaded in this mode.
+    """The state of a table now, after a load with these options.
 
     `changes` stands in for the count where this transaction has changed the table itself; `pages` are those to look at,
-    as an earlier state names them.
+    as an earlier state names them. The count is None where the server keeps none.
     """
-    files, counted, blocks, may_select = _files(connection, table)
-    if not isinstance(pages, list):
-        last = max(int(str(blocks)) - 1, 0)
+    facts = _facts(connection, table)
+    if pages is None:
+        last = max(int(str(facts["blocks"])) - 1, 0)
         spread = {last * number // (_SAMPLED_PAGES - 1) for number in range(_SAMPLED_PAGES)}
-        pages = sorted(spread) if table.alone and may_select else []
+        pages = sorted(spread) if table.alone and facts["may_select"] else []
+    counted = facts["changes"]
     return {
-        "mode": str(mode),
-        "files": files,
-        "changes": int(str(counted)) if changes is None else changes,
+        "oid": facts["oid"],
+        "mode": str(options.mode),
+        "verified": options.verify,
+        "columns": facts["columns"],
+        "files": facts["files"],
+        "changes": counted if changes is None or counted is None else changes,
         "pages": pages,
         "sample": _sample(connection, entity, table, pages),
     }
@@ -95,10 +103,11 @@ def _sample(connection: Connection, entity: EntityRecord, table: TableName, page
     return str(row[0])
 
 
-def _files(connection: Connection, table: TableName) -> tuple[object, ...]:
-    row = connection.execute(_STATE, (table.identifier().as_string(connection),) * 2).fetchone()
-    assert row is not None
-    return row
+def _facts(connection: Connection, table: TableName) -> dict[str, object]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        facts = cursor.execute(_STATE, {"table": table.identifier().as_string(connection)}).fetchone()
+    assert facts is not None
+    return facts
 
 
 def _resolve(connection: Connection, name: TableName) -> TableName | None:
@@ -107,10 +116,16 @@ def _resolve(connection: Connection, name: TableName) -> TableName | None:
 
 
 _STATE = """
-SELECT to_jsonb(array_agg(pg_relation_filenode(relid) ORDER BY relid)),
-       sum(pg_stat_get_tuples_inserted(relid) + pg_stat_get_tuples_updated(relid) + pg_stat_get_tuples_deleted(relid)),
-       sum(pg_relation_size(relid) / current_setting('block_size')::int), bool_and(has_table_privilege(relid, 'SELECT'))
-  FROM (SELECT %s::regclass AS relid UNION SELECT relid FROM pg_partition_tree(%s::regclass)) parts
+SELECT %(table)s::regclass::oid::int8 AS oid,
+       (SELECT to_jsonb(array_agg(attname || ' ' || format_type(atttypid, atttypmod) ORDER BY attnum))
+          FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped) AS columns,
+       to_jsonb(array_agg(pg_relation_filenode(relid) ORDER BY relid)) AS files,
+       CASE WHEN current_setting('track_counts')::bool
+            THEN sum(pg_stat_get_tuples_inserted(relid) + pg_stat_get_tuples_updated(relid)
+                     + pg_stat_get_tuples_deleted(relid))::int8 END AS changes,
+       sum(pg_relation_size(relid) / current_setting('block_size')::int)::int8 AS blocks,
+       bool_and(has_table_privilege(relid, 'SELECT')) AS may_select
+  FROM (SELECT %(table)s::regclass AS relid UNION SELECT relid FROM pg_partition_tree(%(table)s::regclass)) parts
 """
 
 _RESOLVE = """
