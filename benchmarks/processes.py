@@ -130,7 +130,7 @@ def measure_load_memory(place: Place) -> Findings:
     bare = [f"`import {names}` {_launched(sys.executable, '-c', f'import {names}')}" for names in _LIBRARIES]
     text = (
         f"Resident memory of the process of `snapseed load` at its highest; at most {_MEMORY_BAR} MB, and flat. Pages"
-        " of mapped files, of libraries and Parquet, count although the system can take them back at any time, and"
+        " of mapped files, which are those of libraries, count although the system can take them back at any time, and"
         " their number depends on how these files lie in its cache; the last column is without them."
         f" For comparison: {'; '.join(bare)}. {_LARGE_ROWS:,} rows are loaded by `make bench-large` only."
     )

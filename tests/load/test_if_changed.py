@@ -52,6 +52,7 @@ def test_a_database_that_nobody_has_touched_is_left_alone(loaded: Shapes) -> Non
         "ALTER TABLE people ALTER score TYPE bigint; ALTER TABLE people ALTER score TYPE integer",
         "CREATE TABLE copied AS TABLE teams; DROP TABLE teams; ALTER TABLE copied RENAME TO teams",
         "SELECT pg_stat_reset()",
+        "ALTER TABLE people ADD COLUMN extra integer",
         "VACUUM FULL people",
         "SET session_replication_role = replica; DELETE FROM people WHERE id = 2",
         "UPDATE snapseed.loads SET identity = 'another'",
@@ -151,3 +152,19 @@ def test_what_keeps_it_from_looking_is_told_by_the_load(loaded: Shapes, change: 
     loaded.execute("UPDATE people SET name = 'Bo'")
     loaded.execute(change)
     assert problem in str(loaded.refused(if_changed=True))
+
+
+def test_a_load_that_was_not_verified_does_not_stand_for_one_that_is(shapes: Shapes) -> None:
+    """Another without verification is left out, one with it is not."""
+    shapes.create()
+    shapes.load(verify=False)
+    assert is_skipped(shapes, verify=False)
+    assert not is_skipped(shapes)
+    assert is_skipped(shapes)
+
+
+def test_a_server_that_counts_nothing_is_loaded_again(loaded: Shapes) -> None:
+    """Without track_counts nothing would tell of a row on a page that is not looked at."""
+    loaded.execute(f"ALTER DATABASE {loaded.one('SELECT current_database()')} SET track_counts = off")
+    assert not is_skipped(loaded)
+    assert not is_skipped(loaded)

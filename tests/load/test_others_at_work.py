@@ -1,0 +1,152 @@
+"""Other sessions at work in the same tables, and other loads at once: nothing of theirs is lost, and never a mix."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from psycopg import sql
+
+from snapseed import load_snapshot, verify_snapshot
+from snapseed.errors import RefusedError, ServerError, SnapseedError
+from snapseed.load.plan import Mode
+from snapseed.load.report import LoadReport
+from tests.conftest import Connection, Sandbox
+from tests.projects.moments import each_moment
+from tests.projects.state import contents, patiently
+
+AT_LOCK = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+class Loading(threading.Thread):
+    """A load beside this thread: its report, or the error that ended it, and what it said meanwhile."""
+
+    def __init__(self, sandbox: Sandbox, **options: object) -> None:
+        super().__init__()
+        self.sandbox, self.options = sandbox, options
+        self.said: list[str] = []
+        self.report: LoadReport | None = None
+        self.error: SnapseedError | None = None
+
+    def run(self) -> None:
+        """Load; what comes of it stands in the fields."""
+        overrides = {"lock_timeout": self.options.pop("lock_timeout", "20s")}
+        try:
+            environment = self.sandbox.environment(None, **overrides)
+            self.report = load_snapshot(
+                self.sandbox.project,
+                environment,
+                log=self.said.append,
+                **self.options,  # type: ignore[arg-type]
+            )
+        except SnapseedError as exc:
+            self.error = exc
+
+
+@contextmanager
+def beside(sandbox: Sandbox, connection: Connection, **options: object) -> Iterator[Loading]:
+    """A load that waits for a lock when the block begins, and has ended when it is left."""
+    loading = Loading(sandbox, **options)
+    loading.start()
+    try:
+        patiently(lambda: connection.execute(AT_LOCK).fetchone() is not None)
+        yield loading
+    finally:
+        connection.execute("ROLLBACK") if connection.info.transaction_status else None
+        loading.join(30)
+    assert not loading.is_alive()
+
+
+@pytest.fixture
+def created(shop: Sandbox) -> Sandbox:
+    """A shop with tables and no rows, in which snapseed has loaded nothing."""
+    assert shop.project.schema is not None
+    with shop.connect() as connection:
+        connection.execute(shop.project.schema.read_bytes())
+    return shop
+
+
+@pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.UPSERT])
+def test_rows_that_are_committed_while_a_load_waits_are_guarded_like_others(created: Sandbox, mode: Mode) -> None:
+    """They were not to be seen when the load began, and it must not take them along."""
+    with created.connect() as writer, created.connect() as connection:
+        writer.execute("BEGIN; INSERT INTO categories VALUES ('mine', 'precious', 1)")
+        with beside(created, connection, mode=mode) as loading:
+            writer.execute("COMMIT")
+        assert isinstance(loading.error, RefusedError)
+        assert "rows in public.categories" in str(loading.error)
+        assert connection.execute("SELECT count(*) FROM categories").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_nobody_writes_into_the_tables_until_the_commit(created: Sandbox, mode: Mode) -> None:
+    """So what was verified is what is committed, also where rows are deleted or added only."""
+    with created.connect() as connection:
+        # Its foreign key stands against TRUNCATE.
+        connection.execute("CREATE TABLE outside (note integer REFERENCES notes); SET lock_timeout = '50ms'")
+        refused = []
+
+        def write(moment: str) -> None:
+            if moment == "recording":
+                for table in ("notes", "orders", "categories"):
+                    try:
+                        connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+                    except Exception as exc:  # noqa: BLE001 - any other would not be refused
+                        refused.append(str(exc))
+
+        with each_moment(write):
+            load_snapshot(created.project, created.environment(), mode=mode)
+        assert len(refused) == 3
+        assert all("lock timeout" in text for text in refused)
+    assert verify_snapshot(created.project, created.environment()).agrees
+
+
+def test_a_load_says_which_session_it_waits_for(created: Sandbox) -> None:
+    """While it waits, and again in the error that ends the wait."""
+    with created.connect() as writer, created.connect() as connection:
+        writer.execute("SET application_name = 'a forgotten shell'; BEGIN; LOCK orders")
+        with beside(created, connection, lock_timeout="2500ms") as loading:
+            pass
+        assert isinstance(loading.error, ServerError)
+        assert loading.error.summary.endswith("; nothing was changed")
+        for words in (str(writer.info.backend_pid), "a forgotten shell"):
+            assert words in str(loading.error)
+            assert any(words in line for line in loading.said)
+        assert f"pg_terminate_backend({writer.info.backend_pid})" in str(loading.error.next_step)
+
+
+def test_the_second_of_two_loads_waits_and_then_does_all_of_its_own(created: Sandbox) -> None:
+    """Also where the database's default would have it see the tables as they were before the first."""
+    with created.connect() as connection:
+        database = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'".encode())
+    with created.connect() as connection:
+        second = Loading(created)
+
+        def start_second(moment: str) -> None:
+            if moment == "copying rows" and not second.ident:
+                second.start()
+                patiently(lambda: connection.execute(AT_LOCK).fetchone() is not None)
+
+        with each_moment(start_second):
+            load_snapshot(created.project, created.environment())
+            second.join(30)
+        assert second.error is None, second.error
+        assert second.report is not None
+        assert second.report.phases["waiting for another load"] > 0
+        assert connection.execute("SELECT count(*) FROM snapseed.loads").fetchone() == (2,)
+        assert contents(connection)
+    assert verify_snapshot(created.project, created.environment()).agrees
+
+
+def test_looking_for_changes_does_not_wait_for_ever(created: Sandbox) -> None:
+    """lock_timeout holds for --if-changed as well, and it says who is in the way."""
+    load_snapshot(created.project, created.environment())
+    with created.connect() as writer, created.connect() as connection:
+        writer.execute("BEGIN; LOCK orders")
+        with beside(created, connection, lock_timeout="1500ms", if_changed=True) as loading:
+            pass
+        assert isinstance(loading.error, ServerError)
+        assert str(writer.info.backend_pid) in str(loading.error)
