@@ -13,7 +13,8 @@ The tree::
     ├── VerificationError         1  the check ran, and something differs
     ├── RefusedError              3  a guard said no
     ├── ServerError               4  PostgreSQL or Redis failed or is not reachable; worth a retry
-    └── InterruptedByUserError  130  Ctrl-C or SIGTERM
+    └── InterruptedByUserError  130  Ctrl-C
+        └── TerminatedError     143  SIGTERM
 """
 
 from __future__ import annotations
@@ -121,6 +122,24 @@ class ServerError(SnapseedError):
 
 
 class InterruptedByUserError(SnapseedError):
-    """Ctrl-C or SIGTERM arrived. What was under way has been undone."""
+    """Ctrl-C arrived. What was under way has been undone."""
 
     exit_code = 130
+
+
+class TerminatedError(InterruptedByUserError):
+    """SIGTERM arrived. What was under way has been undone."""
+
+    exit_code = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as the command line's handler raises it: whatever minds Ctrl-C minds it as well."""
+
+
+def interruption(
+    by: KeyboardInterrupt, summary: str, *, where: str | None = None, next_step: str | None = None
+) -> InterruptedByUserError:
+    """The error for an interrupt, with the exit code of its signal."""
+    kind = TerminatedError if isinstance(by, Terminated) else InterruptedByUserError
+    return kind(summary, where=where, next_step=next_step)

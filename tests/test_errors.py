@@ -32,12 +32,13 @@ def test_an_error_prints_its_parts_in_order() -> None:
 
 
 def test_exit_codes_are_those_of_the_design() -> None:
-    """1 findings, 2 wrong input, 3 refused, 4 worth a retry, 130 interrupted."""
+    """1 findings, 2 wrong input, 3 refused, 4 worth a retry, 130 and 143 interrupted."""
     assert {kind.__name__: kind.exit_code for kind in ALL if kind.exit_code != 2} == {
         "VerificationError": 1,
         "RefusedError": 3,
         "ServerError": 4,
         "InterruptedByUserError": 130,
+        "TerminatedError": 143,
     }
 
 

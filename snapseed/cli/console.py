@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 import typer
 
 from snapseed.cli.options import Format
-from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
+from snapseed.errors import SnapseedError, Terminated, UsageError, interruption
 from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _as_json(document: dict[str, object]) -> str:
 def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
     """Show a failure as people or programs want it, and leave with its exit code. Nothing else prints tracebacks."""
     _configure_logging(verbose=verbose)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except typer.Exit:
@@ -88,7 +88,8 @@ def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
     except SnapseedError as exc:
         _fail(exc, output, verbose=verbose)
     except KeyboardInterrupt as exc:
-        error: SnapseedError = InterruptedByUserError("interrupted; what was under way has been undone")
+        # Whoever knows more, as a load does, has said it before this.
+        error: SnapseedError = interruption(exc, "interrupted; nothing was left half done")
         error.__cause__ = exc
         _fail(error, output, verbose=verbose)
     except BrokenPipeError:
@@ -115,8 +116,8 @@ def _configure_logging(*, verbose: bool) -> None:
     own.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def _fail(error: SnapseedError, output: Format, *, verbose: bool) -> None:

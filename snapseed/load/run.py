@@ -13,7 +13,7 @@ from snapseed.config import Environment, Project
 from snapseed.database.connect import Target, connected, resolve_target, translated
 from snapseed.database.guard import identify, require_allowed
 from snapseed.database.provenance import record_load
-from snapseed.errors import InterruptedByUserError, SnapseedError
+from snapseed.errors import SnapseedError, interruption
 from snapseed.load import sequences, steps, upsert
 from snapseed.load.blockers import watching
 from snapseed.load.fill import fill
@@ -101,9 +101,8 @@ def _telling_outcome(report: LoadReport) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as exc:
-        raise InterruptedByUserError(
-            f"interrupted; {report.outcome}", where=report.target, next_step=_how_to_see(report)
-        ) from exc
+        summary = f"interrupted; {report.outcome}"
+        raise interruption(exc, summary, where=report.target, next_step=_how_to_see(report)) from exc
     except SnapseedError as exc:
         if report.outcome is Outcome.UNKNOWN and _is_an_answer(exc):
             # The server itself has refused the COMMIT.

@@ -19,7 +19,8 @@ Results go to stdout, progress and messages to stderr.
 With `--format json`, stdout is one JSON document with `"format": 1`.
 
 Exit codes: `0` done · `1` a check ran and something differs · `2` usage, configuration or snapshot is wrong ·
-`3` a guard refused · `4` the server failed or cannot be reached (worth a retry) · `130` interrupted.
+`3` a guard refused · `4` the server failed or cannot be reached (worth a retry) ·
+`130` Ctrl-C · `143` SIGTERM.
 """
 # An option that at least so many commands have, with the same words, is described once, at the end.
 SHARED_BY = 5

@@ -244,7 +244,7 @@ def _later(case: Case, act: Callable[[], object]) -> Run:
 KINDS: dict[Around, tuple[int, ...]] = {
     kill_in_phase: (-signal.SIGKILL,),
     kill_at_any_time: (-signal.SIGKILL,),
-    interrupt: (130, -signal.SIGTERM),
+    interrupt: (130, 143, -signal.SIGTERM),
     terminate: (4,),
     cancel: (4,),
     stop_server: (4,),

@@ -20,6 +20,8 @@ from tests.stress.arena import Arena, Case, arena
 from tests.stress.kinds import IN_ANY_MODE, KINDS, Around, Run
 
 _PATIENCE_SECONDS = 60.0
+_INTERRUPTED = (130, 143)
+_BESIDE_THE_LOAD = "interrupted; nothing was left half done"
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,11 @@ def suffer(place: Arena, around: Around, number: int, dice: random.Random) -> Re
             _require(code in (0, *KINDS[around]), f"exit code {code}, expected {KINDS[around]}")
             _require("Traceback" not in said, "a traceback")
             _require(code != 4 or "next:" in said, "no next step")
-            # Killed, it says nothing; nor if it is interrupted while it starts, before there is a load to speak of.
-            silent = code <= 0 or (code, said) == (130, "")
+            # Killed, it says nothing; nor if it is interrupted while it starts or prints, with no load at work.
+            silent = code <= 0 or not said or _BESIDE_THE_LOAD in said
             found = outcome(case.sandbox, before) if silent else check_told(case.sandbox, before, said)
             _require(code != 0 or found is Outcome.COMMITTED, "exit code 0, and not loaded")
-            _require(code != 130 or bool(said) or found is Outcome.UNCHANGED, "loaded, and not a word about it")
+            _require(code not in _INTERRUPTED or bool(said) or found is Outcome.UNCHANGED, "loaded, without a word")
             return Result(kind, code, found, said)
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is a finding
         return Result(kind, code, None, said, f"{type(exc).__name__}: {exc}")
