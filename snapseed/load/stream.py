@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -22,6 +22,8 @@ from snapseed.snapshot.store import Snapshot
 BATCH_BYTES = 4 << 20
 # Encoded batches that may wait for the socket. Two keep it busy; two more even out chunks of unequal cost.
 QUEUE_DEPTH = 4
+# How often an encoding thread without room looks whether anybody still wants its batches.
+_LOOK_SECONDS = 0.2
 
 
 @dataclass
@@ -47,16 +49,30 @@ class _Failure:
 
 @dataclass
 class Stream:
-    """The batches of one entity, to be taken once, and the times they took."""
+    """The batches of one entity, to be taken once, and the times they took.
 
-    source: queue.Queue[Batch | _Failure | None]
+    `taker` is the thread that takes them: where it is gone, by an interrupt that no cleaning up has followed, nobody
+    waits for more.
+    """
+
+    waiting: queue.Queue[Batch | _Failure | None] = field(default_factory=lambda: queue.Queue(QUEUE_DEPTH))
     times: StreamTimes = field(default_factory=StreamTimes)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    taker: threading.Thread = field(default_factory=threading.current_thread)
 
     def __iter__(self) -> Iterator[Batch]:
-        while (item := self.source.get()) is not None:
+        while (item := self.waiting.get()) is not None:
             if isinstance(item, _Failure):
                 raise item.error
             yield item
+
+    def put(self, item: Batch | _Failure | None) -> bool:
+        """Wait for room and leave the item there; False where nobody wants it any more."""
+        while not self.stopped.is_set() and self.taker.is_alive():
+            with suppress(queue.Full):
+                self.waiting.put(item, timeout=_LOOK_SECONDS)
+                return True
+        return False
 
 
 @contextmanager
@@ -65,35 +81,31 @@ def encoded(snapshot: Snapshot, plan: TablePlan) -> Iterator[Stream]:
 
     Iterating raises `SnapshotError` for a file that cannot be read or does not hold the columns the manifest names.
     """
-    stopped = threading.Event()
-    stream = Stream(queue.Queue(QUEUE_DEPTH))
-    thread = threading.Thread(
-        target=_produce, args=(snapshot, plan, stream, stopped), name=f"encode {plan.entity.name}"
-    )
-    thread.start()
+    stream = Stream()
+    thread = threading.Thread(target=_produce, args=(snapshot, plan, stream), name=f"encode {plan.entity.name}")
     try:
+        thread.start()
         yield stream
     finally:
-        stopped.set()
-        while thread.is_alive():
-            # Make room, so that a producer waiting to put something sees that it is no longer wanted.
-            while not stream.source.empty():
-                stream.source.get_nowait()
-            thread.join(timeout=0.01)
+        stream.stopped.set()
+        # Room for what it is about to put, so that it need not wait to see that it is no longer wanted.
+        with suppress(queue.Empty):
+            stream.waiting.get_nowait()
+        if thread.ident is not None:
+            thread.join()
 
 
-def _produce(snapshot: Snapshot, plan: TablePlan, stream: Stream, stopped: threading.Event) -> None:
+def _produce(snapshot: Snapshot, plan: TablePlan, stream: Stream) -> None:
     try:
         for file in plan.entity.files:
             for batch in _file_batches(snapshot, file, plan, stream.times):
-                if stopped.is_set():
+                if not stream.put(batch):
                     return
-                stream.source.put(batch)
-        stream.source.put(None)
+        stream.put(None)
     except SnapseedError as exc:
-        stream.source.put(_Failure(exc))
+        stream.put(_Failure(exc))
     except Exception as exc:  # noqa: BLE001 - whatever it is, it belongs to the thread that loads
-        stream.source.put(_Failure(_unreadable(f"{type(exc).__name__}: {exc}", str(snapshot.folder))))
+        stream.put(_Failure(_unreadable(f"{type(exc).__name__}: {exc}", str(snapshot.folder))))
 
 
 def _file_batches(snapshot: Snapshot, file: PartFile, plan: TablePlan, times: StreamTimes) -> Iterator[Batch]:

@@ -15,6 +15,7 @@ from snapseed.load.plan import LoadPlan, TablePlan
 from snapseed.load.stream import encoded
 from snapseed.snapshot.store import Snapshot
 from tests.conftest import Sandbox
+from tests.projects.state import patiently
 
 
 @pytest.fixture
@@ -96,6 +97,18 @@ def test_the_thread_ends_when_nobody_wants_the_rows(
     with pytest.raises(KeyboardInterrupt), encoded(snapshot, orders):
         raise KeyboardInterrupt
     assert not encoders()
+
+
+def test_the_thread_ends_when_the_one_that_takes_is_gone(
+    snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt may strike where no cleaning up follows; the process must end nevertheless."""
+    monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
+    streams = encoded(snapshot, orders)
+    taker = threading.Thread(target=lambda: next(iter(streams.__enter__())))
+    taker.start()
+    taker.join()
+    patiently(lambda: not encoders())
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 not really PAR1", None], ids=["empty", "nonsense", "missing"])
