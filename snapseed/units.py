@@ -1,4 +1,4 @@
-"""Scales and sizes as people write them: `10k` rows, `2.5m` rows, `10MB`."""
+"""Scales, sizes and times as people write them: `10k` rows, `2.5m` rows, `10MB`, `2min`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from snapseed.errors import ConfigurationError, UsageError
 
 _SCALE_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _SIZE_SUFFIXES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 # A root row takes 48 bits of a key.
 _LARGEST_SCALE = 2**48
 
@@ -38,3 +39,13 @@ def parse_size(text: str) -> int:
     if not match:
         raise ConfigurationError("not a size", observed=repr(text), expected="a size such as 10MB, 512KiB or 1.5GB")
     return int(Decimal(match[1]) * _SIZE_SUFFIXES[match[2]])
+
+
+def parse_seconds(text: str | float, *, where: str | None = None) -> float:
+    """`90`, `1.5s`, `500ms`, `2min`, `1h` as seconds. Raises `ConfigurationError` for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|)", str(text).strip())
+    if not match:
+        raise ConfigurationError(
+            "not a time", where=where, observed=repr(text), expected="a time such as 90, 500ms, 30s, 2min or 1h"
+        )
+    return float(match[1]) * _SECONDS[match[2]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapseed import Project, find_project
-from snapseed.config import interpolate
+from snapseed.config import ProjectTable, interpolate
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
-from snapseed.units import parse_scale, parse_size
+from snapseed.units import parse_scale, parse_seconds, parse_size
 
 MINIMAL = "[environments.dev]\n"
 
@@ -96,6 +97,7 @@ BAD = {
     ),
     "a date for now": ("[snapseed]\nnow = 2026-01-01\n" + MINIMAL, "wrong type", "[snapseed] now"),
     "a negative seed": ("[snapseed]\nseed = -1\n" + MINIMAL, "out of its range", "0 <= seed < 2^64"),
+    "an unknown time": (MINIMAL + "timeout = 5\n", "wrong type", "[environments.dev] timeout"),
     "parts of nothing": ("[snapseed]\npart_rows = 0\n" + MINIMAL, "out of its range", "part_rows = 0"),
 }
 
@@ -170,6 +172,8 @@ def test_variables_have_the_types_of_their_keys(tmp_path: Path, monkeypatch: pyt
         ("SNAPSEED_SCALE", "many"),
         ("SNAPSEED_MAX_SIZE", "5IB"),
         ("SNAPSEED_SNAPSHOT", "../x"),
+        ("SNAPSEED_TIMEOUT", "soon"),
+        ("SNAPSEED_RETRIES", "some"),
     ],
 )
 def test_a_bad_variable_is_an_error(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,14 +185,60 @@ def test_a_bad_variable_is_an_error(name: str, value: str, tmp_path: Path, monke
     assert repr(value) in str(caught.value)
 
 
-def test_seed_and_part_rows_can_be_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole numbers, in digits that Python reads as such."""
-    monkeypatch.setenv("SNAPSEED_SEED", "9")
-    assert project_of(tmp_path, MINIMAL).seed == 9
-    for bad in ("-1", "x", "²", "1.0"):
-        monkeypatch.setenv("SNAPSEED_SEED", bad)
-        with pytest.raises(ConfigurationError, match="SNAPSEED_SEED is not a whole number"):
-            find_project(tmp_path)
+VARIABLES: dict[str, tuple[str, Callable[[Project], object], object]] = {
+    "generators": ("made", lambda project: project.generators.name, "made"),
+    "snapshots": ("kept", lambda project: project.snapshots.name, "kept"),
+    "schema": ("null", lambda project: project.schema and project.schema.name, "null"),
+    "seed": (str(2**64 - 1), lambda project: project.seed, 2**64 - 1),
+    "now": ("2027-01-01T01:00:00+01:00", lambda project: project.now, datetime(2027, 1, 1, tzinfo=UTC)),
+    "part_rows": ("7", lambda project: project.part_rows, 7),
+    "default_environment": ("ci", lambda project: project.environment().name, "ci"),
+}
+
+
+@pytest.mark.parametrize("key", ProjectTable.__struct_fields__)
+def test_any_key_of_the_project_can_be_a_variable(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As text of the key's type; a text stays what it is."""
+    text, value_of, value = VARIABLES[key]
+    monkeypatch.setenv(f"SNAPSEED_{key.upper()}", text)
+    assert value_of(project_of(tmp_path, MINIMAL + "[environments.ci]\n")) == value
+
+
+@pytest.mark.parametrize("bad", ["x", "²", "1.5", "true"])
+def test_a_number_as_a_variable_is_whole(bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In digits that Python reads as such."""
+    monkeypatch.setenv("SNAPSEED_SEED", bad)
+    with pytest.raises(ConfigurationError, match="SNAPSEED_SEED is not a whole number"):
+        project_of(tmp_path, MINIMAL)
+
+
+def test_a_file_of_variables_is_read_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the argument or by SNAPSEED_ENV_FILE, never by itself; what is set already stays."""
+    project_of(tmp_path, MINIMAL + 'database = "postgresql://${HOST_:-here}/${NAME_:-none}"\n')
+    file = tmp_path / ".env"
+    file.write_text("# where\nexport HOST_=there\nNAME_='a shop'\nONLY_A_NAME\n")
+    # So that both are gone after the test, whatever sets them.
+    for name in ("HOST_", "NAME_"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    assert find_project(tmp_path).environment().database == "postgresql://here/none"
+    assert find_project(tmp_path, file).environment().database == "postgresql://there/a shop"
+    monkeypatch.setenv("HOST_", "set")
+    monkeypatch.delenv("NAME_")
+    monkeypatch.setenv("SNAPSEED_ENV_FILE", str(file))
+    assert find_project(tmp_path).environment().database == "postgresql://set/a shop"
+
+
+def test_a_file_of_variables_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """It names file and line, and shows nothing of what may be a password."""
+    file = tmp_path / ".env"
+    with pytest.raises(UsageError, match="cannot be read"):
+        find_project(tmp_path, file)
+    file.write_text("A=1\nPASSWORD='hidden\n")
+    with pytest.raises(ConfigurationError, match="a line of the file of variables") as caught:
+        find_project(tmp_path, file)
+    assert caught.value.where == f"{file}, line 2"
+    assert "hidden" not in str(caught.value)
 
 
 def test_values_are_filled_from_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,3 +331,20 @@ def test_anything_else_is_no_size(text: str) -> None:
     """The message shows examples."""
     with pytest.raises(ConfigurationError, match="not a size"):
         parse_size(text)
+
+
+TIMES = {"90": 90, "1.5s": 1.5, "500ms": 0.5, "2min": 120, "1 h": 3600, "0": 0}
+
+
+@pytest.mark.parametrize("text", TIMES)
+def test_a_time_is_a_number_of_seconds(text: str) -> None:
+    """In the units that PostgreSQL knows as well."""
+    assert parse_seconds(text) == TIMES[text]
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1m", "s", "1,5s"])
+def test_anything_else_is_no_time(text: str) -> None:
+    """The message shows examples."""
+    with pytest.raises(ConfigurationError, match="not a time") as caught:
+        parse_seconds(text)
+    assert "2min" in (caught.value.expected or "")

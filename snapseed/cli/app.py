@@ -15,6 +15,7 @@ from snapseed.cli.memory import use_system_allocator
 from snapseed.cli.options import (
     AllowHost,
     Database,
+    EnvFile,
     EnvironmentName,
     Format,
     LoadMode,
@@ -105,13 +106,14 @@ def generate(
     check: Annotated[bool, typer.Option("--check", help="Make it elsewhere and compare; write nothing.")] = False,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Write the environment's snapshot."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment, {"snapshot": snapshot})
         wanted = None if scale is None else parse_scale(scale)
         from snapseed.cli.progress import generate_progress
@@ -157,13 +159,14 @@ def load(
     database: Database = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Load the environment's snapshot into its database, in one transaction."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         use_system_allocator()
         from snapseed.cli.progress import load_progress
@@ -196,13 +199,14 @@ def verify(
     database: Database = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Compare files with the manifest, then the database with the manifest."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
         from snapseed.cli.progress import verify_progress
         from snapseed.verify.run import verify_snapshot
@@ -222,12 +226,13 @@ def diff(
     database: Database = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
     """Show which rows and columns of the database differ from the snapshot."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
         from snapseed.verify.diff import diff_snapshot
 
@@ -249,13 +254,14 @@ def ci(
     database: Database = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Check files, load with retries until the server answers, verify, report."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         use_system_allocator()
         from snapseed.ci.process import run_ci
@@ -277,12 +283,13 @@ def doctor(
     database: Database = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
     """Check everything a load needs, and say what is missing and how to mend it."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
         from snapseed.ci.doctor import examine
 
@@ -295,12 +302,13 @@ def doctor(
 def status(
     environment: OptionalEnvironment = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
     """Show what is loaded where: snapshot, when, by which version. Starts no server."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         names = [found.environment(environment).name] if environment else list(found.environments)
         from snapseed.verify.status import status as states_of
 
@@ -315,12 +323,13 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment, {"snapshot": snapshot})
         from snapseed.snapshot.store import open_snapshot
 

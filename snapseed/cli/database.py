@@ -12,6 +12,7 @@ import typer
 from snapseed.cli import console
 from snapseed.cli.options import (
     Database,
+    EnvFile,
     EnvironmentName,
     Format,
     OptionalEnvironment,
@@ -32,12 +33,13 @@ database_app = typer.Typer(
 def start(
     environment: OptionalEnvironment = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
     """Start the embedded servers that the environment uses, and make its database."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment)
         from snapseed.database.connect import EMBEDDED, connected, resolve_target
         from snapseed.database.embedded import EmbeddedRedis
@@ -59,12 +61,13 @@ def start(
 @database_app.command()
 def stop(
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
     """Stop the project's embedded servers. Their data stays."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         from snapseed.database.embedded import EmbeddedPostgres, EmbeddedRedis
 
         stopped = {
@@ -79,6 +82,7 @@ def url(
     environment: OptionalEnvironment = None,
     show_password: Annotated[bool, typer.Option("--show-password", help="With the password, if it has one.")] = False,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
@@ -86,7 +90,7 @@ def url(
     with console.reporting(output, verbose=verbose):
         from snapseed.database.connect import resolve_target
 
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = resolve_target(found, found.environment(environment))
         shown = target.conninfo if show_password else redacted(target.conninfo)
         if output is Format.json:
@@ -101,11 +105,12 @@ def psql(
     environment: EnvironmentName,
     database: Database = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     verbose: Verbose = False,
 ) -> None:
     """Open psql on the environment's database; further arguments go to psql."""
     with console.reporting(Format.text, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         program, conninfo = _psql(found, found.environment(environment, {"database": database}))
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
 

@@ -32,6 +32,10 @@ OptionalEnvironment = Annotated[
     typer.Argument(help="The environment (default: default_environment).", autocompletion=_environment_names),
 ]
 ProjectFolder = Annotated[Path | None, typer.Option("--project", help="The project folder (default: here or above).")]
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", metavar="FILE", help="Take variables that are not set from this file (.env)."),
+]
 OutputFormat = Annotated[Format, typer.Option("--format", help="How to write the result to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]

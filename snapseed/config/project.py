@@ -1,63 +1,37 @@
-"""snapseed.toml (or [tool.snapseed] in pyproject.toml) as one frozen `Project`.
+"""snapseed.toml (or [tool.snapseed] in pyproject.toml) as one frozen `Project`, and its environments.
 
-Only this module reads the environment variables; a value comes from a flag, else `SNAPSEED_*`, else the file.
+A value comes from a flag, else from `SNAPSEED_*`, else from the file.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import msgspec
 
+from snapseed.config.tables import (
+    EnvironmentTable,
+    ProjectTable,
+    check_name,
+    convert,
+    read_toml,
+    suggestion,
+    unknown_key,
+)
+from snapseed.config.variables import from_variable, given, interpolate, read_env_file, variable_of
 from snapseed.errors import ConfigurationError, UsageError
-from snapseed.units import parse_scale, parse_size
+from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
-# Snapshot and environment names become folder and database names, so they are kept to what is safe in both.
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
-_Table = TypeVar("_Table", bound=msgspec.Struct)
-_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
-
-
-class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of `[snapseed]`; relative paths start at the project folder."""
-
-    generators: str = "generators"
-    snapshots: str = "snapshots"
-    schema: str | None = None
-    seed: int = 42
-    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    part_rows: int = 2_500
-    default_environment: str = "dev"
-
-
-class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of `[environments.NAME]`."""
-
-    snapshot: str | None = None
-    scale: str | int | float | None = None
-    database: str = "embedded"
-    redis: str = "embedded"
-    embeddings: Literal["snapshot"] = "snapshot"
-    create_schema: bool = False
-    replace_existing: bool = False
-    allow_hosts: tuple[str, ...] = ()
-    max_size: str | None = None
-    lock_timeout: str = "30s"
-    statement_timeout: str = "0"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A named target: which snapshot, which database, which Redis.
+    """A named target: which snapshot, which database, which Redis. `timeout` is in seconds.
 
     `sources` tells, per key, where its value came from, in words for people.
     """
@@ -74,6 +48,8 @@ class Environment:
     max_size: int | None
     lock_timeout: str
     statement_timeout: str
+    retries: int
+    timeout: float
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def allowing(self, hosts: Sequence[str] | None) -> Environment:
@@ -110,25 +86,28 @@ class Project:
                 observed=name,
                 expected=f"one of: {known}",
                 where=str(self.file),
-                next_step=_suggestion(name, list(self.environments)) or f"add a table [environments.{name}]",
+                next_step=suggestion(name, list(self.environments)) or f"add a table [environments.{name}]",
             )
         return _resolve_environment(self, name, overrides or {})
 
 
-def find_project(start: Path | None = None) -> Project:
+def find_project(start: Path | None = None, env_file: Path | None = None) -> Project:
     """The project that `start` (default: `SNAPSEED_PROJECT`, else the working folder) lies in.
 
-    Looks in the folder itself and then in each one above it. Raises `UsageError` where there is none.
+    Looks in the folder itself and then in each one above it. `env_file` (default: `SNAPSEED_ENV_FILE`, else none) is
+    read before. Raises `UsageError` where there is no project, and all that `read_env_file` raises.
     """
-    given = start or (Path(os.environ["SNAPSEED_PROJECT"]) if os.environ.get("SNAPSEED_PROJECT") else None)
-    folder = (given or Path.cwd()).resolve()
-    if given is not None and not folder.is_dir():
+    if file := env_file or given("SNAPSEED_ENV_FILE"):
+        read_env_file(Path(file))
+    named = start or given("SNAPSEED_PROJECT")
+    folder = Path(named or ".").resolve()
+    if named and not folder.is_dir():
         raise UsageError("the project folder does not exist", observed=str(folder), next_step="check --project")
     for candidate in [folder, *folder.parents]:
         if (candidate / FILE_NAME).is_file():
             return _read_project(candidate / FILE_NAME)
         pyproject = candidate / "pyproject.toml"
-        if pyproject.is_file() and _is_in_use(_read_toml(pyproject)):
+        if pyproject.is_file() and _is_in_use(read_toml(pyproject)):
             return _read_project(pyproject)
     raise UsageError(
         "no snapseed project found",
@@ -138,42 +117,17 @@ def find_project(start: Path | None = None) -> Project:
     )
 
 
-def interpolate(text: str, *, where: str) -> tuple[str, list[str]]:
-    """`text` with each `${NAME}` and `${NAME:-default}` filled from the environment, and the names that were used.
-
-    An empty variable counts as not set, as with `:-` in a shell. Raises `ConfigurationError` naming the variable.
-    """
-    used: list[str] = []
-
-    def fill(match: re.Match[str]) -> str:
-        value = os.environ.get(match["name"], "")
-        if value:
-            used.append(match["name"])
-            return value
-        if match["default"] is None:
-            raise ConfigurationError(
-                f"the environment variable {match['name']} is not set",
-                where=where,
-                expected=f"a value for ${{{match['name']}}}, which has no default",
-                next_step=f"set {match['name']}, or write ${{{match['name']}:-default}}",
-            )
-        return match["default"]
-
-    return _VARIABLE.sub(fill, text), used
-
-
 def _resolve_environment(project: Project, name: str, overrides: Mapping[str, Any]) -> Environment:
     table = project.environments[name]
     place = f"{project.file.name} [environments.{name}]"
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for key in EnvironmentTable.__struct_fields__:
-        variable = f"SNAPSEED_{key.upper()}"
         if overrides.get(key) is not None:
             values[key], sources[key] = overrides[key], f"--{key.replace('_', '-')}"
-        elif os.environ.get(variable):
-            values[key] = _from_variable(key, os.environ[variable], variable)
-            sources[key] = variable
+        elif text := given(variable_of(key)):
+            values[key] = from_variable(EnvironmentTable, key, text)
+            sources[key] = variable_of(key)
         else:
             value = getattr(table, key)
             used: list[str] = []
@@ -183,6 +137,13 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
             sources[key] = f"{place} {key}" + (f", from ${used[0]}" if used else "")
     snapshot = values["snapshot"] or name
     check_name(snapshot, where=sources["snapshot"])
+    if values["retries"] < 0:
+        raise ConfigurationError(
+            "a number is out of its range",
+            where=sources["retries"],
+            observed=repr(values["retries"]),
+            expected="0 or more attempts after the first",
+        )
     return Environment(
         name=name,
         sources=sources,
@@ -192,30 +153,9 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
             "scale": None if values["scale"] is None else parse_scale(values["scale"]),
             "max_size": None if values["max_size"] is None else parse_size(values["max_size"]),
             "allow_hosts": tuple(values["allow_hosts"]),
+            "timeout": parse_seconds(values["timeout"], where=sources["timeout"]),
         },
     )
-
-
-def _from_variable(key: str, text: str, variable: str) -> object:
-    """A variable's text as the type that the same key has in the file; lists are separated by commas."""
-    if key == "allow_hosts":
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if key in {"create_schema", "replace_existing"}:
-        if text.lower() not in {"true", "false", "1", "0"}:
-            raise ConfigurationError(f"{variable} is not a boolean", observed=repr(text), expected="true or false")
-        return text.lower() in {"true", "1"}
-    return text
-
-
-def check_name(name: str, *, where: str) -> None:
-    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database."""
-    if not NAME_PATTERN.fullmatch(name):
-        raise ConfigurationError(
-            "not a valid name for a snapshot or an environment",
-            observed=repr(name),
-            expected="lower-case letters, digits, '-' and '_', at most 41 of them, beginning with a letter or a digit",
-            where=where,
-        )
 
 
 def _read_project(file: Path) -> Project:
@@ -231,7 +171,7 @@ def _read_project(file: Path) -> Project:
     tables = {}
     for name, value in environments.items():
         check_name(name, where=f"{file} [environments.{name}]")
-        tables[name] = _convert(value, EnvironmentTable, f"{file} [environments.{name}]")
+        tables[name] = convert(value, EnvironmentTable, f"{file} [environments.{name}]")
     if table.default_environment not in tables:
         raise ConfigurationError(
             "there is no default environment",
@@ -262,7 +202,7 @@ def _is_in_use(pyproject: dict[str, Any]) -> bool:
 
 def _read_tables(file: Path) -> tuple[Any, Any, str]:
     """The main table, the environments, and how the main table is called."""
-    document = _read_toml(file)
+    document = read_toml(file)
     if file.name == "pyproject.toml":
         main = document["tool"]["snapseed"]
         if not isinstance(main, dict):
@@ -270,18 +210,16 @@ def _read_tables(file: Path) -> tuple[Any, Any, str]:
         return {key: main[key] for key in main if key != "environments"}, main.get("environments", {}), "tool.snapseed"
     for key in document:
         if key not in {"snapseed", "environments"}:
-            raise _unknown_key(key, ["snapseed", "environments"], f"{file}, top level")
+            raise unknown_key(key, ["snapseed", "environments"], f"{file}, top level")
     return document.get("snapseed", {}), document.get("environments", {}), "snapseed"
 
 
 def _project_table(main: object, where: str) -> ProjectTable:
-    """The main table with `SNAPSEED_SEED` and `SNAPSEED_PART_ROWS` applied."""
-    table = _convert(main, ProjectTable, where)
-    for key in ("seed", "part_rows"):
-        if variable := os.environ.get(f"SNAPSEED_{key.upper()}"):
-            if not variable.isdecimal():
-                raise ConfigurationError(f"SNAPSEED_{key.upper()} is not a whole number", observed=repr(variable))
-            table = msgspec.structs.replace(table, **{key: int(variable)})
+    """The main table with `SNAPSEED_*` applied."""
+    table = convert(main, ProjectTable, where)
+    for key in ProjectTable.__struct_fields__:
+        if text := given(variable_of(key)):
+            table = msgspec.structs.replace(table, **{key: from_variable(ProjectTable, key, text)})
     if not 0 <= table.seed < 2**64 or not 1 <= table.part_rows <= 10**6:
         raise ConfigurationError(
             "a number is out of its range",
@@ -294,41 +232,3 @@ def _project_table(main: object, where: str) -> ProjectTable:
             "`now` has no time zone", where=f"{where} now", expected="for example 2026-01-01T00:00:00Z"
         )
     return table
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
-        raise ConfigurationError("the configuration cannot be read", where=str(file), observed=str(exc)) from exc
-
-
-def _convert(value: object, kind: type[_Table], where: str) -> _Table:
-    known = list(kind.__struct_fields__)
-    if not isinstance(value, dict):
-        raise ConfigurationError("not a table", where=where, observed=repr(value), expected="a TOML table")
-    for key in value:
-        if key not in known:
-            raise _unknown_key(key, known, where)
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as exc:
-        problem, _, path = str(exc).partition(" - at `$.")
-        raise ConfigurationError(
-            "a setting has the wrong type", where=f"{where} {path.rstrip('`')}", observed=problem
-        ) from exc
-
-
-def _unknown_key(key: str, known: list[str], where: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"unknown key {key!r}",
-        where=where,
-        observed=key,
-        expected=f"one of: {', '.join(known)}",
-        next_step=_suggestion(key, known),
-    )
-
-
-def _suggestion(word: str, known: list[str]) -> str | None:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else None

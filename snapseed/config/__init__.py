@@ -1,0 +1,18 @@
+"""Settings: snapseed.toml, the variables that stand in for its keys, and the frozen project made of both.
+
+Nothing outside of this package reads the process's variables for a setting.
+"""
+
+from snapseed.config.project import Environment, Project, find_project
+from snapseed.config.tables import NAME_PATTERN, EnvironmentTable, ProjectTable
+from snapseed.config.variables import interpolate
+
+__all__ = [
+    "NAME_PATTERN",
+    "Environment",
+    "EnvironmentTable",
+    "Project",
+    "ProjectTable",
+    "find_project",
+    "interpolate",
+]

@@ -1,0 +1,101 @@
+"""The tables of snapseed.toml: their keys, types and defaults, and errors that name file, table and key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from snapseed.errors import ConfigurationError
+
+# Snapshot and environment names become folder and database names, so they are kept to what is safe in both.
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+_Table = TypeVar("_Table", bound=msgspec.Struct)
+
+
+class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[snapseed]`; relative paths start at the project folder."""
+
+    generators: str = "generators"
+    snapshots: str = "snapshots"
+    schema: str | None = None
+    seed: int = 42
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    part_rows: int = 2_500
+    default_environment: str = "dev"
+
+
+class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[environments.NAME]`."""
+
+    snapshot: str | None = None
+    scale: str | int | float | None = None
+    database: str = "embedded"
+    redis: str = "embedded"
+    embeddings: Literal["snapshot"] = "snapshot"
+    create_schema: bool = False
+    replace_existing: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    max_size: str | None = None
+    lock_timeout: str = "30s"
+    statement_timeout: str = "0"
+    retries: int = 10
+    timeout: str = "2min"
+
+
+def check_name(name: str, *, where: str) -> None:
+    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigurationError(
+            "not a valid name for a snapshot or an environment",
+            observed=repr(name),
+            expected="lower-case letters, digits, '-' and '_', at most 41 of them, beginning with a letter or a digit",
+            where=where,
+        )
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The document. Raises `ConfigurationError` for a file that cannot be read or is no TOML."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        raise ConfigurationError("the configuration cannot be read", where=str(file), observed=str(exc)) from exc
+
+
+def convert(value: object, kind: type[_Table], where: str) -> _Table:
+    """The table as `kind`. Raises `ConfigurationError` for an unknown key and a wrong type."""
+    known = list(kind.__struct_fields__)
+    if not isinstance(value, dict):
+        raise ConfigurationError("not a table", where=where, observed=repr(value), expected="a TOML table")
+    for key in value:
+        if key not in known:
+            raise unknown_key(key, known, where)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        problem, _, path = str(exc).partition(" - at `$.")
+        raise ConfigurationError(
+            "a setting has the wrong type", where=f"{where} {path.rstrip('`')}", observed=problem
+        ) from exc
+
+
+def unknown_key(key: str, known: list[str], where: str) -> ConfigurationError:
+    """The error for a key that no table has."""
+    return ConfigurationError(
+        f"unknown key {key!r}",
+        where=where,
+        observed=key,
+        expected=f"one of: {', '.join(known)}",
+        next_step=suggestion(key, known),
+    )
+
+
+def suggestion(word: str, known: list[str]) -> str | None:
+    """The word that was probably meant, as a question."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else None
