@@ -1,4 +1,4 @@
-"""Find the database of an environment, connect to it, and translate what the driver says into our own errors.
+"""Find the database of an environment and connect to it.
 
 Every connection has the same session settings, so that a value's text form never depends on the server's defaults.
 """
@@ -16,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from snapseed.config import Environment, Project
 from snapseed.database.embedded import EmbeddedPostgres
-from snapseed.errors import ConfigurationError, LoadError, ServerError, SnapseedError, UsageError
+from snapseed.database.failures import not_connected, translated
+from snapseed.errors import ConfigurationError, UsageError
 from snapseed.redaction import redacted
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -37,12 +38,6 @@ _SESSION = {
     "xmloption": "content",
     "row_security": "off",
 }
-# Classes of SQLSTATE (PostgreSQL manual, appendix A) that may pass when tried again: connection, resources, operator
-# intervention, system error, internal error (so it calls what nobody foresaw: a file system's limit on files, a table
-# dropped under its hands); among others' conditions the timeouts of transactions, serialization, deadlock and lock not
-# available.
-_PASSING_CLASSES = ("08", "53", "57", "58", "XX")
-_PASSING_STATES = ("25P03", "25P04", "40001", "40P01", "55P03")
 _URL = re.compile(r"postgres(?:ql)?://([^?]*)", re.IGNORECASE)
 # What libpq does not understand it quotes, and that may be a part of a password, quotation marks included.
 _QUOTED = re.compile(r'".*"', re.DOTALL)
@@ -104,7 +99,7 @@ def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
     """An open connection with our session settings, closed at the end; starts the embedded server where it is meant.
 
     A database that is missing on the embedded server is made, or with `create=False` is a `UsageError`; then no server
-    is set up either. Raises `ServerError` where the server does not answer or refuses us.
+    is set up either. Raises `ServerError` where the server does not answer, `ConfigurationError` where it refuses us.
     """
     if target.embedded is not None:
         if not create and not has_database(target):
@@ -120,12 +115,7 @@ def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
             target.conninfo, connect_timeout=_CONNECT_SECONDS, application_name="snapseed", autocommit=True
         )
     except psycopg.OperationalError as exc:
-        raise ServerError(
-            "the database cannot be reached",
-            where=f"{target.described} ({target.source})",
-            observed=redacted(" ".join(str(exc).split())),
-            next_step="check that the server runs, and the host, port, database, role and password",
-        ) from exc
+        raise not_connected(exc, f"{target.described} ({target.source})") from exc
     with connection:
         # In a REPEATABLE READ one, a load that has waited for another would read catalogs from before that one.
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
@@ -168,46 +158,3 @@ def has_database(target: Target) -> bool:
     ):
         found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [target.database]).fetchone()
     return found is not None
-
-
-@contextmanager
-def translated(doing: str, where: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, at the border: `ServerError` if worth a retry, else `LoadError`."""
-    try:
-        yield
-    except psycopg.Error as exc:
-        raise translate(exc, doing, where) from exc
-
-
-def translate(exc: psycopg.Error, doing: str, where: str) -> SnapseedError:
-    """Our error for the driver's: says what was being done, and the server's own message, constraint and detail."""
-    state = exc.sqlstate or ""
-    passing = state.startswith(_PASSING_CLASSES) or state in _PASSING_STATES
-    lost = not state and isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError)
-    diagnostic = exc.diag
-    message = redacted(" ".join((diagnostic.message_primary or str(exc)).split()))
-    place = [where]
-    for label, name in (
-        ("table", diagnostic.table_name),
-        ("column", diagnostic.column_name),
-        ("constraint", diagnostic.constraint_name),
-    ):
-        if name:
-            place.append(f"{label} {name!r}")
-    if diagnostic.context:
-        place.append(diagnostic.context.splitlines()[0])
-    observed = ". ".join(part.rstrip(".") for part in (message, diagnostic.message_detail) if part)
-    if passing or lost:
-        return ServerError(
-            f"the connection was lost while {doing}" if lost else f"the server failed while {doing}",
-            where=", ".join(place),
-            observed=observed + (f" [SQLSTATE {state}]" if state else ""),
-            next_step=diagnostic.message_hint
-            or ("run the same command again" + ("; the server's log says why it ended the session" if lost else "")),
-        )
-    return LoadError(
-        f"PostgreSQL refused: {doing}",
-        where=", ".join(place),
-        observed=observed + (f" [SQLSTATE {state}]" if state else ""),
-        next_step=diagnostic.message_hint,
-    )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from snapseed.database.connect import translated
+from snapseed.database.failures import translated
 from snapseed.errors import SnapseedError
 from snapseed.load import sequences, steps, upsert
 from snapseed.load.copying import copy_rows

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from snapseed.database.connect import translated
+from snapseed.database.failures import translated
 from snapseed.load.copying import EntityLoad
 from snapseed.load.plan import LoadPlan
 from snapseed.snapshot.manifest import Manifest

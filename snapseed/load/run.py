@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from snapseed.config import Environment, Project
-from snapseed.database.connect import Target, connected, resolve_target, translated
+from snapseed.database.connect import Target, connected, resolve_target
+from snapseed.database.failures import translated
 from snapseed.database.guard import identify, require_allowed
 from snapseed.database.provenance import record_load
 from snapseed.errors import SnapseedError, interruption

@@ -7,7 +7,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from snapseed.database.connect import Connection, apply_session_settings, translate
+from snapseed.database.connect import Connection, apply_session_settings
+from snapseed.database.failures import translate
 from snapseed.errors import ConfigurationError, SnapseedError
 
 

@@ -12,7 +12,8 @@ from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.database.catalog import TableName, read_tables
-from snapseed.database.connect import Connection, connected, resolve_target, translated
+from snapseed.database.connect import Connection, connected, resolve_target
+from snapseed.database.failures import translated
 from snapseed.snapshot.buffers import in_one_piece
 from snapseed.snapshot.fingerprint import row_hashes
 from snapseed.snapshot.manifest import EntityRecord

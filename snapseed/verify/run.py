@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from snapseed.config import Environment, Project
 from snapseed.database.catalog import read_tables
-from snapseed.database.connect import connected, resolve_target, translated
+from snapseed.database.connect import connected, resolve_target
+from snapseed.database.failures import translated
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.files import FileFinding, verify_files

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snapseed.config import Project
-from snapseed.database.connect import Target, connected, has_database, resolve_target, translated
+from snapseed.database.connect import Target, connected, has_database, resolve_target
+from snapseed.database.failures import translated
 from snapseed.database.provenance import LoadRecord, last_loads
 from snapseed.errors import SnapseedError
 from snapseed.snapshot.store import open_snapshot

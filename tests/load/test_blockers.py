@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from snapseed import load_snapshot
-from snapseed.database.connect import Connection, Target, connected, resolve_target, translated
+from snapseed.database.connect import Connection, Target, connected, resolve_target
+from snapseed.database.failures import translated
 from snapseed.errors import LoadError, ServerError
 from snapseed.load.blockers import APPLICATION, QUERY_CHARACTERS, shortened, watching
 from snapseed.load.steps import lock
