@@ -1,4 +1,4 @@
-"""The CI process: check the files, load with retries until the database answers, verify, and measure all of it."""
+"""The CI process: wait for the database, guard, check the files, load, verify, measure; again while it may pass."""
 
 from __future__ import annotations
 
@@ -6,134 +6,130 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-import stamina
-
+from snapseed.ci.baseline import Baseline, read_baseline, slowdowns
+from snapseed.ci.metrics import metrics_of
+from snapseed.ci.report import CiReport, ServerFacts, Step
+from snapseed.ci.retry import Retrying
 from snapseed.config import Environment, Project
-from snapseed.errors import ServerError, SnapseedError
+from snapseed.database.connect import connected, resolve_target
+from snapseed.database.failures import translated
+from snapseed.database.guard import identify, require_allowed
+from snapseed.errors import SnapseedError, interruption
 from snapseed.load.report import LoadReport
+from snapseed.load.report import Outcome as LoadOutcome
+from snapseed.load.resume import finish_if_committed
 from snapseed.load.run import load_snapshot
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.files import require_files
 from snapseed.verify.run import VerifyReport, verify_snapshot
 
-# A database that is starting up answers within seconds, so the first waits are short; a failover takes half a minute.
-_FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try at loading: how long it took, and what ended it if it failed."""
-
-    number: int
-    seconds: float
-    error: str | None
+# What decides how fast a server takes a bulk load (PostgreSQL manual, "Populating a Database").
+_SETTINGS = [
+    "autovacuum",
+    "checkpoint_timeout",
+    "fsync",
+    "full_page_writes",
+    "maintenance_work_mem",
+    "max_parallel_maintenance_workers",
+    "max_parallel_workers_per_gather",
+    "max_wal_size",
+    "shared_buffers",
+    "synchronous_commit",
+    "wal_level",
+]
 
 
 @dataclass
-class CiReport:
-    """All that happened. `error` is what ended the process, None where every step passed."""
+class _Process:
+    """One run at work."""
 
-    environment: str
-    snapshot: str
-    attempts: list[Attempt] = field(default_factory=list)
-    load: LoadReport | None = None
-    verify: VerifyReport | None = None
-    error: SnapseedError | None = None
-    seconds: float = 0.0
-    peak_memory_bytes: int = 0
+    project: Project
+    environment: Environment
+    consent: bool
+    log: Callable[[str], None]
+    report: CiReport
+    retrying: Retrying
 
-    @property
-    def passed(self) -> bool:
-        """Whether the database now holds the snapshot, proved after the commit."""
-        return self.error is None and self.verify is not None and self.verify.agrees
+    def wait(self) -> ServerFacts:
+        """Connect, and refuse at once what no attempt at loading would be allowed to do."""
+        target = resolve_target(self.project, self.environment)
+        self.report.target, self.report.source = target.described, target.source
+        with connected(target) as connection, translated("asking the server what it is", target.described):
+            identity = identify(connection)
+            require_allowed(identity, target, self.environment, consent=self.consent)
+            query = "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name"
+            settings = {str(name): str(value) for name, value in connection.execute(query, [_SETTINGS]).fetchall()}
+            version = connection.execute("SHOW server_version").fetchone()
+        assert version is not None
+        return ServerFacts(f"PostgreSQL {version[0]}", str(identity), settings)
 
-    @property
-    def exit_code(self) -> int:
-        """What the process leaves with."""
-        if self.error is not None:
-            return self.error.exit_code
-        return 0 if self.passed else 1
+    def load(self) -> LoadReport:
+        """One attempt; or none, where the last one was committed although it failed."""
+        if self.report.load is not None and finish_if_committed(self.project, self.environment, self.report.load):
+            self.log("the last attempt was committed, as its record says: it is not run again")
+            return self.report.load
+        return load_snapshot(
+            self.project,
+            self.environment,
+            consent=self.consent,
+            log=self.log,
+            begun=partial(setattr, self.report, "load"),
+        )
 
+    def verify(self) -> VerifyReport:
+        """The committed rows; the files were checked before they were loaded."""
+        return verify_snapshot(self.project, self.environment, files=False)
 
-def worth_a_retry(error: Exception) -> bool:
-    """Whether the same load may pass when it is run again: the server failed, was not reachable or gave up waiting."""
-    return isinstance(error, ServerError)
+    def run(self, baseline: Baseline | None, max_slowdown: float) -> None:
+        """All steps."""
+        report = self.report
+        with report.doing(Step.PREPARE):
+            report.manifest = open_snapshot(self.project.snapshots, self.environment.snapshot).manifest
+        self.log(Step.WAIT)
+        report.server = self.retrying.run(Step.WAIT, self.wait)
+        self.log(f"{Step.LOAD} {report.manifest.rows:,} rows")
+        report.load = self.retrying.run(Step.LOAD, self.load)
+        self.log(f"{Step.VERIFY} the committed rows")
+        report.verify = self.retrying.run(Step.VERIFY, self.verify)
+        if baseline is not None:
+            with report.doing(Step.COMPARE):
+                report.slowdowns = slowdowns(metrics_of(report), baseline, max_slowdown)
 
 
 def run_ci(
     project: Project,
     environment: Environment,
     *,
-    retries: int = 5,
-    timeout: float = 120.0,
+    baseline: Path | None = None,
+    max_slowdown: float = 1.5,
     consent: bool = False,
     log: Callable[[str], None] = lambda _: None,
 ) -> CiReport:
     """Bring the environment's database to its snapshot and prove it. Failures stand in the report, none is raised.
 
-    At most `retries` more attempts after the first, within `timeout` seconds, with waits that grow and jitter; only
-    for what is `worth_a_retry`. `log` gets a line for each step and each failed attempt.
+    Each step is tried again while its failure may pass (`database.failures.may_pass`): at most `retries` times, none
+    begun after `timeout` seconds, both of the environment. With a `baseline`, the report of an earlier run, what takes
+    more than `max_slowdown` times as long is a finding. `log` gets a line for each step and each failed attempt.
     """
     report = CiReport(environment.name, environment.snapshot)
     started = time.monotonic()
+    retrying = Retrying(report, environment.retries, started + environment.timeout, log)
+    process = _Process(project, environment, consent, log, report, retrying)
     try:
-        log("checking the files against the manifest")
-        require_files(open_snapshot(project.snapshots, environment.snapshot))
-        report.load = _load(project, environment, report, retries, timeout, consent=consent, log=log)
-        log("verifying the committed rows")
-        report.verify = verify_snapshot(project, environment)
+        if baseline is not None:
+            report.baseline = str(baseline)
+        process.run(read_baseline(baseline) if baseline else None, max_slowdown)
     except SnapseedError as exc:
         report.error = exc
+    except KeyboardInterrupt as exc:
+        outcome = report.load.outcome if report.load else LoadOutcome.UNCHANGED
+        report.error = interruption(exc, f"interrupted; {outcome}", where=report.target or None)
     report.seconds = time.monotonic() - started
     report.peak_memory_bytes = _peak_memory_bytes()
     return report
-
-
-def _load(
-    project: Project,
-    environment: Environment,
-    report: CiReport,
-    retries: int,
-    timeout: float,
-    *,
-    consent: bool,
-    log: Callable[[str], None],
-) -> LoadReport:
-    attempts = stamina.retry_context(
-        on=worth_a_retry,
-        attempts=retries + 1,
-        timeout=timeout,
-        wait_initial=_FIRST_WAIT_SECONDS,
-        wait_max=_LONGEST_WAIT_SECONDS,
-    )
-    for attempt in attempts:
-        with attempt:
-            return _attempt(project, environment, report, attempt.num, consent=consent, log=log)
-    raise AssertionError("stamina makes one attempt at least")
-
-
-def _attempt(
-    project: Project,
-    environment: Environment,
-    report: CiReport,
-    number: int,
-    *,
-    consent: bool,
-    log: Callable[[str], None],
-) -> LoadReport:
-    started = time.monotonic()
-    log(f"loading, attempt {number}")
-    try:
-        loaded = load_snapshot(project, environment, consent=consent)
-    except SnapseedError as exc:
-        report.attempts.append(Attempt(number, time.monotonic() - started, str(exc)))
-        log(f"attempt {number} failed: {exc.summary}" + (f": {exc.observed}" if exc.observed else ""))
-        raise
-    report.attempts.append(Attempt(number, time.monotonic() - started, None))
-    return loaded
 
 
 def _peak_memory_bytes() -> int:

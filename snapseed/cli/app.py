@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from snapseed.cli import console, reports
+from snapseed.cli import checking, console, reports
 from snapseed.cli.database import database_app
 from snapseed.cli.memory import use_system_allocator
 from snapseed.cli.options import (
@@ -130,9 +130,9 @@ def generate(
             else:
                 report = run.generate_snapshot(found, request, jobs=processes, progress=progress)
         if check:
-            _show(output, reports.check_text(checked), reports.check_document(checked))
+            console.show(output, reports.check_text(checked), reports.check_document(checked))
             raise typer.Exit(0 if checked.same_rows else 1)
-        _show(output, reports.generate_text(report), reports.generate_document(report))
+        console.show(output, reports.generate_text(report), reports.generate_document(report))
 
 
 @app.command()
@@ -188,34 +188,10 @@ def load(
                 progress=load_progress(meter),
                 log=console.note,
             )
-        _show(output, reports.load_text(report), reports.load_document(report))
+        console.show(output, reports.load_text(report), reports.load_document(report))
 
 
-@app.command()
-def verify(
-    environment: OptionalEnvironment = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Files only; connect to nothing.")] = False,
-    only: Only = None,
-    database: Database = None,
-    snapshot: Snapshot = None,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    output: OutputFormat = Format.text,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Compare files with the manifest, then the database with the manifest."""
-    with console.reporting(output, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment, {"database": database, "snapshot": snapshot})
-        from snapseed.cli.progress import verify_progress
-        from snapseed.verify.run import verify_snapshot
-
-        with console.Meter(quiet=quiet) as meter:
-            progress = verify_progress(meter)
-            report = verify_snapshot(found, target, offline=offline, only=entity_names(only), progress=progress)
-        _show(output, reports.verify_text(report), reports.verify_document(report))
-        raise typer.Exit(0 if report.agrees else 1)
+app.command()(checking.verify)
 
 
 @app.command()
@@ -237,65 +213,12 @@ def diff(
         from snapseed.verify.diff import diff_snapshot
 
         report = diff_snapshot(found, target, only=entity_names(only), limit=limit)
-        _show(output, reports.diff_text(report), reports.diff_document(report))
+        console.show(output, reports.diff_text(report), reports.diff_document(report))
         raise typer.Exit(0 if report.agrees else 1)
 
 
-@app.command()
-def ci(
-    environment: OptionalEnvironment = None,
-    retries: Annotated[int, typer.Option(min=0, help="Attempts after the first, where the server failed.")] = 5,
-    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="No new attempt after this time.")] = 120.0,
-    report_file: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON.")
-    ] = None,
-    allow_host: AllowHost = None,
-    yes: Yes = False,
-    database: Database = None,
-    snapshot: Snapshot = None,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    output: OutputFormat = Format.text,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Check files, load with retries until the server answers, verify, report."""
-    with console.reporting(output, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
-        use_system_allocator()
-        from snapseed.ci.process import run_ci
-
-        log = console.silence if quiet else console.note
-        report = run_ci(found, target, retries=retries, timeout=timeout, consent=yes, log=log)
-        document = reports.ci_document(report)
-        if report_file is not None:
-            console.write_file(report_file, document)
-        _show(output, reports.ci_text(report), document)
-        if report.error is not None:
-            console.complain(report.error)
-        raise typer.Exit(report.exit_code)
-
-
-@app.command()
-def doctor(
-    environment: OptionalEnvironment = None,
-    database: Database = None,
-    snapshot: Snapshot = None,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    output: OutputFormat = Format.text,
-    verbose: Verbose = False,
-) -> None:
-    """Check everything a load needs, and say what is missing and how to mend it."""
-    with console.reporting(output, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment, {"database": database, "snapshot": snapshot})
-        from snapseed.ci.doctor import examine
-
-        checks = list(examine(found, target))
-        _show(output, reports.doctor_text(checks), reports.doctor_document(checks))
-        raise typer.Exit(1 if any(check.error for check in checks) else 0)
+app.command()(checking.ci)
+app.command()(checking.doctor)
 
 
 @app.command()
@@ -313,7 +236,7 @@ def status(
         from snapseed.verify.status import status as states_of
 
         states = states_of(found, names)
-        _show(output, reports.status_text(states), reports.status_document(states))
+        console.show(output, reports.status_text(states), reports.status_document(states))
 
 
 @app.command()
@@ -338,13 +261,6 @@ def show(
         count = rows if rows is not None else 5 if entity else 1
         samples = [(record, opened.first_rows(record, count)) for record in chosen]
         width = max(60, shutil.get_terminal_size((120, 24)).columns)
-        _show(
+        console.show(
             output, reports.show_text(opened.manifest, samples, width), reports.show_document(opened.manifest, samples)
         )
-
-
-def _show(output: Format, text: str, document: reports.Document) -> None:
-    if output is Format.json:
-        console.write_json(document)
-    else:
-        console.write(text)

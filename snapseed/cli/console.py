@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 import typer
 
-from snapseed.cli.options import Format
+from snapseed.cli.options import CheckFormat, Format
 from snapseed.errors import SnapseedError, Terminated, UsageError, interruption
 from snapseed.redaction import redacted
 
@@ -57,12 +57,46 @@ def silence(_text: str) -> None:
     """Say nothing, in place of `note`."""
 
 
-def write_file(path: Path, document: dict[str, object]) -> None:
+def show(output: Format, text: str, document: dict[str, object]) -> None:
+    """A result, for people or for programs."""
+    if output is Format.json:
+        write_json(document)
+    else:
+        write(text)
+
+
+def write_file(path: Path, text: str) -> None:
     """A result, into a file. Raises `UsageError` where it cannot be written."""
+    _into_file(path, "w", text)
+
+
+def write_json_file(path: Path, document: dict[str, object]) -> None:
+    """A result as a JSON document, into a file. Raises `UsageError` where it cannot be written."""
+    write_file(path, _as_json(document) + "\n")
+
+
+def append_named(variable: str, text: str) -> None:
+    """A result, to the end of the file that a variable names, if it is set. Raises `UsageError` as `write_file`."""
+    if name := os.environ.get(variable):
+        _into_file(Path(name), "a", text)
+
+
+def _into_file(path: Path, mode: str, text: str) -> None:
     try:
-        path.write_text(_as_json(document) + "\n", encoding="utf-8")
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
     except OSError as exc:
         raise UsageError("the report cannot be written", where=str(path), observed=exc.strerror or str(exc)) from exc
+
+
+def is_in_github_actions() -> bool:
+    """Whether GitHub Actions runs us."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def check_format(asked: CheckFormat | None) -> CheckFormat:
+    """The format that was asked for, else the one that suits the place."""
+    return asked or (CheckFormat.github if is_in_github_actions() else CheckFormat.text)
 
 
 def complain(error: SnapseedError) -> None:
@@ -77,7 +111,7 @@ def _as_json(document: dict[str, object]) -> str:
 
 
 @contextmanager
-def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
+def reporting(output: Format | CheckFormat, *, verbose: bool) -> Iterator[None]:
     """Show a failure as people or programs want it, and leave with its exit code. Nothing else prints tracebacks."""
     _configure_logging(verbose=verbose)
     signal.signal(signal.SIGTERM, _terminate)
@@ -120,10 +154,17 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _fail(error: SnapseedError, output: Format, *, verbose: bool) -> None:
-    if output is Format.json:
+def _fail(error: SnapseedError, output: Format | CheckFormat, *, verbose: bool) -> None:
+    if output in {Format.json, CheckFormat.json}:
         document = {"type": type(error).__name__, "summary": error.summary, **error.details()}
         write_json({"error": document, "exit_code": error.exit_code})
+    elif output in {CheckFormat.junit, CheckFormat.github}:
+        from snapseed.ci.checks import error_check
+        from snapseed.cli.reports.github import error_annotations
+        from snapseed.cli.reports.junit import junit
+
+        checks = [error_check(error)]
+        write(junit("snapseed", checks).rstrip() if output is CheckFormat.junit else error_annotations(checks, None)[0])
     if verbose:
         note(redacted("".join(traceback.format_exception(error)).rstrip()))
     complain(error)

@@ -19,6 +19,15 @@ class Format(StrEnum):
     json = "json"
 
 
+class CheckFormat(StrEnum):
+    """How the result of checks is written to stdout."""
+
+    text = "text"
+    json = "json"
+    junit = "junit"
+    github = "github"
+
+
 def _environment_names(incomplete: str) -> list[str]:
     try:
         return [name for name in find_project().environments if name.startswith(incomplete)]
@@ -37,6 +46,10 @@ EnvFile = Annotated[
     typer.Option("--env-file", metavar="FILE", help="Take variables that are not set from this file (.env)."),
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="How to write the result to stdout.")]
+CheckOutputFormat = Annotated[
+    CheckFormat | None,
+    typer.Option("--format", help="How to write the result to stdout (default: github in GitHub Actions, else text)."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]
 Only = Annotated[

@@ -28,7 +28,15 @@ class LoadRecord:
     loaded_at: datetime
 
 
-def record_load(connection: Connection, record: dict[str, object]) -> None:
+@dataclass(frozen=True)
+class LoadMark:
+    """What tells one record of a load from all others: a number alone may come again after a crash of the server."""
+
+    number: int
+    loaded_at: datetime
+
+
+def record_load(connection: Connection, record: dict[str, object]) -> LoadMark:
     """Write one row, making schema and table where they are missing."""
     if connection.execute(_EXISTS).fetchone() == (None,):
         # Not IF NOT EXISTS: that asks for the right to make a schema even where it is there.
@@ -37,7 +45,19 @@ def record_load(connection: Connection, record: dict[str, object]) -> None:
         connection.execute(_CREATE)
     elif not _has_states(connection):
         connection.execute(_ADD_STATE)
-    connection.execute(_INSERT, {**record, "tables": Jsonb(record["tables"]), "state": Jsonb(record.get("state"))})
+    values = {**record, "tables": Jsonb(record["tables"]), "state": Jsonb(record.get("state"))}
+    with connection.cursor(row_factory=class_row(LoadMark)) as cursor:
+        mark = cursor.execute(_INSERT, values).fetchone()
+    assert mark is not None
+    return mark
+
+
+def is_recorded(connection: Connection, mark: LoadMark) -> bool:
+    """Whether the load that wrote this mark was committed."""
+    if connection.execute(_EXISTS).fetchone() == (None,):
+        return False
+    values = {"number": mark.number, "loaded_at": mark.loaded_at}
+    return connection.execute(_MARKED, values).fetchone() is not None
 
 
 def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
@@ -108,7 +128,10 @@ _INSERT = """
 INSERT INTO snapseed.loads (environment, snapshot, identity, seed, scale, mode, tables, rows, state, version)
 VALUES (%(environment)s, %(snapshot)s, %(identity)s, %(seed)s, %(scale)s, %(mode)s, %(tables)s, %(rows)s, %(state)s,
         %(version)s)
+RETURNING id AS number, loaded_at
 """
+
+_MARKED = "SELECT FROM snapseed.loads WHERE id = %(number)s AND loaded_at = %(loaded_at)s"
 
 _LATEST = """
 SELECT environment, snapshot, identity, seed::text::numeric AS seed, scale, mode, tables, rows, version, role, loaded_at

@@ -38,6 +38,7 @@ def fill(job: Job) -> None:
     with _suggesting_parents(job):
         for table in plan.tables:
             job.changes[str(table.table)] += _fill_table(job, table)
+        job.report.copying = None
         with job.phase("building indexes"):
             steps.build_indexes(connection, plan)
         with job.phase("checking foreign keys"):
@@ -54,6 +55,7 @@ def _fill_table(job: Job, table: TablePlan) -> int:
         job.watch.moved()
         job.progress(Progress(table.entity.name, rows, total))
 
+    report.copying = table.entity.name
     with job.phase("copying rows"), translated(f"copying {table.entity.name}", report.target):
         into = upsert.stage_table(connection, table) if table.staged else table.table.identifier()
         report.entities.append(copy_rows(connection, job.snapshot, table, into, advance))

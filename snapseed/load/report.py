@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from snapseed.database.failures import translated
+from snapseed.database.provenance import LoadMark
 from snapseed.load.copying import EntityLoad
 from snapseed.load.plan import LoadPlan
 from snapseed.snapshot.manifest import Manifest
+from snapseed.verify.files import FileFinding
 from snapseed.verify.rows import EntityResult
 
 
@@ -36,7 +38,8 @@ class Outcome(StrEnum):
 class LoadReport:
     """What was done, or with `dry_run` what would be: the plan, and seconds per phase and entity.
 
-    `already_loaded`: with `if_changed` there was nothing to do.
+    `already_loaded`: with `if_changed` there was nothing to do. `copying` is the entity whose rows are on their way,
+    `mark` tells the record of this load from others. Where a load has failed, all that it came to.
     """
 
     environment: str
@@ -49,8 +52,11 @@ class LoadReport:
     plan: LoadPlan = field(default_factory=lambda: LoadPlan(()))
     schema_created: bool = False
     phases: dict[str, float] = field(default_factory=dict)
+    files: list[FileFinding] = field(default_factory=list)
     entities: list[EntityLoad] = field(default_factory=list)
+    copying: str | None = None
     verified: list[EntityResult] = field(default_factory=list)
+    mark: LoadMark | None = None
     outcome: Outcome = Outcome.UNCHANGED
 
     @property

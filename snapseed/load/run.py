@@ -26,7 +26,7 @@ from snapseed.load.scope import chosen_entities
 from snapseed.load.unchanged import is_unchanged, table_state
 from snapseed.snapshot.fingerprint import EMPTY
 from snapseed.snapshot.store import Snapshot, open_snapshot
-from snapseed.verify.files import require_files
+from snapseed.verify.files import require_none, verify_files
 from snapseed.verify.rows import EntityResult, require_rows, table_fingerprint, verify_entity
 
 # Classes of SQLSTATE that say that a connection or the server is going away: what became of a COMMIT is not known.
@@ -48,10 +48,12 @@ def load_snapshot(  # noqa: PLR0913 - keywords, one for each option of the comma
     consent: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
     log: Callable[[str], None] = lambda _: None,
+    begun: Callable[[LoadReport], None] = lambda _: None,
 ) -> LoadReport:
     """Load the environment's snapshot into its database; the keywords are those of `LoadRequest` and `LoadOptions`.
 
-    `progress` gets the rows sent so far, `log` a line where the load has to wait for others. Raises `SnapshotError`
+    `progress` gets the rows sent so far, `log` a line where the load has to wait for others, `begun` the report as it
+    begins to fill, for whoever wants to know how far a load came that raises. Raises `SnapshotError`
     (before the database is touched), `SchemaError`, `UsageError`, `RefusedError`, `LoadError`, `ServerError`,
     `VerificationError` and `InterruptedByUserError`. What an error says of the database ends its summary: as it was
     before, unless ANALYZE failed behind the commit, or the answer to the commit was lost.
@@ -63,11 +65,13 @@ def load_snapshot(  # noqa: PLR0913 - keywords, one for each option of the comma
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, dry_run)
     entities = snapshot.manifest.chosen(only)
+    begun(report)
     with _telling_outcome(report):
         if if_changed and _is_unchanged(target, environment, snapshot, request, report, log):
             return report
         with report.phase("checking files"):
-            require_files(snapshot, only=[] if with_parents else [entity.name for entity in entities])
+            report.files = verify_files(snapshot, only=[] if with_parents else [entity.name for entity in entities])
+            require_none(report.files, snapshot)
         started = time.monotonic()
         with connected(target) as connection, watching(target, connection, log) as watch:
             report.phases["connecting"] = time.monotonic() - started
@@ -166,7 +170,7 @@ def _verify_table(job: Job, table: TablePlan) -> EntityResult:
 def _record(job: Job) -> None:
     manifest, plan = job.snapshot.manifest, job.report.plan
     with job.phase("recording"):
-        record_load(
+        job.report.mark = record_load(
             job.connection,
             {
                 "environment": job.environment.name,

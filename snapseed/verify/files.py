@@ -45,7 +45,12 @@ def verify_files(
 
 def require_files(snapshot: Snapshot, *, only: Sequence[str] = ()) -> None:
     """Raise `SnapshotError` that lists everything that is wrong with the files, if anything is."""
-    if findings := verify_files(snapshot, only=only):
+    require_none(verify_files(snapshot, only=only), snapshot)
+
+
+def require_none(findings: Sequence[FileFinding], snapshot: Snapshot) -> None:
+    """Raise `SnapshotError` that lists the findings, if there are any."""
+    if findings:
         raise SnapshotError(
             f"the files of snapshot {snapshot.manifest.name!r} are not what its manifest says",
             where=str(snapshot.folder),

@@ -41,10 +41,11 @@ def verify_snapshot(
     environment: Environment,
     *,
     offline: bool = False,
+    files: bool = True,
     only: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> VerifyReport:
-    """Compare files with the manifest, then, unless `offline`, the database with the manifest.
+    """Compare files with the manifest, unless without `files`, then the database with it, unless `offline`.
 
     What differs stands in the report; errors are raised only for what keeps the check from running: `SnapshotError`
     for no or a damaged manifest, `ServerError`, `UsageError` for an unknown entity in `only` and for an embedded
@@ -56,9 +57,10 @@ def verify_snapshot(
     entities = manifest.chosen(only)
     report = VerifyReport(environment.name, manifest)
     started = time.monotonic()
-    progress("files")
-    report.files = verify_files(snapshot, only=only)
-    report.phases["files"] = time.monotonic() - started
+    if files:
+        progress("files")
+        report.files = verify_files(snapshot, only=only)
+        report.phases["files"] = time.monotonic() - started
     if target is None:
         return report
     report.target, report.source = target.described, target.source
