@@ -44,7 +44,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("SNAPSEED_", "PG")) and name != "SNAPSEED_TEST_DATABASE":
             monkeypatch.delenv(name)
-    for name in ("DATABASE_URL", "CI", "NO_COLOR"):
+    for name in ("DATABASE_URL", "CI", "NO_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -1,32 +1,61 @@
-"""The CI process tries again what may pass, fails at once on what cannot, and reports both."""
+"""The CI process waits, loads, verifies and measures; it tries again what may pass, and nothing else."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from snapseed.ci.process import run_ci
+from snapseed.ci.report import Attempt, CiReport, Outcome, Step
 from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.load.report import Outcome as LoadOutcome
+from snapseed.verify.rows import verify_entity
 from tests.conftest import Sandbox
+from tests.load.faults.failing import TERMINATE
+from tests.projects.moments import COMMITTED, COMMITTING, each_moment
+from tests.projects.own_server import OwnServer
+
+
+def attempts(report: CiReport, step: Step) -> list[Attempt]:
+    """The attempts at a step."""
+    return [attempt for attempt in report.attempts if attempt.step is step]
+
+
+def loads(sandbox: Sandbox) -> int:
+    """How many loads were committed."""
+    with sandbox.connect() as connection:
+        row = connection.execute("SELECT count(*) FROM snapseed.loads").fetchone()
+    assert row is not None
+    return int(str(row[0]))
 
 
 def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
-    """One attempt where nothing is wrong, with both reports inside and memory measured."""
-    report = run_ci(shop.project, shop.environment())
-    assert report.outcome == "passed"
-    assert report.exit_code == 0
-    assert [attempt.error for attempt in report.attempts] == [None]
+    """One attempt at each step where nothing is wrong, in their order, with both reports inside and memory measured."""
+    said: list[str] = []
+    report = run_ci(shop.project, shop.environment(), log=said.append)
+    assert (report.outcome, report.exit_code, report.error) == (Outcome.PASSED, 0, None)
+    assert [(attempt.step, attempt.number, attempt.error) for attempt in report.attempts] == [
+        (Step.WAIT, 1, None),
+        (Step.LOAD, 1, None),
+        (Step.VERIFY, 1, None),
+    ]
+    assert list(report.steps) == [Step.PREPARE, Step.WAIT, Step.LOAD, Step.VERIFY]
     assert report.load is not None
     assert report.verify is not None
+    assert report.server is not None
+    assert report.server.version.startswith("PostgreSQL ")
+    assert "wal_level" in report.server.settings
     assert report.peak_memory_bytes > 10_000_000
+    assert len(said) == 3
 
 
 def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) -> None:
-    """The first attempts fail, a later one passes, and each is in the report."""
+    """The first attempts fail, a later one passes, and each is in the report with its reason and its wait."""
     (tmp_path / "late").mkdir()
     late = EmbeddedPostgres(tmp_path / "late")
     late.start()  # makes the data folder, so that the second start takes no longer than a restart
@@ -36,61 +65,163 @@ def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) 
         time.sleep(1.0)
         late.start()
 
+    said: list[str] = []
     starter = threading.Thread(target=start)
     starter.start()
     try:
-        environment = shop.environment(database=late.url("postgres"), retries=20, timeout="60s")
-        report = run_ci(shop.project, environment)
+        report = run_ci(shop.project, shop.environment(database=late.url("postgres")), log=said.append)
     finally:
         starter.join()
         late.stop()
-    assert report.outcome == "passed"
-    assert len(report.attempts) > 1
-    assert report.attempts[0].error is not None
-    assert "cannot be reached" in report.attempts[0].error
-    assert report.attempts[-1].error is None
+    assert report.outcome is Outcome.PASSED
+    first, *_, last = attempts(report, Step.WAIT)
+    assert "cannot be reached" in (first.error or "")
+    assert (first.wait, last.error, last.wait) == (0.2, None, None)
+    assert len(attempts(report, Step.LOAD)) == 1
+    assert report.retries == last.number - 1
+    assert "waiting for the database, attempt 1 failed: the database cannot be reached" in said[1]
+    assert said[1].endswith("again in 0.2 s or a little more")
 
 
 def test_a_server_that_never_answers_ends_with_exit_code_4(shop: Sandbox) -> None:
-    """The number of attempts is bounded."""
+    """The number of attempts is bounded, and no password is shown."""
     environment = shop.environment(database="postgresql://nobody:hidden@127.0.0.1:1/none", retries=2)
     report = run_ci(shop.project, environment)
-    assert report.exit_code == 4
-    assert len(report.attempts) == 3
+    assert (report.outcome, report.exit_code, report.step) == (Outcome.FAILED, 4, Step.WAIT)
+    assert [attempt.wait is None for attempt in report.attempts] == [False, False, True]
     assert "hidden" not in str(report)
+
+
+def test_no_attempt_begins_after_the_timeout(shop: Sandbox) -> None:
+    """The time of all steps together is bounded as well."""
+    environment = shop.environment(database="postgresql://127.0.0.1:1/none", timeout="1s")
+    report = run_ci(shop.project, environment)
+    assert report.exit_code == 4
+    assert len(report.attempts) < environment.retries
+    assert report.seconds < 1 + 0.5
+
+
+def test_a_refused_password_is_not_tried_twice(shop_there: Sandbox, harmed: OwnServer) -> None:
+    """Exit code 2 at once; the password is not shown."""
+    access = harmed.embedded.data_directory / "pg_hba.conf"
+    with psycopg.connect(harmed.url(), autocommit=True) as connection:
+        connection.execute("CREATE ROLE guest LOGIN PASSWORD 'correct'")
+        access.write_text("local all guest scram-sha-256\n" + access.read_text())
+        connection.execute("SELECT pg_reload_conf()")
+    for password, refusal in (("wrong", "password authentication failed"), (None, "no password supplied")):
+        url = make_conninfo(shop_there.url, user="guest", password=password)
+        report = run_ci(shop_there.project, shop_there.environment(database=url))
+        assert (report.outcome, report.exit_code, report.step) == (Outcome.FAILED, 2, Step.WAIT)
+        assert len(report.attempts) == 1
+        assert refusal in str(report.error)
+        assert "password=wrong" not in str(report)
+
+
+def test_a_guard_refuses_before_anything_is_loaded(shop: Sandbox) -> None:
+    """Exit code 3, while waiting for the database, and at once."""
+    with shop.connect() as connection:
+        connection.execute("CREATE ROLE ops_production SUPERUSER LOGIN")
+    try:
+        environment = shop.environment(database=f"{shop.url} user=ops_production")
+        report = run_ci(shop.project, environment)
+    finally:
+        with shop.connect() as connection:
+            connection.execute("DROP ROLE ops_production")
+    assert (report.exit_code, report.step, len(report.attempts)) == (3, Step.WAIT, 1)
 
 
 def test_a_schema_that_does_not_fit_is_not_tried_twice(shop: Sandbox) -> None:
     """One attempt, exit code 2, and the error names the table."""
     report = run_ci(shop.project, shop.environment(create_schema=False))
-    assert report.exit_code == 2
-    assert len(report.attempts) == 1
-    assert report.error is not None
+    assert (report.exit_code, report.step) == (2, Step.LOAD)
+    assert len(attempts(report, Step.LOAD)) == 1
     assert "customers" in str(report.error)
 
 
-def test_the_command_writes_its_report_whatever_happens(shop: Sandbox, tmp_path: Path) -> None:
-    """--report gets the same document as stdout, on success and on failure."""
-    for database, code in ((shop.url, 0), ("postgresql://127.0.0.1:1/none", 4)):
-        file = tmp_path / f"report-{code}.json"
-        result = shop.run("ci", "--retries", "0", "--report", str(file), "--database", database, "--format", "json")
-        assert result.returncode == code, result.stderr
-        document = json.loads(file.read_text())
-        assert document == json.loads(result.stdout)
-        assert document["outcome"] == ("passed" if code == 0 else "failed")
+def test_no_snapshot_is_told_before_the_database_is_looked_for(shop: Sandbox) -> None:
+    """Exit code 2, and no attempt at anything."""
+    report = run_ci(shop.project, shop.environment(snapshot="none", database="postgresql://127.0.0.1:1/none"))
+    assert (report.exit_code, report.step, report.attempts) == (2, Step.PREPARE, [])
 
 
-@pytest.mark.parametrize("broken", ["snapshot", "server", "nothing"])
-def test_the_doctor_names_what_is_missing(shop: Sandbox, broken: str) -> None:
-    """Exit code 1 and the failing check where something is missing, 0 where nothing is."""
-    options = {
-        "snapshot": ["--snapshot", "none"],
-        "server": ["--database", "postgresql://127.0.0.1:1/none"],
-        "nothing": [],
-    }[broken]
-    result = shop.run("doctor", "--format", "json", *options)
-    document = json.loads(result.stdout)
-    assert document["ready"] == (broken == "nothing")
-    assert result.returncode == (0 if broken == "nothing" else 1)
-    failing = {check["name"] for check in document["checks"] if check["error"] is not None}
-    assert failing == {"snapshot": {"snapshot"}, "server": {"server"}, "nothing": set()}[broken]
+def test_a_restart_in_the_middle_of_the_load_is_outlived(shop_there: Sandbox, harmed: OwnServer) -> None:
+    """The load is run again as a whole; one load was committed."""
+    struck: list[str] = []
+
+    def strike(moment: str) -> None:
+        if moment == "building indexes" and not struck:
+            struck.append(moment)
+            harmed.stop_immediately()
+            harmed.start()
+
+    with each_moment(strike):
+        report = run_ci(shop_there.project, shop_there.environment())
+    assert report.outcome is Outcome.PASSED
+    first, second = attempts(report, Step.LOAD)
+    assert (first.error is not None, second.error) == (True, None)
+    assert loads(shop_there) == 1
+
+
+@pytest.mark.parametrize("moment", [COMMITTING, COMMITTED, "analyzing"])
+def test_an_attempt_that_was_committed_is_not_run_again(shop: Sandbox, moment: str) -> None:
+    """Whether the answer to the COMMIT is lost or the connection behind it: the record of the load tells."""
+    struck: list[str] = []
+
+    def strike(reached: str) -> None:
+        if reached == moment and not struck:
+            struck.append(reached)
+            if moment == "analyzing":
+                with shop.connect() as connection:
+                    connection.execute(TERMINATE)
+            else:
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    said: list[str] = []
+    with each_moment(strike):
+        report = run_ci(shop.project, shop.environment(), log=said.append)
+    assert struck
+    assert report.outcome is Outcome.PASSED, report.error
+    assert len(attempts(report, Step.LOAD)) == 2
+    assert report.load is not None
+    assert report.load.outcome is LoadOutcome.COMMITTED
+    assert loads(shop) == 1
+    # Before the COMMIT nothing was, so it had to be run again.
+    assert any("it is not run again" in line for line in said) == (moment != COMMITTING)
+    with shop.connect() as connection:
+        analyzed = connection.execute("SELECT reltuples > 0 FROM pg_class WHERE relname = 'orders'").fetchone()
+    assert analyzed == (True,)
+
+
+def test_a_connection_lost_while_verifying_repeats_the_verification_alone(
+    shop: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load is not run again."""
+    struck: list[str] = []
+
+    def strike(*arguments: object) -> object:
+        if not struck:
+            struck.append("verifying")
+            with shop.connect() as connection:
+                connection.execute(TERMINATE)
+        return verify_entity(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("snapseed.verify.run.verify_entity", strike)
+    report = run_ci(shop.project, shop.environment())
+    assert report.outcome is Outcome.PASSED, report.error
+    assert (len(attempts(report, Step.LOAD)), len(attempts(report, Step.VERIFY))) == (1, 2)
+    assert loads(shop) == 1
+
+
+def test_rows_that_change_behind_the_commit_are_findings(shop: Sandbox) -> None:
+    """Exit code 1, and the entity is named."""
+
+    def strike(moment: str) -> None:
+        if moment == "analyzing":
+            with shop.connect() as connection:
+                connection.execute("UPDATE customers SET name = 'x' WHERE id = (SELECT min(id) FROM customers)")
+
+    with each_moment(strike):
+        report = run_ci(shop.project, shop.environment())
+    assert (report.outcome, report.exit_code, report.error) == (Outcome.FAILED, 1, None)
+    assert report.verify is not None
+    assert [entity.entity for entity in report.verify.entities if not entity.agrees] == ["customers"]
