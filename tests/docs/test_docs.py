@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import re
 import shlex
@@ -19,6 +21,7 @@ from typer.testing import CliRunner
 
 import snapseed
 from snapseed import generate_snapshot, open_snapshot, resolve_request
+from snapseed.ci.report import Slowdown
 from snapseed.cli.app import app
 from snapseed.config import EnvironmentTable, ProjectTable, find_project
 from snapseed.database.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -78,7 +81,7 @@ class Reader:
     def run(self, block: Block, command: Command) -> None:
         """Run a line of a shell block, and compare what it prints with what the page shows; `…` stands for anything."""
         for part in command.line.split(" && "):
-            words = shlex.split(part.replace("$DATABASE_URL", self.sandbox.url))
+            words = [word.replace("$DATABASE_URL", self.sandbox.url) for word in shlex.split(part)]
             if words[0] == "cd":
                 self.folder = self.folder / words[1]
                 self.started.append(self.folder)
@@ -172,6 +175,25 @@ def test_the_index_names_every_page() -> None:
     """docs/README.md links to each page and each decision."""
     linked = {(DOCS / link.partition("#")[0]).resolve() for link in links_of(DOCS / "README.md")}
     assert linked >= {path.resolve() for path in DOCS.rglob("*.md")} - {DOCS / "README.md"}
+
+
+def test_every_field_of_the_report_of_ci_is_documented(shop: Sandbox) -> None:
+    """docs/ci-report.md names the fields that there are, in their order, and no others; the same for OpenMetrics."""
+    page = DOCS / "ci-report.md"
+    metrics = shop.folder / "metrics"
+    shop.run("ci", "--openmetrics", str(metrics), "--report", "report.json", check=True)
+    report = json.loads((shop.folder / "report.json").read_text())
+    sections = {
+        "The document": report,
+        "`metrics`": report["metrics"],
+        "`attempts`": report["attempts"][0],
+        "`slowdowns`": {**dataclasses.asdict(Slowdown("", 1, 1)), "factor": 1},
+    }
+    for heading, fields in sections.items():
+        named = [name.strip(" `") for names in table_rows(page, heading) for name in names.split(",")]
+        assert named == list(fields), heading
+    named = [name.strip(" `") for names in table_rows(page, "OpenMetrics") for name in names.split(",")]
+    assert set(named) == set(re.findall(r"^# TYPE (\w+) gauge$", metrics.read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=_name)
