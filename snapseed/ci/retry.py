@@ -13,9 +13,9 @@ from snapseed.ci.report import Attempt, CiReport, Step
 from snapseed.database.failures import may_pass
 from snapseed.errors import SnapseedError
 
-# A database that is starting up answers within seconds, so the first waits are short; a failover takes half a minute.
+# A database that is starting up answers within seconds, a failover takes half a minute: short waits, and many.
 _FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 10.0
+_LONGEST_WAIT_SECONDS = 3.0
 # So that jobs that failed together do not come back together.
 _JITTER_SECONDS = 0.5
 _Result = TypeVar("_Result")

@@ -71,7 +71,7 @@ def verify(
 def ci(
     environment: OptionalEnvironment = None,
     retries: Annotated[
-        int | None, typer.Option(min=0, help="Attempts after the first, where a failure may pass (default: 10).")
+        int | None, typer.Option(min=0, help="Attempts after the first, where a failure may pass (default: 20).")
     ] = None,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="No new attempt after this time (default: 2min).")

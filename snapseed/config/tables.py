@@ -44,7 +44,7 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_size: str | None = None
     lock_timeout: str = "30s"
     statement_timeout: str = "0"
-    retries: int = 10
+    retries: int = 20
     timeout: str = "2min"
 
 
