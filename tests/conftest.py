@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from psycopg.conninfo import make_conninfo
 
 from snapseed import Project, find_project
 from snapseed.config import Environment
-from snapseed.database.embedded import EmbeddedPostgres
+from tests import servers
 
 PROJECTS = Path(__file__).parent / "projects"
-_GIVEN = os.environ.get("SNAPSEED_TEST_DATABASE", "")
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -35,14 +33,13 @@ def without_coverage() -> dict[str, str]:
 
 def pytest_report_header() -> str:
     """Say which server the tests use."""
-    used = "the one that SNAPSEED_TEST_DATABASE names" if _GIVEN else "the embedded one"
-    return f"PostgreSQL server: {used}"
+    return servers.described()
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("SNAPSEED_", "PG")) and name != "SNAPSEED_TEST_DATABASE":
+        if name.startswith(("SNAPSEED_", "PG")) and not name.startswith("SNAPSEED_TEST_"):
             monkeypatch.delenv(name)
     for name in ("DATABASE_URL", "CI", "NO_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
         monkeypatch.delenv(name, raising=False)
@@ -51,17 +48,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of a database on the server under test, to make others beside it."""
-    if _GIVEN:
-        yield _GIVEN
-        return
-    # Not below pytest's own folder: as root, each run of pytest closes that again to the account of the server.
-    with tempfile.TemporaryDirectory(prefix="snapseed-tests-") as folder:
-        embedded = EmbeddedPostgres(Path(folder))
-        embedded.start()
-        try:
-            yield embedded.url("postgres")
-        finally:
-            embedded.stop()
+    with servers.running_server() as url:
+        yield url
 
 
 @pytest.fixture
