@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Tests wait for servers more than they compute, so there are more of them than the fewest cores we know.
 TEST_PROCESSES ?= 3
+WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-load bench-large stress pools snapshots wheel constraints clean
+.PHONY: help install demo test test-lowest test-system check format bench bench-load bench-large stress pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -27,11 +28,19 @@ install: .venv/ready ## make .venv and install everything into it; the other tar
 test: check ## check, then run the tests with coverage
 	$(BIN)/pytest --cov --numprocesses $(TEST_PROCESSES) --dist worksteal
 
-check: install ## formatting, lint, types and import rules; no tests
+test-lowest: .venv/lowest ## run the tests with the lowest versions that pyproject.toml allows
+	$</bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+test-system: install ## run the tests on a server of this machine's own PostgreSQL programs
+	SNAPSEED_TEST_DATABASE=system $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+check: install ## formatting, lint, types, import rules and workflows; no tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck $(WORKFLOWS)
+	$(BIN)/zizmor --offline --quiet . $(WORKFLOWS)
 
 format: install ## format the code and mend what lint can mend
 	$(BIN)/ruff format
@@ -60,13 +69,16 @@ wheel: install ## build the source distribution and the wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --dependency-constraints-txt constraints.txt
 
-constraints: ## renew constraints.txt with the newest versions; needs Python 3.11, the oldest supported
+constraints: ## renew both files of constraints, the newest and the lowest; needs Python 3.11, the oldest supported
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 	  echo 'Pins must exist for the oldest Python supported: make constraints PYTHON=python3.11' >&2; exit 1; }
 	rm -rf .venv/fresh
 	$(call INSTALL,.venv/fresh)
 	.venv/fresh/bin/python -m pip install -qq --group bench
 	.venv/fresh/bin/python -m pip freeze --all --exclude-editable --exclude setuptools > constraints.txt
+	.venv/fresh/bin/python -m pip install -qq uv
+	.venv/fresh/bin/uv pip compile --quiet --resolution lowest-direct --universal --python-version 3.11 \
+	  --extra all --group test --no-header --no-annotate --output-file constraints-lowest.txt pyproject.toml
 	rm -rf .venv/fresh
 
 clean: ## stop the embedded servers; remove them, .venv, caches and uncommitted snapshots
@@ -93,6 +105,12 @@ endef
 	@echo 'Setting up .venv, a minute at most:'
 	$(call INSTALL,.venv,-c constraints.txt,--build-constraint constraints.txt)
 	@touch $@
+
+.venv/lowest: .venv/ready constraints-lowest.txt
+	$(PYTHON) -m venv --clear $@
+	$@/bin/python -m pip install -qq -c constraints.txt 'pip>=25.3'
+	$@/bin/python -m pip install -qq -c constraints-lowest.txt --build-constraint constraints.txt \
+	  --editable '.[all]' --group test
 
 .venv/bench: .venv/ready
 	$(BIN)/python -m pip install -qq -c constraints.txt --group bench

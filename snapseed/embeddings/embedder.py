@@ -108,7 +108,7 @@ def _vectors_of(words: pl.Series, dimensions: int) -> Int16s:
     framed = pl.DataFrame({"row": long, "word": ("<" + words.gather(long) + ">")})
     parts = (
         framed.with_columns(start=pl.int_ranges(0, pl.col("word").str.len_chars() - _PART_LENGTH + 1))
-        .explode("start")
+        .explode("start", empty_as_null=False)
         .select("row", part=pl.col("word").str.slice(pl.col("start"), _PART_LENGTH))
     )
     if len(parts):

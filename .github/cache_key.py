@@ -1,0 +1,16 @@
+"""The key under which the action keeps what pip downloads: it changes with all that pip's choices depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+digest = hashlib.sha256()
+for name in ("INPUT_VERSION", "INPUT_EXTRAS"):
+    digest.update(os.environ[name].encode() + b"\0")
+for file in ("pyproject.toml", "constraints.txt"):
+    digest.update(Path(os.environ["ACTION_PATH"], file).read_bytes())
+machine = f"{platform.system()}-{platform.machine()}-{platform.python_version()}"
+print(f"cache-key=snapseed-{machine}-{digest.hexdigest()}")  # noqa: T201 - the step reads it
