@@ -77,7 +77,8 @@ constraints: ## renew both files of constraints, the newest and the lowest; need
 	.venv/fresh/bin/python -m pip install -qq --group bench
 	.venv/fresh/bin/python -m pip freeze --all --exclude-editable --exclude setuptools > constraints.txt
 	.venv/fresh/bin/python -m pip install -qq uv
-	.venv/fresh/bin/uv pip compile --quiet --resolution lowest-direct --universal --python-version 3.11 \
+	rm -f constraints-lowest.txt
+	.venv/fresh/bin/uv pip compile --quiet --resolution lowest-direct --universal \
 	  --extra all --group test --no-header --no-annotate --output-file constraints-lowest.txt pyproject.toml
 	rm -rf .venv/fresh
 

@@ -13,4 +13,4 @@ for name in ("INPUT_VERSION", "INPUT_EXTRAS"):
 for file in ("pyproject.toml", "constraints.txt"):
     digest.update(Path(os.environ["ACTION_PATH"], file).read_bytes())
 machine = f"{platform.system()}-{platform.machine()}-{platform.python_version()}"
-print(f"cache-key=snapseed-{machine}-{digest.hexdigest()}")  # noqa: T201 - the step reads it
+print(f"cache-key=snapseed-{machine}-{digest.hexdigest()}")

@@ -163,7 +163,9 @@ def system_programs() -> Path:
         folder = Path(said.stdout.strip())
         if (folder / "initdb").exists():
             return folder
-    raise FileNotFoundError(f"no PostgreSQL server is installed: neither {_INSTALLED}/*/bin/initdb nor one of pg_config")
+    raise FileNotFoundError(
+        f"no PostgreSQL server is installed: neither {_INSTALLED}/*/bin/initdb nor one of pg_config"
+    )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from snapseed.ci.report import CiReport, Step
 from snapseed.errors import RefusedError, SnapseedError
 from snapseed.load.report import LoadReport
 from snapseed.snapshot.manifest import Manifest
+from snapseed.verify.committed import CommittedResult
 from snapseed.verify.files import FileFinding
 from snapseed.verify.run import VerifyReport
 
@@ -47,6 +48,18 @@ def verify_checks(report: VerifyReport) -> list[Check]:
     """The checks of a verification: the files, the tables and the rows of each entity."""
     checks = [*_file_checks(report.manifest, report.files, 0.0), *_table_checks(report)]
     return [*checks, *_row_checks(report.manifest, report)] if report.target else checks
+
+
+def committed_checks(results: list[CommittedResult]) -> list[Check]:
+    """A check for each committed snapshot; `path` begins with the folder of the snapshot."""
+    checks = []
+    for result in results:
+        lines = [str(finding) for finding in result.findings]
+        state = State.FAILED if lines else State.PASSED
+        path = f"{result.snapshot}/{result.findings[0].path}" if lines else None
+        message = lines[0] if lines else ""
+        checks.append(Check("committed", result.snapshot, state, 0.0, message, "\n".join(lines), path))
+    return checks
 
 
 def error_check(error: SnapseedError) -> Check:

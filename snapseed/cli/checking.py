@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 def verify(
     environment: OptionalEnvironment = None,
     offline: Annotated[bool, typer.Option("--offline", help="Files only; connect to nothing.")] = False,
+    committed: Annotated[
+        bool, typer.Option("--committed", help="Files only, of every snapshot that git tracks, whatever environment.")
+    ] = False,
     only: Only = None,
     database: Database = None,
     snapshot: Snapshot = None,
@@ -50,6 +53,8 @@ def verify(
     chosen = console.check_format(output)
     with console.reporting(chosen, verbose=verbose):
         found = find_project(project, env_file)
+        if committed:
+            _verify_committed(found, chosen)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
         from snapseed.ci.checks import verify_checks
         from snapseed.cli.progress import verify_progress
@@ -151,6 +156,19 @@ def doctor(
         checks = list(examine(found, target))
         console.show(output, reports.doctor_text(checks), reports.doctor_document(checks))
         raise typer.Exit(1 if any(check.error for check in checks) else 0)
+
+
+def _verify_committed(project: Project, output: CheckFormat) -> NoReturn:
+    from snapseed.ci.checks import committed_checks
+    from snapseed.verify.committed import verify_committed
+
+    results = verify_committed(project)
+    if output is CheckFormat.json:
+        console.write_json(reports.committed_document(results))
+    else:
+        text = reports.committed_text(results)
+        _write_checks(output, "verify", committed_checks(results), text, project.snapshots)
+    raise typer.Exit(1 if any(result.findings for result in results) else 0)
 
 
 def _write_checks(output: CheckFormat, name: str, checks: Sequence[Check], text: str, snapshot: Path) -> None:

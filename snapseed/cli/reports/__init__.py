@@ -14,12 +14,21 @@ from snapseed.cli.reports.snapshots import (
     show_document,
     show_text,
 )
-from snapseed.cli.reports.verification import diff_document, diff_text, verify_document, verify_text
+from snapseed.cli.reports.verification import (
+    committed_document,
+    committed_text,
+    diff_document,
+    diff_text,
+    verify_document,
+    verify_text,
+)
 
 __all__ = [
     "Document",
     "check_document",
     "check_text",
+    "committed_document",
+    "committed_text",
     "diff_document",
     "diff_text",
     "doctor_document",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.reports.layout import Document, shortened, table
 
 if TYPE_CHECKING:
+    from snapseed.verify.committed import CommittedResult
     from snapseed.verify.diff import DiffReport
+    from snapseed.verify.files import FileFinding
     from snapseed.verify.run import VerifyReport
 
 
@@ -44,9 +47,7 @@ def verify_document(report: VerifyReport) -> Document:
         "snapshot": report.manifest.name,
         "identity": report.manifest.identity,
         "agrees": report.agrees,
-        "files": [
-            {"path": f.path, "entity": f.entity, "problem": f.problem, "chunks": list(f.chunks)} for f in report.files
-        ],
+        "files": _files(report.files),
         "tables": report.tables,
         "entities": [
             {
@@ -121,3 +122,38 @@ def diff_document(report: DiffReport) -> Document:
             for entity in report.entities
         ],
     }
+
+
+def committed_text(results: Sequence[CommittedResult]) -> str:
+    """Each snapshot that git tracks, and everything that is wrong with it."""
+    rows = [[r.snapshot, f"{r.rows:,} rows", "DIFFERS" if r.findings else "as its manifest says"] for r in results]
+    lines = [table(["snapshot", "", "files"], rows)] if rows else ["no snapshot is committed"]
+    lines += [f"finding: {result.snapshot}: {finding}" for result in results for finding in result.findings]
+    if any(result.findings for result in results):
+        lines.append(
+            "NOT verified: see the findings; `snapseed generate` makes a snapshot anew, `git restore` takes it back"
+        )
+    elif rows:
+        lines.append("verified: every committed snapshot holds exactly what its manifest says")
+    return "\n".join(lines)
+
+
+def committed_document(results: Sequence[CommittedResult]) -> Document:
+    """The same for programs."""
+    return {
+        "agrees": not any(result.findings for result in results),
+        "snapshots": [
+            {
+                "snapshot": result.snapshot,
+                "identity": result.identity,
+                "rows": result.rows,
+                "agrees": not result.findings,
+                "files": _files(result.findings),
+            }
+            for result in results
+        ],
+    }
+
+
+def _files(findings: Sequence[FileFinding]) -> list[Document]:
+    return [{"path": f.path, "entity": f.entity, "problem": f.problem, "chunks": list(f.chunks)} for f in findings]
