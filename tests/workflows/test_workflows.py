@@ -1,0 +1,178 @@
+"""Each script of a workflow is executed, or stands in a table with the reason why not; and who may do what is little."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from snapseed.database.embedded import EmbeddedPostgres
+from tests.docs.pages import ROOT
+from tests.workflows.conftest import NewPython
+from tests.workflows.scripts import Runner, Script, all_scripts, load, workflow_files
+
+SCRIPTS = all_scripts()
+CI = ".github/workflows/ci.yml"
+EXECUTED: set[str] = set()
+# Scripts that are not executed as they stand: why, and what bash is given before them instead.
+_DRY_MAKE = 'make() { command make -n --silent "$@"; }\n'
+DRY = {
+    f"{CI}: check: Check": ("it is a half of `make test`, which runs this test", _DRY_MAKE),
+    f"{CI}: lowest: Test with the lowest versions": ("installs from a registry, then is the suite itself", _DRY_MAKE),
+    f"{CI}: wheel: Build": ("builds in an isolated environment, made from a registry", _DRY_MAKE),
+}
+
+
+def executes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Say which scripts a test executes."""
+    EXECUTED.update(names)
+    return lambda test: test
+
+
+def script(name: str) -> Script:
+    """A script that a test has said to execute."""
+    assert name in EXECUTED, name
+    return SCRIPTS[name]
+
+
+def test_every_script_is_executed_or_has_a_reason() -> None:
+    """A new script without a test fails here."""
+    assert set(SCRIPTS) == EXECUTED | set(DRY)
+    assert not EXECUTED & set(DRY)
+
+
+@pytest.mark.parametrize("name", DRY)
+def test_what_is_not_executed_would_run(name: str, runner: Runner) -> None:
+    """Make knows the target and everything that it depends on."""
+    said, _ = runner.run(SCRIPTS[name], prelude=DRY[name][1])
+    assert said.strip()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shellcheck_finds_nothing(name: str, tmp_path: Path) -> None:
+    """actionlint does not look into the action's scripts, nor into those of pages."""
+    file = tmp_path / "script.sh"
+    file.write_text(f"#!/bin/bash\nset -e -o pipefail\n{SCRIPTS[name].text}\n")
+    program = Path(sys.prefix) / "bin/shellcheck"
+    if not program.exists():
+        pytest.skip("shellcheck is not installed here")
+    done = subprocess.run([str(program), str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_actions_are_pinned_and_are_few() -> None:
+    """By a full commit and its version; only GitHub's own actions and ours."""
+    uses = [line for path in [ROOT / "action.yml", *workflow_files()] for line in path.read_text().splitlines()]
+    for line in uses:
+        if match := re.search(r"uses: (.+)", line):
+            known = re.fullmatch(r"actions/\w[\w-]*@[0-9a-f]{40} # v\d+\.\d+\.\d+", match[1])
+            assert known or match[1].split(" #")[0] in {"./", "OWNER/snapseed@v1"}, line
+
+
+@pytest.mark.parametrize("path", workflow_files(), ids=lambda path: path.name)
+def test_a_workflow_may_do_little(path: Path) -> None:
+    """Nothing by default, reading the repository per job, and never for longer than its time; no password is kept."""
+    document = load(path)
+    assert document["permissions"] == {}
+    for name, job in document["jobs"].items():
+        assert job["permissions"] in ({}, {"contents": "read"}), name
+        assert job["timeout-minutes"] <= 60, name
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False, name
+
+
+def test_the_required_job_needs_every_other() -> None:
+    """A job that it does not name could fail unseen."""
+    jobs = load(ROOT / CI)["jobs"]
+    assert set(jobs["required"]["needs"]) == set(jobs) - {"required"}
+
+
+def test_the_tests_run_on_every_version_that_is_promised() -> None:
+    """The matrices name the Pythons of the classifiers, and PostgreSQL 14 to 18."""
+    jobs = load(ROOT / CI)["jobs"]
+    promised = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert jobs["test"]["strategy"]["matrix"]["python"] == promised
+    assert jobs["postgres"]["strategy"]["matrix"]["postgres"] == ["14", "15", "16", "17", "18"]
+
+
+@executes(f"{CI}: required: Every job has passed")
+@pytest.mark.parametrize(("results", "exit_code"), [("success success", 0), ("success failure", 1), ("skipped", 1)])
+def test_the_required_job_passes_when_all_have(results: str, exit_code: int, runner: Runner) -> None:
+    """One that failed, was cancelled or was skipped fails it."""
+    runner.expressions["join(needs.*.result, ' ')"] = results
+    runner.run(script(f"{CI}: required: Every job has passed"), exit_code=exit_code)
+
+
+@executes(
+    f"{CI}: test: Install",
+    f"{CI}: test: Test on the embedded server",
+    f"{CI}: postgres: Install",
+    f"{CI}: postgres: Test on a container",
+)
+@pytest.mark.parametrize(
+    ("job", "step", "server"),
+    [
+        ("test", "Test on the embedded server", "the embedded one"),
+        ("postgres", "Test on a container", "a container of pgvector/pgvector:pg16"),
+    ],
+)
+def test_the_suite_is_run_on_the_server_of_the_job(job: str, step: str, server: str, runner: Runner) -> None:
+    """It starts, on tests that need no server, and says which one the others would have."""
+    runner.expressions["matrix.postgres"] = "16"
+    runner.variables["PYTEST_ADDOPTS"] = "tests/test_errors.py --maxprocesses=1 --cov-fail-under=0 -p no:cacheprovider"
+    runner.run(script(f"{CI}: {job}: Install"))
+    said, _ = runner.run(script(f"{CI}: {job}: {step}"))
+    assert f"PostgreSQL server: {server}" in said
+    assert " passed" in said
+
+
+@executes(
+    f"{CI}: conformance: Install the pinned versions",
+    f"{CI}: conformance: Make both snapshots again, and compare rows and bytes",
+)
+def test_the_snapshots_are_made_again_and_compared(runner: Runner, checkout: Path) -> None:
+    """Both pass as they are committed; a byte of one that changed is a failure."""
+    runner.run(script(f"{CI}: conformance: Install the pinned versions"))
+    compare = script(f"{CI}: conformance: Make both snapshots again, and compare rows and bytes")
+    runner.run(compare)
+    manifest = checkout / "snapshots/test/manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace('"seed"', ' "seed"', 1))
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet"]
+    subprocess.run([*git, "--all", "--message=changed"], cwd=checkout, check=True)
+    try:
+        runner.run(compare, exit_code=1)
+    finally:
+        manifest.write_text(whole)
+        subprocess.run([*git, "--all", "--message=as it was"], cwd=checkout, check=True)
+
+
+@executes(
+    f"{CI}: wheel: Install it into an environment of its own",
+    f"{CI}: wheel: Use it as a newcomer would",
+    f"{CI}: wheel: Run the tests of the commands on it",
+)
+def test_the_wheel_works_away_from_the_source_tree(runner: Runner, checkout: Path, new_python: NewPython) -> None:
+    """Installed from the built file alone it makes, loads and verifies a project, and passes tests of its commands."""
+    shutil.rmtree(checkout / "dist", ignore_errors=True)
+    build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", str(checkout)]
+    subprocess.run(build, check=True, capture_output=True)
+    new_python(runner.temporary / "clean")
+    runner.expressions["runner.temp"] = str(runner.temporary)
+    runner.variables["PYTEST_ADDOPTS"] = "-k 'unknown_environment or version or public' -p no:cacheprovider"
+    runner.run(script(f"{CI}: wheel: Install it into an environment of its own"))
+    runner.run(script(f"{CI}: wheel: Use it as a newcomer would"))
+    assert not EmbeddedPostgres(runner.temporary / "newcomer").is_running()
+    said, _ = runner.run(script(f"{CI}: wheel: Run the tests of the commands on it"))
+    assert " passed" in said
+    for program in (runner.temporary / "clean/bin").glob("python3"):
+        where = [str(program), "-c", "import snapseed; print(snapseed.__file__)"]
+        found = subprocess.run(where, cwd=runner.temporary / "away", capture_output=True, text=True, check=True)
+        assert found.stdout.startswith(str(runner.temporary / "clean"))
