@@ -1,4 +1,4 @@
-"""The scripts of workflows and of the action, cut out of their YAML, and a stand-in for the runner that executes them."""
+"""The scripts of workflows and of the action, cut out of their YAML, and a stand-in for the runner of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 180
 
 @dataclass(frozen=True)
 class Script:
-    """One `run` of a step: what bash gets, and the variables and folder that the YAML gives it, expressions included."""
+    """One `run` of a step: what bash gets, and the variables and folder that the YAML gives it, as they are written."""
 
     name: str
     text: str
@@ -55,8 +55,9 @@ def load(path: Path) -> Any:  # noqa: ANN401 - YAML is what it is
 
 
 def _of_page(page: str, document: Any) -> Iterator[Script]:  # noqa: ANN401 - as above
-    """The scripts of a workflow for GitHub, or of jobs for GitLab."""
-    if not isinstance(document, dict):
+    """The scripts of steps or of a workflow for GitHub, or of jobs for GitLab."""
+    if isinstance(document, list):
+        yield from _of_steps(page, document, {})
         return
     if "jobs" in document:
         yield from _of_workflow(page, document)

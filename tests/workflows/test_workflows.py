@@ -1,4 +1,4 @@
-"""Each script of a workflow is executed, or stands in a table with the reason why not; and who may do what is little."""
+"""Each script of a workflow is executed, or stands in a table with the reason why not; and a workflow may do little."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -15,48 +14,29 @@ import pytest
 from snapseed.database.embedded import EmbeddedPostgres
 from tests.docs.pages import ROOT
 from tests.workflows.conftest import NewPython
-from tests.workflows.scripts import Runner, Script, all_scripts, load, workflow_files
+from tests.workflows.scripts import Runner, all_scripts, load, workflow_files
+from tests.workflows.table import CI, DRY, EXECUTED
 
 SCRIPTS = all_scripts()
-CI = ".github/workflows/ci.yml"
-EXECUTED: set[str] = set()
-# Scripts that are not executed as they stand: why, and what bash is given before them instead.
 _DRY_MAKE = 'make() { command make -n --silent "$@"; }\n'
-DRY = {
-    f"{CI}: check: Check": ("it is a half of `make test`, which runs this test", _DRY_MAKE),
-    f"{CI}: lowest: Test with the lowest versions": ("installs from a registry, then is the suite itself", _DRY_MAKE),
-    f"{CI}: wheel: Build": ("builds in an isolated environment, made from a registry", _DRY_MAKE),
-}
-
-
-def executes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Say which scripts a test executes."""
-    EXECUTED.update(names)
-    return lambda test: test
-
-
-def script(name: str) -> Script:
-    """A script that a test has said to execute."""
-    assert name in EXECUTED, name
-    return SCRIPTS[name]
 
 
 def test_every_script_is_executed_or_has_a_reason() -> None:
-    """A new script without a test fails here."""
-    assert set(SCRIPTS) == EXECUTED | set(DRY)
-    assert not EXECUTED & set(DRY)
+    """A new script without a test fails here, and so does a test that names none of its scripts any more."""
+    named = [name for names in EXECUTED.values() for name in names]
+    assert sorted(SCRIPTS) == sorted([*named, *DRY])
 
 
 @pytest.mark.parametrize("name", DRY)
 def test_what_is_not_executed_would_run(name: str, runner: Runner) -> None:
     """Make knows the target and everything that it depends on."""
-    said, _ = runner.run(SCRIPTS[name], prelude=DRY[name][1])
+    said, _ = runner.run(SCRIPTS[name], prelude=_DRY_MAKE)
     assert said.strip()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_shellcheck_finds_nothing(name: str, tmp_path: Path) -> None:
-    """actionlint does not look into the action's scripts, nor into those of pages."""
+    """The linter of workflows does not look into the action's scripts, nor into those of pages."""
     file = tmp_path / "script.sh"
     file.write_text(f"#!/bin/bash\nset -e -o pipefail\n{SCRIPTS[name].text}\n")
     program = Path(sys.prefix) / "bin/shellcheck"
@@ -102,20 +82,13 @@ def test_the_tests_run_on_every_version_that_is_promised() -> None:
     assert jobs["postgres"]["strategy"]["matrix"]["postgres"] == ["14", "15", "16", "17", "18"]
 
 
-@executes(f"{CI}: required: Every job has passed")
 @pytest.mark.parametrize(("results", "exit_code"), [("success success", 0), ("success failure", 1), ("skipped", 1)])
 def test_the_required_job_passes_when_all_have(results: str, exit_code: int, runner: Runner) -> None:
     """One that failed, was cancelled or was skipped fails it."""
     runner.expressions["join(needs.*.result, ' ')"] = results
-    runner.run(script(f"{CI}: required: Every job has passed"), exit_code=exit_code)
+    runner.run(SCRIPTS[f"{CI}: required: Every job has passed"], exit_code=exit_code)
 
 
-@executes(
-    f"{CI}: test: Install",
-    f"{CI}: test: Test on the embedded server",
-    f"{CI}: postgres: Install",
-    f"{CI}: postgres: Test on a container",
-)
 @pytest.mark.parametrize(
     ("job", "step", "server"),
     [
@@ -127,20 +100,16 @@ def test_the_suite_is_run_on_the_server_of_the_job(job: str, step: str, server: 
     """It starts, on tests that need no server, and says which one the others would have."""
     runner.expressions["matrix.postgres"] = "16"
     runner.variables["PYTEST_ADDOPTS"] = "tests/test_errors.py --maxprocesses=1 --cov-fail-under=0 -p no:cacheprovider"
-    runner.run(script(f"{CI}: {job}: Install"))
-    said, _ = runner.run(script(f"{CI}: {job}: {step}"))
+    runner.run(SCRIPTS[f"{CI}: {job}: Install"])
+    said, _ = runner.run(SCRIPTS[f"{CI}: {job}: {step}"])
     assert f"PostgreSQL server: {server}" in said
     assert " passed" in said
 
 
-@executes(
-    f"{CI}: conformance: Install the pinned versions",
-    f"{CI}: conformance: Make both snapshots again, and compare rows and bytes",
-)
 def test_the_snapshots_are_made_again_and_compared(runner: Runner, checkout: Path) -> None:
     """Both pass as they are committed; a byte of one that changed is a failure."""
-    runner.run(script(f"{CI}: conformance: Install the pinned versions"))
-    compare = script(f"{CI}: conformance: Make both snapshots again, and compare rows and bytes")
+    runner.run(SCRIPTS[f"{CI}: conformance: Install the pinned versions"])
+    compare = SCRIPTS[f"{CI}: conformance: Make both snapshots again, and compare rows and bytes"]
     runner.run(compare)
     manifest = checkout / "snapshots/test/manifest.json"
     whole = manifest.read_text()
@@ -154,11 +123,6 @@ def test_the_snapshots_are_made_again_and_compared(runner: Runner, checkout: Pat
         subprocess.run([*git, "--all", "--message=as it was"], cwd=checkout, check=True)
 
 
-@executes(
-    f"{CI}: wheel: Install it into an environment of its own",
-    f"{CI}: wheel: Use it as a newcomer would",
-    f"{CI}: wheel: Run the tests of the commands on it",
-)
 def test_the_wheel_works_away_from_the_source_tree(runner: Runner, checkout: Path, new_python: NewPython) -> None:
     """Installed from the built file alone it makes, loads and verifies a project, and passes tests of its commands."""
     shutil.rmtree(checkout / "dist", ignore_errors=True)
@@ -167,12 +131,24 @@ def test_the_wheel_works_away_from_the_source_tree(runner: Runner, checkout: Pat
     new_python(runner.temporary / "clean")
     runner.expressions["runner.temp"] = str(runner.temporary)
     runner.variables["PYTEST_ADDOPTS"] = "-k 'unknown_environment or version or public' -p no:cacheprovider"
-    runner.run(script(f"{CI}: wheel: Install it into an environment of its own"))
-    runner.run(script(f"{CI}: wheel: Use it as a newcomer would"))
+    runner.run(SCRIPTS[f"{CI}: wheel: Install it into an environment of its own"])
+    runner.run(SCRIPTS[f"{CI}: wheel: Use it as a newcomer would"])
     assert not EmbeddedPostgres(runner.temporary / "newcomer").is_running()
-    said, _ = runner.run(script(f"{CI}: wheel: Run the tests of the commands on it"))
+    said, _ = runner.run(SCRIPTS[f"{CI}: wheel: Run the tests of the commands on it"])
     assert " passed" in said
     for program in (runner.temporary / "clean/bin").glob("python3"):
         where = [str(program), "-c", "import snapseed; print(snapseed.__file__)"]
         found = subprocess.run(where, cwd=runner.temporary / "away", capture_output=True, text=True, check=True)
         assert found.stdout.startswith(str(runner.temporary / "clean"))
+
+
+def test_the_starter_workflow_loads_into_its_service(runner: Runner, database: str) -> None:
+    """Its scripts load the committed snapshot into the database that the job names."""
+    place = "snapseed/starter/workflow.yml: seed:"
+    runner.run(SCRIPTS[f"{CI}: conformance: Install the pinned versions"])
+    runner.run(SCRIPTS[f"{place} Install"])
+    runner.variables["DATABASE_URL"] = database
+    said, _ = runner.run(SCRIPTS[f"{place} Load and verify, with retries until the service answers"])
+    assert "passed" in said
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (200,)

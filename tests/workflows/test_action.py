@@ -1,0 +1,193 @@
+"""The action from its first script to its outputs, on the embedded server and on one that it is given."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.snapshot.store import open_snapshot
+from tests.docs.pages import DOCS, ROOT, table_rows
+from tests.workflows.conftest import NewPython
+from tests.workflows.scripts import Runner, all_scripts, load
+from tests.workflows.table import CI
+
+SCRIPTS = all_scripts()
+ACTION = load(ROOT / "action.yml")
+STEPS = {step["name"]: step for step in ACTION["runs"]["steps"]}
+USERS = "SELECT count(*) FROM users"
+
+
+class Action:
+    """The action as a runner carries it out: its scripts in their order, its own environment, its outputs."""
+
+    def __init__(self, runner: Runner, new_python: NewPython, project: Path) -> None:
+        self.runner = runner
+        new_python(runner.temporary / "snapseed")
+        self.source, runner.workspace = runner.workspace, project
+        self.said = ""
+
+    def uses(self, *, exit_code: int = 0, **inputs: str) -> dict[str, str]:
+        """What the action puts out for these inputs, with dashes written as underscores."""
+        given = {name.replace("_", "-"): value for name, value in inputs.items()}
+        assert set(given) <= set(ACTION["inputs"])
+        values = {name: given.get(name, table["default"]) for name, table in ACTION["inputs"].items()}
+        self.runner.expressions |= {f"inputs.{name}": value for name, value in values.items()}
+        self.runner.expressions |= {
+            "github.action_path": str(self.source),
+            "steps.python.outputs.python-path || 'python3'": "python3",
+        }
+        found: dict[str, str] = {}
+        for name, step in STEPS.items():
+            if "run" in step:
+                last = step is list(STEPS.values())[-1]
+                self.said, found = self.runner.run(SCRIPTS[f"action.yml: {name}"], exit_code=exit_code if last else 0)
+        values = {name: table["value"] for name, table in ACTION["outputs"].items()}
+        assert values == {name: f"${{{{ steps.ci.outputs.{name} }}}}" for name in values}
+        return {name: found.get(name, "") for name in values}
+
+
+@pytest.fixture
+def project(tmp_path: Path, checkout: Path) -> Iterator[Path]:
+    """A repository with the example project and its committed snapshots, which the action knows nothing of."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("generators", "snapshots"):
+        shutil.copytree(checkout / name, folder / name)
+    shutil.copy(checkout / "snapseed.toml", folder)
+    yield folder
+    EmbeddedPostgres(folder).stop()
+
+
+@pytest.fixture
+def action(runner: Runner, new_python: NewPython, project: Path) -> Action:
+    """The action, in that repository."""
+    return Action(runner, new_python, project)
+
+
+def rows(url: str) -> object:
+    """How many users a database holds."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute(USERS).fetchone()
+        assert found is not None
+        return found[0]
+
+
+def test_it_loads_into_the_embedded_server_and_leaves_it_running(action: Action, project: Path) -> None:
+    """The outputs are those of the load, the next steps of the job pass, and the examples' tests find the rows."""
+    outputs = action.uses(environment="ci")
+    manifest = open_snapshot(project / "snapshots", "ci").manifest
+    assert outputs["outcome"] == "passed"
+    assert int(outputs["rows"]) == sum(entity.rows for entity in manifest.entities)
+    assert outputs["snapshot-digest"] == manifest.identity
+    assert float(outputs["seconds"]) > 0
+    assert json.loads(Path(outputs["report"]).read_text())["outcome"] == "passed"
+    assert "passed" in action.runner.summary
+    assert rows(outputs["database-url"]) == 200
+
+    runner = action.runner
+    runner.expressions |= {f"steps.seed.outputs.{name}": value for name, value in outputs.items()}
+    runner.expressions["matrix.database-url"] = ""
+    runner.run(SCRIPTS[f"{CI}: action: Its outputs say what was loaded"])
+    runner.run(SCRIPTS[f"{CI}: action: A later step finds the rows"])
+
+    write_tests(project)
+    # The URL of the job's service, where the example has one.
+    runner.variables["DATABASE_URL"] = outputs["database-url"]
+    for place in ("embedded.yml", "service.yml", "reusable.yml", "github-actions.md"):
+        runner.expressions |= {
+            "inputs.install": "python -m pip install --requirement requirements.txt",
+            "inputs.test": "python -m pytest",
+        }
+        for name, script in SCRIPTS.items():
+            if name.partition(": ")[0].endswith(f"/{place}"):
+                said, _ = runner.run(script)
+        assert "1 passed" in said
+
+
+def write_tests(project: Path) -> None:
+    """A test suite of the repository's own, as small as can be."""
+    (project / "requirements.txt").write_text("psycopg\npytest\n")
+    (project / "test_rows.py").write_text(
+        "import os, psycopg\n\n\ndef test_rows():\n"
+        f"    assert psycopg.connect(os.environ['DATABASE_URL']).execute('{USERS}').fetchone() == (200,)\n"
+    )
+
+
+def test_it_loads_into_the_database_that_it_is_given(action: Action, project: Path, database: str) -> None:
+    """Below the top of the repository; its options are cut at white space, and bash makes nothing else of them."""
+    below = project / "below"
+    below.mkdir()
+    for entry in ("generators", "snapshots", "snapseed.toml"):
+        shutil.move(project / entry, below / entry)
+    outputs = action.uses(
+        environment="dev",
+        database_url=database,
+        working_directory="below",
+        arguments="--snapshot test\n  --junit $HOME.xml",
+    )
+    assert outputs["outcome"] == "passed"
+    assert rows(database) == 25
+    assert (below / "$HOME.xml").exists()
+
+
+def test_a_load_that_fails_fails_the_step_with_its_exit_code(action: Action) -> None:
+    """With the report and the outcome among the outputs; and what an input holds is never executed."""
+    closed = "postgresql://127.0.0.1:1/none"
+    outputs = action.uses(exit_code=4, environment="ci", database_url=closed, arguments="--retries 0")
+    assert outputs["outcome"] == "failed"
+    assert json.loads(Path(outputs["report"]).read_text())["exit_code"] == 4
+    action.uses(exit_code=2, environment="ci$(touch executed)", arguments="; touch executed")
+    assert not list(action.runner.workspace.rglob("executed"))
+
+
+def test_the_page_names_the_inputs_and_outputs() -> None:
+    """All of them, in the order of the action; the defaults that it shows are the action's."""
+    page = DOCS / "github-actions.md"
+    inputs = table_rows(page, "Inputs")
+    assert list(inputs) == list(ACTION["inputs"])
+    assert list(table_rows(page, "Outputs")) == list(ACTION["outputs"])
+    for name, cells in inputs.items():
+        if shown := re.fullmatch(r"`(.+)`", cells[0]):
+            assert shown[1] == ACTION["inputs"][name]["default"]
+        else:
+            assert ACTION["inputs"][name]["default"] == ""
+
+
+@pytest.mark.parametrize("job", ["test", "test-embedded"])
+def test_the_jobs_for_gitlab_load_and_find_the_rows(
+    job: str, runner: Runner, new_python: NewPython, project: Path, database: str
+) -> None:
+    """With a service and without; the checks stand in a file for the merge request."""
+    programs = new_python(runner.temporary / "job")
+    install = [str(programs / "python"), "-m", "pip", "install", "--quiet", str(runner.workspace)]
+    pip = {"PATH": runner.path, "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+    subprocess.run(install, env=pip, check=True, capture_output=True)
+    runner.path = f"{programs}:{runner.path}"
+    runner.workspace = project
+    write_tests(project)
+    # No stand-in for the network of GitLab's services: the database of the test is in the place of theirs.
+    runner.variables |= {"DATABASE_URL": database} if job == "test" else {}
+    said, _ = runner.run(SCRIPTS[f"docs/gitlab-ci.md: {job}"])
+    assert "1 passed" in said
+    assert "<testcase" in (project / "seed.xml").read_text()
+
+
+def test_the_key_of_the_cache_changes_with_what_is_installed() -> None:
+    """The same for the same choices, another for another version or other extras."""
+
+    def key(version: str, extras: str) -> str:
+        variables = {"ACTION_PATH": str(ROOT), "INPUT_VERSION": version, "INPUT_EXTRAS": extras}
+        command = [sys.executable, str(ROOT / ".github/cache_key.py")]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+
+    assert key("", "embedded") == key("", "embedded")
+    assert len({key("", "embedded"), key("1.0", "embedded"), key("", ""), key("embedded", "")}) == 4
