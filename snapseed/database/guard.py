@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -56,8 +57,10 @@ def identify(connection: Connection) -> Identity:
     assert row is not None
     address, database, role, session_role = row
     info = connection.info
-    # With an address, from the URL or from PGHOSTADDR, libpq looks up no name: any could stand there.
-    host = "" if "hostaddr" in info.get_parameters() else info.host
+    # With an address, from the URL or from PGHOSTADDR, libpq looks up no name: any could stand there. But psycopg, too,
+    # gives it the address of a name, one that it has looked up itself.
+    given = info.get_parameters().get("hostaddr")
+    host = info.host if given is None or _leads_to(info.host, given) else ""
     return Identity(
         None if address is None else str(address),
         str(database),
@@ -66,6 +69,14 @@ def identify(connection: Connection) -> Identity:
         str(session_role),
         (info.dbname, info.user, info.host),
     )
+
+
+def _leads_to(host: str, address: str) -> bool:
+    """Whether the name, or the address in its place, is that of `address`."""
+    try:
+        return any(found[4][0] == address for found in socket.getaddrinfo(host, None))
+    except OSError:
+        return False
 
 
 def require_allowed(identity: Identity, target: Target, environment: Environment, *, consent: bool) -> None:

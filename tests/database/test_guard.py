@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -145,7 +146,15 @@ def test_a_server_identifies_itself(connection: Connection) -> None:
     assert found.database == connection.info.dbname
     assert found.role == found.session_role == connection.info.user
     assert found.host == connection.info.host
-    assert str(found) == f"database {found.database!r} at a Unix socket (host {found.host}), role {found.role!r}"
+    where = found.address or "a Unix socket"
+    assert str(found) == f"database {found.database!r} at {where} (host {found.host}), role {found.role!r}"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_name_that_psycopg_looks_up_counts(database: str, host: str) -> None:
+    """It hands libpq the address that it has found, which is not one that somebody gave."""
+    with proxied(database) as proxy, psycopg.connect(make_conninfo(proxy.url, host=host)) as connection:
+        assert identify(connection).host == host
 
 
 def test_a_server_tells_the_role_that_logged_in(connection: Connection) -> None:
