@@ -28,8 +28,8 @@ install: .venv/ready ## make .venv and install everything into it; the other tar
 test: check ## check, then run the tests with coverage
 	$(BIN)/pytest --cov --numprocesses $(TEST_PROCESSES) --dist worksteal
 
-test-lowest: .venv/lowest ## run the tests with the lowest versions that pyproject.toml allows
-	$</bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+test-lowest: .venv/lowest/ready ## run the tests with the lowest versions that pyproject.toml allows
+	.venv/lowest/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 test-system: install ## run the tests on a server of this machine's own PostgreSQL programs
 	SNAPSEED_TEST_DATABASE=system $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
@@ -107,11 +107,12 @@ endef
 	$(call INSTALL,.venv,-c constraints.txt,--build-constraint constraints.txt)
 	@touch $@
 
-.venv/lowest: .venv/ready constraints-lowest.txt
-	$(PYTHON) -m venv --clear $@
-	$@/bin/python -m pip install -qq -c constraints.txt 'pip>=25.3'
-	$@/bin/python -m pip install -qq -c constraints-lowest.txt --build-constraint constraints.txt \
+.venv/lowest/ready: .venv/ready constraints-lowest.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install -qq -c constraints.txt 'pip>=25.3'
+	$(@D)/bin/python -m pip install -qq -c constraints-lowest.txt --build-constraint constraints.txt \
 	  --editable '.[all]' --group test
+	@touch $@
 
 .venv/bench: .venv/ready
 	$(BIN)/python -m pip install -qq -c constraints.txt --group bench

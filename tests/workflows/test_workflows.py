@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from snapseed.database.embedded import EmbeddedPostgres
-from tests.docs.pages import ROOT
+from tests.docs.pages import DOCS, ROOT
 from tests.workflows.conftest import NewPython
 from tests.workflows.scripts import Runner, all_scripts, load, workflow_files
 from tests.workflows.table import CI, DRY, EXECUTED
@@ -47,12 +47,16 @@ def test_shellcheck_finds_nothing(name: str, tmp_path: Path) -> None:
 
 
 def test_actions_are_pinned_and_are_few() -> None:
-    """By a full commit and its version; only GitHub's own actions and ours."""
-    uses = [line for path in [ROOT / "action.yml", *workflow_files()] for line in path.read_text().splitlines()]
-    for line in uses:
-        if match := re.search(r"uses: (.+)", line):
-            known = re.fullmatch(r"actions/\w[\w-]*@[0-9a-f]{40} # v\d+\.\d+\.\d+", match[1])
-            assert known or match[1].split(" #")[0] in {"./", "OWNER/snapseed@v1"}, line
+    """By a full commit and its version, the same in every file and page; only GitHub's own actions and ours."""
+    pins: dict[str, set[str]] = {}
+    for path in [ROOT / "action.yml", *workflow_files(), DOCS / "github-actions.md"]:
+        for used in re.findall(r"uses: (.+)", path.read_text()):
+            pinned = re.fullmatch(r"(actions/\w[\w-]*)@([0-9a-f]{40} # v\d+\.\d+\.\d+)", used)
+            assert pinned or re.match(r"(\./|OWNER/.+@v1)( #|$)", used), f"{path}: {used}"
+            if pinned:
+                pins.setdefault(pinned[1], set()).add(pinned[2])
+    assert set(pins) == {"actions/cache", "actions/checkout", "actions/setup-python"}
+    assert all(len(found) == 1 for found in pins.values()), pins
 
 
 @pytest.mark.parametrize("path", workflow_files(), ids=lambda path: path.name)
