@@ -1,4 +1,4 @@
-"""Fixtures of pytest that hand out databases with the snapshot. Heavy libraries are imported by the first that is used."""
+"""Fixtures of pytest that hand out databases with the snapshot. What is heavy is imported by the first one used."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ def _snapseed_supply(request: pytest.FixtureRequest, snapseed_schema: SchemaMake
             from snapseed.templates.supply import opened_supply  # noqa: PLC0415 - heavy
 
             project, environment = _project(request.config)
-            wanted = sum(not {"snapseed_database", _SHARED}.isdisjoint(_fixtures(item)) for item in request.session.items)
+            wanted = sum(
+                not {"snapseed_database", _SHARED}.isdisjoint(_fixtures(item)) for item in request.session.items
+            )
             supply = stack.enter_context(
                 opened_supply(
                     project,

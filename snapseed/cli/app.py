@@ -29,6 +29,7 @@ from snapseed.cli.options import (
     Yes,
     entity_names,
 )
+from snapseed.cli.reset import reset
 from snapseed.config import find_project
 from snapseed.redaction import hide_passwords_in_title
 from snapseed.units import parse_scale
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(database_app, name="db")
+app.command()(reset)
 
 
 def main() -> None:

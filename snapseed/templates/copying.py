@@ -29,19 +29,23 @@ def fastest_strategy(server: Server, template: str, size: int, spare: str) -> st
     Only a trial tells whether the file system shares blocks: PostgreSQL asks for it and gets a copy where it does not,
     which is slower than its own.
     """
+    strategy = strategy_for(server, size)
+    if strategy != FILE_COPY or server.version < _CLONES_SINCE:
+        return strategy
+    cloned, copied = (_seconds(server, template, spare, way) for way in (FILE_CLONE, FILE_COPY))
+    return FILE_CLONE if cloned is not None and copied is not None and cloned < copied else FILE_COPY
+
+
+def strategy_for(server: Server, size: int) -> str:
+    """What is fastest on most file systems for a database of `size` bytes."""
     if server.version < _STRATEGIES_SINCE:
         return WITHOUT
-    if size < _FILES_FROM:
-        return WAL_LOG
-    if server.version < _CLONES_SINCE:
-        return FILE_COPY
-    cloned = _seconds(server, template, spare, FILE_CLONE)
-    return FILE_CLONE if cloned is not None and cloned < (_seconds(server, template, spare, FILE_COPY) or 0) else FILE_COPY
+    return WAL_LOG if size < _FILES_FROM else FILE_COPY
 
 
 def copy_database(server: Server, source: str, name: str, strategy: str, *, owner: str | None = None) -> None:
     """`CREATE DATABASE name TEMPLATE source`. The driver's errors pass through."""
-    options = sql.SQL("")
+    options: sql.Composable = sql.SQL("")
     if owner is not None:
         options += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
     if strategy == WAL_LOG:

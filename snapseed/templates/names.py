@@ -44,9 +44,10 @@ Mark = TemplateMark | KeptMark
 def read_mark(comment: str | None) -> Mark | None:
     """The mark in a comment on a database; None for any other comment."""
     try:
-        return msgspec.json.decode(comment or "", type=Mark)
+        mark: Mark = msgspec.json.decode(comment or "", type=Mark)
     except msgspec.DecodeError:
         return None
+    return mark
 
 
 def write_mark(mark: Mark) -> str:

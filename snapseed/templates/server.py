@@ -64,11 +64,13 @@ class Server:
         info = self.connection.info
         given = {name: str(value) for name, value in conninfo_to_dict(self.target.conninfo).items() if value}
         found = {"host": info.host, "port": str(info.port), "user": info.user, "password": info.password}
-        others = {name: value for name, value in given.items() if name not in {"service", "passfile", "application_name"}}
+        others = {
+            name: value for name, value in given.items() if name not in {"service", "passfile", "application_name"}
+        }
         return {**others, **{name: value for name, value in found.items() if value}, "dbname": database}
 
     def url(self, database: str) -> str:
-        """The same as a URL that psycopg, asyncpg, SQLAlchemy and others understand, with the password if it has one."""
+        """The same as a URL that psycopg, asyncpg and SQLAlchemy understand, with the password if it has one."""
         parts = self.parameters(database)
         user, password = quote(parts.pop("user", ""), safe=""), parts.pop("password", None)
         login = user + (f":{quote(password, safe='')}" if password else "") + "@"
@@ -103,7 +105,9 @@ class Server:
             """SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database
                 WHERE starts_with(datname, 'snapseed_') AND pg_get_userbyid(datdba) = current_user ORDER BY 1"""
         ).fetchall()
-        return [DatabaseFacts(str(name), read_mark(None if comment is None else str(comment))) for name, comment in rows]
+        return [
+            DatabaseFacts(str(name), read_mark(None if comment is None else str(comment))) for name, comment in rows
+        ]
 
     def drop(self, database: str) -> None:
         """Drop a database of ours and end the sessions in it; nothing where it does not exist."""

@@ -1,4 +1,4 @@
-"""Databases with the snapshot for a suite of tests: a template made or found at the start, clones as they are asked for."""
+"""Databases with the snapshot for a suite of tests: a template made or found first, clones as they are asked for."""
 
 from __future__ import annotations
 
@@ -126,5 +126,3 @@ def _for_template(environment: Environment, schema: Schema, server: Server, name
         name_of_environment = name.removeprefix("snapseed_")
         return replace(environment, name=name_of_environment, database=EMBEDDED, create_schema=make_tables)
     return replace(environment, database=server.conninfo(name), create_schema=make_tables)
-
-

@@ -1,0 +1,67 @@
+"""Django's test runner on a snapshot: its test database begins as a copy of a template with migrations and rows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.core.management import call_command
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+from django.test.runner import DiscoverRunner
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from snapseed.config import Environment, Project, find_project
+from snapseed.database.connect import resolve_target, translated
+from snapseed.templates.names import Run
+from snapseed.templates.schema import migrations
+from snapseed.templates.server import connected_server
+from snapseed.templates.supply import make_template
+
+
+class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
+    """`TEST_RUNNER = "snapseed.django.SnapshotRunner"`: migrations and the snapshot are loaded once, then copied.
+
+    The server is that of `DATABASES`, the snapshot that of the environment. Raises what a load may raise.
+    """
+
+    alias = "default"
+    environment: str | None = None
+
+    def setup_databases(self, **options: object) -> object:
+        """Make the test databases as Django does, that of `alias` from the template."""
+        project = find_project()
+        name = self.environment or ("test" if "test" in project.environments else None)
+        connection = connections[self.alias]
+        settings = connection.settings_dict
+        parts = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+        url = make_conninfo("", **{part: settings[key] for part, key in parts.items() if settings[key]})
+        environment = project.environment(name, {"database": url})
+        with self._template(project, environment) as template:
+            settings["TEST"]["TEMPLATE"] = template
+            return super().setup_databases(**options)
+
+    @contextmanager
+    def _template(self, project: Project, environment: Environment) -> Iterator[str]:
+        """The name of the template, which nobody drops meanwhile."""
+        loader = MigrationLoader(None, ignore_no_migrations=True)
+        files = [Path(inspect.getfile(type(migration))) for migration in loader.disk_migrations.values()]
+        schema = migrations(self._migrate, files, project.folder)
+        target = resolve_target(project, environment)
+        with connected_server(target, environment) as server:
+            with translated("making a template", target.described):
+                template = make_template(server, project, environment, schema, Run.new())
+            yield template.name
+
+    def _migrate(self, url: str) -> None:
+        connection = connections[self.alias]
+        name = connection.settings_dict["NAME"]
+        connection.close()
+        connection.settings_dict["NAME"] = conninfo_to_dict(url)["dbname"]
+        try:
+            call_command("migrate", database=self.alias, verbosity=0, interactive=False)
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = name
