@@ -62,14 +62,12 @@ class ClonesAhead:
         self._server.drop(name)
 
     def close(self) -> None:
-        """Stop, and drop every clone that is ready or was given back."""
+        """Stop; the clones that are ready or were given back stay, and go with the run."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
-        for name in [*self._ready, *self._droppable]:
-            self._server.drop(name)
 
     def _next(self) -> str:
         if self._left is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from contextlib import suppress
 
 import psycopg
@@ -17,27 +16,20 @@ MAX_AGE_SECONDS = 7 * 24 * 3600
 MAX_TEMPLATES = 8
 
 
-def clear(
-    server: Server,
-    *,
-    runs: Collection[str] = (),
-    templates: Collection[str] = (),
-    max_age: float = MAX_AGE_SECONDS,
-    max_templates: int = MAX_TEMPLATES,
-) -> list[str]:
-    """Drop old databases of this role, and return their names.
+def clear(server: Server, *, max_age: float = MAX_AGE_SECONDS, max_templates: int = MAX_TEMPLATES) -> list[str]:
+    """Drop databases of this role that are no longer of use, and return their names.
 
-    `runs` and `templates` are those that the caller's own connection uses, whose locks do not keep itself out. Those
-    of other connections are told by theirs. A clone that was kept stays until it is older than `max_age`.
+    What others use is told by their locks. Those of the caller's own connection do not keep itself out: it releases
+    them before, and its clones go with the rest. A clone that was kept stays until it is older than `max_age`.
     """
     cleared = []
     complete = sorted(_complete(server), key=lambda facts: facts[1].used, reverse=True)
     too_many = {facts.name for facts, _ in complete[max_templates:]}
     for facts in server.own_databases():
         run = run_of(facts.name)
-        if run is not None and run not in runs:
+        if run is not None:
             cleared += _drop_clone(server, facts, run, max_age)
-        elif is_template(facts.name) and facts.name not in templates:
+        elif is_template(facts.name):
             cleared += _drop_template(server, facts, max_age, unwanted=facts.name in too_many)
     return cleared
 

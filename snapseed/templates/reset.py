@@ -114,7 +114,9 @@ def reset_environment(
                 template, report.sessions = _made(server, manifest, found, run, fresh=fresh)
         report.template = template.name
         with report.phase("clearing"):
-            report.cleared = clear(server, runs=[run.name], templates=[template.name])
+            server.unlock(lock_key(run.name))
+            server.unlock(lock_key(template.name), shared=True)
+            report.cleared = clear(server)
     return report
 
 

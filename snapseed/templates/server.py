@@ -77,9 +77,9 @@ class Server:
         name = quote(parts.pop("dbname"), safe="")
         if parts.get("host", "").startswith(("/", "@")):
             # The folder of a Unix socket does not fit between @ and /.
-            return f"postgresql://{login}/{name}?{urlencode(parts, safe='/')}"
+            return f"postgresql://{login}/{name}?{urlencode(parts, safe='/', quote_via=quote)}"
         host, port = parts.pop("host", "localhost"), parts.pop("port", "5432")
-        rest = f"?{urlencode(parts, safe='/')}" if parts else ""
+        rest = f"?{urlencode(parts, safe='/', quote_via=quote)}" if parts else ""
         return f"postgresql://{login}{f'[{host}]' if ':' in host else host}:{port}/{name}{rest}"
 
     def exists(self, database: str) -> bool:

@@ -74,7 +74,9 @@ def opened_supply(
         finally:
             with translated("dropping databases", target.described):
                 clones.close()
-                clear(server, runs=[run.name], templates=[template.name])
+                server.unlock(lock_key(run.name))
+                server.unlock(lock_key(template.name), shared=True)
+                clear(server)
 
 
 def make_template(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -76,23 +77,33 @@ def replace_database(server: Server, database: str, template: Template, run: Run
     """
     properties = read_properties(server, database)
     copy, old = run.next_name(), run.next_name()
-    template.copy(server, copy, owner=properties.owner)
-    with server.connection.transaction():
-        _apply(server.connection, copy, properties)
-    sessions = 0
-    for _ in range(_TRIES):
-        sessions += disconnect(server, database, own)
-        try:
-            with server.connection.transaction():
-                server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
-                server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
-                server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
-        except (psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled):
-            continue
+    try:
+        template.copy(server, copy, owner=properties.owner)
+        with server.connection.transaction():
+            _apply(server.connection, copy, properties)
+        sessions = _rename(server, database, copy, old, own)
+    except BaseException:
+        with suppress(psycopg.Error):
+            server.drop(copy)
+        raise
+    with suppress(psycopg.Error):
+        # The new one stands; the old one, if it stays now, goes when the run is cleared.
         if properties.is_template:
             server.execute("ALTER DATABASE {} IS_TEMPLATE false", old)
         server.drop(old)
-        return sessions
+    return sessions
+
+
+def _rename(server: Server, database: str, copy: str, old: str, own: set[int]) -> int:
+    """Give `copy` the name of `database`, and that the name `old`; return how many sessions were ended."""
+    sessions = 0
+    for _ in range(_TRIES):
+        sessions += disconnect(server, database, own)
+        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled), server.connection.transaction():
+            server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
+            server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
+            server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
+            return sessions
     raise still_in_use(server, database, "nothing was changed")
 
 
@@ -138,13 +149,21 @@ def _apply(connection: Connection, database: str, properties: Properties) -> Non
         grant = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(_RIGHTS[right]), name, grantee)
         connection.execute(grant + sql.SQL(" WITH GRANT OPTION" if option else ""))
     for role, setting, value in properties.settings:
-        # FROM CURRENT, because a list such as search_path must not be quoted as a whole.
-        connection.execute("SELECT set_config(%s, %s, true)", [setting, value])
         place = sql.SQL("DATABASE {}").format(name)
         if role is not None:
             place = sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), name)
-        statement = sql.SQL("ALTER {} SET {} FROM CURRENT").format(place, sql.Identifier(*setting.split(".")))
-        connection.execute(statement)
+        try:
+            # FROM CURRENT, because a list such as search_path must not be quoted as a whole.
+            connection.execute("SELECT set_config(%s, %s, true)", [setting, value])
+            identifier = sql.Identifier(*setting.split("."))
+            connection.execute(sql.SQL("ALTER {} SET {} FROM CURRENT").format(place, identifier))
+        except psycopg.errors.InsufficientPrivilege as exc:
+            raise UsageError(
+                "a setting of the database could not be carried over; nothing was changed",
+                where=f"{setting} of {'the database' if role is None else f'role {role!r} in the database'}",
+                observed=exc.diag.message_primary,
+                next_step="connect as a superuser, or let one GRANT SET ON PARAMETER to the role (PostgreSQL 15)",
+            ) from exc
 
 
 _RIGHTS = {"CREATE": "CREATE", "CONNECT": "CONNECT", "TEMPORARY": "TEMPORARY"}

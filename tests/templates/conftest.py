@@ -1,0 +1,80 @@
+"""A role of each test's own, that may make databases: what it makes is told from what others make, and goes with it."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from snapseed.config import Environment
+from tests.conftest import PROJECTS, Sandbox
+from tests.projects.state import generated
+
+
+@dataclass(frozen=True)
+class Owner(Sandbox):
+    """The project of shapes, on a database that a role owns which is no superuser."""
+
+    server: str
+    role: str
+
+    def databases(self, prefix: str = "snapseed_") -> list[str]:
+        """The databases of this role whose names begin so."""
+        with psycopg.connect(self.server) as connection:
+            rows = connection.execute(
+                "SELECT datname FROM pg_database WHERE datdba = %s::regrole AND starts_with(datname, %s) ORDER BY 1",
+                [self.role, prefix],
+            ).fetchall()
+        return [str(name) for (name,) in rows]
+
+    def sessions(self, database: str) -> int:
+        """How many sessions are in a database."""
+        with psycopg.connect(self.server) as connection:
+            row = connection.execute(
+                "SELECT numbackends FROM pg_stat_database WHERE datname = %s", [database]
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    def administer(self, statement: str, *names: str) -> None:
+        """Do something as superuser, outside the role's database."""
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def at(self, url: str) -> Environment:
+        """The project's environment on another database."""
+        return self.project.environment(None, {"database": url})
+
+
+@pytest.fixture(scope="session")
+def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with its snapshot, made once; tests only read it."""
+    folder = tmp_path_factory.mktemp("shapes") / "shapes"
+    shutil.copytree(PROJECTS / "shapes", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return generated(Sandbox(folder, "")).folder
+
+
+@pytest.fixture
+def owner(server: str, shapes_folder: Path) -> Iterator[Owner]:
+    """A role with CREATEDB and an empty database of its own; all that it has made is gone afterwards."""
+    role = f"snapseed_owner_{uuid.uuid4().hex[:8]}"
+    database = f"{role}_db"
+    url = make_conninfo(server, dbname=database, user=role, application_name="pytest")
+    found = Owner(shapes_folder, url, server, role)
+    found.administer("CREATE ROLE {} LOGIN CREATEDB", role)
+    if password := conninfo_to_dict(server).get("password"):
+        found.administer(f"ALTER ROLE {{}} PASSWORD {sql.quote(str(password))}", role)
+    found.administer("CREATE DATABASE {} OWNER {}", database, role)
+    try:
+        yield found
+    finally:
+        for name in found.databases(""):
+            found.administer("ALTER DATABASE {} IS_TEMPLATE false", name)
+            found.administer("DROP DATABASE {} WITH (FORCE)", name)
+        found.administer("DROP ROLE {}", role)
