@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from snapseed.generate.run import generate_snapshot, resolve_request
     from snapseed.load.run import load_snapshot
     from snapseed.snapshot.store import open_snapshot
+    from snapseed.templates.database import SnapseedDatabase
+    from snapseed.templates.reset import reset_environment
     from snapseed.verify.run import verify_snapshot
 
 # Where each name lives. They are imported on first use, so that `import snapseed`, and with it the command line, does
@@ -34,6 +36,7 @@ _HOMES = {
     "Items": "snapseed.generate.rows",
     "Project": "snapseed.config",
     "Rows": "snapseed.generate.rows",
+    "SnapseedDatabase": "snapseed.templates.database",
     "SnapseedError": "snapseed.errors",
     "as_decimals": "snapseed.generate.rows",
     "check_snapshot": "snapseed.generate.check",
@@ -50,6 +53,7 @@ _HOMES = {
     "json_raw": "snapseed.generate.json",
     "load_snapshot": "snapseed.load.run",
     "open_snapshot": "snapseed.snapshot.store",
+    "reset_environment": "snapseed.templates.reset",
     "resolve_request": "snapseed.generate.run",
     "scale": "snapseed.generate.entity",
     "verify_snapshot": "snapseed.verify.run",
@@ -64,6 +68,7 @@ __all__ = [
     "Items",
     "Project",
     "Rows",
+    "SnapseedDatabase",
     "SnapseedError",
     "as_decimals",
     "check_snapshot",
@@ -80,6 +85,7 @@ __all__ = [
     "json_raw",
     "load_snapshot",
     "open_snapshot",
+    "reset_environment",
     "resolve_request",
     "scale",
     "verify_snapshot",

@@ -43,7 +43,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(database_app, name="db")
-app.command()(reset)
 
 
 def main() -> None:
@@ -266,3 +265,6 @@ def show(
         console.show(
             output, reports.show_text(opened.manifest, samples, width), reports.show_document(opened.manifest, samples)
         )
+
+
+app.command()(reset)

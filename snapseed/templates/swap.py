@@ -183,6 +183,7 @@ SELECT CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee) END, privilege_type,
 _SETTINGS = """
 SELECT CASE WHEN setrole <> 0 THEN pg_get_userbyid(setrole) END, split_part(setting, '=', 1),
        substr(setting, strpos(setting, '=') + 1)
-  FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(setconfig) setting
- WHERE datname = %(database)s ORDER BY 1, 2
+  FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
+       unnest(setconfig) WITH ORDINALITY listed(setting, place)
+ WHERE datname = %(database)s ORDER BY setrole, place
 """

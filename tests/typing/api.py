@@ -9,6 +9,7 @@ from snapseed import (
     HashingEmbedder,
     Items,
     Rows,
+    SnapseedDatabase,
     as_decimals,
     check_snapshot,
     counted,
@@ -21,6 +22,7 @@ from snapseed import (
     json_object,
     json_raw,
     load_snapshot,
+    reset_environment,
     resolve_request,
     scale,
     verify_snapshot,
@@ -57,3 +59,16 @@ same: bool = check_snapshot(project, request).same_rows
 identity: str = generate_snapshot(project, request, jobs=2).manifest.identity
 seconds: float = load_snapshot(project, environment, only=["people"], consent=True).seconds
 agrees: bool = verify_snapshot(project, environment, offline=True).agrees
+ended: int = reset_environment(project, environment, consent=True, fresh=False).sessions
+
+
+def test_something(snapseed_database: SnapseedDatabase) -> None:
+    """Typed."""
+    address: tuple[str, int, str, str | None] = (
+        snapseed_database.host,
+        snapseed_database.port,
+        snapseed_database.user,
+        snapseed_database.password,
+    )
+    assert address
+    assert snapseed_database.url
