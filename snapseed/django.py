@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 from django.test.runner import DiscoverRunner
@@ -15,7 +15,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment, Project, find_project
 from snapseed.database.connect import resolve_target, translated
-from snapseed.templates.names import Run
+from snapseed.errors import SnapseedError
+from snapseed.templates.clear import clear
+from snapseed.templates.names import Run, lock_key
 from snapseed.templates.schema import migrations
 from snapseed.templates.server import connected_server
 from snapseed.templates.supply import make_template
@@ -24,7 +26,7 @@ from snapseed.templates.supply import make_template
 class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
     """`TEST_RUNNER = "snapseed.django.SnapshotRunner"`: migrations and the snapshot are loaded once, then copied.
 
-    The server is that of `DATABASES`, the snapshot that of the environment. Raises what a load may raise.
+    The server is that of `DATABASES`, the snapshot that of the environment. What a load may raise is a `CommandError`.
     """
 
     alias = "default"
@@ -32,6 +34,12 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
 
     def setup_databases(self, **options: object) -> object:
         """Make the test databases as Django does, that of `alias` from the template."""
+        try:
+            return self._from_template(options)
+        except SnapseedError as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _from_template(self, options: dict[str, object]) -> object:
         project = find_project()
         name = self.environment or ("test" if "test" in project.environments else None)
         connection = connections[self.alias]
@@ -54,6 +62,9 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
             with translated("making a template", target.described):
                 template = make_template(server, project, environment, schema, Run.new())
             yield template.name
+            with translated("clearing templates", target.described):
+                server.unlock(lock_key(template.name), shared=True)
+                clear(server)
 
     def _migrate(self, url: str) -> None:
         connection = connections[self.alias]
