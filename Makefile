@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 3
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-lowest test-system check format bench bench-load bench-large stress pools snapshots wheel constraints clean
+.PHONY: help install demo test test-lowest test-system check format bench bench-load bench-large bench-reset stress pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -54,6 +54,9 @@ bench-load: .venv/bench ## measure loads against their bars and against other to
 
 bench-large: .venv/bench ## the same, and the memory of loading 20 million rows
 	$(BIN)/python benchmarks/run.py --loads --large
+
+bench-reset: .venv/bench ## measure how long tests wait for their databases, and snapseed reset
+	$(BIN)/python benchmarks/run.py --resets
 
 stress: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import comparing, copying, floor, generating, hashing, loading, processes, rebuilding, report
+from benchmarks import comparing, copying, floor, generating, hashing, loading, processes, rebuilding, report, reset
 from benchmarks.measure import Findings
 from benchmarks.place import Place, temporary_place
 
@@ -30,12 +30,14 @@ LOADS: dict[str, Callable[[Place], Findings]] = {
     "ten-columns": floor.measure,
     "peers": comparing.measure,
 }
+# Those of the section on test databases.
+RESETS: dict[str, Callable[[Place], Findings]] = {"reset": reset.measure}
 
 
 def main() -> None:
     """Measure what was asked for, print it, and write it into the report where all was measured at full size."""
     options = _options()
-    known = LOADS if options.loads else BENCHMARKS
+    known = LOADS if options.loads else RESETS if options.resets else BENCHMARKS
     chosen = options.benchmarks or list(known)
     load_average = os.getloadavg()[0]
     started = time.monotonic()
@@ -49,10 +51,15 @@ def main() -> None:
     page = options.output.read_text() if options.output.exists() else ""
     if options.loads:
         text = report.render_loads(found, load_average=load_average, rounds=options.rounds, seconds=seconds)
-        page = report.with_loads(page, text)
+        page = report.with_section(page, report.LOADS, text)
+    elif options.resets:
+        text = report.render_resets(found, load_average=load_average, rounds=options.rounds, seconds=seconds)
+        page = report.with_section(page, report.RESETS, text)
     else:
         text = report.render(found, machine, rounds=options.rounds, seconds=seconds)
-        page = report.with_loads(text, report.loads_section(page))
+        for heading in (report.LOADS, report.RESETS):
+            text = report.with_section(text, heading, report.section(page, heading))
+        page = text
     print(text)
     if set(chosen) == set(known) and options.scale == 1:
         options.output.write_text(page)
@@ -61,9 +68,10 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    names = f"{', '.join(BENCHMARKS)}; with --loads: {', '.join(LOADS)}"
+    names = f"{', '.join(BENCHMARKS)}; with --loads: {', '.join(LOADS)}; with --resets: {', '.join(RESETS)}"
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{names} (default: all)")
     parser.add_argument("--loads", action="store_true", help="the benchmarks of the section on loads")
+    parser.add_argument("--resets", action="store_true", help="the benchmarks of the section on test databases")
     parser.add_argument("--large", action="store_true", help="with --loads: 20 million rows as well, some minutes more")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="times as many rows, for a quick look 0.05 (default: 1)"
@@ -76,7 +84,7 @@ def _options() -> argparse.Namespace:
         help="where the report goes when everything was measured at scale 1 (default: docs/benchmarks.md)",
     )
     options = parser.parse_args()
-    if unknown := set(options.benchmarks) - set(LOADS if options.loads else BENCHMARKS):
+    if unknown := set(options.benchmarks) - set(LOADS if options.loads else RESETS if options.resets else BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {names}")
     return options
 

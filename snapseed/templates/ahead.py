@@ -40,6 +40,12 @@ class ClonesAhead:
         if self._thread is not None:
             self._thread.start()
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that is wanted ahead is ready, and nothing waits to be dropped."""
+        with self._changed:
+            return not self._ahead or (len(self._ready) == self._ahead and not self._droppable)
+
     def take(self) -> str:
         """The name of a clone that nobody has used: one that is ready, or one made now."""
         with self._changed:
