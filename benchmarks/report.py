@@ -175,12 +175,12 @@ def render_resets(found: Mapping[str, Findings], *, load_average: float, rounds:
             RESETS,
             (
                 "`snapshots/test`: 391 rows in a database of 9 MB and 300 files, most of which are PostgreSQL's own"
-                f" catalogs. Measured on {datetime.now(UTC).date().isoformat()} in {seconds / 60:.0f} minutes, load average"
-                f" at the start {load_average:.1f}, with {versions}. {6 * rounds} rounds. A ratio should not exceed its"
-                " bar. *Made ahead* is what the plugin does by default. Most of a copy is the making of files in the"
-                " kernel: on ext4 without a journal, where each skips the places of files deleted in the last minutes, it"
-                " takes several times as long once databases have been dropped; that slows copies and resets alike, and"
-                " neither loads nor pgmem, which works in memory.\n"
+                f" catalogs. Measured on {datetime.now(UTC).date().isoformat()} in {seconds / 60:.0f} minutes, load"
+                f" average at the start {load_average:.1f}, with {versions}. {6 * rounds} rounds. A ratio should not"
+                " exceed its bar. *Made ahead* is what the plugin does by default. Most of a copy is the making of"
+                " files in the kernel: on ext4 without a journal, where each passes over the places of files deleted in"
+                " the last minutes, it takes several times as long once databases have been dropped. That slows copies"
+                " and resets, but neither loads nor pgmem, which works in memory.\n"
             ),
             aligned(("what", "÷ what", "ratio", "bar", "spread", "measured"), headlines) + "\n",
             *(str(table) for findings in found.values() for table in findings.tables),

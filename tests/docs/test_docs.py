@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -87,15 +88,21 @@ class Reader:
                 self.started.append(self.folder)
                 os.chdir(self.folder)  # the fixture goes back
                 continue
-            assert words[0] in {"snapseed", *NOT_RUN}, f"{block}: {part} neither runs here nor is known"
-            if words[0] != "snapseed":
+            assert words[0] in {"snapseed", "pytest", *NOT_RUN}, f"{block}: {part} neither runs here nor is known"
+            if words[0] in NOT_RUN:
                 continue
-            exit_code, said = self.snapseed(*words[1:])
+            exit_code, said = self.pytest(*words[1:]) if words[0] == "pytest" else self.snapseed(*words[1:])
             assert exit_code == command.exit_code, f"{block}: {part} ended with {exit_code}\n{said}"
             for expected in command.output:
                 pattern = ".*".join(re.escape(_squeezed(text)) for text in expected.split("…"))
                 found = any(re.fullmatch(pattern, _squeezed(line)) for line in said.splitlines())
                 assert found, f"{block}: {part} does not print {expected!r}, but\n{said}"
+
+    def pytest(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of a suite of tests that the page has written."""
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
 
     def snapseed(self, *arguments: str) -> tuple[int, str]:
         """Exit code and output of a command; in this process, which has imported everything already."""
