@@ -14,7 +14,8 @@ from django.test.runner import DiscoverRunner
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment, Project, find_project
-from snapseed.database.connect import resolve_target, translated
+from snapseed.database.connect import resolve_target
+from snapseed.database.failures import translated
 from snapseed.errors import SnapseedError
 from snapseed.templates.clear import clear
 from snapseed.templates.names import Run, lock_key

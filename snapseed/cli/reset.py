@@ -11,6 +11,7 @@ from snapseed.cli.memory import use_system_allocator
 from snapseed.cli.options import (
     AllowHost,
     Database,
+    EnvFile,
     EnvironmentName,
     Format,
     OutputFormat,
@@ -33,20 +34,18 @@ def reset(
     database: Database = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
+    env_file: EnvFile = None,
     output: OutputFormat = Format.text,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Put the environment's database back to its snapshot, by a copy of a template; ends the sessions in it."""
     with console.reporting(output, verbose=verbose):
-        found = find_project(project)
+        found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         use_system_allocator()
         from snapseed.templates.reset import reset_environment
 
         log = console.silence if quiet else console.note
         report = reset_environment(found, target, consent=yes, fresh=fresh, log=log)
-        if output is Format.json:
-            console.write_json(reports.reset_document(report))
-        else:
-            console.write(reports.reset_text(report))
+        console.show(output, reports.reset_text(report), reports.reset_document(report))

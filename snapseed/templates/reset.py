@@ -11,7 +11,8 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.database.catalog import TableFacts, read_tables
-from snapseed.database.connect import Target, connected, resolve_target, translated
+from snapseed.database.connect import Target, connected, resolve_target
+from snapseed.database.failures import translated
 from snapseed.database.guard import Identity, identify, require_allowed, require_ours
 from snapseed.database.provenance import loaded_tables
 from snapseed.errors import RefusedError, UsageError

@@ -15,14 +15,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment
-from snapseed.database.connect import Connection, Target, connected, translated
+from snapseed.database.connect import Connection, Target, connected
+from snapseed.database.failures import translated
 from snapseed.database.guard import Identity, identify, require_allowed
-from snapseed.errors import LoadError, ServerError
+from snapseed.errors import ConfigurationError, LoadError, ServerError
 from snapseed.templates.names import Mark, read_mark, write_mark
 
 _MEETING_PLACE = "postgres"
-# A failed connection carries no SQLSTATE, only the message, in whatever language; then the failure is reported.
-_MISSING = f'database "{_MEETING_PLACE}" does not exist'
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,9 @@ def _meeting_place(target: Target) -> Iterator[Connection]:
     with ExitStack() as stack:
         try:
             connection = stack.enter_context(connected(meeting))
-        except ServerError as exc:
-            if _MISSING not in str(exc.__cause__):
+        except (ConfigurationError, ServerError) as exc:
+            # A failed connection carries no SQLSTATE, only the message; in another language, the failure is reported.
+            if f'database "{_MEETING_PLACE}" does not exist' not in str(exc.__cause__):
                 raise
             connection = stack.enter_context(connected(target))
         yield connection

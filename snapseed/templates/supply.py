@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from snapseed.config import Environment, Project
-from snapseed.database.connect import EMBEDDED, resolve_target, translated
+from snapseed.database.connect import EMBEDDED, resolve_target
+from snapseed.database.failures import translated
 from snapseed.load.run import load_snapshot
 from snapseed.snapshot.store import open_snapshot
 from snapseed.templates.ahead import ClonesAhead

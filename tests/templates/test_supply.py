@@ -18,7 +18,7 @@ import pytest
 
 from snapseed import verify_snapshot
 from snapseed.errors import ConfigurationError, LoadError, RefusedError
-from snapseed.templates import copying
+from snapseed.templates import copying, server
 from snapseed.templates.clear import clear
 from snapseed.templates.names import KeptMark, TemplateMark, lock_key
 from snapseed.templates.schema import Schema, migrations, project_schema
@@ -163,9 +163,9 @@ def test_a_database_that_is_kept_outlives_its_run_for_some_days(owner: Owner) ->
         kept = supply.take()
         supply.keep(kept, "test_something")
     with ExitStack() as stack:
-        server = opened(stack, owner).server
+        later = opened(stack, owner).server
         assert kept.name in owner.databases()
-        server.set_mark(kept.name, KeptMark("test_something", int(time.time()) - 8 * 24 * 3600))
+        later.set_mark(kept.name, KeptMark("test_something", int(time.time()) - 8 * 24 * 3600))
     assert kept.name not in owner.databases()
 
 
@@ -182,17 +182,17 @@ def test_templates_go_by_age_and_number_but_not_in_use(owner: Owner, tmp_path: P
                 names.append(supply.template.name)
         used = replace(owner.project, schema=tmp_path / "0.sql")
         stack.enter_context(opened_supply(used, owner.environment()))
-        server = stack.enter_context(opened_supply(used, owner.environment())).server
-        server.unlock(lock_key(names[0]), shared=True)
+        other = stack.enter_context(opened_supply(used, owner.environment())).server
+        other.unlock(lock_key(names[0]), shared=True)
         for age, name in enumerate(reversed(names)):
-            mark = server.mark(name)
+            mark = other.mark(name)
             assert isinstance(mark, TemplateMark)
-            server.set_mark(name, msgspec.structs.replace(mark, used=mark.used - 1000 * age))
-        assert clear(server, max_templates=2) == []  # the third is in use
-        assert clear(server, max_templates=1) == [names[1]]
-        assert clear(server, max_age=500) == []
+            other.set_mark(name, msgspec.structs.replace(mark, used=mark.used - 1000 * age))
+        assert clear(other, max_templates=2) == []  # the third is in use
+        assert clear(other, max_templates=1) == [names[1]]
+        assert clear(other, max_age=500) == []
         assert set(owner.databases("snapseed_template")) == {names[0], names[2]}
-        server.lock(lock_key(names[0]), shared=True)
+        other.lock(lock_key(names[0]), shared=True)
 
 
 def test_databases_of_others_are_never_cleared(owner: Owner) -> None:
@@ -246,6 +246,17 @@ def test_a_role_without_createdb_is_told_so(owner: Owner) -> None:
     with pytest.raises(LoadError, match="may not make databases") as caught, ExitStack() as stack:
         opened(stack, owner)
     assert f"ALTER ROLE {owner.role} CREATEDB" in str(caught.value.next_step)
+
+
+def test_a_server_without_postgres_is_met_in_the_environments_own_database(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some have dropped it; then this is where locks are taken, and nothing else is done there."""
+    monkeypatch.setattr(server, "_MEETING_PLACE", f"{owner.role}_missing")
+    with ExitStack() as stack:
+        supply = opened(stack, owner)
+        assert supply.server.identity.database == f"{owner.role}_db"
+        assert verify_snapshot(owner.project, owner.at(supply.take().url)).agrees
 
 
 def test_a_name_that_looks_like_production_is_refused(owner: Owner) -> None:
