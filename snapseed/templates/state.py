@@ -33,6 +33,7 @@ _CATALOGS = {
     "pg_index": "indexrelid",
     "pg_inherits": "inhrelid",
     "pg_language": "oid",
+    "pg_largeobject_metadata": "oid",
     "pg_namespace": "",
     "pg_operator": "oid",
     "pg_opclass": "oid",

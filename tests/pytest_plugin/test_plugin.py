@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from snapseed.database.embedded import EmbeddedPostgres
-from tests.pytest_plugin.conftest import EXAMPLE, Suite, outcomes
+from tests.pytest_plugin.conftest import EXAMPLE, QUICK, Suite, outcomes
 
 _OWN = """
 import psycopg
@@ -134,7 +134,7 @@ def test_the_example_runs_in_two_processes_on_the_embedded_server() -> None:
     with tempfile.TemporaryDirectory(prefix="snapseed-example-") as name:
         folder = Path(name) / "pytest"
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", ".snapseed"))
-        command = [sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-n", "2", *QUICK.split()]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
         finally:
