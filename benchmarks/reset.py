@@ -109,12 +109,27 @@ def measure(place: Place) -> Findings:
             _headline("a test's database, made ahead", copy, warm, bare, 0.3),
             _headline("made ahead, and connected to", used, warm_used, fork, 1.0),
             _headline("none made ahead, and connected to", used, cold_used, fork),
-            _headline("none made ahead, and connected to", load_name, cold_used, load, 0.2),
             _headline("made ahead, and connected to", load_name, warm_used, load, 0.2),
+            _headline("none made ahead, and connected to", load_name, cold_used, load),
             _headline("`reset_environment` in a running process", load_name, reset, load),
+            _large_reset(place),
         ),
         tables,
     )
+
+
+def _large_reset(place: Place) -> Headline:
+    """The same with rows enough to matter."""
+    environment = replace(place.environment(place.snapshot(place.rows(10_000)), "large"), create_schema=True)
+    reset = partial(reset_environment, place.project, environment)
+    rows = reset().manifest.rows
+    ours, load = spreads_in_turns(
+        min(place.rounds, 3),
+        partial(seconds, reset),
+        partial(seconds, partial(load_snapshot, place.project, environment)),
+    )
+    what = f"the same, {rows:,} rows instead of 391"
+    return _headline(what, "truncate and load", ours, load)
 
 
 def _headline(what: str, floor: str, ours: Spread, theirs: Spread, bar: float | None = None) -> Headline:
