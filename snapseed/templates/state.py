@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -11,6 +12,8 @@ from snapseed.database.connect import Connection
 
 # OIDs below are the server's own objects, the same in every database (PostgreSQL manual, 67.2: transam.h).
 _FIRST_NORMAL_OID = 16384
+# Indexes, constraints and the triggers of foreign keys are made anew by loads, so they count by their definitions.
+_NO_INDEX: LiteralString = "NOT EXISTS (SELECT FROM pg_catalog.pg_class i WHERE i.oid = {} AND i.relkind IN ('i', 'I'))"
 # Catalogs that hold objects of a database, and the column by which rows of the server's own objects are left out; an
 # empty one stands for all rows. Where a catalog is missing in an older server, it is passed over.
 _CATALOGS = {
@@ -19,7 +22,6 @@ _CATALOGS = {
     "pg_cast": "oid",
     "pg_class": "oid",
     "pg_collation": "oid",
-    "pg_constraint": "oid",
     "pg_conversion": "oid",
     "pg_default_acl": "oid",
     "pg_depend": "objid",
@@ -30,7 +32,6 @@ _CATALOGS = {
     "pg_foreign_data_wrapper": "oid",
     "pg_foreign_server": "oid",
     "pg_foreign_table": "ftrelid",
-    "pg_index": "indexrelid",
     "pg_inherits": "inhrelid",
     "pg_language": "oid",
     "pg_largeobject_metadata": "oid",
@@ -55,6 +56,29 @@ _CATALOGS = {
     "pg_ts_dict": "oid",
     "pg_type": "oid",
 }
+_ONLY: dict[str, LiteralString] = {
+    "pg_attribute": _NO_INDEX.format("attrelid"),
+    "pg_class": "relkind NOT IN ('i', 'I')",
+    # What belongs to an extension, and which column a sequence belongs to.
+    "pg_depend": "(deptype = 'e' OR deptype <> 'n' AND objid IN (SELECT seqrelid FROM pg_catalog.pg_sequence))",
+    "pg_description": "classoid <> 'pg_constraint'::regclass AND " + _NO_INDEX.format("objoid"),
+    "pg_inherits": _NO_INDEX.format("inhrelid"),
+    "pg_trigger": "NOT tgisinternal",
+}
+_DEFINITIONS = """
+SELECT 'index', pg_get_indexdef(i.indexrelid), to_jsonb(i) - %(made)s::text[], c.reloptions::text,
+       c.reltablespace::text, c.relispartition::text, obj_description(c.oid, 'pg_class')
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indexrelid >= 16384
+   AND c.relnamespace <> 'pg_toast'::regnamespace
+UNION ALL
+SELECT 'constraint', pg_get_constraintdef(oid), NULL, conname, conrelid::regclass::text, contypid::regtype::text,
+       concat_ws(' ', convalidated, conislocal, coninhcount, obj_description(oid, 'pg_constraint'),
+                 (SELECT string_agg(tgenabled::text, '' ORDER BY tgtype) FROM pg_trigger WHERE tgconstraint = c.oid))
+  FROM pg_constraint c WHERE oid >= 16384
+ ORDER BY 1, 2, 4, 5, 6, 7
+"""
+# What another index of the same definition has otherwise, and what its definition says better.
+_MADE = ["indexrelid", "indcheckxmin", "indexprs", "indpred"]
 # What loads, VACUUM and ANALYZE change without any change of the schema.
 _MOVING = [
     "indcheckxmin",
@@ -74,8 +98,8 @@ _MOVING = [
 def schema_digest(connection: Connection) -> str:
     """A digest of everything that the catalogs say of this database, but for sizes and files.
 
-    Objects count with their OIDs, which a copied database has in common with its template. So a table that was dropped
-    and made again is another one; the digest says "the same" too seldom, never too often.
+    Most objects count with their OIDs, which a copied database has in common with its template. So a table that was
+    dropped and made again is another one; the digest says "the same" too seldom, never too often.
     """
     found = connection.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace"
@@ -84,6 +108,7 @@ def schema_digest(connection: Connection) -> str:
     parts = [_catalog(name, key) for name, key in _CATALOGS.items() if name in present]
     query = sql.SQL(" UNION ALL ").join(parts) + sql.SQL(" ORDER BY 1")
     rows = connection.execute(query, {"moving": _MOVING}).fetchall()
+    rows += connection.execute(_DEFINITIONS, {"made": _MADE}).fetchall()
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
@@ -107,9 +132,9 @@ def outside_rows(connection: Connection, inside: Collection[int]) -> dict[str, s
 
 def _catalog(name: str, key: str) -> sql.Composed:
     table = sql.Identifier("pg_catalog", name)
-    condition: sql.Composable = sql.SQL("true")
+    condition: sql.Composable = sql.SQL(_ONLY.get(name, "true"))
     if key:
-        condition = sql.SQL("{} >= {}").format(sql.Identifier(key), sql.Literal(_FIRST_NORMAL_OID))
+        condition += sql.SQL(" AND {} >= {}").format(sql.Identifier(key), sql.Literal(_FIRST_NORMAL_OID))
     return sql.SQL(
         """SELECT {label} AS catalog, count(*),
                   coalesce(sum(hashtextextended((to_jsonb(t) - %(moving)s::text[])::text, 0)), 0)::text

@@ -36,6 +36,14 @@ CREATE SCHEMA more
 ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor
 ALTER TABLE parts DETACH PARTITION part
 DROP TABLE part
+COMMENT ON CONSTRAINT people_pkey ON people IS 'x'
+COMMENT ON INDEX people_name_idx IS 'x'
+ALTER TABLE people REPLICA IDENTITY USING INDEX people_pkey
+ALTER INDEX people_name_idx SET (fillfactor = 50)
+ALTER TABLE others ADD CONSTRAINT key FOREIGN KEY (person) REFERENCES people NOT VALID
+ALTER TABLE others VALIDATE CONSTRAINT key
+ALTER TABLE others DISABLE TRIGGER ALL
+SELECT lo_create(0)
 """
 
 
@@ -58,6 +66,19 @@ def test_rows_and_upkeep_are_no_change(connection: Connection) -> None:
     connection.execute("VACUUM (FREEZE, ANALYZE)")
     connection.execute("TRUNCATE people, parts RESTART IDENTITY CASCADE")
     connection.execute("SELECT setval('others_id_seq', 100)")
+    assert schema_digest(connection) == before
+
+
+def test_an_index_or_key_that_is_made_again_is_the_same(connection: Connection) -> None:
+    """As loads make them again, with another OID."""
+    connection.execute(_SCHEMA)
+    connection.execute("CREATE INDEX names ON people (name); COMMENT ON INDEX names IS 'x'")
+    before = schema_digest(connection)
+    connection.execute("DROP INDEX names; CREATE INDEX names ON people (name); COMMENT ON INDEX names IS 'x'")
+    connection.execute(
+        "ALTER TABLE others DROP CONSTRAINT others_person_fkey;"
+        "ALTER TABLE others ADD CONSTRAINT others_person_fkey FOREIGN KEY (person) REFERENCES people"
+    )
     assert schema_digest(connection) == before
 
 
