@@ -90,15 +90,15 @@ def project_of(snapshot: Snapshot) -> Project:
 
 
 @contextmanager
-def temporary_place(size: float, rounds: int, *, large: bool = False) -> Iterator[Place]:
-    """A place that is removed at the end, its server stopped."""
-    with tempfile.TemporaryDirectory(prefix="snapseed-bench-") as name:
-        folder = Path(name)
-        shutil.copytree(_REPOSITORY / "generators", folder / "generators")
-        shutil.copy(_REPOSITORY / "snapseed.toml", folder)
-        server = EmbeddedPostgres(folder)
+def temporary_place(size: float, rounds: int, *, large: bool = False, folder: Path | None = None) -> Iterator[Place]:
+    """A place that is removed at the end, its server stopped; in `folder`, or where temporary files belong."""
+    with tempfile.TemporaryDirectory(prefix="snapseed-bench-", dir=folder) as name:
+        place = Path(name)
+        shutil.copytree(_REPOSITORY / "generators", place / "generators")
+        shutil.copy(_REPOSITORY / "snapseed.toml", place)
+        server = EmbeddedPostgres(place)
         server.start()
         try:
-            yield Place(find_project(folder), server, size, rounds, large)
+            yield Place(find_project(place), server, size, rounds, large)
         finally:
             server.stop()

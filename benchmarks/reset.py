@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
+from pathlib import Path
 from statistics import median
 
 import pgmem
@@ -18,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.measure import Findings, Headline, Spread, Table, seconds, spreads_in_turns
-from benchmarks.place import Place
+from benchmarks.place import Place, temporary_place
 from snapseed.config import Environment
 from snapseed.load.run import load_snapshot
 from snapseed.templates.copying import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
@@ -32,6 +33,7 @@ PACKAGES = ("pgmem",)
 _TIMES_ROUNDS = 6
 _TESTS = 20
 _AHEAD = 2
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 
 
 @dataclass(frozen=True)
@@ -87,35 +89,52 @@ class _Ways:
 def measure(place: Place) -> Findings:
     """Copies of `snapshots/test` by the pytest plugin and by `snapseed reset`."""
     with _ready(place) as ways:
-        for first in (ways.load, ways.reset):
-            first()
-        bare, cold, warm, cold_used, warm_used, fork, load, reset = spreads_in_turns(
-            place.rounds * _TIMES_ROUNDS,
-            ways.bare,
-            partial(ways.take, ways.cold),
-            partial(ways.take, ways.warm),
-            partial(ways.take, ways.cold, connect=True),
-            partial(ways.take, ways.warm, connect=True),
-            ways.pgmem,
-            ways.load,
-            ways.reset,
-        )
+        headlines = _headlines(ways)
         tables = (_waits(ways), _strategies(place, ways.cold.server))
+    return Findings((*headlines, _large_reset(place)), (*tables, *_in_memory(place)))
+
+
+def _headlines(ways: _Ways) -> list[Headline]:
+    for first in (ways.load, ways.reset):
+        first()
+    bare, cold, warm, cold_used, warm_used, fork, load, reset = spreads_in_turns(
+        ways.place.rounds * _TIMES_ROUNDS,
+        ways.bare,
+        partial(ways.take, ways.cold),
+        partial(ways.take, ways.warm),
+        partial(ways.take, ways.cold, connect=True),
+        partial(ways.take, ways.warm, connect=True),
+        ways.pgmem,
+        ways.load,
+        ways.reset,
+    )
     copy, used = "`CREATE DATABASE … TEMPLATE` of the same", "pgmem: fork and connect"
     load_name = "truncate and load: `load_snapshot` in a running process"
-    return Findings(
-        (
-            _headline("a test's database, none made ahead", copy, cold, bare, 1.2),
-            _headline("a test's database, made ahead", copy, warm, bare, 0.3),
-            _headline("made ahead, and connected to", used, warm_used, fork, 1.0),
-            _headline("none made ahead, and connected to", used, cold_used, fork),
-            _headline("made ahead, and connected to", load_name, warm_used, load, 0.2),
-            _headline("none made ahead, and connected to", load_name, cold_used, load),
-            _headline("`reset_environment` in a running process", load_name, reset, load),
-            _large_reset(place),
-        ),
-        tables,
+    return [
+        _headline("a test's database, none made ahead", copy, cold, bare, 1.2),
+        _headline("a test's database, made ahead", copy, warm, bare, 0.3),
+        _headline("made ahead, and connected to", used, warm_used, fork, 1.0),
+        _headline("none made ahead, and connected to", used, cold_used, fork),
+        _headline("made ahead, and connected to", load_name, warm_used, load, 0.2),
+        _headline("none made ahead, and connected to", load_name, cold_used, load),
+        _headline("`reset_environment` in a running process", load_name, reset, load),
+    ]
+
+
+def _in_memory(place: Place) -> list[Table]:
+    """The same where making files costs little; nothing where the system has no such folder."""
+    if not _MEMORY.is_dir():
+        return []
+    with temporary_place(place.size, place.rounds, folder=_MEMORY) as memory, _ready(memory) as ways:
+        rows = [
+            (line.what, line.floor, f"{line.ratio.median:.2f}", line.ratio.range, line.absolute)
+            for line in _headlines(ways)
+        ]
+    text = (
+        f"The ratios above with the server's data in `{_MEMORY}`: what copies cost where the file system makes and"
+        " removes files as quickly as can be."
     )
+    return [Table("On a file system in memory", text, ("what", "÷ what", "ratio", "spread", "measured"), rows)]
 
 
 def _large_reset(place: Place) -> Headline:

@@ -206,7 +206,7 @@ def test_every_field_of_the_report_of_ci_is_documented(shop: Sandbox) -> None:
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=_name)
 def test_a_page_is_short(page: Path) -> None:
     """No page that people write has more than 150 lines; that of the benchmarks is written by a program."""
-    assert len(page.read_text(encoding="utf-8").splitlines()) <= (250 if page.name == "benchmarks.md" else 150)
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= (320 if page.name == "benchmarks.md" else 150)
 
 
 @pytest.mark.parametrize(
