@@ -36,8 +36,15 @@ def pytest_report_header() -> str:
     return servers.described()
 
 
+@pytest.fixture(scope="session")
+def inner_pytest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a pytest that a test runs puts its folders: ours it would close to the account of an embedded server."""
+    return tmp_path_factory.mktemp("inner-pytest")
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, inner_pytest: Path) -> None:
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(inner_pytest))
     for name in list(os.environ):
         if name.startswith(("SNAPSEED_", "PG")) and not name.startswith("SNAPSEED_TEST_"):
             monkeypatch.delenv(name)

@@ -32,7 +32,10 @@ class Suite:
 
     def start(self, *arguments: str, module: str = "pytest", **variables: str) -> subprocess.Popen[str]:
         """Start pytest, or another module, in the folder."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        kept = "PYTEST_DEBUG_TEMPROOT"
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTEST_") or name == kept
+        }
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=self.folder,
