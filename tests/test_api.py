@@ -28,7 +28,7 @@ def test_the_public_names_are_these() -> None:
         "check_snapshot",
         "chunk_count",
         "chunk_keys",
-    "chunk_of",
+        "chunk_of",
         "counted",
         "entity",
         "exactly",

@@ -1,0 +1,115 @@
+"""What `[embeddings]` means for a snapshot: the entities with the texts and the vectors, the embedder, the jobs."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+
+from snapseed.config import EmbeddingsTable, Environment, Project
+from snapseed.embeddings.embedder import Embedder
+from snapseed.embeddings.jobs import JobForm, job_form
+from snapseed.errors import ConfigurationError
+from snapseed.snapshot.manifest import EntityRecord, Manifest
+from snapseed.snapshot.types import Family
+
+
+@dataclass(frozen=True)
+class Source:
+    """The texts, and where their vectors go. `target` has those columns only that a worker writes."""
+
+    settings: EmbeddingsTable
+    texts: EntityRecord
+    target: EntityRecord
+    embedder: Embedder
+    form: JobForm
+    identity: str
+    queue_name: str
+
+    @property
+    def conflict(self) -> tuple[str, str, str]:
+        """The columns that tell one chunk from all others."""
+        return (self.settings.parent, self.settings.number, self.settings.model)
+
+
+def resolve_source(project: Project, environment: Environment, manifest: Manifest) -> Source:
+    """The source of an environment's embeddings.
+
+    Raises `ConfigurationError` where there is no table [embeddings], or it names what the snapshot does not have.
+    """
+    settings, where = project.embeddings, f"{project.file} [embeddings]"
+    if settings is None:
+        raise ConfigurationError("the project has no table [embeddings]", where=str(project.file))
+    texts = _entity(manifest, settings.entity, f"{where} entity")
+    target = _entity(manifest, settings.target, f"{where} target")
+    _require_columns(texts, [settings.text], where)
+    roles = [settings.parent, settings.number, settings.content, settings.model, settings.vector, settings.key]
+    names = [name for name in roles if name is not None]
+    _require_columns(target, names, where)
+    columns = tuple(column for column in target.columns if column.name in names)
+    if settings.key is not None:
+        _require_uuids(texts, target, settings, where)
+    embedder = load_embedder(settings.embedder, f"{where} embedder")
+    name = settings.name.replace("{project}", project.folder.name).replace("{environment}", environment.name)
+    return Source(
+        settings,
+        texts,
+        msgspec.structs.replace(target, columns=columns),
+        embedder,
+        job_form(settings.payload, f"{where} payload"),
+        manifest.identity,
+        name,
+    )
+
+
+def load_embedder(name: str, where: str) -> Embedder:
+    """The embedder that `package.module:Name` names. Raises `ConfigurationError` where there is none."""
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)()
+        _ = (made.model, made.dimensions, made.embed)
+    except Exception as exc:
+        raise ConfigurationError(
+            "the embedder cannot be made",
+            where=where,
+            observed=f"{name!r}: {type(exc).__name__}: {exc}",
+            expected="package.module:Name of a class with model, dimensions and embed",
+        ) from exc
+    return cast("Embedder", made)
+
+
+def _entity(manifest: Manifest, name: str, where: str) -> EntityRecord:
+    record = manifest.entity(name)
+    if record is None:
+        known = ", ".join(entity.name for entity in manifest.entities)
+        raise ConfigurationError(
+            "there is no such entity in the snapshot", where=where, observed=repr(name), expected=f"one of: {known}"
+        )
+    return record
+
+
+def _require_columns(entity: EntityRecord, names: list[str], where: str) -> None:
+    known = [column.name for column in entity.columns]
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"the entity {entity.name} has no such column",
+                where=where,
+                observed=repr(name),
+                expected=f"one of: {', '.join(known)}",
+            )
+
+
+def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: EmbeddingsTable, where: str) -> None:
+    kinds = {column.name: column.kind().family for column in target.columns}
+    kinds["its texts' key"] = next(column.kind().family for column in texts.columns if column.name == texts.key)
+    for name in (settings.key or "", settings.parent, "its texts' key"):
+        if kinds[name] is not Family.UUID:
+            raise ConfigurationError(
+                "keys of chunks are made of uuids",
+                where=f"{where} key",
+                observed=f"{name} is {kinds[name]}",
+                next_step="leave `key` out, and let the database make the keys",
+            )
