@@ -32,7 +32,7 @@ FILE_NAME = "snapseed.toml"
 
 @dataclass(frozen=True)
 class Environment:
-    """A named target: which snapshot, which database, which Redis. `timeout` is in seconds.
+    """A named target: which snapshot, which database, which Redis. Times are in seconds.
 
     `sources` tells, per key, where its value came from, in words for people.
     """
@@ -51,6 +51,8 @@ class Environment:
     statement_timeout: str
     retries: int
     timeout: float
+    workers: int
+    embeddings_timeout: float
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def allowing(self, hosts: Sequence[str] | None) -> Environment:
@@ -146,13 +148,11 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
         )
     snapshot = values["snapshot"] or name
     check_name(snapshot, where=sources["snapshot"])
-    if values["retries"] < 0:
-        raise ConfigurationError(
-            "a number is out of its range",
-            where=sources["retries"],
-            observed=repr(values["retries"]),
-            expected="0 or more attempts after the first",
-        )
+    for key in ("retries", "workers"):
+        if values[key] < 0:
+            raise ConfigurationError(
+                "a number is out of its range", where=sources[key], observed=repr(values[key]), expected="0 or more"
+            )
     return Environment(
         name=name,
         sources=sources,
@@ -162,7 +162,7 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
             "scale": None if values["scale"] is None else parse_scale(values["scale"]),
             "max_size": None if values["max_size"] is None else parse_size(values["max_size"]),
             "allow_hosts": tuple(values["allow_hosts"]),
-            "timeout": parse_seconds(values["timeout"], where=sources["timeout"]),
+            **{key: parse_seconds(values[key], where=sources[key]) for key in ("timeout", "embeddings_timeout")},
         },
     )
 

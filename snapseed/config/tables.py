@@ -69,6 +69,8 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     statement_timeout: str = "0"
     retries: int = 20
     timeout: str = "2min"
+    workers: int = 0
+    embeddings_timeout: str = "10min"
 
 
 def check_name(name: str, *, where: str) -> None:

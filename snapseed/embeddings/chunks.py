@@ -6,8 +6,10 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.embeddings.chunking import chunk_count, chunk_of
+from snapseed.embeddings.embedder import Embedder
 from snapseed.embeddings.keys import chunk_keys
 from snapseed.embeddings.source import Source
+from snapseed.errors import EmbeddingError
 from snapseed.snapshot.types import Family
 
 
@@ -25,13 +27,37 @@ def chunk_rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Arr
         settings.parent: rows["key"],
         settings.number: rows["number"],
         settings.model: pl.repeat(source.embedder.model, len(rows), eager=True),
-        settings.vector: source.embedder.embed(content),
+        settings.vector: _embedded(source.embedder, content),
     }
     if settings.content is not None:
         by_role[settings.content] = content
     if settings.key is not None:
         by_role[settings.key] = chunk_keys(rows["key"], rows["number"])
     return [_array(by_role[column.name], column.kind().family, column.kind().arrow) for column in source.target.columns]
+
+
+def _embedded(embedder: Embedder, texts: pl.Series) -> pl.Series:
+    """What the embedder makes of the texts, which may be anybody's code. Raises `EmbeddingError`."""
+    try:
+        vectors = embedder.embed(texts)
+        width = pl.Array(pl.Float32, embedder.dimensions)
+        return vectors.cast(width) if len(vectors) == len(texts) else _wrong(vectors, texts, embedder)
+    except EmbeddingError:
+        raise
+    except Exception as exc:
+        raise EmbeddingError(
+            f"the embedder of model {embedder.model!r} failed",
+            observed=f"{type(exc).__name__}: {exc}",
+            where=f"{len(texts)} texts",
+        ) from exc
+
+
+def _wrong(vectors: pl.Series, texts: pl.Series, embedder: Embedder) -> pl.Series:
+    raise EmbeddingError(
+        f"the embedder of model {embedder.model!r} gave something else",
+        observed=f"{len(vectors)} vectors",
+        expected=f"{len(texts)} vectors of {embedder.dimensions} numbers",
+    )
 
 
 def _array(series: pl.Series, family: Family, arrow: pa.DataType) -> pa.Array:
