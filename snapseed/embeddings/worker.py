@@ -28,6 +28,8 @@ _FIRST_BATCH = 16
 _LARGEST_BATCH = 2048
 # How long it waits at an empty queue before it looks whether it is to end.
 _WAIT_SECONDS = 1.0
+# One that is to leave at the end does not wait there first, unless others have jobs in hand, which may come back.
+_DRAIN_WAITS_SECONDS = (0.001, 0.1)
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,16 @@ class Worker:
         """
         with translated("preparing to write", self.where):
             writer = prepare_writer(self.connection, self.source)
+        wait_seconds, later = _DRAIN_WAITS_SECONDS if drain else (_WAIT_SECONDS, _WAIT_SECONDS)
         try:
             while not self.stopping():
-                claims = self.queue.claim(self.name, self._batch, _WAIT_SECONDS)
+                claims = self.queue.claim(self.name, self._batch, wait_seconds)
                 if claims:
                     self._work(writer, claims)
                 elif drain and self._is_empty():
                     return
+                else:
+                    wait_seconds = later
         finally:
             self._leave()
 
