@@ -14,6 +14,8 @@ from snapseed.embeddings.embedder import HashingEmbedder
 from snapseed.embeddings.queues import QueueStatus
 from snapseed.embeddings.service import Events, ServiceOptions, run_workers
 from snapseed.embeddings.session import Session, embedding_session, enqueue_load
+from snapseed.embeddings.source import resolve_source
+from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import ServerError, VerificationError
 from snapseed.snapshot.manifest import Manifest
 
@@ -41,35 +43,48 @@ def embed(project: Project, environment: Environment, *, consent: bool, log: Cal
     log(f"{jobs:,} jobs are in the queue")
     deadline = time.monotonic() + environment.embeddings_timeout
     if environment.workers:
-        options = ServiceOptions(
-            drain=True, concurrency=environment.workers, consent=consent, patience_seconds=environment.timeout
-        )
-        told = Events(failure=lambda error, pause: log(f"{error.summary}; again in {pause:.1f} s"))
-        run_workers(project, environment, options, told, lambda: time.monotonic() > deadline)
+        _work(project, environment, deadline, consent=consent, log=log)
     with embedding_session(project, environment, consent=consent) as session:
         with redis_translated("looking at the queue", session.redis):
             _see_through(session, deadline, log, environment.name)
-            dead = list(session.queue.dead(1))
-            count = session.queue.status().dead
+            dead, count = list(session.queue.dead(1)), session.queue.status().dead
         with translated("looking for what is missing", session.target.described):
             found = completeness(session.connection, session.source)
     if findings := found.findings():
-        findings += [f"{count:,} jobs are dead, the first of: {dead[0].error}"] if dead else []
+        findings += [f"{count:,} jobs are dead, the first of: {job.error}" for job in dead]
         raise VerificationError(
             "the embeddings are not complete",
             where=session.target.described,
-            observed="; ".join(findings)
-            + (f"; {count:,} jobs are dead, the first of: {dead[0].error}" if dead else ""),
-            next_step=f"see `snapseed queue status {environment.name}`; `snapseed queue repair` makes jobs for what is"
-            " missing",
+            observed="; ".join(findings),
+            next_step=f"see `snapseed queue status {environment.name}`, then make jobs for what is missing:"
+            f" `snapseed queue repair {environment.name}`",
         )
     return Embedding(jobs, count, found)
 
 
+def _work(
+    project: Project, environment: Environment, deadline: float, *, consent: bool, log: Callable[[str], None]
+) -> None:
+    """Drain the queue by workers of our own."""
+    done, told_at = 0, time.monotonic()
+
+    def count(batch: BatchDone) -> None:
+        nonlocal done, told_at
+        done += batch.jobs
+        if time.monotonic() - told_at > _TOLD_SECONDS:
+            told_at = time.monotonic()
+            log(f"{done:,} jobs are done")
+
+    options = ServiceOptions(
+        drain=True, concurrency=environment.workers, consent=consent, patience_seconds=environment.timeout
+    )
+    told = Events(batch=count, failure=lambda error, pause: log(f"{error.summary}; again in {pause:.1f} s"))
+    run_workers(project, environment, options, told, lambda: time.monotonic() > deadline)
+
+
 def comparable_entities(project: Project, environment: Environment, manifest: Manifest) -> list[str]:
     """The entities whose rows must be those of the snapshot, all for none: not the target of another embedder."""
-    with embedding_session(project, environment) as session:
-        source = session.source
+    source = resolve_source(project, environment, manifest)
     whole = manifest.entity(source.settings.target)
     if (
         isinstance(source.embedder, HashingEmbedder)
@@ -91,7 +106,9 @@ def _see_through(session: Session, deadline: float, log: Callable[[str], None], 
         if at - told > _TOLD_SECONDS:
             told = at
             log(f"{now.waiting:,} jobs wait, {now.in_flight:,} are in hand")
-        if at > deadline or at - moved > _NOBODY_SECONDS:
+        # What a dead worker holds is given to others only later.
+        patience = _NOBODY_SECONDS + (session.source.claim_after if now.in_flight else 0.0)
+        if at > deadline or at - moved > patience:
             why = "not all was embedded in time" if at > deadline else "nobody works the queue"
             raise ServerError(
                 why,

@@ -34,7 +34,18 @@ _PASSING_STATES = frozenset(
         "57P05",  # idle_session_timeout
     }
 )
-_PASSING_OF_REDIS = {"redis.exceptions.ConnectionError", "redis.exceptions.TimeoutError"}
+_PASSING_OF_REDIS = {
+    f"redis.exceptions.{name}"
+    for name in (
+        "ConnectionError",
+        "TimeoutError",
+        "OutOfMemoryError",  # until workers have taken jobs away
+        "ReadOnlyError",  # during a failover, and so the others
+        "ClusterDownError",
+        "MasterDownError",
+        "TryAgainError",
+    )
+}
 _LASTING_OF_REDIS = {"redis.exceptions.AuthenticationError", "redis.exceptions.AuthorizationError"}
 # Of a refused connection libpq keeps the text alone, no SQLSTATE. In these cases it stays refused; a server that speaks
 # another language is taken for one that may still come round.

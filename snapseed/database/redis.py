@@ -65,7 +65,12 @@ def redis_connected(target: RedisTarget, environment: Environment, *, consent: b
     if target.embedded is not None:
         target.embedded.start()
     client = library.Redis.from_url(
-        target.url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_REPLY_SECONDS, client_name="snapseed"
+        target.url,
+        socket_connect_timeout=_CONNECT_SECONDS,
+        socket_timeout=_REPLY_SECONDS,
+        client_name="snapseed",
+        # Never by itself: a claim whose answer was lost would be made twice, and the jobs of the first stay in hand.
+        retry=library.retry.Retry(library.backoff.NoBackoff(), 0),
     )
     try:
         with redis_translated("connecting to Redis", target):
@@ -87,6 +92,14 @@ def redis_translated(doing: str, target: RedisTarget) -> Iterator[None]:
             where=f"{target.described} ({target.source})",
             observed=redacted(str(exc)),
             next_step="check user, password and the privileges of the user",
+        ) from exc
+    except errors.OutOfMemoryError as exc:
+        raise ServerError(
+            f"Redis has no memory left for {doing}",
+            where=f"{target.described} ({target.source})",
+            observed=redacted(str(exc)),
+            expected="room for all jobs, and maxmemory-policy noeviction",
+            next_step="raise maxmemory, or let workers take jobs away; then run the same command again",
         ) from exc
     except errors.RedisError as exc:
         raise ServerError(

@@ -16,8 +16,19 @@ from snapseed.snapshot.types import Family
 def chunk_rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
     """A row for each chunk of each text, in the columns of `source.target`; `keys` as the types of Arrow have them.
 
-    A text that is null counts as an empty one, which has one chunk.
+    A text that is null counts as an empty one, which has one chunk. Raises `EmbeddingError` where the embedder fails,
+    or what it made does not fit into the columns.
     """
+    try:
+        return _rows(source, keys, texts)
+    except (ValueError, pl.exceptions.PolarsError) as exc:
+        # Too many chunks for their keys; numbers, texts or keys that the types of the columns do not hold.
+        raise EmbeddingError(
+            "the chunks of a text cannot be written", observed=str(exc), where=f"{len(texts)} texts"
+        ) from exc
+
+
+def _rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
     settings = source.settings
     given = pl.DataFrame({"key": keys, "text": texts.fill_null("")})
     counted = given.with_columns(count=chunk_count(pl.col("text").str.count_matches(" ", literal=True) + 1))

@@ -51,12 +51,18 @@ class Health:
         self.failures += 1
 
     def beat(self) -> None:
-        """A worker is alive."""
+        """A worker is alive. Raises `UsageError` where the file cannot be written."""
         self.heard_at = time.time()
         if self.file is not None:
-            beside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+            self._write(self.file)
+
+    def _write(self, file: Path) -> None:
+        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
             beside.write_text(json.dumps(self.document()) + "\n", encoding="utf-8")
-            beside.replace(self.file)
+            beside.replace(file)
+        except OSError as exc:
+            raise UsageError("the health file cannot be written", where=str(file), observed=exc.strerror) from exc
 
     @property
     def is_alive(self) -> bool:

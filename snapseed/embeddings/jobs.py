@@ -32,8 +32,8 @@ class JobForm:
     """How a job is written. `path` leads to its key or keys in the parsed JSON, `snapshot_path` to the identity."""
 
     template: Mapping[str, Any]
-    path: tuple[str, ...]
-    snapshot_path: tuple[str, ...] | None
+    path: tuple[str | int, ...]
+    snapshot_path: tuple[str | int, ...] | None
 
 
 class NotAJobError(ValueError):
@@ -85,24 +85,36 @@ def decode_job(form: JobForm, payload: bytes) -> tuple[list[str], str]:
         found = _at(document, form.path)
         keys = found if isinstance(found, list) else [found]
         snapshot = str(_at(document, form.snapshot_path)) if form.snapshot_path else ""
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, LookupError, TypeError, RecursionError) as exc:
         raise NotAJobError(f"no job of this queue's form: {type(exc).__name__}: {exc}") from exc
-    if not keys or not all(isinstance(key, str | int) and not isinstance(key, bool) for key in keys):
-        raise NotAJobError(f"no keys at {'.'.join(form.path)}: {found!r:.100}")
+    if not keys or not all(map(_is_key, keys)):
+        raise NotAJobError(f"no keys at {'.'.join(map(str, form.path))}: {found!r:.100}")
     return [str(key) for key in keys], snapshot
 
 
-def _leaves(template: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    for name, value in template.items():
-        if isinstance(value, Mapping):
+def _is_key(key: object) -> bool:
+    """Whether it can be the key of a text: PostgreSQL takes no text with NUL, or with half a character."""
+    if isinstance(key, str):
+        return not any(mark == "\0" or "\ud800" <= mark <= "\udfff" for mark in key)
+    return isinstance(key, int) and not isinstance(key, bool)
+
+
+def _leaves(template: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(template, str):
+        yield path, template
+    elif isinstance(template, Mapping):
+        for name, value in template.items():
             yield from _leaves(value, (*path, name))
-        elif isinstance(value, str):
-            yield (*path, name), value
+    elif isinstance(template, list):
+        for place, value in enumerate(template):
+            yield from _leaves(value, (*path, place))
 
 
 def _filled(template: object, known: Mapping[str, object]) -> object:
     if isinstance(template, Mapping):
         return {name: _filled(value, known) for name, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(value, known) for value in template]
     if not isinstance(template, str):
         return template
     if template in known:
@@ -117,7 +129,7 @@ def _braced(text: str) -> list[str]:
     return [part.partition("}")[0] for part in text.split("{")[1:]]
 
 
-def _at(document: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - parsed JSON
+def _at(document: Any, path: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - parsed JSON
     for name in path:
         document = document[name]
     return document

@@ -6,7 +6,6 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -110,7 +109,10 @@ def _sleep(seconds: float, stopping: Callable[[], bool]) -> None:
 
 @dataclass
 class _Crew:
-    """Processes, each with a worker; they tell by a pipe what happens, and end by SIGTERM."""
+    """Processes, each with a worker; they tell by a pipe what happens, and end by SIGTERM.
+
+    One that dies is replaced, after pauses that grow for as long as no batch is done in between.
+    """
 
     project: Project
     environment: Environment
@@ -118,47 +120,83 @@ class _Crew:
     events: Events
     stopping: Callable[[], bool]
     _members: dict[Pipe, BaseProcess] = field(default_factory=dict, init=False)
+    _starts_at: list[float] = field(default_factory=list, init=False)
+    _pause: float = field(default=_FIRST_WAIT_SECONDS, init=False)
+    _dying_since: float | None = field(default=None, init=False)
 
     def run(self) -> None:
-        for _ in range(self.options.concurrency):
-            self._start()
+        try:
+            self._run()
+        finally:
+            # Nobody is left, unless this is the way out at once: then whatever they hold is given to others later.
+            for process in self._members.values():
+                process.kill()
+                process.join()
+
+    def _run(self) -> None:
+        self._starts_at = [0.0] * self.options.concurrency
         told_to_end, failure = False, None
-        while self._members:
+        while self._members or self._starts_at:
             if (self.stopping() or failure) and not told_to_end:
                 told_to_end = True
                 for process in self._members.values():
                     process.terminate()
-            for ready in wait(list(self._members), timeout=_LOOK_SECONDS):
+            self._start_due(to_end=told_to_end)
+            # Without any, it waits all the same: until the next one is due.
+            for ready in wait(list(self._members), timeout=_LOOK_SECONDS) if self._members else self._nothing():
                 assert isinstance(ready, Pipe)
-                failure = self._take(ready, restart=not (told_to_end or failure)) or failure
+                failure = self._take(ready) or failure
         if failure:
             raise failure
 
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_member, args=(theirs, self.project, self.environment, self.options), name="snapseed worker"
-        )
-        process.start()
-        theirs.close()
-        self._members[ours] = process
+    @staticmethod
+    def _nothing() -> list[Pipe]:
+        time.sleep(_FIRST_WAIT_SECONDS)
+        return []
 
-    def _take(self, pipe: Pipe, *, restart: bool) -> SnapseedError | None:
+    def _start_due(self, *, to_end: bool) -> None:
+        """Start the processes whose time has come; none when all are to end."""
+        now = time.monotonic()
+        due = [at for at in self._starts_at if at <= now]
+        self._starts_at = [] if to_end else [at for at in self._starts_at if at > now]
+        for _ in [] if to_end else due:
+            context = multiprocessing.get_context("spawn")
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_member, args=(theirs, self.project, self.environment, self.options), name="snapseed worker"
+            )
+            process.start()
+            theirs.close()
+            self._members[ours] = process
+
+    def _take(self, pipe: Pipe) -> SnapseedError | None:
         """What a process has told; None unless it has failed for good."""
-        with suppress(EOFError):
+        try:
             kind, *values = pipe.recv()
-            if kind == "failed":
-                return values[0] if isinstance(values[0], SnapseedError) else None
-            getattr(self.events, kind)(*values)
-            return None
+        except (EOFError, OSError):
+            # It has ended, or was killed while it told something.
+            return self._ended(pipe)
+        if kind == "failed":
+            return values[0] if isinstance(values[0], SnapseedError) else None
+        if kind == "batch":
+            self._pause, self._dying_since = _FIRST_WAIT_SECONDS, None
+        getattr(self.events, kind)(*values)
+        return None
+
+    def _ended(self, pipe: Pipe) -> SnapseedError | None:
         process = self._members.pop(pipe)
         pipe.close()
         process.join()
-        if process.exitcode and restart:
-            lost = ServerError("a worker process has died", observed=f"exit code {process.exitcode}")
-            self.events.failure(lost, 0.0)
-            self._start()
+        if not process.exitcode or self.stopping():
+            return None
+        lost = ServerError("a worker process has died", observed=f"exit code {process.exitcode}")
+        now = time.monotonic()
+        self._dying_since = self._dying_since or now
+        if self.options.patience_seconds is not None and now - self._dying_since > self.options.patience_seconds:
+            return lost
+        self.events.failure(lost, self._pause)
+        self._starts_at.append(now + self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_WAIT_SECONDS)
         return None
 
 

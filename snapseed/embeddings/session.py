@@ -18,7 +18,6 @@ from snapseed.embeddings.queues import JobQueue, job_queue
 from snapseed.embeddings.source import Source, resolve_source
 from snapseed.errors import UsageError
 from snapseed.snapshot.store import open_snapshot
-from snapseed.units import parse_seconds
 from snapseed.verify.schema import table_name
 
 
@@ -51,8 +50,7 @@ def embedding_session(project: Project, environment: Environment, *, consent: bo
     with connected(target) as connection:
         require_allowed(identify(connection), target, environment, consent=consent)
         with redis_connected(redis, environment, consent=consent) as client:
-            claim_after = parse_seconds(source.settings.claim_after, where=f"{project.file} [embeddings] claim_after")
-            queue = job_queue(client, source.settings.queue, source.queue_name, claim_after)
+            queue = job_queue(client, source.settings.queue, source.queue_name, source.claim_after)
             yield Session(source, target, redis, connection, queue)
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -14,11 +19,18 @@ from snapseed.embeddings.jobs import JobForm, job_form
 from snapseed.errors import ConfigurationError
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.types import Family
+from snapseed.units import parse_seconds
+
+# A worker that waits for jobs shows itself each second.
+_SHORTEST_CLAIM_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Source:
-    """The texts, and where their vectors go. `target` has those columns only that a worker writes."""
+    """The texts, and where their vectors go. `target` has those columns only that a worker writes.
+
+    A job in the hands of a worker that is silent for `claim_after` seconds is given to others.
+    """
 
     settings: EmbeddingsTable
     texts: EntityRecord
@@ -27,6 +39,7 @@ class Source:
     form: JobForm
     identity: str
     queue_name: str
+    claim_after: float
 
     @property
     def conflict(self) -> tuple[str, str, str]:
@@ -51,7 +64,21 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
     columns = tuple(column for column in target.columns if column.name in names)
     if settings.key is not None:
         _require_uuids(texts, target, settings, where)
-    embedder = load_embedder(settings.embedder, f"{where} embedder")
+    if settings.tries < 1:
+        raise ConfigurationError(
+            "a number is out of its range", where=f"{where} tries", observed=repr(settings.tries), expected="1 or more"
+        )
+    claim_after = parse_seconds(settings.claim_after, where=f"{where} claim_after")
+    if claim_after < _SHORTEST_CLAIM_SECONDS:
+        raise ConfigurationError(
+            "a time is too short for a worker to do a batch",
+            where=f"{where} claim_after",
+            observed=repr(settings.claim_after),
+            expected=f"{_SHORTEST_CLAIM_SECONDS:.0f}s or more",
+        )
+    with _importable(project.folder):
+        embedder = load_embedder(settings.embedder, f"{where} embedder")
+    _require_dimensions(target, settings, embedder, where)
     name = settings.name.replace("{project}", project.folder.name).replace("{environment}", environment.name)
     return Source(
         settings,
@@ -61,6 +88,7 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
         job_form(settings.payload, f"{where} payload"),
         manifest.identity,
         name,
+        claim_after,
     )
 
 
@@ -69,7 +97,8 @@ def load_embedder(name: str, where: str) -> Embedder:
     module, _, attribute = name.partition(":")
     try:
         made = getattr(importlib.import_module(module), attribute)()
-        _ = (made.model, made.dimensions, made.embed)
+        if not (isinstance(made.model, str) and isinstance(made.dimensions, int) and callable(made.embed)):
+            raise TypeError("model is no text, dimensions no integer, or embed no method")  # noqa: TRY301 - told below
     except Exception as exc:
         raise ConfigurationError(
             "the embedder cannot be made",
@@ -78,6 +107,16 @@ def load_embedder(name: str, where: str) -> Embedder:
             expected="package.module:Name of a class with model, dimensions and embed",
         ) from exc
     return cast("Embedder", made)
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let modules of the project itself be imported, wherever the command runs."""
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
 def _entity(manifest: Manifest, name: str, where: str) -> EntityRecord:
@@ -113,3 +152,15 @@ def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: Embeddin
                 observed=f"{name} is {kinds[name]}",
                 next_step="leave `key` out, and let the database make the keys",
             )
+
+
+def _require_dimensions(target: EntityRecord, settings: EmbeddingsTable, embedder: Embedder, where: str) -> None:
+    declared = next(column.type for column in target.columns if column.name == settings.vector)
+    size = re.fullmatch(r"vector\((\d+)\)", declared)
+    if size and int(size[1]) != embedder.dimensions:
+        raise ConfigurationError(
+            "the embedder makes vectors of another dimension",
+            where=f"{where} embedder",
+            observed=f"{embedder.dimensions} numbers by model {embedder.model}",
+            expected=f"{settings.vector} is {declared}",
+        )

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from snapseed.database.connect import Connection
-from snapseed.database.failures import may_pass, translated
+from snapseed.database.failures import translated
 from snapseed.embeddings.chunks import chunk_rows
 from snapseed.embeddings.jobs import NotAJobError, decode_job
 from snapseed.embeddings.queues import Claim, JobQueue
 from snapseed.embeddings.source import Source
 from snapseed.embeddings.write import Writer, prepare_writer, read_texts, write_chunks
-from snapseed.errors import SnapseedError
+from snapseed.errors import EmbeddingError, LoadError, SnapseedError
 
 # A batch should take about this long: shorter ones spend their time on round trips, longer ones are lost with a worker
 # that dies and keep one that is told to end from doing so.
@@ -30,6 +30,14 @@ _LARGEST_BATCH = 2048
 _WAIT_SECONDS = 1.0
 # One that is to leave at the end does not wait there first, unless others have jobs in hand, which may come back.
 _DRAIN_WAITS_SECONDS = (0.001, 0.1)
+# A job handed out more often than this may have ended the workers that had it.
+_TOGETHER_TRIES = 2
+# So many jobs in a row over which the embedder fails are no coincidence: it is down, and the others are left alone.
+_EMBEDDER_IS_DOWN = 3
+_FIRST_REST_SECONDS = 0.1
+_LONGEST_REST_SECONDS = 5.0
+# What PostgreSQL says of values that do not fit: data exception, constraint violation, limit, an error by a trigger.
+_OF_A_JOB = ("22", "23", "54", "P0")
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,26 @@ class BatchDone:
 
 
 @dataclass
+class _Batch:
+    """A batch at work: the jobs still in hand with their keys, counts of what became of the others.
+
+    `embedder_failures` is how often the embedder has failed over a single job since it last gave something.
+    """
+
+    held: dict[Claim, list[str]] = field(default_factory=dict)
+    skipped: int = 0
+    rows: int = 0
+    dead: int = 0
+    embed_seconds: float = 0.0
+    embedder_failures: int = 0
+
+    def settle(self, claims: Sequence[Claim]) -> None:
+        """These are in hand no longer."""
+        for claim in claims:
+            del self.held[claim]
+
+
+@dataclass
 class Worker:
     """One worker with its connections. `told` gets each batch; `stopping` is asked between batches."""
 
@@ -56,6 +84,7 @@ class Worker:
     stopping: Callable[[], bool] = lambda: False
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     _batch: int = field(default=_FIRST_BATCH, init=False)
+    _failed_batches: int = field(default=0, init=False)
 
     def run(self, *, drain: bool = False) -> None:
         """Work until told to stop, or with `drain` until no job waits or is in anybody's hands.
@@ -80,39 +109,68 @@ class Worker:
 
     def _work(self, writer: Writer, claims: Sequence[Claim]) -> None:
         started = time.monotonic()
-        jobs, dead = self._sorted_out(claims)
+        claims = self._alone_if_suspect(claims)
+        batch = _Batch()
+        self._sort_out(batch, claims)
         try:
-            done = self._write(writer, jobs)
-        except SnapseedError as exc:
-            if may_pass(exc) or self.connection.closed:
-                self.queue.release(self.name, list(jobs))
-                raise
-            done, dead = self._one_by_one(writer, jobs, dead)
+            self._write_apart(writer, batch, list(batch.held))
+        except SnapseedError:
+            # A server's fault or the configuration's, and no job's: this delivery does not count.
+            self.queue.release(self.name, list(batch.held), tried=False)
+            raise
         seconds = time.monotonic() - started
         self._adapt(len(claims), seconds)
-        self.told(BatchDone(len(claims), done.skipped, done.rows, dead, seconds, done.embed_seconds))
+        self.told(BatchDone(len(claims), batch.skipped, batch.rows, batch.dead, seconds, batch.embed_seconds))
+        self._rest(batch)
 
-    def _sorted_out(self, claims: Sequence[Claim]) -> tuple[dict[Claim, list[str]], int]:
-        """The keys of each job; those that are none, or were tried too often, are buried."""
-        jobs, dead = {}, 0
+    def _alone_if_suspect(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """All of them; but a job that may have ended workers is worked by itself, so that no other dies with it."""
+        tries = self.source.settings.tries
+        together = max(1, min(_TOGETHER_TRIES, tries - 1))
+        suspects = [claim for claim in claims if together < claim.deliveries <= tries]
+        if not suspects:
+            return claims
+        self.queue.release(self.name, [claim for claim in claims if claim is not suspects[0]], tried=False)
+        return suspects[:1]
+
+    def _sort_out(self, batch: _Batch, claims: Sequence[Claim]) -> None:
+        """Take the jobs in hand, with their keys; those that are none, or were tried too often, are buried."""
         for claim in claims:
             try:
                 keys, _ = decode_job(self.source.form, claim.payload)
                 if claim.deliveries <= self.source.settings.tries:
-                    jobs[claim] = keys
+                    batch.held[claim] = keys
                     continue
                 error = f"handed out {claim.deliveries} times, and never done"
             except NotAJobError as exc:
                 error = str(exc)
             self.queue.bury(self.name, claim, error)
-            dead += 1
-        return jobs, dead
+            batch.dead += 1
 
-    def _write(self, writer: Writer, jobs: dict[Claim, list[str]]) -> BatchDone:
-        """All jobs in one transaction; then they are done."""
-        keys = sorted({key for of_job in jobs.values() for key in of_job})
+    def _write_apart(self, writer: Writer, batch: _Batch, claims: list[Claim]) -> None:
+        """All of them at once; where one of them fails, by halves, until it is found.
+
+        Raises `SnapseedError` where it is no job's fault.
+        """
+        if batch.embedder_failures >= _EMBEDDER_IS_DOWN:
+            self._give_back(batch, claims, tried=False)
+            return
+        try:
+            self._write(writer, batch, claims)
+        except SnapseedError as exc:
+            if self.connection.closed or not _is_of_a_job(exc):
+                raise
+            if len(claims) == 1:
+                self._fail(batch, claims[0], exc)
+                return
+            half = len(claims) // 2
+            self._write_apart(writer, batch, claims[:half])
+            self._write_apart(writer, batch, claims[half:])
+
+    def _write(self, writer: Writer, batch: _Batch, claims: list[Claim]) -> None:
+        """These jobs in one transaction; then they are done."""
+        keys = sorted({key for claim in claims for key in batch.held[claim]})
         rows = skipped = 0
-        embed_seconds = 0.0
         if keys:
             with translated("writing embeddings", self.where), self.connection.transaction():
                 found, texts = read_texts(self.connection, writer, keys)
@@ -120,30 +178,37 @@ class Worker:
                 if len(found):
                     embedding = time.monotonic()
                     arrays = chunk_rows(self.source, found, texts)
-                    embed_seconds = time.monotonic() - embedding
+                    batch.embed_seconds += time.monotonic() - embedding
                     rows = write_chunks(self.connection, writer, arrays)
-        self.queue.done(self.name, list(jobs))
-        return BatchDone(len(jobs), skipped, rows, 0, 0.0, embed_seconds)
+        self.queue.done(self.name, claims)
+        batch.settle(claims)
+        batch.rows += rows
+        batch.skipped += skipped
+        batch.embedder_failures = 0
 
-    def _one_by_one(self, writer: Writer, jobs: dict[Claim, list[str]], dead: int) -> tuple[BatchDone, int]:
-        """One of them is what the database refuses: each on its own, and who fails is given back or buried."""
-        skipped = rows = 0
-        embed_seconds = 0.0
-        for claim, keys in jobs.items():
-            try:
-                done = self._write(writer, {claim: keys})
-            except SnapseedError as exc:
-                if may_pass(exc) or self.connection.closed:
-                    raise
-                if claim.deliveries >= self.source.settings.tries:
-                    self.queue.bury(self.name, claim, str(exc))
-                    dead += 1
-                else:
-                    self.queue.release(self.name, [claim])
-            else:
-                skipped, rows = skipped + done.skipped, rows + done.rows
-                embed_seconds += done.embed_seconds
-        return BatchDone(len(jobs), skipped, rows, dead, 0.0, embed_seconds), dead
+    def _fail(self, batch: _Batch, claim: Claim, error: SnapseedError) -> None:
+        """Over this job it fails: it is given back, or buried at the last try."""
+        batch.embedder_failures += isinstance(error, EmbeddingError)
+        if claim.deliveries < self.source.settings.tries:
+            self._give_back(batch, [claim], tried=True)
+            return
+        self.queue.bury(self.name, claim, str(error))
+        batch.settle([claim])
+        batch.dead += 1
+
+    def _give_back(self, batch: _Batch, claims: list[Claim], *, tried: bool) -> None:
+        self.queue.release(self.name, claims, tried=tried)
+        batch.settle(claims)
+
+    def _rest(self, batch: _Batch) -> None:
+        """Pause where the embedder was the last to fail: a model that is away comes back, or its jobs die in time."""
+        if not batch.embedder_failures:
+            self._failed_batches = 0
+            return
+        deadline = time.monotonic() + min(_FIRST_REST_SECONDS * 2**self._failed_batches, _LONGEST_REST_SECONDS)
+        self._failed_batches += 1
+        while not self.stopping() and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, _FIRST_REST_SECONDS))
 
     def _adapt(self, jobs: int, seconds: float) -> None:
         """Let the next batch take about as long as it should; at most twice as many jobs as this one had."""
@@ -159,3 +224,9 @@ class Worker:
             self.queue.leave(self.name)
         except Exception:  # noqa: BLE001 - it is gone already, and so others will be given what is held
             return
+
+
+def _is_of_a_job(error: SnapseedError) -> bool:
+    """Whether another job may do better: not where a table or a right is missing, or the server has failed."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return isinstance(error, EmbeddingError) or (isinstance(error, LoadError) and (state or "").startswith(_OF_A_JOB))

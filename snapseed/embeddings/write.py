@@ -65,11 +65,12 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
 def read_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> tuple[pl.Series, pl.Series]:
     """The texts that there are among those with these keys, with their keys, in one query.
 
-    They cannot be deleted before the transaction ends.
+    They can be neither deleted nor changed before the transaction ends: of two workers on one text, one with what it
+    held before and one with what it holds now, the first could be the last to write.
     """
     source = writer.source
     # The type is one that the decoder of the manifest has parsed.
-    query = sql.SQL("SELECT {}, {} FROM {} WHERE {} = ANY (%s::text[]::{}[]) ORDER BY 1 FOR KEY SHARE").format(
+    query = sql.SQL("SELECT {}, {} FROM {} WHERE {} = ANY (%s::text[]::{}[]) ORDER BY 1 FOR SHARE").format(
         sql.Identifier(source.texts.key),
         sql.Identifier(source.settings.text),
         writer.texts,

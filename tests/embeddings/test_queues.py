@@ -78,10 +78,22 @@ def test_released_jobs_are_claimed_again_at_once(queue: JobQueue) -> None:
     """By whoever asks first."""
     queue.put(jobs(2))
     claims = queue.claim("a", 2, 0.01)
-    queue.release("a", claims[:1])
+    queue.release("a", claims[:1], tried=True)
     queue.done("a", claims[1:])
     (again,) = queue.claim("b", 2, 0.01)
     assert (again.payload, again.deliveries) == (b"job 0", 2)
+
+
+def test_a_delivery_does_not_count_where_nothing_was_tried(queue: JobQueue) -> None:
+    """However often; and the order stays."""
+    queue.put(jobs(3))
+    for _ in range(10):
+        claims = queue.claim("a", 3, 0.01)
+        assert [claim.payload for claim in claims] == jobs(3)
+        queue.release("a", claims, tried=False)
+    queue.release("a", queue.claim("a", 1, 0.01), tried=True)
+    deliveries = {claim.payload: claim.deliveries for claim in queue.claim("b", 3, 0.01)}
+    assert deliveries == {b"job 0": 2, b"job 1": 1, b"job 2": 1}
 
 
 def test_a_worker_that_leaves_gives_back_what_it_holds(queue: JobQueue) -> None:

@@ -17,12 +17,14 @@ class DoneCounts:
     def __init__(self, client: redis.Redis, name: str) -> None:
         self._client, self._name = client, name
 
-    def add(self, pipeline: Pipeline, count: int) -> None:
-        """Count jobs along with the commands that take them away."""
+    def add(self, count: int) -> None:
+        """Count jobs that were taken away; not where the server lacks memory, as taking away is what mends that."""
         minute = f"{self._name}:done:{self._minute()}"
-        pipeline.incrby(f"{self._name}:done", count)
-        pipeline.incrby(minute, count)
-        pipeline.expire(minute, _MINUTES_KEPT_SECONDS)
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.incrby(f"{self._name}:done", count)
+            pipeline.incrby(minute, count)
+            pipeline.expire(minute, _MINUTES_KEPT_SECONDS)
+            pipeline.execute(raise_on_error=False)
 
     def ever(self) -> int:
         """All that were done since the queue was made or purged."""

@@ -61,14 +61,14 @@ class JobQueue(Protocol):
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
         """Take away jobs that were worked off."""
 
-    def release(self, worker: str, claims: Sequence[Claim]) -> None:
-        """Give jobs back, to be claimed again at once."""
+    def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
+        """Give jobs back, to be claimed again at once; where they were not `tried`, the delivery does not count."""
 
     def bury(self, worker: str, claim: Claim, error: str) -> None:
         """Put a job among the dead."""
 
     def leave(self, worker: str) -> None:
-        """Say that this worker ends; what it holds is given back."""
+        """Say that this worker ends; what it holds is given back, as tried."""
 
     def status(self) -> QueueStatus:
         """The numbers of now."""

@@ -1,7 +1,8 @@
 """The queue as plain lists: `LPUSH` at one end, `BLMOVE` from the other into the list of what a worker holds.
 
 `NAME:jobs` holds what waits, `NAME:held:WORKER` what a worker has, `NAME:workers` the workers, `NAME:alive:WORKER`
-expires when one is silent; `NAME:tries` counts deliveries by the SHA-1 of a job; `NAME:dead` holds JSON.
+expires when one is silent; `NAME:tries` counts by the SHA-1 of a job how often it was given back; `NAME:dead` holds
+JSON.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import redis
 
 _RIGHT, _LEFT = "RIGHT", "LEFT"
+# One, from the end at which the first of a batch lies: it is found at once.
+_FROM_THE_END = -1
 
 
 class ListQueue:
@@ -47,26 +50,29 @@ class ListQueue:
             for _ in range(count - 1):
                 pipeline.lmove(self._jobs, held, _RIGHT, _LEFT)
             payloads = [first, *(payload for payload in pipeline.execute() if payload is not None)]
-            for payload in payloads:
-                pipeline.hincrby(self._tries, _digest(payload), 1)
-            deliveries = pipeline.execute()
-        return [Claim(payload, payload, int(number)) for payload, number in zip(payloads, deliveries, strict=True)]
+        # Once more: whoever was silent until here may have been forgotten, and what it holds with it.
+        self._show_alive(worker)
+        tries = self._client.hmget(self._tries, [_digest(payload) for payload in payloads])
+        return [Claim(payload, payload, int(tried or 0) + 1) for payload, tried in zip(payloads, tries, strict=True)]
 
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
         if claims:
             with self._client.pipeline(transaction=True) as pipeline:
                 for claim in claims:
-                    pipeline.lrem(self._held(worker), 1, claim.payload)
+                    pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
                 pipeline.hdel(self._tries, *[_digest(claim.payload) for claim in claims])
-                self._counts.add(pipeline, len(claims))
                 pipeline.execute()
+            self._counts.add(len(claims))
         self._show_alive(worker)
 
-    def release(self, worker: str, claims: Sequence[Claim]) -> None:
+    def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
         with self._client.pipeline(transaction=True) as pipeline:
-            for claim in claims:
-                pipeline.lrem(self._held(worker), 1, claim.payload)
+            # The first one last, so that it is the first again.
+            for claim in reversed(claims):
+                pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
                 pipeline.rpush(self._jobs, claim.payload)
+                if tried:
+                    pipeline.hincrby(self._tries, _digest(claim.payload), 1)
             pipeline.execute()
 
     def bury(self, worker: str, claim: Claim, error: str) -> None:
@@ -74,7 +80,7 @@ class ListQueue:
         record = json.dumps({"job": text, "error": error, "deliveries": claim.deliveries})
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.lpush(self._dead, record)
-            pipeline.lrem(self._held(worker), 1, claim.payload)
+            pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
             pipeline.hdel(self._tries, _digest(claim.payload))
             pipeline.execute()
 
@@ -132,8 +138,8 @@ class ListQueue:
                 self._client.srem(self._workers, worker)
 
     def _give_back(self, worker: str) -> None:
-        while self._client.lmove(self._held(worker), self._jobs, _LEFT, _RIGHT) is not None:
-            pass
+        while (payload := self._client.lmove(self._held(worker), self._jobs, _LEFT, _RIGHT)) is not None:
+            self._client.hincrby(self._tries, _digest(payload), 1)
 
     def _show_alive(self, worker: str) -> None:
         with self._client.pipeline(transaction=True) as pipeline:

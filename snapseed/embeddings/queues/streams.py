@@ -54,13 +54,17 @@ class StreamQueue:
             with self._client.pipeline(transaction=True) as pipeline:
                 pipeline.xack(self._jobs, GROUP, *ids)
                 pipeline.xdel(self._jobs, *ids)
-                self._counts.add(pipeline, len(ids))
                 pipeline.execute()
+            self._counts.add(len(ids))
 
-    def release(self, worker: str, claims: Sequence[Claim]) -> None:
-        if claims:
-            ids = [claim.id for claim in claims]
-            self._client.xclaim(self._jobs, GROUP, worker, 0, ids, idle=_LONG_IDLE_MS, justid=True)
+    def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for claim in claims:
+                # The next claim adds one.
+                count = claim.deliveries if tried else claim.deliveries - 1
+                idle = {"idle": _LONG_IDLE_MS, "retrycount": count, "justid": True}
+                pipeline.xclaim(self._jobs, GROUP, worker, 0, [claim.id], **idle)
+            pipeline.execute()
 
     def bury(self, worker: str, claim: Claim, error: str) -> None:
         del worker
@@ -71,8 +75,8 @@ class StreamQueue:
             pipeline.execute()
 
     def leave(self, worker: str) -> None:
-        held = self._pending(worker)
-        self.release(worker, [Claim(entry["message_id"], b"", 0) for entry in held])
+        held = [Claim(entry["message_id"], b"", entry["times_delivered"]) for entry in self._pending(worker)]
+        self.release(worker, held, tried=True)
         if not held:
             # One that holds nothing can go; its jobs would go with it.
             self._client.xgroup_delconsumer(self._jobs, GROUP, worker)
@@ -80,7 +84,7 @@ class StreamQueue:
     def status(self) -> QueueStatus:
         groups = self._client.xinfo_groups(self._jobs) if self._client.exists(self._jobs) else []
         in_flight = sum(int(group["pending"]) for group in groups if group["name"] == GROUP.encode())
-        consumers = sum(int(group["consumers"]) for group in groups if group["name"] == GROUP.encode())
+        consumers = self._client.xinfo_consumers(self._jobs, GROUP) if groups else []
         length = int(self._client.xlen(self._jobs))
         return QueueStatus(
             waiting=length - in_flight,
@@ -88,7 +92,7 @@ class StreamQueue:
             dead=int(self._client.xlen(self._dead)),
             done=self._counts.ever(),
             done_last_minute=self._counts.last_minute(),
-            workers=consumers,
+            workers=sum(int(consumer["idle"]) < self._idle_ms for consumer in consumers),
             oldest_seconds=self._oldest_seconds(),
         )
 
@@ -117,14 +121,24 @@ class StreamQueue:
         return int(waiting) + int(dead)
 
     def _claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
-        _, stale, _ = self._client.xautoclaim(self._jobs, GROUP, worker, self._idle_ms, count=count)
-        entries = list(stale)
+        entries = self._stale(worker, count)
         if not entries:
             block = max(1, int(wait_seconds * 1000))
             answer = self._client.xreadgroup(GROUP, worker, {self._jobs: ">"}, count=count, block=block)
-            return [Claim(entry, fields[FIELD], 1) for entry, fields in (answer[0][1] if answer else [])]
+            return [Claim(entry, _payload(fields), 1) for entry, fields in (answer[0][1] if answer else [])]
         deliveries = {entry["message_id"]: int(entry["times_delivered"]) for entry in self._pending(worker)}
-        return [Claim(entry, fields[FIELD], deliveries.get(entry, 1)) for entry, fields in entries]
+        return [Claim(entry, _payload(fields), deliveries.get(entry, 1)) for entry, fields in entries]
+
+    def _stale(self, worker: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """What others, or this worker, have held for too long, or have given back."""
+        start: bytes | str = "0-0"
+        while True:
+            # Each call looks at ten times `count` jobs in hand, and says where it has stopped.
+            start, entries, *_ = self._client.xautoclaim(
+                self._jobs, GROUP, worker, self._idle_ms, start_id=start, count=count
+            )
+            if entries or start == b"0-0":
+                return list(entries)
 
     def _pending(self, worker: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._client.xpending_range(self._jobs, GROUP, "-", "+", 100_000, worker)
@@ -151,3 +165,8 @@ class StreamQueue:
         from redis.exceptions import ResponseError  # noqa: PLC0415 - an extra
 
         return ResponseError
+
+
+def _payload(fields: dict[bytes, bytes]) -> bytes:
+    """The job of an entry; where somebody has put in another one, all of it, for people to look at."""
+    return fields.get(FIELD) or repr(fields).encode()
