@@ -29,11 +29,10 @@ _PLACE = "\ue000"
 
 @dataclass(frozen=True)
 class JobForm:
-    """How a job is written. `path` leads to its key or keys in the parsed JSON, `snapshot_path` to the identity."""
+    """How a job is written. `path` leads to its key or keys in the parsed JSON; all else is for whoever reads it."""
 
     template: Mapping[str, Any]
     path: tuple[str | int, ...]
-    snapshot_path: tuple[str | int, ...] | None
 
 
 class NotAJobError(ValueError):
@@ -54,7 +53,7 @@ def job_form(payload: Mapping[str, Any] | None, where: str) -> JobForm:
             observed=unknown[0] if unknown else "neither '{key}' nor '{keys}' stands alone as a value",
             expected=f"texts in which {', '.join(f'{{{name}}}' for name in _NAMES)} are filled in",
         )
-    return JobForm(template, path, paths.get("{snapshot}"))
+    return JobForm(template, path)
 
 
 def encode_jobs(form: JobForm, keys: pl.Series, *, snapshot: str, entity: str, model: str) -> list[bytes]:
@@ -78,18 +77,17 @@ def encode_jobs(form: JobForm, keys: pl.Series, *, snapshot: str, entity: str, m
     return [job.encode() for job in made]
 
 
-def decode_job(form: JobForm, payload: bytes) -> tuple[list[str], str]:
-    """The keys of a job, and the identity of its snapshot ("" where it holds none). Raises `NotAJobError`."""
+def decode_job(form: JobForm, payload: bytes) -> list[str]:
+    """The keys of a job, as text. Raises `NotAJobError` where it holds none."""
     try:
         document = json.loads(payload)
         found = _at(document, form.path)
         keys = found if isinstance(found, list) else [found]
-        snapshot = str(_at(document, form.snapshot_path)) if form.snapshot_path else ""
     except (ValueError, LookupError, TypeError, RecursionError) as exc:
         raise NotAJobError(f"no job of this queue's form: {type(exc).__name__}: {exc}") from exc
     if not keys or not all(map(_is_key, keys)):
         raise NotAJobError(f"no keys at {'.'.join(map(str, form.path))}: {found!r:.100}")
-    return [str(key) for key in keys], snapshot
+    return [str(key) for key in keys]
 
 
 def _is_key(key: object) -> bool:

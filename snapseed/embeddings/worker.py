@@ -137,7 +137,7 @@ class Worker:
         """Take the jobs in hand, with their keys; those that are none, or were tried too often, are buried."""
         for claim in claims:
             try:
-                keys, _ = decode_job(self.source.form, claim.payload)
+                keys = decode_job(self.source.form, claim.payload)
                 if claim.deliveries <= self.source.settings.tries:
                     batch.held[claim] = keys
                     continue

@@ -169,4 +169,4 @@ class StreamQueue:
 
 def _payload(fields: dict[bytes, bytes]) -> bytes:
     """The job of an entry; where somebody has put in another one, all of it, for people to look at."""
-    return fields.get(FIELD) or repr(fields).encode()
+    return fields[FIELD] if FIELD in fields else repr(fields).encode()
