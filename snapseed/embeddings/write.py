@@ -25,6 +25,11 @@ from snapseed.verify.schema import table_name
 
 _STAGE = sql.Identifier("pg_temp", "snapseed_chunks")
 
+# A job is done for good once that was said, so its rows must be on the disk by then.
+_DURABLE = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -55,6 +60,7 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
             expected=f"UNIQUE ({columns})",
             next_step=f"ALTER TABLE {target.name} ADD UNIQUE ({columns});",
         )
+    connection.execute(_DURABLE)
     query = sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA")
     connection.execute(query.format(_STAGE, _names(source), plan.table.identifier()))
     key = next(column for column in source.texts.columns if column.name == source.texts.key)

@@ -288,6 +288,16 @@ def test_the_target_needs_a_unique_index(post: Post) -> None:
     assert post.parts() == post.expected()
 
 
+@pytest.mark.parametrize(("default", "used"), [("off", "on"), ("local", "local")])
+def test_commits_are_on_the_disk_before_jobs_are_done(post: Post, default: str, used: str) -> None:
+    """Whatever is the server's default; one that waits for more or in another way stays as it is."""
+    post.load()
+    with post.session() as session:
+        session.connection.execute(f"SET synchronous_commit = {default}".encode())
+        Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+        assert session.connection.execute("SHOW synchronous_commit").fetchone() == (used,)
+
+
 def test_missing_tables_are_named(post: Post) -> None:
     """Before any job is taken."""
     with pytest.raises(SchemaError, match="missing"):

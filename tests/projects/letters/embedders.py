@@ -76,3 +76,12 @@ class Slow(HashingEmbedder):
             file.write(f"{len(texts)}\n")
         time.sleep(1.5)
         return super().embed(texts)
+
+
+class Tired(Picky):
+    """One that takes a while for each batch."""
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """A vector, after a while."""
+        time.sleep(0.1)
+        return super().embed(texts)
