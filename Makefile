@@ -6,7 +6,7 @@ BIN := .venv/bin
 TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-load bench-large stress pools snapshots wheel constraints clean
+.PHONY: help install demo test check format bench bench-load bench-large stress stress-embeddings pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -48,6 +48,9 @@ bench-large: .venv/bench ## the same, and the memory of loading 20 million rows
 
 stress: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
+stress-embeddings: install ## kill workers 60 times over 20,000 jobs in each form of the queue, restart servers, count (also SEED=7)
+	$(BIN)/python -m tests.stress.embeddings $(if $(SEED),--seed $(SEED))
 
 pools: install ## draw the pools of names anew with Faker (other names change every snapshot)
 	$(BIN)/python generators/pools/draw.py

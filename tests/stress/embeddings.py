@@ -1,4 +1,4 @@
-"""Workers under fire, `make stress-embeddings`: 20,000 jobs, and kill -9, restarts, losses, poison and nonsense meanwhile.
+"""Workers under fire, `make stress-embeddings`: 20,000 jobs, and kill -9, restarts, losses, poison, nonsense meanwhile.
 
 A script and no test: its result is the table at the end, and its points are others each time. At the end every row is
 counted and compared. Exit code 1 where one is missing, doubled or wrong; the seed repeats the draw.
