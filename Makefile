@@ -6,11 +6,12 @@ BIN := .venv/bin
 TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-load bench-large stress stress-embeddings pools snapshots wheel constraints clean
+.PHONY: help install demo test check format bench bench-load bench-large bench-embeddings stress stress-embeddings pools \
+  snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, verify and show them
 	$(BIN)/snapseed generate --scale 10k
@@ -45,6 +46,9 @@ bench-load: .venv/bench ## measure loads against their bars and against other to
 
 bench-large: .venv/bench ## the same, and the memory of loading 20 million rows
 	$(BIN)/python benchmarks/run.py --loads --large
+
+bench-embeddings: .venv/bench ## measure the queue of embedding jobs and its workers, and other queues
+	$(BIN)/python benchmarks/run.py --embeddings
 
 stress: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))

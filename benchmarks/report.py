@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,14 +21,16 @@ _OPENING = """\
 
 How fast snapseed loads, generates and verifies, as ratios to the least that could be done: a server that reads the
 same bytes from its own file, a writer that writes the same tables and does nothing else. Written by `make bench`, and
-the section "Loads" by `make bench-load`; each takes some minutes. Nothing in this file is edited by hand.
+the sections "Loads" and "Embeddings" by `make bench-load` and `make bench-embeddings`; each takes some minutes.
+Nothing in this file is edited by hand.
 
 ## How to run
 
 ```text
-$ make bench                                                    # everything but the section "Loads"
+$ make bench                                                    # everything but "Loads" and "Embeddings"
 $ make bench-load                                               # that section: bars, peers and memory
 $ make bench-large                                              # the same, with 20 million rows as well
+$ make bench-embeddings                                         # the section "Embeddings": queue and workers
 $ .venv/bin/python benchmarks/run.py copy generate              # these two, printed only
 $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look
 ```
@@ -36,11 +38,15 @@ $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look
 Each run works in a temporary project with an embedded PostgreSQL of its own, and removes both.
 """
 
-_LOADS = "## Loads\n"
-_AFTER_LOADS = "## How to read it\n"
+# What a section is measured with, and how often, beside the rounds.
+SECTIONS: Mapping[str, tuple[Sequence[str], str]] = {
+    "Loads": (PACKAGES, " (peers: 3 at most; COPY phase: three times as many; start to exit: 15)"),
+    "Embeddings": (("redis", "hiredis", "rq"), " (enqueueing a million: 1)"),
+}
+_AFTER_SECTIONS = "## How to read it\n"
 
 _READING = f"""\
-{_AFTER_LOADS}
+{_AFTER_SECTIONS}
 - A ratio compares two things measured in turns (A B A B …) within one run, round by round. The middle ratio is given,
   with the lowest and the highest beside it. Absolute times stand in the last column for a feeling of the size: on
   shared machines they drift by half between hours, so they must not be compared between runs.
@@ -99,7 +105,7 @@ def describe_machine(place: Place) -> list[tuple[str, ...]]:
 
 
 def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rounds: int, seconds: float) -> str:
-    """The whole report as Markdown, but for the section on loads."""
+    """The whole report as Markdown, but for the sections."""
     headlines = [
         (headline.what, headline.floor, f"**{headline.ratio.median:.2f}**", headline.ratio.range, headline.absolute)
         for findings in found.values()
@@ -129,9 +135,12 @@ def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rou
     )
 
 
-def render_loads(found: Mapping[str, Findings], *, load_average: float, rounds: int, seconds: float) -> str:
-    """The section on loads: it may be measured on another day than the rest, so it says when and with what."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("snapseed", *PACKAGES))
+def render_section(
+    section: str, found: Mapping[str, Findings], *, load_average: float, rounds: int, seconds: float
+) -> str:
+    """A section that may be measured on another day than the rest, so it says when and with what."""
+    packages, how = SECTIONS[section]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("snapseed", *packages))
     headlines = [
         (line.what, line.floor, f"**{line.ratio.median:.2f}**", f"{line.bar}", line.ratio.range, line.absolute)
         for findings in found.values()
@@ -139,11 +148,11 @@ def render_loads(found: Mapping[str, Findings], *, load_average: float, rounds: 
     ]
     return "\n".join(
         [
-            _LOADS,
+            _heading(section),
             (
                 f"Measured on {datetime.now(UTC).date().isoformat()} in {seconds / 60:.0f} minutes, load average at the"
-                f" start {load_average:.1f}, with {versions}. {rounds} rounds (peers: 3 at most; COPY phase: three"
-                " times as many; start to exit: 15). A ratio should not exceed its bar.\n"
+                f" start {load_average:.1f}, with {versions}. {rounds} rounds{how}. A ratio should not exceed its bar."
+                "\n"
             ),
             aligned(("what", "÷ what", "ratio", "bar", "spread", "measured"), headlines) + "\n",
             *(str(table) for findings in found.values() for table in findings.tables),
@@ -151,18 +160,27 @@ def render_loads(found: Mapping[str, Findings], *, load_average: float, rounds: 
     )
 
 
-def loads_section(page: str) -> str:
-    """The section on loads as it stands in a report; empty where there is none."""
-    _, heading, rest = page.partition(_LOADS)
-    return heading + rest.partition(_AFTER_LOADS)[0]
+def section_of(page: str, section: str) -> str:
+    """A section as it stands in a report; empty where there is none."""
+    _, heading, rest = page.partition(_heading(section))
+    later = [_heading(name) for name in list(SECTIONS)[list(SECTIONS).index(section) + 1 :]]
+    for end in (*later, _AFTER_SECTIONS):
+        rest = rest.partition(end)[0]
+    return heading + rest
 
 
-def with_loads(page: str, section: str) -> str:
-    """A report with this section on loads, in place of the one it may have."""
-    if old := loads_section(page):
-        page = page.replace(old, "")
-    before, heading, after = page.partition(_AFTER_LOADS)
-    return f"{before}{section.rstrip()}\n\n{heading}{after}" if section else page
+def with_sections(page: str, sections: Mapping[str, str]) -> str:
+    """A report with these sections, in place of those of the same names that it may have."""
+    every = {name: sections.get(name) or section_of(page, name) for name in SECTIONS}
+    for name in SECTIONS:
+        if old := section_of(page, name):
+            page = page.replace(old, "")
+    before, heading, after = page.partition(_AFTER_SECTIONS)
+    return "".join([before, *(f"{text.rstrip()}\n\n" for text in every.values() if text), heading, after])
+
+
+def _heading(section: str) -> str:
+    return f"## {section}\n"
 
 
 def _processor() -> str:
