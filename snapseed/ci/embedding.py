@@ -11,6 +11,7 @@ from snapseed.database.failures import translated
 from snapseed.database.redis import redis_translated
 from snapseed.embeddings.completeness import Completeness, completeness
 from snapseed.embeddings.embedder import HashingEmbedder
+from snapseed.embeddings.index import index_embeddings
 from snapseed.embeddings.queues import QueueStatus
 from snapseed.embeddings.service import Events, ServiceOptions, run_workers
 from snapseed.embeddings.session import Session, embedding_session, enqueue_load
@@ -39,7 +40,7 @@ def embed(project: Project, environment: Environment, *, consent: bool, log: Cal
 
     Raises `ServerError` where nobody works, or not in time; `VerificationError` where something is missing at the end.
     """
-    jobs = enqueue_load(project, environment, consent=consent) or 0
+    jobs = enqueue_load(project, environment, consent=consent, log=log) or 0
     log(f"{jobs:,} jobs are in the queue")
     deadline = time.monotonic() + environment.embeddings_timeout
     if environment.workers:
@@ -59,6 +60,8 @@ def embed(project: Project, environment: Environment, *, consent: bool, log: Cal
             next_step=f"see `snapseed queue status {environment.name}`, then make jobs for what is missing:"
             f" `snapseed queue repair {environment.name}`",
         )
+    for line in index_embeddings(project, environment, consent=consent):
+        log(line)
     return Embedding(jobs, count, found)
 
 

@@ -193,7 +193,7 @@ def load(
         if target.embeddings == "queue" and not dry_run:
             from snapseed.embeddings.session import enqueue_load
 
-            jobs = enqueue_load(found, target, consent=yes)
+            jobs = enqueue_load(found, target, consent=yes, log=console.note)
             console.note("the jobs are in the queue already" if jobs is None else f"{jobs:,} jobs are in the queue")
 
 

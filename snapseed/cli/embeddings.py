@@ -58,6 +58,7 @@ def worker(
         found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         from snapseed.embeddings.health import Health, serving
+        from snapseed.embeddings.index import index_embeddings
         from snapseed.embeddings.service import Events, ServiceOptions, run_workers
         from snapseed.embeddings.worker import BatchDone
 
@@ -85,6 +86,9 @@ def worker(
         options = ServiceOptions(drain, concurrency, yes, patience)
         with serving(health, target.name, health_port):
             run_workers(found, target, options, Events(batch, health.beat, failure), lambda: bool(ending))
+        if drain and not ending:
+            for line in index_embeddings(found, target, consent=yes):
+                console.note(line)
         console.write(f"worked {health.jobs:,} jobs in {health.batches:,} batches, {health.dead:,} of them dead")
 
 
@@ -178,6 +182,27 @@ def repair(
         console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
 
 
+@queue_app.command()
+def index(
+    environment: EnvironmentName,
+    yes: Yes = False,
+    database: Database = None,
+    snapshot: Snapshot = None,
+    project: ProjectFolder = None,
+    env_file: EnvFile = None,
+    allow_host: AllowHost = None,
+    verbose: Verbose = False,
+) -> None:
+    """Build the index for search that [embeddings] asks for, and those that went before the jobs came."""
+    with console.reporting(Format.text, verbose=verbose):
+        found = find_project(project, env_file)
+        target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
+        from snapseed.embeddings.index import index_embeddings
+
+        lines = index_embeddings(found, target, consent=yes)
+        console.write("\n".join(lines) or "there is no index to build: [embeddings] has no `index`")
+
+
 def search(
     environment: EnvironmentName,
     question: Annotated[str, typer.Argument(help="What to look for.")],
@@ -197,7 +222,8 @@ def search(
 
         hits = nearest(found, target, question, limit)
         lines = [
-            f"{hit.similarity:6.3f}  {hit.key} chunk {hit.number}\n        {(hit.content or '')[:_SHOWN_CHARACTERS]}"
+            f"{hit.similarity:6.3f}  {hit.title or hit.key}, chunk {hit.number}"
+            f"\n        {(hit.content or '')[:_SHOWN_CHARACTERS]}"
             for hit in hits
         ]
         console.show(output, "\n".join(lines) or "nothing found", {"hits": [vars(hit) for hit in hits]})

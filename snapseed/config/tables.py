@@ -45,7 +45,10 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vector: str
     content: str | None = None
     key: str | None = None
+    title: str | None = None
+    index: Literal["hnsw", "ivfflat"] | None = None
     embedder: str = "snapseed:HashingEmbedder"
+    options: dict[str, Any] | None = None
     queue: Literal["stream", "list"] = "stream"
     name: str = "snapseed:{project}:{environment}"
     payload: dict[str, Any] | None = None

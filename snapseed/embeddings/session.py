@@ -14,6 +14,7 @@ from snapseed.database.failures import translated
 from snapseed.database.guard import identify, require_allowed
 from snapseed.database.redis import RedisTarget, redis_connected, redis_translated, resolve_redis
 from snapseed.embeddings.enqueue import enqueue_incomplete
+from snapseed.embeddings.index import drop_indexes
 from snapseed.embeddings.queues import JobQueue, job_queue
 from snapseed.embeddings.source import Source, resolve_source
 from snapseed.errors import UsageError
@@ -60,11 +61,12 @@ def enqueue_load(
     *,
     consent: bool = False,
     progress: Callable[[int], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> int | None:
     """Put the jobs of the latest load into the queue, unless they are there; returns how many, None for none to put.
 
     A crash before the end loses nothing: nobody has said that they are there, so the next call begins anew; jobs that
-    are there twice do no harm.
+    are there twice do no harm. Before, indexes for nearest neighbours go from the target; `log` gets a line for each.
     """
     with embedding_session(project, environment, consent=consent) as session:
         source, connection = session.source, session.connection
@@ -75,6 +77,9 @@ def enqueue_load(
             load = load_without_jobs(connection, table, source.queue_name, source.embedder.model)
         if load is None:
             return None
+        with translated("dropping indexes", session.target.described):
+            for line in drop_indexes(connection, source, environment):
+                log(line)
         jobs = repair_queue(session, progress)
         with translated("recording the jobs", session.target.described):
             record_jobs(connection, load, source.queue_name, source.embedder.model, jobs)
