@@ -96,7 +96,7 @@ class Bench:
         self.emptied()
         enqueue = seconds(partial(repair_queue, self.session))
         queue = Timed(self.session.queue)
-        worker = Worker(self.session.connection, queue, self.session.source, self.session.target.described)  # type: ignore[arg-type]
+        worker = Worker(self.session.connection, queue, self.session.source, self.session.target.described)
         whole = seconds(partial(worker.run, drain=True))
         return Drained(enqueue, whole, dict(queue.watch.seconds))
 

@@ -38,7 +38,7 @@ class Work:
         connection, source = self.session.connection, self.session.source
         with connection.transaction():
             found, texts = read_texts(connection, self.writer, keys)
-            write_chunks(connection, self.writer, chunk_rows(source, found, texts))
+            write_chunks(connection, self.writer, keys, chunk_rows(source, found, texts))
 
 
 # RQ hands its jobs to a function that it finds by name, in this very process.
@@ -101,4 +101,6 @@ def drain_list(session: Session, client: redis.Redis) -> None:
     while client.llen(_PLAIN):
         popped = client.brpop([_PLAIN], timeout=1)
         if popped is not None:
-            work(decode_job(session.source.form, popped[1])[0])
+            payload = popped[1]
+            assert isinstance(payload, bytes)
+            work(decode_job(session.source.form, payload)[0])

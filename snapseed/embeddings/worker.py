@@ -29,7 +29,7 @@ _LARGEST_BATCH = 2048
 # How long it waits at an empty queue before it looks whether it is to end.
 _WAIT_SECONDS = 1.0
 # One that is to leave at the end does not wait there first, unless others have jobs in hand, which may come back.
-_DRAIN_WAITS_SECONDS = (0.001, 0.1)
+_DRAIN_WAITS_SECONDS = (0.0, 0.1)
 # A job handed out more often than this may have ended the workers that had it.
 _TOGETHER_TRIES = 2
 # So many jobs in a row over which the embedder fails are no coincidence: it is down, and the others are left alone.
@@ -179,7 +179,7 @@ class Worker:
                     embedding = time.monotonic()
                     arrays = chunk_rows(self.source, found, texts)
                     batch.embed_seconds += time.monotonic() - embedding
-                    rows = write_chunks(self.connection, writer, arrays)
+                    rows = write_chunks(self.connection, writer, keys, arrays)
         self.queue.done(self.name, claims)
         batch.settle(claims)
         batch.rows += rows

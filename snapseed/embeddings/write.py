@@ -1,4 +1,4 @@
-"""Read texts and write their vectors: by COPY into a temporary table, and from there by one upsert.
+"""Read texts and write their vectors: by COPY into a temporary table and one upsert, or straight where nothing is yet.
 
 However often the same text is worked, and by however many, there is one right row for each chunk at the end.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
-from psycopg import sql
+from psycopg import errors, sql
 
 from snapseed.database.catalog import read_tables
 from snapseed.database.connect import Connection
@@ -33,13 +33,14 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 
 @dataclass(frozen=True)
 class Writer:
-    """What a session needs to know of the two tables, asked once."""
+    """What a session needs to know of the two tables, asked once. `straight`: COPY may write into the target itself."""
 
     source: Source
     plan: TablePlan
     texts: sql.Identifier
     key_type: str
     key_is_uuid: bool
+    straight: bool
 
 
 def prepare_writer(connection: Connection, source: Source) -> Writer:
@@ -65,7 +66,8 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
     connection.execute(query.format(_STAGE, _names(source), plan.table.identifier()))
     key = next(column for column in source.texts.columns if column.name == source.texts.key)
     texts = facts[names[0]].name.identifier()
-    return Writer(source, plan, texts, key.type, key.kind().family is Family.UUID)
+    straight = target.is_table and not target.rules and not target.row_security
+    return Writer(source, plan, texts, key.type, key.kind().family is Family.UUID, straight)
 
 
 def read_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> tuple[pl.Series, pl.Series]:
@@ -89,20 +91,49 @@ def read_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> t
     return pl.Series(raw, dtype=dtype), pl.Series([text for _, text in found], dtype=pl.String)
 
 
-def write_chunks(connection: Connection, writer: Writer, arrays: Sequence[pa.Array]) -> int:
-    """Bring the chunks of these texts to what `arrays` hold, and no others; returns how many rows changed."""
-    source, plan, target = writer.source, writer.plan, writer.plan.table.identifier()
+def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], arrays: Sequence[pa.Array]) -> int:
+    """Bring the chunks of the texts with these keys to what `arrays` hold, and no others; returns how many rows changed.
+
+    Texts without any chunk, as all are behind a load, are written in two thirds of the time; should somebody else be
+    writing theirs at this very moment, they are brought together like all others.
+    """
+    source, target = writer.source, writer.plan.table.identifier()
+    if writer.straight and not _has_chunks(connection, writer, keys):
+        try:
+            with connection.transaction():
+                return _copy(connection, writer, target, arrays)
+        except errors.UniqueViolation:
+            pass
     connection.execute(sql.SQL("TRUNCATE {}").format(_STAGE))
+    _copy(connection, writer, _STAGE, arrays)
+    changed = connection.execute(_merge(source, target)).rowcount
+    return changed + connection.execute(_trim(source, target), {"model": source.embedder.model}).rowcount
+
+
+def _has_chunks(connection: Connection, writer: Writer, keys: Sequence[str]) -> bool:
+    """Whether one of the texts has a chunk of this model."""
+    settings = writer.source.settings
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} = ANY (%s::text[]::{}[]) AND {} = %s)").format(
+        writer.plan.table.identifier(),
+        sql.Identifier(settings.parent),
+        sql.SQL(writer.key_type),
+        sql.Identifier(settings.model),
+    )
+    return connection.execute(query, [list(keys), writer.source.embedder.model]).fetchone() == (True,)
+
+
+def _copy(connection: Connection, writer: Writer, into: sql.Identifier, arrays: Sequence[pa.Array]) -> int:
+    """Send the rows; returns how many those are."""
+    source, plan = writer.source, writer.plan
     options = sql.SQL("FORMAT binary" if plan.binary else "FORMAT text")
-    copy_into = sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(_STAGE, _names(source), options)
+    copy_into = sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(into, _names(source), options)
     with connection.cursor() as cursor, cursor.copy(copy_into) as copy:
         if plan.binary:
             copy.write(BINARY_HEADER)
         copy.write(memoryview(encode_rows(arrays, plan)))
         if plan.binary:
             copy.write(BINARY_TRAILER)
-    changed = connection.execute(_merge(source, target)).rowcount
-    return changed + connection.execute(_trim(source, target), {"model": source.embedder.model}).rowcount
+    return len(arrays[0])
 
 
 def _merge(source: Source, target: sql.Identifier) -> sql.Composed:

@@ -43,7 +43,9 @@ class ListQueue:
         self._show_alive(worker)
         self._take_over()
         held = self._held(worker)
-        first = self._client.blmove(self._jobs, held, wait_seconds, _RIGHT, _LEFT)
+        first = self._client.lmove(self._jobs, held, _RIGHT, _LEFT)
+        if first is None and wait_seconds:
+            first = self._client.blmove(self._jobs, held, wait_seconds, _RIGHT, _LEFT)
         if first is None:
             return []
         with self._client.pipeline(transaction=False) as pipeline:

@@ -123,7 +123,8 @@ class StreamQueue:
     def _claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
         entries = self._stale(worker, count)
         if not entries:
-            block = max(1, int(wait_seconds * 1000))
+            # A server's clock may tick ten times a second, so even a wait of a millisecond takes a tenth of one.
+            block = max(1, int(wait_seconds * 1000)) if wait_seconds else None
             answer = self._client.xreadgroup(GROUP, worker, {self._jobs: ">"}, count=count, block=block)
             return [Claim(entry, _payload(fields), 1) for entry, fields in (answer[0][1] if answer else [])]
         deliveries = {entry["message_id"]: int(entry["times_delivered"]) for entry in self._pending(worker)}
