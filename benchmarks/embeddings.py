@@ -5,6 +5,7 @@ Every way writes the same rows; each is checked once, and measured in turns.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -95,6 +96,8 @@ class Bench:
         """One worker, in this process, until the queue is empty."""
         self.emptied()
         enqueue = seconds(partial(repair_queue, self.session))
+        # As `snapseed worker` does.
+        gc.freeze()
         queue = Timed(self.session.queue)
         worker = Worker(self.session.connection, queue, self.session.source, self.session.target.described)
         whole = seconds(partial(worker.run, drain=True))

@@ -6,6 +6,7 @@ Pure: what a template says decides what is written and how it is read back.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ DEFAULT: Mapping[str, Any] = {
 _NAMES = ("job", "snapshot", "entity", "key", "keys", "model")
 # Letters that no text of a template holds stand in for the key, until all keys are put in at once.
 _PLACE = "\ue000"
+_NOT_IN_A_KEY = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def decode_job(form: JobForm, payload: bytes) -> list[str]:
 def _is_key(key: object) -> bool:
     """Whether it can be the key of a text: PostgreSQL takes no text with NUL, or with half a character."""
     if isinstance(key, str):
-        return not any(mark == "\0" or "\ud800" <= mark <= "\udfff" for mark in key)
+        return _NOT_IN_A_KEY.search(key) is None
     return isinstance(key, int) and not isinstance(key, bool)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 import time
@@ -60,6 +61,9 @@ def run_workers(
 def _come_back(
     project: Project, environment: Environment, options: ServiceOptions, events: Events, stopping: Callable[[], bool]
 ) -> None:
+    # What the libraries have made by now stays for good; to look through it for garbage takes as long as some hundred
+    # jobs, again and again.
+    gc.freeze()
     pause, failing_since = _FIRST_WAIT_SECONDS, None
     while not stopping():
         worked = False

@@ -26,6 +26,8 @@ from snapseed.errors import EmbeddingError, LoadError, SnapseedError
 _BATCH_SECONDS = 1.0
 _FIRST_BATCH = 16
 _LARGEST_BATCH = 2048
+# Small batches say little about large ones; but they take longer by the job, so what they promise is kept.
+_GROWTH = 8
 # How long it waits at an empty queue before it looks whether it is to end.
 _WAIT_SECONDS = 1.0
 # One that is to leave at the end does not wait there first, unless others have jobs in hand, which may come back.
@@ -211,9 +213,9 @@ class Worker:
             time.sleep(min(left, _FIRST_REST_SECONDS))
 
     def _adapt(self, jobs: int, seconds: float) -> None:
-        """Let the next batch take about as long as it should; at most twice as many jobs as this one had."""
+        """Let the next batch take about as long as it should; at most eight times as many jobs as this."""
         fitting = int(jobs * _BATCH_SECONDS / max(seconds, 1e-3))
-        self._batch = max(1, min(fitting, 2 * max(jobs, 1), _LARGEST_BATCH))
+        self._batch = max(1, min(fitting, _GROWTH * max(jobs, 1), _LARGEST_BATCH))
 
     def _is_empty(self) -> bool:
         status = self.queue.status()
