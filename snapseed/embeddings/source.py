@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
 from snapseed.config import EmbeddingsTable, Environment, Project
 from snapseed.embeddings.embedder import Embedder
 from snapseed.embeddings.jobs import JobForm, job_form
-from snapseed.errors import ConfigurationError
+from snapseed.errors import ConfigurationError, SnapseedError
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.types import Family
 from snapseed.units import parse_seconds
@@ -77,7 +78,7 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
             expected=f"{_SHORTEST_CLAIM_SECONDS:.0f}s or more",
         )
     with _importable(project.folder):
-        embedder = load_embedder(settings.embedder, f"{where} embedder")
+        embedder = load_embedder(settings.embedder, settings.options or {}, project.folder, f"{where} embedder")
     _require_dimensions(target, settings, embedder, where)
     name = settings.name.replace("{project}", project.folder.name).replace("{environment}", environment.name)
     return Source(
@@ -92,13 +93,20 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
     )
 
 
-def load_embedder(name: str, where: str) -> Embedder:
-    """The embedder that `package.module:Name` names. Raises `ConfigurationError` where there is none."""
+def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: str) -> Embedder:
+    """The embedder that `package.module:Name` names, made with `options`, and with `folder` where it takes that.
+
+    Raises `ConfigurationError` where there is none.
+    """
     module, _, attribute = name.partition(":")
     try:
-        made = getattr(importlib.import_module(module), attribute)()
+        kind = getattr(importlib.import_module(module), attribute)
+        known: dict[str, Any] = {"folder": folder} if "folder" in inspect.signature(kind).parameters else {}
+        made = kind(**(known | {**options}))
         if not (isinstance(made.model, str) and isinstance(made.dimensions, int) and callable(made.embed)):
             raise TypeError("model is no text, dimensions no integer, or embed no method")  # noqa: TRY301 - told below
+    except SnapseedError:
+        raise
     except Exception as exc:
         raise ConfigurationError(
             "the embedder cannot be made",

@@ -92,7 +92,7 @@ def read_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> t
 
 
 def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], arrays: Sequence[pa.Array]) -> int:
-    """Bring the chunks of the texts with these keys to what `arrays` hold, and no others; returns how many rows changed.
+    """Bring the chunks of the texts with these keys to what `arrays` hold; returns how many rows changed.
 
     Texts without any chunk, as all are behind a load, are written in two thirds of the time; should somebody else be
     writing theirs at this very moment, they are brought together like all others.
