@@ -242,7 +242,7 @@ def _others(streams: Bench, lists: Bench) -> Findings:
     """RQ and `BRPOP`, a job for each text as ours."""
     count = min(_ONE_BY_ONE, len(streams.payloads))
     payloads, session = streams.payloads[:count], streams.session
-    keys = [decode_job(session.source.form, payload)[0] for payload in payloads]
+    keys = [decode_job(session.source.form, payload) for payload in payloads]
     with redis.Redis.from_url(EmbeddedRedis(streams.place.project.folder).url()) as client:
         ways: dict[str, Callable[[], float]] = {
             "snapseed, stream": partial(streams.worked, count),

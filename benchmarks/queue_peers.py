@@ -103,4 +103,4 @@ def drain_list(session: Session, client: redis.Redis) -> None:
         if popped is not None:
             payload = popped[1]
             assert isinstance(payload, bytes)
-            work(decode_job(session.source.form, payload)[0])
+            work(decode_job(session.source.form, payload))
