@@ -11,7 +11,7 @@ TEST_PROCESSES ?= 3
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, verify and show them
 	$(BIN)/snapseed generate --scale 10k
