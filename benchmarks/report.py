@@ -78,6 +78,10 @@ _WEAK = """\
   longer than the rows, and the first batch has to be read and encoded before anything is sent.
 - **One connection.** A load is one transaction on one connection, so it does not use more cores than the two or three
   that decode, send and receive.
+- **Two workers want four cores.** Each keeps one busy with embedding and one backend of PostgreSQL with writing, by
+  turns; where both share two cores with the servers and whatever else runs, they cannot be twice as fast.
+- **A queue of single jobs.** RQ and the loop around `BRPOP` pay for each text what a worker pays for each batch: the
+  round trips, a COMMIT, and what it costs to call polars and NumPy at all. A slow model would hide most of that.
 - **These numbers.** One machine, usually a small virtual one with neighbours; the server is local, behind a Unix socket
   (over a network, its bandwidth decides); the floor's file is in the system's cache; nothing here was measured with a
   database larger than memory.
