@@ -7,11 +7,12 @@ TEST_PROCESSES ?= 3
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-lowest test-system check format bench bench-load bench-large bench-reset stress pools snapshots wheel constraints clean
+.PHONY: help install demo test test-lowest test-system check format bench bench-load bench-large bench-reset \
+  bench-embeddings stress stress-embeddings pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, verify and show them
 	$(BIN)/snapseed generate --scale 10k
@@ -58,8 +59,14 @@ bench-large: .venv/bench ## the same, and the memory of loading 20 million rows
 bench-reset: .venv/bench ## measure how long tests wait for their databases, and snapseed reset
 	$(BIN)/python benchmarks/run.py --resets
 
+bench-embeddings: .venv/bench ## measure the queue of embedding jobs and its workers, and other queues
+	$(BIN)/python benchmarks/run.py --embeddings
+
 stress: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
+stress-embeddings: install ## kill workers 60 times over 20,000 jobs in each form of the queue, restart servers, count (also SEED=7)
+	$(BIN)/python -m tests.stress.embeddings $(if $(SEED),--seed $(SEED))
 
 pools: install ## draw the pools of names anew with Faker (other names change every snapshot)
 	$(BIN)/python generators/pools/draw.py

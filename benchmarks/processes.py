@@ -17,7 +17,7 @@ _START_UPS = 15
 _LARGE_ROWS = 20_000_000
 _MEMORY_BAR = 300
 _LIBRARIES = ("pyarrow.parquet", "polars, pyarrow.parquet")
-_PROGRAM = (sys.executable, "-m", "snapseed")
+PROGRAM = (sys.executable, "-m", "snapseed")
 # Of a process that is started by a large one, Linux reports the size of that one as a peak: the memory of before exec
 # counts. So a small process starts what is measured. The peak is in kB, on macOS in bytes (getrusage(2)). What is not
 # mapped from a file is only told by Linux, and only of the moment, so it is asked again and again.
@@ -88,7 +88,7 @@ def measure_memory(place: Place) -> Findings:
 def measure_small_load(place: Place) -> Findings:
     """`snapseed load test`, from start to exit, against what no Python program that uses the server can do without."""
     place.committed("test")
-    load = (*_PROGRAM, "load", "test", "--yes", "--quiet", "--project", str(place.project.folder))
+    load = (*PROGRAM, "load", "test", "--yes", "--quiet", "--project", str(place.project.folder))
     # The first one makes the database and the tables.
     _process_seconds(*load)
     select = (str(place.server.psql()), "--no-psqlrc", "--command=select 1", place.server.url("postgres"))
@@ -126,8 +126,8 @@ def measure_load_memory(place: Place) -> Findings:
         place.server.ensure_database(database)
         target = ("--snapshot", manifest.name, "--database", place.server.url(database), "--yes")
         what = f"`{manifest.entities[0].name}`" if len(manifest.entities) == 1 else "all four of the example"
-        rows.append((what, f"{manifest.rows:,}", *_megabytes(_peak(project, "load", *target))))
-    bare = [f"`import {names}` {_launched(sys.executable, '-c', f'import {names}')}" for names in _LIBRARIES]
+        rows.append((what, f"{manifest.rows:,}", *megabytes(_peak(project, "load", *target))))
+    bare = [f"`import {names}` {launched(sys.executable, '-c', f'import {names}')}" for names in _LIBRARIES]
     text = (
         f"Resident memory of the process of `snapseed load` at its highest; at most {_MEMORY_BAR} MB, and flat. Pages"
         " of mapped files, which are those of libraries, count although the system can take them back at any time, and"
@@ -141,15 +141,16 @@ def _process_seconds(*command: str) -> float:
     return seconds(partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL))
 
 
-def _megabytes(peak: Peak) -> tuple[str, str]:
+def megabytes(peak: Peak) -> tuple[str, str]:
+    """Both for a table."""
     return f"{peak.resident / 1e6:.0f} MB", f"{peak.own / 1e6:.0f} MB"
 
 
 def _peak(project: Project, command: str, *arguments: str) -> Peak:
-    return _launched(*_PROGRAM, command, "dev", "--quiet", "--project", str(project.folder), *arguments)
+    return launched(*PROGRAM, command, "dev", "--quiet", "--project", str(project.folder), *arguments)
 
 
-def _launched(*command: str) -> Peak:
+def launched(*command: str) -> Peak:
     """What a process held at its highest."""
     done = subprocess.run([sys.executable, "-S", "-c", _LAUNCHER, *command], check=True, stdout=subprocess.PIPE)
     code, resident, own = json.loads(done.stdout)

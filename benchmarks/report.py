@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,16 +23,17 @@ _OPENING = """\
 
 How fast snapseed loads, generates and verifies, as ratios to the least that could be done: a server that reads the
 same bytes from its own file, a writer that writes the same tables and does nothing else. Written by `make bench`, and
-the sections "Loads" by `make bench-load` and "Test databases" by `make bench-reset`; each takes some minutes. Nothing
-in this file is edited by hand.
+the sections "Loads", "Test databases" and "Embeddings" by `make bench-load`, `make bench-reset` and
+`make bench-embeddings`; each takes some minutes. Nothing in this file is edited by hand.
 
 ## How to run
 
 ```text
-$ make bench                                                    # everything but the section "Loads"
-$ make bench-load                                               # that section: bars, peers and memory
+$ make bench                                                    # everything but the sections of the others
+$ make bench-load                                               # the section "Loads": bars, peers and memory
 $ make bench-large                                              # the same, with 20 million rows as well
 $ make bench-reset                                              # the section "Test databases"
+$ make bench-embeddings                                         # the section "Embeddings": queue and workers
 $ .venv/bin/python benchmarks/run.py copy generate              # these two, printed only
 $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look
 ```
@@ -39,12 +41,36 @@ $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look
 Each run works in a temporary project with an embedded PostgreSQL of its own, and removes both.
 """
 
-LOADS = "## Loads\n"
-RESETS = "## Test databases\n"
-_READING_TITLE = "## How to read it\n"
+
+@dataclass(frozen=True)
+class Section:
+    """A section that may be measured on another day: with which packages, how often, and what is to be known of it."""
+
+    packages: Sequence[str]
+    repeats: int = 1
+    rounds: str = ""
+    before: str = ""
+    after: str = ""
+
+
+SECTIONS: Mapping[str, Section] = {
+    "Loads": Section(PACKAGES, rounds=" (peers: 3 at most; COPY phase: three times as many; start to exit: 15)"),
+    "Test databases": Section(
+        reset.PACKAGES,
+        repeats=6,
+        before="`snapshots/test`: 391 rows in a database of 9 MB and 300 files, most of which are PostgreSQL's own"
+        " catalogs. ",
+        after=" *Made ahead* is what the plugin does by default. Most of a copy is the making of files in the kernel:"
+        " on ext4 without a journal, where each passes over the places of files deleted in the last minutes, it takes"
+        " several times as long once databases have been dropped. That slows copies and resets, but neither loads nor"
+        " pgmem, which works in memory.",
+    ),
+    "Embeddings": Section(("redis", "hiredis", "rq"), rounds=" (enqueueing a million: 1)"),
+}
+_AFTER_SECTIONS = "## How to read it\n"
 
 _READING = f"""\
-{_READING_TITLE}
+{_AFTER_SECTIONS}
 - A ratio compares two things measured in turns (A B A B …) within one run, round by round. The middle ratio is given,
   with the lowest and the highest beside it. Absolute times stand in the last column for a feeling of the size: on
   shared machines they drift by half between hours, so they must not be compared between runs.
@@ -79,6 +105,10 @@ _WEAK = """\
 - **Small snapshots are reset no faster than loaded.** A copy and the dropping of the old database cost the making and
   removing of 300 files each, whatever is in them; a load of a few hundred rows costs about as much. A reset also puts
   back what a load leaves alone. Where no database is ready, a test waits for a copy, and pgmem is ahead.
+- **Two workers want four cores.** Each keeps one busy with embedding and one backend of PostgreSQL with writing, by
+  turns; where both share two cores with the servers and whatever else runs, they cannot be twice as fast.
+- **A queue of single jobs.** RQ and the loop around `BRPOP` pay for each text what a worker pays for each batch: the
+  round trips, a COMMIT, and what it costs to call polars and NumPy at all. A slow model would hide most of that.
 - **These numbers.** One machine, usually a small virtual one with neighbours; the server is local, behind a Unix socket
   (over a network, its bandwidth decides); the floor's file is in the system's cache; nothing here was measured with a
   database larger than memory.
@@ -106,7 +136,7 @@ def describe_machine(place: Place) -> list[tuple[str, ...]]:
 
 
 def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rounds: int, seconds: float) -> str:
-    """The whole report as Markdown, but for the section on loads."""
+    """The whole report as Markdown, but for the sections."""
     headlines = [
         (headline.what, headline.floor, f"**{headline.ratio.median:.2f}**", headline.ratio.range, headline.absolute)
         for findings in found.values()
@@ -136,31 +166,12 @@ def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rou
     )
 
 
-def render_loads(found: Mapping[str, Findings], *, load_average: float, rounds: int, seconds: float) -> str:
-    """The section on loads: it may be measured on another day than the rest, so it says when and with what."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("snapseed", *PACKAGES))
-    headlines = [
-        (line.what, line.floor, f"**{line.ratio.median:.2f}**", f"{line.bar}", line.ratio.range, line.absolute)
-        for findings in found.values()
-        for line in findings.headlines
-    ]
-    return "\n".join(
-        [
-            LOADS,
-            (
-                f"Measured on {datetime.now(UTC).date().isoformat()} in {seconds / 60:.0f} minutes, load average at the"
-                f" start {load_average:.1f}, with {versions}. {rounds} rounds (peers: 3 at most; COPY phase: three"
-                " times as many; start to exit: 15). A ratio should not exceed its bar.\n"
-            ),
-            aligned(("what", "÷ what", "ratio", "bar", "spread", "measured"), headlines) + "\n",
-            *(str(table) for findings in found.values() for table in findings.tables),
-        ]
-    )
-
-
-def render_resets(found: Mapping[str, Findings], *, load_average: float, rounds: int, seconds: float) -> str:
-    """The section on test databases, which says when and with what it was measured, as that on loads does."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("snapseed", *reset.PACKAGES))
+def render_section(
+    section: str, found: Mapping[str, Findings], *, load_average: float, rounds: int, seconds: float
+) -> str:
+    """A section that may be measured on another day than the rest, so it says when and with what."""
+    known = SECTIONS[section]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("snapseed", *known.packages))
     headlines = [
         (
             line.what,
@@ -175,15 +186,11 @@ def render_resets(found: Mapping[str, Findings], *, load_average: float, rounds:
     ]
     return "\n".join(
         [
-            RESETS,
+            _heading(section),
             (
-                "`snapshots/test`: 391 rows in a database of 9 MB and 300 files, most of which are PostgreSQL's own"
-                f" catalogs. Measured on {datetime.now(UTC).date().isoformat()} in {seconds / 60:.0f} minutes, load"
-                f" average at the start {load_average:.1f}, with {versions}. {6 * rounds} rounds. A ratio should not"
-                " exceed its bar. *Made ahead* is what the plugin does by default. Most of a copy is the making of"
-                " files in the kernel: on ext4 without a journal, where each passes over the places of files deleted in"
-                " the last minutes, it takes several times as long once databases have been dropped. That slows copies"
-                " and resets, but neither loads nor pgmem, which works in memory.\n"
+                f"{known.before}Measured on {datetime.now(UTC).date().isoformat()} in {seconds / 60:.0f} minutes, load"
+                f" average at the start {load_average:.1f}, with {versions}. {known.repeats * rounds} rounds"
+                f"{known.rounds}. A ratio should not exceed its bar.{known.after}\n"
             ),
             aligned(("what", "÷ what", "ratio", "bar", "spread", "measured"), headlines) + "\n",
             *(str(table) for findings in found.values() for table in findings.tables),
@@ -191,21 +198,27 @@ def render_resets(found: Mapping[str, Findings], *, load_average: float, rounds:
     )
 
 
-def section(page: str, heading: str) -> str:
-    """A section as it stands in a report, with its heading; empty where there is none."""
-    _, found, rest = page.partition(heading)
-    return found + rest.partition("\n## ")[0].rstrip("\n") + "\n" if found else ""
+def section_of(page: str, section: str) -> str:
+    """A section as it stands in a report; empty where there is none."""
+    _, heading, rest = page.partition(_heading(section))
+    later = [_heading(name) for name in list(SECTIONS)[list(SECTIONS).index(section) + 1 :]]
+    for end in (*later, _AFTER_SECTIONS):
+        rest = rest.partition(end)[0]
+    return heading + rest
 
 
-def with_section(page: str, heading: str, text: str) -> str:
-    """A report with this section before how to read it, in place of the one it may have; loads come first."""
-    if not text:
-        return page
-    if old := section(page, heading):
-        page = page.replace(old + "\n", "")
-    following = RESETS if heading == LOADS and RESETS in page else _READING_TITLE
-    before, found, after = page.partition(following)
-    return f"{before}{text.rstrip()}\n\n{found}{after}"
+def with_sections(page: str, sections: Mapping[str, str]) -> str:
+    """A report with these sections, in place of those of the same names that it may have."""
+    every = {name: sections.get(name) or section_of(page, name) for name in SECTIONS}
+    for name in SECTIONS:
+        if old := section_of(page, name):
+            page = page.replace(old, "")
+    before, heading, after = page.partition(_AFTER_SECTIONS)
+    return "".join([before, *(f"{text.rstrip()}\n\n" for text in every.values() if text), heading, after])
+
+
+def _heading(section: str) -> str:
+    return f"## {section}\n"
 
 
 def _processor() -> str:

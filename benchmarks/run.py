@@ -9,7 +9,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import comparing, copying, floor, generating, hashing, loading, processes, rebuilding, report, reset
+from benchmarks import (
+    comparing,
+    copying,
+    embeddings,
+    floor,
+    generating,
+    hashing,
+    loading,
+    processes,
+    rebuilding,
+    report,
+    reset,
+)
 from benchmarks.measure import Findings
 from benchmarks.place import Place, temporary_place
 
@@ -32,12 +44,14 @@ LOADS: dict[str, Callable[[Place], Findings]] = {
 }
 # Those of the section on test databases.
 RESETS: dict[str, Callable[[Place], Findings]] = {"reset": reset.measure}
+# Those of the section on embeddings.
+EMBEDDINGS: dict[str, Callable[[Place], Findings]] = {"embeddings": embeddings.measure}
 
 
 def main() -> None:
     """Measure what was asked for, print it, and write it into the report where all was measured at full size."""
     options = _options()
-    known = LOADS if options.loads else RESETS if options.resets else BENCHMARKS
+    section, known = _section(options)
     chosen = options.benchmarks or list(known)
     load_average = os.getloadavg()[0]
     started = time.monotonic()
@@ -49,21 +63,25 @@ def main() -> None:
             found[name] = known[name](place)
     seconds = time.monotonic() - started
     page = options.output.read_text() if options.output.exists() else ""
-    if options.loads:
-        text = report.render_loads(found, load_average=load_average, rounds=options.rounds, seconds=seconds)
-        page = report.with_section(page, report.LOADS, text)
-    elif options.resets:
-        text = report.render_resets(found, load_average=load_average, rounds=options.rounds, seconds=seconds)
-        page = report.with_section(page, report.RESETS, text)
+    if section:
+        text = report.render_section(section, found, load_average=load_average, rounds=options.rounds, seconds=seconds)
+        page = report.with_sections(page, {section: text})
     else:
         text = report.render(found, machine, rounds=options.rounds, seconds=seconds)
-        for heading in (report.LOADS, report.RESETS):
-            text = report.with_section(text, heading, report.section(page, heading))
-        page = text
+        page = report.with_sections(text, {name: report.section_of(page, name) for name in report.SECTIONS})
     print(text)
     if set(chosen) == set(known) and options.scale == 1:
         options.output.write_text(page)
         print(f"written to {options.output}", file=sys.stderr)
+
+
+def _section(options: argparse.Namespace) -> tuple[str | None, dict[str, Callable[[Place], Findings]]]:
+    """The section that is asked for, None for the rest of the report, and its benchmarks."""
+    if options.embeddings:
+        return "Embeddings", EMBEDDINGS
+    if options.resets:
+        return "Test databases", RESETS
+    return ("Loads", LOADS) if options.loads else (None, BENCHMARKS)
 
 
 def _options() -> argparse.Namespace:
@@ -71,7 +89,8 @@ def _options() -> argparse.Namespace:
     names = f"{', '.join(BENCHMARKS)}; with --loads: {', '.join(LOADS)}; with --resets: {', '.join(RESETS)}"
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{names} (default: all)")
     parser.add_argument("--loads", action="store_true", help="the benchmarks of the section on loads")
-    parser.add_argument("--resets", action="store_true", help="the benchmarks of the section on test databases")
+    parser.add_argument("--resets", action="store_true", help="the section on test databases")
+    parser.add_argument("--embeddings", action="store_true", help="the section on embeddings")
     parser.add_argument("--large", action="store_true", help="with --loads: 20 million rows as well, some minutes more")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="times as many rows, for a quick look 0.05 (default: 1)"
@@ -84,7 +103,7 @@ def _options() -> argparse.Namespace:
         help="where the report goes when everything was measured at scale 1 (default: docs/benchmarks.md)",
     )
     options = parser.parse_args()
-    if unknown := set(options.benchmarks) - set(LOADS if options.loads else RESETS if options.resets else BENCHMARKS):
+    if unknown := set(options.benchmarks) - set(_section(options)[1]):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {names}")
     return options
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from snapseed import HashingEmbedder, Rows, chunk_count, chunk_of, counted, entity
+from snapseed import HashingEmbedder, Rows, chunk_count, chunk_keys, chunk_of, counted, entity
 
 from .transcripts import transcripts
 
@@ -26,7 +26,7 @@ def embeddings(rows: Rows, transcripts: pl.DataFrame) -> pl.DataFrame:
     content = chunk_of(transcripts["body"], rows.positions)
     return pl.DataFrame(
         {
-            "id": rows.key(),
+            "id": chunk_keys(transcripts["id"], rows.positions),
             "transcript_id": transcripts["id"],
             "chunk_index": rows.positions,
             "content": content,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from snapseed.config import Environment, Project, find_project
     from snapseed.embeddings.chunking import chunk_count, chunk_of
     from snapseed.embeddings.embedder import Embedder, HashingEmbedder
+    from snapseed.embeddings.keys import chunk_keys
     from snapseed.errors import SnapseedError
     from snapseed.generate.check import check_snapshot
     from snapseed.generate.entity import Entity, entity, scale
@@ -41,6 +42,7 @@ _HOMES = {
     "as_decimals": "snapseed.generate.rows",
     "check_snapshot": "snapseed.generate.check",
     "chunk_count": "snapseed.embeddings.chunking",
+    "chunk_keys": "snapseed.embeddings.keys",
     "chunk_of": "snapseed.embeddings.chunking",
     "counted": "snapseed.generate.fan_out",
     "entity": "snapseed.generate.entity",
@@ -73,6 +75,7 @@ __all__ = [
     "as_decimals",
     "check_snapshot",
     "chunk_count",
+    "chunk_keys",
     "chunk_of",
     "counted",
     "entity",

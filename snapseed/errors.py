@@ -10,6 +10,7 @@ The tree::
     │   └── ManifestError         2  manifest.json itself is missing, damaged or of another format
     ├── SchemaError               2  the database's tables do not fit the snapshot
     ├── LoadError                 2  PostgreSQL refused the rows (a constraint, a type, a privilege)
+    ├── EmbeddingError            2  the embedder failed, or gave something else than vectors
     ├── VerificationError         1  the check ran, and something differs
     ├── RefusedError              3  a guard said no
     ├── ServerError               4  PostgreSQL or Redis failed or is not reachable; worth a retry
@@ -101,6 +102,10 @@ class SchemaError(SnapseedError):
 
 class LoadError(SnapseedError):
     """PostgreSQL refused the rows. Nothing was changed."""
+
+
+class EmbeddingError(SnapseedError):
+    """The embedder failed, or returned something else than a vector for each text."""
 
 
 class VerificationError(SnapseedError):

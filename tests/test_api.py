@@ -28,6 +28,7 @@ def test_the_public_names_are_these() -> None:
         "as_decimals",
         "check_snapshot",
         "chunk_count",
+        "chunk_keys",
         "chunk_of",
         "counted",
         "entity",

@@ -80,6 +80,8 @@ class _Checks:
         if report.manifest is not None:
             yield from self._files(report.manifest)
             yield from self._load(report.manifest)
+            if report.embedding is not None or report.step is Step.EMBED:
+                yield self._step("complete", Step.EMBED)
             yield from self._verify(report.manifest)
         for slowdown in report.slowdowns:
             yield Check("speed", slowdown.what, State.FAILED, slowdown.seconds, str(slowdown), str(slowdown))
@@ -89,7 +91,7 @@ class _Checks:
     def _step(self, name: str, step: Step, *, refused: bool | None = None) -> Check:
         """Whether a step was done; with `refused`, whether it failed by a guard's no or by anything else."""
         report, seconds = self.report, self.report.steps.get(step, 0.0)
-        group = {Step.WAIT: "database", Step.COMPARE: "speed"}.get(step, "configuration")
+        group = {Step.WAIT: "database", Step.EMBED: "embeddings", Step.COMPARE: "speed"}.get(step, "configuration")
         if report.error is not None and report.step is step:
             if refused is None or isinstance(report.error, RefusedError) is refused:
                 return _failed(group, name, report.error, seconds)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from snapseed.ci.baseline import Baseline, read_baseline, slowdowns
+from snapseed.ci.embedding import Embedding, comparable_entities, embed
 from snapseed.ci.metrics import metrics_of
 from snapseed.ci.report import CiReport, ServerFacts, Step
 from snapseed.ci.retry import Retrying
@@ -79,9 +80,16 @@ class _Process:
             begun=partial(setattr, self.report, "load"),
         )
 
+    def embed(self) -> Embedding:
+        """The embeddings that the load has left to workers."""
+        return embed(self.project, self.environment, consent=self.consent, log=self.log)
+
     def verify(self) -> VerifyReport:
         """The committed rows; the files were checked before they were loaded."""
-        return verify_snapshot(self.project, self.environment, files=False)
+        only: list[str] = []
+        if self.environment.embeddings == "queue" and self.report.manifest is not None:
+            only = comparable_entities(self.project, self.environment, self.report.manifest)
+        return verify_snapshot(self.project, self.environment, files=False, only=only)
 
     def run(self, baseline: Baseline | None, max_slowdown: float) -> None:
         """All steps."""
@@ -92,6 +100,9 @@ class _Process:
         report.server = self.retrying.run(Step.WAIT, self.wait)
         self.log(f"{Step.LOAD} {report.manifest.rows:,} rows")
         report.load = self.retrying.run(Step.LOAD, self.load)
+        if self.environment.embeddings == "queue":
+            self.log(f"{Step.EMBED} by workers")
+            report.embedding = self.retrying.run(Step.EMBED, self.embed)
         self.log(f"{Step.VERIFY} the committed rows")
         report.verify = self.retrying.run(Step.VERIFY, self.verify)
         if baseline is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
 
+from snapseed.ci.embedding import Embedding
 from snapseed.errors import InterruptedByUserError, SnapseedError
 from snapseed.load.report import LoadReport
 from snapseed.snapshot.manifest import Manifest
@@ -20,6 +21,7 @@ class Step(StrEnum):
     PREPARE = "reading the snapshot"
     WAIT = "waiting for the database"
     LOAD = "loading"
+    EMBED = "embedding"
     VERIFY = "verifying"
     COMPARE = "comparing with the baseline"
 
@@ -86,6 +88,7 @@ class CiReport:
     steps: dict[Step, float] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     load: LoadReport | None = None
+    embedding: Embedding | None = None
     verify: VerifyReport | None = None
     baseline: str | None = None
     slowdowns: list[Slowdown] = field(default_factory=list)

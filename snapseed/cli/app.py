@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from snapseed.cli import checking, console, reports
+from snapseed.cli import checking, console, embeddings, reports
 from snapseed.cli.database import database_app
 from snapseed.cli.memory import use_system_allocator
 from snapseed.cli.options import (
@@ -43,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(database_app, name="db")
+app.add_typer(embeddings.queue_app, name="queue")
 
 
 def main() -> None:
@@ -190,6 +191,11 @@ def load(
                 log=console.note,
             )
         console.show(output, reports.load_text(report), reports.load_document(report))
+        if target.embeddings == "queue" and not dry_run:
+            from snapseed.embeddings.session import enqueue_load
+
+            jobs = enqueue_load(found, target, consent=yes, log=console.note)
+            console.note("the jobs are in the queue already" if jobs is None else f"{jobs:,} jobs are in the queue")
 
 
 app.command()(checking.verify)
@@ -268,3 +274,5 @@ def show(
 
 
 app.command()(reset)
+app.command()(embeddings.worker)
+app.command()(embeddings.search)

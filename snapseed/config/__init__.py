@@ -4,11 +4,12 @@ Nothing outside of this package reads the process's variables for a setting.
 """
 
 from snapseed.config.project import Environment, Project, find_project
-from snapseed.config.tables import NAME_PATTERN, EnvironmentTable, ProjectTable
+from snapseed.config.tables import NAME_PATTERN, EmbeddingsTable, EnvironmentTable, ProjectTable
 from snapseed.config.variables import interpolate
 
 __all__ = [
     "NAME_PATTERN",
+    "EmbeddingsTable",
     "Environment",
     "EnvironmentTable",
     "Project",

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from snapseed.config.tables import (
+    EmbeddingsTable,
     EnvironmentTable,
     ProjectTable,
     check_name,
@@ -31,7 +32,7 @@ FILE_NAME = "snapseed.toml"
 
 @dataclass(frozen=True)
 class Environment:
-    """A named target: which snapshot, which database, which Redis. `timeout` is in seconds.
+    """A named target: which snapshot, which database, which Redis. Times are in seconds.
 
     `sources` tells, per key, where its value came from, in words for people.
     """
@@ -50,6 +51,8 @@ class Environment:
     statement_timeout: str
     retries: int
     timeout: float
+    workers: int
+    embeddings_timeout: float
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def allowing(self, hosts: Sequence[str] | None) -> Environment:
@@ -71,6 +74,7 @@ class Project:
     part_rows: int
     default_environment: str
     environments: Mapping[str, EnvironmentTable]
+    embeddings: EmbeddingsTable | None = None
 
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
         """The environment `name` (default: `default_environment`) with flags and variables applied.
@@ -135,15 +139,20 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
                 value, used = interpolate(value, where=f"{project.file} [environments.{name}] {key}")
             values[key] = value
             sources[key] = f"{place} {key}" + (f", from ${used[0]}" if used else "")
+    if values["embeddings"] == "queue" and project.embeddings is None:
+        raise ConfigurationError(
+            "there is nothing to queue: the project has no table [embeddings]",
+            where=sources["embeddings"],
+            expected="[embeddings] with entity, text, target and the columns of the target",
+            next_step="see docs/embeddings.md",
+        )
     snapshot = values["snapshot"] or name
     check_name(snapshot, where=sources["snapshot"])
-    if values["retries"] < 0:
-        raise ConfigurationError(
-            "a number is out of its range",
-            where=sources["retries"],
-            observed=repr(values["retries"]),
-            expected="0 or more attempts after the first",
-        )
+    for key in ("retries", "workers"):
+        if values[key] < 0:
+            raise ConfigurationError(
+                "a number is out of its range", where=sources[key], observed=repr(values[key]), expected="0 or more"
+            )
     return Environment(
         name=name,
         sources=sources,
@@ -153,13 +162,13 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
             "scale": None if values["scale"] is None else parse_scale(values["scale"]),
             "max_size": None if values["max_size"] is None else parse_size(values["max_size"]),
             "allow_hosts": tuple(values["allow_hosts"]),
-            "timeout": parse_seconds(values["timeout"], where=sources["timeout"]),
+            **{key: parse_seconds(values[key], where=sources[key]) for key in ("timeout", "embeddings_timeout")},
         },
     )
 
 
 def _read_project(file: Path) -> Project:
-    main, environments, prefix = _read_tables(file)
+    main, environments, embeddings, prefix = _read_tables(file)
     table = _project_table(main, f"{file} [{prefix}]")
     if not isinstance(environments, dict) or not environments:
         raise ConfigurationError(
@@ -192,6 +201,7 @@ def _read_project(file: Path) -> Project:
         part_rows=table.part_rows,
         default_environment=table.default_environment,
         environments=tables,
+        embeddings=None if embeddings is None else convert(embeddings, EmbeddingsTable, f"{file} [embeddings]"),
     )
 
 
@@ -200,18 +210,20 @@ def _is_in_use(pyproject: dict[str, Any]) -> bool:
     return isinstance(tools, dict) and "snapseed" in tools
 
 
-def _read_tables(file: Path) -> tuple[Any, Any, str]:
-    """The main table, the environments, and how the main table is called."""
+def _read_tables(file: Path) -> tuple[Any, Any, Any, str]:
+    """The main table, the environments, the table of embeddings, and how the main table is called."""
     document = read_toml(file)
     if file.name == "pyproject.toml":
         main = document["tool"]["snapseed"]
         if not isinstance(main, dict):
-            return main, {}, "tool.snapseed"
-        return {key: main[key] for key in main if key != "environments"}, main.get("environments", {}), "tool.snapseed"
+            return main, {}, None, "tool.snapseed"
+        own = {key: main[key] for key in main if key not in {"environments", "embeddings"}}
+        return own, main.get("environments", {}), main.get("embeddings"), "tool.snapseed"
+    known = ["snapseed", "environments", "embeddings"]
     for key in document:
-        if key not in {"snapseed", "environments"}:
-            raise unknown_key(key, ["snapseed", "environments"], f"{file}, top level")
-    return document.get("snapseed", {}), document.get("environments", {}), "snapseed"
+        if key not in known:
+            raise unknown_key(key, known, f"{file}, top level")
+    return document.get("snapseed", {}), document.get("environments", {}), document.get("embeddings"), "snapseed"
 
 
 def _project_table(main: object, where: str) -> ProjectTable:

@@ -30,6 +30,32 @@ class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default_environment: str = "dev"
 
 
+class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[embeddings]`: whose texts are embedded, where the vectors go, and how jobs are handed to workers.
+
+    `entity` and `target` are entities; `text` is a column of the one, `parent` to `vector` and `key` are of the other.
+    """
+
+    entity: str
+    text: str
+    target: str
+    parent: str
+    number: str
+    model: str
+    vector: str
+    content: str | None = None
+    key: str | None = None
+    title: str | None = None
+    index: Literal["hnsw", "ivfflat"] | None = None
+    embedder: str = "snapseed:HashingEmbedder"
+    options: dict[str, Any] | None = None
+    queue: Literal["stream", "list"] = "stream"
+    name: str = "snapseed:{project}:{environment}"
+    payload: dict[str, Any] | None = None
+    tries: int = 5
+    claim_after: str = "1min"
+
+
 class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of `[environments.NAME]`."""
 
@@ -37,7 +63,7 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: str | int | float | None = None
     database: str = "embedded"
     redis: str = "embedded"
-    embeddings: Literal["snapshot"] = "snapshot"
+    embeddings: Literal["snapshot", "queue"] = "snapshot"
     create_schema: bool = False
     replace_existing: bool = False
     allow_hosts: tuple[str, ...] = ()
@@ -46,6 +72,8 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     statement_timeout: str = "0"
     retries: int = 20
     timeout: str = "2min"
+    workers: int = 0
+    embeddings_timeout: str = "10min"
 
 
 def check_name(name: str, *, where: str) -> None:

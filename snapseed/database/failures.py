@@ -34,6 +34,19 @@ _PASSING_STATES = frozenset(
         "57P05",  # idle_session_timeout
     }
 )
+_PASSING_OF_REDIS = {
+    f"redis.exceptions.{name}"
+    for name in (
+        "ConnectionError",
+        "TimeoutError",
+        "OutOfMemoryError",  # until workers have taken jobs away
+        "ReadOnlyError",  # during a failover, and so the others
+        "ClusterDownError",
+        "MasterDownError",
+        "TryAgainError",
+    )
+}
+_LASTING_OF_REDIS = {"redis.exceptions.AuthenticationError", "redis.exceptions.AuthorizationError"}
 # Of a refused connection libpq keeps the text alone, no SQLSTATE. In these cases it stays refused; a server that speaks
 # another language is taken for one that may still come round.
 _REFUSALS = re.compile(
@@ -60,9 +73,11 @@ def may_pass(error: BaseException) -> bool:
     """
     if isinstance(error, SnapseedError):
         cause = error.__cause__
-        return isinstance(error, ServerError) and isinstance(cause, psycopg.Error) and may_pass(cause)
+        return isinstance(error, ServerError) and cause is not None and may_pass(cause)
     if not isinstance(error, psycopg.Error):
-        return False
+        # Redis: not reachable, connection lost, reading its data back. Its client is an extra, so by name.
+        names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+        return bool(names & _PASSING_OF_REDIS) and not names & _LASTING_OF_REDIS
     if error.sqlstate:
         return error.sqlstate.startswith(_PASSING_CLASS) or error.sqlstate in _PASSING_STATES
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not _is_refused(str(error))

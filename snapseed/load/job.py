@@ -20,8 +20,8 @@ class LoadRequest:
     """What is asked of one load.
 
     `only`: these entities alone; `with_parents`: and those that their rows refer to; `with_children`: other tables'
-    rows that refer to replaced rows may be deleted. `consent` is the user's yes to losing rows that no load of ours put
-    there.
+    rows that refer to replaced rows may be deleted. `queued` is an entity whose rows workers make: it is emptied along
+    with the others, and not loaded. `consent` is the user's yes to losing rows that no load of ours put there.
     """
 
     only: Sequence[str] = ()
@@ -29,6 +29,7 @@ class LoadRequest:
     with_parents: bool = False
     with_children: bool = False
     dry_run: bool = False
+    queued: str | None = None
     consent: bool = False
 
 

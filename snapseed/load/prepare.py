@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snapseed.database.catalog import TableName, read_server
+from snapseed.database.catalog import TableFacts, TableName, read_server, read_tables
 from snapseed.database.connect import Connection
 from snapseed.database.guard import identify, require_allowed, require_ours
 from snapseed.database.provenance import loaded_tables, missing_privilege
@@ -70,14 +70,23 @@ def _read_scope(job: Job) -> Scope:
     if not scope.facts and not read_scope(connection, manifest, (), with_parents=False).facts:
         _create_schema(job)
         scope = read_scope(connection, manifest, request.only, with_parents=request.with_parents)
-    whole = with_children(connection, scope, request.options.mode, allowed=request.with_children)
+    emptied = _queued_table(job)
+    whole = with_children(connection, scope, request.options.mode, allowed=request.with_children, emptied=emptied)
     if not (request.with_parents or whole.children):
         return whole
     # Tables that only the catalogs could name: lock them too, and look again.
     _lock(job, [whole.facts[entity.name].name for entity in whole.entities if entity.name in whole.facts])
     _lock(job, [child.name for child in whole.children])
     scope = read_scope(connection, manifest, request.only, with_parents=request.with_parents)
-    return with_children(connection, scope, request.options.mode, allowed=request.with_children)
+    return with_children(
+        connection, scope, request.options.mode, allowed=request.with_children, emptied=_queued_table(job)
+    )
+
+
+def _queued_table(job: Job) -> TableFacts | None:
+    """The table that workers fill, as it is now."""
+    record = None if job.request.queued is None else job.snapshot.manifest.entity(job.request.queued)
+    return None if record is None else read_tables(job.connection, [table_name(record)]).get(table_name(record))
 
 
 def _create_schema(job: Job) -> None:

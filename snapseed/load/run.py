@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from snapseed.config import Environment, Project
+from snapseed.database.catalog import read_tables
 from snapseed.database.connect import Target, connected, resolve_target
 from snapseed.database.failures import translated
 from snapseed.database.guard import identify, require_allowed
 from snapseed.database.provenance import record_load
-from snapseed.errors import SnapseedError, interruption
+from snapseed.errors import SnapseedError, UsageError, interruption
 from snapseed.load import sequences, steps, upsert
 from snapseed.load.blockers import watching
 from snapseed.load.fill import fill
@@ -25,9 +26,11 @@ from snapseed.load.report import LoadReport, Outcome, Progress
 from snapseed.load.scope import chosen_entities
 from snapseed.load.unchanged import is_unchanged, table_state
 from snapseed.snapshot.fingerprint import EMPTY
+from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from snapseed.verify.files import require_none, verify_files
 from snapseed.verify.rows import EntityResult, require_rows, table_fingerprint, verify_entity
+from snapseed.verify.schema import table_name
 
 # Classes of SQLSTATE that say that a connection or the server is going away: what became of a COMMIT is not known.
 _GOING_AWAY = ("08", "57P")
@@ -58,11 +61,13 @@ def load_snapshot(  # noqa: PLR0913 - keywords, one for each option of the comma
     `VerificationError` and `InterruptedByUserError`. What an error says of the database ends its summary: as it was
     before, unless ANALYZE failed behind the commit, or the answer to the commit was lost.
     """
-    request = LoadRequest(
-        only, LoadOptions(Mode(mode), verify, unlogged), with_parents, with_children, dry_run, consent
-    )
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
+    queued = queued_entity(project, environment, snapshot.manifest)
+    only = _without(queued, only, snapshot.manifest)
+    request = LoadRequest(
+        only, LoadOptions(Mode(mode), verify, unlogged), with_parents, with_children, dry_run, queued, consent
+    )
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, dry_run)
     entities = snapshot.manifest.chosen(only)
     begun(report)
@@ -77,6 +82,29 @@ def load_snapshot(  # noqa: PLR0913 - keywords, one for each option of the comma
             report.phases["connecting"] = time.monotonic() - started
             _run(Job(project, environment, snapshot, target, request, connection, report, watch, progress))
     return report
+
+
+def queued_entity(project: Project, environment: Environment, manifest: Manifest) -> str | None:
+    """The entity whose rows workers make, where the environment wants them made; it is not loaded."""
+    if environment.embeddings == "snapshot" or project.embeddings is None:
+        return None
+    target = project.embeddings.target
+    manifest.chosen([target])
+    return target
+
+
+def _without(queued: str | None, only: Sequence[str], manifest: Manifest) -> Sequence[str]:
+    """What is to be loaded where the entity `queued` is not."""
+    if queued is None:
+        return only
+    if queued in only:
+        raise UsageError(
+            "this entity is not loaded: workers make its rows",
+            observed=f"--only {queued}",
+            expected='embeddings = "snapshot", to load it',
+            next_step="run `snapseed queue repair` for what is missing",
+        )
+    return only or [entity.name for entity in manifest.entities if entity.name != queued]
 
 
 def _is_unchanged(
@@ -170,6 +198,7 @@ def _verify_table(job: Job, table: TablePlan) -> EntityResult:
 def _record(job: Job) -> None:
     manifest, plan = job.snapshot.manifest, job.report.plan
     with job.phase("recording"):
+        queued = _queued_state(job)
         job.report.mark = record_load(
             job.connection,
             {
@@ -179,14 +208,24 @@ def _record(job: Job) -> None:
                 "seed": manifest.seed,
                 "scale": manifest.scale,
                 "mode": str(plan.mode),
-                "tables": [str(table.table) for table in plan.tables],
+                "tables": [*(str(table.table) for table in plan.tables), *queued],
                 "rows": plan.rows,
-                "state": {str(table.table): _state(job, table) for table in plan.tables},
+                "state": {str(table.table): _state(job, table) for table in plan.tables} | queued,
                 "version": importlib.metadata.version("snapseed"),
             },
         )
     with job.phase("setting sequences"):
         sequences.set_sequences(job.connection, plan)
+
+
+def _queued_state(job: Job) -> dict[str, object]:
+    """The table that was emptied for workers: whatever stands there from now on is ours to replace."""
+    if job.request.queued is None or job.report.plan.mode is not Mode.REPLACE:
+        return {}
+    record = job.snapshot.manifest.entity(job.request.queued)
+    assert record is not None
+    found = read_tables(job.connection, [table_name(record)]).get(table_name(record))
+    return {} if found is None else {str(found.name): {"oid": found.oid}}
 
 
 def _state(job: Job, table: TablePlan) -> dict[str, object]:

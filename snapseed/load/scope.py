@@ -79,17 +79,19 @@ def require_parents(scope: Scope) -> None:
         )
 
 
-def with_children(connection: Connection, scope: Scope, mode: Mode, *, allowed: bool) -> Scope:
+def with_children(
+    connection: Connection, scope: Scope, mode: Mode, *, allowed: bool, emptied: TableFacts | None = None
+) -> Scope:
     """The scope with the tables outside it whose rows refer to rows that are replaced, where it is `allowed`.
 
-    Raises `UsageError` that names them where it is not.
+    `emptied` is one of them in any case. Raises `UsageError` that names the others where it is not allowed.
     """
     if mode is not Mode.REPLACE:
         return scope
     loaded = [scope.facts[entity.name] for entity in scope.entities if entity.name in scope.facts]
     known = {facts.oid: facts for facts in loaded}
-    children: dict[int, TableFacts] = {}
-    waiting = list(known.values())
+    children: dict[int, TableFacts] = {} if emptied is None else {emptied.oid: emptied}
+    waiting = [*known.values(), *children.values()]
     refusals: dict[str, TableName] = {}
     while waiting:
         facts = waiting.pop()

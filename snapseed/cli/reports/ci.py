@@ -76,6 +76,7 @@ def ci_document(report: CiReport) -> Document:
         "baseline": report.baseline,
         "slowdowns": [{**dataclasses.asdict(found), "factor": found.factor} for found in report.slowdowns],
         "load": report.load and load_document(report.load),
+        "embedding": report.embedding and dataclasses.asdict(report.embedding),
         "verify": report.verify and verify_document(report.verify),
         "error": error and {"type": type(error).__name__, "summary": error.summary, **error.details()},
     }

@@ -1,0 +1,106 @@
+"""The same work by others: in one process without a queue, by RQ, and by a plain loop around `BRPOP`.
+
+All read the texts, embed them and write the vectors with the code of the workers; each as far as its own way allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+from psycopg import sql
+
+from snapseed.embeddings.chunks import chunk_rows
+from snapseed.embeddings.jobs import decode_job
+from snapseed.embeddings.session import Session
+from snapseed.embeddings.write import Writer, prepare_writer, read_texts, write_chunks
+from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
+
+if TYPE_CHECKING:
+    import redis
+
+# As many texts as a worker's largest batch.
+_BATCH = 2048
+_PLAIN = "benchmark:plain"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job asks for: its text is read, embedded and written, and committed."""
+
+    session: Session
+    writer: Writer
+
+    def __call__(self, keys: Sequence[str]) -> None:
+        """Do it for the texts with these keys."""
+        connection, source = self.session.connection, self.session.source
+        with connection.transaction():
+            found, texts = read_texts(connection, self.writer, keys)
+            write_chunks(connection, self.writer, keys, chunk_rows(source, found, texts))
+
+
+# RQ hands its jobs to a function that it finds by name, in this very process.
+_working: list[Work] = []
+
+
+def work_for_rq(keys: Sequence[str]) -> None:
+    """The function that RQ's jobs call."""
+    _working[-1](keys)
+
+
+def without_queue(session: Session) -> None:
+    """All texts in one process: a cursor reads them, and COPY writes straight into the empty target."""
+    connection, source = session.connection, session.source
+    writer = prepare_writer(connection, source)
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in source.target.columns)
+    copy_into = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary)").format(writer.plan.table.identifier(), names)
+    columns = sql.SQL(", ").join(map(sql.Identifier, (source.texts.key, source.settings.text)))
+    with connection.transaction(), connection.cursor("snapseed_benchmark", binary=True) as cursor:
+        cursor.execute(sql.SQL("SELECT {} FROM {} ORDER BY 1").format(columns, writer.texts))
+        while found := cursor.fetchmany(_BATCH):
+            keys = pl.Series([key.bytes for key, _ in found], dtype=pl.Binary)  # type: ignore[attr-defined]
+            arrays = chunk_rows(source, keys, pl.Series([text for _, text in found], dtype=pl.String))
+            with connection.cursor() as writing, writing.copy(copy_into) as copy:
+                copy.write(BINARY_HEADER)
+                copy.write(memoryview(encode_rows(arrays, writer.plan)))
+                copy.write(BINARY_TRAILER)
+
+
+def put_into_rq(client: redis.Redis, jobs: Sequence[Sequence[str]]) -> None:
+    """A job of RQ's for the keys of each; pipelined, and without results that are kept."""
+    from rq import Queue  # noqa: PLC0415 - only benchmarks need it
+
+    queue = Queue("benchmark", connection=client)
+    queue.empty()
+    for start in range(0, len(jobs), _BATCH):
+        some = jobs[start : start + _BATCH]
+        queue.enqueue_many([Queue.prepare_data(work_for_rq, (list(keys),), result_ttl=0) for keys in some])
+
+
+def drain_rq(session: Session, client: redis.Redis) -> None:
+    """RQ's fastest worker, which forks for no job, until its queue is empty."""
+    from rq import Queue, SimpleWorker  # noqa: PLC0415 - only benchmarks need it
+
+    _working.append(Work(session, prepare_writer(session.connection, session.source)))
+    SimpleWorker([Queue("benchmark", connection=client)], connection=client).work(burst=True, logging_level="ERROR")
+    _working.pop()
+
+
+def put_into_list(client: redis.Redis, payloads: Sequence[bytes]) -> None:
+    """The same payloads as ours, in a list."""
+    client.delete(_PLAIN)
+    for start in range(0, len(payloads), _BATCH):
+        client.lpush(_PLAIN, *payloads[start : start + _BATCH])
+
+
+def drain_list(session: Session, client: redis.Redis) -> None:
+    """`BRPOP`, do it, again; a job that was taken by one that dies is lost."""
+    work = Work(session, prepare_writer(session.connection, session.source))
+    while client.llen(_PLAIN):
+        popped = client.brpop([_PLAIN], timeout=1)
+        if popped is not None:
+            payload = popped[1]
+            assert isinstance(payload, bytes)
+            work(decode_job(session.source.form, payload))

@@ -1,0 +1,94 @@
+"""What both forms of a queue can do, and which one the project has chosen.
+
+Every job is delivered at least once: it is gone only when somebody has said that it is done, or dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import redis
+
+Form = Literal["stream", "list"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job in somebody's hands. `id` is how the queue knows it, `deliveries` how often it was handed out by now."""
+
+    id: bytes
+    payload: bytes
+    deliveries: int
+
+
+@dataclass(frozen=True)
+class DeadJob:
+    """A job that failed too often, or makes no sense, and why."""
+
+    payload: bytes
+    error: str
+    deliveries: int
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """How many jobs wait, are in somebody's hands and are dead; how many were done, ever, and in the last full minute.
+
+    `oldest_seconds` is the age of the oldest job that waits or is in hand, None where there is none or nobody knows.
+    """
+
+    waiting: int
+    in_flight: int
+    dead: int
+    done: int
+    done_last_minute: int
+    workers: int
+    oldest_seconds: float | None
+
+
+class JobQueue(Protocol):
+    """One queue. Methods raise what the client raises; a queue that was flushed away is made anew, empty."""
+
+    def put(self, payloads: Sequence[bytes]) -> None:
+        """Append jobs, all in one round trip."""
+
+    def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
+        """Up to `count` jobs for this worker: first those of workers that are gone; waits for the first one."""
+
+    def done(self, worker: str, claims: Sequence[Claim]) -> None:
+        """Take away jobs that were worked off."""
+
+    def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
+        """Give jobs back, to be claimed again at once; where they were not `tried`, the delivery does not count."""
+
+    def bury(self, worker: str, claim: Claim, error: str) -> None:
+        """Put a job among the dead."""
+
+    def leave(self, worker: str) -> None:
+        """Say that this worker ends; what it holds is given back, as tried."""
+
+    def status(self) -> QueueStatus:
+        """The numbers of now."""
+
+    def dead(self, limit: int) -> Iterator[DeadJob]:
+        """The oldest dead jobs."""
+
+    def retry(self) -> int:
+        """Put the dead jobs back into the queue; how many those were."""
+
+    def purge(self) -> int:
+        """Take away everything, waiting, in hand and dead; how many jobs that were."""
+
+
+def job_queue(client: redis.Redis, form: Form, name: str, claim_after: float) -> JobQueue:
+    """The queue called `name`; a job in the hands of a worker silent for `claim_after` seconds is given to others.
+
+    All keys begin with `{name}`, braces included, so that a cluster keeps them on one node.
+    """
+    from snapseed.embeddings.queues.lists import ListQueue  # noqa: PLC0415 - only the form that is chosen
+    from snapseed.embeddings.queues.streams import StreamQueue  # noqa: PLC0415 - as above
+
+    return (StreamQueue if form == "stream" else ListQueue)(client, f"{{{name}}}", claim_after)

@@ -1,0 +1,160 @@
+"""The queue as plain lists: `LPUSH` at one end, `BLMOVE` from the other into the list of what a worker holds.
+
+`NAME:jobs` holds what waits, `NAME:held:WORKER` what a worker has, `NAME:workers` the workers, `NAME:alive:WORKER`
+expires when one is silent; `NAME:tries` counts by the SHA-1 of a job how often it was given back; `NAME:dead` holds
+JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from snapseed.embeddings.queues.counts import DoneCounts
+from snapseed.embeddings.queues.forms import Claim, DeadJob, QueueStatus
+
+if TYPE_CHECKING:
+    import redis
+
+_RIGHT, _LEFT = "RIGHT", "LEFT"
+# One, from the end at which the first of a batch lies: it is found at once.
+_FROM_THE_END = -1
+
+
+class ListQueue:
+    """A queue in lists. Who is silent for too long loses what is held, to the front of the queue."""
+
+    def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
+        # The client's own annotations mix its synchronous and asynchronous halves.
+        self._client: Any = client
+        self._name, self._jobs, self._dead = name, f"{name}:jobs", f"{name}:dead"
+        self._workers, self._tries = f"{name}:workers", f"{name}:tries"
+        self._alive_ms = int(claim_after * 1000)
+        self._counts = DoneCounts(client, name)
+
+    def put(self, payloads: Sequence[bytes]) -> None:
+        if payloads:
+            self._client.lpush(self._jobs, *payloads)
+
+    def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
+        self._show_alive(worker)
+        self._take_over()
+        held = self._held(worker)
+        first = self._client.lmove(self._jobs, held, _RIGHT, _LEFT)
+        if first is None and wait_seconds:
+            first = self._client.blmove(self._jobs, held, wait_seconds, _RIGHT, _LEFT)
+        if first is None:
+            return []
+        with self._client.pipeline(transaction=False) as pipeline:
+            for _ in range(count - 1):
+                pipeline.lmove(self._jobs, held, _RIGHT, _LEFT)
+            payloads = [first, *(payload for payload in pipeline.execute() if payload is not None)]
+        # Once more: whoever was silent until here may have been forgotten, and what it holds with it.
+        self._show_alive(worker)
+        tries = self._client.hmget(self._tries, [_digest(payload) for payload in payloads])
+        return [Claim(payload, payload, int(tried or 0) + 1) for payload, tried in zip(payloads, tries, strict=True)]
+
+    def done(self, worker: str, claims: Sequence[Claim]) -> None:
+        if claims:
+            with self._client.pipeline(transaction=True) as pipeline:
+                for claim in claims:
+                    pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
+                pipeline.hdel(self._tries, *[_digest(claim.payload) for claim in claims])
+                pipeline.execute()
+            self._counts.add(len(claims))
+        self._show_alive(worker)
+
+    def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
+        with self._client.pipeline(transaction=True) as pipeline:
+            # The first one last, so that it is the first again.
+            for claim in reversed(claims):
+                pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
+                pipeline.rpush(self._jobs, claim.payload)
+                if tried:
+                    pipeline.hincrby(self._tries, _digest(claim.payload), 1)
+            pipeline.execute()
+
+    def bury(self, worker: str, claim: Claim, error: str) -> None:
+        text = base64.b64encode(claim.payload).decode()
+        record = json.dumps({"job": text, "error": error, "deliveries": claim.deliveries})
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.lpush(self._dead, record)
+            pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
+            pipeline.hdel(self._tries, _digest(claim.payload))
+            pipeline.execute()
+
+    def leave(self, worker: str) -> None:
+        self._give_back(worker)
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.srem(self._workers, worker)
+            pipeline.delete(self._alive(worker))
+            pipeline.execute()
+
+    def status(self) -> QueueStatus:
+        workers = [worker.decode() for worker in self._client.smembers(self._workers)]
+        return QueueStatus(
+            waiting=int(self._client.llen(self._jobs)),
+            in_flight=sum(int(self._client.llen(self._held(worker))) for worker in workers),
+            dead=int(self._client.llen(self._dead)),
+            done=self._counts.ever(),
+            done_last_minute=self._counts.last_minute(),
+            workers=sum(bool(self._client.exists(self._alive(worker))) for worker in workers),
+            oldest_seconds=None,
+        )
+
+    def dead(self, limit: int) -> Iterator[DeadJob]:
+        for record in reversed(self._client.lrange(self._dead, -limit, -1)):
+            found = json.loads(record)
+            yield DeadJob(base64.b64decode(found["job"]), found["error"], int(found["deliveries"]))
+
+    def retry(self) -> int:
+        moved = 0
+        while (record := self._client.lindex(self._dead, -1)) is not None:
+            with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.lpush(self._jobs, base64.b64decode(json.loads(record)["job"]))
+                pipeline.lrem(self._dead, -1, record)
+                pipeline.execute()
+            moved += 1
+        return moved
+
+    def purge(self) -> int:
+        workers = [worker.decode() for worker in self._client.smembers(self._workers)]
+        lists = [self._jobs, self._dead, *map(self._held, workers)]
+        with self._client.pipeline(transaction=True) as pipeline:
+            for name in lists:
+                pipeline.llen(name)
+            pipeline.delete(*lists, self._tries)
+            self._counts.clear(pipeline)
+            lengths = pipeline.execute()[: len(lists)]
+        return sum(map(int, lengths))
+
+    def _take_over(self) -> None:
+        """Give back what is held by workers that are silent."""
+        for member in self._client.smembers(self._workers):
+            worker = member.decode()
+            if not self._client.exists(self._alive(worker)):
+                self._give_back(worker)
+                self._client.srem(self._workers, worker)
+
+    def _give_back(self, worker: str) -> None:
+        while (payload := self._client.lmove(self._held(worker), self._jobs, _LEFT, _RIGHT)) is not None:
+            self._client.hincrby(self._tries, _digest(payload), 1)
+
+    def _show_alive(self, worker: str) -> None:
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.sadd(self._workers, worker)
+            pipeline.set(self._alive(worker), 1, px=self._alive_ms)
+            pipeline.execute()
+
+    def _held(self, worker: str) -> str:
+        return f"{self._name}:held:{worker}"
+
+    def _alive(self, worker: str) -> str:
+        return f"{self._name}:alive:{worker}"
+
+
+def _digest(payload: bytes) -> str:
+    return hashlib.sha1(payload, usedforsecurity=False).hexdigest()

@@ -1,0 +1,173 @@
+"""The queue as a Redis stream with a consumer group: `XADD`, `XREADGROUP`, `XACK` and `XDEL`.
+
+`NAME:jobs` holds what waits and what is in hand, one field `job` each, for the group `workers`; `NAME:dead` what is
+dead, with the fields `job`, `error` and `deliveries`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from snapseed.embeddings.queues.counts import DoneCounts
+from snapseed.embeddings.queues.forms import Claim, DeadJob, QueueStatus
+
+if TYPE_CHECKING:
+    import redis
+
+GROUP = "workers"
+FIELD = b"job"
+# One command for many jobs: each of its own would cost the client as much as it costs the server.
+_PUT = "for _, job in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'job', job) end"
+# Long enough for any XAUTOCLAIM to find it idle, whatever `claim_after` is.
+_LONG_IDLE_MS = 2**31
+
+
+class StreamQueue:
+    """A queue in a stream. Redis itself counts deliveries and knows who holds what for how long."""
+
+    def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
+        # The client's own annotations mix its synchronous and asynchronous halves.
+        self._client: Any = client
+        self._jobs, self._dead = f"{name}:jobs", f"{name}:dead"
+        self._idle_ms = int(claim_after * 1000)
+        self._counts = DoneCounts(client, name)
+
+    def put(self, payloads: Sequence[bytes]) -> None:
+        if payloads:
+            self._client.eval(_PUT, 1, self._jobs, *payloads)
+
+    def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
+        try:
+            return self._claim(worker, count, wait_seconds)
+        except self._client_error() as exc:
+            # No group yet, or the stream was flushed away.
+            if not str(exc).startswith("NOGROUP"):
+                raise
+            self._make_group()
+            return self._claim(worker, count, wait_seconds)
+
+    def done(self, worker: str, claims: Sequence[Claim]) -> None:
+        del worker
+        if claims:
+            ids = [claim.id for claim in claims]
+            with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.xack(self._jobs, GROUP, *ids)
+                pipeline.xdel(self._jobs, *ids)
+                pipeline.execute()
+            self._counts.add(len(ids))
+
+    def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for claim in claims:
+                # The next claim adds one.
+                count = claim.deliveries if tried else claim.deliveries - 1
+                idle = {"idle": _LONG_IDLE_MS, "retrycount": count, "justid": True}
+                pipeline.xclaim(self._jobs, GROUP, worker, 0, [claim.id], **idle)
+            pipeline.execute()
+
+    def bury(self, worker: str, claim: Claim, error: str) -> None:
+        del worker
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.xadd(self._dead, {"job": claim.payload, "error": error, "deliveries": claim.deliveries})
+            pipeline.xack(self._jobs, GROUP, claim.id)
+            pipeline.xdel(self._jobs, claim.id)
+            pipeline.execute()
+
+    def leave(self, worker: str) -> None:
+        held = [Claim(entry["message_id"], b"", entry["times_delivered"]) for entry in self._pending(worker)]
+        self.release(worker, held, tried=True)
+        if not held:
+            # One that holds nothing can go; its jobs would go with it.
+            self._client.xgroup_delconsumer(self._jobs, GROUP, worker)
+
+    def status(self) -> QueueStatus:
+        groups = self._client.xinfo_groups(self._jobs) if self._client.exists(self._jobs) else []
+        in_flight = sum(int(group["pending"]) for group in groups if group["name"] == GROUP.encode())
+        consumers = self._client.xinfo_consumers(self._jobs, GROUP) if groups else []
+        length = int(self._client.xlen(self._jobs))
+        return QueueStatus(
+            waiting=length - in_flight,
+            in_flight=in_flight,
+            dead=int(self._client.xlen(self._dead)),
+            done=self._counts.ever(),
+            done_last_minute=self._counts.last_minute(),
+            workers=sum(int(consumer["idle"]) < self._idle_ms for consumer in consumers),
+            oldest_seconds=self._oldest_seconds(),
+        )
+
+    def dead(self, limit: int) -> Iterator[DeadJob]:
+        for _, fields in self._client.xrange(self._dead, count=limit):
+            yield DeadJob(fields[b"job"], fields[b"error"].decode("utf-8", "replace"), int(fields[b"deliveries"]))
+
+    def retry(self) -> int:
+        moved = 0
+        while entries := self._client.xrange(self._dead, count=1000):
+            with self._client.pipeline(transaction=True) as pipeline:
+                for _, fields in entries:
+                    pipeline.xadd(self._jobs, {FIELD: fields[b"job"]})
+                pipeline.xdel(self._dead, *[entry for entry, _ in entries])
+                pipeline.execute()
+            moved += len(entries)
+        return moved
+
+    def purge(self) -> int:
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.xlen(self._jobs)
+            pipeline.xlen(self._dead)
+            pipeline.delete(self._jobs, self._dead)
+            self._counts.clear(pipeline)
+            waiting, dead, *_ = pipeline.execute()
+        return int(waiting) + int(dead)
+
+    def _claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
+        entries = self._stale(worker, count)
+        if not entries:
+            # A server's clock may tick ten times a second, so even a wait of a millisecond takes a tenth of one.
+            block = max(1, int(wait_seconds * 1000)) if wait_seconds else None
+            answer = self._client.xreadgroup(GROUP, worker, {self._jobs: ">"}, count=count, block=block)
+            return [Claim(entry, _payload(fields), 1) for entry, fields in (answer[0][1] if answer else [])]
+        deliveries = {entry["message_id"]: int(entry["times_delivered"]) for entry in self._pending(worker)}
+        return [Claim(entry, _payload(fields), deliveries.get(entry, 1)) for entry, fields in entries]
+
+    def _stale(self, worker: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """What others, or this worker, have held for too long, or have given back."""
+        start: bytes | str = "0-0"
+        while True:
+            # Each call looks at ten times `count` jobs in hand, and says where it has stopped.
+            start, entries, *_ = self._client.xautoclaim(
+                self._jobs, GROUP, worker, self._idle_ms, start_id=start, count=count
+            )
+            if entries or start == b"0-0":
+                return list(entries)
+
+    def _pending(self, worker: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._client.xpending_range(self._jobs, GROUP, "-", "+", 100_000, worker)
+        return found
+
+    def _make_group(self) -> None:
+        try:
+            self._client.xgroup_create(self._jobs, GROUP, id="0", mkstream=True)
+        except self._client_error() as exc:
+            # Another worker was quicker.
+            if not str(exc).startswith("BUSYGROUP"):
+                raise
+
+    def _oldest_seconds(self) -> float | None:
+        first = self._client.xrange(self._jobs, count=1)
+        if not first:
+            return None
+        seconds, microseconds = self._client.time()
+        age: float = seconds + microseconds / 1e6 - int(first[0][0].split(b"-")[0]) / 1000
+        return max(0.0, age)
+
+    @staticmethod
+    def _client_error() -> type[Exception]:
+        from redis.exceptions import ResponseError  # noqa: PLC0415 - an extra
+
+        return ResponseError
+
+
+def _payload(fields: dict[bytes, bytes]) -> bytes:
+    """The job of an entry; where somebody has put in another one, all of it, for people to look at."""
+    return fields[FIELD] if FIELD in fields else repr(fields).encode()

@@ -1,0 +1,156 @@
+"""The CI process where workers make the embeddings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from snapseed.ci import embedding
+from snapseed.ci.process import run_ci
+from snapseed.ci.report import CiReport, Step
+from snapseed.errors import ServerError, VerificationError
+from tests.conftest import Sandbox
+from tests.embeddings.conftest import Post
+from tests.projects.own_valkey import OwnValkey, own_valkey
+from tests.projects.state import generated
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[OwnValkey]:
+    """A server for these tests."""
+    with own_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def post(make_project: Callable[[str], Sandbox], valkey: OwnValkey) -> Post:
+    """Letters, generated and not yet loaded."""
+    with valkey.client() as client:
+        client.flushall()
+    return Post(generated(make_project("letters")), valkey.url)
+
+
+def ci(post: Post, log: Callable[[str], None] = lambda _: None, **overrides: object) -> CiReport:
+    """One run in this process."""
+    return run_ci(post.sandbox.project, post.environment(**overrides), log=log)
+
+
+def test_workers_of_its_own_do_all(post: Post) -> None:
+    """Two of them; the report says what came of it, in the document and among the checks."""
+    junit = post.folder / "ci.xml"
+    file = post.folder / "snapseed.toml"
+    file.write_text(file.read_text() + "workers = 2\n")
+    said = post.run("ci", "dev", "--report", "ci.json", "--junit", str(junit))
+    assert "40 jobs are in the queue" in said
+    document = json.loads((post.folder / "ci.json").read_text())
+    found = {"texts": 40, "incomplete": 0, "rows": len(post.expected()), "orphans": 0, "wrong_dimension": 0}
+    assert document["embedding"] == {"jobs": 40, "dead": 0, "found": found}
+    assert document["metrics"]["steps"]["embedding"] > 0
+    assert 'name="complete"' in junit.read_text()
+    assert post.parts() == post.expected()
+
+
+def test_workers_of_others_are_waited_for(post: Post) -> None:
+    """Until all is done."""
+    logged: list[str] = []
+    process = threading.Thread(target=lambda: post.run("worker", "dev", "--drain", "--quiet"))
+
+    def log(text: str) -> None:
+        logged.append(text)
+        if "jobs are in the queue" in text:
+            process.start()
+
+    report = ci(post, log)
+    process.join()
+    assert report.exit_code == 0, report.error
+    assert report.embedding is not None
+    assert report.embedding.found.is_complete
+
+
+def test_without_any_worker_it_ends_and_says_how_to_start_one(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a bounded time, and without trying again."""
+    monkeypatch.setattr(embedding, "_NOBODY_SECONDS", 0.5)
+    report = ci(post)
+    assert isinstance(report.error, ServerError)
+    assert (report.exit_code, report.step) == (4, Step.EMBED)
+    assert report.error.summary == "nobody works the queue"
+    assert report.error.observed == "40 jobs wait, 0 are in hand, 0 workers are known"
+    assert "snapseed worker dev" in str(report.error.next_step)
+    assert [attempt.step for attempt in report.attempts].count(Step.EMBED) == 1
+    assert report.embedding is None
+
+
+def test_embeddings_have_a_deadline(post: Post) -> None:
+    """Of the environment; the error says how far it came."""
+    report = ci(post, embeddings_timeout="500ms")
+    assert report.error is not None
+    assert report.error.summary == "not all was embedded in time"
+
+
+def test_what_is_missing_at_the_end_is_a_finding(post: Post) -> None:
+    """With the count of dead jobs and the error of the first."""
+    post.configure(embedder="'embedders:Picky'", tries=1)
+    post.load()
+    post.execute("UPDATE letters SET body = 'poison' WHERE id = 9")
+    with pytest.raises(VerificationError, match="not complete") as caught:
+        embedding.embed(post.sandbox.project, post.environment(workers=1), consent=False, log=lambda _: None)
+    observed = str(caught.value.observed)
+    assert observed.startswith("1 of 40 texts lack chunks; 1 jobs are dead, the first of: ")
+    assert observed.count("that is poison") == 1
+
+
+def test_a_crash_behind_the_commit_is_made_good_by_the_next_run(post: Post) -> None:
+    """The load has said that it is there, and nobody has said that its jobs are."""
+    code = """
+import os, signal, sys
+import snapseed.ci.embedding as embedding
+from snapseed.cli.app import main
+embedding.enqueue_load = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["snapseed", "ci", "dev"]
+main()
+"""
+    variables = os.environ | {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
+    died = subprocess.run([sys.executable, "-c", code], cwd=post.folder, env=variables, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert post.execute("SELECT count(*) FROM letters") == [(40,)]
+    report = ci(post, workers=1)
+    assert report.exit_code == 0, report.error
+    assert post.parts() == post.expected()
+
+
+def test_redis_that_starts_late_is_waited_for(post: Post) -> None:
+    """As a database is."""
+    with own_valkey() as late:
+        late.kill()
+        failed: list[str] = []
+
+        def log(text: str) -> None:
+            if "failed" in text and not failed:
+                failed.append(text)
+                late.start()
+
+        report = run_ci(post.sandbox.project, post.environment(workers=1, redis=late.url), log=log)
+        assert report.exit_code == 0, report.error
+        assert failed
+        assert report.retries >= 1
+
+
+def test_vectors_of_the_built_in_embedder_are_verified_against_the_snapshot(
+    make_project: Callable[[str], Sandbox], valkey: OwnValkey
+) -> None:
+    """They are rows like all others."""
+    sandbox = make_project("example")
+    file = sandbox.folder / "snapseed.toml"
+    file.write_text(file.read_text().replace('queue]\nsnapshot = "ci"', 'queue]\nsnapshot = "dev"'))
+    environment = generated(sandbox, 30).environment("queue", redis=valkey.url, workers=1)
+    report = run_ci(sandbox.project, environment)
+    assert report.exit_code == 0, report.error
+    assert report.verify is not None
+    assert "embeddings" in [result.entity for result in report.verify.entities]

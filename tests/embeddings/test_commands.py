@@ -1,0 +1,60 @@
+"""The commands around the queue."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.embeddings.conftest import Post
+
+
+def status(post: Post) -> dict[str, Any]:
+    """The document of `snapseed queue status`."""
+    document: dict[str, Any] = json.loads(post.run("queue", "status", "dev", "--format", "json"))
+    return document
+
+
+def test_the_queue_is_shown_and_mended(post: Post) -> None:
+    """Status, retry, purge and repair, from loading to the last row."""
+    assert "40 jobs are in the queue" in post.run("load", "dev")
+    found = status(post)
+    assert (found["format"], found["queue"], found["waiting"], found["dead"]) == (1, "snapseed:letters:dev", 40, 0)
+    post.put(b"nonsense")
+    assert "worked 41 jobs" in post.run("worker", "dev", "--drain", "--quiet")
+    found = status(post)
+    assert (found["waiting"], found["in_flight"], found["done"], found["dead"]) == (0, 0, 40, 1)
+    (dead,) = found["oldest_dead"]
+    assert dead["job"] == "nonsense"
+    text = post.run("queue", "status", "dev")
+    assert "dead     1\n  nonsense: no job of this queue's form" in text
+    assert "1 dead jobs are in the queue again" in post.run("queue", "retry", "dev")
+    assert (status(post)["waiting"], status(post)["dead"]) == (1, 0)
+    post.execute("DELETE FROM parts WHERE letter < 4")
+    assert "3 texts lack chunks" in post.run("queue", "repair", "dev")
+    assert "4 jobs are gone" in post.run("queue", "purge", "dev", "--yes")
+    assert status(post)["waiting"] == 0
+    assert "3 texts lack chunks" in post.run("queue", "repair", "dev")
+    post.run("worker", "dev", "--drain")
+    assert post.parts() == post.expected()
+
+
+def test_an_environment_without_a_queue_has_none_to_show(post: Post) -> None:
+    """The error says which setting makes one."""
+    result = post.sandbox.run("queue", "status", "dev", SNAPSEED_EMBEDDINGS="snapshot")
+    assert result.returncode == 2
+    assert 'embeddings = "queue"' in result.stderr
+
+
+def test_the_queues_target_cannot_be_loaded_alone(post: Post) -> None:
+    """Workers make its rows."""
+    assert "workers make its rows" in post.run("load", "dev", "--only", "parts", code=2)
+
+
+def test_search_finds_the_text_that_a_question_was_taken_from(post: Post) -> None:
+    """First, and nearly as near as can be."""
+    post.run("load", "dev")
+    post.drain()
+    ((letter, body),) = post.execute("SELECT id, split_part(body, ' ', 1) FROM letters WHERE body IS NOT NULL LIMIT 1")
+    document = json.loads(post.run("search", "dev", f"{body} {letter}", "--format", "json"))
+    assert document["hits"][0]["key"] == str(letter)
+    assert document["hits"][0]["similarity"] > 0.9

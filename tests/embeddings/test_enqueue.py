@@ -1,0 +1,138 @@
+"""Jobs follow a load's commit: none is lost by a crash, and none is made for rows that are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from snapseed import load_snapshot
+from snapseed.embeddings import enqueue
+from snapseed.embeddings.queues import JobQueue
+from snapseed.embeddings.session import enqueue_load, repair_queue
+from snapseed.errors import LoadError
+from tests.embeddings.conftest import Post
+
+# The command line, which kills itself in place of the call of this name that is the n-th.
+_DYING = """
+import os, signal, sys
+from snapseed.cli.app import main
+import snapseed.embeddings.session as session
+import snapseed.embeddings.enqueue as enqueue
+
+def dies(holder, name, after):
+    call = getattr(holder, name)
+    calls = [0]
+    def instead(*arguments, **keywords):
+        calls[0] += 1
+        if calls[0] > after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments, **keywords)
+    setattr(holder, name, instead)
+
+enqueue._BATCH = 7
+dies({"repair": session, "record": session, "encode": enqueue}[sys.argv[1]], sys.argv[2], int(sys.argv[3]))
+sys.argv = ["snapseed", *sys.argv[4:]]
+main()
+"""
+
+
+def waiting(post: Post) -> list[str]:
+    """The keys of the jobs in the queue."""
+    with post.session() as session:
+        claims = []
+        while some := session.queue.claim("looking", 1000, 0.01):
+            claims += some
+        session.queue.release("looking", claims, tried=False)
+        return [key for claim in claims for key in json.loads(claim.payload)["keys"]]
+
+
+def test_each_text_has_one_job(post: Post) -> None:
+    """Once: asked again, there is nothing to do."""
+    assert post.load() == 40
+    assert sorted(map(int, waiting(post))) == list(range(1, 41))
+    assert enqueue_load(post.sandbox.project, post.environment()) is None
+    assert len(waiting(post)) == 40
+
+
+def test_a_load_that_is_rolled_back_makes_no_job(post: Post) -> None:
+    """Neither at once, nor later."""
+    post.load()
+    post.drain()
+    post.execute("ALTER TABLE letters ADD CHECK (id < 20) NOT VALID")
+    with pytest.raises(LoadError):
+        post.load()
+    post.run("load", "dev", code=2)
+    assert enqueue_load(post.sandbox.project, post.environment()) is None
+    assert waiting(post) == []
+    assert post.parts() == post.expected()
+
+
+@pytest.mark.parametrize(
+    ("moment", "in_queue"),
+    [(("repair", "repair_queue", "0"), 0), (("encode", "encode_jobs", "2"), 14), (("record", "record_jobs", "0"), 40)],
+    ids=["before the first job", "among the jobs", "behind the last job"],
+)
+def test_a_crash_behind_the_commit_loses_no_job(post: Post, moment: tuple[str, ...], in_queue: int) -> None:
+    """`load --if-changed`, which finds everything loaded, puts them into the queue."""
+    command = [sys.executable, "-c", _DYING, *moment, "load", "dev"]
+    variables = {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
+    died = subprocess.run(command, cwd=post.folder, env=os.environ | variables, capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert post.execute("SELECT count(*) FROM letters") == [(40,)]
+    assert len(waiting(post)) == in_queue
+    said = post.run("load", "dev", "--if-changed")
+    assert "40 jobs are in the queue" in said
+    assert set(map(int, waiting(post))) == set(range(1, 41))
+    assert "in the queue already" in post.run("load", "dev", "--if-changed")
+    post.drain()
+    assert post.parts() == post.expected()
+
+
+def test_jobs_are_streamed(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many keys at a time, in their order."""
+    monkeypatch.setattr(enqueue, "_BATCH", 16)
+    load_snapshot(post.sandbox.project, post.environment())
+    told: list[int] = []
+    with post.session() as session:
+        repair_queue(session, told.append)
+    assert told == [16, 32, 40]
+    assert waiting(post) == [str(key) for key in range(1, 41)]
+
+
+def test_only_what_is_missing_is_made_again(post: Post) -> None:
+    """Texts without chunks, with too few, and with too many."""
+    post.load()
+    post.drain()
+    post.execute("DELETE FROM parts WHERE letter = 3")
+    post.execute("UPDATE letters SET body = repeat('w ', 120) || 'w' WHERE id = 4")
+    post.execute("UPDATE letters SET body = '' WHERE id = (SELECT max(letter) FROM parts WHERE part = 1)")
+    longer = post.execute("SELECT max(letter)::int FROM parts WHERE part = 1")[0][0]
+    lacking = {"3", str(longer)} | ({"4"} if len([1 for row in post.parts() if row[0] == 4]) != 2 else set())
+    with post.session() as session:
+        repair_queue(session)
+    assert set(waiting(post)) == lacking
+    post.drain()
+    assert [row[:2] for row in post.parts()] == [row[:2] for row in post.expected()]
+
+
+def test_the_queue_gets_many_jobs_in_one_command(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one each."""
+    load_snapshot(post.sandbox.project, post.environment())
+    sizes: list[int] = []
+    with post.session() as session:
+        queue: JobQueue = session.queue
+        put = queue.put
+
+        def measured(payloads: Sequence[bytes]) -> None:
+            sizes.append(len(payloads))
+            put(payloads)
+
+        monkeypatch.setattr(queue, "put", measured)
+        repair_queue(session)
+    assert sizes == [40]

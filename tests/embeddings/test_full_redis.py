@@ -1,0 +1,79 @@
+"""A Redis without memory: what is told, what still works, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from snapseed import load_snapshot
+from snapseed.database.failures import may_pass
+from snapseed.embeddings.session import enqueue_load
+from snapseed.embeddings.worker import Worker
+from snapseed.errors import ServerError
+from tests.conftest import Sandbox
+from tests.embeddings.conftest import Post
+from tests.projects.own_valkey import OwnValkey, own_valkey
+from tests.projects.state import generated
+
+
+@pytest.fixture
+def small() -> Iterator[OwnValkey]:
+    """A server of its own."""
+    with own_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def post(make_project: Callable[[str], Sandbox], small: OwnValkey) -> Post:
+    """Letters that are loaded, without jobs."""
+    post = Post(generated(make_project("letters")), small.url)
+    load_snapshot(post.sandbox.project, post.environment())
+    return post
+
+
+def limit(server: OwnValkey, memory: str) -> None:
+    """Give it no more memory than this; `1` is none."""
+    with server.client() as client:
+        client.config_set("maxmemory", memory)
+
+
+def test_jobs_that_do_not_fit_are_told(post: Post, small: OwnValkey) -> None:
+    """As a failure of the server that may pass; the next call begins anew."""
+    limit(small, "1")
+    with pytest.raises(ServerError, match="no memory left") as caught:
+        enqueue_load(post.sandbox.project, post.environment())
+    assert may_pass(caught.value)
+    assert "maxmemory" in str(caught.value.next_step)
+    limit(small, "0")
+    assert enqueue_load(post.sandbox.project, post.environment()) == 40
+
+
+def test_workers_take_jobs_out_of_a_full_stream(post: Post, small: OwnValkey) -> None:
+    """It is they who make room, and nothing fails over the counts for which there is none."""
+    enqueue_load(post.sandbox.project, post.environment())
+    with post.session() as session:
+        session.queue.claim("first", 1, 0.01)
+        session.queue.leave("first")
+    limit(small, "1")
+    with post.session() as session:
+        Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+    assert post.parts() == post.expected()
+
+
+@pytest.mark.parametrize("form", ["stream", "list"])
+def test_evicted_keys_are_made_again_by_repair(post: Post, small: OwnValkey, form: str) -> None:
+    """Whatever a Redis with another policy has thrown away."""
+    post.configure(queue=repr(form))
+    enqueue_load(post.sandbox.project, post.environment())
+    with small.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", "1")
+        assert client.dbsize() == 0 or client.set("x", 1)
+        client.config_set("maxmemory", "0")
+        assert not client.exists("{snapseed:letters:dev}:jobs")
+    post.drain()
+    assert post.parts() == []
+    assert "40 texts lack chunks" in post.run("queue", "repair", "dev")
+    post.drain()
+    assert post.parts() == post.expected()

@@ -1,0 +1,194 @@
+"""Workers as processes: they end when they are told to, come back after failures, and replace those that die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from snapseed.embeddings import service
+from snapseed.embeddings.service import Events, ServiceOptions, run_workers
+from snapseed.errors import ServerError, SnapseedError
+from tests.conftest import Sandbox
+from tests.embeddings.conftest import Post
+from tests.embeddings.test_health import free_port
+from tests.projects.own_valkey import own_valkey
+from tests.projects.state import generated, patiently
+
+
+def start(post: Post, *options: str) -> subprocess.Popen[str]:
+    """`snapseed worker dev`, under way."""
+    command = [sys.executable, "-m", "snapseed", "worker", "dev", *options]
+    variables = os.environ | {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
+    return subprocess.Popen(command, cwd=post.folder, env=variables, stderr=subprocess.PIPE, text=True)
+
+
+def waiting(post: Post) -> tuple[int, int]:
+    """Jobs that wait, and those in hand."""
+    with post.session() as session:
+        status = session.queue.status()
+        return status.waiting, status.in_flight
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_worker_behind_its_batch(post: Post, number: signal.Signals) -> None:
+    """With exit code 0: what was begun is written, the rest waits, and nothing is in hand."""
+    post.configure(embedder="'embedders:Slow'")
+    post.load()
+    process = start(post)
+    patiently((post.folder / "begun").exists)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert "ending behind this batch" in said
+    assert waiting(post) == (24, 0)
+    done = {row[0] for row in post.parts()}
+    assert done == set(range(1, 17))
+    (line,) = [line for line in said.splitlines() if line.startswith("batch ")]
+    assert json.loads(line.removeprefix("batch "))["jobs"] == 16
+
+
+@pytest.mark.parametrize("concurrency", ["1", "2"])
+def test_a_second_signal_ends_a_worker_at_once(post: Post, concurrency: str) -> None:
+    """With exit code 130; nothing of its batch is written, no process is left, and the jobs are done by the next."""
+    post.configure(embedder="'embedders:Slow'", claim_after="'2s'")
+    post.load()
+    process = start(post, "--concurrency", concurrency)
+    patiently((post.folder / "begun").exists)
+    members = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    assert "once more" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert post.parts() == []
+    assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in members)
+    assert sum(waiting(post)) == 40
+
+
+def test_a_killed_member_is_replaced(post: Post) -> None:
+    """Its jobs are done by others once it has been silent, and all rows are right."""
+    post.configure(embedder="'embedders:Slow'", claim_after="'2s'")
+    post.load()
+    process = start(post, "--concurrency", "2", "--drain")
+    patiently((post.folder / "begun").exists)
+    victim = next(child for child in psutil.Process(process.pid).children() if "spawn_main" in str(child.cmdline()))
+    victim.kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "a worker process has died: exit code -9" in said
+    assert post.parts() == post.expected()
+
+
+def test_a_job_that_kills_its_worker_dies_alone(post: Post) -> None:
+    """Others that were in the same batch are done, and count as tried as little as that is possible."""
+    post.configure(embedder="'embedders:Deadly'", claim_after="'2s'", tries=3)
+    post.load()
+    post.execute("UPDATE letters SET body = 'deadly' WHERE id = 5")
+    post.execute("DELETE FROM letters WHERE id > 12")
+    post.drain(concurrency=2)
+    post.execute("DELETE FROM letters WHERE id = 5")
+    with post.session() as session:
+        ((payload, error),) = [(job.payload, job.error) for job in session.queue.dead(10)]
+        assert post.parts("vowels") == post.expected(session.source.embedder)
+    assert json.loads(payload)["keys"] == ["5"]
+    assert "4 times" in error
+
+
+def test_processes_that_only_die_are_an_error_in_the_end(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where patience is limited."""
+    monkeypatch.setattr(service, "_FIRST_WAIT_SECONDS", 0.01)
+    post.configure(embedder="'embedders:Deadly'", claim_after="'2s'", tries=1000)
+    post.load()
+    post.execute("UPDATE letters SET body = 'deadly'")
+    options = ServiceOptions(drain=True, concurrency=2, patience_seconds=0.1)
+    with pytest.raises(ServerError, match="has died"):
+        run_workers(post.sandbox.project, post.environment(), options, Events(), lambda: False)
+
+
+def test_health_is_told_while_it_works(post: Post, tmp_path: Path) -> None:
+    """By file and by HTTP."""
+    post.load()
+    port, file = free_port(), tmp_path / "health.json"
+    process = start(post, "--health-port", str(port), "--health-file", str(file))
+
+    def counted() -> bool:
+        return file.exists() and json.loads(file.read_text())["jobs"] == 40
+
+    patiently(counted)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
+        assert json.load(answer)["jobs"] == 40
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+
+
+def test_a_refused_connection_ends_a_worker(post: Post) -> None:
+    """What will not pass is told at once."""
+    post.load()
+    assert "does not exist" in post.run("worker", "dev", "--database", f"{post.sandbox.url} dbname=none", code=2)
+
+
+def working(post: Post, failures: list[SnapseedError], until: Callable[[], bool]) -> threading.Thread:
+    """A worker in a thread of this process, until then."""
+    events = Events(failure=lambda error, _: failures.append(error))
+    arguments = (post.sandbox.project, post.environment(), ServiceOptions(), events, until)
+    thread = threading.Thread(target=run_workers, args=arguments)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("form", ["stream", "list"])
+def test_redis_may_restart_with_its_data(make_project: Callable[[str], Sandbox], form: str) -> None:
+    """The worker comes back, and nothing is missing."""
+    with own_valkey() as server:
+        post = Post(generated(make_project("letters")), server.url)
+        post.configure(queue=repr(form), claim_after="'2s'")
+        post.load()
+        failures: list[SnapseedError] = []
+        ending: list[bool] = []
+        server.kill()
+        thread = working(post, failures, lambda: bool(ending))
+        patiently(lambda: bool(failures))
+        server.start()
+        patiently(lambda: len(post.parts()) == len(post.expected()))
+        server.kill()
+        patiently(lambda: len(failures) > 1)
+        server.start()
+        post.execute("UPDATE letters SET body = 'changed' WHERE id = 1")
+        post.put_keys(1)
+        patiently(lambda: post.parts() == post.expected())
+        ending.append(True)
+        thread.join()
+
+
+@pytest.mark.parametrize("form", ["stream", "list"])
+def test_lost_jobs_are_made_again_by_repair(make_project: Callable[[str], Sandbox], form: str) -> None:
+    """Redis comes back without its data in the middle of the work: only what is missing is put into the queue."""
+    with own_valkey() as server:
+        post = Post(generated(make_project("letters")), server.url)
+        post.configure(queue=repr(form))
+        post.load()
+        with post.session() as session:
+            claims = session.queue.claim("a", 16, 0.01)
+            server.kill()
+            server.lose_data()
+            server.start()
+            session.queue._client.connection_pool.disconnect()  # type: ignore[attr-defined]
+            session.queue.done("a", claims)
+        post.put_keys(1, 2, 3)
+        post.drain()
+        assert len({row[0] for row in post.parts()}) == 3
+        assert "37 texts lack chunks" in post.run("queue", "repair", "dev")
+        post.drain()
+        assert post.parts() == post.expected()

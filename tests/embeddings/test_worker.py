@@ -1,0 +1,323 @@
+"""A worker writes exactly the right rows, whatever it is given and however often."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import psycopg
+import pyarrow as pa
+import pytest
+
+from snapseed import load_snapshot, verify_snapshot
+from snapseed.embeddings.chunks import chunk_rows
+from snapseed.embeddings.completeness import completeness
+from snapseed.embeddings.embedder import Embedder
+from snapseed.embeddings.service import Events, ServiceOptions, run_workers
+from snapseed.embeddings.session import enqueue_load, repair_queue
+from snapseed.embeddings.source import Source
+from snapseed.embeddings.worker import Worker
+from snapseed.errors import LoadError, SchemaError, ServerError
+from tests.conftest import Sandbox
+from tests.embeddings.conftest import Post
+from tests.projects.own_valkey import OwnValkey
+from tests.projects.state import generated, patiently
+
+NONSENSE = [
+    b"",
+    b"\xff\x00",
+    b"[" * 100_000,
+    b"1" * 9_999,
+    b"{}",
+    b'{"keys": []}',
+    b'{"keys": [null]}',
+    b'{"keys": {"a": 1}}',
+    b'{"keys": [true]}',
+    b'{"keys": [1.5]}',
+    b'{"keys": ["a\\u0000"]}',
+    b'{"keys": ["\\ud800"]}',
+]
+FORMS = pytest.mark.parametrize("form", ["stream", "list"])
+
+
+def worker_of(post: Post) -> None:
+    """Work what is in the queue by one worker in this process, without coming back."""
+    with post.session() as session:
+        Worker(session.connection, session.queue, session.source, "here", post.batches.append).run(drain=True)
+
+
+def dead_of(post: Post) -> list[tuple[bytes, str]]:
+    """Dead jobs, and what of."""
+    with post.session() as session:
+        assert (session.queue.status().waiting, session.queue.status().in_flight) == (0, 0)
+        return [(job.payload, job.error) for job in session.queue.dead(100)]
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "payload", [None, '{class = "Embed", args = ["{key}", "{model}"], at = {snapshot = "{snapshot}"}}']
+)
+def test_the_rows_are_right(post: Post, form: str, payload: str | None) -> None:
+    """Each chunk of each letter has its vector, in both forms of the queue and with jobs of an application's own."""
+    post.configure(queue=repr(form), **({"payload": payload} if payload else {}))
+    assert post.load() == 40
+    assert post.parts() == []
+    post.drain()
+    assert len(post.expected()) > 60
+    assert post.parts() == post.expected()
+    assert sum(batch.jobs for batch in post.batches) == 40
+    assert sum(batch.rows for batch in post.batches) == len(post.expected())
+    with post.session() as session:
+        assert completeness(session.connection, session.source).is_complete
+
+
+def test_jobs_delivered_twice_change_nothing(post: Post) -> None:
+    """Neither in one batch, nor in a later one; no row is written again."""
+    post.load()
+    with post.session() as session:
+        assert repair_queue(session) == 40
+    post.drain()
+    post.put_keys(1, 1, 2)
+    post.put(b'{"keys": ["1", 2, "2"]}')
+    rows = post.execute("SELECT id, xmin::text FROM parts ORDER BY 1")
+    post.drain()
+    assert post.execute("SELECT id, xmin::text FROM parts ORDER BY 1") == rows
+    assert post.batches[-1].rows == 0
+    assert post.parts() == post.expected()
+
+
+def test_a_text_that_has_changed_has_the_chunks_of_now(post: Post) -> None:
+    """Other vectors, more chunks, and fewer."""
+    post.load()
+    post.drain()
+    post.execute("UPDATE letters SET body = repeat('new ', 200) || id WHERE id = 3")
+    post.execute("UPDATE letters SET body = 'short' WHERE id = 4")
+    post.execute("UPDATE letters SET body = NULL WHERE id = 5")
+    post.put_keys(3, 4, 5)
+    post.drain()
+    assert post.parts() == post.expected()
+
+
+def test_a_text_that_is_gone_is_no_mistake(post: Post) -> None:
+    """Its jobs are done, and counted as skipped."""
+    post.load()
+    post.execute("DELETE FROM letters WHERE id <= 3")
+    post.drain()
+    assert dead_of(post) == []
+    assert sum(batch.skipped for batch in post.batches) == 3
+    assert post.parts() == post.expected()
+
+
+def test_a_text_does_not_change_while_it_is_embedded(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the worker that read the old text could be the last to write."""
+    post.load()
+    refused = []
+
+    def meanwhile(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
+        try:
+            post.execute("SET lock_timeout = '50ms'; UPDATE letters SET body = 'changed' WHERE id = 1")
+        except psycopg.errors.LockNotAvailable as exc:
+            refused.append(exc)
+        return chunk_rows(source, keys, texts)
+
+    monkeypatch.setattr("snapseed.embeddings.worker.chunk_rows", meanwhile)
+    post.put_keys(1)
+    post.drain()
+    assert refused
+    assert post.parts() == post.expected()
+
+
+@FORMS
+def test_jobs_that_make_no_sense_die_at_once(post: Post, form: str) -> None:
+    """Whatever bytes they are; the others are done."""
+    post.configure(queue=repr(form))
+    post.load()
+    post.put(*NONSENSE)
+    post.drain()
+    assert sorted(payload for payload, _ in dead_of(post)) == sorted(NONSENSE)
+    assert post.parts() == post.expected()
+    assert sum(batch.dead for batch in post.batches) == len(NONSENSE)
+
+
+def test_an_entry_of_somebody_else_is_kept_for_people(post: Post) -> None:
+    """One in the stream that has no job."""
+    post.load()
+    with post.session() as session:
+        session.queue._client.xadd(session.queue._jobs, {"task": "other"})  # type: ignore[attr-defined]
+    post.drain()
+    ((payload, error),) = dead_of(post)
+    assert b"other" in payload
+    assert "no job" in error
+
+
+@FORMS
+def test_a_job_that_the_database_refuses_dies_alone(post: Post, form: str) -> None:
+    """After its tries, with what the database said; a batch with it is written all the same."""
+    post.configure(queue=repr(form), tries=3)
+    post.load()
+    post.put_keys("no number")
+    post.put_keys(9**30)
+    post.drain()
+    dead = dict(dead_of(post))
+    assert len(dead) == 2
+    assert "invalid input syntax for type bigint" in dead[b'{"keys": ["no number"]}']
+    assert "out of range" in dead[b'{"keys": ["%d"]}' % 9**30]
+    assert post.parts() == post.expected()
+
+
+@FORMS
+def test_a_text_over_which_the_embedder_fails_dies_alone(post: Post, form: str) -> None:
+    """The others have their vectors."""
+    post.configure(queue=repr(form), embedder="'embedders:Picky'", tries=2)
+    post.load()
+    post.execute("UPDATE letters SET body = 'a poison' WHERE id = 7")
+    post.drain()
+    ((payload, error),) = dead_of(post)
+    assert json.loads(payload)["keys"] == ["7"]
+    assert "that is poison" in error
+    post.execute("DELETE FROM letters WHERE id = 7")
+    right = post.expected(embedder_of(post))
+    assert post.parts("vowels") == right
+
+
+def embedder_of(post: Post) -> Embedder:
+    """The embedder that the project names."""
+    with post.session() as session:
+        return session.source.embedder
+
+
+@pytest.mark.parametrize(
+    ("embedder", "said"), [("TooFew", "vectors of 5 numbers"), ("TooShort", "InvalidOperationError")]
+)
+def test_vectors_of_another_shape_are_refused(post: Post, embedder: str, said: str) -> None:
+    """Too few of them, or too short ones."""
+    post.configure(embedder=f"'embedders:{embedder}'", tries=1)
+    load_snapshot(post.sandbox.project, post.environment())
+    post.put_keys(1, 2)
+    post.drain()
+    dead = dead_of(post)
+    assert len(dead) == 2
+    assert all(said in error for _, error in dead)
+    assert post.parts("vowels") == []
+
+
+def test_a_model_that_is_away_is_waited_for(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its jobs are not all tried to death meanwhile."""
+    monkeypatch.chdir(post.folder)
+    post.configure(embedder="'embedders:Down'")
+    post.load()
+    thread = threading.Thread(target=post.drain)
+    thread.start()
+    patiently(lambda: len(post.batches) > 2)
+    Path("up").touch()
+    thread.join()
+    assert dead_of(post) == []
+    assert post.parts("vowels") == post.expected(embedder_of(post))
+
+
+def test_batches_grow_with_the_speed_of_the_work(post: Post) -> None:
+    """The first is small, and the next are at most twice as large as the one before."""
+    post.load()
+    post.drain()
+    sizes = [batch.jobs for batch in post.batches]
+    assert sizes[0] == 16
+    assert sizes[1] == 24
+    post.configure(embedder="'embedders:Slow'")
+    post.batches.clear()
+    post.put_keys(*range(1, 30))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(post.folder)
+        post.drain()
+    assert post.batches[0].jobs == 16
+    assert post.batches[1].jobs < 16
+
+
+def test_a_missing_right_or_table_is_no_jobs_fault(post: Post) -> None:
+    """The worker ends with the error; the jobs are all there, and as if nobody had tried them."""
+    post.load()
+    with post.session() as session:
+        worker = Worker(session.connection, session.queue, session.source, "here")
+        worker.told = post.then("ALTER TABLE parts RENAME TO elsewhere")
+        with pytest.raises(LoadError, match="refused"):
+            worker.run()
+        assert session.queue.status().waiting + session.queue.status().in_flight == 24
+        assert {claim.deliveries for claim in session.queue.claim("b", 100, 0.01)} == {1}
+
+
+def test_a_lost_connection_is_no_jobs_fault(post: Post) -> None:
+    """Its jobs go back, and are done by whoever comes next."""
+    post.load()
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'snapseed%'"
+    with post.session() as session:
+        worker = Worker(session.connection, session.queue, session.source, "here")
+        worker.told = post.then(end)
+        with pytest.raises(ServerError):
+            worker.run()
+    with post.session() as session:
+        assert {claim.deliveries for claim in session.queue.claim("b", 100, 0.01)} == {1}
+        session.queue.leave("b")
+    post.drain()
+    assert post.parts() == post.expected()
+
+
+@FORMS
+def test_a_silent_workers_jobs_are_taken_over(post: Post, form: str) -> None:
+    """By a worker that drains, which waits for them."""
+    post.configure(queue=repr(form), claim_after="'2s'")
+    post.load()
+    with post.session() as session:
+        assert len(session.queue.claim("dead", 30, 0.01)) == 30
+    post.drain()
+    assert post.parts() == post.expected()
+    with post.session() as session:
+        assert session.queue.status().workers == 0
+
+
+def test_the_target_needs_a_unique_index(post: Post) -> None:
+    """The error says which statement makes it."""
+    post.load()
+    post.execute("ALTER TABLE parts DROP CONSTRAINT parts_made_by_letter_part_key")
+    with pytest.raises(SchemaError) as caught:
+        worker_of(post)
+    assert caught.value.next_step == "ALTER TABLE public.parts ADD UNIQUE (letter, part, made_by);"
+    post.execute(str(caught.value.next_step))
+    worker_of(post)
+    assert post.parts() == post.expected()
+
+
+@pytest.mark.parametrize(("default", "used"), [("off", "on"), ("local", "local")])
+def test_commits_are_on_the_disk_before_jobs_are_done(post: Post, default: str, used: str) -> None:
+    """Whatever is the server's default; one that waits for more or in another way stays as it is."""
+    post.load()
+    with post.session() as session:
+        session.connection.execute(f"SET synchronous_commit = {default}".encode())
+        Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+        assert session.connection.execute("SHOW synchronous_commit").fetchone() == (used,)
+
+
+def test_missing_tables_are_named(post: Post) -> None:
+    """Before any job is taken."""
+    with pytest.raises(SchemaError, match="missing"):
+        worker_of(post)
+
+
+@pytest.mark.parametrize("extension", ["vector", "no such"])
+@pytest.mark.usefixtures("valkey")
+def test_the_examples_vectors_are_those_of_its_snapshot(
+    make_project: Callable[[str], Sandbox], valkey_server: OwnValkey, extension: str
+) -> None:
+    """Bit for bit, keys included, whether the column is a vector or, without pgvector, an array."""
+    sandbox = make_project("example")
+    schema, file = sandbox.folder / "generators" / "schema.sql", sandbox.folder / "snapseed.toml"
+    schema.write_text(schema.read_text().replace("name = 'vector'", f"name = '{extension}'"))
+    file.write_text(file.read_text().replace('queue]\nsnapshot = "ci"', 'queue]\nsnapshot = "dev"'))
+    project, environment = generated(sandbox, 40).project, sandbox.environment("queue", redis=valkey_server.url)
+    load_snapshot(project, environment)
+    with sandbox.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM embeddings").fetchone() == (0,)
+    assert (enqueue_load(project, environment) or 0) > 20
+    run_workers(project, environment, ServiceOptions(drain=True), Events(), lambda: False)
+    assert verify_snapshot(project, environment).agrees

@@ -1,0 +1,87 @@
+"""Embedders that a project may have beside its snapseed.toml, good and bad ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import polars as pl
+
+from snapseed import HashingEmbedder
+
+
+class Vowels:
+    """How often each vowel stands in a text."""
+
+    model = "vowels"
+    dimensions = 5
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """Five numbers for each text."""
+        counts = [[float(text.count(vowel)) for vowel in "aeiou"] for text in texts]
+        return pl.Series(counts, dtype=pl.Array(pl.Float16, 5))
+
+
+class Down(Vowels):
+    """A model that is away, until a file called `up` exists."""
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """What a text is worth, or an error."""
+        if not os.path.exists("up"):  # noqa: PTH110 - as short as it gets
+            raise ConnectionError("no model today")
+        return super().embed(texts)
+
+
+class Picky(Vowels):
+    """One that fails over some texts."""
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """No text with the word poison."""
+        if texts.str.contains("poison").any():
+            raise ValueError("that is poison")
+        return super().embed(texts)
+
+
+class Deadly(Vowels):
+    """One that ends the process over some texts."""
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """No text with the word deadly."""
+        if texts.str.contains("deadly").any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().embed(texts)
+
+
+class TooFew(Vowels):
+    """One that gives too few vectors."""
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """One less than there are texts."""
+        return super().embed(texts).head(len(texts) - 1)
+
+
+class TooShort(Vowels):
+    """One whose vectors are shorter than it says."""
+
+    dimensions = 6
+
+
+class Slow(HashingEmbedder):
+    """One that takes its time, and says when it begins."""
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """A vector, after a while."""
+        with open("begun", "a", encoding="utf-8") as file:  # noqa: PTH123 - as short as it gets
+            file.write(f"{len(texts)}\n")
+        time.sleep(1.5)
+        return super().embed(texts)
+
+
+class Tired(Picky):
+    """One that takes a while for each batch."""
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """A vector, after a while."""
+        time.sleep(0.1)
+        return super().embed(texts)
