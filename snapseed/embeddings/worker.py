@@ -32,8 +32,8 @@ _GROWTH = 8
 _WAIT_SECONDS = 1.0
 # One that is to leave at the end does not wait there first, unless others have jobs in hand, which may come back.
 _DRAIN_WAITS_SECONDS = (0.0, 0.1)
-# A job handed out more often than this may have ended the workers that had it.
-_TOGETHER_TRIES = 2
+# Of jobs that were handed out before, so many times fewer are worked at once with each try.
+_FEWER = 8
 # So many jobs in a row over which the embedder fails are no coincidence: it is down, and the others are left alone.
 _EMBEDDER_IS_DOWN = 3
 _FIRST_REST_SECONDS = 0.1
@@ -111,7 +111,7 @@ class Worker:
 
     def _work(self, writer: Writer, claims: Sequence[Claim]) -> None:
         started = time.monotonic()
-        claims = self._alone_if_suspect(claims)
+        claims = self._few_if_suspect(claims)
         batch = _Batch()
         self._sort_out(batch, claims)
         try:
@@ -125,15 +125,19 @@ class Worker:
         self.told(BatchDone(len(claims), batch.skipped, batch.rows, batch.dead, seconds, batch.embed_seconds))
         self._rest(batch)
 
-    def _alone_if_suspect(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """All of them; but a job that may have ended workers is worked by itself, so that no other dies with it."""
+    def _few_if_suspect(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """All of them; but of jobs that may have ended workers the fewer at once the fewer tries they have left.
+
+        So the one that does it is alone at its last try, and no other dies with it. The rest is given back.
+        """
         tries = self.source.settings.tries
-        together = max(1, min(_TOGETHER_TRIES, tries - 1))
-        suspects = [claim for claim in claims if together < claim.deliveries <= tries]
-        if not suspects:
+        limits = [_FEWER ** (tries - claim.deliveries) for claim in claims if 1 < claim.deliveries <= tries]
+        most = min(limits, default=len(claims))
+        if most >= len(claims):
             return claims
-        self.queue.release(self.name, [claim for claim in claims if claim is not suspects[0]], tried=False)
-        return suspects[:1]
+        ordered = sorted(claims, key=lambda claim: -claim.deliveries)
+        self.queue.release(self.name, ordered[most:], tried=False)
+        return ordered[:most]
 
     def _sort_out(self, batch: _Batch, claims: Sequence[Claim]) -> None:
         """Take the jobs in hand, with their keys; those that are none, or were tried too often, are buried."""
@@ -160,7 +164,7 @@ class Worker:
         try:
             self._write(writer, batch, claims)
         except SnapseedError as exc:
-            if self.connection.closed or not _is_of_a_job(exc):
+            if not _is_of_a_job(exc):
                 raise
             if len(claims) == 1:
                 self._fail(batch, claims[0], exc)

@@ -31,12 +31,6 @@ def test_each_chunk_is_a_row_of_the_targets_columns(source: Source) -> None:
     assert [len(vector) for vector in numbers.to_pylist()] == [384] * 4
 
 
-def test_a_text_with_more_chunks_than_a_column_can_number_is_an_error_of_its_own(source: Source) -> None:
-    """Here a smallint."""
-    with pytest.raises(EmbeddingError, match="cannot be written"):
-        chunk_rows(source, pl.Series([1]), pl.Series(["a " * 120 * 2**15 + "b"]))
-
-
 def test_a_text_with_more_chunks_than_keys_can_number_is_an_error_of_its_own() -> None:
     """4,096 of them are too many for the keys of the example."""
     project = find_project(PROJECTS.parent.parent)

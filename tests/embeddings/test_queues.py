@@ -124,6 +124,10 @@ def test_a_queue_that_was_flushed_away_is_made_anew(queue: JobQueue, valkey: red
     queue.put(jobs(2))
     claims = queue.claim("a", 1, 0.01)
     valkey.flushdb()
+    queue.release("a", claims, tried=True)
+    valkey.flushdb()
+    queue.leave("a")
+    assert queue.status().workers == 0
     queue.done("a", claims)
     assert queue.claim("a", 1, 0.01) == []
     queue.put(jobs(1))

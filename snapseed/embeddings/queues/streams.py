@@ -7,6 +7,7 @@ dead, with the fields `job`, `error` and `deliveries`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from snapseed.embeddings.queues.counts import DoneCounts
@@ -41,8 +42,7 @@ class StreamQueue:
         try:
             return self._claim(worker, count, wait_seconds)
         except self._client_error() as exc:
-            # No group yet, or the stream was flushed away.
-            if not str(exc).startswith("NOGROUP"):
+            if not _is_flushed_away(exc):
                 raise
             self._make_group()
             return self._claim(worker, count, wait_seconds)
@@ -64,7 +64,8 @@ class StreamQueue:
                 count = claim.deliveries if tried else claim.deliveries - 1
                 idle = {"idle": _LONG_IDLE_MS, "retrycount": count, "justid": True}
                 pipeline.xclaim(self._jobs, GROUP, worker, 0, [claim.id], **idle)
-            pipeline.execute()
+            with self._or_flushed_away():
+                pipeline.execute()
 
     def bury(self, worker: str, claim: Claim, error: str) -> None:
         del worker
@@ -75,16 +76,18 @@ class StreamQueue:
             pipeline.execute()
 
     def leave(self, worker: str) -> None:
-        held = [Claim(entry["message_id"], b"", entry["times_delivered"]) for entry in self._pending(worker)]
-        self.release(worker, held, tried=True)
-        if not held:
-            # One that holds nothing can go; its jobs would go with it.
-            self._client.xgroup_delconsumer(self._jobs, GROUP, worker)
+        with self._or_flushed_away():
+            held = [Claim(entry["message_id"], b"", entry["times_delivered"]) for entry in self._pending(worker)]
+            self.release(worker, held, tried=True)
+            if not held:
+                # One that holds nothing can go; its jobs would go with it.
+                self._client.xgroup_delconsumer(self._jobs, GROUP, worker)
 
     def status(self) -> QueueStatus:
-        groups = self._client.xinfo_groups(self._jobs) if self._client.exists(self._jobs) else []
-        in_flight = sum(int(group["pending"]) for group in groups if group["name"] == GROUP.encode())
-        consumers = self._client.xinfo_consumers(self._jobs, GROUP) if groups else []
+        consumers: list[dict[str, Any]] = []
+        with self._or_flushed_away():
+            consumers = self._client.xinfo_consumers(self._jobs, GROUP)
+        in_flight = sum(int(consumer["pending"]) for consumer in consumers)
         length = int(self._client.xlen(self._jobs))
         return QueueStatus(
             waiting=length - in_flight,
@@ -161,6 +164,15 @@ class StreamQueue:
         age: float = seconds + microseconds / 1e6 - int(first[0][0].split(b"-")[0]) / 1000
         return max(0.0, age)
 
+    @contextmanager
+    def _or_flushed_away(self) -> Iterator[None]:
+        """Then there is nothing to do: `queue repair` makes the jobs again."""
+        try:
+            yield
+        except self._client_error() as exc:
+            if not _is_flushed_away(exc):
+                raise
+
     @staticmethod
     def _client_error() -> type[Exception]:
         from redis.exceptions import ResponseError  # noqa: PLC0415 - an extra
@@ -171,3 +183,8 @@ class StreamQueue:
 def _payload(fields: dict[bytes, bytes]) -> bytes:
     """The job of an entry; where somebody has put in another one, all of it, for people to look at."""
     return fields[FIELD] if FIELD in fields else repr(fields).encode()
+
+
+def _is_flushed_away(error: Exception) -> bool:
+    """Whether the stream or its group is missing: not made yet, or gone."""
+    return "NOGROUP" in str(error) or "no such key" in str(error)
