@@ -19,6 +19,7 @@ from snapseed.config import Environment, Project
 from snapseed.database.connect import connected, resolve_target
 from snapseed.database.failures import translated
 from snapseed.database.guard import identify, require_allowed
+from snapseed.embeddings.session import require_queue
 from snapseed.errors import SnapseedError, interruption
 from snapseed.load.report import LoadReport
 from snapseed.load.report import Outcome as LoadOutcome
@@ -55,7 +56,7 @@ class _Process:
     retrying: Retrying
 
     def wait(self) -> ServerFacts:
-        """Connect, and refuse at once what no attempt at loading would be allowed to do."""
+        """Connect, to Redis too where jobs go there, and refuse at once what no attempt would be allowed to do."""
         target = resolve_target(self.project, self.environment)
         self.report.target, self.report.source = target.described, target.source
         with connected(target) as connection, translated("asking the server what it is", target.described):
@@ -65,6 +66,8 @@ class _Process:
             settings = {str(name): str(value) for name, value in connection.execute(query, [_SETTINGS]).fetchall()}
             version = connection.execute("SHOW server_version").fetchone()
         assert version is not None
+        if self.environment.embeddings == "queue":
+            require_queue(self.project, self.environment, consent=self.consent)
         return ServerFacts(f"PostgreSQL {version[0]}", str(identity), settings)
 
     def load(self) -> LoadReport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from snapseed.cli import checking, console, embeddings, reports
 from snapseed.cli.database import database_app
+from snapseed.cli.jobs import jobs_behind
 from snapseed.cli.memory import use_system_allocator
 from snapseed.cli.options import (
     AllowHost,
@@ -174,28 +176,24 @@ def load(
         from snapseed.cli.progress import load_progress
         from snapseed.load.run import load_snapshot
 
-        with console.Meter(quiet=quiet) as meter:
-            report = load_snapshot(
-                found,
-                target,
-                only=entity_names(only),
-                mode=mode,
-                with_parents=with_parents,
-                with_children=with_children,
-                if_changed=if_changed,
-                dry_run=dry_run,
-                verify=not no_verify,
-                unlogged=unlogged,
-                consent=yes,
-                progress=load_progress(meter),
-                log=console.note,
-            )
-        console.show(output, reports.load_text(report), reports.load_document(report))
-        if target.embeddings == "queue" and not dry_run:
-            from snapseed.embeddings.session import enqueue_load
-
-            jobs = enqueue_load(found, target, consent=yes, log=console.note)
-            console.note("the jobs are in the queue already" if jobs is None else f"{jobs:,} jobs are in the queue")
+        with nullcontext() if dry_run else jobs_behind(found, target, consent=yes):
+            with console.Meter(quiet=quiet) as meter:
+                report = load_snapshot(
+                    found,
+                    target,
+                    only=entity_names(only),
+                    mode=mode,
+                    with_parents=with_parents,
+                    with_children=with_children,
+                    if_changed=if_changed,
+                    dry_run=dry_run,
+                    verify=not no_verify,
+                    unlogged=unlogged,
+                    consent=yes,
+                    progress=load_progress(meter),
+                    log=console.note,
+                )
+            console.show(output, reports.load_text(report), reports.load_document(report))
 
 
 app.command()(checking.verify)

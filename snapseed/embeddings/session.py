@@ -55,6 +55,16 @@ def embedding_session(project: Project, environment: Environment, *, consent: bo
             yield Session(source, target, redis, connection, queue)
 
 
+def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:
+    """See that jobs can be made: what a load would otherwise find out behind its COMMIT.
+
+    Raises what [embeddings], the guard of Redis and connecting to it may raise.
+    """
+    resolve_source(project, environment, open_snapshot(project.snapshots, environment.snapshot).manifest)
+    with redis_connected(resolve_redis(project, environment), environment, consent=consent):
+        pass
+
+
 def enqueue_load(
     project: Project,
     environment: Environment,

@@ -101,7 +101,7 @@ def reset_environment(
             found = _look(target, environment, manifest, server, consent=consent)
             report.server = f"PostgreSQL {server.version}, {found.identity}"
             read_properties(server, found.database)
-            template = None if fresh else find_template(server, _name(server, manifest, found))
+            template = None if fresh else find_template(server, _name(server, manifest, found, environment))
         if template is not None:
             _require_nothing_lost(found, template, environment, consent=consent)
             with report.phase("replacing the database"):
@@ -112,7 +112,8 @@ def reset_environment(
                 load_snapshot(project, environment, consent=consent, log=log)
             with report.phase("making the template"):
                 found = _look(target, environment, manifest, server, consent=consent)
-                template, report.sessions = _made(server, manifest, found, run, fresh=fresh)
+                name = _name(server, manifest, found, environment)
+                template, report.sessions = _made(server, name, found, run, fresh=fresh)
         report.template = template.name
         with report.phase("clearing"):
             server.unlock(lock_key(run.name))
@@ -147,8 +148,9 @@ def _look(target: Target, environment: Environment, manifest: Manifest, server: 
         )
 
 
-def _name(server: Server, manifest: Manifest, found: _Found) -> str:
-    return template_name("database", server.role, found.database, manifest.identity, found.schema)
+def _name(server: Server, manifest: Manifest, found: _Found, environment: Environment) -> str:
+    kind = f"database, embeddings by {environment.embeddings}"
+    return template_name(kind, server.role, found.database, manifest.identity, found.schema)
 
 
 def _require_nothing_lost(found: _Found, template: Template, environment: Environment, *, consent: bool) -> None:
@@ -171,9 +173,8 @@ def _require_nothing_lost(found: _Found, template: Template, environment: Enviro
         )
 
 
-def _made(server: Server, manifest: Manifest, found: _Found, run: Run, *, fresh: bool) -> tuple[Template, int]:
+def _made(server: Server, name: str, found: _Found, run: Run, *, fresh: bool) -> tuple[Template, int]:
     """A template that is a copy of the database as it is, and how many sessions were ended to make it."""
-    name = _name(server, manifest, found)
     sessions = 0
 
     def copy() -> dict[str, str]:

@@ -122,7 +122,8 @@ def _fill(server: Server, project: Project, environment: Environment, schema: Sc
 
 
 def _for_template(environment: Environment, schema: Schema, server: Server, name: str) -> Environment:
-    """The environment with the template as its database."""
+    """The environment with the template as its database, whole: no workers come to the databases of tests."""
+    environment = replace(environment, embeddings="snapshot")
     make_tables = schema.create is None
     if server.target.embedded is not None:
         # The embedded server's database is named after the environment.

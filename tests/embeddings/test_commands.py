@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg
+import pytest
+
+from snapseed.templates.supply import opened_supply
 from tests.embeddings.conftest import Post
 
 
@@ -58,3 +62,30 @@ def test_search_finds_the_text_that_a_question_was_taken_from(post: Post) -> Non
     document = json.loads(post.run("search", "dev", f"{body} {letter}", "--format", "json"))
     assert document["hits"][0]["key"] == str(letter)
     assert document["hits"][0]["similarity"] > 0.9
+
+
+@pytest.mark.parametrize("command", ["load", "reset"])
+def test_nothing_is_loaded_where_the_queue_cannot_be_reached(post: Post, command: str) -> None:
+    """Found out before the load, as what is wrong with [embeddings] is."""
+    result = post.sandbox.run(command, "dev", SNAPSEED_REDIS="unix:///nowhere/redis.sock")
+    assert result.returncode == 4
+    assert "Redis failed while connecting" in result.stderr
+    assert post.execute("SELECT to_regclass('letters'), to_regclass('snapseed.loads')") == [(None, None)]
+
+
+def test_a_reset_makes_the_jobs_of_the_rows_that_it_brings(post: Post) -> None:
+    """By a load at first, then by a copy that lacks what workers wrote since."""
+    for _ in range(2):
+        assert "40 jobs are in the queue" in post.run("reset", "dev", "--yes")
+        assert post.parts() == []
+        post.drain()
+        assert post.parts() == post.expected()
+
+
+def test_databases_of_tests_hold_what_workers_would_make(post: Post) -> None:
+    """No worker ever comes to them."""
+    with (
+        opened_supply(post.sandbox.project, post.environment()) as supply,
+        psycopg.connect(supply.take().url) as connection,
+    ):
+        assert connection.execute("SELECT count(*) > 40 FROM parts").fetchone() == (True,)

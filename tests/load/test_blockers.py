@@ -64,7 +64,8 @@ def test_a_wait_names_who_blocks_and_how_to_end_it(shop: Sandbox, target: Target
         holder.execute("SELECT /* a long one */ count(*) FROM orders")
         error = wait_for_orders(target, waiting, told)
         pid, role = holder.info.backend_pid, holder.info.user
-        assert sessions(holder) == 0
+    with shop.connect() as connection:
+        patiently(lambda: sessions(connection) == 0)
     (line,) = told
     assert line.startswith(f"waiting for a lock on orders, blocked by process {pid} (a report, role {role}, ")
     assert "idle in transaction, since " in line
