@@ -113,7 +113,7 @@ def reset_environment(
             with report.phase("making the template"):
                 found = _look(target, environment, manifest, server, consent=consent)
                 name = _name(server, manifest, found, environment)
-                template, report.sessions = _made(server, name, found, run, fresh=fresh)
+                template, report.sessions = _made(server, name, manifest, found, run, fresh=fresh)
         report.template = template.name
         with report.phase("clearing"):
             server.unlock(lock_key(run.name))
@@ -173,7 +173,9 @@ def _require_nothing_lost(found: _Found, template: Template, environment: Enviro
         )
 
 
-def _made(server: Server, name: str, found: _Found, run: Run, *, fresh: bool) -> tuple[Template, int]:
+def _made(
+    server: Server, name: str, manifest: Manifest, found: _Found, run: Run, *, fresh: bool
+) -> tuple[Template, int]:
     """A template that is a copy of the database as it is, and how many sessions were ended to make it."""
     sessions = 0
 
