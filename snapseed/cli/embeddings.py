@@ -74,7 +74,8 @@ def worker(
         def batch(done: BatchDone) -> None:
             health.batch(done)
             if not quiet:
-                console.note(f"batch {json.dumps(vars(done) | {'environment': target.name})}")
+                known = {name: round(value, 3) for name, value in vars(done).items()}
+                console.note(f"batch {json.dumps(known | {'environment': target.name})}")
 
         def failure(error: SnapseedError, pause: float) -> None:
             health.failure(error, pause)
@@ -226,4 +227,7 @@ def search(
             f"\n        {(hit.content or '')[:_SHOWN_CHARACTERS]}"
             for hit in hits
         ]
-        console.show(output, "\n".join(lines) or "nothing found", {"hits": [vars(hit) for hit in hits]})
+        empty = "nothing found: the database holds no chunks of this model" + (
+            f"; workers make them, see `snapseed queue status {target.name}`" if target.embeddings == "queue" else ""
+        )
+        console.show(output, "\n".join(lines) or empty, {"hits": [vars(hit) for hit in hits]})

@@ -96,7 +96,10 @@ SELECT {parent} AS parent, {number} AS number, 1 - ({vector} <=> %(question)s::v
 """
 _BY_ARRAYS = """
 SELECT {parent} AS parent, {number} AS number, similarity, {content} AS content
-  FROM {target}, LATERAL (SELECT sum(a * b) AS similarity FROM unnest({vector}, %(question)s::real[]) pair(a, b)) pairs
+  FROM {target}, LATERAL (
+       SELECT coalesce(sum(a * b) / nullif(sqrt(sum(a * a)) * sqrt(sum(b * b)), 0), 0) AS similarity
+         FROM unnest({vector}, %(question)s::real[]) pair(a, b)
+       ) pairs
  WHERE {model} = %(name)s ORDER BY similarity DESC LIMIT %(limit)s
 """
 _TITLED = """

@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
-from snapseed.database.embedded import EmbeddedRedis
+from snapseed import load_snapshot
+from snapseed.ci.process import run_ci
+from snapseed.config import Environment
+from snapseed.embeddings.index import index_embeddings
+from snapseed.embeddings.service import Events, ServiceOptions, run_workers
+from snapseed.embeddings.session import enqueue_load
+from snapseed.errors import ConfigurationError
 from tests.conftest import PROJECTS, Connection, Sandbox
+from tests.projects.own_valkey import OwnValkey
 
 ROOT = PROJECTS.parent.parent
 OWN = "embeddings_embedding_snapseed"
 THEIRS = "embeddings_nearest"
 
 
+@dataclass(frozen=True)
+class Example(Sandbox):
+    """The example with its committed snapshot `test`, for workers and without; what is done returns what was said."""
+
+    redis_url: str = ""
+
+    def queue(self, **overrides: object) -> Environment:
+        """The environment whose embeddings workers make."""
+        return self.environment("queue", snapshot="test", redis=self.redis_url, **overrides)
+
+    def load(self, *, if_changed: bool = False) -> list[str]:
+        """Load, and put the jobs into the queue."""
+        said: list[str] = []
+        load_snapshot(self.project, self.queue(), if_changed=if_changed)
+        jobs = enqueue_load(self.project, self.queue(), consent=True, log=said.append)
+        return [*said, f"{jobs} jobs"]
+
+    def work(self) -> None:
+        """Empty the queue."""
+        run_workers(self.project, self.queue(), ServiceOptions(drain=True), Events(), lambda: False)
+
+    def index(self, environment: Environment | None = None) -> list[str]:
+        """Build what is to be built."""
+        return index_embeddings(self.project, environment or self.queue(), consent=True)
+
+
 @pytest.fixture
-def project(make_project: Callable[[str], Sandbox]) -> Iterator[Sandbox]:
-    """The example with its committed snapshot `test`, which the environment `queue` takes here."""
+def project(make_project: Callable[[str], Sandbox], valkey_server: OwnValkey) -> Example:
+    """In the test's own database; its queue is empty."""
+    with valkey_server.client() as client:
+        client.flushall()
     sandbox = make_project("example")
     shutil.copytree(ROOT / "snapshots" / "test", sandbox.folder / "snapshots" / "test")
-    replace(sandbox, 'snapshot = "ci"\ndatabase = "embedded"\nredis', 'snapshot = "test"\ndatabase = "embedded"\nredis')
-    yield sandbox
-    EmbeddedRedis(sandbox.folder).stop()
+    return Example(sandbox.folder, sandbox.url, valkey_server.url)
 
 
 def replace(sandbox: Sandbox, old: str, new: str) -> None:
@@ -46,85 +80,96 @@ def indexes(connection: Connection) -> dict[str, str]:
 
 @pytest.mark.parametrize("method", ["hnsw", "ivfflat"])
 def test_the_index_that_is_asked_for_is_built_when_the_queue_is_drained(
-    project: Sandbox, connection: Connection, method: str
+    project: Example, connection: Connection, method: str
 ) -> None:
     """Not before; and a load that begins anew takes it away again."""
     asks_for(project, method)
+    loaded: list[str] = []
     for _ in range(2):
-        loaded = project.run("load", "queue", check=True)
+        loaded = project.load()
         assert indexes(connection) == {}
-        drained = project.run("worker", "queue", "--drain", "--quiet", check=True)
-        assert f"the index {OWN} was built in" in drained.stderr
+        project.work()
+        assert f"the index {OWN} was built in" in project.index()[0]
         assert list(indexes(connection)) == [OWN]
         assert f"USING {method} (embedding vector_cosine_ops)" in indexes(connection)[OWN]
-    assert f"the index {OWN} is gone until all embeddings are there" in loaded.stderr
+    assert f"the index {OWN} is gone until all embeddings are there" in loaded[0]
 
 
-def test_an_index_of_somebody_else_comes_back_as_it_was(project: Sandbox, connection: Connection) -> None:
+def test_a_worker_that_drains_builds_it(project: Example, connection: Connection) -> None:
+    """The command does, when it leaves."""
+    asks_for(project, "hnsw")
+    project.load()
+    variables = {"SNAPSEED_SNAPSHOT": "test", "SNAPSEED_REDIS": project.redis_url}
+    drained = project.run("worker", "queue", "--drain", "--quiet", check=True, **variables)
+    assert f"the index {OWN} was built in" in drained.stderr
+    assert list(indexes(connection)) == [OWN]
+
+
+def test_an_index_of_somebody_else_comes_back_as_it_was(project: Example, connection: Connection) -> None:
     """With its options and its comment; in between it is in nobody's way, and a crash does not forget it."""
-    project.run("load", "queue", check=True)
+    project.load()
     connection.execute(f"CREATE INDEX {THEIRS} ON embeddings USING hnsw (embedding vector_l2_ops) WITH (m = 8)")
     connection.execute(f"COMMENT ON INDEX {THEIRS} IS 'ours'")
     before = indexes(connection)
-    loaded = project.run("load", "queue", check=True)
-    assert f"the index {THEIRS} is gone" in loaded.stderr
+    assert f"the index {THEIRS} is gone" in project.load()[0]
     assert indexes(connection) == {}
-    for said in ("was built again in", "no index to build"):
-        assert said in project.run("queue", "index", "queue", check=True).stdout
-        assert indexes(connection) == before
+    assert "was built again in" in project.index()[0]
+    assert indexes(connection) == before
+    assert project.index() == []
     assert connection.execute(f"SELECT obj_description('{THEIRS}'::regclass)").fetchone() == ("ours",)
 
 
-def test_with_an_index_of_somebody_else_no_second_one_is_built(project: Sandbox, connection: Connection) -> None:
+def test_with_an_index_of_somebody_else_no_second_one_is_built(project: Example, connection: Connection) -> None:
     """One serves every search."""
     asks_for(project, "hnsw")
-    project.run("load", "queue", check=True)
+    project.load()
     connection.execute(f"CREATE INDEX {THEIRS} ON embeddings USING hnsw (embedding vector_cosine_ops)")
-    assert f"the index {THEIRS} is there" in project.run("queue", "index", "queue", check=True).stdout
+    assert f"the index {THEIRS} is there" in project.index()[0]
     assert list(indexes(connection)) == [THEIRS]
 
 
-def test_an_index_stays_where_there_are_rows(project: Sandbox, connection: Connection) -> None:
+def test_an_index_stays_where_there_are_rows(project: Example, connection: Connection) -> None:
     """Few jobs are worked with it; the jobs of rows that were appended, say."""
     asks_for(project, "hnsw")
-    project.run("load", "queue", check=True)
-    project.run("worker", "queue", "--drain", "--quiet", check=True)
+    project.load()
+    project.work()
+    project.index()
     connection.execute("DELETE FROM snapseed.enqueued")
-    connection.execute("DELETE FROM embeddings WHERE chunk_index > 0")
-    assert " jobs are in the queue" in project.run("load", "queue", "--if-changed", check=True).stderr
+    changed = connection.execute("DELETE FROM embeddings WHERE chunk_index > 0 RETURNING transcript_id").fetchall()
+    assert project.load(if_changed=True) == [f"{len(set(changed))} jobs"]
     assert list(indexes(connection)) == [OWN]
 
 
-def test_the_ci_process_builds_it_at_the_end(project: Sandbox, connection: Connection) -> None:
+def test_the_ci_process_builds_it_at_the_end(project: Example, connection: Connection) -> None:
     """Behind the last job, before the rows are verified."""
     asks_for(project, "hnsw")
-    done = project.run("ci", "queue", check=True, SNAPSEED_WORKERS="1")
-    assert f"the index {OWN} was built in" in done.stderr
+    said: list[str] = []
+    assert run_ci(project.project, project.queue(workers=1), log=said.append).exit_code == 0
+    assert any(f"the index {OWN} was built in" in line for line in said)
     assert list(indexes(connection)) == [OWN]
 
 
-def test_an_environment_without_a_queue_can_have_it_too(project: Sandbox, connection: Connection) -> None:
+def test_an_environment_without_a_queue_can_have_it_too(project: Example, connection: Connection) -> None:
     """And a load keeps it."""
     asks_for(project, "hnsw")
-    project.run("load", "test", check=True)
-    assert "was built in" in project.run("queue", "index", "test", check=True).stdout
-    project.run("load", "test", check=True)
+    environment = project.environment("test")
+    load_snapshot(project.project, environment)
+    assert "was built in" in project.index(environment)[0]
+    load_snapshot(project.project, environment)
     assert list(indexes(connection)) == [OWN]
 
 
-def test_a_column_of_arrays_has_none(project: Sandbox, connection: Connection) -> None:
+def test_a_column_of_arrays_has_none(project: Example, connection: Connection) -> None:
     """It is said, and no error."""
     asks_for(project, "hnsw")
-    project.run("load", "queue", check=True)
+    project.load()
     connection.execute("ALTER TABLE embeddings ALTER COLUMN embedding TYPE real[] USING embedding::real[]")
-    said = project.run("queue", "index", "queue", check=True).stdout
-    assert "no index: embedding is real[], and hnsw is of pgvector" in said
+    assert "no index: embedding is real[], and hnsw is of pgvector" in project.index()[0]
     assert indexes(connection) == {}
 
 
-def test_a_method_that_pgvector_does_not_have_is_refused(project: Sandbox) -> None:
+def test_a_method_that_pgvector_does_not_have_is_refused(project: Example) -> None:
     """With those that it has."""
     asks_for(project, "btree")
-    refused = project.run("load", "queue")
-    assert refused.returncode == 2
-    assert "btree" in refused.stderr
+    with pytest.raises(ConfigurationError, match="btree"):
+        project.project.environment("queue")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snapseed import HashingEmbedder
+from snapseed import HashingEmbedder, load_snapshot
 from snapseed.embeddings.search import search
 from snapseed.errors import ConfigurationError, SchemaError
 from tests.conftest import PROJECTS, Connection, Sandbox
@@ -22,7 +22,7 @@ def loaded(make_project: Callable[[str], Sandbox]) -> Sandbox:
     """The example with its committed snapshot `test`, loaded."""
     sandbox = make_project("example")
     shutil.copytree(ROOT / "snapshots" / "test", sandbox.folder / "snapshots" / "test")
-    sandbox.run("load", "test", check=True)
+    load_snapshot(sandbox.project, sandbox.environment("test"))
     return sandbox
 
 

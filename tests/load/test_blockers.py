@@ -20,7 +20,7 @@ from tests.conftest import Sandbox
 from tests.projects.state import patiently, sessions_of_snapseed
 
 PATIENCE = 0.05
-LOCK_TIMEOUT = "SET lock_timeout = '700ms'"
+LOCK_TIMEOUT = "SET lock_timeout = '2500ms'"
 
 
 @pytest.fixture
