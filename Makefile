@@ -8,7 +8,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-lowest test-system check format bench bench-load bench-large bench-reset \
-  bench-embeddings stress stress-embeddings pools snapshots wheel constraints clean
+  bench-embeddings stress stress-loads stress-embeddings pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -62,7 +62,9 @@ bench-reset: .venv/bench ## measure how long tests wait for their databases, and
 bench-embeddings: .venv/bench ## measure the queue of embedding jobs and its workers, and other queues
 	$(BIN)/python benchmarks/run.py --embeddings
 
-stress: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
+stress: stress-loads stress-embeddings ## the two that follow, which take minutes
+
+stress-loads: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 stress-embeddings: install ## kill workers 60 times over 20,000 jobs in each form of the queue, restart servers, count (also SEED=7)

@@ -29,6 +29,8 @@ DEFAULT_IMAGE = "pgvector/pgvector:pg18"
 # An engine on this machine answers in milliseconds. One that takes longer is none to wait for in each run.
 _PROBE_SECONDS = 2
 _START_SECONDS = 60
+# What a server's data and WAL take in the course of a run, twice, for three test processes.
+_MEMORY_BYTES = 6 * 2**30
 # Where Debian and Ubuntu keep the programs of each major version.
 _INSTALLED = Path("/usr/lib/postgresql")
 
@@ -115,13 +117,25 @@ def running_server() -> Iterator[str]:
 @contextmanager
 def _embedded() -> Iterator[str]:
     # Not below pytest's own folder: as root, each run of pytest closes that again to the account of the server.
-    with tempfile.TemporaryDirectory(prefix="snapseed-tests-") as folder:
+    with tempfile.TemporaryDirectory(prefix="snapseed-tests-", dir=_memory()) as folder:
         embedded = EmbeddedPostgres(Path(folder))
         embedded.start()
         try:
             yield embedded.url("postgres")
         finally:
             embedded.stop()
+
+
+def _memory() -> str | None:
+    """A file system in memory with room for the servers of all test processes, or None for one on disk.
+
+    Each test makes a database of its own and drops it: 300 files, which takes longer on disk than most tests do.
+    """
+    place = "/dev/shm"  # noqa: S108 - a folder of our own is made in it
+    try:
+        return place if shutil.disk_usage(place).free >= _MEMORY_BYTES else None
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -38,10 +38,11 @@ class OwnServer:
     """The server. Every way to stop it is followed by `start`, which recovers it as any start would."""
 
     embedded: EmbeddedPostgres
+    file_bytes: int = FILE_BYTES
 
     def start(self) -> None:
         """Start it with the limit on files, unless it runs."""
-        command = [sys.executable, "-c", _START, str(self.embedded.project), str(FILE_BYTES)]
+        command = [sys.executable, "-c", _START, str(self.embedded.project), str(self.file_bytes)]
         subprocess.run(command, check=True, env=without_coverage(), capture_output=True)
 
     def url(self, database: str = "postgres") -> str:
@@ -100,10 +101,10 @@ class OwnServer:
 
 
 @contextmanager
-def own_server() -> Iterator[OwnServer]:
+def own_server(file_bytes: int = FILE_BYTES) -> Iterator[OwnServer]:
     """A running server, gone at the end."""
     with tempfile.TemporaryDirectory(prefix="snapseed-own-") as folder:
-        server = OwnServer(EmbeddedPostgres(Path(folder)))
+        server = OwnServer(EmbeddedPostgres(Path(folder)), file_bytes)
         server.start()
         try:
             yield server

@@ -10,6 +10,7 @@ import argparse
 import multiprocessing
 import os
 import random
+import resource
 import shutil
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from tests.projects.own_valkey import OwnValkey, own_valkey
 from tests.projects.state import generated
 
 WORKERS = 3
+LOG = "stress-embeddings.log"
 # Below this the queue gets more jobs, so that faults strike workers at work.
 _FEW_JOBS = 1_500
 _MORE_JOBS = 3_000
@@ -208,7 +210,7 @@ def prepared(letters: int, form: str, dice: random.Random) -> Iterator[Field]:
     """Servers, a project and its jobs in the queue."""
     with (
         tempfile.TemporaryDirectory(prefix="snapseed-stress-") as temporary,
-        own_server() as postgres,
+        own_server(resource.RLIM_INFINITY) as postgres,
         own_valkey() as valkey,
     ):
         folder = Path(temporary) / "letters"
@@ -251,8 +253,14 @@ def settle(place: Field) -> float:
     place.start_workers(1, "--drain", "--concurrency", "2", "--quiet")
     place.workers[0].join(_DRAIN_SECONDS)
     if place.workers[0].exitcode != 0:
-        raise AssertionError(f"the drain ended with {place.workers[0].exitcode}, see its log")
+        keep_log(place)
+        raise AssertionError(f"the drain ended with {place.workers[0].exitcode}, see {LOG}")
     return time.monotonic() - started
+
+
+def keep_log(place: Field) -> None:
+    """What the workers said outlives the project."""
+    shutil.copy(place.post.folder / "workers.log", LOG)
 
 
 def counted(place: Field) -> tuple[dict[str, int], bool]:
@@ -324,7 +332,7 @@ def main() -> int:
             say(f"  {'RIGHT' if right else 'WRONG'}: {said}\n")
             all_right = all_right and right
             if not right:
-                shutil.copy(place.post.folder / "workers.log", "stress-embeddings.log")
+                keep_log(place)
     return 0 if all_right else 1
 
 

@@ -1,4 +1,4 @@
-"""Faults at random points of a load, more than a hundred, each followed by the full check: `make stress`.
+"""Faults at random points of a load, more than a hundred, each followed by the full check: `make stress-loads`.
 
 A script and no test: its result is the table at the end, it takes minutes, and its points are others each time. The
 facts themselves are tests, in tests/load/faults. Exit code 1 where a check has failed; the seed repeats the draw.
