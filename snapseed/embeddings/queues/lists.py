@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _RIGHT, _LEFT = "RIGHT", "LEFT"
 # One, from the end at which the first of a batch lies: it is found at once.
 _FROM_THE_END = -1
+# A silent worker is forgotten, unless it has come back or taken jobs since it was looked at.
+_FORGET = """
+if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('LLEN', KEYS[3]) == 0 then redis.call('SREM', KEYS[1], ARGV[1]) end
+"""
 
 
 class ListQueue:
@@ -137,7 +141,7 @@ class ListQueue:
             worker = member.decode()
             if not self._client.exists(self._alive(worker)):
                 self._give_back(worker)
-                self._client.srem(self._workers, worker)
+                self._client.eval(_FORGET, 3, self._workers, self._alive(worker), self._held(worker), worker)
 
     def _give_back(self, worker: str) -> None:
         while (payload := self._client.lmove(self._held(worker), self._jobs, _LEFT, _RIGHT)) is not None:
