@@ -56,6 +56,20 @@ def test_jobs_are_claimed_in_their_order_and_gone_when_done(queue: JobQueue) -> 
     queue.done("a", [])
 
 
+def test_a_job_that_is_there_several_times_leaves_nothing_in_hand(queue: JobQueue) -> None:
+    """Claims differ from one another, and with them all copies are done: in one batch, and between two workers."""
+    first, second, third = jobs(3)
+    queue.put([first, second, first, third, first, second])
+    claims = queue.claim("a", 5, 0.01)
+    assert len(set(claims)) == len(claims)
+    assert [claim.payload for claim in claims if claim.payload == third] == [third]
+    rest = queue.claim("b", 5, 0.01)
+    queue.done("a", claims)
+    assert queue.status().in_flight == len(rest) == 1
+    queue.done("b", rest)
+    assert (queue.status().waiting, queue.status().in_flight) == (0, 0)
+
+
 def test_an_empty_queue_is_waited_at(queue: JobQueue) -> None:
     """For as long as was said, and no shorter."""
     started = time.monotonic()

@@ -56,7 +56,7 @@ class JobQueue(Protocol):
         """Append jobs, all in one round trip."""
 
     def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
-        """Up to `count` jobs for this worker: first those of workers that are gone; waits for the first one."""
+        """Up to `count` jobs for this worker, no two alike, of dead workers first; waits for the first one."""
 
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
         """Take away jobs that were worked off."""

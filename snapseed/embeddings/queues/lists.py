@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ class ListQueue:
         with self._client.pipeline(transaction=False) as pipeline:
             for _ in range(count - 1):
                 pipeline.lmove(self._jobs, held, _RIGHT, _LEFT)
-            payloads = [first, *(payload for payload in pipeline.execute() if payload is not None)]
+            moved = [first, *(payload for payload in pipeline.execute() if payload is not None)]
+        payloads = self._each_once(held, moved)
         # Once more: whoever was silent until here may have been forgotten, and what it holds with it.
         self._show_alive(worker)
         tries = self._client.hmget(self._tries, [_digest(payload) for payload in payloads])
@@ -134,6 +136,17 @@ class ListQueue:
             self._counts.clear(pipeline)
             lengths = pipeline.execute()[: len(lists)]
         return sum(map(int, lengths))
+
+    def _each_once(self, held: str, moved: Sequence[bytes]) -> list[bytes]:
+        """The jobs without those that are there again, which are dropped: a job has no identity but its payload."""
+        counts = Counter(moved)
+        if len(counts) < len(moved):
+            with self._client.pipeline(transaction=False) as pipeline:
+                for payload, count in counts.items():
+                    if count > 1:
+                        pipeline.lrem(held, count - 1, payload)
+                pipeline.execute()
+        return list(counts)
 
     def _take_over(self) -> None:
         """Give back what is held by workers that are silent."""
