@@ -37,8 +37,8 @@ class Work:
         """Do it for the texts with these keys."""
         connection, source = self.session.connection, self.session.source
         with connection.transaction():
-            found, texts = read_texts(connection, self.writer, keys)
-            write_chunks(connection, self.writer, keys, chunk_rows(source, found, texts))
+            texts = read_texts(connection, self.writer, keys)
+            write_chunks(connection, self.writer, keys, chunk_rows(source, texts.keys, texts.texts))
 
 
 # RQ hands its jobs to a function that it finds by name, in this very process.

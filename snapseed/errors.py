@@ -126,6 +126,10 @@ class ServerError(SnapseedError):
     exit_code = 4
 
 
+class EmbedderAwayError(ServerError):
+    """The embedder fails over any text: a model that is missing, a service that is not there."""
+
+
 class InterruptedByUserError(SnapseedError):
     """Ctrl-C arrived. What was under way has been undone."""
 

@@ -109,10 +109,9 @@ def _see_through(session: Session, deadline: float, log: Callable[[str], None], 
         if at - told > _TOLD_SECONDS:
             told = at
             log(f"{now.waiting:,} jobs wait, {now.in_flight:,} are in hand")
-        # What a dead worker holds is given to others only later.
-        patience = _NOBODY_SECONDS + (session.source.claim_after if now.in_flight else 0.0)
-        if at > deadline or at - moved > patience:
-            why = "not all was embedded in time" if at > deadline else "nobody works the queue"
+        nobody = not now.workers and at - moved > _NOBODY_SECONDS
+        if at > deadline or nobody:
+            why = "nobody works the queue" if nobody else "not all was embedded in time"
             raise ServerError(
                 why,
                 where=f"queue {session.source.queue_name} in {session.redis.described}",

@@ -31,6 +31,7 @@ from snapseed.cli.options import (
     Yes,
     entity_names,
 )
+from snapseed.cli.queue import queue_app
 from snapseed.cli.reset import reset
 from snapseed.config import find_project
 from snapseed.redaction import hide_passwords_in_title
@@ -45,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(database_app, name="db")
-app.add_typer(embeddings.queue_app, name="queue")
+app.add_typer(queue_app, name="queue")
 
 
 def main() -> None:

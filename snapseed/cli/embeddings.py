@@ -1,4 +1,4 @@
-"""The commands around embeddings: `worker`, `queue` and `search`."""
+"""The commands `worker` and `search`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,6 @@ from snapseed.cli.options import (
 from snapseed.config import find_project
 from snapseed.errors import SnapseedError
 
-queue_app = typer.Typer(
-    help="The queue of embedding jobs: what is in it, and mending it.", no_args_is_help=True, rich_markup_mode=None
-)
-_SHOWN_DEAD = 5
 _SHOWN_CHARACTERS = 160
 
 
@@ -91,117 +87,6 @@ def worker(
             for line in index_embeddings(found, target, consent=yes):
                 console.note(line)
         console.write(f"worked {health.jobs:,} jobs in {health.batches:,} batches, {health.dead:,} of them dead")
-
-
-@queue_app.command()
-def status(
-    environment: EnvironmentName,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    allow_host: AllowHost = None,
-    output: OutputFormat = Format.text,
-    verbose: Verbose = False,
-) -> None:
-    """Show how many jobs wait, are in hand, done and dead, and what the dead died of."""
-    with console.reporting(output, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment).allowing(allow_host)
-        from snapseed.database.redis import redis_translated
-        from snapseed.embeddings.session import embedding_session
-
-        with embedding_session(found, target) as session, redis_translated("looking at the queue", session.redis):
-            now, dead = session.queue.status(), list(session.queue.dead(_SHOWN_DEAD))
-            name = session.source.queue_name
-        age = "" if now.oldest_seconds is None else f", the oldest for {now.oldest_seconds:.0f} s"
-        lines = [
-            f"queue    {name}",
-            f"waiting  {now.waiting:,}{age}",
-            f"in hand  {now.in_flight:,}, of {now.workers:,} workers",
-            f"done     {now.done:,}, {now.done_last_minute:,} in the last full minute",
-            f"dead     {now.dead:,}",
-        ]
-        lines += [f"  {job.payload.decode('utf-8', 'replace')[:_SHOWN_CHARACTERS]}: {job.error}" for job in dead]
-        errors = [{"job": job.payload.decode("utf-8", "replace"), "error": job.error} for job in dead]
-        console.show(output, "\n".join(lines), {"queue": name, **vars(now), "oldest_dead": errors})
-
-
-@queue_app.command()
-def retry(
-    environment: EnvironmentName,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    allow_host: AllowHost = None,
-    verbose: Verbose = False,
-) -> None:
-    """Put the dead jobs back into the queue."""
-    with console.reporting(Format.text, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment).allowing(allow_host)
-        from snapseed.database.redis import redis_translated
-        from snapseed.embeddings.session import embedding_session
-
-        with embedding_session(found, target) as session, redis_translated("moving jobs", session.redis):
-            console.write(f"{session.queue.retry():,} dead jobs are in the queue again")
-
-
-@queue_app.command()
-def purge(
-    environment: EnvironmentName,
-    yes: Yes = False,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    allow_host: AllowHost = None,
-    verbose: Verbose = False,
-) -> None:
-    """Take all jobs away, dead ones included. `queue repair` makes those again that are needed."""
-    with console.reporting(Format.text, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment).allowing(allow_host)
-        from snapseed.database.redis import redis_translated
-        from snapseed.embeddings.session import embedding_session
-
-        with embedding_session(found, target, consent=yes) as session, redis_translated("purging", session.redis):
-            console.write(f"{session.queue.purge():,} jobs are gone")
-
-
-@queue_app.command()
-def repair(
-    environment: EnvironmentName,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    allow_host: AllowHost = None,
-    verbose: Verbose = False,
-) -> None:
-    """Put a job into the queue for each text whose chunks are not all in the database."""
-    with console.reporting(Format.text, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment).allowing(allow_host)
-        from snapseed.embeddings.session import embedding_session, repair_queue
-
-        with embedding_session(found, target) as session:
-            jobs = repair_queue(session)
-        console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
-
-
-@queue_app.command()
-def index(
-    environment: EnvironmentName,
-    yes: Yes = False,
-    database: Database = None,
-    snapshot: Snapshot = None,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    allow_host: AllowHost = None,
-    verbose: Verbose = False,
-) -> None:
-    """Build the index for search that [embeddings] asks for, and those that went before the jobs came."""
-    with console.reporting(Format.text, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
-        from snapseed.embeddings.index import index_embeddings
-
-        lines = index_embeddings(found, target, consent=yes)
-        console.write("\n".join(lines) or "there is no index to build: [embeddings] has no `index`")
 
 
 def search(

@@ -22,4 +22,7 @@ def jobs_behind(
     require_queue(project, environment, consent=consent)
     yield
     jobs = enqueue_load(project, environment, consent=consent, log=log)
-    log("the jobs are in the queue already" if jobs is None else f"{jobs:,} jobs are in the queue")
+    if jobs is None:
+        log(f"the jobs of this load were put into the queue before; see `snapseed queue status {environment.name}`")
+    else:
+        log(f"{jobs:,} jobs are in the queue")

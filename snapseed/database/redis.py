@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # A server that is there answers at once; a claim that waits for jobs waits for less than a reply may take.
 _CONNECT_SECONDS = 10
 _REPLY_SECONDS = 60
+# What the parts of a URL are called; an option may also be about certificates.
+_OF_A_URL = {"connection_class", "db", "host", "password", "path", "port", "username"}
 _PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:$|[^a-z])", re.IGNORECASE)
 
 
@@ -44,9 +46,11 @@ def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
     client = _library()
     try:
         parts = client.connection.parse_url(environment.redis)
+        if unknown := [name for name in parts if name not in _OF_A_URL and not name.startswith("ssl_")]:
+            raise ValueError(f"it has options that snapseed does not take: {', '.join(unknown)}")  # noqa: TRY301
     except ValueError as exc:
         raise ConfigurationError(
-            "the Redis URL cannot be parsed",
+            "the Redis URL cannot be used",
             where=source,
             observed=redacted(str(exc)),
             expected="redis://USER:PASSWORD@HOST:PORT/NUMBER, rediss://…, unix:///PATH?db=NUMBER, or `embedded`",

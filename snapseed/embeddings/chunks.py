@@ -38,7 +38,7 @@ def _rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
         settings.parent: rows["key"],
         settings.number: rows["number"],
         settings.model: pl.repeat(source.embedder.model, len(rows), eager=True),
-        settings.vector: _embedded(source.embedder, content),
+        settings.vector: embedded(source.embedder, content),
     }
     if settings.content is not None:
         by_role[settings.content] = content
@@ -47,7 +47,7 @@ def _rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
     return [_array(by_role[column.name], column.kind().family, column.kind().arrow) for column in source.target.columns]
 
 
-def _embedded(embedder: Embedder, texts: pl.Series) -> pl.Series:
+def embedded(embedder: Embedder, texts: pl.Series) -> pl.Series:
     """What the embedder makes of the texts, which may be anybody's code. Raises `EmbeddingError`."""
     try:
         vectors = embedder.embed(texts)

@@ -15,8 +15,9 @@ from pathlib import Path
 from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import SnapseedError, UsageError
 
-# Workers look at their queue every second, and a batch takes about one: whoever is silent for so long hangs.
-_ALIVE_SECONDS = 60.0
+# Workers look at their queue every second, a batch takes about one, and pauses behind failures five. A model elsewhere
+# may take longer; whoever is silent for so long hangs.
+_ALIVE_SECONDS = 300.0
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Health:
     embed_seconds: float = 0.0
     heard_at: float = field(default_factory=time.time)
     started_at: float = field(default_factory=time.time)
+    # Not by the clock on the wall, which may jump.
+    _heard: float = field(default_factory=time.monotonic, init=False)
 
     def batch(self, done: BatchDone) -> None:
         """Count a batch."""
@@ -47,12 +50,13 @@ class Health:
         self.beat()
 
     def failure(self, _error: SnapseedError, _pause: float) -> None:
-        """Count a failure that a worker comes back from; that is no sign of life."""
+        """Count a failure that a worker comes back from."""
         self.failures += 1
+        self.beat()
 
     def beat(self) -> None:
         """A worker is alive. Raises `UsageError` where the file cannot be written."""
-        self.heard_at = time.time()
+        self.heard_at, self._heard = time.time(), time.monotonic()
         if self.file is not None:
             self._write(self.file)
 
@@ -67,7 +71,7 @@ class Health:
     @property
     def is_alive(self) -> bool:
         """Whether a worker was heard of lately."""
-        return time.time() - self.heard_at < _ALIVE_SECONDS
+        return time.monotonic() - self._heard < _ALIVE_SECONDS
 
     def document(self) -> dict[str, object]:
         """All of it, for programs."""

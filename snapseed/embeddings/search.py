@@ -11,6 +11,7 @@ from snapseed.config import Environment, Project
 from snapseed.database.catalog import read_tables
 from snapseed.database.connect import Connection, connected, resolve_target
 from snapseed.database.failures import translated
+from snapseed.embeddings.chunks import embedded
 from snapseed.embeddings.source import Source, resolve_source
 from snapseed.embeddings.titles import resolve_titles
 from snapseed.errors import SchemaError
@@ -42,12 +43,13 @@ class Hit:
 def search(project: Project, environment: Environment, question: str, limit: int = 5) -> list[Hit]:
     """The nearest chunks, the nearest first; none where the table is empty. By pgvector where the column is one.
 
-    Raises `SchemaError` where the table is missing, and what [embeddings] and connecting may raise.
+    Raises `SchemaError` where the table is missing, `EmbeddingError` where the embedder fails, and what [embeddings]
+    and connecting may raise.
     """
     manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
     source = resolve_source(project, environment, manifest)
     target = resolve_target(project, environment)
-    vector = source.embedder.embed(pl.Series([question])).cast(pl.List(pl.Float64))[0].to_list()
+    vector = embedded(source.embedder, pl.Series([question])).cast(pl.List(pl.Float64))[0].to_list()
     with (
         connected(target, create=False) as connection,
         translated("searching", target.described),
@@ -55,6 +57,7 @@ def search(project: Project, environment: Environment, question: str, limit: int
     ):
         ef_search = min(max(_EF_SEARCH, limit), _LARGEST_EF_SEARCH)
         connection.execute(_SETTINGS, {"probes": str(_PROBES), "ef_search": str(ef_search)})
+        connection.execute(_ITERATIVE)
         query = _query(connection, source, manifest, f"{project.file} [embeddings] title")
         found = connection.execute(
             query, {"question": vector, "name": source.embedder.model, "limit": limit}
@@ -89,6 +92,12 @@ def _text(value: object) -> str | None:
 
 
 _SETTINGS = "SELECT set_config('ivfflat.probes', %(probes)s, true), set_config('hnsw.ef_search', %(ef_search)s, true)"
+# An index knows nothing of models; since 0.8 pgvector looks on until it has found enough of the right one.
+_ITERATIVE = """
+SELECT set_config('hnsw.iterative_scan', 'strict_order', true),
+       set_config('ivfflat.iterative_scan', 'relaxed_order', true)
+  FROM pg_extension WHERE extname = 'vector' AND (string_to_array(extversion, '.')::int[])[:2] >= '{0,8}'
+"""
 _BY_PGVECTOR = """
 SELECT {parent} AS parent, {number} AS number, 1 - ({vector} <=> %(question)s::vector) AS similarity,
        {content} AS content

@@ -18,7 +18,7 @@ from snapseed.database.failures import may_pass
 from snapseed.database.redis import redis_translated
 from snapseed.embeddings.session import embedding_session
 from snapseed.embeddings.worker import BatchDone, Worker
-from snapseed.errors import ServerError, SnapseedError
+from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
 
 # After a failure that may pass; a server that restarts is back within seconds.
 _FIRST_WAIT_SECONDS = 0.2
@@ -88,13 +88,17 @@ def _come_back(
                 pause, failing_since = _FIRST_WAIT_SECONDS, None
             failing_since = failing_since or time.monotonic()
             patience = options.patience_seconds
-            if not may_pass(exc) or (patience is not None and time.monotonic() - failing_since > patience):
+            if not _passes(exc) or (patience is not None and time.monotonic() - failing_since > patience):
                 raise
             events.failure(exc, pause)
             _sleep(pause, stopping)
             pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
         else:
             return
+
+
+def _passes(error: SnapseedError) -> bool:
+    return may_pass(error) or isinstance(error, EmbedderAwayError)
 
 
 def _beating(events: Events, stopping: Callable[[], bool]) -> Callable[[], bool]:

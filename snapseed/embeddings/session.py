@@ -13,10 +13,11 @@ from snapseed.database.enqueued import load_without_jobs, record_jobs
 from snapseed.database.failures import translated
 from snapseed.database.guard import identify, require_allowed
 from snapseed.database.redis import RedisTarget, redis_connected, redis_translated, resolve_redis
-from snapseed.embeddings.enqueue import enqueue_incomplete
+from snapseed.embeddings.enqueue import delete_orphaned_chunks, enqueue_incomplete
 from snapseed.embeddings.index import drop_indexes
-from snapseed.embeddings.queues import JobQueue, job_queue
+from snapseed.embeddings.queues import JobQueue, job_queue, require_form
 from snapseed.embeddings.source import Source, resolve_source
+from snapseed.embeddings.write import prepare_writer
 from snapseed.errors import UsageError
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.schema import table_name
@@ -51,6 +52,8 @@ def embedding_session(project: Project, environment: Environment, *, consent: bo
     with connected(target) as connection:
         require_allowed(identify(connection), target, environment, consent=consent)
         with redis_connected(redis, environment, consent=consent) as client:
+            with redis_translated("looking at the queue", redis):
+                require_form(client, source.settings.queue, source.queue_name, redis.described)
             queue = job_queue(client, source.settings.queue, source.queue_name, source.claim_after)
             yield Session(source, target, redis, connection, queue)
 
@@ -90,14 +93,22 @@ def enqueue_load(
         with translated("dropping indexes", session.target.described):
             for line in drop_indexes(connection, source, environment):
                 log(line)
-        jobs = repair_queue(session, progress)
+        with translated("preparing to write", session.target.described):
+            prepare_writer(connection, source)
+        jobs = repair_queue(session, progress, load)
         with translated("recording the jobs", session.target.described):
             record_jobs(connection, load, source.queue_name, source.embedder.model, jobs)
         return jobs
 
 
-def repair_queue(session: Session, progress: Callable[[int], None] = lambda _: None) -> int:
-    """Put a job into the queue for each text whose chunks are not all there; returns how many."""
+def repair_queue(session: Session, progress: Callable[[int], None] = lambda _: None, load: int | None = None) -> int:
+    """Put a job into the queue for each text whose chunks are not there, see `enqueue_incomplete`; returns how many."""
     where = session.target.described
-    with translated("looking for what is missing", where), redis_translated("taking jobs", session.redis):
-        return enqueue_incomplete(session.connection, session.queue, session.source, progress)
+    with translated("looking for what is missing", where), redis_translated("putting jobs", session.redis):
+        return enqueue_incomplete(session.connection, session.queue, session.source, progress, load)
+
+
+def delete_orphans(session: Session) -> int:
+    """Delete the chunks of the model that belong to no text; returns how many."""
+    with translated("deleting chunks without a text", session.target.described):
+        return delete_orphaned_chunks(session.connection, session.source)

@@ -24,6 +24,13 @@ from snapseed.units import parse_seconds
 
 # A worker that waits for jobs shows itself each second.
 _SHORTEST_CLAIM_SECONDS = 2.0
+_TEXTS = (Family.TEXT, Family.CHARACTER, Family.TEXT_FORM)
+_FAMILIES = {
+    "text": _TEXTS,
+    "number": (Family.SMALLINT, Family.INTEGER, Family.BIGINT),
+    "model": _TEXTS,
+    "content": _TEXTS,
+}
 
 
 @dataclass(frozen=True)
@@ -59,9 +66,19 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
     texts = _entity(manifest, settings.entity, f"{where} entity")
     target = _entity(manifest, settings.target, f"{where} target")
     _require_columns(texts, [settings.text], where)
+    _require_families(texts, {"text": settings.text}, where)
     roles = [settings.parent, settings.number, settings.content, settings.model, settings.vector, settings.key]
     names = [name for name in roles if name is not None]
     _require_columns(target, names, where)
+    asked = {name: getattr(settings, name) for name in ("number", "model", "content")}
+    _require_families(target, {name: column for name, column in asked.items() if column is not None}, where)
+    if texts.name == target.name or len(set(names)) < len(names):
+        raise ConfigurationError(
+            "two settings name the same thing",
+            where=where,
+            observed=f"entity {texts.name}, target {target.name}, columns {', '.join(names)}",
+            expected="another entity for the vectors than for the texts, and a column of its own for each setting",
+        )
     columns = tuple(column for column in target.columns if column.name in names)
     if settings.key is not None:
         _require_uuids(texts, target, settings, where)
@@ -146,6 +163,20 @@ def _require_columns(entity: EntityRecord, names: list[str], where: str) -> None
                 where=where,
                 observed=repr(name),
                 expected=f"one of: {', '.join(known)}",
+            )
+
+
+def _require_families(entity: EntityRecord, columns: dict[str, str], where: str) -> None:
+    """What is put into these columns, by setting, must fit."""
+    for setting, name in columns.items():
+        column = next(column for column in entity.columns if column.name == name)
+        allowed = _FAMILIES[setting]
+        if column.kind().is_array or column.kind().family not in allowed:
+            raise ConfigurationError(
+                "a column is of another kind than it should be",
+                where=f"{where} {setting}",
+                observed=f"{entity.name}.{name} is {column.type}",
+                expected=f"one of: {', '.join(family.value for family in allowed)}",
             )
 
 

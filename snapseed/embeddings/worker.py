@@ -7,37 +7,39 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+import polars as pl
+import pyarrow as pa
 
 from snapseed.database.connect import Connection
 from snapseed.database.failures import translated
-from snapseed.embeddings.chunks import chunk_rows
+from snapseed.embeddings.chunks import chunk_rows, embedded
 from snapseed.embeddings.jobs import NotAJobError, decode_job
+from snapseed.embeddings.pace import Pace
 from snapseed.embeddings.queues import Claim, JobQueue
 from snapseed.embeddings.source import Source
-from snapseed.embeddings.write import Writer, prepare_writer, read_texts, write_chunks
-from snapseed.errors import EmbeddingError, LoadError, SnapseedError
+from snapseed.embeddings.write import Texts, Writer, lock_texts, prepare_writer, read_texts, write_chunks
+from snapseed.errors import EmbedderAwayError, EmbeddingError, LoadError, SnapseedError
 
-# A batch should take about this long: shorter ones spend their time on round trips, longer ones are lost with a worker
-# that dies and keep one that is told to end from doing so.
-_BATCH_SECONDS = 1.0
-_FIRST_BATCH = 16
-_LARGEST_BATCH = 2048
-# Small batches say little about large ones; but they take longer by the job, so what they promise is kept.
-_GROWTH = 8
 # How long it waits at an empty queue before it looks whether it is to end.
 _WAIT_SECONDS = 1.0
 # One that is to leave at the end does not wait there first, unless others have jobs in hand, which may come back.
 _DRAIN_WAITS_SECONDS = (0.0, 0.1)
 # Of jobs that were handed out before, so many times fewer are worked at once with each try.
 _FEWER = 8
-# So many jobs in a row over which the embedder fails are no coincidence: it is down, and the others are left alone.
-_EMBEDDER_IS_DOWN = 3
-_FIRST_REST_SECONDS = 0.1
-_LONGEST_REST_SECONDS = 5.0
+# A text that somebody changes again and again while it is embedded is kept from being changed, after so many times.
+_FREE_TRIES = 3
+# Whoever works is heard of so many times before its jobs would be given to others.
+_SIGNS = 3
+_JOIN_SECONDS = 0.5
+# Where even this one cannot be embedded, no text is at fault.
+_ANY_TEXT = pl.Series(["text"])
 # What PostgreSQL says of values that do not fit: data exception, constraint violation, limit, an error by a trigger.
 _OF_A_JOB = ("22", "23", "54", "P0")
 
@@ -56,17 +58,14 @@ class BatchDone:
 
 @dataclass
 class _Batch:
-    """A batch at work: the jobs still in hand with their keys, counts of what became of the others.
-
-    `embedder_failures` is how often the embedder has failed over a single job since it last gave something.
-    """
+    """A batch at work: the jobs still in hand with their keys, those to bury, counts of what became of the others."""
 
     held: dict[Claim, list[str]] = field(default_factory=dict)
+    doomed: list[tuple[Claim, str]] = field(default_factory=list)
     skipped: int = 0
     rows: int = 0
     dead: int = 0
     embed_seconds: float = 0.0
-    embedder_failures: int = 0
 
     def settle(self, claims: Sequence[Claim]) -> None:
         """These are in hand no longer."""
@@ -85,21 +84,20 @@ class Worker:
     told: Callable[[BatchDone], None] = lambda _: None
     stopping: Callable[[], bool] = lambda: False
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    _batch: int = field(default=_FIRST_BATCH, init=False)
-    _failed_batches: int = field(default=0, init=False)
+    _pace: Pace = field(default_factory=Pace, init=False)
 
     def run(self, *, drain: bool = False) -> None:
         """Work until told to stop, or with `drain` until no job waits or is in anybody's hands.
 
         Raises `ServerError` where the database fails, and what the client of Redis raises; jobs in hand are given back
-        where that is still possible.
+        where that is still possible. `EmbedderAwayError` where no text can be embedded.
         """
         with translated("preparing to write", self.where):
             writer = prepare_writer(self.connection, self.source)
         wait_seconds, later = _DRAIN_WAITS_SECONDS if drain else (_WAIT_SECONDS, _WAIT_SECONDS)
         try:
             while not self.stopping():
-                claims = self.queue.claim(self.name, self._batch, wait_seconds)
+                claims = self.queue.claim(self.name, self._pace.size, wait_seconds)
                 if claims:
                     self._work(writer, claims)
                 elif drain and self._is_empty():
@@ -113,17 +111,39 @@ class Worker:
         started = time.monotonic()
         claims = self._few_if_suspect(claims)
         batch = _Batch()
-        self._sort_out(batch, claims)
         try:
-            self._write_apart(writer, batch, list(batch.held))
+            with self._heard_of():
+                self._sort_out(batch, claims)
+                self._write_apart(writer, batch, list(batch.held))
+                # Last, for what needs room in a Redis that has none left must not keep from what makes room.
+                self._bury(batch)
         except SnapseedError:
             # A server's fault or the configuration's, and no job's: this delivery does not count.
             self.queue.release(self.name, list(batch.held), tried=False)
             raise
         seconds = time.monotonic() - started
-        self._adapt(len(claims), seconds)
+        self._pace.took(len(claims), seconds)
         self.told(BatchDone(len(claims), batch.skipped, batch.rows, batch.dead, seconds, batch.embed_seconds))
-        self._rest(batch)
+
+    @contextmanager
+    def _heard_of(self) -> Iterator[None]:
+        """Say again and again that the jobs in hand are worked, however long the embedder takes for them."""
+        over = threading.Event()
+
+        def say() -> None:
+            while not over.wait(self.source.claim_after / _SIGNS):
+                # Where Redis is away, the worker itself is about to find out.
+                with suppress(Exception):
+                    self.queue.keep(self.name)
+
+        thread = threading.Thread(target=say, name="sign of life", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            # It may be at the mercy of a Redis that hangs.
+            thread.join(_JOIN_SECONDS)
 
     def _few_if_suspect(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """All of them; but of jobs that may have ended workers the fewer at once the fewer tries they have left.
@@ -140,7 +160,7 @@ class Worker:
         return ordered[:most]
 
     def _sort_out(self, batch: _Batch, claims: Sequence[Claim]) -> None:
-        """Take the jobs in hand, with their keys; those that are none, or were tried too often, are buried."""
+        """Take the jobs in hand, with their keys; those that are none, or were tried too often, are doomed."""
         for claim in claims:
             try:
                 keys = decode_job(self.source.form, claim.payload)
@@ -150,6 +170,10 @@ class Worker:
                 error = f"handed out {claim.deliveries} times, and never done"
             except NotAJobError as exc:
                 error = str(exc)
+            batch.doomed.append((claim, error))
+
+    def _bury(self, batch: _Batch) -> None:
+        for claim, error in batch.doomed:
             self.queue.bury(self.name, claim, error)
             batch.dead += 1
 
@@ -158,9 +182,6 @@ class Worker:
 
         Raises `SnapseedError` where it is no job's fault.
         """
-        if batch.embedder_failures >= _EMBEDDER_IS_DOWN:
-            self._give_back(batch, claims, tried=False)
-            return
         try:
             self._write(writer, batch, claims)
         except SnapseedError as exc:
@@ -178,48 +199,64 @@ class Worker:
         keys = sorted({key for claim in claims for key in batch.held[claim]})
         rows = skipped = 0
         if keys:
-            with translated("writing embeddings", self.where), self.connection.transaction():
-                found, texts = read_texts(self.connection, writer, keys)
-                skipped = len(keys) - len(found)
-                if len(found):
-                    embedding = time.monotonic()
-                    arrays = chunk_rows(self.source, found, texts)
-                    batch.embed_seconds += time.monotonic() - embedding
-                    rows = write_chunks(self.connection, writer, keys, arrays)
+            rows, found = self._embed(writer, batch, keys)
+            skipped = len(keys) - found
         self.queue.done(self.name, claims)
         batch.settle(claims)
         batch.rows += rows
         batch.skipped += skipped
-        batch.embedder_failures = 0
+
+    def _embed(self, writer: Writer, batch: _Batch, keys: list[str]) -> tuple[int, int]:
+        """Write the chunks of these texts; returns how many rows changed, and how many texts there are.
+
+        Embedding may take long, so nothing is locked meanwhile; what was changed by then is embedded again.
+        """
+        for _ in range(_FREE_TRIES):
+            with translated("reading texts", self.where):
+                texts = read_texts(self.connection, writer, keys)
+            arrays = self._arrays(batch, texts)
+            with translated("writing embeddings", self.where), self.connection.transaction():
+                if lock_texts(self.connection, writer, keys) == texts.versions:
+                    return self._replace(writer, keys, arrays), len(texts.keys)
+        with translated("writing embeddings", self.where), self.connection.transaction():
+            lock_texts(self.connection, writer, keys)
+            texts = read_texts(self.connection, writer, keys)
+            return self._replace(writer, keys, self._arrays(batch, texts)), len(texts.keys)
+
+    def _arrays(self, batch: _Batch, texts: Texts) -> list[pa.Array]:
+        started = time.monotonic()
+        try:
+            return chunk_rows(self.source, texts.keys, texts.texts) if len(texts.keys) else []
+        finally:
+            batch.embed_seconds += time.monotonic() - started
+
+    def _replace(self, writer: Writer, keys: list[str], arrays: list[pa.Array]) -> int:
+        return write_chunks(self.connection, writer, keys, arrays) if arrays else 0
 
     def _fail(self, batch: _Batch, claim: Claim, error: SnapseedError) -> None:
-        """Over this job it fails: it is given back, or buried at the last try."""
-        batch.embedder_failures += isinstance(error, EmbeddingError)
+        """Over this job it fails: it is given back, or buried at the last try.
+
+        Raises `EmbedderAwayError` where the embedder fails over any text, which is no job's fault.
+        """
+        if isinstance(error, EmbeddingError):
+            self._require_embedder(error)
         if claim.deliveries < self.source.settings.tries:
-            self._give_back(batch, [claim], tried=True)
-            return
-        self.queue.bury(self.name, claim, str(error))
+            self.queue.release(self.name, [claim], tried=True)
+        else:
+            batch.doomed.append((claim, str(error)))
         batch.settle([claim])
-        batch.dead += 1
 
-    def _give_back(self, batch: _Batch, claims: list[Claim], *, tried: bool) -> None:
-        self.queue.release(self.name, claims, tried=tried)
-        batch.settle(claims)
-
-    def _rest(self, batch: _Batch) -> None:
-        """Pause where the embedder was the last to fail: a model that is away comes back, or its jobs die in time."""
-        if not batch.embedder_failures:
-            self._failed_batches = 0
-            return
-        deadline = time.monotonic() + min(_FIRST_REST_SECONDS * 2**self._failed_batches, _LONGEST_REST_SECONDS)
-        self._failed_batches += 1
-        while not self.stopping() and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, _FIRST_REST_SECONDS))
-
-    def _adapt(self, jobs: int, seconds: float) -> None:
-        """Let the next batch take about as long as it should; at most eight times as many jobs as this."""
-        fitting = int(jobs * _BATCH_SECONDS / max(seconds, 1e-3))
-        self._batch = max(1, min(fitting, _GROWTH * max(jobs, 1), _LARGEST_BATCH))
+    def _require_embedder(self, error: EmbeddingError) -> None:
+        try:
+            embedded(self.source.embedder, _ANY_TEXT)
+        except EmbeddingError as exc:
+            raise EmbedderAwayError(
+                "the embedder fails over any text",
+                where=self.where,
+                observed=exc.observed,
+                expected=exc.expected,
+                next_step="check the embedder of [embeddings] and what it needs",
+            ) from error
 
     def _is_empty(self) -> bool:
         status = self.queue.status()

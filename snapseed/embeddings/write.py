@@ -70,32 +70,58 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
     return Writer(source, plan, texts, key.type, key.kind().family is Family.UUID, straight)
 
 
-def read_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> tuple[pl.Series, pl.Series]:
-    """The texts that there are among those with these keys, with their keys, in one query.
+@dataclass(frozen=True)
+class Texts:
+    """Some texts, with their keys as the types of Arrow have them, and which version of its row each was read from."""
 
-    They can be neither deleted nor changed before the transaction ends: of two workers on one text, one with what it
-    held before and one with what it holds now, the first could be the last to write.
-    """
-    source = writer.source
-    # The type is one that the decoder of the manifest has parsed.
-    query = sql.SQL("SELECT {}, {} FROM {} WHERE {} = ANY (%s::text[]::{}[]) ORDER BY 1 FOR SHARE").format(
-        sql.Identifier(source.texts.key),
-        sql.Identifier(source.settings.text),
-        writer.texts,
-        sql.Identifier(source.texts.key),
-        sql.SQL(writer.key_type),
+    keys: pl.Series
+    texts: pl.Series
+    versions: list[tuple[object, ...]]
+
+
+def read_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> Texts:
+    """The texts that there are among those with these keys, in one query."""
+    found = connection.execute(
+        _text_query(writer, sql.Identifier(writer.source.settings.text)), [list(keys)]
+    ).fetchall()
+    raw = [key.bytes if isinstance(key, uuid.UUID) else key for key, *_ in found]
+    return Texts(
+        pl.Series(raw, dtype=pl.Binary if writer.key_is_uuid else None),
+        pl.Series([text for *_, text in found], dtype=pl.String),
+        [(key, version) for key, version, _ in found],
     )
-    found = connection.execute(query, [list(keys)]).fetchall()
-    raw = [key.bytes if isinstance(key, uuid.UUID) else key for key, _ in found]
-    dtype = pl.Binary if writer.key_is_uuid else None
-    return pl.Series(raw, dtype=dtype), pl.Series([text for _, text in found], dtype=pl.String)
+
+
+def lock_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> list[tuple[object, ...]]:
+    """The versions of these texts, which can be neither deleted nor changed before the transaction ends.
+
+    Of two workers on one text, one with what it held before and one with what it holds now, the first could be the last
+    to write.
+    """
+    query = sql.SQL("SELECT key, version FROM ({} FOR SHARE OF text) locked").format(_text_query(writer, sql.NULL))
+    return connection.execute(query, [list(keys)]).fetchall()
+
+
+def _text_query(writer: Writer, column: sql.Composable) -> sql.Composed:
+    """Key, version and `column` of texts, by key. The transaction that wrote a row tells one version from another."""
+    # The type is one that the decoder of the manifest has parsed.
+    return sql.SQL(
+        "SELECT text.{key} AS key, text.xmin::text AS version, {column} FROM {texts} text"
+        " WHERE text.{key} = ANY (%s::text[]::{type}[]) ORDER BY 1"
+    ).format(
+        key=sql.Identifier(writer.source.texts.key),
+        column=column,
+        texts=writer.texts,
+        type=sql.SQL(writer.key_type),
+    )
 
 
 def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], arrays: Sequence[pa.Array]) -> int:
     """Bring the chunks of the texts with these keys to what `arrays` hold; returns how many rows changed.
 
-    Texts without any chunk, as all are behind a load, are written in two thirds of the time; should somebody else be
-    writing theirs at this very moment, they are brought together like all others.
+    Once in a transaction, whose end empties the temporary table. Texts without any chunk, as all are behind a load, are
+    written in two thirds of the time; should somebody else be writing theirs at this very moment, they are brought
+    together like all others.
     """
     source, target = writer.source, writer.plan.table.identifier()
     if writer.straight and not _has_chunks(connection, writer, keys):
@@ -104,7 +130,6 @@ def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], ar
                 return _copy(connection, writer, target, arrays)
         except errors.UniqueViolation:
             pass
-    connection.execute(sql.SQL("TRUNCATE {}").format(_STAGE))
     _copy(connection, writer, _STAGE, arrays)
     changed = connection.execute(_merge(source, target)).rowcount
     return changed + connection.execute(_trim(source, target), {"model": source.embedder.model}).rowcount

@@ -131,7 +131,16 @@ def test_a_server_that_is_not_there_is_a_failure(shop: Sandbox, tmp_path: Path) 
         pass
 
 
-@pytest.mark.parametrize("url", ["http://localhost", "localhost:6379", "redis://localhost:port/0"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost",
+        "localhost:6379",
+        "redis://localhost:port/0",
+        "redis://localhost?protocol=3",
+        "redis://localhost?foo=1",
+    ],
+)
 def test_a_url_that_is_none_is_refused(shop: Sandbox, url: str) -> None:
     """With the forms that there are."""
     with pytest.raises(ConfigurationError, match="Redis URL"):

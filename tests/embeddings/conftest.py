@@ -62,6 +62,10 @@ class Post:
         lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
         file.write_text(file.read_text().replace("[embeddings]\n", f"[embeddings]\n{lines}"))
 
+    def keep_content(self) -> None:
+        """Let chunks keep their text."""
+        self.configure(content="'content'")
+
     def load(self) -> int | None:
         """Load the letters, and put their jobs into the queue."""
         load_snapshot(self.sandbox.project, self.environment())

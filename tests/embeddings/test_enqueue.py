@@ -15,7 +15,7 @@ from snapseed import load_snapshot
 from snapseed.embeddings import enqueue
 from snapseed.embeddings.queues import JobQueue
 from snapseed.embeddings.session import enqueue_load, repair_queue
-from snapseed.errors import LoadError
+from snapseed.errors import LoadError, SchemaError
 from tests.embeddings.conftest import Post
 
 # The command line, which kills itself in place of the call of this name that is the n-th.
@@ -89,7 +89,7 @@ def test_a_crash_behind_the_commit_loses_no_job(post: Post, moment: tuple[str, .
     said = post.run("load", "dev", "--if-changed")
     assert "40 jobs are in the queue" in said
     assert set(map(int, waiting(post))) == set(range(1, 41))
-    assert "in the queue already" in post.run("load", "dev", "--if-changed")
+    assert "were put into the queue before" in post.run("load", "dev", "--if-changed")
     post.drain()
     assert post.parts() == post.expected()
 
@@ -136,3 +136,51 @@ def test_the_queue_gets_many_jobs_in_one_command(post: Post, monkeypatch: pytest
         monkeypatch.setattr(queue, "put", measured)
         repair_queue(session)
     assert sizes == [40]
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_texts_that_a_load_has_changed_are_embedded_again(post: Post, *, content: bool) -> None:
+    """Although they have as many chunks as before."""
+    if content:
+        post.keep_content()
+    load_snapshot(post.sandbox.project, post.environment())
+    post.execute("UPDATE letters SET body = 'a' || body WHERE id <= 7")
+    changed = post.execute("SELECT id FROM letters WHERE id <= 7 AND body IS NOT NULL")
+    enqueue_load(post.sandbox.project, post.environment())
+    post.drain()
+    load_snapshot(post.sandbox.project, post.environment(), mode="upsert")
+    assert enqueue_load(post.sandbox.project, post.environment()) == len(changed)
+    post.drain()
+    assert post.parts() == post.expected()
+
+
+def test_changes_by_others_show_in_the_content_of_chunks(post: Post) -> None:
+    """Where it is kept; and chunks whose numbers have a gap are missing ones."""
+    post.keep_content()
+    post.load()
+    post.drain()
+    post.execute("UPDATE letters SET body = 'other' WHERE id = 1; UPDATE parts SET part = 7 WHERE letter = 2")
+    with post.session() as session:
+        assert repair_queue(session) == 2
+    post.drain()
+    assert post.parts() == post.expected()
+
+
+def test_chunks_without_a_text_are_deleted_by_repair(post: Post) -> None:
+    """No job would do that."""
+    post.load()
+    post.drain()
+    post.execute("ALTER TABLE parts DROP CONSTRAINT parts_letter_fkey; DELETE FROM letters WHERE id = 40")
+    post.execute("INSERT INTO parts (letter, part, made_by, numbers) VALUES (999, 0, 'other', '{1}')")
+    assert "chunks belonged to no text" in post.run("queue", "repair", "dev")
+    assert post.parts() == post.expected()
+    assert post.execute("SELECT letter FROM parts WHERE made_by = 'other'") == [(999,)]
+
+
+def test_a_target_without_its_unique_index_is_told_before_there_are_jobs(post: Post) -> None:
+    """Not by the first worker."""
+    load_snapshot(post.sandbox.project, post.environment())
+    post.execute("ALTER TABLE parts DROP CONSTRAINT parts_made_by_letter_part_key")
+    with pytest.raises(SchemaError, match="no unique index"):
+        enqueue_load(post.sandbox.project, post.environment())
+    assert waiting(post) == []

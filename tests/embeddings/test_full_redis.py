@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 
 from snapseed import load_snapshot
 from snapseed.database.failures import may_pass
@@ -52,13 +53,24 @@ def test_jobs_that_do_not_fit_are_told(post: Post, small: OwnValkey) -> None:
 def test_workers_take_jobs_out_of_a_full_stream(post: Post, small: OwnValkey) -> None:
     """It is they who make room, and nothing fails over the counts for which there is none."""
     enqueue_load(post.sandbox.project, post.environment())
-    with post.session() as session:
-        session.queue.claim("first", 1, 0.01)
-        session.queue.leave("first")
     limit(small, "1")
     with post.session() as session:
         Worker(session.connection, session.queue, session.source, "here").run(drain=True)
     assert post.parts() == post.expected()
+
+
+def test_a_dead_job_for_which_there_is_no_room_keeps_nothing_back(post: Post, small: OwnValkey) -> None:
+    """The others of its batch are written first, and it dies once it can."""
+    enqueue_load(post.sandbox.project, post.environment())
+    post.put(b"nonsense")
+    limit(small, "1")
+    with post.session() as session:
+        with pytest.raises(redis.OutOfMemoryError):
+            Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+        assert post.parts() == post.expected()
+        limit(small, "0")
+        Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+        assert [job.payload for job in session.queue.dead(10)] == [b"nonsense"]
 
 
 @pytest.mark.parametrize("form", ["stream", "list"])

@@ -10,7 +10,9 @@ import pytest
 import redis
 
 from snapseed.database.embedded import EmbeddedRedis
-from snapseed.embeddings.queues import JobQueue, job_queue
+from snapseed.embeddings.queues import JobQueue, job_queue, require_form
+from snapseed.embeddings.queues.lists import ListQueue
+from snapseed.errors import ConfigurationError
 
 CLAIM_AFTER = 0.3
 
@@ -180,3 +182,59 @@ def test_all_keys_lie_on_one_node_of_a_cluster(queue: JobQueue, valkey: redis.Re
     keys = [str(key, "ascii") for key in valkey.scan_iter("*")]
     assert keys
     assert all(key.startswith("{snapseed:shop:dev}:") for key in keys)
+
+
+def test_what_others_have_by_now_is_theirs(queue: JobQueue) -> None:
+    """One that was taken for dead gives nothing back, and buries nothing."""
+    queue.put(jobs(2))
+    lost = queue.claim("slow", 2, 0.01)
+    time.sleep(CLAIM_AFTER + 0.1)
+    assert len(queue.claim("quick", 2, 0.01)) == 2
+    queue.release("slow", lost[:1], tried=True)
+    queue.bury("slow", lost[1], "never mind")
+    queue.leave("slow")
+    status = queue.status()
+    assert (status.waiting, status.in_flight, status.dead) == (0, 2, 0)
+
+
+def test_one_that_leaves_gives_back_what_it_has_as_if_nobody_had_tried(queue: JobQueue) -> None:
+    """At once."""
+    queue.put(jobs(2))
+    queue.claim("a", 2, 0.01)
+    queue.leave("a")
+    assert [claim.deliveries for claim in queue.claim("b", 2, 0.01)] == [1, 1]
+
+
+def test_one_that_is_at_work_keeps_its_jobs(queue: JobQueue) -> None:
+    """As long as it says so."""
+    queue.put(jobs(1))
+    queue.claim("a", 1, 0.01)
+    for _ in range(6):
+        time.sleep(CLAIM_AFTER / 3)
+        queue.keep("a")
+        assert queue.claim("b", 1, 0) == []
+    queue.keep("c")
+
+
+def test_a_dead_job_of_somebody_else_is_shown_and_retried(queue: JobQueue, valkey: redis.Redis) -> None:
+    """As the bytes that it is."""
+    if isinstance(queue, ListQueue):
+        valkey.lpush("{snapseed:shop:dev}:dead", b"foreign")
+    else:
+        valkey.xadd("{snapseed:shop:dev}:dead", {"task": "foreign"})
+    (dead,) = queue.dead(10)
+    assert b"foreign" in dead.payload
+    assert "no dead job" in dead.error
+    assert queue.retry() == 1
+    (claim,) = queue.claim("a", 1, 0.01)
+    assert claim.payload == dead.payload
+
+
+def test_a_queue_in_another_form_is_refused(queue: JobQueue, valkey: redis.Redis) -> None:
+    """With what it is, and how to be rid of it."""
+    queue.put(jobs(1))
+    mine, other = ("list", "stream") if isinstance(queue, ListQueue) else ("stream", "list")
+    require_form(valkey, mine, "snapseed:shop:dev", "here")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="another form") as caught:
+        require_form(valkey, other, "snapseed:shop:dev", "here")  # type: ignore[arg-type]
+    assert "DEL {snapseed:shop:dev}:jobs" in str(caught.value.next_step)

@@ -20,7 +20,7 @@ from snapseed.embeddings.service import Events, ServiceOptions, run_workers
 from snapseed.embeddings.session import enqueue_load, repair_queue
 from snapseed.embeddings.source import Source
 from snapseed.embeddings.worker import Worker
-from snapseed.errors import LoadError, SchemaError, ServerError
+from snapseed.errors import EmbedderAwayError, LoadError, SchemaError, ServerError, SnapseedError
 from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.projects.own_valkey import OwnValkey
@@ -111,22 +111,71 @@ def test_a_text_that_is_gone_is_no_mistake(post: Post) -> None:
     assert post.parts() == post.expected()
 
 
-def test_a_text_does_not_change_while_it_is_embedded(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the worker that read the old text could be the last to write."""
+@pytest.mark.parametrize("times", [1, 5])
+def test_a_text_that_changes_while_it_is_embedded_is_embedded_again(
+    post: Post, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Nobody waits for the embedder; only who changes it again and again is kept from that, in the end."""
     post.load()
-    refused = []
+    post.execute("DELETE FROM letters WHERE id > 10")
+    changed: list[int] = []
+    refused: list[Exception] = []
 
     def meanwhile(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
-        try:
-            post.execute("SET lock_timeout = '50ms'; UPDATE letters SET body = 'changed' WHERE id = 1")
-        except psycopg.errors.LockNotAvailable as exc:
-            refused.append(exc)
+        if len(changed) + len(refused) < times:
+            try:
+                post.execute("SET lock_timeout = '50ms'; UPDATE letters SET body = body || ' now' WHERE id = 1")
+                changed.append(1)
+            except psycopg.errors.LockNotAvailable as exc:
+                refused.append(exc)
         return chunk_rows(source, keys, texts)
 
     monkeypatch.setattr("snapseed.embeddings.worker.chunk_rows", meanwhile)
-    post.put_keys(1)
     post.drain()
-    assert refused
+    assert (len(changed), bool(refused)) == ((1, False) if times == 1 else (3, True))
+    assert post.parts() == post.expected()
+
+
+def test_a_text_that_goes_while_it_is_embedded_leaves_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it had been gone before."""
+    post.load()
+    monkeypatch.setattr(
+        "snapseed.embeddings.worker.chunk_rows",
+        lambda *given: [post.execute("DELETE FROM letters WHERE id = 1"), chunk_rows(*given)][1],
+    )
+    post.drain()
+    assert sum(batch.skipped for batch in post.batches) == 1
+    assert post.parts() == post.expected()
+
+
+def test_no_transaction_is_open_while_a_model_thinks(post: Post) -> None:
+    """A server that ends idle transactions ends no worker."""
+    post.configure(embedder="'embedders:Slow'")
+    post.load()
+    post.execute("DELETE FROM letters WHERE id > 3")
+    post.execute("ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '500ms'")
+    try:
+        worker_of(post)
+    finally:
+        post.execute("ALTER ROLE CURRENT_USER RESET idle_in_transaction_session_timeout")
+    assert post.parts() == post.expected()
+
+
+@FORMS
+def test_a_worker_that_is_long_at_a_batch_keeps_its_jobs(post: Post, form: str) -> None:
+    """Nobody takes them for those of a dead one."""
+    post.configure(queue=repr(form), embedder="'embedders:Slowest'", claim_after="'2s'")
+    load_snapshot(post.sandbox.project, post.environment())
+    post.execute("DELETE FROM letters WHERE id > 10")
+    assert enqueue_load(post.sandbox.project, post.environment()) == 10
+    thread = threading.Thread(target=post.drain)
+    with post.session() as session:
+        thread.start()
+        patiently(lambda: session.queue.status().in_flight == 10)
+        while not post.batches:
+            assert session.queue.claim("other", 1, 0.1) == []
+        session.queue.leave("other")
+    thread.join()
     assert post.parts() == post.expected()
 
 
@@ -193,41 +242,41 @@ def embedder_of(post: Post) -> Embedder:
     ("embedder", "said"), [("TooFew", "vectors of 5 numbers"), ("TooShort", "InvalidOperationError")]
 )
 def test_vectors_of_another_shape_are_refused(post: Post, embedder: str, said: str) -> None:
-    """Too few of them, or too short ones."""
+    """Too few of them, or too short ones: it is no job's fault, and none dies of it."""
     post.configure(embedder=f"'embedders:{embedder}'", tries=1)
-    load_snapshot(post.sandbox.project, post.environment())
-    post.put_keys(1, 2)
-    post.drain()
-    dead = dead_of(post)
-    assert len(dead) == 2
-    assert all(said in error for _, error in dead)
+    post.load()
+    with pytest.raises(EmbedderAwayError, match=said):
+        worker_of(post)
+    with post.session() as session:
+        claims = [*session.queue.claim("b", 100, 0.01), *session.queue.claim("b", 100, 0.01)]
+        assert [claim.deliveries for claim in claims] == [1] * 40
     assert post.parts("vowels") == []
 
 
 def test_a_model_that_is_away_is_waited_for(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its jobs are not all tried to death meanwhile."""
+    """However long: no job is tried to death meanwhile."""
     monkeypatch.chdir(post.folder)
-    post.configure(embedder="'embedders:Down'")
+    monkeypatch.setattr("snapseed.embeddings.service._LONGEST_WAIT_SECONDS", 0.2)
+    post.configure(embedder="'embedders:Down'", tries=2)
     post.load()
-    thread = threading.Thread(target=post.drain)
+    failures: list[SnapseedError] = []
+    events = Events(post.batches.append, failure=lambda error, _: failures.append(error))
+    arguments = (post.sandbox.project, post.environment(), ServiceOptions(drain=True), events, lambda: False)
+    thread = threading.Thread(target=run_workers, args=arguments)
     thread.start()
-    patiently(lambda: len(post.batches) > 2)
+    patiently(lambda: len(failures) > 6)
     Path("up").touch()
     thread.join()
+    assert all("no model today" in str(error) for error in failures)
     assert dead_of(post) == []
     assert post.parts("vowels") == post.expected(embedder_of(post))
 
 
-def test_batches_grow_with_the_speed_of_the_work(post: Post) -> None:
-    """The first is small, and the next are at most twice as large as the one before."""
-    post.load()
-    post.drain()
-    sizes = [batch.jobs for batch in post.batches]
-    assert sizes[0] == 16
-    assert sizes[1] == 24
+def test_batches_shrink_where_the_work_is_slow(post: Post) -> None:
+    """The first is small; the next one is smaller, where that took longer than a batch should."""
     post.configure(embedder="'embedders:Slow'")
-    post.batches.clear()
-    post.put_keys(*range(1, 30))
+    post.load()
+    post.execute("DELETE FROM letters WHERE id > 20")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(post.folder)
         post.drain()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+from snapseed.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import redis
@@ -58,17 +60,20 @@ class JobQueue(Protocol):
     def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
         """Up to `count` jobs for this worker, no two alike, of dead workers first; waits for the first one."""
 
+    def keep(self, worker: str) -> None:
+        """Say that this worker is at work on what it has claimed."""
+
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
         """Take away jobs that were worked off."""
 
     def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
-        """Give jobs back, to be claimed again at once; where they were not `tried`, the delivery does not count."""
+        """Give back what is still held, to be claimed at once; if it was not `tried`, the delivery does not count."""
 
     def bury(self, worker: str, claim: Claim, error: str) -> None:
-        """Put a job among the dead."""
+        """Put a job among the dead, unless others have it by now."""
 
     def leave(self, worker: str) -> None:
-        """Say that this worker ends; what it holds is given back, as tried."""
+        """Say that this worker ends; what it holds is given back, and the delivery does not count."""
 
     def status(self) -> QueueStatus:
         """The numbers of now."""
@@ -88,7 +93,22 @@ def job_queue(client: redis.Redis, form: Form, name: str, claim_after: float) ->
 
     All keys begin with `{name}`, braces included, so that a cluster keeps them on one node.
     """
-    from snapseed.embeddings.queues.lists import ListQueue  # noqa: PLC0415 - only the form that is chosen
+    from snapseed.embeddings.queues.lists import ListQueue  # noqa: PLC0415 - it needs what stands above
     from snapseed.embeddings.queues.streams import StreamQueue  # noqa: PLC0415 - as above
 
     return (StreamQueue if form == "stream" else ListQueue)(client, f"{{{name}}}", claim_after)
+
+
+def require_form(client: redis.Redis, form: Form, name: str, where: str) -> None:
+    """Raise `ConfigurationError` where the queue of this name is there in another form."""
+    key = f"{{{name}}}:jobs"
+    # In the redis client's annotations this may also be something to wait for.
+    found = cast("bytes", client.type(key)).decode()
+    if found not in {"none", form}:
+        raise ConfigurationError(
+            "the queue is there in another form",
+            where=f"key {key} in {where}",
+            observed=f"a {found}",
+            expected=f"queue = {form!r}, as [embeddings] says",
+            next_step=f"let workers drain it with queue = {found!r} before, or delete it by `redis-cli DEL {key}`",
+        )

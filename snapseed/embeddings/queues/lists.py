@@ -23,9 +23,31 @@ if TYPE_CHECKING:
 _RIGHT, _LEFT = "RIGHT", "LEFT"
 # One, from the end at which the first of a batch lies: it is found at once.
 _FROM_THE_END = -1
-# A silent worker is forgotten, unless it has come back or taken jobs since it was looked at.
-_FORGET = """
-if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('LLEN', KEYS[3]) == 0 then redis.call('SREM', KEYS[1], ARGV[1]) end
+# Back into the queue, the first one last, so that it is the first again; but for those that others have by now.
+_RELEASE = """
+for place = #ARGV, 2, -1 do
+  if redis.call('LREM', KEYS[1], -1, ARGV[place]) == 1 then
+    redis.call('RPUSH', KEYS[2], ARGV[place])
+    if ARGV[1] == 'tried' then redis.call('HINCRBY', KEYS[3], redis.sha1hex(ARGV[place]), 1) end
+  end
+end
+"""
+_BURY = """
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 1 then
+  redis.call('LPUSH', KEYS[2], ARGV[2])
+  redis.call('HDEL', KEYS[3], redis.sha1hex(ARGV[1]))
+end
+"""
+# All that a worker holds goes back, and it is forgotten; one that was taken for dead, only if it still is silent.
+_DISMISS = """
+if ARGV[2] == 'dead' and redis.call('EXISTS', KEYS[5]) == 1 then return end
+while true do
+  local job = redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+  if not job then break end
+  if ARGV[2] == 'dead' then redis.call('HINCRBY', KEYS[3], redis.sha1hex(job), 1) end
+end
+redis.call('SREM', KEYS[4], ARGV[1])
+redis.call('DEL', KEYS[5])
 """
 
 
@@ -63,72 +85,72 @@ class ListQueue:
         tries = self._client.hmget(self._tries, [_digest(payload) for payload in payloads])
         return [Claim(payload, payload, int(tried or 0) + 1) for payload, tried in zip(payloads, tries, strict=True)]
 
+    def keep(self, worker: str) -> None:
+        self._show_alive(worker)
+
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
         if claims:
             with self._client.pipeline(transaction=True) as pipeline:
                 for claim in claims:
                     pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
                 pipeline.hdel(self._tries, *[_digest(claim.payload) for claim in claims])
-                pipeline.execute()
-            self._counts.add(len(claims))
+                *removed, _ = pipeline.execute()
+            self._counts.add(sum(removed))
         self._show_alive(worker)
 
     def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
-        with self._client.pipeline(transaction=True) as pipeline:
-            # The first one last, so that it is the first again.
-            for claim in reversed(claims):
-                pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
-                pipeline.rpush(self._jobs, claim.payload)
-                if tried:
-                    pipeline.hincrby(self._tries, _digest(claim.payload), 1)
-            pipeline.execute()
+        payloads = [claim.payload for claim in claims]
+        keys = [self._held(worker), self._jobs, self._tries]
+        self._client.eval(_RELEASE, len(keys), *keys, "tried" if tried else "", *payloads)
 
     def bury(self, worker: str, claim: Claim, error: str) -> None:
         text = base64.b64encode(claim.payload).decode()
         record = json.dumps({"job": text, "error": error, "deliveries": claim.deliveries})
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.lpush(self._dead, record)
-            pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
-            pipeline.hdel(self._tries, _digest(claim.payload))
-            pipeline.execute()
+        keys = [self._held(worker), self._dead, self._tries]
+        self._client.eval(_BURY, len(keys), *keys, claim.payload, record)
 
     def leave(self, worker: str) -> None:
-        self._give_back(worker)
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.srem(self._workers, worker)
-            pipeline.delete(self._alive(worker))
-            pipeline.execute()
+        self._dismiss(worker, "")
 
     def status(self) -> QueueStatus:
-        workers = [worker.decode() for worker in self._client.smembers(self._workers)]
+        while True:
+            workers = self._known_workers()
+            with self._client.pipeline(transaction=True) as pipeline:
+                for worker in workers:
+                    pipeline.llen(self._held(worker))
+                    pipeline.exists(self._alive(worker))
+                pipeline.llen(self._jobs)
+                pipeline.llen(self._dead)
+                *of_workers, waiting, dead = pipeline.execute()
+            # One that came in between may hold what has left the queue.
+            if self._known_workers() <= workers:
+                break
         return QueueStatus(
-            waiting=int(self._client.llen(self._jobs)),
-            in_flight=sum(int(self._client.llen(self._held(worker))) for worker in workers),
-            dead=int(self._client.llen(self._dead)),
+            waiting=waiting,
+            in_flight=sum(of_workers[::2]),
+            dead=dead,
             done=self._counts.ever(),
             done_last_minute=self._counts.last_minute(),
-            workers=sum(bool(self._client.exists(self._alive(worker))) for worker in workers),
+            workers=sum(of_workers[1::2]),
             oldest_seconds=None,
         )
 
     def dead(self, limit: int) -> Iterator[DeadJob]:
         for record in reversed(self._client.lrange(self._dead, -limit, -1)):
-            found = json.loads(record)
-            yield DeadJob(base64.b64decode(found["job"]), found["error"], int(found["deliveries"]))
+            yield _dead_job(record)
 
     def retry(self) -> int:
         moved = 0
         while (record := self._client.lindex(self._dead, -1)) is not None:
             with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.lpush(self._jobs, base64.b64decode(json.loads(record)["job"]))
+                pipeline.lpush(self._jobs, _dead_job(record).payload)
                 pipeline.lrem(self._dead, -1, record)
                 pipeline.execute()
             moved += 1
         return moved
 
     def purge(self) -> int:
-        workers = [worker.decode() for worker in self._client.smembers(self._workers)]
-        lists = [self._jobs, self._dead, *map(self._held, workers)]
+        lists = [self._jobs, self._dead, *map(self._held, self._known_workers())]
         with self._client.pipeline(transaction=True) as pipeline:
             for name in lists:
                 pipeline.llen(name)
@@ -148,17 +170,18 @@ class ListQueue:
                 pipeline.execute()
         return list(counts)
 
+    def _known_workers(self) -> set[str]:
+        return {worker.decode() for worker in self._client.smembers(self._workers)}
+
     def _take_over(self) -> None:
         """Give back what is held by workers that are silent."""
-        for member in self._client.smembers(self._workers):
-            worker = member.decode()
+        for worker in self._known_workers():
             if not self._client.exists(self._alive(worker)):
-                self._give_back(worker)
-                self._client.eval(_FORGET, 3, self._workers, self._alive(worker), self._held(worker), worker)
+                self._dismiss(worker, "dead")
 
-    def _give_back(self, worker: str) -> None:
-        while (payload := self._client.lmove(self._held(worker), self._jobs, _LEFT, _RIGHT)) is not None:
-            self._client.hincrby(self._tries, _digest(payload), 1)
+    def _dismiss(self, worker: str, why: str) -> None:
+        keys = [self._held(worker), self._jobs, self._tries, self._workers, self._alive(worker)]
+        self._client.eval(_DISMISS, len(keys), *keys, worker, why)
 
     def _show_alive(self, worker: str) -> None:
         with self._client.pipeline(transaction=True) as pipeline:
@@ -171,6 +194,15 @@ class ListQueue:
 
     def _alive(self, worker: str) -> str:
         return f"{self._name}:alive:{worker}"
+
+
+def _dead_job(record: bytes) -> DeadJob:
+    """A dead job; what somebody else has put among them is shown as it is."""
+    try:
+        found = json.loads(record)
+        return DeadJob(base64.b64decode(found["job"]), str(found["error"]), int(found["deliveries"]))
+    except (ValueError, LookupError, TypeError):
+        return DeadJob(record, "no dead job of this queue's form", 0)
 
 
 def _digest(payload: bytes) -> str:

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 GROUP = "workers"
 FIELD = b"job"
-# One command for many jobs: each of its own would cost the client as much as it costs the server.
-_PUT = "for _, job in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'job', job) end"
+# One command for many jobs: each of its own would cost the client as much as it costs the server. The group is made
+# here, not by the first worker, which a Redis without memory would not let do it.
+_PUT = """
+redis.pcall('XGROUP', 'CREATE', KEYS[1], 'workers', '0', 'MKSTREAM')
+for _, job in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'job', job) end
+"""
 # Long enough for any XAUTOCLAIM to find it idle, whatever `claim_after` is.
 _LONG_IDLE_MS = 2**31
 
@@ -47,6 +51,11 @@ class StreamQueue:
             self._make_group()
             return self._claim(worker, count, wait_seconds)
 
+    def keep(self, worker: str) -> None:
+        with self._or_flushed_away():
+            if held := [entry["message_id"] for entry in self._pending(worker)]:
+                self._client.xclaim(self._jobs, GROUP, worker, 0, held, justid=True)
+
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
         del worker
         if claims:
@@ -54,21 +63,24 @@ class StreamQueue:
             with self._client.pipeline(transaction=True) as pipeline:
                 pipeline.xack(self._jobs, GROUP, *ids)
                 pipeline.xdel(self._jobs, *ids)
-                pipeline.execute()
-            self._counts.add(len(ids))
+                _, removed = pipeline.execute()
+            self._counts.add(removed)
 
     def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
-        with self._client.pipeline(transaction=False) as pipeline:
+        with self._or_flushed_away(), self._client.pipeline(transaction=False) as pipeline:
+            held = {entry["message_id"] for entry in self._pending(worker)} if claims else set()
             for claim in claims:
+                if claim.id not in held:
+                    continue
                 # The next claim adds one.
                 count = claim.deliveries if tried else claim.deliveries - 1
                 idle = {"idle": _LONG_IDLE_MS, "retrycount": count, "justid": True}
                 pipeline.xclaim(self._jobs, GROUP, worker, 0, [claim.id], **idle)
-            with self._or_flushed_away():
-                pipeline.execute()
+            pipeline.execute()
 
     def bury(self, worker: str, claim: Claim, error: str) -> None:
-        del worker
+        if claim.id not in {entry["message_id"] for entry in self._pending(worker)}:
+            return
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.xadd(self._dead, {"job": claim.payload, "error": error, "deliveries": claim.deliveries})
             pipeline.xack(self._jobs, GROUP, claim.id)
@@ -78,21 +90,26 @@ class StreamQueue:
     def leave(self, worker: str) -> None:
         with self._or_flushed_away():
             held = [Claim(entry["message_id"], b"", entry["times_delivered"]) for entry in self._pending(worker)]
-            self.release(worker, held, tried=True)
+            self.release(worker, held, tried=False)
             if not held:
                 # One that holds nothing can go; its jobs would go with it.
                 self._client.xgroup_delconsumer(self._jobs, GROUP, worker)
 
     def status(self) -> QueueStatus:
-        consumers: list[dict[str, Any]] = []
-        with self._or_flushed_away():
-            consumers = self._client.xinfo_consumers(self._jobs, GROUP)
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.xlen(self._jobs)
+            pipeline.xlen(self._dead)
+            pipeline.xinfo_consumers(self._jobs, GROUP)
+            length, dead, known = pipeline.execute(raise_on_error=False)
+        for answer in (length, dead):
+            if isinstance(answer, Exception):
+                raise answer
+        consumers: list[dict[str, Any]] = [] if isinstance(known, Exception) else known
         in_flight = sum(int(consumer["pending"]) for consumer in consumers)
-        length = int(self._client.xlen(self._jobs))
         return QueueStatus(
-            waiting=length - in_flight,
-            in_flight=in_flight,
-            dead=int(self._client.xlen(self._dead)),
+            waiting=max(0, length - in_flight),
+            in_flight=min(length, in_flight),
+            dead=dead,
             done=self._counts.ever(),
             done_last_minute=self._counts.last_minute(),
             workers=sum(int(consumer["idle"]) < self._idle_ms for consumer in consumers),
@@ -101,14 +118,15 @@ class StreamQueue:
 
     def dead(self, limit: int) -> Iterator[DeadJob]:
         for _, fields in self._client.xrange(self._dead, count=limit):
-            yield DeadJob(fields[b"job"], fields[b"error"].decode("utf-8", "replace"), int(fields[b"deliveries"]))
+            error = fields.get(b"error", b"no dead job of this queue's form").decode("utf-8", "replace")
+            yield DeadJob(_payload(fields), error, int(fields.get(b"deliveries", 0)))
 
     def retry(self) -> int:
         moved = 0
         while entries := self._client.xrange(self._dead, count=1000):
             with self._client.pipeline(transaction=True) as pipeline:
                 for _, fields in entries:
-                    pipeline.xadd(self._jobs, {FIELD: fields[b"job"]})
+                    pipeline.xadd(self._jobs, {FIELD: _payload(fields)})
                 pipeline.xdel(self._dead, *[entry for entry, _ in entries])
                 pipeline.execute()
             moved += len(entries)

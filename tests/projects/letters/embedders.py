@@ -70,12 +70,20 @@ class TooShort(Vowels):
 class Slow(HashingEmbedder):
     """One that takes its time, and says when it begins."""
 
+    seconds = 1.5
+
     def embed(self, texts: pl.Series) -> pl.Series:
         """A vector, after a while."""
         with open("begun", "a", encoding="utf-8") as file:  # noqa: PTH123 - as short as it gets
             file.write(f"{len(texts)}\n")
-        time.sleep(1.5)
+        time.sleep(self.seconds)
         return super().embed(texts)
+
+
+class Slowest(Slow):
+    """One that takes longer than a worker may be silent."""
+
+    seconds = 3.5
 
 
 class Tired(Picky):

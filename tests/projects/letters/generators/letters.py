@@ -19,7 +19,14 @@ def letters(rows: Rows) -> pl.DataFrame:
     parent=letters,
     per_parent=1,
     key="id",
-    columns={"id": "bigint", "letter": "bigint", "part": "smallint", "made_by": "varchar(40)", "numbers": "real[]"},
+    columns={
+        "id": "bigint",
+        "letter": "bigint",
+        "part": "smallint",
+        "made_by": "varchar(40)",
+        "numbers": "real[]",
+        "content": "text",
+    },
 )
 def parts(rows: Rows, letters: pl.DataFrame) -> pl.DataFrame:
     """Stand-ins: workers make the real ones."""
@@ -30,5 +37,6 @@ def parts(rows: Rows, letters: pl.DataFrame) -> pl.DataFrame:
             "part": pl.repeat(0, len(rows), dtype=pl.Int16, eager=True),
             "made_by": pl.repeat(HashingEmbedder.model, len(rows), eager=True),
             "numbers": pl.repeat([0.5], len(rows), dtype=pl.List(pl.Float32), eager=True),
+            "content": pl.repeat(None, len(rows), dtype=pl.String, eager=True),
         }
     )

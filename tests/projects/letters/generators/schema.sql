@@ -5,5 +5,6 @@ CREATE TABLE parts (
     part smallint NOT NULL,
     made_by varchar(40) NOT NULL,
     numbers real[] NOT NULL,
+    content text,
     UNIQUE (made_by, letter, part)
 );
