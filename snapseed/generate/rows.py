@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
@@ -58,7 +58,7 @@ class Rows(TimeDraws, ChoiceDraws, UniqueDraws):
 
         >>> items = rows.items("tags", rows.integers("number of tags", 0, 3))
         >>> items.lists(items.choice("tag", ["red", "hot", "new"])).to_list()
-        []
+        [['red'], ['red', 'hot', 'hot'], [], ['new', 'red', 'hot']]
         """
         sizes = np.atleast_1d(int64s(counts, f"items({column!r})"))
         if len(sizes) != len(self) or np.any(sizes < 0):
@@ -92,16 +92,27 @@ class Items(Rows):
 
     owners: Int64s
     offsets: Int64s
+    are_items: ClassVar[bool] = True
 
     def _own_numbers(self, what: str) -> Int64s:
         raise ValueError(f"{what}: items have no numbers of their own to be unique by; draw it for rows")
 
     def of_owner(self, values: pl.Series) -> pl.Series:
-        """A series with one value per row, repeated for each of the row's items."""
+        """A series with one value per row, repeated for each of the row's items.
+
+        >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
+        >>> items.of_owner(rows.number()).to_list()
+        [1, 1, 3, 4]
+        """
         return values.gather(self.owners)
 
     def lists(self, values: pl.Series) -> pl.Series:
-        """A series with one value per item as lists, one per row."""
+        """A series with one value per item as lists, one per row.
+
+        >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
+        >>> items.lists(items.integers("size", 1, 9)).to_list()
+        [[4, 5], [], [7], [2]]
+        """
         self._check(values)
         array = values.rechunk().to_arrow()
         offsets = pa.array(self.offsets, type=pa.int64())
@@ -110,16 +121,31 @@ class Items(Rows):
         return result
 
     def joined(self, values: pl.Series, separator: str = " ") -> pl.Series:
-        """A series with one text per item joined to one text per row."""
+        """A series with one text per item joined to one text per row.
+
+        >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
+        >>> items.joined(items.choice("word", ["so", "well", "now"]), separator=", ").to_list()
+        ['now, now', '', 'well', 'well']
+        """
         return self.lists(values).list.join(separator)
 
     def total(self, values: pl.Series) -> pl.Series:
-        """A series with one whole number per item, summed per row (Int64)."""
+        """A series with one whole number per item, summed per row (Int64).
+
+        >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
+        >>> items.total(items.integers("cents", 1, 9)).to_list()
+        [6, 0, 4, 3]
+        """
         running = self._running(values)
         return pl.Series(running[self.offsets[1:]] - running[self.offsets[:-1]])
 
     def running_total(self, values: pl.Series) -> pl.Series:
-        """For each item the sum over its row's items before it: where it starts, if the values are lengths (Int64)."""
+        """For each item the sum over its row's items before it: where it starts, if the values are lengths (Int64).
+
+        >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
+        >>> items.running_total(items.integers("seconds", 1, 9)).to_list()
+        [0, 9, 0, 0]
+        """
         running = self._running(values)
         return pl.Series(running[:-1] - running[self.offsets[self.owners]])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ class Identities:
     ordinals: draws.UInt64s
     positions: pl.Series
     hashes: draws.UInt64s
+    are_items: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.roots)
@@ -41,7 +42,7 @@ class Identities:
         """64 uniform bits per row (numpy uint64), for draws that have no method of their own.
 
         >>> (rows.bits("flags") >> 60).tolist()
-        []
+        [15, 15, 9, 2]
         """
         return draws.column_bits(self.hashes, column)
 
@@ -62,6 +63,7 @@ def between(bits: draws.UInt64s, low: Int64s, high: Int64s, what: str) -> Int64s
     """
     if np.any(high < low):
         raise ValueError(f"{what}: a maximum is smaller than its minimum")
+    low, high = np.asarray(low), np.asarray(high)  # a scalar would warn of what wraps on purpose
     widest = high.astype(np.uint64) - low.astype(np.uint64)  # one less than the numbers to choose from; wraps
     all_bits = np.uint64(2**64 - 1)
     drawn = np.where(widest == all_bits, bits, draws.below(bits, widest + (widest != all_bits)))

@@ -20,7 +20,7 @@ def filled(templates: pl.Series, **values: pl.Series | str) -> pl.Series:
 
     >>> templates = rows.choice("template", ["{who} likes {what}", "why {what}?"])
     >>> filled(templates, who=rows.choice("who", ["Ann", "Bo"]), what="tea").to_list()
-    []
+    ['why tea?', 'Bo likes tea', 'why tea?', 'why tea?']
     """
     distinct = templates.unique().drop_nulls().sort()
     pieces = [_pieces(template, list(values)) for template in distinct]

@@ -14,7 +14,7 @@ import polars as pl
 from snapseed.generate import draws
 from snapseed.generate.drawing.crowded import Number, logarithm
 from snapseed.generate.drawing.fixed_point import LOG_BITS, log2
-from snapseed.generate.drawing.identity import Int64s, between, int64s
+from snapseed.generate.drawing.identity import Int64s, Numbers, between, int64s
 from snapseed.generate.drawing.numbers import NumberDraws
 
 _HOUR = 3_600_000_000  # microseconds
@@ -104,10 +104,9 @@ class TimeDraws(NumberDraws):
         >>> monday = rows.now.replace(2025, 6, 2)
         >>> paid_at = rows.timestamps("paid at", monday, monday.replace(day=6), rhythm=Rhythm())
         >>> paid_at.dt.to_string("%a %H:%M").to_list()
-        []
+        ['Tue 08:00', 'Mon 19:34', 'Wed 22:51', 'Thu 08:41']
         """
-        low = _microseconds(start, len(self))
-        high = _microseconds(self.now if end is None else end, len(self))
+        low, high = (_microseconds(bound) for bound in (start, self.now if end is None else end))
         if rhythm is None and growth == 1:
             return self.integers(column, low, high).cast(pl.Datetime("us", "UTC"))
         what, factor = f"timestamps({column!r})", Fraction(str(growth))
@@ -129,7 +128,7 @@ class TimeDraws(NumberDraws):
         start lies behind its end, and for nulls.
 
         >>> rows.dates("born on", rows.now.date().replace(1950), rows.now.date().replace(2007)).cast(str).to_list()
-        []
+        ['1982-11-13', '1972-01-25', '1959-12-25', '1985-12-08']
         """
         what = f"dates({column!r})"
         low, high = (int64s(_days(bound), what) for bound in (start, self.now.date() if end is None else end))
@@ -165,7 +164,7 @@ def _days(bound: date | pl.Series) -> pl.Series:
     return series.cast(pl.Date).cast(pl.Int32)
 
 
-def _microseconds(moment: datetime | pl.Series, count: int) -> pl.Series:
+def _microseconds(moment: datetime | pl.Series) -> Numbers:
     if isinstance(moment, pl.Series):
         return moment.cast(pl.Datetime("us", "UTC")).cast(pl.Int64)
-    return pl.Series([moment]).cast(pl.Datetime("us", "UTC")).cast(pl.Int64).new_from_index(0, count)
+    return int(pl.Series([moment]).cast(pl.Datetime("us", "UTC")).cast(pl.Int64)[0])
