@@ -318,6 +318,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
     "chance above one": (lambda rows: rows.chance("c", 1.01), "'c'.*between 0 and 1"),
     "chance below zero": (lambda rows: rows.chance("c", -0.01), "'c'.*between 0 and 1"),
     "chance that is no number": (lambda rows: rows.chance("c", float("nan")), "'c'.*between 0 and 1"),
+    "a text for options": (lambda rows: rows.choice("o", "active"), "'o'.*'active' is one text"),
     "no options": (lambda rows: rows.choice("o", []), "'o'.*needs options"),
     "fewer weights than options": (lambda rows: rows.choice("o", [1, 2], [1]), "'o'.*as many weights"),
     "weights of nothing": (lambda rows: rows.choice("o", [1, 2], [0, 0]), "must be positive"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,14 @@ def test_no_moment_passes_its_bounds(bounds: list[datetime], growth: float, rhyt
         assert drawn.min() >= start  # type: ignore[operator]
         assert drawn.max() <= end  # type: ignore[operator]
         assert drawn.dtype == pl.Datetime("us", "UTC")
+
+
+@pytest.mark.parametrize("options", [{"growth": 3}, {"growth": 0.3}, {"rhythm": Rhythm()}])
+def test_both_bounds_are_reached(options: dict[str, Any]) -> None:
+    """They are included, to the microsecond."""
+    start = NOW - timedelta(microseconds=2)
+    drawn = make_rows(2000).timestamps("t", start, **options)
+    assert sorted(drawn.unique()) == [start, start + timedelta(microseconds=1), NOW]
 
 
 def test_bounds_by_row_hold_for_growth_and_rhythm_too() -> None:

@@ -40,6 +40,8 @@ class ChoiceDraws(Identities):
         >>> rows.choice("status", {"done": 6, "pending": 3, "error": 1}).to_list()
         ['pending', 'done', 'done', 'done']
         """
+        if isinstance(options, str):
+            raise ValueError(f"choice({column!r}): options are several, {options!r} is one text")  # noqa: TRY004
         if isinstance(options, Mapping):
             weights = list(options.values())  # iterated, a mapping gives its options
         values = options if isinstance(options, pl.Series) else pl.Series([_plain(option) for option in options])
