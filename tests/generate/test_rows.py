@@ -343,6 +343,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
     "an exponent too fine": (lambda rows: rows.zipf("z", 9, 1.001), "'z'.*steps of 0.01"),
     "a negative deviation": (lambda rows: rows.normal("n", 0, -1), "'n'.*deviations from 0"),
     "a mean out of range": (lambda rows: rows.normal("n", 2**56, 1), "'n'.*means within"),
+    "a mean without an opposite": (lambda rows: rows.normal("n", -(2**63), 1), "'n'.*means within"),
     "bounds of a bell": (lambda rows: rows.normal("n", 0, 1, 2, 1), "'n'.*not below its minimum"),
     "a null mean": (lambda rows: rows.normal("n", pl.Series([1, None]), 1), "'n'.*null"),
     "a median of zero": (lambda rows: rows.log_normal("l", 0, 2), "'l'.*medians from 1"),
@@ -375,6 +376,14 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
         "null",
     ),
 }
+
+
+def test_a_float_is_no_whole_number() -> None:
+    """Neither bound nor mean is rounded in silence."""
+    with pytest.raises(TypeError, match=r"'n'.*needs a whole number, or a series of them, got 1.5"):
+        make_rows(2).integers("n", 0, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"'n'.*needs a whole number, or a series of them, got 0.5"):
+        make_rows(2).normal("n", 0.5, 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)

@@ -27,7 +27,7 @@ def ranks(bits: draws.UInt64s, sizes: Int64s, exponent: Number, what: str) -> In
 
     The integral of 1 / x^s from 1 to x is a logarithm for s = 1, else a power; either is inverted.
     """
-    steps = Fraction(str(exponent)) * _STEPS
+    steps = fraction(exponent) * _STEPS
     if np.any(sizes < 1) or np.any(sizes >= LARGEST) or steps.denominator != 1 or int(steps) not in _EXPONENTS:
         raise ValueError(f"{what}: needs sizes from 1 to 2^56, and an exponent from 0.1 to 5 in steps of 0.01")
     ends, slope = log2(sizes + 1), int(steps) - _STEPS
@@ -65,6 +65,11 @@ def log_normals(bits: draws.UInt64s, median: Int64s, spread: Fraction, low: Int6
     drawn = np.where(exponents < 0, 0, (exp2(np.maximum(exponents, 0)) + 1) >> 1)
     found: Int64s = np.clip(drawn, low, high)
     return found
+
+
+def fraction(number: Number) -> Fraction:
+    """What is written, to a billionth: 0.1 is a tenth, not the float next to it."""
+    return Fraction(str(number)).limit_denominator(10**9)
 
 
 def logarithm(number: Fraction) -> int:

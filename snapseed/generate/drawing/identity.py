@@ -48,9 +48,14 @@ class Identities:
 
 
 def int64s(value: Numbers, what: str) -> Int64s:
-    """A number, or one for each row, as NumPy has it. Raises `ValueError` that begins with `what` for a null."""
-    if isinstance(value, int):
+    """A number, or one for each row, as NumPy has it.
+
+    Raises errors that begin with `what`: `ValueError` for a null, `TypeError` for what is no whole number.
+    """
+    if isinstance(value, (int, np.integer)):
         return np.asarray(value, dtype=np.int64)
+    if not isinstance(value, pl.Series):
+        raise TypeError(f"{what}: needs a whole number, or a series of them, got {value!r}")
     if value.null_count():
         raise ValueError(f"{what}: {value.null_count()} of {len(value)} values are null")
     return value.cast(pl.Int64).to_numpy()

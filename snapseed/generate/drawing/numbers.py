@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from fractions import Fraction
 
 import numpy as np
 import polars as pl
@@ -98,7 +97,7 @@ class NumberDraws(Identities):
         what = f"normal({column!r})"
         middle, width = int64s(mean, what), int64s(deviation, what)
         low, high = _bounds(minimum, maximum, -LARGEST, what)
-        if np.any(width < 0) or np.any(width >= LARGEST) or np.any(np.abs(middle) >= LARGEST):
+        if np.any(width < 0) or np.any(width >= LARGEST) or np.any(np.clip(middle, 1 - LARGEST, LARGEST - 1) != middle):
             raise ValueError(f"{what}: needs means within ±2^56, and deviations from 0 to 2^56")
         whole = minimum is None and maximum is None
         return pl.Series(crowded.normals(self.bits(column), middle, width, None if whole else (low, high)))
@@ -122,7 +121,7 @@ class NumberDraws(Identities):
         [25253, 23488, 90995, 42383]
         """  # noqa: D205 - its first sentence takes two lines
         what = f"log_normal({column!r})"
-        middle, factor = int64s(median, what), Fraction(str(spread))
+        middle, factor = int64s(median, what), crowded.fraction(spread)
         low, high = _bounds(minimum, maximum, 0, what)
         if np.any(middle < 1) or np.any(middle >= LARGEST) or not 1 < factor < _LARGEST_SPREAD:
             raise ValueError(f"{what}: needs medians from 1 to 2^56, and a spread above 1 and below {_LARGEST_SPREAD}")

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from snapseed.generate import draws
-from snapseed.generate.drawing.crowded import Number, logarithm
+from snapseed.generate.drawing.crowded import Number, fraction, logarithm
 from snapseed.generate.drawing.fixed_point import LOG_BITS, log2
 from snapseed.generate.drawing.identity import Int64s, Numbers, between, int64s
 from snapseed.generate.drawing.numbers import NumberDraws
@@ -90,6 +90,7 @@ class TimeDraws(NumberDraws):
         column: str,
         start: datetime | pl.Series,
         end: datetime | pl.Series | None = None,
+        *,
         growth: Number = 1,
         rhythm: Rhythm | None = None,
         ahead: timedelta | pl.Series | None = None,
@@ -109,7 +110,7 @@ class TimeDraws(NumberDraws):
         low, high = (_microseconds(bound) for bound in (start, self.now if end is None else end))
         if rhythm is None and growth == 1:
             return self.integers(column, low, high).cast(pl.Datetime("us", "UTC"))
-        what, factor = f"timestamps({column!r})", Fraction(str(growth))
+        what, factor = f"timestamps({column!r})", fraction(growth)
         if not 1 / _LARGEST_GROWTH <= factor <= _LARGEST_GROWTH:
             raise ValueError(f"{what}: growth lies between 0.0001 and 10,000, got {growth}")
         first, last = int64s(low, what), int64s(high, what)

@@ -91,7 +91,7 @@ class UniqueDraws(Identities):
             raise ValueError(f"{what}: a separator that ends in a digit cannot be told from the number")
         numbers = self._own_numbers(what)
         key = draws.key(self.seed, self.entity.name, column)
-        frame = pl.DataFrame({"text": texts, "number": shuffled_within_digits(numbers, key)})
+        frame = pl.DataFrame({"text": texts.cast(pl.String), "number": shuffled_within_digits(numbers, key)})
         frame = frame.with_columns(pl.col("number").cast(pl.String))
         if longest is not None:
             room = longest - frame["number"].str.len_bytes().cast(pl.Int64) - max(1, len(separator))
