@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from snapseed.embeddings.keys import chunk_keys
     from snapseed.errors import SnapseedError
     from snapseed.generate.check import check_snapshot
+    from snapseed.generate.drawing.numbers import as_decimals
+    from snapseed.generate.drawing.texts import filled, slug
+    from snapseed.generate.drawing.times import Rhythm
     from snapseed.generate.entity import Entity, entity, scale
     from snapseed.generate.fan_out import FanOut, counted, exactly, fan_out
     from snapseed.generate.json import json_array, json_object, json_raw
-    from snapseed.generate.rows import Items, Rows, as_decimals
+    from snapseed.generate.rows import Items, Rows
     from snapseed.generate.run import generate_snapshot, resolve_request
     from snapseed.load.run import load_snapshot
     from snapseed.snapshot.store import open_snapshot
@@ -36,10 +39,11 @@ _HOMES = {
     "HashingEmbedder": "snapseed.embeddings.embedder",
     "Items": "snapseed.generate.rows",
     "Project": "snapseed.config",
+    "Rhythm": "snapseed.generate.drawing.times",
     "Rows": "snapseed.generate.rows",
     "SnapseedDatabase": "snapseed.templates.database",
     "SnapseedError": "snapseed.errors",
-    "as_decimals": "snapseed.generate.rows",
+    "as_decimals": "snapseed.generate.drawing.numbers",
     "check_snapshot": "snapseed.generate.check",
     "chunk_count": "snapseed.embeddings.chunking",
     "chunk_keys": "snapseed.embeddings.keys",
@@ -48,6 +52,7 @@ _HOMES = {
     "entity": "snapseed.generate.entity",
     "exactly": "snapseed.generate.fan_out",
     "fan_out": "snapseed.generate.fan_out",
+    "filled": "snapseed.generate.drawing.texts",
     "find_project": "snapseed.config",
     "generate_snapshot": "snapseed.generate.run",
     "json_array": "snapseed.generate.json",
@@ -58,6 +63,7 @@ _HOMES = {
     "reset_environment": "snapseed.templates.reset",
     "resolve_request": "snapseed.generate.run",
     "scale": "snapseed.generate.entity",
+    "slug": "snapseed.generate.drawing.texts",
     "verify_snapshot": "snapseed.verify.run",
 }
 
@@ -69,6 +75,7 @@ __all__ = [
     "HashingEmbedder",
     "Items",
     "Project",
+    "Rhythm",
     "Rows",
     "SnapseedDatabase",
     "SnapseedError",
@@ -81,6 +88,7 @@ __all__ = [
     "entity",
     "exactly",
     "fan_out",
+    "filled",
     "find_project",
     "generate_snapshot",
     "json_array",
@@ -91,6 +99,7 @@ __all__ = [
     "reset_environment",
     "resolve_request",
     "scale",
+    "slug",
     "verify_snapshot",
 ]
 

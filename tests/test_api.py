@@ -22,6 +22,7 @@ def test_the_public_names_are_these() -> None:
         "HashingEmbedder",
         "Items",
         "Project",
+        "Rhythm",
         "Rows",
         "SnapseedDatabase",
         "SnapseedError",
@@ -34,6 +35,7 @@ def test_the_public_names_are_these() -> None:
         "entity",
         "exactly",
         "fan_out",
+        "filled",
         "find_project",
         "generate_snapshot",
         "json_array",
@@ -44,6 +46,7 @@ def test_the_public_names_are_these() -> None:
         "reset_environment",
         "resolve_request",
         "scale",
+        "slug",
         "verify_snapshot",
     ]
 

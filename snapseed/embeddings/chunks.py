@@ -32,7 +32,7 @@ def _rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
     settings = source.settings
     given = pl.DataFrame({"key": keys, "text": texts.fill_null("")})
     counted = given.with_columns(count=chunk_count(pl.col("text").str.count_matches(" ", literal=True) + 1))
-    rows = counted.select("key", "text", number=pl.int_ranges(0, "count")).explode("number")
+    rows = counted.select("key", "text", number=pl.int_ranges(0, "count")).explode("number", empty_as_null=False)
     content = chunk_of(rows["text"], rows["number"])
     by_role = {
         settings.parent: rows["key"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,9 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapseed import Rows, as_decimals, entity, json_object, scale
+from snapseed import Rhythm, Rows, as_decimals, entity, json_object, scale
 from snapseed.errors import GeneratorError
 from tests.generate.making import NOW, make_rows
+from tests.generate.statistics import chi_square
 
 TABLE = pl.DataFrame({"kind": ["a", "a", "a", "b"], "word": ["one", "two", "never", "three"], "weight": [1, 3, 0, 2]})
 
@@ -191,6 +193,70 @@ def test_the_scale_that_a_row_needs_is_the_first_that_has_it(root: int, fraction
     assert int(before[0]) == some.root_rows.at(needed)
 
 
+def make_letters(counts: list[int], first: int = 0) -> Rows:
+    """Children of people, as many for each as `counts` says."""
+    roots = np.repeat(np.arange(first, first + len(counts)), counts)
+    ordinals = np.concatenate([np.arange(count) for count in counts])
+    return Rows.of(
+        letters,
+        seed=42,
+        now=NOW,
+        pools=make_rows(0).pools,
+        roots=roots.astype(np.uint64),
+        ordinals=ordinals.astype(np.uint64),
+        positions=ordinals,
+    )
+
+
+def test_siblings_have_distinct_options_and_keys() -> None:
+    """Children of one parent and items of one row; up to all that there are; each equally often."""
+    counts = make_rows(20_000).integers("n", 0, 5)
+    rows = make_letters(counts.to_list(), first=100)
+    frame = pl.DataFrame(
+        {
+            "root": rows.roots,
+            "option": rows.choice("o", list("abcde"), distinct=True),
+            "country": make_letters([4] * 20_000).reference("c", countries, distinct=True)[: len(rows)],
+            "person": rows.reference("p", people, distinct=True),
+        }
+    )
+    assert (frame.group_by("root").len()["len"] <= 5).all()
+    for column in ("option", "person"):
+        assert (frame.group_by("root").agg(pl.col(column).is_unique().all())[column]).all()
+    assert chi_square(frame["option"].value_counts()["count"].to_numpy(), [1] * 5) < 1
+    assert set(frame["country"].reshape((-1, 4))[:5].to_list()[0]) == {1, 2, 3, 4}
+    items = make_rows(20_000).items("tags", counts)
+    tags = items.lists(items.choice("tag", list("vwxyz"), distinct=True))
+    assert (tags.list.n_unique() == counts).all()
+    firsts = tags.list.first().drop_nulls().value_counts()["count"]
+    assert chi_square(firsts.to_numpy(), [1] * 5) < 1
+
+
+def test_the_first_rows_are_the_most_popular_where_a_reference_has_an_exponent() -> None:
+    """As ranks are: with exponent 1 every doubling of the number has as many."""
+    rows = make_rows(100_000, of=people, first=2**20)
+    keys = rows.reference("r", clubs, exponent=1)
+    doublings = [((keys >= 2**place) & (keys < 2 ** (place + 1))).sum() for place in range(16)]
+    assert chi_square(doublings, [1] * 16) < 1
+    assert make_rows(2, of=people).reference("r", people, exponent=2).to_list()[0] is None
+
+
+class Colour(enum.Enum):
+    """Labels as an application has them."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+def test_options_may_be_a_mapping_or_an_enum() -> None:
+    """A mapping's values are weights; an enum's are what the column gets."""
+    rows = make_rows(1000)
+    weighted = rows.choice("c", {"a": 1, "b": 0, "c": 3})
+    assert weighted.equals(rows.choice("c", ["a", "b", "c"], [1, 0, 3]))
+    assert set(rows.choice("c", Colour)) == {"red", "blue"}
+    assert set(rows.choice("c", {Colour.RED: 1, Colour.BLUE: 2})) == {"red", "blue"}
+
+
 def test_items_belong_to_their_rows() -> None:
     """Positions count from zero in each row; rows without items have empty lists, texts and totals."""
     rows = make_rows(4)
@@ -233,6 +299,12 @@ def test_no_rows_are_no_special_case() -> None:
     assert rows.timestamps("t", NOW).to_list() == []
     assert rows.sample("s", TABLE, kind="a").is_empty()
     assert rows.reference("r", people).to_list() == []
+    assert rows.zipf("z", 9, 2).to_list() == rows.normal("b", 0, 1, minimum=0).to_list() == []
+    assert rows.log_normal("l", 9, 2).to_list() == rows.uuids("u").to_list() == rows.code("c", 4).to_list() == []
+    assert rows.timestamps("t", NOW.replace(2020), growth=2, rhythm=Rhythm()).to_list() == []
+    assert rows.dates("d", NOW.date()).to_list() == []
+    assert rows.unique("u", pl.Series([], dtype=pl.String), longest=9).to_list() == []
+    assert make_letters([0]).choice("o", ["a"], distinct=True).to_list() == []
     assert rows.items("i", pl.Series([], dtype=pl.Int64)).positions.to_list() == []
 
 
@@ -246,9 +318,37 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
     "chance above one": (lambda rows: rows.chance("c", 1.01), "'c'.*between 0 and 1"),
     "chance below zero": (lambda rows: rows.chance("c", -0.01), "'c'.*between 0 and 1"),
     "chance that is no number": (lambda rows: rows.chance("c", float("nan")), "'c'.*between 0 and 1"),
+    "a text for options": (lambda rows: rows.choice("o", "active"), "'o'.*'active' is one text"),
     "no options": (lambda rows: rows.choice("o", []), "'o'.*needs options"),
     "fewer weights than options": (lambda rows: rows.choice("o", [1, 2], [1]), "'o'.*as many weights"),
     "weights of nothing": (lambda rows: rows.choice("o", [1, 2], [0, 0]), "must be positive"),
+    "more siblings than options": (
+        lambda rows: rows.items("i", pl.Series([3, 1])).choice("o", ["a", "b"], distinct=True),
+        "'o'.*3 siblings cannot be distinct among 2",
+    ),
+    "distinct with weights": (
+        lambda rows: rows.items("i", pl.Series([1, 1])).choice("o", {"a": 1}, distinct=True),
+        "'o'.*no weights",
+    ),
+    "distinct without siblings": (lambda rows: rows.choice("o", ["a"], distinct=True), "'o'.*no siblings"),
+    "distinct and popular": (
+        lambda rows: rows.reference("r", people, exponent=1, distinct=True),
+        "'r'.*without an exponent",
+    ),
+    "chances that are no chances": (lambda rows: rows.chance("c", pl.Series([0.5, 1.5])), "'c'.*between 0 and 1"),
+    "a chance that is null": (lambda rows: rows.chance("c", pl.Series([0.5, None])), "'c'.*not null"),
+    "ranks of nothing": (lambda rows: rows.zipf("z", 0), "'z'.*sizes from 1"),
+    "ranks beyond counting": (lambda rows: rows.zipf("z", 2**56), "'z'.*sizes from 1"),
+    "an exponent too small": (lambda rows: rows.zipf("z", 9, 0.05), "'z'.*exponent from 0.1"),
+    "an exponent too fine": (lambda rows: rows.zipf("z", 9, 1.001), "'z'.*steps of 0.01"),
+    "a negative deviation": (lambda rows: rows.normal("n", 0, -1), "'n'.*deviations from 0"),
+    "a mean out of range": (lambda rows: rows.normal("n", 2**56, 1), "'n'.*means within"),
+    "a mean without an opposite": (lambda rows: rows.normal("n", -(2**63), 1), "'n'.*means within"),
+    "bounds of a bell": (lambda rows: rows.normal("n", 0, 1, 2, 1), "'n'.*not below its minimum"),
+    "a null mean": (lambda rows: rows.normal("n", pl.Series([1, None]), 1), "'n'.*null"),
+    "a median of zero": (lambda rows: rows.log_normal("l", 0, 2), "'l'.*medians from 1"),
+    "no spread": (lambda rows: rows.log_normal("l", 5, 1), "'l'.*spread above 1"),
+    "a size below zero": (lambda rows: rows.log_normal("l", 5, 2, minimum=-1), "'l'.*between 0 and"),
     "a sample without a match": (lambda rows: rows.sample("s", TABLE, kind="c"), "'s'.*no row for kind='c'"),
     "a match of no weight": (
         lambda rows: rows.sample("s", TABLE.filter(pl.col("word") == "never"), "weight", kind="a"),
@@ -276,6 +376,14 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
         "null",
     ),
 }
+
+
+def test_a_float_is_no_whole_number() -> None:
+    """Neither bound nor mean is rounded in silence."""
+    with pytest.raises(TypeError, match=r"'n'.*needs a whole number, or a series of them, got 1.5"):
+        make_rows(2).integers("n", 0, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"'n'.*needs a whole number, or a series of them, got 0.5"):
+        make_rows(2).normal("n", 0.5, 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)

@@ -8,6 +8,7 @@ from snapseed import (
     FanOut,
     HashingEmbedder,
     Items,
+    Rhythm,
     Rows,
     SnapseedDatabase,
     as_decimals,
@@ -16,6 +17,7 @@ from snapseed import (
     entity,
     exactly,
     fan_out,
+    filled,
     find_project,
     generate_snapshot,
     json_array,
@@ -25,6 +27,7 @@ from snapseed import (
     reset_environment,
     resolve_request,
     scale,
+    slug,
     verify_snapshot,
 )
 
@@ -43,6 +46,22 @@ def things(rows: Rows, people: pl.DataFrame) -> pl.DataFrame:
     items: Items = rows.items("items", rows.integers("number", 0, 3))
     inner = json_array(items.lists(json_object(price=as_decimals(items.integers("price", 1, 99), 2))))
     return pl.DataFrame({"id": rows.key(), "data": json_object(inner=json_raw(inner), at=people["at"].dt.year())})
+
+
+@entity(key="id", columns={"id": "uuid", "name": "text", "at": "timestamptz", "on": "date", "size": "bigint"})
+def draws(rows: Rows) -> pl.DataFrame:
+    """Typed."""
+    size = rows.zipf("size", rows.log_normal("most", 100, "2.5", maximum=10**6), exponent=1.5)
+    name = filled(rows.choice("name", {"{a} of {b}": 1, "{b}": 2}), a=slug(rows.code("code", 4)), b="b")
+    return pl.DataFrame(
+        {
+            "id": rows.uuids("token"),
+            "name": rows.unique("name", name, separator=".", longest=30),
+            "at": rows.timestamps("at", rows.now.replace(year=2020), growth=2, rhythm=Rhythm(days=[1] * 7)),
+            "on": rows.dates("on", datetime(2020, 1, 1, tzinfo=UTC).date()),
+            "size": size + rows.normal("more", mean=size, deviation=5),
+        }
+    )
 
 
 @entity(key="id", columns={"id": "uuid"}, parent=things, per_parent=counted(pl.col("id") % 2, maximum=1))

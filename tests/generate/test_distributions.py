@@ -1,0 +1,235 @@
+"""Draws are distributed as they say (evenly, by rank, as a bell, growing, in a rhythm) and tell nothing of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from statistics import NormalDist
+
+import numpy as np
+import polars as pl
+import pytest
+
+from snapseed import Rhythm, Rows
+from tests.generate.making import NOW, make_rows, things
+from tests.generate.statistics import chi_square, dependence
+
+COUNT = 200_000
+ROWS = make_rows(COUNT)
+START = datetime(2021, 3, 3, 12, tzinfo=UTC)
+OFFICE = Rhythm(hours=[0] * 8 + [1, 3, 4, 4, 2, 3, 4, 4, 3, 1] + [0] * 6, days=[5, 5, 5, 5, 4, 0, 0])
+
+
+def counted(values: pl.Series, ends: list[float]) -> list[int]:
+    """How many values lie below the first end, from there below the next, …; none beyond the last."""
+    places = np.searchsorted(np.array(ends), values.to_numpy(), side="right")
+    assert places.max() < len(ends)
+    return list(np.bincount(places, minlength=len(ends)))
+
+
+def test_integers_are_even_over_every_kind_of_width() -> None:
+    """A few numbers, as many as there are of 64 bits, and bounds by row."""
+    assert chi_square(counted(ROWS.integers("few", 0, 6), [1, 2, 3, 4, 5, 6, 7]), [1] * 7) < 1
+    wide = ROWS.integers("wide", -(2**63), 2**63 - 1)
+    assert chi_square(np.bincount((wide.to_numpy() >> 57) + 64, minlength=128), [1] * 128) < 1
+    own = ROWS.integers("own", 0, ROWS.number()) * 100 // (ROWS.number() + 1)
+    assert chi_square(np.bincount(own[1000:].to_numpy(), minlength=100), [1] * 100) < 1
+
+
+def test_days_and_moments_are_even() -> None:
+    """Without growth and rhythm nothing crowds."""
+    days = ROWS.dates("day", datetime(2025, 1, 1, tzinfo=UTC).date(), datetime(2025, 4, 10, tzinfo=UTC).date())
+    assert chi_square(days.value_counts()["count"].to_numpy(), [1] * 100) < 1
+    share = (ROWS.timestamps("at", START) - START) / (NOW - START)
+    assert chi_square(np.bincount((share * 50).cast(pl.Int64).to_numpy(), minlength=50), [1] * 50) < 1
+
+
+def test_chances_by_row_are_each_row_s_own() -> None:
+    """Rows that have the same chance meet it; those of zero never, of one always."""
+    chance = ROWS.choice("group", [0.0, 0.1, 0.5, 0.99, 1.0])
+    drawn = (
+        pl.DataFrame({"chance": chance, "is": ROWS.chance("is", chance)})
+        .group_by("chance")
+        .agg(pl.col("is").sum(), count=pl.len())
+    )
+    for chance_, found, count in drawn.iter_rows():
+        assert abs(found - chance_ * count) <= 4 * (count * chance_ * (1 - chance_)) ** 0.5
+
+
+@pytest.mark.parametrize("exponent", [0.1, 0.5, 0.99, 1, 1.01, 1.5, 2, 5])
+@pytest.mark.parametrize("size", [2, 100, 10**9, 2**56 - 1])
+def test_ranks_fall_as_their_exponent_says(size: int, exponent: float) -> None:
+    """Rank k comes in proportion to the integral of 1 / x^exponent from k to k + 1."""
+
+    def below(rank: float) -> float:
+        return math.log(rank) if exponent == 1 else (rank ** (1 - exponent) - 1) / (1 - exponent)
+
+    drawn = ROWS.zipf("rank", size, exponent)
+    ends = sorted({*range(2, 30), *(int(1.3**power) for power in range(13, 160))})
+    ends = [end for end in ends if end < size + 1] + [size + 1]
+    weights = np.diff([0.0, *(below(end) for end in ends)])
+    assert chi_square(counted(drawn, [float(end) for end in ends]), weights.tolist()) < 1
+
+
+def test_ranks_of_rows_with_sizes_of_their_own_stay_within_them() -> None:
+    """Each row's is between 1 and its size, and distributed as if all had it."""
+    sizes = ROWS.choice("size", [1, 7, 1000])
+    for exponent in (0.6, 1, 1.7):
+        drawn = ROWS.zipf("rank", sizes, exponent)
+        assert (drawn >= 1).all()
+        assert (drawn <= sizes).all()
+        for size in (1, 7, 1000):
+            same = ROWS.zipf("rank", size, exponent)
+            assert drawn.filter(sizes == size).equals(same.filter(sizes == size))
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "minimum", "maximum"),
+    [
+        (0, 10**9, None, None),
+        (-7, 3, None, None),
+        (100, 15, 100, None),
+        (38, 14, 18, 99),
+        (0, 10, 25, 40),
+        (1000, 100, None, 1000),
+        (0, 10**15, -(10**15), 10**12),
+    ],
+)
+def test_bells_have_their_mean_and_width_and_are_cut_at_their_bounds(
+    mean: int, deviation: int, minimum: int | None, maximum: int | None
+) -> None:
+    """Each whole number comes as often as the normal distribution lies around it; at the bounds nothing piles up."""
+    bell = NormalDist(mean, deviation)
+    low, high = (minimum or 0) - 0.5, (maximum or 0) + 0.5
+    drawn = ROWS.normal("bell", mean, deviation, minimum, maximum)
+    ends = [round(bell.inv_cdf(share / 200)) + 0.5 for share in range(1, 200)]
+    ends = sorted({end for end in ends if (minimum is None or end > low) and (maximum is None or end < high)})
+    ends.append(high if maximum is not None else math.inf)
+    first = bell.cdf(low) if minimum is not None else 0.0
+    weights = np.diff([first, *(bell.cdf(end) for end in ends)])
+    assert chi_square(counted(drawn, ends), weights.tolist()) < 1
+    assert minimum is None or (drawn >= minimum).all()
+
+
+def test_bells_by_row_are_those_of_their_numbers() -> None:
+    """Means, deviations and bounds may be series; a deviation of zero gives the mean."""
+    mean, deviation = ROWS.choice("mean", [0, 50]), ROWS.choice("deviation", [0, 5])
+    drawn = ROWS.normal("bell", mean, deviation, mean - 3, 53)
+    for one, other in ((0, 0), (0, 5), (50, 0), (50, 5)):
+        same = ROWS.normal("bell", one, other, one - 3, 53)
+        where = (mean == one) & (deviation == other)
+        assert drawn.filter(where).equals(same.filter(where))
+    assert drawn.filter(deviation == 0).equals(mean.filter(deviation == 0))
+
+
+def test_a_bell_with_nothing_between_its_bounds_gives_the_nearer_one() -> None:
+    """Far out there is no distribution left to be cut."""
+    assert set(ROWS.normal("bell", 0, 1, 100, 200)) == {100}
+    assert set(ROWS.normal("bell", 0, 1, -200, -100)) == {-100}
+    assert set(ROWS.log_normal("size", 10, 1.5, 10**6, 10**7)) == {10**6}
+
+
+@pytest.mark.parametrize(
+    ("median", "spread", "minimum", "maximum"),
+    [(20_000, 3, None, None), (10**12, "1.2", None, None), (5, 2, None, None), (300, 2.5, 20, 3000), (1, 4, 1, None)],
+)
+def test_sizes_have_their_median_and_their_spread(
+    median: int, spread: float | str, minimum: int | None, maximum: int | None
+) -> None:
+    """Each whole number comes as often as the log-normal distribution lies around it."""
+    bell = NormalDist(math.log(median), math.log(float(spread)))
+    drawn = ROWS.log_normal("size", median, spread, minimum, maximum)
+    low, high = (minimum or 0) - 0.5, (maximum or 0) + 0.5
+    ends = sorted({round(math.exp(bell.inv_cdf(share / 200))) + 0.5 for share in range(1, 200)})
+    ends = [end for end in ends if end > low and (maximum is None or end < high)]
+    ends.append(high if maximum is not None else math.inf)
+    first = bell.cdf(math.log(low)) if minimum else 0.0
+    weights = np.diff([first, *(bell.cdf(math.log(end)) if end < math.inf else 1.0 for end in ends)])
+    assert chi_square(counted(drawn, ends), weights.tolist()) < 1
+
+
+@pytest.mark.parametrize("growth", [0.01, 0.5, 1.02, 4, 10_000])
+def test_growth_is_how_much_denser_the_end_is_than_the_start(growth: float) -> None:
+    """Density grows evenly, as growth^x."""
+    drawn = ROWS.timestamps("at", START, growth=growth)
+    share = ((drawn - START) / (NOW - START)).to_numpy()
+    bounds = growth ** (np.arange(41) / 40)
+    weights = np.abs(np.diff(bounds)).tolist()
+    assert chi_square(np.bincount((share * 40).astype(np.int64).clip(0, 39), minlength=40), weights) < 1
+
+
+@pytest.mark.parametrize("rhythm", [Rhythm(), OFFICE, Rhythm(days=[1000] * 7, hours=[1000] * 23 + [1])])
+def test_a_rhythm_sets_the_hours_of_the_week(rhythm: Rhythm) -> None:
+    """Every hour of every weekday comes in proportion to its weight, those of no weight never."""
+    start = datetime(2020, 1, 6, tzinfo=UTC)
+    drawn = ROWS.timestamps("at", start, start + timedelta(days=7 * 200, microseconds=-1), rhythm=rhythm)
+    hours = (drawn.dt.weekday().cast(pl.Int64) - 1) * 24 + drawn.dt.hour().cast(pl.Int64)
+    weights = [day * hour for day in rhythm.days for hour in rhythm.hours]
+    found = np.bincount(hours.to_numpy(), minlength=168)
+    assert chi_square(found, weights) < 1
+    assert [int(count) for count, weight in zip(found, weights, strict=True) if not weight] == [0] * weights.count(0)
+    within = drawn.dt.epoch("us") % 3_600_000_000 * 60 // 3_600_000_000
+    assert chi_square(np.bincount(within.to_numpy(), minlength=60), [1] * 60) < 1
+
+
+def test_a_rhythm_may_grow() -> None:
+    """Years of growth and hours of the day do not disturb each other."""
+    start = datetime(2020, 1, 6, tzinfo=UTC)
+    weeks = 100
+    end = start + timedelta(days=7 * weeks, microseconds=-1)
+    drawn = ROWS.timestamps("at", start, end, growth=9, rhythm=OFFICE)
+    found = np.bincount(((drawn - start).dt.total_days() // 7).to_numpy(), minlength=weeks)
+    bounds = 9 ** (np.arange(weeks + 1) / weeks)
+    assert chi_square(found, np.diff(bounds).tolist()) < 1
+    hours = np.bincount(drawn.dt.hour().to_numpy(), minlength=24)
+    assert abs(hours / COUNT - np.array(OFFICE.hours) / sum(OFFICE.hours)).max() < 0.01
+
+
+DRAWS: dict[str, Callable[[Rows, str], pl.Series]] = {
+    "integers": lambda rows, name: rows.integers(name, 0, 10**6),
+    "decimals": lambda rows, name: rows.decimals(name, "0.00", "999999.00").cast(pl.Float64),
+    "zipf": lambda rows, name: rows.zipf(name, 10**12, 0.5),
+    "normal": lambda rows, name: rows.normal(name, 0, 10**9),
+    "normal, cut": lambda rows, name: rows.normal(name, 0, 10**9, minimum=0),
+    "log_normal": lambda rows, name: rows.log_normal(name, 10**9, 2),
+    "timestamps": lambda rows, name: rows.timestamps(name, START).dt.epoch("us"),
+    "timestamps, growth": lambda rows, name: rows.timestamps(name, START, growth=5).dt.epoch("us"),
+    "timestamps, rhythm": lambda rows, name: rows.timestamps(name, START, rhythm=Rhythm()).dt.epoch("us"),
+    "reference": lambda rows, name: rows.reference(name, things).fill_null(0) * 10**6 // rows.number(),
+    "code": lambda rows, name: rows.code(name, 12, "0123456789").cast(pl.Int64),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWS)
+def test_a_draw_tells_nothing_of_another(kind: str) -> None:
+    """Not of another column, the rows beside it, two and a hundred rows on, another seed, or the row's number."""
+    draw = DRAWS[kind]
+    first = draw(ROWS, "first")
+    pairs = {
+        "another column": (first, draw(ROWS, "second")),
+        "the next row": (first[1:], first[:-1]),
+        "the row after next": (first[2:], first[:-2]),
+        "a hundred rows on": (first[100:], first[:-100]),
+        "another seed": (first, draw(make_rows(COUNT, seed=43), "first")),
+        "a seed of one bit more": (first, draw(make_rows(COUNT, seed=42 + 2**32), "first")),
+        "the row's number": (first, ROWS.number()),
+        "far rows": (first, draw(make_rows(COUNT, first=10**9), "first")),
+    }
+    if kind == "reference":  # it is by way of the number that it is drawn
+        del pairs["far rows"]
+    assert {name: found for name, pair in pairs.items() if (found := dependence(*pair)) > 1} == {}
+
+
+def test_children_and_items_tell_nothing_of_their_row() -> None:
+    """Siblings differ from each other, from their parent and from items of the same name."""
+    first = ROWS.integers("a", 0, 10**6)
+    items = ROWS.items("a", pl.repeat(2, COUNT, dtype=pl.Int64, eager=True))
+    drawn = items.integers("a", 0, 10**6)
+    pairs = {
+        "first item": (first, drawn.gather_every(2)),
+        "second item": (first, drawn.gather_every(2, 1)),
+        "each other": (drawn.gather_every(2), drawn.gather_every(2, 1)),
+        "the next row's": (drawn.gather_every(2)[1:], drawn.gather_every(2, 1)[:-1]),
+    }
+    assert {name: found for name, pair in pairs.items() if (found := dependence(*pair)) > 1} == {}

@@ -1,0 +1,132 @@
+"""Bounds, clocks and rhythms of moments and days."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapseed import Rhythm, Rows
+from tests.generate.making import NOW, make_rows
+
+OFFICE = Rhythm(hours=[0] * 9 + [1] * 8 + [0] * 7, days=[1, 1, 1, 1, 1, 0, 0])
+_MOMENTS = st.datetimes(datetime(1901, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - as they ask
+
+
+@given(st.tuples(_MOMENTS, _MOMENTS).map(sorted), st.sampled_from([0.0001, 0.5, 1, 3, 10_000]), st.booleans())
+def test_no_moment_passes_its_bounds(bounds: list[datetime], growth: float, rhythmic: bool) -> None:  # noqa: FBT001
+    """Whatever the growth, the rhythm and the span, one of no length included."""
+    rhythm = OFFICE if rhythmic else None
+    for start, end in (bounds, [bounds[0], bounds[0]]):
+        drawn = make_rows(50).timestamps("t", start, end, growth=growth, rhythm=rhythm)
+        assert drawn.min() >= start  # type: ignore[operator]
+        assert drawn.max() <= end  # type: ignore[operator]
+        assert drawn.dtype == pl.Datetime("us", "UTC")
+
+
+@pytest.mark.parametrize("options", [{"growth": 3}, {"growth": 0.3}, {"rhythm": Rhythm()}])
+def test_both_bounds_are_reached(options: dict[str, Any]) -> None:
+    """They are included, to the microsecond."""
+    start = NOW - timedelta(microseconds=2)
+    drawn = make_rows(2000).timestamps("t", start, **options)
+    assert sorted(drawn.unique()) == [start, start + timedelta(microseconds=1), NOW]
+
+
+def test_bounds_by_row_hold_for_growth_and_rhythm_too() -> None:
+    """A series of starts, and one of ends."""
+    rows = make_rows(5000)
+    start = rows.timestamps("start", NOW - timedelta(days=900))
+    end = rows.timestamps("end", start)
+    for options in ({"growth": 5}, {"rhythm": Rhythm()}, {"growth": 0.2, "rhythm": OFFICE}):
+        drawn = rows.timestamps("t", start, end, **options)
+        assert ((drawn >= start) & (drawn <= end)).all()
+
+
+def test_a_rhythm_is_that_of_the_row_s_own_clock() -> None:
+    """`ahead` says by how much it is ahead of UTC: for all, or for each row."""
+    rows = make_rows(4000)
+    ahead = rows.choice("ahead", [timedelta(hours=-8), timedelta(0), timedelta(hours=5, minutes=30)])
+    start = NOW - timedelta(days=700)
+    local = rows.timestamps("t", start, rhythm=OFFICE, ahead=ahead) + ahead
+    assert set(local.dt.hour()) == set(range(9, 17))
+    assert set(local.dt.weekday()) == {1, 2, 3, 4, 5}
+    tokyo = rows.timestamps("t", start, rhythm=OFFICE, ahead=timedelta(hours=9)) + timedelta(hours=9)
+    assert set(tokyo.dt.hour()) == set(range(9, 17))
+
+
+def test_a_span_without_a_busy_hour_gives_its_end() -> None:
+    """There is no moment to draw, and no bound is passed."""
+    saturday = datetime(2025, 6, 7, tzinfo=UTC)
+    drawn = make_rows(20).timestamps("t", saturday, saturday + timedelta(days=1), rhythm=OFFICE)
+    assert set(drawn) == {saturday + timedelta(days=1)}
+
+
+@given(st.integers(-(2**40), 2**40))
+def test_what_has_passed_of_a_rhythm_leads_back_to_the_moment(second: int) -> None:
+    """To the microsecond, wherever something happens."""
+    moment = np.array([second * 1_000_000 // 128 + 7])
+    assert Rhythm().moments(Rhythm().passed(moment)).tolist() == moment.tolist()
+
+
+def test_weights_of_any_size_are_those_of_smaller_ones() -> None:
+    """They are brought down to what three centuries have room for; a rare hour stays."""
+    huge = Rhythm(hours=[10**9] * 24, days=[1, 1, 1, 1, 1, 1, 0])
+    assert set(huge.weights.tolist()) == {100_000 // 144, 0}
+    assert Rhythm(hours=[1] + [10**9] * 23).weights.min() == 1
+
+
+@given(st.tuples(st.dates(), st.dates()).map(sorted))
+def test_days_lie_within_their_bounds(bounds: list[date]) -> None:
+    """Both included; any day that there is."""
+    drawn = make_rows(30).dates("d", *bounds)
+    assert drawn.dtype == pl.Date
+    assert drawn.min() >= bounds[0]  # type: ignore[operator]
+    assert drawn.max() <= bounds[1]  # type: ignore[operator]
+    assert (bounds[1] - bounds[0]).days > 2 or set(drawn) <= {bounds[0] + timedelta(days=day) for day in range(3)}
+
+
+def test_days_take_bounds_by_row_and_end_today() -> None:
+    """`now` is the project's."""
+    rows = make_rows(500)
+    born = rows.dates("born", date(1950, 1, 1), date(2000, 1, 1))
+    hired = rows.dates("hired", born)
+    assert (hired >= born).all()
+    assert hired.max() <= NOW.date()  # type: ignore[operator]
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
+    "growth of nothing": (lambda rows: rows.timestamps("t", NOW, growth=0), "'t'.*growth lies between"),
+    "growth beyond all": (lambda rows: rows.timestamps("t", NOW, growth=20_000), "'t'.*growth lies between"),
+    "end before start, growing": (
+        lambda rows: rows.timestamps("t", NOW, NOW - timedelta(days=1), growth=2),
+        "'t'.*before its start",
+    ),
+    "end before start, in a rhythm": (
+        lambda rows: rows.timestamps("t", NOW, NOW - timedelta(days=1), rhythm=Rhythm()),
+        "'t'.*smaller than its minimum",
+    ),
+    "a null start, in a rhythm": (
+        lambda rows: rows.timestamps("t", pl.Series([NOW, None]), rhythm=Rhythm()),
+        "'t'.*null",
+    ),
+    "another age": (lambda rows: rows.timestamps("t", NOW.replace(1800), rhythm=Rhythm()), "'t'.*1900 to 2199"),
+    "days backwards": (lambda rows: rows.dates("d", date(2025, 1, 2), date(2025, 1, 1)), "'d'.*smaller"),
+    "a null day": (lambda rows: rows.dates("d", pl.Series([None, date(2025, 1, 1)])), "'d'.*null"),
+    "too few hours": (lambda _: Rhythm(hours=[1, 2, 3]), "a rhythm has 24 weights"),
+    "a negative day": (lambda _: Rhythm(days=[1, 1, 1, 1, 1, 1, -1]), "a rhythm has 7 weights"),
+    "no hour at all": (lambda _: Rhythm(hours=[0] * 24), "not all zero"),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_time_that_cannot_be_is_an_error(case: str) -> None:
+    """The message names the column and what is wrong."""
+    draw, message = IMPOSSIBLE[case]
+    with pytest.raises(ValueError, match=message):
+        draw(make_rows(2))
