@@ -14,6 +14,7 @@ The tree::
     ├── VerificationError         1  the check ran, and something differs
     ├── RefusedError              3  a guard said no
     ├── ServerError               4  PostgreSQL or Redis failed or is not reachable; worth a retry
+    │   └── EmbedderAwayError     4  the embedder fails over any text
     └── InterruptedByUserError  130  Ctrl-C
         └── TerminatedError     143  SIGTERM
 """
