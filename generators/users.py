@@ -8,10 +8,20 @@ from snapseed import Rows, entity, json_object
 
 from .wording import slug
 
-# Most accounts are free, and it is mostly these that people leave.
+YEARS = 5  # that the service exists
+# Most accounts are free, and it is mostly these that people leave. Who pays was here lately, and reads the digest.
 ACCOUNTS = pl.DataFrame(
-    [("free", True, 62), ("free", False, 18), ("pro", True, 13), ("pro", False, 2), ("team", True, 5)],
-    schema=["plan", "is_active", "weight"],
+    [
+        ("free", True, "weekly", 180, 38),
+        ("free", True, "never", 180, 24),
+        ("free", False, "never", YEARS * 365, 12),
+        ("free", False, "weekly", YEARS * 365, 6),
+        ("pro", True, "daily", 30, 6),
+        ("pro", True, "weekly", 30, 7),
+        ("pro", False, "weekly", YEARS * 365, 2),
+        ("team", True, "daily", 7, 5),
+    ],
+    schema=["plan", "is_active", "digest", "seen_within_days", "weight"],
     orient="row",
 )
 
@@ -42,11 +52,14 @@ def users(rows: Rows) -> pl.DataFrame:
 
     full_name = slug(first, "") + "." + slug(last, "")
     nickname = rows.choice("nickname", rows.pool("words")["word"])
-    host = rows.choice("mail host", rows.pool("mail_hosts")["host"])
+    host = rows.sample("mail host", rows.pool("mail_hosts"), plan=account["plan"])["host"]
 
     # From five years ago to now, each year more than the one before.
-    opened_after = rows.timestamps("opened after", rows.now - timedelta(days=5 * 365))
+    opened_after = rows.timestamps("opened after", rows.now - timedelta(days=YEARS * 365))
     created_at = rows.timestamps("created_at", opened_after)
+    seen_after = pl.DataFrame({"created_at": created_at, "days": account["seen_within_days"]}).select(
+        pl.max_horizontal("created_at", pl.lit(rows.now) - pl.duration(days="days"))
+    )
 
     return pl.DataFrame(
         {
@@ -60,11 +73,11 @@ def users(rows: Rows) -> pl.DataFrame:
             "is_active": account["is_active"],
             "preferences": json_object(
                 theme=rows.choice("theme", ["system", "light", "dark"], weights=[5, 2, 3]),
-                digest=rows.choice("digest", ["daily", "weekly", "never"], weights=[1, 4, 2]),
+                digest=account["digest"],
                 autoplay=rows.chance("autoplay", 0.7),
                 favourite_topic=rows.choice("favourite topic", rows.pool("topics")["topic"]),
             ),
             "created_at": created_at,
-            "updated_at": rows.timestamps("updated_at", created_at),
+            "updated_at": rows.timestamps("updated_at", seen_after.to_series()),
         }
     )

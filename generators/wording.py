@@ -1,4 +1,4 @@
-"""Wording that several entities need: slugs for names and links, and sentences that begin as sentences do."""
+"""Wording that several entities need: slugs for names and links, and texts that begin as sentences do."""
 
 import polars as pl
 
@@ -12,6 +12,21 @@ def slug(texts: pl.Series, separator: str = "-") -> pl.Series:
     return plain.str.replace_all("[^a-z0-9]+", separator).str.strip_chars(separator)
 
 
-def capitalised(texts: pl.Series) -> pl.Series:
-    """Each text with a capital first letter."""
-    return texts.str.slice(0, 1).str.to_uppercase() + texts.str.slice(1)
+def capitalised(texts: pl.Expr) -> pl.Expr:
+    """Each text with a capital first letter, also behind the mark that opens a question in Spanish."""
+    first = texts.str.extract("^([¿¡]?.?)")
+    return first.str.to_uppercase() + texts.str.slice(first.str.len_chars())
+
+
+def filled(patterns: pl.Series, **values: pl.Series) -> pl.Series:
+    """Patterns with the values of their names: `/{language}/{slug}` becomes `/de/kaese-brot`."""
+    frame = pl.DataFrame({"": patterns, **values})
+    text = pl.col("")
+    for name in values:
+        text = text.str.replace(f"{{{name}}}", pl.col(name), literal=True)
+    return frame.select(text).to_series()
+
+
+def uuid_text(keys: pl.Series) -> pl.Series:
+    """Keys in the text form of a uuid."""
+    return keys.bin.encode("hex").str.replace("^(.{8})(.{4})(.{4})(.{4})", "${1}-${2}-${3}-${4}-")
