@@ -2,14 +2,12 @@
 
 import polars as pl
 
-from snapseed import Rows, entity, fan_out, json_object
+from snapseed import Rhythm, Rows, entity, fan_out, filled, json_object, slug
 
 from .speech import sentences
 from .users import users
-from .vocabulary import SUBJECTS
-from .wording import capitalised, filled, slug, uuid_text
-
-AWAKE_FROM = 7  # o'clock
+from .vocabulary import SUBJECTS, Pool
+from .wording import capitalised, uuid_text
 
 
 @entity(
@@ -33,22 +31,23 @@ AWAKE_FROM = 7  # o'clock
 )
 def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
     """A share is never older than its user, and who left shares nothing afterwards."""
-    status = rows.choice("status", ["done", "pending", "error", "processing"], weights=[62, 17, 12, 9])
+    status = rows.choice("status", {"done": 62, "pending": 17, "error": 12, "processing": 9})
     original = originals(rows, status)
     again = original != pl.int_range(len(rows), eager=True)
 
     # What is shared again is the same in every respect but its address and its own story.
     content = contents(rows, users)[original]
-    url = content["url"].zip_with(~again, content["url"] + "?ref=" + rows.number().cast(pl.String))
+    url = content["url"].zip_with(~again, content["url"] + "?ref=" + rows.code("ref", 11))
     id_of_original = uuid_text(rows.key().gather(original)).to_frame("id").select(pl.when(again).then("id")).to_series()
 
-    reach = rows.choice("reach", [10, 100, 1_000, 10_000, 100_000, 2_000_000], weights=[30, 40, 20, 7, 2, 1])
+    views = rows.zipf("view_count", 2_000_000, exponent=1.2) - 1
     stay = users.select(
         start="created_at", end=pl.when("is_active").then(pl.lit(rows.now)).otherwise("updated_at")
     ).with_columns(last_days=pl.max_horizontal("start", pl.col("end") - pl.duration(days=3)))
     # What waits for the background has not waited for long.
     earliest = stay["last_days"].zip_with(status.is_in(["pending", "processing"]), stay["start"])
-    first_at = awake(rows, users["timezone"], rows.timestamps("created_at", earliest, stay["end"]), stay["end"])
+    clock = users.select("timezone").join(rows.derived(clocks), on="timezone", maintain_order="left")["ahead"]
+    first_at = rows.timestamps("created_at", earliest, stay["end"], rhythm=Rhythm(), ahead=clock)
     created_at = rows.timestamps("again at", first_at.gather(original), stay["end"]).zip_with(again, first_at)
 
     return pl.DataFrame(
@@ -60,7 +59,7 @@ def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
             "title": content["title"],
             "description": content["description"],
             "status": status,
-            "view_count": rows.integers("view_count", 0, reach) * (status == "done").cast(pl.Int64),
+            "view_count": views * (status == "done").cast(pl.Int64),
             "tags": content["tags"],
             "metadata": json_object(
                 topic=content["topic"],
@@ -118,7 +117,7 @@ def contents(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
     tags = rows.items("tags", rows.integers("number of tags", 0, 4))
     tag = tags.sample("tag", known, role="tag", topic=tags.of_owner(topic), language=tags.of_owner(language))["text"]
     site = rows.sample("site", rows.pool("domains"), platform=platform)
-    path = filled(site["path"], language=language, topic=topic, slug=slug(title), number=rows.number().cast(pl.String))
+    path = filled(site["path"], language=language, topic=topic, slug=slug(title), code=rows.code("video", 11))
     return pl.DataFrame(
         {
             "topic": topic,
@@ -132,14 +131,7 @@ def contents(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def awake(rows: Rows, timezone: pl.Series, moments: pl.Series, end: pl.Series) -> pl.Series:
-    """The moments, but those in the night of a time zone nine hours later: few people share links in their sleep."""
-    zones = rows.pool("locales").select("timezone", minutes=pl.col("minutes_from_utc").cast(pl.Int64))
-    zones = zones.unique(maintain_order=True)
-    known = pl.DataFrame({"timezone": timezone, "moment": moments, "end": end})
-    known = known.join(zones, on="timezone", maintain_order="left").with_columns(
-        later=pl.col("moment") + pl.duration(hours=9),
-        hour=(pl.col("moment") + pl.duration(minutes="minutes")).dt.hour(),
-    )
-    is_moved = (pl.col("hour") < AWAKE_FROM) & (pl.col("later") <= pl.col("end"))
-    return known.select(pl.when(is_moved).then("later").otherwise("moment")).to_series()
+def clocks(pool: Pool) -> pl.DataFrame:
+    """How far each time zone is ahead of UTC, in winter."""
+    minutes = pl.col("minutes_from_utc").cast(pl.Int64)
+    return pool("locales").select("timezone", ahead=pl.duration(minutes=minutes)).unique(maintain_order=True)

@@ -52,9 +52,7 @@ class Pools:
 
 
 @cache
-def _derived(
-    folder: Path, build: Build
-) -> tuple[pl.DataFrame, frozenset[str]]:
+def _derived(folder: Path, build: Build) -> tuple[pl.DataFrame, frozenset[str]]:
     pools = Pools(folder)
     return build(pools.table), frozenset(pools.used)
 
