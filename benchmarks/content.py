@@ -221,8 +221,8 @@ def _tables(content: Content, users: int) -> list[str]:
                 f"{topics_found(content, language):.1%}",
                 f"{zipf_slope(counts):.2f}".replace("-", "−"),
                 f"{len(counts):,}",
-                f"{compression(bodies, 1):.1f}",
-                f"{compression(bodies, 3):.1f}",
+                f"{compression(bodies, 1):.2f}",
+                f"{compression(bodies, 3):.2f}",
             )
         )
     header = ("language", "transcripts", "neighbours", "classifier", "Zipf", "words", "zstd −1", "zstd −3")
@@ -236,8 +236,8 @@ def _tables(content: Content, users: int) -> list[str]:
         ("near-duplicates found: recall", f"{recall:.3f}", "≥ 0.9"),
         ("near-duplicates among transcripts", f"{len(content.pairs) / len(known):.1%}", "1 – 2 %"),
         ("words that two transcripts of one video differ in", f"{misheard(content):.1%}", ""),
-        ("compression of all bodies, zstd level 1, as in the files", f"{compression(known['body'], 1):.1f}", "2 – 4"),
-        ("compression of all bodies, zstd level 3", f"{compression(known['body'], 3):.1f}", "2 – 4"),
+        ("compression of all bodies, zstd level 1, as in the files", f"{compression(known['body'], 1):.2f}", "2 – 4"),
+        ("compression of all bodies, zstd level 3", f"{compression(known['body'], 3):.2f}", "2 – 4"),
         ("words: fewest, median, mean", f"{words.min()}, {np.median(words):.0f}, {words.mean():.0f}", "20 at least"),
         ("words: 95 of 100 below, most", f"{np.quantile(words, 0.95):,.0f}, {words.max():,}", "3,000 at most"),
         (

@@ -63,7 +63,7 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
     segments = rows.items("segments", count)
     said = speech(segments, talk[segments.owners], segments.of_owner(count) - 1)
     said = said[segments.of_owner((count.cum_sum() - count).gather(original)) + segments.positions]
-    is_misheard = segments.integers("is misheard", 551, 1000) > segments.of_owner(talk["confidence"])
+    is_misheard = segments.integers("is misheard", 571, 1000) > segments.of_owner(talk["confidence"])
     text = heard(said["text"], segments.integers("mistake", 1, len(MISTAKES)) * is_misheard.cast(pl.Int64))
 
     # Each segment lasts as long as its part of the words, less a pause before it; in hundredths of a second.
@@ -118,7 +118,7 @@ def speech(segments: Items, talk: pl.DataFrame, last: pl.Series) -> pl.DataFrame
         .then(pl.lit("greeting"))
         .when(segments.positions == last)
         .then(pl.lit("closing"))
-        .when((pl.col("people") > 1) & next_speaker & segments.chance("replies", 0.4))
+        .when((pl.col("people") > 1) & next_speaker & segments.chance("replies", 0.3))
         .then(pl.lit("reply"))
         .otherwise(pl.lit("statement")),
     ).with_columns(

@@ -18,7 +18,7 @@ Table = Callable[[Pool], pl.DataFrame]
 SLOT = r"^(.*?) ?\{(do|thing|saying|host|person|place)\}(.*)$"
 NUMBERS = pl.DataFrame({"value": [str(number) for number in (*range(2, 31), *range(35, 100, 5))]})
 # Of a hundred statements.
-WITH_SUBJECT, WITHOUT_SUBJECT, SAYINGS, QUESTIONS = 63, 20, 2, 15
+WITH_SUBJECT, WITHOUT_SUBJECT, SAYINGS, QUESTIONS = 64, 20, 1, 15
 # Each topic has subjects, which have its nouns by turns, and which a talk comes back to.
 SUBJECTS = [" 1", " 2", " 3", " 4", " 5"]
 
