@@ -46,6 +46,11 @@ speakers, and drifts off now and then. The less the recogniser's `confidence`, t
 more it mishears: words are missed, run together, clipped or taken for others. Shares mostly go by what their users like
 and speak. About one transcript in sixty is of a video that its user has shared before; the share's metadata says so:
 
+```console
+$ snapseed generate --scale 200
+$ snapseed load dev
+```
+
 ```sql
 SELECT again.title, first.created_at, again.created_at
 FROM shares again JOIN shares first ON first.id = (again.metadata ->> 'duplicate_of')::uuid
