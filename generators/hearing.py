@@ -10,12 +10,11 @@ _WAYS = [
     ("^((?:[^ ]+ ){N}[^ ]*?)(?:ou|ei|ai|ie|ea|oo|ui|ão)", "${1}e"),  # a vowel is taken for another
     ("^((?:[^ ]+ ){N}[^ ]*?)[bpv]", "${1}f"),  # a consonant is
 ]
-_PLACES = ["1", "3", "5", "8"]
-# Speech that is hard to hear is misheard twice, at an early word and at a later one.
+# Speech that is hard to hear is misheard twice: in one way behind so many words, in another behind so many.
 MISTAKES = [
-    [(way.replace("N", early), instead), (other.replace("N", late), other_instead)]
-    for early, late in zip(_PLACES, [*_PLACES[2:], "9", "6"], strict=True)
-    for (way, instead), (other, other_instead) in zip(_WAYS, [*_WAYS[3:], *_WAYS[:3]], strict=True)
+    [(way.replace("N", str(one)), instead), (other.replace("N", str(two)), other_instead)]
+    for one, two in [(1, 5), (3, 8), (5, 9), (8, 6)]
+    for (way, instead), (other, other_instead) in zip(_WAYS, _WAYS[3:] + _WAYS[:3], strict=True)
 ]
 
 

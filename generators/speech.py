@@ -29,10 +29,9 @@ def sentences(rows: Rows, name: str, about: pl.DataFrame) -> pl.Series:
         return rows.sample(f"{name}: {part}", rows.derived(table), "weight", language=language, **match)
 
     def filled(part: str, slot: pl.Series) -> pl.Series:
-        of_topic = topic.zip_with(slot != "host", any_topic).zip_with(slot != "", nothing)
-        return drawn(part, words.fillings, slot=slot, about=about["subject"].zip_with(slot == "thing", of_topic))[
-            "text"
-        ]
+        matter = about["subject"].zip_with(slot == "thing", topic)
+        matter = matter.zip_with(slot != "host", any_topic).zip_with(slot != "", nothing)
+        return drawn(part, words.fillings, slot=slot, about=matter)["text"]
 
     begin = drawn("beginning", words.beginnings, role=about["role"])
     predicate = drawn("predicate", words.predicates, person=begin["person"], hesitates=about["hesitates"])

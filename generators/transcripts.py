@@ -55,7 +55,7 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
             "confidence": rows.integers("confidence", rows.integers("confidence at least", 600, 990), 995),
         }
     )
-    # Many are short, few are long: twice as long, half as many.
+    # Many are short, few are long: of those that are twice as long or longer, there are half as many.
     count = medium["fewest"] * medium["most"] // rows.integers("brevity", medium["fewest"], medium["most"])
     # What is shared again is what was said before; only the recogniser hears it anew.
     original = originals(shares)
