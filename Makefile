@@ -8,7 +8,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-lowest test-system check format bench bench-load bench-large bench-reset \
-  bench-embeddings stress stress-loads stress-embeddings pools snapshots wheel constraints clean
+  bench-embeddings bench-content stress stress-loads stress-embeddings pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -61,6 +61,9 @@ bench-reset: .venv/bench ## measure how long tests wait for their databases, and
 
 bench-embeddings: .venv/bench ## measure the queue of embedding jobs and its workers, and other queues
 	$(BIN)/python benchmarks/run.py --embeddings
+
+bench-content: .venv/bench ## measure what the example's texts are good for, and write docs/content.md
+	$(BIN)/python -m benchmarks.content
 
 stress: stress-loads stress-embeddings ## the two that follow, which take minutes
 

@@ -39,6 +39,7 @@ CREATE TABLE shares (
     CONSTRAINT shares_updated_after_created CHECK (updated_at >= created_at)
 );
 COMMENT ON TABLE shares IS 'Links that users keep; each is fetched and transcribed in the background.';
+COMMENT ON COLUMN shares.metadata IS '`topic`, `language`, and of a video shared twice, in `duplicate_of`, the id of the first share.';
 
 CREATE INDEX shares_user_id_created_at_idx ON shares (user_id, created_at);
 CREATE INDEX shares_unfinished_idx ON shares (created_at) WHERE status IN ('pending', 'processing');

@@ -1,24 +1,13 @@
-"""Links that users keep: mostly about what they like best, mostly in their own language."""
+"""Links that users keep: mostly about what they like best, mostly in their own language, now and then one twice."""
 
 import polars as pl
 
-from snapseed import Rows, entity, fan_out, json_object
+from snapseed import Rhythm, Rows, entity, fan_out, filled, json_object, slug
 
+from .speech import sentences
 from .users import users
-from .wording import slug
-
-# Seconds from the shortest to the longest; of an article, those that it takes to read it aloud.
-PLATFORMS = pl.DataFrame(
-    [
-        ("youtube", 45, 20, 410),
-        ("tiktok", 20, 15, 90),
-        ("podcast", 15, 60, 410),
-        ("article", 12, 40, 410),
-        ("vimeo", 8, 20, 410),
-    ],
-    schema=["platform", "weight", "shortest", "longest"],
-    orient="row",
-)
+from .vocabulary import SUBJECTS, Pool
+from .wording import capitalised, uuid_text
 
 
 @entity(
@@ -42,48 +31,108 @@ PLATFORMS = pl.DataFrame(
 )
 def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
     """A share is never older than its user, and who left shares nothing afterwards."""
-    favourite_topic = users["preferences"].str.json_path_match("$.favourite_topic")
-    any_topic = rows.choice("topic", rows.pool("topics")["topic"])
-    topic = favourite_topic.zip_with(rows.chance("on the favourite topic", 0.6), any_topic)
-    english = pl.repeat("en", len(rows), eager=True)
-    language = english.zip_with(rows.chance("in English", 0.15), users["locale"].str.slice(0, 2))
+    status = rows.choice("status", {"done": 62, "pending": 17, "error": 12, "processing": 9})
+    original = originals(rows, status)
+    again = original != pl.int_range(len(rows), eager=True)
 
-    clauses = rows.pool("clauses")
-    title = rows.sample("title", clauses, topic=topic, language=language, role="title")["text"]
-    episode = "#" + rows.integers("episode", 1, 250).cast(pl.String) + ": " + title
-    description = rows.sample("description", clauses, topic=topic, language=language, role="description")["text"]
-    tags = rows.items("tags", rows.integers("number of tags", 0, 4))
-    tag = tags.sample("tag", clauses, topic=tags.of_owner(topic), language=tags.of_owner(language), role="tag")["text"]
+    # What is shared again is the same in every respect but its address and its own story.
+    content = contents(rows, users)[original]
+    url = content["url"].zip_with(~again, content["url"] + "?ref=" + rows.code("ref", 11))
+    id_of_original = uuid_text(rows.key().gather(original)).to_frame("id").select(pl.when(again).then("id")).to_series()
 
-    medium = rows.sample("platform", PLATFORMS, weights="weight")
-    site = rows.sample("site", rows.pool("domains"), platform=medium["platform"])
-    # Drawn in three steps: most are short, few come near the longest.
-    longest = rows.integers("longest", medium["shortest"], medium["longest"])
-    long = rows.integers("long", medium["shortest"], longest)
-    duration = rows.integers("duration", medium["shortest"], long)
-
-    status = rows.choice("status", ["done", "pending", "error", "processing"], weights=[62, 17, 12, 9])
-    reach = rows.choice("reach", [10, 100, 1_000, 10_000, 100_000, 2_000_000], weights=[30, 40, 20, 7, 2, 1])
+    views = rows.zipf("view_count", 2_000_000, exponent=1.2) - 1
     stay = users.select(
         start="created_at", end=pl.when("is_active").then(pl.lit(rows.now)).otherwise("updated_at")
     ).with_columns(last_days=pl.max_horizontal("start", pl.col("end") - pl.duration(days=3)))
     # What waits for the background has not waited for long.
     earliest = stay["last_days"].zip_with(status.is_in(["pending", "processing"]), stay["start"])
-    created_at = rows.timestamps("created_at", earliest, stay["end"])
+    clock = users.select("timezone").join(rows.derived(clocks), on="timezone", maintain_order="left")["ahead"]
+    first_at = rows.timestamps("created_at", earliest, stay["end"], rhythm=Rhythm(), ahead=clock)
+    created_at = rows.timestamps("again at", first_at.gather(original), stay["end"]).zip_with(again, first_at)
 
     return pl.DataFrame(
         {
             "id": rows.key(),
             "user_id": users["id"],
-            "url": "https://" + site["host"] + site["path"] + slug(title) + "-" + rows.number().cast(pl.String),
-            "platform": medium["platform"],
-            "title": episode.zip_with(medium["platform"] == "podcast", title),
-            "description": rows.or_null("no description", description, 0.3),
+            "url": url,
+            "platform": content["platform"],
+            "title": content["title"],
+            "description": content["description"],
             "status": status,
-            "view_count": rows.integers("view_count", 0, reach) * (status == "done").cast(pl.Int64),
-            "tags": tags.lists(tag).list.unique(maintain_order=True),
-            "metadata": json_object(topic=topic, language=language, duration=duration),
+            "view_count": views * (status == "done").cast(pl.Int64),
+            "tags": content["tags"],
+            "metadata": json_object(
+                topic=content["topic"],
+                language=content["language"],
+                duplicate_of=id_of_original,
+            ),
             "created_at": created_at,
             "updated_at": rows.timestamps("updated_at", created_at),
         }
     )
+
+
+def originals(rows: Rows, status: pl.Series) -> pl.Series:
+    """For each row the one that it shows again, an earlier one of its user; for most of them, itself.
+
+    This may look at other rows, since those of one user are never parted.
+    """
+    itself = pl.int_range(len(rows), eager=True)
+    earlier = itself - rows.integers("rows since", 1, rows.positions.clip(1))
+    again = rows.chance("again", 0.03) & (rows.positions > 0) & (status == "done")
+    earlier = earlier.zip_with(again, itself)
+    is_original = (status == "done") & ~again
+    return earlier.zip_with(is_original.gather(earlier), itself)
+
+
+def contents(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
+    """What there is to share: title, description, tags and address fit platform, topic and language."""
+    favourite = users["preferences"].str.json_path_match("$.favourite_topic")
+    any_topic = rows.choice("topic", rows.pool("topics")["topic"])
+    topic = favourite.zip_with(rows.chance("on the favourite topic", 0.6), any_topic)
+    english = pl.repeat("en", len(rows), eager=True)
+    language = english.zip_with(rows.chance("in English", 0.15), users["locale"].str.slice(0, 2))
+    platform = rows.choice("platform", {"youtube": 45, "tiktok": 20, "podcast": 15, "article": 12, "vimeo": 8})
+
+    # Some titles and descriptions are known ones, most are made up.
+    known = rows.pool("clauses")
+    about = pl.DataFrame(
+        {
+            "language": language,
+            "topic": topic,
+            "subject": topic + rows.choice("subject", SUBJECTS),
+            "role": "title " + platform,
+        }
+    )
+    about = about.with_columns(hesitates=False, is_linked=rows.chance("title goes on", 0.2))
+    title = rows.sample("known title", known, role="title", topic=topic, language=language)["text"]
+    title = title.zip_with(rows.chance("has a known title", 0.25), sentences(rows, "title", about))
+    title = title.to_frame("title").select(capitalised(pl.col("title").str.strip_chars())).to_series()
+    episode = "#" + rows.integers("episode", 1, 250).cast(pl.String) + ": " + title
+    description = rows.sample("known description", known, role="description", topic=topic, language=language)["text"]
+    description = description.zip_with(
+        rows.chance("has a known description", 0.3),
+        sentences(rows, "description", about.with_columns(role=pl.lit("description"))),
+    )
+
+    tags = rows.items("tags", rows.integers("number of tags", 0, 4))
+    tag = tags.sample("tag", known, role="tag", topic=tags.of_owner(topic), language=tags.of_owner(language))["text"]
+    site = rows.sample("site", rows.pool("domains"), platform=platform)
+    path = filled(site["path"], language=language, topic=topic, slug=slug(title), code=rows.code("video", 11))
+    return pl.DataFrame(
+        {
+            "topic": topic,
+            "language": language,
+            "platform": platform,
+            "title": episode.zip_with(platform == "podcast", title),
+            "description": rows.or_null("no description", description, 0.3),
+            "tags": tags.lists(tag).list.unique(maintain_order=True),
+            "url": "https://" + site["host"] + path,
+        }
+    )
+
+
+def clocks(pool: Pool) -> pl.DataFrame:
+    """How far each time zone is ahead of UTC, in winter."""
+    minutes = pl.col("minutes_from_utc").cast(pl.Int64)
+    return pool("locales").select("timezone", ahead=pl.duration(minutes=minutes)).unique(maintain_order=True)

@@ -1,16 +1,27 @@
-"""What is said in a share: speech in its language and on its topic, in segments that fill its duration."""
+"""What is said in a share, as a recogniser hears it: sentences of one or more people, in its language, on its topic."""
 
 import polars as pl
 
 from snapseed import Items, Rows, as_decimals, counted, entity, json_array, json_object
 
+from .hearing import MISTAKES, heard
 from .shares import shares
-from .wording import capitalised
+from .speech import sentences
+from .vocabulary import SUBJECTS
+from .wording import uuid_text
 
-# Sentences of this length, greeting and closing aside, make two to three words a second.
-SECONDS_PER_SENTENCE = 7
-# Segments draw from the two halves of a pool in turn, so that nobody says the same thing twice running.
-TURNS = 2
+# How many sentences are said, from the fewest to the most, and by how many people at most.
+TALKS = pl.DataFrame(
+    [
+        ("tiktok", 4, 30, 1),
+        ("vimeo", 6, 120, 2),
+        ("article", 8, 160, 1),
+        ("youtube", 6, 270, 3),
+        ("podcast", 12, 270, 4),
+    ],
+    schema=["platform", "fewest", "most", "people"],
+    orient="row",
+)
 
 
 @entity(
@@ -31,69 +42,90 @@ TURNS = 2
     },
 )
 def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
-    """A greeting, sentences, now and then a reply, a closing; the less confident, the more the speaker hesitates."""
-    about = shares.select(
-        topic=pl.col("metadata").str.json_path_match("$.topic"),
-        language=pl.col("metadata").str.json_path_match("$.language"),
-        seconds=pl.col("metadata").str.json_path_match("$.duration").cast(pl.Int64),
-        ready_by=pl.min_horizontal("updated_at", pl.col("created_at") + pl.duration(hours=1)),
+    """The less confident the recogniser, the more hesitant were the speakers, and the more it has misheard."""
+    medium = shares.select("platform").join(TALKS, on="platform", maintain_order="left")
+    talk = pl.DataFrame(
+        {
+            "topic": shares["metadata"].str.json_path_match("$.topic"),
+            "language": shares["metadata"].str.json_path_match("$.language"),
+            "digression": rows.choice("digression", rows.pool("topics")["topic"]),
+            "drift": rows.integers("drift", 0, rows.integers("drift at most", 0, 40)),
+            "subject": rows.choice("subject", SUBJECTS),
+            "people": rows.integers("people", 1, medium["people"]),
+            "confidence": rows.integers("confidence", rows.integers("confidence at least", 600, 990), 995),
+        }
     )
-    count = 2 + about["seconds"] // SECONDS_PER_SENTENCE
-    confidence = rows.integers("confidence", rows.integers("confidence at least", 600, 990), 995)
-
+    # Many are short, few are long: of those that are twice as long or longer, there are half as many.
+    count = medium["fewest"] * medium["most"] // rows.integers("brevity", medium["fewest"], medium["most"])
+    # What is shared again is what was said before; only the recogniser hears it anew.
+    original = originals(shares)
+    count = count.gather(original)
     segments = rows.items("segments", count)
-    in_dialogue = segments.of_owner(rows.chance("in dialogue", 0.5)) & segments.chance("reply", 0.5)
-    role = pl.select(
-        pl.when(segments.positions == 0)
-        .then(pl.lit("greeting"))
-        .when(segments.positions == segments.of_owner(count) - 1)
-        .then(pl.lit("closing"))
-        .when(in_dialogue & ((segments.positions + 1) % 3 == 0))
-        .then(pl.lit("reply"))
-        .otherwise(pl.lit("opener"))
-    ).to_series()
-    about = about.with_columns(confidence=confidence, first_turn=rows.integers("first turn", 1, TURNS))
-    text = spoken(segments, role, about[segments.owners])
+    said = speech(segments, talk[segments.owners], segments.of_owner(count) - 1)
+    said = said[segments.of_owner((count.cum_sum() - count).gather(original)) + segments.positions]
+    is_misheard = segments.integers("is misheard", 571, 1000) > segments.of_owner(talk["confidence"])
+    text = heard(said["text"], segments.integers("mistake", 1, len(MISTAKES)) * is_misheard.cast(pl.Int64))
 
-    # Each segment lasts as long as its share of the words, less a pause behind it; in hundredths of a second.
+    # Each segment lasts as long as its part of the words, less a pause before it; in hundredths of a second.
     words = text.str.count_matches(" ", literal=True).cast(pl.Int64) + 1
-    before, total = segments.running_total(words), segments.of_owner(segments.total(words))
-    hundredths = segments.of_owner(about["seconds"] * 100)
+    before, total = segments.running_total(words), segments.total(words)
+    seconds = total * rows.integers("hundredths per word", 32, 46) // 100 + 1
+    hundredths, of_total = segments.of_owner(seconds * 100), segments.of_owner(total)
+    pause = segments.integers("pause", 5, 25) * (segments.positions > 0).cast(pl.Int64)
     segment = json_object(
-        start=as_decimals(before * hundredths // total, 2),
-        end=as_decimals((before + words) * hundredths // total - segments.integers("pause", 10, 40), 2),
-        speaker=(role == "reply").cast(pl.Int64) + 1,
+        start=as_decimals(before * hundredths // of_total + pause, 2),
+        end=as_decimals((before + words) * hundredths // of_total, 2),
+        speaker=said["speaker"],
         text=text,
     )
 
+    ready_by = shares.select(pl.min_horizontal("updated_at", pl.col("created_at") + pl.duration(hours=1))).to_series()
     return pl.DataFrame(
         {
             "id": rows.key(),
             "share_id": shares["id"],
-            "language": about["language"],
+            "language": talk["language"],
             "body": segments.joined(text),
             "segments": json_array(segments.lists(segment)),
-            "word_count": segments.total(words),
-            "duration_seconds": about["seconds"],
-            "topic": about["topic"],
-            "confidence": as_decimals(confidence, 3),
-            "created_at": rows.timestamps("created_at", shares["created_at"], about["ready_by"]),
+            "word_count": total,
+            "duration_seconds": seconds,
+            "topic": talk["topic"],
+            "confidence": as_decimals(talk["confidence"], 3),
+            "created_at": rows.timestamps("created_at", shares["created_at"], ready_by),
         }
     )
 
 
-def spoken(segments: Items, role: pl.Series, about: pl.DataFrame) -> pl.Series:
-    """The text of each segment, given its role and what its transcript is about."""
-    in_turns = (pl.int_range(pl.len()) % TURNS).alias("turn")
-    connectors, clauses = (segments.pool(name).with_columns(in_turns) for name in ("connectors", "clauses"))
-    topic, language, turn = about["topic"], about["language"], (about["first_turn"] + segments.positions) % TURNS
+def originals(shares: pl.DataFrame) -> pl.Series:
+    """For each row the one of which it shows a duplicate, or itself."""
+    row = pl.int_range(len(shares), eager=True)
+    known = pl.DataFrame({"id": uuid_text(shares["id"]), "row": row})
+    shown = pl.DataFrame({"id": shares["metadata"].str.json_path_match("$.duplicate_of"), "itself": row})
+    found = shown.join(known, on="id", how="left", maintain_order="left")
+    return found.select(pl.coalesce("row", "itself")).to_series()
 
-    connector = segments.sample("connector", connectors, language=language, turn=turn, role=role)["text"]
-    action = segments.sample("action", clauses, topic=topic, language=language, turn=turn, role="action")["text"]
-    detail = segments.sample("detail", clauses, topic=topic, language=language, turn=turn, role="detail")["text"]
-    hesitation = segments.sample("hesitation", connectors, language=language, turn=turn, role="hesitation")["text"]
 
-    hesitates = segments.integers("hesitates", 1, 1000) > about["confidence"]
-    sentence = action + ", " + (hesitation + " " + detail).zip_with(hesitates, detail) + "."
-    sentence = (connector + " " + sentence).zip_with(segments.chance("opened", 0.6), sentence)
-    return capitalised(sentence.zip_with(role == "opener", connector))
+def speech(segments: Items, talk: pl.DataFrame, last: pl.Series) -> pl.DataFrame:
+    """The `text` and `speaker` of each segment: a greeting, statements and replies, a closing."""
+    next_speaker = segments.chance("next speaker", 0.3)
+    turns = segments.running_total(next_speaker.cast(pl.Int64)) + next_speaker.cast(pl.Int64)
+    other = segments.choice("other subject", SUBJECTS)
+    about = talk.select(
+        "language",
+        "subject",
+        topic=pl.when(segments.integers("drifts", 0, 99) < pl.col("drift")).then("digression").otherwise("topic"),
+        role=pl.when(segments.positions == 0)
+        .then(pl.lit("greeting"))
+        .when(segments.positions == last)
+        .then(pl.lit("closing"))
+        .when((pl.col("people") > 1) & next_speaker & segments.chance("replies", 0.3))
+        .then(pl.lit("reply"))
+        .otherwise(pl.lit("statement")),
+    ).with_columns(
+        subject=pl.when(segments.chance("on anything", 0.08))
+        .then(pl.lit("any"))
+        .otherwise(pl.col("topic") + pl.when(segments.chance("on its subject", 0.55)).then("subject").otherwise(other)),
+        is_linked=pl.lit(True),  # noqa: FBT003 - a column
+        hesitates=(pl.col("role") == "statement") & (segments.integers("hesitates", 501, 1000) > talk["confidence"]),
+    )
+    return pl.DataFrame({"text": sentences(segments, "speech", about), "speaker": turns % talk["people"] + 1})

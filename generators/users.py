@@ -4,14 +4,22 @@ from datetime import timedelta
 
 import polars as pl
 
-from snapseed import Rows, entity, json_object
+from snapseed import Rows, entity, json_object, slug
 
-from .wording import slug
-
-# Most accounts are free, and it is mostly these that people leave.
+YEARS = 5  # that the service exists
+# Most accounts are free, and it is mostly these that people leave; teams read the digest every day.
 ACCOUNTS = pl.DataFrame(
-    [("free", True, 62), ("free", False, 18), ("pro", True, 13), ("pro", False, 2), ("team", True, 5)],
-    schema=["plan", "is_active", "weight"],
+    [
+        ("free", True, "weekly", 180, 38),
+        ("free", True, "never", 180, 24),
+        ("free", False, "never", YEARS * 365, 12),
+        ("free", False, "weekly", YEARS * 365, 6),
+        ("pro", True, "daily", 30, 6),
+        ("pro", True, "weekly", 30, 7),
+        ("pro", False, "weekly", YEARS * 365, 2),
+        ("team", True, "daily", 7, 5),
+    ],
+    schema=["plan", "is_active", "digest", "seen_within_days", "weight"],
     orient="row",
 )
 
@@ -33,38 +41,39 @@ ACCOUNTS = pl.DataFrame(
     },
 )
 def users(rows: Rows) -> pl.DataFrame:
-    """People with names that fit their locale; a number at the end makes usernames and mail addresses unique."""
+    """People with names that fit their locale; the service grows, and who pays was here lately."""
     place = rows.sample("locale", rows.pool("locales"), weights="weight")
     account = rows.sample("plan", ACCOUNTS, weights="weight")
     first = rows.sample("first name", rows.pool("first_names"), locale=place["locale"])["name"]
     last = rows.sample("last name", rows.pool("last_names"), locale=place["locale"])["name"]
-    number = rows.number().cast(pl.String)
 
     full_name = slug(first, "") + "." + slug(last, "")
     nickname = rows.choice("nickname", rows.pool("words")["word"])
-    host = rows.choice("mail host", rows.pool("mail_hosts")["host"])
+    username = nickname.zip_with(rows.chance("has a nickname", 0.6), full_name)
+    host = rows.sample("mail host", rows.pool("mail_hosts"), plan=account["plan"])["host"]
 
-    # From five years ago to now, each year more than the one before.
-    opened_after = rows.timestamps("opened after", rows.now - timedelta(days=5 * 365))
-    created_at = rows.timestamps("created_at", opened_after)
+    created_at = rows.timestamps("created_at", rows.now - timedelta(days=YEARS * 365), growth=8)
+    seen_after = pl.DataFrame({"created_at": created_at, "days": account["seen_within_days"]}).select(
+        pl.max_horizontal("created_at", pl.lit(rows.now) - pl.duration(days="days"))
+    )
 
     return pl.DataFrame(
         {
             "id": rows.key(),
-            "email": full_name + number + "@" + host,
-            "username": nickname.zip_with(rows.chance("has a nickname", 0.6), full_name) + number,
+            "email": rows.unique("email", full_name) + "@" + host,
+            "username": rows.unique("username", username),
             "display_name": first + " " + last,
             "locale": place["locale"],
             "timezone": place["timezone"],
             "plan": account["plan"],
             "is_active": account["is_active"],
             "preferences": json_object(
-                theme=rows.choice("theme", ["system", "light", "dark"], weights=[5, 2, 3]),
-                digest=rows.choice("digest", ["daily", "weekly", "never"], weights=[1, 4, 2]),
+                theme=rows.choice("theme", {"system": 5, "light": 2, "dark": 3}),
+                digest=account["digest"],
                 autoplay=rows.chance("autoplay", 0.7),
                 favourite_topic=rows.choice("favourite topic", rows.pool("topics")["topic"]),
             ),
             "created_at": created_at,
-            "updated_at": rows.timestamps("updated_at", created_at),
+            "updated_at": rows.timestamps("updated_at", seen_after.to_series()),
         }
     )

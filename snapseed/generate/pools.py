@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import polars as pl
 
 from snapseed.errors import GeneratorError
+
+Build = Callable[[Callable[[str], pl.DataFrame]], pl.DataFrame]
 
 
 @dataclass
@@ -32,11 +35,26 @@ class Pools:
         self.used.add(name)
         return _read(path, path.stat().st_mtime_ns) if path.is_file() else _missing(path)
 
+    def derived(self, build: Build) -> pl.DataFrame:
+        """What `build` makes of pools, given the function to get them by: made once per process, then the same frame.
+
+        The pools it asks for are among those used, as if they had been asked for here.
+        """
+        table, used = _derived(self.folder, build)
+        self.used.update(used)
+        return table
+
     def digests(self) -> dict[str, str]:
         """The SHA-256 of each pool that was used, by name."""
         return {
             name: hashlib.sha256((self.folder / f"{name}.csv").read_bytes()).hexdigest() for name in sorted(self.used)
         }
+
+
+@cache
+def _derived(folder: Path, build: Build) -> tuple[pl.DataFrame, frozenset[str]]:
+    pools = Pools(folder)
+    return build(pools.table), frozenset(pools.used)
 
 
 @cache

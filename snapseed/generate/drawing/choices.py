@@ -13,6 +13,7 @@ from snapseed.generate import draws
 from snapseed.generate.drawing.crowded import Number, ranks
 from snapseed.generate.drawing.identity import Identities, Int64s
 from snapseed.generate.groups import Groups
+from snapseed.generate.pools import Build
 
 if TYPE_CHECKING:
     from snapseed.generate.entity import Entity
@@ -131,6 +132,18 @@ class ChoiceDraws(Identities):
         ['name']
         """
         return self.pools.table(name)
+
+    def derived(self, build: Build) -> pl.DataFrame:
+        """A table that `build` makes of pools, given a function like `pool`. It must depend on nothing else.
+
+        It is made once per process, so a large one costs nothing per call.
+
+        >>> def shouted(pool):
+        ...     return pool("names").select(pl.col("name").str.to_uppercase())
+        >>> rows.sample("name", rows.derived(shouted)).columns
+        ['name']
+        """
+        return self.pools.derived(build)
 
 
 def _plain(option: object) -> object:

@@ -1,0 +1,67 @@
+"""How people talk: sentences put together from words on any topic and in any of the languages.
+
+A sentence is its beginning and what fills its slots: `So, we` + `have to` + `clean` + `the lens` + `with` + `a tripod`.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from snapseed import Rows
+
+from . import vocabulary as words
+from .vocabulary import Table
+
+# Here the verb comes last: "wir wollen das Brot backen".
+VERB_LAST = ["de"]
+
+
+def sentences(rows: Rows, name: str, about: pl.DataFrame) -> pl.Series:
+    """A sentence for each row of `about`, which says its language, topic, subject and role.
+
+    Where it `hesitates` the speaker stumbles, where it `is_linked` it may go on: how, when, with what. The names of the
+    draws begin with `name`, so that an entity can have sentences of several kinds.
+    """
+    language, topic = about["language"], about["topic"]
+    nothing, any_topic = pl.repeat("", len(rows), eager=True), pl.repeat("any", len(rows), eager=True)
+
+    def drawn(part: str, table: Table, **match: pl.Series) -> pl.DataFrame:
+        return rows.sample(f"{name}: {part}", rows.derived(table), "weight", language=language, **match)
+
+    def filled(part: str, slot: pl.Series) -> pl.Series:
+        matter = about["subject"].zip_with(slot == "thing", topic)
+        matter = matter.zip_with(slot != "host", any_topic).zip_with(slot != "", nothing)
+        return drawn(part, words.fillings, slot=slot, about=matter)["text"]
+
+    begin = drawn("beginning", words.beginnings, role=about["role"])
+    predicate = drawn("predicate", words.predicates, person=begin["person"], hesitates=about["hesitates"])
+    link = drawn("link", words.links)
+    slot = begin["slot"].zip_with(begin["person"] == "", predicate["slot"])
+    does, is_linked = slot == "do", slot.is_in(["do", "thing"]) & about["is_linked"]
+    parts = pl.DataFrame(
+        {
+            "beginning": begin["text"],
+            "predicate": predicate["text"],
+            "verb": drawn("verb", words.verbs, topic=topic)["text"],
+            "thing": filled("thing", slot.replace("do", "thing")),
+            "link": link["text"],
+            "other thing": filled("other thing", link["slot"].zip_with(is_linked, nothing)),
+            "end": begin["end"],
+            "is linked": is_linked,
+            "verb first": does & ~language.is_in(VERB_LAST),
+            "verb last": does & language.is_in(VERB_LAST),
+        }
+    )
+    return parts.select(
+        pl.concat_str(
+            "beginning",
+            "predicate",
+            pl.when("verb first").then("verb"),
+            "thing",
+            pl.when("is linked").then("link"),
+            "other thing",
+            pl.when("verb last").then("verb"),
+            "end",
+            ignore_nulls=True,
+        )
+    ).to_series()
