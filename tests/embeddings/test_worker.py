@@ -277,9 +277,7 @@ def test_batches_shrink_where_the_work_is_slow(post: Post) -> None:
     post.configure(embedder="'embedders:Slow'")
     post.load()
     post.execute("DELETE FROM letters WHERE id > 20")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(post.folder)
-        post.drain()
+    post.drain()
     assert post.batches[0].jobs == 16
     assert post.batches[1].jobs < 16
 
