@@ -1,0 +1,163 @@
+"""The plan of a first project: for each table an entity, its columns and their code, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from snapseed.scaffold.arrange import Arrangement
+from snapseed.scaffold.columns import Columns, ImpossibleError
+from snapseed.scaffold.facts import Table
+from snapseed.scaffold.limits import read_rules
+from snapseed.scaffold.naming import identifier, short_type, words_of
+from snapseed.scaffold.relations import Relations
+
+# The project's `now`, before which nearly everything has happened. See the default of [snapseed] now.
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_FRACTIONS = {1: "scale(0.2)", 2: "scale(0.05)"}
+
+
+@dataclass(frozen=True)
+class EntityPlan:
+    """One module: the declaration of an entity, and its function, as pieces of code.
+
+    `parameters` are entities whose rows the function receives; `imports` names it uses, with their modules; `late`
+    entities that are imported inside the function, since modules that refer to each other cannot do so at their top.
+    """
+
+    name: str
+    table: str | None
+    schema: str | None
+    title: str
+    key: str
+    columns: Mapping[str, str]
+    parent: str | None
+    per_parent: str | None
+    rows: str | None
+    parameters: tuple[str, ...]
+    imports: frozenset[str]
+    late: tuple[str, ...]
+    statements: tuple[tuple[str, str], ...]
+    values: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProjectPlan:
+    """All modules, parents before children, and the tables that are left out, each with the reason."""
+
+    entities: tuple[EntityPlan, ...]
+    left_out: Mapping[str, str]
+
+    @property
+    def words(self) -> list[str]:
+        """The lists of words that the modules use."""
+        return sorted({name.removeprefix("words:") for plan in self.entities for name in plan.imports if "words:" in name})
+
+
+def plan_project(tables: Sequence[Table]) -> ProjectPlan:
+    """An entity for each table whose rows can be made so that its constraints hold."""
+    arrangement = Arrangement(tables)
+    while True:
+        names = _names(arrangement)
+        try:
+            entities = [_plan(arrangement, oid, names) for oid in _in_order(arrangement)]
+        except ImpossibleError as exc:
+            arrangement.leave_out(exc.oid, exc.reason)
+            continue
+        left_out = {str(arrangement.tables[oid]): why for oid, why in arrangement.left_out.items()}
+        return ProjectPlan(tuple(_without_cycles(entities)), left_out)
+
+
+def _names(arrangement: Arrangement) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for oid in arrangement.places:
+        table = arrangement.tables[oid]
+        plain = identifier(table.name, set(names.values()))
+        qualified = identifier(f"{table.schema}_{table.name}", set(names.values()))
+        names[oid] = plain if table.is_visible or plain == identifier(table.name) else qualified
+    return names
+
+
+def _in_order(arrangement: Arrangement) -> list[int]:
+    return sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid)))
+
+
+def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> EntityPlan:
+    table, place = arrangement.tables[oid], arrangement.places[oid]
+    rules, unread = read_rules(table)
+    relations = Relations(arrangement, oid, names)
+    columns = Columns(table, place, relations, rules, NOW, set(names.values()))
+    columns.fill()
+    name = names[oid]
+    rows = str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level)
+    per_parent = None if place.parent is None else _fan_out(columns.most_per_parent)
+    used = "\n".join([per_parent or "", rows or ""])
+    imports = columns.imports | {call for call in ("fan_out", "scale") if f"{call}(" in used}
+    return EntityPlan(
+        name=name,
+        table=None if table.name == name else table.name,
+        schema=None if table.is_visible else table.schema,
+        title=_title(table),
+        key=place.key,
+        columns={column: short_type(columns.kinds[column].name) for column in columns.values},
+        parent=None if place.parent is None else names[place.parent.target],
+        per_parent=per_parent,
+        rows=rows,
+        parameters=tuple(columns.parameters),
+        imports=frozenset(imports),
+        late=(),
+        statements=tuple(columns.statements),
+        values=columns.values,
+        notes=tuple(
+            [*columns.notes]
+            + [f"not read: CHECK {check.expression}" for check in unread]
+            + [f"not read: {exclusion.definition}" for exclusion in columns.unread_exclusions]
+        ),
+    )
+
+
+def _fan_out(most: int | None) -> str:
+    """How many rows each row of the parent has; `most` where there is a limit to that."""
+    match most:
+        case 1 | 2:
+            return str(most)
+        case 3 | 4:
+            return f"fan_out(mean=1, maximum={most})"
+        case int() if most < 20:  # noqa: PLR2004 - the usual maximum
+            return f"fan_out(mean=2, maximum={most})"
+    return "fan_out(mean=3, maximum=20)"
+
+
+def _title(table: Table) -> str:
+    """What the module holds: the comment on the table, or its name."""
+    sentence = " ".join(table.comment.split()).partition(". ")[0].rstrip(".").replace('"', "'").replace("\\", "/")
+    words = words_of(table.name).replace("_", " ").capitalize() or table.name
+    return f"{sentence if 0 < len(sentence) <= 80 else words}."  # noqa: PLR2004 - a line
+
+
+def _without_cycles(entities: list[EntityPlan]) -> list[EntityPlan]:
+    """References that would make modules import each other move into the function."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    by_name = {plan.name: plan for plan in entities}
+    tops: dict[str, set[str]] = {plan.name: {plan.parent} if plan.parent else set() for plan in entities}
+
+    def reaches(start: str, goal: str, seen: set[str]) -> bool:
+        if start == goal:
+            return True
+        seen.add(start)
+        return any(reaches(step, goal, seen) for step in tops[start] - seen)
+
+    for plan in entities:
+        late = []
+        for name in sorted(need.removeprefix("entity:") for need in plan.imports if need.startswith("entity:") and " as " not in need):
+            if name != plan.name and reaches(name, plan.name, set()):
+                late.append(name)
+            else:
+                tops[plan.name].add(name)
+        by_name[plan.name] = replace(
+            plan, late=tuple(late), imports=plan.imports - {f"entity:{name}" for name in [*late, plan.name]}
+        )
+    return list(by_name.values())

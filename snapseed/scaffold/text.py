@@ -1,0 +1,133 @@
+"""The text of generator modules, from the plan. Formatted as people's formatters would."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from snapseed.scaffold.draws import quoted
+from snapseed.scaffold.layout import WIDTH, is_too_long, laid_out
+from snapseed.scaffold.naming import identifier
+from snapseed.scaffold.plan import EntityPlan
+from snapseed.scaffold.vocabulary import WORDS
+
+_STANDARD = {
+    "datetime": {"date": "date", "datetime": "UTC, datetime", "timedelta": "timedelta"},
+    "decimal": {"Decimal": "Decimal"},
+}
+_OURS = ("as_decimals", "fan_out", "scale")
+
+
+def module_text(plan: EntityPlan) -> str:
+    """The module of one entity."""
+    values, statements = _hoisted(plan)
+    lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
+    for note in plan.notes:
+        lines += textwrap.wrap(f"# {note}", WIDTH, subsequent_indent="# ", break_long_words=False, break_on_hyphens=False)
+    lines += ["@entity(", *_declaration(plan), ")", *_signature(plan)]
+    lines.append(f'    """{_described(plan)}"""')
+    if plan.late:
+        lines += ["    # These modules refer to each other, so they cannot import each other at their top."]
+        lines += [f"    from .{name} import {name}" for name in plan.late]
+        lines += [""]
+    for name, code in statements:
+        lines += laid_out(f"{name} = ", code, "", 4)
+    lines += ["    return pl.DataFrame(", "        {"]
+    for column, code in values.items():
+        lines += laid_out(f"{quoted(column)}: ", code, ",", 12)
+    lines += ["        }", "    )"]
+    return "\n".join(lines) + "\n"
+
+
+def words_text(names: Iterable[str]) -> str:
+    """The module `words.py`: lists to choose from."""
+    lines = ['"""Words that the generators choose from."""', ""]
+    for name in names:
+        lines += laid_out(f"{name} = ", "[" + ", ".join(map(quoted, WORDS[name])) + "]", "", 0)
+    return "\n".join(lines) + "\n"
+
+
+def _hoisted(plan: EntityPlan) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """What would not fit beside its column's name becomes a statement before the frame."""
+    values, statements = dict(plan.values), list(plan.statements)
+    taken = {name for name, _ in statements} | {*plan.parameters, plan.name, *plan.late}
+    taken |= {need.partition(":")[2] for need in plan.imports}
+    for column, code in values.items():
+        if is_too_long(f"{quoted(column)}: ", code, 12):
+            local = identifier(column, taken)
+            taken.add(local)
+            statements.append((local, code))
+            values[column] = local
+    return values, statements
+
+
+def _imports(plan: EntityPlan) -> list[str]:
+    lines = []
+    for module, names in _STANDARD.items():
+        used = [text for name, text in names.items() if name in plan.imports]
+        if used:
+            lines.append(f"from {module} import {', '.join(sorted(', '.join(used).split(', '), key=_import_order))}")
+    lines += [""] * bool(lines)
+    ours = ["Rows", "entity", *(name for name in _OURS if name in plan.imports)]
+    lines += ["import polars as pl", "", f"from snapseed import {', '.join(sorted(ours, key=_import_order))}"]
+    others = {need.removeprefix("entity:") for need in plan.imports if need.startswith("entity:")}
+    others |= {plan.parent} if plan.parent else set()
+    modules: dict[str, str] = {}
+    for name in sorted(others):
+        module = name.partition(" as ")[0]
+        modules[module] = f"{modules[module]}, {name}" if module in modules else name
+    words = sorted(need.removeprefix("words:") for need in plan.imports if need.startswith("words:"))
+    modules |= {"words": ", ".join(words)} if words else {}
+    lines += [""] * bool(modules)
+    for module in sorted(modules):
+        lines += _import_from(module, modules[module])
+    return lines
+
+
+def _import_from(module: str, names: str) -> list[str]:
+    line = f"from .{module} import {names}"
+    if len(line) <= WIDTH:
+        return [line]
+    return [f"from .{module} import (", *(f"    {name}," for name in names.split(", ")), ")"]
+
+
+def _import_order(name: str) -> tuple[bool, bool, str]:
+    """Constants, then classes, then functions."""
+    return not name.isupper(), name.islower(), name
+
+
+def _declaration(plan: EntityPlan) -> list[str]:
+    lines = []
+    if plan.parent is not None:
+        lines += [f"    parent={plan.parent},", f"    per_parent={plan.per_parent},"]
+    if plan.rows is not None:
+        lines.append(f"    rows={plan.rows},")
+    if plan.table is not None:
+        lines.append(f"    table={quoted(plan.table)},")
+    if plan.schema is not None:
+        lines.append(f"    schema={quoted(plan.schema)},")
+    lines += [f"    key={quoted(plan.key)},", "    columns={"]
+    lines += [f"        {quoted(name)}: {quoted(kind)}," for name, kind in plan.columns.items()]
+    return [*lines, "    },"]
+
+
+def _signature(plan: EntityPlan) -> list[str]:
+    parameters = ["rows: Rows", *(f"{name}: pl.DataFrame" for name in plan.parameters)]
+    line = f"def {plan.name}({', '.join(parameters)}) -> pl.DataFrame:"
+    if len(line) <= WIDTH:
+        return [line]
+    inner = "    " + ", ".join(parameters)
+    if len(inner) <= WIDTH:
+        return [f"def {plan.name}(", inner, ") -> pl.DataFrame:"]
+    return [f"def {plan.name}(", *(f"    {parameter}," for parameter in parameters), ") -> pl.DataFrame:"]
+
+
+def _described(plan: EntityPlan) -> str:
+    if plan.parent is not None:
+        many = "One row" if plan.per_parent == "1" else "Rows"
+        return f"{many} for each of {plan.parent}; `rows` are those to make."
+    if plan.rows is not None and plan.rows.isdigit():
+        return "The same rows at every scale, for others to choose from."
+    if plan.rows is not None:
+        return "Fewer rows than the scale."
+    return "One row for each of the scale."
