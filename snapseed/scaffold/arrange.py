@@ -30,7 +30,7 @@ _SMALL_COLUMNS = 5
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
 # Points that speak for a foreign key as the one to the parent.
-_ONE_EACH, _IN_KEY, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 30, 20, 15, 12, 6
+_ONE_EACH, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 30, 25, 20, 15, 12, 6
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,12 @@ class Place:
 
 
 class Arrangement:
-    """The places of all tables, and why some have none."""
+    """The places of all tables, and why some have none. `narrow` are columns that take few values, by table."""
 
-    def __init__(self, tables: Sequence[Table]) -> None:
+    def __init__(self, tables: Sequence[Table], narrow: Mapping[int, frozenset[str]]) -> None:
         self.tables: Mapping[int, Table] = {table.oid: table for table in tables}
         self.left_out: dict[int, str] = {}
+        self._narrow = narrow
         self.places: dict[int, Place] = {}
         self._parents: dict[int, ForeignKey | None] = {}
         self._forced_lookups: set[int] = set()
@@ -117,6 +118,16 @@ class Arrangement:
         for oid, place in self.places.items():
             if place.is_root and not place.is_lookup:
                 self.places[oid] = replace(place, level=self._level(oid, ()))
+        self._match_levels()
+
+    def _match_levels(self) -> None:
+        """A root entity that refers to each row of another once has no more rows than that."""
+        for _ in self.places:
+            for oid, place in self.places.items():
+                for key in self.foreign_keys(oid):
+                    other = self.places[key.target]
+                    if place.is_root and other.is_root and self.tables[oid].are_unique(key.columns):
+                        self.places[oid] = replace(place, level=max(place.level, other.level))
 
     def _present(self) -> list[int]:
         return [oid for oid in self.tables if oid not in self.left_out]
@@ -145,7 +156,7 @@ class Arrangement:
                 for place, key in enumerate(self.foreign_keys(oid))
                 if key.target != oid and key.target not in self._lookups() and oid not in self.ancestors(key.target)
             ]
-            if scored:
+            if scored and max(found[0] for found in scored) > 0:
                 self._parents[oid] = max(scored, key=lambda found: found[:2])[2]
 
     def _free_those_referred_to(self) -> None:
@@ -194,7 +205,7 @@ class Arrangement:
         table, parent = self.tables[oid], self._parents[oid]
         foreign = table.foreign_columns
         alone = [key[0] for key in table.unique if len(key) == 1]
-        within = [name for key in table.unique for name in key if name not in foreign]
+        within = [name for key in table.unique for name in key if name not in foreign | self._narrow[oid]]
         for name in dict.fromkeys([*alone, *within]):
             if name not in foreign and can_be_key(table, name):
                 return name, False
@@ -203,7 +214,8 @@ class Arrangement:
             for name, referred in zip(parent.columns, parent.target_columns, strict=True):
                 if referred == place.key and can_be_key(table, name):
                     return name, True
-        free = [column.name for column in table.columns if column.name not in foreign and not column.identity]
+        narrow = foreign | self._narrow[oid]
+        free = [column.name for column in table.columns if column.name not in narrow and not column.identity]
         for name in [*alone, *free]:
             if can_be_key(table, name):
                 return name, False
@@ -248,10 +260,15 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     """How much speaks for the table that `key` refers to as the parent."""
     ours, theirs = words_of(table.name), words_of(target.name)
     points = _ONE_EACH if table.are_unique(key.columns) else 0
-    points += _IN_KEY if set(key.columns) <= set(table.primary_key) else 0
+    points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
+    # Of a rental and its customer, the rental: it leads to the customer as well.
+    others = {other.target for other in table.foreign_keys if other.target != key.target}
+    points += _BETWEEN if any(other.target in others and other.is_required for other in target.foreign_keys) else 0
     points += _REQUIRED if key.is_required else 0
     points += _CASCADES if key.cascades else 0
-    points += _NAMED_LIKE if ours.startswith(singular(theirs)) or ours.endswith(theirs) else 0
+    points += _NAMED_LIKE if ours.startswith(singular(theirs)) else _NAMED_LIKE // 2 if ours.endswith(theirs) else 0
     points += _TO_PEOPLE if _PEOPLE.search(theirs) else 0
     points -= _REQUIRED if _FEW.search(theirs) else 0
-    return points
+    # People come first: what they refer to (a home, a shop) is not what they are counted by.
+    is_owned = key.cascades or points >= _ONE_EACH
+    return points if is_owned or not _PEOPLE.search(ours) else 0

@@ -18,15 +18,22 @@ from snapseed.scaffold.facts import Table
 from snapseed.scaffold.holding import Trial, holds
 from snapseed.scaffold.kinds import draws_of
 from snapseed.scaffold.limits import Bound, Limits, Order, Rule, limits_of, order_of
-from snapseed.scaffold.moments import MOMENTS, is_birth, is_later
-from snapseed.scaffold.naming import identifier, words_of
+from snapseed.scaffold.moments import MOMENTS, is_ahead, is_birth, is_later
+from snapseed.scaffold.naming import identifier, singular, words_of
 from snapseed.scaffold.numbers import whole_range
 from snapseed.scaffold.relations import Relations, Source
 from snapseed.scaffold.uniqueness import Uniqueness
+from snapseed.scaffold.vocabulary import CODES, LOOKUPS
 from snapseed.snapshot.types import ColumnType, Family, parse_type
 
 # How often a column that takes NULL has none, and how often a reference is missing.
 _MISSING = "0.1"
+# Columns that are often empty where they may be; all others are always filled.
+_OPTIONAL = re.compile(
+    r"(?:^|_)(?:middle|nick|suffix|company|website|homepage|bio|fax|region|state|notes?|comments?|remarks?|description|"
+    r"deleted|cancel\w*|archived|parent|alt\w*|secondary|second|optional|extra|metadata|caption)|(?:address|line|street)_?2"
+)
+_MOST_LISTED = 8
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ENTITY = re.compile(r"\{entity:([^}]*)\}")
 _COUNTED = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
@@ -94,9 +101,9 @@ class Columns:
         for name in self._drawing_order():
             self._draw(name)
         self._check_rules()
-        for column in self.table.columns:
-            if column.name in self._draws or column.name in self._foreign:
-                self.values[column.name] = _ENTITY.sub(self._entity, self._finished(column))
+        order = [*self._foreign, *self._draws]
+        values = {name: _ENTITY.sub(self._entity, self._finished(self.table.column(name))) for name in order}
+        self.values = {column.name: values[column.name] for column in self.table.columns if column.name in values}
         for name, reason in self._null.items():
             self.notes.append(f"{name}: {reason}")
         self.notes += self._uniqueness.notes
@@ -219,6 +226,12 @@ class Columns:
         if name in self._uniqueness.by_position:
             self._draws[name] = self._by_position(wanted)
             return
+        if wanted.kind.family is Family.BYTEA and self._takes_null(name) and not wanted.is_unique:
+            self._null[name] = "NULL, for nothing is known of its bytes"
+            return
+        if (listed := self._listed(wanted)) is not None:
+            self._draws[name] = listed
+            return
         own = [rule for rule in self._rules if rule.columns == (name,)]
         fallback = None
         for found in draws_of(wanted, self._after(name)):
@@ -237,6 +250,29 @@ class Columns:
             self._draws[name] = fallback
         else:
             self._leave(column, "no values are known that meet its checks")
+
+    def _listed(self, wanted: Wanted) -> Draw | None:
+        """The names, or the codes, of the rows of a lookup, one for each row."""
+        count = self.place.rows
+        if count is None or count > _MOST_LISTED or wanted.kind.is_array or wanted.limits.allowed is not None:
+            return None
+        if wanted.kind.family not in {Family.TEXT, Family.CHARACTER} or wanted.column.labels:
+            return None
+        table = words_of(self.table.name)
+        last = singular(table.rpartition("_")[2])
+        numbered = (f"{singular(table).replace('_', ' ').capitalize()} {number + 1}" for number in range(count))
+        names = LOOKUPS.get(last) or tuple(numbered)
+        if wanted.is_key or re.search("(?:^|_)(?:code|slug|key|iso|abbr)", wanted.words):
+            codes = tuple(sorted(name.replace(" ", "_").lower() for name in names))
+            values = CODES[:count] if last == "country" else names if last == "currency" else codes
+        elif re.search(r"(?:^|_)(?:name|title|label|description|desc)$", wanted.words) or wanted.words in {table, last}:
+            values = names
+        else:
+            return None
+        own = [rule for rule in self._rules if rule.columns == (wanted.column.name,)]
+        draw = Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
+        tried = all(holds(rule, {wanted.column.name: values}, self.now) is not Trial.FAILS for rule in own)
+        return draw if len(set(values)) == count and tried and self._fits(wanted, draw) else None
 
     def _fits(self, wanted: Wanted, draw: Draw) -> bool:
         is_text = wanted.kind.family in {Family.TEXT, Family.CHARACTER} or wanted.limits.max_length is not None
@@ -267,9 +303,11 @@ class Columns:
         earlier = [
             column
             for column in self._draws
-            if self._is_moment(column) and not is_birth(words_of(column)) and not is_later(words_of(column))
+            if self._is_moment(column) and not is_birth(words_of(column)) and not is_later(words_of(column)) and not is_ahead(words_of(column))
         ]
-        if is_later(words_of(name)) and earlier and self._draws[earlier[0]].code.endswith(("days=730))", '"])')):
+        if any(limit is not None for found in (name, *earlier[:1]) for limit in (self._limits[found].low, self._limits[found].high)):
+            return None
+        if is_later(words_of(name)) and earlier:
             return self._hoisted(earlier[0])
         if not is_later(words_of(name)) and not earlier:
             return self._parents_moment()
@@ -400,11 +438,17 @@ class Columns:
         if draw.finish and not code.endswith(draw.finish):
             code = f"({code}){draw.finish}"
         if self._is_sometimes_null(name, draw):
+            if " + " in code:
+                local = self._hoisted(name)
+                self.statements.append((local, code))
+                code = local
             code = f"rows.or_null({quoted(name + ' missing')}, {code}, {_MISSING})"
         return code
 
     def _is_sometimes_null(self, name: str, draw: Draw) -> bool:
         if not self._takes_null(name) or not code_is_series(draw.code) or name in self._uniqueness.by_position:
+            return False
+        if not (_OPTIONAL.search(words_of(name)) or (self._is_moment(name) and is_later(words_of(name)))):
             return False
         if any(name in exclusion.columns for exclusion in self.table.exclusions):
             return False

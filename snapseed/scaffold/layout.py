@@ -7,6 +7,8 @@ from collections.abc import Iterator
 WIDTH = 88
 _STEP = 4
 _OPEN, _CLOSE = "([{", ")]}"
+# Of one operator and its two sides, the brackets are parted; of more, parentheses go around all.
+_PAIR = 2
 
 
 def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
@@ -15,12 +17,14 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
     if len(line) <= WIDTH:
         return [line]
     operands = _parted(code, " + ")
-    if len(operands) > 1 and before.endswith("= "):
+    if len(operands) > _PAIR and before.endswith("= "):
         return _parenthesised(before, operands, indent)
-    place = _last_call(code)
-    if place is None:
+    if len(operands) > 1 and not before:
+        first, *others = operands
+        return [" " * indent + first, *(f"{' ' * indent}+ {operand}" for operand in others[:-1]), f"{' ' * indent}+ {others[-1]}{after}"]
+    start, end = _parting(code, WIDTH - indent - len(before))
+    if start < 0:
         return [line]
-    start, end = place
     head, body, tail = code[: start + 1], code[start + 1 : end], code[end:]
     inner = indent + _STEP
     is_call = start > 0 and (code[start - 1].isalnum() or code[start - 1] in "_)]")
@@ -33,9 +37,7 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
 
 def is_too_long(before: str, code: str, indent: int) -> bool:
     """Whether `before` + `code` + a comma need several lines, and only parentheses around them would make those."""
-    return len(" " * indent + before + code + ",") > WIDTH and (
-        len(_parted(code, " + ")) > 1 or (")." in code and _last_call(code) is not None)
-    )
+    return len(" " * indent + before + code + ",") > WIDTH and (len(_parted(code, " + ")) > 1 or ")." in code)
 
 
 def _parenthesised(before: str, operands: list[str], indent: int) -> list[str]:
@@ -57,16 +59,16 @@ def _parted(code: str, separator: str) -> list[str]:
     return [*parts, code[start:]] if code[start:].strip() else parts
 
 
-def _last_call(code: str) -> tuple[int, int] | None:
-    """Where the last pair of brackets with something to part in it opens and closes."""
-    found, opened = None, []
+def _parting(code: str, width: int) -> tuple[int, int]:
+    """Where the brackets to part at open and close: the last ones that a line of so many characters reaches."""
+    found, opened = (-1, -1), list[int]()
     for place, _ in _outside_strings(code):
         if code[place] in _OPEN:
             opened.append(place)
         elif code[place] in _CLOSE and opened:
             start = opened.pop()
             is_subscript = code[start] == "[" and start > 0 and (code[start - 1].isalnum() or code[start - 1] in "_)]")
-            if not opened and place > start + 1 and not is_subscript and "," in code[start:place]:
+            if not opened and place > start + 1 and not is_subscript and (start < width or found == (-1, -1)):
                 found = (start, place)
     return found
 

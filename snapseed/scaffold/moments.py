@@ -28,6 +28,11 @@ def is_later(name: str) -> bool:
     return _LATER.search(name) is not None and not _BORN.search(name)
 
 
+def is_ahead(name: str) -> bool:
+    """Whether a moment of this name lies ahead of the project's `now`."""
+    return _FUTURE.search(name) is not None
+
+
 def is_birth(name: str) -> bool:
     """Whether it is a date of birth, which nothing of the row comes before."""
     return _BORN.search(name) is not None
@@ -61,8 +66,11 @@ def moment_draws(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
     needs = {name for name in ("timedelta", "datetime") if f"{name}(" in start + end}
     code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"
     if wanted.is_unique:
-        code = f'{code}.dt.truncate("1h") + rows.number().cast(pl.Duration("us"))'
-        needs.add("pl")
+        # An hour that may come again, and in it a microsecond that does not.
+        end = end or "rows.now - timedelta(days=1)"
+        hour = f'rows.timestamps({wanted.draw}, {start}, {end}).dt.truncate("1h")'
+        code = '{local} + rows.number().cast(pl.Duration("us"))'
+        needs |= {"pl", "timedelta", f"local:{hour}"}
     kind = wanted.kind.element or wanted.kind
     yield Draw(code, (first, last), frozenset(needs), wanted.is_unique, finish=finish_of(kind))
 

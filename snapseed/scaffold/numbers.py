@@ -15,6 +15,7 @@ _BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
 # By the name of a column, the smallest and the largest value that look right.
 _USUAL = (
     (r"(?:^|_)year", 1990, 2025),
+    (r"(?:^|_)(?:active|enabled|deleted|discontinued|flag|is)(?:_|$)", 0, 1),
     (r"(?:^|_)month", 1, 12),
     (r"(?:^|_)(?:day|weekday)(?:_|$)", 1, 28),
     (r"(?:^|_)hour", 0, 23),
@@ -23,7 +24,7 @@ _USUAL = (
     (r"(?:^|_)(?:latitude|lat)(?:_|$)", -60, 70),
     (r"(?:^|_)(?:longitude|lng|lon|long)(?:_|$)", -180, 180),
     (r"(?:^|_)(?:percent|percentage|pct|progress|score)", 0, 100),
-    (r"(?:^|_)(?:tax|discount|ratio|probability|confidence|fraction|commission)(?:_|$)|_rate$", 0, 1),
+    (r"(?:^|_)(?:tax|discount|ratio|probability|confidence|fraction|commission|interest)(?:_|$)", 0, 1),
     (r"(?:^|_)(?:quantity|qty|copies|seats|guests|days?|nights)(?:_|$)", 1, 20),
     (r"(?:^|_)(?:milliseconds|ms)$", 90_000, 600_000),
     (r"(?:^|_)bytes$|size$", 1_000, 5_000_000),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from snapseed.scaffold.arrange import Arrangement
 from snapseed.scaffold.columns import Columns, ImpossibleError
 from snapseed.scaffold.facts import Table
-from snapseed.scaffold.limits import read_rules
+from snapseed.scaffold.limits import limits_of, read_rules
 from snapseed.scaffold.naming import identifier, short_type, words_of
 from snapseed.scaffold.relations import Relations
+from snapseed.snapshot.types import Family
 
 # The project's `now`, before which nearly everything has happened. See the default of [snapseed] now.
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_FEW_VALUES = 10_000
 _FRACTIONS = {1: "scale(0.2)", 2: "scale(0.05)"}
 
 
@@ -58,16 +61,30 @@ class ProjectPlan:
 
 def plan_project(tables: Sequence[Table]) -> ProjectPlan:
     """An entity for each table whose rows can be made so that its constraints hold."""
-    arrangement = Arrangement(tables)
+    arrangement = Arrangement(tables, {table.oid: _narrow(table) for table in tables})
     while True:
         names = _names(arrangement)
         try:
-            entities = [_plan(arrangement, oid, names) for oid in _in_order(arrangement)]
+            planned = [_plan(arrangement, oid, names) for oid in _in_order(arrangement)]
+            entities = [plan for plan, _ in planned]
+            _require_columns(arrangement, planned)
         except ImpossibleError as exc:
             arrangement.leave_out(exc.oid, exc.reason)
             continue
         left_out = {str(arrangement.tables[oid]): why for oid, why in arrangement.left_out.items()}
         return ProjectPlan(tuple(_without_cycles(entities)), left_out)
+
+
+def _narrow(table: Table) -> frozenset[str]:
+    """The columns whose checks leave few values."""
+    rules, _ = read_rules(table)
+    found = {column.name: limits_of(column.name, rules, NOW) for column in table.columns}
+    return frozenset(
+        name
+        for name, limits in found.items()
+        if limits.allowed is not None
+        or (limits.high is not None and isinstance(limits.high.value, Decimal) and limits.high.value < _FEW_VALUES)
+    )
 
 
 def _names(arrangement: Arrangement) -> dict[int, str]:
@@ -84,7 +101,16 @@ def _in_order(arrangement: Arrangement) -> list[int]:
     return sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid)))
 
 
-def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> EntityPlan:
+def _require_columns(arrangement: Arrangement, planned: Sequence[tuple[EntityPlan, set[tuple[str, str]]]]) -> None:
+    """Raise `ImpossibleError` for an entity that takes a column of another, which that one leaves to the database."""
+    filled = {plan.name: set(plan.columns) for plan, _ in planned}
+    for oid, (_, uses) in zip(_in_order(arrangement), planned, strict=True):
+        for name, column in uses:
+            if column not in filled[name]:
+                raise ImpossibleError(oid, f"it needs the column {column} of {name}, whose values are not known")
+
+
+def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> tuple[EntityPlan, set[tuple[str, str]]]:
     table, place = arrangement.tables[oid], arrangement.places[oid]
     rules, unread = read_rules(table)
     relations = Relations(arrangement, oid, names)
@@ -92,10 +118,11 @@ def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> Entit
     columns.fill()
     name = names[oid]
     rows = str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level)
-    per_parent = None if place.parent is None else _fan_out(columns.most_per_parent)
+    small = columns.kinds[place.key].family is Family.SMALLINT
+    per_parent = None if place.parent is None else _fan_out(columns.most_per_parent or (6 if small else None))
     used = "\n".join([per_parent or "", rows or ""])
     imports = columns.imports | {call for call in ("fan_out", "scale") if f"{call}(" in used}
-    return EntityPlan(
+    plan = EntityPlan(
         name=name,
         table=None if table.name == name else table.name,
         schema=None if table.is_visible else table.schema,
@@ -116,6 +143,7 @@ def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> Entit
             + [f"not read: {exclusion.definition}" for exclusion in columns.unread_exclusions]
         ),
     )
+    return plan, columns.uses
 
 
 def _fan_out(most: int | None) -> str:

@@ -75,11 +75,9 @@ class Relations:
             return Source(key, "descendant", {})
         if self._is_lookup(key):
             return self._from_lookup(key, is_unique=is_unique)
-        if copied := self._copied(key, ancestors):
-            return copied
         if arrangement.is_referable(key):
             return self._referred(key, is_unique=is_unique)
-        return Source(key, "nothing", {})
+        return self._copied(key, ancestors) or Source(key, "nothing", {})
 
     def _is_lookup(self, key: ForeignKey) -> bool:
         place = self._arrangement.places.get(key.target)
@@ -95,7 +93,7 @@ class Relations:
         return Source(key, how, codes, parameter=name)
 
     def _copied(self, key: ForeignKey, ancestors: list[int]) -> Source | None:
-        """The row that an ancestor refers to already: a payment's customer is that of its rental."""
+        """The row that an ancestor refers to, where no other can be had."""
         for ancestor in ancestors:
             for other in self._arrangement.foreign_keys(ancestor):
                 same = other.target == key.target and set(other.target_columns) == set(key.target_columns)

@@ -15,6 +15,8 @@ _STANDARD = {
     "datetime": {"date": "date", "datetime": "UTC, datetime", "timedelta": "timedelta"},
     "decimal": {"Decimal": "Decimal"},
 }
+_COUNTED = {"1": "One row", "2": "Two rows"}
+_SCALED = {"scale(0.2)": "A row for every five of the scale.", "scale(0.05)": "A row for every twenty of the scale."}
 _OURS = ("as_decimals", "fan_out", "scale")
 
 
@@ -124,10 +126,7 @@ def _signature(plan: EntityPlan) -> list[str]:
 
 def _described(plan: EntityPlan) -> str:
     if plan.parent is not None:
-        many = "One row" if plan.per_parent == "1" else "Rows"
-        return f"{many} for each of {plan.parent}; `rows` are those to make."
-    if plan.rows is not None and plan.rows.isdigit():
-        return "The same rows at every scale, for others to choose from."
+        return f"{_COUNTED.get(plan.per_parent or '', 'Some rows')} for each of `{plan.parent}`."
     if plan.rows is not None:
-        return "Fewer rows than the scale."
-    return "One row for each of the scale."
+        return _SCALED.get(plan.rows, "The same rows at every scale, for others to choose from.")
+    return "As many rows as the scale says."

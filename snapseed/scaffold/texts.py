@@ -73,7 +73,7 @@ def _repeated(wanted: Wanted) -> Iterator[Draw]:
         streets = f'{wanted.rows}.choice({quoted(wanted.column.name + " street")}, STREETS)'
         code = f'{wanted.rows}.integers({wanted.draw}, 1, 250).cast(pl.String) + " " + {streets}'
         yield Draw(code, tuple(f"{number} {street}" for street in WORDS["STREETS"] for number in (1, 250)), frozenset(["words:STREETS"]))
-    if re.search(r"(?:^|_)(?:full|contact|customer|display|person|author|owner|employee|user|holder|recipient|ship)_?name$", name) or (
+    if re.search(r"(?:^|_)(?:full|contact|customer|display|person|author|owner|employee|holder|recipient|ship)_?name$", name) or (
         name == "name" and re.search(r"person|people|customer|user|author|actor|artist|employee|player|member", words_of(wanted.table))
     ):
         yield _full_name(wanted)
