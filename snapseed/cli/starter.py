@@ -49,7 +49,9 @@ def write_project(folder: Path, files: Mapping[str, str]) -> list[str]:
 
 def require_empty(folder: Path) -> None:
     """Raise `UsageError` where the folder holds a project already, before anything is asked of a server."""
-    _require_absent(folder, [Path("snapseed.toml"), *(path.relative_to(folder) for path in folder.glob("generators/*.py"))])
+    _require_absent(
+        folder, [Path("snapseed.toml"), *(path.relative_to(folder) for path in folder.glob("generators/*.py"))]
+    )
 
 
 def _require_absent(folder: Path, paths: Iterable[Path]) -> None:

@@ -85,7 +85,11 @@ class Arrangement:
 
     def foreign_keys(self, oid: int) -> list[ForeignKey]:
         """Those to tables that have a place."""
-        return [key for key in self.tables[oid].foreign_keys if key.target in self.tables and key.target not in self.left_out]
+        return [
+            key
+            for key in self.tables[oid].foreign_keys
+            if key.target in self.tables and key.target not in self.left_out
+        ]
 
     def is_referable(self, key: ForeignKey) -> bool:
         """Whether `rows.reference()` gives the keys that this foreign key asks for."""
@@ -166,7 +170,9 @@ class Arrangement:
                 key.target
                 for oid in self._present()
                 for key in self.foreign_keys(oid)
-                if self._parents[key.target] is not None and key.target != oid and key.target not in self.ancestors(oid)
+                if self._parents[key.target] is not None
+                and key.target != oid
+                and key.target not in self.ancestors(oid)
                 and (key.is_required or oid not in self.ancestors(key.target))
             }
             if not freed:
@@ -178,7 +184,9 @@ class Arrangement:
 
     def _looks_like_lookup(self, oid: int) -> bool:
         table = self.tables[oid]
-        referred = any(key.target == oid for other in self.tables.values() for key in other.foreign_keys if other is not table)
+        referred = any(
+            key.target == oid for other in self.tables.values() for key in other.foreign_keys if other is not table
+        )
         others = [key for key in table.foreign_keys if key.target != oid]
         return (
             referred

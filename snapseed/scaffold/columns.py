@@ -14,7 +14,7 @@ from snapseed.scaffold.arrange import INTEGERS, Place
 from snapseed.scaffold.draws import Draw, Wanted, choice, constant, quoted
 from snapseed.scaffold.evaluate import evaluate
 from snapseed.scaffold.expressions import UnreadError, parse_expression
-from snapseed.scaffold.facts import Table
+from snapseed.scaffold.facts import Check, Table
 from snapseed.scaffold.holding import Trial, holds
 from snapseed.scaffold.kinds import draws_of
 from snapseed.scaffold.limits import Bound, Limits, Order, Rule, limits_of, order_of
@@ -52,8 +52,14 @@ class Columns:
     """Works out the columns of one table. After `fill`: `values` (code by column), `statements` that come before them."""
 
     def __init__(
-        self, table: Table, place: Place, relations: Relations, rules: list[Rule], now: datetime, taken: set[str]
+        self,
+        relations: Relations,
+        conditions: tuple[list[Rule], list[Check]],
+        now: datetime,
+        taken: set[str],
     ) -> None:
+        table, place = relations.table, relations.place
+        rules, unread = conditions
         self.table, self.place, self.now = table, place, now
         self.kinds: dict[str, ColumnType] = {}
         self.values: dict[str, str] = {}
@@ -64,6 +70,7 @@ class Columns:
         self.uses: set[tuple[str, str]] = set()
         self._relations = relations
         self._rules = rules
+        self._unread = unread
         self._taken = set(taken)
         self._draws: dict[str, Draw] = {}
         self._foreign: dict[str, str] = {}
@@ -77,7 +84,7 @@ class Columns:
         self.unread_exclusions = [
             exclusion
             for exclusion in table.exclusions
-            if not any("range" in table.column(name).type for name in exclusion.columns)
+            if not exclusion.equal and not any("range" in table.column(name).type for name in exclusion.columns)
         ]
 
     @property
@@ -111,6 +118,8 @@ class Columns:
     # ── Which columns are filled ─────────────────────────────────────────────────────────────────────────────────────
 
     def _leave_to_the_database(self) -> None:
+        if any(not found.partitions for found in self.table.partitions.values()):
+            raise ImpossibleError(self.table.oid, "it has no partitions")
         needed = {name for key in self.table.foreign_keys for name in key.columns} | {self.place.key}
         for column in self.table.columns:
             if column.generated:
@@ -221,7 +230,9 @@ class Columns:
         wanted = self._wanted(name)
         column = wanted.column
         if wanted.is_key and wanted.kind.family in {*INTEGERS, Family.UUID}:
-            self._draws[name] = Draw("rows.key()", (Decimal(1), Decimal(1000)) if wanted.kind.family in INTEGERS else ())
+            self._draws[name] = Draw(
+                "rows.key()", (Decimal(1), Decimal(1000)) if wanted.kind.family in INTEGERS else ()
+            )
             return
         if name in self._uniqueness.by_position:
             self._draws[name] = self._by_position(wanted)
@@ -298,14 +309,24 @@ class Columns:
         order = next((order for order in self._orders if order.after == name and self._is_moment(order.before)), None)
         if order is not None and order.before in self._draws:
             local = self._hoisted(order.before)
+            limits = (self._limits[order.before].high, self._limits[name].high)
+            if not order.strict and limits == (None, None) and not is_ahead(words_of(order.before)):
+                return local
             self.imports.add("timedelta")
             return f"{local} + timedelta(days=1), {local} + timedelta(days=30)"
         earlier = [
             column
             for column in self._draws
-            if self._is_moment(column) and not is_birth(words_of(column)) and not is_later(words_of(column)) and not is_ahead(words_of(column))
+            if self._is_moment(column)
+            and not is_birth(words_of(column))
+            and not is_later(words_of(column))
+            and not is_ahead(words_of(column))
         ]
-        if any(limit is not None for found in (name, *earlier[:1]) for limit in (self._limits[found].low, self._limits[found].high)):
+        if any(
+            limit is not None
+            for found in (name, *earlier[:1])
+            for limit in (self._limits[found].low, self._limits[found].high)
+        ):
             return None
         if is_later(words_of(name)) and earlier:
             return self._hoisted(earlier[0])
@@ -319,7 +340,11 @@ class Columns:
         if parent is None or name is None:
             return None
         for column in parent.columns:
-            if not column.not_null or is_later(words_of(column.name)) or not re.search("creat|regist|sign|open|join", words_of(column.name)):
+            if (
+                not column.not_null
+                or is_later(words_of(column.name))
+                or not re.search("creat|regist|sign|open|join", words_of(column.name))
+            ):
                 continue
             if parse_type(column.type).family in MOMENTS and not parent.partitions:
                 self.parameters[name] = None
@@ -356,10 +381,25 @@ class Columns:
                 continue
             trial = holds(rule, self._examples(rule.columns), self.now)
             if trial is Trial.FAILS and not self._mended(rule):
-                self.notes.append(f"not met by all rows: CHECK {rule.check.expression}")
-            elif trial is Trial.UNKNOWN:
-                self.notes.append(f"not tried: CHECK {rule.check.expression}")
+                self.notes.append(f"not met by all rows: {described(rule.check)}")
+            elif trial is Trial.UNKNOWN and not self._left(rule.check):
+                self.notes.append(f"not tried: {described(rule.check)}")
+        self.notes += [f"not read: {described(check)}" for check in self._unread if not self._left(check)]
         self.notes = list(dict.fromkeys(self.notes))
+
+    def _left(self, check: Check) -> bool:
+        """Leave a column whose check is not known to hold to its default, or else to NULL, if it can be."""
+        if len(check.columns) != 1:
+            return False
+        (name,) = check.columns
+        column = self.table.column(name)
+        if name in self._null:
+            return True
+        if name not in self._draws or self._draws[name].is_unique or not (column.has_default or self._takes_null(name)):
+            return False
+        del self._draws[name]
+        self._leave(column, f"{described(check)} is not read")
+        return True
 
     def _is_kept(self, order: Order) -> bool:
         both = {order.before, order.after}
@@ -373,7 +413,7 @@ class Columns:
             if name in self._null:
                 found[name] = (self._default(name),) if name in self.table.defaults else (None,)
             elif name in self._draws:
-                nulls = (None,) if self._takes_null(name) else ()
+                nulls = (None,) if self._is_optional(name) else ()
                 found[name] = (*self._draws[name].examples, *nulls) if self._draws[name].examples else ()
             else:
                 found[name] = ()
@@ -398,7 +438,7 @@ class Columns:
         for _, name, kept in sorted(narrowed, key=lambda found: -found[0]):
             values = tuple(value for value in kept if value is not None)
             if not values:
-                self._null[name] = f"NULL, as CHECK {rule.check.expression} asks for"
+                self._null[name] = f"NULL, as {described(rule.check)} asks for"
                 del self._draws[name]
                 return True
             wanted = self._wanted(name)
@@ -414,6 +454,7 @@ class Columns:
                 self._missing.discard(name)
                 self._filled.add(name)
             self._draws[name] = choice(wanted, plain) if len(plain) > 1 else constant(plain[0])
+            self.notes.append(f"{name}: only {', '.join(map(str, plain))}, so that {described(rule.check)} holds")
             return True
         return False
 
@@ -429,6 +470,8 @@ class Columns:
         draw = self._draws[name]
         code = self._with_items(name, draw)
         self.imports |= {need for need in draw.needs if ":" not in need or need.startswith("words:")}
+        if draw.finish.count("(") > 1:
+            self._hoisted(name)
         if name in self._locals:
             self.statements.append((self._locals[name], code))
             code = self._locals[name]
@@ -445,16 +488,25 @@ class Columns:
             code = f"rows.or_null({quoted(name + ' missing')}, {code}, {_MISSING})"
         return code
 
+    def _is_optional(self, name: str) -> bool:
+        """Whether the column may have no value, and often has none by its name."""
+        often = _OPTIONAL.search(words_of(name)) or (self._is_moment(name) and is_later(words_of(name)))
+        return (
+            often is not None
+            and often is not False
+            and self._takes_null(name)
+            and name not in self._uniqueness.by_position
+        )
+
     def _is_sometimes_null(self, name: str, draw: Draw) -> bool:
-        if not self._takes_null(name) or not code_is_series(draw.code) or name in self._uniqueness.by_position:
-            return False
-        if not (_OPTIONAL.search(words_of(name)) or (self._is_moment(name) and is_later(words_of(name)))):
+        if not self._is_optional(name) or not code_is_series(draw.code):
             return False
         if any(name in exclusion.columns for exclusion in self.table.exclusions):
             return False
         concerned = [rule for rule in self._rules if name in rule.columns]
         return name not in self._filled and all(
-            holds(rule, {**self._examples(rule.columns), name: (None,)}, self.now) is not Trial.FAILS for rule in concerned
+            holds(rule, {**self._examples(rule.columns), name: (None,)}, self.now) is not Trial.FAILS
+            for rule in concerned
         )
 
     def _entity(self, match: re.Match[str]) -> str:
@@ -488,6 +540,11 @@ class Columns:
             return self._hoisted(name)
 
         return _OWN.sub(fill, code)
+
+
+def described(check: Check) -> str:
+    """A check on one line, for people."""
+    return f"CHECK {' '.join(check.expression.split())}"
 
 
 def code_is_series(code: str) -> bool:

@@ -65,16 +65,16 @@ def _call(function: str, arguments: tuple[Node, ...], value_of: Callable[[Node],
             return None if value is None else not value
         case "IS NULL", [value]:
             return value is None
-        case ("IS TRUE" | "IS FALSE"), [value]:
+        case (("IS TRUE" | "IS FALSE"), [value]):
             return value is (function == "IS TRUE")
         case "IS DISTINCT FROM", [left, right]:
             return left != right
         case "coalesce", _:
             return next((value for value in values if value is not None), None)
-        case ("num_nulls" | "num_nonnulls"), _:
+        case (("num_nulls" | "num_nonnulls"), _):
             nulls = sum(value is None for value in values)
             return nulls if function == "num_nulls" else len(values) - nulls
-        case ("ARRAY" | "ROW"), _:
+        case (("ARRAY" | "ROW"), _):
             return values
     if function.startswith(("ANY ", "ALL ")):
         return _over_array(function, values)
@@ -102,19 +102,19 @@ def _strict(function: str, values: list[Any]) -> Any:  # noqa: ANN401, C901, PLR
             return value.lower()
         case "upper", [str() as value]:
             return value.upper()
-        case ("btrim" | "ltrim" | "rtrim"), [str() as value]:
+        case (("btrim" | "ltrim" | "rtrim"), [str() as value]):
             return {"btrim": value.strip, "ltrim": value.lstrip, "rtrim": value.rstrip}[function](" ")
-        case ("position" | "strpos"), [str() as value, str() as wanted]:
+        case (("position" | "strpos"), [str() as value, str() as wanted]):
             return value.find(wanted) + 1
         case "starts_with", [str() as value, str() as start]:
             return value.startswith(start)
-        case ("~~" | "!~~" | "~~*" | "!~~*"), [str() as value, str() as pattern]:
+        case (("~~" | "!~~" | "~~*" | "!~~*"), [str() as value, str() as pattern]):
             return _matches(_like(pattern), value, "*" in function) != ("!" in function)
-        case ("~" | "!~" | "~*" | "!~*"), [str() as value, str() as pattern]:
+        case (("~" | "!~" | "~*" | "!~*"), [str() as value, str() as pattern]):
             if _OTHER_REGEX.search(pattern):
                 raise UnreadError(pattern)
             return _matches(re.sub(r"\$$", r"\\Z", pattern), value, "*" in function) != ("!" in function)
-        case ("jsonb_typeof" | "json_typeof"), [str() as value]:
+        case (("jsonb_typeof" | "json_typeof"), [str() as value]):
             return _json_type(value)
         case "cardinality", [list() as value]:
             return len(value)
@@ -207,7 +207,9 @@ def _same_kind(left: Any, right: Any) -> tuple[Any, Any]:  # noqa: ANN401
         left = moment(left) if isinstance(right, datetime) else Decimal(left)
     elif isinstance(right, str) and isinstance(left, datetime | Decimal):
         right = moment(right) if isinstance(left, datetime) else Decimal(right)
-    left, right = (Decimal(side) if isinstance(side, int) and not isinstance(side, bool) else side for side in (left, right))
+    left, right = (
+        Decimal(side) if isinstance(side, int) and not isinstance(side, bool) else side for side in (left, right)
+    )
     if type(left) is not type(right):
         raise UnreadError(f"{left!r} beside {right!r}")
     return left, right

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from snapseed.database.catalog import ColumnFacts
+
+
+# A column of an exclusion constraint with its operator, as pg_get_constraintdef prints them.
+_ELEMENT = re.compile(r'[(,] ?((?:"(?:[^"]|"")+"|\w+)) WITH ([^\s,)]+)')
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,12 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Check:
-    """A condition that rows have to meet, as the server prints it; of a domain, `VALUE` stands for `column`."""
+    """A condition on `columns`, as the server prints it; of a domain, `VALUE` stands for `column`."""
 
     name: str
     expression: str
     column: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,13 @@ class Exclusion:
     name: str
     definition: str
     columns: tuple[str, ...]
+
+    @property
+    def equal(self) -> tuple[str, ...]:
+        """The columns of which two rows would have the same value. Where one of them is unique, the constraint holds."""
+        elements = _ELEMENT.findall(self.definition)
+        named = {name.strip('"').replace('""', '"') for name, sign in elements if sign == "="}
+        return tuple(name for name in self.columns if name in named)
 
 
 @dataclass(frozen=True)

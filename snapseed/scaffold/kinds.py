@@ -16,7 +16,9 @@ from snapseed.snapshot.types import Family
 
 _TEXTS = {"citext", "name"}
 _MOSTLY = re.compile(r"(?:^|_)(?:is_)?(?:active|enabled|verified|valid|visible|public|available|in_stock)")
-_RARELY = re.compile(r"(?:^|_)(?:is_)?(?:deleted|banned|archived|blocked|locked|disabled|admin|superuser|spam|discontinued|hidden)")
+_RARELY = re.compile(
+    r"(?:^|_)(?:is_)?(?:deleted|banned|archived|blocked|locked|disabled|admin|superuser|spam|discontinued|hidden)"
+)
 _ROW = "{row}"
 # Types that travel as text, in PostgreSQL's spelling: the code, and the first number and the last for `{row}`.
 _SPELLED = {
@@ -43,8 +45,8 @@ _RANGES = {
 }
 _MOMENT_RANGES = {
     "daterange": ("%Y-%m-%d", "", 24),
-    "tsrange": ("%Y-%m-%d %H:%M:%S", '\\"', 2),
-    "tstzrange": ("%Y-%m-%d %H:%M:%S+00", '\\"', 2),
+    "tsrange": ("%Y-%m-%d %H:%M:%S", '"', 2),
+    "tstzrange": ("%Y-%m-%d %H:%M:%S+00", '"', 2),
 }
 
 
@@ -116,8 +118,9 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
 def _uuids(wanted: Wanted) -> Iterator[Draw]:
     """Sixteen bytes of digits: drawn ones, and in front of them the row's number where each must be its own."""
     drawn = f"{wanted.rows}.integers({wanted.draw}, 10**15, 10**16 - 1).cast(pl.String)"
-    code = f"({drawn} + number.str.zfill(16))" if wanted.rows == "rows" else f"({drawn}.str.zfill(32))"
-    yield Draw(f'{code}.str.decode("hex")', (), frozenset(["number", "pl"]), is_unique=wanted.rows == "rows")
+    own = wanted.rows == "rows"
+    code = f"({drawn} + number.str.zfill(16))" if own else f"{drawn}.str.zfill(32)"
+    yield Draw(f'{code}.str.decode("hex")', (), frozenset(["number", "pl"] if own else ["pl"]), is_unique=own)
 
 
 def _vector(wanted: Wanted) -> Draw:
@@ -133,7 +136,9 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
     assert element is not None
     column = replace(wanted.column, kind="e" if wanted.column.element_kind == "e" else "b")
     inner = replace(wanted, kind=element, rows="{items}", column=column, is_unique=False, default=None, table="")
-    for draw in draws_of(replace(inner, column=replace(column, name=singular(wanted.column.name) or wanted.column.name))):
+    for draw in draws_of(
+        replace(inner, column=replace(column, name=singular(wanted.column.name) or wanted.column.name))
+    ):
         if "number" in draw.needs:
             continue
         items = f"rows.items({wanted.draw}, rows.integers({quoted('number of ' + wanted.column.name)}, 1, 3))"
@@ -166,9 +171,10 @@ def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:
     """From an hour (or a day) that is the row's own to the next."""
     before = wanted.now - timedelta(days=36_525)
     start = f"pl.Series([datetime({before.year}, 1, 1, tzinfo=UTC)]).new_from_index(0, len(rows))"
-    step = f"(rows.number() * {hours * 3_600_000_000:_}).cast(pl.Duration(\"us\"))"
+    step = f'(rows.number() * {hours * 3_600_000_000:_}).cast(pl.Duration("us"))'
     text = f'.dt.to_string("{spelling}")'
-    begin = f"({start} + {step})"
+    begin = f"{start} + {step}"
     end = f"({{local}} + timedelta(hours={hours}))"
-    code = f'"[{mark}" + {{local}}{text} + "{mark},{mark}" + {end}{text} + "{mark})"'
+    opened, between, closed = (quoted(part) for part in (f"[{mark}", f"{mark},{mark}", f"{mark})"))
+    code = f"{opened} + {{local}}{text} + {between} + {end}{text} + {closed}"
     return Draw(code, (), frozenset(["pl", "datetime", "timedelta", f"local:{begin}"]), is_unique=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 WIDTH = 88
 _STEP = 4
@@ -21,7 +22,13 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
         return _parenthesised(before, operands, indent)
     if len(operands) > 1 and not before:
         first, *others = operands
-        return [" " * indent + first, *(f"{' ' * indent}+ {operand}" for operand in others[:-1]), f"{' ' * indent}+ {others[-1]}{after}"]
+        return [
+            " " * indent + first,
+            *(f"{' ' * indent}+ {operand}" for operand in others[:-1]),
+            f"{' ' * indent}+ {others[-1]}{after}",
+        ]
+    if len(operands) == 1 and len(calls := _chain(code)) > _PAIR:
+        return _chained(before, calls, after, indent)
     start, end = _parting(code, WIDTH - indent - len(before))
     if start < 0:
         return [line]
@@ -31,7 +38,9 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
     if is_call and len(" " * inner + body) <= WIDTH:
         lines = [" " * inner + body]
     else:
-        lines = [line for part in _parted(body, ", ") for line in laid_out("", part.strip(), ",", inner)]
+        parts = _parted(body, ", ")
+        comma = "," if is_call or len(parts) > 1 or code[start] != "(" else ""
+        lines = [line for part in parts for line in laid_out("", part.strip(), comma, inner)]
     return [" " * indent + before + head, *lines, " " * indent + tail + after]
 
 
@@ -46,6 +55,24 @@ def _parenthesised(before: str, operands: list[str], indent: int) -> list[str]:
     lines = [inner + joined]
     if len(lines[0]) > WIDTH:
         lines = [inner + operands[0], *(f"{inner}+ {operand}" for operand in operands[1:])]
+    return [" " * indent + before + "(", *lines, " " * indent + ")"]
+
+
+def _chain(code: str) -> list[str]:
+    """The calls of `a(…).b(…).c.d(…)`, each with the names before it."""
+    places = [place + 1 for place, depth in _outside_strings(code) if depth == 0 and code.startswith(").", place)]
+    return [code[start:end] for start, end in pairwise([0, *places, len(code)])]
+
+
+def _chained(before: str, calls: list[str], after: str, indent: int) -> list[str]:
+    """One call on each line; a statement has parentheses around them."""
+    if not before.endswith("= "):
+        *others, last = calls
+        return [
+            *(line for call in others for line in laid_out("", call, "", indent)),
+            *laid_out("", last, after, indent),
+        ]
+    lines = [line for call in calls for line in laid_out("", call, "", indent + _STEP)]
     return [" " * indent + before + "(", *lines, " " * indent + ")"]
 
 

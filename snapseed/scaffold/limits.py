@@ -77,7 +77,7 @@ def read_rules(table: Table) -> tuple[list[Rule], list[Check]]:
             continue
         rules += [Rule(check, part, tuple(columns_of(part))) for part in conjuncts(node)]
     for partitions in table.partitions.values():
-        check = Check(f"partitions of {table}", "rows lie in one of the partitions")
+        check = Check(f"partitions of {table}", "rows lie in one of the partitions", None, partitions.columns)
         try:
             node_or_none = _inside(partitions)
         except UnreadError:
@@ -107,7 +107,8 @@ def order_of(rule: Rule) -> Order | None:
                     first, second = second, first
                 return Order(first.name, second.name, not sign.endswith("="), rule)
         case Call("OR", (Call("IS NULL", (nullable,)), condition)) if isinstance(uncast(nullable), Name):
-            return order_of(replace(rule, node=condition))
+            found = order_of(replace(rule, node=condition))
+            return found and replace(found, rule=rule)
     return None
 
 

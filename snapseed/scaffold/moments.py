@@ -77,7 +77,7 @@ def moment_draws(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
 
 def unique_day(wanted: Wanted) -> Draw:
     """A day of its own for each row, from long ago on."""
-    code = "pl.Series([date(1900, 1, 1)]).new_from_index(0, len(rows)) + rows.number().cast(pl.Duration(\"us\")) * 86_400_000_000"
+    code = 'pl.Series([date(1900, 1, 1)]).new_from_index(0, len(rows)) + rows.number().cast(pl.Duration("us")) * 86_400_000_000'
     del wanted
     return Draw(code, (datetime(1900, 1, 2, tzinfo=UTC),), frozenset(["date", "pl"]), is_unique=True)
 

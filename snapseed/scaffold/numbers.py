@@ -79,7 +79,11 @@ def decimal_draws(wanted: Wanted) -> Iterator[Draw]:
         return
     if wanted.limits.allowed is not None:
         options = [f'Decimal("{value}")' for value in wanted.limits.allowed if isinstance(value, Decimal)]
-        yield Draw(f"{wanted.rows}.choice({wanted.draw}, [{', '.join(options)}]){finish}", wanted.limits.allowed, needs | {"Decimal"})
+        yield Draw(
+            f"{wanted.rows}.choice({wanted.draw}, [{', '.join(options)}]){finish}",
+            wanted.limits.allowed,
+            needs | {"Decimal"},
+        )
     bounds = f'"{low:.{digits}f}", "{high:.{digits}f}"'
     digits_given = "" if digits == 2 else f", digits={digits}"  # noqa: PLR2004 - the default of `decimals`
     code = f"{wanted.rows}.decimals({wanted.draw}, {bounds}{digits_given})"

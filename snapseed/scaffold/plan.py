@@ -56,7 +56,9 @@ class ProjectPlan:
     @property
     def words(self) -> list[str]:
         """The lists of words that the modules use."""
-        return sorted({name.removeprefix("words:") for plan in self.entities for name in plan.imports if "words:" in name})
+        return sorted(
+            {name.removeprefix("words:") for plan in self.entities for name in plan.imports if "words:" in name}
+        )
 
 
 def plan_project(tables: Sequence[Table]) -> ProjectPlan:
@@ -112,9 +114,8 @@ def _require_columns(arrangement: Arrangement, planned: Sequence[tuple[EntityPla
 
 def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> tuple[EntityPlan, set[tuple[str, str]]]:
     table, place = arrangement.tables[oid], arrangement.places[oid]
-    rules, unread = read_rules(table)
     relations = Relations(arrangement, oid, names)
-    columns = Columns(table, place, relations, rules, NOW, set(names.values()))
+    columns = Columns(relations, read_rules(table), NOW, set(names.values()))
     columns.fill()
     name = names[oid]
     rows = str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level)
@@ -138,9 +139,7 @@ def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> tuple
         statements=tuple(columns.statements),
         values=columns.values,
         notes=tuple(
-            [*columns.notes]
-            + [f"not read: CHECK {check.expression}" for check in unread]
-            + [f"not read: {exclusion.definition}" for exclusion in columns.unread_exclusions]
+            [*columns.notes] + [f"not read: {exclusion.definition}" for exclusion in columns.unread_exclusions]
         ),
     )
     return plan, columns.uses
@@ -180,7 +179,9 @@ def _without_cycles(entities: list[EntityPlan]) -> list[EntityPlan]:
 
     for plan in entities:
         late = []
-        for name in sorted(need.removeprefix("entity:") for need in plan.imports if need.startswith("entity:") and " as " not in need):
+        for name in sorted(
+            need.removeprefix("entity:") for need in plan.imports if need.startswith("entity:") and " as " not in need
+        ):
             if name != plan.name and reaches(name, plan.name, set()):
                 late.append(name)
             else:

@@ -43,10 +43,12 @@ WITH RECURSIVE domains AS (
     FROM domains d JOIN pg_type t ON t.oid = d.beneath WHERE t.typtype = 'd'
 )
 SELECT k.conrelid::int8 AS oid, k.conname AS name, pg_get_expr(k.conbin, k.conrelid) AS expression,
-       NULL::text AS column
+       NULL::text AS column,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+         AS columns
   FROM pg_constraint k WHERE k.contype = 'c' AND k.conrelid = ANY (%(oids)s)
 UNION ALL
-SELECT d.attrelid::int8, k.conname, pg_get_expr(k.conbin, 0), d.attname::text
+SELECT d.attrelid::int8, k.conname, pg_get_expr(k.conbin, 0), d.attname::text, ARRAY[d.attname::text]
   FROM domains d JOIN pg_constraint k ON k.contypid = d.domain AND k.contype = 'c'
  ORDER BY 1, 4 NULLS FIRST, 2
 """

@@ -60,7 +60,10 @@ def _table(row: dict[str, Any], facts: TableFacts, details: dict[str, list[dict[
             )
             for found in details[queries.FOREIGN_KEYS]
         ),
-        checks=tuple(Check(found["name"], found["expression"], found["column"]) for found in details[queries.CHECKS]),
+        checks=tuple(
+            Check(found["name"], found["expression"], found["column"], tuple(found["columns"]))
+            for found in details[queries.CHECKS]
+        ),
         exclusions=tuple(
             Exclusion(found["name"], found["definition"], tuple(found["columns"]))
             for found in details[queries.EXCLUSIONS]

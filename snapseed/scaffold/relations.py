@@ -38,7 +38,9 @@ class Relations:
         self.name = names[oid]
         self.parent = None if self.place.parent is None else arrangement.tables[self.place.parent.target]
         self.parent_name = None if self.place.parent is None else names[self.place.parent.target]
-        self.choosable = [key for key in arrangement.foreign_keys(oid) if self._is_lookup(key) and len(key.columns) == 1]
+        self.choosable = [
+            key for key in arrangement.foreign_keys(oid) if self._is_lookup(key) and len(key.columns) == 1
+        ]
 
     def sources(self) -> list[Source]:
         """One for each foreign key, in the order in which they take their columns: the parent's first, wide ones next."""
@@ -111,7 +113,11 @@ class Relations:
         name, table = self._names[key.target], self._arrangement.tables[key.target]
         if self.place.is_lookup and self._needs_us(key.target, {self._oid}):
             # Lookups that need each other cannot have each other's rows.
-            return self._referred(key, is_unique=is_unique) if self._arrangement.is_referable(key) else Source(key, "nothing", {})
+            return (
+                self._referred(key, is_unique=is_unique)
+                if self._arrangement.is_referable(key)
+                else Source(key, "nothing", {})
+            )
         if is_unique:
             if not self.place.is_lookup or self.lookup_rows(key) < (self.place.rows or 0):
                 return Source(key, "nothing", {})
@@ -130,7 +136,11 @@ class Relations:
         }
         del table
         return Source(
-            key, "lookup", codes, parameter=name, statement=(local, f"rows.sample({quoted(' '.join(key.columns))}, {name})")
+            key,
+            "lookup",
+            codes,
+            parameter=name,
+            statement=(local, f"rows.sample({quoted(' '.join(key.columns))}, {name})"),
         )
 
     def _needs_us(self, target: int, seen: set[int]) -> bool:

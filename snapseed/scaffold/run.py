@@ -46,7 +46,11 @@ def scaffold_project(url: str) -> Scaffold:
     """
     filled, _ = interpolate(url, where=_SOURCE)
     target = target_of(filled, _SOURCE)
-    with connected(target) as connection, translated("reading the catalogs", target.described), connection.transaction():
+    with (
+        connected(target) as connection,
+        translated("reading the catalogs", target.described),
+        connection.transaction(),
+    ):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         tables = read_schema(connection)
         host = _host_beyond(connection)

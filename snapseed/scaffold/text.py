@@ -25,7 +25,13 @@ def module_text(plan: EntityPlan) -> str:
     values, statements = _hoisted(plan)
     lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
     for note in plan.notes:
-        lines += textwrap.wrap(f"# {note}", WIDTH, subsequent_indent="# ", break_long_words=False, break_on_hyphens=False)
+        lines += textwrap.wrap(
+            f"# {note[0].upper() if note[:3] == 'not' else note[0]}{note[1:]}.",
+            WIDTH,
+            subsequent_indent="# ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     lines += ["@entity(", *_declaration(plan), ")", *_signature(plan)]
     lines.append(f'    """{_described(plan)}"""')
     if plan.late:
@@ -73,11 +79,8 @@ def _imports(plan: EntityPlan) -> list[str]:
     ours = ["Rows", "entity", *(name for name in _OURS if name in plan.imports)]
     lines += ["import polars as pl", "", f"from snapseed import {', '.join(sorted(ours, key=_import_order))}"]
     others = {need.removeprefix("entity:") for need in plan.imports if need.startswith("entity:")}
-    others |= {plan.parent} if plan.parent else set()
-    modules: dict[str, str] = {}
-    for name in sorted(others):
-        module = name.partition(" as ")[0]
-        modules[module] = f"{modules[module]}, {name}" if module in modules else name
+    others |= {_parent(plan)} if plan.parent else set()
+    modules = {name.partition(" as ")[0]: name for name in others}
     words = sorted(need.removeprefix("words:") for need in plan.imports if need.startswith("words:"))
     modules |= {"words": ", ".join(words)} if words else {}
     lines += [""] * bool(modules)
@@ -98,10 +101,16 @@ def _import_order(name: str) -> tuple[bool, bool, str]:
     return not name.isupper(), name.islower(), name
 
 
+def _parent(plan: EntityPlan) -> str:
+    """What is imported as the parent: under another name where its rows are a parameter, and it is referred to as well."""
+    aliased = f"{plan.parent} as {plan.parent}_entity"
+    return aliased if f"entity:{aliased}" in plan.imports else plan.parent or ""
+
+
 def _declaration(plan: EntityPlan) -> list[str]:
     lines = []
     if plan.parent is not None:
-        lines += [f"    parent={plan.parent},", f"    per_parent={plan.per_parent},"]
+        lines += [f"    parent={_parent(plan).rpartition(' as ')[2]},", f"    per_parent={plan.per_parent},"]
     if plan.rows is not None:
         lines.append(f"    rows={plan.rows},")
     if plan.table is not None:

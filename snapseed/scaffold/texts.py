@@ -69,12 +69,23 @@ def shortened(draw: Draw, length: int | None) -> Draw:
 def _repeated(wanted: Wanted) -> Iterator[Draw]:
     """Texts that may come again."""
     name = wanted.words
-    if re.search(r"(?:^|_)(?:street|address(?:_?(?:line)?_?\d*)?|addr\d?)$", name) and "mail" not in name and "ip_" not in name:
-        streets = f'{wanted.rows}.choice({quoted(wanted.column.name + " street")}, STREETS)'
+    if (
+        re.search(r"(?:^|_)(?:street|address(?:_?(?:line)?_?\d*)?|addr\d?)$", name)
+        and "mail" not in name
+        and "ip_" not in name
+    ):
+        streets = f"{wanted.rows}.choice({quoted(wanted.column.name + ' street')}, STREETS)"
         code = f'{wanted.rows}.integers({wanted.draw}, 1, 250).cast(pl.String) + " " + {streets}'
-        yield Draw(code, tuple(f"{number} {street}" for street in WORDS["STREETS"] for number in (1, 250)), frozenset(["words:STREETS"]))
-    if re.search(r"(?:^|_)(?:full|contact|customer|display|person|author|owner|employee|holder|recipient|ship)_?name$", name) or (
-        name == "name" and re.search(r"person|people|customer|user|author|actor|artist|employee|player|member", words_of(wanted.table))
+        yield Draw(
+            code,
+            tuple(f"{number} {street}" for street in WORDS["STREETS"] for number in (1, 250)),
+            frozenset(["words:STREETS"]),
+        )
+    if re.search(
+        r"(?:^|_)(?:full|contact|customer|display|person|author|owner|employee|holder|recipient|ship)_?name$", name
+    ) or (
+        name == "name"
+        and re.search(r"person|people|customer|user|author|actor|artist|employee|player|member", words_of(wanted.table))
     ):
         yield _full_name(wanted)
     if re.search(r"(?:^|_)(?:initials?|mi)$", name):
@@ -86,12 +97,16 @@ def _repeated(wanted: Wanted) -> Iterator[Draw]:
         if re.search(pattern, name):
             yield choice(wanted, options)
     if re.search(r"(?:^|_)(?:zip|zip_?code|postal|postal_?code|postcode)$", name):
-        yield Draw(f"{wanted.rows}.integers({wanted.draw}, 10_000, 99_999).cast(pl.String)", ("10000", "54321", "99999"))
+        yield Draw(
+            f"{wanted.rows}.integers({wanted.draw}, 10_000, 99_999).cast(pl.String)", ("10000", "54321", "99999")
+        )
     if re.search(r"(?:^|_)(?:phone|fax|mobile|cell|tel|telephone)", name):
         code = f'"+1 555 " + {wanted.rows}.integers({wanted.draw}, 1_000_000, 9_999_999).cast(pl.String)'
         yield Draw(code, ("+1 555 1000000", "+1 555 9999999"))
         yield Draw(f"{wanted.rows}.integers({wanted.draw}, 10_000, 99_999).cast(pl.String)", ("10000", "99999"))
-    if re.search(_HEX + r"|mail|user_?name|login|nick|url|uri|link|href|web|image|photo|avatar|slug|(?:^|_)ip|path|file", name):
+    if re.search(
+        _HEX + r"|mail|user_?name|login|nick|url|uri|link|href|web|image|photo|avatar|slug|(?:^|_)ip|path|file", name
+    ):
         return
     if not wanted.is_unique:
         yield choice(wanted, WORDS["WORDS"], "WORDS")
@@ -102,7 +117,9 @@ def _repeated(wanted: Wanted) -> Iterator[Draw]:
 def _full_name(wanted: Wanted) -> Draw:
     first = f"{wanted.rows}.choice({quoted(wanted.column.name + ' first')}, FIRST_NAMES)"
     last = f"{wanted.rows}.choice({quoted(wanted.column.name + ' last')}, LAST_NAMES)"
-    names = tuple(f"{one} {other}" for one, other in zip(WORDS["FIRST_NAMES"], reversed(WORDS["LAST_NAMES"]), strict=False))
+    names = tuple(
+        f"{one} {other}" for one, other in zip(WORDS["FIRST_NAMES"], reversed(WORDS["LAST_NAMES"]), strict=False)
+    )
     return Draw(f'{first} + " " + {last}', names, frozenset(["words:FIRST_NAMES", "words:LAST_NAMES"]))
 
 
@@ -128,7 +145,9 @@ def _numbered(wanted: Wanted) -> Iterator[Draw]:
         yield numbered(f'{word} + number + "@example.com"', "{word}{number}@example.com", "words:WORDS")
         yield numbered('number + "@a.io"', "{number}@a.io")
     if re.search(r"(?:url|uri|link|href|website|homepage|web)(?:_|$)", name):
-        yield numbered(f'"https://example.com/" + {word} + "-" + number', "https://example.com/{word}-{number}", "words:WORDS")
+        yield numbered(
+            f'"https://example.com/" + {word} + "-" + number', "https://example.com/{word}-{number}", "words:WORDS"
+        )
     if re.search(r"image|photo|avatar|picture|thumbnail", name):
         yield numbered('"https://example.com/" + number + ".png"', "https://example.com/{number}.png")
     if re.search(r"path|file", name):
@@ -136,14 +155,19 @@ def _numbered(wanted: Wanted) -> Iterator[Draw]:
     if re.search(r"(?:^|_)(?:domain|host|hostname|subdomain)$", name):
         yield numbered(f'{word} + number + ".example.com"', "{word}{number}.example.com", "words:WORDS")
     if re.search(r"(?:^|_)ip(?:_|$|v4)", name):
-        yield Draw(f'"10.0.0." + {wanted.rows}.integers({wanted.draw}, 1, 254).cast(pl.String)', ("10.0.0.1", "10.0.0.254"))
+        yield Draw(
+            f'"10.0.0." + {wanted.rows}.integers({wanted.draw}, 1, 254).cast(pl.String)', ("10.0.0.1", "10.0.0.254")
+        )
     if re.search(r"user_?name|login|nick|handle|screen_?name|account_?name", name):
         yield numbered(f"{word} + number", "{word}{number}", "words:WORDS")
     if re.search(r"slug|permalink", name):
         yield numbered(f'{word} + "-" + number', "{word}-{number}", "words:WORDS")
     if re.search(_HEX, name):
         yield numbered("number.str.zfill(32)", "{number:0>32}")
-    if re.search(r"(?:^|_)(?:sku|code|ref|reference|no|nr|serial|barcode|number|external_id|isbn|uid|key|tag)(?:_|$)|(?:_id|number|code)$", name):
+    if re.search(
+        r"(?:^|_)(?:sku|code|ref|reference|no|nr|serial|barcode|number|external_id|isbn|uid|key|tag)(?:_|$)|(?:_id|number|code)$",
+        name,
+    ):
         prefix = singular(words_of(wanted.table))[:3].upper() or "A"
         yield numbered(f'"{prefix}-" + number.str.zfill(6)', prefix + "-{number:0>6}")
         yield numbered("number.str.zfill(6)", "{number:0>6}")
@@ -191,7 +215,8 @@ def _matching(wanted: Wanted) -> Iterator[Draw]:
             place = digits[-1]
             width = pieces[place].times
             before, after = (
-                "".join((piece.options[0] * piece.times) for piece in part) for part in (pieces[:place], pieces[place + 1 :])
+                "".join((piece.options[0] * piece.times) for piece in part)
+                for part in (pieces[:place], pieces[place + 1 :])
             )
             parts = [quoted(before)] * bool(before) + [f"number.str.zfill({width})"] + [quoted(after)] * bool(after)
             examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "42", "9" * width))

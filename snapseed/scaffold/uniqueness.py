@@ -41,7 +41,13 @@ class Uniqueness:
 
     def settle(self, foreign: set[str], missing: set[str], limits: Mapping[str, Limits]) -> None:
         """Find a way for each unique index. `missing` columns stay NULL or are numbered by the database."""
-        for index in sorted(self._table.unique, key=len):
+        # Ranges have nothing in common as they are drawn.
+        excluded = [
+            exclusion.equal
+            for exclusion in self._table.exclusions
+            if exclusion.equal and not any("range" in self._table.column(name).type for name in exclusion.columns)
+        ]
+        for index in sorted([*self._table.unique, *excluded], key=len):
             if not self._is_met(index, missing) and not self._meet(index, foreign, limits):
                 self.notes.append(f"not unique by construction: ({', '.join(index)})")
 

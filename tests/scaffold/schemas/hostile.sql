@@ -115,14 +115,13 @@ CREATE TABLE ratings (
     stars smallint NOT NULL CHECK (stars >= 1 AND stars <= 5),
     UNIQUE (user_id, product_id)
 );
-CREATE EXTENSION IF NOT EXISTS btree_gist;
 CREATE TABLE bookings (
     id integer PRIMARY KEY,
     room integer NOT NULL,
     during tstzrange NOT NULL,
-    EXCLUDE USING gist (room WITH =, during WITH &&)
+    EXCLUDE USING gist (during WITH &&)
 );
-CREATE TABLE colours (id integer PRIMARY KEY, place integer NOT NULL, EXCLUDE USING btree (place WITH =));
+CREATE TABLE colours (id integer PRIMARY KEY, place integer NOT NULL, EXCLUDE USING btree (place WITH =), EXCLUDE USING btree ((id * 2) WITH =));
 CREATE TABLE logs (at timestamptz NOT NULL, message text, level "Sales Dept"."Mood");
 CREATE TABLE markers (at timestamptz NOT NULL, fine boolean NOT NULL);
 
@@ -148,7 +147,7 @@ CREATE TABLE types (
     a_bytea bytea NOT NULL, a_uuid uuid NOT NULL, a_date date NOT NULL, a_time time NOT NULL, a_timetz timetz NOT NULL,
     a_timestamp timestamp NOT NULL, a_second timestamp(0) NOT NULL, a_milli timestamptz(3) NOT NULL,
     an_interval interval NOT NULL, a_json json NOT NULL, an_inet inet NOT NULL, a_cidr cidr NOT NULL,
-    a_mac macaddr NOT NULL, a_bit bit(4) NOT NULL, a_varbit varbit NOT NULL, a_money money NOT NULL, an_xml xml NOT NULL,
+    a_mac macaddr NOT NULL, a_bit bit(4) NOT NULL, a_varbit varbit NOT NULL, a_money money NOT NULL,
     a_point point NOT NULL, a_tsvector tsvector NOT NULL, an_int4range int4range NOT NULL, a_daterange daterange NOT NULL,
     a_tsrange tsrange NOT NULL, some_ints integer[] NOT NULL, some_uuids uuid[], some_dates date[] NOT NULL,
     some_bools boolean[] NOT NULL, some_numbers numeric(5, 2)[] NOT NULL, some_positives positive[], a_pair pair,
