@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from snapseed.database.catalog import ColumnFacts
@@ -16,8 +16,10 @@ from snapseed.snapshot.types import ColumnType
 class Draw:
     """An expression that gives a column's values. `examples` are some of them, none where they are not known.
 
-    `needs` are what the expression uses beside `rows`: lists of words, and names to import. `is_whole` says that the
-    examples are all values there are. `finish` makes the column's type of the expression, once others have used it.
+    `needs` are what the expression uses beside `rows` and polars: names to import, `words:LIST`, the variable `number`,
+    and `{first_name}` and `{last_name}`, which stand in it for columns. `before` is the end of a variable's name and its
+    code, and `{local}` stands for it. `is_whole` says that the examples are all values there are. `finish` makes the
+    column's type of the expression, once others have used it.
     """
 
     code: str
@@ -26,6 +28,7 @@ class Draw:
     is_unique: bool = False
     is_whole: bool = False
     finish: str = ""
+    before: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,3 @@ def choice(wanted: Wanted, options: tuple[object, ...], listed: str | None = Non
 def constant(value: object) -> Draw:
     """The same value in every row."""
     return Draw(literal(value), (value,), is_whole=True)
-
-
-def needing(draw: Draw, *needs: str) -> Draw:
-    """The same draw, using more."""
-    return replace(draw, needs=draw.needs | set(needs))

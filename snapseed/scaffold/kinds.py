@@ -40,8 +40,8 @@ _SPELLED = {
 }  # fmt: skip
 # Ranges: each row's own, from its number to the next, so that no two have anything in common.
 _RANGES = {
-    "int4range": ('"[" + number + "," + (rows.number() + 1).cast(pl.String) + ")"', ("number", "pl")),
-    "int8range": ('"[" + number + "," + (rows.number() + 1).cast(pl.String) + ")"', ("number", "pl")),
+    "int4range": ('"[" + number + "," + (rows.number() + 1).cast(pl.String) + ")"', ("number",)),
+    "int8range": ('"[" + number + "," + (rows.number() + 1).cast(pl.String) + ")"', ("number",)),
 }
 _MOMENT_RANGES = {
     "daterange": ("%Y-%m-%d", "", 24),
@@ -89,7 +89,7 @@ def _plain(wanted: Wanted) -> Iterator[Draw]:
         case Family.JSON | Family.JSONB:
             yield from (constant(text) for text in ("{}", "[]", "null", "0", '""'))
         case Family.BYTEA:
-            yield Draw("number.cast(pl.Binary)", (), frozenset(["number", "pl"]), is_unique=True)
+            yield Draw("number.cast(pl.Binary)", (), frozenset(["number"]), is_unique=True)
         case Family.VECTOR:
             yield _vector(wanted)
         case Family.TEXT_FORM:
@@ -120,14 +120,14 @@ def _uuids(wanted: Wanted) -> Iterator[Draw]:
     drawn = f"{wanted.rows}.integers({wanted.draw}, 10**15, 10**16 - 1).cast(pl.String)"
     own = wanted.rows == "rows"
     code = f"({drawn} + number.str.zfill(16))" if own else f"{drawn}.str.zfill(32)"
-    yield Draw(f'{code}.str.decode("hex")', (), frozenset(["number", "pl"] if own else ["pl"]), is_unique=own)
+    yield Draw(f'{code}.str.decode("hex")', (), frozenset(["number"] if own else []), is_unique=own)
 
 
 def _vector(wanted: Wanted) -> Draw:
     dimensions = wanted.kind.modifiers[0]
     items = f"rows.items({wanted.draw}, pl.repeat({dimensions}, len(rows), eager=True))"
-    code = "{items}.lists(({items}.integers(" + wanted.draw + ", -1_000, 1_000) / 1_000).cast(pl.Float32))"
-    return Draw(code, (), frozenset(["pl", f"items:{items}"]))
+    code = "{local}.lists(({local}.integers(" + wanted.draw + ", -1_000, 1_000) / 1_000).cast(pl.Float32))"
+    return Draw(code, before=("items", items))
 
 
 def _arrays(wanted: Wanted) -> Iterator[Draw]:
@@ -135,16 +135,15 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
     element = wanted.kind.element
     assert element is not None
     column = replace(wanted.column, kind="e" if wanted.column.element_kind == "e" else "b")
-    inner = replace(wanted, kind=element, rows="{items}", column=column, is_unique=False, default=None, table="")
+    inner = replace(wanted, kind=element, rows="{local}", column=column, is_unique=False, default=None, table="")
     for draw in draws_of(
         replace(inner, column=replace(column, name=singular(wanted.column.name) or wanted.column.name))
     ):
-        if "number" in draw.needs:
+        if "number" in draw.needs or draw.before is not None:
             continue
         items = f"rows.items({wanted.draw}, rows.integers({quoted('number of ' + wanted.column.name)}, 1, 3))"
         examples = ([draw.examples[0]], list(draw.examples[:3])) if draw.examples else ()
-        code = "{items}.lists(" + draw.code + draw.finish + ")"
-        yield Draw(code, examples, draw.needs | {f"items:{items}"})
+        yield Draw("{local}.lists(" + draw.code + draw.finish + ")", examples, draw.needs, before=("items", items))
         return
 
 
@@ -164,7 +163,7 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
     elif base in _SPELLED:
         code, first, last = _SPELLED[base]
         drawn = f"{wanted.rows}.integers({wanted.draw}, {first}, {last}).cast(pl.String)"
-        yield Draw(code.replace(_ROW, drawn), (), frozenset(["pl"]))
+        yield Draw(code.replace(_ROW, drawn))
 
 
 def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:
@@ -177,4 +176,4 @@ def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:
     end = f"({{local}} + timedelta(hours={hours}))"
     opened, between, closed = (quoted(part) for part in (f"[{mark}", f"{mark},{mark}", f"{mark})"))
     code = f"{opened} + {{local}}{text} + {between} + {end}{text} + {closed}"
-    return Draw(code, (), frozenset(["pl", "datetime", "timedelta", f"local:{begin}"]), is_unique=True)
+    return Draw(code, (), frozenset(["datetime", "timedelta"]), is_unique=True, before=("start", begin))

@@ -63,6 +63,7 @@ def moment_draws(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
         end, last = f"{_code(low)} + timedelta(days=365)", low + _YEAR
     if after is not None:
         start = after
+    before = None
     needs = {name for name in ("timedelta", "datetime") if f"{name}(" in start + end}
     code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"
     if wanted.is_unique:
@@ -70,16 +71,10 @@ def moment_draws(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
         end = end or "rows.now - timedelta(days=1)"
         hour = f'rows.timestamps({wanted.draw}, {start}, {end}).dt.truncate("1h")'
         code = '{local} + rows.number().cast(pl.Duration("us"))'
-        needs |= {"pl", "timedelta", f"local:{hour}"}
+        needs.add("timedelta")
+        before = ("hour", hour)
     kind = wanted.kind.element or wanted.kind
-    yield Draw(code, (first, last), frozenset(needs), wanted.is_unique, finish=finish_of(kind))
-
-
-def unique_day(wanted: Wanted) -> Draw:
-    """A day of its own for each row, from long ago on."""
-    code = 'pl.Series([date(1900, 1, 1)]).new_from_index(0, len(rows)) + rows.number().cast(pl.Duration("us")) * 86_400_000_000'
-    del wanted
-    return Draw(code, (datetime(1900, 1, 2, tzinfo=UTC),), frozenset(["date", "pl"]), is_unique=True)
+    yield Draw(code, (first, last), frozenset(needs), wanted.is_unique, finish=finish_of(kind), before=before)
 
 
 def time_draws(wanted: Wanted) -> Iterator[Draw]:

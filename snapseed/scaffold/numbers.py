@@ -71,10 +71,10 @@ def decimal_draws(wanted: Wanted) -> Iterator[Draw]:
     most = Decimal(10) ** (precision - digits) - step
     low, high = _range(wanted.words, wanted.limits, step, most)
     finish = "" if modifiers else ".cast(pl.String)"
-    needs = frozenset(["pl"]) if finish else frozenset[str]()
+    needs = frozenset[str]()
     if wanted.is_unique:
         code = "rows.number()" if digits == 0 else f"as_decimals(rows.number(), {digits})"
-        needs |= {"as_decimals"} if digits else set()
+        needs |= {"as_decimals"} if digits else frozenset()
         yield Draw(code + finish, (step, step * 1_000), needs, is_unique=True)
         return
     if wanted.limits.allowed is not None:
@@ -95,14 +95,13 @@ def float_draws(wanted: Wanted) -> Iterator[Draw]:
     low, high = _range(wanted.words, wanted.limits, Decimal("0.001"), Decimal(10**6))
     family = (wanted.kind.element or wanted.kind).family
     finish = ".cast(pl.Float32)" if family is Family.REAL else ""
-    needs = frozenset(["pl"]) if finish else frozenset[str]()
     if wanted.is_unique:
         code = f"(rows.number() / 1_000){finish}" if finish else "rows.number() / 1_000"
-        yield Draw(code, (Decimal("0.001"), Decimal(1)), needs, is_unique=True)
+        yield Draw(code, (Decimal("0.001"), Decimal(1)), is_unique=True)
         return
     thousandths = f"{grouped(math.ceil(low * 1_000))}, {grouped(math.floor(high * 1_000))}"
     code = f"{wanted.rows}.integers({wanted.draw}, {thousandths}) / 1_000"
-    yield Draw(f"({code}){finish}" if finish else code, (low, high), needs)
+    yield Draw(f"({code}){finish}" if finish else code, (low, high))
 
 
 def _range(name: str, limits: Limits, step: Decimal, most: Decimal) -> tuple[Decimal, Decimal]:

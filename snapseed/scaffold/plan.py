@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from snapseed.scaffold.arrange import Arrangement
-from snapseed.scaffold.columns import Columns, ImpossibleError
+from snapseed.scaffold.assembly import assemble
+from snapseed.scaffold.columns import fill_columns
 from snapseed.scaffold.facts import Table
 from snapseed.scaffold.limits import limits_of, read_rules
 from snapseed.scaffold.naming import identifier, short_type, words_of
 from snapseed.scaffold.relations import Relations
+from snapseed.scaffold.sheet import ImpossibleError
 from snapseed.snapshot.types import Family
 
 # The project's `now`, before which nearly everything has happened. See the default of [snapseed] now.
@@ -115,34 +117,32 @@ def _require_columns(arrangement: Arrangement, planned: Sequence[tuple[EntityPla
 def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> tuple[EntityPlan, set[tuple[str, str]]]:
     table, place = arrangement.tables[oid], arrangement.places[oid]
     relations = Relations(arrangement, oid, names)
-    columns = Columns(relations, read_rules(table), NOW, set(names.values()))
-    columns.fill()
+    sheet = fill_columns(relations, NOW, set(names.values()))
+    body = assemble(sheet)
     name = names[oid]
     rows = str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level)
-    small = columns.kinds[place.key].family is Family.SMALLINT
-    per_parent = None if place.parent is None else _fan_out(columns.most_per_parent or (6 if small else None))
+    small = sheet.kinds[place.key].family is Family.SMALLINT
+    per_parent = None if place.parent is None else _fan_out(sheet.uniqueness.most_per_parent or (6 if small else None))
     used = "\n".join([per_parent or "", rows or ""])
-    imports = columns.imports | {call for call in ("fan_out", "scale") if f"{call}(" in used}
+    imports = body.imports | {call for call in ("fan_out", "scale") if f"{call}(" in used}
     plan = EntityPlan(
         name=name,
         table=None if table.name == name else table.name,
         schema=None if table.is_visible else table.schema,
         title=_title(table),
         key=place.key,
-        columns={column: short_type(columns.kinds[column].name) for column in columns.values},
+        columns={column: short_type(sheet.kinds[column].name) for column in body.values},
         parent=None if place.parent is None else names[place.parent.target],
         per_parent=per_parent,
         rows=rows,
-        parameters=tuple(columns.parameters),
+        parameters=tuple(sheet.parameters),
         imports=frozenset(imports),
         late=(),
-        statements=tuple(columns.statements),
-        values=columns.values,
-        notes=tuple(
-            [*columns.notes] + [f"not read: {exclusion.definition}" for exclusion in columns.unread_exclusions]
-        ),
+        statements=body.statements,
+        values=body.values,
+        notes=tuple(sheet.notes),
     )
-    return plan, columns.uses
+    return plan, sheet.uses
 
 
 def _fan_out(most: int | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from snapseed.scaffold.arrange import INTEGERS, Arrangement, kind_of
 from snapseed.scaffold.draws import quoted
@@ -14,8 +14,9 @@ from snapseed.scaffold.facts import ForeignKey
 class Source:
     """Where the columns of a foreign key come from: an expression for each, and what the expressions use.
 
-    `how` says it in a word. `optional` values may be null now and then; with `self` in it, `{key}` stands for columns
-    of the row itself. Without `codes` the columns stay NULL, or, if they must not, cannot be filled.
+    `how` says it in a word. In an expression `{own:NAME}` stands for a column of the row itself, and `{entity:NAME}` for
+    an entity. `taken` names the columns of the `parameter` where they are others than those referred to. Without `codes`
+    the columns stay NULL, or, if they must not, cannot be filled.
     """
 
     key: ForeignKey
@@ -24,6 +25,7 @@ class Source:
     needs: frozenset[str] = frozenset()
     parameter: str | None = None
     statement: tuple[str, str] | None = None
+    taken: Mapping[str, str] = field(default_factory=dict)
 
 
 class Relations:
@@ -41,6 +43,10 @@ class Relations:
         self.choosable = [
             key for key in arrangement.foreign_keys(oid) if self._is_lookup(key) and len(key.columns) == 1
         ]
+
+    def keys_of(self, oid: int) -> list[ForeignKey]:
+        """The foreign keys of any table."""
+        return self._arrangement.foreign_keys(oid)
 
     def sources(self) -> list[Source]:
         """One for each foreign key, in the order in which they take their columns: the parent's first, wide ones next."""
@@ -106,11 +112,14 @@ class Relations:
                         column: f"{name}[{quoted(own[referred])}]"
                         for column, referred in zip(key.columns, key.target_columns, strict=True)
                     }
-                    return Source(key, "ancestor", codes, parameter=name)
+                    taken = {
+                        column: own[referred] for column, referred in zip(key.columns, key.target_columns, strict=True)
+                    }
+                    return Source(key, "ancestor", codes, parameter=name, taken=taken)
         return None
 
     def _from_lookup(self, key: ForeignKey, *, is_unique: bool) -> Source:
-        name, table = self._names[key.target], self._arrangement.tables[key.target]
+        name = self._names[key.target]
         if self.place.is_lookup and self._needs_us(key.target, {self._oid}):
             # Lookups that need each other cannot have each other's rows.
             return (
@@ -134,7 +143,6 @@ class Relations:
             column: f"{local}[{quoted(referred)}]"
             for column, referred in zip(key.columns, key.target_columns, strict=True)
         }
-        del table
         return Source(
             key,
             "lookup",
@@ -190,4 +198,4 @@ class Relations:
             column: f"pl.select(pl.when(rows.positions > 0).then({{own:{referred}}}.shift())).to_series()"
             for column, referred in pairs
         }
-        return Source(key, "self", codes, frozenset(["pl"]))
+        return Source(key, "self", codes)

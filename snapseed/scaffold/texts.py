@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from snapseed.scaffold.draws import Draw, Wanted, choice, constant, needing, quoted
+from snapseed.scaffold.draws import Draw, Wanted, choice, constant, quoted
 from snapseed.scaffold.naming import singular, words_of
 from snapseed.scaffold.sampling import examples_of, pieces_of
 from snapseed.scaffold.vocabulary import CODES, WORDS
@@ -134,14 +134,9 @@ def _numbered(wanted: Wanted) -> Iterator[Draw]:
 
     if "mail" in name:
         if wanted.table:
-            yield needing(
-                numbered(
-                    '{first_name}.str.to_lowercase() + "." + {last_name}.str.to_lowercase() + number + "@example.com"',
-                    "priya.dubois{number}@example.com",
-                ),
-                "local:first_name",
-                "local:last_name",
-            )
+            person = '{first_name}.str.to_lowercase() + "." + {last_name}.str.to_lowercase()'
+            address = "priya.dubois{number}@example.com"
+            yield numbered(f'{person} + number + "@example.com"', address, "first_name", "last_name")
         yield numbered(f'{word} + number + "@example.com"', "{word}{number}@example.com", "words:WORDS")
         yield numbered('number + "@a.io"', "{number}@a.io")
     if re.search(r"(?:url|uri|link|href|website|homepage|web)(?:_|$)", name):

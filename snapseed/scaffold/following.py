@@ -1,0 +1,65 @@
+"""What a moment is drawn from: another moment of its row, or the one since which the parent's row has been there."""
+
+from __future__ import annotations
+
+import re
+
+from snapseed.scaffold.draws import quoted
+from snapseed.scaffold.moments import MOMENTS, is_ahead, is_birth, is_later
+from snapseed.scaffold.naming import words_of
+from snapseed.scaffold.sheet import Sheet
+from snapseed.snapshot.types import parse_type
+
+_BEGINNING = re.compile(r"creat|regist|sign|open|join")
+
+
+def moment_before(sheet: Sheet, name: str) -> str | None:
+    """An expression for the earliest that a column may be, with a comma and one for the latest where it needs that.
+
+    None for a column that is no moment, or that nothing comes before.
+    """
+    if not sheet.is_moment(name) or is_birth(words_of(name)):
+        return None
+    return _asked_for(sheet, name) or (None if _is_limited(sheet, name) else _usual(sheet, name))
+
+
+def _asked_for(sheet: Sheet, name: str) -> str | None:
+    """The moment that a check puts before this one. It may lie close to `now`, or ahead of it."""
+    order = next((order for order in sheet.orders if order.after == name and sheet.is_moment(order.before)), None)
+    if order is None or order.before not in sheet.draws:
+        return None
+    local = sheet.hoisted(order.before)
+    if not (
+        order.strict or _is_limited(sheet, name) or _is_limited(sheet, order.before) or is_ahead(words_of(order.before))
+    ):
+        return local
+    return f"{local} + timedelta(days=1), {local} + timedelta(days=30)"
+
+
+def _usual(sheet: Sheet, name: str) -> str | None:
+    earlier = next((column for column in sheet.draws if sheet.is_moment(column) and _begins(words_of(column))), None)
+    if is_later(words_of(name)):
+        return None if earlier is None or _is_limited(sheet, earlier) else sheet.hoisted(earlier)
+    return _parents_moment(sheet) if earlier is None else None
+
+
+def _begins(name: str) -> bool:
+    return not (is_birth(name) or is_later(name) or is_ahead(name))
+
+
+def _is_limited(sheet: Sheet, name: str) -> bool:
+    return sheet.limits[name].low is not None or sheet.limits[name].high is not None
+
+
+def _parents_moment(sheet: Sheet) -> str | None:
+    parent, entity = sheet.relations.parent, sheet.relations.parent_name
+    if parent is None or entity is None or parent.partitions:
+        return None
+    for column in parent.columns:
+        name = words_of(column.name)
+        begins = column.not_null and not is_later(name) and _BEGINNING.search(name) is not None
+        if begins and not column.generated and parse_type(column.type).family in MOMENTS:
+            sheet.parameters[entity] = None
+            sheet.uses.add((entity, column.name))
+            return f"{entity}[{quoted(column.name)}]"
+    return None
