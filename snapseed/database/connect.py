@@ -65,7 +65,7 @@ def resolve_target(project: Project, environment: Environment) -> Target:
 
 
 def target_of(url: str, source: str) -> Target:
-    """The database that a URL or connection string names; `source` says where it came from. Raises as `resolve_target`."""
+    """The database of a URL or connection string; `source` says where it came from. Raises as `resolve_target`."""
     _require_unambiguous(url, source)
     try:
         # An empty string is right: libpq takes everything from PG* variables and service files.

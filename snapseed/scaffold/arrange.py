@@ -1,4 +1,4 @@
-"""Which table is a root entity, which a lookup, which the child of which other. Decided by foreign keys alone, and names."""
+"""Which table is a root entity, which a lookup, which the child of which other: by foreign keys, and by names."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Arrangement:
                 self._parents[oid] = max(scored, key=lambda found: found[:2])[2]
 
     def _free_those_referred_to(self) -> None:
-        """Make a root entity of whatever others refer to than its own descendants: only root entities can be chosen from."""
+        """Make root entities of what others refer to than their own descendants: only those can be chosen from."""
         while True:
             freed = {
                 key.target

@@ -1,4 +1,4 @@
-"""Choose a draw for each column that no other row gives: the first that fits its type, its checks and its uniqueness."""
+"""Choose a draw for each column that no other row gives: the first that fits its type, its checks, its indexes."""
 
 from __future__ import annotations
 

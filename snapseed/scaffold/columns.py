@@ -64,14 +64,8 @@ def _take(sheet: Sheet, source: Source, origins: _Origins) -> None:
     fresh = [name for name in key.columns if name not in sheet.foreign]
     if not fresh and _is_implied(sheet, key, origins):
         return
-    conflict = len(fresh) < len(key.columns) and any(
-        sheet.foreign.get(name) not in {None, code} for name, code in source.codes.items()
-    )
-    if not fresh or not source.codes or (conflict and source.how not in {"self", "parent"}):
-        nullable = [name for name in fresh if sheet.takes_null(name)]
-        if not nullable:
-            raise ImpossibleError(sheet.table.oid, f"its foreign key ({', '.join(key.columns)}) cannot be met")
-        sheet.null.update(dict.fromkeys(nullable, "NULL, for no row to refer to can be chosen"))
+    if not fresh or not source.codes or _contradicts(sheet, source):
+        _leave_null(sheet, key, fresh)
         return
     for name, referred in zip(key.columns, key.target_columns, strict=True):
         if name in fresh:
@@ -88,6 +82,19 @@ def _take(sheet: Sheet, source: Source, origins: _Origins) -> None:
         sheet.uniqueness.columns |= set(key.columns)
     if source.how in {"lookup", "reference", "self"} and len(key.columns) == 1:
         sheet.missing |= {name for name in fresh if sheet.takes_null(name)}
+
+
+def _contradicts(sheet: Sheet, source: Source) -> bool:
+    """Whether another foreign key has given a column another value already."""
+    taken = {name: sheet.foreign[name] for name in source.codes if name in sheet.foreign}
+    return source.how not in {"self", "parent"} and any(source.codes[name] != code for name, code in taken.items())
+
+
+def _leave_null(sheet: Sheet, key: ForeignKey, fresh: list[str]) -> None:
+    nullable = [name for name in fresh if sheet.takes_null(name)]
+    if not nullable:
+        raise ImpossibleError(sheet.table.oid, f"its foreign key ({', '.join(key.columns)}) cannot be met")
+    sheet.null.update(dict.fromkeys(nullable, "NULL, for no row to refer to can be chosen"))
 
 
 def _is_implied(sheet: Sheet, key: ForeignKey, origins: _Origins) -> bool:

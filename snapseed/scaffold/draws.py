@@ -16,10 +16,10 @@ from snapseed.snapshot.types import ColumnType
 class Draw:
     """An expression that gives a column's values. `examples` are some of them, none where they are not known.
 
-    `needs` are what the expression uses beside `rows` and polars: names to import, `words:LIST`, the variable `number`,
-    and `{first_name}` and `{last_name}`, which stand in it for columns. `before` is the end of a variable's name and its
-    code, and `{local}` stands for it. `is_whole` says that the examples are all values there are. `finish` makes the
-    column's type of the expression, once others have used it.
+    `needs` are what the expression uses beside `rows` and polars: names to import, `words:LIST`, the variable
+    `number`, and `{first_name}` and `{last_name}`, which stand in it for columns. `before` is the end of a variable's
+    name and its code, and `{local}` stands for it. `is_whole` says that the examples are all values there are. `finish`
+    makes the column's type of the expression, once others have used it.
     """
 
     code: str

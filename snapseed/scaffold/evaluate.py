@@ -27,8 +27,6 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
-_LENGTHS = {"length", "char_length", "character_length"}
 # What PostgreSQL's regular expressions have and Python's have not, or mean otherwise.
 _OTHER_REGEX = re.compile(r"\[\[[:.=]|\\[mMyYAZ]|^\*\*\*|\(\?")
 
@@ -57,74 +55,36 @@ def evaluate(node: Node, row: Mapping[str, object], now: datetime) -> Any:  # no
 
 
 def _call(function: str, arguments: tuple[Node, ...], value_of: Callable[[Node], Any]) -> Any:  # noqa: ANN401
-    if function in {"AND", "OR"}:
-        return _logic(function, [value_of(argument) for argument in arguments])
     values = [value_of(argument) for argument in arguments]
-    match function, values:
-        case "NOT", [value]:
-            return None if value is None else not value
-        case "IS NULL", [value]:
-            return value is None
-        case (("IS TRUE" | "IS FALSE"), [value]):
-            return value is (function == "IS TRUE")
-        case "IS DISTINCT FROM", [left, right]:
-            return left != right
-        case "coalesce", _:
-            return next((value for value in values if value is not None), None)
-        case (("num_nulls" | "num_nonnulls"), _):
-            nulls = sum(value is None for value in values)
-            return nulls if function == "num_nulls" else len(values) - nulls
-        case (("ARRAY" | "ROW"), _):
-            return values
+    if function in {"AND", "OR"}:
+        return _logic(function, values)
+    if function in {"ARRAY", "ROW"}:
+        return values
+    if function in _WITH_NULLS:
+        return _WITH_NULLS[function](*values)
     if function.startswith(("ANY ", "ALL ")):
         return _over_array(function, values)
-    if any(value is None for value in values):
-        return None
-    return _strict(function, values)
+    return None if any(value is None for value in values) else _strict(function, values)
 
 
-def _strict(function: str, values: list[Any]) -> Any:  # noqa: ANN401, C901, PLR0911 - one line for each function
+def _strict(function: str, values: list[Any]) -> Any:  # noqa: ANN401 - a value of any type
     """The value of a function that gives NULL for any NULL."""
-    match function, values:
-        case _, [left, right] if function in _COMPARISONS:
-            return _COMPARISONS[function](*_same_kind(left, right))
-        case _, [left, right] if function in _ARITHMETIC:
-            return _ARITHMETIC[function](*_same_kind(left, right))
-        case "%", [left, right] if right and left >= 0 and right > 0:
-            return left % right
-        case "unary -", [value]:
-            return -value
-        case _, [str() as value] if function in _LENGTHS:
-            return len(value)
-        case "octet_length", [str() as value]:
-            return len(value.encode())
-        case "lower", [str() as value]:
-            return value.lower()
-        case "upper", [str() as value]:
-            return value.upper()
-        case (("btrim" | "ltrim" | "rtrim"), [str() as value]):
-            return {"btrim": value.strip, "ltrim": value.lstrip, "rtrim": value.rstrip}[function](" ")
-        case (("position" | "strpos"), [str() as value, str() as wanted]):
-            return value.find(wanted) + 1
-        case "starts_with", [str() as value, str() as start]:
-            return value.startswith(start)
-        case (("~~" | "!~~" | "~~*" | "!~~*"), [str() as value, str() as pattern]):
-            return _matches(_like(pattern), value, "*" in function) != ("!" in function)
-        case (("~" | "!~" | "~*" | "!~*"), [str() as value, str() as pattern]):
-            if _OTHER_REGEX.search(pattern):
-                raise UnreadError(pattern)
-            return _matches(re.sub(r"\$$", r"\\Z", pattern), value, "*" in function) != ("!" in function)
-        case (("jsonb_typeof" | "json_typeof"), [str() as value]):
-            return _json_type(value)
-        case "cardinality", [list() as value]:
-            return len(value)
-        case "array_length", [list() as value, number] if number == 1:
-            return len(value) or None
-        case "<@", [list() as part, list() as whole]:
-            return all(value in whole for value in part)
-        case "@>", [list() as whole, list() as part]:
-            return all(value in whole for value in part)
+    if function in _COMPARISONS or function in _ARITHMETIC:
+        return (_COMPARISONS | _ARITHMETIC)[function](*_same_kind(*values))
+    if function in _MATCHES:
+        value, pattern = _texts(*values)
+        return _MATCHES[function](value, pattern, "*" in function) != ("!" in function)
+    if function in _OF_TEXTS:
+        return _OF_TEXTS[function](*_texts(*values))
+    if function in _OF_LISTS and all(isinstance(value, list | Decimal) for value in values):
+        return _OF_LISTS[function](*values)
     raise UnreadError(function)
+
+
+def _texts(*values: object) -> list[str]:
+    if not all(isinstance(value, str) for value in values):
+        raise UnreadError(f"{values!r} are not all texts")
+    return [str(value) for value in values]
 
 
 def _logic(function: str, values: list[Any]) -> bool | None:
@@ -143,15 +103,25 @@ def _over_array(function: str, values: list[Any]) -> bool | None:
     return _logic("OR" if word == "ANY" else "AND", results)
 
 
-def _matches(pattern: str, value: str, ignore_case: bool) -> bool:  # noqa: FBT001 - as the operator says
+def _matches(value: str, pattern: str, ignore_case: bool) -> bool:  # noqa: FBT001 - as the operator says
+    if _OTHER_REGEX.search(pattern):
+        raise UnreadError(pattern)
+    pattern = re.sub(r"(?<!\\)\$$", r"\\Z", pattern)
     return re.search(pattern, value, re.IGNORECASE if ignore_case else 0) is not None
 
 
-def _like(pattern: str) -> str:
+def _is_like(value: str, pattern: str, ignore_case: bool) -> bool:  # noqa: FBT001 - as the operator says
     if "\\" in pattern:
         raise UnreadError(pattern)
     signs = {"%": ".*", "_": "."}
-    return "(?s)^" + "".join(signs.get(character, re.escape(character)) for character in pattern) + r"\Z"
+    whole = "".join(signs.get(character, re.escape(character)) for character in pattern)
+    return re.fullmatch(whole, value, re.DOTALL | (re.IGNORECASE if ignore_case else 0)) is not None
+
+
+def _modulo(left: Decimal, right: Decimal) -> Decimal:
+    if left < 0 or right <= 0:
+        raise UnreadError("%")
+    return left % right
 
 
 def _json_type(text: str) -> str:
@@ -178,7 +148,7 @@ def _cast(value: Any, kind: str) -> Any:  # noqa: ANN401
 
 
 def moment(text: str) -> datetime:
-    """A date or a moment as PostgreSQL prints it. Raises `UnreadError` for infinity, and what Python has no place for."""
+    """A date or a moment as PostgreSQL prints it. Raises `UnreadError` for infinity, and years beyond Python's."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError as exc:
@@ -213,3 +183,45 @@ def _same_kind(left: Any, right: Any) -> tuple[Any, Any]:  # noqa: ANN401
     if type(left) is not type(right):
         raise UnreadError(f"{left!r} beside {right!r}")
     return left, right
+
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "%": _modulo,
+}
+# What gives a value for NULLs, too.
+_WITH_NULLS: dict[str, Callable[..., Any]] = {
+    "NOT": lambda value: None if value is None else not value,
+    "IS NULL": lambda value: value is None,
+    "IS TRUE": lambda value: value is True,
+    "IS FALSE": lambda value: value is False,
+    "IS DISTINCT FROM": lambda left, right: left != right,
+    "coalesce": lambda *values: next((value for value in values if value is not None), None),
+    "num_nulls": lambda *values: Decimal(sum(value is None for value in values)),
+    "num_nonnulls": lambda *values: Decimal(sum(value is not None for value in values)),
+    "unary -": lambda value: None if value is None else -value,
+}
+_MATCHES: dict[str, Callable[[str, str, bool], bool]] = {
+    **dict.fromkeys(["~", "!~", "~*", "!~*"], _matches),
+    **dict.fromkeys(["~~", "!~~", "~~*", "!~~*"], _is_like),
+}
+_OF_TEXTS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(["length", "char_length", "character_length"], lambda value: Decimal(len(value))),
+    "octet_length": lambda value: Decimal(len(value.encode())),
+    "lower": str.lower,
+    "upper": str.upper,
+    "btrim": lambda value: value.strip(" "),
+    "ltrim": lambda value: value.lstrip(" "),
+    "rtrim": lambda value: value.rstrip(" "),
+    **dict.fromkeys(["position", "strpos"], lambda value, wanted: Decimal(value.find(wanted) + 1)),
+    "starts_with": str.startswith,
+    **dict.fromkeys(["jsonb_typeof", "json_typeof"], _json_type),
+}
+_OF_LISTS: dict[str, Callable[..., Any]] = {
+    "cardinality": lambda values: Decimal(len(values)),
+    "array_length": lambda values, dimension: Decimal(len(values)) if values and dimension == 1 else None,
+    "<@": lambda part, whole: all(value in whole for value in part),
+    "@>": lambda whole, part: all(value in whole for value in part),
+}

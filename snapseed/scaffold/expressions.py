@@ -1,4 +1,4 @@
-"""Read an expression as PostgreSQL prints it (`pg_get_expr`) into a tree. What is not known is refused, never guessed."""
+"""Read an expression as PostgreSQL prints it (`pg_get_expr`) into a tree. What is not known is refused, not guessed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Call:
-    """A function, an operator (by its sign), or one of `AND`, `OR`, `NOT`, `ARRAY`, `ROW`, `ANY =`, `ALL <>`, …"""
+    """A function, an operator by its sign, or one of `AND`, `OR`, `NOT`, `ARRAY`, `ROW`, `ANY =`, `ALL <>`."""
 
     function: str
     arguments: tuple[Node, ...]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from snapseed.database.catalog import ColumnFacts
 
-
 # A column of an exclusion constraint with its operator, as pg_get_constraintdef prints them.
 _ELEMENT = re.compile(r'[(,] ?((?:"(?:[^"]|"")+"|\w+)) WITH ([^\s,)]+)')
 
@@ -48,7 +47,7 @@ class Exclusion:
 
     @property
     def equal(self) -> tuple[str, ...]:
-        """The columns of which two rows would have the same value. Where one of them is unique, the constraint holds."""
+        """The columns in which two rows would have the same. Where one of them is unique, the constraint holds."""
         elements = _ELEMENT.findall(self.definition)
         named = {name.strip('"').replace('""', '"') for name, sign in elements if sign == "="}
         return tuple(name for name in self.columns if name in named)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import cycle, islice
 
 from snapseed.scaffold.draws import Draw, Wanted, choice, constant, quoted
 from snapseed.scaffold.moments import MOMENTS, moment_draws, time_draws
@@ -35,7 +36,7 @@ _SPELLED = {
     "hstore": ("'\"number\"=>\"' + {row} + '\"'", 1, 999),
     "ltree": ('"top.n" + {row}', 1, 999),
     "numrange": ('"[" + {row} + ",1000)"', 1, 999),
-    '"char"': ('{row}.str.head(1)', 1, 9),
+    '"char"': ("{row}.str.head(1)", 1, 9),
     "oid": ("{row}", 1, 999),
 }  # fmt: skip
 # Ranges: each row's own, from its number to the next, so that no two have anything in common.
@@ -73,27 +74,8 @@ def draws_of(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
 
 
 def _plain(wanted: Wanted) -> Iterator[Draw]:
-    match wanted.kind.family:
-        case Family.SMALLINT | Family.INTEGER | Family.BIGINT:
-            yield from integer_draws(wanted)
-        case Family.NUMERIC:
-            yield from decimal_draws(wanted)
-        case Family.REAL | Family.DOUBLE:
-            yield from float_draws(wanted)
-        case Family.BOOLEAN:
-            yield from _booleans(wanted)
-        case Family.UUID:
-            yield from _uuids(wanted)
-        case Family.TIME:
-            yield from time_draws(wanted)
-        case Family.JSON | Family.JSONB:
-            yield from (constant(text) for text in ("{}", "[]", "null", "0", '""'))
-        case Family.BYTEA:
-            yield Draw("number.cast(pl.Binary)", (), frozenset(["number"]), is_unique=True)
-        case Family.VECTOR:
-            yield _vector(wanted)
-        case Family.TEXT_FORM:
-            yield from _spelled(wanted)
+    if wanted.kind.family in _MAKERS:
+        yield from _MAKERS[wanted.kind.family](wanted)
 
 
 def _among(wanted: Wanted, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,8 +93,7 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
     else:
         chance = "0.2" if wanted.default is False else "0.5"
     yield Draw(f"{wanted.rows}.chance({wanted.draw}, {chance})", (True, False), is_whole=True)
-    yield constant(True)
-    yield constant(False)
+    yield from map(constant, (True, False))
 
 
 def _uuids(wanted: Wanted) -> Iterator[Draw]:
@@ -123,11 +104,24 @@ def _uuids(wanted: Wanted) -> Iterator[Draw]:
     yield Draw(f'{code}.str.decode("hex")', (), frozenset(["number"] if own else []), is_unique=own)
 
 
-def _vector(wanted: Wanted) -> Draw:
+def _documents(_wanted: Wanted) -> Iterator[Draw]:
+    yield from map(constant, ("{}", "[]", "null", "0", '""'))
+
+
+def _bytes(_wanted: Wanted) -> Iterator[Draw]:
+    yield Draw("number.cast(pl.Binary)", (), frozenset(["number"]), is_unique=True)
+
+
+def _vectors(wanted: Wanted) -> Iterator[Draw]:
     dimensions = wanted.kind.modifiers[0]
-    items = f"rows.items({wanted.draw}, pl.repeat({dimensions}, len(rows), eager=True))"
+    items = f"rows.items({wanted.draw}, {_same(dimensions)})"
     code = "{local}.lists(({local}.integers(" + wanted.draw + ", -1_000, 1_000) / 1_000).cast(pl.Float32))"
-    return Draw(code, before=("items", items))
+    yield Draw(code, before=("items", items))
+
+
+def _same(count: int) -> str:
+    """The same number for every row, as code."""
+    return f"pl.repeat({count}, len(rows), eager=True)"
 
 
 def _arrays(wanted: Wanted) -> Iterator[Draw]:
@@ -141,8 +135,11 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
     ):
         if "number" in draw.needs or draw.before is not None:
             continue
-        items = f"rows.items({wanted.draw}, rows.integers({quoted('number of ' + wanted.column.name)}, 1, 3))"
-        examples = ([draw.examples[0]], list(draw.examples[:3])) if draw.examples else ()
+        count = wanted.limits.elements
+        sizes = f"rows.integers({quoted('number of ' + wanted.column.name)}, 1, 3)" if count is None else _same(count)
+        items = f"rows.items({wanted.draw}, {sizes})"
+        lists = (1, 3) if count is None else (count,)
+        examples = tuple(list(islice(cycle(draw.examples), size)) for size in lists) if draw.examples else ()
         yield Draw("{local}.lists(" + draw.code + draw.finish + ")", examples, draw.needs, before=("items", items))
         return
 
@@ -177,3 +174,21 @@ def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:
     opened, between, closed = (quoted(part) for part in (f"[{mark}", f"{mark},{mark}", f"{mark})"))
     code = f"{opened} + {{local}}{text} + {between} + {end}{text} + {closed}"
     return Draw(code, (), frozenset(["datetime", "timedelta"]), is_unique=True, before=("start", begin))
+
+
+_MAKERS = {
+    Family.SMALLINT: integer_draws,
+    Family.INTEGER: integer_draws,
+    Family.BIGINT: integer_draws,
+    Family.NUMERIC: decimal_draws,
+    Family.REAL: float_draws,
+    Family.DOUBLE: float_draws,
+    Family.BOOLEAN: _booleans,
+    Family.UUID: _uuids,
+    Family.TIME: time_draws,
+    Family.JSON: _documents,
+    Family.JSONB: _documents,
+    Family.BYTEA: _bytes,
+    Family.VECTOR: _vectors,
+    Family.TEXT_FORM: _spelled,
+}

@@ -24,6 +24,7 @@ from snapseed.scaffold.facts import Check, Partitions, Table
 
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 _LENGTHS = {"length", "char_length", "character_length", "octet_length"}
+_SIZES = {"cardinality", "array_length"}
 Value = Decimal | datetime
 
 
@@ -37,13 +38,17 @@ class Bound:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is read of the conditions on one column. `patterns` are regular expressions that its texts match."""
+    """What is read of the conditions on one column.
+
+    `patterns` are regular expressions that its texts match, `elements` how many an array has.
+    """
 
     low: Bound | None = None
     high: Bound | None = None
     allowed: tuple[object, ...] | None = None
     max_length: int | None = None
     patterns: tuple[str, ...] = ()
+    elements: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,14 +134,15 @@ def _renamed(node: Node, column: str | None) -> Node:
 def _narrowed(limits: Limits, node: Node, now: datetime) -> Limits:
     match node:
         case Call("<" | "<=" | ">" | ">=" | "=" as sign, (left, right)):
-            subject, other = uncast(left), right
-            if not columns_of(left):
-                subject, other, sign = uncast(right), left, _MIRRORED[sign]
+            mirrored = not columns_of(left)
+            subject, other = (uncast(right), left) if mirrored else (uncast(left), right)
             value = _constant(other, now)
             if isinstance(subject, Name):
-                return _compared(limits, sign, value)
+                return _compared(limits, _MIRRORED[sign] if mirrored else sign, value)
+            if isinstance(subject, Call) and subject.function in _SIZES and sign == "=" and isinstance(value, Decimal):
+                return replace(limits, elements=int(value))
             if isinstance(subject, Call) and subject.function in _LENGTHS and isinstance(value, Decimal):
-                return _measured(limits, sign, int(value))
+                return _measured(limits, _MIRRORED[sign] if mirrored else sign, int(value))
         case Call("ANY =", (subject, options)) if isinstance(uncast(subject), Name):
             values = _constant(options, now)
             if isinstance(values, list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from snapseed.scaffold.draws import Draw, Wanted
 from snapseed.scaffold.limits import Bound
@@ -55,7 +55,7 @@ def moment_draws(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
         first, last = now, now + _YEAR
     if low is not None and (low > first or (high is not None and high < first)):
         start, first = _code(low), low
-    if high is not None and (high < last or low is not None and low > last):
+    if high is not None and (high < last or (low is not None and low > last)):
         end, last = _code(high), high
         if first > last:
             start, first = f"{_code(high)} - timedelta(days=365)", high - _YEAR

@@ -1,4 +1,4 @@
-"""Names of tables and columns: as words, in the singular, as Python's identifiers, and types in their short spelling."""
+"""Names of tables and columns: as words, in the singular, as Python's identifiers; types in their short spelling."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _USUAL = (
     (r"(?:^|_)(?:minutes|mins|duration|length|runtime)", 30, 180),
     (r"(?:^|_)(?:cents|salary|budget|revenue|population)", 1_000, 200_000),
     (r"(?:^|_)(?:price|amount|total|cost|fee|subtotal|payment|charge|freight|balance|rate|value)", 1, 200),
-    (r"(?:^|_)(?:count|views?|likes|hits|visits|downloads|votes|points|num|stock|units?|reorder|inventory)(?:_|$)", 0, 500),
+    (r"(?:^|_)(?:count|views?|likes|hits|visits|downloads|votes|points|num|stock|units?|inventory)(?:_|$)", 0, 500),
     (r"(?:^|_)(?:position|rank|order|sort|sequence|level|priority|version|number|index|idx|line)(?:_|$)", 1, 50),
 )  # fmt: skip
 _FALLBACK = (1, 1_000)

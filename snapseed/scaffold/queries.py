@@ -20,7 +20,8 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, pg_table_is_v
 
 # A key that refers to a partition is taken for one to its whole table.
 FOREIGN_KEYS = """
-SELECT k.conrelid::int8 AS oid, k.conname AS name, coalesce(pg_partition_root(k.confrelid), k.confrelid)::oid::int8 AS target,
+SELECT k.conrelid::int8 AS oid, k.conname AS name,
+       coalesce(pg_partition_root(k.confrelid), k.confrelid)::oid::int8 AS target,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
                JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place) AS columns,
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(number, place)

@@ -14,9 +14,9 @@ from snapseed.scaffold.facts import ForeignKey
 class Source:
     """Where the columns of a foreign key come from: an expression for each, and what the expressions use.
 
-    `how` says it in a word. In an expression `{own:NAME}` stands for a column of the row itself, and `{entity:NAME}` for
-    an entity. `taken` names the columns of the `parameter` where they are others than those referred to. Without `codes`
-    the columns stay NULL, or, if they must not, cannot be filled.
+    `how` says it in a word. In an expression `{own:NAME}` stands for a column of the row itself, and `{entity:NAME}`
+    for an entity. `taken` names the columns of the `parameter` where they are others than those referred to. Without
+    `codes` the columns stay NULL, or, if they must not, cannot be filled.
     """
 
     key: ForeignKey
@@ -49,7 +49,7 @@ class Relations:
         return self._arrangement.foreign_keys(oid)
 
     def sources(self) -> list[Source]:
-        """One for each foreign key, in the order in which they take their columns: the parent's first, wide ones next."""
+        """One for each foreign key, in the order in which they take their columns: the parent's, then wide ones."""
         keys = sorted(self.table.foreign_keys, key=lambda key: (key != self.place.parent, -len(key.columns)))
         return [self._source(key) for key in keys]
 
@@ -68,24 +68,25 @@ class Relations:
 
     def _source(self, key: ForeignKey) -> Source:
         arrangement, target = self._arrangement, key.target
+        if target not in arrangement.places or self._oid in arrangement.ancestors(target):
+            return Source(key, "nothing", {})
         if target == self._oid:
             return self._to_itself(key)
-        if target not in arrangement.places:
-            return Source(key, "nothing", {})
-        if key == self.place.parent:
-            return self._of(target, key, "parent")
-        ancestors = arrangement.ancestors(self._oid)
+        if target in arrangement.ancestors(self._oid):
+            return self._from_ancestor(key)
         is_unique = self.table.are_unique(key.columns)
-        if target in ancestors:
-            another = target == ancestors[0] and arrangement.is_referable(key)
-            return self._another(key) if another else self._of(target, key, "ancestor")
-        if self._oid in arrangement.ancestors(target):
-            return Source(key, "descendant", {})
         if self._is_lookup(key):
             return self._from_lookup(key, is_unique=is_unique)
-        if arrangement.is_referable(key):
-            return self._referred(key, is_unique=is_unique)
-        return self._copied(key, ancestors) or Source(key, "nothing", {})
+        return self._referred(key, is_unique=is_unique) if arrangement.is_referable(key) else self._copied(key)
+
+    def _from_ancestor(self, key: ForeignKey) -> Source:
+        """The row itself that this one descends from; of its parent's table, by a second key, any."""
+        if key == self.place.parent:
+            return self._of(key.target, key, "parent")
+        is_second = self.place.parent is not None and key.target == self.place.parent.target
+        if is_second and self._arrangement.is_referable(key):
+            return self._another(key)
+        return self._of(key.target, key, "ancestor")
 
     def _is_lookup(self, key: ForeignKey) -> bool:
         place = self._arrangement.places.get(key.target)
@@ -100,9 +101,9 @@ class Relations:
         }
         return Source(key, how, codes, parameter=name)
 
-    def _copied(self, key: ForeignKey, ancestors: list[int]) -> Source | None:
+    def _copied(self, key: ForeignKey) -> Source:
         """The row that an ancestor refers to, where no other can be had."""
-        for ancestor in ancestors:
+        for ancestor in self._arrangement.ancestors(self._oid):
             for other in self._arrangement.foreign_keys(ancestor):
                 same = other.target == key.target and set(other.target_columns) == set(key.target_columns)
                 if same and other.is_required:
@@ -116,7 +117,7 @@ class Relations:
                         column: own[referred] for column, referred in zip(key.columns, key.target_columns, strict=True)
                     }
                     return Source(key, "ancestor", codes, parameter=name, taken=taken)
-        return None
+        return Source(key, "nothing", {})
 
     def _from_lookup(self, key: ForeignKey, *, is_unique: bool) -> Source:
         name = self._names[key.target]

@@ -79,7 +79,7 @@ def scaffold_project(url: str) -> Scaffold:
 
 
 def _origin(url: str, filled: str, host: str | None) -> Origin:
-    """How the configuration names the database: as it was given, by the variable that holds it, or without a password."""
+    """How the configuration names the database: as given, by the variable that holds it, or without a password."""
     if url != filled:
         return Origin(url, host)
     if redacted(url) == url:

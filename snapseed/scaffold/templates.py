@@ -17,6 +17,8 @@ _NUMBERS = ("1", "42", "1234567")
 _NAMES = {"first_name": "FIRST_NAMES", "last_name": "LAST_NAMES"}
 # So many letters of a table's name begin its codes.
 _LETTERS = 3
+# The longest words of a list, and as examples enough.
+_SOME = 3
 
 
 def templated(wanted: Wanted, template: str) -> Draw:
@@ -24,58 +26,39 @@ def templated(wanted: Wanted, template: str) -> Draw:
 
     `{number:6}` has zeros in front, `{TABLE}` is the beginning of the table's name, `{first_name}` a column beside it.
     """
-    pieces = _PLACE.split(template)
-    drawn = [name for name in pieces[1::2] if name.isupper() or "-" in name]
-    if template == f"{{{pieces[1]}}}" and pieces[1] in WORDS:
-        return choice(wanted, WORDS[pieces[1]], pieces[1])
-    pieces = [piece.replace("{TABLE}", "") for piece in pieces]
-    parts: list[tuple[str, tuple[str, ...]]] = []
-    for place, piece in enumerate(pieces):
-        if place % 2:
-            parts.append(_place(wanted, piece, alone=len([name for name in drawn if name != "TABLE"]) < _PAIR))
-        elif piece:
-            parts.append((quoted(piece), (piece,)))
-    parts = _joined(parts)
-    needs = {f"words:{name}" for name in pieces[1::2] if name in WORDS} | {name for name in pieces[1::2] if name in _NAMES}
-    is_unique = any(name.startswith("number") for name in pieces[1::2])
-    needs |= {"number"} if is_unique else set()
+    prefix = singular(words_of(wanted.table))[:_LETTERS].upper() or "A"
+    pieces = _PLACE.split(template.replace("{TABLE}", prefix))
+    names = pieces[1::2]
+    if names[0] in WORDS and pieces == ["", names[0], ""]:
+        return choice(wanted, WORDS[names[0]], names[0])
+    alone = sum(name in WORDS or "-" in name for name in names) == 1
+    parts = [
+        _place(wanted, piece, alone=alone) if place % 2 else (quoted(piece), (piece,))
+        for place, piece in enumerate(pieces)
+        if piece
+    ]
+    is_unique = any(name.startswith("number") for name in names)
+    needs = {f"words:{name}" for name in names if name in WORDS} | {name for name in names if name in _NAMES}
     examples = tuple("".join(values) for values in islice(product(*(some for _, some in parts)), _MOST_EXAMPLES))
+    needs |= {"number"} if is_unique else set()
     return Draw(" + ".join(code for code, _ in parts), examples, frozenset(needs), is_unique)
-
-
-_PAIR = 2
 
 
 def _place(wanted: Wanted, name: str, *, alone: bool) -> tuple[str, tuple[str, ...]]:
     """The code for a place of a template, and examples of what comes there, the longest first."""
-    if name == "TABLE":
-        letters = singular(words_of(wanted.table))[:_LETTERS].upper() or "A"
-        return quoted(letters), (letters,)
     if name.startswith("number"):
         _, _, width = name.partition(":")
         code = f"number.str.zfill({width})" if width else "number"
         return code, tuple(f"{number:0>{width or 1}}" for number in reversed(_NUMBERS))
     if name in _NAMES:
         lowered = sorted({word.lower() for word in WORDS[_NAMES[name]]}, key=lambda word: (-len(word), word))
-        return f"{{{name}}}.str.to_lowercase()", tuple(lowered[:3])
+        return f"{{{name}}}.str.to_lowercase()", tuple(lowered[:_SOME])
     column = wanted.column.name
     if name in WORDS:
         draw = quoted(column if alone else f"{column} {singular(name.lower()).replace('_', ' ')}")
         words = sorted(WORDS[name], key=lambda word: (-len(word), word))
-        return f"{wanted.rows}.choice({draw}, {name})", (*words[:3], words[-1])
+        return f"{wanted.rows}.choice({draw}, {name})", (*words[:_SOME], words[-1])
     low, _, high = name.partition("-")
     draw = quoted(column if alone else f"{column} number")
     code = f"{wanted.rows}.integers({draw}, {grouped(int(low))}, {grouped(int(high))}).cast(pl.String)"
     return code, (high, low)
-
-
-def _joined(parts: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
-    """The parts with constants beside each other made one."""
-    found: list[tuple[str, tuple[str, ...]]] = []
-    for code, examples in parts:
-        if found and code.startswith('"') and found[-1][0].startswith('"'):
-            text = found[-1][1][0] + examples[0]
-            found[-1] = quoted(text), (text,)
-        else:
-            found.append((code, examples))
-    return found

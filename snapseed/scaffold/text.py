@@ -102,7 +102,7 @@ def _import_order(name: str) -> tuple[bool, bool, str]:
 
 
 def _parent(plan: EntityPlan) -> str:
-    """What is imported as the parent: under another name where its rows are a parameter, and it is referred to as well."""
+    """What is imported as the parent: under another name where rows refer to it as well, since its own is taken."""
     aliased = f"{plan.parent} as {plan.parent}_entity"
     return aliased if f"entity:{aliased}" in plan.imports else plan.parent or ""
 

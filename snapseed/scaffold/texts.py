@@ -15,6 +15,7 @@ from snapseed.scaffold.vocabulary import CODES
 _PERSON = "{FIRST_NAMES} {LAST_NAMES}"
 _PEOPLE = re.compile(r"person|people|customer|user|author|actor|artist|employee|player|member")
 _COLUMN = "(?:^|_)"
+_CODE = rf"{_COLUMN}(?:sku|ref|reference|no|nr|serial|barcode|isbn|uid|tag)(?:_|$)|(?:_id|number|code)$"
 # What suits columns whose names match, the best first: templates, or values to choose from. Only templates with the
 # number of the row are unique.
 _BY_NAME: tuple[tuple[str, str | tuple[str, ...]], ...] = (
@@ -41,12 +42,9 @@ _BY_NAME: tuple[tuple[str, str | tuple[str, ...]], ...] = (
     (rf"{_COLUMN}(?:last|family)_?name|^surname", "{LAST_NAMES}"),
     (rf"{_COLUMN}(?:city|town|birthplace|province|region|district|county|area)(?:_name)?$", "{CITIES}"),
     (rf"{_COLUMN}(?:country|nation|nationality)(?:_name)?$", "{COUNTRIES}"),
-    (rf"{_COLUMN}(?:company|employer|organi[sz]ation|vendor|supplier|brand|manufacturer|publisher)(?:_?name)?$", "{COMPANIES}"),
-    (
-        rf"{_COLUMN}(?:description|summary|notes?|comments?|remarks?|bio|about|body|content|message|text|review|details?|"
-        r"reason|excerpt|overview|abstract|caption|quote|feedback|instructions?)$",
-        "{SENTENCES}",
-    ),
+    (rf"{_COLUMN}(?:company|employer|organi[sz]ation|vendor|supplier|brand|maker)(?:_?name)?$", "{COMPANIES}"),
+    (rf"{_COLUMN}(?:description|summary|notes?|comments?|remarks?|bio|body|content|message|text)$", "{SENTENCES}"),
+    (rf"{_COLUMN}(?:review|details?|reason|excerpt|overview|abstract|caption|quote|feedback)$", "{SENTENCES}"),
     (rf"{_COLUMN}(?:billing|home|ship\w*|address)_state$", "{CITIES}"),
     (rf"{_COLUMN}(?:status|state|stage)$", ("active", "closed", "new", "waiting")),
     (rf"{_COLUMN}currency(?:_code)?$", ("CHF", "EUR", "GBP", "JPY", "USD")),
@@ -60,12 +58,12 @@ _BY_NAME: tuple[tuple[str, str | tuple[str, ...]], ...] = (
     (rf"{_COLUMN}(?:gender|sex)$", ("F", "M")),
     (rf"{_COLUMN}(?:mime|content)_?type$", ("application/pdf", "image/png", "text/plain")),
     (rf"{_COLUMN}(?:courtesy|salutation)$", ("Dr.", "Mr.", "Mrs.", "Ms.")),
-    (rf"{_COLUMN}(?:job|contact|professional)_?title$|^occupation|profession$", ("Accountant", "Buyer", "Engineer", "Owner")),
+    (rf"{_COLUMN}(?:job|contact)_?title$|^occupation|profession$", ("Accountant", "Buyer", "Engineer", "Owner")),
     (rf"{_COLUMN}role$", ("admin", "editor", "member", "owner")),
     (rf"{_COLUMN}(?:type|kind|category|class|group|level)$", ("basic", "plus", "special", "standard")),
     (rf"{_COLUMN}version$", ("1.0", "1.1", "2.0")),
-    (rf"{_COLUMN}(?:sku|ref|reference|no|nr|serial|barcode|isbn|uid|tag)(?:_|$)|(?:_id|number|code)$", "{TABLE}-{number:6}"),
-    (rf"{_COLUMN}(?:sku|ref|reference|no|nr|serial|barcode|isbn|uid|tag)(?:_|$)|(?:_id|number|code)$", "{number:6}"),
+    (_CODE, "{TABLE}-{number:6}"),
+    (_CODE, "{number:6}"),
 )  # fmt: skip
 _ANY_UNIQUE = ("{WORDS}-{number}", "{WORDS}{number}", "{number}", "a{number}", "A{number}")
 _TITLE = re.compile(rf"{_COLUMN}(?:title|name|label|subject|description)")
@@ -144,7 +142,8 @@ def _numbered(pieces: list[Piece]) -> Iterator[Draw]:
     runs = [place for place, piece in enumerate(pieces) if piece.is_digits and (piece.times >= _ROOM or piece.is_open)]
     for place in runs[-1:]:
         width = pieces[place].times
-        before, after = ("".join(piece.options[0] * piece.times for piece in part) for part in (pieces[:place], pieces[place + 1 :]))
+        sides = (pieces[:place], pieces[place + 1 :])
+        before, after = ("".join(piece.options[0] * piece.times for piece in side) for side in sides)
         parts = [quoted(before)] * bool(before) + [f"number.str.zfill({width})"] + [quoted(after)] * bool(after)
         examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "9" * width))
         yield Draw(" + ".join(parts), examples, frozenset(["number"]), is_unique=True)

@@ -1,4 +1,4 @@
-"""How the unique constraints of a table are met by construction: by a column's own values, or by its place among others."""
+"""How unique constraints are met by construction: by a column's own values, or by a row's place among others."""
 
 from __future__ import annotations
 

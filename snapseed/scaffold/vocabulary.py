@@ -22,9 +22,9 @@ WORDS: dict[str, tuple[str, ...]] = {
         "Rosa", "Samir", "Sofia", "Theo", "Wei", "Zoe",
     ),
     "LAST_NAMES": (
-        "Almeida", "Bauer", "Chen", "Costa", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ito", "Jansen", "Kaya",
-        "Khan", "Kim", "Larsen", "Lopez", "Meyer", "Moreau", "Nguyen", "Novak", "Okafor", "Patel", "Rossi", "Sato",
-        "Silva", "Smith", "Tanaka", "Varga", "Weber", "Young",
+        "Almeida", "Bauer", "Chen", "Costa", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ito", "Jansen",
+        "Kaya", "Khan", "Kim", "Larsen", "Lopez", "Meyer", "Moreau", "Nguyen", "Novak", "Okafor", "Patel", "Rossi",
+        "Sato", "Silva", "Smith", "Tanaka", "Varga", "Weber", "Young",
     ),
     "SENTENCES": (
         "Arrived on time and works as expected.",
