@@ -136,13 +136,7 @@ def _narrowed(limits: Limits, node: Node, now: datetime) -> Limits:
         case Call("<" | "<=" | ">" | ">=" | "=" as sign, (left, right)):
             mirrored = not columns_of(left)
             subject, other = (uncast(right), left) if mirrored else (uncast(left), right)
-            value = _constant(other, now)
-            if isinstance(subject, Name):
-                return _compared(limits, _MIRRORED[sign] if mirrored else sign, value)
-            if isinstance(subject, Call) and subject.function in _SIZES and sign == "=" and isinstance(value, Decimal):
-                return replace(limits, elements=int(value))
-            if isinstance(subject, Call) and subject.function in _LENGTHS and isinstance(value, Decimal):
-                return _measured(limits, _MIRRORED[sign] if mirrored else sign, int(value))
+            return _bounded(limits, subject, _MIRRORED[sign] if mirrored else sign, _constant(other, now))
         case Call("ANY =", (subject, options)) if isinstance(uncast(subject), Name):
             values = _constant(options, now)
             if isinstance(values, list):
@@ -153,6 +147,18 @@ def _narrowed(limits: Limits, node: Node, now: datetime) -> Limits:
             text = _constant(pattern, now)
             if isinstance(text, str):
                 return replace(limits, patterns=(*limits.patterns, text))
+    return limits
+
+
+def _bounded(limits: Limits, subject: Node, sign: str, value: object) -> Limits:
+    """With a bound on the column itself, on the length of its texts, or on the size of its arrays."""
+    if isinstance(subject, Name):
+        return _compared(limits, sign, value)
+    if isinstance(subject, Call) and isinstance(value, Decimal):
+        if subject.function in _LENGTHS:
+            return _measured(limits, sign, int(value))
+        if subject.function in _SIZES and sign == "=":
+            return replace(limits, elements=int(value))
     return limits
 
 

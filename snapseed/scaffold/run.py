@@ -63,7 +63,7 @@ def scaffold_project(url: str) -> Scaffold:
             expected="tables in a schema that this role may use, apart from those of extensions",
             next_step="make the tables first, with the application's migrations",
         )
-    origin = _origin(url, filled, host)
+    origin = origin_of(url, filled, host)
     notes = {plan.table or plan.name: plan.notes for plan in plan.entities if plan.notes}
     remarks = [f"left out: {table}: {why}" for table, why in plan.left_out.items()]
     if origin.lacks_password:
@@ -78,7 +78,7 @@ def scaffold_project(url: str) -> Scaffold:
     )
 
 
-def _origin(url: str, filled: str, host: str | None) -> Origin:
+def origin_of(url: str, filled: str, host: str | None) -> Origin:
     """How the configuration names the database: as given, by the variable that holds it, or without a password."""
     if url != filled:
         return Origin(url, host)
