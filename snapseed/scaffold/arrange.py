@@ -27,6 +27,8 @@ _FEW = re.compile(
     r"restaurant|school|seller|shop|site|staff|store|supplier|team|tenant|vendor|venue|warehouse|workspace)"
 )
 _SMALL_COLUMNS = 5
+# Texts with room for a hundred or a thousand numbers at most.
+_SHORT = re.compile(r"character varying\([123]\)|character(?:\([123]\))?")
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
 # Points that speak for a foreign key as the one to the parent.
@@ -180,7 +182,17 @@ class Arrangement:
             self._parents |= dict.fromkeys(freed)
 
     def _lookups(self) -> set[int]:
-        return {oid for oid in self._present() if oid in self._forced_lookups or self._looks_like_lookup(oid)}
+        return {
+            oid
+            for oid in self._present()
+            if oid in self._forced_lookups or self._looks_like_lookup(oid) or self._has_no_room(oid)
+        }
+
+    def _has_no_room(self, oid: int) -> bool:
+        """Whether a column of few characters has to have another value in each row."""
+        table = self.tables[oid]
+        alone = [table.column(key[0]) for key in table.unique if len(key) == 1]
+        return any(column.not_null and _SHORT.fullmatch(column.type) is not None for column in alone)
 
     def _looks_like_lookup(self, oid: int) -> bool:
         table = self.tables[oid]

@@ -29,6 +29,10 @@ class Body:
 
 def assemble(sheet: Sheet) -> Body:
     """The code that fills a table as the sheet says. Each column's statements stand before those that use them."""
+    for code in sheet.foreign.values():
+        for name in _OWN.findall(code):
+            if name != sheet.place.key and name in sheet.draws:
+                sheet.hoisted(name)
     found = _Assembly(sheet)
     values = {name: found.value(name) for name in [*sheet.foreign, *sheet.draws]}
     in_order = {column.name: values[column.name] for column in sheet.table.columns if column.name in values}

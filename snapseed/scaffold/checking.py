@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from snapseed.scaffold.choosing import COUNTED
+from snapseed.scaffold.choosing import is_counted
 from snapseed.scaffold.draws import choice, constant
 from snapseed.scaffold.facts import Check
 from snapseed.scaffold.holding import Trial, holds
 from snapseed.scaffold.limits import Order, Rule
-from snapseed.scaffold.sheet import Sheet, described
+from snapseed.scaffold.sheet import ImpossibleError, Sheet, described
 
 # How much of a column is left where it is narrowed to one of endlessly many values.
 _HARDLY_ANY = 0.01
 
 
 def check_rules(sheet: Sheet) -> None:
-    """Afterwards each check holds, or a note says that it does not, or that nobody knows."""
+    """Afterwards each check holds, or a note says that nobody knows.
+
+    Raises `ImpossibleError` where one does not, and nothing that can be left out would help.
+    """
     by_order = [order.rule for order in sheet.orders if _is_kept(sheet, order)]
     for rule in sheet.rules:
         if rule in by_order:
             continue
         trial = holds(rule, sheet.examples(rule.columns), sheet.now)
         if trial is Trial.FAILS and not _mend(sheet, rule):
-            sheet.notes.append(f"not met by all rows: {described(rule.check)}")
-        elif trial is Trial.UNKNOWN and not _leave(sheet, rule.check):
+            raise ImpossibleError(sheet.table.oid, f"no rows are known that meet {described(rule.check)}")
+        if trial is Trial.UNKNOWN and not _leave(sheet, rule.check):
             sheet.notes.append(f"not tried: {described(rule.check)}")
     sheet.notes += [f"not read: {described(check)}" for check in sheet.unread if not _leave(sheet, check)]
     sheet.notes += [
@@ -40,7 +43,7 @@ def _is_kept(sheet: Sheet, order: Order) -> bool:
     both = {order.before, order.after}
     if not both <= sheet.draws.keys():
         return both <= sheet.draws.keys() | sheet.null.keys()
-    if all(sheet.kinds[name].family in COUNTED for name in both):
+    if all(is_counted(sheet, name) for name in both):
         return True
     return order.before in sheet.locals and sheet.locals[order.before] in sheet.draws[order.after].code
 
@@ -71,7 +74,16 @@ def _mend(sheet: Sheet, rule: Rule) -> bool:
         if kept := tuple(value for value, trial in tried if trial is Trial.HOLDS):
             is_whole = sheet.draws[name].is_whole
             narrowed.append((len(kept) / len(examples[name]) if is_whole else _HARDLY_ANY, name, kept))
-    return any(_narrow(sheet, name, kept, rule) for _, name, kept in sorted(narrowed, key=lambda found: -found[0]))
+    if any(_narrow(sheet, name, kept, rule) for _, name, kept in sorted(narrowed, key=lambda found: -found[0])):
+        return True
+    return any(_narrow(sheet, name, (None,), rule) for name in rule.columns if _may_go(sheet, name, rule))
+
+
+def _may_go(sheet: Sheet, name: str, rule: Rule) -> bool:
+    """Whether a column may be NULL, and the rule holds where it is."""
+    if name not in sheet.draws or not sheet.takes_null(name):
+        return False
+    return holds(rule, {**sheet.examples(rule.columns), name: (None,)}, sheet.now) is Trial.HOLDS
 
 
 def _narrow(sheet: Sheet, name: str, kept: tuple[object, ...], rule: Rule) -> bool:

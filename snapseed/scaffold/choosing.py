@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 from snapseed.scaffold.arrange import INTEGERS
 from snapseed.scaffold.draws import Draw, Wanted, quoted
-from snapseed.scaffold.following import moment_before
+from snapseed.scaffold.following import LATEST, moment_before
 from snapseed.scaffold.holding import Trial, holds
 from snapseed.scaffold.kinds import draws_of
 from snapseed.scaffold.limits import Bound, Order
@@ -19,7 +20,7 @@ from snapseed.scaffold.sheet import Sheet
 from snapseed.scaffold.vocabulary import CODES, LOOKUPS
 from snapseed.snapshot.types import Family
 
-COUNTED = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
+_COUNTED = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
 _TEXTS = {Family.TEXT, Family.CHARACTER}
 # Of lookups with so many rows people read, and change, the names one by one.
 _MOST_LISTED = 8
@@ -34,6 +35,12 @@ def choose_draws(sheet: Sheet) -> None:
         _part(sheet, order)
     for name in _in_order(sheet):
         _choose(sheet, name)
+
+
+def is_counted(sheet: Sheet, name: str) -> bool:
+    """Whether a column holds single numbers."""
+    kind = sheet.kinds.get(name)
+    return kind is not None and kind.family in _COUNTED and not kind.is_array
 
 
 def _in_order(sheet: Sheet) -> list[str]:
@@ -56,8 +63,10 @@ def _in_order(sheet: Sheet) -> list[str]:
 
 
 def _part(sheet: Sheet, order: Order) -> None:
-    """Give two numbers, one of which may not be larger than the other, a range each."""
-    if not all(name in sheet.kinds and sheet.kinds[name].family in COUNTED for name in (order.before, order.after)):
+    """Give two numbers, one of which may not be larger than the other, a range each; moments where they have limits."""
+    if sheet.is_moment(order.before) and sheet.is_moment(order.after):
+        _part_moments(sheet, order)
+    if not all(is_counted(sheet, name) for name in (order.before, order.after)):
         return
     low, _ = whole_range(sheet.wanted(order.before))
     other, high = whole_range(sheet.wanted(order.after))
@@ -65,6 +74,19 @@ def _part(sheet: Sheet, order: Order) -> None:
     middle = Decimal((start + max(high, start + 2)) // 2)
     sheet.limits[order.before] = replace(sheet.limits[order.before], high=Bound(middle))
     sheet.limits[order.after] = replace(sheet.limits[order.after], low=Bound(middle, order.strict))
+
+
+def _part_moments(sheet: Sheet, order: Order) -> None:
+    """See that the earlier one ends where the later one begins, or leaves it the days that it is drawn from."""
+    before, after = sheet.limits[order.before], sheet.limits[order.after]
+    if after.low is not None and isinstance(after.low.value, datetime):
+        end, strict = after.low.value, order.strict
+    elif after.high is not None and isinstance(after.high.value, datetime):
+        end, strict = after.high.value - 2 * LATEST, False
+    else:
+        return
+    if before.high is None or (isinstance(before.high.value, datetime) and before.high.value > end):
+        sheet.limits[order.before] = replace(before, high=Bound(end, strict))
 
 
 def _choose(sheet: Sheet, name: str) -> None:
@@ -75,7 +97,7 @@ def _choose(sheet: Sheet, name: str) -> None:
     if (draw := _own_way(sheet, wanted)) is not None:
         sheet.draws[name] = draw
         return
-    fallback = None
+    has_draws = False
     for found in draws_of(wanted, moment_before(sheet, name)):
         draw = _with_names(sheet, found)
         if draw is None or (wanted.is_unique and not draw.is_unique) or not _fits(wanted, draw):
@@ -83,12 +105,10 @@ def _choose(sheet: Sheet, name: str) -> None:
         if _meets_rules(sheet, name, draw):
             sheet.draws[name] = draw
             return
-        fallback = fallback or draw
-    if fallback is None:
+        has_draws = True
+    if not has_draws:
         why = "each of its values may come once only" if wanted.is_unique else f"no values of {column.type} are known"
         sheet.leave(column, why)
-    elif column.not_null and not column.has_default:
-        sheet.draws[name] = fallback
     else:
         sheet.leave(column, "no values are known that meet its checks")
 
@@ -119,7 +139,8 @@ def _by_position(wanted: Wanted, labels: tuple[str, ...]) -> Draw:
 def _listed(sheet: Sheet, wanted: Wanted) -> Draw | None:
     """The names, or the codes, of the rows of a lookup, one for each row."""
     count = sheet.place.rows
-    is_plain = wanted.kind.family in _TEXTS and not wanted.column.labels and wanted.limits.allowed is None
+    is_text = wanted.kind.family in _TEXTS and not wanted.kind.is_array
+    is_plain = is_text and not wanted.column.labels and wanted.limits.allowed is None
     if count is None or count > _MOST_LISTED or not is_plain:
         return None
     table = words_of(sheet.table.name)

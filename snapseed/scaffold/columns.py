@@ -25,19 +25,18 @@ def fill_columns(relations: Relations, now: datetime, taken: set[str]) -> Sheet:
     origins: _Origins = {}
     for source in relations.sources():
         _take(sheet, source, origins)
-    sheet.uniqueness.settle(set(sheet.foreign), set(sheet.null), sheet.limits)
-    for key, source_or_none in sheet.uniqueness.replaced.items():
-        if source_or_none is None:
-            sheet.null.update(dict.fromkeys(key.columns, "NULL, for each of its values may come once only"))
-            for name in key.columns:
-                sheet.foreign.pop(name, None)
-        else:
-            sheet.foreign.update(source_or_none.codes)
-            sheet.missing -= set(key.columns)
+    ordered = {name for order in sheet.orders for name in (order.before, order.after)}
+    sheet.uniqueness.settle(set(sheet.foreign), set(sheet.null), sheet.limits, ordered)
+    for key, source in sheet.uniqueness.replaced.items():
+        sheet.foreign.update(source.codes)
+        sheet.missing -= set(key.columns)
+        if source.parameter is not None:
+            sheet.parameters[source.parameter] = None
+    for index in sheet.uniqueness.unmet:
+        _leave_one_null(sheet, index)
     choose_draws(sheet)
     check_rules(sheet)
     sheet.notes += [f"{name}: {reason}" for name, reason in sheet.null.items()]
-    sheet.notes += sheet.uniqueness.notes
     return sheet
 
 
@@ -56,6 +55,15 @@ def _leave_to_the_database(sheet: Sheet) -> None:
             continue
         if column.name not in needed and (column.identity or column.name in table.serials):
             sheet.null[column.name] = "numbered by the database"
+
+
+def _leave_one_null(sheet: Sheet, index: tuple[str, ...]) -> None:
+    """NULLs are no duplicates of each other. Raises `ImpossibleError` where all columns of the index need values."""
+    name = next((name for name in reversed(index) if sheet.takes_null(name)), None)
+    if name is None:
+        raise ImpossibleError(sheet.table.oid, f"no rows are known that are unique by ({', '.join(index)})")
+    sheet.null[name] = f"NULL, for no values are known that are unique by ({', '.join(index)})"
+    sheet.foreign.pop(name, None)
 
 
 def _take(sheet: Sheet, source: Source, origins: _Origins) -> None:

@@ -41,6 +41,7 @@ class Wanted:
     now: datetime
     is_unique: bool = False
     is_key: bool = False
+    is_lookup: bool = False
     rows: str = "rows"
     table: str = ""
     default: object = None

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from snapseed.scaffold.draws import quoted
+from snapseed.scaffold.limits import Order
 from snapseed.scaffold.moments import MOMENTS, is_ahead, is_birth, is_later
 from snapseed.scaffold.naming import words_of
 from snapseed.scaffold.sheet import Sheet
 from snapseed.snapshot.types import parse_type
 
+# What has to come after something of the row comes at the latest so much after it.
+LATEST = timedelta(days=30)
 _BEGINNING = re.compile(r"creat|regist|sign|open|join")
 
 
-def moment_before(sheet: Sheet, name: str) -> str | None:
-    """An expression for the earliest that a column may be, with a comma and one for the latest where it needs that.
+def moment_before(sheet: Sheet, name: str) -> tuple[str, str] | None:
+    """Expressions for the earliest that a column may be, and for the latest, which is empty for the project's `now`.
 
     None for a column that is no moment, or that nothing comes before.
     """
-    if not sheet.is_moment(name) or is_birth(words_of(name)):
+    if not sheet.is_moment(name):
         return None
-    return _asked_for(sheet, name) or (None if _is_limited(sheet, name) else _usual(sheet, name))
+    order = next((order for order in sheet.orders if order.after == name and order.before in sheet.draws), None)
+    if order is not None and sheet.is_moment(order.before):
+        return _asked_for(sheet, order)
+    usual = None if _is_limited(sheet, name) or is_birth(words_of(name)) else _usual(sheet, name)
+    return None if usual is None else (usual, "")
 
 
-def _asked_for(sheet: Sheet, name: str) -> str | None:
-    """The moment that a check puts before this one. It may lie close to `now`, or ahead of it."""
-    order = next((order for order in sheet.orders if order.after == name and sheet.is_moment(order.before)), None)
-    if order is None or order.before not in sheet.draws:
+def _asked_for(sheet: Sheet, order: Order) -> tuple[str, str] | None:
+    """The moment that a check puts before another; None where their limits part them already."""
+    name = order.after
+    if sheet.limits[name].low is not None:
         return None
     local = sheet.hoisted(order.before)
-    if not (
-        order.strict or _is_limited(sheet, name) or _is_limited(sheet, order.before) or is_ahead(words_of(order.before))
-    ):
-        return local
-    return f"{local} + timedelta(days=1), {local} + timedelta(days=30)"
+    # It may lie close to `now`, or ahead of it.
+    limited = _is_limited(sheet, name) or _is_limited(sheet, order.before) or is_ahead(words_of(order.before))
+    if not order.strict and not limited and not sheet.wanted(order.before).is_unique:
+        return local, ""
+    return f"{local} + timedelta(days=1)", f"{local} + timedelta(days={LATEST.days})"
 
 
 def _usual(sheet: Sheet, name: str) -> str | None:

@@ -51,7 +51,7 @@ _MOMENT_RANGES = {
 }
 
 
-def draws_of(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
+def draws_of(wanted: Wanted, after: tuple[str, str] | None = None) -> Iterator[Draw]:
     """Draws for a column, the best first; none for a type that is not known here. `after` is what a moment follows."""
     column, kind = wanted.column, wanted.kind
     if kind.is_array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from snapseed.scaffold.draws import Draw, Wanted
 from snapseed.scaffold.limits import Bound
@@ -38,12 +38,15 @@ def is_birth(name: str) -> bool:
     return _BORN.search(name) is not None
 
 
-def moment_draws(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
-    """Moments up to the project's `now`, or within their limits; not before `after`, an expression, where there is one.
+def moment_draws(wanted: Wanted, after: tuple[str, str] | None = None) -> Iterator[Draw]:
+    """Moments up to the project's `now`, or within their limits; `after` are expressions for the first and the last.
 
-    They are moments in UTC as they are drawn; `finish` makes the column's type of them.
+    The second may be empty, for `now`. Drawn are moments in UTC; `finish` makes the column's type of them.
     """
     name, now = wanted.words, wanted.now
+    if wanted.is_unique and wanted.kind.family is Family.DATE:
+        yield _own_day(wanted)
+        return
     low, high = _limit(wanted.limits.low, 1), _limit(wanted.limits.high, -1)
     start, end = "rows.now - timedelta(days=730)", ""
     first, last = now - 2 * _YEAR, now
@@ -62,7 +65,7 @@ def moment_draws(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
     elif low is not None and low > last:
         end, last = f"{_code(low)} + timedelta(days=365)", low + _YEAR
     if after is not None:
-        start = after
+        start, end = after
     before = None
     needs = {name for name in ("timedelta", "datetime") if f"{name}(" in start + end}
     code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"
@@ -75,6 +78,17 @@ def moment_draws(wanted: Wanted, after: str | None = None) -> Iterator[Draw]:
         before = ("hour", hour)
     kind = wanted.kind.element or wanted.kind
     yield Draw(code, (first, last), frozenset(needs), wanted.is_unique, finish=finish_of(kind), before=before)
+
+
+def _own_day(wanted: Wanted) -> Draw:
+    """A day for each row: the days from a limit on, or up to one."""
+    high = _limit(wanted.limits.high, -1)
+    low = _limit(wanted.limits.low, 1) or datetime(2000, 1, 1, tzinfo=UTC)
+    backwards = high is not None and wanted.limits.low is None
+    first = ((high if backwards and high is not None else low) - datetime(1970, 1, 1, tzinfo=UTC)).days
+    code = f"({first:_} - rows.number())" if backwards else f"({first:_} + rows.number())"
+    last = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=first - 1 if backwards else first + 1)
+    return Draw(f"{code}.cast(pl.Int32).cast(pl.Date)", (last,), is_unique=True)
 
 
 def time_draws(wanted: Wanted) -> Iterator[Draw]:

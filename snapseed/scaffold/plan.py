@@ -14,12 +14,21 @@ from snapseed.scaffold.facts import Table
 from snapseed.scaffold.limits import limits_of, read_rules
 from snapseed.scaffold.naming import identifier, short_type, words_of
 from snapseed.scaffold.relations import Relations
-from snapseed.scaffold.sheet import ImpossibleError
+from snapseed.scaffold.sheet import ImpossibleError, Sheet
 from snapseed.snapshot.types import Family
 
 # The project's `now`, before which nearly everything has happened. See the default of [snapseed] now.
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _FEW_VALUES = 10_000
+# The most rows for each row of a parent; fewer for short keys, which count in steps of the product of these maxima.
+_MOST = 20
+_MOST_SMALL = 6
+# Keys of so many digits are not short, and short ones have room for so many root rows at least.
+_ROOMY = 8
+_ROOTS = 100
+# So few rows each parent always has; from so many on it may have two on average.
+_ALWAYS = 2
+_SPREAD = 5
 _FRACTIONS = {1: "scale(0.2)", 2: "scale(0.05)"}
 
 
@@ -69,7 +78,8 @@ def plan_project(tables: Sequence[Table]) -> ProjectPlan:
     while True:
         names = _names(arrangement)
         try:
-            planned = [_plan(arrangement, oid, names) for oid in _in_order(arrangement)]
+            strides: dict[int, int] = {}
+            planned = [_plan(arrangement, oid, names, strides) for oid in _in_order(arrangement)]
             entities = [plan for plan, _ in planned]
             _require_columns(arrangement, planned)
         except ImpossibleError as exc:
@@ -114,15 +124,18 @@ def _require_columns(arrangement: Arrangement, planned: Sequence[tuple[EntityPla
                 raise ImpossibleError(oid, f"it needs the column {column} of {name}, whose values are not known")
 
 
-def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> tuple[EntityPlan, set[tuple[str, str]]]:
+def _plan(
+    arrangement: Arrangement, oid: int, names: Mapping[int, str], strides: dict[int, int]
+) -> tuple[EntityPlan, set[tuple[str, str]]]:
     table, place = arrangement.tables[oid], arrangement.places[oid]
     relations = Relations(arrangement, oid, names)
     sheet = fill_columns(relations, NOW, set(names.values()))
     body = assemble(sheet)
     name = names[oid]
     rows = str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level)
-    small = sheet.kinds[place.key].family is Family.SMALLINT
-    per_parent = None if place.parent is None else _fan_out(sheet.uniqueness.most_per_parent or (6 if small else None))
+    most = None if place.parent is None else _most_per_parent(sheet, strides[place.parent.target])
+    strides[oid] = 1 if place.parent is None or most is None else strides[place.parent.target] * most
+    per_parent = None if most is None else _fan_out(most)
     used = "\n".join([per_parent or "", rows or ""])
     imports = body.imports | {call for call in ("fan_out", "scale") if f"{call}(" in used}
     plan = EntityPlan(
@@ -145,16 +158,25 @@ def _plan(arrangement: Arrangement, oid: int, names: Mapping[int, str]) -> tuple
     return plan, sheet.uses
 
 
-def _fan_out(most: int | None) -> str:
-    """How many rows each row of the parent has; `most` where there is a limit to that."""
-    match most:
-        case 1 | 2:
-            return str(most)
-        case 3 | 4:
-            return f"fan_out(mean=1, maximum={most})"
-        case int() if most < 20:  # noqa: PLR2004 - the usual maximum
-            return f"fan_out(mean=2, maximum={most})"
-    return "fan_out(mean=3, maximum=20)"
+def _most_per_parent(sheet: Sheet, stride: int) -> int:
+    """The most rows for each row of a parent of which each root row has `stride` at most."""
+    most = sheet.uniqueness.most_per_parent or _MOST
+    kind = sheet.kinds[sheet.place.key]
+    length = sheet.wanted(sheet.place.key).length if kind.family is Family.TEXT else None
+    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
+    if room >= 10**_ROOMY:
+        return most
+    if stride * _ROOTS > room:
+        raise ImpossibleError(sheet.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
+    return min(most, _MOST_SMALL, room // _ROOTS // stride)
+
+
+def _fan_out(most: int) -> str:
+    """How many rows each row of the parent has, up to `most`."""
+    if most <= _ALWAYS:
+        return str(most)
+    mean = 1 if most < _SPREAD else 2 if most < _MOST else 3
+    return f"fan_out(mean={mean}, maximum={most})"
 
 
 def _title(table: Table) -> str:

@@ -62,6 +62,17 @@ class Relations:
         }
         return Source(key, "by position", codes, parameter=name)
 
+    def one_each(self, key: ForeignKey) -> Source | None:
+        """Another row for each row, where that can be had: the one of the same number."""
+        if key.target == self._oid or len(key.columns) > 1 or key.target not in self._arrangement.places:
+            return None
+        source = None
+        if self._is_lookup(key):
+            source = self._from_lookup(key, is_unique=True)
+        elif self._arrangement.is_referable(key):
+            source = self._referred(key, is_unique=True)
+        return source if source is not None and source.codes else None
+
     def lookup_rows(self, key: ForeignKey) -> int:
         """How many rows the lookup has that a foreign key refers to."""
         return self._arrangement.places[key.target].rows or 0
@@ -168,7 +179,8 @@ class Relations:
         if is_unique:
             kind = kind_of(self._arrangement.tables[key.target], key.target_columns[0])
             target = self._arrangement.places[key.target]
-            possible = kind.family in INTEGERS and self.place.is_root and self.place.is_lookup == target.is_lookup
+            alike = self.place.is_lookup == target.is_lookup and self.place.level >= target.level
+            possible = kind.family in INTEGERS and self.place.is_root and alike
             return Source(key, "same number", {key.columns[0]: "rows.number()"} if possible else {})
         code = f"rows.reference({quoted(key.columns[0])}, {{entity:{name}}})"
         return Source(key, "reference", {key.columns[0]: code}, frozenset([f"entity:{name}"]))

@@ -79,6 +79,7 @@ class Sheet:
             now=self.now,
             is_unique=is_key or name in self.uniqueness.columns,
             is_key=is_key,
+            is_lookup=self.place.is_lookup,
             table=self.table.name,
             default=self.default(name),
         )
@@ -93,7 +94,7 @@ class Sheet:
     def is_moment(self, name: str) -> bool:
         """Whether it holds dates or moments."""
         kind = self.kinds.get(name)
-        return kind is not None and kind.family in MOMENTS
+        return kind is not None and kind.family in MOMENTS and not kind.is_array
 
     def takes_null(self, name: str) -> bool:
         """Whether the column may be NULL."""

@@ -84,7 +84,7 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
         yield from _matching(wanted)
         patterns = ("{WORDS} {number}",) if _TITLE.search(wanted.words) else ()
         yield from (templated(wanted, template) for template in (*patterns, *_ANY_UNIQUE))
-        if wanted.length is not None:
+        if wanted.length is not None and (wanted.length > _ROOM or wanted.is_lookup):
             yield _of_length(wanted.length)
     else:
         yield from _by_name(wanted)

@@ -19,8 +19,15 @@ _PREFERENCE = {
     Family.TIMESTAMPTZ: 3,
     Family.TIMESTAMP: 3,
     Family.CHARACTER: 4,
+    Family.DATE: 4,
     Family.SMALLINT: 5,
+    Family.NUMERIC: 6,
+    Family.DOUBLE: 6,
+    Family.REAL: 6,
+    Family.BYTEA: 7,
 }
+# So many characters, or digits.
+_ROOMY = 6
 _POSITIONED = {Family.SMALLINT, Family.INTEGER, Family.BIGINT}
 
 
@@ -28,19 +35,23 @@ class Uniqueness:
     """After `settle`: `columns` whose values must each come once, `by_position` those that differ within a parent.
 
     `by_position` has the labels to choose from, none for whole numbers. `replaced` are foreign keys with another
-    source than before, None where they stay NULL. `most_per_parent` limits the rows of each parent.
+    source than before. `most_per_parent` limits the rows of each parent. For `unmet` indexes there is no way.
     """
 
     def __init__(self, table: Table, place: Place, relations: Relations) -> None:
         self.columns: set[str] = set()
         self.by_position: dict[str, tuple[str, ...]] = {}
-        self.replaced: dict[ForeignKey, Source | None] = {}
-        self.notes: list[str] = []
+        self.replaced: dict[ForeignKey, Source] = {}
+        self.unmet: list[tuple[str, ...]] = []
         self.most_per_parent: int | None = 1 if place.one_each else None
         self._table, self._place, self._relations = table, place, relations
 
-    def settle(self, foreign: set[str], missing: set[str], limits: Mapping[str, Limits]) -> None:
-        """Find a way for each unique index. `missing` columns stay NULL or are numbered by the database."""
+    def settle(self, foreign: set[str], missing: set[str], limits: Mapping[str, Limits], ordered: set[str]) -> None:
+        """Find a way for each unique index.
+
+        `missing` columns stay NULL or are numbered by the database. Checks put `ordered` ones before or after others,
+        so that their values cannot be chosen freely.
+        """
         # Ranges have nothing in common as they are drawn.
         excluded = [
             exclusion.equal
@@ -48,8 +59,8 @@ class Uniqueness:
             if exclusion.equal and not any("range" in self._table.column(name).type for name in exclusion.columns)
         ]
         for index in sorted([*self._table.unique, *excluded], key=len):
-            if not self._is_met(index, missing) and not self._meet(index, foreign, limits):
-                self.notes.append(f"not unique by construction: ({', '.join(index)})")
+            if not self._is_met(index, missing) and not self._meet(index, foreign | ordered, limits):
+                self.unmet.append(index)
 
     def _is_met(self, index: tuple[str, ...], missing: set[str]) -> bool:
         names = set(index)
@@ -66,7 +77,7 @@ class Uniqueness:
             return True
         for name in sorted(own, key=self._preference):
             column = self._table.column(name)
-            if self._preference(name) < len(_PREFERENCE) and not column.labels and limits[name].allowed is None:
+            if self._preference(name) < 2 * len(_PREFERENCE) and not column.labels and limits[name].allowed is None:
                 self.columns.add(name)
                 return True
         if within_parent and self._chosen(index):
@@ -75,14 +86,18 @@ class Uniqueness:
             self.most_per_parent = 1
             return True
         for key in self._table.foreign_keys:
-            if set(key.columns) <= set(index) and not key.is_required:
-                self.replaced[key] = None
+            if set(key.columns) <= set(index) and (source := self._relations.one_each(key)) is not None:
+                self.replaced[key] = source
+                self.columns |= set(key.columns)
                 return True
         return False
 
     def _preference(self, name: str) -> int:
         kind = parse_type(self._table.column(name).type)
-        return len(_PREFERENCE) if kind.is_array else _PREFERENCE.get(kind.family, len(_PREFERENCE))
+        known = not kind.is_array and kind.family in _PREFERENCE
+        # A short text or a small number has no room for many rows.
+        size = kind.modifiers[0] if kind.modifiers else _ROOMY
+        return _PREFERENCE[kind.family] + (len(_PREFERENCE) if size < _ROOMY else 0) if known else 2 * len(_PREFERENCE)
 
     def _positioned(self, own: list[str], limits: Mapping[str, Limits]) -> bool:
         """Whole numbers count the rows of a parent; labels are taken in turn, and there are no more rows than those."""
