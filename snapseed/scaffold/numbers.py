@@ -35,6 +35,8 @@ _USUAL = (
     (r"(?:^|_)(?:count|views?|likes|hits|visits|downloads|votes|points|num|stock|units?|inventory)(?:_|$)", 0, 500),
     (r"(?:^|_)(?:position|rank|order|sort|sequence|level|priority|version|number|index|idx|line)(?:_|$)", 1, 50),
 )  # fmt: skip
+# Where the row's own number meets no check, it may from here on.
+_FURTHER = 1_000
 _FALLBACK = (1, 1_000)
 
 
@@ -42,9 +44,10 @@ def integer_draws(wanted: Wanted) -> Iterator[Draw]:
     """Whole numbers; unique ones are the row's number."""
     low, high = whole_range(wanted)
     if wanted.is_unique:
-        shift = low - 1 if wanted.limits.low is not None else 0
-        code = f"rows.number() + {grouped(shift)}" if shift > 0 else "rows.number()"
-        yield Draw(code, (Decimal(1 + shift), Decimal(1_000 + shift)), is_unique=True)
+        start = max(low - 1, 0) if wanted.limits.low is not None else 0
+        for shift in (start, start + _FURTHER):
+            code = f"rows.number() + {grouped(shift)}" if shift else "rows.number()"
+            yield Draw(code, tuple(Decimal(number + shift) for number in range(1, _FURTHER)), is_unique=True)
         return
     if wanted.limits.allowed is not None:
         yield choice(wanted, tuple(int(value) for value in wanted.limits.allowed if isinstance(value, Decimal)))
