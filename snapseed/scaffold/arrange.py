@@ -288,7 +288,7 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     points += _CASCADES if key.cascades else 0
     points += _NAMED_LIKE if ours.startswith(singular(theirs)) else _NAMED_LIKE // 2 if ours.endswith(theirs) else 0
     points += _TO_PEOPLE if _PEOPLE.search(theirs) else 0
-    points -= _REQUIRED if _FEW.search(theirs) else 0
+    points -= _REQUIRED if _FEW.search(theirs) and not key.cascades else 0
     # People come first: what they refer to (a home, a shop) is not what they are counted by.
     is_owned = key.cascades or points >= _ONE_EACH
     return points if is_owned or not _PEOPLE.search(ours) else 0

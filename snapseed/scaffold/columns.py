@@ -8,6 +8,7 @@ from snapseed.errors import ConfigurationError
 from snapseed.scaffold.checking import check_rules
 from snapseed.scaffold.choosing import choose_draws
 from snapseed.scaffold.facts import ForeignKey
+from snapseed.scaffold.following import may_be_ahead
 from snapseed.scaffold.relations import Relations, Source
 from snapseed.scaffold.sheet import ImpossibleError, Sheet
 from snapseed.snapshot.types import parse_type
@@ -15,12 +16,13 @@ from snapseed.snapshot.types import parse_type
 _Origins = dict[str, tuple[int, str]]
 
 
-def fill_columns(relations: Relations, now: datetime, taken: set[str]) -> Sheet:
+def fill_columns(relations: Relations, now: datetime, taken: set[str], ahead: set[tuple[str, str]]) -> Sheet:
     """The columns of a table, all decided about. `taken` are names that no variable may have.
 
-    Raises `ImpossibleError` where a column has to have values, and none are known.
+    To `ahead` are added those of its moments that may lie after `now`, for tables that descend from it. Raises
+    `ImpossibleError` where a column has to have values, and none are known.
     """
-    sheet = Sheet(relations, now, taken)
+    sheet = Sheet(relations, now, taken, ahead)
     _leave_to_the_database(sheet)
     origins: _Origins = {}
     for source in relations.sources():
@@ -36,6 +38,7 @@ def fill_columns(relations: Relations, now: datetime, taken: set[str]) -> Sheet:
         _leave_one_null(sheet, index)
     choose_draws(sheet)
     check_rules(sheet)
+    ahead |= {(relations.name, name) for name in sheet.draws if sheet.is_moment(name) and may_be_ahead(sheet, name)}
     sheet.notes += [f"{name}: {reason}" for name, reason in sheet.null.items()]
     return sheet
 

@@ -17,6 +17,13 @@ LATEST = timedelta(days=30)
 _BEGINNING = re.compile(r"creat|regist|sign|open|join")
 
 
+def may_be_ahead(sheet: Sheet, name: str) -> bool:
+    """Whether the values of a column of moments may lie after the project's `now`."""
+    draw = sheet.draws[name]
+    code = " ".join([draw.code, *(draw.before or ())])
+    return f"timedelta(days={LATEST.days})" in code or "rows.now +" in code or sheet.limits[name].low is not None
+
+
 def moment_before(sheet: Sheet, name: str) -> tuple[str, str] | None:
     """Expressions for the earliest that a column may be, and for the latest, which is empty for the project's `now`.
 
@@ -27,8 +34,7 @@ def moment_before(sheet: Sheet, name: str) -> tuple[str, str] | None:
     order = next((order for order in sheet.orders if order.after == name and order.before in sheet.draws), None)
     if order is not None and sheet.is_moment(order.before):
         return _asked_for(sheet, order)
-    usual = None if _is_limited(sheet, name) or is_birth(words_of(name)) else _usual(sheet, name)
-    return None if usual is None else (usual, "")
+    return None if _is_limited(sheet, name) or is_birth(words_of(name)) else _usual(sheet, name)
 
 
 def _asked_for(sheet: Sheet, order: Order) -> tuple[str, str] | None:
@@ -44,10 +50,14 @@ def _asked_for(sheet: Sheet, order: Order) -> tuple[str, str] | None:
     return f"{local} + timedelta(days=1)", f"{local} + timedelta(days={LATEST.days})"
 
 
-def _usual(sheet: Sheet, name: str) -> str | None:
+def _usual(sheet: Sheet, name: str) -> tuple[str, str] | None:
     earlier = next((column for column in sheet.draws if sheet.is_moment(column) and _begins(words_of(column))), None)
     if is_later(words_of(name)):
-        return None if earlier is None or _is_limited(sheet, earlier) else sheet.hoisted(earlier)
+        if earlier is None or _is_limited(sheet, earlier):
+            return None
+        local = sheet.hoisted(earlier)
+        # One that is unique may lie a little ahead of `now`.
+        return local, f"{local} + timedelta(days={LATEST.days})" if sheet.wanted(earlier).is_unique else ""
     return _parents_moment(sheet) if earlier is None else None
 
 
@@ -59,7 +69,7 @@ def _is_limited(sheet: Sheet, name: str) -> bool:
     return sheet.limits[name].low is not None or sheet.limits[name].high is not None
 
 
-def _parents_moment(sheet: Sheet) -> str | None:
+def _parents_moment(sheet: Sheet) -> tuple[str, str] | None:
     parent, entity = sheet.relations.parent, sheet.relations.parent_name
     if parent is None or entity is None or parent.partitions:
         return None
@@ -69,5 +79,6 @@ def _parents_moment(sheet: Sheet) -> str | None:
         if begins and not column.generated and parse_type(column.type).family in MOMENTS:
             sheet.parameters[entity] = None
             sheet.uses.add((entity, column.name))
-            return f"{entity}[{quoted(column.name)}]"
+            since = f"{entity}[{quoted(column.name)}]"
+            return since, f"{since} + timedelta(days={LATEST.days})" if (entity, column.name) in sheet.ahead else ""
     return None

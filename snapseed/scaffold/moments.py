@@ -66,6 +66,7 @@ def moment_draws(wanted: Wanted, after: tuple[str, str] | None = None) -> Iterat
         end, last = f"{_code(low)} + timedelta(days=365)", low + _YEAR
     if after is not None:
         start, end = after
+        end = end or (f"{start} + timedelta(days=30)" if wanted.is_unique else "")
     before = None
     needs = {name for name in ("timedelta", "datetime") if f"{name}(" in start + end}
     code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"

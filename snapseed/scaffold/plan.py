@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -78,8 +78,8 @@ def plan_project(tables: Sequence[Table]) -> ProjectPlan:
     while True:
         names = _names(arrangement)
         try:
-            strides: dict[int, int] = {}
-            planned = [_plan(arrangement, oid, names, strides) for oid in _in_order(arrangement)]
+            context = _Context(arrangement, names)
+            planned = [_plan(context, oid) for oid in _in_order(arrangement)]
             entities = [plan for plan, _ in planned]
             _require_columns(arrangement, planned)
         except ImpossibleError as exc:
@@ -87,6 +87,16 @@ def plan_project(tables: Sequence[Table]) -> ProjectPlan:
             continue
         left_out = {str(arrangement.tables[oid]): why for oid, why in arrangement.left_out.items()}
         return ProjectPlan(tuple(_without_cycles(entities)), left_out)
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What is known of all tables, and of those that were planned before: strides, and moments that lie ahead."""
+
+    arrangement: Arrangement
+    names: Mapping[int, str]
+    strides: dict[int, int] = field(default_factory=dict)
+    ahead: set[tuple[str, str]] = field(default_factory=set)
 
 
 def _narrow(table: Table) -> frozenset[str]:
@@ -124,12 +134,11 @@ def _require_columns(arrangement: Arrangement, planned: Sequence[tuple[EntityPla
                 raise ImpossibleError(oid, f"it needs the column {column} of {name}, whose values are not known")
 
 
-def _plan(
-    arrangement: Arrangement, oid: int, names: Mapping[int, str], strides: dict[int, int]
-) -> tuple[EntityPlan, set[tuple[str, str]]]:
+def _plan(context: _Context, oid: int) -> tuple[EntityPlan, set[tuple[str, str]]]:
+    arrangement, names, strides = context.arrangement, context.names, context.strides
     table, place = arrangement.tables[oid], arrangement.places[oid]
     relations = Relations(arrangement, oid, names)
-    sheet = fill_columns(relations, NOW, set(names.values()))
+    sheet = fill_columns(relations, NOW, set(names.values()), context.ahead)
     body = assemble(sheet)
     name = names[oid]
     rows = str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level)
@@ -188,8 +197,6 @@ def _title(table: Table) -> str:
 
 def _without_cycles(entities: list[EntityPlan]) -> list[EntityPlan]:
     """References that would make modules import each other move into the function."""
-    from dataclasses import replace  # noqa: PLC0415
-
     by_name = {plan.name: plan for plan in entities}
     tops: dict[str, set[str]] = {plan.name: {plan.parent} if plan.parent else set() for plan in entities}
 

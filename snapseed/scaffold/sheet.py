@@ -40,10 +40,11 @@ class Sheet:
     `null` says why a column has no value from us: it is NULL, or the database gives it one. `missing` are foreign ones
     that are NULL now and then, `filled` those that never are, so that a check holds. `locals` are variables that hold a
     column's values before the frame is made, `statements` make them, `parameters` are entities whose rows are used,
-    and `uses` their columns.
+    and `uses` their columns. `ahead` are the moments of other entities, by entity and column, that
+    may lie after `now`.
     """
 
-    def __init__(self, relations: Relations, now: datetime, taken: set[str]) -> None:
+    def __init__(self, relations: Relations, now: datetime, taken: set[str], ahead: set[tuple[str, str]]) -> None:
         self.table, self.place, self.relations, self.now = relations.table, relations.place, relations, now
         self.kinds: dict[str, ColumnType] = {}
         self.foreign: dict[str, str] = {}
@@ -61,6 +62,7 @@ class Sheet:
         self.orders = [order for order in map(order_of, self.rules) if order is not None]
         self.limits = {column.name: limits_of(column.name, self.rules, now) for column in self.table.columns}
         self.uniqueness = Uniqueness(self.table, self.place, relations)
+        self.ahead = ahead
         self._taken = set(taken)
 
     def leave(self, column: ColumnFacts, why: str) -> None:
