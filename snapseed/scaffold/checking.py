@@ -44,7 +44,8 @@ def _is_kept(sheet: Sheet, order: Order) -> bool:
     if not both <= sheet.draws.keys():
         return both <= sheet.draws.keys() | sheet.null.keys()
     if all(is_counted(sheet, name) for name in both):
-        return True
+        by_number = any(sheet.wanted(name).is_unique or name in sheet.uniqueness.by_position for name in both)
+        return not by_number
     return order.before in sheet.locals and sheet.locals[order.before] in sheet.draws[order.after].code
 
 

@@ -11,7 +11,7 @@ from snapseed.scaffold.arrange import Arrangement
 from snapseed.scaffold.assembly import assemble
 from snapseed.scaffold.columns import fill_columns
 from snapseed.scaffold.facts import Table
-from snapseed.scaffold.limits import limits_of, read_rules
+from snapseed.scaffold.limits import limits_of, order_of, read_rules
 from snapseed.scaffold.naming import identifier, short_type, words_of
 from snapseed.scaffold.relations import Relations
 from snapseed.scaffold.sheet import ImpossibleError, Sheet
@@ -100,13 +100,15 @@ class _Context:
 
 
 def _narrow(table: Table) -> frozenset[str]:
-    """The columns whose checks leave few values."""
+    """The columns whose checks leave few values, or values that depend on others."""
     rules, _ = read_rules(table)
+    ordered = {name for order in map(order_of, rules) if order is not None for name in (order.before, order.after)}
     found = {column.name: limits_of(column.name, rules, NOW) for column in table.columns}
     return frozenset(
         name
         for name, limits in found.items()
-        if limits.allowed is not None
+        if name in ordered
+        or limits.allowed is not None
         or (limits.high is not None and isinstance(limits.high.value, Decimal) and limits.high.value < _FEW_VALUES)
     )
 

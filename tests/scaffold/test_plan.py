@@ -140,7 +140,8 @@ CASES = {
     "moments after some that may lie ahead": Case(
         "CREATE TABLE users (id integer PRIMARY KEY, created_at timestamptz NOT NULL); CREATE TABLE visits (id integer"
         " PRIMARY KEY, user_id integer NOT NULL REFERENCES users, created_at timestamptz NOT NULL UNIQUE);"
-        " CREATE TABLE steps (id integer PRIMARY KEY, visit_id integer NOT NULL REFERENCES visits, at timestamptz NOT NULL)",
+        "CREATE TABLE steps (id integer PRIMARY KEY, visit_id integer NOT NULL REFERENCES visits,"
+        "at timestamptz NOT NULL)",
         "steps", "visits", None,
         {"at": 'rows.timestamps("at", visits["created_at"], visits["created_at"] + timedelta(days=30))'},
     ),
@@ -183,6 +184,10 @@ CREATE TABLE t (id integer PRIMARY KEY, a integer NOT NULL REFERENCES shops);
 ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES customers;
 """
 LEFT_OUT = {
+    "a key that may not pass another column": (
+        "CREATE TABLE t (id integer PRIMARY KEY, a integer NOT NULL, CHECK (id < a))",
+        "no rows are known that meet CHECK",
+    ),
     "no column for a key": ("CREATE TABLE t (a boolean NOT NULL)", "it has no column that can be the key of its rows"),
     "a key of a type that keys cannot have": (
         "CREATE TABLE t (a char(2) PRIMARY KEY)",
