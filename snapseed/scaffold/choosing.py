@@ -116,9 +116,9 @@ def _choose(sheet: Sheet, name: str) -> None:
 def _own_way(sheet: Sheet, wanted: Wanted) -> Draw | None:
     """Keys, what differs within a parent, and the names in lookups are made in ways of their own."""
     if wanted.is_key and wanted.kind.family is Family.UUID:
-        return Draw("rows.key()")
+        return Draw("rows.key()", is_unique=True)
     if wanted.is_key and wanted.kind.family in INTEGERS:
-        return Draw("rows.key()", (Decimal(1), Decimal(1000)))
+        return Draw("rows.key()", (Decimal(1), Decimal(1000)), is_unique=True)
     if wanted.column.name in sheet.uniqueness.by_position:
         return _by_position(wanted, sheet.uniqueness.by_position[wanted.column.name])
     return _listed(sheet, wanted)
