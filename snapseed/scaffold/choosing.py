@@ -127,7 +127,7 @@ def _own_way(sheet: Sheet, wanted: Wanted) -> Draw | None:
 def _by_position(wanted: Wanted, labels: tuple[str, ...]) -> Draw:
     """Another value for each row of the same parent: by its place among them."""
     if labels:
-        code = f"pl.Series([{', '.join(map(quoted, labels))}]).gather(rows.positions)"
+        code = f"rows.choice({wanted.draw}, [{', '.join(map(quoted, labels))}], distinct=True)"
         return Draw(code, labels)
     low = wanted.limits.low
     first = int(bool(re.search(r"line|number|no$|rank", wanted.words)))

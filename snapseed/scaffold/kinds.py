@@ -97,11 +97,7 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _uuids(wanted: Wanted) -> Iterator[Draw]:
-    """Sixteen bytes of digits: drawn ones, and in front of them the row's number where each must be its own."""
-    drawn = f"{wanted.rows}.integers({wanted.draw}, 10**15, 10**16 - 1).cast(pl.String)"
-    own = wanted.rows == "rows"
-    code = f"({drawn} + number.str.zfill(16))" if own else f"{drawn}.str.zfill(32)"
-    yield Draw(f'{code}.str.decode("hex")', (), frozenset(["number"] if own else []), is_unique=own)
+    yield Draw(f"{wanted.rows}.uuids({wanted.draw})", is_unique=True)
 
 
 def _documents(_wanted: Wanted) -> Iterator[Draw]:

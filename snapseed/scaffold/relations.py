@@ -57,7 +57,7 @@ class Relations:
         """Another row of a lookup for each row of the same parent."""
         name = self._names[key.target]
         codes = {
-            column: f"{name}[{quoted(target)}].gather(rows.positions)"
+            column: f"rows.choice({quoted(column)}, {name}[{quoted(target)}], distinct=True)"
             for column, target in zip(key.columns, key.target_columns, strict=True)
         }
         return Source(key, "by position", codes, parameter=name)

@@ -85,12 +85,12 @@ CASES = {
         f"{CUSTOMERS}CREATE TABLE roles (id integer PRIMARY KEY, name text); CREATE TABLE o (id integer PRIMARY KEY,"
         "customer integer NOT NULL REFERENCES customers, role integer NOT NULL REFERENCES roles,"
         "UNIQUE (customer, role))",
-        "o", "customers", "fan_out(mean=2, maximum=8)", {"role": 'roles["id"].gather(rows.positions)'},
+        "o", "customers", "fan_out(mean=2, maximum=8)", {"role": 'rows.choice("role", roles["id"], distinct=True)'},
     ),
     "labels in turn": Case(
         f"{CUSTOMERS}CREATE TYPE kind AS ENUM ('a', 'b', 'c'); CREATE TABLE o (id integer PRIMARY KEY,"
         "customer integer NOT NULL REFERENCES customers, kind kind NOT NULL, UNIQUE (customer, kind))",
-        "o", "customers", "fan_out(mean=1, maximum=3)", {"kind": 'pl.Series(["a", "b", "c"]).gather(rows.positions)'},
+        "o", "customers", "fan_out(mean=1, maximum=3)", {"kind": 'rows.choice("kind", ["a", "b", "c"], distinct=True)'},
     ),
     "numbers count the rows of a parent": Case(
         f"{CUSTOMERS}CREATE TABLE o (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers,"
