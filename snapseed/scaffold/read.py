@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -106,8 +105,3 @@ def _by_table(connection: Connection, query: str, oids: list[int]) -> _Rows:
 def _all(connection: Connection, query: str, **parameters: object) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query.encode(), parameters or None).fetchall()
-
-
-def without(table: Table, columns: frozenset[str]) -> Table:
-    """The same table without some of its columns."""
-    return replace(table, columns=tuple(column for column in table.columns if column.name not in columns))
