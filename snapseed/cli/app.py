@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from snapseed.cli import checking, console, embeddings, reports
 from snapseed.cli.database import database_app
+from snapseed.cli.init import init
 from snapseed.cli.jobs import jobs_behind
 from snapseed.cli.memory import use_system_allocator
 from snapseed.cli.options import (
@@ -86,19 +86,7 @@ def common(
     """Deterministic snapshots of realistic rows, loaded into PostgreSQL by COPY and proved to be there."""
 
 
-@app.command()
-def init(
-    folder: Annotated[Path, typer.Argument(help="Where to put the project.")] = Path(),
-    verbose: Verbose = False,
-) -> None:
-    """Write a starter project: snapseed.toml, generators, schema, a CI workflow."""
-    from snapseed.cli.starter import write_starter
-
-    with console.reporting(Format.text, verbose=verbose):
-        written = write_starter(folder)
-        console.write("\n".join(f"  {path}" for path in written))
-        console.write(f"wrote a starter project into {folder.resolve()}")
-        console.write("next:  snapseed generate && snapseed load dev")
+app.command()(init)
 
 
 @app.command()

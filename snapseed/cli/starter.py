@@ -1,8 +1,13 @@
-"""`snapseed init`: the example project itself, copied into a folder. It is never kept as a second copy by hand."""
+"""`snapseed init`: the example project itself, copied into a folder, or a first project for the tables of a database.
+
+The example is never kept as a second copy by hand.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from snapseed.errors import SnapseedError, UsageError
@@ -17,7 +22,40 @@ def write_starter(folder: Path) -> list[str]:
     Raises `UsageError` where a file would be overwritten, or the folder cannot be written; then nothing is written.
     """
     sources = _sources()
-    present = sorted(str(path) for path in sources if (folder / path).exists())
+    _require_absent(folder, sources)
+    with _writing():
+        for path, source in sources.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / path)
+    return sorted(map(str, sources))
+
+
+def write_project(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Write the files of a project, and those that git looks for beside them; returns all, relative to `folder`.
+
+    Raises `UsageError` as `write_starter` does, and where the folder has other generators.
+    """
+    sources = {path: source for path, source in _sources().items() if str(path) in {".gitignore", ".gitattributes"}}
+    others = [path.relative_to(folder) for path in folder.glob("generators/*.py")]
+    _require_absent(folder, [*map(Path, files), *sources, *others])
+    with _writing():
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        for path, source in sources.items():
+            shutil.copyfile(source, folder / path)
+    return sorted([*files, *map(str, sources)])
+
+
+def require_empty(folder: Path) -> None:
+    """Raise `UsageError` where the folder holds a project already, before anything is asked of a server."""
+    _require_absent(
+        folder, [Path("snapseed.toml"), *(path.relative_to(folder) for path in folder.glob("generators/*.py"))]
+    )
+
+
+def _require_absent(folder: Path, paths: Iterable[Path]) -> None:
+    present = sorted({str(path) for path in paths if (folder / path).exists()})
     if present:
         raise UsageError(
             "the folder already holds files of a project; nothing was written",
@@ -25,15 +63,16 @@ def write_starter(folder: Path) -> list[str]:
             observed=", ".join(present),
             next_step="choose an empty folder: snapseed init DIR",
         )
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
     try:
-        for path, source in sources.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / path)
+        yield
     except OSError as exc:
         raise UsageError(
             "the folder cannot be written", where=str(exc.filename), observed=exc.strerror or str(exc)
         ) from exc
-    return sorted(map(str, sources))
 
 
 def _sources() -> dict[Path, Path]:

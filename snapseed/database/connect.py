@@ -61,15 +61,20 @@ def resolve_target(project: Project, environment: Environment) -> Target:
         server = EmbeddedPostgres(project.folder)
         name = f"snapseed_{environment.name.replace('-', '_')}"
         return Target(server.url(name), f"embedded PostgreSQL, database {name}", source, server, name)
-    _require_unambiguous(environment.database, source)
+    return target_of(environment.database, source)
+
+
+def target_of(url: str, source: str) -> Target:
+    """The database of a URL or connection string; `source` says where it came from. Raises as `resolve_target`."""
+    _require_unambiguous(url, source)
     try:
         # An empty string is right: libpq takes everything from PG* variables and service files.
-        parts = conninfo_to_dict(environment.database)
+        parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as exc:
         # Without its cause, which quotes what may be a password.
         raise _not_parsed(source, redacted(_QUOTED.sub('"***"', str(exc).strip()))) from None
-    described = redacted(environment.database) or "libpq's defaults (PG* variables, service file)"
-    return Target(environment.database, described, source, None, str(parts.get("dbname") or ""))
+    described = redacted(url) or "libpq's defaults (PG* variables, service file)"
+    return Target(url, described, source, None, str(parts.get("dbname") or ""))
 
 
 def _require_unambiguous(url: str, source: str) -> None:

@@ -1,0 +1,47 @@
+"""Databases with somebody's tables, and the projects that are made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.conftest import Sandbox
+
+SCHEMAS = Path(__file__).parent / "schemas"
+EXAMPLE = Path(__file__).parents[2] / "generators" / "schema.sql"
+
+Init = Callable[..., Sandbox]
+
+
+@pytest.fixture
+def init(database: str, tmp_path: Path) -> Init:
+    """Make tables by SQL, and a project from them by `snapseed init --from-database`; what it says is in `said`."""
+
+    def made(ddl: str) -> Sandbox:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(ddl.encode())
+        shown = Sandbox(tmp_path, "").run("init", "--from-database", database, "made", check=True)
+        (tmp_path / "said").write_text(shown.stdout, encoding="utf-8")
+        # Without a database in the variables: the project's own configuration names it.
+        return Sandbox(tmp_path / "made", "")
+
+    return made
+
+
+def said(project: Sandbox) -> str:
+    """What init has said of the project."""
+    return (project.folder.parent / "said").read_text(encoding="utf-8")
+
+
+def module(project: Sandbox, name: str) -> str:
+    """The text of one of its generators."""
+    return (project.folder / "generators" / f"{name}.py").read_text(encoding="utf-8")
+
+
+def load(project: Sandbox, scale: int = 40) -> None:
+    """Generate and load."""
+    project.run("generate", "--scale", str(scale), "--quiet", check=True)
+    project.run("load", "dev", "--quiet", check=True)

@@ -1,0 +1,152 @@
+"""`snapseed init --from-database`: what it refuses, what it writes of the URL, and what it says."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from snapseed.errors import UsageError
+from snapseed.scaffold.run import scaffold_project
+from tests.conftest import Connection, Sandbox
+from tests.scaffold.conftest import Init, load, module, said
+
+TABLE = "CREATE TABLE things (id integer PRIMARY KEY, name text NOT NULL)"
+
+
+def settings_of(files: dict[str, str]) -> dict[str, object]:
+    """The environment that init has written."""
+    environment: dict[str, object] = tomllib.loads(files["snapseed.toml"])["environments"]["dev"]
+    return environment
+
+
+def test_a_folder_with_a_project_is_left_as_it_is(tmp_path: Path) -> None:
+    """Before any server is asked: a project, or generators of another one, are in the way."""
+    for name in ("snapseed.toml", "generators/mine.py"):
+        folder = tmp_path / name.replace("/", "-")
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("mine")
+        shown = Sandbox(tmp_path, "").run("init", "--from-database", "postgresql://nobody@127.0.0.1:1/x", str(folder))
+        assert shown.returncode == 2
+        assert "nothing was written" in shown.stderr
+        assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
+
+
+def test_a_server_that_does_not_answer_is_worth_a_retry(tmp_path: Path) -> None:
+    """Exit code 4, and nothing is written."""
+    shown = Sandbox(tmp_path, "").run("init", "--from-database", "postgresql://nobody@127.0.0.1:1/x", "new")
+    assert shown.returncode == 4
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_database_without_tables_is_refused(connection: Connection, database: str) -> None:
+    """A view is no table, nor is what snapseed itself keeps there."""
+    connection.execute("CREATE SCHEMA snapseed; CREATE TABLE snapseed.loads (id integer); CREATE VIEW one AS SELECT 1")
+    with pytest.raises(UsageError, match="there is no table to make rows for"):
+        scaffold_project(database)
+
+
+def test_nothing_is_changed(connection: Connection, database: str) -> None:
+    """Catalogs are read in a transaction that may write nothing."""
+    connection.execute(TABLE.encode())
+    before = connection.execute("SELECT count(*), max(oid) FROM pg_class").fetchone()
+    scaffold_project(database)
+    assert connection.execute("SELECT count(*), max(oid) FROM pg_class").fetchone() == before
+
+
+def test_a_password_is_written_nowhere(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The URL is written without it, and the rest of the URL still leads to the database."""
+    connection.execute(TABLE.encode())
+    parts = conninfo_to_dict(database)
+    if "password" in parts:
+        monkeypatch.setenv("PGPASSWORD", str(parts["password"]))
+    url = make_conninfo(database, password="pass word'7")
+    made = scaffold_project(url) if "password" not in parts else scaffold_project(database)
+    assert "pass word" not in "".join([*made.files.values(), *made.remarks, made.described])
+    written = settings_of(dict(made.files))["database"]
+    assert isinstance(written, str)
+    assert "password" not in conninfo_to_dict(written)
+    assert made.remarks[-1].startswith("the password is not written")
+    with psycopg.connect(written) as found:
+        assert found.execute("SELECT count(*) FROM things").fetchone() == (0,)
+    del tmp_path
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("postgresql://app:s3cret@{host}/{name}?port={port}", "postgresql://app@{host}/{name}?port={port}"),
+        ("postgresql://app:s3%40cret@{host}/{name}", "postgresql://app@{host}/{name}"),
+    ],
+)
+def test_a_url_keeps_its_form_without_the_password(url: str, bare: str) -> None:
+    """It is cut out, and nothing else."""
+    from snapseed.scaffold.run import origin_of
+
+    places = {"host": "db.internal", "name": "shop", "port": "5433"}
+    found = origin_of(url.format(**places), url.format(**places), None)
+    assert (found.url, found.lacks_password) == (bare.format(**places), True)
+
+
+def test_a_variable_is_written_as_such(connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`${NAME}` stays `${NAME}`; so does a URL with a password that is the one in DATABASE_URL."""
+    connection.execute(TABLE.encode())
+    monkeypatch.setenv("SHOP_URL", database)
+    made = scaffold_project("${SHOP_URL}")
+    assert settings_of(dict(made.files))["database"] == "${SHOP_URL}"
+    url = make_conninfo(database, password=conninfo_to_dict(database).get("password", "unused"))
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert settings_of(dict(scaffold_project(url).files))["database"] == "${DATABASE_URL}"
+
+
+def test_rows_that_are_there_are_minded(init: Init, connection: Connection) -> None:
+    """Init names the option without which the load refuses to empty the tables."""
+    connection.execute("CREATE TABLE others (id integer PRIMARY KEY)")
+    connection.execute("INSERT INTO others VALUES (7)")
+    project = init(TABLE)
+    assert "snapseed load dev --yes" in said(project)
+    project.run("generate", check=True)
+    assert project.run("load", "dev").returncode == 3
+    project.run("load", "dev", "--yes", check=True)
+
+
+def test_a_role_reads_the_schemas_that_it_may_use(connection: Connection, database: str, server: str) -> None:
+    """Tables of other schemas are not its business, and those that need their rows are left out."""
+    role = conninfo_to_dict(database)["dbname"]
+    connection.execute(
+        sql.SQL(
+            "CREATE SCHEMA hidden; CREATE TABLE hidden.secrets (id integer PRIMARY KEY);"
+            "CREATE TABLE open (id integer PRIMARY KEY, secret integer REFERENCES hidden.secrets);"
+            "CREATE TABLE closed (id integer PRIMARY KEY, secret integer NOT NULL REFERENCES hidden.secrets);"
+            "CREATE ROLE {} LOGIN PASSWORD 'unused'"
+        ).format(sql.Identifier(str(role)))
+    )
+    try:
+        with psycopg.connect(database) as other:
+            other.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(str(role))))
+            from snapseed.scaffold.plan import plan_project
+            from snapseed.scaffold.read import read_schema
+
+            plan = plan_project(read_schema(other))
+    finally:
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(str(role))))
+    assert [entity.name for entity in plan.entities] == ["open_"]
+    assert list(plan.left_out) == ["closed"]
+    del server
+
+
+def test_other_schemas_are_named(init: Init, connection: Connection) -> None:
+    """A table that the search path does not find has its schema in the declaration; two of a name are told apart."""
+    project = init(
+        "CREATE SCHEMA sales; CREATE TABLE orders (id integer PRIMARY KEY); CREATE TABLE sales.orders"
+        " (id integer PRIMARY KEY, original integer NOT NULL REFERENCES public.orders)"
+    )
+    assert 'schema="sales"' in module(project, "sales_orders")
+    load(project)
+    assert connection.execute("SELECT count(*) > 0 FROM sales.orders").fetchone() == (True,)

@@ -1,0 +1,228 @@
+"""What becomes of tables and columns: each case a schema, and what the plan says of it. All that is planned loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from snapseed.scaffold.plan import EntityPlan, ProjectPlan, plan_project
+from snapseed.scaffold.read import read_schema
+from tests.conftest import Connection
+from tests.scaffold.conftest import Init, load
+
+CUSTOMERS = "CREATE TABLE customers (id integer PRIMARY KEY);"
+SHOPS = "CREATE TABLE shops (id integer PRIMARY KEY);"
+
+
+def plan_of(connection: Connection, ddl: str) -> ProjectPlan:
+    """The plan for tables that are made by SQL."""
+    connection.execute(ddl.encode())
+    return plan_project(read_schema(connection))
+
+
+def entity_of(plan: ProjectPlan, name: str) -> EntityPlan:
+    """One entity of a plan."""
+    return next(entity for entity in plan.entities if entity.name == name)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Tables, and of the one named `of`: its parent, how many rows it has, and code of its columns."""
+
+    ddl: str
+    of: str
+    parent: str | None = None
+    counts: str | None = None
+    values: dict[str, str] = field(default_factory=dict)
+
+
+CASES = {
+    "the key leads to the parent": Case(
+        f"{CUSTOMERS}{SHOPS}CREATE TABLE o (shop integer NOT NULL REFERENCES shops,"
+        "customer integer NOT NULL REFERENCES customers, n integer NOT NULL, PRIMARY KEY (customer, n))",
+        "o", "customers", "fan_out(mean=3, maximum=20)",
+        {"customer": 'customers["id"]', "shop": 'rows.reference("shop", shops)', "n": "rows.key()"},
+    ),
+    "rows that go with others belong to them": Case(
+        f"{CUSTOMERS}{SHOPS}CREATE TABLE o (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers,"
+        "shop integer NOT NULL REFERENCES shops ON DELETE CASCADE)",
+        "o", "shops", None, {"customer": 'rows.reference("customer", customers)'},
+    ),
+    "of a diamond the longer way": Case(
+        f"{CUSTOMERS}CREATE TABLE rentals (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers);"
+        "CREATE TABLE payments (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers,"
+        "rental integer NOT NULL REFERENCES rentals)",
+        "payments", "rentals", None, {"customer": 'customers["id"]', "rental": 'rentals["id"]'},
+    ),
+    "what others choose from is a root entity": Case(
+        f"{SHOPS}{CUSTOMERS}CREATE TABLE articles (id integer PRIMARY KEY, shop integer NOT NULL REFERENCES shops);"
+        "CREATE TABLE lines (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers ON DELETE CASCADE,"
+        "article integer NOT NULL REFERENCES articles)",
+        "articles", None, None, {"shop": 'rows.reference("shop", shops)'},
+    ),
+    "keys that cannot be drawn again make a lookup": Case(
+        "CREATE TABLE places (code text PRIMARY KEY);"
+        f"{CUSTOMERS}CREATE TABLE o (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers"
+        " ON DELETE CASCADE, place text NOT NULL REFERENCES places)",
+        "places", None, "20", {"code": '"place-" + number.str.zfill(9)'},
+    ),
+    "a lookup has names": Case(
+        f"CREATE TABLE order_status (id smallint PRIMARY KEY, name varchar(20) NOT NULL UNIQUE);{CUSTOMERS}"
+        "CREATE TABLE o (id integer PRIMARY KEY, status smallint NOT NULL REFERENCES order_status)",
+        "order_status", None, "8", {"id": "rows.key()"},
+    ),
+    "one to one": Case(
+        f"{CUSTOMERS}CREATE TABLE cards (customer integer PRIMARY KEY REFERENCES customers)",
+        "cards", "customers", "1", {"customer": 'customers["id"]'},
+    ),
+    "a join table has one row for each": Case(
+        f"{CUSTOMERS}{SHOPS}CREATE TABLE visits (customer integer REFERENCES customers, shop integer REFERENCES shops,"
+        "PRIMARY KEY (customer, shop))",
+        "visits", "customers", "1", {"shop": 'rows.reference("shop", shops)'},
+    ),
+    "a join table with a key has another lookup row each": Case(
+        f"{CUSTOMERS}CREATE TABLE roles (id integer PRIMARY KEY, name text); CREATE TABLE o (id integer PRIMARY KEY,"
+        "customer integer NOT NULL REFERENCES customers, role integer NOT NULL REFERENCES roles,"
+        "UNIQUE (customer, role))",
+        "o", "customers", "fan_out(mean=2, maximum=8)", {"role": 'rows.choice("role", roles["id"], distinct=True)'},
+    ),
+    "labels in turn": Case(
+        f"{CUSTOMERS}CREATE TYPE kind AS ENUM ('a', 'b', 'c'); CREATE TABLE o (id integer PRIMARY KEY,"
+        "customer integer NOT NULL REFERENCES customers, kind kind NOT NULL, UNIQUE (customer, kind))",
+        "o", "customers", "fan_out(mean=1, maximum=3)", {"kind": 'rows.choice("kind", ["a", "b", "c"], distinct=True)'},
+    ),
+    "numbers count the rows of a parent": Case(
+        f"{CUSTOMERS}CREATE TABLE o (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers,"
+        "line integer NOT NULL CHECK (line > 0), UNIQUE (customer, line))",
+        "o", "customers", None, {"line": "rows.positions + 1"},
+    ),
+    "short keys have few": Case(
+        f"{CUSTOMERS}CREATE TABLE o (id smallint PRIMARY KEY, customer integer NOT NULL REFERENCES customers)",
+        "o", "customers", "fan_out(mean=2, maximum=6)", {},
+    ),
+    "no room for more than a lookup": Case(
+        "CREATE TABLE gates (id integer PRIMARY KEY, code char(2) NOT NULL UNIQUE)", "gates", None, "8", {},
+    ),
+    "an earlier row of its own": Case(
+        "CREATE TABLE folders (id uuid PRIMARY KEY, parent uuid NOT NULL REFERENCES folders)", "folders", None, None,
+        {"parent": 'rows.reference("parent", folders).fill_null(rows.key())'},
+    ),
+    "a second way to the parent's table": Case(
+        f"{CUSTOMERS}CREATE TABLE gifts (id integer PRIMARY KEY, giver integer NOT NULL REFERENCES customers"
+        " ON DELETE CASCADE, taker integer NOT NULL REFERENCES customers ON DELETE CASCADE)",
+        "gifts", "customers", None,
+        {"taker": 'rows.reference("taker", customers_entity).fill_null(customers["id"])'},
+    ),
+    "one each of another root entity": Case(
+        "CREATE TABLE a (id integer PRIMARY KEY, b integer NOT NULL UNIQUE); CREATE TABLE b (id integer PRIMARY KEY,"
+        "a integer NOT NULL REFERENCES a); ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b; CREATE TABLE c"
+        "(id integer PRIMARY KEY, a integer NOT NULL REFERENCES a, b integer NOT NULL REFERENCES b)",
+        "a", None, None, {"b": "rows.number()"},
+    ),
+    "days of their own": Case(
+        "CREATE TABLE d (id integer PRIMARY KEY, a date NOT NULL UNIQUE,"
+        "b date NOT NULL UNIQUE CHECK (b < '2000-01-01'))",
+        "d", None, None,
+        {"a": "(10_957 + rows.number()).cast(pl.Int32).cast(pl.Date)",
+         "b": "(10_956 - rows.number()).cast(pl.Int32).cast(pl.Date)"},
+    ),
+    "moments in order, within limits": Case(
+        "CREATE TABLE m (id integer PRIMARY KEY, a date NOT NULL, b date NOT NULL CHECK (b > '2010-01-01'),"
+        "c date NOT NULL CHECK (c <= '2009-12-31'), CHECK (a < b), CHECK (a < c))",
+        "m", None, None, {},
+    ),
+    "unique moments behind the parent's, and later ones": Case(
+        "CREATE TABLE users (id integer PRIMARY KEY, created_at timestamptz NOT NULL); CREATE TABLE visits (id integer"
+        " PRIMARY KEY, user_id integer NOT NULL REFERENCES users, began timestamptz NOT NULL UNIQUE, ended timestamp)",
+        "visits", "users", None, {"began": "began"},
+    ),
+    "moments after some that may lie ahead": Case(
+        "CREATE TABLE users (id integer PRIMARY KEY, created_at timestamptz NOT NULL); CREATE TABLE visits (id integer"
+        " PRIMARY KEY, user_id integer NOT NULL REFERENCES users, created_at timestamptz NOT NULL UNIQUE);"
+        "CREATE TABLE steps (id integer PRIMARY KEY, visit_id integer NOT NULL REFERENCES visits,"
+        "at timestamptz NOT NULL)",
+        "steps", "visits", None,
+        {"at": 'rows.timestamps("at", visits["created_at"], visits["created_at"] + timedelta(days=30))'},
+    ),
+    "arrays of a lookup": Case(
+        f"CREATE TABLE types (id integer PRIMARY KEY, name text[] NOT NULL);{CUSTOMERS}"
+        "CREATE TABLE o (id integer PRIMARY KEY, type integer NOT NULL REFERENCES types)",
+        "types", None, "8", {},
+    ),
+    "the database numbers what is no key": Case(
+        "CREATE TABLE s (id uuid PRIMARY KEY, number serial, doubled integer GENERATED ALWAYS AS (1) STORED)",
+        "s", None, None, {"id": "rows.key()"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_case_is_planned_as_it_should_be(name: str, connection: Connection) -> None:
+    """Parent, number of rows, and the code of the columns that the case is about."""
+    case = CASES[name]
+    plan = plan_of(connection, case.ddl)
+    assert plan.left_out == {}
+    entity = entity_of(plan, case.of)
+    assert entity.parent == case.parent
+    if case.counts is not None:
+        assert (entity.per_parent or entity.rows) == case.counts
+    assert {column: entity.values[column] for column in case.values} == case.values
+
+
+def test_all_cases_load(init: Init) -> None:
+    """Side by side, each in a schema of its own."""
+    ddl = "".join(
+        f"CREATE SCHEMA s{number}; SET search_path = s{number}; {case.ddl};"
+        for number, case in enumerate(CASES.values())
+    )
+    load(init(ddl), 100)
+
+
+TWICE = """
+CREATE TABLE t (id integer PRIMARY KEY, a integer NOT NULL REFERENCES shops);
+ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES customers;
+"""
+LEFT_OUT = {
+    "a key that may not pass another column": (
+        "CREATE TABLE t (id integer PRIMARY KEY, a integer NOT NULL, CHECK (id < a))",
+        "no rows are known that meet CHECK",
+    ),
+    "no column for a key": ("CREATE TABLE t (a boolean NOT NULL)", "it has no column that can be the key of its rows"),
+    "a key of a type that keys cannot have": (
+        "CREATE TABLE t (a char(2) PRIMARY KEY)",
+        "it has no column that can be the key of its rows",
+    ),
+    "a type that nothing is known of": ("CREATE TABLE t (id integer, a path NOT NULL)", "no values of path are known"),
+    "a check that nothing meets": (
+        "CREATE TABLE t (id integer PRIMARY KEY, a text NOT NULL CHECK (a = 'x' AND a = 'y'))",
+        "no values are known that meet its checks",
+    ),
+    "checks that no columns meet together": (
+        "CREATE TABLE t (id integer PRIMARY KEY, a text[] NOT NULL, b text[] NOT NULL, CHECK (a <> a OR a = b))",
+        "no rows are known that meet CHECK",
+    ),
+    "one column, two tables": (
+        f"{CUSTOMERS}{SHOPS}{TWICE}",
+        "its foreign key (a) cannot be met",
+    ),
+    "unique by what has few values": (
+        "CREATE TABLE t (id integer PRIMARY KEY, a boolean NOT NULL UNIQUE)",
+        "no rows are known that are unique by (a)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_table_that_cannot_be_filled_is_left_out_with_those_that_need_it(name: str, connection: Connection) -> None:
+    """And the reason says what it was. A nullable reference to it stays NULL."""
+    ddl, reason = LEFT_OUT[name]
+    others = "CREATE TABLE needs (id integer PRIMARY KEY, t {0} NOT NULL REFERENCES t);"
+    others += "CREATE TABLE may_need (id integer PRIMARY KEY, t {0} REFERENCES t)"
+    kind = "char(2)" if "char(2)" in ddl else "integer"
+    referable = "PRIMARY KEY" in ddl
+    plan = plan_of(connection, f"{ddl}; {others.format(kind) if referable else ''}")
+    assert reason in plan.left_out["t"]
+    assert list(plan.left_out) == (["t", "needs"] if referable else ["t"])
+    if referable:
+        assert list(entity_of(plan, "may_need").columns) == ["id"]

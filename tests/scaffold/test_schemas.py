@@ -1,0 +1,105 @@
+"""A project made from a schema fills it at once: published schemas, our own, and one that is meant to be difficult."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import Connection
+from tests.scaffold.conftest import EXAMPLE, SCHEMAS, Init, load, module, said
+
+FILES = {
+    **{name: SCHEMAS / f"{name}.sql" for name in ("pagila", "chinook", "northwind", "hostile")},
+    "example": EXAMPLE,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_init_writes_generates_loads_and_verifies_at_once(name: str, init: Init, connection: Connection) -> None:
+    """The commands that init names end with 0, and its modules are laid out as ruff lays them out."""
+    project = init(FILES[name].read_text(encoding="utf-8"))
+    ruff = [sys.executable, "-m", "ruff"]
+    generators = str(project.folder / "generators")
+    for arguments in (["format", "--isolated", "--diff"], ["check", "--isolated", "--select", "E4,E7,E9,F,I,UP,B"]):
+        shown = subprocess.run([*ruff, *arguments, generators], capture_output=True, text=True, check=False)
+        assert shown.returncode == 0, shown.stdout
+    project.run("generate", "--scale", "100", check=True)
+    assert "verified before the commit" in project.run("load", "dev", check=True).stdout
+    project.run("verify", "dev", check=True)
+    project.run("generate", "--check", check=True)
+    for entity in project.run_json("show", "dev")["entities"]:  # type: ignore[attr-defined]
+        assert entity["rows"] > 0, entity["name"]
+    del connection
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_entity_is_short_and_says_what_it_is(name: str, init: Init) -> None:
+    """A module has a docstring, its function too, and neither TODO nor a parameter that it does not use."""
+    project = init(FILES[name].read_text(encoding="utf-8"))
+    for path in (project.folder / "generators").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith('"""')
+        assert "TODO" not in text
+        for parameter in re.findall(r"(\w+): pl\.DataFrame", text):
+            assert f"{parameter}[" in text or f"{parameter})" in text, f"{path.name}: {parameter}"
+
+
+def test_pagila_is_understood(init: Init, connection: Connection) -> None:
+    """Rentals belong to customers and payments to rentals; lookups have names; partitions and cycles are minded."""
+    project = init(FILES["pagila"].read_text(encoding="utf-8"))
+    assert "parent=rental" in module(project, "payment")
+    assert "parent=customer" in module(project, "rental")
+    assert '"English"' in module(project, "language")
+    load(project, 100)
+    facts = {
+        "a payment is its rental's customer's": """
+            SELECT bool_and(p.customer_id = r.customer_id) FROM payment p JOIN rental r USING (rental_id)""",
+        "returned after it was rented": "SELECT bool_and(return_date >= rental_date) FROM rental",
+        "a customer's mail address has the name in it": """
+            SELECT bool_and(email LIKE lower(first_name || '.' || last_name) || '%@example.com') FROM customer""",
+        "a year of the domain": "SELECT bool_and(release_year BETWEEN 1901 AND 2155) FROM film",
+        "each store has a manager of its own": "SELECT count(DISTINCT manager_staff_id) = count(*) FROM store",
+        "several ratings": "SELECT count(DISTINCT rating) > 1 FROM film",
+        "every partition has rows": "SELECT count(DISTINCT tableoid) = 3 FROM payment",
+    }
+    for fact, query in facts.items():
+        assert connection.execute(query.encode()).fetchone() == (True,), fact
+
+
+def test_what_is_difficult_is_named(init: Init) -> None:
+    """Checks and constraints that are not read, columns that stay NULL and tables left out, here and in the modules."""
+    project = init(FILES["hostile"].read_text(encoding="utf-8"))
+    for line in (
+        "left out: markers: it has no column that can be the key of its rows",
+        "left out: pairs: column a_pair: no values of pair are known",
+        "left out: of_pairs: it needs rows of pairs",
+        "left out: unmade: it has no partitions",
+        "not read: EXCLUDE USING btree (((id * 2)) WITH =)",
+        "checked: left to the database, for CHECK CASE WHEN (checked > 5)",
+        "head_id: NULL, for no row to refer to can be chosen",
+    ):
+        assert line in said(project)
+    assert "# Not read: EXCLUDE USING btree (((id * 2)) WITH =)." in module(project, "colours")
+    assert not (project.folder / "generators" / "everybody.py").exists()  # a view
+
+
+def test_the_hostile_rows_are_what_the_checks_ask_for(init: Init, connection: Connection) -> None:
+    """Each condition that is read holds not by luck: the columns use the room that is left to them."""
+    load(init(FILES["hostile"].read_text(encoding="utf-8")), 100)
+    facts = {
+        "status is one of several": "SELECT count(DISTINCT status) = 2 FROM products",
+        "prices differ": "SELECT count(DISTINCT price) > 50 FROM products",
+        "composite references": "SELECT count(DISTINCT depends_on) > 10 FROM tasks",
+        "two references to one table": "SELECT bool_or(sender_id <> receiver_id) FROM messages",
+        "an answer is in the same exchange": """
+            SELECT bool_and(m.sender_id = r.sender_id) FROM messages m JOIN messages r ON m.reply_to = r.id""",
+        "a folder is inside another": "SELECT count(*) FILTER (WHERE parent_id <> id) > 90 FROM folders",
+        "both sides of the list": "SELECT count(DISTINCT region) = 3 FROM events",
+        "rooms are booked once at a time": "SELECT count(*) = 100 FROM bookings",
+        "enum with a quotation mark": """SELECT count(DISTINCT "Mood") = 3 FROM "Sales Dept"."Line Items" """,
+    }
+    for fact, query in facts.items():
+        assert connection.execute(query.encode()).fetchone() == (True,), fact
