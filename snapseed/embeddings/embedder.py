@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from snapseed.snapshot.fingerprint import hash_bytes_variable
+from snapseed.snapshot.lookup3 import hash_bytes_variable
 
 Float16s = npt.NDArray[np.float16]
 Int8s = npt.NDArray[np.int8]

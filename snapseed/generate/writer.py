@@ -11,16 +11,13 @@ import pyarrow.parquet as pq
 
 from snapseed.errors import GeneratorError
 from snapseed.generate.table import comparable
-from snapseed.snapshot.fingerprint import combined, fingerprint
+from snapseed.snapshot.fingerprint import fingerprint
 from snapseed.snapshot.manifest import Chunk, PartFile
 from snapseed.snapshot.store import describe, writing_to
 from snapseed.snapshot.types import Family
 
 if TYPE_CHECKING:
     from snapseed.generate.entity import Entity
-
-# Rows hashed at a time; fingerprints add up, and the hashing of vectors takes several times their own memory.
-_HASHED_ROWS = 4_096
 
 
 class PartWriter:
@@ -82,11 +79,7 @@ class PartWriter:
         with writing_to(self._path):
             self._file = self._file or self._open(chunk.schema)
             self._file.write_table(chunk, row_group_size=self._chunk_rows)
-        columns = [column.chunk(0) for column in chunk.columns]
-        digest = combined(
-            fingerprint([column.slice(start, _HASHED_ROWS) for column in columns], self._kinds)
-            for start in range(0, len(chunk), _HASHED_ROWS)
-        )
+        digest = fingerprint([column.chunk(0) for column in chunk.columns], self._kinds)
         first = chunk.column(self._entity.key)[0].as_py()
         self._chunks.append(Chunk(len(chunk), first if isinstance(first, int) else str(first), str(digest)))
 

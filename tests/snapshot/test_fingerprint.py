@@ -17,10 +17,9 @@ from snapseed.snapshot.fingerprint import (
     Fingerprint,
     combined,
     fingerprint,
-    hash_bytes_fixed,
-    hash_bytes_variable,
     row_hashes,
 )
+from snapseed.snapshot.lookup3 import hash_bytes_fixed, hash_bytes_variable
 from snapseed.snapshot.types import parse_type
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -125,7 +124,7 @@ def test_every_length(connection: Connection, seed: int) -> None:
 def test_neighbours_do_not_matter(values: list[bytes], skipped: int) -> None:
     """A value has the same hash in any company, and in a slice of a longer column."""
     column = pa.array([b"before"] * skipped + values, type=pa.binary()).slice(skipped)
-    assert [int(item) for item in hash_bytes_variable(column)] == [fixed(value) for value in values]
+    assert [int(item) for item in hash_bytes_variable(column, SEED)] == [fixed(value) for value in values]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 8191, 8192, 8193, 16_385])
@@ -134,7 +133,7 @@ def test_slabs(rows: int, width: int) -> None:
     """Fixed-width values hash as values of any length do, however many slabs they fill."""
     values = np.random.default_rng(1).integers(0, 256, (rows, width), dtype=np.uint8)
     expected = variable([bytes(value) for value in values])
-    assert [int(item) for item in hash_bytes_fixed(values)] == expected
+    assert [int(item) for item in hash_bytes_fixed(values, SEED)] == expected
 
 
 @property_test
