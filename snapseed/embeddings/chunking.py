@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from snapseed.embeddings.pieces import Texts
+
 # About the length that retrieval systems embed at a time.
 CHUNK_WORDS = 120
 
@@ -23,20 +25,30 @@ def chunk_of(texts: pl.Series, indexes: pl.Series) -> pl.Series:
     index = indexes.cast(pl.Int64).to_numpy()
     begins = texts.ne_missing(texts.shift()).to_numpy().copy()
     begins[:1] = True
-    words = texts.filter(pl.Series(begins)).str.split(" ")
-    word_counts = words.list.len().to_numpy().astype(np.int64)
+    whole = Texts.of(texts.filter(pl.Series(begins)).rechunk().to_arrow())
+    blanks = np.flatnonzero(whole.blanks())
+    blanks_before = np.searchsorted(blanks, whole.offsets)
+    word_counts = np.diff(blanks_before) + 1
     chunk_counts = -(-word_counts // CHUNK_WORDS)
     first_chunks = np.cumsum(chunk_counts) - chunk_counts
 
-    # Each chunk begins CHUNK_WORDS behind the one before, in the words of all texts one behind the other.
+    # A chunk begins behind the blank that is the last of the chunk before, and ends ahead of its own last one.
     of_text = np.repeat(np.arange(len(word_counts)), chunk_counts)
     place = np.arange(len(of_text)) - first_chunks[of_text]
-    starts = (np.cumsum(word_counts) - word_counts)[of_text] + place * CHUNK_WORDS
-    offsets = np.append(starts, word_counts.sum())
-    flat = words.explode(empty_as_null=False).to_arrow()
-    chunks = pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), flat))).list.join(" ")
+    last_blanks = blanks_before[of_text] + (place + 1) * CHUNK_WORDS - 1
+    bounds = np.empty((len(of_text), 2), dtype=np.int64)
+    bounds[:, 1] = whole.offsets[1:][of_text]
+    inner = place + 1 < chunk_counts[of_text]
+    bounds[inner, 1] = blanks[last_blanks[inner]]
+    bounds[:, 0] = whole.offsets[:-1][of_text]
+    bounds[1:, 0][inner[:-1]] = bounds[:-1, 1][inner[:-1]] + 1
+    # Of what lies between these bounds, every second thing is a chunk, the others the blanks between two.
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(np.ascontiguousarray(whole.data))]
+    pieces = pa.Array.from_buffers(pa.large_string(), max(bounds.size - 1, 0), buffers)
 
     text_number = np.cumsum(begins) - 1
     exists = index < chunk_counts[text_number]
-    found = chunks.gather(np.where(exists, first_chunks[text_number] + index, 0))
-    return found.zip_with(pl.Series(exists), pl.repeat("", len(found), eager=True))
+    found = pieces.take(pa.array(2 * (first_chunks[text_number] + index), mask=~exists)).fill_null("")
+    result = pl.from_arrow(found)
+    assert isinstance(result, pl.Series)
+    return result
