@@ -7,7 +7,7 @@ the forms: the `*send` functions of PostgreSQL's `src/backend/utils/adt`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -27,7 +27,7 @@ Mask = npt.NDArray[np.bool_]
 # PostgreSQL counts from 2000-01-01, Arrow from 1970-01-01.
 _EPOCH_DAYS = 10_957
 _EPOCH_MICROSECONDS = _EPOCH_DAYS * 86_400_000_000
-_JSONB_VERSION = b"\x01"
+JSONB_VERSION = b"\x01"
 # Rows transposed at a time: half the time of all at once.
 _STRIP = 64
 
@@ -88,7 +88,7 @@ def hash_field(column: pa.Array, kind: ColumnType) -> Field:
         oid = TEXT_OID if stands_as_text_array(kind) else element.oid
         return _array_field(column, lambda values: hash_field(values, element), oid, kind.dimensions)
     if kind.family is Family.CHARACTER:
-        return _text_field(pc.utf8_rtrim(column, characters=" "))
+        return text_field(pc.utf8_rtrim(column, characters=" "))
     return _scalar_field(column, kind)
 
 
@@ -178,7 +178,8 @@ def _uuid_field(column: pa.Array) -> Field:
     return Field(len(column), fixed=data.reshape(-1, 16), valid=validity(column))
 
 
-def _text_field(column: pa.Array) -> Field:
+def text_field(column: pa.Array) -> Field:
+    """The bytes of a text as they stand."""
     valid = validity(column)
     offsets = offsets_of(column)
     if valid is not None and np.any(np.diff(offsets)[~valid]):
@@ -191,8 +192,8 @@ def _text_field(column: pa.Array) -> Field:
 
 
 def _jsonb_field(column: pa.Array) -> Field:
-    text = _text_field(column)
-    version: pa.Scalar | pa.Array = pa.scalar(_JSONB_VERSION, pa.binary())
+    text = text_field(column)
+    version: pa.Scalar | pa.Array = pa.scalar(JSONB_VERSION, pa.binary())
     if text.valid is not None:
         version = pc.if_else(pa.array(text.valid), version, pa.scalar(b"", pa.binary()))
     prefixed = pc.binary_join_element_wise(version, text.variable, b"")
@@ -223,24 +224,28 @@ def _vector_field(column: pa.FixedSizeListArray) -> Field:
     return Field(rows, fixed=words.view(np.uint8), valid=validity(column))
 
 
-def vector_words(column: pa.FixedSizeListArray) -> tuple[list[npt.NDArray[np.uint32] | np.uint32], int]:
+def vector_words(column: pa.FixedSizeListArray) -> tuple[Iterator[npt.NDArray[np.uint32] | np.uint32], int]:
     """array_send of vectors as real[], the form that is hashed: its 32-bit words as they lie in memory, and its bytes.
 
     A word is one number where all vectors have the same, else one for each of them: arbitrary where they are null.
     """
     dimensions = column.type.list_size
+    header = (1, 0, REAL_OID, dimensions, 1)
     elements = _vector_elements(column)
-    words: list[npt.NDArray[np.uint32] | np.uint32]
-    words = [_big_endian_word(word) for word in (1, 0, REAL_OID, dimensions, 1)]
-    length = _big_endian_word(4)
+    return _vector_words(elements, header), 4 * (len(header) + 2 * dimensions)
+
+
+def _vector_words(elements: pa.Array, header: tuple[int, ...]) -> Iterator[npt.NDArray[np.uint32] | np.uint32]:
+    yield from map(_big_endian_word, header)
+    length, dimensions = _big_endian_word(4), header[3]
     if pa.types.is_float16(elements.type):
         for halves in _transposed(_values(elements, "u2").reshape(-1, dimensions)):
-            words += [length, _half_words()[halves]]
+            yield length
+            yield _half_words()[halves]
     else:
-        bits = _float_bits(elements, 4).astype(np.uint32, copy=False)
-        for singles in _transposed(bits.reshape(-1, dimensions)):
-            words += [length, singles.byteswap(inplace=True)]
-    return words, 4 * len(words)
+        for singles in _transposed(_float_bits(elements, 4).reshape(-1, dimensions)):
+            yield length
+            yield singles.byteswap()
 
 
 @cache
@@ -307,16 +312,16 @@ _ENCODERS: dict[Family, Callable[[pa.Array], Field]] = {
     Family.REAL: lambda column: _float_field(column, 4),
     Family.DOUBLE: lambda column: _float_field(column, 8),
     Family.NUMERIC: _numeric_field,
-    Family.TEXT: _text_field,
-    Family.CHARACTER: _text_field,
-    Family.BYTEA: _text_field,
+    Family.TEXT: text_field,
+    Family.CHARACTER: text_field,
+    Family.BYTEA: text_field,
     Family.UUID: _uuid_field,
     Family.DATE: _date_field,
     Family.TIME: lambda column: _fixed(column, 8),
     Family.TIMESTAMP: _timestamp_field,
     Family.TIMESTAMPTZ: _timestamp_field,
-    Family.JSON: _text_field,
+    Family.JSON: text_field,
     Family.JSONB: _jsonb_field,
     Family.VECTOR: _vector_field,
-    Family.TEXT_FORM: _text_field,
+    Family.TEXT_FORM: text_field,
 }

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snapseed.snapshot.fields import hash_field, validity, vector_words
-from snapseed.snapshot.lookup3 import SLAB, hash_bytes_fixed, hash_together, hash_words
+from snapseed.snapshot.fields import JSONB_VERSION, hash_field, text_field, validity, vector_words
+from snapseed.snapshot.lookup3 import SLAB, Values, hash_bytes_fixed, hash_together, hash_words
 from snapseed.snapshot.types import ColumnType, Family
 
 UInt64s = npt.NDArray[np.uint64]
@@ -66,8 +66,8 @@ def row_hashes(columns: Sequence[pa.Array], types: Sequence[ColumnType]) -> UInt
     """
     rows = len(columns[0])
     fields = [_Hashed.of(column, kind) for column, kind in zip(columns, types, strict=True)]
-    texts = [field for field in fields if field.variable is not None]
-    hashed = iter(hash_together([field.variable for field in texts], SEED) if texts else ())
+    texts = [field.texts for field in fields if field.texts is not None]
+    hashed = iter(hash_together(texts, SEED) if texts else ())
     record = np.zeros(rows, dtype=np.uint64)
     for field in fields:
         record *= np.uint64(31)
@@ -77,13 +77,13 @@ def row_hashes(columns: Sequence[pa.Array], types: Sequence[ColumnType]) -> UInt
 
 @dataclass(frozen=True)
 class _Hashed:
-    """A column on the way to its hashes: those of values of one width, or the values of others, which are hashed together.
+    """A column on the way to its hashes: those of values of one width, or values of others, which are hashed together.
 
     With `codes` both are those of the distinct values, and row i has number `codes[i]`. NULLs are where not `valid`.
     """
 
     hashes: UInt64s | None = None
-    variable: pa.BinaryArray | None = None
+    texts: Values | None = None
     valid: npt.NDArray[np.bool_] | None = None
     codes: npt.NDArray[np.integer] | None = None
 
@@ -91,16 +91,19 @@ class _Hashed:
     def of(cls, column: pa.Array, kind: ColumnType) -> _Hashed:
         if kind.family is Family.VECTOR:
             return cls(hashes=_vector_hashes(column), valid=validity(column))
-        codes, valid = None, None
+        codes, valid, prefix = None, None, None
         if pa.types.is_string(column.type) and _repeats_itself(column):
             encoded = column.dictionary_encode()
             valid, column = validity(column), encoded.dictionary
             codes = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
-        field = hash_field(column, kind)
+        if kind.family is Family.JSONB and not kind.is_array:  # as hash_field has it, but for a copy of all texts
+            field, prefix = text_field(column), JSONB_VERSION[0]
+        else:
+            field = hash_field(column, kind)
         valid = field.valid if codes is None else valid
         if field.fixed is not None:
             return cls(hashes=hash_bytes_fixed(field.fixed, SEED), valid=valid)
-        return cls(variable=field.variable, valid=valid, codes=codes)
+        return cls(texts=Values(field.variable, prefix), valid=valid, codes=codes)
 
     def of_rows(self, hashes: UInt64s) -> UInt64s:
         """One hash for each row, 0 where NULL, from those of the values."""

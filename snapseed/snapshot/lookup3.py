@@ -6,7 +6,8 @@ value, so values are best hashed together, columns of texts among them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,14 @@ _FINAL = tuple(
 _EIGHT = np.array(8, np.uint32)
 
 
+@dataclass(frozen=True)
+class Values:
+    """A binary array without nulls, and the byte that is to be hashed before each of its values, if there is one."""
+
+    array: pa.BinaryArray
+    prefix: int | None = None
+
+
 def hash_bytes_fixed(values: npt.NDArray[np.uint8], seed: int) -> UInt64s:
     """The hash of each row of `values` (shape rows x width)."""
     rows, width = values.shape
@@ -55,55 +64,65 @@ def hash_bytes_fixed(values: npt.NDArray[np.uint8], seed: int) -> UInt64s:
     return hashes
 
 
-def hash_words(words: Sequence[UInt32s | np.uint32], width: int, rows: int, seed: int) -> UInt64s:
+def hash_words(words: Iterable[UInt32s | np.uint32], width: int, rows: int, seed: int) -> UInt64s:
     """The hash of `rows` values of `width` bytes each, given as little-endian words.
 
     A word is an array with one for each row, or one number for all of them; the last is padded with zeros.
     """
-    state = tuple(np.full(rows, part, dtype=np.uint32) for part in _initial_state(np.array([width], np.uint32), seed))
+    a, b, c = (np.full(rows, part, dtype=np.uint32) for part in _initial_state(np.array([width], np.uint32), seed))
+    state = a, b, c
     scratch = np.empty(rows, dtype=np.uint32)
-    blocks = width // _BLOCK
-    for block in range(0, _BLOCK_WORDS * blocks, _BLOCK_WORDS):
-        for part, word in zip(state, words[block : block + _BLOCK_WORDS], strict=True):
-            np.add(part, word, out=part)
+    left = iter(words)
+    for _ in range(width // _BLOCK):
+        for part in state:
+            np.add(part, next(left), out=part)
         _mix(state, scratch)
-    tail = [*words[_BLOCK_WORDS * blocks :], *[np.uint32(0)] * _BLOCK_WORDS][:_BLOCK_WORDS]
+    tail = [*left, *[np.uint32(0)] * _BLOCK_WORDS][:_BLOCK_WORDS]
     return _finish(state, tail, scratch)
 
 
 def hash_bytes_variable(values: pa.BinaryArray, seed: int) -> UInt64s:
     """The hash of each value of a binary array without nulls."""
-    return hash_together([values], seed)[0]
+    return hash_together([Values(values)], seed)[0]
 
 
-def hash_together(columns: Sequence[pa.BinaryArray], seed: int) -> list[UInt64s]:
-    """The hashes of the values of each of some binary arrays without nulls.
+def hash_together(columns: Sequence[Values], seed: int) -> list[UInt64s]:
+    """The hashes of each column's values.
 
     Values are taken from the longest to the shortest, so that round i works on those that still have a block i.
     """
-    offsets = [offsets_of(column).astype(np.int64) for column in columns]
+    offsets = [offsets_of(column.array).astype(np.int64) for column in columns]
     sizes = [int(own[-1] - own[0]) for own in offsets]
-    # Fetching runs ahead of a value's end, and of that of the last.
-    data = np.empty(sum(sizes) + _FETCHED * _BLOCK, dtype=np.uint8)
-    data[sum(sizes) :] = 0
-    base, all_starts = 0, []
+    # Fetching runs ahead of a value's end, and of that of the last; a prefix takes the place of the byte before.
+    data = np.zeros(1 + sum(sizes) + _FETCHED * _BLOCK, dtype=np.uint8)
+    base, all_starts, all_lengths, all_prefixes = 1, [], [], []
     for column, own, size in zip(columns, offsets, sizes, strict=True):
-        data[base : base + size] = data_of(column)[own[0] : own[-1]]
-        all_starts.append(own[:-1] + (base - own[0]))
+        data[base : base + size] = data_of(column.array)[own[0] : own[-1]]
+        prefixed = column.prefix is not None
+        all_starts.append(own[:-1] + (base - own[0] - prefixed))
+        all_lengths.append(np.diff(own) + prefixed)
+        all_prefixes.append(np.full(len(column.array), -1 if column.prefix is None else column.prefix, dtype=np.int16))
         base += size
-    hashes = _hash_at(
-        data, np.concatenate(all_starts), np.concatenate([np.diff(own) for own in offsets]).astype(np.uint32), seed
-    )
-    ends = np.cumsum([len(column) for column in columns])
-    return np.split(hashes, ends[:-1])
+    places = np.concatenate(all_starts), np.concatenate(all_lengths).astype(np.uint32), np.concatenate(all_prefixes)
+    ends = np.cumsum([len(column.array) for column in columns])
+    return np.split(_hash_at(data, *places, seed), ends[:-1])
 
 
-def _hash_at(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengths: UInt32s, seed: int) -> UInt64s:
-    """The hashes of the bytes at `starts` of these lengths, all of them followed by more than is fetched ahead."""
+def _hash_at(
+    data: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.int64],
+    lengths: UInt32s,
+    prefixes: npt.NDArray[np.int16],
+    seed: int,
+) -> UInt64s:
+    """The hashes of the bytes at `starts` of these lengths, the first of them a prefix where that is not -1.
+
+    Behind the last there is as much as is fetched ahead.
+    """
     if not len(starts):
         return np.zeros(0, dtype=np.uint64)
     order = _longest_first(lengths // _BLOCK)
-    starts, lengths = starts[order], lengths[order]
+    starts, lengths, prefixes = starts[order], lengths[order], prefixes[order]
     blocks = (lengths // _BLOCK).astype(np.int64)
     state, scratch = _initial_state(lengths, seed), np.empty(len(lengths), dtype=np.uint32)
     # active[i] values have more than i full blocks.
@@ -115,6 +134,8 @@ def _hash_at(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengths
         count, depth = int(now[0]), len(now) * _BLOCK_WORDS
         words = fetched[: depth * count].reshape(depth, count)
         words[...] = anywhere[starts[:count] + _BLOCK * first].view("<u4").reshape(count, -1)[:, :depth].T
+        if not first:
+            _put_prefixes(words[0], prefixes[:count])
         for block, still in enumerate(now.tolist()):
             live = (state[0][:still], state[1][:still], state[2][:still])
             for number, part in enumerate(live):
@@ -122,9 +143,15 @@ def _hash_at(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengths
             _mix(live, scratch[:still])
     tail = _anywhere(data, _BLOCK)[starts + _BLOCK * blocks].view("<u4").reshape(-1, _BLOCK_WORDS)
     tail &= _TAIL_BITS[lengths % _BLOCK]
+    _put_prefixes(tail[:, 0], np.where(blocks, np.int16(-1), prefixes))
     hashes = np.empty(len(lengths), dtype=np.uint64)
     hashes[order] = _finish(state, list(tail.T), scratch)
     return hashes
+
+
+def _put_prefixes(first_words: UInt32s, prefixes: npt.NDArray[np.int16]) -> None:
+    rows = np.flatnonzero(prefixes >= 0)
+    first_words[rows] = (first_words[rows] & np.uint32(0xFFFFFF00)) | prefixes[rows].astype(np.uint32)
 
 
 def _longest_first(blocks: UInt32s) -> npt.NDArray[np.intp]:
