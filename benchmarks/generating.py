@@ -21,7 +21,8 @@ from benchmarks.measure import Findings, Headline, Spread, Stopwatch, Table, sec
 from benchmarks.place import Place
 from snapseed.generate import part, writer
 from snapseed.generate.entity import Entity
-from snapseed.generate.run import Request, generate_snapshot
+from snapseed.generate.plan import Request
+from snapseed.generate.run import generate_snapshot
 from snapseed.snapshot.manifest import Manifest, PartFile
 
 _STEPS = ("draw", "convert, check", "fingerprint", "write", "SHA-256")

@@ -97,6 +97,9 @@ def generate(
     only: Only = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core).")] = None,
     check: Annotated[bool, typer.Option("--check", help="Make it elsewhere and compare; write nothing.")] = False,
+    part: Annotated[
+        int | None, typer.Option(min=0, metavar="NUMBER", help="This part alone, as the snapshot NAME-part-NUMBER.")
+    ] = None,
     snapshot: Snapshot = None,
     project: ProjectFolder = None,
     env_file: EnvFile = None,
@@ -109,12 +112,14 @@ def generate(
         found = find_project(project, env_file)
         target = found.environment(environment, {"snapshot": snapshot})
         wanted = None if scale is None else parse_scale(scale)
-        from snapseed.cli.progress import generate_progress
+        from snapseed.cli.progress import announce_size, generate_progress
         from snapseed.generate import run
         from snapseed.generate.check import check_snapshot
         from snapseed.generate.processes import available_cores
 
-        request = run.resolve_request(found, target, scale=wanted, seed=seed, only=entity_names(only), check=check)
+        request = run.resolve_request(found, target, scale=wanted, seed=seed, only=entity_names(only), check=check, part=part)
+        if not quiet:
+            announce_size(found, request)
         with console.Meter(quiet=quiet) as meter:
             progress = generate_progress(meter)
             processes = jobs or available_cores()

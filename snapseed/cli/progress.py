@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from snapseed.cli import console
 from snapseed.cli.console import Meter
 
 if TYPE_CHECKING:
+    from snapseed.config import Project
+    from snapseed.generate.plan import Request
     from snapseed.generate.run import Progress as GenerateProgress
     from snapseed.load.report import Progress as LoadProgress
 
+# From so many parts on, a snapshot takes longer than the tenths of a second that it costs to judge its size.
+_MANY_PARTS = 8
 # A rate over less than this says nothing.
 _SOME_SECONDS = 0.1
+
+
+def announce_size(project: Project, request: Request) -> None:
+    """Say how large a snapshot will be that takes a while, before it is begun."""
+    from snapseed.generate.plan import Tasks, estimate
+
+    if len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
+        return
+    expected = estimate(project, request)
+    free = shutil.disk_usage(next(path for path in (project.snapshots, project.folder) if path.exists())).free
+    console.note(
+        f"to be made: {expected.parts:,} parts, about {expected.rows:,} rows and {gigabytes(expected.bytes)};"
+        f" {gigabytes(free)} are free"
+    )
+
+
+def gigabytes(size: int) -> str:
+    """Bytes in the unit of large snapshots."""
+    return f"{size / 1e9:,.1f} GB"
 
 
 def generate_progress(meter: Meter) -> Callable[[GenerateProgress], None]:

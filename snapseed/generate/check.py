@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snapseed.config import Project
-from snapseed.generate.run import Progress, Request, write_parts
+from snapseed.generate.plan import Request
+from snapseed.generate.run import Progress, write_parts
 from snapseed.snapshot.manifest import EntityRecord, Manifest, PartFile
 from snapseed.snapshot.store import open_snapshot, writing_to
 

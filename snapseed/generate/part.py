@@ -5,8 +5,7 @@ A part depends on nothing but its task, which pickles, so any process on any mac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -87,15 +86,13 @@ def make_part(task: PartTask) -> PartResult:
         if entity.name in task.paths
     }
     try:
-        with _returning_memory() as release:
-            for first in range(task.first, task.last, _ROOT_ROWS):
-                for entity, table in _tables(wanted, task, first, min(first + _ROOT_ROWS, task.last), pools):
-                    if entity.name in writers and len(table):
-                        writers[entity.name].add(table)
-                    del table
-                    release()
-            filled = {name: writer for name, writer in writers.items() if writer.first_key is not None}
-            files = {name: writer.close() for name, writer in filled.items()}
+        for first in range(task.first, task.last, _ROOT_ROWS):
+            for entity, table in _tables(wanted, task, first, min(first + _ROOT_ROWS, task.last), pools):
+                if entity.name in writers and len(table):
+                    writers[entity.name].add(table)
+                del table
+        filled = {name: writer for name, writer in writers.items() if writer.first_key is not None}
+        files = {name: writer.close() for name, writer in filled.items()}
     except BaseException:
         for writer in writers.values():
             writer.abandon()
@@ -106,20 +103,6 @@ def make_part(task: PartTask) -> PartResult:
         first_keys={name: writer.first_key for name, writer in filled.items() if writer.first_key is not None},
         pools=pools.digests(),
     )
-
-
-@contextmanager
-def _returning_memory() -> Iterator[Callable[[], None]]:
-    """Inside, a call gives back what freed frames took. Arrow's own allocator keeps it, so the system's stands in.
-
-    Its `release_unused` is malloc_trim, so NumPy's memory goes back, too.
-    """
-    before, system = pa.default_memory_pool(), pa.system_memory_pool()
-    pa.set_memory_pool(system)
-    try:
-        yield system.release_unused
-    finally:
-        pa.set_memory_pool(before)
 
 
 def _tables(

@@ -11,12 +11,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
 from snapseed.errors import GeneratorError
 from snapseed.generate.part import PartResult, PartTask, make_part
 
 # Tasks handed out ahead of the one that is awaited, per process: enough that none waits for work.
 _AHEAD = 2
+# Read by polars when it is imported, which in this process has happened.
+_POLARS_THREADS = "POLARS_MAX_THREADS"
 
 
 def available_cores() -> int:
@@ -41,7 +44,8 @@ def make_parts(tasks: Sequence[PartTask], *, jobs: int, executor: Executor | Non
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_the_parent)
     try:
-        yield from _through(pool, tasks, _AHEAD * jobs)
+        with _one_thread_each():
+            yield from _through(pool, tasks, _AHEAD * jobs)
     except BaseException:
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way before Python 3.14
             process.terminate()
@@ -67,6 +71,19 @@ def _through(executor: Executor, tasks: Sequence[PartTask], ahead: int) -> Itera
             next_step="look for a shortage of memory, or use one job;"
             " a script of your own needs `if __name__ == '__main__':`",
         ) from exc
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside have one thread of polars each, unless somebody chose: there is one for every core."""
+    if _POLARS_THREADS in os.environ:
+        yield
+        return
+    os.environ[_POLARS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_POLARS_THREADS]
 
 
 def _follow_the_parent() -> None:

@@ -1,4 +1,4 @@
-"""Generate a snapshot: plan its parts, have them made here or in other processes, put the manifest together, replace.
+"""Generate a snapshot: have its parts made here or in other processes, put the manifest together, replace.
 
 The result does not depend on how many processes made it, nor in which order their parts were ready.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,9 +18,10 @@ import msgspec
 
 from snapseed.config import Environment, Project
 from snapseed.errors import ManifestError, SnapshotError, UsageError
-from snapseed.generate.discover import Entities, load_entities
+from snapseed.generate.discover import load_entities
 from snapseed.generate.entity import Entity
-from snapseed.generate.part import CHUNK_ROWS, PartResult, PartTask
+from snapseed.generate.part import CHUNK_ROWS, PartResult
+from snapseed.generate.plan import Request, Tasks
 from snapseed.generate.processes import make_parts
 from snapseed.generate.writer import keys_do_not_ascend
 from snapseed.snapshot.fingerprint import combined
@@ -50,17 +51,6 @@ class GenerateReport:
     replaced: str | None
 
 
-@dataclass(frozen=True)
-class Request:
-    """A snapshot to make: the flags applied, the environment and an existing manifest asked for what was not given."""
-
-    name: str
-    seed: int
-    scale: int
-    only: tuple[str, ...] = ()
-    max_size: int | None = None
-
-
 def resolve_request(
     project: Project,
     environment: Environment,
@@ -69,12 +59,13 @@ def resolve_request(
     seed: int | None,
     only: Sequence[str] = (),
     check: bool = False,
+    part: int | None = None,
 ) -> Request:
     """What `snapseed generate` is to make.
 
     The scale is the flag's, else the environment's, else that of the snapshot that is there (to `check` it, that comes
-    before the environment's); the seed is the flag's, else the project's. Raises `UsageError` where no scale is known,
-    or `only` names no entity.
+    before the environment's); the seed is the flag's, else the project's. A `part` alone becomes a snapshot named
+    `NAME-part-N`. Raises `UsageError` where no scale is known, or `only` names no entity.
     """
     entities = load_entities(project.generators)
     for name in only:
@@ -83,8 +74,9 @@ def resolve_request(
             raise UsageError(
                 "there is no such entity", observed=name, expected=f"one of: {known}", next_step="check --only"
             )
-    if (check or environment.scale is None) and has_snapshot(project.snapshots, environment.snapshot):
-        scale = scale or open_snapshot(project.snapshots, environment.snapshot).manifest.scale
+    name = environment.snapshot if part is None else f"{environment.snapshot}-part-{part}"
+    if (check or environment.scale is None) and has_snapshot(project.snapshots, name):
+        scale = scale or open_snapshot(project.snapshots, name).manifest.scale
     scale = scale or environment.scale
     if scale is None:
         raise UsageError(
@@ -93,9 +85,7 @@ def resolve_request(
             expected="how many root rows to make",
             next_step=f"add --scale 10k, or `scale` to [environments.{environment.name}]",
         )
-    return Request(
-        environment.snapshot, project.seed if seed is None else seed, scale, tuple(only), environment.max_size
-    )
+    return Request(name, project.seed if seed is None else seed, scale, tuple(only), environment.max_size, part)
 
 
 def generate_snapshot(
@@ -146,8 +136,7 @@ def write_parts(
     """Have all parts written below `folder`, and return the manifest that describes them and the entities kept."""
     entities = load_entities(project.generators)
     kept_names = {record.name for record in kept}
-    written = [entity for entity in entities.ordered if not request.only or entity.name in request.only]
-    tasks = list(_tasks(project, request, entities, written, folder))
+    tasks = Tasks(project, request, folder)
     results: list[PartResult] = []
     rows = size = 0
     progress(Progress(0, len(tasks), 0, 0))
@@ -156,7 +145,7 @@ def write_parts(
         rows += sum(file.rows for file in result.files.values())
         size += sum(file.bytes for file in result.files.values())
         progress(Progress(len(results), len(tasks), rows, size))
-    records = {entity.name: _record(entity, results) for entity in written}
+    records = {entity.name: _record(entity, results) for entity in tasks.written}
     records |= {record.name: record for record in kept}
     pools = {name: digest for result in results for name, digest in result.pools.items()}
     return Manifest(
@@ -170,28 +159,6 @@ def write_parts(
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
         entities=tuple(records[entity.name] for entity in entities.ordered if entity.name in {*records, *kept_names}),
     )
-
-
-def _tasks(
-    project: Project, request: Request, entities: Entities, written: Sequence[Entity], folder: Path
-) -> Iterator[PartTask]:
-    for root in entities.roots():
-        names = [entity.name for entity in entities.tree(root) if entity in written]
-        if not names:
-            continue
-        assert root.root_rows is not None
-        total = root.root_rows.at(request.scale)
-        several = total > project.part_rows
-        for number, first in enumerate(range(0, total, project.part_rows)):
-            yield PartTask(
-                project=project,
-                seed=request.seed,
-                root=root.name,
-                first=first,
-                last=min(first + project.part_rows, total),
-                paths={name: f"{name}/part-{number:05d}.parquet" if several else f"{name}.parquet" for name in names},
-                folder=folder,
-            )
 
 
 def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:

@@ -82,6 +82,9 @@ class PartWriter:
         digest = fingerprint([column.chunk(0) for column in chunk.columns], self._kinds)
         first = chunk.column(self._entity.key)[0].as_py()
         self._chunks.append(Chunk(len(chunk), first if isinstance(first, int) else str(first), str(digest)))
+        # Give back what NumPy let go of (malloc_trim). Once a chunk: 30 MB less at the peak; after every call of a
+        # generator it would be 20 MB more, and the system would be busy a third of the time with handing it out again.
+        pa.system_memory_pool().release_unused()
 
     def _taken(self) -> tuple[pa.Table, list[pa.Table]]:
         """A chunk of the waiting rows in one piece, and the rest."""
