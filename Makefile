@@ -7,8 +7,8 @@ TEST_PROCESSES ?= 3
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-lowest test-system check format bench bench-load bench-large bench-reset \
-  bench-embeddings bench-content stress stress-loads stress-embeddings pools snapshots wheel constraints clean
+.PHONY: help install demo test test-lowest test-system check format bench bench-generate bench-load bench-large \
+  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -49,6 +49,9 @@ format: install ## format the code and mend what lint can mend
 
 bench: .venv/bench ## measure generating, loading and verifying on this machine
 	$(BIN)/python benchmarks/run.py
+
+bench-generate: .venv/bench ## measure generation against its bars and against other generators
+	$(BIN)/python benchmarks/run.py --generation
 
 bench-load: .venv/bench ## measure loads against their bars and against other tools
 	$(BIN)/python benchmarks/run.py --loads

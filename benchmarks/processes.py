@@ -69,22 +69,6 @@ def measure_start_up(place: Place) -> Findings:
     )
 
 
-def measure_memory(place: Place) -> Findings:
-    """Peak memory of generating, in one process, at two scales."""
-    users = place.rows(10_000), place.rows(50_000)
-    before, after = (
-        _peak(place.project, "generate", "--snapshot", f"memory-{count}", "--scale", str(count), "--jobs", "1")
-        for count in users
-    )
-    text = (
-        f"Resident memory of the process at its highest, at scale {users[0]:,} and {users[1]:,}, all four entities. Its"
-        " own is what is not mapped from files."
-    )
-    row = ("`snapseed generate`", str(before), str(after), f"{after.resident / before.resident:.2f}")
-    header = ("command", f"{users[0]:,}", f"{users[1]:,}", "ratio")
-    return Findings((), (Table("Peak memory of generating", text, header, [row]),))
-
-
 def measure_small_load(place: Place) -> Findings:
     """`snapseed load test`, from start to exit, against what no Python program that uses the server can do without."""
     place.committed("test")

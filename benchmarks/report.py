@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import reset
+from benchmarks import generators, reset
 from benchmarks.measure import Findings, aligned
 from benchmarks.peers import PACKAGES
 from benchmarks.place import Place
@@ -23,18 +23,19 @@ _OPENING = """\
 
 How fast snapseed loads, generates and verifies, as ratios to the least that could be done: a server that reads the
 same bytes from its own file, a writer that writes the same tables and does nothing else. Written by `make bench`, and
-the sections "Loads", "Test databases" and "Embeddings" by `make bench-load`, `make bench-reset` and
-`make bench-embeddings`; each takes some minutes. Nothing in this file is edited by hand.
+the sections "Generation", "Loads", "Test databases" and "Embeddings" by `make bench-generate`, `make bench-load`,
+`make bench-reset` and `make bench-embeddings`; each takes some minutes. Nothing in this file is edited by hand.
 
 ## How to run
 
 ```text
 $ make bench                                                    # everything but the sections of the others
+$ make bench-generate                                           # the section "Generation": peers, steps, scales
 $ make bench-load                                               # the section "Loads": bars, peers and memory
 $ make bench-large                                              # the same, with 20 million rows as well
 $ make bench-reset                                              # the section "Test databases"
 $ make bench-embeddings                                         # the section "Embeddings": queue and workers
-$ .venv/bin/python benchmarks/run.py copy generate              # these two, printed only
+$ .venv/bin/python benchmarks/run.py copy fingerprint           # these two, printed only
 $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look
 ```
 
@@ -54,6 +55,12 @@ class Section:
 
 
 SECTIONS: Mapping[str, Section] = {
+    "Generation": Section(
+        generators.PACKAGES,
+        rounds=" (peers, and whole processes: 3 at most; parts: twice as many)",
+        after=" CPU time is that of user and system together, all threads. A MB of Arrow data counts as read back from"
+        " the files, the same way for all: texts as bytes and offsets, vectors as float16.",
+    ),
     "Loads": Section(PACKAGES, rounds=" (peers: 3 at most; COPY phase: three times as many; start to exit: 15)"),
     "Test databases": Section(
         reset.PACKAGES,

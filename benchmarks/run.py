@@ -14,24 +14,24 @@ from benchmarks import (
     copying,
     embeddings,
     floor,
-    generating,
+    generate,
+    generators,
     hashing,
     loading,
     processes,
     rebuilding,
     report,
     reset,
+    scales,
 )
 from benchmarks.measure import Findings
 from benchmarks.place import Place, temporary_place
 
-# In the order of the report. Memory comes first: it starts processes, and nothing else should be in the machine's.
+# In the order of the report.
 BENCHMARKS: dict[str, Callable[[Place], Findings]] = {
-    "memory": processes.measure_memory,
     "start-up": processes.measure_start_up,
     "copy": copying.measure,
     "load": loading.measure,
-    "generate": generating.measure,
     "fingerprint": hashing.measure,
     "rebuild": rebuilding.measure,
 }
@@ -41,6 +41,12 @@ LOADS: dict[str, Callable[[Place], Findings]] = {
     "small-load": processes.measure_small_load,
     "ten-columns": floor.measure,
     "peers": comparing.measure,
+}
+# Those of the section on generation.
+GENERATION: dict[str, Callable[[Place], Findings]] = {
+    "generators": generators.measure,
+    "generate": generate.measure,
+    "scales": scales.measure,
 }
 # Those of the section on test databases.
 RESETS: dict[str, Callable[[Place], Findings]] = {"reset": reset.measure}
@@ -77,6 +83,8 @@ def main() -> None:
 
 def _section(options: argparse.Namespace) -> tuple[str | None, dict[str, Callable[[Place], Findings]]]:
     """The section that is asked for, None for the rest of the report, and its benchmarks."""
+    if options.generation:
+        return "Generation", GENERATION
     if options.embeddings:
         return "Embeddings", EMBEDDINGS
     if options.resets:
@@ -89,6 +97,7 @@ def _options() -> argparse.Namespace:
     names = f"{', '.join(BENCHMARKS)}; with --loads: {', '.join(LOADS)}; with --resets: {', '.join(RESETS)}"
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{names} (default: all)")
     parser.add_argument("--loads", action="store_true", help="the benchmarks of the section on loads")
+    parser.add_argument("--generation", action="store_true", help="the section on generation")
     parser.add_argument("--resets", action="store_true", help="the section on test databases")
     parser.add_argument("--embeddings", action="store_true", help="the section on embeddings")
     parser.add_argument("--large", action="store_true", help="with --loads: 20 million rows as well, some minutes more")

@@ -117,7 +117,9 @@ def generate(
         from snapseed.generate.check import check_snapshot
         from snapseed.generate.processes import available_cores
 
-        request = run.resolve_request(found, target, scale=wanted, seed=seed, only=entity_names(only), check=check, part=part)
+        request = run.resolve_request(
+            found, target, scale=wanted, seed=seed, only=entity_names(only), check=check, part=part
+        )
         if not quiet:
             announce_size(found, request)
         with console.Meter(quiet=quiet) as meter:
