@@ -56,6 +56,15 @@ def below(bits: UInt64s, limit: UInt64s | int) -> UInt64s:
     Unlike a rejection it takes one draw each; the bias is below limit / 2^64.
     """
     limit = np.asarray(limit, dtype=np.uint64)
+    if limit.size and int(limit.max()) <= int(_LOW_32):
+        # A limit of one word: its product with the lower word can only carry.
+        carried = bits & _LOW_32
+        carried *= limit
+        carried >>= _32
+        short: UInt64s = (bits >> _32) * limit
+        short += carried
+        short >>= _32
+        return short
     bits_high, bits_low = bits >> _32, bits & _LOW_32
     limit_high, limit_low = limit >> _32, limit & _LOW_32
     middle = bits_high * limit_low + ((bits_low * limit_low) >> _32)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,8 @@ def make_part(task: PartTask) -> PartResult:
         if entity.name in task.paths
     }
     try:
-        for first in range(task.first, task.last, _ROOT_ROWS):
-            for entity, table in _tables(wanted, task, first, min(first + _ROOT_ROWS, task.last), pools):
+        for first, last in pairwise(_slices(task.first, task.last)):
+            for entity, table in _tables(wanted, task, first, last, pools):
                 if entity.name in writers and len(table):
                     writers[entity.name].add(table)
                 del table
@@ -103,6 +104,12 @@ def make_part(task: PartTask) -> PartResult:
         first_keys={name: writer.first_key for name, writer in filled.items() if writer.first_key is not None},
         pools=pools.digests(),
     )
+
+
+def _slices(first: int, last: int) -> list[int]:
+    """Bounds of slices that are equally long, which takes the least memory for their number."""
+    count = -(-(last - first) // _ROOT_ROWS)
+    return [first + (last - first) * number // count for number in range(count + 1)]
 
 
 def _tables(

@@ -241,7 +241,7 @@ def _vector_words(elements: pa.Array, header: tuple[int, ...]) -> Iterator[npt.N
     if pa.types.is_float16(elements.type):
         for halves in _transposed(_values(elements, "u2").reshape(-1, dimensions)):
             yield length
-            yield _half_words()[halves]
+            yield np.take(_half_words(), halves, mode="clip")  # which is not needed, but asks for no check
     else:
         for singles in _transposed(_float_bits(elements, 4).reshape(-1, dimensions)):
             yield length
