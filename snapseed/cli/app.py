@@ -13,7 +13,7 @@ from snapseed.cli import checking, console, embeddings, reports
 from snapseed.cli.database import database_app
 from snapseed.cli.init import init
 from snapseed.cli.jobs import jobs_behind
-from snapseed.cli.memory import use_system_allocator
+from snapseed.cli.memory import return_memory_soon, use_system_allocator
 from snapseed.cli.options import (
     AllowHost,
     Database,
@@ -112,6 +112,7 @@ def generate(
         found = find_project(project, env_file)
         target = found.environment(environment, {"snapshot": snapshot})
         wanted = None if scale is None else parse_scale(scale)
+        return_memory_soon()
         from snapseed.cli.progress import announce_size, generate_progress
         from snapseed.generate import run
         from snapseed.generate.check import check_snapshot

@@ -1,4 +1,4 @@
-"""How much memory the commands take that stream a snapshot."""
+"""How much memory the commands take that make or stream a snapshot."""
 
 from __future__ import annotations
 
@@ -12,3 +12,12 @@ def use_system_allocator() -> None:
     Arrow's own, at the same speed. Whoever sets the variable has the last word.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+
+def return_memory_soon() -> None:
+    """Let polars, which must not have been imported yet, give back what it freed after 0.1 seconds instead of 1.5.
+
+    Measured on a generation of 160,000 rows: 25 MB less at the peak, for a hundredth more time. Processes that are
+    started inherit it. Whoever sets the variable has the last word.
+    """
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0")

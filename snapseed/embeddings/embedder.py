@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from snapseed.embeddings.pieces import Texts, Vectors
+from snapseed.embeddings.pieces import Pieces, Texts, Vectors
 from snapseed.embeddings.vocabulary import sum_type, vocabulary
 
 Float16s = npt.NDArray[np.float16]
 
 # Texts taken at a time: enough for their phrases to recur, few enough that the vectors of these stay near 20 MB.
 _BATCH = 8192
+# Of so many texts one is looked at to see whether phrases recur: nobody repeats himself as much as a generator.
+_TRIED = 4
 # Vectors divided at a time: they stay in the cache.
 _DIVIDED = 256
 
@@ -57,12 +59,14 @@ class HashingEmbedder:
 
 def _sums(texts: Texts, dimensions: int) -> Vectors:
     """The sum over the words of each text: by phrases where these recur, else by what blanks separate."""
-    pieces = texts.cut(texts.phrase_ends())
-    if pieces.recur:
-        phrases = Texts.of(pieces.distinct)
-        vectors = _sums_of_words(phrases, dimensions)
-        return pieces.sums(vectors, sum_type(texts.longest))
+    if _phrases(texts.first(len(texts) // _TRIED)).recur and (phrases := _phrases(texts)).recur:
+        vectors = _sums_of_words(Texts.of(phrases.distinct), dimensions)
+        return phrases.sums(vectors, sum_type(texts.longest))
     return _sums_of_words(texts, dimensions)
+
+
+def _phrases(texts: Texts) -> Pieces:
+    return texts.cut(texts.phrase_ends())
 
 
 def _sums_of_words(texts: Texts, dimensions: int) -> Vectors:
@@ -75,11 +79,10 @@ def _unit_vectors(sums: Vectors) -> Float16s:
     vectors = np.empty(sums.shape, dtype=np.float16)
     for start in range(0, len(sums), _DIVIDED):
         rows = sums[start : start + _DIVIDED]
-        if rows.dtype == np.int16:  # a double holds the squares of as many of these as there can be
-            numbers = rows.astype(np.float64)
+        numbers = rows.astype(np.float64)
+        if rows.dtype == np.int16:  # a double holds the sum of the squares of as many of these as there can be
             squares = np.einsum("ij,ij->i", numbers, numbers)
         else:
-            numbers = rows
             squares = (rows.astype(np.int64) ** 2).sum(axis=1).astype(np.float64)
         vectors[start : start + _DIVIDED] = numbers / np.sqrt(np.maximum(squares, 1))[:, None]
     return vectors

@@ -37,6 +37,13 @@ class Texts:
         offsets = raw[array.offset : array.offset + len(array) + 1]
         return cls(data_of(array)[offsets[0] : offsets[-1]], offsets - offsets[0])
 
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def first(self, count: int) -> Texts:
+        """The first of them."""
+        return Texts(self.data[: self.offsets[count]], self.offsets[: count + 1])
+
     @property
     def longest(self) -> int:
         """Bytes of the longest text."""
@@ -76,8 +83,8 @@ class Pieces:
 
     @property
     def recur(self) -> bool:
-        """Whether it pays to add up each of the distinct pieces first."""
-        return 2 * len(self.distinct) <= len(self.codes)
+        """Whether it pays to add up each of the distinct pieces first; not for none."""
+        return 0 < 2 * len(self.distinct) <= len(self.codes)
 
     def sums(self, vectors: Vectors, dtype: npt.DTypeLike) -> Vectors:
         """For each text the sum of its pieces' vectors, given those of the distinct ones; `dtype` must hold it."""

@@ -15,7 +15,6 @@ from snapseed.embeddings.pieces import Pieces, Vectors
 from snapseed.snapshot.lookup3 import hash_bytes_variable
 
 Int8s = npt.NDArray[np.int8]
-Int16s = npt.NDArray[np.int16]
 Int64s = npt.NDArray[np.int64]
 
 # A word itself counts as much as three of its parts; words of up to three letters (the, der, que) say little.
@@ -25,15 +24,16 @@ _PART_LENGTH = 4
 # Longer "words" are no words; the bound also keeps a word's vector within 8 bits.
 _LONGEST_WORD = 64
 # A word of n characters adds at most n + 2 to a number, a short one at most 1: never more than 1.5 for each byte.
+_BYTES_IN_8_BITS = 84
 _BYTES_IN_16_BITS = 20_000
-# Words, and pieces, that are remembered: 12 MB of vectors.
-_REMEMBERED = 16_384
+# Pieces that are remembered, in 12 MB: more than a call has of texts in five languages.
+_REMEMBERED = 32_768
 # Words hashed at a time.
 _BATCH = 1024
 
 
 def sum_type(longest: int) -> type[np.int16 | np.int32]:
-    """What holds the sum over the words of a text of so many bytes."""
+    """What holds the sum over the words of a text of so many bytes: 16 bits, or 32."""
     return np.int16 if longest <= _BYTES_IN_16_BITS else np.int32
 
 
@@ -44,30 +44,39 @@ def vocabulary(dimensions: int) -> Vocabulary:
 
 
 class Vocabulary:
-    """Vectors of pieces of text, each the sum of those of its words. A piece is made once, as long as there is room."""
+    """Vectors of pieces of text, each the sum of those of its words. Those of the last calls are not made again."""
 
     def __init__(self, dimensions: int) -> None:
         self._lock = threading.Lock()
         self._known = pa.array([], pa.large_binary())
         # The system gives memory to what is written to.
-        self._vectors = np.empty((_REMEMBERED, dimensions), dtype=np.int16)
+        self._vectors = np.empty((_REMEMBERED, dimensions), dtype=np.int8)
 
     def vectors(self, pieces: pa.LargeBinaryArray) -> Vectors:
-        """The vector of each piece, as `sum_type` of the longest. Pieces are UTF-8, and no two are the same."""
-        longest = pc.max(pc.binary_length(pieces)).as_py() or 0
-        if len(pieces) > _REMEMBERED or sum_type(longest) is not np.int16:
-            return _vectors_of_pieces(pieces, self._vectors.shape[1], sum_type(longest))
+        """The vector of each piece. Pieces are UTF-8, and no two are the same."""
+        lengths = pc.binary_length(pieces).to_numpy(zero_copy_only=False)
+        is_long = lengths > _BYTES_IN_8_BITS
+        if len(pieces) <= _REMEMBERED and not is_long.any():
+            return self._remembered(pieces)
+        dtype = sum_type(int(lengths.max()))
+        if len(pieces) > _REMEMBERED:
+            return _vectors_of_pieces(pieces, self._vectors.shape[1], dtype)
+        vectors: Vectors = np.empty((len(pieces), self._vectors.shape[1]), dtype=dtype)
+        vectors[~is_long] = self._remembered(pieces.filter(pa.array(~is_long)))
+        vectors[is_long] = _vectors_of_pieces(pieces.filter(pa.array(is_long)), self._vectors.shape[1], dtype)
+        return vectors
+
+    def _remembered(self, pieces: pa.LargeBinaryArray) -> Int8s:
         with self._lock:
             places = self._places(pieces)
-            new = places < 0
-            count = int(new.sum())
-            if len(self._known) + count > _REMEMBERED:
-                self._known = self._known.slice(0, 0)
-                new[:], count = True, len(pieces)
-            if count:
-                first, unknown = len(self._known), pieces.filter(pa.array(new))
-                places[new] = np.arange(first, first + count)
-                self._vectors[first : first + count] = _vectors_of_pieces(unknown, self._vectors.shape[1], np.int16)
+            if len(self._known) + np.count_nonzero(places < 0) > _REMEMBERED:
+                self._forget_all_but(places[places >= 0])
+                places = self._places(pieces)
+            new = np.flatnonzero(places < 0)
+            if len(new):
+                unknown, first = pieces.take(pa.array(new)), len(self._known)
+                places[new] = np.arange(first, first + len(new))
+                self._vectors[first : first + len(new)] = _vectors_of_pieces(unknown, self._vectors.shape[1], np.int8)
                 self._known = pa.concat_arrays([self._known, unknown])
             return self._vectors.take(places, axis=0)
 
@@ -76,6 +85,10 @@ class Vocabulary:
         found = pc.index_in(pieces, value_set=self._known).fill_null(-1)
         places: Int64s = found.to_numpy(zero_copy_only=False).astype(np.int64)
         return places
+
+    def _forget_all_but(self, places: Int64s) -> None:
+        self._vectors[: len(places)] = self._vectors.take(places, axis=0)
+        self._known = self._known.take(pa.array(places))
 
 
 def _vectors_of_pieces(pieces: pa.LargeBinaryArray, dimensions: int, dtype: npt.DTypeLike) -> Vectors:
