@@ -68,6 +68,7 @@ def measure(place: Place) -> Findings:
         whole / floor,
         f"{whole.median:.2f} s ÷ {floor.median:.2f} s; {wall:.2f} s on the clock: {rows / wall:,.0f} rows/s,"
         f" {size / 1e6 / wall:.0f} MB/s of Arrow data",
+        2.5,
     )
     return Findings((headline,), (_by_step(generate().manifest, generate, place.rounds),))
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from snapseed.config import Environment, Project, find_project
 from snapseed.database.connect import Connection, Target, connected
 from snapseed.database.embedded import EmbeddedPostgres
-from snapseed.generate.processes import available_cores
 from snapseed.generate.plan import Request
+from snapseed.generate.processes import available_cores
 from snapseed.generate.run import generate_snapshot
 from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot
 

@@ -50,7 +50,8 @@ def _planned(place: Place) -> Headline:
         place.rounds, lambda: seconds(partial(estimate, place.project, request)), lambda: 1
     )
     return Headline(
-        f"planning `--scale 1b`: {expected.parts:,} parts, about {expected.rows:,} rows, {expected.bytes / 1e12:.1f} TB",
+        f"planning `--scale 1b`: {expected.parts:,} parts, about {expected.rows:,} rows and"
+        f" {expected.bytes / 1e12:.1f} TB",
         "a second",
         taken / second,
         f"{taken.median:.2f} s",
@@ -59,6 +60,7 @@ def _planned(place: Place) -> Headline:
 
 
 def _memory(place: Place) -> Table:
+    runs: list[tuple[str, tuple[str, ...]]]
     runs = [(f"{users:,} users", ("--scale", str(users))) for users in map(place.rows, (1_000, 10_000, 50_000))]
     runs.append((f"part {_FAR:,} of a billion users", ("--scale", "1b", "--part", str(_FAR))))
     rows = []
@@ -66,7 +68,7 @@ def _memory(place: Place) -> Table:
         command = ("generate", "dev", "--snapshot", "memory", "--jobs", "1", "--quiet", *options)
         rows.append((what, *megabytes(launched(*PROGRAM, *command, "--project", str(place.project.folder)))))
     text = (
-        f"Resident memory of a process of `snapseed generate` at its highest; at most {_MEMORY_BAR} MB at any scale. Pages"
-        " of mapped files, which are those of libraries, count; the last column is without them."
+        f"Resident memory of a process of `snapseed generate` at its highest; at most {_MEMORY_BAR} MB at any scale."
+        " Pages of mapped files, which are those of libraries, count; the last column is without them."
     )
     return Table("Peak memory of generating", text, ("what", "peak", "its own"), rows)

@@ -16,7 +16,7 @@ from snapseed.snapshot.buffers import Bytes, data_of
 
 Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-Vectors = npt.NDArray[np.int8] | npt.NDArray[np.int16] | npt.NDArray[np.int32]
+Vectors = npt.NDArray[np.int8 | np.int16 | np.int32]
 
 _BLANK, _COMMA, _STOP = b" ,."
 # Texts whose pieces are added up at a time: their sums, and what is added to them, stay in the cache.

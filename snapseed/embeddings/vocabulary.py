@@ -61,7 +61,7 @@ class Vocabulary:
         dtype = sum_type(int(lengths.max()))
         if len(pieces) > _REMEMBERED:
             return _vectors_of_pieces(pieces, self._vectors.shape[1], dtype)
-        vectors: Vectors = np.empty((len(pieces), self._vectors.shape[1]), dtype=dtype)
+        vectors = np.empty((len(pieces), self._vectors.shape[1]), dtype=dtype)
         vectors[~is_long] = self._remembered(pieces.filter(pa.array(~is_long)))
         vectors[is_long] = _vectors_of_pieces(pieces.filter(pa.array(is_long)), self._vectors.shape[1], dtype)
         return vectors

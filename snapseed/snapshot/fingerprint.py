@@ -119,7 +119,7 @@ def _repeats_itself(column: pa.Array) -> bool:
 
 
 def _vector_hashes(column: pa.FixedSizeListArray) -> UInt64s:
-    """The hashes of vectors as `real[]`, a slab at a time: the words of one take eight bytes for each of its elements."""
+    """The hashes of vectors as `real[]`, a slab at a time: the words of one take eight bytes for each element."""
     hashes = np.empty(len(column), dtype=np.uint64)
     for start in range(0, len(column), SLAB):
         words, width = vector_words(column.slice(start, SLAB))

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from snapseed import Entity, Project, Rows, entity, find_project, generate_snapshot, open_snapshot
-from snapseed.generate.pools import Pools
 from snapseed.generate.plan import Request
+from snapseed.generate.pools import Pools
 from snapseed.snapshot.store import Snapshot
 from tests.conftest import PROJECTS
 

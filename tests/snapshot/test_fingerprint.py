@@ -19,7 +19,7 @@ from snapseed.snapshot.fingerprint import (
     fingerprint,
     row_hashes,
 )
-from snapseed.snapshot.lookup3 import hash_bytes_fixed, hash_bytes_variable
+from snapseed.snapshot.lookup3 import Values, hash_bytes_fixed, hash_bytes_variable, hash_together
 from snapseed.snapshot.types import parse_type
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -125,6 +125,29 @@ def test_neighbours_do_not_matter(values: list[bytes], skipped: int) -> None:
     """A value has the same hash in any company, and in a slice of a longer column."""
     column = pa.array([b"before"] * skipped + values, type=pa.binary()).slice(skipped)
     assert [int(item) for item in hash_bytes_variable(column, SEED)] == [fixed(value) for value in values]
+
+
+@property_test
+@given(st.lists(st.lists(st.binary(max_size=150), max_size=6), min_size=1, max_size=4), st.none() | st.integers(0, 255))
+def test_columns_hashed_together(columns: list[list[bytes]], prefix: int | None) -> None:
+    """Values have the hashes they have alone; a byte before them is as if it were part of them."""
+    arrays = [Values(pa.array(values, type=pa.binary()), prefix) for values in columns]
+    before = b"" if prefix is None else bytes([prefix])
+    found = [hashes.tolist() for hashes in hash_together(arrays, SEED)]
+    assert found == [[fixed(before + value) for value in values] for values in columns]
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 4, 384])
+@pytest.mark.parametrize("rows", [1, 70, 8193])
+def test_vectors_are_arrays(dimensions: int, rows: int) -> None:
+    """A vector has the fingerprint of the real[] with the same elements, stored in 16 bits or in 32."""
+    elements = np.random.default_rng(1).normal(size=rows * dimensions).astype(np.float16)
+    elements[::5] = np.nan
+    array = pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * dimensions, elements.astype(np.float32))
+    expected = fingerprint([array], [parse_type("real[]")])
+    for dtype in (np.float16, np.float32):
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(elements.astype(dtype)), dimensions)
+        assert fingerprint([vectors], [parse_type(f"vector({dimensions})")]) == expected
 
 
 @pytest.mark.parametrize("rows", [0, 1, 8191, 8192, 8193, 16_385])

@@ -1,0 +1,88 @@
+"""Sums over pieces are sums over words, whatever is remembered and however texts are cut."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snapseed import HashingEmbedder
+from snapseed.embeddings import vocabulary as module
+from snapseed.embeddings.pieces import Texts
+from snapseed.embeddings.vocabulary import Vocabulary, vocabulary
+
+DIMENSIONS = HashingEmbedder.dimensions
+# Letters, digits, and what ends words, phrases and rules of case: ΑΣ ends in another small sigma than ΑΣΑ.
+LETTERS = st.sampled_from(["a", "B", "é", "ΑΣ", "Σ", "İ", "世", "7", " ", " ", ", ", ". ", ".", ",", "-", "\n", "'"])
+TEXTS = st.lists(st.lists(LETTERS, max_size=30).map("".join), min_size=1, max_size=12)
+
+
+def one_by_one(text: str) -> npt.NDArray[np.int64]:
+    """The sum over the words of a text, each asked for alone."""
+    lowered = pl.select(pl.lit(text).str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")).item()
+    words = [Vocabulary(DIMENSIONS).vectors(pa.array([word.encode()], pa.large_binary()))[0] for word in lowered]
+    return np.sum([np.zeros(DIMENSIONS), *words], axis=0).astype(np.int64)
+
+
+def unit(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
+    """The vector of this direction, by the arithmetic of the definition."""
+    return (sums / np.sqrt(max(int((sums**2).sum()), 1))).astype(np.float16)
+
+
+@settings(deadline=None, max_examples=30, derandomize=True, database=None)
+@given(TEXTS)
+def test_a_text_is_the_sum_of_its_words(texts: list[str]) -> None:
+    """By phrases (of texts that stand there many times) or by words."""
+    expected = [unit(one_by_one(text)) for text in texts]
+    for repeated in (1, 8):
+        found = HashingEmbedder().embed(pl.Series(texts * repeated)).to_numpy()
+        assert np.array_equal(found, np.array(expected * repeated))
+
+
+@given(TEXTS)
+def test_pieces_are_the_texts(texts: list[str]) -> None:
+    """Joined again, phrases or words, with nothing lost."""
+    cut = Texts.of(pa.array(texts, pa.large_string()))
+    for ends in (cut.blanks(), cut.phrase_ends()):
+        pieces = cut.cut(ends)
+        said = [pieces.distinct[code].as_py() for code in pieces.codes.tolist()]
+        bounds = [0, *np.cumsum(pieces.counts).tolist()]
+        assert [b"".join(said[i:j]).decode() for i, j in itertools.pairwise(bounds)] == texts
+
+
+def test_what_is_forgotten_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for five words, texts of two, four and six words have the vectors they always have."""
+    texts = ["one two", "three four one two", "six seven eight nine ten one", "one nine", "two three four five"]
+    expected = HashingEmbedder().embed(pl.Series(texts)).to_numpy()
+    monkeypatch.setattr(module, "_REMEMBERED", 5)
+    vocabulary.cache_clear()
+    try:
+        for text, vector in zip(texts * 2, [*expected, *expected], strict=True):
+            assert (HashingEmbedder().embed(pl.Series([text])).to_numpy()[0] == vector).all()
+    finally:
+        vocabulary.cache_clear()
+
+
+@pytest.mark.parametrize("length", [83, 84, 85, 19_999, 20_001, 70_000])
+def test_sums_do_not_overflow(length: int) -> None:
+    """A text of one word over and over, with blanks between or not, has that word's direction."""
+    word = "abcd"
+    expected = HashingEmbedder().embed(pl.Series([word])).to_numpy()[0].astype(float)
+    for joiner in (" ", "-", ", "):
+        text = (word + joiner) * (length // len(word + joiner))
+        found = HashingEmbedder().embed(pl.Series([text, "other"])).to_numpy()[0].astype(float)
+        assert abs(found - expected).max() < 0.001
+
+
+def test_words_are_those_of_the_regular_expression() -> None:
+    """What is neither letter nor digit parts words, and nothing else does."""
+    text = "don't stop_me now 4ever, well-known"
+    words = re.findall(r"[^\W_]+", text)
+    assert (one_by_one(text) == sum(one_by_one(word) for word in words)).all()

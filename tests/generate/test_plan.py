@@ -1,0 +1,95 @@
+"""Parts are known before they are made, and each can be made alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from snapseed import Project, check_snapshot, generate_snapshot, open_snapshot, resolve_request
+from snapseed.errors import UsageError
+from snapseed.generate import part
+from snapseed.generate.plan import Request, Tasks, estimate
+from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
+
+TREE = """
+@entity(key="id", columns={"id": "bigint"})
+def parents(rows):
+    return pl.DataFrame({"id": rows.key()})
+
+@entity(key="id", columns={"id": "bigint", "text": "text"}, parent=parents, per_parent=3)
+def children(rows):
+    return pl.DataFrame({"id": rows.key(), "text": rows.number().cast(pl.String)})
+
+@entity(key="id", columns={"id": "bigint"}, rows=4)
+def kinds(rows):
+    return pl.DataFrame({"id": rows.key()})
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A hundred parents a part, three children each; a lookup entity."""
+    return write_project(tmp_path / "project", TREE)
+
+
+def test_a_part_alone_is_the_part_of_the_whole(tmp_path: Path) -> None:
+    """The same files, byte for byte, and a manifest that holds."""
+    shop = copy_shop(tmp_path / "shop")
+    whole = files_of(make_snapshot(shop, 250))
+    request = resolve_request(shop, shop.environment("dev"), scale=250, seed=None, part=1)
+    assert request.name == "dev-part-1"
+    generate_snapshot(shop, request)
+    alone = files_of(open_snapshot(shop.snapshots, "dev-part-1"))
+    alone.pop("manifest.json")
+    assert {path for path in alone if "/" in path} == {path for path in whole if "00001" in path}
+    assert all(whole[path] == data for path, data in alone.items())
+    assert check_snapshot(shop, request).same_bytes
+
+
+def test_a_part_brings_what_there_is_only_once(project: Project) -> None:
+    """Rows of a lookup entity are in the part, too."""
+    tasks = Tasks(project, Request("x", 1, 250, part=2), project.snapshots)
+    assert [(task.root, task.first, task.last, list(task.paths.values())) for task in tasks] == [
+        ("parents", 200, 250, ["parents/part-00002.parquet", "children/part-00002.parquet"]),
+        ("kinds", 0, 4, ["kinds.parquet"]),
+    ]
+
+
+@pytest.mark.parametrize("number", [3, 10**9])
+def test_a_part_that_there_is_not(project: Project, number: int) -> None:
+    """The error says which there are."""
+    with pytest.raises(UsageError) as caught:
+        Tasks(project, Request("x", 1, 250, part=number), project.snapshots)
+    assert (caught.value.observed, str(caught.value.expected)[:6]) == (str(number), "0 to 2")
+
+
+def test_a_billion_root_rows_are_planned_at_once(project: Project) -> None:
+    """Any of the ten million tasks can be asked for, and none is made before."""
+    tasks = Tasks(project, Request("x", 1, 10**9), project.snapshots)
+    assert len(tasks) == 10**7 + 1
+    assert (tasks[10**7 - 1].last, tasks[-1].root) == (10**9, "kinds")
+    assert [task.first for task in tasks[5:8]] == [500, 600, 700]
+    with pytest.raises(IndexError):
+        tasks[len(tasks)]
+
+
+@pytest.mark.parametrize("size", [1, 1_000, 10**9])
+def test_slices_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """However much data is made at a time."""
+    shop = copy_shop(tmp_path / "shop")
+    expected = files_of(make_snapshot(shop, 250))
+    monkeypatch.setattr(part, "_SLICE_BYTES", size)
+    monkeypatch.setattr(part, "_FIRST_ROOT_ROWS", 7)
+    monkeypatch.setattr(part, "_FEWEST_ROOT_ROWS", 3)
+    assert files_of(make_snapshot(shop, 250)) == expected
+
+
+def test_an_estimate_is_about_right(project: Project) -> None:
+    """Exact where every root row has as much below it; and nothing is left behind."""
+    request = Request("dev", project.seed, 2_000)
+    expected = estimate(project, request)
+    manifest = generate_snapshot(project, request).manifest
+    assert (expected.rows, expected.parts) == (manifest.rows, 21) == (2_000 * 4 + 4, 21)
+    assert 0.2 < expected.bytes / manifest.bytes < 5
+    assert [path.name for path in project.snapshots.iterdir()] == ["dev"]
