@@ -103,14 +103,14 @@ _WEAK = """\
 - **Verification reads everything.** Every load pays for one more pass over the rows in the server; `--no-verify` is
   there, and gives up what snapseed is for. Wide values cost most: a vector is hashed element by element on the client
   and detoasted on the server.
-- **Generation is NumPy and polars.** A generator in Rust makes more in a second of CPU time than it, and hashes nothing:
-  every step here reads and writes whole columns, and the fingerprint takes some forty passes over each block of 12
-  bytes. Faster writing, by leaving the statistics of vectors out, made the ratio to writing alone larger.
+- **Generation is NumPy and polars.** A generator in Rust makes more in a second of CPU time, and hashes nothing: every
+  step here reads and writes whole columns, and the fingerprint takes some forty passes over each block of 12 bytes.
+  Faster writing, by leaving the statistics of vectors out, made the ratio to writing alone larger.
 - **Generation is dominated by what is wide.** Transcripts and embeddings are some of the rows and most of the work;
   the longest text of a chunk decides how many steps its fingerprint takes. A table of short columns is nearer to the
   floor. The first words of a process cost more than later ones, whose vectors are known.
-- **A thousand million root rows have a large manifest.** Parts are planned one by one, but their records, some 4 kB each
-  with the example's `part_rows`, are kept until the manifest is written. Larger parts make fewer of them.
+- **A billion root rows have a large manifest.** Parts are planned one by one, but their records, some 4 kB each with the
+  example's `part_rows`, are kept until the manifest is written. Larger parts make fewer of them.
 - **Small loads wait for fixed costs.** Below some thousand rows, planning, verifying, committing and ANALYZE take
   longer than the rows, and the first batch has to be read and encoded before anything is sent.
 - **One connection.** A load is one transaction on one connection, so it does not use more cores than the two or three

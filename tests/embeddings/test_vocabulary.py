@@ -28,12 +28,14 @@ def one_by_one(text: str) -> npt.NDArray[np.int64]:
     """The sum over the words of a text, each asked for alone."""
     lowered = pl.select(pl.lit(text).str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")).item()
     words = [Vocabulary(DIMENSIONS).vectors(pa.array([word.encode()], pa.large_binary()))[0] for word in lowered]
-    return np.sum([np.zeros(DIMENSIONS), *words], axis=0).astype(np.int64)
+    sums: npt.NDArray[np.int64] = np.sum([np.zeros(DIMENSIONS), *words], axis=0).astype(np.int64)
+    return sums
 
 
 def unit(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
     """The vector of this direction, by the arithmetic of the definition."""
-    return (sums / np.sqrt(max(int((sums**2).sum()), 1))).astype(np.float16)
+    vector: npt.NDArray[np.float16] = (sums / np.sqrt(max(int((sums**2).sum()), 1))).astype(np.float16)
+    return vector
 
 
 @settings(deadline=None, max_examples=30, derandomize=True, database=None)

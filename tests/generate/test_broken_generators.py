@@ -301,7 +301,7 @@ def things(rows):
         make_snapshot(write_project(tmp_path / "project", module), 150)
     assert caught.value.where == "entity 'things', column 'id'"
     with pytest.raises(GeneratorError, match="do not ascend"):
-        make_snapshot(write_project(tmp_path / "one", module.replace("100", "750"), part_rows=5000), 1500)
+        make_snapshot(write_project(tmp_path / "one", module.replace("100", "250"), part_rows=5000), 500)
 
 
 def test_an_error_in_another_process_is_the_same_error(tmp_path: Path) -> None:
