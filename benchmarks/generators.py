@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Findings, Headline, Spread, Table, in_turns, seconds, spreads_in_turns
 from benchmarks.place import Place
 from benchmarks.processes import PROGRAM
-from benchmarks.row_by_row import by_faker, by_mimesis
+from benchmarks.row_by_row import by_faker, by_mimesis, embedding, random_numbers
 from snapseed.generate.plan import Request
 from snapseed.generate.run import generate_snapshot
 from snapseed.snapshot.store import open_snapshot
@@ -26,6 +26,7 @@ from snapseed.snapshot.store import open_snapshot
 PACKAGES = ("tpchgen-cli", "Faker", "mimesis")
 _USERS = 50_000
 _ROW_BY_ROW_USERS = 30
+_LIBRARIES = ("Faker", "Mimesis")
 _TPCHGEN = (
     str(Path(sys.executable).with_name("tpchgen-cli")),
     *("parquet", "--num-threads", "1", "--compression", "ZSTD(1)", "--overwrite"),
@@ -74,23 +75,32 @@ def _against_rows(place: Place) -> tuple[Headline, ...]:
     ours, *others = spreads_in_turns(
         min(place.rounds, 3),
         lambda: manifest.rows / seconds(generate, time.process_time),
-        *(partial(_rate, library, counts, words) for library in (by_faker, by_mimesis)),
+        *(
+            partial(_rate, partial(library, counts, words, embed))
+            for embed in (embedding, random_numbers)
+            for library in (by_faker, by_mimesis)
+        ),
     )
     return tuple(
         Headline(
-            f"{name}, row by row, not written: rows a second of CPU time",
+            f"{name}, not written: rows a second of CPU time",
             "`generate_snapshot`, one process",
             theirs / ours,
             f"{theirs.median:,.0f} rows/s ÷ {ours.median:,.0f} rows/s: {(ours / theirs).median:,.0f} times",
             bar,
         )
-        for name, theirs, bar in zip(("Faker", "Mimesis"), others, (0.01, 0.1), strict=True)
+        for name, theirs, bar in zip(
+            [f"{library} row by row{how}" for how in ("", ", random numbers for vectors") for library in _LIBRARIES],
+            others,
+            (0.01, 0.1, None, None),
+            strict=True,
+        )
     )
 
 
-def _rate(library: Callable[[list[int], int], int], counts: list[int], words: int) -> float:
+def _rate(make: Callable[[], int]) -> float:
     started = time.process_time()
-    rows = library(counts, words)
+    rows = make()
     return rows / (time.process_time() - started)
 
 

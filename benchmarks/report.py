@@ -105,12 +105,13 @@ _WEAK = """\
   and detoasted on the server.
 - **Generation is NumPy and polars.** A generator in Rust makes more in a second of CPU time, and hashes nothing: every
   step here reads and writes whole columns, and the fingerprint takes some forty passes over each block of 12 bytes.
-  Faster writing, by leaving the statistics of vectors out, made the ratio to writing alone larger.
+  Faster writing, by leaving the statistics of vectors out, made the ratio to writing alone larger. Nor is it a hundred
+  times as fast as Faker where rows are wide: a vector of 384 numbers has its price, which random ones do not show.
 - **Generation is dominated by what is wide.** Transcripts and embeddings are some of the rows and most of the work;
   the longest text of a chunk decides how many steps its fingerprint takes. A table of short columns is nearer to the
   floor. The first words of a process cost more than later ones, whose vectors are known.
-- **A billion root rows have a large manifest.** Parts are planned one by one, but their records, some 4 kB each with the
-  example's `part_rows`, are kept until the manifest is written. Larger parts make fewer of them.
+- **A billion root rows have a large manifest.** Parts are planned one by one, but their records, some 4 kB each, are
+  kept until the manifest is written. A larger `part_rows` makes fewer of them.
 - **Small loads wait for fixed costs.** Below some thousand rows, planning, verifying, committing and ANALYZE take
   longer than the rows, and the first batch has to be read and encoded before anything is sent.
 - **One connection.** A load is one transaction on one connection, so it does not use more cores than the two or three

@@ -1,6 +1,6 @@
 """The four entities of the example by libraries that draw value by value: Faker and Mimesis, each as its users call it.
 
-Only drawn, neither hashed nor written. Vectors, which neither library has, are numbers of Python's own generator.
+Only drawn, neither hashed nor written. Neither library has embeddings: the caller says what makes one of a text.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from typing import Any
 
 import faker
 import mimesis
+import polars as pl
+
+from snapseed import HashingEmbedder
 
 _DIMENSIONS = 384
 _WORDS_PER_CHUNK = 120
 _WORDS_PER_SENTENCE = 12
 Row = dict[str, object]
+Embed = Callable[[str], object]
 
 
-def by_faker(counts: Sequence[int], words: int) -> int:
+def by_faker(counts: Sequence[int], words: int, embed: Embed) -> int:
     """So many users, shares, transcripts (of so many words) and chunks; the number of rows."""
     fake = faker.Faker()
     fake.seed_instance(1)
@@ -69,11 +73,11 @@ def by_faker(counts: Sequence[int], words: int) -> int:
             "created_at": moment(),
         },
     )
-    chunks = _chunks(counts[3], transcripts, fake.uuid4, lambda: fake.random_element(transcripts))
+    chunks = _chunks(counts[3], fake.uuid4, lambda: fake.random_element(transcripts), embed)
     return sum(map(len, (users, shares, transcripts, chunks)))
 
 
-def by_mimesis(counts: Sequence[int], words: int) -> int:
+def by_mimesis(counts: Sequence[int], words: int, embed: Embed) -> int:
     """The same by Mimesis."""
     make = mimesis.Generic(locale=mimesis.Locale.EN, seed=1)
     users = _rows(
@@ -122,7 +126,7 @@ def by_mimesis(counts: Sequence[int], words: int) -> int:
             "created_at": make.datetime.datetime(),
         },
     )
-    chunks = _chunks(counts[3], transcripts, make.cryptographic.uuid, lambda: make.choice(transcripts))
+    chunks = _chunks(counts[3], make.cryptographic.uuid, lambda: make.choice(transcripts), embed)
     return sum(map(len, (users, shares, transcripts, chunks)))
 
 
@@ -136,18 +140,27 @@ def _speech(sentences: Sequence[str]) -> Row:
     return {"body": body, "segments": segments, "word_count": body.count(" ") + 1}
 
 
-def _chunks(count: int, transcripts: Sequence[Row], key: Callable[[], object], one: Callable[[], Any]) -> list[Row]:
-    dice = random.Random(1)
+def random_numbers(_text: str) -> object:
+    """Numbers that have nothing to do with the text."""
+    return [random.uniform(-1, 1) for _ in range(_DIMENSIONS)]
 
+
+def embedding(text: str) -> object:
+    """The vector that the example has for this text, by the same embedder."""
+    return HashingEmbedder().embed(pl.Series([text]))[0]
+
+
+def _chunks(count: int, key: Callable[[], object], one: Callable[[], Any], embed: Embed) -> list[Row]:
     def row() -> Row:
-        transcript = one() if transcripts else {"id": "", "body": ""}
+        transcript = one()
+        content = " ".join(transcript["body"].split(" ")[:_WORDS_PER_CHUNK])
         return {
             "id": key(),
             "transcript_id": transcript["id"],
             "chunk_index": 0,
-            "content": " ".join(transcript["body"].split(" ")[:_WORDS_PER_CHUNK]),
-            "model": "random",
-            "embedding": [dice.uniform(-1, 1) for _ in range(_DIMENSIONS)],
+            "content": content,
+            "model": HashingEmbedder.model,
+            "embedding": embed(content),
         }
 
     return _rows(count, row)

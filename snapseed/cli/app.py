@@ -112,6 +112,7 @@ def generate(
         found = find_project(project, env_file)
         target = found.environment(environment, {"snapshot": snapshot})
         wanted = None if scale is None else parse_scale(scale)
+        use_system_allocator()
         return_memory_soon()
         from snapseed.cli.progress import announce_size, generate_progress
         from snapseed.generate import run
