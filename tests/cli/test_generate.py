@@ -1,0 +1,42 @@
+"""`snapseed generate` as a process: what it says before it begins, and parts alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.generate.making import write_project
+
+MODULE = """
+@entity(key="id", columns={"id": "bigint"})
+def things(rows):
+    return pl.DataFrame({"id": rows.key()})
+"""
+
+
+def generate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a project of a hundred rows a part."""
+    command = (sys.executable, "-m", "snapseed", "generate", "dev", "--jobs", "1", "--project", str(folder))
+    return subprocess.run((*command, *arguments), check=False, capture_output=True, text=True)
+
+
+def test_a_large_snapshot_says_its_size_first(tmp_path: Path) -> None:
+    """On stderr, and neither of a small one nor where nothing is to be said."""
+    folder = write_project(tmp_path / "project", MODULE).folder
+    large = generate(folder, "--scale", "900")
+    assert large.returncode == 0, large.stderr
+    assert large.stderr.startswith("to be made: 9 parts, about 900 rows and 0.0 GB; ")
+    assert "to be made" not in generate(folder, "--scale", "300").stderr
+    assert "to be made" not in generate(folder, "--scale", "900", "--quiet").stderr
+
+
+def test_a_part_alone(tmp_path: Path) -> None:
+    """A snapshot of its own; a part that there is not is a usage error that says which there are."""
+    folder = write_project(tmp_path / "project", MODULE).folder
+    made = generate(folder, "--scale", "1b", "--part", "9999999", "--quiet")
+    assert "snapshot dev-part-9999999: 100 rows" in made.stdout, made.stderr
+    assert (folder / "snapshots/dev-part-9999999/things/part-9999999.parquet").is_file()
+    refused = generate(folder, "--scale", "300", "--part", "3")
+    assert refused.returncode == 2
+    assert "expected: 0 to 2" in refused.stderr
