@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 3
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-lowest test-system check format bench bench-generate bench-load bench-large \
+.PHONY: help install demo test coverage test-lowest test-system check format bench bench-generate bench-load bench-large \
   bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
@@ -26,7 +26,10 @@ demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, v
 
 install: .venv/ready ## make .venv and install everything into it; the other targets do so themselves
 
-test: check ## check, then run the tests with coverage
+test: check ## check, then run the tests
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+coverage: install ## run the tests with coverage, which takes half as long again
 	$(BIN)/pytest --cov --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 test-lowest: .venv/lowest/ready ## run the tests with the lowest versions that pyproject.toml allows

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 from snapseed import Project, find_project
 from snapseed.config import Environment
 from tests import servers
+from tests.command_line import run_command
 
 PROJECTS = Path(__file__).parent / "projects"
 # How long an example takes says nothing on a machine that does other things as well.
@@ -105,11 +105,8 @@ class Sandbox:
 
     def run(self, *arguments: str, check: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command line as a process in the project's folder, and wait for it."""
-        command = [sys.executable, "-m", "snapseed", *arguments]
         environment = {**os.environ, "SNAPSEED_DATABASE": self.url, **variables}
-        result = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        result = run_command(arguments, self.folder, environment, timeout_seconds=120)
         assert not check or result.returncode == 0, result.stdout + result.stderr
         assert "Traceback" not in result.stderr, result.stderr
         return result

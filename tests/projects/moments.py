@@ -6,7 +6,6 @@ are imported once, so that a hundred loads can be killed in the time of a few.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -19,11 +18,10 @@ from unittest.mock import patch
 
 import psycopg
 
+from tests.command_line import CONTEXT
+
 COMMITTING = "committing"
 COMMITTED = "committed"
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["snapseed.cli.app", "snapseed.load.run", "snapseed.cli.progress", __name__])
 
 
 @contextmanager
@@ -79,7 +77,7 @@ def start_load(
     folder: Path, output: Path, variables: dict[str, str], *options: str, die_at: int | None = None
 ) -> LoadProcess:
     """Run `snapseed load dev` in `folder`; with `die_at`, it gets SIGKILL at the moment of this number, from 0."""
-    process = _CONTEXT.Process(target=run_load, args=(folder, output, variables, options, die_at), daemon=True)
+    process = CONTEXT.Process(target=run_load, args=(folder, output, variables, options, die_at), daemon=True)
     process.start()
     return LoadProcess(process, output)
 
