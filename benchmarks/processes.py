@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -136,7 +137,10 @@ def _peak(project: Project, command: str, *arguments: str) -> Peak:
 
 def launched(*command: str) -> Peak:
     """What a process held at its highest."""
-    done = subprocess.run([sys.executable, "-S", "-c", _LAUNCHER, *command], check=True, stdout=subprocess.PIPE)
+    # polars tells its allocator by a variable of the process that imports it, and those who are started inherit it.
+    variables = {name: value for name, value in os.environ.items() if name != "_RJEM_MALLOC_CONF"}
+    launcher = [sys.executable, "-S", "-c", _LAUNCHER, *command]
+    done = subprocess.run(launcher, check=True, stdout=subprocess.PIPE, env=variables)
     code, resident, own = json.loads(done.stdout)
     assert code == 0, f"{command} ended with {code}"
     return Peak(resident, own)

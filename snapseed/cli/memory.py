@@ -15,9 +15,9 @@ def use_system_allocator() -> None:
 
 
 def return_memory_soon() -> None:
-    """Let polars, which must not have been imported yet, give back what it freed after 0.1 seconds instead of 1.5.
+    """Let polars, which must not have been imported yet, give back at once what it freed, and not 1.5 seconds later.
 
-    Measured on a generation of 160,000 rows: 25 MB less at the peak, for a hundredth more time. Processes that are
-    started inherit it. Whoever sets the variable has the last word.
+    Measured on a generation of 170,000 rows: 73 MB less at the peak, for a fifth more time, most of it in the kernel.
+    Processes that are started inherit it. Whoever sets the variable has the last word.
     """
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0")
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
