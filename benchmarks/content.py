@@ -43,7 +43,7 @@ hand. The bars are ours: texts should be neither noise nor a give-away.
 Transcripts are put together from words: {topics} topics in {languages} languages, each with verbs, nouns, names and
 phrases of its own ([generators/pools](../generators/pools)). A talk has a topic, a subject within it, one to four
 speakers, and drifts off now and then. The less the recogniser's `confidence`, the more the speakers hesitate and the
-more it mishears: words are missed, run together, clipped or taken for others. Shares mostly go by what their users like
+more it mishears: words are missed, doubled, clipped or taken for others. Shares mostly go by what their users like
 and speak. About one transcript in sixty is of a video that its user has shared before; the share's metadata says so:
 
 ```console

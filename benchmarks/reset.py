@@ -147,7 +147,7 @@ def _large_reset(place: Place) -> Headline:
         partial(seconds, reset),
         partial(seconds, partial(load_snapshot, place.project, environment)),
     )
-    what = f"the same, {rows:,} rows instead of 427"
+    what = f"the same, {rows:,} rows"
     return _headline(what, "truncate and load", ours, load)
 
 

@@ -12,7 +12,7 @@ from .wording import capitalised, uuid_text
 
 @entity(
     parent=users,
-    per_parent=fan_out(mean=5, maximum=200),
+    per_parent=fan_out({"free": 4, "pro": 8, "team": 12}, maximum=200, by="plan"),
     key="id",
     columns={
         "id": "uuid",

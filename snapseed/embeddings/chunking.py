@@ -1,4 +1,7 @@
-"""Cut a text into the chunks that are embedded: runs of whole words, the same for generators and for workers."""
+"""Cut a text into the chunks that are embedded: runs of whole words, the same for generators and for workers.
+
+A text's chunks are of one length, give or take a word: a short rest would be near to whatever has its few words.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pyarrow as pa
 
 from snapseed.embeddings.pieces import Texts
 
-# About the length that retrieval systems embed at a time.
+# The most in a chunk: about the length that retrieval systems embed at a time.
 CHUNK_WORDS = 120
 
 
@@ -35,7 +38,8 @@ def chunk_of(texts: pl.Series, indexes: pl.Series) -> pl.Series:
     # A chunk begins behind the blank that is the last of the chunk before, and ends ahead of its own last one.
     of_text = np.repeat(np.arange(len(word_counts)), chunk_counts)
     place = np.arange(len(of_text)) - first_chunks[of_text]
-    last_blanks = blanks_before[of_text] + (place + 1) * CHUNK_WORDS - 1
+    words_before_next = (place + 1) * word_counts[of_text] // chunk_counts[of_text]
+    last_blanks = blanks_before[of_text] + words_before_next - 1
     bounds = np.empty((len(of_text), 2), dtype=np.int64)
     bounds[:, 1] = whole.offsets[1:][of_text]
     inner = place + 1 < chunk_counts[of_text]

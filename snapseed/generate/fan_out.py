@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -51,6 +52,26 @@ class _Skewed:
 
 
 @dataclass(frozen=True)
+class _SkewedBy:
+    column: str
+    fan_outs: Mapping[object, _Skewed]
+    maximum: int
+
+    def counts(self, parents: Rows, frame: pl.DataFrame, child: str) -> Counts:
+        values = frame[self.column]
+        counts = np.full(len(parents), -1, dtype=np.int64)
+        for value, fan_out in self.fan_outs.items():
+            has_value = values.eq_missing(value).to_numpy()
+            counts[has_value] = fan_out.counts(parents, frame, child)[has_value]
+        unknown = values.filter(pl.Series(counts < 0))
+        if len(unknown):
+            raise ValueError(
+                f"fan_out() of {child} has no mean for {self.column} = {unknown[0]!r}, only for {list(self.fan_outs)}"
+            )
+        return counts
+
+
+@dataclass(frozen=True)
 class _Counted:
     expression: pl.Expr
     maximum: int
@@ -73,20 +94,30 @@ def exactly(children: int) -> FanOut:
     return _Exactly(children)
 
 
-def fan_out(mean: float, maximum: int) -> FanOut:
+def fan_out(mean: float | Mapping[object, float], maximum: int, *, by: str | None = None) -> FanOut:
     """Few parents have many children, many have few or none: weights fall with the square of the number.
 
-    `mean` is met to within a hundredth. Raises `ValueError` where it is not between 0 and half the maximum, beyond
-    which a distribution that falls has no room.
+    `mean` is met to within a hundredth. With `by`, a column of the parent, there is one for each of its values:
+    `fan_out({"free": 2, "team": 30}, maximum=200, by="plan")`. Raises `ValueError` where a mean is not between 0 and
+    half the maximum, beyond which a distribution that falls has no room.
     """
-    if not 0 < mean < maximum / 2:
-        raise ValueError(f"fan_out needs 0 < mean < maximum / 2, got mean={mean}, maximum={maximum}")
-    return _Skewed(mean, maximum)
+    if isinstance(mean, Mapping) != (by is not None):
+        raise ValueError("fan_out needs one mean, or a mapping of means and the column that it goes by")
+    if by is not None and isinstance(mean, Mapping):
+        return _SkewedBy(by, {value: _skewed(own, maximum) for value, own in mean.items()}, maximum)
+    assert not isinstance(mean, Mapping)
+    return _skewed(mean, maximum)
 
 
 def counted(expression: pl.Expr, maximum: int) -> FanOut:
     """As many children as a polars expression over the parent's columns says; a boolean counts as 0 or 1."""
     return _Counted(expression, maximum)
+
+
+def _skewed(mean: float, maximum: int) -> _Skewed:
+    if not 0 < mean < maximum / 2:
+        raise ValueError(f"fan_out needs 0 < mean < maximum / 2, got mean={mean}, maximum={maximum}")
+    return _Skewed(mean, maximum)
 
 
 def _skewed_weights(mean: float, maximum: int) -> list[int]:

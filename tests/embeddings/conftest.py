@@ -116,12 +116,14 @@ class Post:
         return self.execute(query)
 
     def expected(self, embedder: Embedder | None = None) -> list[tuple[object, ...]]:
-        """What should be there: each letter's words, cut behind each 120, and the vector of each piece."""
+        """What should be there: each letter's words in as few even pieces of 120 at most as there can be."""
         pieces = []
         for letter, body in self.execute("SELECT id, coalesce(body, '') FROM letters ORDER BY 1"):
             words = str(body).split(" ")
-            for part, start in enumerate(range(0, len(words), CHUNK)):
-                pieces.append((letter, part, " ".join(words[start : start + CHUNK])))
+            count = -(-len(words) // CHUNK)
+            for part in range(count):
+                start, end = (len(words) * number // count for number in (part, part + 1))
+                pieces.append((letter, part, " ".join(words[start:end])))
         vectors = (embedder or HashingEmbedder()).embed(pl.Series([text for *_, text in pieces], dtype=pl.String))
         found = vectors.cast(pl.List(pl.Float64)).to_list()
         return [(letter, part, vector) for (letter, part, _), vector in zip(pieces, found, strict=True)]

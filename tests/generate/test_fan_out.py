@@ -59,6 +59,29 @@ def test_a_mean_without_room_is_refused(mean: float, maximum: int) -> None:
         fan_out(mean=mean, maximum=maximum)
 
 
+def test_a_mean_for_each_value_of_a_column_is_met() -> None:
+    """Who has one value has so many, who has another so many, null among them."""
+    plans = pl.Series(["free", "team", None, "free"] * 50_000)
+    frame = pl.DataFrame({"plan": plans})
+    drawn = fan_out({"free": 2, "team": 12, None: 0.5}, maximum=60, by="plan").counts(
+        make_rows(len(plans)), frame, "child"
+    )
+    for plan, mean in (("free", 2), ("team", 12), (None, 0.5)):
+        found = drawn[plans.eq_missing(plan).to_numpy()]
+        assert abs(found.mean() - mean) < mean / 100 + 3 * found.std() / len(found) ** 0.5
+
+
+def test_a_value_without_a_mean_is_named() -> None:
+    """With the values that have one; and a mapping needs the column, a column a mapping."""
+    frame = pl.DataFrame({"plan": ["free", "gold"]})
+    with pytest.raises(ValueError, match=r"no mean for plan = 'gold', only for \['free'\]"):
+        fan_out({"free": 2}, maximum=9, by="plan").counts(make_rows(2), frame, "child")
+    with pytest.raises(ValueError, match="the column that it goes by"):
+        fan_out({"free": 2}, maximum=9)
+    with pytest.raises(ValueError, match="the column that it goes by"):
+        fan_out(2, maximum=9, by="plan")
+
+
 def test_exactly_is_exact() -> None:
     """The same for every parent, zero included; less is refused."""
     assert exactly(3).counts(make_rows(2), NOTHING, "child").tolist() == [3, 3]
