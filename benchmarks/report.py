@@ -65,8 +65,8 @@ SECTIONS: Mapping[str, Section] = {
     "Test databases": Section(
         reset.PACKAGES,
         repeats=6,
-        before="`snapshots/test`: some hundred rows in a database of 9 MB and 300 files, most of which are PostgreSQL's own"
-        " catalogs. ",
+        before="`snapshots/test`: some hundred rows in a database of 9 MB and 300 files, most of which are PostgreSQL's"
+        " own catalogs. ",
         after=" *Made ahead* is what the plugin does by default. Most of a copy is the making of files in the kernel:"
         " on ext4 without a journal, where each passes over the places of files deleted in the last minutes, it takes"
         " several times as long once databases have been dropped. That slows copies and resets, but neither loads nor"
