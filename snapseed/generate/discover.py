@@ -51,7 +51,9 @@ def load_entities(folder: Path) -> Entities:
     for path in sorted(folder.glob("*.py")):
         if path.name != "__init__.py":
             module = _import(folder, path)
-            found += [value for value in vars(module).values() if isinstance(value, Entity) and value not in found]
+            # An entity that several modules import, or one under several names, is one entity.
+            declared = (value for value in vars(module).values() if isinstance(value, Entity))
+            found = list(dict.fromkeys([*found, *declared]))
     if not found:
         raise GeneratorError(
             "no generator declares an entity", where=str(folder), expected="functions under @entity(...)"

@@ -281,6 +281,13 @@ def test_two_entities_of_one_name_are_an_error(tmp_path: Path) -> None:
         make_snapshot(write_project(tmp_path / "project", GOOD, GOOD))
 
 
+def test_an_entity_under_two_names_is_one_entity(tmp_path: Path) -> None:
+    """In the module that declares it, and in others that import it under its name and under another one."""
+    names = "from .first import others\nfrom .first import others as people\n"
+    project = write_project(tmp_path / "project", GOOD + "same = others\n", names, names)
+    assert [record.name for record in make_snapshot(project, 20).manifest.entities] == ["others"]
+
+
 def test_two_lookup_tables_that_need_each_other_are_an_error(tmp_path: Path) -> None:
     """There is no order in which they could be made."""
     module = ""
