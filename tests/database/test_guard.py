@@ -253,6 +253,8 @@ def test_consent_replaces_them_and_the_next_load_needs_none(occupied: Sandbox) -
 def test_replace_existing_is_consent_once_and_for_all(occupied: Sandbox) -> None:
     """As a key of the environment it needs no --yes."""
     load_snapshot(occupied.project, occupied.environment(replace_existing=True))
+    with occupied.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM categories WHERE code = 'mine'").fetchone() == (0,)
 
 
 def test_a_refused_load_has_recorded_nothing(occupied: Sandbox) -> None:

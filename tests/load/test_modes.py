@@ -206,7 +206,7 @@ def test_functions_of_the_same_names_are_not_let_in(shapes: Shapes, mode: Mode) 
         CREATE FUNCTION array_send(anyarray) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$;
         """
     )
-    shapes.load(mode, database=f"{shapes.url} options='-c search_path=public,pg_catalog'")
+    shapes.load(mode, agrees=True, database=f"{shapes.url} options='-c search_path=public,pg_catalog'")
 
 
 def test_rows_of_others_are_not_replaced_after_an_append(shapes: Shapes) -> None:

@@ -105,9 +105,16 @@ def test_the_thread_ends_when_the_one_that_takes_is_gone(
     """An interrupt may strike where no cleaning up follows; the process must end nevertheless."""
     monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
     streams = encoded(snapshot, orders)
-    taker = threading.Thread(target=lambda: next(iter(streams.__enter__())))
+    seen: list[threading.Thread] = []
+
+    def take_one() -> None:
+        next(iter(streams.__enter__()))
+        seen.extend(encoders())
+
+    taker = threading.Thread(target=take_one)
     taker.start()
     taker.join()
+    assert seen
     patiently(lambda: not encoders())
 
 

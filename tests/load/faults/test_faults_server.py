@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from snapseed import SnapseedError, load_snapshot
+from snapseed import SnapseedError, load_snapshot, verify_snapshot
 from snapseed.errors import ServerError
 from snapseed.load.report import Outcome, Progress
 from tests.conftest import Sandbox
@@ -172,13 +172,18 @@ def test_a_default_of_repeatable_read_makes_no_load_fail(loaded: Sandbox) -> Non
         # Its foreign key stands against TRUNCATE.
         connection.execute("CREATE TABLE outside (note integer REFERENCES notes)")
 
+        changed = 0
+
         def change(moment: str) -> None:
+            nonlocal changed
             if moment == "waiting for the tables":
-                connection.execute("UPDATE notes SET number = number")
+                changed += connection.execute("UPDATE notes SET number = number").rowcount
 
         with each_moment(change):
             url = make_conninfo(loaded.url, options=r"-c default_transaction_isolation=repeatable\ read")
             load_snapshot(loaded.project, loaded.environment(database=url))
+    assert changed
+    assert verify_snapshot(loaded.project, loaded.environment()).agrees
 
 
 def test_a_server_that_is_not_there_is_named(loaded: Sandbox) -> None:
