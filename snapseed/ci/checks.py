@@ -68,11 +68,14 @@ def error_check(error: SnapseedError) -> Check:
 
 
 class _Checks:
+    """The checks of one run, as far as it has come."""
+
     def __init__(self, report: CiReport) -> None:
         self.report = report
         self.steps = list(Step)
 
     def all(self) -> Iterator[Check]:
+        """In the order of the steps; those of a snapshot only where its manifest could be read."""
         report = self.report
         yield self._step("snapshot and settings", Step.PREPARE)
         yield self._step("reachable", Step.WAIT, refused=False)

@@ -72,6 +72,7 @@ def _work(
     done, told_at = 0, time.monotonic()
 
     def count(batch: BatchDone) -> None:
+        """Add up, and tell it now and then."""
         nonlocal done, told_at
         done += batch.jobs
         if time.monotonic() - told_at > _TOLD_SECONDS:

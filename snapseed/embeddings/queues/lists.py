@@ -52,7 +52,10 @@ redis.call('DEL', KEYS[5])
 
 
 class ListQueue:
-    """A queue in lists. Who is silent for too long loses what is held, to the front of the queue."""
+    """A queue in lists. Who is silent for too long loses what is held, to the front of the queue.
+
+    What each method does stands in `forms.JobQueue`.
+    """
 
     def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
         # The client's own annotations mix its synchronous and asynchronous halves.

@@ -29,7 +29,10 @@ _LONG_IDLE_MS = 2**31
 
 
 class StreamQueue:
-    """A queue in a stream. Redis itself counts deliveries and knows who holds what for how long."""
+    """A queue in a stream. Redis itself counts deliveries and knows who holds what for how long.
+
+    What each method does stands in `forms.JobQueue`.
+    """
 
     def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
         # The client's own annotations mix its synchronous and asynchronous halves.
