@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed import Project, find_project
 from snapseed.config import Environment
@@ -63,17 +65,25 @@ def server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def database(server: str) -> Iterator[str]:
-    """The URL of an empty database, gone after the test."""
+@contextmanager
+def new_database(server: str, template: str = "dbname=template1") -> Iterator[str]:
+    """The URL of a new database, gone in the end: an empty one, or a copy of the one that `template` is the URL of."""
     name = f"snapseed_test_{uuid.uuid4().hex[:12]}"
+    names = map(sql.Identifier, (name, str(conninfo_to_dict(template)["dbname"])))
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
     try:
         yield make_conninfo(server, dbname=name)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[str]:
+    """The URL of an empty database, gone after the test."""
+    with new_database(server) as url:
+        yield url
 
 
 @pytest.fixture
@@ -118,6 +128,11 @@ class Sandbox:
         return document
 
 
+def copied(project: Path, folder: Path) -> Path:
+    """A copy of a project, under its name, in `folder`."""
+    return Path(shutil.copytree(project, folder / project.name, ignore=shutil.ignore_patterns("__pycache__")))
+
+
 @pytest.fixture
 def make_project(tmp_path: Path, database: str) -> Callable[[str], Sandbox]:
     """Copy a project from tests/projects, by name, or the example project by `example`, into the test's folder."""
@@ -130,17 +145,32 @@ def make_project(tmp_path: Path, database: str) -> Callable[[str], Sandbox]:
             shutil.copytree(root / "generators", folder / "generators", ignore=shutil.ignore_patterns("__pycache__"))
             shutil.copy(root / "snapseed.toml", folder)
         else:
-            shutil.copytree(PROJECTS / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+            copied(PROJECTS / name, tmp_path)
         return Sandbox(folder, database)
 
     return copy
 
 
-@pytest.fixture
-def shop(make_project: Callable[[str], Sandbox]) -> Sandbox:
-    """A project with other tables than the example's, with a generated snapshot of 250 customers named dev."""
-    sandbox = make_project("shop")
-    from snapseed import generate_snapshot, resolve_request
+@pytest.fixture(scope="session")
+def generated_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A project of tests/projects, by name, with the snapshot of its default environment: made once, and only read."""
 
-    generate_snapshot(sandbox.project, resolve_request(sandbox.project, sandbox.environment(), scale=None, seed=None))
-    return sandbox
+    @functools.cache
+    def make(name: str) -> Path:
+        from tests.projects.state import generated
+
+        return generated(Sandbox(copied(PROJECTS / name, tmp_path_factory.mktemp("generated")), "")).folder
+
+    return make
+
+
+@pytest.fixture
+def make_generated(tmp_path: Path, database: str, generated_once: Callable[[str], Path]) -> Callable[[str], Sandbox]:
+    """Copy a project as `make_project` does, with the snapshot of its default environment."""
+    return lambda name: Sandbox(copied(generated_once(name), tmp_path), database)
+
+
+@pytest.fixture
+def shop(make_generated: Callable[[str], Sandbox]) -> Sandbox:
+    """A project with other tables than the example's, with a generated snapshot of 250 customers named dev."""
+    return make_generated("shop")

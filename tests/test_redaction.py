@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from snapseed.cli.console import reporting
 from snapseed.cli.options import Format
 from snapseed.errors import ServerError
 from snapseed.redaction import redacted
+from tests.command_line import run_command
 from tests.conftest import Sandbox
 
 SECRET = "correct-horse"
@@ -89,11 +91,12 @@ def test_what_stands_beside_a_password_is_shown(conninfo: str, shown: str) -> No
     ],
 )
 @pytest.mark.parametrize("arguments", [("load", "dev"), ("load", "dev", "--format", "json"), ("db", "url", "dev")])
-def test_no_command_shows_a_password_with_verbose_either(shop: Sandbox, url: str, arguments: tuple[str, ...]) -> None:
+def test_no_command_shows_a_password_with_verbose_either(
+    generated_once: Callable[[str], Path], url: str, arguments: tuple[str, ...]
+) -> None:
     """Whether the URL can be parsed or not: neither the message, nor the chain of exceptions, nor the log."""
-    command = [sys.executable, "-m", "snapseed", *arguments, "--verbose"]
     variables = {**os.environ, "SNAPSEED_DATABASE": url}
-    said = subprocess.run(command, cwd=shop.folder, env=variables, capture_output=True, text=True, check=False)
+    said = run_command([*arguments, "--verbose"], generated_once("shop"), variables, timeout_seconds=60)
     assert SECRET not in said.stdout + said.stderr
     assert said.returncode or arguments[0] == "db"
 

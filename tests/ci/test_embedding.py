@@ -30,11 +30,11 @@ def valkey() -> Iterator[OwnValkey]:
 
 
 @pytest.fixture
-def post(make_project: Callable[[str], Sandbox], valkey: OwnValkey) -> Post:
+def post(make_generated: Callable[[str], Sandbox], valkey: OwnValkey) -> Post:
     """Letters, generated and not yet loaded."""
     with valkey.client() as client:
         client.flushall()
-    return Post(generated(make_project("letters")), valkey.url)
+    return Post(make_generated("letters"), valkey.url)
 
 
 def ci(post: Post, log: Callable[[str], None] = lambda _: None, **overrides: object) -> CiReport:

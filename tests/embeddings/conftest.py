@@ -19,7 +19,6 @@ from snapseed.embeddings.session import Session, embedding_session, enqueue_load
 from snapseed.embeddings.worker import BatchDone
 from tests.conftest import Sandbox
 from tests.projects.own_valkey import OwnValkey, own_valkey
-from tests.projects.state import generated
 
 CHUNK = 120
 
@@ -130,7 +129,7 @@ class Post:
 
 
 @pytest.fixture
-def post(make_project: Callable[[str], Sandbox], valkey: redis.Redis, valkey_server: OwnValkey) -> Post:
+def post(make_generated: Callable[[str], Sandbox], valkey: redis.Redis, valkey_server: OwnValkey) -> Post:
     """Forty letters, generated and not yet loaded."""
     assert valkey.dbsize() == 0
-    return Post(generated(make_project("letters")), valkey_server.url)
+    return Post(make_generated("letters"), valkey_server.url)

@@ -15,7 +15,6 @@ from snapseed.errors import ServerError
 from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.projects.own_valkey import OwnValkey, own_valkey
-from tests.projects.state import generated
 
 
 @pytest.fixture
@@ -26,9 +25,9 @@ def small() -> Iterator[OwnValkey]:
 
 
 @pytest.fixture
-def post(make_project: Callable[[str], Sandbox], small: OwnValkey) -> Post:
+def post(make_generated: Callable[[str], Sandbox], small: OwnValkey) -> Post:
     """Letters that are loaded, without jobs."""
-    post = Post(generated(make_project("letters")), small.url)
+    post = Post(make_generated("letters"), small.url)
     load_snapshot(post.sandbox.project, post.environment())
     return post
 

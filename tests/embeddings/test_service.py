@@ -22,7 +22,7 @@ from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.embeddings.test_health import free_port
 from tests.projects.own_valkey import own_valkey
-from tests.projects.state import generated, patiently
+from tests.projects.state import patiently
 
 
 def start(post: Post, *options: str) -> subprocess.Popen[str]:
@@ -158,10 +158,10 @@ def working(post: Post, failures: list[SnapseedError], until: Callable[[], bool]
 
 
 @pytest.mark.parametrize("form", ["stream", "list"])
-def test_redis_may_restart_with_its_data(make_project: Callable[[str], Sandbox], form: str) -> None:
+def test_redis_may_restart_with_its_data(make_generated: Callable[[str], Sandbox], form: str) -> None:
     """The worker comes back, and nothing is missing."""
     with own_valkey() as server:
-        post = Post(generated(make_project("letters")), server.url)
+        post = Post(make_generated("letters"), server.url)
         post.configure(queue=repr(form), claim_after="'2s'")
         post.load()
         failures: list[SnapseedError] = []
@@ -182,10 +182,10 @@ def test_redis_may_restart_with_its_data(make_project: Callable[[str], Sandbox],
 
 
 @pytest.mark.parametrize("form", ["stream", "list"])
-def test_lost_jobs_are_made_again_by_repair(make_project: Callable[[str], Sandbox], form: str) -> None:
+def test_lost_jobs_are_made_again_by_repair(make_generated: Callable[[str], Sandbox], form: str) -> None:
     """Redis comes back without its data in the middle of the work: only what is missing is put into the queue."""
     with own_valkey() as server:
-        post = Post(generated(make_project("letters")), server.url)
+        post = Post(make_generated("letters"), server.url)
         post.configure(queue=repr(form))
         post.load()
         with post.session() as session:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from tests.conftest import PROJECTS, Sandbox
+from tests.conftest import new_database
 from tests.load.shapes import Shapes
-from tests.projects.state import generated
 
 # Everything that a test can have made, in a fraction of the time that a new database takes.
 _CLEAR = """
@@ -36,21 +30,16 @@ CREATE SCHEMA public;
 
 
 @pytest.fixture(scope="session")
-def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project with its snapshot, made once; tests only read it."""
-    folder = tmp_path_factory.mktemp("shapes") / "shapes"
-    shutil.copytree(PROJECTS / "shapes", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return generated(Sandbox(folder, "")).folder
+def shapes_folder(generated_once: Callable[[str], Path]) -> Path:
+    """The project with its snapshot; tests only read it."""
+    return generated_once("shapes")
 
 
 @pytest.fixture(scope="session")
 def shapes_database(server: str) -> Iterator[str]:
     """A database for all tests of shapes, one after the other."""
-    name = f"snapseed_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield make_conninfo(server, dbname=name)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with new_database(server) as url:
+        yield url
 
 
 @pytest.fixture

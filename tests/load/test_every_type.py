@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from snapseed import load_snapshot, verify_snapshot
 from snapseed.database.connect import apply_session_settings
@@ -18,7 +15,7 @@ from snapseed.errors import VerificationError
 from snapseed.load.plan import Mode
 from snapseed.load.report import LoadReport
 from snapseed.snapshot.types import parse_type
-from tests.conftest import PROJECTS, Connection, Sandbox
+from tests.conftest import Connection, Sandbox, new_database
 from tests.generate.making import write_project
 from tests.projects.state import generated
 from tests.projects.types.generators.types import BUILT_IN, KINDS, Kind
@@ -46,26 +43,19 @@ SELECT t.typname
 
 
 @pytest.fixture(scope="module")
-def types(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def types(server: str, generated_once: Callable[[str], Path]) -> Iterator[Sandbox]:
     """The project of all types with its snapshot, and a database that has the types but no tables.
 
     Its settings are none that a load would choose.
     """
-    name = f"snapseed_test_{uuid.uuid4().hex[:12]}"
-    folder: Path = tmp_path_factory.mktemp("project") / "types"
-    shutil.copytree(PROJECTS / "types", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    with psycopg.connect(server, autocommit=True) as outside:
-        outside.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            sandbox = generated(Sandbox(folder, make_conninfo(server, dbname=name)))
-            with sandbox.connect() as connection:
-                connection.execute((folder / "schema.sql").read_bytes())
-                for setting in ("array_nulls = off", "xmloption = document"):
-                    alter = sql.SQL("ALTER DATABASE {} SET ").format(sql.Identifier(name))
-                    connection.execute(alter + sql.SQL(setting))
-            yield sandbox
-        finally:
-            outside.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with new_database(server) as url:
+        sandbox = Sandbox(generated_once("types"), url)
+        with sandbox.connect() as connection:
+            connection.execute((sandbox.folder / "schema.sql").read_bytes())
+            for setting in ("array_nulls = off", "xmloption = document"):
+                alter = sql.SQL("ALTER DATABASE {} SET ").format(sql.Identifier(connection.info.dbname))
+                connection.execute(alter + sql.SQL(setting))
+        yield sandbox
 
 
 def require(connection: Connection, kind: Kind) -> None:

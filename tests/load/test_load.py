@@ -13,15 +13,15 @@ from snapseed.errors import ConfigurationError, LoadError, RefusedError, SchemaE
 from snapseed.load.plan import rebuild
 from snapseed.load.report import LoadReport, Progress
 from tests.conftest import Sandbox
-from tests.projects.state import contents, generated, schema_of
+from tests.projects.state import contents, schema_of
 
 MakeProject = Callable[[str], Sandbox]
 
 
 @pytest.fixture
-def kinds(make_project: MakeProject) -> Sandbox:
+def kinds(make_generated: Callable[[str], Sandbox]) -> Sandbox:
     """A project with an awkward schema, and its snapshot."""
-    return generated(make_project("kinds"))
+    return make_generated("kinds")
 
 
 def load(sandbox: Sandbox, *, consent: bool = False, only: tuple[str, ...] = (), **overrides: object) -> LoadReport:

@@ -11,7 +11,7 @@ from snapseed.load.plan import Mode, rebuild
 from snapseed.verify.diff import diff_snapshot
 from tests.conftest import Sandbox
 from tests.load.shapes import Shapes, reasons, rebuilt
-from tests.projects.state import generated, schema_of
+from tests.projects.state import schema_of
 
 ALL_MODES = (Mode.REPLACE, Mode.UPSERT, Mode.APPEND)
 NO_UPSERT = (Mode.REPLACE, Mode.APPEND)
@@ -502,11 +502,11 @@ def skip_without(shapes: Shapes, case: Case) -> None:
 
 
 def test_names_that_need_quotes(
-    make_project: Callable[[str], Sandbox], shapes: Shapes, monkeypatch: pytest.MonkeyPatch
+    make_generated: Callable[[str], Sandbox], shapes: Shapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reserved, mixed case, with quotes, dots, spaces and percent signs, not of ASCII: in every mode."""
     monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
-    odd = Shapes(generated(make_project("names")).folder, shapes.url)
+    odd = Shapes(make_generated("names").folder, shapes.url)
     odd.create()
     before = schema_of(odd.url)
     assert {"fk's %s", "Ünique %s", "%s'\""} <= rebuilt(odd.load())

@@ -14,23 +14,29 @@ from pathlib import Path
 
 import pytest
 
-from snapseed import Project, open_snapshot
+from snapseed import Project, find_project, open_snapshot
 from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.snapshot import store
 from snapseed.snapshot.manifest import PartFile
-from tests.conftest import without_coverage
+from tests.conftest import copied, without_coverage
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
 
 NO_MATCH = "no such step"
 IS_ROOT = os.geteuid() == 0
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Project:
-    """The sample project with a snapshot of 20 customers."""
-    project = copy_shop(tmp_path / "shop")
+@pytest.fixture(scope="module")
+def small_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample project with a snapshot of 20 customers, to be copied."""
+    project = copy_shop(tmp_path_factory.mktemp("small") / "shop")
     make_snapshot(project, 20)
-    return project
+    return project.folder
+
+
+@pytest.fixture
+def shop(small_shop: Path, tmp_path: Path) -> Project:
+    """The sample project with a snapshot of 20 customers."""
+    return find_project(copied(small_shop, tmp_path))
 
 
 def old_files(project: Project) -> dict[str, bytes]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment
-from tests.conftest import PROJECTS, Sandbox
-from tests.projects.state import generated
+from tests.conftest import Sandbox
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,9 @@ class Owner(Sandbox):
 
 
 @pytest.fixture(scope="session")
-def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project with its snapshot, made once; tests only read it."""
-    folder = tmp_path_factory.mktemp("shapes") / "shapes"
-    shutil.copytree(PROJECTS / "shapes", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return generated(Sandbox(folder, "")).folder
+def shapes_folder(generated_once: Callable[[str], Path]) -> Path:
+    """The project with its snapshot; tests only read it."""
+    return generated_once("shapes")
 
 
 @pytest.fixture

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from snapseed import load_snapshot
 from snapseed.errors import SnapshotError, UsageError
-from snapseed.generate import part as part_module
 from snapseed.verify.diff import ChangedRow, EntityDiff, diff_snapshot
 from tests.conftest import Sandbox
-from tests.projects.state import contents, generated
-
-
-@pytest.fixture
-def loaded(make_project: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A shop that was loaded from chunks of 40 rows."""
-    monkeypatch.setattr(part_module, "CHUNK_ROWS", 40)
-    sandbox = generated(make_project("shop"))
-    load_snapshot(sandbox.project, sandbox.environment())
-    return sandbox
+from tests.projects.state import contents
 
 
 def differing(sandbox: Sandbox, statement: str, *, limit: int = 20) -> EntityDiff:
@@ -50,10 +38,8 @@ def test_a_changed_value_is_named_by_row_and_column(loaded: Sandbox) -> None:
     assert found.changed == [ChangedRow("333", {"number": ("0", "7")})]
 
 
-def test_values_are_spelled_as_postgresql_spells_them(make_project: Callable[[str], Sandbox]) -> None:
+def test_values_are_spelled_as_postgresql_spells_them(kinds: Sandbox) -> None:
     """Of a row whose every column was set to NULL, the snapshot's values read as the database printed them before."""
-    sandbox = generated(make_project("kinds"))
-    load_snapshot(sandbox.project, sandbox.environment())
     names = (
         "flag",
         "single",
@@ -68,7 +54,7 @@ def test_values_are_spelled_as_postgresql_spells_them(make_project: Callable[[st
         "strict",
         "numbers",
     )
-    with sandbox.connect() as connection:
+    with kinds.connect() as connection:
         columns = ", ".join(f"{name}::text" for name in names)
         whole = "flag AND label = '' AND day > '0001-01-01'"
         query = f'SELECT "Id"::text, {columns} FROM "Odd Place"."Kinds of things" WHERE {whole} LIMIT 1'  # noqa: S608
@@ -76,7 +62,7 @@ def test_values_are_spelled_as_postgresql_spells_them(make_project: Callable[[st
         assert row is not None
     assignments = ", ".join(f"{name} = NULL" for name in ("label", *names))
     statement = f'UPDATE "Odd Place"."Kinds of things" SET {assignments} WHERE "Id" = \'{row[0]}\''  # noqa: S608
-    (changed,) = differing(sandbox, statement).changed
+    (changed,) = differing(kinds, statement).changed
     assert changed.columns.pop("label") == ("", None)
     assert {name: old for name, (old, _) in changed.columns.items()} == dict(zip(names, row[1:], strict=True))
     assert all(new is None for _, new in changed.columns.values())

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from snapseed import SnapseedError, open_snapshot, verify_snapshot
+from snapseed import SnapseedError, find_project, open_snapshot, verify_snapshot
 from snapseed.errors import SnapshotError
-from snapseed.generate import part as part_module
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.files import FileFinding, require_files, verify_files
-from tests.conftest import Sandbox
-from tests.projects.state import generated
+from tests.conftest import Sandbox, copied
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-CHUNK_ROWS = 40
 
 
 @pytest.fixture
-def snapshot(make_project: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch) -> Snapshot:
+def snapshot(small_chunks: Path, tmp_path: Path) -> Snapshot:
     """A snapshot of the shop whose larger parts have several chunks."""
-    monkeypatch.setattr(part_module, "CHUNK_ROWS", CHUNK_ROWS)
-    return open_snapshot(generated(make_project("shop")).project.snapshots, "dev")
+    return open_snapshot(find_project(copied(small_chunks, tmp_path)).snapshots, "dev")
 
 
 @pytest.fixture

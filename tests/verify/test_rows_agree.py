@@ -22,7 +22,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from snapseed.database.catalog import TableName, read_tables
 from snapseed.generate.json import canonical
@@ -33,6 +32,7 @@ from snapseed.snapshot.fingerprint import Fingerprint, fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import parse_type
 from snapseed.verify.rows import verify_entity
+from tests.conftest import new_database
 
 Connection = psycopg.Connection[tuple[object, ...]]
 Cell = tuple[object, bool]
@@ -48,6 +48,8 @@ PROPERTY = settings(
 )
 MOODS = ["sad", "ok", "très bien", 'quo"te', "back\\slash", "{a,b}", "NULL", "two words", "😀"]
 INT64 = np.iinfo(np.int64)
+# How a load fills the columns of a table, by their types in the snapshot and in the table.
+PLANS: dict[tuple[tuple[str, str], ...], tuple[ColumnPlan, ...]] = {}
 DAY = 86_400_000_000
 
 
@@ -338,19 +340,13 @@ def types(server: str) -> Iterator[Connection]:
 
     Its settings are none that a load would choose, since no type that we encode may depend on them.
     """
-    name = f"snapseed_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as outside:
-        outside.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            with psycopg.connect(make_conninfo(server, dbname=name), autocommit=True) as connection:
-                labels = sql.SQL(", ").join(map(sql.Literal, MOODS))
-                connection.execute(sql.SQL("CREATE TYPE mood AS ENUM ({})").format(labels))
-                if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'").fetchone():
-                    connection.execute("CREATE EXTENSION vector")
-                connection.execute("SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'SQL, DMY'")
-                yield connection
-        finally:
-            outside.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with new_database(server) as url, psycopg.connect(url, autocommit=True) as connection:
+        labels = sql.SQL(", ").join(map(sql.Literal, MOODS))
+        connection.execute(sql.SQL("CREATE TYPE mood AS ENUM ({})").format(labels))
+        if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'").fetchone():
+            connection.execute("CREATE EXTENSION vector")
+        connection.execute("SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'SQL, DMY'")
+        yield connection
 
 
 def has_vector(connection: Connection) -> bool:
@@ -381,21 +377,26 @@ class DrawnTable:
         """Our side."""
         return fingerprint(self.arrays, [parse_type(case.type) for case in self.cases])
 
-    def record(self) -> EntityRecord:
-        """The table as a manifest would have it."""
-        digest = self.fingerprint()
+    def record(self, digest: Fingerprint) -> EntityRecord:
+        """The table as a manifest would have it, with this fingerprint."""
         columns = [Column(name, parse_type(case.type).name) for name, case in zip(self.names, self.cases, strict=True)]
         return EntityRecord("t", None, "t", "c0", tuple(columns), None, digest.rows, str(digest), ())
 
-    def create(self, connection: Connection) -> tuple[ColumnPlan, ...]:
-        """Make the table, and say how a load would fill its columns."""
+    def create(self, connection: Connection) -> None:
+        """Make the table."""
         columns = [
             sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(case.table_type or case.type))
             for name, case in zip(self.names, self.cases, strict=True)
         ]
         connection.execute(sql.SQL("CREATE TEMP TABLE t ({}, n serial)").format(sql.SQL(", ").join(columns)))
-        name = TableName(None, "t")
-        return plan_load([self.record()], {"t": read_tables(connection, [name])[name]}).tables[0].columns
+
+    def plans(self, connection: Connection, record: EntityRecord) -> tuple[ColumnPlan, ...]:
+        """How a load would fill the table's columns; asked once of all tables with the same ones."""
+        key = tuple((case.type, case.table_type) for case in self.cases)
+        if key not in PLANS:
+            name = TableName(None, "t")
+            PLANS[key] = plan_load([record], {"t": read_tables(connection, [name])[name]}).tables[0].columns
+        return PLANS[key]
 
     def wrong_values(self, connection: Connection) -> list[tuple[object, ...]]:
         """Cells of the table that are not what PostgreSQL makes of our spelling: column, row, observed, expected."""
@@ -412,9 +413,12 @@ class DrawnTable:
 
 def check(connection: Connection, table: DrawnTable, *, text_only: bool = False) -> None:
     """Load the table in both forms of COPY; the server's fingerprint is ours and its values are the drawn ones."""
-    for binary in [False] if text_only else [True, False]:
-        with connection.transaction(force_rollback=True):
-            plans = table.create(connection)
+    digest = table.fingerprint()
+    record = table.record(digest)
+    with connection.transaction(force_rollback=True):
+        table.create(connection)
+        plans = table.plans(connection, record)
+        for binary in [False] if text_only else [True, False]:
             names = sql.SQL(", ").join(map(sql.Identifier, table.names))
             options = sql.SQL("binary" if binary else "text")
             statement = sql.SQL("COPY t ({}) FROM STDIN (FORMAT {})").format(names, options)
@@ -423,9 +427,10 @@ def check(connection: Connection, table: DrawnTable, *, text_only: bool = False)
                     copy.write(BINARY_HEADER + encode_binary(table.arrays, plans).to_pybytes() + BINARY_TRAILER)
                 else:
                     copy.write(encode_text(table.arrays, plans).to_pybytes())
-            result = verify_entity(connection, table.record(), TableName(None, "t"))
+            result = verify_entity(connection, record, TableName(None, "t"))
             assert not table.wrong_values(connection), options
-            assert result.observed == table.fingerprint(), options
+            assert result.observed == digest, options
+            connection.execute("TRUNCATE t RESTART IDENTITY")
 
 
 def is_text_only(case: Case) -> bool:

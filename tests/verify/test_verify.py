@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from typing import LiteralString
 
@@ -13,29 +12,10 @@ from psycopg import sql
 
 from snapseed import SnapseedError, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
 from snapseed.errors import ServerError, SnapshotError, UsageError
-from snapseed.generate import part as part_module
 from snapseed.verify.rows import EntityResult
 from tests.conftest import Connection, Sandbox
-from tests.projects.state import contents, generated
-
-CHUNK_ROWS = 40
-
-
-@pytest.fixture
-def loaded(make_project: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A shop that was loaded from chunks of 40 rows."""
-    monkeypatch.setattr(part_module, "CHUNK_ROWS", CHUNK_ROWS)
-    sandbox = generated(make_project("shop"))
-    load_snapshot(sandbox.project, sandbox.environment())
-    return sandbox
-
-
-@pytest.fixture
-def kinds(make_project: Callable[[str], Sandbox]) -> Sandbox:
-    """The table with a column of every type, loaded."""
-    sandbox = generated(make_project("kinds"))
-    load_snapshot(sandbox.project, sandbox.environment())
-    return sandbox
+from tests.projects.state import contents
+from tests.verify.conftest import CHUNK_ROWS
 
 
 def differing(sandbox: Sandbox) -> list[EntityResult]:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, copied, new_database
 from tests.projects.own_server import OwnServer, own_server
 from tests.projects.state import load_and_mark
 
 
+@pytest.fixture(scope="session")
+def marked(server: str, generated_once: Callable[[str], Path]) -> Iterator[str]:
+    """The database of a shop, loaded and changed since, to be copied."""
+    with new_database(server) as url:
+        yield load_and_mark(Sandbox(generated_once("shop"), url)).url
+
+
 @pytest.fixture
-def loaded(shop: Sandbox) -> Sandbox:
+def loaded(server: str, marked: str, generated_once: Callable[[str], Path], tmp_path: Path) -> Iterator[Sandbox]:
     """A shop whose tables hold rows that a second load would replace."""
-    return load_and_mark(shop)
+    with new_database(server, template=marked) as url:
+        yield Sandbox(copied(generated_once("shop"), tmp_path), url)
 
 
 @pytest.fixture(scope="session")
