@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from snapseed.cli import console
+from snapseed.cli import console, reports
 from snapseed.cli.options import (
     AllowHost,
     Database,
@@ -26,8 +26,6 @@ from snapseed.cli.options import (
 )
 from snapseed.config import find_project
 from snapseed.errors import SnapseedError
-
-_SHOWN_CHARACTERS = 160
 
 
 def worker(
@@ -107,12 +105,7 @@ def search(
         from snapseed.embeddings.search import search as nearest
 
         hits = nearest(found, target, question, limit)
-        lines = [
-            f"{hit.similarity:6.3f}  {hit.title or hit.key}, chunk {hit.number}"
-            f"\n        {(hit.content or '')[:_SHOWN_CHARACTERS]}"
-            for hit in hits
-        ]
         empty = "nothing found: the database holds no chunks of this model" + (
             f"; workers make them, see `snapseed queue status {target.name}`" if target.embeddings == "queue" else ""
         )
-        console.show(output, "\n".join(lines) or empty, {"hits": [vars(hit) for hit in hits]})
+        console.show(output, reports.search_text(hits) or empty, reports.search_document(hits))

@@ -66,8 +66,6 @@ LoadMode = Annotated[
     Literal["replace", "append", "upsert"], typer.Option("--mode", help="What becomes of the rows that are there.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")]
-
-
 AllowHost = Annotated[
     list[str] | None,
     typer.Option("--allow-host", metavar="HOST", help="A server that may be loaded into, beside allow_hosts; repeat."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from snapseed.cli import console
+from snapseed.cli import console, reports
 from snapseed.cli.options import (
     AllowHost,
     Database,
@@ -30,7 +30,6 @@ queue_app = typer.Typer(
     help="The queue of embedding jobs: what is in it, and mending it.", no_args_is_help=True, rich_markup_mode=None
 )
 _SHOWN_DEAD = 5
-_SHOWN_CHARACTERS = 160
 
 
 class _Place(NamedTuple):
@@ -94,17 +93,7 @@ def status(
         with _opened(_Place(found, target, consent=yes), "looking at the queue") as session:
             now, dead = session.queue.status(), list(session.queue.dead(_SHOWN_DEAD))
             name = session.source.queue_name
-        age = "" if now.oldest_seconds is None else f", the oldest for {now.oldest_seconds:.0f} s"
-        lines = [
-            f"queue    {name}",
-            f"waiting  {now.waiting:,}{age}",
-            f"in hand  {now.in_flight:,}, of {now.workers:,} workers",
-            f"done     {now.done:,}, {now.done_last_minute:,} in the last full minute",
-            f"dead     {now.dead:,}",
-        ]
-        lines += [f"  {job.payload.decode('utf-8', 'replace')[:_SHOWN_CHARACTERS]}: {job.error}" for job in dead]
-        errors = [{"job": job.payload.decode("utf-8", "replace"), "error": job.error} for job in dead]
-        console.show(output, "\n".join(lines), {"queue": name, **vars(now), "oldest_dead": errors})
+        console.show(output, reports.queue_text(name, now, dead), reports.queue_document(name, now, dead))
 
 
 @_mending

@@ -1,1 +1,1 @@
-"""Embeddings of texts: how a text is cut into chunks, and how a chunk becomes a vector."""
+"""Embeddings of texts: chunks and their vectors, the queue and the workers that make them, and search among them."""

@@ -4,6 +4,7 @@ Those of the CI process stand in modules that only its command imports.
 """
 
 from snapseed.cli.reports.doctor import doctor_document, doctor_text
+from snapseed.cli.reports.embeddings import queue_document, queue_text, search_document, search_text
 from snapseed.cli.reports.layout import Document
 from snapseed.cli.reports.loading import load_document, load_text, status_document, status_text
 from snapseed.cli.reports.reset import reset_document, reset_text
@@ -38,8 +39,12 @@ __all__ = [
     "generate_text",
     "load_document",
     "load_text",
+    "queue_document",
+    "queue_text",
     "reset_document",
     "reset_text",
+    "search_document",
+    "search_text",
     "show_document",
     "show_text",
     "status_document",
