@@ -43,7 +43,7 @@ SELECT t.typname
 
 
 @pytest.fixture(scope="module")
-def types(server: str, generated_once: Callable[[str], Path]) -> Iterator[Sandbox]:
+def types_once(server: str, generated_once: Callable[[str], Path]) -> Iterator[Sandbox]:
     """The project of all types with its snapshot, and a database that has the types but no tables.
 
     Its settings are none that a load would choose.
@@ -56,6 +56,15 @@ def types(server: str, generated_once: Callable[[str], Path]) -> Iterator[Sandbo
                 alter = sql.SQL("ALTER DATABASE {} SET ").format(sql.Identifier(connection.info.dbname))
                 connection.execute(alter + sql.SQL(setting))
         yield sandbox
+
+
+@pytest.fixture
+def types(types_once: Sandbox) -> Iterator[Sandbox]:
+    """The same for one test, whose tables go: a load reads the catalogs of all tables that its snapshot knows."""
+    yield types_once
+    with types_once.connect() as connection:
+        for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall():
+            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(str(name))))
 
 
 def require(connection: Connection, kind: Kind) -> None:
