@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Tests wait for servers more than they compute, so there are more of them than the fewest cores we know.
 TEST_PROCESSES ?= 3
+# Each of the processes that tests start would compile all of snapseed anew where bytecode is not kept.
+unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help

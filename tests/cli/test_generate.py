@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
+from tests.command_line import run_command
 from tests.generate.making import write_project
 
 MODULE = """
@@ -17,8 +18,8 @@ def things(rows):
 
 def generate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it in a project of a hundred rows a part."""
-    command = (sys.executable, "-m", "snapseed", "generate", "dev", "--jobs", "1", "--project", str(folder))
-    return subprocess.run((*command, *arguments), check=False, capture_output=True, text=True)
+    command = ("generate", "dev", "--jobs", "1", "--project", str(folder), *arguments)
+    return run_command(command, folder, os.environ, timeout_seconds=60)
 
 
 def test_a_large_snapshot_says_its_size_first(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from snapseed.cli.app import app
+from tests.command_line import run_command
 
 HEAVY = ("numpy", "polars", "psycopg", "pyarrow", "redis", "rich")
 
@@ -39,9 +40,7 @@ ALL = [" ".join(path) for path in commands(typer.main.get_command(app))]
 
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command line as a process."""
-    command = [sys.executable, "-m", "snapseed", *arguments]
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return run_command(arguments, cwd, {**os.environ, **variables}, timeout_seconds=60)
 
 
 def test_the_commands_of_the_design_are_there() -> None:

@@ -115,7 +115,7 @@ def test_the_snapshots_are_made_again_and_compared(runner: Runner, checkout: Pat
     runner.run(SCRIPTS[f"{CI}: conformance: Install the pinned versions"])
     compare = SCRIPTS[f"{CI}: conformance: Make both snapshots again, and compare rows and bytes"]
     runner.run(compare)
-    manifest = checkout / "snapshots/test/manifest.json"
+    manifest = checkout / "snapshots/ci/manifest.json"
     whole = manifest.read_text()
     manifest.write_text(whole.replace('"seed"', ' "seed"', 1))
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet"]
