@@ -52,7 +52,7 @@ def completeness(connection: Connection, source: Source) -> Completeness:
     ).format(
         texts=texts.identifier(),
         incomplete=incomplete(source),
-        key=sql.Identifier(source.texts.key),
+        key=sql.Identifier(source.text_key),
         parent=sql.Identifier(settings.parent),
         length=length,
         target=target.identifier(),

@@ -50,7 +50,7 @@ def incomplete(source: Source, load: int | None = None) -> sql.Composed:
     elif load is not None:
         written = sql.SQL("text.xmin = (SELECT xmin FROM snapseed.loads WHERE id = {})").format(sql.Literal(load))
     return sql.SQL(_INCOMPLETE).format(
-        key=sql.Identifier(source.texts.key),
+        key=sql.Identifier(source.text_key),
         text=sql.Identifier(settings.text),
         texts=table_name(source.texts).identifier(),
         target=table_name(source.target).identifier(),
@@ -96,7 +96,7 @@ def delete_orphaned_chunks(connection: Connection, source: Source) -> int:
         target=table_name(source.target).identifier(),
         model=sql.Identifier(source.settings.model),
         texts=table_name(source.texts).identifier(),
-        key=sql.Identifier(source.texts.key),
+        key=sql.Identifier(source.text_key),
         parent=sql.Identifier(source.settings.parent),
     )
     return connection.execute(query, {"name": source.embedder.model}).rowcount

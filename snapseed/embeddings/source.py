@@ -18,7 +18,7 @@ from snapseed.config import EmbeddingsTable, Environment, Project
 from snapseed.embeddings.embedder import Embedder
 from snapseed.embeddings.jobs import JobForm, job_form
 from snapseed.errors import ConfigurationError, SnapseedError
-from snapseed.snapshot.manifest import EntityRecord, Manifest
+from snapseed.snapshot.manifest import EntityRecord, Manifest, names_of
 from snapseed.snapshot.types import Family
 from snapseed.units import parse_seconds
 
@@ -50,6 +50,11 @@ class Source:
     claim_after: float
 
     @property
+    def text_key(self) -> str:
+        """The column of the texts that tells one text from all others."""
+        return names_of(self.texts.key)[0]
+
+    @property
     def conflict(self) -> tuple[str, str, str]:
         """The columns that tell one chunk from all others."""
         return (self.settings.parent, self.settings.number, self.settings.model)
@@ -65,6 +70,13 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
         raise ConfigurationError("the project has no table [embeddings]", where=str(project.file))
     texts = _entity(manifest, settings.entity, f"{where} entity")
     target = _entity(manifest, settings.target, f"{where} target")
+    if not isinstance(texts.key, str):
+        raise ConfigurationError(
+            "texts are known by one column, and so are the chunks of each (`parent`)",
+            where=f"{where} entity",
+            observed=f"{texts.name} has the key {', '.join(texts.key)}",
+            expected="an entity with a key of one column",
+        )
     _require_columns(texts, [settings.text], where)
     _require_families(texts, {"text": settings.text}, where)
     roles = [settings.parent, settings.number, settings.content, settings.model, settings.vector, settings.key]

@@ -58,7 +58,7 @@ def resolve_titles(connection: Connection, source: Source, manifest: Manifest, w
             expected=f"a column of {source.texts.name}, or of a table that its rows refer to",
         )
     by_oid = {facts.oid: facts for facts in tables.values()}
-    joins = [_join(texts, 0, "found", [(source.texts.key, "parent")])]
+    joins = [_join(texts, 0, "found", [(source.text_key, "parent")])]
     joins += [
         _join(by_oid[reference.to], number, f"text{number - 1}", [(theirs, ours) for ours, theirs in reference.columns])
         for number, reference in enumerate(chain, 1)

@@ -64,7 +64,7 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
     connection.execute(_DURABLE)
     query = sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA")
     connection.execute(query.format(_STAGE, _names(source), plan.table.identifier()))
-    key = next(column for column in source.texts.columns if column.name == source.texts.key)
+    key = next(column for column in source.texts.columns if column.name == source.text_key)
     texts = facts[names[0]].name.identifier()
     straight = target.is_table and not target.rules and not target.row_security
     return Writer(source, plan, texts, key.type, key.kind().family is Family.UUID, straight)
@@ -109,7 +109,7 @@ def _text_query(writer: Writer, column: sql.Composable) -> sql.Composed:
         "SELECT text.{key} AS key, text.xmin::text AS version, {column} FROM {texts} text"
         " WHERE text.{key} = ANY (%s::text[]::{type}[]) ORDER BY 1"
     ).format(
-        key=sql.Identifier(writer.source.texts.key),
+        key=sql.Identifier(writer.source.text_key),
         column=column,
         texts=writer.texts,
         type=sql.SQL(writer.key_type),

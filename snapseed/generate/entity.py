@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate import draws
 from snapseed.generate.fan_out import FanOut, exactly
+from snapseed.snapshot.manifest import names_of
 from snapseed.snapshot.types import ColumnType, Family, parse_type
 
 Generator = Callable[..., pl.DataFrame]
@@ -62,7 +63,7 @@ class Entity:
     name: str
     schema: str | None
     table: str
-    key: str
+    key: str | tuple[str, ...]
     columns: Mapping[str, ColumnType]
     parent: Entity | None
     per_parent: FanOut | None
@@ -73,6 +74,11 @@ class Entity:
     def __call__(self, **arguments: object) -> pl.DataFrame:
         """Call the generator: `rows`, and the frames it names."""
         return self.function(**arguments)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns of the key, in its order."""
+        return names_of(self.key)
 
     @property
     def root(self) -> Entity:
@@ -112,13 +118,19 @@ class Entity:
 
     def keys_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s, seed: int) -> pl.Series:
         """The keys of the rows with these identities. Raises `ValueError` for a key neither uuid nor integer."""
-        family = self.columns[self.key].family
+        name, *others = self.key_columns
+        if others:
+            raise ValueError(
+                f"{self.name}: a key of several columns is none that is made; the generator gives each of them a value:"
+                f" {', '.join(self.key_columns)}"
+            )
+        family = self.columns[name].family
         if family is Family.UUID:
             return _uuids(roots, ordinals, draws.row_hashes(draws.key(seed, self.name), roots, ordinals))
         if family in _INTEGER_FAMILIES:
-            return pl.Series(self.key, self._numbers_of(roots, ordinals, family)).cast(_INTEGER_FAMILIES[family])
+            return pl.Series(name, self._numbers_of(roots, ordinals, family)).cast(_INTEGER_FAMILIES[family])
         raise ValueError(
-            f"{self.name}: keys are made for uuid and integer columns, {self.key} is {self.columns[self.key].name}"
+            f"{self.name}: keys are made for uuid and integer columns, {name} is {self.columns[name].name}"
         )
 
     def scale_needed(self, roots: draws.UInt64s) -> Int64s:
@@ -138,10 +150,14 @@ class Entity:
             return np.full(len(scales), self.root_rows.fixed, dtype=np.int64)
         return np.maximum(1, _product(scales, self.root_rows.fraction))
 
+    def earlier_rows(self, other: Entity, roots: draws.UInt64s) -> Int64s:
+        """How many rows of this root entity exist at every scale at which the rows of `other` of these root rows do."""
+        return self.rows_before(other.root.scale_needed(roots), same=self is other.root, roots=roots)
+
 
 def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
     *,
-    key: str,
+    key: str | Sequence[str],
     columns: Mapping[str, str],
     parent: Entity | None = None,
     per_parent: FanOut | int | None = None,
@@ -152,7 +168,8 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
 ) -> Callable[[Generator], Entity]:
     """Declare the entity that the decorated generator fills.
 
-    `columns` gives each column its PostgreSQL type, in any spelling; `key` is the one that identifies a row. A child
+    `columns` gives each column its PostgreSQL type, in any spelling; `key` is the one that identifies a row, or a tuple
+    of those that do together: rows ascend by the first of them, among equal ones by the second, and so on. A child
     names its `parent` and how many rows it has `per_parent` (`fan_out`, `exactly`, `counted` or a number); a root
     entity may say how many `rows` it has (a number, or `scale(0.1)`; default: the scale itself). The table is named
     like the function unless `table` and `schema` say otherwise.
@@ -160,6 +177,7 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
     The generator takes `rows` and, by name, its ancestors (their rows aligned to its own) and lookup entities (all
     their rows). Raises `GeneratorError` for a declaration that contradicts itself.
     """
+    keys = (key,) if isinstance(key, str) else tuple(key)
 
     def declare(function: Generator) -> Entity:
         entity_name = name or function.__name__
@@ -167,10 +185,7 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
         parameters = tuple(inspect.signature(function).parameters)
         if "rows" not in parameters:
             raise GeneratorError("a generator takes `rows`", where=where, observed=f"parameters {list(parameters)}")
-        if key not in columns:
-            raise GeneratorError(
-                "the key is not among the columns", where=where, observed=key, expected=f"one of: {', '.join(columns)}"
-            )
+        _check_key(keys, columns, where)
         for identifier in [entity_name, table or entity_name, *([schema] if schema is not None else []), *columns]:
             if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
                 raise GeneratorError(
@@ -191,13 +206,7 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
             kinds = {column: parse_type(kind) for column, kind in columns.items()}
         except ConfigurationError as exc:
             raise GeneratorError(exc.summary, where=where, observed=exc.observed, expected=exc.expected) from exc
-        if kinds[key].is_array or kinds[key].family not in _KEY_FAMILIES:
-            raise GeneratorError(
-                "a column of this type cannot be the key",
-                where=where,
-                observed=f"{key} {kinds[key].name}",
-                expected="uuid, bigint, integer, smallint or text",
-            )
+        _check_key_types(keys, kinds, where)
         if (parent is None) != (per_parent is None) or (parent is not None and rows is not None):
             raise GeneratorError(
                 "a child has `parent` and `per_parent`, a root entity has neither and may have `rows`", where=where
@@ -206,7 +215,7 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
             name=entity_name,
             schema=schema,
             table=table or entity_name,
-            key=key,
+            key=keys if len(keys) > 1 else keys[0],
             columns=kinds,
             parent=parent,
             per_parent=exactly(per_parent) if isinstance(per_parent, int) else per_parent,
@@ -216,6 +225,29 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
         )
 
     return declare
+
+
+def _check_key(keys: tuple[str, ...], columns: Mapping[str, str], where: str) -> None:
+    if not keys or len(set(keys)) < len(keys):
+        raise GeneratorError(
+            "a key has one column, or several different ones", where=where, observed=", ".join(keys) or "no column"
+        )
+    for name in keys:
+        if name not in columns:
+            raise GeneratorError(
+                "the key is not among the columns", where=where, observed=name, expected=f"one of: {', '.join(columns)}"
+            )
+
+
+def _check_key_types(keys: tuple[str, ...], kinds: Mapping[str, ColumnType], where: str) -> None:
+    for name in keys:
+        if kinds[name].is_array or kinds[name].family not in _KEY_FAMILIES:
+            raise GeneratorError(
+                "a column of this type cannot be the key",
+                where=where,
+                observed=f"{name} {kinds[name].name}",
+                expected="uuid, bigint, integer, smallint or text",
+            )
 
 
 def _product(numbers: Int64s, fraction: Fraction) -> Int64s:

@@ -14,6 +14,7 @@ import polars as pl
 from snapseed.generate import draws
 
 if TYPE_CHECKING:
+    from snapseed.generate.entity import Entity
     from snapseed.generate.rows import Rows
 
 Counts = npt.NDArray[np.int64]
@@ -87,26 +88,46 @@ class _Counted:
         return counts
 
 
-def exactly(children: int) -> FanOut:
-    """The same number of children for every parent."""
+@dataclass(frozen=True)
+class _Among:
+    """As many as another fan-out says, and no more than there are rows of a root entity to be distinct among."""
+
+    wanted: FanOut
+    entity: Entity
+
+    @property
+    def maximum(self) -> int:
+        return self.wanted.maximum
+
+    def counts(self, parents: Rows, frame: pl.DataFrame, child: str) -> Counts:
+        most = self.entity.earlier_rows(parents.entity, parents.roots)
+        return np.minimum(self.wanted.counts(parents, frame, child), most)
+
+
+def exactly(children: int, *, among: Entity | None = None) -> FanOut:
+    """The same number of children for every parent; `among` as for `fan_out`."""
     if children < 0:
         raise ValueError(f"a parent cannot have {children} children")
-    return _Exactly(children)
+    return _among(_Exactly(children), among)
 
 
-def fan_out(mean: float | Mapping[object, float], maximum: int, *, by: str | None = None) -> FanOut:
+def fan_out(
+    mean: float | Mapping[object, float], maximum: int, *, by: str | None = None, among: Entity | None = None
+) -> FanOut:
     """Few parents have many children, many have few or none: weights fall with the square of the number.
 
     `mean` is met to within a hundredth. With `by`, a column of the parent, there is one for each of its values:
-    `fan_out({"free": 2, "team": 30}, maximum=200, by="plan")`. Raises `ValueError` where a mean is not between 0 and
-    half the maximum, beyond which a distribution that falls has no room.
+    `fan_out({"free": 2, "team": 30}, maximum=200, by="plan")`. With `among`, a root entity that the children refer to
+    by `rows.reference(…, distinct=True)`, a parent has no more than there are rows to choose from: the first parents,
+    at which that entity has just begun to grow, have fewer. Raises `ValueError` where a mean is not between 0 and half
+    the maximum, beyond which a distribution that falls has no room, and for an `among` that is no root entity.
     """
     if isinstance(mean, Mapping) != (by is not None):
         raise ValueError("fan_out needs one mean, or a mapping of means and the column that it goes by")
     if by is not None and isinstance(mean, Mapping):
-        return _SkewedBy(by, {value: _skewed(own, maximum) for value, own in mean.items()}, maximum)
+        return _among(_SkewedBy(by, {value: _skewed(own, maximum) for value, own in mean.items()}, maximum), among)
     assert not isinstance(mean, Mapping)
-    return _skewed(mean, maximum)
+    return _among(_skewed(mean, maximum), among)
 
 
 def counted(expression: pl.Expr, maximum: int) -> FanOut:
@@ -118,6 +139,12 @@ def _skewed(mean: float, maximum: int) -> _Skewed:
     if not 0 < mean < maximum / 2:
         raise ValueError(f"fan_out needs 0 < mean < maximum / 2, got mean={mean}, maximum={maximum}")
     return _Skewed(mean, maximum)
+
+
+def _among(wanted: FanOut, entity: Entity | None) -> FanOut:
+    if entity is not None and entity.parent is not None:
+        raise ValueError(f"among: {entity.name} is not a root entity")
+    return wanted if entity is None else _Among(wanted, entity)
 
 
 def _skewed_weights(mean: float, maximum: int) -> list[int]:

@@ -24,7 +24,7 @@ from snapseed.generate.entity import Entity
 from snapseed.generate.fan_out import FanOut
 from snapseed.generate.pools import Pools
 from snapseed.generate.rows import Rows
-from snapseed.generate.table import checked_table
+from snapseed.generate.table import Key, checked_table
 from snapseed.generate.writer import PartWriter
 from snapseed.snapshot.manifest import PartFile
 
@@ -61,8 +61,8 @@ class PartResult:
     """The files of one part by entity, the smallest and the largest key of each, and the pools that were used."""
 
     files: dict[str, PartFile]
-    last_keys: dict[str, int | bytes]
-    first_keys: dict[str, int | bytes]
+    last_keys: dict[str, Key]
+    first_keys: dict[str, Key]
     pools: dict[str, str] = field(default_factory=dict)
 
 

@@ -12,10 +12,14 @@ from snapseed.errors import GeneratorError
 from snapseed.generate.json import canonical
 from snapseed.snapshot.buffers import data_of, offsets_of
 from snapseed.snapshot.lists import sizes_and_elements
+from snapseed.snapshot.manifest import FirstKey
 from snapseed.snapshot.types import ColumnType, Family
 
 if TYPE_CHECKING:
     from snapseed.generate.entity import Entity
+
+# Keys that compare as PostgreSQL's types do; of several columns a tuple.
+Key = int | bytes | tuple[int | bytes, ...]
 
 # JSON is checked for PostgreSQL's own spelling in this many rows of each call: enough to catch a wrong writer, and a
 # wrong rare row is still found by the verification of the load. It is Python, value by value.
@@ -46,11 +50,30 @@ def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
     table = pa.table(
         arrays, schema=pa.schema([(name, array.type) for name, array in zip(entity.columns, arrays, strict=True)])
     )
-    _check_key(entity, table.column(entity.key).chunk(0) if rows else None)
+    if rows:
+        _check_key(entity, table)
     return table
 
 
-def comparable(keys: pa.Array) -> pa.Array:
+def first_key(entity: Entity, table: pa.Table) -> FirstKey:
+    """The key of the first row, as the manifest has it."""
+    values = [table.column(name)[0].as_py() for name in entity.key_columns]
+    keys = tuple(value if isinstance(value, int) else str(value) for value in values)
+    return keys if len(keys) > 1 else keys[0]
+
+
+def key_of(entity: Entity, table: pa.Table, row: int) -> Key:
+    """The key of a row, so that keys compare as PostgreSQL's types do."""
+    keys = tuple(_comparable(table.column(name).chunk(0).slice(row, 1))[0].as_py() for name in entity.key_columns)
+    return keys if len(keys) > 1 else keys[0]
+
+
+def described_key(entity: Entity) -> str:
+    """The column of the key, or all of them, for the place of an error."""
+    return ("column " if isinstance(entity.key, str) else "columns ") + ", ".join(map(repr, entity.key_columns))
+
+
+def _comparable(keys: pa.Array) -> pa.Array:
     """Keys in a form whose order is PostgreSQL's: integers as they are, text and uuid by their bytes."""
     if isinstance(keys, pa.ExtensionArray):
         keys = keys.storage
@@ -134,24 +157,37 @@ def _is_text(arrow: pa.DataType) -> bool:
     return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
 
 
-def _check_key(entity: Entity, keys: pa.Array | None) -> None:
-    if keys is None:
-        return
-    if keys.null_count:
-        raise _broken(entity, entity.key, f"{keys.null_count} nulls", "a key without nulls")
-    ordered = comparable(keys)
-    before, after = ordered.slice(0, len(ordered) - 1), ordered.slice(1)
-    rising = pc.less(before, after)
+def _check_key(entity: Entity, table: pa.Table) -> None:
+    columns = [table.column(name).chunk(0) for name in entity.key_columns]
+    for name, column in zip(entity.key_columns, columns, strict=True):
+        if column.null_count:
+            raise _broken(entity, name, f"{column.null_count} nulls", "a key without nulls")
+    rising, repeats = _steps(_comparable(columns[-1]))
+    for column in reversed(columns[:-1]):
+        # What comes first decides, and what follows only where that is the same.
+        larger, same = _steps(_comparable(column))
+        rising, repeats = pc.or_(larger, pc.and_(same, rising)), pc.and_(same, repeats)
     if not pc.all(rising).as_py() and len(rising):
         position = pc.index(rising, pa.scalar(value=False)).as_py()
-        repeated = before[position].as_py() == after[position].as_py()
-        how = "repeats" if repeated else "is smaller than"
+        key = ", ".join(str(column[position + 1].as_py()) for column in columns)
+        how = "repeats" if repeats[position].as_py() else "is smaller than"
+        name, *others = entity.key_columns
+        expected = "keys in ascending order, each once; rows.key() makes such keys"
+        if others:
+            key = f"({key})"
+            expected = (
+                f"keys in ascending order, each once: by {name}, as the parent's key ascends, then by {', '.join(others)}"
+                " among the rows of each parent; rows.ascending() puts those in order"
+            )
         raise _broken(
-            entity,
-            entity.key,
-            f"the key of row {position + 2}, {keys[position + 1].as_py()}, {how} the one before",
-            "keys in ascending order, each once; rows.key() makes such keys",
+            entity, None if others else name, f"the key of row {position + 2}, {key}, {how} the one before", expected
         )
+
+
+def _steps(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """For each value but the first, whether it is larger than the one before, and whether it is the same."""
+    before, after = values.slice(0, len(values) - 1), values.slice(1)
+    return pc.less(before, after), pc.equal(before, after)
 
 
 def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snapseed.errors import GeneratorError
-from snapseed.generate.table import comparable
+from snapseed.generate.table import Key, described_key, first_key, key_of
 from snapseed.snapshot.fingerprint import fingerprint
 from snapseed.snapshot.manifest import Chunk, PartFile
 from snapseed.snapshot.store import describe, writing_to
@@ -24,8 +24,8 @@ class PartWriter:
     """One file of one entity. Rows wait until they fill a chunk; `close` writes those that are left."""
 
     def __init__(self, entity: Entity, path: Path, folder: Path, chunk_rows: int) -> None:
-        self.first_key: int | bytes | None = None
-        self.last_key: int | bytes | None = None
+        self.first_key: Key | None = None
+        self.last_key: Key | None = None
         self._entity = entity
         self._path = path
         self._folder = folder
@@ -40,8 +40,8 @@ class PartWriter:
 
         Raises `GeneratorError` where they do not fit the rows before, `SnapshotError` where they cannot be written.
         """
-        keys = comparable(table.column(self._entity.key).chunk(0))
-        if self.last_key is not None and keys[0].as_py() <= self.last_key:
+        first = key_of(self._entity, table, 0)
+        if self.last_key is not None and first <= self.last_key:  # type: ignore[operator]
             raise keys_do_not_ascend(self._entity, self._path.relative_to(self._folder).as_posix())
         if self._waiting and table.schema != self._waiting[0].schema:
             raise GeneratorError(
@@ -50,8 +50,8 @@ class PartWriter:
                 observed=str(table.schema).replace("\n", ", "),
                 expected=str(self._waiting[0].schema).replace("\n", ", "),
             )
-        self.first_key = keys[0].as_py() if self.first_key is None else self.first_key
-        self.last_key = keys[-1].as_py()
+        self.first_key = first if self.first_key is None else self.first_key
+        self.last_key = key_of(self._entity, table, len(table) - 1)
         self._waiting.append(table)
         while sum(map(len, self._waiting)) >= self._chunk_rows:
             self._write_chunk()
@@ -80,8 +80,7 @@ class PartWriter:
             self._file = self._file or self._open(chunk.schema)
             self._file.write_table(chunk, row_group_size=self._chunk_rows)
         digest = fingerprint([column.chunk(0) for column in chunk.columns], self._kinds)
-        first = chunk.column(self._entity.key)[0].as_py()
-        self._chunks.append(Chunk(len(chunk), first if isinstance(first, int) else str(first), str(digest)))
+        self._chunks.append(Chunk(len(chunk), first_key(self._entity, chunk), str(digest)))
         # Give back what NumPy let go of (malloc_trim). Once a chunk: 30 MB less at the peak; after every call of a
         # generator it would be 20 MB more, and the system would be busy a third of the time with handing it out again.
         pa.system_memory_pool().release_unused()
@@ -121,7 +120,7 @@ class PartWriter:
         ]
 
     def _dictionary_columns(self) -> list[str]:
-        """Columns whose values may repeat. Keys and floats do not, and trying costs time."""
+        """Columns whose values may repeat. Keys of one column and floats do not, and trying costs time."""
         never = {Family.REAL, Family.DOUBLE, Family.VECTOR}
         return [
             name for name, kind in self._entity.columns.items() if name != self._entity.key and kind.family not in never
@@ -132,7 +131,8 @@ def keys_do_not_ascend(entity: Entity, path: str) -> GeneratorError:
     """The error for keys that are in order among the rows of one call, but not from one call to the next."""
     return GeneratorError(
         f"the keys of {entity.name!r} do not ascend from one range of root rows to the next",
-        where=f"entity {entity.name!r}, column {entity.key!r}",
+        where=f"entity {entity.name!r}, {described_key(entity)}",
         observed=f"{path} holds a key that is smaller than, or the same as, one of earlier root rows",
-        expected="keys that are unique and ascend with the root row; rows.key() makes such keys",
+        expected="keys that are unique and ascend with the root row; "
+        + ("rows.key() makes such keys" if isinstance(entity.key, str) else "so does the parent's key"),
     )

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from snapseed.database.connect import Connection
 from snapseed.load.plan import TablePlan
+from snapseed.verify.keys import key_list
 from snapseed.verify.rows import row_hash
 
 
@@ -24,7 +25,7 @@ def merge_rows(connection: Connection, table: TablePlan) -> int:
     Rows are compared by their hashes, since some types (json, point) have no equality.
     """
     columns = table.entity.columns
-    others = [sql.Identifier(column.name) for column in columns if column.name != table.entity.key]
+    others = [sql.Identifier(column.name) for column in columns if column not in table.entity.key_columns]
     action: sql.Composable = sql.SQL("NOTHING")
     if others:
         assignments = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
@@ -38,7 +39,7 @@ def merge_rows(connection: Connection, table: TablePlan) -> int:
         _columns(table),
         _columns(table),
         stage_of(table),
-        sql.Identifier(table.entity.key),
+        key_list(table.entity),
         action,
     )
     return connection.execute(query).rowcount
@@ -46,8 +47,8 @@ def merge_rows(connection: Connection, table: TablePlan) -> int:
 
 def staged_keys(table: TablePlan) -> sql.Composed:
     """The condition that holds for the rows of `table` that were upserted."""
-    key = sql.Identifier(table.entity.key)
-    return sql.SQL("{} IN (SELECT {} FROM {})").format(key, key, stage_of(table))
+    keys = key_list(table.entity)
+    return sql.SQL("({}) IN (SELECT {} FROM {})").format(keys, keys, stage_of(table))
 
 
 def stage_of(table: TablePlan) -> sql.Identifier:

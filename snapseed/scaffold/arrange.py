@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.facts import ForeignKey, Table
 from snapseed.scaffold.naming import singular, words_of
-from snapseed.snapshot.types import ColumnType, Family, parse_type
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
-INTEGERS = {Family.SMALLINT, Family.INTEGER, Family.BIGINT}
 KEYS = {*INTEGERS, Family.UUID, Family.TEXT}
 # Tables whose names end so hold a handful of rows that others choose from.
 _LOOKUPS = re.compile(

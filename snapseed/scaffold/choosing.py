@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
-from snapseed.scaffold.arrange import INTEGERS
 from snapseed.scaffold.draws import Draw, Wanted, quoted
 from snapseed.scaffold.following import LATEST, moment_before
 from snapseed.scaffold.holding import Trial, holds
@@ -18,7 +17,7 @@ from snapseed.scaffold.naming import singular, words_of
 from snapseed.scaffold.numbers import whole_range
 from snapseed.scaffold.sheet import Sheet
 from snapseed.scaffold.vocabulary import CODES, LOOKUPS
-from snapseed.snapshot.types import Family
+from snapseed.snapshot.types import INTEGERS, Family
 
 _COUNTED = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
 _TEXTS = {Family.TEXT, Family.CHARACTER}

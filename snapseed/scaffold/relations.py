@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from snapseed.scaffold.arrange import INTEGERS, Arrangement, kind_of
+from snapseed.scaffold.arrange import Arrangement, kind_of
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.facts import ForeignKey
+from snapseed.snapshot.types import INTEGERS
 
 
 @dataclass(frozen=True)

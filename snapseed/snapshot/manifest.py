@@ -15,10 +15,12 @@ import msgspec
 from snapseed.config import NAME_PATTERN
 from snapseed.errors import ConfigurationError, ManifestError, UsageError
 from snapseed.snapshot.fingerprint import Fingerprint, combined
-from snapseed.snapshot.types import ColumnType, parse_type
+from snapseed.snapshot.types import INTEGERS, ColumnType, parse_type
 
 FILE_NAME = "manifest.json"
-FORMAT = 1
+# The second came with keys of several columns. A manifest without one is of the first, so that nothing changes for it,
+# and an older snapseed says of the second that it is newer, where it would else call it no manifest.
+FORMATS = (1, 2)
 # Part files lie in the snapshot folder itself or one folder deep, as in users.parquet and users/part-00000.parquet.
 _PATH = re.compile(r"[A-Za-z0-9_-]+(?:/part-\d{5,})?\.parquet")
 _HEX_64_BITS = re.compile(r"[0-9a-f]{16}")
@@ -27,11 +29,15 @@ _HEX_256_BITS = re.compile(r"[0-9a-f]{64}")
 _IDENTIFIER_BYTES = 63
 
 
+KeyValue = int | str
+FirstKey = KeyValue | tuple[KeyValue, ...]
+
+
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Parquet row group: the unit in which rows are streamed and verified. `first_key` is its smallest key."""
 
     rows: int
-    first_key: int | str
+    first_key: FirstKey
     fingerprint: str
 
     def digest(self) -> Fingerprint:
@@ -61,12 +67,15 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entity: where it goes, what its columns are, and the files that hold it, in key order."""
+    """One entity: where it goes, what its columns are, and the files that hold it, in key order.
+
+    `key` is the column that identifies a row; several, of which the first decides first, are a tuple.
+    """
 
     name: str
     schema: str | None
     table: str
-    key: str
+    key: str | tuple[str, ...]
     columns: tuple[Column, ...]
     parent: str | None
     rows: int
@@ -84,6 +93,11 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [column.kind() for column in self.columns]
 
     @property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns of the key, in its order."""
+        return tuple(next(column for column in self.columns if column.name == name) for name in names_of(self.key))
+
+    @property
     def chunks(self) -> list[Chunk]:
         """The chunks of all files, in key order."""
         return [chunk for file in self.files for chunk in file.chunks]
@@ -91,6 +105,11 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def digest(self) -> Fingerprint:
         """The fingerprint of all rows."""
         return Fingerprint.parse(self.rows, self.fingerprint)
+
+
+def names_of(key: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of a key, of one too."""
+    return (key,) if isinstance(key, str) else key
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,6 +129,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def identity(self) -> str:
         """The SHA-256 of the canonical manifest: two snapshots with the same identity are the same snapshot."""
         return hashlib.sha256(_canonical(self)).hexdigest()
+
+    @property
+    def format(self) -> int:
+        """The format that can say all this: 2 where a key has several columns, else 1."""
+        return 1 if all(isinstance(entity.key, str) for entity in self.entities) else 2
 
     @property
     def rows(self) -> int:
@@ -145,7 +169,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def encode(manifest: Manifest) -> bytes:
     """The bytes of manifest.json: format, identity, then the canonical manifest, indented so that a diff reads well."""
-    document = {"format": FORMAT, "identity": manifest.identity, **msgspec.to_builtins(manifest, order="deterministic")}
+    content = msgspec.to_builtins(manifest, order="deterministic")
+    document = {"format": manifest.format, "identity": manifest.identity, **content}
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
@@ -167,20 +192,21 @@ def decode(data: bytes, *, where: str) -> Manifest:
         raise _foreign(where, str(exc)) from exc
     if not isinstance(document, dict) or type(document.get("format")) is not int:  # a boolean is an int, too
         raise _foreign(where, "no number `format`")
-    if document["format"] != FORMAT:
+    if document["format"] not in FORMATS:
         raise ManifestError(
             "the manifest has another format",
             where=where,
             observed=f"format {document['format']}",
-            expected=f"format {FORMAT}",
-            next_step="upgrade snapseed" if document["format"] > FORMAT else "generate the snapshot again",
+            expected=f"format {FORMATS[0]} or {FORMATS[-1]}",
+            next_step="upgrade snapseed" if document["format"] > FORMATS[-1] else "generate the snapshot again",
         )
-    identity = document.pop("identity", None)
-    del document["format"]
+    stated, identity = document.pop("format"), document.pop("identity", None)
     try:
         manifest = msgspec.convert(document, Manifest)
     except msgspec.ValidationError as exc:
         raise _foreign(where, str(exc)) from exc
+    if manifest.format != stated:
+        raise _foreign(where, f"format {stated}, and what stands in format {manifest.format}")
     _check(manifest, where)
     if manifest.identity != identity:
         raise ManifestError(
@@ -202,7 +228,7 @@ def _foreign(where: str, observed: str) -> ManifestError:
         "not a snapseed manifest",
         where=where,
         observed=observed,
-        expected=f"the manifest of a snapshot, format {FORMAT}",
+        expected=f"the manifest of a snapshot, format {FORMATS[0]} or {FORMATS[-1]}",
         next_step="restore it from git, or generate the snapshot again",
     )
 
@@ -242,8 +268,11 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[t
     for identifier in [entity.name, entity.table, *columns, *([] if entity.schema is None else [entity.schema])]:
         if not 0 < len(identifier.encode()) <= _IDENTIFIER_BYTES or "\0" in identifier:
             yield place, repr(identifier), f"a PostgreSQL identifier of 1 to {_IDENTIFIER_BYTES} bytes"
-    if len(set(columns)) != len(columns) or entity.key not in columns:
+    key = names_of(entity.key)
+    if len(set(columns)) != len(columns) or not set(key) <= set(columns):
         yield place, f"key {entity.key!r}, columns {columns}", "each column once, the key among them"
+    if not isinstance(entity.key, str) and not 1 < len(key) == len(set(key)):
+        yield place, f"key {list(key)}", "a column, or two and more that differ"
     if entity.parent is not None and entity.parent not in names:
         yield place, f"parent {entity.parent!r}", "an entity of this manifest"
     for column in entity.columns:
@@ -251,11 +280,24 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[t
             column.kind()
         except ConfigurationError:
             yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
-    chunks = [chunk for file in entity.files for chunk in file.chunks]
+    yield from _key_contradictions(entity)
+    chunks = entity.chunks
     if not all(_HEX_64_BITS.fullmatch(text) for text in (entity.fingerprint, *(chunk.fingerprint for chunk in chunks))):
         yield place, "a fingerprint of another form", "16 hexadecimal digits"
     elif (total := combined(chunk.digest() for chunk in chunks)) != entity.digest():
         yield place, f"{entity.rows} rows, {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}"
+
+
+def _key_contradictions(entity: EntityRecord) -> Iterator[tuple[str, str, str]]:
+    """First keys that are not of the key's form: of several columns, a value of its type for each."""
+    forms: list[type] = []
+    if not isinstance(entity.key, str):
+        forms = [int if column.kind().family in INTEGERS else str for column in entity.key_columns]
+    for chunk in entity.chunks:
+        values = chunk.first_key if isinstance(chunk.first_key, tuple) else ()
+        if list(map(type, values)) != forms or isinstance(chunk.first_key, tuple) != bool(forms):
+            expected = f"a list of {len(forms)} values" if forms else "one value"
+            yield f"entity {entity.name!r}", f"first key {chunk.first_key}", f"{expected}, of the key's types"
 
 
 def _file_contradictions(file: PartFile) -> Iterator[tuple[str, str, str]]:

@@ -78,6 +78,8 @@ class Family(Enum):
     TEXT_FORM = "text form"
 
 
+INTEGERS = frozenset({Family.SMALLINT, Family.INTEGER, Family.BIGINT})
+
 # Family, Arrow type and object identifier (pg_type.dat; fixed for built-in types). The identifier of an array's
 # elements stands in its binary form.
 _KNOWN: dict[str, tuple[Family, pa.DataType, int]] = {

@@ -19,7 +19,8 @@ from snapseed.snapshot.fingerprint import row_hashes
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from snapseed.verify.files import require_files
-from snapseed.verify.rows import ChunkDifference, key_expression, key_literal, row_hash, verify_entity
+from snapseed.verify.keys import TextKey, has_key, in_chunk, key_names, text_key
+from snapseed.verify.rows import ChunkDifference, row_hash, verify_entity
 from snapseed.verify.schema import read_problems, table_name
 
 
@@ -27,7 +28,7 @@ from snapseed.verify.schema import read_problems, table_name
 class ChangedRow:
     """A row that both have, and for each column that differs what the snapshot and what the database holds."""
 
-    key: str
+    key: TextKey
     columns: dict[str, tuple[str | None, str | None]]
 
 
@@ -35,15 +36,15 @@ class ChangedRow:
 class EntityDiff:
     """How the rows of one table differ: keys that are missing, keys that are extra, rows that changed.
 
-    The lists are cut at the limit that was asked for; the counts are not.
+    The lists are cut at the limit that was asked for; the counts are not. A key of several columns is a tuple of texts.
     """
 
     entity: str
     missing_count: int = 0
     extra_count: int = 0
     changed_count: int = 0
-    missing: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
+    missing: list[TextKey] = field(default_factory=list)
+    extra: list[TextKey] = field(default_factory=list)
     changed: list[ChangedRow] = field(default_factory=list)
 
     @property
@@ -131,52 +132,38 @@ def _chunk_columns(snapshot: Snapshot, entity: EntityRecord, number: int) -> lis
     return []
 
 
-def _expected_hashes(entity: EntityRecord, columns: list[pa.Array]) -> dict[str, tuple[int, int]]:
+def _expected_hashes(entity: EntityRecord, columns: list[pa.Array]) -> dict[TextKey, tuple[int, int]]:
     """Position and row hash of each row of the chunk, by its key as text."""
     if not columns:
         return {}
-    keys = columns[[column.name for column in entity.columns].index(entity.key)]
+    keys = zip(*(columns[entity.columns.index(column)].to_pylist() for column in entity.key_columns), strict=True)
     hashes = row_hashes(columns, entity.kinds)
     return {
-        str(key): (position, int(digest))
-        for position, (key, digest) in enumerate(zip(keys.to_pylist(), hashes, strict=True))
+        text_key(key): (position, int(digest)) for position, (key, digest) in enumerate(zip(keys, hashes, strict=True))
     }
 
 
 def _observed_hashes(
     connection: Connection, entity: EntityRecord, table: TableName, chunk: ChunkDifference
-) -> dict[str, list[int]]:
+) -> dict[TextKey, list[int]]:
     """The row hashes that the table holds for each key of the chunk's range."""
-    query = sql.SQL("SELECT {}::text, {} FROM {} WHERE {}").format(
-        sql.Identifier(entity.key), row_hash(entity.columns), table.rows(), _in_chunk(entity, chunk.number)
+    keys = sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in key_names(entity))
+    query = sql.SQL("SELECT {}, {} FROM {} WHERE {}").format(
+        row_hash(entity.columns), keys, table.rows(), in_chunk(entity, chunk.number)
     )
-    found: dict[str, list[int]] = {}
-    for key, digest in connection.execute(query).fetchall():
-        found.setdefault("NULL" if key is None else str(key), []).append(int(str(digest)) % 2**64)
+    found: dict[TextKey, list[int]] = {}
+    for digest, *key in connection.execute(query).fetchall():
+        found.setdefault(text_key(key), []).append(int(str(digest)) % 2**64)
     return found
 
 
-def _in_chunk(entity: EntityRecord, number: int) -> sql.Composable:
-    bounds = [key_literal(entity, chunk.first_key) for chunk in entity.chunks]
-    key = key_expression(entity)
-    conditions: list[sql.Composable] = [sql.SQL("true")]
-    if number >= 0:
-        conditions.append(sql.SQL("{} >= {}").format(key, bounds[number]))
-    if number + 1 < len(bounds):
-        conditions.append(sql.SQL("{} < {}").format(key, bounds[number + 1]))
-    inside = sql.SQL(" AND ").join(conditions)
-    return inside if number >= 0 else sql.SQL("{} OR {} IS NULL").format(inside, key)
-
-
 def _changed_row(
-    connection: Connection, entity: EntityRecord, table: TableName, key: str, columns: list[pa.Array], position: int
+    connection: Connection, entity: EntityRecord, table: TableName, key: TextKey, columns: list[pa.Array], position: int
 ) -> ChangedRow:
     """Hash each column of the row alone, there and here, and take the values of those that differ."""
     hashes = sql.SQL(", ").join(row_hash([column]) for column in entity.columns)
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in entity.columns)
-    query = sql.SQL("SELECT {}, {} FROM {} WHERE {} = {}").format(
-        hashes, texts, table.rows(), key_expression(entity), key_literal(entity, key)
-    )
+    query = sql.SQL("SELECT {}, {} FROM {} WHERE {}").format(hashes, texts, table.rows(), has_key(entity, key))
     row = connection.execute(query).fetchone()
     assert row is not None
     different = {}

@@ -13,8 +13,9 @@ from snapseed.database.connect import Connection
 from snapseed.errors import VerificationError
 from snapseed.snapshot.fields import stands_as_text_array
 from snapseed.snapshot.fingerprint import EMPTY, SEED, Fingerprint
-from snapseed.snapshot.manifest import Column, EntityRecord
+from snapseed.snapshot.manifest import Column, EntityRecord, FirstKey
 from snapseed.snapshot.types import ColumnType, Family
+from snapseed.verify.keys import bucket
 
 # The function that gives a value the bytes binary COPY carries for it. Types that are not here stand as they are
 # (bytea, uuid) or as text.
@@ -40,7 +41,7 @@ class ChunkDifference:
 
     number: int
     path: str
-    first_key: int | str | None
+    first_key: FirstKey | None
     expected: Fingerprint
     observed: Fingerprint
 
@@ -50,7 +51,9 @@ class ChunkDifference:
         rows = f"{self.observed.rows:,} rows, expected {self.expected.rows:,}"
         if self.observed.rows == self.expected.rows:
             rows = f"{self.expected.rows:,} rows as expected, but not the same"
-        return f"chunk {self.number} ({self.path}, from key {self.first_key}): {rows}"
+        key = self.first_key
+        start = f"({', '.join(map(str, key))})" if isinstance(key, tuple) else str(key)
+        return f"chunk {self.number} ({self.path}, from key {start}): {rows}"
 
 
 @dataclass(frozen=True)
@@ -137,36 +140,14 @@ def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Compose
     return sql.SQL(again).format(record, sql.Literal(SEED))
 
 
-def key_expression(entity: EntityRecord) -> sql.Composable:
-    """The key in the order of the manifest: text by its bytes, whatever the collation of the column."""
-    key = sql.Identifier(entity.key)
-    return sql.SQL('{}::text COLLATE "C"').format(key) if _key_kind(entity).family is Family.TEXT else key
-
-
-def key_literal(entity: EntityRecord, key: int | str) -> sql.Composable:
-    """A key of the manifest as a value of its type."""
-    kind = _key_kind(entity)
-    if kind.family is Family.TEXT:
-        return sql.SQL('{}::text COLLATE "C"').format(sql.Literal(str(key)))
-    return sql.SQL("{}::{}").format(sql.Literal(str(key)), sql.SQL("uuid" if kind.family is Family.UUID else "bigint"))
-
-
-def _key_kind(entity: EntityRecord) -> ColumnType:
-    return next(column.kind() for column in entity.columns if column.name == entity.key)
-
-
 def _differing_chunks(connection: Connection, entity: EntityRecord, table: TableName) -> list[ChunkDifference]:
     """Ask again, with the rows sorted into the manifest's chunks by key. Rows before all chunks are number -1."""
     found: dict[int, Fingerprint] = {}
-    bucket: sql.Composable = sql.SQL("-1")
-    if entity.chunks:
-        bounds = sql.SQL(", ").join(key_literal(entity, chunk.first_key) for chunk in entity.chunks)
-        bucket = sql.SQL("width_bucket({}, ARRAY[{}]) - 1").format(_bucket_key(entity), bounds)
     query = sql.SQL("SELECT {} AS bucket, count(*), sum({}) FROM {} GROUP BY 1")
     for number, rows, total in connection.execute(
-        query.format(bucket, row_hash(entity.columns), table.rows())
+        query.format(bucket(entity), row_hash(entity.columns), table.rows())
     ).fetchall():
-        found[-1 if number is None else int(str(number))] = Fingerprint(int(str(rows)), int(str(total)) % 2**64)
+        found[int(str(number))] = Fingerprint(int(str(rows)), int(str(total)) % 2**64)
     differences = []
     if -1 in found:
         differences.append(ChunkDifference(-1, "(before the first chunk)", None, EMPTY, found[-1]))
@@ -189,13 +170,6 @@ def _spelled(connection: Connection, entity: EntityRecord, table: TableName) -> 
         if not kind.has_binary_form and not is_enum:
             found.append(f"{column.name} ({column.type})")
     return found
-
-
-def _bucket_key(entity: EntityRecord) -> sql.Composable:
-    kind = _key_kind(entity)
-    if kind.family in {Family.TEXT, Family.UUID}:
-        return key_expression(entity)
-    return sql.SQL("{}::bigint").format(sql.Identifier(entity.key))
 
 
 def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from snapseed.verify.committed import CommittedResult
     from snapseed.verify.diff import DiffReport
     from snapseed.verify.files import FileFinding
+    from snapseed.verify.keys import TextKey
     from snapseed.verify.run import VerifyReport
 
 
@@ -82,16 +83,20 @@ def diff_text(report: DiffReport) -> str:
             continue
         counts = f"{entity.missing_count:,} missing, {entity.extra_count:,} extra, {entity.changed_count:,} changed"
         lines.append(f"{entity.entity}: {counts}")
-        lines += [f"  - {key}" for key in entity.missing]
-        lines += [f"  + {key}" for key in entity.extra]
+        lines += [f"  - {_key(key)}" for key in entity.missing]
+        lines += [f"  + {_key(key)}" for key in entity.extra]
         for row in entity.changed:
-            lines.append(f"  ~ {row.key}")
+            lines.append(f"  ~ {_key(row.key)}")
             for column, (expected, observed) in row.columns.items():
                 lines += [
                     f"      {column}: snapshot {shortened(expected)}",
                     f"      {' ' * len(column)}  database {shortened(observed)}",
                 ]
     return "\n".join(lines)
+
+
+def _key(key: TextKey) -> str:
+    return key if isinstance(key, str) else f"({', '.join(key)})"
 
 
 def diff_document(report: DiffReport) -> Document:

@@ -239,6 +239,6 @@ class TableFacts:
         """Its columns; none where there is no primary key."""
         return frozenset(name for index in self.indexes if index.constraint == "p" for name in index.key)
 
-    def unique_on(self, column: str) -> list[IndexFacts]:
-        """The indexes that make `column` alone unique. `ON CONFLICT (column)` uses all of them, none deferrable."""
-        return [index for index in self.indexes if index.is_unique and index.key == (column,)]
+    def unique_on(self, *columns: str) -> list[IndexFacts]:
+        """The indexes over just these columns, in any order. `ON CONFLICT` uses all of them, none deferrable."""
+        return [index for index in self.indexes if index.is_unique and sorted(index.key) == sorted(columns)]

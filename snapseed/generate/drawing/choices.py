@@ -80,22 +80,23 @@ class ChoiceDraws(Identities):
 
         For a root entity that grows these are its earlier rows; the first row of all has none and gets null. All are
         equally likely; with an exponent the first rows are the most popular, as `zipf` draws them. `distinct` gives
-        children of one parent each another key, for tables that join two. The other entity must take its keys from
-        `rows.key()`. Raises `ValueError` for an entity that is no root entity, and where there are too few rows to be
-        distinct.
+        children of one parent each another key, in ascending order, for tables that join two; the fan-out says `among`
+        which entity, so that no parent has more than there are. The other entity must take its keys from `rows.key()`.
+        Raises `ValueError` for an entity that is no root entity, and where there are too few rows to be distinct.
 
         >>> rows.reference("invited_by", things).to_list()
         [None, 1, 1, 2]
         """
-        if entity.parent is not None or self.entity.root.parent is not None:
+        if entity.parent is not None:
             raise ValueError(f"reference({column!r}): {entity.name} is not a root entity")
-        scale_before = self.entity.root.scale_needed(self.roots)
-        limits = entity.rows_before(scale_before, same=entity is self.entity.root, roots=self.roots)
+        limits = entity.earlier_rows(self.entity, self.roots)
         sizes = np.maximum(limits, 1)
         if distinct:
             if exponent != 0:
                 raise ValueError(f"reference({column!r}): distinct keys are drawn without an exponent")
-            chosen = self._distinct(column, sizes, f"reference({column!r})")
+            remedy = "" if entity.is_fixed else f"; fan_out(…, among={entity.name}) has no more of them than there are"
+            drawn = self._distinct(column, sizes, f"reference({column!r})", remedy)
+            chosen = self.ascending(pl.Series(drawn)).to_numpy()
         elif exponent == 0:
             chosen = draws.below(self.bits(column), sizes.astype(np.uint64))
         else:
@@ -104,19 +105,34 @@ class ChoiceDraws(Identities):
         frame = pl.DataFrame({"key": keys, "exists": limits > 0})
         return frame.select(pl.when("exists").then("key").alias(column)).to_series()
 
-    def _distinct(self, column: str, limits: Int64s, what: str) -> draws.UInt64s:
+    def ascending(self, values: pl.Series) -> pl.Series:
+        """`values` dealt out anew among siblings, smallest first: children of one parent, and items of one row.
+
+        Columns of a key behind the parent's have to ascend so. Texts ascend by their bytes, as such keys do. Raises
+        `ValueError` for rows of a root entity, which have no siblings.
+
+        >>> items = rows.items("tags", pl.Series([2, 0, 3, 1]))
+        >>> items.lists(items.ascending(items.choice("tag", list("vwxyz"), distinct=True))).to_list()
+        [['v', 'y'], [], ['v', 'w', 'z'], ['z']]
+        """
+        self._require_siblings("ascending()")
+        group = (self.positions == 0).cum_sum()
+        frame = pl.DataFrame({"group": group, "value": values}).sort("group", "value", nulls_last=True)
+        return frame["value"].alias(values.name)
+
+    def _distinct(self, column: str, limits: Int64s, what: str, remedy: str = "") -> draws.UInt64s:
         """Whole numbers below `limits`, which are the same for siblings; siblings have different ones.
 
         As many ranges as there are siblings, one for each; then all of them turned by as much.
         """
-        if self.entity.parent is None and not self.are_items:
-            raise ValueError(f"{what}: rows of a root entity have no siblings to be distinct from")
+        self._require_siblings(what)
         place = self.positions.to_numpy()
         first = np.flatnonzero(place == 0)
         group = np.cumsum(place == 0) - 1
         count = np.diff(first, append=len(self))[group]
-        if np.any(count > limits):
-            raise ValueError(f"{what}: {count.max()} siblings cannot be distinct among {limits.min()}")
+        if np.any(too_many := count > limits):
+            row = int(too_many.argmax())
+            raise ValueError(f"{what}: {count[row]} siblings cannot be distinct among {limits[row]}{remedy}")
         bits, sizes = self.bits(column), limits.astype(np.uint64)
         width, more = np.divmod(limits, count)
         start, end = (number * width + number * more // count for number in (place, place + 1))
@@ -124,6 +140,10 @@ class ChoiceDraws(Identities):
         drawn += draws.below(draws.mixed(~bits[first[group]]), sizes)
         turned: draws.UInt64s = np.where(drawn >= sizes, drawn - sizes, drawn)
         return turned
+
+    def _require_siblings(self, what: str) -> None:
+        if self.entity.parent is None and not self.are_items:
+            raise ValueError(f"{what}: rows of a root entity have no siblings to be distinct from")
 
     def pool(self, name: str) -> pl.DataFrame:
         """The pool `pools/NAME.csv` beside the generators, every column as text.

@@ -9,7 +9,7 @@ from psycopg import sql
 from snapseed.database.catalog import ServerFacts, TableFacts
 from snapseed.load.plan.records import Mode
 from snapseed.load.plan.surroundings import Surroundings
-from snapseed.snapshot.manifest import EntityRecord
+from snapseed.snapshot.manifest import EntityRecord, names_of
 from snapseed.verify.schema import Problem, problem
 
 
@@ -24,7 +24,7 @@ def privilege_problems(
     reads_all = options.verify or options.mode is Mode.UPSERT
     yield from _missing_on(facts, role, "SELECT", every if reads_all else [found.column for found in sequences])
     if options.mode is Mode.UPSERT:
-        yield from _missing_on(facts, role, "UPDATE", [name for name in every if name != entity.key])
+        yield from _missing_on(facts, role, "UPDATE", [name for name in every if name not in names_of(entity.key)])
     yield from table_problems(facts, load, role)
     for sequence in sequences:
         if not sequence.may_enter:
