@@ -56,7 +56,7 @@ def without_queue(session: Session) -> None:
     writer = prepare_writer(connection, source)
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in source.target.columns)
     copy_into = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary)").format(writer.plan.table.identifier(), names)
-    columns = sql.SQL(", ").join(map(sql.Identifier, (source.texts.key, source.settings.text)))
+    columns = sql.SQL(", ").join(map(sql.Identifier, (source.text_key, source.settings.text)))
     with connection.transaction(), connection.cursor("snapseed_benchmark", binary=True) as cursor:
         cursor.execute(sql.SQL("SELECT {} FROM {} ORDER BY 1").format(columns, writer.texts))
         while found := cursor.fetchmany(_BATCH):

@@ -40,6 +40,17 @@ def things(rows):
     return Broken(module, says, "entity 'things', column 'id'")
 
 
+def two_keys(first: str, second: str, *says: str, where: str = "entity 'things'") -> Broken:
+    """An entity whose key has two columns, filled with these."""
+    module = f"""
+@entity(key=("a", "b"), columns={{"b": "text", "a": "bigint"}})
+def things(rows):
+    number = rows.number() - 1
+    return pl.DataFrame({{"a": {first}, "b": {second}}})
+"""
+    return Broken(module, says, where)
+
+
 def returning(result: str, *says: str) -> Broken:
     """An entity whose generator returns `result`."""
     module = f"""
@@ -82,6 +93,22 @@ BROKEN = {
     "a text key in another order": one_key(
         "text", '"x" + (rows.number() + 5).cast(pl.String)', "x10, is smaller than the one before"
     ),
+    "a null in a key": two_keys(
+        "number", "rows.or_null('b', number.cast(pl.String), 1)", "20 nulls", where="entity 'things', column 'b'"
+    ),
+    "a repeated key of two": two_keys(
+        "number // 2", "number.clip(0, 8).cast(pl.String)", "the key of row 10, (4, 8), repeats the one before"
+    ),
+    "the second of two falls back": two_keys(
+        "number // 4",
+        "(9 - number % 3).cast(pl.String)",
+        "the key of row 2, (0, 8), is smaller than the one before",
+        "by a, as the parent's key ascends, then among the rows of each parent by b",
+    ),
+    "the first of two falls back": two_keys(
+        "-number", "number.cast(pl.String)", "the key of row 2, (-1, 1), is smaller than the one before"
+    ),
+    "rows.key() of two": two_keys("rows.key()", "rows.key()", "a key of several columns", "a, b", where="first.py"),
     # values
     "floats for integers": one_column("integer", "rows.integers('v', 1, 9) / 2", "Float64", "values of integer"),
     "integers for floats": one_column("double precision", "rows.integers('v', 1, 9)", "Int64", "double precision"),
@@ -219,6 +246,12 @@ def things(rows):
     "a type that is no type": declared('key="id", columns={"id": "uuid; DROP"}', "not the name of a PostgreSQL type"),
     "a vector without dimensions": declared('key="id", columns={"id": "uuid", "v": "vector"}', "needs its dimensions"),
     "a key of a type that is none": declared('key="id", columns={"id": "jsonb"}', "cannot be the key", "id jsonb"),
+    "no key": declared('key=(), columns={"id": "uuid"}', "one column, or several different", "no column"),
+    "a key twice": declared('key=("id", "id"), columns={"id": "uuid"}', "several different ones", "id, id"),
+    "a key of a column and none": declared('key=("id", "no"), columns={"id": "uuid"}', "the key is not among", "no"),
+    "a key of a type and none": declared(
+        'key=("id", "at"), columns={"id": "uuid", "at": "date"}', "cannot be the key", "at date"
+    ),
     "a key that is a list": declared('key="id", columns={"id": "uuid[]"}', "cannot be the key", "uuid[]"),
     "per_parent without a parent": declared(
         'key="id", columns={"id": "uuid"}, per_parent=2', "`parent` and `per_parent`"
@@ -309,6 +342,24 @@ def things(rows):
     assert caught.value.where == "entity 'things', column 'id'"
     with pytest.raises(GeneratorError, match="do not ascend"):
         make_snapshot(write_project(tmp_path / "one", module.replace("100", "250"), part_rows=5000), 500)
+
+
+def test_keys_of_several_columns_are_in_order_from_part_to_part(tmp_path: Path) -> None:
+    """The later column decides where the first is the same, in another slice and in another part."""
+    module = """
+@entity(key=("a", "b"), columns={"a": "bigint", "b": "bigint"})
+def things(rows):
+    number = rows.number(first=0)
+    return pl.DataFrame({"a": number // 1_000, "b": number % 120})
+"""
+    with pytest.raises(GeneratorError, match="do not ascend") as caught:
+        make_snapshot(write_project(tmp_path / "project", module.replace("120", "100")), 150)
+    assert caught.value.where == "entity 'things', columns 'a', 'b'"
+    assert "so does the parent's key" in str(caught.value)
+    with pytest.raises(GeneratorError, match="do not ascend"):
+        make_snapshot(write_project(tmp_path / "one", module.replace("120", "250"), part_rows=5000), 500)
+    snapshot = make_snapshot(write_project(tmp_path / "right", module.replace("120", "1_000")), 2_500)
+    assert len(snapshot.manifest.entities[0].files) == 25
 
 
 def test_an_error_in_another_process_is_the_same_error(tmp_path: Path) -> None:

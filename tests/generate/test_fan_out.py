@@ -10,10 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed import counted, exactly, fan_out
-from tests.generate.making import correlation, make_rows
+from snapseed import Rows, counted, entity, exactly, fan_out, scale
+from tests.generate.making import correlation, make_rows, things
 
 NOTHING = pl.DataFrame()
+
+
+@entity(key="id", rows=scale(0.1), columns={"id": "bigint"})
+def slow(rows: Rows) -> pl.DataFrame:
+    """One row for ten."""
+    return pl.DataFrame({"id": rows.key()})
+
+
+@entity(key="id", rows=2, columns={"id": "bigint"})
+def two(rows: Rows) -> pl.DataFrame:
+    """Two rows at every scale."""
+    return pl.DataFrame({"id": rows.key()})
+
+
+@entity(key="id", parent=two, per_parent=1, columns={"id": "bigint"})
+def below(rows: Rows) -> pl.DataFrame:
+    """No root entity."""
+    return pl.DataFrame({"id": rows.key()})
 
 
 @pytest.mark.parametrize(("mean", "maximum"), [(5, 200), (3, 40), (0.5, 10), (1, 3), (12.5, 1000), (20, 41)])
@@ -88,6 +106,21 @@ def test_exactly_is_exact() -> None:
     assert exactly(0).counts(make_rows(2), NOTHING, "child").tolist() == [0, 0]
     with pytest.raises(ValueError, match="cannot have -1 children"):
         exactly(-1)
+
+
+def test_no_parent_has_more_children_than_there_are_rows_to_choose_from() -> None:
+    """Of a root entity that grows, as many as exist with the parent; of a fixed one all; others are not cut."""
+    parents = make_rows(1_000)
+    wanted = fan_out(mean=4, maximum=12)
+    found = fan_out(mean=4, maximum=12, among=slow).counts(parents, NOTHING, "child")
+    existing = np.maximum(1, (np.arange(1_000) + 1) // 10)
+    assert (found == np.minimum(wanted.counts(parents, NOTHING, "child"), existing)).all()
+    assert (found[:9] <= 1).all()
+    assert fan_out(mean=4, maximum=12, among=slow).maximum == 12
+    assert exactly(3, among=two).counts(make_rows(2), NOTHING, "child").tolist() == [2, 2]
+    assert exactly(3, among=things).counts(make_rows(5), NOTHING, "child").tolist() == [0, 1, 2, 3, 3]
+    with pytest.raises(ValueError, match="among: below is not a root entity"):
+        exactly(1, among=below)
 
 
 def test_counted_takes_numbers_and_booleans_from_the_parent() -> None:

@@ -36,6 +36,16 @@ def tree(kind: str, *maxima: int) -> list[Entity]:
     return declared
 
 
+def test_one_column_is_a_key_in_a_list_or_not() -> None:
+    """Either gives the same entity; several stay in their order."""
+
+    def function(rows: Rows) -> None: ...
+
+    columns = {"a": "bigint", "b": "uuid"}
+    keys = [entity(key=key, columns=columns)(function).key for key in ("a", ["a"], ("b", "a"))]  # type: ignore[arg-type]
+    assert keys == ["a", "a", ("b", "a")]
+
+
 def identities(roots: list[int], ordinals: list[int]) -> tuple[UInt64s, UInt64s]:
     """Both as the arrays that an entity takes."""
     return np.array(roots, dtype=np.uint64), np.array(ordinals, dtype=np.uint64)

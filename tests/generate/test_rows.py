@@ -224,12 +224,26 @@ def test_siblings_have_distinct_options_and_keys() -> None:
     for column in ("option", "person"):
         assert (frame.group_by("root").agg(pl.col(column).is_unique().all())[column]).all()
     assert chi_square(frame["option"].value_counts()["count"].to_numpy(), [1] * 5) < 1
+    persons = frame.group_by("root", maintain_order=True).agg("person", pl.col("person").sort().alias("in order"))
+    assert persons["person"].to_list() == persons["in order"].to_list()
     assert set(frame["country"].reshape((-1, 4))[:5].to_list()[0]) == {1, 2, 3, 4}
     items = make_rows(20_000).items("tags", counts)
     tags = items.lists(items.choice("tag", list("vwxyz"), distinct=True))
     assert (tags.list.n_unique() == counts).all()
     firsts = tags.list.first().drop_nulls().value_counts()["count"]
     assert chi_square(firsts.to_numpy(), [1] * 5) < 1
+
+
+def test_siblings_are_put_in_ascending_order() -> None:
+    """The same values for each parent, texts by their bytes, nulls last; other parents' stay where they are."""
+    rows = make_letters([3, 0, 2, 4])
+    values = pl.Series("v", ["b", "a", "C", "é", "z", None, "2", "10", None])
+    ascending = rows.ascending(values)
+    assert ascending.name == "v"
+    assert ascending.to_list() == ["C", "a", "b", "z", "é", "10", "2", None, None]
+    binary = pl.Series([b"\xff", b"\x00", b"\x7f", b"b", b"a", b"4", b"3", b"2", b"1"])
+    assert rows.ascending(binary).to_list()[:3] == [b"\x00", b"\x7f", b"\xff"]
+    assert make_letters([0]).ascending(pl.Series([], dtype=pl.Int64)).to_list() == []
 
 
 def test_the_first_rows_are_the_most_popular_where_a_reference_has_an_exponent() -> None:
@@ -331,6 +345,11 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
         "'o'.*no weights",
     ),
     "distinct without siblings": (lambda rows: rows.choice("o", ["a"], distinct=True), "'o'.*no siblings"),
+    "siblings of a root entity": (lambda rows: rows.ascending(rows.number()), "ascending.*no siblings"),
+    "more siblings than earlier rows": (
+        lambda _: make_letters([0, 1, 3]).reference("r", people, distinct=True),
+        r"'r'.*3 siblings cannot be distinct among 2; fan_out\(…, among=people\)",
+    ),
     "distinct and popular": (
         lambda rows: rows.reference("r", people, exponent=1, distinct=True),
         "'r'.*without an exponent",

@@ -68,6 +68,23 @@ def sample() -> Manifest:
 
 
 ENCODED = encode(sample())
+LINK = EntityRecord(
+    name="friends",
+    schema=None,
+    table="friends",
+    key=("user_id", "friend"),
+    columns=(Column("since", "date"), Column("friend", "uuid"), Column("user_id", "bigint")),
+    parent="users",
+    rows=2,
+    fingerprint="0" * 15 + "3",
+    files=(
+        part(
+            "friends.parquet",
+            *(Chunk(1, (key, f"0000000{key}-0000-8000-8000-000000000000"), f"{key:016x}") for key in (1, 2)),
+        ),
+    ),
+)
+LINKED = encode(msgspec.structs.replace(sample(), entities=(*sample().entities, LINK)))
 
 
 def signed(document: Document) -> bytes:
@@ -93,6 +110,18 @@ def test_a_manifest_is_canonical() -> None:
     assert sample().identity == "107b6bbe4ea1f4f7d44e605fce1fe469232f919aa8242e610bf4f470816cf772"
     assert ENCODED.startswith(b'{\n "format": 1,\n "identity": "')
     assert ENCODED.endswith(b"}\n")
+
+
+def test_a_key_of_several_columns_makes_a_manifest_of_format_2() -> None:
+    """Key and first keys are lists; a manifest without one stays in format 1, and an older reader refuses the newer."""
+    decoded = decode(LINKED, where=WHERE)
+    assert encode(decoded) == LINKED
+    assert (decoded.format, sample().format) == (2, 1)
+    assert decoded.entities[2] == LINK
+    assert [column.type for column in LINK.key_columns] == ["bigint", "uuid"]
+    document = json.loads(LINKED)
+    assert (document["format"], document["entities"][2]["key"]) == (2, ["user_id", "friend"])
+    assert document["entities"][2]["files"][0]["chunks"][1]["first_key"] == [2, "00000002-0000-8000-8000-000000000000"]
 
 
 def test_the_order_of_keys_and_blanks_do_not_matter() -> None:
@@ -146,7 +175,12 @@ def chunks_of(*rows: int) -> Callable[[Document], None]:
 FIRST = ("entities", 0)
 FIRST_FILE = (*FIRST, "files", 0)
 BAD: dict[str, tuple[Callable[[Document], None], str]] = {
-    "a newer format": (setting("format")(2), "upgrade snapseed"),
+    "a newer format": (setting("format")(3), "upgrade snapseed"),
+    "the format of other keys": (setting("format")(2), "format 2, and what stands in format 1"),
+    "first keys of several columns for a key of one": (
+        setting(*FIRST_FILE, "chunks", 0, "first_key")([1, 2]),
+        "one value, of the key's types",
+    ),
     "an older format": (setting("format")(0), "generate the snapshot again"),
     "a format that is no number": (setting("format")(bool(1)), "no number `format`"),
     "no format": (lambda document: document.pop("format"), "no number `format`"),
@@ -202,6 +236,35 @@ def test_a_bad_manifest_is_an_error_that_says_what_is_wrong(case: str) -> None:
     assert words in str(caught.value)
     assert (caught.value.where or "").startswith(WHERE)
     assert caught.value.next_step
+
+
+LINKS = ("entities", 2)
+LINKS_FIRST_KEY = (*LINKS, "files", 0, "chunks", 0, "first_key")
+BAD_LINKS: dict[str, tuple[Callable[[Document], None], str]] = {
+    "the format of keys of one column": (setting("format")(1), "format 1, and what stands in format 2"),
+    "a key of one column in a list": (setting(*LINKS, "key")(["user_id"]), "two and more that differ"),
+    "a key of no column": (setting(*LINKS, "key")([]), "two and more that differ"),
+    "a column twice in a key": (setting(*LINKS, "key")(["user_id", "user_id"]), "two and more that differ"),
+    "no column of the entity in a key": (setting(*LINKS, "key")(["user_id", 'x"; --']), "the key among them"),
+    "a number in a key": (setting(*LINKS, "key")(["user_id", 1]), "Expected `str`"),
+    "a first key of one value": (setting(*LINKS_FIRST_KEY)(1), "a list of 2 values, of the key's types"),
+    "a first key of too many": (setting(*LINKS_FIRST_KEY)([1, "a", 2]), "a list of 2 values, of the key's types"),
+    "a first key without a value": (setting(*LINKS_FIRST_KEY)([1, None]), "first_key"),
+    "a first key of other types": (setting(*LINKS_FIRST_KEY)(["1", "a"]), "a list of 2 values, of the key's types"),
+    "a first key of truth": (setting(*LINKS_FIRST_KEY)([True, "a"]), "first_key"),
+    "lists in a first key": (setting(*LINKS_FIRST_KEY)([1, ["a"]]), "first_key"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LINKS)
+def test_a_bad_key_of_several_columns_is_an_error(case: str) -> None:
+    """It goes into SQL, so it is read as strictly as the rest."""
+    change, words = BAD_LINKS[case]
+    document = json.loads(LINKED)
+    change(document)
+    with pytest.raises(ManifestError) as caught:
+        decode(signed(document), where=WHERE)
+    assert words in str(caught.value)
 
 
 NOT_MANIFESTS: dict[str, tuple[bytes, str]] = {

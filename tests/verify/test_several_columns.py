@@ -1,0 +1,116 @@
+"""Keys of several columns in SQL: rows are sorted into the chunks that the manifest says, and named by all columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from psycopg import sql
+
+from snapseed import load_snapshot, verify_snapshot
+from snapseed.generate import part as part_module
+from snapseed.snapshot.manifest import EntityRecord
+from snapseed.snapshot.store import open_snapshot
+from snapseed.verify.diff import ChangedRow, diff_snapshot
+from snapseed.verify.keys import bucket, in_chunk
+from tests.conftest import Sandbox
+from tests.projects.state import generated
+
+NAMES = ("film_actor", "takes", "film_tag", "seats")
+
+
+@pytest.fixture
+def films(make_project: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Loaded from chunks that begin in the midst of a film's rows."""
+    monkeypatch.setattr(part_module, "CHUNK_ROWS", 7)
+    sandbox = generated(make_project("films"))
+    load_snapshot(sandbox.project, sandbox.environment())
+    return sandbox
+
+
+def record_of(sandbox: Sandbox, name: str) -> EntityRecord:
+    """An entity of the manifest."""
+    record = open_snapshot(sandbox.project.snapshots, "dev").manifest.entity(name)
+    assert record is not None
+    return record
+
+
+def rows_by_chunk(sandbox: Sandbox, name: str) -> list[tuple[object, ...]]:
+    """How many rows of a table each chunk has by its key."""
+    query = sql.SQL("SELECT {} AS number, count(*) FROM {} GROUP BY 1 ORDER BY 1")
+    with sandbox.connect() as connection:
+        return connection.execute(query.format(bucket(record_of(sandbox, name)), sql.Identifier(name))).fetchall()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_belong_to_the_chunks_that_they_came_in(films: Sandbox, name: str) -> None:
+    """Of integers, uuids and texts, whose order is that of their bytes: each has the rows that the manifest says."""
+    record = record_of(films, name)
+    assert len(record.chunks) > 10
+    assert len(record.files) > 1
+    assert rows_by_chunk(films, name) == [(number, chunk.rows) for number, chunk in enumerate(record.chunks)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_condition_for_a_chunk_holds_for_its_rows_alone(films: Sandbox, name: str) -> None:
+    """With keys before all others, and with NULL in the one column or the other."""
+    record = record_of(films, name)
+    first, *_, last = [column.name for column in record.key_columns]
+    with films.connect() as connection:
+        drop = "ALTER TABLE {} DROP CONSTRAINT {} CASCADE"
+        table = sql.Identifier(name)
+        connection.execute(sql.SQL(drop).format(table, sql.Identifier(f"{name}_pkey")))
+        constraints = "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'"
+        for (foreign,) in connection.execute(constraints, [name]).fetchall():
+            connection.execute(sql.SQL(drop).format(table, sql.Identifier(str(foreign))))
+        for column in record.key_columns:
+            connection.execute(
+                sql.SQL("ALTER TABLE {} ALTER {} DROP NOT NULL").format(table, sql.Identifier(column.name))
+            )
+        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in record.columns)
+        for change in (f"{first} = -99", f"{first} = NULL", f"{last} = NULL"):
+            connection.execute(
+                sql.SQL("CREATE TEMP TABLE kept AS SELECT {} FROM {} LIMIT 4; UPDATE kept SET {};").format(
+                    columns,
+                    table,
+                    sql.SQL(change),
+                )
+            )
+            connection.execute(sql.SQL("INSERT INTO {} ({}) TABLE kept; DROP TABLE kept").format(table, columns))
+        count = sql.SQL("SELECT count(*) FROM {} WHERE {}")
+        counted = [
+            (number, rows)
+            for number in range(-1, len(record.chunks))
+            for (rows,) in connection.execute(count.format(table, in_chunk(record, number))).fetchall()
+        ]
+    assert counted == rows_by_chunk(films, name)
+    assert counted[0] == (-1, 12)
+
+
+def test_only_the_chunk_that_differs_is_named(films: Sandbox) -> None:
+    """By the key that it begins with."""
+    (film, actor, role), *_ = _rows(films, "SELECT film_id, actor_id, role FROM film_actor ORDER BY 1, 2 OFFSET 45")
+    _rows(films, f"UPDATE film_actor SET role = '' WHERE film_id = {film} AND actor_id = '{actor}'")  # noqa: S608
+    report = verify_snapshot(films.project, films.environment(), only=["film_actor"])
+    (chunk,) = report.entities[0].chunks
+    assert chunk.number == 6
+    assert isinstance(chunk.first_key, tuple)
+    assert f"from key ({chunk.first_key[0]}, {chunk.first_key[1]})): 7 rows as expected, but not the same" in str(chunk)
+    (found,) = diff_snapshot(films.project, films.environment(), only=["film_actor"]).entities
+    assert found.changed == [ChangedRow((str(film), str(actor)), {"role": (str(role), "")})]
+
+
+def test_missing_and_extra_rows_are_named_by_all_columns(films: Sandbox) -> None:
+    """Also where only one column of the key is another one, and where a comma stands in it."""
+    _rows(films, "UPDATE seats SET hall = 7777 WHERE hall = -2 AND number = 4")
+    _rows(films, "DELETE FROM film_tag WHERE film_id = (SELECT min(film_id) FROM film_tag WHERE tag = 'a, b')"
+          " AND tag = 'a, b'")  # fmt: skip
+    found = {entity.entity: entity for entity in diff_snapshot(films.project, films.environment()).entities}
+    assert (found["seats"].missing, found["seats"].extra) == ([("-2", "4")], [("7777", "4")])
+    assert [key[1] for key in found["film_tag"].missing] == ["a, b"]
+
+
+def _rows(sandbox: Sandbox, statement: str) -> list[tuple[object, ...]]:
+    with sandbox.connect() as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
