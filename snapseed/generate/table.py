@@ -176,8 +176,8 @@ def _check_key(entity: Entity, table: pa.Table) -> None:
         if others:
             key = f"({key})"
             expected = (
-                f"keys in ascending order, each once: by {name}, as the parent's key ascends, then among the rows of each"
-                f" parent by {', '.join(others)}; rows.ascending() puts those in order"
+                f"keys in ascending order, each once: by {name}, as the parent's key ascends, then among the rows of"
+                f" each parent by {', '.join(others)}; rows.ascending() puts those in order"
             )
         raise _broken(
             entity, None if others else name, f"the key of row {position + 2}, {key}, {how} the one before", expected

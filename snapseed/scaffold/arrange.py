@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from snapseed.errors import ConfigurationError
 from snapseed.scaffold.facts import ForeignKey, Table
+from snapseed.scaffold.keys import key_of, kind_of
 from snapseed.scaffold.naming import singular, words_of
-from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
+from snapseed.snapshot.types import INTEGERS, Family
 
-KEYS = {*INTEGERS, Family.UUID, Family.TEXT}
 # Tables whose names end so hold a handful of rows that others choose from.
 _LOOKUPS = re.compile(
     r"(?:^|_)(?:categor(?:y|ie)|class|colou?r|countr(?:y|ie)|currenc(?:y|ie)|demographic|department|genre|kind|language|"
@@ -40,14 +39,20 @@ class Place:
 
     A child has a `parent`, with `one_each` at most one row for each of its rows. A lookup has `rows`, the same at
     every scale. Any other is a root entity with `level` 0 for one row for each of the scale, and fewer from there on.
-    `key` identifies its rows, and is drawn by `rows.key()` or from the row's number, unless it is a foreign key.
+    `key` identifies its rows. One column is drawn by `rows.key()` or from the row's number, unless it is a foreign key;
+    of several the first are the parent's key, and the next one differs among the rows of each parent.
     """
 
-    key: str
+    key: tuple[str, ...]
     parent: ForeignKey | None = None
     one_each: bool = False
     rows: int | None = None
     level: int = 0
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the key has several columns."""
+        return len(self.key) > 1
 
     @property
     def is_lookup(self) -> bool:
@@ -66,10 +71,11 @@ class Arrangement:
     def __init__(self, tables: Sequence[Table], narrow: Mapping[int, frozenset[str]]) -> None:
         self.tables: Mapping[int, Table] = {table.oid: table for table in tables}
         self.left_out: dict[int, str] = {}
-        self._narrow = narrow
+        self.narrow = narrow
         self.places: dict[int, Place] = {}
         self._parents: dict[int, ForeignKey | None] = {}
         self._forced_lookups: set[int] = set()
+        self._never_joint: set[int] = set()
         self._arrange()
 
     def ancestors(self, oid: int) -> list[int]:
@@ -97,10 +103,14 @@ class Arrangement:
         place, target = self.places[key.target], self.tables[key.target]
         return (
             place.is_root
-            and key.target_columns == (place.key,)
-            and place.key not in target.foreign_columns
-            and kind_of(target, place.key).family in {*INTEGERS, Family.UUID}
+            and key.target_columns == place.key
+            and not set(place.key) & target.foreign_columns
+            and kind_of(target, place.key[0]).family in {*INTEGERS, Family.UUID}
         )
+
+    def is_lookup(self, oid: int) -> bool:
+        """Whether every other entity may see all rows of a table."""
+        return oid in self._lookups()
 
     def _arrange(self) -> None:
         while True:
@@ -108,8 +118,9 @@ class Arrangement:
             self._free_those_referred_to()
             self.places = {}
             for oid in sorted(self._present(), key=lambda oid: len(self.ancestors(oid))):
-                key, one_each = self._key(oid)
-                if key is None:
+                is_joint = oid not in self._never_joint
+                key, one_each = key_of(self, self.tables[oid], self._parents[oid], may_be_joint=is_joint)
+                if not key:
                     self._leave_out(oid, "it has no column that can be the key of its rows")
                     break
                 self.places[oid] = Place(key, self._parents[oid], one_each)
@@ -146,8 +157,14 @@ class Arrangement:
                     self._leave_out(other, f"it needs rows of {self.tables[oid]}")
 
     def leave_out(self, oid: int, why: str) -> None:
-        """Take a table, and those that need its rows, out, and arrange the others anew."""
-        self._leave_out(oid, why)
+        """Take a table, and those that need its rows, out, and arrange the others anew.
+
+        One with a key of several columns is not taken out but once more tried with one of them.
+        """
+        if self.places[oid].is_joint:
+            self._never_joint.add(oid)
+        else:
+            self._leave_out(oid, why)
         self._arrange()
 
     def _choose_parents(self) -> None:
@@ -219,27 +236,6 @@ class Arrangement:
             and not self.is_referable(key)
         }
 
-    def _key(self, oid: int) -> tuple[str | None, bool]:
-        """The column that identifies the rows of a table, and whether that leaves one row for each parent at most."""
-        table, parent = self.tables[oid], self._parents[oid]
-        foreign = table.foreign_columns
-        alone = [key[0] for key in table.unique if len(key) == 1]
-        within = [name for key in table.unique for name in key if name not in foreign | self._narrow[oid]]
-        for name in dict.fromkeys([*alone, *within]):
-            if name not in foreign and can_be_key(table, name):
-                return name, False
-        if parent is not None:
-            place = self.places[parent.target]
-            for name, referred in zip(parent.columns, parent.target_columns, strict=True):
-                if referred == place.key and can_be_key(table, name):
-                    return name, True
-        narrow = foreign | self._narrow[oid]
-        free = [column.name for column in table.columns if column.name not in narrow and not column.identity]
-        for name in [*alone, *free]:
-            if can_be_key(table, name):
-                return name, False
-        return None, False
-
     def _level(self, oid: int, path: tuple[int, ...]) -> int:
         """How many root entities refer to this one in a row: the more, the fewer rows it has."""
         if len(path) == _LEVELS:
@@ -256,23 +252,6 @@ class Arrangement:
             return max(above, default=0)
         few = 1 if _FEW.search(name) else 0
         return min(_LEVELS, max([few, *(level + 1 for level in above)]))
-
-
-def kind_of(table: Table, column: str) -> ColumnType:
-    """The type of a column. Raises `ConfigurationError` for one that no snapshot has: a vector without dimensions."""
-    return parse_type(table.column(column).type)
-
-
-def can_be_key(table: Table, name: str) -> bool:
-    """Whether the column has a type of keys, and takes as many values as there are rows."""
-    column = table.column(name)
-    if column.generated or column.labels:
-        return False
-    try:
-        kind = parse_type(column.type)
-    except ConfigurationError:
-        return False
-    return not kind.is_array and kind.family in KEYS
 
 
 def _score(table: Table, key: ForeignKey, target: Table) -> int:

@@ -31,7 +31,7 @@ def assemble(sheet: Sheet) -> Body:
     """The code that fills a table as the sheet says. Each column's statements stand before those that use them."""
     for code in sheet.foreign.values():
         for name in _OWN.findall(code):
-            if name != sheet.place.key and name in sheet.draws:
+            if sheet.place.key != (name,) and name in sheet.draws:
                 sheet.hoisted(name)
     found = _Assembly(sheet)
     values = {name: found.value(name) for name in [*sheet.foreign, *sheet.draws]}
@@ -109,7 +109,7 @@ class _Assembly:
         if name in sheet.foreign:
             return self.without_marks(sheet.foreign[name])
         # Drawing again gives the same, and the key is the shortest draw of all.
-        return sheet.draws[name].code if name == sheet.place.key else sheet.hoisted(name)
+        return sheet.draws[name].code if sheet.place.key == (name,) else sheet.hoisted(name)
 
     def _entity(self, name: str) -> str:
         """An entity by a name that no parameter hides."""

@@ -119,17 +119,18 @@ def _own_way(sheet: Sheet, wanted: Wanted) -> Draw | None:
     if wanted.is_key and wanted.kind.family in INTEGERS:
         return Draw("rows.key()", (Decimal(1), Decimal(1000)), is_unique=True)
     if wanted.column.name in sheet.uniqueness.by_position:
-        return _by_position(wanted, sheet.uniqueness.by_position[wanted.column.name])
+        in_key = wanted.column.name in sheet.place.key
+        return _by_position(wanted, sheet.uniqueness.by_position[wanted.column.name], in_key=in_key)
     return _listed(sheet, wanted)
 
 
-def _by_position(wanted: Wanted, labels: tuple[str, ...]) -> Draw:
-    """Another value for each row of the same parent: by its place among them."""
+def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Draw:
+    """Another value for each row of the same parent: by its place among them. Keys ascend, and count from one."""
     if labels:
         code = f"rows.choice({wanted.draw}, [{', '.join(map(quoted, labels))}], distinct=True)"
-        return Draw(code, labels)
+        return Draw(f"rows.ascending({code})" if in_key else code, labels)
     low = wanted.limits.low
-    first = int(bool(re.search(r"line|number|no$|rank", wanted.words)))
+    first = int(in_key or bool(re.search(r"line|number|no$|rank", wanted.words)))
     if low is not None and isinstance(low.value, Decimal):
         first = int(low.value) + low.strict
     return Draw(f"rows.positions + {first}" if first else "rows.positions", (Decimal(first), Decimal(first + 19)))

@@ -32,6 +32,7 @@ def fill_columns(relations: Relations, now: datetime, taken: set[str], ahead: se
     for key, source in sheet.uniqueness.replaced.items():
         sheet.foreign.update(source.codes)
         sheet.missing -= set(key.columns)
+        sheet.imports |= source.needs
         if source.parameter is not None:
             sheet.parameters[source.parameter] = None
     for index in sheet.uniqueness.unmet:
@@ -47,7 +48,7 @@ def _leave_to_the_database(sheet: Sheet) -> None:
     table = sheet.table
     if any(not found.partitions for found in table.partitions.values()):
         raise ImpossibleError(table.oid, "it has no partitions")
-    needed = {*table.foreign_columns, sheet.place.key}
+    needed = {*table.foreign_columns, *sheet.place.key}
     for column in table.columns:
         if column.generated:
             continue

@@ -38,16 +38,18 @@ class EntityPlan:
 
     `parameters` are entities whose rows the function receives; `imports` names it uses, with their modules; `late`
     entities that are imported inside the function, since modules that refer to each other cannot do so at their top.
+    `among` is an entity that `per_parent` names.
     """
 
     name: str
     table: str | None
     schema: str | None
     title: str
-    key: str
+    key: tuple[str, ...]
     columns: Mapping[str, str]
     parent: str | None
     per_parent: str | None
+    among: str | None
     rows: str | None
     parameters: tuple[str, ...]
     imports: frozenset[str]
@@ -146,9 +148,10 @@ def _plan(context: _Context, oid: int) -> tuple[EntityPlan, set[tuple[str, str]]
     rows = str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level)
     most = None if place.parent is None else _most_per_parent(sheet, strides[place.parent.target])
     strides[oid] = 1 if place.parent is None or most is None else strides[place.parent.target] * most
-    per_parent = None if most is None else _fan_out(most)
+    among = next((source.among for source in sheet.uniqueness.replaced.values() if source.among), None)
+    per_parent = None if most is None else _fan_out(most, _imported(among, body.imports))
     used = "\n".join([per_parent or "", rows or ""])
-    imports = body.imports | {call for call in ("fan_out", "scale") if f"{call}(" in used}
+    imports = body.imports | {call for call in ("exactly", "fan_out", "scale") if f"{call}(" in used}
     plan = EntityPlan(
         name=name,
         table=None if table.name == name else table.name,
@@ -158,6 +161,7 @@ def _plan(context: _Context, oid: int) -> tuple[EntityPlan, set[tuple[str, str]]
         columns={column: short_type(sheet.kinds[column].name) for column in body.values},
         parent=None if place.parent is None else names[place.parent.target],
         per_parent=per_parent,
+        among=among,
         rows=rows,
         parameters=tuple(sheet.parameters),
         imports=frozenset(imports),
@@ -171,9 +175,11 @@ def _plan(context: _Context, oid: int) -> tuple[EntityPlan, set[tuple[str, str]]
 
 def _most_per_parent(sheet: Sheet, stride: int) -> int:
     """The most rows for each row of a parent of which each root row has `stride` at most."""
-    most = sheet.uniqueness.most_per_parent or _MOST
-    kind = sheet.kinds[sheet.place.key]
-    length = sheet.wanted(sheet.place.key).length if kind.family is Family.TEXT else None
+    most, (name, *others) = sheet.uniqueness.most_per_parent or _MOST, sheet.place.key
+    if others:
+        return most
+    kind = sheet.kinds[name]
+    length = sheet.wanted(name).length if kind.family is Family.TEXT else None
     room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
     if room >= 10**_ROOMY:
         return most
@@ -182,12 +188,18 @@ def _most_per_parent(sheet: Sheet, stride: int) -> int:
     return min(most, _MOST_SMALL, room // _ROOTS // stride)
 
 
-def _fan_out(most: int) -> str:
-    """How many rows each row of the parent has, up to `most`."""
+def _imported(name: str | None, imports: frozenset[str]) -> str | None:
+    """The name of an entity in its module, where a parameter may have its own."""
+    aliased = f"{name}_entity"
+    return aliased if f"entity:{name} as {aliased}" in imports else name
+
+
+def _fan_out(most: int, among: str | None) -> str:
+    """How many rows each row of the parent has, up to `most`, and up to the rows of the entity `among`."""
     if most <= _ALWAYS:
-        return str(most)
+        return str(most) if among is None else f"exactly({most}, among={among})"
     mean = 1 if most < _SPREAD else 2 if most < _MOST else 3
-    return f"fan_out(mean={mean}, maximum={most})"
+    return f"fan_out(mean={mean}, maximum={most}" + (")" if among is None else f", among={among})")
 
 
 def _title(table: Table) -> str:
@@ -200,7 +212,8 @@ def _title(table: Table) -> str:
 def _without_cycles(entities: list[EntityPlan]) -> list[EntityPlan]:
     """References that would make modules import each other move into the function."""
     by_name = {plan.name: plan for plan in entities}
-    tops: dict[str, set[str]] = {plan.name: {plan.parent} if plan.parent else set() for plan in entities}
+    # What a declaration names cannot wait; since root entities name none, these alone make no cycle.
+    tops = {plan.name: {name for name in (plan.parent, plan.among) if name} for plan in entities}
 
     def reaches(start: str, goal: str, seen: set[str]) -> bool:
         if start == goal:
@@ -213,7 +226,7 @@ def _without_cycles(entities: list[EntityPlan]) -> list[EntityPlan]:
         for name in sorted(
             need.removeprefix("entity:") for need in plan.imports if need.startswith("entity:") and " as " not in need
         ):
-            if name != plan.name and reaches(name, plan.name, set()):
+            if name not in {plan.name, plan.among} and reaches(name, plan.name, set()):
                 late.append(name)
             else:
                 tops[plan.name].add(name)

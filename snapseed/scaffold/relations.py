@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from snapseed.scaffold.arrange import Arrangement, kind_of
+from snapseed.scaffold.arrange import Arrangement
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.facts import ForeignKey
+from snapseed.scaffold.keys import kind_of
 from snapseed.snapshot.types import INTEGERS
 
 
@@ -16,8 +17,9 @@ class Source:
     """Where the columns of a foreign key come from: an expression for each, and what the expressions use.
 
     `how` says it in a word. In an expression `{own:NAME}` stands for a column of the row itself, and `{entity:NAME}`
-    for an entity. `taken` names the columns of the `parameter` where they are others than those referred to. Without
-    `codes` the columns stay NULL, or, if they must not, cannot be filled.
+    for an entity. `taken` names the columns of the `parameter` where they are others than those referred to. `among` is
+    the entity that has to have as many rows as a parent has. Without `codes` the columns stay NULL, or, if they must
+    not, cannot be filled.
     """
 
     key: ForeignKey
@@ -27,6 +29,7 @@ class Source:
     parameter: str | None = None
     statement: tuple[str, str] | None = None
     taken: Mapping[str, str] = field(default_factory=dict)
+    among: str | None = None
 
 
 class Relations:
@@ -62,6 +65,17 @@ class Relations:
             for column, target in zip(key.columns, key.target_columns, strict=True)
         }
         return Source(key, "by position", codes, parameter=name)
+
+    def ascending(self, key: ForeignKey) -> Source | None:
+        """Another row for each row of the same parent, in the order of their keys, where that can be had."""
+        (column,), name = key.columns, self._names.get(key.target)
+        if self._is_lookup(key):
+            source = self.by_position(key)
+            return replace(source, codes={column: f"rows.ascending({source.codes[column]})"})
+        if name is None or not self._arrangement.is_referable(key):
+            return None
+        code = f"rows.reference({quoted(column)}, {{entity:{name}}}, distinct=True)"
+        return Source(key, "distinct", {column: code}, frozenset([f"entity:{name}"]), among=name)
 
     def one_each(self, key: ForeignKey) -> Source | None:
         """Another row for each row, where that can be had: the one of the same number."""

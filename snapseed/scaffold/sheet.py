@@ -73,7 +73,7 @@ class Sheet:
 
     def wanted(self, name: str) -> Wanted:
         """What a draw for this column has to give."""
-        is_key = name == self.place.key
+        is_key = self.place.key == (name,)
         return Wanted(
             column=self.table.column(name),
             kind=self.kinds[name],
@@ -100,7 +100,7 @@ class Sheet:
 
     def takes_null(self, name: str) -> bool:
         """Whether the column may be NULL."""
-        return not self.table.column(name).not_null and name != self.place.key
+        return not self.table.column(name).not_null and name not in self.place.key
 
     def is_optional(self, name: str) -> bool:
         """Whether the column may be NULL, and by its name often is."""

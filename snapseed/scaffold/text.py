@@ -17,7 +17,7 @@ _STANDARD = {
 }
 _COUNTED = {"1": "One row", "2": "Two rows"}
 _SCALED = {"scale(0.2)": "A row for every five of the scale.", "scale(0.05)": "A row for every twenty of the scale."}
-_OURS = ("as_decimals", "fan_out", "scale")
+_OURS = ("as_decimals", "exactly", "fan_out", "scale")
 
 
 def module_text(plan: EntityPlan) -> str:
@@ -110,14 +110,16 @@ def _parent(plan: EntityPlan) -> str:
 def _declaration(plan: EntityPlan) -> list[str]:
     lines = []
     if plan.parent is not None:
-        lines += [f"    parent={_parent(plan).rpartition(' as ')[2]},", f"    per_parent={plan.per_parent},"]
+        lines.append(f"    parent={_parent(plan).rpartition(' as ')[2]},")
+        lines += laid_out("per_parent=", plan.per_parent or "", ",", 4)
     if plan.rows is not None:
         lines.append(f"    rows={plan.rows},")
     if plan.table is not None:
         lines.append(f"    table={quoted(plan.table)},")
     if plan.schema is not None:
         lines.append(f"    schema={quoted(plan.schema)},")
-    lines += [f"    key={quoted(plan.key)},", "    columns={"]
+    key = ", ".join(map(quoted, plan.key))
+    lines += [*laid_out("key=", f"({key})" if len(plan.key) > 1 else key, ",", 4), "    columns={"]
     lines += [f"        {quoted(name)}: {quoted(kind)}," for name, kind in plan.columns.items()]
     return [*lines, "    },"]
 

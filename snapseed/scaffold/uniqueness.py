@@ -58,6 +58,8 @@ class Uniqueness:
             for exclusion in self._table.exclusions
             if exclusion.equal and not any("range" in self._table.column(name).type for name in exclusion.columns)
         ]
+        if self._place.is_joint and not self._meet_key(foreign, limits):
+            self.unmet.append(self._place.key)
         for index in sorted([*self._table.unique, *excluded], key=len):
             if not self._is_met(index, missing) and not self._meet(index, foreign | ordered, limits):
                 self.unmet.append(index)
@@ -65,9 +67,25 @@ class Uniqueness:
     def _is_met(self, index: tuple[str, ...], missing: set[str]) -> bool:
         names = set(index)
         parent = self._place.parent
-        if self._place.key in names or names & missing or names & self.columns:
+        if set(self._place.key) <= names or names & missing or names & self.columns:
             return True
         return self.most_per_parent == 1 and parent is not None and set(parent.columns) <= names
+
+    def _meet_key(self, foreign: set[str], limits: Mapping[str, Limits]) -> bool:
+        """See that the column behind the parent's key differs among the rows of each parent, and ascends."""
+        parent = self._place.parent
+        assert parent is not None
+        name = self._place.key[len(parent.columns)]
+        if name not in foreign:
+            return self._positioned([name], limits)
+        key = next(key for key in self._table.foreign_keys if key.columns == (name,))
+        source = self._relations.ascending(key)
+        if source is None:
+            return False
+        self.replaced[key] = source
+        if source.among is None:
+            self._limit(self._relations.lookup_rows(key))
+        return True
 
     def _meet(self, index: tuple[str, ...], foreign: set[str], limits: Mapping[str, Limits]) -> bool:
         parent = self._place.parent
@@ -86,7 +104,8 @@ class Uniqueness:
             self.most_per_parent = 1
             return True
         for key in self._table.foreign_keys:
-            if set(key.columns) <= set(index) and (source := self._relations.one_each(key)) is not None:
+            is_free = key not in self.replaced
+            if is_free and set(key.columns) <= set(index) and (source := self._relations.one_each(key)) is not None:
                 self.replaced[key] = source
                 self.columns |= set(key.columns)
                 return True
@@ -119,7 +138,7 @@ class Uniqueness:
     def _chosen(self, index: tuple[str, ...]) -> bool:
         """Another row of a lookup for each row of the parent, and no more of those than of these."""
         for key in self._relations.choosable:
-            if key.columns[0] in index:
+            if key.columns[0] in index and key not in self.replaced:
                 self.replaced[key] = self._relations.by_position(key)
                 self._limit(self._relations.lookup_rows(key))
                 return True
