@@ -28,13 +28,14 @@ def entity_of(plan: ProjectPlan, name: str) -> EntityPlan:
 
 @dataclass(frozen=True)
 class Case:
-    """Tables, and of the one named `of`: its parent, how many rows it has, and code of its columns."""
+    """Tables, and of the one named `of`: its parent, how many rows it has, code of its columns, and its key."""
 
     ddl: str
     of: str
     parent: str | None = None
     counts: str | None = None
     values: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] | None = None
 
 
 CASES = {
@@ -42,7 +43,8 @@ CASES = {
         f"{CUSTOMERS}{SHOPS}CREATE TABLE o (shop integer NOT NULL REFERENCES shops,"
         "customer integer NOT NULL REFERENCES customers, n integer NOT NULL, PRIMARY KEY (customer, n))",
         "o", "customers", "fan_out(mean=3, maximum=20)",
-        {"customer": 'customers["id"]', "shop": 'rows.reference("shop", shops)', "n": "rows.key()"},
+        {"customer": 'customers["id"]', "shop": 'rows.reference("shop", shops)', "n": "rows.positions + 1"},
+        ("customer", "n"),
     ),
     "rows that go with others belong to them": Case(
         f"{CUSTOMERS}{SHOPS}CREATE TABLE o (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers,"
@@ -76,10 +78,61 @@ CASES = {
         f"{CUSTOMERS}CREATE TABLE cards (customer integer PRIMARY KEY REFERENCES customers)",
         "cards", "customers", "1", {"customer": 'customers["id"]'},
     ),
-    "a join table has one row for each": Case(
+    "a join table has other rows for each": Case(
         f"{CUSTOMERS}{SHOPS}CREATE TABLE visits (customer integer REFERENCES customers, shop integer REFERENCES shops,"
-        "PRIMARY KEY (customer, shop))",
-        "visits", "customers", "1", {"shop": 'rows.reference("shop", shops)'},
+        "PRIMARY KEY (shop, customer))",
+        "visits", "customers", "fan_out(mean=3, maximum=20, among=shops)",
+        {"shop": 'rows.reference("shop", shops, distinct=True)'}, ("customer", "shop"),
+    ),
+    "a join table with a lookup": Case(
+        f"{CUSTOMERS}CREATE TABLE roles (code text PRIMARY KEY); CREATE TABLE o (role text REFERENCES roles,"
+        "customer integer REFERENCES customers, PRIMARY KEY (customer, role))",
+        "o", "customers", "fan_out(mean=2, maximum=8)",
+        {"role": 'rows.ascending(rows.choice("role", roles["code"], distinct=True))'}, ("customer", "role"),
+    ),
+    "a join table of a table with itself": Case(
+        f"{CUSTOMERS}CREATE TABLE friends (one integer REFERENCES customers, other integer REFERENCES customers,"
+        "PRIMARY KEY (one, other))",
+        "friends", "customers", "fan_out(mean=3, maximum=20, among=customers_entity)",
+        {"other": 'rows.reference("other", customers_entity, distinct=True)'}, ("one", "other"),
+    ),
+    "a join table of no more than two": Case(
+        f"{CUSTOMERS}{SHOPS}CREATE TYPE rank AS ENUM ('a', 'b'); CREATE TABLE o (customer integer REFERENCES customers,"
+        "shop integer REFERENCES shops, rank rank NOT NULL, PRIMARY KEY (customer, shop), UNIQUE (customer, rank))",
+        "o", "customers", "exactly(2, among=shops)", {}, ("customer", "shop"),
+    ),
+    "what counts stands before what is referred to": Case(
+        f"{CUSTOMERS}{SHOPS}CREATE TABLE o (customer integer REFERENCES customers, shop integer REFERENCES shops,"
+        "n bigint, PRIMARY KEY (customer, shop, n))",
+        "o", "customers", "fan_out(mean=3, maximum=20)",
+        {"n": "rows.positions + 1", "shop": 'rows.reference("shop", shops)'}, ("customer", "n", "shop"),
+    ),
+    "labels in a key": Case(
+        f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, kind text CHECK (kind IN ('b', 'a', 'c')),"
+        "PRIMARY KEY (customer, kind))",
+        "o", "customers", "fan_out(mean=1, maximum=3)",
+        {"kind": 'rows.ascending(rows.choice("kind", ["b", "a", "c"], distinct=True))'}, ("customer", "kind"),
+    ),
+    "below a key of several columns": Case(
+        f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, n integer, PRIMARY KEY (n, customer));"
+        "CREATE TABLE lines (m smallint, o_n integer, o_customer integer, PRIMARY KEY (o_n, m, o_customer),"
+        "FOREIGN KEY (o_n, o_customer) REFERENCES o)",
+        "lines", "o", "fan_out(mean=3, maximum=20)", {"o_n": 'o["n"]', "m": "rows.positions + 1"},
+        ("o_customer", "o_n", "m"),
+    ),
+    "a unique index where there is no primary key": Case(
+        f"{CUSTOMERS}{SHOPS}CREATE TABLE o (customer integer NOT NULL REFERENCES customers,"
+        "shop integer NOT NULL REFERENCES shops, UNIQUE (customer, shop))",
+        "o", "customers", "fan_out(mean=3, maximum=20, among=shops)", {}, ("customer", "shop"),
+    ),
+    "what a sequence counts is a key by itself": Case(
+        f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, n serial, PRIMARY KEY (customer, n))",
+        "o", "customers", "fan_out(mean=3, maximum=20)", {"n": "rows.key()"}, ("n",),
+    ),
+    "a column that has to end somewhere is a key by itself": Case(
+        f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, n integer CHECK (n < 1000000),"
+        "PRIMARY KEY (customer, n))",
+        "o", "customers", "fan_out(mean=3, maximum=20)", {"n": "rows.key()"}, ("n",),
     ),
     "a join table with a key has another lookup row each": Case(
         f"{CUSTOMERS}CREATE TABLE roles (id integer PRIMARY KEY, name text); CREATE TABLE o (id integer PRIMARY KEY,"
@@ -168,6 +221,7 @@ def test_a_case_is_planned_as_it_should_be(name: str, connection: Connection) ->
     if case.counts is not None:
         assert (entity.per_parent or entity.rows) == case.counts
     assert {column: entity.values[column] for column in case.values} == case.values
+    assert case.key in {None, entity.key}
 
 
 def test_all_cases_load(init: Init) -> None:

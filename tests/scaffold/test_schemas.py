@@ -69,6 +69,23 @@ def test_pagila_is_understood(init: Init, connection: Connection) -> None:
         assert connection.execute(query.encode()).fetchone() == (True,), fact
 
 
+JOINED = {
+    "pagila": {"film_actor": "film_id", "film_category": "film_id"},
+    "chinook": {'"PlaylistTrack"': '"PlaylistId"'},
+    "northwind": {"order_details": "order_id", "employee_territories": "territory_id"},
+    "hostile": {"follows": "follower_id", "tasks": "tenant_id, project_id"},
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_a_row_is_joined_with_several_others(name: str, init: Init, connection: Connection) -> None:
+    """A film has several actors, an order several products; not all of them have, and not all the same."""
+    load(init(FILES[name].read_text(encoding="utf-8")), 100)
+    for table, parent in JOINED[name].items():
+        query = f"SELECT max(n) > 2, count(DISTINCT n) > 2 FROM (SELECT count(*) n FROM {table} GROUP BY {parent}) a"  # noqa: S608
+        assert connection.execute(query.encode()).fetchone() == (True, True), table
+
+
 def test_what_is_difficult_is_named(init: Init) -> None:
     """Checks and constraints that are not read, columns that stay NULL and tables left out, here and in the modules."""
     project = init(FILES["hostile"].read_text(encoding="utf-8"))
