@@ -57,6 +57,19 @@ def test_a_mistake_is_named(post: Post, before: str, after: str, place: str, obs
     assert observed.lower() in str(caught.value.observed).lower()
 
 
+def test_texts_with_a_key_of_several_columns_are_refused(post: Post) -> None:
+    """Chunks name their text by one column, and jobs by one value."""
+    project = post.sandbox.project
+    manifest = open_snapshot(project.snapshots, "dev").manifest
+    entities = tuple(
+        msgspec.structs.replace(entity, key=("id", "body")) if entity.name == "letters" else entity
+        for entity in manifest.entities
+    )
+    with pytest.raises(ConfigurationError, match="known by one column") as caught:
+        resolve_source(project, post.environment(), msgspec.structs.replace(manifest, entities=entities))
+    assert caught.value.observed == "letters has the key id, body"
+
+
 def test_an_embedder_of_another_dimension_is_refused(post: Post) -> None:
     """Where the column says how many numbers it takes."""
     project = post.sandbox.project

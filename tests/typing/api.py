@@ -48,6 +48,18 @@ def things(rows: Rows, people: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"id": rows.key(), "data": json_object(inner=json_raw(inner), at=people["at"].dt.year())})
 
 
+@entity(
+    key=("thing", "person"),
+    columns={"thing": "bigint", "person": "uuid"},
+    parent=things,
+    per_parent=fan_out(mean=2, maximum=9, among=people),
+)
+def links(rows: Rows, things: pl.DataFrame) -> pl.DataFrame:
+    """Typed."""
+    person = rows.reference("person", people, distinct=True)
+    return pl.DataFrame({"thing": things["id"], "person": rows.ascending(person)})
+
+
 @entity(key="id", columns={"id": "uuid", "name": "text", "at": "timestamptz", "on": "date", "size": "bigint"})
 def draws(rows: Rows) -> pl.DataFrame:
     """Typed."""
