@@ -162,32 +162,31 @@ def _check_key(entity: Entity, table: pa.Table) -> None:
     for name, column in zip(entity.key_columns, columns, strict=True):
         if column.null_count:
             raise _broken(entity, name, f"{column.null_count} nulls", "a key without nulls")
-    rising, repeats = _steps(_comparable(columns[-1]))
-    for column in reversed(columns[:-1]):
-        # What comes first decides, and what follows only where that is the same.
-        larger, same = _steps(_comparable(column))
-        rising, repeats = pc.or_(larger, pc.and_(same, rising)), pc.and_(same, repeats)
+    rising = _is_rising([_comparable(column) for column in columns])
     if not pc.all(rising).as_py() and len(rising):
         position = pc.index(rising, pa.scalar(value=False)).as_py()
-        key = ", ".join(str(column[position + 1].as_py()) for column in columns)
-        how = "repeats" if repeats[position].as_py() else "is smaller than"
+        before, key = (tuple(column[row].as_py() for column in columns) for row in (position, position + 1))
         name, *others = entity.key_columns
+        shown = f"({', '.join(map(str, key))})" if others else str(key[0])
+        how = "repeats" if key == before else "is smaller than"
         expected = "keys in ascending order, each once; rows.key() makes such keys"
         if others:
-            key = f"({key})"
             expected = (
                 f"keys in ascending order, each once: by {name}, as the parent's key ascends, then among the rows of"
                 f" each parent by {', '.join(others)}; rows.ascending() puts those in order"
             )
-        raise _broken(
-            entity, None if others else name, f"the key of row {position + 2}, {key}, {how} the one before", expected
-        )
+        observed = f"the key of row {position + 2}, {shown}, {how} the one before"
+        raise _broken(entity, None if others else name, observed, expected)
 
 
-def _steps(values: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """For each value but the first, whether it is larger than the one before, and whether it is the same."""
-    before, after = values.slice(0, len(values) - 1), values.slice(1)
-    return pc.less(before, after), pc.equal(before, after)
+def _is_rising(columns: list[pa.Array]) -> pa.Array:
+    """For each row but the first, whether its key is larger than the one before: the first column that differs says."""
+    rising = None
+    for column in reversed(columns):
+        before, after = column.slice(0, len(column) - 1), column.slice(1)
+        larger = pc.less(before, after)
+        rising = larger if rising is None else pc.or_(larger, pc.and_(pc.equal(before, after), rising))
+    return rising
 
 
 def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
