@@ -15,10 +15,9 @@ CREATE TABLE takes (
     PRIMARY KEY (film_id, actor_id, number),
     FOREIGN KEY (film_id, actor_id) REFERENCES film_actor (film_id, actor_id)
 );
-CREATE COLLATION words (provider = icu, locale = 'und');
 CREATE TABLE film_tag (
     film_id bigint NOT NULL REFERENCES films,
-    tag text COLLATE words NOT NULL,
+    tag text NOT NULL,
     PRIMARY KEY (film_id, tag)
 );
 CREATE TABLE seats (hall smallint, number integer, label text, PRIMARY KEY (hall, number));
