@@ -23,7 +23,7 @@ NAMES = ("film_actor", "takes", "film_tag", "seats")
 
 @pytest.fixture
 def films(make_project: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Loaded from chunks that begin in the midst of a film's rows, into a column of texts that orders them otherwise."""
+    """Loaded from chunks that begin in the midst of a film's rows, and with texts that the table orders otherwise."""
     monkeypatch.setattr(part_module, "CHUNK_ROWS", 7)
     sandbox = generated(make_project("films"))
     load_snapshot(sandbox.project, sandbox.environment())
