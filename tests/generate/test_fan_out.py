@@ -119,6 +119,10 @@ def test_no_parent_has_more_children_than_there_are_rows_to_choose_from() -> Non
     assert fan_out(mean=4, maximum=12, among=slow).maximum == 12
     assert exactly(3, among=two).counts(make_rows(2), NOTHING, "child").tolist() == [2, 2]
     assert exactly(3, among=things).counts(make_rows(5), NOTHING, "child").tolist() == [0, 1, 2, 3, 3]
+    frame = pl.DataFrame({"plan": ["free", "team"] * 500})
+    of_both = {"mean": {"free": 1, "team": 4}, "maximum": 12, "by": "plan"}
+    found = fan_out(**of_both, among=slow).counts(parents, frame, "child")  # type: ignore[arg-type]
+    assert (found == np.minimum(fan_out(**of_both).counts(parents, frame, "child"), existing)).all()  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="among: below is not a root entity"):
         exactly(1, among=below)
 
