@@ -37,7 +37,7 @@ CHUNK_ROWS = 8_192
 # Root rows are made in slices: the memory taken is that of a slice and all that descends from it, however large the
 # part. A slice is to have this much data in Arrow, of which generators hold several times as much for a moment. With
 # less, the cost of calls shows (40 ms a slice for the example); with twice as much, the peak is 30 MB higher.
-_SLICE_BYTES = 15_000_000
+_SLICE_BYTES = 12_000_000
 _FIRST_ROOT_ROWS = 250
 _FEWEST_ROOT_ROWS = 100
 _MOST_ROOT_ROWS = 2_500

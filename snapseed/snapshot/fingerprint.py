@@ -22,8 +22,6 @@ UInt64s = npt.NDArray[np.uint64]
 
 # Any fixed non-zero number would do; it stands in every manifest's fingerprints, so it never changes.
 SEED = 0x736E617073656564  # "snapseed" in ASCII
-# Rows hashed at a time: texts are copied for it, so twice as many take 20 MB more for the example, and are no faster.
-_ROWS = 4096
 # Columns in which this sample repeats itself by half are hashed once per distinct value: measured to pay from there.
 _SAMPLE = 512
 
@@ -56,13 +54,6 @@ def combined(fingerprints: Iterable[Fingerprint]) -> Fingerprint:
 
 def fingerprint(columns: Sequence[pa.Array], types: Sequence[ColumnType]) -> Fingerprint:
     """The fingerprint of the rows that `columns` hold side by side, in the order of the manifest's columns."""
-    return combined(
-        _fingerprint([column.slice(start, _ROWS) for column in columns], types)
-        for start in range(0, len(columns[0]), _ROWS)
-    )
-
-
-def _fingerprint(columns: Sequence[pa.Array], types: Sequence[ColumnType]) -> Fingerprint:
     hashes = row_hashes(columns, types)
     return Fingerprint(len(hashes), int(hashes.sum(dtype=np.uint64)))
 

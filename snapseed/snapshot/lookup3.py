@@ -1,7 +1,7 @@
 """`hash_bytes_extended` of PostgreSQL (Bob Jenkins' lookup3; `src/common/hashfn.c`), many values at a time in NumPy.
 
 Everything is 32-bit arithmetic that wraps. What costs is the number of rounds, one for each 12 bytes of the longest
-value, so values are best hashed together, columns of texts among them.
+value, so values are best hashed together, columns of short texts among them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _BLOCK = 12
 _BLOCK_WORDS = 3
 # Blocks of a value that are fetched at a time: two lines of the cache.
 _FETCHED = 10
+# Bytes that are hashed together, for which they are copied; larger columns cost no more one by one, and less memory.
+_TOGETHER = 8_000_000
 # Rows hashed together: enough that NumPy's cost per call fades (5 ns a block of each row with 4,096, 3 with 8,192, 2.7
 # with 16,384), few enough that the state stays in the second-level cache.
 SLAB = 8192
@@ -93,6 +95,8 @@ def hash_together(columns: Sequence[Values], seed: int) -> list[UInt64s]:
     """
     offsets = [offsets_of(column.array).astype(np.int64) for column in columns]
     sizes = [int(own[-1] - own[0]) for own in offsets]
+    if len(columns) > 1 and sum(sizes) > _TOGETHER:
+        return [hash_together([column], seed)[0] for column in columns]
     # Fetching runs ahead of a value's end, and of that of the last; a prefix takes the place of the byte before.
     data = np.zeros(1 + sum(sizes) + _FETCHED * _BLOCK, dtype=np.uint8)
     base, all_starts, all_lengths, all_prefixes = 1, [], [], []

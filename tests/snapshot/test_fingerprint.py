@@ -137,6 +137,16 @@ def test_columns_hashed_together(columns: list[list[bytes]], prefix: int | None)
     assert found == [[fixed(before + value) for value in values] for values in columns]
 
 
+def test_large_columns_are_not_hashed_together() -> None:
+    """Beyond a size they are hashed one by one: each value as alone, its prefix with it."""
+    values = [bytes([number % 256]) * 500 for number in range(10_000)]
+    columns = [Values(pa.array(values, type=pa.binary()), prefix) for prefix in (7, None)]
+    prefixed = pa.array([bytes([7]) + value for value in values], type=pa.binary())
+    expected = [hash_bytes_variable(prefixed, SEED), hash_bytes_variable(columns[1].array, SEED)]
+    for found, hashes in zip(hash_together(columns, SEED), expected, strict=True):
+        assert found.tolist() == hashes.tolist()
+
+
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 4, 384])
 @pytest.mark.parametrize("rows", [1, 70, 8193])
 def test_vectors_are_arrays(dimensions: int, rows: int) -> None:
