@@ -103,10 +103,11 @@ _WEAK = """\
 - **Verification reads everything.** Every load pays for one more pass over the rows in the server; `--no-verify` is
   there, and gives up what snapseed is for. Wide values cost most: a vector is hashed element by element on the client
   and detoasted on the server.
-- **Generation is NumPy and polars.** A generator in Rust makes more in a second of CPU time, and hashes nothing: every
-  step here reads and writes whole columns, and the fingerprint takes some forty passes over each block of 12 bytes.
-  Faster writing, by leaving the statistics of vectors out, made the ratio to writing alone larger. Nor is it a hundred
-  times as fast as Faker where rows are wide: a vector of 384 numbers has its price, which random ones do not show.
+- **Generation is NumPy and polars.** A generator in Rust makes more than four times as much in a second of CPU time,
+  and hashes nothing: every step here reads and writes whole columns, and the fingerprint takes some forty passes over
+  each block of 12 bytes. Of two and a half times the time of writing, which is the bar, writing, converting and the
+  fingerprint take nearly all, before anything is drawn; only compiled code would go below. Nor are wide rows made a
+  hundred times as fast as by Faker: with random numbers for vectors, that would be faster than they can be written.
 - **Generation is dominated by what is wide.** Transcripts and embeddings are some of the rows and most of the work;
   the longest text of a chunk decides how many steps its fingerprint takes. A table of short columns is nearer to the
   floor. The first words of a process cost more than later ones, whose vectors are known.
