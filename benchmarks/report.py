@@ -116,7 +116,9 @@ _WEAK = """\
 - **Small loads wait for fixed costs.** Below some thousand rows, planning, verifying, committing and ANALYZE take
   longer than the rows, and the first batch has to be read and encoded before anything is sent.
 - **One connection.** A load is one transaction on one connection, so it does not use more cores than the two or three
-  that decode, send and receive.
+  that decode, send and receive. Of the example's transcripts, more than half the time of COPY is the server's
+  compression of long texts by pglz (the embedded one has no lz4): `pg_restore -j2`, which loads two tables at once, is
+  faster there than a verified load.
 - **Small snapshots are reset no faster than loaded.** A copy and the dropping of the old database cost the making and
   removing of 300 files each, whatever is in them; a load of a few hundred rows costs about as much. A reset also puts
   back what a load leaves alone. Where no database is ready, a test waits for a copy, and pgmem is ahead.
