@@ -17,14 +17,13 @@ from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate import draws
 from snapseed.generate.fan_out import FanOut, exactly
 from snapseed.snapshot.manifest import names_of
-from snapseed.snapshot.types import ColumnType, Family, parse_type
+from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
 
 Generator = Callable[..., pl.DataFrame]
 Int64s = npt.NDArray[np.int64]
 
 _INTEGER_FAMILIES = {Family.SMALLINT: pl.Int16, Family.INTEGER: pl.Int32, Family.BIGINT: pl.Int64}
 _INTEGER_BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
-_KEY_FAMILIES = {Family.UUID, Family.TEXT, *_INTEGER_FAMILIES}
 # Our version 8 UUIDs: 48 bits root row | version | 12 + 12 bits ordinal around the variant | 50 bits hash.
 _ORDINAL_BITS = 24
 # What a manifest takes, so that whatever can be declared can be read back.
@@ -241,7 +240,7 @@ def _check_key(keys: tuple[str, ...], columns: Mapping[str, str], where: str) ->
 
 def _check_key_types(keys: tuple[str, ...], kinds: Mapping[str, ColumnType], where: str) -> None:
     for name in keys:
-        if kinds[name].is_array or kinds[name].family not in _KEY_FAMILIES:
+        if kinds[name].is_array or kinds[name].family not in KEYS:
             raise GeneratorError(
                 "a column of this type cannot be the key",
                 where=where,

@@ -122,11 +122,10 @@ def fan_out(
     at which that entity has just begun to grow, have fewer. Raises `ValueError` where a mean is not between 0 and half
     the maximum, beyond which a distribution that falls has no room, and for an `among` that is no root entity.
     """
-    if isinstance(mean, Mapping) != (by is not None):
-        raise ValueError("fan_out needs one mean, or a mapping of means and the column that it goes by")
-    if by is not None and isinstance(mean, Mapping):
+    if isinstance(mean, Mapping) and by is not None:
         return _among(_SkewedBy(by, {value: _skewed(own, maximum) for value, own in mean.items()}, maximum), among)
-    assert not isinstance(mean, Mapping)
+    if isinstance(mean, Mapping) or by is not None:
+        raise ValueError("fan_out needs one mean, or a mapping of means and the column that it goes by")
     return _among(_skewed(mean, maximum), among)
 
 

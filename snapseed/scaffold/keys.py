@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.facts import ForeignKey, Table
-from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
+from snapseed.snapshot.types import INTEGERS, KEYS, ColumnType, Family, parse_type
 
 if TYPE_CHECKING:
     from snapseed.scaffold.arrange import Arrangement
 
-_KEYS = {*INTEGERS, Family.UUID, Family.TEXT}
 # What differs among the rows of a parent, the best first: they are counted, or refer to other rows each of a root
 # entity, of a lookup; or they have other labels each.
 _COUNTED, _REFERRED, _LOOKED_UP, _LABELLED = range(4)
@@ -32,7 +31,7 @@ def can_be_key(table: Table, name: str) -> bool:
         kind = parse_type(column.type)
     except ConfigurationError:
         return False
-    return not kind.is_array and kind.family in _KEYS
+    return not kind.is_array and kind.family in KEYS
 
 
 def key_of(

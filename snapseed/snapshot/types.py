@@ -79,6 +79,8 @@ class Family(Enum):
 
 
 INTEGERS = frozenset({Family.SMALLINT, Family.INTEGER, Family.BIGINT})
+# Of which a key may be made, and each column of a key that has several.
+KEYS = INTEGERS | {Family.UUID, Family.TEXT}
 
 # Family, Arrow type and object identifier (pg_type.dat; fixed for built-in types). The identifier of an array's
 # elements stands in its binary form.
