@@ -109,7 +109,7 @@ def test_the_less_confident_the_more_hesitant(talks: pl.DataFrame) -> None:
 def test_the_less_confident_the_more_is_misheard(talks: pl.DataFrame) -> None:
     """Below 0.75 there are at least twice as many words that nobody else says as above 0.95."""
     words = talks.select("language", "confidence", word=pl.col("body").str.to_lowercase().str.extract_all(r"\p{L}+"))
-    words = words.explode("word")
+    words = words.explode("word", empty_as_null=False)
     rare = words.with_columns(rare=pl.len().over("language", "word") == 1)
     low, high = (
         rare.filter(certain)["rare"].mean() for certain in (pl.col("confidence") < 0.75, pl.col("confidence") > 0.95)
