@@ -19,13 +19,13 @@ from psycopg import sql
 
 from benchmarks.measure import Findings, Headline, Spread, Table, in_turns, seconds
 from benchmarks.place import Place, made
-from snapseed.database.catalog import TableName, read_tables
-from snapseed.database.connect import Connection
 from snapseed.generate import part, run
 from snapseed.load import stream
 from snapseed.load.copying import EntityLoad, copy_rows
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
 from snapseed.load.plan import TablePlan, plan_load
+from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.connect import Connection
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
 

@@ -26,7 +26,6 @@ from benchmarks.place import Place
 from benchmarks.processes import PROGRAM
 from benchmarks.queue_peers import drain_list, drain_rq, put_into_list, put_into_rq, without_queue
 from snapseed.config import Environment, Project
-from snapseed.database.embedded import EmbeddedRedis
 from snapseed.embeddings.completeness import completeness
 from snapseed.embeddings.jobs import decode_job, encode_jobs
 from snapseed.embeddings.queues import JobQueue
@@ -34,6 +33,7 @@ from snapseed.embeddings.session import Session, embedding_session, repair_queue
 from snapseed.embeddings.worker import Worker
 from snapseed.generate.processes import available_cores
 from snapseed.load.run import load_snapshot
+from snapseed.servers import EmbeddedRedis
 from snapseed.snapshot.store import Snapshot
 
 Form = Literal["stream", "list"]

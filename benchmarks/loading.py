@@ -10,15 +10,15 @@ from benchmarks.copying import server_side_copy, write
 from benchmarks.measure import Findings, Headline, Spread, Table, in_turns, seconds
 from benchmarks.place import Place
 from snapseed.config import Environment
-from snapseed.database.catalog import read_tables
-from snapseed.database.connect import Connection
 from snapseed.load import steps
 from snapseed.load.plan import LoadPlan, plan_load
 from snapseed.load.report import LoadReport
 from snapseed.load.run import load_snapshot
+from snapseed.postgres.catalog import read_tables
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import table_name
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.run import verify_snapshot
-from snapseed.verify.schema import table_name
 
 _COPYING, _VERIFYING = "copying rows", "verifying"
 # Shorter phases are left out of the table.

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapseed.config import Environment, Project, find_project
-from snapseed.database.connect import Connection, Target, connected
-from snapseed.database.embedded import EmbeddedPostgres
 from snapseed.generate.plan import Request
 from snapseed.generate.processes import available_cores
 from snapseed.generate.run import generate_snapshot
+from snapseed.postgres.connect import Connection, Target, connected
+from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot
 
 _REPOSITORY = Path(__file__).resolve().parents[1]

@@ -11,15 +11,15 @@ from psycopg import sql
 
 from benchmarks.measure import Findings, Spread, Table, seconds, spreads_in_turns
 from benchmarks.place import Place
-from snapseed.database.catalog import read_tables
-from snapseed.database.connect import Connection
 from snapseed.load import steps
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 from snapseed.load.plan import LoadPlan, TablePlan, plan_load
 from snapseed.load.plan import rebuild as choice
 from snapseed.load.run import load_snapshot
+from snapseed.postgres.catalog import read_tables
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import table_name
 from snapseed.snapshot.store import Snapshot
-from snapseed.verify.schema import table_name
 
 _SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 200_000)
 _ALWAYS, _NEVER = 0, 2**63

@@ -22,10 +22,10 @@ from benchmarks.measure import Findings, Headline, Spread, Table, seconds, sprea
 from benchmarks.place import Place, temporary_place
 from snapseed.config import Environment
 from snapseed.load.run import load_snapshot
-from snapseed.templates.copying import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
-from snapseed.templates.reset import reset_environment
-from snapseed.templates.server import Server
-from snapseed.templates.supply import Supply, opened_supply
+from snapseed.testing.copying import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
+from snapseed.testing.reset import reset_environment
+from snapseed.testing.server import Server
+from snapseed.testing.supply import Supply, opened_supply
 
 PACKAGES = ("pgmem",)
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from snapseed.generate.run import generate_snapshot, resolve_request
     from snapseed.load.run import load_snapshot
     from snapseed.snapshot.store import open_snapshot
-    from snapseed.templates.database import SnapseedDatabase
-    from snapseed.templates.reset import reset_environment
+    from snapseed.testing.database import SnapseedDatabase
+    from snapseed.testing.reset import reset_environment
     from snapseed.verify.run import verify_snapshot
 
 # Where each name lives. They are imported on first use, so that `import snapseed`, and with it the command line, does
@@ -41,7 +41,7 @@ _HOMES = {
     "Project": "snapseed.config",
     "Rhythm": "snapseed.generate.drawing.times",
     "Rows": "snapseed.generate.rows",
-    "SnapseedDatabase": "snapseed.templates.database",
+    "SnapseedDatabase": "snapseed.testing.database",
     "SnapseedError": "snapseed.errors",
     "as_decimals": "snapseed.generate.drawing.numbers",
     "check_snapshot": "snapseed.generate.check",
@@ -60,7 +60,7 @@ _HOMES = {
     "json_raw": "snapseed.generate.json",
     "load_snapshot": "snapseed.load.run",
     "open_snapshot": "snapseed.snapshot.store",
-    "reset_environment": "snapseed.templates.reset",
+    "reset_environment": "snapseed.testing.reset",
     "resolve_request": "snapseed.generate.run",
     "scale": "snapseed.generate.entity",
     "slug": "snapseed.generate.drawing.texts",

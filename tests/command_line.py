@@ -22,8 +22,8 @@ CONTEXT.set_forkserver_preload(
         "snapseed.embeddings.service",
         "snapseed.generate.run",
         "snapseed.load.run",
-        "snapseed.templates.reset",
-        "snapseed.verify.diff",
+        "snapseed.testing.reset",
+        "snapseed.diff.rows",
         __name__,
     ]
 )

@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed import Project, find_project
 from snapseed.config import Environment
-from tests import servers
+from tests import server_choice
 from tests.command_line import run_command
 
 PROJECTS = Path(__file__).parent / "projects"
@@ -39,7 +39,7 @@ def without_coverage() -> dict[str, str]:
 
 def pytest_report_header() -> str:
     """Say which server the tests use."""
-    return servers.described()
+    return server_choice.described()
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +61,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, inner_pytest: Pat
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of a database on the server under test, to make others beside it."""
-    with servers.running_server() as url:
+    with server_choice.running_server() as url:
         yield url
 
 

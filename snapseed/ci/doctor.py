@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from snapseed.config import Environment, Project
-from snapseed.database.connect import connected, resolve_target
 from snapseed.errors import SnapseedError
 from snapseed.generate.discover import load_entities
 from snapseed.load.run import load_snapshot
+from snapseed.postgres.connect import connected
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.files import require_files
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from snapseed.config import Environment, Project
-from snapseed.database.failures import translated
-from snapseed.database.redis import redis_translated
 from snapseed.embeddings.completeness import Completeness, completeness
 from snapseed.embeddings.embedder import HashingEmbedder
 from snapseed.embeddings.index import index_embeddings
@@ -18,6 +16,8 @@ from snapseed.embeddings.session import Session, embedding_session, enqueue_load
 from snapseed.embeddings.source import resolve_source
 from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import ServerError, VerificationError
+from snapseed.postgres.failures import translated
+from snapseed.servers.redis_connection import redis_translated
 from snapseed.snapshot.manifest import Manifest
 
 _LOOK_SECONDS = 0.5

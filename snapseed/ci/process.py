@@ -16,15 +16,16 @@ from snapseed.ci.metrics import metrics_of
 from snapseed.ci.report import CiReport, ServerFacts, Step
 from snapseed.ci.retry import Retrying
 from snapseed.config import Environment, Project
-from snapseed.database.connect import connected, resolve_target
-from snapseed.database.failures import translated
-from snapseed.database.guard import identify, require_allowed
 from snapseed.embeddings.session import require_queue
 from snapseed.errors import SnapseedError, interruption
 from snapseed.load.report import LoadReport
 from snapseed.load.report import Outcome as LoadOutcome
 from snapseed.load.resume import finish_if_committed
 from snapseed.load.run import load_snapshot
+from snapseed.postgres.connect import connected
+from snapseed.postgres.failures import translated
+from snapseed.postgres.guard import identify, require_allowed
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.run import VerifyReport, verify_snapshot
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 import stamina
 
 from snapseed.ci.report import Attempt, CiReport, Step
-from snapseed.database.failures import may_pass
 from snapseed.errors import SnapseedError
+from snapseed.postgres.failures import may_pass
 
 # A database that is starting up answers within seconds, a failover takes half a minute: short waits, and many.
 _FIRST_WAIT_SECONDS = 0.2

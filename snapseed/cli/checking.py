@@ -190,7 +190,7 @@ def _tell_github(
     from psycopg.conninfo import conninfo_to_dict
 
     from snapseed.cli.reports import github
-    from snapseed.database.connect import resolve_target
+    from snapseed.servers.targets import resolve_target
 
     console.append_named("GITHUB_STEP_SUMMARY", github.summary(name, checks, report))
     url = resolve_target(project, environment).conninfo if report.target else ""

@@ -41,8 +41,9 @@ def start(
     with console.reporting(output, verbose=verbose):
         found = find_project(project, env_file)
         target = found.environment(environment)
-        from snapseed.database.connect import EMBEDDED, connected, resolve_target
-        from snapseed.database.embedded import EmbeddedRedis
+        from snapseed.postgres.connect import connected
+        from snapseed.servers import EmbeddedRedis
+        from snapseed.servers.targets import EMBEDDED, resolve_target
 
         urls = {}
         database = resolve_target(found, target)
@@ -68,7 +69,7 @@ def stop(
     """Stop the project's embedded servers. Their data stays."""
     with console.reporting(output, verbose=verbose):
         found = find_project(project, env_file)
-        from snapseed.database.embedded import EmbeddedPostgres, EmbeddedRedis
+        from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 
         stopped = {
             "postgres": EmbeddedPostgres(found.folder).stop(),
@@ -88,7 +89,7 @@ def url(
 ) -> None:
     """Print the URL of the environment's database."""
     with console.reporting(output, verbose=verbose):
-        from snapseed.database.connect import resolve_target
+        from snapseed.servers.targets import resolve_target
 
         found = find_project(project, env_file)
         target = resolve_target(found, found.environment(environment))
@@ -123,7 +124,8 @@ def psql(
 
 
 def _psql(project: Project, environment: Environment) -> tuple[Path, str]:
-    from snapseed.database.connect import connected, resolve_target
+    from snapseed.postgres.connect import connected
+    from snapseed.servers.targets import resolve_target
 
     target = resolve_target(project, environment)
     if target.embedded is not None:

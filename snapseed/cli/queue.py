@@ -43,8 +43,8 @@ class _Place(NamedTuple):
 @contextmanager
 def _opened(place: _Place, doing: str) -> Iterator[Session]:
     """The queue and the database, open while a command does something."""
-    from snapseed.database.redis import redis_translated
     from snapseed.embeddings.session import embedding_session
+    from snapseed.servers.redis_connection import redis_translated
 
     with (
         embedding_session(place.project, place.environment, consent=place.consent) as session,

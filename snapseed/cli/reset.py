@@ -45,7 +45,7 @@ def reset(
         found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         use_system_allocator()
-        from snapseed.templates.reset import reset_environment
+        from snapseed.testing.reset import reset_environment
 
         log = console.silence if quiet else console.note
         with jobs_behind(found, target, consent=yes, log=log):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapseed.database.connect import Connection
 from snapseed.embeddings.enqueue import incomplete
 from snapseed.embeddings.source import Source
-from snapseed.verify.schema import table_name
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import table_name
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import polars as pl
 from psycopg import sql
 
-from snapseed.database.connect import Connection
 from snapseed.embeddings.chunking import CHUNK_WORDS
 from snapseed.embeddings.jobs import encode_jobs
 from snapseed.embeddings.queues import JobQueue
 from snapseed.embeddings.source import Source
-from snapseed.verify.schema import table_name
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import table_name
 
 # Jobs that go to the queue in one command, and keys that come from the server in one message.
 _BATCH = 5_000

@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.database.catalog import IndexFacts, TableFacts, read_tables
-from snapseed.database.connect import Connection, connected, resolve_target
-from snapseed.database.failures import translated
-from snapseed.database.guard import identify, require_allowed
 from snapseed.embeddings.source import Source, resolve_source
-from snapseed.load.steps import set_limits
+from snapseed.postgres.catalog import IndexFacts, TableFacts, read_tables
+from snapseed.postgres.connect import Connection, connected
+from snapseed.postgres.failures import translated
+from snapseed.postgres.fit import table_name
+from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.locks import set_limits
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.schema import table_name
 
 # One at a time in a database, whoever is the last to drain the queue; it spells "snapindx".
 _ADVISORY_LOCK = 0x736E6170696E6478

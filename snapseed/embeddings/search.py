@@ -8,16 +8,17 @@ import polars as pl
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.database.catalog import read_tables
-from snapseed.database.connect import Connection, connected, resolve_target
-from snapseed.database.failures import translated
 from snapseed.embeddings.chunks import embedded
 from snapseed.embeddings.source import Source, resolve_source
 from snapseed.embeddings.titles import resolve_titles
 from snapseed.errors import SchemaError
+from snapseed.postgres.catalog import read_tables
+from snapseed.postgres.connect import Connection, connected
+from snapseed.postgres.failures import translated
+from snapseed.postgres.fit import table_name
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.schema import table_name
 
 # Lists of IVFFlat that a search looks into; pgvector's own 1 misses too much of what is near.
 _PROBES = 10

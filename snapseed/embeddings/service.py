@@ -14,11 +14,11 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from snapseed.config import Environment, Project
-from snapseed.database.failures import may_pass
-from snapseed.database.redis import redis_translated
 from snapseed.embeddings.session import embedding_session
 from snapseed.embeddings.worker import BatchDone, Worker
 from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
+from snapseed.postgres.failures import may_pass
+from snapseed.servers.redis_connection import redis_translated
 
 # After a failure that may pass; a server that restarts is back within seconds.
 _FIRST_WAIT_SECONDS = 0.2

@@ -7,20 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from snapseed.config import Environment, Project
-from snapseed.database.catalog import read_tables
-from snapseed.database.connect import Connection, Target, connected, resolve_target
-from snapseed.database.enqueued import load_without_jobs, record_jobs
-from snapseed.database.failures import translated
-from snapseed.database.guard import identify, require_allowed
-from snapseed.database.redis import RedisTarget, redis_connected, redis_translated, resolve_redis
 from snapseed.embeddings.enqueue import delete_orphaned_chunks, enqueue_incomplete
 from snapseed.embeddings.index import drop_indexes
 from snapseed.embeddings.queues import JobQueue, job_queue, require_form
 from snapseed.embeddings.source import Source, resolve_source
 from snapseed.embeddings.write import prepare_writer
 from snapseed.errors import UsageError
+from snapseed.postgres.catalog import read_tables
+from snapseed.postgres.connect import Connection, Target, connected
+from snapseed.postgres.enqueued import load_without_jobs, record_jobs
+from snapseed.postgres.failures import translated
+from snapseed.postgres.fit import table_name
+from snapseed.postgres.guard import identify, require_allowed
+from snapseed.servers.redis_connection import RedisTarget, redis_connected, redis_translated, resolve_redis
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.schema import table_name
 
 
 @dataclass(frozen=True)

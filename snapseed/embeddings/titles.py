@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapseed.database.catalog import TableFacts, read_tables
-from snapseed.database.connect import Connection
 from snapseed.embeddings.source import Source
 from snapseed.errors import ConfigurationError
+from snapseed.postgres.catalog import TableFacts, read_tables
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import table_name
 from snapseed.snapshot.manifest import Manifest
-from snapseed.verify.schema import table_name
 
 
 @dataclass(frozen=True)

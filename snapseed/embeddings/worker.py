@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 
-from snapseed.database.connect import Connection
-from snapseed.database.failures import translated
 from snapseed.embeddings.chunks import chunk_rows, embedded
 from snapseed.embeddings.jobs import NotAJobError, decode_job
 from snapseed.embeddings.pace import Pace
@@ -26,6 +24,8 @@ from snapseed.embeddings.queues import Claim, JobQueue
 from snapseed.embeddings.source import Source
 from snapseed.embeddings.write import Texts, Writer, lock_texts, prepare_writer, read_texts, write_chunks
 from snapseed.errors import EmbedderAwayError, EmbeddingError, LoadError, SnapseedError
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.failures import translated
 
 # How long it waits at an empty queue before it looks whether it is to end.
 _WAIT_SECONDS = 1.0

@@ -13,15 +13,15 @@ import polars as pl
 import pyarrow as pa
 from psycopg import errors, sql
 
-from snapseed.database.catalog import read_tables
-from snapseed.database.connect import Connection
 from snapseed.embeddings.source import Source
 from snapseed.errors import SchemaError
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 from snapseed.load.plan import LoadOptions, Mode, TablePlan, plan_load
+from snapseed.postgres.catalog import read_tables
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import table_name
+from snapseed.postgres.rowhash import row_hash
 from snapseed.snapshot.types import Family
-from snapseed.verify.rows import row_hash
-from snapseed.verify.schema import table_name
 
 _STAGE = sql.Identifier("pg_temp", "snapseed_chunks")
 

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from psycopg import sql
 
-from snapseed.database.catalog import ColumnFacts, TableFacts
+from snapseed.postgres.catalog import ColumnFacts, TableFacts
+from snapseed.postgres.fit import Problem, problem, table_name, type_of
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
-from snapseed.verify.schema import Problem, problem, table_name, type_of
 
 _LENGTHS = {"character varying", "character"}
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapseed.database.connect import Connection
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
 from snapseed.load.plan import TablePlan
 from snapseed.load.stream import BATCH_BYTES, encoded
+from snapseed.postgres.connect import Connection
 from snapseed.snapshot.store import Snapshot
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import psycopg
 
-from snapseed.database.failures import translated
 from snapseed.errors import SnapseedError
 from snapseed.load import sequences, steps, upsert
 from snapseed.load.copying import copy_rows
@@ -15,7 +14,8 @@ from snapseed.load.job import Job
 from snapseed.load.plan import Mode, TablePlan
 from snapseed.load.report import Progress
 from snapseed.load.unchanged import count_changes
-from snapseed.verify.rows import table_fingerprint
+from snapseed.postgres.failures import translated
+from snapseed.postgres.rowhash import table_fingerprint
 
 _FOREIGN_KEY_VIOLATION = "23503"
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from snapseed.config import Environment, Project
-from snapseed.database.connect import Connection, Target
-from snapseed.load.blockers import Watch
 from snapseed.load.plan import LoadOptions
 from snapseed.load.report import LoadReport, Progress
+from snapseed.postgres.blockers import Watch
+from snapseed.postgres.connect import Connection, Target
 from snapseed.snapshot.fingerprint import Fingerprint
 from snapseed.snapshot.store import Snapshot
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snapseed.database.catalog import TableFacts, TableName, read_server, read_tables
-from snapseed.database.connect import Connection
-from snapseed.database.guard import identify, require_allowed, require_ours
-from snapseed.database.provenance import loaded_tables, missing_privilege
 from snapseed.errors import SchemaError
-from snapseed.load import steps
 from snapseed.load.contents import content_problems
 from snapseed.load.job import Job
 from snapseed.load.plan import Mode, plan_load
 from snapseed.load.plan.requirements import schema_error
 from snapseed.load.schema_file import apply_schema
 from snapseed.load.scope import Scope, missing_elsewhere, read_scope, require_parents, with_children
-from snapseed.verify.schema import Problem, table_name
+from snapseed.postgres import locks
+from snapseed.postgres.catalog import TableFacts, TableName, read_server, read_tables
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import Problem, table_name
+from snapseed.postgres.guard import identify, require_allowed, require_ours
+from snapseed.postgres.provenance import loaded_tables, missing_privilege
 
 
 def prepare(job: Job) -> None:
@@ -26,9 +26,9 @@ def prepare(job: Job) -> None:
         identity = identify(connection)
         report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"
         require_allowed(identity, job.target, environment, consent=request.consent)
-        steps.set_limits(connection, environment)
+        locks.set_limits(connection, environment)
     with job.phase("waiting for another load"):
-        steps.lock(connection)
+        locks.lock(connection)
     with job.phase("waiting for the tables"):
         _lock(job, [table_name(entity) for entity in job.snapshot.manifest.chosen(request.only)])
     with job.phase("planning"):
@@ -61,7 +61,7 @@ def prepare(job: Job) -> None:
 def _lock(job: Job, tables: Sequence[TableName]) -> None:
     """Keep writers out before anything is decided: what is decided from must still hold when it is done."""
     if not job.request.dry_run:
-        steps.lock_tables(job.connection, tables, exclusive=job.request.options.mode is Mode.REPLACE)
+        locks.lock_tables(job.connection, tables, exclusive=job.request.options.mode is Mode.REPLACE)
 
 
 def _read_scope(job: Job) -> Scope:
@@ -107,7 +107,7 @@ def _create_schema(job: Job) -> None:
         )
     apply_schema(job.connection, schema)
     # The file may have set timeouts of its own, as pg_dump's do.
-    steps.set_limits(job.connection, environment)
+    locks.set_limits(job.connection, environment)
     job.report.schema_created = True
 
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from snapseed.database.failures import translated
-from snapseed.database.provenance import LoadMark
 from snapseed.load.copying import EntityLoad
 from snapseed.load.plan import LoadPlan
+from snapseed.postgres.failures import translated
+from snapseed.postgres.provenance import LoadMark
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.files import FileFinding
 from snapseed.verify.rows import EntityResult

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from snapseed.config import Environment, Project
-from snapseed.database.connect import connected, resolve_target
-from snapseed.database.failures import translated
-from snapseed.database.provenance import is_recorded
 from snapseed.load import steps
 from snapseed.load.report import LoadReport, Outcome
+from snapseed.postgres import locks
+from snapseed.postgres.connect import connected
+from snapseed.postgres.failures import translated
+from snapseed.postgres.provenance import is_recorded
+from snapseed.servers.targets import resolve_target
 
 
 def finish_if_committed(project: Project, environment: Environment, report: LoadReport) -> bool:
@@ -20,13 +22,13 @@ def finish_if_committed(project: Project, environment: Environment, report: Load
     target = resolve_target(project, environment)
     with connected(target) as connection, translated("looking for the load", report.target):
         with connection.transaction():
-            steps.set_limits(connection, environment)
+            locks.set_limits(connection, environment)
             # The session that was lost may still be at its COMMIT, and holds this lock until it is through.
-            steps.lock(connection)
+            locks.lock(connection)
             committed = is_recorded(connection, report.mark)
         report.outcome = Outcome.COMMITTED if committed else Outcome.UNCHANGED
         if committed:
             with report.phase("analyzing"):
-                steps.set_limits(connection, environment, for_transaction=False)
+                locks.set_limits(connection, environment, for_transaction=False)
                 steps.analyze(connection, report.plan)
     return committed

@@ -10,14 +10,8 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from snapseed.config import Environment, Project
-from snapseed.database.catalog import read_tables
-from snapseed.database.connect import Target, connected, resolve_target
-from snapseed.database.failures import translated
-from snapseed.database.guard import identify, require_allowed
-from snapseed.database.provenance import record_load
 from snapseed.errors import SnapseedError, UsageError, interruption
 from snapseed.load import sequences, steps, upsert
-from snapseed.load.blockers import watching
 from snapseed.load.fill import fill
 from snapseed.load.job import Job, LoadRequest
 from snapseed.load.plan import LoadOptions, Mode, TablePlan
@@ -25,12 +19,21 @@ from snapseed.load.prepare import prepare
 from snapseed.load.report import LoadReport, Outcome, Progress
 from snapseed.load.scope import chosen_entities
 from snapseed.load.unchanged import is_unchanged, table_state
+from snapseed.postgres import locks
+from snapseed.postgres.blockers import watching
+from snapseed.postgres.catalog import read_tables
+from snapseed.postgres.connect import Target, connected
+from snapseed.postgres.failures import translated
+from snapseed.postgres.fit import table_name
+from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.provenance import record_load
+from snapseed.postgres.rowhash import table_fingerprint
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.fingerprint import EMPTY
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from snapseed.verify.files import require_none, verify_files
-from snapseed.verify.rows import EntityResult, require_rows, table_fingerprint, verify_entity
-from snapseed.verify.schema import table_name
+from snapseed.verify.rows import EntityResult, require_rows, verify_entity
 
 # Classes of SQLSTATE that say that a connection or the server is going away: what became of a COMMIT is not known.
 _GOING_AWAY = ("08", "57P")
@@ -122,7 +125,7 @@ def _is_unchanged(
         report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"
         # Whatever keeps it from looking (a privilege, a column that is gone) is for the load itself to say.
         with suppress(psycopg.ProgrammingError), connection.transaction():
-            steps.set_limits(connection, environment)
+            locks.set_limits(connection, environment)
             entities = chosen_entities(connection, manifest, request.only, with_parents=request.with_parents)
             report.already_loaded = is_unchanged(connection, manifest, entities, request.options)
     return report.already_loaded
@@ -172,7 +175,7 @@ def _run(job: Job) -> None:
         report.outcome = Outcome.COMMITTED
         report.phases["committing"] = time.monotonic() - started
         with job.phase("analyzing"):
-            steps.set_limits(connection, job.environment, for_transaction=False)
+            locks.set_limits(connection, job.environment, for_transaction=False)
             steps.analyze(connection, report.plan)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from snapseed.database.connect import Connection, apply_session_settings
-from snapseed.database.failures import translate
 from snapseed.errors import ConfigurationError, SnapseedError
+from snapseed.postgres.connect import Connection, apply_session_settings
+from snapseed.postgres.failures import translate
 
 
 def apply_schema(connection: Connection, schema: Path) -> None:

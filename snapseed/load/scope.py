@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapseed.database.catalog import ReferenceFacts, TableFacts, TableName, read_tables
-from snapseed.database.connect import Connection
 from snapseed.errors import UsageError
 from snapseed.load.plan import Mode
 from snapseed.load.plan.surroundings import referenced_first
+from snapseed.postgres.catalog import ReferenceFacts, TableFacts, TableName, read_tables
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.snapshot.manifest import EntityRecord, Manifest
-from snapseed.verify.schema import Problem, problem, table_name
 
 # Only schemas that this role may look into, or that its search path names although it may not.
 _ELSEWHERE = """

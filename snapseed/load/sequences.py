@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from snapseed.database.catalog import SequenceFacts, TableName
-from snapseed.database.connect import Connection
 from snapseed.load.plan import LoadPlan, Mode
+from snapseed.postgres.catalog import SequenceFacts, TableName
+from snapseed.postgres.connect import Connection
 
 
 def restart_sequences(connection: Connection, plan: LoadPlan) -> None:

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from snapseed.database.catalog import TableName
-from snapseed.database.connect import Connection
-from snapseed.database.provenance import last_states
 from snapseed.load.plan import LoadOptions, Mode
+from snapseed.postgres.catalog import TableName
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import table_name
+from snapseed.postgres.provenance import last_states
+from snapseed.postgres.rowhash import row_hash
 from snapseed.snapshot.manifest import EntityRecord, Manifest
-from snapseed.verify.rows import row_hash
-from snapseed.verify.schema import table_name
 
 # Each costs a fraction of a millisecond; the counts see what happens on the others.
 _SAMPLED_PAGES = 8

@@ -6,10 +6,9 @@ import hashlib
 
 from psycopg import sql
 
-from snapseed.database.connect import Connection
 from snapseed.load.plan import TablePlan
-from snapseed.verify.keys import key_list
-from snapseed.verify.rows import row_hash
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.rowhash import key_list, row_hash
 
 
 def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:

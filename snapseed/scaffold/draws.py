@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from snapseed.database.catalog import ColumnFacts
+from snapseed.postgres.catalog import ColumnFacts
 from snapseed.scaffold.limits import Limits
 from snapseed.scaffold.naming import words_of
 from snapseed.snapshot.types import ColumnType

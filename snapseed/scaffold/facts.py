@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from snapseed.database.catalog import ColumnFacts
+from snapseed.postgres.catalog import ColumnFacts
 
 # A column of an exclusion constraint with its operator, as pg_get_constraintdef prints them.
 _ELEMENT = re.compile(r'[(,] ?((?:"(?:[^"]|"")+"|\w+)) WITH ([^\s,)]+)')

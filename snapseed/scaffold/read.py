@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from snapseed.database.catalog import TableFacts, TableName, read_tables
-from snapseed.database.connect import Connection
+from snapseed.postgres.catalog import TableFacts, TableName, read_tables
+from snapseed.postgres.connect import Connection
 from snapseed.scaffold import queries
 from snapseed.scaffold.expressions import UnreadError, columns_of, parse_expression
 from snapseed.scaffold.facts import Check, Exclusion, ForeignKey, Partition, Partitions, Table

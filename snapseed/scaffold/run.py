@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config.variables import interpolate
-from snapseed.database.connect import Connection, connected, target_of
-from snapseed.database.failures import translated
-from snapseed.database.guard import identify
 from snapseed.errors import UsageError
+from snapseed.postgres.connect import Connection, connected, target_of
+from snapseed.postgres.failures import translated
+from snapseed.postgres.guard import identify
 from snapseed.redaction import redacted
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.project import Origin, project_files

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from snapseed.database.catalog import ColumnFacts
+from snapseed.postgres.catalog import ColumnFacts
 from snapseed.scaffold.draws import Draw, Wanted
 from snapseed.scaffold.evaluate import evaluate
 from snapseed.scaffold.expressions import UnreadError, parse_expression

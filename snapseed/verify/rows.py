@@ -8,31 +8,12 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapseed.database.catalog import TableName, read_tables
-from snapseed.database.connect import Connection
 from snapseed.errors import VerificationError
-from snapseed.snapshot.fields import stands_as_text_array
-from snapseed.snapshot.fingerprint import EMPTY, SEED, Fingerprint
-from snapseed.snapshot.manifest import Column, EntityRecord, FirstKey
-from snapseed.snapshot.types import ColumnType, Family
-from snapseed.verify.keys import bucket
-
-# The function that gives a value the bytes binary COPY carries for it. Types that are not here stand as they are
-# (bytea, uuid) or as text.
-_SEND = {
-    Family.BOOLEAN: "boolsend",
-    Family.SMALLINT: "int2send",
-    Family.INTEGER: "int4send",
-    Family.BIGINT: "int8send",
-    Family.REAL: "float4send",
-    Family.DOUBLE: "float8send",
-    Family.NUMERIC: "numeric_send",
-    Family.DATE: "date_send",
-    Family.TIME: "time_send",
-    Family.TIMESTAMP: "timestamp_send",
-    Family.TIMESTAMPTZ: "timestamptz_send",
-    Family.JSONB: "jsonb_send",
-}
+from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.rowhash import bucket, row_hash, table_fingerprint
+from snapseed.snapshot.fingerprint import EMPTY, Fingerprint
+from snapseed.snapshot.manifest import EntityRecord, FirstKey
 
 
 @dataclass(frozen=True)
@@ -100,16 +81,6 @@ def verify_entity(connection: Connection, entity: EntityRecord, table: TableName
     return EntityResult(entity.name, str(table), entity.digest(), observed, seconds, chunks, spelled)
 
 
-def table_fingerprint(
-    connection: Connection, entity: EntityRecord, table: TableName, among: sql.Composable | None = None
-) -> Fingerprint:
-    """The fingerprint of the rows of a table for which the condition `among` holds, of all without one."""
-    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {} WHERE {}")
-    row = connection.execute(query.format(row_hash(entity.columns), table.rows(), among or sql.SQL("true"))).fetchone()
-    assert row is not None
-    return Fingerprint(int(str(row[0])), int(str(row[1])) % 2**64)
-
-
 def require_rows(results: Sequence[EntityResult], where: str) -> None:
     """Raise `VerificationError` that names every entity and chunk that differs, if any does."""
     different = [result for result in results if not result.agrees]
@@ -125,19 +96,6 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
         expected="for each entity the rows and the fingerprint of the manifest",
         next_step=advice,
     )
-
-
-def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Composed:
-    """The SQL expression for the hash of a row: the SQL side of `snapshot.fingerprint.row_hashes`.
-
-    Its functions are named with their schema: a search path may list another before `pg_catalog`.
-    `table` is the name before the columns', where a query has several tables.
-    """
-    prefix = () if table is None else (table,)
-    fields = sql.SQL(", ").join(_field(sql.Identifier(*prefix, column.name), column.kind()) for column in columns)
-    record = sql.SQL("pg_catalog.hash_record_extended(ROW({}), {})").format(fields, sql.Literal(SEED))
-    again = "pg_catalog.hash_record_extended(ROW(pg_catalog.int8send({})), {})"
-    return sql.SQL(again).format(record, sql.Literal(SEED))
 
 
 def _differing_chunks(connection: Connection, entity: EntityRecord, table: TableName) -> list[ChunkDifference]:
@@ -170,17 +128,3 @@ def _spelled(connection: Connection, entity: EntityRecord, table: TableName) -> 
         if not kind.has_binary_form and not is_enum:
             found.append(f"{column.name} ({column.type})")
     return found
-
-
-def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:
-    """The bytes that stand for a column in the hash of its row: the SQL side of `snapshot.fields.hash_field`."""
-    if kind.is_array:
-        as_text = stands_as_text_array(kind)
-        return sql.SQL("pg_catalog.array_send({}::text[])" if as_text else "pg_catalog.array_send({})").format(column)
-    if kind.family is Family.VECTOR:
-        return sql.SQL("pg_catalog.array_send({}::real[])").format(column)
-    if kind.family in _SEND:
-        return sql.SQL("{}({})").format(sql.Identifier("pg_catalog", _SEND[kind.family]), column)
-    if kind.family in {Family.BYTEA, Family.UUID}:
-        return sql.SQL("{}").format(column)
-    return sql.SQL('{}::text COLLATE "C"').format(column)

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from snapseed.config import Environment, Project
-from snapseed.database.catalog import read_tables
-from snapseed.database.connect import connected, resolve_target
-from snapseed.database.failures import translated
+from snapseed.postgres.catalog import read_tables
+from snapseed.postgres.connect import connected
+from snapseed.postgres.failures import translated
+from snapseed.postgres.fit import read_problems, table_name
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.files import FileFinding, verify_files
 from snapseed.verify.rows import EntityResult, verify_entity
-from snapseed.verify.schema import read_problems, table_name
 
 
 @dataclass

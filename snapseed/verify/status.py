@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snapseed.config import Project
-from snapseed.database.connect import Target, connected, has_database, resolve_target
-from snapseed.database.failures import translated
-from snapseed.database.provenance import LoadRecord, last_loads
 from snapseed.errors import SnapseedError
+from snapseed.postgres.connect import Target, connected, has_database
+from snapseed.postgres.failures import translated
+from snapseed.postgres.provenance import LoadRecord, last_loads
+from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
 
 

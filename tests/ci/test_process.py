@@ -12,8 +12,8 @@ from psycopg.conninfo import make_conninfo
 
 from snapseed.ci.process import run_ci
 from snapseed.ci.report import Attempt, CiReport, Outcome, Step
-from snapseed.database.embedded import EmbeddedPostgres
 from snapseed.load.report import Outcome as LoadOutcome
+from snapseed.servers import EmbeddedPostgres
 from snapseed.verify.rows import verify_entity
 from tests.conftest import Sandbox
 from tests.load.faults.failing import TERMINATE

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.servers import EmbeddedPostgres
 from tests.conftest import Sandbox
 
 SECRET = "correct-horse"

@@ -25,7 +25,7 @@ from snapseed import generate_snapshot, open_snapshot, resolve_request
 from snapseed.ci.report import Slowdown
 from snapseed.cli.app import app
 from snapseed.config import EmbeddingsTable, EnvironmentTable, ProjectTable, find_project
-from snapseed.database.embedded import EmbeddedPostgres, EmbeddedRedis
+from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
 from tests.conftest import Sandbox
 from tests.docs.pages import DOCS, PAGES, ROOT, Block, Command, anchors_of, blocks_of, commands_of, links_of, table_rows

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from snapseed.templates.supply import opened_supply
+from snapseed.testing.supply import opened_supply
 from tests.embeddings.conftest import Post
 
 

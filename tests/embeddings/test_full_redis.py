@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from snapseed import load_snapshot
-from snapseed.database.failures import may_pass
 from snapseed.embeddings.session import enqueue_load
 from snapseed.embeddings.worker import Worker
 from snapseed.errors import ServerError
+from snapseed.postgres.failures import may_pass
 from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.projects.own_valkey import OwnValkey, own_valkey

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from snapseed.database.embedded import EmbeddedRedis
 from snapseed.embeddings.queues import JobQueue, job_queue, require_form
 from snapseed.embeddings.queues.lists import ListQueue
 from snapseed.errors import ConfigurationError
+from snapseed.servers import EmbeddedRedis
 
 CLAIM_AFTER = 0.3
 

@@ -10,10 +10,10 @@ import pytest
 from psycopg import sql
 
 from snapseed import load_snapshot, verify_snapshot
-from snapseed.database.connect import apply_session_settings
 from snapseed.errors import VerificationError
 from snapseed.load.plan import Mode
 from snapseed.load.report import LoadReport
+from snapseed.postgres.connect import apply_session_settings
 from snapseed.snapshot.types import parse_type
 from tests.conftest import Connection, Sandbox, new_database
 from tests.generate.making import write_project

@@ -7,7 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from snapseed.database.catalog import (
+from snapseed.errors import SchemaError
+from snapseed.load.plan import LoadOptions, LoadPlan, Mode, TablePlan, plan_load
+from snapseed.load.plan.rebuild import REBUILD_ROWS
+from snapseed.load.upsert import stage_of
+from snapseed.postgres.catalog import (
     ColumnFacts,
     ForeignKeyFacts,
     IndexFacts,
@@ -18,10 +22,6 @@ from snapseed.database.catalog import (
     TableFacts,
     TriggerFacts,
 )
-from snapseed.errors import SchemaError
-from snapseed.load.plan import LoadOptions, LoadPlan, Mode, TablePlan, plan_load
-from snapseed.load.plan.rebuild import REBUILD_ROWS
-from snapseed.load.upsert import stage_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 
 ALL = frozenset({"USAGE", "SELECT", "DELETE", "TRUNCATE"})

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from snapseed.diff.rows import diff_snapshot
 from snapseed.load.plan import Mode, rebuild
-from snapseed.verify.diff import diff_snapshot
 from tests.conftest import Sandbox
 from tests.load.shapes import Shapes, reasons, rebuilt
 from tests.projects.state import schema_of

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.servers import EmbeddedPostgres
 from tests.conftest import without_coverage
 from tests.projects.state import patiently
 
@@ -25,7 +25,7 @@ FILE_BYTES = 16 * 2**20 + 100
 
 _START = """
 import pathlib, resource, sys
-from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.servers import EmbeddedPostgres
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()
 """

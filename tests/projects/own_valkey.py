@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from snapseed.database.embedded.redis import _program
+from snapseed.servers.valkey import _program
 from tests.projects.state import patiently
 
 

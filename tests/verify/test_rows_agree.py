@@ -23,10 +23,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from snapseed.database.catalog import TableName, read_tables
 from snapseed.generate.json import canonical
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_binary, encode_text
 from snapseed.load.plan import ColumnPlan, plan_load
+from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.snapshot import types as known_types
 from snapseed.snapshot.fingerprint import Fingerprint, fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord

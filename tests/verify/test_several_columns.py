@@ -10,11 +10,11 @@ import pytest
 from psycopg import sql
 
 from snapseed import load_snapshot, verify_snapshot
+from snapseed.diff.rows import ChangedRow, diff_snapshot
 from snapseed.generate import part as part_module
+from snapseed.postgres.rowhash import bucket, in_chunk
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.diff import ChangedRow, diff_snapshot
-from snapseed.verify.keys import bucket, in_chunk
 from tests.conftest import Sandbox
 from tests.projects.state import generated
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
-from snapseed.database.connect import has_database, resolve_target
-from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.diff.rows import diff_snapshot
 from snapseed.errors import UsageError
-from snapseed.verify.diff import diff_snapshot
+from snapseed.postgres.connect import has_database
+from snapseed.servers import EmbeddedPostgres
+from snapseed.servers.targets import resolve_target
 from snapseed.verify.status import EnvironmentStatus, status
 from tests.conftest import Sandbox
 from tests.projects.state import contents

@@ -14,8 +14,8 @@ from snapseed import SnapseedError, generate_snapshot, load_snapshot, resolve_re
 from snapseed.errors import ServerError, SnapshotError, UsageError
 from snapseed.verify.rows import EntityResult
 from tests.conftest import Connection, Sandbox
+from tests.loaded import CHUNK_ROWS
 from tests.projects.state import contents
-from tests.verify.conftest import CHUNK_ROWS
 
 
 def differing(sandbox: Sandbox) -> list[EntityResult]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import open_snapshot
 from tests.docs.pages import DOCS, ROOT, table_rows
 from tests.workflows.conftest import NewPython

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapseed.database.embedded import EmbeddedPostgres
+from snapseed.servers import EmbeddedPostgres
 from tests.docs.pages import DOCS, ROOT
 from tests.workflows.conftest import NewPython
 from tests.workflows.scripts import Runner, all_scripts, load, workflow_files

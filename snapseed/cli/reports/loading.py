@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from snapseed.cli.reports.layout import Document, megabytes, rate, table
 
 if TYPE_CHECKING:
-    from snapseed.database.provenance import LoadRecord
     from snapseed.load.plan import EmptiedTable, LoadPlan, TablePlan
     from snapseed.load.report import LoadReport
+    from snapseed.postgres.provenance import LoadRecord
     from snapseed.verify.status import EnvironmentStatus
 
 # A phase that takes less would show as 0.00 s.

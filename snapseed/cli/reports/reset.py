@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from snapseed.cli.reports.layout import Document
 
 if TYPE_CHECKING:
-    from snapseed.templates.reset import ResetReport
+    from snapseed.testing.reset import ResetReport
 
 
 def reset_text(report: ResetReport) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from snapseed.cli.reports.layout import Document, shortened, table
 
 if TYPE_CHECKING:
+    from snapseed.diff.rows import DiffReport
+    from snapseed.postgres.rowhash import TextKey
     from snapseed.verify.committed import CommittedResult
-    from snapseed.verify.diff import DiffReport
     from snapseed.verify.files import FileFinding
-    from snapseed.verify.keys import TextKey
     from snapseed.verify.run import VerifyReport
 
 

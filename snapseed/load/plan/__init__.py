@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from snapseed.database.catalog import ServerFacts, TableFacts
 from snapseed.load.plan.choices import choose_settings, ordered_entities, plan_child, plan_table
 from snapseed.load.plan.records import ColumnPlan, EmptiedTable, Emptying, LoadOptions, LoadPlan, Mode, TablePlan
 from snapseed.load.plan.requirements import require_loadable
 from snapseed.load.plan.surroundings import Surroundings
+from snapseed.postgres.catalog import ServerFacts, TableFacts
+from snapseed.postgres.fit import Problem
 from snapseed.snapshot.manifest import EntityRecord
-from snapseed.verify.schema import Problem
 
 __all__ = ["ColumnPlan", "EmptiedTable", "Emptying", "LoadOptions", "LoadPlan", "Mode", "TablePlan", "plan_load"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from snapseed.database.catalog import ServerFacts, TableFacts, TriggerFacts
 from snapseed.load.plan.rebuild import choose_rebuild, keys_ahead
 from snapseed.load.plan.records import ColumnPlan, EmptiedTable, Emptying, Mode, Setting, TablePlan
 from snapseed.load.plan.surroundings import Surroundings, referenced_first
+from snapseed.postgres.catalog import ServerFacts, TableFacts, TriggerFacts
+from snapseed.postgres.fit import type_of
 from snapseed.snapshot.manifest import Column, EntityRecord
-from snapseed.verify.schema import type_of
 
 
 def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> TablePlan:

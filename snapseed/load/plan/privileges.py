@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from psycopg import sql
 
-from snapseed.database.catalog import ServerFacts, TableFacts
 from snapseed.load.plan.records import Mode
 from snapseed.load.plan.surroundings import Surroundings
+from snapseed.postgres.catalog import ServerFacts, TableFacts
+from snapseed.postgres.fit import Problem, problem
 from snapseed.snapshot.manifest import EntityRecord, names_of
-from snapseed.verify.schema import Problem, problem
 
 
 def privilege_problems(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from snapseed.database.catalog import ForeignKeyFacts, IndexFacts, TableFacts
 from snapseed.load.plan.records import Mode
 from snapseed.load.plan.surroundings import Surroundings
+from snapseed.postgres.catalog import ForeignKeyFacts, IndexFacts, TableFacts
+from snapseed.postgres.fit import Problem, problem
 from snapseed.snapshot.manifest import EntityRecord
-from snapseed.verify.schema import Problem, problem
 
 # From this many rows on. Measured (docs/benchmarks.md): a foreign key gains a fifth and more from a thousand rows on,
 # an index in key order never loses much (5 %), one out of order gains from fifty thousand.

@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from snapseed.database.catalog import (
-    ForeignKeyFacts,
-    IndexFacts,
-    RuleFacts,
-    SequenceFacts,
-    TableName,
-    TriggerFacts,
-)
+from snapseed.postgres.catalog import ForeignKeyFacts, IndexFacts, RuleFacts, SequenceFacts, TableName, TriggerFacts
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.types import ColumnType
 

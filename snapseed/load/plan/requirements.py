@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
 
-from snapseed.database.catalog import ServerFacts, TableFacts, TableName
 from snapseed.errors import SchemaError
 from snapseed.load.plan.privileges import privilege_problems, table_problems, temporary_problems
 from snapseed.load.plan.rebuild import ahead_problems
 from snapseed.load.plan.records import Mode
 from snapseed.load.plan.surroundings import Surroundings
+from snapseed.postgres.catalog import ServerFacts, TableFacts, TableName
+from snapseed.postgres.fit import Problem, column_problem, problem, schema_problems, table_name, type_of
+from snapseed.postgres.rowhash import key_list
 from snapseed.snapshot.manifest import EntityRecord, names_of
 from snapseed.snapshot.types import ColumnType, Family
-from snapseed.verify.keys import key_list
-from snapseed.verify.schema import Problem, column_problem, problem, schema_problems, table_name, type_of
 
 # Types of which a column may hold less than the snapshot declares: text is cut or refused, fractions are rounded.
 _LENGTHS = {"character varying", "character", "bit varying", "bit"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from snapseed.database.catalog import ForeignKeyFacts, TableFacts
 from snapseed.load.plan.records import LoadOptions, Mode
+from snapseed.postgres.catalog import ForeignKeyFacts, TableFacts
 from snapseed.snapshot.manifest import EntityRecord
 
 

@@ -1,0 +1,1 @@
+"""Which rows and columns differ between a database and its snapshot."""

@@ -1,0 +1,73 @@
+"""What happens during a run, told to a listener as it happens: progress bars, reports and metrics are made from it.
+
+Events are values: a listener may keep them. It is called on the thread that does the work and should return at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PhaseStarted:
+    """A phase of the run began."""
+
+    phase: str
+
+
+@dataclass(frozen=True)
+class PhaseEnded:
+    """A phase of the run ended after `seconds`, whether it succeeded or not."""
+
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """`done` of `total` units of `what` are finished; `unit` is what is counted: "rows", "parts", "files"."""
+
+    what: str
+    done: int
+    total: int
+    unit: str = "rows"
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line for the user, such as whom the run is waiting for."""
+
+    text: str
+
+
+# A use case may have events of its own. A listener ignores what it does not know.
+Event = object
+Listener = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """The listener of a run that nobody watches."""
+
+
+@contextmanager
+def phase(listener: Listener, name: str) -> Iterator[None]:
+    """Tell the listener that a phase begins, and that it has ended, whether it succeeded or not."""
+    listener(PhaseStarted(name))
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        listener(PhaseEnded(name, time.monotonic() - started))
+
+
+def phase_seconds(events: list[Event]) -> dict[str, float]:
+    """Seconds of each phase in the order in which they first ended; a phase that ran twice counts both times."""
+    seconds: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, PhaseEnded):
+            seconds[event.phase] = seconds.get(event.phase, 0.0) + event.seconds
+    return seconds

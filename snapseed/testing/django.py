@@ -1,0 +1,79 @@
+"""Django's test runner on a snapshot: its test database begins as a copy of a template with migrations and rows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+from django.test.runner import DiscoverRunner
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from snapseed.config import Environment, Project, find_project
+from snapseed.errors import SnapseedError
+from snapseed.postgres.failures import translated
+from snapseed.servers.targets import resolve_target
+from snapseed.testing.clear import clear
+from snapseed.testing.names import Run, lock_key
+from snapseed.testing.schema import migrations
+from snapseed.testing.server import connected_server
+from snapseed.testing.supply import make_template
+
+
+class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
+    """A `TEST_RUNNER` whose test database is copied from a template with the migrations and the snapshot.
+
+    The server is that of `DATABASES`, the snapshot that of the environment. What a load may raise is a `CommandError`.
+    """
+
+    alias = "default"
+    environment: str | None = None
+
+    def setup_databases(self, **options: object) -> object:
+        """Make the test databases as Django does, that of `alias` from the template."""
+        try:
+            return self._from_template(options)
+        except SnapseedError as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _from_template(self, options: dict[str, object]) -> object:
+        project = find_project()
+        name = self.environment or ("test" if "test" in project.environments else None)
+        connection = connections[self.alias]
+        settings = connection.settings_dict
+        parts = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+        url = make_conninfo("", **{part: settings[key] for part, key in parts.items() if settings[key]})
+        environment = project.environment(name, {"database": url})
+        with self._template(project, environment) as template:
+            settings["TEST"]["TEMPLATE"] = template
+            return super().setup_databases(**options)
+
+    @contextmanager
+    def _template(self, project: Project, environment: Environment) -> Iterator[str]:
+        """The name of the template, which nobody drops meanwhile."""
+        loader = MigrationLoader(None, ignore_no_migrations=True)
+        files = [Path(inspect.getfile(type(migration))) for migration in loader.disk_migrations.values()]
+        schema = migrations(self._migrate, files, project.folder)
+        target = resolve_target(project, environment)
+        with connected_server(target, environment) as server:
+            with translated("making a template", target.described):
+                template = make_template(server, project, environment, schema, Run.new())
+            yield template.name
+            with translated("clearing templates", target.described):
+                server.unlock(lock_key(template.name), shared=True)
+                clear(server)
+
+    def _migrate(self, url: str) -> None:
+        connection = connections[self.alias]
+        name = connection.settings_dict["NAME"]
+        connection.close()
+        connection.settings_dict["NAME"] = conninfo_to_dict(url)["dbname"]
+        try:
+            call_command("migrate", database=self.alias, verbosity=0, interactive=False)
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = name

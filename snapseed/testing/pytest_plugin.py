@@ -1,0 +1,239 @@
+"""Fixtures of pytest that hand out databases with the snapshot. What is heavy is imported by the first one used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from snapseed.config import Environment, Project
+    from snapseed.testing.database import SnapseedDatabase
+    from snapseed.testing.schema import Schema
+    from snapseed.testing.supply import Supply
+
+SchemaMaker = Callable[[str], object]
+
+_PROPERTY = "snapseed_database"
+# One is ready while the test before runs, and another covers a test that is quicker than a copy.
+_AHEAD = 2
+_failed = pytest.StashKey[bool]()
+_kept = pytest.StashKey[list[tuple[str, str]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Each setting as an option and as a key of pytest's configuration file; the option wins."""
+    group = parser.getgroup("snapseed", "databases that hold a snapshot of snapseed")
+    for name, metavar, text in (
+        ("project", "DIR", "the folder of snapseed.toml (default: pytest's root folder or one above)"),
+        ("environment", "ENV", "the environment that names server and snapshot (default: test, if the project has it)"),
+        ("snapshot", "NAME", "this snapshot instead of the environment's"),
+        ("scope", "session|module", "how long snapseed_database_shared lives (default: session)"),
+        ("ahead", "N", f"how many databases each process makes ahead of its tests (default: {_AHEAD})"),
+    ):
+        group.addoption(f"--snapseed-{name}", metavar=metavar, default=None, help=text)
+        parser.addini(f"snapseed_{name}", text, default="")
+    keep = "keep the database of a test that fails, and print its URL"
+    group.addoption("--snapseed-keep-on-failure", action="store_true", default=None, help=keep)
+    parser.addini("snapseed_keep_on_failure", keep, type="bool", default=False)
+    files = "globs of the files that the fixture snapseed_schema depends on, relative to the root folder"
+    parser.addini("snapseed_schema_files", files, type="args", default=[])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check what is only read later, so that a mistyped value ends the run before the first test."""
+    _shared_scope(_PROPERTY, config)
+    _ahead(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Which environment, snapshot and server; nothing where pytest runs outside of any project."""
+    from snapseed.errors import SnapseedError  # noqa: PLC0415 - see the docstring of this module
+    from snapseed.redaction import redacted  # noqa: PLC0415 - as above
+
+    try:
+        _, environment = _project(config)
+    except SnapseedError:
+        return None
+    server = "embedded PostgreSQL" if environment.database == "embedded" else redacted(environment.database)
+    return f"snapseed: environment {environment.name}, snapshot {environment.snapshot}, server {server}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember that a test failed, for the fixtures that are taken down after it, and tell of what they have kept."""
+    report = yield
+    for node in item.listchain():
+        node.stash[_failed] = node.stash.get(_failed, False) or report.failed
+    if report.when == "teardown":
+        # All of them: those that live longer than a test are taken down after the last one that could use them.
+        kept = item.session.stash.get(_kept, [])
+        report.user_properties.extend((_PROPERTY, f"{name}\0{url}") for name, url in kept)
+        kept.clear()
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The databases that were kept, with their URLs."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    found = [
+        str(value)
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+        for name, value in report.user_properties
+        if name == _PROPERTY
+    ]
+    if found:
+        terminalreporter.section("snapseed: databases of failed tests, kept for a week")
+        for line in dict.fromkeys(found):
+            test, _, url = line.partition("\0")
+            terminalreporter.write_line(f"{test}\n    {url}")
+
+
+def _shared_scope(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:  # noqa: ARG001 - pytest's
+    scope = _setting(config, "scope") or "session"
+    if scope == "module":
+        return "module"
+    if scope != "session":
+        raise pytest.UsageError(f"snapseed_scope is {scope!r}; it may be session or module")
+    return "session"
+
+
+@pytest.fixture(scope="session")
+def snapseed_schema() -> SchemaMaker | None:
+    """Override it to make the tables by migrations: a function that gets the URL of an empty database.
+
+    None, the default, means the project's `schema` file. What the function depends on, name in `snapseed_schema_files`:
+    when one of these files changes, the snapshot is loaded into a new template.
+    """
+    return None
+
+
+@pytest.fixture(scope="session")
+def _snapseed_supply(request: pytest.FixtureRequest, snapseed_schema: SchemaMaker | None) -> Iterator[Supply]:
+    with ExitStack() as stack:
+        with _told():
+            from snapseed.testing.supply import opened_supply  # noqa: PLC0415 - heavy
+
+            project, environment = _project(request.config)
+            wanted = sum(
+                not {"snapseed_database", _SHARED}.isdisjoint(_fixtures(item)) for item in request.session.items
+            )
+            supply = stack.enter_context(
+                opened_supply(
+                    project,
+                    environment,
+                    _schema(request.config, snapseed_schema),
+                    ahead=_ahead(request.config),
+                    at_most=wanted,
+                )
+            )
+        yield supply
+        with _told():
+            stack.close()
+
+
+@pytest.fixture
+def snapseed_database(request: pytest.FixtureRequest, _snapseed_supply: Supply) -> Iterator[SnapseedDatabase]:
+    """A database of the test's own that holds the snapshot; gone afterwards, whoever is connected to it."""
+    yield from _handed_out(request, _snapseed_supply)
+
+
+@pytest.fixture(scope=_shared_scope)
+def snapseed_database_shared(request: pytest.FixtureRequest, _snapseed_supply: Supply) -> Iterator[SnapseedDatabase]:
+    """A database that all tests of a session, or of a module (`snapseed_scope`), share; they should only read it."""
+    yield from _handed_out(request, _snapseed_supply)
+
+
+@pytest.fixture
+def snapseed_url(snapseed_database: SnapseedDatabase) -> str:
+    """The URL of the test's own database."""
+    return snapseed_database.url
+
+
+@pytest.fixture
+def snapseed_connection(snapseed_url: str) -> Iterator[psycopg.Connection]:
+    """A psycopg connection to the test's own database, closed afterwards. What it did not commit is lost."""
+    import psycopg  # noqa: PLC0415 - heavy
+
+    connection = psycopg.connect(snapseed_url)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+_SHARED = "snapseed_database_shared"
+
+
+def _handed_out(request: pytest.FixtureRequest, supply: Supply) -> Iterator[SnapseedDatabase]:
+    with _told():
+        database = supply.take()
+    yield database
+    with _told():
+        if request.node.stash.get(_failed, False) and _keeps(request.config):
+            name = request.node.nodeid or "tests of the session"
+            supply.keep(database, name)
+            request.session.stash.setdefault(_kept, []).append((name, database.described))
+        else:
+            supply.give_back(database)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What snapseed has to say of a failure, as the error of the test, without a traceback of what is ours."""
+    from snapseed.errors import SnapseedError  # noqa: PLC0415 - only fixtures need it
+
+    try:
+        yield
+    except SnapseedError as exc:
+        pytest.fail(f"snapseed: {exc}", pytrace=False)
+
+
+def _project(config: pytest.Config) -> tuple[Project, Environment]:
+    from snapseed.config import find_project  # noqa: PLC0415 - only fixtures and the header need it
+
+    folder = _setting(config, "project")
+    project = find_project(config.rootpath / folder if folder else config.rootpath)
+    name = _setting(config, "environment") or ("test" if "test" in project.environments else None)
+    return project, project.environment(name, {"snapshot": _setting(config, "snapshot")})
+
+
+def _schema(config: pytest.Config, create: SchemaMaker | None) -> Schema | None:
+    from snapseed.testing.schema import migrations  # noqa: PLC0415 - only fixtures need it
+
+    if create is None:
+        return None
+    globs: list[str] = config.getini("snapseed_schema_files")
+    files = [path for glob in globs for path in _globbed(config.rootpath, glob)]
+    return migrations(create, files, config.rootpath)
+
+
+def _globbed(root: Path, glob: str) -> list[Path]:
+    return sorted(root.glob(glob))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return list(getattr(item, "fixturenames", ()))
+
+
+def _setting(config: pytest.Config, name: str) -> str | None:
+    given = config.getoption(f"snapseed_{name}") or config.getini(f"snapseed_{name}")
+    return str(given) if given else None
+
+
+def _ahead(config: pytest.Config) -> int:
+    text = _setting(config, "ahead")
+    if text is not None and not text.isdecimal():
+        raise pytest.UsageError(f"snapseed_ahead is {text!r}; it is a number of databases, 0 or more")
+    return _AHEAD if text is None else int(text)
+
+
+def _keeps(config: pytest.Config) -> bool:
+    given = config.getoption("snapseed_keep_on_failure")
+    return bool(config.getini("snapseed_keep_on_failure") if given is None else given)

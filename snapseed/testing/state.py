@@ -1,0 +1,167 @@
+"""What a database holds besides the rows of a snapshot, told in milliseconds: its schema, and all its other rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import LiteralString
+
+from psycopg import sql
+
+from snapseed.postgres.connect import Connection
+
+# OIDs below are the server's own objects, the same in every database (PostgreSQL manual, 67.2: transam.h).
+_FIRST_NORMAL_OID = 16384
+# Indexes, constraints and the triggers of foreign keys are made anew by loads, so they count by their definitions.
+_NO_INDEX: LiteralString = "NOT EXISTS (SELECT FROM pg_catalog.pg_class i WHERE i.oid = {} AND i.relkind IN ('i', 'I'))"
+# Catalogs that hold objects of a database, and the column by which rows of the server's own objects are left out; an
+# empty one stands for all rows. Where a catalog is missing in an older server, it is passed over.
+_CATALOGS = {
+    "pg_attrdef": "oid",
+    "pg_attribute": "attrelid",
+    "pg_cast": "oid",
+    "pg_class": "oid",
+    "pg_collation": "oid",
+    "pg_conversion": "oid",
+    "pg_default_acl": "oid",
+    "pg_depend": "objid",
+    "pg_description": "objoid",
+    "pg_enum": "oid",
+    "pg_event_trigger": "oid",
+    "pg_extension": "oid",
+    "pg_foreign_data_wrapper": "oid",
+    "pg_foreign_server": "oid",
+    "pg_foreign_table": "ftrelid",
+    "pg_inherits": "inhrelid",
+    "pg_language": "oid",
+    "pg_largeobject_metadata": "oid",
+    "pg_namespace": "",
+    "pg_operator": "oid",
+    "pg_opclass": "oid",
+    "pg_opfamily": "oid",
+    "pg_partitioned_table": "partrelid",
+    "pg_policy": "oid",
+    "pg_proc": "oid",
+    "pg_publication": "oid",
+    "pg_publication_namespace": "oid",
+    "pg_publication_rel": "oid",
+    "pg_range": "rngtypid",
+    "pg_rewrite": "oid",
+    "pg_seclabel": "objoid",
+    "pg_sequence": "seqrelid",
+    "pg_statistic_ext": "oid",
+    "pg_trigger": "oid",
+    "pg_ts_config": "oid",
+    "pg_ts_config_map": "mapcfg",
+    "pg_ts_dict": "oid",
+    "pg_type": "oid",
+}
+_ONLY: dict[str, LiteralString] = {
+    "pg_attribute": _NO_INDEX.format("attrelid"),
+    "pg_class": "relkind NOT IN ('i', 'I')",
+    # What belongs to an extension, and which column a sequence belongs to.
+    "pg_depend": "(deptype = 'e' OR deptype <> 'n' AND objid IN (SELECT seqrelid FROM pg_catalog.pg_sequence))",
+    "pg_description": "classoid <> 'pg_constraint'::regclass AND " + _NO_INDEX.format("objoid"),
+    "pg_inherits": _NO_INDEX.format("inhrelid"),
+    "pg_trigger": "NOT tgisinternal",
+}
+_DEFINITIONS = """
+SELECT 'index', pg_get_indexdef(i.indexrelid), to_jsonb(i) - %(made)s::text[], c.reloptions::text,
+       c.reltablespace::text, c.relispartition::text, obj_description(c.oid, 'pg_class')
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indexrelid >= 16384
+   AND c.relnamespace <> 'pg_toast'::regnamespace
+UNION ALL
+SELECT 'constraint', pg_get_constraintdef(oid), NULL, conname, conrelid::regclass::text, contypid::regtype::text,
+       concat_ws(' ', convalidated, conislocal, coninhcount, obj_description(oid, 'pg_constraint'),
+                 (SELECT string_agg(tgenabled::text, '' ORDER BY tgtype) FROM pg_trigger WHERE tgconstraint = c.oid))
+  FROM pg_constraint c WHERE oid >= 16384
+ ORDER BY 1, 2, 4, 5, 6, 7
+"""
+# What another index of the same definition has otherwise, and what its definition says better.
+_MADE = ["indexrelid", "indcheckxmin", "indexprs", "indpred"]
+# What loads, VACUUM and ANALYZE change without any change of the schema.
+_MOVING = [
+    "indcheckxmin",
+    "relallfrozen",
+    "relallvisible",
+    "relfilenode",
+    "relfrozenxid",
+    "relhasindex",
+    "relhasrules",
+    "relhastriggers",
+    "relminmxid",
+    "relpages",
+    "reltuples",
+]
+
+
+def schema_digest(connection: Connection) -> str:
+    """A digest of everything that the catalogs say of this database, but for sizes and files.
+
+    Most objects count with their OIDs, which a copied database has in common with its template. So a table that was
+    dropped and made again is another one; the digest says "the same" too seldom, never too often.
+    """
+    found = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace"
+    ).fetchall()
+    present = {str(name) for (name,) in found}
+    parts = [_catalog(name, key) for name, key in _CATALOGS.items() if name in present]
+    query = sql.SQL(" UNION ALL ").join(parts) + sql.SQL(" ORDER BY 1")
+    rows = connection.execute(query, {"moving": _MOVING}).fetchall()
+    rows += connection.execute(_DEFINITIONS, {"made": _MADE}).fetchall()
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+def outside_rows(connection: Connection, inside: Collection[int]) -> dict[str, str]:
+    """For each table and sequence that the snapshot does not fill (`inside` are OIDs), a fingerprint of what it holds.
+
+    Reads all of their rows, but for those of snapseed's own; `UNREADABLE` stands for what this role may not read.
+    """
+    relations = connection.execute(_OUTSIDE, {"inside": list(inside)}).fetchall()
+    queries = [
+        _QUERIES[str(how)].format(
+            label=sql.Literal(f"{schema}.{name}"), relation=sql.Identifier(str(schema), str(name))
+        )
+        for schema, name, how in relations
+    ]
+    if not queries:
+        return {}
+    rows = connection.execute(sql.SQL(" UNION ALL ").join(queries)).fetchall()
+    return {str(name): str(fingerprint) for name, fingerprint in rows}
+
+
+def _catalog(name: str, key: str) -> sql.Composed:
+    table = sql.Identifier("pg_catalog", name)
+    condition: sql.Composable = sql.SQL(_ONLY.get(name, "true"))
+    if key:
+        condition += sql.SQL(" AND {} >= {}").format(sql.Identifier(key), sql.Literal(_FIRST_NORMAL_OID))
+    return sql.SQL(
+        """SELECT {label} AS catalog, count(*),
+                  coalesce(sum(hashtextextended((to_jsonb(t) - %(moving)s::text[])::text, 0)), 0)::text
+             FROM {table} t WHERE {condition}"""
+    ).format(label=sql.Literal(name), table=table, condition=condition)
+
+
+_OUTSIDE = """
+WITH RECURSIVE inside AS (
+    SELECT unnest(%(inside)s::oid[]) AS oid UNION SELECT inhrelid FROM pg_inherits JOIN inside ON inhparent = inside.oid
+)
+SELECT n.nspname, c.relname,
+       CASE WHEN NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
+                 OR row_security_active(c.oid) THEN 'unreadable' WHEN c.relkind = 'S' THEN 'sequence' ELSE 'rows' END
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE (c.relkind IN ('r', 'S') OR c.relkind = 'm' AND c.relispopulated) AND c.oid NOT IN (SELECT oid FROM inside)
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'snapseed') AND NOT starts_with(n.nspname, 'pg_')
+   AND NOT EXISTS (SELECT FROM pg_depend d  -- the sequence of a table that is filled
+                    WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
+                      AND d.refobjid IN (SELECT oid FROM inside))
+ ORDER BY 1, 2
+"""
+UNREADABLE = "unreadable"
+_QUERIES = {
+    "rows": sql.SQL(
+        "SELECT {label}, count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM ONLY {relation} t"
+    ),
+    "sequence": sql.SQL("SELECT {label}, last_value || ' ' || is_called FROM {relation}"),
+    UNREADABLE: sql.SQL("SELECT {label}, 'unreadable'"),
+}

@@ -1,0 +1,135 @@
+"""diff names the rows and columns that differ, with what the snapshot and what the database holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from snapseed import load_snapshot
+from snapseed.diff.rows import ChangedRow, EntityDiff, diff_snapshot
+from snapseed.errors import SnapshotError, UsageError
+from tests.conftest import Sandbox
+from tests.projects.state import contents
+
+
+def differing(sandbox: Sandbox, statement: str, *, limit: int = 20) -> EntityDiff:
+    """The one entity that differs after the statement; looking changes nothing."""
+    with sandbox.connect() as connection:
+        connection.execute(statement.encode())
+        before = contents(connection)
+        report = diff_snapshot(sandbox.project, sandbox.environment(), limit=limit)
+        assert contents(connection) == before
+    assert not report.agrees
+    assert report.tables == []
+    (different,) = (entity for entity in report.entities if not entity.agrees)
+    return different
+
+
+def test_what_was_loaded_does_not_differ(loaded: Sandbox) -> None:
+    """No row of any entity."""
+    report = diff_snapshot(loaded.project, loaded.environment())
+    assert report.agrees
+    assert len(report.entities) == 6
+
+
+def test_a_changed_value_is_named_by_row_and_column(loaded: Sandbox) -> None:
+    """Both values stand side by side; the columns that agree are not named."""
+    found = differing(loaded, "UPDATE notes SET number = 7 WHERE id = 333")
+    assert (found.missing_count, found.extra_count, found.changed_count) == (0, 0, 1)
+    assert found.changed == [ChangedRow("333", {"number": ("0", "7")})]
+
+
+def test_values_are_spelled_as_postgresql_spells_them(kinds: Sandbox) -> None:
+    """Of a row whose every column was set to NULL, the snapshot's values read as the database printed them before."""
+    names = (
+        "flag",
+        "single",
+        "double",
+        "amount",
+        "code",
+        "bytes",
+        "day",
+        "hour",
+        "local",
+        "moment",
+        "strict",
+        "numbers",
+    )
+    with kinds.connect() as connection:
+        columns = ", ".join(f"{name}::text" for name in names)
+        whole = "flag AND label = '' AND day > '0001-01-01'"
+        query = f'SELECT "Id"::text, {columns} FROM "Odd Place"."Kinds of things" WHERE {whole} LIMIT 1'  # noqa: S608
+        row = connection.execute(query.encode()).fetchone()
+        assert row is not None
+    assignments = ", ".join(f"{name} = NULL" for name in ("label", *names))
+    statement = f'UPDATE "Odd Place"."Kinds of things" SET {assignments} WHERE "Id" = \'{row[0]}\''  # noqa: S608
+    (changed,) = differing(kinds, statement).changed
+    assert changed.columns.pop("label") == ("", None)
+    assert {name: old for name, (old, _) in changed.columns.items()} == dict(zip(names, row[1:], strict=True))
+    assert all(new is None for _, new in changed.columns.values())
+
+
+def test_missing_and_extra_rows_are_named_by_their_keys(loaded: Sandbox) -> None:
+    """A key that only one side has is listed for that side."""
+    found = differing(loaded, "UPDATE notes SET id = id + 1000 WHERE id IN (1, 100)")
+    assert (found.missing, found.extra, found.changed) == (["1", "100"], ["1001", "1100"], [])
+
+
+def test_a_row_before_the_first_chunk_is_extra(loaded: Sandbox) -> None:
+    """Keys that sort before all of the snapshot's are seen, too."""
+    assert differing(loaded, "INSERT INTO notes VALUES (-1, 1, 1)").extra == ["-1"]
+
+
+def test_rows_that_are_there_twice_are_extra(loaded: Sandbox) -> None:
+    """A table without a primary key may hold a row twice or a key that is NULL; neither goes unnamed."""
+    found = differing(
+        loaded,
+        "ALTER TABLE notes DROP CONSTRAINT notes_pkey; ALTER TABLE notes ALTER id DROP NOT NULL;"
+        "INSERT INTO notes SELECT * FROM notes WHERE id = 7; INSERT INTO notes VALUES (NULL, 1, 1)",
+    )
+    assert sorted(found.extra) == ["7", "NULL"]
+    assert found.changed_count == 0
+
+
+def test_rows_of_text_and_uuid_keys_are_named(loaded: Sandbox) -> None:
+    """Keys of every type are found again."""
+    found = differing(loaded, "UPDATE categories SET rank = 5 WHERE code = 'music'")
+    assert found.changed == [ChangedRow("music", {"rank": ("2", "5")})]
+    load_snapshot(loaded.project, loaded.environment())
+    with loaded.connect() as connection:
+        row = connection.execute("SELECT id::text, customer_name FROM invoices ORDER BY id LIMIT 1").fetchone()
+    assert row is not None
+    found = differing(loaded, f"UPDATE invoices SET customer_name = 'x' WHERE id = '{row[0]}'")  # noqa: S608
+    assert found.changed == [ChangedRow(str(row[0]), {"customer_name": (str(row[1]), "x")})]
+
+
+def test_the_limit_cuts_the_lists_and_not_the_counts(loaded: Sandbox) -> None:
+    """All are counted, `limit` of each kind are named, over all chunks together."""
+    found = differing(loaded, "DELETE FROM notes WHERE id <= 90; UPDATE notes SET number = 9 WHERE id > 400", limit=5)
+    assert (found.missing_count, found.changed_count) == (90, 100)
+    assert (len(found.missing), len(found.changed)) == (5, 5)
+
+
+def test_tables_that_do_not_fit_are_named_and_the_others_compared(loaded: Sandbox) -> None:
+    """A missing column keeps one entity from being compared, not all."""
+    with loaded.connect() as connection:
+        connection.execute("ALTER TABLE shops DROP COLUMN owner")
+    report = diff_snapshot(loaded.project, loaded.environment())
+    assert report.tables == ["shops.owner does not exist (expected bigint)"]
+    assert not report.agrees
+    assert len(report.entities) == 5
+
+
+def test_only_compares_the_named_entities(loaded: Sandbox) -> None:
+    """An unknown name is an error."""
+    with loaded.connect() as connection:
+        connection.execute("DELETE FROM notes")
+    assert diff_snapshot(loaded.project, loaded.environment(), only=["orders"]).agrees
+    with pytest.raises(UsageError, match="no such entity"):
+        diff_snapshot(loaded.project, loaded.environment(), only=["note"])
+
+
+def test_damaged_files_are_nothing_to_compare_with(loaded: Sandbox) -> None:
+    """The files come first: what the snapshot holds must be beyond doubt."""
+    (loaded.project.snapshots / "dev" / "shops.parquet").write_bytes(b"")
+    with pytest.raises(SnapshotError, match="not what its manifest says"):
+        diff_snapshot(loaded.project, loaded.environment())

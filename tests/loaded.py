@@ -1,0 +1,58 @@
+"""A shop in small chunks, and databases that hold a snapshot: each made once, and tests take copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from snapseed import load_snapshot
+from snapseed.generate import part as part_module
+from tests.conftest import PROJECTS, Sandbox, copied, new_database
+from tests.projects.state import generated
+
+CHUNK_ROWS = 40
+
+
+@pytest.fixture(scope="session")
+def small_chunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop with a snapshot of chunks of 40 rows; tests only read it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(part_module, "CHUNK_ROWS", CHUNK_ROWS)
+        return generated(Sandbox(copied(PROJECTS / "shop", tmp_path_factory.mktemp("chunks")), "")).folder
+
+
+def loaded_into(url: str, project: Path) -> str:
+    """The database of this URL, once the snapshot of a project was loaded into it."""
+    sandbox = Sandbox(project, url)
+    load_snapshot(sandbox.project, sandbox.environment())
+    return url
+
+
+@pytest.fixture(scope="session")
+def loaded_once(server: str, small_chunks: Path) -> Iterator[str]:
+    """The database of the shop in small chunks, to be copied."""
+    with new_database(server) as url:
+        yield loaded_into(url, small_chunks)
+
+
+@pytest.fixture(scope="session")
+def kinds_once(server: str, generated_once: Callable[[str], Path]) -> Iterator[str]:
+    """The database of the table with a column of every type, to be copied."""
+    with new_database(server) as url:
+        yield loaded_into(url, generated_once("kinds"))
+
+
+@pytest.fixture
+def loaded(server: str, small_chunks: Path, loaded_once: str, tmp_path: Path) -> Iterator[Sandbox]:
+    """A shop that was loaded from chunks of 40 rows."""
+    with new_database(server, template=loaded_once) as url:
+        yield Sandbox(copied(small_chunks, tmp_path), url)
+
+
+@pytest.fixture
+def kinds(server: str, generated_once: Callable[[str], Path], kinds_once: str, tmp_path: Path) -> Iterator[Sandbox]:
+    """The table with a column of every type, loaded."""
+    with new_database(server, template=kinds_once) as url:
+        yield Sandbox(copied(generated_once("kinds"), tmp_path), url)

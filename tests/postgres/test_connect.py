@@ -1,0 +1,184 @@
+"""Targets are found without touching anything, passwords are never shown, and the driver's errors become ours."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from snapseed.errors import ConfigurationError, ServerError
+from snapseed.postgres.connect import connected
+from snapseed.postgres.failures import may_pass
+from snapseed.servers.targets import resolve_target
+from tests.conftest import Sandbox
+
+SECRET = "correct-horse"
+
+
+def test_a_target_says_where_its_url_came_from(shop: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flag wins over the variable, the variable over the file; the file names the variable that it took."""
+    project = shop.project
+    monkeypatch.setenv("SHOP_DATABASE", "postgresql://file/db")
+    assert "from $SHOP_DATABASE" in resolve_target(project, project.environment()).source
+    monkeypatch.setenv("SNAPSEED_DATABASE", "postgresql://variable/db")
+    assert resolve_target(project, project.environment()).source == "SNAPSEED_DATABASE"
+    flag = project.environment(None, {"database": f"postgresql://me:{SECRET}@flag/db"})
+    found = resolve_target(project, flag)
+    assert (found.source, found.described, found.database) == ("--database", "postgresql://me:***@flag/db", "db")
+
+
+def test_the_embedded_target_is_found_without_starting_it(shop: Sandbox) -> None:
+    """Resolving makes no folder; each environment has a database of its own."""
+    found = resolve_target(shop.project, shop.project.environment())
+    assert found.embedded is not None
+    assert found.database == "snapseed_dev"
+    assert not (shop.folder / ".snapseed").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://me:{SECRET}@[half",
+        f"nonsense password={SECRET} and=more",
+        f"host=h password=half {SECRET}",
+        f"host=h password='half {SECRET}",
+        "postgresql://h/db?what=x",
+        f"postgresql://u:100%{SECRET}@h/db",
+        f"postgresql://u:my {SECRET}@h/db",
+        f"postgresql://u:my\n{SECRET}@h/db",
+        f"postgresql://u:p%00{SECRET}@h/db",
+        f'postgresql://u:p"q"{SECRET}%00@h/db',
+        f"postgresql://u:a?b/{SECRET}@h/db",
+    ],
+)
+def test_a_url_that_does_not_parse_is_an_error_of_the_configuration(shop: Sandbox, url: str) -> None:
+    """It says where the URL came from and what one looks like, and shows no password."""
+    with pytest.raises(ConfigurationError, match="cannot be parsed") as caught:
+        resolve_target(shop.project, shop.environment(database=url))
+    assert "--database" in str(caught.value)
+    assert "postgresql://USER@HOST" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:abc/{SECRET}@h/db",
+        f"postgresql://u:12/{SECRET}@h/db",
+        f"postgres://u:battery@{SECRET}@h/db?sslmode=require",
+        f"postgresql://me@corp:{SECRET}@h/db",
+    ],
+)
+def test_a_url_that_libpq_would_cut_inside_the_password_is_refused(shop: Sandbox, url: str) -> None:
+    """It would take a part of the password for a host, a port or a database, and show it."""
+    with pytest.raises(ConfigurationError, match="cannot be parsed") as caught:
+        resolve_target(shop.project, shop.environment(database=url))
+    assert "%2F" in str(caught.value)
+    assert "%40" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:a%2Fb%40c@h/db",
+        "postgresql://u:a?b#c@h/db",
+        "postgresql:///db?host=/tmp&user=me@corp",
+        "postgresql://h:5432/db?options=-c%20search_path%3Da/b@c",
+        r"host=h password=a/b@c\ d dbname=db",
+        "host=/tmp dbname=db user=me@corp",
+    ],
+)
+def test_a_url_with_such_characters_elsewhere_is_taken(shop: Sandbox, url: str) -> None:
+    """Percent-encoded, in the query, or in a string of keys and values."""
+    assert resolve_target(shop.project, shop.environment(database=url)).database == "db"
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable", "read uncommitted"])
+def test_transactions_are_read_committed_whatever_the_default(shop: Sandbox, level: str) -> None:
+    """What waited for a lock must see what was committed meanwhile. Who needs more sets it for the transaction."""
+    with shop.connect() as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = {}").format(name, level))
+    with connected(resolve_target(shop.project, shop.environment())) as connection:
+        with connection.transaction():
+            assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            assert connection.execute("SHOW transaction_isolation").fetchone() == ("repeatable read",)
+
+
+def test_foreign_keys_are_checked_whatever_the_default(shop: Sandbox) -> None:
+    """As a replica the server would fire no trigger, and so check no foreign key."""
+    with shop.connect() as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET session_replication_role = 'replica'").format(name))
+    with connected(resolve_target(shop.project, shop.environment())) as connection:
+        assert connection.execute("SHOW session_replication_role").fetchone() == ("origin",)
+
+
+def test_a_replication_role_that_we_may_not_change_is_an_error(shop: Sandbox) -> None:
+    """Only a superuser may: who is none is told what to run."""
+    role = f"plain_{uuid.uuid4().hex[:12]}"
+    with shop.connect() as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("ALTER DATABASE {} SET session_replication_role = 'replica'").format(name))
+        try:
+            with (
+                pytest.raises(ConfigurationError, match="session_replication_role") as caught,
+                connected(resolve_target(shop.project, shop.environment(database=f"{shop.url} user={role}"))),
+            ):
+                pass
+        finally:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    assert "RESET session_replication_role" in str(caught.value)
+
+
+def test_every_connection_has_the_same_session_settings(shop: Sandbox) -> None:
+    """Whatever the database's defaults are, text forms are those of our settings."""
+    with shop.connect() as connection:
+        connection.execute(
+            f"ALTER DATABASE {connection.info.dbname} SET datestyle = 'German';"
+            f"ALTER DATABASE {connection.info.dbname} SET intervalstyle = 'iso_8601';"
+            f"ALTER DATABASE {connection.info.dbname} SET timezone = 'Asia/Tokyo'".encode()
+        )
+    with connected(resolve_target(shop.project, shop.environment())) as connection:
+        row = connection.execute("SELECT timestamptz '2020-02-03 04:05 UTC'::text, interval '1 day'::text").fetchone()
+        assert row == ("2020-02-03 04:05:00+00", "1 day")
+        assert connection.execute("SHOW application_name").fetchone() == ("snapseed",)
+
+
+def test_a_connection_is_closed_whatever_happens(shop: Sandbox) -> None:
+    """An exception inside the block closes it, too."""
+    with pytest.raises(ZeroDivisionError), connected(resolve_target(shop.project, shop.environment())) as connection:
+        raise ZeroDivisionError
+    assert connection.closed
+
+
+def test_a_server_that_does_not_answer_is_worth_a_retry(shop: Sandbox, tmp_path: Path) -> None:
+    """No socket, no listener: exit code 4, the address, and no password."""
+    for url in (f"postgresql://me:{SECRET}@127.0.0.1:1/db", f"host={tmp_path} password={SECRET}"):
+        with (
+            pytest.raises(ServerError, match="cannot be reached") as caught,
+            connected(resolve_target(shop.project, shop.environment(database=url))),
+        ):
+            pass
+        assert caught.value.exit_code == 4
+        assert may_pass(caught.value)
+        assert "--database" in str(caught.value)
+        assert SECRET not in str(caught.value)
+
+
+def test_a_server_that_refuses_us_is_a_matter_of_configuration(shop: Sandbox) -> None:
+    """No such database, no such role, a parameter that it does not know: exit code 2, and no retry."""
+    for setting in ("dbname=no_such_database", "user=no_such_role", "options='-c nonsense=1'"):
+        with (
+            pytest.raises(ConfigurationError, match="refused the connection") as caught,
+            connected(resolve_target(shop.project, shop.environment(database=f"{shop.url} {setting}"))),
+        ):
+            pass
+        assert caught.value.exit_code == 2
+        assert not may_pass(caught.value)

@@ -1,0 +1,272 @@
+"""The guard says no to servers, names and rows that a load must not touch, and yes when it is told to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from snapseed import SnapseedError, find_project, load_snapshot
+from snapseed.config import Environment
+from snapseed.errors import RefusedError
+from snapseed.postgres.connect import Target
+from snapseed.postgres.guard import Identity, identify, require_allowed
+from snapseed.servers import EmbeddedPostgres
+from tests.conftest import PROJECTS, Connection, Sandbox
+from tests.projects.proxy import proxied
+from tests.projects.state import contents, generated
+
+
+def environment(*, hosts: tuple[str, ...] = (), replace_existing: bool = False) -> Environment:
+    """An environment as the guard sees it."""
+    overrides = {"allow_hosts": hosts, "replace_existing": replace_existing}
+    return find_project(PROJECTS / "shop").environment("dev", overrides)
+
+
+def target(embedded: EmbeddedPostgres | None = None) -> Target:
+    """Where the guard says that it looked."""
+    return Target("postgresql://somewhere/app", "postgresql://somewhere/app", "--database", embedded, "app")
+
+
+def identity(address: str | None = None, *, database: str = "app", role: str = "me", host: str = "") -> Identity:
+    """What a server says it is."""
+    return Identity(address, database, role, host)
+
+
+@pytest.mark.parametrize("address", [None, "127.0.0.1", "127.8.8.8", "::1"])
+def test_local_servers_are_allowed(address: str | None) -> None:
+    """A Unix socket and every loopback address need no permission."""
+    require_allowed(identity(address, host="localhost"), target(), environment(), consent=False)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "172.17.0.2", "192.168.1.1", "2001:db8::1", "0.0.0.0"])  # noqa: S104
+def test_other_servers_are_refused_with_the_way_to_allow_them(address: str) -> None:
+    """Even with consent; the message names the host, the file's table and the key."""
+    with pytest.raises(RefusedError, match="not one that the environment allows") as caught:
+        require_allowed(
+            identity(address, host="db.example.com"), target(), environment(replace_existing=True), consent=True
+        )
+    assert caught.value.exit_code == 3
+    assert "add 'db.example.com' to allow_hosts of [environments.dev]" in str(caught.value)
+    assert address in str(caught.value)
+
+
+def test_a_forwarded_port_does_not_make_a_server_local() -> None:
+    """The server's own address counts, not the `localhost` that was asked for."""
+    with pytest.raises(RefusedError):
+        require_allowed(identity("10.1.2.3", host="localhost"), target(), environment(hosts=("db",)), consent=True)
+
+
+@pytest.mark.parametrize("allowed", ["postgres", "172.17.0.2"])
+def test_a_server_in_allow_hosts_is_allowed(allowed: str) -> None:
+    """By the name that was asked for, or by the address that it answers with."""
+    require_allowed(identity("172.17.0.2", host="postgres"), target(), environment(hosts=(allowed,)), consent=False)
+
+
+PRODUCTION = [
+    identity(database="prod"),
+    identity(database="app_production"),
+    identity(database="PROD-2"),
+    identity(role="live"),
+    identity("10.0.0.5", host="db.prod.example.com"),
+]
+
+
+@pytest.mark.parametrize("looks", PRODUCTION, ids=str)
+def test_names_like_production_need_both_consents(looks: Identity) -> None:
+    """--yes alone and replace_existing alone are not enough, both together are."""
+    hosts = ("db.prod.example.com",)
+    for consent, replacing in ((False, False), (True, False), (False, True)):
+        with pytest.raises(RefusedError, match="looks like production"):
+            require_allowed(looks, target(), environment(hosts=hosts, replace_existing=replacing), consent=consent)
+    require_allowed(looks, target(), environment(hosts=hosts, replace_existing=True), consent=True)
+
+
+def test_the_refusal_of_such_a_name_says_how_to_go_on() -> None:
+    """With both, after a second look."""
+    with pytest.raises(RefusedError) as caught:
+        require_allowed(identity(database="prod"), target(), environment(), consent=False)
+    for words in ("twice", "--yes", "replace_existing = true to [environments.dev]"):
+        assert words in str(caught.value.next_step)
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        Identity(None, "app", "me", "", session_role="prod"),
+        Identity(None, "app", "me", "", asked=("live", "me")),
+        Identity(None, "app", "me", "", asked=("app", "production")),
+        Identity("127.0.0.1", "app", "me", "", asked=("app", "me", "prod.example.com")),
+    ],
+    ids=str,
+)
+def test_every_name_counts_that_the_server_or_the_url_knows(looks: Identity) -> None:
+    """The role that logged in before a SET ROLE, and the names that a pooler in between has replaced by others."""
+    with pytest.raises(RefusedError, match="looks like production") as caught:
+        require_allowed(looks, target(), environment(), consent=True)
+    assert any(
+        word in str(caught.value.observed) for word in ("'prod'", "'production'", "'live'", "'prod.example.com'")
+    )
+
+
+def test_a_host_name_that_was_not_looked_up_allows_nothing() -> None:
+    """With `hostaddr` the name says nothing about where the server is; its address does."""
+    asked = Identity("10.0.0.5", "app", "me", "", asked=("app", "me", "db.example.com"))
+    with pytest.raises(RefusedError, match="not one that the environment allows") as caught:
+        require_allowed(asked, target(), environment(hosts=("db.example.com", "")), consent=True)
+    assert "--allow-host 10.0.0.5" in str(caught.value)
+    require_allowed(asked, target(), environment(hosts=("10.0.0.5",)), consent=False)
+
+
+@pytest.mark.parametrize("name", ["products", "reproduce", "olive", "delivery", "app_test", "alive"])
+def test_names_that_only_contain_such_words_are_allowed(name: str) -> None:
+    """`prod`, `production` and `live` count as words, not as parts of others."""
+    require_allowed(identity(database=name), target(), environment(), consent=False)
+
+
+def test_the_embedded_server_is_always_allowed(tmp_path: Path) -> None:
+    """It is the project's own, whatever its environment is called."""
+    require_allowed(
+        identity(database="snapseed_production"), target(EmbeddedPostgres(tmp_path)), environment(), consent=False
+    )
+
+
+def test_a_server_identifies_itself(connection: Connection) -> None:
+    """Address, database and role come from the server, not from the URL."""
+    found = identify(connection)
+    assert found.database == connection.info.dbname
+    assert found.role == found.session_role == connection.info.user
+    assert found.host == connection.info.host
+    where = found.address or "a Unix socket"
+    assert str(found) == f"database {found.database!r} at {where} (host {found.host}), role {found.role!r}"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_name_that_psycopg_looks_up_counts(database: str, host: str) -> None:
+    """It hands libpq the address that it has found, which is not one that somebody gave."""
+    with proxied(database) as proxy, psycopg.connect(make_conninfo(proxy.url, host=host)) as connection:
+        assert identify(connection).host == host
+
+
+def test_a_server_tells_the_role_that_logged_in(connection: Connection) -> None:
+    """Beside the one that it has become."""
+    connection.execute("SET ROLE pg_monitor")
+    found = identify(connection)
+    assert (found.role, found.session_role) == ("pg_monitor", connection.info.user)
+    assert f"role 'pg_monitor' (logged in as {connection.info.user!r})" in str(found)
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_the_name_of_a_host_counts_only_if_it_was_looked_up(database: str, *, by_variable: bool) -> None:
+    """With `hostaddr`, or PGHOSTADDR, it is there for certificates alone; it still counts among the names."""
+    program = """if True:
+        import sys, psycopg
+        from snapseed.postgres.guard import identify
+        with psycopg.connect(sys.argv[1]) as connection:
+            found = identify(connection)
+        print(repr(found.host), "prod.example.com" in found.asked, found)
+    """
+    with proxied(database) as proxy:
+        url = make_conninfo(proxy.url, host="prod.example.com", **({} if by_variable else {"hostaddr": "127.0.0.1"}))
+        # In a process of its own, for the proxy connects, too.
+        variables = {**os.environ, **({"PGHOSTADDR": "127.0.0.1"} if by_variable else {})}
+        command = [sys.executable, "-c", program, url]
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.stdout.startswith("'' True database"), ended.stderr
+    assert "asked for 'prod.example.com'" in ended.stdout
+
+
+@pytest.fixture
+def production(shop: Sandbox) -> Iterator[Sandbox]:
+    """A project bound to an empty database whose name looks like production."""
+    name = f"snapseed_{uuid.uuid4().hex[:12]}_production"
+    with shop.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield replace(shop, url=make_conninfo(shop.url, dbname=name))
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize("way", ["variables", "service"])
+def test_what_libpq_finds_by_itself_is_guarded_too(production: Sandbox, way: str) -> None:
+    """With an empty `database` all comes from PG* variables or a service file, and the server's answer counts."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(production.url).items()}
+    file = production.folder / "snapseed.toml"
+    file.write_text(file.read_text().replace("${SHOP_DATABASE:-embedded}", ""))
+    if way == "variables":
+        names = {"dbname": "PGDATABASE"}
+        variables = {names.get(name, f"PG{name.upper()}"): value for name, value in parts.items()}
+    else:
+        services = production.folder / "services.conf"
+        services.write_text("\n".join(["[harmless]", *(f"{name}={value}" for name, value in parts.items())]) + "\n")
+        variables = {"PGSERVICE": "harmless", "PGSERVICEFILE": str(services)}
+    refused = production.run("load", "dev", check=False, SNAPSEED_DATABASE="", **variables)
+    assert refused.returncode == 3, refused.stderr
+    assert "a name looks like production" in refused.stderr
+    assert f"database '{parts['dbname']}' at" in refused.stderr
+    assert "PG* variables, service file" in refused.stderr
+    with production.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM pg_stat_user_tables").fetchone() == (0,)
+    production.run("load", "dev", "--yes", check=True, SNAPSEED_DATABASE="", SNAPSEED_REPLACE_EXISTING="1", **variables)
+
+
+@pytest.fixture
+def occupied(make_project: Callable[[str], Sandbox]) -> Sandbox:
+    """A shop whose tables hold rows that snapseed did not load."""
+    sandbox = generated(make_project("shop"), scale=20)
+    schema = sandbox.project.schema
+    assert schema is not None
+    with sandbox.connect() as connection:
+        connection.execute(schema.read_bytes())
+        connection.execute("INSERT INTO categories VALUES ('mine', 'precious', 1)")
+    return sandbox
+
+
+def test_rows_that_snapseed_did_not_load_are_not_replaced(occupied: Sandbox) -> None:
+    """The refusal names the table and both ways to allow it, and leaves the row where it is."""
+    with occupied.connect() as connection:
+        before = contents(connection)
+        with pytest.raises(RefusedError) as caught:
+            load_snapshot(occupied.project, occupied.environment())
+        assert contents(connection) == before
+    assert caught.value.summary == "these tables hold rows that snapseed did not load; nothing was changed"
+    for words in ("rows in public.categories", "--yes", "replace_existing = true"):
+        assert words in str(caught.value)
+
+
+def test_consent_replaces_them_and_the_next_load_needs_none(occupied: Sandbox) -> None:
+    """What snapseed has loaded is snapseed's to replace."""
+    load_snapshot(occupied.project, occupied.environment(), consent=True)
+    load_snapshot(occupied.project, occupied.environment())
+    with occupied.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM categories WHERE code = 'mine'").fetchone() == (0,)
+
+
+def test_replace_existing_is_consent_once_and_for_all(occupied: Sandbox) -> None:
+    """As a key of the environment it needs no --yes."""
+    load_snapshot(occupied.project, occupied.environment(replace_existing=True))
+    with occupied.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM categories WHERE code = 'mine'").fetchone() == (0,)
+
+
+def test_a_refused_load_has_recorded_nothing(occupied: Sandbox) -> None:
+    """The record of loads is made by loads that were committed alone."""
+    with pytest.raises(SnapseedError):
+        load_snapshot(occupied.project, occupied.environment())
+    with occupied.connect() as connection:
+        assert connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,)
+
+
+def test_tables_that_a_load_of_some_left_out_are_still_not_ours(occupied: Sandbox) -> None:
+    """Loading one entity is no consent to replace the rows of another."""
+    load_snapshot(occupied.project, occupied.environment(), only=["customers"])
+    with pytest.raises(RefusedError, match="did not load"):
+        load_snapshot(occupied.project, occupied.environment())

@@ -1,0 +1,144 @@
+"""The plugin's fixtures and options, in pytest processes as users start them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from snapseed.servers import EmbeddedPostgres
+from tests.testing.pytest_plugin.conftest import EXAMPLE, QUICK, Suite, outcomes
+
+_OWN = """
+import psycopg
+import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_own(snapseed_database, snapseed_url, snapseed_connection, number):
+    assert snapseed_url == snapseed_database.url
+    assert snapseed_connection.info.dbname == snapseed_database.name
+    assert snapseed_connection.execute("SELECT count(*) FROM members").fetchone() == (40,)
+    snapseed_connection.execute("DELETE FROM members")
+    snapseed_connection.commit()
+
+@pytest.mark.parametrize("number", range(2))
+def test_shared(snapseed_database_shared, number):
+    with psycopg.connect(snapseed_database_shared.url) as connection:
+        assert connection.execute("SELECT count(*) FROM members").fetchone() == (40 - number,)
+        connection.execute("DELETE FROM members WHERE id = (SELECT min(id) FROM members)")
+"""
+_HEAVY = """
+import sys
+
+def test_nothing_heavy_is_imported():
+    assert "snapseed.testing.pytest_plugin" in sys.modules
+    assert not {"psycopg", "pyarrow", "polars", "numpy"} & set(sys.modules)
+"""
+_MODULES = """
+names = set()
+
+def test_one(snapseed_database_shared):
+    names.add(snapseed_database_shared.name)
+
+def test_two(snapseed_database_shared):
+    assert names == {snapseed_database_shared.name}
+"""
+
+
+def test_each_test_has_its_own_rows(suite: Suite) -> None:
+    """Whatever others commit; a shared database is one. Two runs at once, one of them in two processes, do not meet."""
+    suite.write(test_own=_OWN)
+    before = suite.clones()
+    runs = [suite.start("-q", *arguments) for arguments in (("-n", "2", "--dist", "loadfile"), ())]
+    for said in [run.communicate(timeout=120)[0] for run in runs]:
+        assert outcomes(said) == {"passed": 5}, said
+    assert suite.clones() <= before
+
+
+def test_importing_the_plugin_costs_next_to_nothing(suite: Suite) -> None:
+    """Somebody whose tests use no database pays for no driver; without a project nothing is said of it."""
+    suite.write(test_heavy=_HEAVY)
+    said = suite.run()
+    assert outcomes(said) == {"passed": 1}, said
+    assert re.search(r"^snapseed: environment test, snapshot test, server \S+", said, re.MULTILINE)
+    (suite.folder / "snapseed.toml").unlink()
+    said = suite.run()
+    assert outcomes(said) == {"passed": 1}, said
+    assert "snapseed: " not in said
+
+
+def test_the_database_of_a_failed_test_is_kept_where_asked(suite: Suite) -> None:
+    """Its URL is printed, also by a worker process, and it holds what the test has left; the others are gone."""
+    suite.write(
+        test_failing="import pytest\n"
+        "@pytest.mark.parametrize('number', range(3))\n"
+        "def test_some(snapseed_connection, number):\n"
+        "    snapseed_connection.execute('DELETE FROM loans')\n"
+        "    snapseed_connection.commit()\n"
+        "    assert number != 1\n"
+    )
+    before = suite.clones()
+    assert outcomes(suite.run("-q")) == {"failed": 1, "passed": 2}
+    assert suite.clones() <= before
+    said = suite.run("-n", "1", "--snapseed-keep-on-failure")
+    [(test, url)] = re.findall(r"^(test_failing\S+)\n    (postgresql://\S+)$", said, re.MULTILINE)
+    assert test == "test_failing.py::test_some[1]"
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM loans").fetchone() == (0,)
+        assert {connection.info.dbname} == suite.clones() - before
+        name = connection.info.dbname
+    with psycopg.connect(suite.url, autocommit=True) as connection:
+        connection.execute(psycopg.sql.SQL("DROP DATABASE {}").format(psycopg.sql.Identifier(name)))
+
+
+def test_the_scope_of_the_shared_database_is_a_setting(suite: Suite) -> None:
+    """By a key of the configuration file, and by an option, which wins: then each file has one of its own."""
+    suite.write(
+        test_a=_MODULES, test_b=_MODULES + "\ndef test_three():\n    import test_a\n    print(names | test_a.names)\n"
+    )
+    (suite.folder / "pytest.ini").write_text("[pytest]\nsnapseed_scope = module\n", encoding="utf-8")
+    assert len(set(re.findall(r"snapseed_clone_\w+", suite.run("-s")))) == 2
+    said = suite.run("-s", "--snapseed-scope", "session", "--snapseed-ahead", "0")
+    assert outcomes(said) == {"passed": 5}, said
+    assert len(set(re.findall(r"snapseed_clone_\w+", said))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--snapseed-scope", "class"), "snapseed_scope is 'class'; it may be session or module"),
+        (("--snapseed-ahead", "many"), "snapseed_ahead is 'many'"),
+        (("--snapseed-environment", "tset"), "there is no environment named 'tset'"),
+        (("--snapseed-snapshot", "other"), "there is no snapshot named 'other'"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_error(suite: Suite, arguments: tuple[str, str], expected: str) -> None:
+    """Said as snapseed says it, with the next step, and without a line of snapseed's own code."""
+    suite.write(test_one="def test_one(snapseed_url):\n    pass\n")
+    said = suite.run("-q", *arguments)
+    assert expected in said
+    assert "passed" not in said
+    assert "Traceback" not in said
+    assert "snapseed/" not in said.replace(str(suite.folder), "")
+
+
+def test_the_example_runs_in_two_processes_on_the_embedded_server() -> None:
+    """As somebody who has cloned the repository runs it: nothing else is installed or started."""
+    # Not below pytest's own folder, which is closed to the account of the server.
+    with tempfile.TemporaryDirectory(prefix="snapseed-example-") as name:
+        folder = Path(name) / "pytest"
+        shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", ".snapseed"))
+        command = [sys.executable, "-m", "pytest", "-n", "2", *QUICK.split()]
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+        finally:
+            EmbeddedPostgres(folder).stop()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "server embedded PostgreSQL" in done.stdout
+    assert outcomes(done.stdout) == {"passed": 9}

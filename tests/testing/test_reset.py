@@ -1,0 +1,228 @@
+"""`snapseed reset`: the database is what it was when the template was made, and still the same database."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from snapseed import load_snapshot, verify_snapshot
+from snapseed.errors import RefusedError, UsageError
+from snapseed.testing.reset import ResetReport, reset_environment
+from tests.conftest import without_coverage
+from tests.projects.state import schema_of
+from tests.testing.conftest import Owner
+
+# A process that is killed in the middle of a reset: when the copy is ready, or when the old database has lost its name.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from unittest.mock import patch
+from snapseed import find_project
+from snapseed.testing import swap
+from snapseed.testing.reset import reset_environment
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+project = find_project(Path(sys.argv[1]))
+environment = project.environment(None, {"database": sys.argv[2]})
+moment = {"copied": (swap, "disconnect"), "renamed": (swap.Server, "drop")}[sys.argv[3]]
+with patch.object(*moment, die):
+    reset_environment(project, environment)
+"""
+_PROPERTIES = """
+SELECT pg_get_userbyid(datdba), datconnlimit, array(SELECT unnest(datacl)::text ORDER BY 1),
+       shobj_description(d.oid, 'pg_database'),
+       array(SELECT coalesce(rolname, 'all') || ' ' || setconfig::text
+               FROM pg_db_role_setting LEFT JOIN pg_roles r ON r.oid = setrole WHERE setdatabase = d.oid ORDER BY 1)
+  FROM pg_database d WHERE datname = %s
+"""
+
+
+def reset(owner: Owner, *, consent: bool = False, fresh: bool = False) -> ResetReport:
+    """Reset, and check that the database then holds the snapshot and that nothing but it and templates are there."""
+    report = reset_environment(
+        owner.project, replace(owner.environment(), create_schema=True), consent=consent, fresh=fresh
+    )
+    assert verify_snapshot(owner.project, owner.environment()).agrees
+    assert owner.databases("snapseed_clone") == []
+    return report
+
+
+def execute(owner: Owner, statement: str) -> list[tuple[object, ...]]:
+    """A statement in the environment's database."""
+    with owner.connect() as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_the_first_loads_and_the_next_copies(owner: Owner) -> None:
+    """Whatever was done to rows and sequences in between; the schema stays what it was."""
+    assert reset(owner).loaded
+    before = schema_of(owner.url)
+    execute(owner, "DELETE FROM badges; UPDATE people SET name = 'changed'; TRUNCATE teams")
+    assert not reset(owner).loaded
+    assert schema_of(owner.url) == before
+    assert len(owner.databases("snapseed_template")) == 1
+
+
+def test_what_belongs_to_the_database_stays(owner: Owner) -> None:
+    """Owner, privileges, comment, connection limit and settings, lists and those of one role among them.
+
+    Where the role may not make one of the settings, it says so and leaves everything as it was.
+    """
+    name = f"{owner.role}_db"
+    reset(owner)
+    for statement in (
+        "GRANT CONNECT ON DATABASE {} TO pg_monitor WITH GRANT OPTION",
+        "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC",
+        "COMMENT ON DATABASE {} IS 'the team''s'",
+        "ALTER DATABASE {} CONNECTION LIMIT 7",
+        'ALTER DATABASE {} SET search_path = "$user", public, other',
+        "ALTER DATABASE {} SET app.tenant = 'a=b, c'",
+        "ALTER DATABASE {} SET statement_timeout = '90s'",
+    ):
+        owner.administer(statement, name)
+    owner.administer("ALTER ROLE {} IN DATABASE {} SET work_mem = '8MB'", owner.role, name)
+    with psycopg.connect(owner.server) as connection:
+        before = connection.execute(_PROPERTIES, [name]).fetchone()
+    with pytest.raises(UsageError, match="could not be carried over; nothing was changed"):
+        reset(owner)
+    owner.administer("ALTER ROLE {} SUPERUSER", owner.role)
+    assert not reset(owner).loaded
+    with psycopg.connect(owner.server) as connection:
+        assert connection.execute(_PROPERTIES, [name]).fetchone() == before
+
+
+def test_sessions_of_this_database_end_and_no_others(owner: Owner) -> None:
+    """The report says how many."""
+    reset(owner)
+    with owner.connect() as first, owner.connect() as second, psycopg.connect(owner.server) as other:
+        assert reset(owner).sessions == 2
+        for ended in (first, second):
+            with pytest.raises(psycopg.OperationalError):
+                ended.execute("SELECT")
+        other.execute("SELECT")
+
+
+def test_programs_that_connect_again_do_not_stop_it(owner: Owner) -> None:
+    """However often they come back."""
+    reset(owner)
+    done = threading.Event()
+
+    def come_back() -> None:
+        while not done.is_set():
+            with suppress(psycopg.OperationalError), owner.connect() as connection:
+                connection.execute("SELECT pg_sleep(0.2)")
+
+    threads = [threading.Thread(target=come_back) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        report = reset_environment(owner.project, owner.environment())
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not report.loaded
+
+
+def test_rows_of_somebody_else_are_refused(owner: Owner) -> None:
+    """As by a load: in the snapshot's tables without a record, and in other tables that have changed since."""
+    assert owner.project.schema is not None
+    execute(owner, owner.project.schema.read_text(encoding="utf-8") + "CREATE TABLE notes (n int)")
+    execute(owner, "INSERT INTO teams VALUES ('mine', 'x', NULL)")
+    with pytest.raises(RefusedError, match="did not load"):
+        reset(owner)
+    execute(owner, "DELETE FROM teams")
+    assert reset(owner).loaded
+    execute(owner, "INSERT INTO notes VALUES (1)")
+    with pytest.raises(RefusedError, match="nothing was changed") as caught:
+        reset(owner)
+    assert "public.notes" in str(caught.value.observed)
+    assert execute(owner, "SELECT n FROM notes") == [(1,)]
+
+
+def test_other_tables_go_back_with_consent_or_stay_in_a_fresh_template(owner: Owner) -> None:
+    """--yes takes them back to the template; --fresh makes one of what they hold now."""
+    load_snapshot(owner.project, owner.environment())
+    execute(owner, "CREATE TABLE notes AS SELECT 1 AS n")
+    assert reset(owner).loaded
+    execute(owner, "INSERT INTO notes VALUES (2)")
+    assert not reset(owner, consent=True).loaded
+    assert execute(owner, "SELECT n FROM notes") == [(1,)]
+    execute(owner, "INSERT INTO notes VALUES (3)")
+    assert reset(owner, fresh=True).loaded
+    assert not reset(owner).loaded
+    assert execute(owner, "SELECT n FROM notes ORDER BY 1") == [(1,), (3,)]
+
+
+def test_a_changed_schema_stays_changed(owner: Owner) -> None:
+    """A migration is not taken back: the snapshot is loaded again, and the template is another one."""
+    reset(owner)
+    execute(owner, "ALTER TABLE people ADD COLUMN extra integer")
+    before = schema_of(owner.url)
+    assert reset(owner).loaded
+    assert not reset(owner).loaded
+    assert schema_of(owner.url) == before
+
+
+@pytest.mark.parametrize("moment", ["copied", "renamed"])
+def test_a_reset_that_is_killed_is_healed_by_the_next(owner: Owner, moment: str) -> None:
+    """The database is there all the time, as it was or as it shall be; what was left beside it goes."""
+    reset(owner)
+    execute(owner, "DELETE FROM badges")
+    command = [sys.executable, "-c", _KILLED, str(owner.folder), owner.url, moment]
+    killed = subprocess.run(command, check=False, env=without_coverage())
+    assert killed.returncode == -signal.SIGKILL
+    assert len(owner.databases("snapseed_clone")) == 1
+    assert verify_snapshot(owner.project, owner.environment()).agrees is (moment == "renamed")
+    assert not reset(owner).loaded
+
+
+def test_two_at_once_take_turns(owner: Owner) -> None:
+    """Both succeed, and the second finds the template of the first."""
+    reports = []
+
+    def run() -> None:
+        reports.append(reset_environment(owner.project, owner.environment()))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(report.loaded for report in reports) == [False, True]
+    assert verify_snapshot(owner.project, owner.environment()).agrees
+
+
+def test_only_the_owner_may(owner: Owner) -> None:
+    """A database of another role is left alone, and so is the one from which others are made."""
+    reset(owner)
+    owner.administer("ALTER DATABASE {} OWNER TO pg_monitor", f"{owner.role}_db")
+    try:
+        with pytest.raises(UsageError, match="only the owner"):
+            reset_environment(owner.project, owner.environment())
+    finally:
+        owner.administer("ALTER DATABASE {} OWNER TO {}", f"{owner.role}_db", owner.role)
+    url = psycopg.conninfo.make_conninfo(owner.url, dbname="postgres")
+    with pytest.raises(UsageError, match="cannot be replaced"):
+        reset_environment(owner.project, owner.at(url))
+
+
+def test_the_command_says_what_it_did(owner: Owner) -> None:
+    """For people and for programs."""
+    document = owner.run_json("reset", "dev")
+    assert (document["done"], document["sessions_ended"], document["rows"]) == ("loaded", 0, 94)
+    with owner.connect() as connection:
+        text = owner.run("reset", "dev", check=True).stdout
+        assert connection.closed is False
+    assert "sessions 1 ended" in text
+    assert "back to the template: 94 rows in" in text
