@@ -24,7 +24,7 @@ from snapseed.generate.part import PartResult
 from snapseed.generate.plan import Request, Tasks
 from snapseed.generate.processes import make_parts
 from snapseed.generate.writer import keys_do_not_ascend
-from snapseed.snapshot.fingerprint import combined
+from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing
 
