@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snapseed.snapshot.store import open_snapshot
     from snapseed.testing.database import SnapseedDatabase
     from snapseed.testing.reset import reset_environment
-    from snapseed.verify.run import verify_snapshot
+    from snapseed.verify.database import verify_snapshot
 
 # Where each name lives. They are imported on first use, so that `import snapseed`, and with it the command line, does
 # not pay for polars, pyarrow and the driver.
@@ -64,7 +64,7 @@ _HOMES = {
     "resolve_request": "snapseed.generate.run",
     "scale": "snapseed.generate.entity",
     "slug": "snapseed.generate.drawing.texts",
-    "verify_snapshot": "snapseed.verify.run",
+    "verify_snapshot": "snapseed.verify.database",
 }
 
 __all__ = [

@@ -14,7 +14,7 @@ from snapseed.ci.process import run_ci
 from snapseed.ci.report import Attempt, CiReport, Outcome, Step
 from snapseed.load.report import Outcome as LoadOutcome
 from snapseed.servers import EmbeddedPostgres
-from snapseed.verify.rows import verify_entity
+from snapseed.verify.database import verify_entity
 from tests.conftest import Sandbox
 from tests.load.faults.failing import TERMINATE
 from tests.projects.moments import COMMITTED, COMMITTING, each_moment
@@ -204,7 +204,7 @@ def test_a_connection_lost_while_verifying_repeats_the_verification_alone(
                 connection.execute(TERMINATE)
         return verify_entity(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("snapseed.verify.run.verify_entity", strike)
+    monkeypatch.setattr("snapseed.verify.database.verify_entity", strike)
     report = run_ci(shop.project, shop.environment())
     assert report.outcome is Outcome.PASSED, report.error
     assert (len(attempts(report, Step.LOAD)), len(attempts(report, Step.VERIFY))) == (1, 2)
