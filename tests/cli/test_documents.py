@@ -50,19 +50,18 @@ TIMES = {"phases", "steps"}
 
 def shape(value: object, key: str = "") -> object:
     """A document without what changes from run to run, and without the wording of sentences."""
-    if key in TIMES and isinstance(value, dict):
-        return sorted(value)
-    if key in SENTENCES and isinstance(value, list):
-        return ["…"] * bool(value)
-    if key in VARYING or isinstance(value, float):
-        return None if value is None else f"<{type(value).__name__}>"
-    if isinstance(value, dict):
-        return {name: shape(item, name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [shape(item, key) for item in value]
-    if key in SENTENCES | {"found", "observed", "expected"} and isinstance(value, str):
-        return "…"
-    return value
+    match value:
+        case dict() if key in TIMES:
+            return sorted(value)
+        case _ if key in VARYING or isinstance(value, float):
+            return None if value is None else f"<{type(value).__name__}>"
+        case dict():
+            return {name: shape(item, name) for name, item in value.items()}
+        case list() if key in SENTENCES:
+            return ["…"] * bool(value)
+        case list():
+            return [shape(item, key) for item in value]
+    return "…" if key in SENTENCES | {"found", "observed", "expected"} and isinstance(value, str) else value
 
 
 def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
