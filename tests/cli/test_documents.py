@@ -66,10 +66,9 @@ def shape(value: object, key: str = "") -> object:
 
 def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
     """The document of each command, by a name; in an order in which each finds what it needs."""
-    redis = {"SNAPSEED_REDIS": post.redis_url}
 
-    def run(sandbox: Sandbox, *arguments: str, **variables: str) -> tuple[str, object]:
-        done = sandbox.run(*arguments, "--format", "json", **variables)
+    def run(sandbox: Sandbox, *arguments: str) -> tuple[str, object]:
+        done = sandbox.run(*arguments, "--format", "json", SNAPSEED_REDIS=post.redis_url)
         return " ".join([sandbox.folder.name, *arguments]), {
             "exit_code": done.returncode,
             "stdout": json.loads(done.stdout),
@@ -105,14 +104,14 @@ def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
         subprocess.run(["git", *command], cwd=shop.folder, check=True)  # noqa: S607 - on every machine with a checkout
     yield run(shop, "verify", "--committed")
     post.keep_content()
-    yield run(post.sandbox, "load", "dev", **redis)
-    yield run(post.sandbox, "queue", "status", "dev", **redis)
+    yield run(post.sandbox, "load", "dev")
+    yield run(post.sandbox, "queue", "status", "dev")
     post.put(b"nonsense")
     post.drain()
-    yield run(post.sandbox, "queue", "status", "dev", "--yes", **redis)
-    yield run(post.sandbox, "search", "dev", "a letter", "--limit", "1", **redis)
-    yield run(post.sandbox, "reset", "dev", **redis)
-    yield run(post.sandbox, "ci", "dev", **redis)
+    yield run(post.sandbox, "queue", "status", "dev", "--yes")
+    yield run(post.sandbox, "search", "dev", "a letter", "--limit", "1")
+    yield run(post.sandbox, "reset", "dev")
+    yield run(post.sandbox, "ci", "dev")
 
 
 @pytest.fixture
