@@ -33,6 +33,6 @@ from .load.run import load_snapshot as load_snapshot
 from .snapshot.store import open_snapshot as open_snapshot
 from .testing.database import SnapseedDatabase as SnapseedDatabase
 from .testing.reset import reset_environment as reset_environment
-from .verify.run import verify_snapshot as verify_snapshot
+from .verify.database import verify_snapshot as verify_snapshot
 
 __all__: list[str]  # noqa: PYI035 - lazy_loader makes it from the imports above

@@ -11,8 +11,8 @@ from snapseed.errors import RefusedError, SnapseedError
 from snapseed.load.report import LoadReport
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.committed import CommittedResult
+from snapseed.verify.database import VerifyReport
 from snapseed.verify.files import FileFinding
-from snapseed.verify.run import VerifyReport
 
 
 class State(StrEnum):

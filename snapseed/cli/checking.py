@@ -59,7 +59,7 @@ def verify(
         from snapseed.ci.checks import verify_checks
         from snapseed.cli.progress import verify_progress
         from snapseed.cli.reports import github
-        from snapseed.verify.run import verify_snapshot
+        from snapseed.verify.database import verify_snapshot
 
         with console.Meter(quiet=quiet) as meter:
             progress = verify_progress(meter)

@@ -17,12 +17,12 @@ from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import read_problems, table_name
 from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_names, row_hash, text_key
 from snapseed.servers.targets import resolve_target
-from snapseed.snapshot.buffers import in_one_piece
-from snapseed.snapshot.fingerprint import row_hashes
+from snapseed.snapshot.arrow import in_one_piece
+from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.verify.database import ChunkDifference, verify_entity
 from snapseed.verify.files import require_files
-from snapseed.verify.rows import ChunkDifference, verify_entity
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,20 @@ from snapseed.load.report import LoadReport, Outcome, Progress
 from snapseed.load.scope import chosen_entities
 from snapseed.load.unchanged import is_unchanged, table_state
 from snapseed.postgres import locks
-from snapseed.postgres.blockers import watching
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.locks import watching
 from snapseed.postgres.provenance import record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.servers.targets import resolve_target
-from snapseed.snapshot.fingerprint import EMPTY
+from snapseed.snapshot.hashing import EMPTY
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.verify.database import EntityResult, require_rows, verify_entity
 from snapseed.verify.files import require_none, verify_files
-from snapseed.verify.rows import EntityResult, require_rows, verify_entity
 
 # Classes of SQLSTATE that say that a connection or the server is going away: what became of a COMMIT is not known.
 _GOING_AWAY = ("08", "57P")

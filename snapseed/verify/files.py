@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from snapseed.errors import SnapshotError
-from snapseed.snapshot.buffers import in_one_piece
-from snapseed.snapshot.fingerprint import fingerprint
+from snapseed.snapshot.arrow import in_one_piece
+from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.manifest import EntityRecord, PartFile
 from snapseed.snapshot.store import Snapshot, extra_files, file_problem
 

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from snapseed import SnapseedError, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
 from snapseed.errors import ServerError, SnapshotError, UsageError
-from snapseed.verify.rows import EntityResult
+from snapseed.verify.database import EntityResult
 from tests.conftest import Connection, Sandbox
 from tests.loaded import CHUNK_ROWS
 from tests.projects.state import contents

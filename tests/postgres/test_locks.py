@@ -12,10 +12,9 @@ import pytest
 
 from snapseed import load_snapshot
 from snapseed.errors import LoadError, ServerError
-from snapseed.postgres.blockers import APPLICATION, QUERY_CHARACTERS, shortened, watching
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.failures import translated
-from snapseed.postgres.locks import lock
+from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, lock, shortened, watching
 from snapseed.servers.targets import resolve_target
 from tests.conftest import Sandbox
 from tests.projects.state import patiently, sessions_of_snapseed
