@@ -68,7 +68,8 @@ def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
     """The document of each command, by a name; in an order in which each finds what it needs."""
 
     def run(sandbox: Sandbox, *arguments: str) -> tuple[str, object]:
-        done = sandbox.run(*arguments, "--format", "json", SNAPSEED_REDIS=post.redis_url)
+        redis = post.redis_url if sandbox is post.sandbox else "embedded"
+        done = sandbox.run(*arguments, "--format", "json", SNAPSEED_REDIS=redis)
         return " ".join([sandbox.folder.name, *arguments]), {
             "exit_code": done.returncode,
             "stdout": json.loads(done.stdout),
