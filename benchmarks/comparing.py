@@ -17,8 +17,9 @@ from benchmarks.measure import Findings, Headline, Spread, Table, seconds
 from benchmarks.peers import Material, adbc_ingest, duckdb_insert, dumped, pg_restore
 from benchmarks.place import Place
 from snapseed.config import Environment
-from snapseed.load.report import LoadReport
-from snapseed.load.run import load_snapshot
+from snapseed.load.outcome import LoadReport
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.verify.database import verify_snapshot
 
 _USERS = 50_000
@@ -49,7 +50,7 @@ class Contest:
         self.environment: Environment = place.environment(self.snapshot, "peers")
         self.database = f"snapseed_{self.environment.name}"
         self._afresh()
-        load_snapshot(place.project, self.environment, consent=True)
+        load_snapshot(place.project, self.environment, LoadRequest(consent=True))
         self.definitions = self._definitions()
         self.material = self._dumped()
         self.peers: dict[str, Callable[[], object]] = {
@@ -86,7 +87,7 @@ class Contest:
         return taken
 
     def _load(self, name: str, *, verify: bool) -> None:
-        report = load_snapshot(self.place.project, self.environment, consent=True, verify=verify)
+        report = load_snapshot(self.place.project, self.environment, LoadRequest(consent=True, verify=verify))
         self.loads[name].append(report)
 
     def _afresh(self) -> None:

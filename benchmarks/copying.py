@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import msgspec
 import psutil
@@ -20,10 +19,11 @@ from psycopg import sql
 from benchmarks.measure import Findings, Headline, Spread, Table, in_turns, seconds
 from benchmarks.place import Place, made
 from snapseed.generate.part import CHUNK_ROWS
-from snapseed.load import stream
-from snapseed.load.copying import EntityLoad, copy_rows
+from snapseed.load.copy import EntityLoad, copy_rows, encoded
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
-from snapseed.load.plan import TablePlan, plan_load
+from snapseed.load.plan import Prepared, TablePlan
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.request import LoadSettings
 from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.manifest import EntityRecord
@@ -56,11 +56,12 @@ class Copying:
     snapshot: Snapshot
     plan: TablePlan
 
-    def through_snapseed(self) -> Taken:
+    def through_snapseed(self, settings: LoadSettings = LoadSettings()) -> Taken:
         """The COPY phase of a load."""
         with self._emptied():
             client, server = time.process_time(), self._server_seconds()
-            load = copy_rows(self.connection, self.snapshot, self.plan, self.plan.table.identifier(), lambda _: None)
+            into = self.plan.table.identifier()
+            load = copy_rows(self.connection, self.snapshot, self.plan, into, settings=settings)
             return Taken(load.seconds, time.process_time() - client, self._server_seconds() - server, load)
 
     def by_the_server(self, file: Path) -> Taken:
@@ -91,7 +92,7 @@ def server_side_copy(connection: Connection, plan: TablePlan, file: Path) -> Non
 
 def write(snapshot: Snapshot, plan: TablePlan, file: Path) -> Path:
     """The bytes that snapseed would send, as a file that the server's account can read."""
-    with file.open("wb") as target, stream.encoded(snapshot, plan) as batches:
+    with file.open("wb") as target, encoded(snapshot, plan) as batches:
         target.write(BINARY_HEADER)
         for batch in batches:
             target.write(memoryview(batch.data))
@@ -110,7 +111,7 @@ def bare_table(connection: Connection, snapshot: Snapshot, entity: str) -> Copyi
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier()))
     connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name.identifier(), columns))
     record = msgspec.structs.replace(record, schema=name.schema, table=name.table)
-    (plan,) = plan_load([record], {entity: read_tables(connection, [name])[name]}).tables
+    (plan,) = plan_load(Prepared([record], {entity: read_tables(connection, [name])[name]})).tables
     return Copying(connection, snapshot, plan)
 
 
@@ -177,7 +178,8 @@ def _against_the_floor(place: Place, copying: Copying, file: Path) -> tuple[list
 
 
 def _settings(place: Place, connection: Connection) -> tuple[Table, ...]:
-    """How much the constants of `load/stream.py`, and the rows of a chunk, matter."""
+    """How much `LoadSettings`, and the rows of a chunk, matter."""
+    usual = LoadSettings()
     users = place.rows(_USERS_FOR_SETTINGS)
     copying = bare_table(connection, place.snapshot(users, "users", "shares"), "shares")
     batches = [
@@ -194,8 +196,8 @@ def _settings(place: Place, connection: Connection) -> tuple[Table, ...]:
     return (
         Table(
             "Bytes of a batch and depth of the queue",
-            f"COPY phase of {rows:,} rows of `shares` ÷ the same with the constants of `snapseed/load/stream.py`"
-            f" ({stream.BATCH_BYTES >> 20} MB, queue of {stream.QUEUE_DEPTH}). {_NOISE}",
+            f"COPY phase of {rows:,} rows of `shares` ÷ the same with the defaults of `LoadSettings`"
+            f" ({usual.batch_bytes >> 20} MB, queue of {usual.queue_depth}). {_NOISE}",
             ("batch", "ratio", "spread"),
             _compared(place, batches, partial(_copy_seconds, copying)),
         ),
@@ -223,8 +225,7 @@ def _copy_seconds(copying: Copying) -> float:
 
 
 def _with_batches(copying: Copying, size: int, depth: int) -> float:
-    with mock.patch.object(stream, "BATCH_BYTES", size), mock.patch.object(stream, "QUEUE_DEPTH", depth):
-        return _copy_seconds(copying)
+    return copying.through_snapseed(LoadSettings(batch_bytes=size, queue_depth=depth)).whole
 
 
 def _with_chunks(place: Place, users: int, rows: int) -> Snapshot:

@@ -32,7 +32,8 @@ from snapseed.embeddings.queues import JobQueue
 from snapseed.embeddings.session import Session, embedding_session, repair_queue
 from snapseed.embeddings.worker import Worker
 from snapseed.generate.processes import available_cores
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.servers import EmbeddedRedis
 from snapseed.snapshot.store import Snapshot
 
@@ -143,7 +144,7 @@ def measure(place: Place) -> Findings:
     valkey.start()
     try:
         snapshot = place.snapshot(place.rows(_USERS))
-        load_snapshot(place.project, _environment(place.project, snapshot), consent=True)
+        load_snapshot(place.project, _environment(place.project, snapshot), LoadRequest(consent=True))
         with bench(place, snapshot, "stream") as streams, bench(place, snapshot, "list") as lists:
             found = [_overhead(streams, lists), _workers(streams), _others(streams, lists)]
         found.append(enqueueing.measure(place, valkey.url()))

@@ -10,7 +10,8 @@ from benchmarks.place import Place, made
 from benchmarks.processes import PROGRAM, Peak, launched, megabytes
 from snapseed.config import Project, find_project
 from snapseed.embeddings.session import embedding_session
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 
 _COUNTS = (100_000, 1_000_000)
 _MINUTE = 60.0
@@ -46,7 +47,7 @@ def measure(place: Place, redis_url: str) -> Findings:
     rows, largest = [], {}
     for form in ("stream", "list"):
         project = _project(place, form, redis_url)
-        load_snapshot(project, project.environment(), consent=True)
+        load_snapshot(project, project.environment(), LoadRequest(consent=True))
         for count in map(place.rows, _COUNTS):
             with place.connection(f"texts_{form}") as connection:
                 connection.execute(_FILL, {"count": count})

@@ -13,8 +13,9 @@ from psycopg import sql
 
 from benchmarks.measure import Findings, Headline, seconds, spreads_in_turns
 from benchmarks.place import Place, project_of
-from snapseed.load.report import LoadReport
-from snapseed.load.run import load_snapshot
+from snapseed.load.outcome import LoadReport
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 
 _ROWS = 1_000_000
 _BAR = 1.15
@@ -36,7 +37,7 @@ def measure(place: Place) -> Findings:
     loads: list[LoadReport] = []
 
     def through_snapseed() -> float:
-        loads.append(load_snapshot(project, environment, consent=True, verify=False))
+        loads.append(load_snapshot(project, environment, LoadRequest(consent=True, verify=False)))
         return loads[-1].phases["copying rows"]
 
     with closing(psycopg.connect(url, autocommit=True)) as connection:

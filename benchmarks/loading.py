@@ -10,13 +10,14 @@ from benchmarks.copying import server_side_copy, write
 from benchmarks.measure import Findings, Headline, Spread, Table, in_turns, seconds
 from benchmarks.place import Place
 from snapseed.config import Environment
-from snapseed.load import steps
-from snapseed.load.plan import LoadPlan, plan_load
-from snapseed.load.report import LoadReport
-from snapseed.load.run import load_snapshot
-from snapseed.postgres.catalog import read_tables
+from snapseed.load import execute
+from snapseed.load.outcome import LoadReport
+from snapseed.load.plan import LoadPlan, Prepared
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.prepare import read_facts
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.fit import table_name
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.database import verify_snapshot
 
@@ -52,7 +53,7 @@ def measure(place: Place) -> Findings:
         ]
     everything = place.snapshot(place.rows(10_000))
     environment = place.environment(everything, "everything")
-    all_loads = [load_snapshot(place.project, environment, consent=True) for _ in range(rounds)]
+    all_loads = [load_snapshot(place.project, environment, LoadRequest(consent=True)) for _ in range(rounds)]
     headlines += _verification(place, environment, "all four entities at 10k", all_loads)
     return Findings(tuple(headlines), (_phases(loads, all_loads), _entities(all_loads)))
 
@@ -63,7 +64,7 @@ def _in_turns(
     loads: list[LoadReport] = []
 
     def through_snapseed() -> float:
-        loads.append(load_snapshot(place.project, environment, consent=True))
+        loads.append(load_snapshot(place.project, environment, LoadRequest(consent=True)))
         return loads[-1].seconds
 
     _, by_hand = in_turns(rounds, through_snapseed, partial(seconds, partial(_by_hand, connection, plan, files)))
@@ -73,13 +74,13 @@ def _in_turns(
 def _by_hand(connection: Connection, plan: LoadPlan, files: Sequence[Path]) -> None:
     """What a careful person would script with the same files on the server."""
     with connection.transaction():
-        steps.empty(connection, plan)
-        steps.drop(connection, plan)
+        execute.empty_tables(connection, plan)
+        execute.drop_indexes_and_keys(connection, plan)
         for table, file in zip(plan.tables, files, strict=True):
             server_side_copy(connection, table, file)
-        steps.build_indexes(connection, plan)
-        steps.build_foreign_keys(connection, plan)
-    steps.analyze(connection, plan)
+        execute.build_indexes(connection, plan)
+        execute.build_foreign_keys(connection, plan)
+    execute.analyze(connection, plan)
 
 
 def _verification(
@@ -157,8 +158,7 @@ def _entities(loads: Sequence[LoadReport]) -> Table:
 
 def _plan(connection: Connection, snapshot: Snapshot) -> LoadPlan:
     entities = snapshot.manifest.entities
-    facts = read_tables(connection, [table_name(entity) for entity in entities])
-    return plan_load(entities, {entity.name: facts[table_name(entity)] for entity in entities})
+    return plan_load(Prepared(entities, read_facts(connection, entities)))
 
 
 def _apply_schema(place: Place, connection: Connection) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from unittest import mock
 
 import pyarrow as pa
 from psycopg import sql
 
 from benchmarks.measure import Findings, Spread, Table, seconds, spreads_in_turns
 from benchmarks.place import Place
-from snapseed.load import steps
+from snapseed.load import execute
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
-from snapseed.load.plan import LoadPlan, TablePlan, plan_load
-from snapseed.load.plan import rebuild as choice
-from snapseed.load.run import load_snapshot
-from snapseed.postgres.catalog import read_tables
+from snapseed.load.plan import LoadPlan, Prepared, TablePlan
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.prepare import read_facts
+from snapseed.load.request import LoadRequest, LoadSettings
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.fit import table_name
 from snapseed.snapshot.store import Snapshot
 
 _SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 200_000)
@@ -66,7 +65,7 @@ def measure(place: Place) -> Findings:
         " the order of the rows alone, and an index in no order alone. The primary key and the unique index are there"
         " in all cases, and are built again with the others; `users` has a fifth as many rows. A ratio below 1 says"
         f" that dropping and building again is the faster way; it pays from where it is at most {_PAYS} and stays so."
-        f" `REBUILD_ROWS` is {choice.REBUILD_ROWS:,}."
+        f" `LoadSettings.rebuild_rows` is {LoadSettings().rebuild_rows:,}."
     )
     header = ("rows", "kept", "rebuilt", "ratio", "spread", *(f"{name} alone" for name, _ in _VARIANTS[1:]))
     return Findings((), (Table("Keep or rebuild indexes and foreign keys", text, header, rows),))
@@ -87,7 +86,7 @@ def _by_variant(place: Place, count: int) -> list[tuple[Spread, Spread]]:
     environment = place.environment(snapshot, f"rebuilding_{count}")
     times = []
     with place.connection(environment.name) as connection:
-        load_snapshot(place.project, environment, consent=True)
+        load_snapshot(place.project, environment, LoadRequest(consent=True))
         connection.execute("DROP TABLE embeddings, transcripts")
         for _, changes in _VARIANTS:
             for change in changes:
@@ -112,9 +111,8 @@ def _times(place: Place, connection: Connection, snapshot: Snapshot, count: int)
 
 def _table_plan(connection: Connection, snapshot: Snapshot, threshold: int) -> TablePlan:
     entities = snapshot.manifest.entities
-    facts = read_tables(connection, [table_name(entity) for entity in entities])
-    with mock.patch.object(choice, "REBUILD_ROWS", threshold):
-        found = plan_load(entities, {entity.name: facts[table_name(entity)] for entity in entities})
+    prepared = Prepared(entities, read_facts(connection, entities))
+    found = plan_load(prepared, settings=LoadSettings(rebuild_rows=threshold))
     return next(table for table in found.tables if table.entity.name == "shares")
 
 
@@ -137,15 +135,15 @@ def _seconds(connection: Connection, table: TablePlan, data: bytes) -> float:
     alone = LoadPlan((table,))
 
     def load() -> None:
-        steps.empty(connection, alone)
-        steps.drop(connection, alone)
+        execute.empty_tables(connection, alone)
+        execute.drop_indexes_and_keys(connection, alone)
         statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary, FREEZE)").format(
             table.table.identifier(), sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
         )
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(data)
-        steps.build_indexes(connection, alone)
-        steps.build_foreign_keys(connection, alone)
+        execute.build_indexes(connection, alone)
+        execute.build_foreign_keys(connection, alone)
 
     with connection.transaction(force_rollback=True):
         return seconds(load)

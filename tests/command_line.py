@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(
         "snapseed.cli.progress",
         "snapseed.embeddings.service",
         "snapseed.generate.run",
-        "snapseed.load.run",
+        "snapseed.load.snapshot",
         "snapseed.testing.reset",
         "snapseed.diff.rows",
         __name__,

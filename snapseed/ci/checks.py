@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from snapseed.ci.report import CiReport, Step
 from snapseed.errors import RefusedError, SnapseedError
-from snapseed.load.report import LoadReport
+from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.committed import CommittedResult
 from snapseed.verify.database import VerifyReport
@@ -107,7 +107,7 @@ class _Checks:
 
     def _files(self, manifest: Manifest) -> Iterator[Check]:
         load = self.report.load
-        if load is None or ("checking files" not in load.phases and not load.files):
+        if load is None or load.files is None:
             yield from (Check("files", entity.name, State.SKIPPED) for entity in manifest.entities)
         else:
             yield from _file_checks(manifest, load.files, load.phases.get("checking files", 0.0))
@@ -148,7 +148,7 @@ def _entities_at_fault(load: LoadReport) -> set[str]:
     return differing or ({load.copying} if load.copying else set())
 
 
-def _file_checks(manifest: Manifest, findings: list[FileFinding], seconds: float) -> Iterator[Check]:
+def _file_checks(manifest: Manifest, findings: Sequence[FileFinding], seconds: float) -> Iterator[Check]:
     for entity in manifest.entities:
         found = [finding for finding in findings if finding.entity == entity.name]
         share = seconds * entity.bytes / max(1, manifest.bytes)

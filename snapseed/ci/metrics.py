@@ -41,7 +41,7 @@ class Metrics:
 def metrics_of(report: CiReport) -> Metrics:
     """The metrics of a run, finished or not. `rows_per_second` is over the whole time of the load."""
     load = report.load
-    copies = load.entities if load else []
+    copies = load.entities if load else ()
     checked = {entity.entity: entity.seconds for entity in report.verify.entities} if report.verify else {}
     rows = sum(copy.rows for copy in copies)
     return Metrics(

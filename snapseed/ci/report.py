@@ -10,7 +10,7 @@ from time import monotonic
 
 from snapseed.ci.embedding import Embedding
 from snapseed.errors import InterruptedByUserError, SnapseedError
-from snapseed.load.report import LoadReport
+from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.database import VerifyReport
 

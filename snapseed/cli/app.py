@@ -172,25 +172,23 @@ def load(
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
         use_system_allocator()
         from snapseed.cli.progress import load_progress
-        from snapseed.load.run import load_snapshot
+        from snapseed.load.request import LoadRequest, Mode
+        from snapseed.load.snapshot import load_snapshot
 
+        request = LoadRequest(
+            only=entity_names(only),
+            mode=Mode(mode),
+            with_parents=with_parents,
+            with_children=with_children,
+            if_changed=if_changed,
+            dry_run=dry_run,
+            verify=not no_verify,
+            unlogged=unlogged,
+            consent=yes,
+        )
         with nullcontext() if dry_run else jobs_behind(found, target, consent=yes):
             with console.Meter(quiet=quiet) as meter:
-                report = load_snapshot(
-                    found,
-                    target,
-                    only=entity_names(only),
-                    mode=mode,
-                    with_parents=with_parents,
-                    with_children=with_children,
-                    if_changed=if_changed,
-                    dry_run=dry_run,
-                    verify=not no_verify,
-                    unlogged=unlogged,
-                    consent=yes,
-                    progress=load_progress(meter),
-                    log=console.note,
-                )
+                report = load_snapshot(found, target, request, listener=load_progress(meter))
             console.show(output, reports.load_text(report), reports.load_document(report))
 
 

@@ -118,9 +118,10 @@ def ci(
         from snapseed.cli.reports.ci import ci_document, ci_text
         from snapseed.cli.reports.junit import junit
         from snapseed.cli.reports.openmetrics import openmetrics
+        from snapseed.events import ignore, notes_to
 
-        log = console.silence if quiet else console.note
-        report = run_ci(found, target, baseline=baseline, max_slowdown=max_slowdown, consent=yes, log=log)
+        listener = ignore if quiet else notes_to(console.note)
+        report = run_ci(found, target, baseline=baseline, max_slowdown=max_slowdown, consent=yes, listener=listener)
         name, checks, document = f"ci {target.name}", checks_of(report), ci_document(report)
         if report_file is not None:
             console.write_json_file(report_file, document)

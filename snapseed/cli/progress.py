@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from snapseed.cli import console
 from snapseed.cli.console import Meter
+from snapseed.events import Advanced, Event, Listener, Note
 
 if TYPE_CHECKING:
     from snapseed.config import Project
     from snapseed.generate.plan import Request
     from snapseed.generate.run import Progress as GenerateProgress
-    from snapseed.load.report import Progress as LoadProgress
 
 # From so many parts on, a snapshot takes longer than the tenths of a second that it costs to judge its size.
 _MANY_PARTS = 8
@@ -54,15 +54,18 @@ def generate_progress(meter: Meter) -> Callable[[GenerateProgress], None]:
     return show
 
 
-def load_progress(meter: Meter) -> Callable[[LoadProgress], None]:
-    """Rows of each entity, and rows per second since its first."""
+def load_progress(meter: Meter) -> Listener:
+    """Rows of each entity, and rows per second since its first; and the load's notes."""
     started: dict[str, float] = {}
 
-    def show(progress: LoadProgress) -> None:
-        seconds = time.monotonic() - started.setdefault(progress.entity, time.monotonic())
-        speed = f", {progress.rows / seconds:,.0f} rows/s" if seconds > _SOME_SECONDS else ""
-        text = f"{progress.rows:,} of {progress.rows_total:,} rows{speed}"
-        meter.show(progress.entity, progress.rows, progress.rows_total, text)
+    def show(event: Event) -> None:
+        if isinstance(event, Note):
+            console.note(event.text)
+        if not isinstance(event, Advanced):
+            return
+        seconds = time.monotonic() - started.setdefault(event.what, time.monotonic())
+        speed = f", {event.done / seconds:,.0f} rows/s" if seconds > _SOME_SECONDS else ""
+        meter.show(event.what, event.done, event.total, f"{event.done:,} of {event.total:,} rows{speed}")
 
     return show
 

@@ -152,8 +152,7 @@ def _fingerprints(session: Session, plan: LoadPlan) -> dict[str, Fingerprint]:
     """The rows that an append keeps, by table."""
     with session.phase("fingerprinting the existing rows"):
         return {
-            str(table.table): table_fingerprint(session.connection, table.entity, table.table)
-            for table in plan.tables
+            str(table.table): table_fingerprint(session.connection, table.entity, table.table) for table in plan.tables
         }
 
 

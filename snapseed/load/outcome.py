@@ -15,8 +15,8 @@ from snapseed.load.copy import EntityLoad
 from snapseed.load.plan import LoadPlan
 from snapseed.postgres.provenance import LoadMark
 from snapseed.snapshot.manifest import Manifest
-from snapseed.verify.files import FileFinding
 from snapseed.verify.database import EntityResult
+from snapseed.verify.files import FileFinding
 
 # Classes of SQLSTATE that say that the connection or the server is going away. They leave open what a COMMIT did.
 _GOING_AWAY = ("08", "57P")
@@ -94,7 +94,7 @@ class LoadReport:
         return sum(self.phases.values())
 
     def after(self, events: Sequence[Event]) -> LoadReport:
-        """This report with what `events` add to it."""
+        """The same report with what `events` add to it."""
         copies = _all(events, EntityLoad)
         started = [event.entity for event in _all(events, CopyStarted)]
         connected, files = _all(events, Connected), _all(events, FilesChecked)

@@ -162,12 +162,7 @@ def _read_children(
 def _references(tables: Sequence[TableFacts]) -> list[tuple[TableFacts, ReferenceFacts]]:
     """The foreign keys by which tables outside `tables` refer to them."""
     oids = {table.oid for table in tables}
-    return [
-        (table, reference)
-        for table in tables
-        for reference in table.referenced_by
-        if not reference.is_among(oids)
-    ]
+    return [(table, reference) for table in tables for reference in table.referenced_by if not reference.is_among(oids)]
 
 
 def _require_unreferenced(tables: Sequence[TableFacts]) -> None:

@@ -19,10 +19,10 @@ from snapseed.load.prepare import Session, choose_entities, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.unchanged import is_unchanged
 from snapseed.postgres import locks
-from snapseed.postgres.locks import watching
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify, require_allowed, require_ours
+from snapseed.postgres.locks import watching
 from snapseed.postgres.provenance import is_recorded
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from snapseed import load_snapshot, verify_snapshot
+from snapseed import LoadRequest, Mode, load_snapshot, verify_snapshot
 from snapseed.errors import LoadError, SchemaError
 from tests.conftest import Sandbox
 from tests.load.shapes import mend_of
@@ -76,7 +76,7 @@ def test_an_upsert_changes_what_differs_in_all_of_the_key(films: Sandbox) -> Non
         films,
         "INSERT INTO seats VALUES (-3, 99, 'mine'), (99, 0, 'mine'); UPDATE seats SET label = 'x' WHERE number = 3",
     )
-    report = load_snapshot(films.project, films.environment(), mode="upsert", consent=True)
+    report = load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, consent=True))
     assert execute(films, "SELECT hall, number FROM seats WHERE label = 'mine' ORDER BY 1") == [(-3, 99), (99, 0)]
     assert execute(films, "SELECT count(*) FROM seats WHERE label = 'x'") == [(0,)]
     assert {result.entity: result.agrees for result in report.verified} == dict.fromkeys(
@@ -88,9 +88,9 @@ def test_an_append_adds_to_what_is_there(films: Sandbox) -> None:
     """A key that is there in all its columns ends the load, others do not."""
     execute(films, (films.folder / "generators" / "schema.sql").read_text())
     execute(films, "INSERT INTO seats VALUES (-3, 99, 'mine')")
-    load_snapshot(films.project, films.environment(), mode="append")
+    load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.APPEND))
     with pytest.raises(LoadError, match="seats_pkey"):
-        load_snapshot(films.project, films.environment(), mode="append", only=["seats"])
+        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.APPEND, only=["seats"]))
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_an_upsert_needs_a_unique_index_over_just_these_columns(films: Sandbox, 
     schema = (films.folder / "generators" / "schema.sql").read_text()
     execute(films, schema.replace("PRIMARY KEY (hall, number)", index))
     with pytest.raises(SchemaError, match=problem) as caught:
-        load_snapshot(films.project, films.environment(), mode="upsert", only=["seats"])
+        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
     if "DEFERRABLE" not in index:
         execute(films, mend_of(caught.value))
-        load_snapshot(films.project, films.environment(), mode="upsert", only=["seats"])
+        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
         assert verify_snapshot(films.project, films.environment(), only=["seats"]).agrees

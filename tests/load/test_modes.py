@@ -8,7 +8,7 @@ import pytest
 
 from snapseed.cli.reports.loading import load_document
 from snapseed.errors import LoadError, RefusedError, SchemaError, UsageError, VerificationError
-from snapseed.load.plan import Mode, rebuild
+from snapseed.load.request import Mode
 from tests.load.shapes import ROLE, Shapes, mend_of, reasons, rebuilt
 
 OTHERS = """
@@ -29,12 +29,11 @@ def test_an_append_keeps_the_rows_that_are_there(shapes: Shapes) -> None:
     assert "teams_pkey" in str(error)
 
 
-def test_an_append_rebuilds_what_it_may(shapes: Shapes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_append_rebuilds_what_it_may(shapes: Shapes) -> None:
     """Indexes that are not unique, unless the table holds more rows than come; it needs no consent."""
-    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
     shapes.create("CREATE INDEX scores ON people (score); CREATE INDEX titles ON teams (title);" + OTHERS)
     shapes.execute("INSERT INTO teams SELECT n, n, NULL FROM generate_series(1, 100) n; ANALYZE teams")
-    report = shapes.load(Mode.APPEND)
+    report = shapes.load(Mode.APPEND, rebuild_rows=0)
     assert rebuilt(report) == {"scores"}
     assert "teams: indexes and foreign keys stay: the table holds more rows already (about 101)" in reasons(report)
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from snapseed.errors import SchemaError
-from snapseed.load.plan import LoadOptions, LoadPlan, Mode, TablePlan, plan_load
-from snapseed.load.plan.rebuild import REBUILD_ROWS
+from snapseed.load.plan import LoadPlan, Prepared, TablePlan
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.upsert import stage_of
 from snapseed.postgres.catalog import (
     ColumnFacts,
@@ -26,6 +27,7 @@ from snapseed.snapshot.manifest import Column, EntityRecord
 
 ALL = frozenset({"USAGE", "SELECT", "DELETE", "TRUNCATE"})
 
+REBUILD_ROWS = LoadSettings().rebuild_rows
 SERVER = ServerFacts(
     database="db",
     role="me",
@@ -97,9 +99,21 @@ def referred_by(facts: TableFacts, *others: TableFacts) -> TableFacts:
     return replace(facts, referenced_by=references)
 
 
-def plan_one(record: EntityRecord, facts: TableFacts, options: LoadOptions | None = None) -> TablePlan:
+def plan_of(
+    records: list[EntityRecord],
+    facts: dict[str, TableFacts],
+    request: LoadRequest = LoadRequest(),
+    *,
+    server: ServerFacts | None = None,
+    children: list[TableFacts] | None = None,
+) -> LoadPlan:
+    """The plan for these entities."""
+    return plan_load(Prepared(records, facts, children or [], server), request)
+
+
+def plan_one(record: EntityRecord, facts: TableFacts, request: LoadRequest = LoadRequest()) -> TablePlan:
     """The plan for a single table."""
-    (planned,) = plan_load([record], {record.name: facts}, options).tables
+    (planned,) = plan_of([record], {record.name: facts}, request).tables
     return planned
 
 
@@ -117,19 +131,19 @@ def test_referenced_tables_come_first_and_otherwise_the_order_of_the_manifest_st
         "c": table(3, "c", refers_to=(2,)),
         "z": table(4, "z"),
     }
-    assert [step.entity.name for step in plan_load(records, facts).tables] == ["a", "b", "c", "z"]
+    assert [step.entity.name for step in plan_of(records, facts).tables] == ["a", "b", "c", "z"]
 
 
 def test_two_entities_of_one_table_are_both_in_the_plan() -> None:
     """The order is one of tables, and no entity gets lost in it."""
     facts = {"b": table(2, "b", refers_to=(1,)), "a": table(1, "a"), "twin": table(1, "a")}
-    planned = plan_load([entity("b"), entity("a"), entity("twin")], facts).tables
+    planned = plan_of([entity("b"), entity("a"), entity("twin")], facts).tables
     assert [step.entity.name for step in planned] == ["a", "twin", "b"]
 
 
 def test_a_reference_to_itself_or_to_a_table_outside_orders_nothing() -> None:
     """Neither is waited for, and neither is dropped."""
-    planned = plan_load([entity("a"), entity("b")], {"a": table(1, "a", refers_to=(1, 99)), "b": table(2, "b")}).tables
+    planned = plan_of([entity("a"), entity("b")], {"a": table(1, "a", refers_to=(1, 99)), "b": table(2, "b")}).tables
     assert [step.entity.name for step in planned] == ["a", "b"]
     assert planned[0].drop_foreign_keys == ()
 
@@ -137,7 +151,7 @@ def test_a_reference_to_itself_or_to_a_table_outside_orders_nothing() -> None:
 def test_in_a_cycle_the_key_to_the_later_table_is_dropped() -> None:
     """One key of the cycle is enough, and it is said why."""
     facts = {"a": table(1, "a", refers_to=(2,)), "b": table(2, "b", refers_to=(1,))}
-    first, second = plan_load([entity("a"), entity("b")], facts).tables
+    first, second = plan_of([entity("a"), entity("b")], facts).tables
     assert [key.name for key in first.drop_foreign_keys] == [
         f"{first.entity.name}_to_{1 if first.entity.name == 'b' else 2}"
     ]
@@ -184,7 +198,7 @@ def test_a_table_is_not_truncated_that_a_deleted_one_refers_to() -> None:
     """PostgreSQL refuses a TRUNCATE that does not name every table with a foreign key to it, empty or not."""
     child = referred_by(table(2, "child", refers_to=(1,)), table(9, "outside"))
     facts = {"parent": referred_by(table(1, "parent"), child), "child": child, "other": table(3, "other")}
-    planned = plan_load([entity("parent"), entity("child"), entity("other")], facts).tables
+    planned = plan_of([entity("parent"), entity("child"), entity("other")], facts).tables
     assert [step.empty_by for step in planned] == ["delete", "delete", "truncate"]
 
 
@@ -210,7 +224,7 @@ def family(**changes: object) -> dict[str, TableFacts]:
 def test_a_unique_index_goes_with_the_foreign_keys_that_rest_on_it() -> None:
     """However few rows the child has, its key is in the way."""
     records = [entity("parent", rows=REBUILD_ROWS), entity("child", rows=1)]
-    parent, child = plan_load(records, family()).tables
+    parent, child = plan_of(records, family()).tables
     assert [found.name for found in parent.drop_indexes] == ["key"]
     assert [key.name for key in child.drop_foreign_keys] == ["child_to_1"]
     assert said(child, "but child_to_1 is dropped and made again: so is the index of t1 that it rests on")
@@ -232,7 +246,7 @@ def test_a_unique_index_stays_where_a_foreign_key_on_it_must(
     facts = family(**changes)
     children = [] if "child" in records else [facts["child"]]
     entities = [entity(name, rows=REBUILD_ROWS) for name in records]
-    parent = plan_load(entities, {name: facts[name] for name in records}, children=children).tables[0]
+    parent = plan_of(entities, {name: facts[name] for name in records}, children=children).tables[0]
     assert parent.drop_indexes == ()
     assert said(parent, reason)
 
@@ -240,15 +254,20 @@ def test_a_unique_index_stays_where_a_foreign_key_on_it_must(
 @pytest.mark.parametrize(
     ("options", "changes", "dropped", "reason"),
     [
-        (LoadOptions(Mode.UPSERT), {}, [], "an upsert looks its rows up in them"),
-        (LoadOptions(Mode.APPEND), {}, ["i"], "it is unique, and the table is not truncated"),
-        (LoadOptions(Mode.APPEND), {"estimated_rows": REBUILD_ROWS + 1}, [], "holds more rows already (about 2,001)"),
-        (LoadOptions(), {"may_index": False}, [], "the role may create nothing in its schema"),
-        (LoadOptions(), {"privileges": frozenset({"USAGE", "DELETE"})}, ["i"], "the table is not truncated"),
+        (LoadRequest(mode=Mode.UPSERT), {}, [], "an upsert looks its rows up in them"),
+        (LoadRequest(mode=Mode.APPEND), {}, ["i"], "it is unique, and the table is not truncated"),
+        (
+            LoadRequest(mode=Mode.APPEND),
+            {"estimated_rows": REBUILD_ROWS + 1},
+            [],
+            "holds more rows already (about 2,001)",
+        ),
+        (LoadRequest(), {"may_index": False}, [], "the role may create nothing in its schema"),
+        (LoadRequest(), {"privileges": frozenset({"USAGE", "DELETE"})}, ["i"], "the table is not truncated"),
     ],
 )
 def test_what_the_rows_that_stay_need_is_not_dropped(
-    options: LoadOptions, changes: dict[str, object], dropped: list[str], reason: str
+    options: LoadRequest, changes: dict[str, object], dropped: list[str], reason: str
 ) -> None:
     """Unique indexes speak of all rows; where most rows are there already, building again costs more."""
     facts = replace(table(1, "a"), indexes=(index(10, "i"), index(11, "u", unique=True)), **changes)  # type: ignore[arg-type]
@@ -289,11 +308,11 @@ def test_rules_of_a_child_of_somebody_else() -> None:
     rules = (RuleFacts("keeps", "DELETE", always=False), RuleFacts("copies", "INSERT", always=False))
     facts = family(rules=rules, owned=False)
     parent, child = {"parent": facts["parent"]}, facts["child"]
-    (planned,) = plan_load([entity("parent")], parent, children=[child]).children
+    (planned,) = plan_of([entity("parent")], parent, children=[child]).children
     assert "rules keeps, copies stay: nothing in this load sets them off" in planned.reasons
     for privileges in ({"USAGE", "DELETE"}, {"USAGE"}):
         with pytest.raises(SchemaError) as caught:
-            plan_load(
+            plan_of(
                 [entity("parent")],
                 parent,
                 children=[replace(child, privileges=frozenset(privileges))],
@@ -322,7 +341,7 @@ def test_triggers_of_partitions_are_named_with_their_table() -> None:
 def test_children_are_emptied_in_the_same_statement() -> None:
     """With them in the TRUNCATE, nothing outside refers to the parent any more."""
     facts = family()
-    planned: LoadPlan = plan_load([entity("parent")], {"parent": facts["parent"]}, children=[facts["child"]])
+    planned: LoadPlan = plan_of([entity("parent")], {"parent": facts["parent"]}, children=[facts["child"]])
     assert [(str(child.table), str(child.empty_by)) for child in planned.children] == [("public.child", "truncate")]
     assert planned.tables[0].empty_by == "truncate"
 
@@ -341,7 +360,7 @@ def test_unlogged_is_asked_for_and_said_to_be_unsafe(
 ) -> None:
     """Never without the option; where it cannot be, the plan says why."""
     facts = replace(table(1, "a"), **changes)  # type: ignore[arg-type]
-    planned = plan_one(entity("a"), facts, LoadOptions(unlogged=True))
+    planned = plan_one(entity("a"), facts, LoadRequest(unlogged=True))
     assert planned.make_unlogged is unlogged
     assert said(planned, reason)
     assert not plan_one(entity("a"), facts).make_unlogged
@@ -351,9 +370,9 @@ def test_lz4_compresses_long_values_where_the_server_leaves_the_choice() -> None
     """A server whose administrator chose otherwise is left alone."""
     record, facts = entity("a"), {"a": table(1, "a")}
     free = replace(SERVER, toast_compressions=("pglz", "lz4"), toast_compression_is_default=True)
-    assert [setting.value for setting in plan_load([record], facts, server=free).settings] == ["lz4"]
+    assert [setting.value for setting in plan_of([record], facts, server=free).settings] == ["lz4"]
     for other in (replace(free, toast_compressions=("pglz",)), replace(free, toast_compression_is_default=False)):
-        assert plan_load([record], facts, server=other).settings == ()
+        assert plan_of([record], facts, server=other).settings == ()
 
 
 def test_sequences_are_set_for_the_columns_that_are_filled() -> None:
@@ -401,7 +420,7 @@ def test_a_problem_comes_with_the_sql_that_mends_it(
     """Ready to be run, with names quoted."""
     facts = {"a": table(1, "a", *([found] if found else []))}
     with pytest.raises(SchemaError) as caught:
-        plan_load([entity("a", kind)], facts, server=SERVER)
+        plan_of([entity("a", kind)], facts, server=SERVER)
     assert problem in str(caught.value.observed)
     assert mend in str(caught.value.next_step)
 
@@ -411,7 +430,7 @@ def test_what_an_upsert_needs_beside() -> None:
     facts = {"a": table(1, "a", replace(column("c1", "bigint"), identity="a", may_update=False))}
     server = replace(SERVER, may_create_temporary=False)
     with pytest.raises(SchemaError) as caught:
-        plan_load([entity("a", "bigint")], facts, LoadOptions(Mode.UPSERT), server=server)
+        plan_of([entity("a", "bigint")], facts, LoadRequest(mode=Mode.UPSERT), server=server)
     for words in (
         "no unique index on a (id) alone",
         "a.c1 is GENERATED ALWAYS AS IDENTITY",
@@ -425,6 +444,6 @@ def test_everything_that_does_not_fit_is_said_at_once() -> None:
     """One error for all tables and columns."""
     facts = {"a": table(1, "a", column("c1", "text"))}
     with pytest.raises(SchemaError) as caught:
-        plan_load([entity("a", "bigint", "text"), entity("b")], facts)
+        plan_of([entity("a", "bigint", "text"), entity("b")], facts)
     for problem in ("a.c1 is text, expected bigint", "a.c2 does not exist (expected text)", "table b does not exist"):
         assert problem in str(caught.value)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from snapseed.errors import RefusedError, SchemaError, UsageError
-from snapseed.load.plan import Mode
+from snapseed.load.request import Mode
 from tests.load.shapes import ROLE, Shapes, mend_of, reasons
 
 # Exactly what a load in mode `replace` needs, without --no-verify.
@@ -236,10 +236,9 @@ def test_temporary_tables_may_be_forbidden(limited: tuple[Shapes, str]) -> None:
         shapes.execute(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
 
 
-def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str]) -> None:
     """A role that is a member of the owner rebuilds indexes where it may make them, and turns triggers off."""
     shapes, database = limited
-    monkeypatch.setattr("snapseed.load.plan.rebuild.REBUILD_ROWS", 0)
     shapes.execute(
         f"""
         CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
@@ -249,22 +248,19 @@ def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch:
     )
     shapes.execute("ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people")
     shapes.execute(f"GRANT REFERENCES (name) ON people TO {ROLE}")
-    report = shapes.load(database=database)
+    report = shapes.load(database=database, rebuild_rows=0)
     assert "badges: foreign key its_person stays: the role may make no reference to that table" in reasons(report)
     assert "badges: index marks stays: the role may create nothing in its schema" in reasons(report)
     assert "badges: off during the load: triggers t" in reasons(report)
     shapes.execute(f"GRANT CREATE ON SCHEMA public TO {ROLE}; GRANT REFERENCES (id) ON people TO {ROLE}")
     words = "badges: dropped, and made again behind the rows: badges_pkey, marks, its_person"
-    assert words in reasons(shapes.load(database=database))
+    assert words in reasons(shapes.load(database=database, rebuild_rows=0))
     assert shapes.one("SELECT tableowner FROM pg_tables WHERE tablename = 'badges'") == ROLE
 
 
-def test_a_key_stays_that_refers_into_a_closed_schema(
-    limited: tuple[Shapes, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_stays_that_refers_into_a_closed_schema(limited: tuple[Shapes, str]) -> None:
     """It could not be made again, whatever the role may do with the table there."""
     shapes, database = limited
-    monkeypatch.setattr("snapseed.load.plan.rebuild.REBUILD_ROWS", 0)
     shapes.execute(
         f"""
         CREATE SCHEMA app; CREATE TABLE app.others AS SELECT id FROM people;
@@ -273,11 +269,11 @@ def test_a_key_stays_that_refers_into_a_closed_schema(
         GRANT REFERENCES ON app.others TO {ROLE};
         """  # noqa: S608 - names of our own
     )
-    report = shapes.load(only=["badges"], database=database)
+    report = shapes.load(only=["badges"], database=database, rebuild_rows=0)
     assert "badges: foreign key its_other stays: the role may make no reference to that table" in reasons(report)
     shapes.execute(f"GRANT USAGE ON SCHEMA app TO {ROLE}")
     words = "badges: dropped, and made again behind the rows: its_other"
-    assert words in reasons(shapes.load(only=["badges"], database=database))
+    assert words in reasons(shapes.load(only=["badges"], database=database, rebuild_rows=0))
 
 
 def test_a_partition_that_somebody_else_owns(shapes: Shapes) -> None:

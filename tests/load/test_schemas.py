@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from snapseed.diff.rows import diff_snapshot
-from snapseed.load.plan import Mode, rebuild
+from snapseed.load.request import Mode
 from tests.conftest import Sandbox
 from tests.load.shapes import Shapes, reasons, rebuilt
 from tests.projects.state import schema_of
@@ -469,25 +469,23 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_schema(shapes: Shapes, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_schema(shapes: Shapes, name: str) -> None:
     """Loaded with everything rebuilt, again over the rows, again with nothing rebuilt, and in the other modes."""
     case = CASES[name]
     skip_without(shapes, case)
     shapes.create(case.ddl)
     before = schema_of(shapes.url)
-    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
-    report = shapes.load()
+    report = shapes.load(rebuild_rows=0)
     assert set(case.drops) <= rebuilt(report)
     assert not set(case.keeps) & rebuilt(report)
     for words in case.says:
         assert words in reasons(report)
     if Mode.UPSERT in case.modes:
         shapes.execute("UPDATE badges SET mark = 'stone' WHERE mark = 'gold'; DELETE FROM badges WHERE mark = 'iron'")
-        shapes.load(Mode.UPSERT, agrees=True)
+        shapes.load(Mode.UPSERT, agrees=True, rebuild_rows=0)
     shapes.empty()
-    shapes.load(Mode.APPEND)
-    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 10**9)
-    shapes.load()
+    shapes.load(Mode.APPEND, rebuild_rows=0)
+    shapes.load(rebuild_rows=10**9)
     assert schema_of(shapes.url) == before
 
 
@@ -501,28 +499,24 @@ def skip_without(shapes: Shapes, case: Case) -> None:
             pytest.skip(f"the server has no extension {case.needs}")
 
 
-def test_names_that_need_quotes(
-    make_generated: Callable[[str], Sandbox], shapes: Shapes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_that_need_quotes(make_generated: Callable[[str], Sandbox], shapes: Shapes) -> None:
     """Reserved, mixed case, with quotes, dots, spaces and percent signs, not of ASCII: in every mode."""
-    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
     odd = Shapes(make_generated("names").folder, shapes.url)
     odd.create()
     before = schema_of(odd.url)
-    assert {"fk's %s", "Ünique %s", "%s'\""} <= rebuilt(odd.load())
+    assert {"fk's %s", "Ünique %s", "%s'\""} <= rebuilt(odd.load(rebuild_rows=0))
     assert schema_of(odd.url) == before
     assert odd.load(if_changed=True).already_loaded
     odd.execute('DELETE FROM "Order by"."Größe ""x"" %s" WHERE "primary" = 1')
     odd.load(Mode.UPSERT, agrees=True)
     odd.execute('SET session_replication_role = replica; TRUNCATE "Order by"."Größe ""x"" %s"')
-    odd.load(Mode.APPEND)
+    odd.load(Mode.APPEND, rebuild_rows=0)
     assert schema_of(odd.url) == before
     assert odd.execute('SELECT last_value, is_called FROM "Order by"."Folge %s\'"') == [(10, False)]
 
 
-def test_indexes_in_a_tablespace_of_their_own(shapes: Shapes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_indexes_in_a_tablespace_of_their_own(shapes: Shapes) -> None:
     """Each comes back where it was; what is made afterwards goes where it would have gone."""
-    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
     if not shapes.execute("SELECT name FROM pg_settings WHERE name = 'allow_in_place_tablespaces'"):
         pytest.skip("no tablespaces in place before PostgreSQL 15")
     with shapes.connect() as connection:
@@ -537,9 +531,9 @@ def test_indexes_in_a_tablespace_of_their_own(shapes: Shapes, monkeypatch: pytes
             """
         )
         before = schema_of(shapes.url)
-        assert {"away", "home", "teams_pkey"} <= rebuilt(shapes.load())
+        assert {"away", "home", "teams_pkey"} <= rebuilt(shapes.load(rebuild_rows=0))
         assert schema_of(shapes.url) == before
-        shapes.load(database=f"{shapes.url} options='-c default_tablespace=snapseed_shapes'")
+        shapes.load(database=f"{shapes.url} options='-c default_tablespace=snapseed_shapes'", rebuild_rows=0)
         assert schema_of(shapes.url) == before
         query = "SELECT relname FROM pg_class WHERE reltablespace NOT IN (0, 1664) AND relkind <> 't' ORDER BY 1"
         assert shapes.execute(query) == [("away",), ("teams_pkey",)]
@@ -581,10 +575,12 @@ def test_unlogged_tables_are_those_that_may_be(shapes: Shapes) -> None:
     )
     report = shapes.load(unlogged=True)
     assert "badges: stays logged: it is published" in reasons(report)
-    assert "people: stays logged: public.badges refers to it, and stays logged" in reasons(report)
+    assert "people: stays logged: public.badges refers to it and stays logged" in reasons(report)
     shapes.execute("DROP PUBLICATION one")
     report = shapes.load(unlogged=True)
     assert reasons(report).count("UNSAFE, by --unlogged") == 3
     shapes.load()
     shapes.execute("TRUNCATE badges; ALTER TABLE badges DROP CONSTRAINT its_person; ALTER TABLE badges SET LOGGED")
-    assert "badges: stays logged: it is not truncated" in reasons(shapes.load("append", only=["badges"], unlogged=True))
+    assert "badges: stays logged: it is not truncated" in reasons(
+        shapes.load(Mode.APPEND, only=["badges"], unlogged=True)
+    )

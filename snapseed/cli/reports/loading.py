@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from snapseed.cli.reports.layout import Document, megabytes, rate, table
 
 if TYPE_CHECKING:
+    from snapseed.load.outcome import LoadReport
     from snapseed.load.plan import EmptiedTable, LoadPlan, TablePlan
-    from snapseed.load.report import LoadReport
     from snapseed.postgres.provenance import LoadRecord
     from snapseed.verify.status import EnvironmentStatus
 
@@ -94,7 +94,7 @@ def load_document(report: LoadReport) -> Document:
         "schema_created": report.schema_created,
         "verified": bool(report.verified),
         "seconds": report.seconds,
-        "phases": report.phases,
+        "phases": dict(report.phases),
         "plan": [
             {
                 "entity": step.entity.name,

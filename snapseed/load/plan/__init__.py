@@ -202,7 +202,7 @@ def _closed(tables: Mapping[int, TableFacts], allowed: set[int]) -> frozenset[in
 
 
 def _logged(tables: Mapping[int, tuple[EntityRecord, TableFacts]], truncated: frozenset[int]) -> dict[int, str]:
-    """Why tables stay logged: for a reason of their own, or because a logged table must not refer to an unlogged one."""
+    """Why tables stay logged: by themselves, or because a logged table must not refer to an unlogged one."""
     logged: dict[int, str] = {}
     for oid, (_, facts) in tables.items():
         if facts.kind != "r":

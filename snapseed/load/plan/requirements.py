@@ -23,9 +23,9 @@ _MICROSECONDS = 6
 
 
 def require_loadable(prepared: Prepared, load: TableSet) -> None:
-    """Raise `SchemaError` that lists every problem, with the SQL that would fix it; `UsageError` if parents are missing.
+    """Raise `SchemaError` that lists every problem, with the SQL that would fix it.
 
-    Parents are the rows of tables outside the load that the loaded rows must refer to.
+    Raises `UsageError` if the loaded rows must refer to rows of a table that is not loaded and is empty.
     """
     server = prepared.server
     problems: list[Problem] = []
