@@ -77,15 +77,17 @@ def prepare(session: Session) -> Prepared:
             for problem in content_problems(session.snapshot, entity, facts[entity.name])
         ]
         problems += _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
-        if missing := missing_privilege(connection):
+        missing = missing_privilege(connection)
+        if missing:
             problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
+        whole = request.mode is Mode.REPLACE
         return Prepared(
             entities=entities,
             facts=facts,
             children=children,
             server=read_server(connection),
             identity=identity,
-            loaded=frozenset(loaded_tables(connection, whole=request.mode is Mode.REPLACE)),
+            loaded=frozenset() if missing else frozenset(loaded_tables(connection, whole=whole)),
             problems=tuple(problems),
         )
 

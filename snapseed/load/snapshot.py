@@ -10,7 +10,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError
-from snapseed.events import Advanced, Event, Listener, Note, ignore, phase
+from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted, ignore, phase
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.plan import LoadPlan
@@ -66,8 +66,9 @@ def load_snapshot(
             watch = stack.enter_context(watching(target, connection, lambda text: tell(Note(text))))
 
             def tell_and_move_on(event: Event) -> None:
-                # Whatever the load may wait for from here on is something new.
-                watch.moved()
+                if isinstance(event, PhaseStarted | Advanced):
+                    # Whatever the load may wait for from here on is something new.
+                    watch.moved()
                 tell(event)
 
             yield Session(

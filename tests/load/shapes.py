@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,12 @@ class Shapes(Sandbox):
 def reasons(report: LoadReport) -> str:
     """All reasons of the plan, one a line, each with its table."""
     return "\n".join(f"{table.entity.name}: {reason}" for table in report.plan.tables for reason in table.reasons)
+
+
+def mentions(text: str, words: str) -> bool:
+    """Whether one reason or problem of `text` has these words in this order: names and facts, not a whole sentence."""
+    pattern = re.compile(".*".join(map(re.escape, words.split(" … "))))
+    return any(pattern.search(part) for part in re.split(r"\n|; ", text))
 
 
 def rebuilt(report: LoadReport) -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 from snapseed import LoadRequest, Mode, load_snapshot, verify_snapshot
 from snapseed.errors import LoadError, SchemaError
 from tests.conftest import Sandbox
-from tests.load.shapes import mend_of
+from tests.load.shapes import mend_of, mentions
 from tests.projects.state import generated
 
 KEYS = "SELECT film_id::text, actor_id::text FROM film_actor ORDER BY film_id, actor_id"
@@ -96,17 +96,18 @@ def test_an_append_adds_to_what_is_there(films: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("index", "problem"),
     [
-        ("CHECK (hall < 100)", r"no unique index on seats \(hall, number\) alone"),
-        ("UNIQUE (hall, number, label)", r"no unique index on seats \(hall, number\) alone"),
-        ("UNIQUE (number, hall) DEFERRABLE", "the constraint seats_number_hall_key of seats is DEFERRABLE"),
+        ("CHECK (hall < 100)", "unique index … seats (hall, number)"),
+        ("UNIQUE (hall, number, label)", "unique index … seats (hall, number)"),
+        ("UNIQUE (number, hall) DEFERRABLE", "seats_number_hall_key … DEFERRABLE"),
     ],
 )
 def test_an_upsert_needs_a_unique_index_over_just_these_columns(films: Sandbox, index: str, problem: str) -> None:
     """In any order; one over more is none. The SQL in the error makes it."""
     schema = (films.folder / "generators" / "schema.sql").read_text()
     execute(films, schema.replace("PRIMARY KEY (hall, number)", index))
-    with pytest.raises(SchemaError, match=problem) as caught:
+    with pytest.raises(SchemaError) as caught:
         load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
+    assert mentions(str(caught.value), problem)
     if "DEFERRABLE" not in index:
         execute(films, mend_of(caught.value))
         load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))

@@ -36,12 +36,8 @@ class Loading(threading.Thread):
         overrides = {"lock_timeout": self.options.pop("lock_timeout", "20s")}
         try:
             environment = self.sandbox.environment(None, **overrides)
-            self.report = load_snapshot(
-                self.sandbox.project,
-                environment,
-                listener=notes_to(self.said.append),
-                **self.options,  # type: ignore[arg-type]
-            )
+            request = LoadRequest(**self.options)  # type: ignore[arg-type]
+            self.report = load_snapshot(self.sandbox.project, environment, request, listener=notes_to(self.said.append))
         except SnapseedError as exc:
             self.error = exc
 

@@ -24,6 +24,7 @@ from snapseed.postgres.catalog import (
     TriggerFacts,
 )
 from snapseed.snapshot.manifest import Column, EntityRecord
+from tests.load.shapes import mentions
 
 ALL = frozenset({"USAGE", "SELECT", "DELETE", "TRUNCATE"})
 
@@ -118,8 +119,8 @@ def plan_one(record: EntityRecord, facts: TableFacts, request: LoadRequest = Loa
 
 
 def said(planned: TablePlan, words: str) -> bool:
-    """Whether a reason of the plan has these words."""
-    return any(words in reason for reason in planned.reasons)
+    """Whether a reason of the plan has these words in this order."""
+    return mentions("\n".join(planned.reasons), words)
 
 
 def test_referenced_tables_come_first_and_otherwise_the_order_of_the_manifest_stays() -> None:
@@ -156,7 +157,7 @@ def test_in_a_cycle_the_key_to_the_later_table_is_dropped() -> None:
         f"{first.entity.name}_to_{1 if first.entity.name == 'b' else 2}"
     ]
     assert second.drop_foreign_keys == ()
-    assert any("refers to rows that come later" in reason for reason in first.reasons)
+    assert said(first, f"{first.drop_foreign_keys[0].name} … later")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_binary_copy_is_chosen_where_every_column_has_an_encoder(
     """An enum's binary form is its label; a type that is not ours makes it text COPY, and the column is named."""
     planned = plan_one(entity("a", kind), table(1, "a", found))
     assert planned.binary is binary
-    assert planned.reasons[0].startswith("binary COPY" if binary else "text COPY: c1 has no")
+    assert said(planned, "binary COPY" if binary else "text COPY … c1")
 
 
 def test_truncate_and_freeze_go_together() -> None:
@@ -205,13 +206,14 @@ def test_a_table_is_not_truncated_that_a_deleted_one_refers_to() -> None:
 def test_indexes_and_keys_are_rebuilt_from_a_certain_number_of_rows_on() -> None:
     """One row less and they stay."""
     facts = replace(
-        table(1, "a", refers_to=(7,)), indexes=(index(10, "i"), index(11, "u", unique=True), index(12, "k", keep="…"))
+        table(1, "a", refers_to=(7,)),
+        indexes=(index(10, "i"), index(11, "u", unique=True), index(12, "k", keep="keep me")),
     )
     many, few = plan_one(entity("a", rows=REBUILD_ROWS), facts), plan_one(entity("a", rows=REBUILD_ROWS - 1), facts)
     assert ([found.name for found in many.drop_indexes], len(many.drop_foreign_keys)) == (["i", "u"], 1)
     assert (few.drop_indexes, few.drop_foreign_keys) == ((), ())
-    assert said(many, "index k stays: …")
-    assert said(few, f"fewer than {REBUILD_ROWS:,} rows")
+    assert said(many, "index k … keep me")
+    assert said(few, f"fewer … {REBUILD_ROWS:,}")
 
 
 def family(**changes: object) -> dict[str, TableFacts]:
@@ -227,16 +229,16 @@ def test_a_unique_index_goes_with_the_foreign_keys_that_rest_on_it() -> None:
     parent, child = plan_of(records, family()).tables
     assert [found.name for found in parent.drop_indexes] == ["key"]
     assert [key.name for key in child.drop_foreign_keys] == ["child_to_1"]
-    assert said(child, "but child_to_1 is dropped and made again: so is the index of t1 that it rests on")
+    assert said(child, "child_to_1 … index of t1")
 
 
 @pytest.mark.parametrize(
     ("records", "changes", "reason"),
     [
-        (["parent"], {}, "public.child refers to it and is not part of this load"),
-        (["parent", "child"], {"owned": False}, "stays: the role does not own the table"),
-        (["parent", "child"], {"kind": "p"}, "stays: the table is partitioned"),
-        (["parent", "child"], {"foreign_keys": (foreign_key("child", 1, "…"),)}, "rests on it and stays: …"),
+        (["parent"], {}, "public.child … not part of this load"),
+        (["parent", "child"], {"owned": False}, "child_to_1 … own"),
+        (["parent", "child"], {"kind": "p"}, "child_to_1 … partitioned"),
+        (["parent", "child"], {"foreign_keys": (foreign_key("child", 1, "keep me"),)}, "child_to_1 … keep me"),
     ],
 )
 def test_a_unique_index_stays_where_a_foreign_key_on_it_must(
@@ -254,15 +256,15 @@ def test_a_unique_index_stays_where_a_foreign_key_on_it_must(
 @pytest.mark.parametrize(
     ("options", "changes", "dropped", "reason"),
     [
-        (LoadRequest(mode=Mode.UPSERT), {}, [], "an upsert looks its rows up in them"),
-        (LoadRequest(mode=Mode.APPEND), {}, ["i"], "it is unique, and the table is not truncated"),
+        (LoadRequest(mode=Mode.UPSERT), {}, [], "upsert"),
+        (LoadRequest(mode=Mode.APPEND), {}, ["i"], "unique … not truncated"),
         (
             LoadRequest(mode=Mode.APPEND),
             {"estimated_rows": REBUILD_ROWS + 1},
             [],
-            "holds more rows already (about 2,001)",
+            "more rows … 2,001",
         ),
-        (LoadRequest(), {"may_index": False}, [], "the role may create nothing in its schema"),
+        (LoadRequest(), {"may_index": False}, [], "role … schema"),
         (LoadRequest(), {"privileges": frozenset({"USAGE", "DELETE"})}, ["i"], "the table is not truncated"),
     ],
 )
@@ -309,7 +311,7 @@ def test_rules_of_a_child_of_somebody_else() -> None:
     facts = family(rules=rules, owned=False)
     parent, child = {"parent": facts["parent"]}, facts["child"]
     (planned,) = plan_of([entity("parent")], parent, children=[child]).children
-    assert "rules keeps, copies stay: nothing in this load sets them off" in planned.reasons
+    assert any("keeps, copies" in reason for reason in planned.reasons)
     for privileges in ({"USAGE", "DELETE"}, {"USAGE"}):
         with pytest.raises(SchemaError) as caught:
             plan_of(
@@ -350,9 +352,9 @@ def test_children_are_emptied_in_the_same_statement() -> None:
     ("changes", "unlogged", "reason"),
     [
         ({}, True, "UNSAFE"),
-        ({"kind": "p"}, False, "stays logged: it is partitioned"),
-        ({"owned": False}, False, "stays logged: the role does not own it"),
-        ({"persistence": "u"}, False, "unlogged: a crash of the server empties it"),
+        ({"kind": "p"}, False, "logged … partitioned"),
+        ({"owned": False}, False, "logged … own"),
+        ({"persistence": "u"}, False, "unlogged … crash"),
     ],
 )
 def test_unlogged_is_asked_for_and_said_to_be_unsafe(
@@ -432,12 +434,12 @@ def test_what_an_upsert_needs_beside() -> None:
     with pytest.raises(SchemaError) as caught:
         plan_of([entity("a", "bigint")], facts, LoadRequest(mode=Mode.UPSERT), server=server)
     for words in (
-        "no unique index on a (id) alone",
-        "a.c1 is GENERATED ALWAYS AS IDENTITY",
+        "unique index … a (id)",
+        "a.c1 … GENERATED ALWAYS AS IDENTITY",
         "the role lacks UPDATE (c1)",
-        "may make no temporary tables",
+        "temporary tables",
     ):
-        assert words in str(caught.value.observed)
+        assert mentions(str(caught.value.observed), words)
 
 
 def test_everything_that_does_not_fit_is_said_at_once() -> None:
