@@ -11,7 +11,6 @@ from psycopg import sql
 
 from snapseed import load_snapshot, verify_snapshot
 from snapseed.diff.database import ChangedRow, diff_snapshot
-from snapseed.generate import part as part_module
 from snapseed.postgres.rowhash import bucket, in_chunk
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import open_snapshot
@@ -22,10 +21,9 @@ NAMES = ("film_actor", "takes", "film_tag", "seats")
 
 
 @pytest.fixture
-def films(make_project: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+def films(make_project: Callable[[str], Sandbox]) -> Sandbox:
     """Loaded from chunks that begin in the midst of a film's rows, and with texts that the table orders otherwise."""
-    monkeypatch.setattr(part_module, "CHUNK_ROWS", 7)
-    sandbox = generated(make_project("films"))
+    sandbox = generated(make_project("films"), chunk_rows=7)
     load_snapshot(sandbox.project, sandbox.environment())
     with sandbox.connect() as connection, suppress(psycopg.errors.FeatureNotSupported):
         # The embedded server is built without ICU, and then orders by bytes anyway.
