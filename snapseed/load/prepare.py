@@ -191,7 +191,7 @@ def _create_schema(session: Session) -> None:
     entities = session.snapshot.manifest.chosen(session.request.only)
     names = [str(table_name(entity)) for entity in entities]
     elsewhere = _found_elsewhere(session.connection, entities)
-    if any(problem.mend for problem in elsewhere):
+    if any(problem.fix for problem in elsewhere):
         raise schema_error(elsewhere, names)
     if not environment.create_schema or schema is None:
         raise SchemaError(

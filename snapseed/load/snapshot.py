@@ -10,7 +10,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError
-from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted, ignore, phase
+from snapseed.events import Advanced, Event, Listener, PhaseStarted, ignore, phase
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.plan import LoadPlan
@@ -63,7 +63,7 @@ def load_snapshot(
         with ExitStack() as stack:
             with phase(tell, "connecting"):
                 connection = stack.enter_context(connected(target))
-            watch = stack.enter_context(watching(target, connection, lambda text: tell(Note(text))))
+            watch = stack.enter_context(watching(target, connection, tell))
 
             def tell_and_move_on(event: Event) -> None:
                 if isinstance(event, PhaseStarted | Advanced):

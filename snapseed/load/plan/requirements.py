@@ -55,10 +55,10 @@ def require_loadable(prepared: Prepared, load: TableSet) -> None:
 def schema_error(problems: Sequence[Problem], tables: Sequence[str]) -> SchemaError:
     """One error that states each of the problems once."""
     problems = list(dict.fromkeys(problems))
-    fixes = list(dict.fromkeys(found.mend for found in problems if found.mend))
+    fixes = list(dict.fromkeys(found.fix for found in problems if found.fix))
     next_step = "change the schema or the generators so that they agree"
     if fixes:
-        fixes_all = all(found.mend for found in problems)
+        fixes_all = all(found.fix for found in problems)
         next_step += "; this SQL would fix it:\n" if fixes_all else "; this SQL would fix some of it:\n"
         next_step += "\n".join(fixes)
     return SchemaError(
