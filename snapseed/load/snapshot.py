@@ -29,6 +29,8 @@ from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from snapseed.verify.files import require_none, verify_files
 
+_LOOKING = "looking for changes"
+
 
 def load_snapshot(
     project: Project,
@@ -59,9 +61,9 @@ def load_snapshot(
         listener(event)
 
     @contextmanager
-    def session() -> Iterator[Session]:
+    def session(phase_name: str) -> Iterator[Session]:
         with ExitStack() as stack:
-            with phase(tell, "connecting"):
+            with phase(tell, phase_name):
                 connection = stack.enter_context(connected(target))
             watch = stack.enter_context(watching(target, connection, tell))
 
@@ -78,12 +80,12 @@ def load_snapshot(
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
     try:
         if request.if_changed:
-            with session() as looking:
+            with session(_LOOKING) as looking:
                 if _holds_snapshot(looking):
                     tell(AlreadyLoaded())
                     return report.after(events)
         _check_files(snapshot, request, tell)
-        with session() as loading:
+        with session("connecting") as loading:
             plan = _load(loading)
             if not request.dry_run:
                 _analyze(loading, plan)
@@ -149,7 +151,7 @@ def _without_queued(request: LoadRequest, queued: str | None, manifest: Manifest
 def _holds_snapshot(session: Session) -> bool:
     """Whether there is nothing to do for `if_changed`."""
     connection, request, manifest = session.connection, session.request, session.snapshot.manifest
-    with session.phase("looking for changes"):
+    with session.phase(_LOOKING):
         identity = identify(connection)
         require_allowed(identity, session.target, session.environment, consent=request.consent)
         session.listener(Connected(f"PostgreSQL {connection.info.server_version // 10000}, {identity}"))
