@@ -18,7 +18,8 @@ CONTEXT.set_forkserver_preload(
     [
         "snapseed.ci.process",
         "snapseed.cli.app",
-        "snapseed.cli.progress",
+        "snapseed.cli.documents",
+        "snapseed.cli.text",
         "snapseed.embeddings.service",
         "snapseed.generate.run",
         "snapseed.load.run",
