@@ -24,7 +24,7 @@ CONTEXT.set_forkserver_preload(
         "snapseed.generate.run",
         "snapseed.load.run",
         "snapseed.testing.reset",
-        "snapseed.diff.rows",
+        "snapseed.diff.database",
         __name__,
     ]
 )

@@ -206,7 +206,7 @@ def diff(
 ) -> None:
     """Show which rows and columns of the database differ from the snapshot."""
     from snapseed.cli import documents, text
-    from snapseed.diff.rows import diff_snapshot
+    from snapseed.diff.database import diff_snapshot
 
     report = diff_snapshot(run.project, run.environment, only=entity_names(only), limit=limit)
     console.show(run.output, text.differences(report), documents.differences(report))

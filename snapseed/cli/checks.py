@@ -49,17 +49,11 @@ def verify(
     environment = run.environment
     from snapseed.ci.checks import verify_checks
     from snapseed.cli import documents, formats, text
-    from snapseed.events import PhaseStarted
     from snapseed.verify.database import verify_snapshot
 
     with console.Meter(quiet=run.quiet) as meter:
-        report = verify_snapshot(
-            run.project,
-            environment,
-            offline=offline,
-            only=entity_names(only),
-            progress=lambda what: meter(PhaseStarted(f"verifying {what}")),
-        )
+        names = entity_names(only)
+        report = verify_snapshot(run.project, environment, offline=offline, only=names, listener=meter)
     name, checks = f"verify {environment.name}", verify_checks(report)
     if run.output is Format.json:
         console.write_json(documents.verified(report))

@@ -235,15 +235,12 @@ class Meter:
     def _progress_text(self, event: Advanced) -> str:
         """How far it has come, how fast, and how long it will take from here."""
         seconds = self._clock() - self._began.setdefault(event.what, self._clock())
-        parts = [f"{event.done:,} of {event.total:,} {event.unit}"]
+        scale, unit, digits = (1e6, "MB", 1) if event.unit == "bytes" else (1, event.unit, 0)
+        parts = [f"{event.done / scale:,.{digits}f} of {event.total / scale:,.{digits}f} {unit}"]
         if seconds > _MEASURABLE_SECONDS:
-            speed = (
-                f"{event.bytes / 1e6 / seconds:.1f} MB/s"
-                if event.bytes
-                else f"{event.done / seconds:,.0f} {event.unit}/s"
-            )
+            megabytes, units = event.bytes / 1e6 / seconds, event.done / scale / seconds
+            parts.append(f"{megabytes:,.1f} MB/s" if event.bytes else f"{units:,.{digits}f} {unit}/s")
             left = seconds * (event.total - event.done) / event.done if event.done else 0
-            parts.append(speed)
             if left >= 1:
                 parts.append(f"{left:.0f} s left" if left < _MINUTES_FROM else f"{left / 60:.0f} min left")
         return ", ".join(parts)

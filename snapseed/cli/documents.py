@@ -14,7 +14,7 @@ import msgspec
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport
-    from snapseed.diff.rows import DiffReport
+    from snapseed.diff.database import DiffReport
     from snapseed.embeddings.queues import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
     from snapseed.errors import SnapseedError

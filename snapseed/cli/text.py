@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport
-    from snapseed.diff.rows import DiffReport
+    from snapseed.diff.database import DiffReport
     from snapseed.embeddings.queues import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
     from snapseed.generate.check import CheckReport
