@@ -20,7 +20,7 @@ from psycopg import sql
 
 from benchmarks.measure import Comparison, Findings, Spread, Table, in_seconds, in_turns, seconds, spreads_in_turns
 from benchmarks.workspace import Workspace, ensure_snapshot, project_of
-from snapseed.generate import part, run
+from snapseed.generate.part import CHUNK_ROWS
 from snapseed.load import stream
 from snapseed.load.copying import EntityLoad, copy_rows
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
@@ -220,9 +220,9 @@ def _settings(workspace: Workspace, connection: Connection) -> tuple[Table, ...]
         Table(
             "Rows per chunk",
             f"COPY phase of {rows:,} rows of `shares`, by rows per Parquet row group ÷ the same with"
-            f" {part.CHUNK_ROWS:,}. {_NOISE}",
+            f" {CHUNK_ROWS:,}. {_NOISE}",
             ("rows", "ratio", "spread"),
-            _compared(workspace, chunks, dict(chunks)[f"{part.CHUNK_ROWS:,}"]),
+            _compared(workspace, chunks, dict(chunks)[f"{CHUNK_ROWS:,}"]),
         ),
     )
 
@@ -246,12 +246,9 @@ def _with_batches(table: BareTable, size: int, depth: int) -> float:
 
 
 def _with_chunks(workspace: Workspace, users: int, rows: int) -> Snapshot:
-    """A snapshot with this many rows per chunk, generated in this process because the constant is patched here."""
-    # A part must hold at least one of the largest chunks.
+    # A part must be large enough for one of the largest chunks.
     project = replace(workspace.project, part_rows=20_000)
-    name = f"users-{users}-chunks-{rows}"
-    with mock.patch.object(part, "CHUNK_ROWS", rows), mock.patch.object(run, "CHUNK_ROWS", rows):
-        return ensure_snapshot(project, name, users, "users", "shares", jobs=1)
+    return ensure_snapshot(project, f"users-{users}-chunks-{rows}", users, "users", "shares", chunk_rows=rows)
 
 
 def measure_ten_columns(workspace: Workspace) -> Findings:

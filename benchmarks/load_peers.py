@@ -29,7 +29,7 @@ from snapseed.load.report import LoadReport
 from snapseed.load.run import load_snapshot
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
-from snapseed.verify.run import verify_snapshot
+from snapseed.verify.database import verify_snapshot
 
 _EXTENSION = "duckdb-ext-postgres"
 PACKAGES = ("adbc-driver-postgresql", "duckdb", _EXTENSION)

@@ -30,7 +30,7 @@ from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
 from snapseed.snapshot.store import Snapshot
-from snapseed.verify.run import verify_snapshot
+from snapseed.verify.database import verify_snapshot
 
 # Phases that take less than this are left out of the table.
 _SHORTEST_PHASE = 0.005
