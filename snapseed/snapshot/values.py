@@ -84,14 +84,14 @@ def hash_field(column: pa.Array, kind: ColumnType) -> Field:
     """
     element = kind.element
     if element is not None:
-        oid = TEXT_OID if stands_as_text_array(kind) else element.oid
+        oid = TEXT_OID if is_hashed_as_text_array(kind) else element.oid
         return _array_field(column, lambda values: hash_field(values, element), oid, kind.dimensions)
     if kind.family is Family.CHARACTER:
         return text_field(pc.utf8_rtrim(column, characters=" "))
     return _scalar_field(column, kind)
 
 
-def stands_as_text_array(kind: ColumnType) -> bool:
+def is_hashed_as_text_array(kind: ColumnType) -> bool:
     """Whether the fingerprint of this array type is taken over its cast to `text[]`."""
     return kind.is_array and (kind.family in {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM})
 
