@@ -19,22 +19,23 @@ import pyarrow.parquet as pq
 
 from benchmarks.measure import Findings, Headline, Spread, Stopwatch, Table, seconds, spreads_in_turns
 from benchmarks.place import Place
-from snapseed.generate import part, writer
+from snapseed.generate import output, part
 from snapseed.generate.entity import Entity
-from snapseed.generate.plan import Request
-from snapseed.generate.run import generate_snapshot
-from snapseed.snapshot.manifest import Manifest, PartFile
+from snapseed.generate.output import WrittenFile
+from snapseed.generate.request import Request
+from snapseed.generate.snapshot import generate_snapshot
+from snapseed.snapshot.manifest import Manifest
 
 _STEPS = ("draw", "convert, check", "fingerprint", "write", "SHA-256")
 # What is timed by itself: where the function is called by that name, and what it does.
 _TIMED = (
-    (part, "_frame", "draw"),
+    (Entity, "__call__", "draw"),
     (part, "checked_table", "convert, check"),
-    (writer, "fingerprint", "fingerprint"),
+    (output, "fingerprint", "fingerprint"),
     (pq.ParquetWriter, "__init__", "write"),
     (pq.ParquetWriter, "write_table", "write"),
     (pq.ParquetWriter, "close", "write"),
-    (writer, "describe", "SHA-256"),
+    (output, "describe", "SHA-256"),
 )
 
 
@@ -134,18 +135,18 @@ def _timed() -> Iterator[Stopwatch]:
     """Timers around the steps of `make_part`; a step that is renamed fails here, loudly."""
     watch, current = Stopwatch(time.process_time), [""]
 
-    class NamedWriter(writer.PartWriter):
+    class NamedWriter(output.PartWriter):
         """A writer that says whose rows it is writing: it keeps some back until others were drawn."""
 
-        def __init__(self, entity: Entity, path: Path, folder: Path, chunk_rows: int) -> None:
-            super().__init__(entity, path, folder, chunk_rows)
+        def __init__(self, entity: Entity, folder: Path, path: str, chunk_rows: int) -> None:
+            super().__init__(entity, folder, path, chunk_rows)
             self.name = entity.name
 
         def add(self, table: pa.Table) -> None:
             current[0] = self.name
             super().add(table)
 
-        def close(self) -> PartFile:
+        def close(self) -> WrittenFile:
             current[0] = self.name
             return super().close()
 

@@ -19,8 +19,8 @@ from benchmarks.measure import Findings, Headline, Spread, Table, in_turns, seco
 from benchmarks.place import Place
 from benchmarks.processes import PROGRAM
 from benchmarks.row_by_row import by_faker, by_mimesis, embedding, random_numbers
-from snapseed.generate.plan import Request
-from snapseed.generate.run import generate_snapshot
+from snapseed.generate.request import Request
+from snapseed.generate.snapshot import generate_snapshot
 from snapseed.snapshot.store import open_snapshot
 
 PACKAGES = ("tpchgen-cli", "Faker", "mimesis")

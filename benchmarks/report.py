@@ -14,7 +14,7 @@ from benchmarks import generators, reset
 from benchmarks.measure import Findings, aligned
 from benchmarks.peers import PACKAGES
 from benchmarks.place import Place
-from snapseed.generate.processes import available_cores
+from snapseed.generate.part import available_cores
 
 _LIBRARIES = ("polars", "pyarrow", "numpy", "psycopg")
 

@@ -9,7 +9,7 @@ from benchmarks.measure import Findings, Headline, Table, seconds, spreads_in_tu
 from benchmarks.place import Place
 from benchmarks.processes import PROGRAM, launched, megabytes
 from snapseed.generate.part import PartResult, make_part
-from snapseed.generate.plan import Request, Tasks, estimate
+from snapseed.generate.request import Request, Tasks, estimate
 
 _BILLION = 10**9
 _FAR = 10_000
@@ -30,7 +30,7 @@ def _far_out(place: Place) -> Headline:
     def a_row(number: int) -> float:
         made: list[PartResult] = []
         taken = seconds(lambda: made.append(make_part(tasks[number])), time.process_time)
-        return taken / sum(file.rows for file in made[0].files.values())
+        return taken / sum(written.file.rows for written in made[0].files.values())
 
     a_row(1)
     near, far = spreads_in_turns(2 * place.rounds, partial(a_row, 0), partial(a_row, _FAR))

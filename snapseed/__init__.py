@@ -14,15 +14,13 @@ if TYPE_CHECKING:
     from snapseed.embeddings.embedder import Embedder, HashingEmbedder
     from snapseed.embeddings.keys import chunk_keys
     from snapseed.errors import SnapseedError
-    from snapseed.generate.check import check_snapshot
-    from snapseed.generate.drawing.numbers import as_decimals
-    from snapseed.generate.drawing.texts import filled, slug
-    from snapseed.generate.drawing.times import Rhythm
-    from snapseed.generate.entity import Entity, entity, scale
-    from snapseed.generate.fan_out import FanOut, counted, exactly, fan_out
-    from snapseed.generate.json import json_array, json_object, json_raw
+    from snapseed.generate.draws.numbers import as_decimals
+    from snapseed.generate.draws.texts import filled, json_array, json_object, json_raw, slug
+    from snapseed.generate.draws.times import Rhythm
+    from snapseed.generate.entity import Entity, FanOut, counted, entity, exactly, fan_out, scale
+    from snapseed.generate.request import resolve_request
     from snapseed.generate.rows import Items, Rows
-    from snapseed.generate.run import generate_snapshot, resolve_request
+    from snapseed.generate.snapshot import check_snapshot, generate_snapshot
     from snapseed.load.run import load_snapshot
     from snapseed.snapshot.store import open_snapshot
     from snapseed.testing.database import SnapseedDatabase
@@ -35,35 +33,35 @@ _HOMES = {
     "Embedder": "snapseed.embeddings.embedder",
     "Entity": "snapseed.generate.entity",
     "Environment": "snapseed.config",
-    "FanOut": "snapseed.generate.fan_out",
+    "FanOut": "snapseed.generate.entity",
     "HashingEmbedder": "snapseed.embeddings.embedder",
     "Items": "snapseed.generate.rows",
     "Project": "snapseed.config",
-    "Rhythm": "snapseed.generate.drawing.times",
+    "Rhythm": "snapseed.generate.draws.times",
     "Rows": "snapseed.generate.rows",
     "SnapseedDatabase": "snapseed.testing.database",
     "SnapseedError": "snapseed.errors",
-    "as_decimals": "snapseed.generate.drawing.numbers",
-    "check_snapshot": "snapseed.generate.check",
+    "as_decimals": "snapseed.generate.draws.numbers",
+    "check_snapshot": "snapseed.generate.snapshot",
     "chunk_count": "snapseed.embeddings.chunking",
     "chunk_keys": "snapseed.embeddings.keys",
     "chunk_of": "snapseed.embeddings.chunking",
-    "counted": "snapseed.generate.fan_out",
+    "counted": "snapseed.generate.entity",
     "entity": "snapseed.generate.entity",
-    "exactly": "snapseed.generate.fan_out",
-    "fan_out": "snapseed.generate.fan_out",
-    "filled": "snapseed.generate.drawing.texts",
+    "exactly": "snapseed.generate.entity",
+    "fan_out": "snapseed.generate.entity",
+    "filled": "snapseed.generate.draws.texts",
     "find_project": "snapseed.config",
-    "generate_snapshot": "snapseed.generate.run",
-    "json_array": "snapseed.generate.json",
-    "json_object": "snapseed.generate.json",
-    "json_raw": "snapseed.generate.json",
+    "generate_snapshot": "snapseed.generate.snapshot",
+    "json_array": "snapseed.generate.draws.texts",
+    "json_object": "snapseed.generate.draws.texts",
+    "json_raw": "snapseed.generate.draws.texts",
     "load_snapshot": "snapseed.load.run",
     "open_snapshot": "snapseed.snapshot.store",
     "reset_environment": "snapseed.testing.reset",
-    "resolve_request": "snapseed.generate.run",
+    "resolve_request": "snapseed.generate.request",
     "scale": "snapseed.generate.entity",
-    "slug": "snapseed.generate.drawing.texts",
+    "slug": "snapseed.generate.draws.texts",
     "verify_snapshot": "snapseed.verify.database",
 }
 
