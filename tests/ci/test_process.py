@@ -80,7 +80,6 @@ def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) 
     assert len(attempts(report, Step.LOAD)) == 1
     assert report.retries == last.number - 1
     assert "waiting for the database, attempt 1 failed: the database cannot be reached" in said[1]
-    assert said[1].endswith("again in 0.2 s or a little more")
 
 
 def test_a_server_that_never_answers_ends_with_exit_code_4(shop: Sandbox) -> None:
