@@ -22,7 +22,6 @@ from benchmarks.processes import PROGRAM, peak_memory
 from benchmarks.workspace import Workspace
 from snapseed.generate import output, part
 from snapseed.generate.entity import Entity
-from snapseed.generate.output import WrittenFile
 from snapseed.generate.part import PartResult, make_part
 from snapseed.generate.request import Request, Tasks, estimate
 from snapseed.generate.snapshot import generate_snapshot
@@ -151,7 +150,7 @@ def _timed() -> Iterator[Stopwatch]:
             current[0] = self.name
             super().add(table)
 
-        def close(self) -> WrittenFile:
+        def close(self) -> output.WrittenFile:
             current[0] = self.name
             return super().close()
 
