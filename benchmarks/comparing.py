@@ -19,7 +19,7 @@ from benchmarks.place import Place
 from snapseed.config import Environment
 from snapseed.load.report import LoadReport
 from snapseed.load.run import load_snapshot
-from snapseed.verify.run import verify_snapshot
+from snapseed.verify.database import verify_snapshot
 
 _USERS = 50_000
 _ROUNDS = 3

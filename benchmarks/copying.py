@@ -19,7 +19,7 @@ from psycopg import sql
 
 from benchmarks.measure import Findings, Headline, Spread, Table, in_turns, seconds
 from benchmarks.place import Place, made
-from snapseed.generate import part, run
+from snapseed.generate.part import CHUNK_ROWS
 from snapseed.load import stream
 from snapseed.load.copying import EntityLoad, copy_rows
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
@@ -201,10 +201,10 @@ def _settings(place: Place, connection: Connection) -> tuple[Table, ...]:
         ),
         Table(
             "Rows of a chunk",
-            f"COPY phase of {rows:,} rows of `shares`, by rows per Parquet row group ÷ that with {part.CHUNK_ROWS:,}."
+            f"COPY phase of {rows:,} rows of `shares`, by rows per Parquet row group ÷ that with {CHUNK_ROWS:,}."
             f" {_NOISE}",
             ("rows", "ratio", "spread"),
-            _compared(place, chunks, dict(chunks)[f"{part.CHUNK_ROWS:,}"]),
+            _compared(place, chunks, dict(chunks)[f"{CHUNK_ROWS:,}"]),
         ),
     )
 
@@ -228,14 +228,9 @@ def _with_batches(copying: Copying, size: int, depth: int) -> float:
 
 
 def _with_chunks(place: Place, users: int, rows: int) -> Snapshot:
-    # Parts large enough for the largest chunk; in this process, since the constant is changed here alone.
+    # Parts large enough for the largest chunk.
     project = replace(place.project, part_rows=20_000)
-    name = f"users-{users}-chunks-{rows}"
-    with (
-        mock.patch.object(part, "CHUNK_ROWS", rows),
-        mock.patch.object(run, "CHUNK_ROWS", rows),
-    ):
-        return made(project, name, users, "users", "shares", jobs=1)
+    return made(project, f"users-{users}-chunks-{rows}", users, "users", "shares", chunk_rows=rows)
 
 
 def _record(snapshot: Snapshot, entity: str) -> EntityRecord:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from benchmarks.measure import Findings, Table, seconds, spreads_in_turns
 from benchmarks.place import Place
 from snapseed.generate.part import CHUNK_ROWS
-from snapseed.snapshot.fingerprint import fingerprint
+from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.types import ColumnType, parse_type
 
 # Chunks hashed for one measurement, so that none is shorter than some milliseconds.

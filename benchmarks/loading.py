@@ -18,7 +18,7 @@ from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
 from snapseed.snapshot.store import Snapshot
-from snapseed.verify.run import verify_snapshot
+from snapseed.verify.database import verify_snapshot
 
 _COPYING, _VERIFYING = "copying rows", "verifying"
 # Shorter phases are left out of the table.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapseed.config import Environment, Project, find_project
+from snapseed.generate.part import CHUNK_ROWS
 from snapseed.generate.plan import Request
 from snapseed.generate.processes import available_cores
 from snapseed.generate.run import generate_snapshot
@@ -78,10 +79,11 @@ class Place:
             yield connection
 
 
-def made(project: Project, name: str, scale: int, *only: str, jobs: int | None = None) -> Snapshot:
+def made(project: Project, name: str, scale: int, *only: str, chunk_rows: int = CHUNK_ROWS) -> Snapshot:
     """The snapshot `name` of `project`, generated unless it is there."""
     if not has_snapshot(project.snapshots, name):
-        generate_snapshot(project, Request(name, project.seed, scale, only), jobs=jobs or available_cores())
+        request = Request(name, project.seed, scale, only, chunk_rows=chunk_rows)
+        generate_snapshot(project, request, jobs=available_cores())
     return open_snapshot(project.snapshots, name)
 
 

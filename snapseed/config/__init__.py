@@ -4,8 +4,7 @@ Nothing outside of this package reads the process's variables for a setting.
 """
 
 from snapseed.config.project import Environment, Project, find_project
-from snapseed.config.tables import NAME_PATTERN, EmbeddingsTable, EnvironmentTable, ProjectTable
-from snapseed.config.variables import interpolate
+from snapseed.config.settings import NAME_PATTERN, EmbeddingsTable, EnvironmentTable, ProjectTable, interpolate
 
 __all__ = [
     "NAME_PATTERN",

@@ -13,17 +13,21 @@ from typing import Any
 
 import msgspec
 
-from snapseed.config.tables import (
+from snapseed.config.settings import (
     EmbeddingsTable,
     EnvironmentTable,
     ProjectTable,
     check_name,
     convert,
+    from_variable,
+    given,
+    interpolate,
+    read_env_file,
     read_toml,
     suggestion,
     unknown_key,
+    variable_of,
 )
-from snapseed.config.variables import from_variable, given, interpolate, read_env_file, variable_of
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 

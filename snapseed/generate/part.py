@@ -34,13 +34,33 @@ Positions = npt.NDArray[np.intp]
 # Rows per chunk: large enough that the cost of a chunk (page headers, a step of the loader) fades, small enough that a
 # chunk of wide rows stays near 15 MB and that a failed verification points at few rows.
 CHUNK_ROWS = 8_192
-# Root rows are made in slices: the memory taken is that of a slice and all that descends from it, however large the
-# part. A slice is to have this much data in Arrow, of which generators hold several times as much for a moment. With
-# less, the cost of calls shows (40 ms a slice for the example); with twice as much, the peak is 30 MB higher.
-_SLICE_BYTES = 12_000_000
-_FIRST_ROOT_ROWS = 250
-_FEWEST_ROOT_ROWS = 100
-_MOST_ROOT_ROWS = 2_500
+
+
+@dataclass(frozen=True)
+class Slices:
+    """How many root rows are made at a time: as many as have `bytes` of data in Arrow with all that descends from them.
+
+    So memory is bounded by a slice, however large the part. Generators hold several times as much for a moment. With
+    smaller slices the cost of calls shows (40 ms a slice for the example); with twice as large ones, the peak is 30 MB
+    higher. The rows do not depend on it.
+    """
+
+    bytes: int = 12_000_000
+    first: int = 250
+    fewest: int = 100
+    most: int = 2_500
+
+    def next(self, made: int, size: int, left: int) -> int:
+        """How many root rows to make next, after `made` that took `size` bytes, where `left` are to be made.
+
+        What is left is cut evenly: slices of one length take the least memory for their number.
+        """
+        most = max(self.fewest, min(self.most, self.bytes * made // max(size, 1)))
+        slices = max(1, -(-left // most))
+        return max(1, -(-left // slices))
+
+
+SLICES = Slices()
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,8 @@ class PartTask:
     last: int
     paths: dict[str, str]
     folder: Path
+    chunk_rows: int = CHUNK_ROWS
+    slices: Slices = SLICES
 
 
 @dataclass(frozen=True)
@@ -86,13 +108,13 @@ def make_part(task: PartTask) -> PartResult:
     tree = entities.tree(root)
     wanted = [entity for entity in tree if _is_needed(entity, task, tree)]
     writers = {
-        entity.name: PartWriter(entity, task.folder / task.paths[entity.name], task.folder, CHUNK_ROWS)
+        entity.name: PartWriter(entity, task.folder / task.paths[entity.name], task.folder, task.chunk_rows)
         for entity in wanted
         if entity.name in task.paths
     }
     try:
         with _arrow_in_system_memory():
-            first, rows = task.first, _FIRST_ROOT_ROWS
+            first, rows = task.first, task.slices.first
             while first < task.last:
                 last = min(first + rows, task.last)
                 size = 0
@@ -101,7 +123,7 @@ def make_part(task: PartTask) -> PartResult:
                     if entity.name in writers and len(table):
                         writers[entity.name].add(table)
                     del table
-                rows = _next_root_rows(last - first, size, task.last - last)
+                rows = task.slices.next(last - first, size, task.last - last)
                 first = last
             filled = {name: writer for name, writer in writers.items() if writer.first_key is not None}
             files = {name: writer.close() for name, writer in filled.items()}
@@ -129,16 +151,6 @@ def _arrow_in_system_memory() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
-
-
-def _next_root_rows(made: int, size: int, left: int) -> int:
-    """How many root rows to make next, after so many that took `size` bytes with all that descends from them.
-
-    What is left is cut evenly: slices of one length take the least memory for their number.
-    """
-    most = max(_FEWEST_ROOT_ROWS, min(_MOST_ROOT_ROWS, _SLICE_BYTES * made // max(size, 1)))
-    slices = max(1, -(-left // most))
-    return max(1, -(-left // slices))
 
 
 def _tables(

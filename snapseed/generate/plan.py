@@ -12,7 +12,7 @@ from snapseed.config import Project
 from snapseed.errors import UsageError
 from snapseed.generate.discover import load_entities
 from snapseed.generate.entity import Entity
-from snapseed.generate.part import PartTask, make_part
+from snapseed.generate.part import CHUNK_ROWS, SLICES, PartTask, Slices, make_part
 from snapseed.snapshot.store import writing_to
 
 # Root rows made to learn the size of what descends from them: some tenths of a second, right within some hundredths.
@@ -23,7 +23,8 @@ _SAMPLED_ROWS = 1_000
 class Request:
     """A snapshot to make: the flags applied, the environment and an existing manifest asked for what was not given.
 
-    With `part` it holds that part alone, under a name of its own.
+    With `part` it holds that part alone, under a name of its own. Another `chunk_rows` or other `slices` than the fixed
+    ones are for tests and benchmarks.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Request:
     only: tuple[str, ...] = ()
     max_size: int | None = None
     part: int | None = None
+    chunk_rows: int = CHUNK_ROWS
+    slices: Slices = SLICES
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class Tasks(Sequence[PartTask]):
             last=min(first + self._project.part_rows, tree.rows),
             paths={name: f"{name}/part-{number:05d}.parquet" if several else f"{name}.parquet" for name in tree.names},
             folder=self._folder,
+            chunk_rows=self._request.chunk_rows,
+            slices=self._request.slices,
         )
 
 

@@ -20,11 +20,11 @@ from snapseed.config import Environment, Project
 from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.generate.discover import load_entities
 from snapseed.generate.entity import Entity
-from snapseed.generate.part import CHUNK_ROWS, PartResult
+from snapseed.generate.part import PartResult
 from snapseed.generate.plan import Request, Tasks
 from snapseed.generate.processes import make_parts
 from snapseed.generate.writer import keys_do_not_ascend
-from snapseed.snapshot.fingerprint import combined
+from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing
 
@@ -154,7 +154,7 @@ def write_parts(
         scale=request.scale,
         now=project.now,
         part_rows=project.part_rows,
-        chunk_rows=CHUNK_ROWS,
+        chunk_rows=request.chunk_rows,
         pools=dict(sorted(pools.items())),
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
         entities=tuple(records[entity.name] for entity in entities.ordered if entity.name in {*records, *kept_names}),
@@ -201,7 +201,7 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> tuple[Entit
         "scale": request.scale,
         "now": project.now,
         "part_rows": project.part_rows,
-        "chunk_rows": CHUNK_ROWS,
+        "chunk_rows": request.chunk_rows,
     }
     other = [setting for setting, value in wanted.items() if getattr(manifest, setting) != value]
     if other:

@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 
 from snapseed.errors import GeneratorError
 from snapseed.generate.json import canonical
-from snapseed.snapshot.buffers import data_of, offsets_of
-from snapseed.snapshot.lists import sizes_and_elements
+from snapseed.snapshot.arrow import data_of, offsets_of, sizes_and_elements
 from snapseed.snapshot.manifest import FirstKey
 from snapseed.snapshot.types import ColumnType, Family
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from snapseed.errors import GeneratorError
 from snapseed.generate.table import Key, described_key, first_key, key_of
-from snapseed.snapshot.fingerprint import fingerprint
+from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.manifest import Chunk, PartFile
 from snapseed.snapshot.store import describe, writing_to
 from snapseed.snapshot.types import Family

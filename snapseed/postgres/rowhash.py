@@ -11,10 +11,10 @@ from psycopg import sql
 
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
-from snapseed.snapshot.fields import stands_as_text_array
-from snapseed.snapshot.fingerprint import SEED, Fingerprint
+from snapseed.snapshot.hashing import SEED, Fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord, FirstKey
 from snapseed.snapshot.types import ColumnType, Family
+from snapseed.snapshot.values import stands_as_text_array
 
 # A key as text, of several columns their texts.
 TextKey = str | tuple[str, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snapseed.config import Environment, Project
 from snapseed.errors import ConfigurationError, RefusedError, ServerError
 from snapseed.postgres.connect import Target, target_of
+from snapseed.postgres.guard import looks_like_production
 from snapseed.redaction import redacted
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.servers.valkey import EmbeddedRedis
@@ -25,7 +25,6 @@ _CONNECT_SECONDS = 10
 _REPLY_SECONDS = 60
 # What redis-py calls the parts of a URL. Options about certificates, `ssl_…`, are allowed too.
 _URL_PARTS = {"connection_class", "db", "host", "password", "path", "port", "username"}
-_PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:$|[^a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def require_redis_allowed(target: RedisTarget, environment: Environment, *, cons
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
             next_step=f"if it is the right one, add --allow-host {target.host}, or add it to allow_hosts of {place}",
         )
-    if _PRODUCTION.search(target.described) and not (consent and environment.replace_existing):
+    if looks_like_production(target.described) and not (consent and environment.replace_existing):
         raise RefusedError(
             "a name looks like production",
             where=f"{target.described} ({target.source})",

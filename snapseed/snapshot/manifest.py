@@ -14,7 +14,7 @@ import msgspec
 
 from snapseed.config import NAME_PATTERN
 from snapseed.errors import ConfigurationError, ManifestError, UsageError
-from snapseed.snapshot.fingerprint import Fingerprint, combined
+from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.types import INTEGERS, ColumnType, parse_type
 
 FILE_NAME = "manifest.json"

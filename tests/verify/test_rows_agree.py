@@ -28,10 +28,10 @@ from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_binary, e
 from snapseed.load.plan import ColumnPlan, plan_load
 from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.snapshot import types as known_types
-from snapseed.snapshot.fingerprint import Fingerprint, fingerprint
+from snapseed.snapshot.hashing import Fingerprint, fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import parse_type
-from snapseed.verify.rows import verify_entity
+from snapseed.verify.database import verify_entity
 from tests.conftest import new_database
 
 Connection = psycopg.Connection[tuple[object, ...]]

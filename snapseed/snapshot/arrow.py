@@ -1,4 +1,4 @@
-"""Nested Arrow lists as the arrays of PostgreSQL, which are boxes: all sublists of one level are equally long."""
+"""The buffers of Arrow's binary arrays, read and made without copying values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,39 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snapseed.snapshot.buffers import running_offsets
+Bytes = npt.NDArray[np.uint8]
+
+
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """The values as one array: the only piece as it is, where `combine_chunks` would copy it."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def binary_array(data: Bytes, offsets: npt.NDArray[np.int64]) -> pa.BinaryArray:
+    """A binary array over `data` (any shape, C order); row i is bytes offsets[i]:offsets[i + 1]. No copy of `data`."""
+    buffer = pa.py_buffer(np.ascontiguousarray(data))
+    offset_buffer = pa.py_buffer(offsets.astype(np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, offset_buffer, buffer])
+
+
+def running_offsets(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Start of each row, and the end of the last, for rows of `lengths`."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def offsets_of(array: pa.Array) -> npt.NDArray[np.int32]:
+    """The offsets of a binary or string array, its slice respected."""
+    raw = np.frombuffer(array.buffers()[1], dtype=np.int32) if array.buffers()[1] else np.zeros(1, dtype=np.int32)
+    return raw[array.offset : array.offset + len(array) + 1]
+
+
+def data_of(array: pa.Array) -> Bytes:
+    """All data bytes of a binary or string array, to be read through `offsets_of`."""
+    buffer = array.buffers()[2]
+    return np.frombuffer(buffer, dtype=np.uint8) if buffer else np.zeros(0, dtype=np.uint8)
+
 
 Sizes = npt.NDArray[np.int64]
 

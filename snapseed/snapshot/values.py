@@ -17,8 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snapseed.snapshot.buffers import Bytes, binary_array, data_of, offsets_of, running_offsets
-from snapseed.snapshot.lists import sizes_and_elements
+from snapseed.snapshot.arrow import Bytes, binary_array, data_of, offsets_of, running_offsets, sizes_and_elements
 from snapseed.snapshot.numeric import encode_numeric
 from snapseed.snapshot.types import REAL_OID, TEXT_OID, ColumnType, Family
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from snapseed.snapshot.lists import sizes_and_elements
+from snapseed.snapshot.arrow import sizes_and_elements
 
 TWO = pa.list_(pa.list_(pa.int32()))
 THREE = pa.list_(TWO)

@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snapseed.snapshot.fingerprint import (
+from snapseed.snapshot.hashing import (
     EMPTY,
     SEED,
     Fingerprint,
+    Values,
     combined,
     fingerprint,
+    hash_bytes_fixed,
+    hash_bytes_variable,
+    hash_together,
     row_hashes,
 )
-from snapseed.snapshot.lookup3 import Values, hash_bytes_fixed, hash_bytes_variable, hash_together
 from snapseed.snapshot.types import parse_type
 
 Connection = psycopg.Connection[tuple[object, ...]]
