@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(
         "snapseed.cli.documents",
         "snapseed.cli.text",
         "snapseed.embeddings.service",
-        "snapseed.generate.run",
+        "snapseed.generate.snapshot",
         "snapseed.load.run",
         "snapseed.testing.reset",
         "snapseed.diff.database",

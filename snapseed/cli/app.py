@@ -33,7 +33,7 @@ from snapseed.redaction import hide_passwords_in_title
 from snapseed.units import parse_scale
 
 if TYPE_CHECKING:
-    from snapseed.generate.plan import Request
+    from snapseed.generate.request import Request
 
 app = typer.Typer(
     name="snapseed",
@@ -118,22 +118,20 @@ def generate(
     rows = None if scale is None else parse_scale(scale)
     _return_memory_soon()
     from snapseed.cli import documents, text
-    from snapseed.events import Advanced
-    from snapseed.generate.check import check_snapshot
-    from snapseed.generate.processes import available_cores
-    from snapseed.generate.run import Progress, generate_snapshot, resolve_request
+    from snapseed.generate.part import available_cores
+    from snapseed.generate.request import resolve_check, resolve_request
+    from snapseed.generate.snapshot import check_snapshot, generate_snapshot
 
-    request = resolve_request(
-        run.project, environment, scale=rows, seed=seed, only=entity_names(only), check=check, part=part
-    )
+    resolve = resolve_check if check else resolve_request
+    request = resolve(run.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
     _announce_size(run, request)
+    processes = jobs or available_cores()
     with console.Meter(quiet=run.quiet) as meter:
-
-        def progress(made: Progress) -> None:
-            meter(Advanced("generating", made.parts_done, made.parts_total, "parts", made.bytes))
-
-        processes = jobs or available_cores()
-        if not check:
+        if check:
+            comparison = check_snapshot(run.project, request, jobs=processes, listener=meter)
+        else:
+            report = generate_snapshot(run.project, request, jobs=processes, listener=meter)
+    if not check:
             report = generate_snapshot(run.project, request, jobs=processes, progress=progress)
         else:
             comparison = check_snapshot(run.project, request, jobs=processes, progress=progress)
@@ -270,7 +268,7 @@ app.command()(embeddings.search)
 
 def _announce_size(run: Run, request: Request) -> None:
     """Say how large a snapshot of many parts will be before generating it."""
-    from snapseed.generate.plan import Tasks, estimate
+    from snapseed.generate.request import Tasks, estimate
 
     project = run.project
     if len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from snapseed.embeddings.queues import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
     from snapseed.errors import SnapseedError
-    from snapseed.generate.check import CheckReport
-    from snapseed.generate.run import GenerateReport
+    from snapseed.generate.snapshot import CheckReport, GenerateReport
     from snapseed.load.plan import EmptiedTable, TablePlan
     from snapseed.load.report import LoadReport
     from snapseed.snapshot.manifest import EntityRecord, Manifest

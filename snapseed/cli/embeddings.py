@@ -114,7 +114,7 @@ def search(
 def _session(run: Run, doing: str) -> Iterator[Session]:
     """The queue and the database, open while a command does something."""
     from snapseed.embeddings.session import embedding_session
-    from snapseed.servers.redis_connection import redis_translated
+    from snapseed.servers.targets import redis_translated
 
     with (
         embedding_session(run.project, run.environment, consent=run.consent) as session,

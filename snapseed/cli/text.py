@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from snapseed.diff.database import DiffReport
     from snapseed.embeddings.queues import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
-    from snapseed.generate.check import CheckReport
-    from snapseed.generate.run import GenerateReport
+    from snapseed.generate.snapshot import CheckReport, GenerateReport
     from snapseed.load.plan import LoadPlan
     from snapseed.load.report import LoadReport
     from snapseed.postgres.rowhash import TextKey

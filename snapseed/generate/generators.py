@@ -1,4 +1,4 @@
-"""Find a project's entities: import its generator modules and put their entities in an order, parents first."""
+"""Load a project's generators: import the modules of its folder, and check that their entities fit together."""
 
 from __future__ import annotations
 
@@ -14,38 +14,41 @@ from types import ModuleType
 
 from snapseed.errors import GeneratorError
 from snapseed.generate.entity import Entity
+from snapseed.generate.pools import PoolFolder
 
 
 @dataclass(frozen=True)
-class Entities:
+class Generators:
     """All entities of a project, parents before children, otherwise in the order of files and declarations."""
 
-    ordered: tuple[Entity, ...]
+    entities: tuple[Entity, ...]
+    pools: PoolFolder
 
     def named(self, name: str) -> Entity | None:
         """The entity of this name, if there is one."""
-        return next((entity for entity in self.ordered if entity.name == name), None)
+        return next((entity for entity in self.entities if entity.name == name), None)
 
     def roots(self) -> list[Entity]:
         """The root entities."""
-        return [entity for entity in self.ordered if entity.parent is None]
+        return [entity for entity in self.entities if entity.parent is None]
 
     def tree(self, root: Entity) -> list[Entity]:
         """`root` and its descendants, parents first."""
-        return [entity for entity in self.ordered if entity.root is root]
+        return [entity for entity in self.entities if entity.root is root]
 
 
 @cache
-def load_entities(folder: Path) -> Entities:
+def load_generators(folder: Path) -> Generators:
     """The entities that the modules in `folder` declare.
 
-    Raises `GeneratorError` for a missing or empty folder, a module that cannot be imported (with file and line), two
-    entities of one name, a parameter that names neither an ancestor nor a lookup entity, and lookup entities that need
-    each other.
+    Loaded once per process, as Python imports modules once: a changed generator needs a new process. Raises
+    `GeneratorError` for a missing or empty folder, a module that cannot be imported (with file and line), two entities
+    of one name, a parameter that names neither an ancestor nor a lookup entity, and lookup entities that need each
+    other.
     """
     if not folder.is_dir():
         raise GeneratorError(
-            "there is no generators folder", where=str(folder), next_step="check `generators` in snapseed.toml"
+            "the generators folder does not exist", where=str(folder), next_step="check `generators` in snapseed.toml"
         )
     found: list[Entity] = []
     for path in sorted(folder.glob("*.py")):
@@ -59,16 +62,17 @@ def load_entities(folder: Path) -> Entities:
             "no generator declares an entity", where=str(folder), expected="functions under @entity(...)"
         )
     _check_names(found)
-    entities = Entities(tuple(sorted(found, key=lambda entity: len(entity.ancestors))))
-    for entity in entities.ordered:
-        _check_parameters(entity, entities)
-    for entity in entities.ordered:
-        _check_lookups(entity, entities, ())
-    return entities
+    ordered = tuple(sorted(found, key=lambda entity: len(entity.ancestors)))
+    generators = Generators(ordered, PoolFolder(folder / "pools"))
+    for entity in ordered:
+        _check_parameters(entity, generators)
+    for entity in ordered:
+        _check_lookups(entity, generators, ())
+    return generators
 
 
 def where_it_failed(exc: BaseException, folder: Path) -> str:
-    """File and line of the innermost frame that lies in `folder`, for an exception raised by a generator."""
+    """File and line of the innermost frame in `folder`, for an exception that a generator raised."""
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if Path(frame.filename).is_relative_to(folder)]
     if isinstance(exc, SyntaxError) and exc.filename:
         return f"{exc.filename}:{exc.lineno}"
@@ -76,7 +80,7 @@ def where_it_failed(exc: BaseException, folder: Path) -> str:
 
 
 def _import(folder: Path, path: Path) -> ModuleType:
-    """The module at `path`, inside a package named after the folder's path: two projects never meet in sys.modules."""
+    """The module at `path`, in a package named after the folder's path, so that two projects never share a module."""
     package = "_snapseed_" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
     if package not in sys.modules:
         spec = importlib.util.spec_from_loader(package, loader=None, is_package=True)
@@ -105,24 +109,20 @@ def _check_names(found: list[Entity]) -> None:
                 raise GeneratorError(f"{ancestor.name!r}, the parent of {entity.name!r}, is not among the generators")
 
 
-def _check_parameters(entity: Entity, entities: Entities) -> None:
+def _check_parameters(entity: Entity, generators: Generators) -> None:
+    possible = [*entity.ancestors, *(other for other in generators.entities if other.is_fixed)]
     for parameter in entity.parameters:
-        named = entities.named(parameter)
-        if named is None or (named not in entity.ancestors and not named.is_fixed):
-            possible = [
-                other.name
-                for other in [*entity.ancestors, *entities.ordered]
-                if other in entity.ancestors or other.is_fixed
-            ]
+        if generators.named(parameter) not in possible:
+            names = ", ".join(dict.fromkeys(other.name for other in possible))
             raise GeneratorError(
-                f"the generator of {entity.name!r} takes a parameter that names no ancestor and no lookup entity",
+                f"the generator of {entity.name!r} has a parameter that names no ancestor and no lookup entity",
                 where=entity.function.__code__.co_filename,
                 observed=parameter,
-                expected=f"rows, or one of: {', '.join(dict.fromkeys(possible)) or '(it has none)'}",
+                expected=f"rows, or one of: {names or '(it has none)'}",
             )
 
 
-def _check_lookups(entity: Entity, entities: Entities, path: tuple[Entity, ...]) -> None:
+def _check_lookups(entity: Entity, generators: Generators, path: tuple[Entity, ...]) -> None:
     if entity in path:
         raise GeneratorError(
             f"the generator of {entity.name!r} needs rows that need its own",
@@ -131,6 +131,6 @@ def _check_lookups(entity: Entity, entities: Entities, path: tuple[Entity, ...])
             expected="lookup entities that do not need each other",
         )
     for parameter in entity.parameters:
-        named = entities.named(parameter)
+        named = generators.named(parameter)
         if named is not None and named not in entity.ancestors:
-            _check_lookups(named, entities, (*path, entity))
+            _check_lookups(named, generators, (*path, entity))

@@ -1,4 +1,4 @@
-"""Random numbers without a generator: every draw is a hash of what it is for, so no order of calls matters.
+"""Random bits without a generator: every draw is a hash of what it is for, so the order of calls does not matter.
 
 All arithmetic is on 64-bit integers and wraps; nothing here depends on a CPU, a library version or a locale.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 
 # 2^64 / golden ratio: steps of it spread neighbouring numbers over the whole range (Knuth, TAOCP 6.4).
@@ -19,14 +20,14 @@ _LOW_32 = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-def key(*parts: object) -> np.uint64:
-    """A 64-bit key for whatever `parts` name: (seed, entity), a column, … Different parts, unrelated keys."""
-    text = "\x1f".join(map(str, parts)).encode()
+def name_hash(*names: object) -> np.uint64:
+    """A 64-bit hash of what `names` identify: (seed, entity), a column, … Where one name ends matters."""
+    text = "\x1f".join(map(str, names)).encode()
     return np.uint64(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little"))
 
 
 def mixed(values: UInt64s) -> UInt64s:
-    """A bijection in which every input bit moves about half of the output bits (David Stafford's variant 13)."""
+    """A bijection in which every input bit flips about half of the output bits (David Stafford's variant 13)."""
     values = values ^ (values >> np.uint64(30))
     values *= np.uint64(0xBF58476D1CE4E5B9)
     values ^= values >> np.uint64(27)
@@ -35,29 +36,29 @@ def mixed(values: UInt64s) -> UInt64s:
     return values
 
 
-def row_hashes(entity_key: np.uint64, roots: UInt64s, ordinals: UInt64s) -> UInt64s:
-    """One hash for each row identity (root row, ordinal)."""
-    return numbered(mixed(roots ^ entity_key), ordinals)
+def row_hashes(seed: int, entity: str, roots: UInt64s, ordinals: UInt64s) -> UInt64s:
+    """One hash for each row of an entity, which its root row and its ordinal identify."""
+    return numbered(mixed(roots ^ name_hash(seed, entity)), ordinals)
 
 
 def column_bits(hashes: UInt64s, column: str) -> UInt64s:
     """64 uniform bits for each row, independent of those of every other column."""
-    return mixed(hashes ^ key("column", column))
+    return mixed(hashes ^ name_hash("column", column))
 
 
 def numbered(hashes: UInt64s, numbers: UInt64s) -> UInt64s:
-    """A fresh hash for each pair of hash and number: the ordinal of a descendant, the position of an item."""
+    """A new hash for each pair of hash and number: the ordinal of a descendant, the position of an item."""
     return mixed(hashes + (numbers + np.uint64(1)) * _GOLDEN)
 
 
 def below(bits: UInt64s, limit: UInt64s | int) -> UInt64s:
-    """`bits` as a number in 0 … limit - 1: the upper half of the 128-bit product (Lemire, 2019).
+    """Turn `bits` into a number from 0 to limit - 1: the upper half of the 128-bit product (Lemire, 2019).
 
-    Unlike a rejection it takes one draw each; the bias is below limit / 2^64.
+    Unlike rejection, it takes exactly one draw; the bias is below limit / 2^64.
     """
     limit = np.asarray(limit, dtype=np.uint64)
     if limit.size and int(limit.max()) <= int(_LOW_32):
-        # A limit of one word: its product with the lower word can only carry.
+        # A limit of 32 bits: its product with the lower half of the bits can only carry.
         carried = bits & _LOW_32
         carried *= limit
         carried >>= _32
@@ -75,9 +76,9 @@ def below(bits: UInt64s, limit: UInt64s | int) -> UInt64s:
 
 
 def thresholds(weights: Sequence[int]) -> UInt64s:
-    """Upper ends of the ranges of 64 bits that belong to each weight but the last, for `categories`.
+    """The upper ends of the ranges of 64 bits that belong to each weight but the last, for `categories`.
 
-    Raises `ValueError` for weights that are negative or all zero.
+    Raises `ValueError` if a weight is negative or all are zero.
     """
     total = sum(weights)
     if total <= 0 or min(weights) < 0:
@@ -85,7 +86,7 @@ def thresholds(weights: Sequence[int]) -> UInt64s:
     running, ends = 0, []
     for weight in weights[:-1]:
         running += weight
-        if running < total:  # behind the last positive weight nothing can be drawn
+        if running < total:  # nothing can be drawn after the last positive weight
             ends.append(running * 2**64 // total)
     return np.array(ends, dtype=np.uint64)
 

@@ -1,7 +1,7 @@
 """Logarithms, powers of two and the normal distribution in whole numbers: the same bits on every machine.
 
-Each function is a table with straight lines between its entries, so it is monotone and without gaps; what a line
-misses is below one in ten thousand of a distribution's density. The tables are worked out in exact integers.
+Each function interpolates linearly in a table, so it is monotone and has no gaps; the error is below one in ten
+thousand of a distribution's density. The tables are computed in exact integers.
 """
 
 from __future__ import annotations
@@ -10,27 +10,24 @@ from functools import cache
 from math import isqrt
 
 import numpy as np
-import numpy.typing as npt
 
-from snapseed.generate import draws
+from snapseed.generate.draws.bits import Int64s, UInt64s, below
 
-Int64s = npt.NDArray[np.int64]
-
-# Logarithms are whole numbers of 2^-48, values of the normal distribution of 2^-56: either leaves a few bits of 64.
+# Logarithms are multiples of 2^-48, values of the normal distribution multiples of 2^-56. Both leave a few of 64 bits.
 LOG_BITS = 48
 NORMAL_BITS = 56
 
-# Entries of a table for each doubling. A float64 made of a whole number below 2^53, which is exact everywhere, holds
-# both the doubling and the entry in its upper bits.
+# Table entries (log2 of their number) for each doubling. Converting a whole number below 2^53 to float64 is exact
+# everywhere; the upper bits of the float are the doubling and the entry.
 _LOG_STEPS = 11
 _TAIL_STEPS = 5
 _FLOAT_FRACTION = 52
 _FLOAT_BIAS = 1023
-# A tail of the normal distribution is an odd number of 2^-54, at most one half.
+# A tail of the normal distribution is an odd multiple of 2^-54, at most one half.
 _TAIL_BITS = 54
-# Digits, in bits, that tables are worked out with.
+# The tables are computed with this many bits after the point.
 _PRECISION = 256
-# Intervals in which one unit of the normal distribution is integrated, and where its tail begins to be nothing.
+# The density is integrated with this many intervals per unit, out to this distance, where nothing is left of it.
 _INTERVALS = 128
 _NOTHING = 12
 
@@ -43,7 +40,7 @@ def log2(values: Int64s) -> Int64s:
     entry = (floats >> rest) & (2**_LOG_STEPS - 1)
     within = (floats.view(np.uint64) << np.uint64(64 - rest)) & ~np.uint64(2 ** (64 - rest) - 1)
     whole = ((floats >> _FLOAT_FRACTION) - _FLOAT_BIAS) << LOG_BITS
-    logarithms: Int64s = whole + base[entry] + draws.below(within, widths[entry]).view(np.int64)
+    logarithms: Int64s = whole + base[entry] + below(within, widths[entry]).view(np.int64)
     return logarithms
 
 
@@ -53,13 +50,13 @@ def exp2(exponents: Int64s) -> Int64s:
     rest = LOG_BITS - _LOG_STEPS
     entry = (exponents >> rest) & (2**_LOG_STEPS - 1)
     within = exponents.view(np.uint64) << np.uint64(64 - rest)
-    power = base[entry] + draws.below(within, widths[entry])
+    power = base[entry] + below(within, widths[entry])
     shifted: Int64s = (power >> (63 - (exponents >> LOG_BITS)).view(np.uint64)).view(np.int64)
     return shifted
 
 
-def normal(bits: draws.UInt64s) -> Int64s:
-    """The normal distribution's value, in steps of 2^-56, below which `bits` / 2^64 of it lie; within ±8.3."""
+def normal(bits: UInt64s) -> Int64s:
+    """The quantile of the normal distribution at `bits` / 2^64, in steps of 2^-56; within ±8.3."""
     base, widths = _quantiles()
     upper = bits.view(np.int64) >> 63  # all bits set where the value is positive
     tail = ((bits ^ upper.view(np.uint64)) >> np.uint64(11)).view(np.int64) << 1 | 1
@@ -67,13 +64,13 @@ def normal(bits: draws.UInt64s) -> Int64s:
     rest = _FLOAT_FRACTION - _TAIL_STEPS
     entry = (floats >> rest) - (_FLOAT_BIAS << _TAIL_STEPS)
     within = floats.view(np.uint64) << np.uint64(64 - rest)
-    size = base[entry] - draws.below(within, widths[entry]).view(np.int64)
+    size = base[entry] - below(within, widths[entry]).view(np.int64)
     values: Int64s = (size ^ ~upper) - ~upper
     return values
 
 
-def normal_bits(values: Int64s) -> draws.UInt64s:
-    """The inverse of `normal`: the `bits` that give these values, to about one in 2^24 of their tail."""
+def normal_bits(values: Int64s) -> UInt64s:
+    """The inverse of `normal`: the `bits` that give these values, accurate to about one in 2^24 of the tail."""
     base, widths = _quantiles()
     sizes = np.minimum(np.abs(values), base[0])
     entry = np.maximum(np.searchsorted(-base, -sizes, side="right") - 1, 0)
@@ -81,15 +78,15 @@ def normal_bits(values: Int64s) -> draws.UInt64s:
     into = np.minimum(((base[entry] - sizes) << 8) // (widths[entry].view(np.int64) >> 16), 2**24 - 1)
     step = (entry >> _TAIL_STEPS).astype(np.uint64) + np.uint64(64 - _TAIL_BITS - _TAIL_STEPS)
     start = ((entry & (2**_TAIL_STEPS - 1)) + 2**_TAIL_STEPS).astype(np.uint64) << step
-    tail = start + draws.below(into.view(np.uint64) << np.uint64(40), np.uint64(1) << step)
+    tail = start + below(into.view(np.uint64) << np.uint64(40), np.uint64(1) << step)
     tail = np.minimum(tail, np.uint64(2**63))
-    bits: draws.UInt64s = np.where(values < 0, tail, ~tail)
+    bits: UInt64s = np.where(values < 0, tail, ~tail)
     return bits
 
 
 @cache
-def _logarithms() -> tuple[Int64s, draws.UInt64s]:
-    """Logarithms to base 2 from 1 to 2, and the distances between them."""
+def _logarithms() -> tuple[Int64s, UInt64s]:
+    """Logarithms to base 2 of the numbers from 1 to 2, and the differences between neighbours."""
     entries = 2**_LOG_STEPS
     running = [0]
     for number in range(entries, 2 * entries):
@@ -104,8 +101,8 @@ def _logarithms() -> tuple[Int64s, draws.UInt64s]:
 
 
 @cache
-def _powers() -> tuple[draws.UInt64s, draws.UInt64s]:
-    """Powers of 2 from exponent 0 to 1 in steps of 2^-63, and the distances between them."""
+def _powers() -> tuple[UInt64s, UInt64s]:
+    """2^x for x from 0 to 1, in steps of 2^-63, and the differences between neighbours."""
     step = 2 << _PRECISION
     for _ in range(_LOG_STEPS):
         step = isqrt(step << _PRECISION)
@@ -118,11 +115,11 @@ def _powers() -> tuple[draws.UInt64s, draws.UInt64s]:
 
 
 @cache
-def _quantiles() -> tuple[Int64s, draws.UInt64s]:
-    """The values beyond which the tails of the normal distribution lie, and the distances between them.
+def _quantiles() -> tuple[Int64s, UInt64s]:
+    """Quantiles of the normal distribution by the size of their tail, and the differences between neighbours.
 
-    The density is integrated by Simpson's rule from far out; a value between two points is the inverse function's
-    Taylor series around the nearer end.
+    The density is integrated by Simpson's rule from far out; between two points of it, the inverse function's Taylor
+    series around the nearer end gives the quantile.
     """
     one = 1 << _PRECISION
     heights = _heights(2 * _INTERVALS * _NOTHING)  # two for each interval
@@ -147,7 +144,7 @@ def _quantiles() -> tuple[Int64s, draws.UInt64s]:
 
 
 def _heights(count: int) -> list[int]:
-    """exp(-x² / 2) at every half interval from 0 on: each is the one before times a factor that falls evenly."""
+    """exp(-x² / 2) at every half interval from 0: each is the one before times a factor, which shrinks evenly."""
     one, steps = 1 << _PRECISION, 2 * _INTERVALS
     # exp(-(k + 1)² / 2s²) = exp(-k² / 2s²) · exp(-(2k + 1) / 2s²); the factor falls by exp(-1 / s²) each time
     factor, fall = _exponential(one // (2 * steps * steps)), _exponential(one // (steps * steps))
@@ -159,7 +156,7 @@ def _heights(count: int) -> list[int]:
 
 
 def _exponential(size: int) -> int:
-    """E to the power of -`size`, both in steps of 2^-256, for sizes far below one."""
+    """e^-size, both in steps of 2^-256, for sizes far below one."""
     one = 1 << _PRECISION
     term, total = one, 0
     for number in range(1, 60):

@@ -14,11 +14,11 @@ import pytest
 import redis
 
 from snapseed.errors import ConfigurationError, RefusedError, ServerError
-from snapseed.servers.redis_connection import (
+from snapseed.servers.targets import (
     RedisTarget,
-    _require_allowed,
     redis_connected,
     redis_translated,
+    require_redis_allowed,
     resolve_redis,
 )
 from tests.conftest import Sandbox
@@ -168,7 +168,7 @@ def test_a_server_elsewhere_has_to_be_allowed(shop: Sandbox, url: str) -> None:
 def test_a_server_of_this_machine_is_allowed(shop: Sandbox, url: str) -> None:
     """Whatever its name or address."""
     environment = shop.environment(redis=url)
-    _require_allowed(resolve_redis(shop.project, environment), environment, consent=False)
+    require_redis_allowed(resolve_redis(shop.project, environment), environment, consent=False)
 
 
 def test_a_name_that_looks_like_production_needs_two_yeses(shop: Sandbox) -> None:
@@ -179,7 +179,7 @@ def test_a_name_that_looks_like_production_needs_two_yeses(shop: Sandbox) -> Non
         environment = shop.environment("dev", **settings)
         wanted = pytest.raises(RefusedError, match="looks like production")
         with nullcontext() if replace_existing and consent else wanted:
-            _require_allowed(resolve_redis(shop.project, environment), environment, consent=consent)
+            require_redis_allowed(resolve_redis(shop.project, environment), environment, consent=consent)
 
 
 def test_missing_privileges_are_a_mistake_in_the_settings(shop: Sandbox, locked: OwnValkey, port: int) -> None:
