@@ -132,10 +132,6 @@ def generate(
         else:
             report = generate_snapshot(run.project, request, jobs=processes, listener=meter)
     if not check:
-            report = generate_snapshot(run.project, request, jobs=processes, progress=progress)
-        else:
-            comparison = check_snapshot(run.project, request, jobs=processes, progress=progress)
-    if not check:
         console.show(run.output, text.generated(report), documents.generated(report))
         return
     console.show(run.output, text.regenerated(comparison), documents.regenerated(comparison))
