@@ -31,7 +31,7 @@ from snapseed.embeddings.jobs import decode_job, encode_jobs
 from snapseed.embeddings.queues import JobQueue
 from snapseed.embeddings.session import Session, embedding_session, repair_queue
 from snapseed.embeddings.worker import Worker
-from snapseed.generate.processes import available_cores
+from snapseed.generate.part import available_cores
 from snapseed.load.run import load_snapshot
 from snapseed.servers import EmbeddedRedis
 from snapseed.snapshot.store import Snapshot
