@@ -37,14 +37,14 @@ Floats = npt.NDArray[np.float32]
 _OPENING = """\
 # Content
 
-What the example's rows are like, and how that was measured. Written by `make bench-content`; nothing here is edited by
-hand. The bars are ours: texts should be neither noise nor a give-away.
+What the rows of the example project are like, and how we measured it. `make bench-content` writes this page; do not
+edit it by hand. We set the bars ourselves: the texts should be neither noise nor too easy to tell apart.
 
-Transcripts are put together from words: {topics} topics in {languages} languages, each with verbs, nouns, names and
-phrases of its own ([generators/pools](../generators/pools)). A talk has a topic, a subject within it, one to four
-speakers, and drifts off now and then. The less the recogniser's `confidence`, the more the speakers hesitate and the
-more it mishears: words are missed, doubled, clipped or taken for others. Shares mostly go by what their users like
-and speak. About one transcript in sixty is of a video that its user has shared before; the share's metadata says so:
+Transcripts are built from words: {topics} topics in {languages} languages, each with its own verbs, nouns, names and
+phrases ([generators/pools](../generators/pools)). A talk has a topic, a subject within it and one to four speakers,
+and sometimes drifts off topic. The lower the `confidence` of the speech recogniser, the more the speakers hesitate and
+the more it mishears: it misses, doubles, clips or confuses words. Most shares match what their users like and speak.
+About one transcript in sixty is of a video that its user has shared before; the share's metadata says so:
 
 ```console
 $ snapseed generate --scale 200
@@ -60,23 +60,24 @@ FROM shares again JOIN shares first ON first.id = (again.metadata ->> 'duplicate
 _READING = """\
 ## How it is measured
 
-- *Neighbours*: each transcript's body is embedded by the built-in `HashingEmbedder`; its nearest neighbour by cosine in
-  the same language shares its topic, or not. Short talks find fewer, and so do languages with few transcripts.
-- *Classifier*: TF-IDF of words, then logistic regression (scikit-learn's defaults); trained on seven tenths of the
-  bodies, the accuracy on the rest is given. What it gets wrong has drifted far, or says little.
-- *Near-duplicates*: pairs, among all transcripts of all languages, whose cosine is above {same}, against those that the
-  metadata names. With more transcripts there are more pairs by chance, so a larger set wants a higher limit.
+- *Neighbours*: the built-in `HashingEmbedder` embeds the body of each transcript. The figure is how often the nearest
+  neighbour by cosine in the same language has the same topic. It is lower for short talks and for languages with few
+  transcripts.
+- *Classifier*: TF-IDF of words, then logistic regression (scikit-learn's defaults), trained on seven tenths of the
+  bodies. The figure is the accuracy on the rest. The mistakes are talks that drifted far or say little.
+- *Near-duplicates*: pairs of transcripts in any language whose cosine is above {same}, compared with the pairs that the
+  metadata names. More transcripts mean more pairs by chance, so a larger set needs a higher limit.
 - *Zipf*: the slope of frequency over rank, both as logarithms, at evenly spaced ranks from {first} to {last:,} (or the
-  last that there is). Natural texts have about −1.
-- *Compression*: bytes of the bodies ÷ bytes that zstd makes of them, one behind the other. Natural texts have 2 – 4.
-- *Words that differ*: their edit distance. Both transcripts mishear, so each mishears half as many.
+  last rank). Natural texts have about −1.
+- *Compression*: bytes of all bodies in a row ÷ their size after zstd. Natural texts have 2 – 4.
+- *Words that differ*: the edit distance in words. Both transcripts are misheard, so each has half of the mistakes.
 
-## What is weak
+## Weaknesses
 
-- Grammar holds a sentence together, a subject a talk; no sentence follows from the one before. Texts are for
-  machines that count and compare words, not for those that understand them.
-- Verbs and nouns of one topic are combined freely: somebody may well knead a recipe.
-- The same names, of people and places, stand in all languages; everything else is of its own language alone.
+- Grammar holds a sentence together, and a subject holds a talk together, but no sentence follows from the one before.
+  The texts suit programs that count and compare words, not programs that understand them.
+- Verbs and nouns of one topic are combined freely: somebody may knead a recipe.
+- All languages share the names of people and places; everything else belongs to one language.
 """
 
 
