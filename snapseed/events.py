@@ -28,11 +28,14 @@ class PhaseEnded:
 
 @dataclass(frozen=True)
 class Advanced:
-    """`done` of `total` units of `what` are finished; `unit` is what is counted: "rows", "parts", "files"."""
+    """`done` of `total` units of `what` are finished; `unit` is what is counted: "rows", "parts", "files".
+
+    `total` is None if nobody knows it.
+    """
 
     what: str
     done: int
-    total: int
+    total: int | None = None
     unit: str = "rows"
     bytes: int = 0
 
