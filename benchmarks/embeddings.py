@@ -26,10 +26,9 @@ from benchmarks.place import Place
 from benchmarks.processes import PROGRAM
 from benchmarks.queue_peers import drain_list, drain_rq, put_into_list, put_into_rq, without_queue
 from snapseed.config import Environment, Project
-from snapseed.embeddings.completeness import completeness
-from snapseed.embeddings.jobs import decode_job, encode_jobs
-from snapseed.embeddings.queues import JobQueue
-from snapseed.embeddings.session import Session, embedding_session, repair_queue
+from snapseed.embeddings.enqueue import completeness, enqueue_incomplete
+from snapseed.embeddings.queue import JobQueue, decode_job, encode_jobs
+from snapseed.embeddings.source import Session, embedding_session
 from snapseed.embeddings.worker import Worker
 from snapseed.generate.processes import available_cores
 from snapseed.load.run import load_snapshot
@@ -95,11 +94,11 @@ class Bench:
     def drained(self) -> Drained:
         """One worker, in this process, until the queue is empty."""
         self.emptied()
-        enqueue = seconds(partial(repair_queue, self.session))
+        enqueue = seconds(partial(enqueue_incomplete, self.session))
         # As `snapseed worker` does.
         gc.freeze()
         queue = Timed(self.session.queue)
-        worker = Worker(self.session.connection, queue, self.session.source, self.session.target.described)
+        worker = Worker(replace(self.session, queue=queue))
         whole = seconds(partial(worker.run, drain=True))
         return Drained(enqueue, whole, dict(queue.watch.seconds))
 
@@ -108,7 +107,7 @@ class Bench:
         self.emptied()
         self.session.queue.put(self.payloads[:count])
         session = self.session
-        worker = Worker(session.connection, session.queue, session.source, session.target.described)
+        worker = Worker(session)
         return seconds(partial(worker.run, drain=True))
 
     def by(self, put: Callable[[], object], drain: Callable[[], object], count: int) -> float:

@@ -9,7 +9,7 @@ from benchmarks.measure import Findings, Headline, Spread, Table, seconds
 from benchmarks.place import Place, made
 from benchmarks.processes import PROGRAM, Peak, launched, megabytes
 from snapseed.config import Project, find_project
-from snapseed.embeddings.session import embedding_session
+from snapseed.embeddings.source import embedding_session
 from snapseed.load.run import load_snapshot
 
 _COUNTS = (100_000, 1_000_000)

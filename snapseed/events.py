@@ -28,14 +28,11 @@ class PhaseEnded:
 
 @dataclass(frozen=True)
 class Advanced:
-    """`done` of `total` units of `what` are finished; `unit` is what is counted: "rows", "parts", "files".
-
-    `total` is None if nobody knows it.
-    """
+    """`done` of `total` units of `what` are finished; `unit` is what is counted: "rows", "parts", "files"."""
 
     what: str
     done: int
-    total: int | None = None
+    total: int
     unit: str = "rows"
     bytes: int = 0
 

@@ -16,8 +16,9 @@ from snapseed.ci.metrics import metrics_of
 from snapseed.ci.report import CiReport, ServerFacts, Step
 from snapseed.ci.retry import Retrying
 from snapseed.config import Environment, Project
-from snapseed.embeddings.session import require_queue
+from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
+from snapseed.events import Note
 from snapseed.load.report import LoadReport
 from snapseed.load.report import Outcome as LoadOutcome
 from snapseed.load.resume import finish_if_committed
@@ -86,7 +87,12 @@ class _Process:
 
     def embed(self) -> Embedding:
         """The embeddings that the load has left to workers."""
-        return embed(self.project, self.environment, consent=self.consent, log=self.log)
+        return embed(
+            self.project,
+            self.environment,
+            consent=self.consent,
+            listener=lambda event: self.log(event.text) if isinstance(event, Note) else None,
+        )
 
     def verify(self) -> VerifyReport:
         """The committed rows; the files were checked before they were loaded."""

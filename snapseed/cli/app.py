@@ -12,7 +12,7 @@ import typer
 from snapseed.cli import checking, console, embeddings, reports
 from snapseed.cli.database import database_app
 from snapseed.cli.init import init
-from snapseed.cli.jobs import jobs_behind
+from snapseed.cli.jobs import jobs_after
 from snapseed.cli.memory import return_memory_soon, use_system_allocator
 from snapseed.cli.options import (
     AllowHost,
@@ -174,7 +174,7 @@ def load(
         from snapseed.cli.progress import load_progress
         from snapseed.load.run import load_snapshot
 
-        with nullcontext() if dry_run else jobs_behind(found, target, consent=yes):
+        with nullcontext() if dry_run else jobs_after(found, target, consent=yes):
             with console.Meter(quiet=quiet) as meter:
                 report = load_snapshot(
                     found,
@@ -213,7 +213,7 @@ def diff(
     with console.reporting(output, verbose=verbose):
         found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
-        from snapseed.diff.rows import diff_snapshot
+        from snapseed.diff.database import diff_snapshot
 
         report = diff_snapshot(found, target, only=entity_names(only), limit=limit)
         console.show(output, reports.diff_text(report), reports.diff_document(report))

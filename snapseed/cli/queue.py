@@ -1,4 +1,4 @@
-"""`snapseed queue`: what is in the queue of embedding jobs, and mending it."""
+"""`snapseed queue`: show, repair and empty the queue of embedding jobs."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from snapseed.cli.options import (
 from snapseed.config import Environment, Project, find_project
 
 if TYPE_CHECKING:
-    from snapseed.embeddings.session import Session
+    from snapseed.embeddings.source import Session
 
 queue_app = typer.Typer(
-    help="The queue of embedding jobs: what is in it, and mending it.", no_args_is_help=True, rich_markup_mode=None
+    help="Show, repair and empty the queue of embedding jobs.", no_args_is_help=True, rich_markup_mode=None
 )
 _SHOWN_DEAD = 5
 
 
 class _Place(NamedTuple):
-    """Where a queue is, as the options of a command say it."""
+    """Whose queue the options of a command mean."""
 
     project: Project
     environment: Environment
@@ -42,8 +42,8 @@ class _Place(NamedTuple):
 
 @contextmanager
 def _opened(place: _Place, doing: str) -> Iterator[Session]:
-    """The queue and the database, open while a command does something."""
-    from snapseed.embeddings.session import embedding_session
+    """The queue and the database, open."""
+    from snapseed.embeddings.source import embedding_session
     from snapseed.servers.redis_connection import redis_translated
 
     with (
@@ -53,8 +53,8 @@ def _opened(place: _Place, doing: str) -> Iterator[Session]:
         yield session
 
 
-def _mending(act: Callable[[_Place], None]) -> Callable[..., None]:
-    """Make `act` a command of its name, with the options of all commands that change the queue."""
+def _queue_command(act: Callable[[_Place], None]) -> Callable[..., None]:
+    """Turn `act` into a command of the same name, with the options that commands on the queue share."""
 
     def command(
         environment: EnvironmentName,
@@ -86,7 +86,7 @@ def status(
     output: OutputFormat = Format.text,
     verbose: Verbose = False,
 ) -> None:
-    """Show how many jobs wait, are in hand, done and dead, and what the dead died of."""
+    """Show how many jobs are waiting, in progress, done and dead, and why jobs died."""
     with console.reporting(output, verbose=verbose):
         found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
@@ -96,35 +96,35 @@ def status(
         console.show(output, reports.queue_text(name, now, dead), reports.queue_document(name, now, dead))
 
 
-@_mending
+@_queue_command
 def retry(place: _Place) -> None:
     """Put the dead jobs back into the queue."""
     with _opened(place, "moving jobs") as session:
-        console.write(f"{session.queue.retry():,} dead jobs are in the queue again")
+        console.write(f"{session.queue.retry():,} dead jobs are back in the queue")
 
 
-@_mending
+@_queue_command
 def purge(place: _Place) -> None:
-    """Take all jobs away, dead ones included. `queue repair` makes those again that are needed."""
+    """Remove all jobs, dead ones included. `queue repair` recreates those that are needed."""
     with _opened(place, "purging the queue") as session:
-        console.write(f"{session.queue.purge():,} jobs are gone")
+        console.write(f"{session.queue.purge():,} jobs were removed")
 
 
-@_mending
+@_queue_command
 def repair(place: _Place) -> None:
-    """Put a job into the queue for each text whose chunks are not in the database; delete chunks without a text."""
-    from snapseed.embeddings.session import delete_orphans, repair_queue
+    """Add a job for each text whose chunks are missing or outdated, and delete chunks without a text."""
+    from snapseed.embeddings.enqueue import delete_orphans, enqueue_incomplete
 
-    with _opened(place, "putting jobs") as session:
-        jobs, orphans = repair_queue(session), delete_orphans(session)
+    with _opened(place, "adding jobs") as session:
+        jobs, orphans = enqueue_incomplete(session), delete_orphans(session)
     console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
     if orphans:
-        console.write(f"{orphans:,} chunks belonged to no text, and are gone")
+        console.write(f"{orphans:,} chunks belonged to no text, and were deleted")
 
 
-@_mending
+@_queue_command
 def index(place: _Place) -> None:
-    """Build the index for search that [embeddings] asks for, and those that went before the jobs came."""
+    """Build the search index that [embeddings] asks for, and rebuild those that were dropped before the jobs."""
     from snapseed.embeddings.index import index_embeddings
 
     lines = index_embeddings(place.project, place.environment, consent=place.consent)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from snapseed.cli import console, reports
-from snapseed.cli.jobs import jobs_behind
+from snapseed.cli.jobs import jobs_after
 from snapseed.cli.memory import use_system_allocator
 from snapseed.cli.options import (
     AllowHost,
@@ -48,6 +48,6 @@ def reset(
         from snapseed.testing.reset import reset_environment
 
         log = console.silence if quiet else console.note
-        with jobs_behind(found, target, consent=yes, log=log):
+        with jobs_after(found, target, consent=yes, log=log):
             report = reset_environment(found, target, consent=yes, fresh=fresh, log=log)
             console.show(output, reports.reset_text(report), reports.reset_document(report))

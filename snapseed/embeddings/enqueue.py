@@ -16,7 +16,7 @@ from snapseed.embeddings.index import drop_indexes
 from snapseed.embeddings.queue import encode_jobs
 from snapseed.embeddings.source import Session, Source, embedding_session
 from snapseed.embeddings.write import prepare_writer
-from snapseed.events import Advanced, Listener, Note, ignore
+from snapseed.events import Listener, Note, ignore
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.failures import translated
@@ -54,13 +54,25 @@ SELECT (SELECT count(*) FROM {texts}) AS texts, (SELECT count(*) FROM ({incomple
 """
 
 
+@dataclass(frozen=True)
+class JobsAdded:
+    """So many jobs are in the queue now, since the call began."""
+
+    jobs: int
+
+
 def enqueue_load(
-    project: Project, environment: Environment, *, consent: bool = False, listener: Listener = ignore
+    project: Project,
+    environment: Environment,
+    *,
+    consent: bool = False,
+    listener: Listener = ignore,
+    batch_jobs: int = BATCH_JOBS,
 ) -> int | None:
     """Put the jobs of the latest load into the queue; returns how many, None if they were put there before.
 
     Indexes for nearest neighbors are dropped first. After a crash, the next call starts over, since only complete jobs
-    are recorded; jobs that exist twice do no harm. The listener gets `Advanced`, and a `Note` for each index.
+    are recorded; jobs that exist twice do no harm. The listener gets `JobsAdded`, and a `Note` for each index.
     """
     with embedding_session(project, environment, consent=consent) as session:
         source, connection, where = session.source, session.connection, session.target.described
@@ -77,7 +89,7 @@ def enqueue_load(
         with translated("preparing to write", where):
             # To find out here, and not in a worker, that the tables do not fit.
             prepare_writer(connection, source)
-        jobs = enqueue_incomplete(session, listener, load=load)
+        jobs = enqueue_incomplete(session, listener, load=load, batch_jobs=batch_jobs)
         with translated("recording the jobs", where):
             record_jobs(connection, load, source.queue_name, source.embedder.model, jobs)
         return jobs
@@ -89,7 +101,7 @@ def enqueue_incomplete(
     """Put a job into the queue for each text whose chunks of this model are missing, too many or outdated.
 
     A change of a text shows if chunks keep their content, and otherwise only if it came with the load number `load`.
-    Streams the keys; the listener gets `Advanced` after each batch. Returns how many jobs.
+    Streams the keys; the listener gets `JobsAdded` after each batch. Returns how many jobs.
     """
     source, jobs = session.source, 0
     model, entity = source.embedder.model, source.texts.name
@@ -104,7 +116,7 @@ def enqueue_incomplete(
             keys = pl.Series([str(key) for (key,) in found])
             session.queue.put(encode_jobs(source.form, keys, snapshot=source.identity, entity=entity, model=model))
             jobs += len(found)
-            listener(Advanced("adding jobs", jobs, unit="jobs"))
+            listener(JobsAdded(jobs))
     return jobs
 
 

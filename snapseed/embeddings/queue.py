@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import polars as pl
 
@@ -221,11 +221,31 @@ class JobQueue(Protocol):
         """Remove all jobs, dead ones included; returns how many."""
 
 
+def hash_tag(name: str) -> str:
+    """The beginning of all keys of a queue: its name in braces, so that a cluster keeps the keys on one node."""
+    return f"{{{name}}}"
+
+
+def require_form(client: redis.Redis, form: Literal["stream", "list"], name: str, where: str) -> None:
+    """Raise `ConfigurationError` if the queue of this name exists in the other form."""
+    key = f"{hash_tag(name)}:jobs"
+    # According to the client's annotations this may also be an awaitable.
+    found = cast("bytes", client.type(key)).decode()
+    if found not in {"none", form}:
+        raise ConfigurationError(
+            "the queue exists in the other form",
+            where=f"key {key} in {where}",
+            observed=f"a {found}",
+            expected=f"queue = {form!r}, as in [embeddings]",
+            next_step=f"let workers drain it with queue = {found!r} first, or delete it with `redis-cli DEL {key}`",
+        )
+
+
 class DoneCounts:
-    """How many jobs were done: `NAME:done`, and per minute of the server's clock `NAME:done:MINUTE`, which expires."""
+    """How many jobs were done: `{NAME}:done`, and per minute of the server's clock `{NAME}:done:MINUTE`."""
 
     def __init__(self, client: redis.Redis, name: str) -> None:
-        self._client, self._name = client, name
+        self._client, self._name = client, hash_tag(name)
 
     def add(self, count: int) -> None:
         """Count finished jobs. Skipped if the server is out of memory: counting must not stop what makes room."""

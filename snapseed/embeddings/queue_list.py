@@ -1,8 +1,8 @@
 """The queue as plain lists: `LPUSH` at one end, `BLMOVE` from the other end into the list of a worker.
 
-`NAME:jobs` holds the jobs that wait, `NAME:held:WORKER` those of a worker, `NAME:workers` the names of all workers.
-`NAME:alive:WORKER` expires when a worker is silent. `NAME:tries` counts how often a job, by its SHA-1, was given back.
-`NAME:dead` holds JSON.
+`{NAME}:jobs` holds the jobs that wait, `{NAME}:held:WORKER` those of a worker, `{NAME}:workers` the names of all
+workers. `{NAME}:alive:WORKER` expires when a worker is silent. `{NAME}:tries` counts how often a job, by its SHA-1, was
+given back. `{NAME}:dead` holds JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus
+from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag
 
 if TYPE_CHECKING:
     import redis
@@ -59,8 +59,9 @@ class ListQueue:
     def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
         # The client's own annotations mix its synchronous and asynchronous halves.
         self._client: Any = client
-        self._name, self._jobs, self._dead = name, f"{name}:jobs", f"{name}:dead"
-        self._workers, self._tries = f"{name}:workers", f"{name}:tries"
+        self._name = tag = hash_tag(name)
+        self._jobs, self._dead = f"{tag}:jobs", f"{tag}:dead"
+        self._workers, self._tries = f"{tag}:workers", f"{tag}:tries"
         self._alive_ms = int(claim_after * 1000)
         self._counts = DoneCounts(client, name)
 

@@ -1,8 +1,8 @@
 """The queue as a Redis stream with a consumer group: `XADD`, `XREADGROUP`, `XACK` and `XDEL`.
 
-`NAME:jobs` holds the jobs that wait and those in progress, with one field `job`, for the group `workers`. `NAME:dead`
-holds the dead ones, with the fields `job`, `error` and `deliveries`. Redis counts deliveries and knows who holds what
-for how long.
+`{NAME}:jobs` holds the jobs that wait and those in progress, with one field `job`, for the group `workers`.
+`{NAME}:dead` holds the dead ones, with the fields `job`, `error` and `deliveries`. Redis counts deliveries and knows
+who holds what for how long.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus
+from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag
 
 if TYPE_CHECKING:
     import redis
@@ -34,7 +34,7 @@ class StreamQueue:
     def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
         # The client's own annotations mix its synchronous and asynchronous halves.
         self._client: Any = client
-        self._jobs, self._dead = f"{name}:jobs", f"{name}:dead"
+        self._jobs, self._dead = f"{hash_tag(name)}:jobs", f"{hash_tag(name)}:dead"
         self._idle_ms = int(claim_after * 1000)
         self._counts = DoneCounts(client, name)
 

@@ -19,7 +19,7 @@ from snapseed.config import Environment, Project
 from snapseed.embeddings.source import embedding_session
 from snapseed.embeddings.worker import BatchDone, Worker
 from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
-from snapseed.events import Event, Listener
+from snapseed.events import Event, Listener, ignore
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.retry import Attempted, RetryLimits, retried
 from snapseed.servers.redis_connection import redis_translated
@@ -34,6 +34,10 @@ class WorkerFailed:
 
     error: SnapseedError
     wait_seconds: float
+
+    def __str__(self) -> str:
+        observed = f": {self.error.observed}" if self.error.observed else ""
+        return f"{self.error.summary}{observed}; next attempt in {self.wait_seconds:.1f} s"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def run_workers(
     project: Project,
     environment: Environment,
     options: ServiceOptions,
-    listener: Listener,
+    listener: Listener = ignore,
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
     """Process jobs until told to stop, or until the queue is empty.

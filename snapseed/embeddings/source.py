@@ -13,29 +13,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 from psycopg import sql
 
 from snapseed.config import EmbeddingsTable, Environment, Project
 from snapseed.embeddings.embedder import Embedder
-from snapseed.embeddings.queue import JobForm, JobQueue, job_form
+from snapseed.embeddings.queue import JobForm, JobQueue, job_form, require_form
 from snapseed.embeddings.queue_list import ListQueue
 from snapseed.embeddings.queue_stream import StreamQueue
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.fit import table_name
-from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.guard import identify_allowed
 from snapseed.servers.redis_connection import RedisTarget, redis_connected, redis_translated, resolve_redis
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, names_of
 from snapseed.snapshot.store import open_snapshot
 from snapseed.snapshot.types import Family
 from snapseed.units import parse_seconds
-
-if TYPE_CHECKING:
-    import redis
 
 # A worker that waits for jobs is heard of every second.
 _SHORTEST_CLAIM_SECONDS = 2.0
@@ -174,17 +171,13 @@ def embedding_session(project: Project, environment: Environment, *, consent: bo
     source = source_of(project, environment)
     target, redis_target = resolve_target(project, environment), resolve_redis(project, environment)
     with connected(target) as connection:
-        require_allowed(identify(connection), target, environment, consent=consent)
+        identify_allowed(connection, target, environment, consent=consent)
         with redis_connected(redis_target, environment, consent=consent) as client:
             with redis_translated("looking at the queue", redis_target):
-                _require_form(client, source, redis_target.described)
-            yield Session(source, target, redis_target, connection, open_queue(client, source))
-
-
-def open_queue(client: redis.Redis, source: Source) -> JobQueue:
-    """The queue of the source. All its keys begin with its name in braces: a cluster keeps them on one node."""
-    form = StreamQueue if source.settings.queue == "stream" else ListQueue
-    return form(client, f"{{{source.queue_name}}}", source.claim_after)
+                require_form(client, source.settings.queue, source.queue_name, redis_target.described)
+            kind = StreamQueue if source.settings.queue == "stream" else ListQueue
+            queue = kind(client, source.queue_name, source.claim_after)
+            yield Session(source, target, redis_target, connection, queue)
 
 
 def source_of(project: Project, environment: Environment) -> Source:
@@ -200,21 +193,6 @@ def require_queue(project: Project, environment: Environment, *, consent: bool =
     source_of(project, environment)
     with redis_connected(resolve_redis(project, environment), environment, consent=consent):
         pass
-
-
-def _require_form(client: redis.Redis, source: Source, where: str) -> None:
-    """Raise `ConfigurationError` if the queue exists in the other form."""
-    key, form = f"{{{source.queue_name}}}:jobs", source.settings.queue
-    # According to the client's annotations this may also be an awaitable.
-    found = cast("bytes", client.type(key)).decode()
-    if found not in {"none", form}:
-        raise ConfigurationError(
-            "the queue exists in the other form",
-            where=f"key {key} in {where}",
-            observed=f"a {found}",
-            expected=f"queue = {form!r}, as in [embeddings]",
-            next_step=f"let workers drain it with queue = {found!r} first, or delete it with `redis-cli DEL {key}`",
-        )
 
 
 def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: str) -> Embedder:

@@ -1,4 +1,4 @@
-"""Reports on the queue of embedding jobs, and on a search."""
+"""The queue of embedding jobs and the hits of a search, as text and as documents."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from snapseed.cli.reports.layout import Document
 
 if TYPE_CHECKING:
-    from snapseed.embeddings.queues import DeadJob, QueueStatus
+    from snapseed.embeddings.queue import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
 
-# A job or a chunk stands on one line or two.
+# A job or a chunk takes one line or two.
 _SHOWN_CHARACTERS = 160
 
 
 def queue_text(name: str, status: QueueStatus, dead: Sequence[DeadJob]) -> str:
-    """The numbers of a queue, and what the oldest dead jobs died of."""
+    """The counts of a queue, and why the oldest dead jobs died."""
     age = "" if status.oldest_seconds is None else f", the oldest for {status.oldest_seconds:.0f} s"
     lines = [
         f"queue    {name}",
         f"waiting  {status.waiting:,}{age}",
-        f"in hand  {status.in_flight:,}, of {status.workers:,} workers",
+        f"working  {status.in_flight:,}, by {status.workers:,} workers",
         f"done     {status.done:,}, {status.done_last_minute:,} in the last full minute",
         f"dead     {status.dead:,}",
     ]
@@ -29,7 +29,7 @@ def queue_text(name: str, status: QueueStatus, dead: Sequence[DeadJob]) -> str:
 
 
 def queue_document(name: str, status: QueueStatus, dead: Sequence[DeadJob]) -> Document:
-    """The same for programs, the jobs whole."""
+    """The same for programs, with whole jobs."""
     return {
         "queue": name,
         **vars(status),
@@ -38,7 +38,7 @@ def queue_document(name: str, status: QueueStatus, dead: Sequence[DeadJob]) -> D
 
 
 def search_text(hits: Sequence[Hit]) -> str:
-    """How near each chunk is, of which text it is, and how it begins."""
+    """How near each chunk is, which text it belongs to, and how it begins."""
     return "\n".join(
         f"{hit.similarity:6.3f}  {hit.title or hit.key}, chunk {hit.number}"
         f"\n        {(hit.content or '')[:_SHOWN_CHARACTERS]}"
@@ -47,7 +47,7 @@ def search_text(hits: Sequence[Hit]) -> str:
 
 
 def search_document(hits: Sequence[Hit]) -> Document:
-    """The same for programs, the chunks whole."""
+    """The same for programs, with whole chunks."""
     return {"hits": [vars(hit) for hit in hits]}
 
 
