@@ -1,7 +1,7 @@
-"""Arrow columns as the bytes that PostgreSQL's binary COPY carries for their values, without the length words.
+"""Arrow columns as the bytes of PostgreSQL's binary COPY, without the length words.
 
-Both the COPY stream and the fingerprint are made from these `Field`s, so what is verified is what was sent. Source of
-the forms: the `*send` functions of PostgreSQL's `src/backend/utils/adt`.
+Both the COPY stream and the fingerprint use these `Field`s, so what is verified is what was sent. The forms are those
+of the `*send` functions in PostgreSQL's `src/backend/utils/adt`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Mask = npt.NDArray[np.bool_]
 _EPOCH_DAYS = 10_957
 _EPOCH_MICROSECONDS = _EPOCH_DAYS * 86_400_000_000
 JSONB_VERSION = b"\x01"
-# Rows transposed at a time: half the time of all at once.
+# Rows transposed at a time. All at once takes twice as long.
 _STRIP = 64
 
 
 @dataclass(frozen=True)
 class Field:
-    """The binary values of one column for `rows` rows; NULLs are rows where `valid` is False.
+    """The binary values of one column for `rows` rows; a row is NULL where `valid` is False.
 
     Exactly one of `fixed` (shape rows x width) and `variable` (a binary array without nulls, empty where NULL) is set.
     """
@@ -65,9 +65,9 @@ class Field:
 def copy_field(column: pa.Array, kind: ColumnType, element_oid: int | None = None) -> Field:
     """The bytes that `COPY FROM (FORMAT binary)` takes for `column`.
 
-    `element_oid` is the identifier of an array's element type in the target database, where the type is not built in.
-    Raises `ValueError` for a vector with a NULL element, which pgvector has no form for, and for an array of several
-    dimensions that is not a box.
+    `element_oid` is the identifier of an array's element type in the target database, for types that are not built in.
+    Raises `ValueError` for a vector with a NULL element, which pgvector does not allow, for an array of several
+    dimensions that is not a box, and for a date before 4713 BC.
     """
     element = kind.element
     if element is None:
@@ -77,27 +77,27 @@ def copy_field(column: pa.Array, kind: ColumnType, element_oid: int | None = Non
 
 
 def hash_field(column: pa.Array, kind: ColumnType) -> Field:
-    """The bytes that stand for `column` in a fingerprint: those of `copy_field`, but the same for every database.
+    """The bytes of `column` that are hashed: those of `copy_field`, except where these differ between databases.
 
-    An array of a type that is not built in, or of varchar, stands as `text[]`, `char(n)` without its padding, in arrays
-    too. A `vector` stands as `real[]`, whose bytes `vector_words` gives.
+    Arrays of varchar and of types that are not built in are hashed as `text[]`, `char(n)` without its padding, also in
+    arrays. A `vector` is hashed as `real[]`: see `vector_words`.
     """
     element = kind.element
     if element is not None:
-        oid = TEXT_OID if stands_as_text_array(kind) else element.oid
+        oid = TEXT_OID if is_hashed_as_text_array(kind) else element.oid
         return _array_field(column, lambda values: hash_field(values, element), oid, kind.dimensions)
     if kind.family is Family.CHARACTER:
         return text_field(pc.utf8_rtrim(column, characters=" "))
     return _scalar_field(column, kind)
 
 
-def stands_as_text_array(kind: ColumnType) -> bool:
-    """Whether the fingerprint of this array type is taken over its cast to `text[]`."""
+def is_hashed_as_text_array(kind: ColumnType) -> bool:
+    """Whether arrays of this type are cast to `text[]` before they are hashed."""
     return kind.is_array and (kind.family in {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM})
 
 
 def validity(column: pa.Array) -> Mask | None:
-    """Where `column` is not null; None where it never is."""
+    """True for each row that is not null; None if there are no nulls."""
     if column.null_count == 0:
         return None
     valid: Mask = column.is_valid().to_numpy(zero_copy_only=False)
@@ -105,7 +105,7 @@ def validity(column: pa.Array) -> Mask | None:
 
 
 def _values(column: pa.Array, dtype: str) -> npt.NDArray[Any]:
-    """The primitive values of `column` as numpy `dtype` of the same width, bit for bit; arbitrary where null."""
+    """The primitive values of `column` as NumPy `dtype` of the same width, bit for bit; arbitrary where null."""
     buffer = column.buffers()[1]
     item = np.dtype(dtype)
     return np.frombuffer(buffer, dtype=item, count=len(column), offset=column.offset * item.itemsize)
@@ -116,7 +116,7 @@ def _big_endian(values: npt.NDArray[Any], width: int) -> Bytes:
 
 
 def _fixed(column: pa.Array, width: int) -> Field:
-    """Bits of `width` bytes a value, turned to big endian."""
+    """Values of `width` bytes each, in big-endian order."""
     return Field(len(column), fixed=_big_endian(_values(column, f"u{width}"), width), valid=validity(column))
 
 
@@ -136,9 +136,9 @@ def _float_field(column: pa.Array, width: int) -> Field:
 
 
 def _float_bits(column: pa.Array, width: int) -> npt.NDArray[np.generic]:
-    """The bits of floats of `width` bytes. Every NaN becomes the one that PostgreSQL reads from text.
+    """The bits of floats of `width` bytes. Every NaN becomes the NaN that PostgreSQL reads from text.
 
-    What a NaN's sign and payload are depends on the processor that computed it; no query shows them.
+    The sign and payload of a NaN depend on the processor that computed it, and no query shows them.
     """
     floats = (
         _values(column, "f2").astype(np.float32) if pa.types.is_float16(column.type) else _values(column, f"f{width}")
@@ -157,15 +157,15 @@ def _timestamp_field(column: pa.Array) -> Field:
 
 
 def _since_2000(column: pa.Array, dtype: str, epoch: int) -> Field:
-    """Days or microseconds since 2000; the smallest and the largest value are PostgreSQL's -infinity and infinity."""
+    """Days or microseconds since 2000; the smallest and the largest value are -infinity and infinity."""
     values = _values(column, dtype)
     limits = np.iinfo(values.dtype)
     infinite = (values == limits.min) | (values == limits.max)
     valid = validity(column)
-    # These would wrap around to the far end of time, where PostgreSQL takes them.
+    # These would wrap around to the far future, and PostgreSQL would accept them.
     too_early = (values <= limits.min + epoch) & ~infinite
     if np.any(too_early if valid is None else too_early & valid):
-        raise ValueError("a date or timestamp lies before 4713 BC, where PostgreSQL's begin")
+        raise ValueError("a date or timestamp is before 4713 BC, where PostgreSQL's calendar begins")
     shifted = np.where(infinite, values, values - values.dtype.type(epoch))
     width = values.dtype.itemsize
     return Field(len(column), fixed=_big_endian(shifted.view(f"u{width}"), width), valid=valid)
@@ -178,11 +178,11 @@ def _uuid_field(column: pa.Array) -> Field:
 
 
 def text_field(column: pa.Array) -> Field:
-    """The bytes of a text as they stand."""
+    """The bytes of a text or binary column, as they are."""
     valid = validity(column)
     offsets = offsets_of(column)
     if valid is not None and np.any(np.diff(offsets)[~valid]):
-        # A null may lie over bytes that nobody meant; rebuild the column without them.
+        # A null may have bytes of its own. Rebuild the column without them.
         column = column.cast(pa.binary()).fill_null(b"")
         offsets = offsets_of(column)
     data = column.buffers()[2] or pa.py_buffer(b"")
@@ -205,9 +205,9 @@ def _numeric_field(column: pa.Array) -> Field:
 
 
 def _vector_elements(column: pa.FixedSizeListArray) -> pa.Array:
-    """The elements one behind the other, as they are stored; arbitrary where the vector is null."""
+    """All elements in one array, as they are stored; arbitrary where the vector is null."""
     dimensions = column.type.list_size
-    # flatten leaves out what lies under a NULL vector: writers put NULLs there, or anything.
+    # flatten leaves out the elements of a NULL vector, which may be NULL or anything.
     if column.flatten().null_count:
         raise ValueError("a vector has a NULL element")
     return column.values.slice(column.offset * dimensions, len(column) * dimensions)
@@ -224,9 +224,9 @@ def _vector_field(column: pa.FixedSizeListArray) -> Field:
 
 
 def vector_words(column: pa.FixedSizeListArray) -> tuple[Iterator[npt.NDArray[np.uint32] | np.uint32], int]:
-    """array_send of vectors as real[], the form that is hashed: its 32-bit words as they lie in memory, and its bytes.
+    """The hashed form of vectors, array_send of real[]: its 32-bit words as they are in memory, and its size in bytes.
 
-    A word is one number where all vectors have the same, else one for each of them: arbitrary where they are null.
+    A word that is the same for all vectors is one number; otherwise it is an array, arbitrary where a vector is null.
     """
     dimensions = column.type.list_size
     header = (1, 0, REAL_OID, dimensions, 1)
@@ -240,7 +240,7 @@ def _vector_words(elements: pa.Array, header: tuple[int, ...]) -> Iterator[npt.N
     if pa.types.is_float16(elements.type):
         for halves in _transposed(_values(elements, "u2").reshape(-1, dimensions)):
             yield length
-            yield np.take(_half_words(), halves, mode="clip")  # which is not needed, but asks for no check
+            yield np.take(_half_words(), halves, mode="clip")  # clips nothing, but skips the bounds check
     else:
         for singles in _transposed(_float_bits(elements, 4).reshape(-1, dimensions)):
             yield length
@@ -255,7 +255,7 @@ def _half_words() -> npt.NDArray[np.uint32]:
 
 
 def _transposed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A copy in which the columns of `values` are rows, made in strips that stay in the cache."""
+    """A transposed copy of `values`, made in strips that stay in the cache."""
     rows, columns = values.shape
     turned = np.empty((columns, rows), dtype=values.dtype)
     for start in range(0, rows, _STRIP):
@@ -271,7 +271,7 @@ def _big_endian_word(value: int) -> np.uint32:
 def _array_field(
     column: pa.ListArray, encoder: Callable[[pa.Array], Field], element_oid: int, dimensions: int
 ) -> Field:
-    """array_send: dimensions, null flag, element type; length and lower bound of each; elements with their lengths."""
+    """array_send: dimensions, null flag, element type; length and lower bound of each; elements with length words."""
     valid = validity(column)
     sizes, elements = sizes_and_elements(column, dimensions)
     counts = sizes.prod(axis=1)
@@ -287,7 +287,7 @@ def _array_field(
     header[:, 1] = (nulls_before[starts[1:]] - nulls_before[starts[:-1]]) > 0
     header[:, 2] = element_oid
     header[:, 3::2] = sizes
-    # An empty array has no dimensions, so its header ends after the element type; a NULL has no header at all.
+    # An empty array has no dimensions, so its header ends after the element type. A NULL has no header.
     width = 4 * header.shape[1]
     header_bytes = np.where(counts > 0, width, 12)
     if valid is not None:
@@ -298,7 +298,7 @@ def _array_field(
 
 
 def length_prefixed(field: Field) -> pa.BinaryArray:
-    """Each value behind its int32 length word, -1 for NULL: how binary COPY and arrays carry values."""
+    """Each value after its int32 length word, -1 for NULL: the form of values in binary COPY and in arrays."""
     words = binary_array(field.lengths().astype(">i4").view(np.uint8), np.arange(field.rows + 1, dtype=np.int64) * 4)
     return pc.binary_join_element_wise(words, field.as_variable(), b"")
 

@@ -1,4 +1,7 @@
-"""From how many rows on dropping indexes and foreign keys pays: `REBUILD_ROWS` of the load plan rests on this."""
+"""The number of rows from which it is faster to drop indexes and foreign keys and rebuild them.
+
+`REBUILD_ROWS` of the load plan is based on this.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from benchmarks.measure import Findings, Spread, Table, seconds, spreads_in_turns
-from benchmarks.place import Place
+from benchmarks.workspace import Workspace
 from snapseed.load import steps
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 from snapseed.load.plan import LoadPlan, TablePlan, plan_load
@@ -23,11 +26,11 @@ from snapseed.snapshot.store import Snapshot
 
 _SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 200_000)
 _ALWAYS, _NEVER = 0, 2**63
-# Less of a gain than this is within the spread.
+# Ratios above this are within the spread.
 _PAYS = 0.95
-# A fifth as many users as shares, as in the example, and some more: checking a foreign key reads the other table too.
+# A little more than in the example, because checking a foreign key also reads the other table.
 _USERS_PER_SHARE = 0.22
-# What is left of the foreign key and the two indexes of `shares`, in turn.
+# Each variant changes the table of the one before it, until one foreign key or index is left.
 _VARIANTS = (
     ("everything", ()),
     ("foreign key", ("DROP INDEX shares_user_id_created_at_idx", "DROP INDEX shares_unfinished_idx")),
@@ -42,11 +45,11 @@ _VARIANTS = (
 )
 
 
-def measure(place: Place) -> Findings:
-    """`shares` with foreign key and indexes, and with one of them alone: kept during the COPY, or built after it."""
-    sizes = [count for count in _SIZES if count <= place.rows(max(_SIZES))]
-    # By size, then by variant: seconds with everything kept, and with all that can be dropped built again.
-    times = [_by_variant(place, count) for count in sizes]
+def measure_rebuild(workspace: Workspace) -> Findings:
+    """Load `shares` with its foreign key and indexes, and with one of them: kept during COPY, or rebuilt after it."""
+    sizes = [count for count in _SIZES if count <= workspace.rows(max(_SIZES))]
+    # By size, then by variant: seconds with everything kept, and with everything rebuilt.
+    times = [_by_variant(workspace, count) for count in sizes]
     ratios = [[rebuild / keep for keep, rebuild in row] for row in times]
     rows = [
         (
@@ -61,19 +64,19 @@ def measure(place: Place) -> Findings:
     first, *rest = (_pays_from(sizes, [row[variant].median for row in ratios]) for variant in range(len(_VARIANTS)))
     rows.append(("pays from", "", "", first, "", *rest))
     text = (
-        "`shares` emptied, filled and left with everything in place, before the commit, from data encoded beforehand:"
-        " with its foreign key and its two indexes that are not unique, then with the foreign key alone, an index in"
-        " the order of the rows alone, and an index in no order alone. The primary key and the unique index are there"
-        " in all cases, and are built again with the others; `users` has a fifth as many rows. A ratio below 1 says"
-        f" that dropping and building again is the faster way; it pays from where it is at most {_PAYS} and stays so."
-        f" `REBUILD_ROWS` is {choice.REBUILD_ROWS:,}."
+        "The time to truncate `shares`, fill it and have all its indexes and constraints in place, before the commit,"
+        " with rows encoded beforehand. First with its foreign key and its two indexes that are not unique, then with"
+        " only the foreign key, only an index in row order, and only an index in no order. The primary key and the"
+        " unique index always exist, and are rebuilt with the others; `users` has about a fifth as many rows. Below 1,"
+        f" it is faster to drop and rebuild. It pays from the first size at which this and all larger ratios are at"
+        f" most {_PAYS}. `REBUILD_ROWS` is {choice.REBUILD_ROWS:,}."
     )
-    header = ("rows", "kept", "rebuilt", "ratio", "spread", *(f"{name} alone" for name, _ in _VARIANTS[1:]))
+    header = ("rows", "kept", "rebuilt", "ratio", "spread", *(f"only {name}" for name, _ in _VARIANTS[1:]))
     return Findings((), (Table("Keep or rebuild indexes and foreign keys", text, header, rows),))
 
 
 def _pays_from(sizes: Sequence[int], ratios: Sequence[float]) -> str:
-    """The smallest of `sizes` from which on all ratios are clearly below 1."""
+    """The smallest size from which on all ratios are clearly below 1."""
     found = "not here"
     for count, ratio in reversed(list(zip(sizes, ratios, strict=True))):
         if ratio > _PAYS:
@@ -82,24 +85,24 @@ def _pays_from(sizes: Sequence[int], ratios: Sequence[float]) -> str:
     return found
 
 
-def _by_variant(place: Place, count: int) -> list[tuple[Spread, Spread]]:
-    snapshot = place.snapshot(round(count * _USERS_PER_SHARE), "users", "shares")
-    environment = place.environment(snapshot, f"rebuilding_{count}")
+def _by_variant(workspace: Workspace, count: int) -> list[tuple[Spread, Spread]]:
+    snapshot = workspace.snapshot(round(count * _USERS_PER_SHARE), "users", "shares")
+    environment = workspace.environment(snapshot, f"rebuild_{count}")
     times = []
-    with place.connection(environment.name) as connection:
-        load_snapshot(place.project, environment, consent=True)
+    with workspace.connection(environment.name) as connection:
+        load_snapshot(workspace.project, environment, consent=True)
         connection.execute("DROP TABLE embeddings, transcripts")
         for _, changes in _VARIANTS:
             for change in changes:
                 connection.execute(sql.SQL(change))
-            times.append(_times(place, connection, snapshot, count))
+            times.append(_times(workspace, connection, snapshot, count))
     return times
 
 
-def _times(place: Place, connection: Connection, snapshot: Snapshot, count: int) -> tuple[Spread, Spread]:
-    """Seconds with everything kept, and with all that can be dropped built again."""
-    # The smallest take milliseconds, so they are measured more often.
-    rounds = place.rounds * (2 if count < 20_000 else 1)
+def _times(workspace: Workspace, connection: Connection, snapshot: Snapshot, count: int) -> tuple[Spread, Spread]:
+    """Seconds with everything kept, and with everything that can be dropped rebuilt."""
+    # The smallest loads take milliseconds, so they get more rounds.
+    rounds = workspace.rounds * (2 if count < 20_000 else 1)
     kept, rebuilt = (_table_plan(connection, snapshot, threshold) for threshold in (_NEVER, _ALWAYS))
     assert not kept.drop_indexes
     assert rebuilt.drop_indexes or rebuilt.drop_foreign_keys
@@ -134,18 +137,18 @@ def _encoded(snapshot: Snapshot, table: TablePlan, count: int) -> bytes:
 
 
 def _seconds(connection: Connection, table: TablePlan, data: bytes) -> float:
-    alone = LoadPlan((table,))
+    plan = LoadPlan((table,))
 
     def load() -> None:
-        steps.empty(connection, alone)
-        steps.drop(connection, alone)
+        steps.empty(connection, plan)
+        steps.drop(connection, plan)
         statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary, FREEZE)").format(
             table.table.identifier(), sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
         )
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(data)
-        steps.build_indexes(connection, alone)
-        steps.build_foreign_keys(connection, alone)
+        steps.build_indexes(connection, plan)
+        steps.build_foreign_keys(connection, plan)
 
     with connection.transaction(force_rollback=True):
         return seconds(load)

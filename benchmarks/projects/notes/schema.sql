@@ -1,4 +1,4 @@
--- The two tables of texts.py.
+-- The tables of generators/notes.py.
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE TABLE notes (id uuid PRIMARY KEY, body text NOT NULL);
 CREATE TABLE vectors (

@@ -1,6 +1,6 @@
-"""Where a benchmark works: a temporary copy of the example project, with an embedded server of its own.
+"""Where benchmarks run: a temporary copy of the example project with its own embedded server.
 
-Everything is made once, when it is first asked for, and gone at the end.
+Snapshots and databases are created on first use and removed at the end.
 """
 
 from __future__ import annotations
@@ -22,65 +22,56 @@ from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_TEN_COLUMNS = """
-[snapseed]
-schema = "ten_columns.sql"
-part_rows = 25000
-
-[environments.dev]
-create_schema = true
-"""
+# Small projects with tables made for one benchmark.
+PROJECTS = Path(__file__).with_name("projects")
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """A project to measure in.
 
-    `size` scales the numbers of rows, `rounds` is how often each thing is measured, `large` asks for what takes long.
+    `scale` multiplies row counts, `rounds` is how often each thing is measured, `large` allows very large row counts.
     """
 
     project: Project
     server: EmbeddedPostgres
-    size: float
+    scale: float
     rounds: int
     large: bool = False
 
     def rows(self, count: int) -> int:
-        """`count` at the size asked for."""
-        return max(100, round(count * self.size))
+        """`count` multiplied by the scale, at least 100."""
+        return max(100, round(count * self.scale))
 
     def snapshot(self, users: int, *only: str) -> Snapshot:
         """A snapshot of the example project with this many users."""
-        return made(self.project, "-".join(["users", str(users), *only]), users, *only)
+        return ensure_snapshot(self.project, "-".join(["users", str(users), *only]), users, *only)
 
     def ten_columns(self, rows: int) -> Snapshot:
-        """A snapshot of the one entity in `ten_columns.py`."""
+        """A snapshot of `projects/ten_columns`: one table of ten common types."""
         folder = self.project.folder / "ten_columns"
         if not folder.exists():
-            (folder / "generators").mkdir(parents=True)
-            (folder / "snapseed.toml").write_text(_TEN_COLUMNS)
-            shutil.copy(Path(__file__).with_name("ten_columns.py"), folder / "generators")
-            shutil.copy(Path(__file__).with_name("ten_columns.sql"), folder)
-        return made(find_project(folder), f"rows-{rows}", rows)
+            shutil.copytree(PROJECTS / "ten_columns", folder)
+        return ensure_snapshot(find_project(folder), f"rows-{rows}", rows)
 
-    def committed(self, name: str) -> None:
-        """Bring a snapshot that is committed into the project."""
+    def copy_committed(self, name: str) -> None:
+        """Copy a committed snapshot of the repository into the project."""
         shutil.copytree(_REPOSITORY / "snapshots" / name, self.project.snapshots / name, dirs_exist_ok=True)
 
     def environment(self, snapshot: Snapshot, name: str) -> Environment:
-        """An environment `name` of this project, to load `snapshot` into a database of its own."""
+        """An environment that loads `snapshot` into a database of its own."""
         return replace(self.project.environment("dev"), name=name, snapshot=snapshot.manifest.name)
 
     @contextmanager
     def connection(self, environment: str) -> Iterator[Connection]:
-        """A connection to the database of an environment, which need not exist yet."""
+        """A connection to the database of an environment, which is created if missing."""
         database = f"snapseed_{environment}"
         with connected(Target(self.server.url(database), database, "benchmarks", self.server, database)) as connection:
             yield connection
 
 
-def made(project: Project, name: str, scale: int, *only: str, chunk_rows: int = CHUNK_ROWS) -> Snapshot:
-    """The snapshot `name` of `project`, generated unless it is there."""
+def ensure_snapshot(project: Project, name: str, scale: int, *only: str, chunk_rows: int = CHUNK_ROWS) -> Snapshot:
+    """Open the snapshot `name`, and generate it first if it does not exist."""
     if not has_snapshot(project.snapshots, name):
         request = Request(name, project.seed, scale, only, chunk_rows=chunk_rows)
         generate_snapshot(project, request, jobs=available_cores())
@@ -88,13 +79,15 @@ def made(project: Project, name: str, scale: int, *only: str, chunk_rows: int = 
 
 
 def project_of(snapshot: Snapshot) -> Project:
-    """The project that a snapshot was generated for."""
+    """The project that contains a snapshot."""
     return find_project(snapshot.folder)
 
 
 @contextmanager
-def temporary_place(size: float, rounds: int, *, large: bool = False, folder: Path | None = None) -> Iterator[Place]:
-    """A place that is removed at the end, its server stopped; in `folder`, or where temporary files belong."""
+def temporary_workspace(
+    scale: float, rounds: int, *, large: bool = False, folder: Path | None = None
+) -> Iterator[Workspace]:
+    """A workspace in `folder` (default: the system's temporary folder); stops its server and removes itself."""
     with tempfile.TemporaryDirectory(prefix="snapseed-bench-", dir=folder) as name:
         place = Path(name)
         shutil.copytree(_REPOSITORY / "generators", place / "generators")
@@ -102,6 +95,6 @@ def temporary_place(size: float, rounds: int, *, large: bool = False, folder: Pa
         server = EmbeddedPostgres(place)
         server.start()
         try:
-            yield Place(find_project(place), server, size, rounds, large)
+            yield Workspace(find_project(place), server, scale, rounds, large)
         finally:
             server.stop()

@@ -1,4 +1,4 @@
--- The table of ten_columns.py.
+-- The table of generators/ten_columns.py.
 
 CREATE TABLE ten_columns (
     id uuid PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""A generator for a table of common types: 2 uuid, 4 text, int, float, bool, timestamptz; 174 bytes a row as COPY."""
+"""A table of common types: 2 uuid, 4 text, integer, float, boolean, timestamptz; 174 bytes per row in binary COPY."""
 
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ _STATES = ["waiting", "running", "finished", "failed"]
     },
 )
 def ten_columns(rows: Rows) -> pl.DataFrame:
-    """Two texts that no other row has, one of few values, one that is sometimes null."""
+    """Two unique texts, one text with few values, and one that is sometimes null."""
     number = rows.number().cast(pl.String)
     code = rows.integers("code", 10**9, 10**10 - 1).cast(pl.String)
     no_remark = pl.repeat(None, len(rows), dtype=pl.String, eager=True)

@@ -1,4 +1,4 @@
-"""Generators of two small tables for `benchmarks/embeddings.py`, which puts a million rows into the first by SQL."""
+"""Two small tables for `benchmarks/enqueue.py`, which then adds up to a million notes by SQL."""
 
 import polars as pl
 
@@ -24,7 +24,7 @@ def notes(rows: Rows) -> pl.DataFrame:
     },
 )
 def vectors(rows: Rows, notes: pl.DataFrame) -> pl.DataFrame:
-    """A vector for each."""
+    """One embedding per note."""
     embedder = HashingEmbedder()
     return pl.DataFrame(
         {
