@@ -20,23 +20,23 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Comparison, Findings, Spread, Stopwatch, Table, seconds, spreads_in_turns
 from benchmarks.processes import PROGRAM, peak_memory
 from benchmarks.workspace import Workspace
-from snapseed.generate import part, writer
+from snapseed.generate import output, part
 from snapseed.generate.entity import Entity
 from snapseed.generate.part import PartResult, make_part
-from snapseed.generate.plan import Request, Tasks, estimate
-from snapseed.generate.run import generate_snapshot
-from snapseed.snapshot.manifest import Manifest, PartFile
+from snapseed.generate.request import Request, Tasks, estimate
+from snapseed.generate.snapshot import generate_snapshot
+from snapseed.snapshot.manifest import Manifest
 
 _STEPS = ("draw", "convert, check", "fingerprint", "write", "SHA-256")
 # The functions to time: the module or class that they are looked up in, their name there, and the step they belong to.
 _TIMED = (
-    (part, "_frame", "draw"),
+    (Entity, "__call__", "draw"),
     (part, "checked_table", "convert, check"),
-    (writer, "fingerprint", "fingerprint"),
+    (output, "fingerprint", "fingerprint"),
     (pq.ParquetWriter, "__init__", "write"),
     (pq.ParquetWriter, "write_table", "write"),
     (pq.ParquetWriter, "close", "write"),
-    (writer, "describe", "SHA-256"),
+    (output, "describe", "SHA-256"),
 )
 _BILLION = 10**9
 _FAR_PART = 10_000
@@ -139,18 +139,18 @@ def _timed() -> Iterator[Stopwatch]:
     """Time the steps of `make_part`. Fails if one of them was renamed."""
     watch, current = Stopwatch(time.process_time), [""]
 
-    class NamedWriter(writer.PartWriter):
+    class NamedWriter(output.PartWriter):
         """Notes whose rows it writes, because it holds rows back while those of other entities are drawn."""
 
-        def __init__(self, entity: Entity, path: Path, folder: Path, chunk_rows: int) -> None:
-            super().__init__(entity, path, folder, chunk_rows)
+        def __init__(self, entity: Entity, folder: Path, path: str, chunk_rows: int) -> None:
+            super().__init__(entity, folder, path, chunk_rows)
             self.name = entity.name
 
         def add(self, table: pa.Table) -> None:
             current[0] = self.name
             super().add(table)
 
-        def close(self) -> PartFile:
+        def close(self) -> output.WrittenFile:
             current[0] = self.name
             return super().close()
 
@@ -184,7 +184,7 @@ def _far_part(workspace: Workspace) -> Comparison:
     def per_row(number: int) -> float:
         made: list[PartResult] = []
         taken = seconds(lambda: made.append(make_part(tasks[number])), time.process_time)
-        return taken / sum(file.rows for file in made[0].files.values())
+        return taken / sum(written.file.rows for written in made[0].files.values())
 
     per_row(1)
     near, far = spreads_in_turns(2 * workspace.rounds, partial(per_row, 0), partial(per_row, _FAR_PART))

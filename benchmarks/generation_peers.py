@@ -23,8 +23,8 @@ from benchmarks.measure import Comparison, Findings, Spread, Table, seconds, spr
 from benchmarks.processes import PROGRAM, cpu_seconds
 from benchmarks.workspace import Workspace
 from snapseed import HashingEmbedder
-from snapseed.generate.plan import Request
-from snapseed.generate.run import generate_snapshot
+from snapseed.generate.request import Request
+from snapseed.generate.snapshot import generate_snapshot
 from snapseed.snapshot.store import open_snapshot
 
 PACKAGES = ("tpchgen-cli", "Faker", "mimesis")

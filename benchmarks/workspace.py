@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapseed.config import Environment, Project, find_project
-from snapseed.generate.part import CHUNK_ROWS
-from snapseed.generate.plan import Request
-from snapseed.generate.processes import available_cores
-from snapseed.generate.run import generate_snapshot
+from snapseed.generate.part import CHUNK_ROWS, available_cores
+from snapseed.generate.request import Request
+from snapseed.generate.snapshot import generate_snapshot
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot

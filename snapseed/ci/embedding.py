@@ -16,7 +16,7 @@ from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import ServerError, VerificationError
 from snapseed.events import Event, Listener, Note, ignore
 from snapseed.postgres.failures import translated
-from snapseed.servers.redis_connection import redis_translated
+from snapseed.servers.targets import redis_translated
 from snapseed.snapshot.manifest import Manifest
 
 _LOOK_SECONDS = 0.5

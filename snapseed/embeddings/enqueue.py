@@ -22,7 +22,7 @@ from snapseed.postgres.connect import Connection
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.provenance import load_without_jobs, record_jobs
-from snapseed.servers.redis_connection import redis_translated
+from snapseed.servers.targets import redis_translated
 
 # Jobs that go to the queue in one command, and keys that come from the server in one message.
 BATCH_JOBS = 5_000

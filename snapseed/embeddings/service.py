@@ -22,7 +22,7 @@ from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
 from snapseed.events import Event, Listener, ignore
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.retry import Attempted, RetryLimits, retried
-from snapseed.servers.redis_connection import redis_translated
+from snapseed.servers.targets import redis_translated
 
 # How often the parent of several processes asks whether to stop.
 _LOOK_SECONDS = 0.5

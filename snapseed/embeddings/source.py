@@ -27,8 +27,7 @@ from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
-from snapseed.servers.redis_connection import RedisTarget, redis_connected, redis_translated, resolve_redis
-from snapseed.servers.targets import resolve_target
+from snapseed.servers.targets import RedisTarget, redis_connected, redis_translated, resolve_redis, resolve_target
 from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, names_of
 from snapseed.snapshot.store import open_snapshot
 from snapseed.snapshot.types import Family
