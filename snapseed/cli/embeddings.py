@@ -16,7 +16,7 @@ import typer
 from snapseed.cli import console
 from snapseed.cli.options import DATABASE, QUIET, REQUIRED_ENVIRONMENT, RESULT, SNAPSHOT, WRITES, Run, in_project
 from snapseed.config import Environment
-from snapseed.events import Event, Note
+from snapseed.events import Event, notes_to
 
 if TYPE_CHECKING:
     from snapseed.embeddings.source import Session
@@ -39,12 +39,7 @@ def jobs_of_load(run: Run, environment: Environment) -> Iterator[None]:
 
     require_queue(run.project, environment, consent=run.consent)
     yield
-
-    def told(event: Event) -> None:
-        if isinstance(event, Note):
-            run.note(event.text)
-
-    jobs = enqueue_load(run.project, environment, consent=run.consent, listener=told)
+    jobs = enqueue_load(run.project, environment, consent=run.consent, listener=notes_to(run.note))
     if jobs is None:
         run.note(f"the jobs of this load are already in the queue; see `snapseed queue status {environment.name}`")
     else:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from snapseed import load_snapshot
+from snapseed import LoadRequest, Mode, load_snapshot
 from snapseed.embeddings.enqueue import JobsAdded, enqueue_incomplete, enqueue_load
 from snapseed.errors import LoadError, SchemaError
 from tests.embeddings.conftest import Post
@@ -132,7 +132,7 @@ def test_texts_that_a_load_has_changed_are_embedded_again(post: Post, *, content
     changed = post.execute("SELECT id FROM letters WHERE id <= 7 AND body IS NOT NULL")
     enqueue_load(post.sandbox.project, post.environment())
     post.drain()
-    load_snapshot(post.sandbox.project, post.environment(), mode="upsert")
+    load_snapshot(post.sandbox.project, post.environment(), LoadRequest(mode=Mode.UPSERT))
     assert enqueue_load(post.sandbox.project, post.environment()) == len(changed)
     post.drain()
     assert post.parts() == post.expected()
