@@ -12,7 +12,7 @@ from snapseed.ci.embedding import Embedding, comparable_entities, embed
 from snapseed.ci.report import Baseline, CiReport, ServerSettings, Step, read_baseline, slowdowns
 from snapseed.ci.retry import Retrying
 from snapseed.config import Environment, Project
-from snapseed.embeddings.session import require_queue
+from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
 from snapseed.events import Listener, Note, ignore
 from snapseed.load.outcome import LoadReport, report_of
@@ -87,7 +87,7 @@ class _Process:
 
     def embed(self) -> Embedding:
         """The embeddings that the load has left to workers."""
-        return embed(self.project, self.environment, consent=self.consent, log=self.log)
+        return embed(self.project, self.environment, consent=self.consent, listener=self.listener)
 
     def verify(self) -> VerifyReport:
         """The committed rows; the files were checked before they were loaded."""
