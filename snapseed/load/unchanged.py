@@ -1,8 +1,8 @@
 """Tell in milliseconds whether a database still holds what the last load put there, for `load --if-changed`.
 
 A load records the state in which it leaves each table: its data files, how many rows were ever inserted, updated or
-deleted in it, and the fingerprint of the rows on a few of its pages. The counts are PostgreSQL's own statistics. An idle
-session may report its counts up to ten seconds late. A crash resets them; the table then counts as changed.
+deleted in it, and the fingerprint of the rows on a few of its pages. The counts are PostgreSQL's own statistics. An
+idle session may report its counts up to ten seconds late. A crash resets them; the table then counts as changed.
 """
 
 from __future__ import annotations
