@@ -1,0 +1,137 @@
+"""Read `COPY … TO STDOUT (FORMAT binary)` by libpq itself, on the connection of the driver, without Python per row."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Generator, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+from psycopg import errors, generators, pq, sql
+from psycopg.pq import ExecStatus, misc
+from psycopg.waiting import Ready, Wait
+
+from snapseed.core import library
+from snapseed.postgres.connect import Connection
+from snapseed.snapshot.decoding import Decoded, decode, header_bytes
+from snapseed.snapshot.types import ColumnType
+
+# Bytes that are read before they are decoded: enough to forget the price of a call, few enough to stay in the cache.
+BATCH_BYTES = 4_000_000
+# What PQgetCopyData returns in place of a number of bytes (PostgreSQL manual, 32.10.2).
+_WAITING, _END, _FAILED = 0, -1, -2
+
+
+def copied_out(connection: Connection, query: sql.Composable, kinds: Sequence[ColumnType]) -> Iterator[Decoded]:
+    """The rows of a query, whose columns are of these types, a batch of columns at a time.
+
+    Take all of them, in a transaction that nothing else uses meanwhile. Raises psycopg's errors, and `ValueError` for
+    a value that Arrow's type cannot hold.
+    """
+    pgconn = connection.pgconn
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query)
+    with connection.lock:
+        pgconn.send_query(statement.as_bytes(connection))
+        _require(connection.wait(generators.execute(pgconn)), ExecStatus.COPY_OUT, pgconn)
+        yield from _batches(connection, kinds)
+        _require(connection.wait(generators.fetch_many(pgconn)), ExecStatus.COMMAND_OK, pgconn)
+
+
+def _require(results: Sequence[pq.abc.PGresult], status: ExecStatus, pgconn: pq.abc.PGconn) -> None:
+    if results[-1].status != status:
+        raise errors.error_from_result(results[-1], encoding=pgconn.parameter_status(b"client_encoding").decode())
+
+
+def _batches(connection: Connection, kinds: Sequence[ColumnType]) -> Iterator[Decoded]:
+    buffer, used, start, begun, ended = pa.allocate_buffer(BATCH_BYTES), 0, 0, False, False
+    message = _Message()
+    try:
+        while not (message.state == _END and start == used):
+            used += connection.wait(_filled(connection.pgconn, buffer, used, message))
+            if not begun:
+                start = header_bytes(buffer, used)
+                begun = start > 0
+            decoded = decode(buffer, start, used, kinds)
+            start, ended = start + decoded.consumed, decoded.ended
+            if decoded.rows:
+                yield decoded
+            if message.state == _END and start < used:
+                raise ValueError("the stream ends within a row")
+            # What is left is the beginning of a row.
+            left = used - start
+            larger = pa.allocate_buffer(max(BATCH_BYTES, 2 * left + message.bytes))
+            ctypes.memmove(larger.address, buffer.address + start, left)
+            buffer, used, start = larger, left, 0
+        if not ended:
+            raise ValueError("the stream has no end")
+    finally:
+        message.release()
+
+
+class _Message:
+    """A message of libpq for which there was no room yet, and what libpq said last."""
+
+    def __init__(self) -> None:
+        self.kept = (ctypes.c_int64 * 2)()
+        self._state = ctypes.c_int64()
+
+    @property
+    def state(self) -> int:
+        """0: nothing more has arrived; -1: the end; -2: an error; else the bytes of the message."""
+        return self._state.value
+
+    @property
+    def bytes(self) -> int:
+        """The bytes that wait for room."""
+        return int(self.kept[1])
+
+    def read(self, pgconn: pq.abc.PGconn, buffer: pa.Buffer, used: int) -> int:
+        """Append what has arrived, and return how many bytes that were."""
+        return int(
+            library().snapseed_read(
+                pgconn.pgconn_ptr,
+                *_functions(),
+                buffer.address + used,
+                buffer.size - used,
+                self.kept,
+                ctypes.byref(self._state),
+            )
+        )
+
+    def release(self) -> None:
+        """Give back a message that nobody takes any more."""
+        if self.kept[0]:
+            _libpq().PQfreemem(ctypes.c_void_p(self.kept[0]))
+
+
+def _filled(pgconn: pq.abc.PGconn, buffer: pa.Buffer, used: int, message: _Message) -> Generator[Wait, Ready, int]:
+    """Read until the buffer is full or the stream has ended; returns the bytes read."""
+    filled = used
+    while True:
+        filled += message.read(pgconn, buffer, filled)
+        if message.state == _FAILED:
+            raise errors.OperationalError(pgconn.get_error_message())
+        if message.state != _WAITING:
+            return filled - used
+        while not (yield Wait.R):
+            pass
+        pgconn.consume_input()
+
+
+@cache
+def _functions() -> tuple[int | None, int | None]:
+    return tuple(ctypes.cast(getattr(_libpq(), name), ctypes.c_void_p).value for name in ("PQgetCopyData", "PQfreemem"))
+
+
+@cache
+def _libpq() -> ctypes.CDLL:
+    """The library that the driver uses: the one in its wheel, else that of the system."""
+    found = importlib.util.find_spec("psycopg_binary")
+    if found and found.submodule_search_locations:
+        package = Path(next(iter(found.submodule_search_locations)))
+        for folder in (package.parent / "psycopg_binary.libs", package / ".dylibs"):
+            for path in sorted(folder.glob("libpq[-.]*")):
+                return ctypes.CDLL(str(path))
+    return ctypes.CDLL(str(misc.find_libpq_full_path()))
