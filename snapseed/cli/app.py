@@ -213,7 +213,7 @@ def diff(
     with console.reporting(output, verbose=verbose):
         found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
-        from snapseed.diff.rows import diff_snapshot
+        from snapseed.diff.database import diff_snapshot
 
         report = diff_snapshot(found, target, only=entity_names(only), limit=limit)
         console.show(output, reports.diff_text(report), reports.diff_document(report))

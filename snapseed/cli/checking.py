@@ -63,7 +63,7 @@ def verify(
 
         with console.Meter(quiet=quiet) as meter:
             progress = verify_progress(meter)
-            report = verify_snapshot(found, target, offline=offline, only=entity_names(only), progress=progress)
+            report = verify_snapshot(found, target, offline=offline, only=entity_names(only), listener=progress)
         name, checks = f"verify {target.name}", verify_checks(report)
         if chosen is CheckFormat.json:
             console.write_json(reports.verify_document(report))

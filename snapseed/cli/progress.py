@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from snapseed.cli import console
 from snapseed.cli.console import Meter
+from snapseed.events import Advanced, Event, Listener
 
 if TYPE_CHECKING:
     from snapseed.config import Project
@@ -67,12 +68,11 @@ def load_progress(meter: Meter) -> Callable[[LoadProgress], None]:
     return show
 
 
-def verify_progress(meter: Meter) -> Callable[[str], None]:
-    """What is being looked at."""
-    seen: list[str] = []
+def verify_progress(meter: Meter) -> Listener:
+    """How much of the files and tables has been compared."""
 
-    def show(what: str) -> None:
-        seen.append(what)
-        meter.show("verifying", len(seen) - 1, len(seen), what)
+    def show(event: Event) -> None:
+        if isinstance(event, Advanced):
+            meter.show("verifying", event.done, event.total, f"{event.done:,} of {event.total:,} {event.unit}")
 
     return show

@@ -11,6 +11,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError, interruption
+from snapseed.events import Listener, Note
 from snapseed.load import sequences, steps, upsert
 from snapseed.load.fill import fill
 from snapseed.load.job import Job, LoadRequest
@@ -81,10 +82,15 @@ def load_snapshot(  # noqa: PLR0913 - keywords, one for each option of the comma
             report.files = verify_files(snapshot, only=[] if with_parents else [entity.name for entity in entities])
             require_none(report.files, snapshot)
         started = time.monotonic()
-        with connected(target) as connection, watching(target, connection, log) as watch:
+        with connected(target) as connection, watching(target, connection, _noting(log)) as watch:
             report.phases["connecting"] = time.monotonic() - started
             _run(Job(project, environment, snapshot, target, request, connection, report, watch, progress))
     return report
+
+
+def _noting(log: Callable[[str], None]) -> Listener:
+    """Tell the lines meant for the user."""
+    return lambda event: log(event.text) if isinstance(event, Note) else None
 
 
 def queued_entity(project: Project, environment: Environment, manifest: Manifest) -> str | None:
@@ -119,7 +125,11 @@ def _is_unchanged(
     log: Callable[[str], None],
 ) -> bool:
     manifest = snapshot.manifest
-    with connected(target) as connection, watching(target, connection, log), report.phase("looking for changes"):
+    with (
+        connected(target) as connection,
+        watching(target, connection, _noting(log)),
+        report.phase("looking for changes"),
+    ):
         identity = identify(connection)
         require_allowed(identity, target, environment, consent=request.consent)
         report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"

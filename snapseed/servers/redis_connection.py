@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from snapseed.config import Environment, Project
 from snapseed.errors import ConfigurationError, RefusedError, ServerError
+from snapseed.postgres.guard import looks_like_production
 from snapseed.redaction import redacted
 from snapseed.servers import EmbeddedRedis
 from snapseed.servers.targets import EMBEDDED
@@ -23,7 +23,6 @@ _CONNECT_SECONDS = 10
 _REPLY_SECONDS = 60
 # What the parts of a URL are called; an option may also be about certificates.
 _OF_A_URL = {"connection_class", "db", "host", "password", "path", "port", "username"}
-_PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:$|[^a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def _require_allowed(target: RedisTarget, environment: Environment, *, consent: 
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
             next_step=f"if it is the right one, add --allow-host {target.host}, or add it to allow_hosts of {place}",
         )
-    if _PRODUCTION.search(target.described) and not (consent and environment.replace_existing):
+    if looks_like_production(target.described) and not (consent and environment.replace_existing):
         raise RefusedError(
             "a name looks like production",
             where=f"{target.described} ({target.source})",

@@ -35,8 +35,13 @@ class Snapshot:
     manifest: Manifest
 
     def path(self, file: PartFile) -> Path:
-        """Where a part lies. Its path was checked when the manifest was read."""
+        """The path of a part. The manifest's checks made sure that it is inside the folder."""
         return self.folder / file.path
+
+    def named_files(self) -> dict[str, str | None]:
+        """The relative paths that belong to the snapshot, each with its entity; None for the manifest itself."""
+        parts = {file.path: entity.name for entity in self.manifest.entities for file in entity.files}
+        return {FILE_NAME: None, **parts}
 
     def open_part(self, file: PartFile) -> pq.ParquetFile:
         """The part, ready to read row group by row group. Raises `SnapshotError` where it cannot be read."""
@@ -112,7 +117,7 @@ def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
 
 def extra_files(snapshot: Snapshot) -> list[str]:
     """Files in the snapshot folder that the manifest does not name, as sorted relative paths."""
-    known = {FILE_NAME, *(file.path for entity in snapshot.manifest.entities for file in entity.files)}
+    known = snapshot.named_files().keys()
     found = {path.relative_to(snapshot.folder).as_posix() for path in snapshot.folder.rglob("*") if not path.is_dir()}
     return sorted(found - known)
 

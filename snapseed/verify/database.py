@@ -1,19 +1,19 @@
-"""Verify the rows in the database: one query and one sum per entity, and chunks only where that differs."""
+"""Compare the rows in a database with a manifest: one query and one sum per entity, and chunks only if that differs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.errors import VerificationError
+from snapseed.events import Advanced, Event, Listener, ignore, phase, phase_seconds
 from snapseed.postgres.catalog import TableName, read_tables
-from snapseed.postgres.connect import Connection, connected
-from snapseed.postgres.failures import translated
-from snapseed.postgres.fit import read_problems, table_name
+from snapseed.postgres.connect import Connection, Target, reading
+from snapseed.postgres.fit import schema_problems, table_name
 from snapseed.postgres.rowhash import bucket, row_hash, table_fingerprint
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
@@ -24,7 +24,10 @@ from snapseed.verify.files import FileFinding, verify_files
 
 @dataclass(frozen=True)
 class ChunkDifference:
-    """A chunk whose rows are not those of the manifest. `first_key` is where its range of keys begins."""
+    """A chunk whose rows are not those of the manifest. `first_key` is where its range of keys begins.
+
+    Rows with keys before the first chunk have number -1 and no `first_key`.
+    """
 
     number: int
     path: str
@@ -37,7 +40,7 @@ class ChunkDifference:
             return f"{self.observed.rows:,} rows with keys before the first chunk"
         rows = f"{self.observed.rows:,} rows, expected {self.expected.rows:,}"
         if self.observed.rows == self.expected.rows:
-            rows = f"{self.expected.rows:,} rows as expected, but not the same"
+            rows = f"{self.expected.rows:,} rows as expected, but their contents differ"
         key = self.first_key
         start = f"({', '.join(map(str, key))})" if isinstance(key, tuple) else str(key)
         return f"chunk {self.number} ({self.path}, from key {start}): {rows}"
@@ -45,9 +48,9 @@ class ChunkDifference:
 
 @dataclass(frozen=True)
 class EntityResult:
-    """What the database holds of one entity, and the chunks that differ where it is not what the manifest says.
+    """What the database holds of one entity, and which chunks differ if that is not what the manifest says.
 
-    Then `spelled` names the columns whose values are compared as the text that PostgreSQL prints, with their types.
+    If it differs, `as_text` names the columns, with their types, that are compared as the text PostgreSQL prints.
     """
 
     entity: str
@@ -56,7 +59,7 @@ class EntityResult:
     observed: Fingerprint
     seconds: float
     chunks: tuple[ChunkDifference, ...] = ()
-    spelled: tuple[str, ...] = ()
+    as_text: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -64,7 +67,7 @@ class EntityResult:
         return self.expected == self.observed
 
     def lines(self) -> list[str]:
-        """What differs, a line for the entity and one for each chunk."""
+        """What differs: one line for the entity, and one for each chunk."""
         if self.agrees:
             return []
         head = (
@@ -74,17 +77,102 @@ class EntityResult:
         return [head, *(f"{self.entity} {chunk}" for chunk in self.chunks)]
 
 
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was compared and what differs. `target` is None if only files were compared.
+
+    `tables` says which tables do not fit their entity; `entities` has a result for each of the others.
+    """
+
+    environment: str
+    manifest: Manifest
+    target: str | None = None
+    source: str | None = None
+    files: tuple[FileFinding, ...] = ()
+    tables: tuple[str, ...] = ()
+    entities: tuple[EntityResult, ...] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs."""
+        return not self.files and not self.tables and all(entity.agrees for entity in self.entities)
+
+
+def verify_snapshot(
+    project: Project,
+    environment: Environment,
+    *,
+    only: Sequence[str] = (),
+    offline: bool = False,
+    files: bool = True,
+    listener: Listener = ignore,
+) -> VerifyReport:
+    """Compare the snapshot's files with its manifest, then the database. Changes nothing.
+
+    `offline` skips the database, `files=False` the files; `only` names the entities, all if it is empty. Differences
+    are in the report. Raises an error only if the check cannot run: `SnapshotError` for a missing snapshot or a damaged
+    manifest, `ServerError`, `UsageError` for an unknown entity or an embedded database that no load has created yet.
+    """
+    target = None if offline else resolve_target(project, environment)
+    snapshot = open_snapshot(project.snapshots, environment.snapshot)
+    entities = snapshot.manifest.chosen(only)
+    events: list[Event] = []
+
+    def tell(event: Event) -> None:
+        events.append(event)
+        listener(event)
+
+    findings: tuple[FileFinding, ...] = ()
+    if files:
+        with phase(tell, "files"):
+            findings = tuple(verify_files(snapshot, only=only, listener=listener))
+    tables: tuple[str, ...] = ()
+    results: tuple[EntityResult, ...] = ()
+    if target is not None:
+        with phase(tell, "rows"):
+            tables, results = _verify_rows(target, entities, listener)
+    return VerifyReport(
+        environment=environment.name,
+        manifest=snapshot.manifest,
+        target=target.described if target else None,
+        source=target.source if target else None,
+        files=findings,
+        tables=tables,
+        entities=results,
+        phases=phase_seconds(events),
+    )
+
+
+def _verify_rows(
+    target: Target, entities: Sequence[EntityRecord], listener: Listener
+) -> tuple[tuple[str, ...], tuple[EntityResult, ...]]:
+    """Which tables do not fit their entity, and the results of the others, all as of one moment."""
+    problems: list[str] = []
+    results: list[EntityResult] = []
+    with reading(target, "verifying") as connection:
+        facts = read_tables(connection, [table_name(entity) for entity in entities])
+        for number, entity in enumerate(entities, start=1):
+            found = facts.get(table_name(entity))
+            misfits = schema_problems(entity, found)
+            problems += [problem.text for problem in misfits]
+            if found is not None and not misfits:
+                results.append(verify_entity(connection, entity, found.name))
+            listener(Advanced("rows", number, len(entities), unit="tables"))
+    return tuple(problems), tuple(results)
+
+
 def verify_entity(connection: Connection, entity: EntityRecord, table: TableName) -> EntityResult:
-    """Compare the rows of a table with the manifest. The table must fit the entity (`verify.schema`)."""
+    """Compare the rows of a table with the manifest. The table must fit the entity: see `postgres.fit`."""
     started = time.monotonic()
     observed = table_fingerprint(connection, entity, table)
     chunks: tuple[ChunkDifference, ...] = ()
-    spelled: tuple[str, ...] = ()
+    as_text: tuple[str, ...] = ()
     if observed != entity.digest():
         chunks = tuple(_differing_chunks(connection, entity, table))
-        spelled = tuple(_spelled(connection, entity, table))
+        as_text = tuple(_columns_as_text(connection, entity, table))
     seconds = time.monotonic() - started
-    return EntityResult(entity.name, str(table), entity.digest(), observed, seconds, chunks, spelled)
+    return EntityResult(entity.name, str(table), entity.digest(), observed, seconds, chunks, as_text)
 
 
 def require_rows(results: Sequence[EntityResult], where: str) -> None:
@@ -92,9 +180,9 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
     different = [result for result in results if not result.agrees]
     if not different:
         return
-    advice = "look for triggers or rules that change rows, and for JSON that PostgreSQL prints otherwise"
-    if spelled := [f"{result.entity}.{column}" for result in different for column in result.spelled]:
-        advice += f"; values of {', '.join(spelled)} must be spelled as PostgreSQL prints them"
+    advice = "look for triggers or rules that change rows, and for JSON that is not spelled as PostgreSQL prints it"
+    if columns := [f"{result.entity}.{column}" for result in different for column in result.as_text]:
+        advice += f"; values of {', '.join(columns)} must be spelled as PostgreSQL prints them"
     raise VerificationError(
         "the database does not hold what the manifest says",
         where=where,
@@ -105,7 +193,7 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
 
 
 def _differing_chunks(connection: Connection, entity: EntityRecord, table: TableName) -> list[ChunkDifference]:
-    """Ask again, with the rows sorted into the manifest's chunks by key. Rows before all chunks are number -1."""
+    """Query again, with the rows sorted into the manifest's chunks by key."""
     found: dict[int, Fingerprint] = {}
     query = sql.SQL("SELECT {} AS bucket, count(*), sum({}) FROM {} GROUP BY 1")
     for number, rows, total in connection.execute(
@@ -123,81 +211,14 @@ def _differing_chunks(connection: Connection, entity: EntityRecord, table: Table
     return differences
 
 
-def _spelled(connection: Connection, entity: EntityRecord, table: TableName) -> list[str]:
-    """The columns whose type has no encoder of ours; enums apart, whose labels can be spelled in one way only."""
+def _columns_as_text(connection: Connection, entity: EntityRecord, table: TableName) -> list[str]:
+    """The columns whose type has no binary form of ours; not enums, whose labels have only one spelling."""
     facts = read_tables(connection, [table])[table]
-    found = []
+    columns = []
     for column in entity.columns:
         kind, column_facts = column.kind(), facts.column(column.name)
         assert column_facts is not None
         is_enum = "e" in {column_facts.kind, column_facts.element_kind}
         if not kind.has_binary_form and not is_enum:
-            found.append(f"{column.name} ({column.type})")
-    return found
-
-
-@dataclass
-class VerifyReport:
-    """What was compared and what differs. `target` is None where only files were looked at."""
-
-    environment: str
-    manifest: Manifest
-    target: str | None = None
-    source: str | None = None
-    files: list[FileFinding] = field(default_factory=list)
-    tables: list[str] = field(default_factory=list)
-    entities: list[EntityResult] = field(default_factory=list)
-    phases: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing differs."""
-        return not self.files and not self.tables and all(entity.agrees for entity in self.entities)
-
-
-def verify_snapshot(
-    project: Project,
-    environment: Environment,
-    *,
-    offline: bool = False,
-    files: bool = True,
-    only: Sequence[str] = (),
-    progress: Callable[[str], None] = lambda _: None,
-) -> VerifyReport:
-    """Compare files with the manifest, unless without `files`, then the database with it, unless `offline`.
-
-    What differs stands in the report; errors are raised only for what keeps the check from running: `SnapshotError`
-    for no or a damaged manifest, `ServerError`, `UsageError` for an unknown entity in `only` and for an embedded
-    database that no load has made yet.
-    """
-    target = None if offline else resolve_target(project, environment)
-    snapshot = open_snapshot(project.snapshots, environment.snapshot)
-    manifest = snapshot.manifest
-    entities = manifest.chosen(only)
-    report = VerifyReport(environment.name, manifest)
-    started = time.monotonic()
-    if files:
-        progress("files")
-        report.files = verify_files(snapshot, only=only)
-        report.phases["files"] = time.monotonic() - started
-    if target is None:
-        return report
-    report.target, report.source = target.described, target.source
-    started = time.monotonic()
-    with (
-        connected(target, create=False) as connection,
-        translated("verifying", target.described),
-        connection.transaction(),
-    ):
-        # One moment for all tables: a row that moves from one to another is neither missed nor seen twice.
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        facts = read_tables(connection, [table_name(entity) for entity in entities])
-        for entity in entities:
-            progress(entity.name)
-            found = facts.get(table_name(entity))
-            if problems := read_problems(entity, found):
-                report.tables += problems
-            elif found is not None:
-                report.entities.append(verify_entity(connection, entity, found.name))
-    report.phases["rows"] = time.monotonic() - started
-    return report
+            columns.append(f"{column.name} ({column.type})")
+    return columns

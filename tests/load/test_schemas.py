@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from snapseed.diff.rows import diff_snapshot
+from snapseed.diff.database import diff_snapshot
 from snapseed.load.plan import Mode, rebuild
 from tests.conftest import Sandbox
 from tests.load.shapes import Shapes, reasons, rebuilt

@@ -12,6 +12,7 @@ import pytest
 
 from snapseed import load_snapshot
 from snapseed.errors import LoadError, ServerError
+from snapseed.events import Event, Listener, Note, ignore
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, lock, shortened, watching
@@ -46,11 +47,16 @@ def sessions(connection: Connection, application: str = APPLICATION) -> int:
     return int(str(row[0]))
 
 
+def into(told: list[str]) -> Listener:
+    """A listener that keeps the notes."""
+    return lambda event: told.append(event.text) if isinstance(event, Note) else None
+
+
 def wait_for_orders(target: Target, connection: Connection, told: list[str]) -> ServerError:
     """How a step fails that cannot have the table `orders`."""
     with (
         pytest.raises(ServerError) as caught,
-        watching(target, connection, told.append, patience=PATIENCE),
+        watching(target, connection, into(told), patience=PATIENCE),
         translated("emptying tables", "here"),
     ):
         connection.execute("TRUNCATE orders CASCADE")
@@ -96,7 +102,7 @@ def test_another_load_is_called_by_its_name(target: Target, waiting: Connection)
         pid = first.info.backend_pid
         with (
             pytest.raises(ServerError) as caught,
-            watching(target, waiting, told.append, patience=PATIENCE),
+            watching(target, waiting, into(told), patience=PATIENCE),
             translated("waiting for another load", "here"),
             waiting.transaction(),
         ):
@@ -110,15 +116,15 @@ def test_no_wait_no_second_connection(shop: Sandbox, target: Target, waiting: Co
     """A step that is quick, and one that keeps moving, open none; one that stands still, for whatever reason, does."""
     told: list[str] = []
     with shop.connect() as connection:
-        with watching(target, waiting, told.append) as watch:
+        with watching(target, waiting, into(told)) as watch:
             waiting.execute("SELECT 1")
             assert sessions(connection) == 0
-        with watching(target, waiting, told.append, patience=0.2) as watch:
+        with watching(target, waiting, into(told), patience=0.2) as watch:
             for _ in range(8):
                 time.sleep(0.05)
                 watch.moved()
                 assert sessions(connection) == 0
-        with watching(target, waiting, told.append, patience=PATIENCE):
+        with watching(target, waiting, into(told), patience=PATIENCE):
             patiently(lambda: sessions(connection) == 1)
         patiently(lambda: sessions(connection) == 0)
         assert sessions_of_snapseed(connection, besides=1) == 1
@@ -129,7 +135,7 @@ def test_other_failures_stay_as_they_are(target: Target, waiting: Connection) ->
     """An error that no lock has caused says nothing of blockers."""
     with (
         pytest.raises(LoadError) as caught,
-        watching(target, waiting, print, patience=0),
+        watching(target, waiting, ignore, patience=0),
         translated("dividing", "here"),
     ):
         waiting.execute("SELECT 1 / (pg_sleep(0.2) IS NULL)::int")
@@ -139,7 +145,7 @@ def test_other_failures_stay_as_they_are(target: Target, waiting: Connection) ->
 def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Target, waiting: Connection) -> None:
     """No second connection to be had, or nobody to tell: the step ends as it would have, and no thread stays."""
 
-    def refuse(_: str) -> None:
+    def refuse(_: Event) -> None:
         raise ZeroDivisionError
 
     nowhere = Target(f"{target.conninfo} dbname=no_such_database", "", "", None, "")
@@ -158,7 +164,7 @@ def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Targe
 
 def test_a_watch_lets_the_process_end(target: Target, waiting: Connection) -> None:
     """Its thread is a daemon."""
-    with watching(target, waiting, print):
+    with watching(target, waiting, ignore):
         (thread,) = [thread for thread in threading.enumerate() if thread.name == "watch for blockers"]
         assert thread.daemon
 
