@@ -1,4 +1,7 @@
-"""The compiled core, loaded by ctypes, and the records that its functions take. `core.h` says what each field means."""
+"""The compiled core: its functions with arrays in place of addresses, and the records that they take.
+
+`core.h` says what the fields of a record mean. A call releases the GIL.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import ctypes
 from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint64, c_void_p
 from enum import IntEnum
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from snapseed.core.build import SOURCES, compile_core, library_name, source_digest
 
 
 class Kind(IntEnum):
-    """How the values of a column lie in Arrow, and which bytes PostgreSQL has for them."""
+    """How the values of a column are laid out in Arrow, and which bytes PostgreSQL has for them."""
 
     BOOLEAN = 1
     SWAPPED2 = 2
@@ -35,6 +40,10 @@ class Column(ctypes.Structure):
     """A column of Arrow: `struct column`."""
 
 
+class Sink(ctypes.Structure):
+    """Where decoded values go: `struct sink`."""
+
+
 Column._fields_ = [
     ("kind", c_int32),
     ("width", c_int32),
@@ -48,12 +57,6 @@ Column._fields_ = [
     ("data_bytes", c_int64),
     ("child", POINTER(Column)),
 ]
-
-
-class Sink(ctypes.Structure):
-    """Where the values of a column go: `struct sink`."""
-
-
 Sink._fields_ = [
     ("kind", c_int32),
     ("width", c_int32),
@@ -68,24 +71,48 @@ Sink._fields_ = [
     ("child", POINTER(Sink)),
 ]
 
-_FUNCTIONS = {
-    "snapseed_bound": (POINTER(Column), c_int32, c_int64, c_int64, POINTER(c_int64)),
-    "snapseed_encode": (POINTER(Column), c_int32, c_int64, c_int64, c_void_p, c_int64, POINTER(c_int64)),
-    "snapseed_hash_rows": (POINTER(Column), c_int32, c_int64, c_int64, c_uint64, c_void_p, POINTER(c_int64)),
-    "snapseed_hash_values": (POINTER(Column), c_uint64, c_void_p, POINTER(c_int64)),
-    "snapseed_stream_header": (c_void_p, c_int64),
-    "snapseed_decode": (c_void_p, c_int64, POINTER(Sink), c_int32, c_int64, c_int32, POINTER(c_int64)),
-    "snapseed_read": (c_void_p, c_void_p, c_void_p, c_void_p, c_int64, POINTER(c_int64), POINTER(c_int64)),
+_ADDRESS, _COLUMNS, _SINKS, _NUMBERS = c_void_p, POINTER(Column), POINTER(Sink), POINTER(c_int64)
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "snapseed_bound": (_COLUMNS, c_int32, c_int64, c_int64, _NUMBERS),
+    "snapseed_encode": (_COLUMNS, c_int32, c_int64, c_int64, _ADDRESS, c_int64, _NUMBERS),
+    "snapseed_hash_rows": (_COLUMNS, c_int32, c_int64, c_int64, c_uint64, _ADDRESS, _NUMBERS),
+    "snapseed_hash_values": (_COLUMNS, c_uint64, _ADDRESS, _NUMBERS),
+    "snapseed_stream_header": (_ADDRESS, c_int64),
+    "snapseed_decode": (_ADDRESS, c_int64, _SINKS, c_int32, c_int64, c_int32, _NUMBERS),
+    "snapseed_read": (_ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, c_int64, _NUMBERS, _NUMBERS),
     **{
-        f"snapseed_add_up_{sums}_{numbers}": (c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_int64, c_void_p)
+        f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)
         for sums, numbers in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4))
     },
 }
+# `enum error` of core.h as sentences.
+_REASONS = {
+    -2: "the offsets of a column do not fit its values",
+    -3: "a date or timestamp is before 4713 BC, where PostgreSQL's range begins",
+    -4: "the inner arrays of an array differ in length",
+    -5: "an array has a NULL in place of one of its inner arrays",
+    -6: "an array has empty inner arrays; an array without elements must be empty itself",
+    -7: "a vector has a NULL element",
+    -8: "there is not enough memory",
+    -9: "a value is 1 GiB or larger, which PostgreSQL does not accept",
+    -10: "the stream is not in PostgreSQL's binary COPY format",
+    -11: "the value has the wrong length for its type",
+    -12: "the row has another number of columns",
+    -13: "the number is NaN or infinite, which a decimal cannot be",
+    -14: "the number has more digits than its type",
+    -15: "the lower bound of the array is not 1",
+    -16: "the array has another number of dimensions than its type",
+}
+
+
+def reason(code: int) -> str:
+    """What a negative result of a function means."""
+    return _REASONS.get(code, f"error {code} of the compiled core")
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """The library, compiled first if the sources beside it have changed (a checkout; a wheel has no sources)."""
+def library() -> Any:  # noqa: ANN401 - ctypes has no type for functions that are found by name
+    """The loaded library. In a checkout it is compiled first if its sources have changed; a wheel has no sources."""
     path = SOURCES / library_name()
     if (SOURCES / "core.c").exists() and (not path.exists() or _source_of(path) != source_digest()):
         compile_core(path)
@@ -96,7 +123,7 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-def _source_of(path: object) -> str:
+def _source_of(path: Path) -> str:
     loaded = ctypes.CDLL(str(path))
     loaded.snapseed_source.restype = c_char_p
     return str(loaded.snapseed_source().decode())

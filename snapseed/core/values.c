@@ -204,6 +204,7 @@ static int64_t put_list(const column *c, int64_t row, uint8_t *out) {
     bool nulls = false;
     if (elements->validity)
         for (int64_t i = found.begin; i < found.end && !nulls; i++) nulls = !is_valid(elements, i);
+    if (nulls && c->width) return NULL_ELEMENT; /* a vector, as an array */
     put32(out, count ? (uint32_t)c->dimensions : 0);
     put32(out + 4, nulls);
     put32(out + 8, (uint32_t)c->element_oid);

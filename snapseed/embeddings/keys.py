@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.snapshot.arrow import binary_array, data_of, offsets_of
-from snapseed.snapshot.hashing import hash_bytes_variable
+from snapseed.snapshot.hashing import hash_bytes
 
 _UUID_BYTES = 16
 # Of 122 bits the 72 leading ones are those of the text's key; number and hash share the rest.
@@ -35,7 +35,7 @@ def chunk_keys(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     framed[:, :_UUID_BYTES] = data_of(binary)[offsets[0] : offsets[-1]].reshape(-1, _UUID_BYTES)
     framed[:, _UUID_BYTES:] = number.astype(">u4").view(np.uint8).reshape(-1, 4)
     places = np.arange(len(binary) + 1, dtype=np.int64) * framed.shape[1]
-    hashes = hash_bytes_variable(binary_array(framed.ravel(), places), _SEED)
+    hashes = hash_bytes(binary_array(framed.ravel(), places), _SEED)
 
     words = np.ascontiguousarray(framed[:, :_UUID_BYTES]).view(">u8").astype(np.uint64)
     keys = np.empty(words.shape, dtype=">u8")

@@ -41,7 +41,7 @@ def copied_out(connection: Connection, query: sql.Composable, kinds: Sequence[Co
 
 def _require(results: Sequence[pq.abc.PGresult], status: ExecStatus, pgconn: pq.abc.PGconn) -> None:
     if results[-1].status != status:
-        raise errors.error_from_result(results[-1], encoding=pgconn.parameter_status(b"client_encoding").decode())
+        raise errors.error_from_result(results[-1], encoding="utf-8")
 
 
 def _batches(connection: Connection, kinds: Sequence[ColumnType]) -> Iterator[Decoded]:
@@ -91,7 +91,7 @@ class _Message:
         """Append what has arrived, and return how many bytes that were."""
         return int(
             library().snapseed_read(
-                pgconn.pgconn_ptr,
+                getattr(pgconn, "pgconn_ptr"),
                 *_functions(),
                 buffer.address + used,
                 buffer.size - used,
@@ -106,7 +106,9 @@ class _Message:
             _libpq().PQfreemem(ctypes.c_void_p(self.kept[0]))
 
 
-def _filled(pgconn: pq.abc.PGconn, buffer: pa.Buffer, used: int, message: _Message) -> Generator[Wait, Ready, int]:
+def _filled(
+    pgconn: pq.abc.PGconn, buffer: pa.Buffer, used: int, message: _Message
+) -> Generator[Wait, Ready | int, int]:
     """Read until the buffer is full or the stream has ended; returns the bytes read."""
     filled = used
     while True:
@@ -121,8 +123,9 @@ def _filled(pgconn: pq.abc.PGconn, buffer: pa.Buffer, used: int, message: _Messa
 
 
 @cache
-def _functions() -> tuple[int | None, int | None]:
-    return tuple(ctypes.cast(getattr(_libpq(), name), ctypes.c_void_p).value for name in ("PQgetCopyData", "PQfreemem"))
+def _functions() -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
+    libpq = _libpq()
+    return ctypes.cast(libpq.PQgetCopyData, ctypes.c_void_p), ctypes.cast(libpq.PQfreemem, ctypes.c_void_p)
 
 
 @cache

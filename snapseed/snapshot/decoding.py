@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from snapseed.core import Kind, Sink, library
-from snapseed.snapshot.described import KINDS
+from snapseed.core import Kind, Sink, library, reason
 from snapseed.snapshot.types import ColumnType, Family
+from snapseed.snapshot.values import KINDS, UUID_BYTES
 
 # Offsets of Arrow's arrays have 32 bits, and a column has no more bytes than the stream.
 MOST_BYTES = 2**31 - 1
@@ -25,16 +25,6 @@ _WIDTHS = {
     Kind.TIMESTAMP: 8,
     Kind.BYTES: 16,
     Kind.DECIMAL: 16,
-}
-# What `core.h` calls its errors, as sentences.
-_REASONS = {
-    -10: "the stream is not what PostgreSQL's binary COPY sends",
-    -11: "the length of the value is not that of its type",
-    -12: "the row has another number of columns",
-    -13: "a decimal column cannot hold NaN or infinity",
-    -14: "the number has more digits than its type",
-    -15: "the array's lower bound is not 1",
-    -16: "the array has another number of dimensions than its type",
 }
 
 
@@ -76,7 +66,7 @@ def _checked(result: int, place: tuple[int, int], kinds: Sequence[ColumnType]) -
     if result < 0:
         row, column = place
         where = f"row {row}, column {column} ({kinds[column].name}): " if column < len(kinds) else ""
-        raise ValueError(where + _REASONS.get(result, f"error {result} of the core"))
+        raise ValueError(where + reason(result))
     return int(result)
 
 
@@ -90,7 +80,7 @@ def _sink(kind: ColumnType) -> Sink:
         return Sink(kind=Kind.VECTOR, width=kind.modifiers[0])
     if kind.family is Family.NUMERIC:
         return Sink(kind=Kind.DECIMAL, precision=kind.arrow.precision, width=kind.arrow.scale)
-    return Sink(kind=KINDS[kind.family], width=16 if kind.family is Family.UUID else 0)
+    return Sink(kind=KINDS[kind.family], width=UUID_BYTES if kind.family is Family.UUID else 0)
 
 
 @dataclass(frozen=True)
