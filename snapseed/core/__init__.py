@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, c_int32, c_int64, c_uint64, c_void_p
 from enum import IntEnum
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from snapseed.core.build import SOURCES, compile_core, library_name, source_digest
@@ -102,6 +101,7 @@ _REASONS = {
     -14: "the number has more digits than its type",
     -15: "the lower bound of the array is not 1",
     -16: "the array has another number of dimensions than its type",
+    -17: "the timestamp is after the year 294,247, which Arrow cannot hold",
 }
 
 
@@ -114,16 +114,10 @@ def reason(code: int) -> str:
 def library() -> Any:  # noqa: ANN401 - ctypes has no type for functions that are found by name
     """The loaded library. In a checkout it is compiled first if its sources have changed; a wheel has no sources."""
     path = SOURCES / library_name()
-    if (SOURCES / "core.c").exists() and (not path.exists() or _source_of(path) != source_digest()):
+    if (SOURCES / "core.c").exists() and not (path.exists() and source_digest().encode() in path.read_bytes()):
         compile_core(path)
     loaded = ctypes.CDLL(str(path))
     for name, arguments in _FUNCTIONS.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, c_int64
     return loaded
-
-
-def _source_of(path: Path) -> str:
-    loaded = ctypes.CDLL(str(path))
-    loaded.snapseed_source.restype = c_char_p
-    return str(loaded.snapseed_source().decode())

@@ -1,4 +1,4 @@
-"""Compile the core with the machine's C compiler, or with zig's. Imports nothing of snapseed: the build hook runs it alone."""
+"""Compile the core by the machine's C compiler, or by zig. The build hook runs this file alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMPILERS = ("cc", "gcc", "clang")
 
 
 def source_digest() -> str:
-    """The SHA-256 of all C files: compiled into the library, so that a library of other sources is noticed."""
+    """The SHA-256 of all C files. It is compiled into the library, so that a stale library is noticed."""
     digest = hashlib.sha256()
     for path in sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")]):
         digest.update(path.read_bytes())
@@ -42,7 +42,7 @@ def system_compiler() -> list[str] | None:
 
 
 def own_target() -> str:
-    """This machine as zig names it: without a target, zig would use all that this very processor can do."""
+    """Zig's name for this machine. Without a target, zig would compile for this very processor."""
     machine = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     if sys.platform == "darwin":
         return f"{machine}-macos"

@@ -57,7 +57,8 @@ enum error {
     NOT_FINITE = -13,    /* a numeric NaN or infinity, which a decimal cannot hold */
     BAD_DIGITS = -14,    /* a numeric with more digits than its type has */
     BAD_BOUND = -15,     /* an array whose lower bound is not 1 */
-    BAD_DIMENSIONS = -16 /* an array of another number of dimensions */
+    BAD_DIMENSIONS = -16, /* an array of another number of dimensions */
+    TOO_LATE = -17       /* a date or timestamp that Arrow, which counts from 1970, cannot hold */
 };
 
 enum { MAX_DIMENSIONS = 6, MAX_VALUE = 0x3fffffff };

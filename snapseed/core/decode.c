@@ -72,14 +72,20 @@ static inline int64_t take_fixed(sink *s, const uint8_t *at, int64_t bytes, bool
     case SWAPPED4: case REAL: case DATE: {
         if (bytes != 4) return BAD_WIDTH;
         uint32_t v = get32(at);
-        if (s->kind == DATE && v != (uint32_t)INT32_MIN && v != INT32_MAX) v += 10957;
+        if (s->kind == DATE && v != (uint32_t)INT32_MIN && v != INT32_MAX) {
+            if ((int32_t)v > INT32_MAX - 1 - EPOCH_DAYS) return TOO_LATE;
+            v += EPOCH_DAYS;
+        }
         if (fill) memcpy(s->data + 4 * row, &v, 4);
         return 0;
     }
     case SWAPPED8: case DOUBLE: case TIMESTAMP: {
         if (bytes != 8) return BAD_WIDTH;
         uint64_t v = get64(at);
-        if (s->kind == TIMESTAMP && v != (uint64_t)INT64_MIN && v != INT64_MAX) v += 10957 * UINT64_C(86400000000);
+        if (s->kind == TIMESTAMP && v != (uint64_t)INT64_MIN && v != INT64_MAX) {
+            if ((int64_t)v > INT64_MAX - 1 - EPOCH_MICROSECONDS) return TOO_LATE;
+            v += (uint64_t)EPOCH_MICROSECONDS;
+        }
         if (fill) memcpy(s->data + 8 * row, &v, 8);
         return 0;
     }

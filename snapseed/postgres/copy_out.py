@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 from psycopg import errors, generators, pq, sql
 from psycopg.pq import ExecStatus, misc
@@ -22,52 +24,73 @@ from snapseed.snapshot.types import ColumnType
 BATCH_BYTES = 4_000_000
 # What PQgetCopyData returns in place of a number of bytes (PostgreSQL manual, 32.10.2).
 _WAITING, _END, _FAILED = 0, -1, -2
+_CANCEL_SECONDS = 5
 
 
-def copied_out(connection: Connection, query: sql.Composable, kinds: Sequence[ColumnType]) -> Iterator[Decoded]:
+def copied_out(
+    connection: Connection, query: sql.Composable, kinds: Sequence[ColumnType], *, batch_bytes: int = BATCH_BYTES
+) -> Iterator[Decoded]:
     """The rows of a query, whose columns are of these types, a batch of columns at a time.
 
     Take all of them, in a transaction that nothing else uses meanwhile. Raises psycopg's errors, and `ValueError` for
     a value that Arrow's type cannot hold.
     """
-    pgconn = connection.pgconn
+    pgconn, message = connection.pgconn, _Message()
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query)
     with connection.lock:
         pgconn.send_query(statement.as_bytes(connection))
-        _require(connection.wait(generators.execute(pgconn)), ExecStatus.COPY_OUT, pgconn)
-        yield from _batches(connection, kinds)
-        _require(connection.wait(generators.fetch_many(pgconn)), ExecStatus.COMMAND_OK, pgconn)
+        _require(connection.wait(generators.execute(pgconn)), ExecStatus.COPY_OUT)
+    try:
+        ended = yield from _batches(connection, kinds, message, batch_bytes)
+        with connection.lock:
+            _require(connection.wait(generators.fetch_many(pgconn)), ExecStatus.COMMAND_OK)
+    except BaseException:
+        _abandon(connection, message)
+        raise
+    finally:
+        message.release()
+    if not ended:
+        raise ValueError("the stream ends within a row")
 
 
-def _require(results: Sequence[pq.abc.PGresult], status: ExecStatus, pgconn: pq.abc.PGconn) -> None:
+def _require(results: Sequence[pq.abc.PGresult], status: ExecStatus) -> None:
     if results[-1].status != status:
         raise errors.error_from_result(results[-1], encoding="utf-8")
 
 
-def _batches(connection: Connection, kinds: Sequence[ColumnType]) -> Iterator[Decoded]:
-    buffer, used, start, begun, ended = pa.allocate_buffer(BATCH_BYTES), 0, 0, False, False
-    message = _Message()
-    try:
-        while not (message.state == _END and start == used):
+def _batches(
+    connection: Connection, kinds: Sequence[ColumnType], message: _Message, batch_bytes: int
+) -> Generator[Decoded, None, bool]:
+    """The batches up to the end of the stream; returns whether its trailer was there."""
+    buffer, used, start, begun, ended = pa.allocate_buffer(batch_bytes), 0, 0, False, False
+    while message.state != _END:
+        with connection.lock:
             used += connection.wait(_filled(connection.pgconn, buffer, used, message))
-            if not begun:
-                start = header_bytes(buffer, used)
-                begun = start > 0
-            decoded = decode(buffer, start, used, kinds)
-            start, ended = start + decoded.consumed, decoded.ended
-            if decoded.rows:
-                yield decoded
-            if message.state == _END and start < used:
-                raise ValueError("the stream ends within a row")
-            # What is left is the beginning of a row.
-            left = used - start
-            larger = pa.allocate_buffer(max(BATCH_BYTES, 2 * left + message.bytes))
-            ctypes.memmove(larger.address, buffer.address + start, left)
-            buffer, used, start = larger, left, 0
-        if not ended:
-            raise ValueError("the stream has no end")
-    finally:
-        message.release()
+        if not begun:
+            start = header_bytes(buffer, used)
+            begun = start > 0
+        decoded = decode(buffer, start, used, kinds)
+        start, ended = start + decoded.consumed, decoded.ended
+        if decoded.rows:
+            yield decoded
+        # What is left is the beginning of a row.
+        left = used - start
+        larger = pa.allocate_buffer(max(batch_bytes, 2 * left + message.bytes))
+        ctypes.memmove(larger.address, buffer.address + start, left)
+        buffer, used, start = larger, left, 0
+    return ended and not used
+
+
+def _abandon(connection: Connection, message: _Message) -> None:
+    """End a COPY of which no more is wanted, so that the connection can be used again."""
+    if connection.closed or connection.pgconn.transaction_status != pq.TransactionStatus.ACTIVE:
+        return
+    with suppress(psycopg.Error), connection.lock:
+        connection.cancel_safe(timeout=_CANCEL_SECONDS)
+        while message.state != _END:
+            message.release()
+            connection.wait(_filled(connection.pgconn, pa.allocate_buffer(BATCH_BYTES), 0, message))
+        connection.wait(generators.fetch_many(connection.pgconn))
 
 
 class _Message:
@@ -87,11 +110,11 @@ class _Message:
         """The bytes that wait for room."""
         return int(self.kept[1])
 
-    def read(self, pgconn: pq.abc.PGconn, buffer: pa.Buffer, used: int) -> int:
-        """Append what has arrived, and return how many bytes that were."""
+    def read(self, connection: int, buffer: pa.Buffer, used: int) -> int:
+        """Append what has arrived, and return how many bytes that were. `connection` is libpq's own."""
         return int(
             library().snapseed_read(
-                getattr(pgconn, "pgconn_ptr"),
+                connection,
                 *_functions(),
                 buffer.address + used,
                 buffer.size - used,
@@ -104,15 +127,16 @@ class _Message:
         """Give back a message that nobody takes any more."""
         if self.kept[0]:
             _libpq().PQfreemem(ctypes.c_void_p(self.kept[0]))
+            self.kept[0] = self.kept[1] = 0
 
 
 def _filled(
     pgconn: pq.abc.PGconn, buffer: pa.Buffer, used: int, message: _Message
 ) -> Generator[Wait, Ready | int, int]:
     """Read until the buffer is full or the stream has ended; returns the bytes read."""
-    filled = used
+    pointer, filled = int(pgconn.pgconn_ptr), used  # type: ignore[attr-defined] # all implementations have it
     while True:
-        filled += message.read(pgconn, buffer, filled)
+        filled += message.read(pointer, buffer, filled)
         if message.state == _FAILED:
             raise errors.OperationalError(pgconn.get_error_message())
         if message.state != _WAITING:
