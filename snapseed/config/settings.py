@@ -1,4 +1,7 @@
-"""The tables of snapseed.toml: their keys, types and defaults, and errors that name file, table and key."""
+"""The settings: keys, types and defaults of each table of snapseed.toml, and the variables that override them.
+
+Every error names the file, table and key, or the variable.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import io
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,13 +21,15 @@ from dotenv.parser import parse_stream
 
 from snapseed.errors import ConfigurationError, UsageError
 
-# Snapshot and environment names become folder and database names, so they are kept to what is safe in both.
+# Snapshot and environment names become names of folders and databases, so only what is safe in both is allowed.
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_IN_WORDS: dict[object, str] = {bool: "true or false", int: "a whole number"}
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 
 
 class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of `[snapseed]`; relative paths start at the project folder."""
+    """The keys of `[snapseed]`. Relative paths start at the project folder."""
 
     generators: str = "generators"
     snapshots: str = "snapshots"
@@ -35,9 +41,9 @@ class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of `[embeddings]`: whose texts are embedded, where the vectors go, and how jobs are handed to workers.
+    """The keys of `[embeddings]`: which texts are embedded, where the vectors go, and how workers get their jobs.
 
-    `entity` and `target` are entities; `text` is a column of the one, `parent` to `vector` and `key` are of the other.
+    `entity` has the texts in its column `text`. `parent` to `vector`, `content` and `key` are columns of `target`.
     """
 
     entity: str
@@ -80,19 +86,8 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embeddings_timeout: str = "10min"
 
 
-def check_name(name: str, *, where: str) -> None:
-    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database."""
-    if not NAME_PATTERN.fullmatch(name):
-        raise ConfigurationError(
-            "not a valid name for a snapshot or an environment",
-            observed=repr(name),
-            expected="lower-case letters, digits, '-' and '_', at most 41 of them, beginning with a letter or a digit",
-            where=where,
-        )
-
-
 def read_toml(file: Path) -> dict[str, Any]:
-    """The document. Raises `ConfigurationError` for a file that cannot be read or is no TOML."""
+    """The document. Raises `ConfigurationError` for a file that cannot be read or is not TOML."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
@@ -100,13 +95,10 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def convert(value: object, kind: type[_Table], where: str) -> _Table:
-    """The table as `kind`. Raises `ConfigurationError` for an unknown key and a wrong type."""
-    known = list(kind.__struct_fields__)
+    """The table as `kind`. Raises `ConfigurationError` for an unknown key or a wrong type."""
     if not isinstance(value, dict):
         raise ConfigurationError("not a table", where=where, observed=repr(value), expected="a TOML table")
-    for key in value:
-        if key not in known:
-            raise unknown_key(key, known, where)
+    require_known(value, kind.__struct_fields__, where)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as exc:
@@ -116,38 +108,48 @@ def convert(value: object, kind: type[_Table], where: str) -> _Table:
         ) from exc
 
 
-def unknown_key(key: str, known: list[str], where: str) -> ConfigurationError:
-    """The error for a key that no table has."""
-    return ConfigurationError(
-        f"unknown key {key!r}",
-        where=where,
-        observed=key,
-        expected=f"one of: {', '.join(known)}",
-        next_step=suggestion(key, known),
-    )
+def require_known(keys: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise `ConfigurationError` for the first key that is not known."""
+    for key in keys:
+        if key not in known:
+            raise ConfigurationError(
+                f"unknown key {key!r}",
+                where=where,
+                observed=key,
+                expected=f"one of: {', '.join(known)}",
+                next_step=suggestion(key, known),
+            )
 
 
-def suggestion(word: str, known: list[str]) -> str | None:
+def suggestion(word: str, known: Iterable[str]) -> str | None:
     """The word that was probably meant, as a question."""
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else None
 
 
-_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+def require_name(name: str, *, where: str) -> None:
+    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigurationError(
+            "not a valid name for a snapshot or an environment",
+            observed=repr(name),
+            expected="up to 41 lower-case letters, digits, '-' and '_', starting with a letter or a digit",
+            where=where,
+        )
 
 
 def variable_of(key: str) -> str:
-    """The variable that stands in for a key of the file."""
+    """The variable that overrides a key of the file."""
     return f"SNAPSEED_{key.upper()}"
 
 
-def given(variable: str) -> str | None:
-    """The variable's text; an empty one counts as not set."""
+def value_of(variable: str) -> str | None:
+    """The text of a variable; an empty variable counts as not set."""
     return os.environ.get(variable) or None
 
 
 def from_variable(table: type[msgspec.Struct], key: str, text: str) -> object:
-    """A variable's text as the type that the same key has in the table; lists are separated by commas.
+    """The text of a variable, as the type that the same key has in the table. Commas separate the items of lists.
 
     Raises `ConfigurationError` that names the variable.
     """
@@ -156,32 +158,28 @@ def from_variable(table: type[msgspec.Struct], key: str, text: str) -> object:
     if field.type == tuple[str, ...]:
         value = tuple(part.strip() for part in text.split(",") if part.strip())
     try:
-        # Strictly first, or a text such as "null" would become something else where a text is wanted.
+        # Strictly first: without that, a text such as "null" would not stay a text.
         return msgspec.convert(value, field.type)
     except msgspec.ValidationError:
         pass
     try:
         return msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as exc:
-        kind = _KINDS.get(field.type, "a value of the key's type")
+        kind = _IN_WORDS.get(field.type, "a value of the key's type")
         raise ConfigurationError(
             f"{variable_of(key)} is not {kind}", where=f"the variable {variable_of(key)}", observed=repr(text)
         ) from exc
 
 
-_KINDS: dict[object, str] = {bool: "true or false", int: "a whole number"}
-
-
 def interpolate(text: str, *, where: str) -> tuple[str, list[str]]:
-    """`text` with each `${NAME}` and `${NAME:-default}` filled from the environment, and the names that were used.
+    """`text` with each `${NAME}` and `${NAME:-default}` replaced by its variable, and the names that were used.
 
-    An empty variable counts as not set, as with `:-` in a shell. Raises `ConfigurationError` naming the variable.
+    An empty variable counts as not set, as with `:-` in a shell. Raises `ConfigurationError` that names the variable.
     """
     used: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
-        value = os.environ.get(match["name"], "")
-        if value:
+        if value := value_of(match["name"]):
             used.append(match["name"])
             return value
         if match["default"] is None:
@@ -199,18 +197,18 @@ def interpolate(text: str, *, where: str) -> tuple[str, list[str]]:
 def read_env_file(path: Path) -> None:
     """Set the variables of a .env file that are not set yet, for this process and those it starts.
 
-    Raises `UsageError` where there is no such file, `ConfigurationError` for a line that assigns nothing.
+    Raises `UsageError` if the file cannot be read, `ConfigurationError` for a line that assigns nothing.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
-        raise UsageError("the file of variables cannot be read", where=str(path), observed=reason) from exc
+        raise UsageError("the .env file cannot be read", where=str(path), observed=reason) from exc
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:
-            # Without the line itself, which may hold a password.
+            # Without the line itself, which may contain a password.
             raise ConfigurationError(
-                "a line of the file of variables cannot be read",
+                "a line of the .env file is not an assignment",
                 where=f"{path}, line {binding.original.line}",
                 expected="NAME=value, NAME='value' or NAME=\"value\"",
             )

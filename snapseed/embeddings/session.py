@@ -19,8 +19,7 @@ from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify, require_allowed
 from snapseed.postgres.provenance import load_without_jobs, record_jobs
-from snapseed.servers.redis_connection import RedisTarget, redis_connected, redis_translated, resolve_redis
-from snapseed.servers.targets import resolve_target
+from snapseed.servers.targets import RedisTarget, redis_connected, redis_translated, resolve_redis, resolve_target
 from snapseed.snapshot.store import open_snapshot
 
 

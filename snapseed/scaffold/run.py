@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapseed.config.settings import interpolate
+from snapseed.config import interpolate
 from snapseed.errors import UsageError
 from snapseed.postgres.connect import Connection, connected, target_of
 from snapseed.postgres.failures import translated

@@ -1,4 +1,4 @@
-"""The buffers of Arrow's binary arrays, read and made without copying values."""
+"""The buffers and lists of Arrow arrays, as NumPy arrays; values are not copied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
-    """The values as one array: the only piece as it is, where `combine_chunks` would copy it."""
+    """The values as one array. A single piece is returned as it is; `combine_chunks` would copy it."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
@@ -22,20 +22,20 @@ def binary_array(data: Bytes, offsets: npt.NDArray[np.int64]) -> pa.BinaryArray:
 
 
 def running_offsets(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Start of each row, and the end of the last, for rows of `lengths`."""
+    """The start of each row and the end of the last one, for rows of these lengths."""
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
 def offsets_of(array: pa.Array) -> npt.NDArray[np.int32]:
-    """The offsets of a binary or string array, its slice respected."""
+    """The offsets of a binary or string array, or of a slice of one."""
     raw = np.frombuffer(array.buffers()[1], dtype=np.int32) if array.buffers()[1] else np.zeros(1, dtype=np.int32)
     return raw[array.offset : array.offset + len(array) + 1]
 
 
 def data_of(array: pa.Array) -> Bytes:
-    """All data bytes of a binary or string array, to be read through `offsets_of`."""
+    """All data bytes of a binary or string array; `offsets_of` says where each value is."""
     buffer = array.buffers()[2]
     return np.frombuffer(buffer, dtype=np.uint8) if buffer else np.zeros(0, dtype=np.uint8)
 
@@ -44,10 +44,10 @@ Sizes = npt.NDArray[np.int64]
 
 
 def sizes_and_elements(column: pa.Array, dimensions: int) -> tuple[Sizes, pa.Array]:
-    """The length of each array in each of its dimensions (shape rows x dimensions), and all elements in a row.
+    """The length of each list in each dimension (shape rows x dimensions), and all elements in one array.
 
-    Empty and NULL arrays have no length in any dimension; what lies under a NULL is left out. Raises `ValueError` for
-    sublists of one array that differ in length, are NULL or empty: PostgreSQL has no such arrays.
+    PostgreSQL's arrays are boxes: all inner arrays of one level are equally long. Raises `ValueError` for inner lists
+    that differ in length, are NULL or empty. Empty and NULL lists have length 0 in every dimension.
     """
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.list_(column.type.value_type))

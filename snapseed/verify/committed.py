@@ -39,13 +39,15 @@ def _verify(project: Project, name: str, tracked: set[str]) -> CommittedResult:
     except SnapshotError as exc:
         problem = exc.summary + (f": {exc.observed}" if exc.observed else "")
         return CommittedResult(name, None, 0, (FileFinding(None, FILE_NAME, problem),))
-    untracked = [
+    untracked = snapshot.present_files() - tracked
+    findings = verify_files(snapshot)
+    findings += [
         FileFinding(entity, path, "not added to git")
         for path, entity in snapshot.named_files().items()
-        if path not in tracked and (snapshot.folder / path).exists()
+        if path in untracked
     ]
     manifest = snapshot.manifest
-    return CommittedResult(name, manifest.identity, manifest.rows, (*verify_files(snapshot), *untracked))
+    return CommittedResult(name, manifest.identity, manifest.rows, tuple(findings))
 
 
 def _tracked(project: Project) -> dict[str, set[str]]:

@@ -9,7 +9,7 @@ from snapseed.errors import SnapshotError
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import fingerprint
-from snapseed.snapshot.manifest import EntityRecord, PartFile
+from snapseed.snapshot.manifest import RESTORE, EntityRecord, PartFile
 from snapseed.snapshot.store import Snapshot, extra_files, file_problem
 
 
@@ -58,7 +58,7 @@ def require_none(findings: Sequence[FileFinding], snapshot: Snapshot) -> None:
             f"the files of snapshot {snapshot.manifest.name!r} are not what its manifest says",
             where=str(snapshot.folder),
             observed="; ".join(map(str, findings)),
-            next_step="restore them from git, or generate the snapshot again",
+            next_step=RESTORE,
         )
 
 

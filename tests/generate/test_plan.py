@@ -10,7 +10,7 @@ import pytest
 from snapseed import Project, check_snapshot, generate_snapshot, open_snapshot, resolve_request
 from snapseed.errors import UsageError
 from snapseed.generate.part import Slices
-from snapseed.generate.plan import Request, Tasks, estimate
+from snapseed.generate.request import Request, Tasks, estimate
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
 
 TREE = """

@@ -13,7 +13,7 @@ from psycopg import sql
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
 from snapseed.generate.part import CHUNK_ROWS
 from snapseed.load.report import Outcome
-from snapseed.servers.programs import MAJOR, find_programs
+from snapseed.servers.postgres import MAJOR, find_programs
 from tests.conftest import Connection, Sandbox
 
 _PATIENCE_SECONDS = 20.0
