@@ -10,7 +10,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system check format bench bench-generate bench-load bench-large \
-  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings pools snapshots wheel constraints clean
+  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings fuzz pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -78,6 +78,9 @@ stress: stress-loads stress-embeddings ## the two that follow, which take minute
 stress-loads: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
+fuzz: install ## run the compiled core under sanitizers on 200,000 random tables and damaged streams (also INPUTS=1000000)
+	$(BIN)/python -m tests.core.fuzz $(if $(INPUTS),--inputs $(INPUTS))
+
 stress-embeddings: install ## kill workers 60 times over 20,000 jobs in each form of the queue, restart servers, count (also SEED=7)
 	$(BIN)/python -m tests.stress.embeddings $(if $(SEED),--seed $(SEED))
 
@@ -91,6 +94,13 @@ snapshots: install ## generate the committed snapshots, ci and test, anew
 wheel: install ## build the source distribution and the wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --dependency-constraints-txt constraints.txt
+
+wheels: install ## build the source distribution, and a wheel for each platform, by cross-compiling
+	rm -rf dist
+	$(BIN)/python -m build --sdist --dependency-constraints-txt constraints.txt
+	for target in $$($(BIN)/python -c 'import hatch_build; print(*hatch_build.TARGETS)'); do \
+	  SNAPSEED_TARGET=$$target $(BIN)/python -m build --wheel --dependency-constraints-txt constraints.txt || exit 1; \
+	done
 
 constraints: ## renew both files of constraints, the newest and the lowest; needs Python 3.11, the oldest supported
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \

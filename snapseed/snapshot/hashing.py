@@ -25,7 +25,7 @@ SEED = 0x736E617073656564  # "snapseed" in ASCII
 
 
 class Fingerprint(msgspec.Struct, frozen=True, order=True):
-    """How many rows, and the sum of their hashes mod 2^64. Fingerprints of disjoint sets of rows can be added."""
+    """The number of rows, and the sum of their hashes modulo 2^64. Fingerprints of disjoint sets of rows add up."""
 
     rows: int
     total: int
@@ -46,12 +46,12 @@ EMPTY = Fingerprint(0, 0)
 
 
 def combined(fingerprints: Iterable[Fingerprint]) -> Fingerprint:
-    """The fingerprint of all the rows together."""
+    """The fingerprint of all rows together."""
     return sum(fingerprints, EMPTY)
 
 
 def fingerprint(columns: Sequence[pa.Array], types: Sequence[ColumnType]) -> Fingerprint:
-    """The fingerprint of the rows that `columns` hold side by side, in the order of the manifest's columns."""
+    """The fingerprint of the rows in `columns`, which are in the order of the manifest."""
     hashes = row_hashes(columns, types)
     return Fingerprint(len(hashes), int(hashes.sum(dtype=np.uint64)))
 

@@ -99,7 +99,7 @@ def for_hash(columns: Sequence[pa.Array], kinds: Sequence[ColumnType]) -> Descri
     return _side_by_side(columns, [_hashed(column, kind) for column, kind in zip(columns, kinds, strict=True)])
 
 
-def stands_as_text_array(kind: ColumnType) -> bool:
+def is_hashed_as_text_array(kind: ColumnType) -> bool:
     """Whether the fingerprint of this array type is computed over its cast to `text[]`."""
     return kind.is_array and (kind.family in {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM})
 
@@ -119,7 +119,7 @@ def _side_by_side(columns: Sequence[pa.Array], records: list[Column]) -> Describ
 def _hashed(column: pa.Array, kind: ColumnType) -> Column:
     if kind.family is Family.VECTOR and not kind.is_array:
         return _list(column, 1, REAL_OID, _scalar(column.values, Kind.REAL))
-    return _record(column, kind, TEXT_OID if stands_as_text_array(kind) else None, trim=True)
+    return _record(column, kind, TEXT_OID if is_hashed_as_text_array(kind) else None, trim=True)
 
 
 def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim: bool = False) -> Column:
