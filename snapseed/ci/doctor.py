@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError
 from snapseed.generate.generators import load_generators
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
@@ -16,7 +17,7 @@ from snapseed.verify.files import require_files
 
 
 @dataclass(frozen=True)
-class Check:
+class Requirement:
     """One thing that a load needs: what was found, or the error that says what to do."""
 
     name: str
@@ -24,7 +25,7 @@ class Check:
     error: SnapseedError | None = None
 
 
-def examine(project: Project, environment: Environment) -> Iterator[Check]:
+def examine(project: Project, environment: Environment) -> Iterator[Requirement]:
     """The checks in the order in which a load would stumble over them. May start an embedded server."""
     failed: set[str] = set()
     for name, needs, look in (
@@ -35,17 +36,17 @@ def examine(project: Project, environment: Environment) -> Iterator[Check]:
         ("load plan", ("snapshot", "files", "server"), lambda: _plan(project, environment)),
     ):
         missing = [need for need in needs if need in failed]
-        check = Check(name, f"not looked at: needs the {missing[0]}") if missing else _check(name, look)
+        check = Requirement(name, f"not looked at: needs the {missing[0]}") if missing else _check(name, look)
         if missing or check.error:
             failed.add(name)
         yield check
 
 
-def _check(name: str, look: Callable[[], str]) -> Check:
+def _check(name: str, look: Callable[[], str]) -> Requirement:
     try:
-        return Check(name, look())
+        return Requirement(name, look())
     except SnapseedError as exc:
-        return Check(name, exc.summary, exc)
+        return Requirement(name, exc.summary, exc)
 
 
 def _entities(project: Project) -> str:
@@ -72,6 +73,6 @@ def _server(project: Project, environment: Environment) -> str:
 
 def _plan(project: Project, environment: Environment) -> str:
     """A dry run: guards, privileges to connect, tables and columns."""
-    report = load_snapshot(project, environment, dry_run=True)
+    report = load_snapshot(project, environment, LoadRequest(dry_run=True))
     created = ", after creating the schema" if report.schema_created else ""
     return f"{len(report.plan.tables)} tables, {report.plan.rows:,} rows{created}"

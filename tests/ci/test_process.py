@@ -11,13 +11,14 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from snapseed.ci.process import run_ci
-from snapseed.ci.report import Attempt, CiReport, Outcome, Step
-from snapseed.load.report import Outcome as LoadOutcome
+from snapseed.ci.report import Attempt, CiReport, Step, Verdict
+from snapseed.events import Event, notes_to
+from snapseed.load.outcome import Outcome as LoadOutcome
 from snapseed.servers import EmbeddedPostgres
 from snapseed.verify.database import verify_entity
 from tests.conftest import Sandbox
 from tests.load.faults.failing import TERMINATE
-from tests.projects.moments import COMMITTED, COMMITTING, each_moment
+from tests.projects.moments import COMMITTED, COMMITTING, at_moments
 from tests.projects.own_server import OwnServer
 
 
@@ -37,8 +38,8 @@ def loads(sandbox: Sandbox) -> int:
 def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
     """One attempt at each step where nothing is wrong, in their order, with both reports inside and memory measured."""
     said: list[str] = []
-    report = run_ci(shop.project, shop.environment(), log=said.append)
-    assert (report.outcome, report.exit_code, report.error) == (Outcome.PASSED, 0, None)
+    report = run_ci(shop.project, shop.environment(), listener=notes_to(said.append))
+    assert (report.verdict, report.exit_code, report.error) == (Verdict.PASSED, 0, None)
     assert [(attempt.step, attempt.number, attempt.error) for attempt in report.attempts] == [
         (Step.WAIT, 1, None),
         (Step.LOAD, 1, None),
@@ -69,11 +70,11 @@ def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) 
     starter = threading.Thread(target=start)
     starter.start()
     try:
-        report = run_ci(shop.project, shop.environment(database=late.url("postgres")), log=said.append)
+        report = run_ci(shop.project, shop.environment(database=late.url("postgres")), listener=notes_to(said.append))
     finally:
         starter.join()
         late.stop()
-    assert report.outcome is Outcome.PASSED
+    assert report.verdict is Verdict.PASSED
     first, *_, last = attempts(report, Step.WAIT)
     assert "cannot be reached" in (first.error or "")
     assert (first.wait, last.error, last.wait) == (0.2, None, None)
@@ -86,7 +87,7 @@ def test_a_server_that_never_answers_ends_with_exit_code_4(shop: Sandbox) -> Non
     """The number of attempts is bounded, and no password is shown."""
     environment = shop.environment(database="postgresql://nobody:hidden@127.0.0.1:1/none", retries=2)
     report = run_ci(shop.project, environment)
-    assert (report.outcome, report.exit_code, report.step) == (Outcome.FAILED, 4, Step.WAIT)
+    assert (report.verdict, report.exit_code, report.step) == (Verdict.FAILED, 4, Step.WAIT)
     assert [attempt.wait is None for attempt in report.attempts] == [False, False, True]
     assert "hidden" not in str(report)
 
@@ -110,7 +111,7 @@ def test_a_refused_password_is_not_tried_twice(shop_there: Sandbox, harmed: OwnS
     for password, refusal in (("wrong", "password authentication failed"), (None, "no password supplied")):
         url = make_conninfo(shop_there.url, user="guest", password=password)
         report = run_ci(shop_there.project, shop_there.environment(database=url))
-        assert (report.outcome, report.exit_code, report.step) == (Outcome.FAILED, 2, Step.WAIT)
+        assert (report.verdict, report.exit_code, report.step) == (Verdict.FAILED, 2, Step.WAIT)
         assert len(report.attempts) == 1
         assert refusal in str(report.error)
         assert "password=wrong" not in str(report)
@@ -153,9 +154,8 @@ def test_a_restart_in_the_middle_of_the_load_is_outlived(shop_there: Sandbox, ha
             harmed.stop_immediately()
             harmed.start()
 
-    with each_moment(strike):
-        report = run_ci(shop_there.project, shop_there.environment())
-    assert report.outcome is Outcome.PASSED
+    report = run_ci(shop_there.project, shop_there.environment(), listener=at_moments(strike))
+    assert report.verdict is Verdict.PASSED
     first, second = attempts(report, Step.LOAD)
     assert (first.error is not None, second.error) == (True, None)
     assert loads(shop_there) == 1
@@ -176,10 +176,15 @@ def test_an_attempt_that_was_committed_is_not_run_again(shop: Sandbox, moment: s
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
 
     said: list[str] = []
-    with each_moment(strike):
-        report = run_ci(shop.project, shop.environment(), log=said.append)
+    note, at_moment = notes_to(said.append), at_moments(strike)
+
+    def listen(event: Event) -> None:
+        note(event)
+        at_moment(event)
+
+    report = run_ci(shop.project, shop.environment(), listener=listen)
     assert struck
-    assert report.outcome is Outcome.PASSED, report.error
+    assert report.verdict is Verdict.PASSED, report.error
     assert len(attempts(report, Step.LOAD)) == 2
     assert report.load is not None
     assert report.load.outcome is LoadOutcome.COMMITTED
@@ -206,7 +211,7 @@ def test_a_connection_lost_while_verifying_repeats_the_verification_alone(
 
     monkeypatch.setattr("snapseed.verify.database.verify_entity", strike)
     report = run_ci(shop.project, shop.environment())
-    assert report.outcome is Outcome.PASSED, report.error
+    assert report.verdict is Verdict.PASSED, report.error
     assert (len(attempts(report, Step.LOAD)), len(attempts(report, Step.VERIFY))) == (1, 2)
     assert loads(shop) == 1
 
@@ -219,8 +224,7 @@ def test_rows_that_change_behind_the_commit_are_findings(shop: Sandbox) -> None:
             with shop.connect() as connection:
                 connection.execute("UPDATE customers SET name = 'x' WHERE id = (SELECT min(id) FROM customers)")
 
-    with each_moment(strike):
-        report = run_ci(shop.project, shop.environment())
-    assert (report.outcome, report.exit_code, report.error) == (Outcome.FAILED, 1, None)
+    report = run_ci(shop.project, shop.environment(), listener=at_moments(strike))
+    assert (report.verdict, report.exit_code, report.error) == (Verdict.FAILED, 1, None)
     assert report.verify is not None
     assert [entity.entity for entity in report.verify.entities if not entity.agrees] == ["customers"]
