@@ -17,6 +17,15 @@ from pathlib import Path
 SOURCES = Path(__file__).parent
 # What every build has in common. No floating-point shortcuts: all results are the same on every processor.
 FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-shared", "-s")
+# Platforms that we build wheels for: zig's name of the target, and the tag of the wheel.
+TARGETS = {
+    "x86_64-linux-gnu.2.17": "manylinux_2_17_x86_64.manylinux2014_x86_64",
+    "aarch64-linux-gnu.2.17": "manylinux_2_17_aarch64.manylinux2014_aarch64",
+    "x86_64-linux-musl": "musllinux_1_2_x86_64",
+    "aarch64-linux-musl": "musllinux_1_2_aarch64",
+    "x86_64-macos.11.0": "macosx_11_0_x86_64",
+    "aarch64-macos.11.0": "macosx_11_0_arm64",
+}
 _COMPILERS = ("cc", "gcc", "clang")
 
 
@@ -73,3 +82,7 @@ def compile_core(library: Path, *, target: str | None = None, flags: Sequence[st
         if done.returncode != 0:
             raise RuntimeError(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
         made.replace(library)
+
+
+if __name__ == "__main__":
+    print(*TARGETS)
