@@ -8,23 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.load.plan import ColumnPlan, TablePlan
-from snapseed.snapshot.arrow import binary_array, data_of, offsets_of, running_offsets, sizes_and_elements
+from snapseed.snapshot.arrow import data_of, offsets_of, running_offsets, sizes_and_elements
 from snapseed.snapshot.types import ColumnType, Family
-from snapseed.snapshot.values import copy_field, length_prefixed
-
-Bytes = npt.NDArray[np.uint8]
+from snapseed.snapshot.values import for_copy
 
 # PostgreSQL manual, COPY, "Binary Format": signature, flags, length of the header's extension.
 BINARY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 BINARY_TRAILER = b"\xff\xff"
-# Created once: pyarrow looks for pandas whenever it converts a Python value. Without pandas that takes a tenth of the
-# encoding time.
-_NOTHING = pa.scalar(b"", pa.binary())
 
 NULL = "\\N"
 # PostgreSQL manual, COPY, "Text Format": what a value must not contain unescaped. The backslash comes first.
@@ -44,31 +38,9 @@ def encode_rows(columns: Sequence[pa.Array], plan: TablePlan) -> pa.Buffer:
 
 
 def encode_binary(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.Buffer:
-    """Rows as binary COPY data, without header and trailer.
-
-    Fixed-width values, and the length words between them, go into one matrix per run of such columns. One kernel then
-    joins the matrices and the variable-width values row by row into a single buffer.
-    """
-    rows = len(columns[0])
-    count_word = np.frombuffer(len(columns).to_bytes(2, "big"), dtype=np.uint8)
-    pieces: list[pa.BinaryArray] = []
-    run: list[Bytes] = [np.broadcast_to(count_word, (rows, 2))]
-    for column, plan in zip(columns, plans, strict=True):
-        field = copy_field(column, _as_target(plan), plan.element_oid or None)
-        if field.fixed is not None and field.valid is None:
-            word = np.frombuffer(field.fixed.shape[1].to_bytes(4, "big"), dtype=np.uint8)
-            run += [np.broadcast_to(word, (rows, 4)), field.fixed]
-        elif field.fixed is not None:
-            pieces += [_joined(run), length_prefixed(field)]
-            run = []
-        else:
-            run.append(field.lengths().astype(">i4").view(np.uint8).reshape(rows, 4))
-            pieces += [_joined(run), field.as_variable()]
-            run = []
-    if run:
-        pieces.append(_joined(run))
-    joined = pc.binary_join_element_wise(*[piece for piece in pieces if piece is not None], _NOTHING)
-    return _data_buffer(joined)
+    """Rows as binary COPY data, without header and trailer."""
+    kinds = [_as_target(plan) for plan in plans]
+    return for_copy(columns, kinds, [plan.element_oid for plan in plans]).encoded()
 
 
 def encode_text(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.Buffer:
@@ -81,21 +53,6 @@ def encode_text(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.
 def _as_target(plan: ColumnPlan) -> ColumnType:
     """The type to encode for: the snapshot's, but for a vector the table's, which may be real[]."""
     return plan.target if plan.kind.family is Family.VECTOR else plan.kind
-
-
-def _joined(run: list[Bytes]) -> pa.BinaryArray | None:
-    """Matrices side by side as one binary array, one value per row. Whole fields are copied, not single bytes."""
-    if not run:
-        return None
-    rows, starts = len(run[0]), running_offsets(np.array([piece.shape[1] for piece in run]))
-    width = int(starts[-1])
-    matrix = np.empty((rows, width), dtype=np.uint8)
-    for piece, start in zip(run if rows else (), starts, strict=False):
-        field = np.dtype((np.void, piece.shape[1]))
-        into = np.ndarray(rows, field, matrix, int(start), (width,))
-        # A length word is the same in every row.
-        into[:] = piece[0].tobytes() if piece.strides[0] == 0 else np.ascontiguousarray(piece).view(field)[:, 0]
-    return binary_array(matrix, np.arange(rows + 1, dtype=np.int64) * width)
 
 
 def _data_buffer(joined: pa.BinaryArray) -> pa.Buffer:
