@@ -19,7 +19,7 @@ from snapseed.postgres.catalog import TableFacts, read_tables
 from snapseed.postgres.connect import Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
-from snapseed.postgres.guard import Identity, identify, require_allowed, require_ours
+from snapseed.postgres.guard import Identity, identify_allowed, require_ours
 from snapseed.postgres.provenance import loaded_tables
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
@@ -102,7 +102,7 @@ def reset_environment(
             server.lock(lock_key(f"reset {target.database or target.described}"))
         with report.phase("looking at the database"):
             found = _look(target, environment, manifest, server, consent=consent)
-            report.server = f"PostgreSQL {server.version}, {found.identity}"
+            report.server = found.identity.server
             read_properties(server, found.database)
             template = None if fresh else find_template(server, _name(server, manifest, found, environment))
         if template is not None:
@@ -127,8 +127,7 @@ def reset_environment(
 
 def _look(target: Target, environment: Environment, manifest: Manifest, server: Server, *, consent: bool) -> _Found:
     with connected(target) as connection:
-        identity = identify(connection)
-        require_allowed(identity, target, environment, consent=consent)
+        identity = identify_allowed(connection, target, environment, consent=consent)
         if identity.database == server.identity.database:
             raise UsageError(
                 "this database cannot be replaced: it is the one from which others are made",
