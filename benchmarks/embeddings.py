@@ -32,7 +32,8 @@ from snapseed.embeddings.queues import JobQueue
 from snapseed.embeddings.session import Session, embedding_session, repair_queue
 from snapseed.embeddings.worker import Worker
 from snapseed.generate.part import available_cores
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.servers import EmbeddedRedis
 from snapseed.snapshot.store import Snapshot
 
@@ -142,7 +143,7 @@ def measure_embeddings(workspace: Workspace) -> Findings:
     valkey.start()
     try:
         snapshot = workspace.snapshot(workspace.rows(_USERS))
-        load_snapshot(workspace.project, _environment(workspace.project, snapshot), consent=True)
+        load_snapshot(workspace.project, _environment(workspace.project, snapshot), LoadRequest(consent=True))
         with _bench(workspace, snapshot, "stream") as streams, _bench(workspace, snapshot, "list") as lists:
             found = [_overhead(streams, lists), _workers(streams), _other_queues(streams, lists)]
         found.append(enqueue.measure_enqueue(workspace, valkey.url()))

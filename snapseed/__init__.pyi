@@ -29,7 +29,9 @@ from .generate.rows import Items as Items
 from .generate.rows import Rows as Rows
 from .generate.snapshot import check_snapshot as check_snapshot
 from .generate.snapshot import generate_snapshot as generate_snapshot
-from .load.run import load_snapshot as load_snapshot
+from .load.request import LoadRequest as LoadRequest
+from .load.request import Mode as Mode
+from .load.snapshot import load_snapshot as load_snapshot
 from .snapshot.store import open_snapshot as open_snapshot
 from .testing.database import SnapseedDatabase as SnapseedDatabase
 from .testing.reset import reset_environment as reset_environment

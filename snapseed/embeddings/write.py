@@ -16,7 +16,9 @@ from psycopg import errors, sql
 from snapseed.embeddings.source import Source
 from snapseed.errors import SchemaError
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
-from snapseed.load.plan import LoadOptions, Mode, TablePlan, plan_load
+from snapseed.load.plan import Prepared, TablePlan
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.request import LoadRequest, Mode
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
@@ -51,7 +53,7 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
     if missing:
         raise SchemaError("tables are missing", observed=", ".join(missing), next_step="run `snapseed load` before")
     target = facts[names[1]]
-    plan = plan_load([source.target], {source.target.name: target}, LoadOptions(Mode.UPSERT)).tables[0]
+    plan = plan_load(Prepared([source.target], {source.target.name: target}), LoadRequest(mode=Mode.UPSERT)).tables[0]
     wanted = set(source.conflict)
     if not any(index.is_unique and set(index.key) == wanted for index in target.indexes):
         columns = ", ".join(source.conflict)

@@ -16,6 +16,7 @@ from snapseed.ci import embedding
 from snapseed.ci.process import run_ci
 from snapseed.ci.report import CiReport, Step
 from snapseed.errors import ServerError, VerificationError
+from snapseed.events import notes_to
 from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.projects.own_valkey import OwnValkey, own_valkey
@@ -39,7 +40,7 @@ def post(make_generated: Callable[[str], Sandbox], valkey: OwnValkey) -> Post:
 
 def ci(post: Post, log: Callable[[str], None] = lambda _: None, **overrides: object) -> CiReport:
     """One run in this process."""
-    return run_ci(post.sandbox.project, post.environment(**overrides), log=log)
+    return run_ci(post.sandbox.project, post.environment(**overrides), listener=notes_to(log))
 
 
 def test_workers_of_its_own_do_all(post: Post) -> None:
@@ -136,7 +137,7 @@ def test_redis_that_starts_late_is_waited_for(post: Post) -> None:
                 failed.append(text)
                 late.start()
 
-        report = run_ci(post.sandbox.project, post.environment(workers=1, redis=late.url), log=log)
+        report = run_ci(post.sandbox.project, post.environment(workers=1, redis=late.url), listener=notes_to(log))
         assert report.exit_code == 0, report.error
         assert failed
         assert report.retries >= 1

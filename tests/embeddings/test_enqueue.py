@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from snapseed import load_snapshot
+from snapseed import LoadRequest, Mode, load_snapshot
 from snapseed.embeddings import enqueue
 from snapseed.embeddings.queues import JobQueue
 from snapseed.embeddings.session import enqueue_load, repair_queue
@@ -148,7 +148,7 @@ def test_texts_that_a_load_has_changed_are_embedded_again(post: Post, *, content
     changed = post.execute("SELECT id FROM letters WHERE id <= 7 AND body IS NOT NULL")
     enqueue_load(post.sandbox.project, post.environment())
     post.drain()
-    load_snapshot(post.sandbox.project, post.environment(), mode="upsert")
+    load_snapshot(post.sandbox.project, post.environment(), LoadRequest(mode=Mode.UPSERT))
     assert enqueue_load(post.sandbox.project, post.environment()) == len(changed)
     post.drain()
     assert post.parts() == post.expected()

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from snapseed import load_snapshot
+from snapseed import LoadRequest, load_snapshot
 from snapseed.ci.process import run_ci
 from snapseed.config import Environment
 from snapseed.embeddings.index import index_embeddings
 from snapseed.embeddings.service import Events, ServiceOptions, run_workers
 from snapseed.embeddings.session import enqueue_load
 from snapseed.errors import ConfigurationError
+from snapseed.events import notes_to
 from tests.conftest import PROJECTS, Connection, Sandbox
 from tests.projects.own_valkey import OwnValkey
 
@@ -36,7 +37,7 @@ class Example(Sandbox):
     def load(self, *, if_changed: bool = False) -> list[str]:
         """Load, and put the jobs into the queue."""
         said: list[str] = []
-        load_snapshot(self.project, self.queue(), if_changed=if_changed)
+        load_snapshot(self.project, self.queue(), LoadRequest(if_changed=if_changed))
         jobs = enqueue_load(self.project, self.queue(), consent=True, log=said.append)
         return [*said, f"{jobs} jobs"]
 
@@ -144,7 +145,7 @@ def test_the_ci_process_builds_it_at_the_end(project: Example, connection: Conne
     """Behind the last job, before the rows are verified."""
     asks_for(project, "hnsw")
     said: list[str] = []
-    assert run_ci(project.project, project.queue(workers=1), log=said.append).exit_code == 0
+    assert run_ci(project.project, project.queue(workers=1), listener=notes_to(said.append)).exit_code == 0
     assert any(f"the index {OWN} was built in" in line for line in said)
     assert list(indexes(connection)) == [OWN]
 

@@ -25,7 +25,8 @@ from psycopg import sql
 
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_binary, encode_text
-from snapseed.load.plan import ColumnPlan, plan_load
+from snapseed.load.plan import ColumnPlan, Prepared
+from snapseed.load.plan.tables import plan_load
 from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.snapshot import types as known_types
 from snapseed.snapshot.hashing import Fingerprint, fingerprint
@@ -395,7 +396,7 @@ class DrawnTable:
         key = tuple((case.type, case.table_type) for case in self.cases)
         if key not in PLANS:
             name = TableName(None, "t")
-            PLANS[key] = plan_load([record], {"t": read_tables(connection, [name])[name]}).tables[0].columns
+            PLANS[key] = plan_load(Prepared([record], {"t": read_tables(connection, [name])[name]})).tables[0].columns
         return PLANS[key]
 
     def wrong_values(self, connection: Connection) -> list[tuple[object, ...]]:
