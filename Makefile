@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-lowest test-system check format bench bench-generate bench-load bench-large \
+.PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
   bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
@@ -39,6 +39,10 @@ test-lowest: .venv/lowest/ready ## run the tests with the lowest versions allowe
 
 test-system: install ## run the tests with the PostgreSQL installed on this machine
 	SNAPSEED_TEST_DATABASE=system $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+test-fresh: install ## run the property tests with 50 times as many examples, all new (SEED=7 repeats a run)
+	SNAPSEED_TEST_EXAMPLES=fresh $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal \
+	  --hypothesis-seed $(or $(SEED),$(shell date +%Y%m%d)) $$(grep -rl '^@given' tests)
 
 check: install ## check formatting, lint, types, import rules and workflows (no tests)
 	$(BIN)/ruff format --check

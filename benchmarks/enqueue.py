@@ -8,7 +8,7 @@ from benchmarks.measure import Comparison, Findings, Spread, Table, seconds
 from benchmarks.processes import PROGRAM, PeakMemory, peak_memory
 from benchmarks.workspace import PROJECTS, Workspace, ensure_snapshot
 from snapseed.config import Project, find_project
-from snapseed.embeddings.session import embedding_session
+from snapseed.embeddings.source import embedding_session
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 

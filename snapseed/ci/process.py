@@ -13,7 +13,7 @@ from typing import TypeVar
 from snapseed.ci.embedding import Embedding, comparable_entities, embed
 from snapseed.ci.report import Attempt, CiReport, ServerSettings, Step, read_baseline, report_of_run, slowdowns
 from snapseed.config import Environment, Project
-from snapseed.embeddings.session import require_queue
+from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
 from snapseed.events import Event, Listener, Note, ignore, phase
 from snapseed.load.outcome import LoadReport, Outcome, report_of
@@ -171,7 +171,7 @@ class _Run:
             raise
 
     def _embed(self) -> Embedding:
-        return embed(self.project, self.environment, consent=self.request.consent, log=self._note)
+        return embed(self.project, self.environment, consent=self.request.consent, listener=self.listener)
 
     def _verify(self, manifest: Manifest) -> VerifyReport:
         """The committed rows. The files were checked before they were loaded."""

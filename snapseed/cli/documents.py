@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport
     from snapseed.diff.database import DiffReport
-    from snapseed.embeddings.queues import DeadJob, QueueStatus
+    from snapseed.embeddings.queue import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
     from snapseed.errors import SnapseedError
     from snapseed.generate.snapshot import CheckReport, GenerateReport
