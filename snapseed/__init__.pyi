@@ -31,7 +31,7 @@ from .generate.snapshot import check_snapshot as check_snapshot
 from .generate.snapshot import generate_snapshot as generate_snapshot
 from .load.run import load_snapshot as load_snapshot
 from .snapshot.store import open_snapshot as open_snapshot
-from .testing.database import SnapseedDatabase as SnapseedDatabase
+from .testing import SnapseedDatabase as SnapseedDatabase
 from .testing.reset import reset_environment as reset_environment
 from .verify.database import verify_snapshot as verify_snapshot
 
