@@ -21,7 +21,7 @@ from psycopg import sql
 from benchmarks.measure import Comparison, Findings, Table, in_milliseconds, seconds, spreads_in_turns
 from benchmarks.workspace import Workspace, temporary_workspace
 from snapseed.config import Environment
-from snapseed.load.run import load_snapshot
+from snapseed.load.snapshot import load_snapshot
 from snapseed.testing.clones import Clones, opened_clones
 from snapseed.testing.reset import reset_environment
 from snapseed.testing.server import Server

@@ -10,8 +10,9 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, UsageError
-from snapseed.events import Event, Listener, Note, ignore, phase, phase_seconds
-from snapseed.load.run import load_snapshot
+from snapseed.events import Event, Listener, ignore, phase, phase_seconds
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres import locks
 from snapseed.postgres.catalog import TableFacts, read_tables
 from snapseed.postgres.connect import Target, connected
@@ -120,7 +121,7 @@ def reset_environment(
         else:
             loaded = True
             with step("loading"):
-                load_snapshot(project, environment, consent=consent, log=lambda text: listener(Note(text)))
+                load_snapshot(project, environment, LoadRequest(consent=consent), listener=listener)
             with step("making the template"):
                 database = _look_at(target, environment, manifest, server, consent=consent)
                 name = _name(server, manifest, database, environment)

@@ -11,7 +11,8 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import ConfigurationError
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.servers.targets import EMBEDDED
 from snapseed.snapshot.store import open_snapshot
 from snapseed.testing.server import Run, Server, template_name
@@ -82,7 +83,7 @@ def _fill(server: Server, project: Project, environment: Environment, schema: Sc
     copy_database(server, "template0" if server.target.embedded else "template1", name, SERVER_DEFAULT)
     if schema.create is not None:
         schema.create(server.url(name))
-    load_snapshot(project, _environment_of_template(environment, schema, server, name), consent=True)
+    load_snapshot(project, _environment_of_template(environment, schema, server, name), LoadRequest(consent=True))
     with psycopg.connect(server.conninfo(name), autocommit=True) as connection:
         connection.execute("UPDATE snapseed.loads SET environment = %s", [environment.name])
         # Autovacuum then finds nothing to do here, and clones have their visibility maps from the start.

@@ -134,7 +134,7 @@ def test_programs_that_connect_again_do_not_stop_it(owner: Owner) -> None:
 
 
 def test_rows_of_somebody_else_are_refused(owner: Owner) -> None:
-    """As in a load: rows in the snapshot's tables that no load recorded, and rows in other tables that changed since."""
+    """Rows in the snapshot's tables that no load recorded, as in a load, and changed rows in other tables."""
     assert owner.project.schema is not None
     execute(owner, owner.project.schema.read_text(encoding="utf-8") + "CREATE TABLE notes (n int)")
     execute(owner, "INSERT INTO teams VALUES ('mine', 'x', NULL)")

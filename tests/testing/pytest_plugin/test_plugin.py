@@ -52,7 +52,7 @@ def test_two(snapseed_database_shared):
 
 
 def test_each_test_has_its_own_rows(suite: Suite) -> None:
-    """Whatever others commit. Tests that share a database see one. Two runs at once, one in two processes, do not collide."""
+    """Whatever others commit. Tests that share a database see one. Two runs at the same time do not collide."""
     suite.write(test_own=_OWN)
     before = suite.clones()
     runs = [suite.start("-q", *arguments) for arguments in (("-n", "2", "--dist", "loadfile"), ())]
@@ -98,7 +98,7 @@ def test_the_database_of_a_failed_test_is_kept_on_request(suite: Suite) -> None:
 
 
 def test_the_scope_of_the_shared_database_is_a_setting(suite: Suite) -> None:
-    """By a key of the configuration file or by an option, which wins. With `module`, each file has a database of its own."""
+    """By a key of the configuration file or by an option, which wins. With `module`, each file has its own database."""
     suite.write(
         test_a=_MODULES, test_b=_MODULES + "\ndef test_three():\n    import test_a\n    print(names | test_a.names)\n"
     )
