@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.snapshot.arrow import Bytes, data_of
-from snapseed.snapshot.hashing import hash_bytes_variable
+from snapseed.snapshot.hashing import hash_bytes
 
 Int8s = npt.NDArray[np.int8]
 Int64s = npt.NDArray[np.int64]
@@ -327,7 +327,7 @@ def _signs_and_parts(words: pl.Series, dimensions: int) -> Int8s:
 def _signs(features: pl.Series, dimensions: int) -> Int8s:
     """A vector of +1 and -1 for each feature: the bits of its hashes."""
     values = pa.array(features.to_arrow().cast(pa.string())).cast(pa.binary())
-    hashes = [hash_bytes_variable(values, seed) for seed in range(1, dimensions // 64 + 1)]
+    hashes = [hash_bytes(values, seed) for seed in range(1, dimensions // 64 + 1)]
     octets = np.stack(hashes, axis=1).astype("<u8").view(np.uint8)
     signs = np.unpackbits(octets, axis=1).view(np.int8)
     signs *= 2
