@@ -40,7 +40,7 @@ def _write_example(folder: Path) -> None:
 
 def _write_from_database(folder: Path, url: str) -> None:
     from snapseed.cli.starter import require_empty, write_project
-    from snapseed.scaffold.run import scaffold_project
+    from snapseed.scaffold.project import scaffold_project
 
     require_empty(folder)
     made = scaffold_project(url)
