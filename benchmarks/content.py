@@ -23,8 +23,8 @@ from sklearn.model_selection import train_test_split
 
 from benchmarks.measure import aligned
 from snapseed import HashingEmbedder, find_project, generate_snapshot
-from snapseed.generate.plan import Request
-from snapseed.generate.processes import available_cores
+from snapseed.generate.part import available_cores
+from snapseed.generate.request import Request
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 # Two transcripts that are closer than this are taken for the same video.

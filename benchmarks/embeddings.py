@@ -1,6 +1,6 @@
-"""The queue of embedding jobs and its workers, against the same work without a queue, and with other queues.
+"""The embedding queue and its workers, against the same work without a queue and with other queues.
 
-Every way writes the same rows; each is checked once, and measured in turns.
+Every way writes the same rows.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import msgspec
 import polars as pl
 import redis
 
-from benchmarks import enqueueing
-from benchmarks.measure import Findings, Headline, Spread, Stopwatch, Table, in_turns, seconds, spreads_in_turns
-from benchmarks.place import Place
+from benchmarks import enqueue
+from benchmarks.measure import Findings, Spread, Stopwatch, Table, in_seconds, in_turns, seconds, spreads_in_turns
 from benchmarks.processes import PROGRAM
-from benchmarks.queue_peers import drain_list, drain_rq, put_into_list, put_into_rq, without_queue
+from benchmarks.queue_peers import drain_list, drain_rq, embed_without_queue, enqueue_rq, push_list
+from benchmarks.workspace import Workspace
 from snapseed.config import Environment, Project
 from snapseed.embeddings.completeness import completeness
 from snapseed.embeddings.jobs import decode_job, encode_jobs
 from snapseed.embeddings.queues import JobQueue
 from snapseed.embeddings.session import Session, embedding_session, repair_queue
 from snapseed.embeddings.worker import Worker
-from snapseed.generate.processes import available_cores
+from snapseed.generate.part import available_cores
 from snapseed.load.run import load_snapshot
 from snapseed.servers import EmbeddedRedis
 from snapseed.snapshot.store import Snapshot
@@ -39,20 +39,19 @@ from snapseed.snapshot.store import Snapshot
 Form = Literal["stream", "list"]
 
 _USERS = 6_000
-# Jobs that are worked one by one: enough to see what each costs.
+# Jobs for queues that work them one by one.
 _ONE_BY_ONE = 1_000
-_LOOK_SECONDS = 0.005
-_PARTS = ("form", "enqueue", "claim", "ack", "drain")
+_POLL_SECONDS = 0.005
 
 
 @dataclass
-class Timed:
-    """A queue, with the seconds that each of its methods took."""
+class TimedQueue:
+    """A queue that measures the seconds spent in each of its methods."""
 
     queue: JobQueue
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the queue has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any method of the queue
         method = getattr(self.queue, name)
 
         def timed(*arguments: object) -> object:
@@ -64,106 +63,106 @@ class Timed:
 
 @dataclass(frozen=True)
 class Drained:
-    """Seconds of one drain: putting the jobs into the queue, and working them; of those, in the queue's own methods."""
+    """Seconds of enqueueing, of draining the queue, and of the queue's own methods while draining."""
 
     enqueue: float
-    whole: float
-    parts: dict[str, float]
+    drain: float
+    methods: dict[str, float]
 
     @property
     def queueing(self) -> float:
-        """All that would not be there without a queue."""
-        return self.enqueue + sum(self.parts.values())
+        """The time that a queue adds to the work."""
+        return self.enqueue + sum(self.methods.values())
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A loaded database without embeddings, an empty queue, and both open."""
+    """Open connections to a loaded database without embeddings and to an empty queue; the jobs, encoded."""
 
-    place: Place
+    workspace: Workspace
     environment: Environment
     session: Session
     payloads: Sequence[bytes]
 
-    def emptied(self) -> None:
-        """As after the load; nothing that an earlier round has left to be written to the disk."""
+    def reset(self) -> None:
+        """Return to the state after the load, with nothing from earlier rounds left to write to disk."""
         self.session.connection.execute("TRUNCATE embeddings")
         self.session.connection.execute("CHECKPOINT")
         self.session.queue.purge()
         os.sync()
 
     def drained(self) -> Drained:
-        """One worker, in this process, until the queue is empty."""
-        self.emptied()
+        """Fill the queue and let one worker in this process drain it."""
+        self.reset()
         enqueue = seconds(partial(repair_queue, self.session))
-        # As `snapseed worker` does.
+        # `snapseed worker` does the same.
         gc.freeze()
-        queue = Timed(self.session.queue)
+        queue = TimedQueue(self.session.queue)
         worker = Worker(self.session.connection, queue, self.session.source, self.session.target.described)
-        whole = seconds(partial(worker.run, drain=True))
-        return Drained(enqueue, whole, dict(queue.watch.seconds))
+        drain = seconds(partial(worker.run, drain=True))
+        return Drained(enqueue, drain, dict(queue.watch.seconds))
 
     def worked(self, count: int) -> float:
-        """The same, with so many jobs; the seconds of working them."""
-        self.emptied()
+        """Seconds that one worker in this process takes for `count` jobs, without enqueueing."""
+        self.reset()
         self.session.queue.put(self.payloads[:count])
         session = self.session
         worker = Worker(session.connection, session.queue, session.source, session.target.described)
         return seconds(partial(worker.run, drain=True))
 
-    def by(self, put: Callable[[], object], drain: Callable[[], object], count: int) -> float:
-        """The seconds of another way to work so many jobs."""
-        self.emptied()
-        put()
+    def other(self, enqueue: Callable[[], object], drain: Callable[[], object], count: int) -> float:
+        """Seconds that another queue takes for `count` jobs, without enqueueing."""
+        self.reset()
+        enqueue()
         taken = seconds(drain)
         found = self.session.connection.execute("SELECT count(DISTINCT transcript_id) FROM embeddings").fetchone()
-        assert found == (count,), f"{found} of {count} texts have vectors"
+        assert found == (count,), f"{found} of {count} texts have embeddings"
         return taken
 
     def by_processes(self, concurrency: int) -> float:
-        """From the moment that the jobs come until all are done, by workers that are waiting for them."""
-        self.emptied()
+        """Seconds that waiting `snapseed worker` processes take, from enqueueing until all jobs are done."""
+        self.reset()
         command = [*PROGRAM, "worker", self.environment.name, "--concurrency", str(concurrency), "--quiet"]
         command += ["--snapshot", self.environment.snapshot]
-        with subprocess.Popen(command, cwd=self.place.project.folder) as process:
+        with subprocess.Popen(command, cwd=self.workspace.project.folder) as process:
             while self.session.queue.status().workers < concurrency:
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
             started = time.perf_counter()
             self.session.queue.put(self.payloads)
             while self.session.queue.status().done < len(self.payloads):
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
             taken = time.perf_counter() - started
             process.send_signal(signal.SIGTERM)
         return taken
 
 
-def measure(place: Place) -> Findings:
-    """What the queue costs, what workers reach, and how fast jobs get into it."""
-    valkey = EmbeddedRedis(place.project.folder)
+def measure_embeddings(workspace: Workspace) -> Findings:
+    """The cost of the queue, the speed of workers, other queues, and enqueueing."""
+    valkey = EmbeddedRedis(workspace.project.folder)
     valkey.start()
     try:
-        snapshot = place.snapshot(place.rows(_USERS))
-        load_snapshot(place.project, _environment(place.project, snapshot), consent=True)
-        with bench(place, snapshot, "stream") as streams, bench(place, snapshot, "list") as lists:
-            found = [_overhead(streams, lists), _workers(streams), _others(streams, lists)]
-        found.append(enqueueing.measure(place, valkey.url()))
+        snapshot = workspace.snapshot(workspace.rows(_USERS))
+        load_snapshot(workspace.project, _environment(workspace.project, snapshot), consent=True)
+        with _bench(workspace, snapshot, "stream") as streams, _bench(workspace, snapshot, "list") as lists:
+            found = [_overhead(streams, lists), _workers(streams), _other_queues(streams, lists)]
+        found.append(enqueue.measure_enqueue(workspace, valkey.url()))
     finally:
         valkey.stop()
     return Findings(
-        tuple(line for findings in found for line in findings.headlines),
+        tuple(line for findings in found for line in findings.comparisons),
         tuple(table for findings in found for table in findings.tables),
     )
 
 
 @contextmanager
-def bench(place: Place, snapshot: Snapshot, form: Form) -> Iterator[Bench]:
-    """A queue of this form beside the database that `snapshot` was loaded into."""
-    assert place.project.embeddings is not None
-    settings = place.project.embeddings
+def _bench(workspace: Workspace, snapshot: Snapshot, form: Form) -> Iterator[Bench]:
+    """A queue of this form for the database that `snapshot` was loaded into."""
+    assert workspace.project.embeddings is not None
+    settings = workspace.project.embeddings
     if form != settings.queue:
-        # Another name: a key of Redis is a stream or a list.
+        # A key in Redis is either a stream or a list, so the other form needs another name.
         settings = msgspec.structs.replace(settings, queue=form, name=f"{settings.name}:{form}")
-    project = replace(place.project, embeddings=settings)
+    project = replace(workspace.project, embeddings=settings)
     environment = _environment(project, snapshot)
     with embedding_session(project, environment) as session:
         source = session.source
@@ -173,7 +172,7 @@ def bench(place: Place, snapshot: Snapshot, form: Form) -> Iterator[Bench]:
         payloads = encode_jobs(
             source.form, keys, snapshot=source.identity, entity=source.texts.name, model=source.embedder.model
         )
-        yield Bench(place, environment, session, payloads)
+        yield Bench(workspace, environment, session, payloads)
 
 
 def _environment(project: Project, snapshot: Snapshot) -> Environment:
@@ -181,80 +180,77 @@ def _environment(project: Project, snapshot: Snapshot) -> Environment:
 
 
 def _overhead(streams: Bench, lists: Bench) -> Findings:
-    """What the queue takes of a drain, by its parts."""
-    by_form = dict(zip(("stream", "list"), in_turns(streams.place.rounds, streams.drained, lists.drained), strict=True))
-    assert completeness(streams.session.connection, streams.session.source).is_complete
-    headlines, rows = [], []
-    for form, drains in by_form.items():
-        whole = Spread(tuple(drain.whole for drain in drains))
-        queueing = Spread(tuple(drain.queueing for drain in drains))
-        headlines.append(
-            Headline(
-                f"enqueue, claim and ack of {len(streams.payloads):,} jobs, {form}",
-                "a drain by one worker with the built-in embedder",
-                queueing / whole,
-                f"{queueing.median:.2f} s ÷ {whole.median:.2f} s",
-                0.15,
-            )
-        )
-        parts = [Spread(tuple(drain.parts.get(name, 0.0) for drain in drains)) for name in ("claim", "done")]
-        enqueue = Spread(tuple(drain.enqueue for drain in drains))
-        rows.append((form, *(f"{part.median:.2f}" for part in (enqueue, *parts, whole))))
-    text = (
-        "Seconds. Enqueue asks the database for the texts without chunks, and puts a job for each into the queue; claim"
-        " and ack are within the drain, which also reads, embeds, writes and commits."
+    """How much of a drain is the queue."""
+    by_form = dict(
+        zip(("stream", "list"), in_turns(streams.workspace.rounds, streams.drained, lists.drained), strict=True)
     )
-    return Findings(tuple(headlines), (Table("The queue within a drain", text, _PARTS, rows),))
+    assert completeness(streams.session.connection, streams.session.source).is_complete
+    comparisons, rows = [], []
+    for form, drains in by_form.items():
+        drain = Spread(tuple(each.drain for each in drains))
+        queueing = Spread(tuple(each.queueing for each in drains))
+        what = f"enqueue, claim and ack of {len(streams.payloads):,} jobs, {form}"
+        least = "a drain by one worker with the built-in embedder"
+        comparisons.append(in_seconds(what, least, queueing, drain, 0.15))
+        methods = [Spread(tuple(each.methods.get(name, 0.0) for each in drains)) for name in ("claim", "done")]
+        enqueued = Spread(tuple(each.enqueue for each in drains))
+        rows.append((form, *(f"{spread.median:.2f}" for spread in (enqueued, *methods, drain))))
+    text = (
+        "Seconds. *Enqueue* asks the database for texts without chunks and enqueues a job for each. *Claim* and *ack*"
+        " are part of the drain, which also reads, embeds, writes and commits."
+    )
+    header = ("form", "enqueue", "claim", "ack", "drain")
+    return Findings(tuple(comparisons), (Table("The queue's share of a drain", text, header, rows),))
 
 
 def _workers(streams: Bench) -> Findings:
-    """One worker against no queue at all, and two against one."""
+    """One worker against no queue at all, and two workers against one."""
     count = len(streams.payloads)
-    alone, worker, one, two = spreads_in_turns(
-        streams.place.rounds,
-        partial(streams.by, lambda: None, partial(without_queue, streams.session), count),
-        lambda: streams.drained().whole,
+    without, worker, one, two = spreads_in_turns(
+        streams.workspace.rounds,
+        partial(streams.other, lambda: None, partial(embed_without_queue, streams.session), count),
+        lambda: streams.drained().drain,
         partial(streams.by_processes, 1),
         partial(streams.by_processes, 2),
     )
-    headlines = (
-        Headline(
+    comparisons = (
+        in_seconds(
             f"one worker, {count:,} texts",
             "one process without a queue: a cursor, the embedder, COPY into the target",
-            worker / alone,
-            f"{worker.median:.2f} s ÷ {alone.median:.2f} s",
+            worker,
+            without,
             # 0.8 times the throughput.
             1.25,
         ),
-        Headline(
-            f"`snapseed worker --concurrency 2`, {available_cores()} cores for both, PostgreSQL and Valkey",
+        in_seconds(
+            f"`snapseed worker --concurrency 2`, on {available_cores()} cores with PostgreSQL and Valkey",
             "`--concurrency 1`",
-            two / one,
-            f"{two.median:.2f} s ÷ {one.median:.2f} s",
-            # 1.7 times the throughput, where the cores are there.
+            two,
+            one,
+            # 1.7 times the throughput, if there are enough cores.
             0.59,
         ),
     )
-    return Findings(headlines)
+    return Findings(comparisons)
 
 
-def _others(streams: Bench, lists: Bench) -> Findings:
-    """RQ and `BRPOP`, a job for each text as ours."""
+def _other_queues(streams: Bench, lists: Bench) -> Findings:
+    """RQ and `BRPOP`, with one text per job as in snapseed."""
     count = min(_ONE_BY_ONE, len(streams.payloads))
     payloads, session = streams.payloads[:count], streams.session
     keys = [decode_job(session.source.form, payload) for payload in payloads]
-    with redis.Redis.from_url(EmbeddedRedis(streams.place.project.folder).url()) as client:
+    with redis.Redis.from_url(EmbeddedRedis(streams.workspace.project.folder).url()) as client:
         ways: dict[str, Callable[[], float]] = {
             "snapseed, stream": partial(streams.worked, count),
             "snapseed, list": partial(lists.worked, count),
             "`BRPOP` in a loop": partial(
-                streams.by, partial(put_into_list, client, payloads), partial(drain_list, session, client), count
+                streams.other, partial(push_list, client, payloads), partial(drain_list, session, client), count
             ),
             "RQ, `SimpleWorker`": partial(
-                streams.by, partial(put_into_rq, client, keys), partial(drain_rq, session, client), count
+                streams.other, partial(enqueue_rq, client, keys), partial(drain_rq, session, client), count
             ),
         }
-        times = dict(zip(ways, spreads_in_turns(streams.place.rounds, *ways.values()), strict=True))
+        times = dict(zip(ways, spreads_in_turns(streams.workspace.rounds, *ways.values()), strict=True))
     ours = times["snapseed, stream"]
     rows = [
         (name, f"{taken.median:.2f} s", f"{count / taken.median:,.0f}", f"{ratio.median:.2f}", ratio.range)
@@ -262,8 +258,8 @@ def _others(streams: Bench, lists: Bench) -> Findings:
         for ratio in [taken / ours]
     ]
     text = (
-        f"One worker, {count:,} jobs of one text each, which are in the queue before the clock starts. RQ and the loop"
-        " do the same for each job that a worker of ours does for a batch: read, embed, COPY, upsert, commit. RQ's"
-        " worker is the one that does not fork; the loop loses what it has in hand when it dies."
+        f"One worker and {count:,} jobs of one text each, enqueued before the clock starts. RQ and the loop do for each"
+        " job what a snapseed worker does for a batch: read, embed, COPY, upsert, commit. RQ's worker is the one that"
+        " does not fork. The loop loses the job that it is working on if it dies."
     )
     return Findings((), (Table("Other queues", text, ("way", "time", "jobs/s", "÷ snapseed", "spread"), rows),))

@@ -1,10 +1,11 @@
-"""Measured values: their median and spread, and tables of them that read well in a terminal and in Markdown.
+"""Measure times in turns, compare them as ratios, and print the results as tables.
 
-Times of one machine drift by half between hours, so what is compared was measured in turns, and stands as a ratio.
+Absolute times on one machine drift by half within hours; ratios of times measured in turns do not.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ class Spread:
 
     @property
     def median(self) -> float:
-        """The middle value: one disturbed round does not move it."""
+        """The middle value, which a single disturbed round does not change much."""
         return statistics.median(self.values)
 
     @property
@@ -31,32 +32,52 @@ class Spread:
         """From the lowest to the highest value."""
         return f"{min(self.values):.2f} – {max(self.values):.2f}"
 
-    def __add__(self, other: Spread) -> Spread:
-        """The sums round by round."""
-        return Spread(tuple(mine + yours for mine, yours in zip(self.values, other.values, strict=True)))
-
     def __truediv__(self, other: Spread) -> Spread:
-        """The ratios round by round: what slowed a whole round down cancels out."""
-        return Spread(tuple(mine / yours for mine, yours in zip(self.values, other.values, strict=True)))
+        """Ratios round by round, so that a slow round slows both sides and cancels out.
+
+        A quick look may divide by a CPU time that is shorter than the clock's tick: then the ratio is infinite.
+        """
+        pairs = zip(self.values, other.values, strict=True)
+        return Spread(tuple(mine / yours if yours else math.inf for mine, yours in pairs))
+
+    def __add__(self, other: Spread) -> Spread:
+        """Sums round by round."""
+        return Spread(tuple(mine + yours for mine, yours in zip(self.values, other.values, strict=True)))
 
 
 @dataclass(frozen=True)
-class Headline:
-    """One line of a table of ratios, with the absolute numbers behind it for a feeling of the size.
+class Comparison:
+    """One line in a table of ratios: `what` takes `ratio` times as long as `baseline`.
 
-    `bar` is what the ratio should not exceed.
+    `absolute` shows the values that were divided. The ratio should not exceed `target`.
     """
 
     what: str
-    floor: str
+    baseline: str
     ratio: Spread
     absolute: str
-    bar: float | None = None
+    target: float | None = None
+
+
+def in_seconds(
+    what: str, baseline: str, ours: Spread, theirs: Spread, target: float | None = None, *, digits: int = 2
+) -> Comparison:
+    """A comparison of two times in seconds."""
+    absolute = f"{ours.median:.{digits}f} s ÷ {theirs.median:.{digits}f} s"
+    return Comparison(what, baseline, ours / theirs, absolute, target)
+
+
+def in_milliseconds(
+    what: str, baseline: str, ours: Spread, theirs: Spread, target: float | None = None, *, digits: int = 0
+) -> Comparison:
+    """A comparison of two times in seconds, shown in milliseconds."""
+    absolute = f"{1000 * ours.median:.{digits}f} ms ÷ {1000 * theirs.median:.{digits}f} ms"
+    return Comparison(what, baseline, ours / theirs, absolute, target)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table under its own heading; `text` says what its columns are."""
+    """A table with a heading; `text` explains it."""
 
     title: str
     text: str
@@ -69,22 +90,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Findings:
-    """What one benchmark found."""
+    """The results of one benchmark."""
 
-    headlines: tuple[Headline, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     tables: tuple[Table, ...] = ()
 
 
 @dataclass
 class Stopwatch:
-    """Seconds by name, counted up by `running`; by default wall-clock seconds."""
+    """Adds up seconds by name; wall-clock time unless given another clock."""
 
     clock: Callable[[], float] = time.perf_counter
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
-        """Count what happens inside under `name`."""
+        """Add the time spent inside to `name`."""
         started = self.clock()
         try:
             yield
@@ -100,7 +121,7 @@ def seconds(action: Callable[[], object], clock: Callable[[], float] = time.perf
 
 
 def in_turns(rounds: int, *actions: Callable[[], _Result]) -> list[list[_Result]]:
-    """The results of each action, called A B C A B C …: whatever else the machine does meets all of them alike."""
+    """The results of each action, called A B C A B C …, so that other load on the machine affects all of them."""
     results: list[list[_Result]] = [[] for _ in actions]
     for _ in range(rounds):
         for action, mine in zip(actions, results, strict=True):
@@ -109,12 +130,12 @@ def in_turns(rounds: int, *actions: Callable[[], _Result]) -> list[list[_Result]
 
 
 def spreads_in_turns(rounds: int, *actions: Callable[[], float]) -> list[Spread]:
-    """As `in_turns`, for actions that return a number."""
+    """Like `in_turns`, for actions that return a number."""
     return [Spread(tuple(values)) for values in in_turns(rounds, *actions)]
 
 
 def aligned(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A Markdown table whose columns also line up as plain text; all but the first are flush right."""
+    """A Markdown table that also lines up as plain text; all columns except the first are right-aligned."""
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

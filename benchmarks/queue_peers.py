@@ -1,6 +1,6 @@
-"""The same work by others: in one process without a queue, by RQ, and by a plain loop around `BRPOP`.
+"""The work of an embedding worker without a queue, with RQ, and with a plain loop around `BRPOP`.
 
-All read the texts, embed them and write the vectors with the code of the workers; each as far as its own way allows.
+All of them read the texts, embed them and write the vectors with the code of snapseed's workers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 if TYPE_CHECKING:
     import redis
 
-# As many texts as a worker's largest batch.
+# As many texts as in a worker's largest batch.
 _BATCH = 2048
-_PLAIN = "benchmark:plain"
+_LIST = "benchmark:list"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one job asks for: its text is read, embedded and written, and committed."""
+    """What a job asks for: read a text, embed it, write the vectors and commit."""
 
     session: Session
     writer: Writer
@@ -41,17 +41,17 @@ class Work:
             write_chunks(connection, self.writer, keys, chunk_rows(source, texts.keys, texts.texts))
 
 
-# RQ hands its jobs to a function that it finds by name, in this very process.
-_working: list[Work] = []
+# RQ calls a function that it finds by name, in this same process.
+_current_work: list[Work] = []
 
 
 def work_for_rq(keys: Sequence[str]) -> None:
     """The function that RQ's jobs call."""
-    _working[-1](keys)
+    _current_work[-1](keys)
 
 
-def without_queue(session: Session) -> None:
-    """All texts in one process: a cursor reads them, and COPY writes straight into the empty target."""
+def embed_without_queue(session: Session) -> None:
+    """Embed all texts in this process: read them with a cursor and COPY the vectors into the empty target."""
     connection, source = session.connection, session.source
     writer = prepare_writer(connection, source)
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in source.target.columns)
@@ -68,8 +68,8 @@ def without_queue(session: Session) -> None:
                 copy.write(BINARY_TRAILER)
 
 
-def put_into_rq(client: redis.Redis, jobs: Sequence[Sequence[str]]) -> None:
-    """A job of RQ's for the keys of each; pipelined, and without results that are kept."""
+def enqueue_rq(client: redis.Redis, jobs: Sequence[Sequence[str]]) -> None:
+    """Put one RQ job for each list of keys into its queue, pipelined and without keeping results."""
     from rq import Queue  # noqa: PLC0415 - only benchmarks need it
 
     queue = Queue("benchmark", connection=client)
@@ -80,26 +80,26 @@ def put_into_rq(client: redis.Redis, jobs: Sequence[Sequence[str]]) -> None:
 
 
 def drain_rq(session: Session, client: redis.Redis) -> None:
-    """RQ's fastest worker, which forks for no job, until its queue is empty."""
+    """Work with RQ's fastest worker, which does not fork, until its queue is empty."""
     from rq import Queue, SimpleWorker  # noqa: PLC0415 - only benchmarks need it
 
-    _working.append(Work(session, prepare_writer(session.connection, session.source)))
+    _current_work.append(Work(session, prepare_writer(session.connection, session.source)))
     SimpleWorker([Queue("benchmark", connection=client)], connection=client).work(burst=True, logging_level="ERROR")
-    _working.pop()
+    _current_work.pop()
 
 
-def put_into_list(client: redis.Redis, payloads: Sequence[bytes]) -> None:
-    """The same payloads as ours, in a list."""
-    client.delete(_PLAIN)
+def push_list(client: redis.Redis, payloads: Sequence[bytes]) -> None:
+    """Push snapseed's own payloads to a list."""
+    client.delete(_LIST)
     for start in range(0, len(payloads), _BATCH):
-        client.lpush(_PLAIN, *payloads[start : start + _BATCH])
+        client.lpush(_LIST, *payloads[start : start + _BATCH])
 
 
 def drain_list(session: Session, client: redis.Redis) -> None:
-    """`BRPOP`, do it, again; a job that was taken by one that dies is lost."""
+    """Pop a job, do it, and repeat until the list is empty. If the process dies, the popped job is lost."""
     work = Work(session, prepare_writer(session.connection, session.source))
-    while client.llen(_PLAIN):
-        popped = client.brpop([_PLAIN], timeout=1)
+    while client.llen(_LIST):
+        popped = client.brpop([_LIST], timeout=1)
         if popped is not None:
             payload = popped[1]
             assert isinstance(payload, bytes)

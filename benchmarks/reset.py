@@ -1,6 +1,6 @@
-"""Databases for tests: how long one waits for a database with the snapshot, against a bare copy and other ways.
+"""How long a test waits for a database with the snapshot: by the pytest plugin, a reset, a plain copy, pgmem, a load.
 
-Every way ends with a connection, or with a database that nobody has used; what it leaves is dropped outside the clock.
+Each way ends with a connection, or with an unused database. Dropping what it leaves does not count.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import pgmem
 import psycopg
 from psycopg import sql
 
-from benchmarks.measure import Findings, Headline, Spread, Table, seconds, spreads_in_turns
-from benchmarks.place import Place, temporary_place
+from benchmarks.measure import Comparison, Findings, Table, in_milliseconds, seconds, spreads_in_turns
+from benchmarks.workspace import Workspace, temporary_workspace
 from snapseed.config import Environment
 from snapseed.load.run import load_snapshot
 from snapseed.testing.copying import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
@@ -29,45 +29,45 @@ from snapseed.testing.supply import Supply, opened_supply
 
 PACKAGES = ("pgmem",)
 
-# One copy takes some hundredths of a second, and varies by as much.
-_TIMES_ROUNDS = 6
+# A copy takes a few hundredths of a second and varies by as much, so it needs more rounds.
+MORE_ROUNDS = 6
 _TESTS = 20
 _AHEAD = 2
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+_MEMORY = Path("/dev/shm")  # noqa: S108 - only a temporary folder inside it is used
 
 
 @dataclass(frozen=True)
 class _Ways:
-    """What is compared, ready to be asked for a database again and again."""
+    """The ways to get a database, ready to be measured again and again."""
 
-    place: Place
+    workspace: Workspace
     environment: Environment
-    cold: Supply
-    warm: Supply
+    on_demand: Supply
+    ahead: Supply
     fork: Callable[[], pgmem.Fork]
 
-    def bare(self) -> float:
-        """`CREATE DATABASE … TEMPLATE`, on a connection that is open."""
-        server, name = self.cold.server, "bare"
+    def plain_copy(self) -> float:
+        """`CREATE DATABASE … TEMPLATE` on an open connection."""
+        server, name = self.on_demand.server, "plain"
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-            sql.Identifier(name), sql.Identifier(self.cold.template.name)
+            sql.Identifier(name), sql.Identifier(self.on_demand.template.name)
         )
         took = seconds(lambda: server.connection.execute(statement))
         server.drop(name)
         return took
 
     def take(self, supply: Supply, *, connect: bool = False) -> float:
-        """What the fixture does, and with `connect` its user's connection."""
-        if supply is self.warm:
-            _until_ready(supply)
+        """What the fixture does; with `connect`, also the test's own connection and query."""
+        if supply is self.ahead:
+            _wait_until_idle(supply)
         started = time.perf_counter()
         database = supply.take()
         if connect:
             _query(database.url)
         took = time.perf_counter() - started
         supply.give_back(database)
-        if supply is self.warm:
-            _until_ready(supply)
+        if supply is self.ahead:
+            _wait_until_idle(supply)
         return took
 
     def pgmem(self) -> float:
@@ -78,95 +78,93 @@ class _Ways:
             return time.perf_counter() - started
 
     def load(self) -> float:
-        """Truncate and load, in this process, into a database that is there."""
-        return seconds(lambda: load_snapshot(self.place.project, self.environment))
+        """Truncate and load in this process, into an existing database."""
+        return seconds(lambda: load_snapshot(self.workspace.project, self.environment))
 
     def reset(self) -> float:
-        """`snapseed reset`, in this process."""
-        return seconds(lambda: reset_environment(self.place.project, self.environment))
+        """`snapseed reset` in this process."""
+        return seconds(lambda: reset_environment(self.workspace.project, self.environment))
 
 
-def measure(place: Place) -> Findings:
-    """Copies of `snapshots/test` by the pytest plugin and by `snapseed reset`."""
-    with _ready(place) as ways:
-        headlines = _headlines(ways)
-        tables = (_waits(ways), _strategies(place, ways.cold.server))
-    return Findings((*headlines, _large_reset(place)), (*tables, *_in_memory(place)))
+def measure_reset(workspace: Workspace) -> Findings:
+    """Copies of `snapshots/test` made by the pytest plugin and by `snapseed reset`."""
+    with _ready(workspace) as ways:
+        comparisons = _comparisons(ways)
+        tables = (_waits(ways), _strategies(workspace, ways.on_demand.server))
+    return Findings((*comparisons, _large_reset(workspace)), (*tables, *_in_memory(workspace)))
 
 
-def _headlines(ways: _Ways) -> list[Headline]:
-    for first in (ways.load, ways.reset):
-        first()
-    bare, cold, warm, cold_used, warm_used, fork, load, reset = spreads_in_turns(
-        ways.place.rounds * _TIMES_ROUNDS,
-        ways.bare,
-        partial(ways.take, ways.cold),
-        partial(ways.take, ways.warm),
-        partial(ways.take, ways.cold, connect=True),
-        partial(ways.take, ways.warm, connect=True),
+def _comparisons(ways: _Ways) -> list[Comparison]:
+    # The first load and the first reset create databases.
+    ways.load()
+    ways.reset()
+    copy, on_demand, ahead, on_demand_used, ahead_used, fork, load, reset = spreads_in_turns(
+        ways.workspace.rounds * MORE_ROUNDS,
+        ways.plain_copy,
+        partial(ways.take, ways.on_demand),
+        partial(ways.take, ways.ahead),
+        partial(ways.take, ways.on_demand, connect=True),
+        partial(ways.take, ways.ahead, connect=True),
         ways.pgmem,
         ways.load,
         ways.reset,
     )
-    copy, used = "`CREATE DATABASE … TEMPLATE` of the same", "pgmem: fork and connect"
-    load_name = "truncate and load: `load_snapshot` in a running process"
+    compare = partial(in_milliseconds, digits=1)
+    template, pgmem_used = "`CREATE DATABASE … TEMPLATE` of the same", "pgmem: fork and connect"
+    loaded = "truncate and load: `load_snapshot` in a running process"
     return [
-        _headline("a test's database, none made ahead", copy, cold, bare, 1.2),
-        _headline("a test's database, made ahead", copy, warm, bare, 0.3),
-        _headline("made ahead, and connected to", used, warm_used, fork, 1.0),
-        _headline("none made ahead, and connected to", used, cold_used, fork),
-        _headline("made ahead, and connected to", load_name, warm_used, load, 0.2),
-        _headline("none made ahead, and connected to", load_name, cold_used, load),
-        _headline("`reset_environment` in a running process", load_name, reset, load),
+        compare("a test's database, created on demand", template, on_demand, copy, 1.2),
+        compare("a test's database, created ahead", template, ahead, copy, 0.3),
+        compare("created ahead, with a connection", pgmem_used, ahead_used, fork, 1.0),
+        compare("created on demand, with a connection", pgmem_used, on_demand_used, fork),
+        compare("created ahead, with a connection", loaded, ahead_used, load, 0.2),
+        compare("created on demand, with a connection", loaded, on_demand_used, load),
+        compare("`reset_environment` in a running process", loaded, reset, load),
     ]
 
 
-def _in_memory(place: Place) -> list[Table]:
-    """The same where making files costs little; nothing where the system has no such folder."""
+def _in_memory(workspace: Workspace) -> list[Table]:
+    """The same on a file system in memory; no table where the system has none."""
     if not _MEMORY.is_dir():
         return []
-    with temporary_place(place.size, place.rounds, folder=_MEMORY) as memory, _ready(memory) as ways:
+    with temporary_workspace(workspace.scale, workspace.rounds, folder=_MEMORY) as memory, _ready(memory) as ways:
         rows = [
-            (line.what, line.floor, f"{line.ratio.median:.2f}", line.ratio.range, line.absolute)
-            for line in _headlines(ways)
+            (line.what, line.baseline, f"{line.ratio.median:.2f}", line.ratio.range, line.absolute)
+            for line in _comparisons(ways)
         ]
     text = (
-        f"The ratios above with the server's data in `{_MEMORY}`: what copies cost where the file system makes and"
-        " removes files as quickly as can be."
+        f"The ratios above with the server's data in `{_MEMORY}`, where creating and deleting files is as fast as it"
+        " can be."
     )
     return [Table("On a file system in memory", text, ("what", "÷ what", "ratio", "spread", "measured"), rows)]
 
 
-def _large_reset(place: Place) -> Headline:
-    """The same with rows enough to matter."""
-    environment = replace(place.environment(place.snapshot(place.rows(10_000)), "large"), create_schema=True)
-    reset = partial(reset_environment, place.project, environment)
+def _large_reset(workspace: Workspace) -> Comparison:
+    """A reset of a database with enough rows to matter."""
+    environment = replace(
+        workspace.environment(workspace.snapshot(workspace.rows(10_000)), "large"), create_schema=True
+    )
+    reset = partial(reset_environment, workspace.project, environment)
     rows = reset().manifest.rows
     ours, load = spreads_in_turns(
-        min(place.rounds, 3),
+        min(workspace.rounds, 3),
         partial(seconds, reset),
-        partial(seconds, partial(load_snapshot, place.project, environment)),
+        partial(seconds, partial(load_snapshot, workspace.project, environment)),
     )
-    what = f"the same, {rows:,} rows"
-    return _headline(what, "truncate and load", ours, load)
-
-
-def _headline(what: str, floor: str, ours: Spread, theirs: Spread, bar: float | None = None) -> Headline:
-    absolute = f"{1000 * ours.median:.1f} ms ÷ {1000 * theirs.median:.1f} ms"
-    return Headline(what, floor, ours / theirs, absolute, bar)
+    return in_milliseconds(f"the same, {rows:,} rows", "truncate and load", ours, load, digits=1)
 
 
 @contextmanager
-def _ready(place: Place) -> Iterator[_Ways]:
-    place.committed("test")
-    environment = place.project.environment("test")
+def _ready(workspace: Workspace) -> Iterator[_Ways]:
+    workspace.copy_committed("test")
+    environment = workspace.project.environment("test")
     with ExitStack() as stack:
-        cold = stack.enter_context(opened_supply(place.project, environment))
-        warm = stack.enter_context(opened_supply(place.project, environment, ahead=_AHEAD))
+        on_demand = stack.enter_context(opened_supply(workspace.project, environment))
+        ahead = stack.enter_context(opened_supply(workspace.project, environment, ahead=_AHEAD))
         server = stack.enter_context(pgmem.start(database="app"))
-        load_snapshot(place.project, replace(environment, database=server.template.dsn))
+        load_snapshot(workspace.project, replace(environment, database=server.template.dsn))
         snapshot = server.template.snapshot()
-        yield _Ways(place, environment, cold, warm, snapshot.fork)
+        yield _Ways(workspace, environment, on_demand, ahead, snapshot.fork)
 
 
 def _query(url: str) -> None:
@@ -174,19 +172,19 @@ def _query(url: str) -> None:
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (25,)
 
 
-def _until_ready(supply: Supply) -> None:
-    """Wait until nothing is left to be made or dropped, so that one thing is measured and not two."""
+def _wait_until_idle(supply: Supply) -> None:
+    """Wait until no database is being created or dropped, so that background work is not measured."""
     while not supply.clones.idle:
         time.sleep(0.001)
 
 
 def _waits(ways: _Ways) -> Table:
-    """How long tests wait that follow one another, by how long each takes."""
+    """How long tests wait when they run one after another, by how long each takes."""
     rows = []
     for milliseconds in (0, 20, 50, 100, 200):
         cells = [f"{milliseconds} ms"]
-        for supply in (ways.cold, ways.warm):
-            _until_ready(supply)
+        for supply in (ways.on_demand, ways.ahead):
+            _wait_until_idle(supply)
             waits = []
             for _ in range(_TESTS):
                 started = time.perf_counter()
@@ -199,40 +197,40 @@ def _waits(ways: _Ways) -> Table:
             cells.append(f"{1000 * sum(waits) / len(waits):.1f} ms")
         rows.append(tuple(cells))
     text = (
-        f"{_TESTS} tests one after the other, each connects, asks a query and then sleeps, for the server to have the"
-        f" machine; wait for its database, without any made ahead and with {_AHEAD}. Copying and dropping take time in"
-        " any case: where tests are shorter than that, none can be ready."
+        f"{_TESTS} tests one after another. Each connects, runs one query, then sleeps and leaves the machine to the"
+        f" server. The times are waits for a database, created on demand or with {_AHEAD} created ahead. Creating and"
+        " dropping take the same time in both cases, so tests that are shorter than that still wait."
     )
-    header = ("a test takes", "none ahead: median", "mean", f"{_AHEAD} ahead: median", "mean")
-    return Table("Waits of tests that follow one another", text, header, rows)
+    header = ("a test takes", "on demand: median", "mean", f"{_AHEAD} ahead: median", "mean")
+    return Table("Waits of consecutive tests", text, header, rows)
 
 
-def _strategies(place: Place, server: Server) -> Table:
-    """Copies of databases of growing size by each strategy."""
+def _strategies(workspace: Workspace, server: Server) -> Table:
+    """Copies of databases of increasing size with each strategy."""
     rows = []
     for megabytes in (0, 16, 64, 256):
-        size = _make_large(server, round(megabytes * place.size * 1000))
+        size = _create_large(server, round(megabytes * workspace.scale * 1000))
         numbers = count()
         spreads = spreads_in_turns(
-            place.rounds,
+            workspace.rounds,
             *(partial(_copied, server, strategy, numbers) for strategy in (WAL_LOG, FILE_COPY, FILE_CLONE)),
         )
         rows.append((f"{size / 1e6:.0f} MB", *(f"{1000 * spread.median:.0f} ms" for spread in spreads)))
     text = (
-        "`CREATE DATABASE … TEMPLATE` by `STRATEGY`, and by files with `file_copy_method = clone`, which shares blocks"
-        " only where the file system can. The size decides between the first two; whether the third is faster than the"
-        " second is tried when a template is made."
+        "`CREATE DATABASE … TEMPLATE` by `STRATEGY`, and `file_copy` with `file_copy_method = clone`, which shares"
+        " blocks if the file system supports it. snapseed chooses between the first two by size. When it creates a"
+        " template, it tries whether cloning is faster than copying files."
     )
-    return Table("Strategies by size", text, ("database", "wal_log", "file_copy", "file_copy, clone"), rows)
+    return Table("Copy strategies by size", text, ("database", "wal_log", "file_copy", "file_copy, clone"), rows)
 
 
-def _make_large(server: Server, rows: int) -> int:
-    """A database `large` with a table of this many kilobytes; its size."""
+def _create_large(server: Server, rows: int) -> int:
+    """Create a database `large` with a table of this many rows, about 1 kB each; return its size."""
     server.drop("large")
     copy_database(server, "template0", "large", WAL_LOG)
     with psycopg.connect(server.conninfo("large"), autocommit=True) as connection:
-        query = "CREATE TABLE filled AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, %s::int) n"
-        connection.execute(sql.SQL(query.replace("%s", "{}")).format(rows))
+        query = sql.SQL("CREATE TABLE filled AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, {}::int) n")
+        connection.execute(query.format(rows))
         row = connection.execute("SELECT pg_database_size('large')").fetchone()
     assert row is not None
     return int(row[0])

@@ -1,4 +1,4 @@
-"""Measure generating, loading and verifying on this machine: the benchmarks of a report, or those that are named."""
+"""Measure snapseed on this machine: `run.py [--loads|--generation|--resets|--embeddings] [BENCHMARK ...]`."""
 
 from __future__ import annotations
 
@@ -6,72 +6,71 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
-    comparing,
-    copying,
+    copy_phase,
     embeddings,
-    floor,
-    generate,
-    generators,
-    hashing,
-    loading,
-    processes,
-    rebuilding,
+    fingerprint,
+    generation,
+    generation_peers,
+    index_rebuild,
+    load_peers,
+    loads,
     report,
     reset,
-    scales,
 )
 from benchmarks.measure import Findings
-from benchmarks.place import Place, temporary_place
+from benchmarks.workspace import Workspace, temporary_workspace
 
-# In the order of the report.
-BENCHMARKS: dict[str, Callable[[Place], Findings]] = {
-    "start-up": processes.measure_start_up,
-    "copy": copying.measure,
-    "load": loading.measure,
-    "fingerprint": hashing.measure,
-    "rebuild": rebuilding.measure,
+Benchmarks = Mapping[str, Callable[[Workspace], Findings]]
+
+# The benchmarks by name, in the order of the report: first those of the report itself, then those of each section.
+BENCHMARKS: Benchmarks = {
+    "start-up": loads.measure_start_up,
+    "copy": copy_phase.measure_copy,
+    "load": loads.measure_load,
+    "fingerprint": fingerprint.measure_types,
+    "rebuild": index_rebuild.measure_rebuild,
 }
-# Those with a bar, and what explains them: the section on loads.
-LOADS: dict[str, Callable[[Place], Findings]] = {
-    "load-memory": processes.measure_load_memory,
-    "small-load": processes.measure_small_load,
-    "ten-columns": floor.measure,
-    "peers": comparing.measure,
+SECTIONS: Mapping[str, Benchmarks] = {
+    "Generation": {
+        "generators": generation_peers.measure_peers,
+        "generate": generation.measure_floor,
+        "scales": generation.measure_scales,
+    },
+    "Loads": {
+        "load-memory": loads.measure_memory,
+        "small-load": loads.measure_small_load,
+        "ten-columns": copy_phase.measure_ten_columns,
+        "peers": load_peers.measure_peers,
+    },
+    "Test databases": {"reset": reset.measure_reset},
+    "Embeddings": {"embeddings": embeddings.measure_embeddings},
 }
-# Those of the section on generation.
-GENERATION: dict[str, Callable[[Place], Findings]] = {
-    "generators": generators.measure,
-    "generate": generate.measure,
-    "scales": scales.measure,
-}
-# Those of the section on test databases.
-RESETS: dict[str, Callable[[Place], Findings]] = {"reset": reset.measure}
-# Those of the section on embeddings.
-EMBEDDINGS: dict[str, Callable[[Place], Findings]] = {"embeddings": embeddings.measure}
 
 
 def main() -> None:
-    """Measure what was asked for, print it, and write it into the report where all was measured at full size."""
+    """Run the chosen benchmarks and print the result; a complete run at scale 1 also updates the report."""
     options = _options()
-    section, known = _section(options)
+    known = _known(options.section)
     chosen = options.benchmarks or list(known)
     load_average = os.getloadavg()[0]
     started = time.monotonic()
     found: dict[str, Findings] = {}
-    with temporary_place(options.scale, options.rounds, large=options.large) as place:
-        machine = report.describe_machine(place)
+    with temporary_workspace(options.scale, options.rounds, large=options.large) as workspace:
+        machine = report.describe_machine(workspace)
         for name in chosen:
             print(f"{name} …", file=sys.stderr, flush=True)
-            found[name] = known[name](place)
+            found[name] = known[name](workspace)
     seconds = time.monotonic() - started
     page = options.output.read_text() if options.output.exists() else ""
-    if section:
-        text = report.render_section(section, found, load_average=load_average, rounds=options.rounds, seconds=seconds)
-        page = report.with_sections(page, {section: text})
+    if options.section:
+        text = report.render_section(
+            options.section, found, load_average=load_average, rounds=options.rounds, seconds=seconds
+        )
+        page = report.with_sections(page, {options.section: text})
     else:
         text = report.render(found, machine, rounds=options.rounds, seconds=seconds)
         page = report.with_sections(text, {name: report.section_of(page, name) for name in report.SECTIONS})
@@ -81,39 +80,39 @@ def main() -> None:
         print(f"written to {options.output}", file=sys.stderr)
 
 
-def _section(options: argparse.Namespace) -> tuple[str | None, dict[str, Callable[[Place], Findings]]]:
-    """The section that is asked for, None for the rest of the report, and its benchmarks."""
-    if options.generation:
-        return "Generation", GENERATION
-    if options.embeddings:
-        return "Embeddings", EMBEDDINGS
-    if options.resets:
-        return "Test databases", RESETS
-    return ("Loads", LOADS) if options.loads else (None, BENCHMARKS)
+def _known(section: str | None) -> Benchmarks:
+    return SECTIONS[section] if section else BENCHMARKS
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    names = f"{', '.join(BENCHMARKS)}; with --loads: {', '.join(LOADS)}; with --resets: {', '.join(RESETS)}"
-    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{names} (default: all)")
-    parser.add_argument("--loads", action="store_true", help="the benchmarks of the section on loads")
-    parser.add_argument("--generation", action="store_true", help="the section on generation")
-    parser.add_argument("--resets", action="store_true", help="the section on test databases")
-    parser.add_argument("--embeddings", action="store_true", help="the section on embeddings")
-    parser.add_argument("--large", action="store_true", help="with --loads: 20 million rows as well, some minutes more")
+    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help="run only these (default: all)")
+    sections = parser.add_mutually_exclusive_group()
+    for option, section in (
+        ("--loads", "Loads"),
+        ("--generation", "Generation"),
+        ("--resets", "Test databases"),
+        ("--embeddings", "Embeddings"),
+    ):
+        names = ", ".join(SECTIONS[section])
+        sections.add_argument(
+            option, dest="section", action="store_const", const=section, help=f'the section "{section}": {names}'
+        )
+    parser.add_argument("--large", action="store_true", help="with --loads: also load 20 million rows (a few minutes)")
     parser.add_argument(
-        "--scale", type=float, default=1.0, help="times as many rows, for a quick look 0.05 (default: 1)"
+        "--scale", type=float, default=1.0, help="multiply the row counts; 0.05 for a quick look (default: 1)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often to measure each thing (default: 5)")
     parser.add_argument(
         "--output",
         type=Path,
         default=Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md",
-        help="where the report goes when everything was measured at scale 1 (default: docs/benchmarks.md)",
+        help="the report that a complete run at scale 1 updates (default: docs/benchmarks.md)",
     )
     options = parser.parse_args()
-    if unknown := set(options.benchmarks) - set(_section(options)[1]):
-        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {names}")
+    known = _known(options.section)
+    if unknown := set(options.benchmarks) - set(known):
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))} (choose from {', '.join(known)})")
     return options
 
 

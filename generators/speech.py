@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from snapseed import Rows
+from snapseed import Items, Rows
 
 from . import vocabulary as words
 from .vocabulary import Table
@@ -16,7 +16,7 @@ from .vocabulary import Table
 VERB_LAST = ["de"]
 
 
-def sentences(rows: Rows, name: str, about: pl.DataFrame) -> pl.Series:
+def sentences(rows: Rows | Items, name: str, about: pl.DataFrame) -> pl.Series:
     """A sentence for each row of `about`, which says its language, topic, subject and role.
 
     Where it `hesitates` the speaker stumbles, where it `is_linked` it may go on: how, when, with what. The names of the

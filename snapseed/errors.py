@@ -1,4 +1,4 @@
-"""Every error that snapseed raises on purpose, and the exit code each one means.
+"""Every error that snapseed raises on purpose, with its exit code.
 
 The tree::
 
@@ -7,32 +7,33 @@ The tree::
     ├── ConfigurationError        2  snapseed.toml or an environment variable is wrong
     ├── GeneratorError            2  a generator raised, or returned rows that break its declaration
     ├── SnapshotError             2  a snapshot cannot be written, or is not what its manifest says
-    │   └── ManifestError         2  manifest.json itself is missing, damaged or of another format
+    │   └── ManifestError         2  manifest.json itself is missing, damaged or of an unknown format
     ├── SchemaError               2  the database's tables do not fit the snapshot
     ├── LoadError                 2  PostgreSQL refused the rows (a constraint, a type, a privilege)
-    ├── EmbeddingError            2  the embedder failed, or gave something else than vectors
+    ├── EmbeddingError            2  the embedder failed, or returned something other than vectors
     ├── VerificationError         1  the check ran, and something differs
     ├── RefusedError              3  a guard said no
-    ├── ServerError               4  PostgreSQL or Redis failed or is not reachable; worth a retry
-    │   └── EmbedderAwayError     4  the embedder fails over any text
+    ├── ServerError               4  PostgreSQL or Redis failed or cannot be reached; worth a retry
+    │   └── EmbedderAwayError     4  the embedder fails for every text
     └── InterruptedByUserError  130  Ctrl-C
         └── TerminatedError     143  SIGTERM
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 _LINE_END = "\n"
-# Further lines of a detail stand below its first.
+# The lines of a detail are aligned.
 _CONTINUED = _LINE_END + " " * 12
 
 
 class SnapseedError(Exception):
     """The root of all deliberate failures.
 
-    Says what happened (`summary`), and, where they are known, what was observed and expected, where, and the next
-    step. Carries its parts as fields, and survives pickling, so that a worker process can raise it.
+    `summary` says what happened. The other fields, each None if unknown, say what was observed and expected, where, and
+    what to do next. It can be pickled, so that a worker process can raise it.
     """
 
     exit_code: ClassVar[int] = 2
@@ -54,7 +55,7 @@ class SnapseedError(Exception):
         self.next_step = next_step
 
     def details(self) -> dict[str, str]:
-        """The known parts in the order in which they are shown; absent ones are left out."""
+        """The fields that are known, in the order in which they are shown."""
         parts = {"where": self.where, "observed": self.observed, "expected": self.expected, "next": self.next_step}
         return {name: text for name, text in parts.items() if text}
 
@@ -63,22 +64,12 @@ class SnapseedError(Exception):
         return "\n".join([self.summary, *lines])
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.summary, self.observed, self.expected, self.where, self.next_step))
-
-
-def _rebuild(
-    kind: type[SnapseedError],
-    summary: str,
-    observed: str | None,
-    expected: str | None,
-    where: str | None,
-    next_step: str | None,
-) -> SnapseedError:
-    return kind(summary, observed=observed, expected=expected, where=where, next_step=next_step)
+        fields = {name: getattr(self, name) for name in ("observed", "expected", "where", "next_step")}
+        return (partial(type(self), **fields), (self.summary,))
 
 
 class UsageError(SnapseedError):
-    """The command line asks for something that does not exist or cannot be."""
+    """The command line asks for something that does not exist or cannot be done."""
 
 
 class ConfigurationError(SnapseedError):
@@ -86,7 +77,7 @@ class ConfigurationError(SnapseedError):
 
 
 class GeneratorError(SnapseedError):
-    """A generator raised, or returned rows that break its own declaration."""
+    """A generator raised, or returned rows that break its declaration."""
 
 
 class SnapshotError(SnapseedError):
@@ -94,7 +85,7 @@ class SnapshotError(SnapseedError):
 
 
 class ManifestError(SnapshotError):
-    """manifest.json is missing, damaged, or of a format this version does not know."""
+    """manifest.json is missing, damaged, or of a format that this version does not know."""
 
 
 class SchemaError(SnapseedError):
@@ -106,7 +97,7 @@ class LoadError(SnapseedError):
 
 
 class EmbeddingError(SnapseedError):
-    """The embedder failed, or returned something else than a vector for each text."""
+    """The embedder failed, or did not return one vector for each text."""
 
 
 class VerificationError(SnapseedError):
@@ -116,35 +107,35 @@ class VerificationError(SnapseedError):
 
 
 class RefusedError(SnapseedError):
-    """A guard said no. Nothing was touched."""
+    """A guard said no. Nothing was changed."""
 
     exit_code = 3
 
 
 class ServerError(SnapseedError):
-    """PostgreSQL or Redis failed, or cannot be reached. The same command may pass when run again."""
+    """PostgreSQL or Redis failed, or cannot be reached. The same command may succeed when it is run again."""
 
     exit_code = 4
 
 
 class EmbedderAwayError(ServerError):
-    """The embedder fails over any text: a model that is missing, a service that is not there."""
+    """The embedder fails for every text: its model is missing, or its service is down."""
 
 
 class InterruptedByUserError(SnapseedError):
-    """Ctrl-C arrived. What was under way has been undone."""
+    """Ctrl-C. What was in progress has been undone."""
 
     exit_code = 130
 
 
 class TerminatedError(InterruptedByUserError):
-    """SIGTERM arrived. What was under way has been undone."""
+    """SIGTERM. What was in progress has been undone."""
 
     exit_code = 143
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as the command line's handler raises it: whatever minds Ctrl-C minds it as well."""
+    """SIGTERM, raised by the command line's handler. Code that handles Ctrl-C handles it too."""
 
 
 def interruption(

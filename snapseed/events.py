@@ -1,12 +1,12 @@
-"""What happens during a run, told to a listener as it happens: progress bars, reports and metrics are made from it.
+"""What happens during a run, told to a listener as it happens. Progress bars, reports and metrics are made from it.
 
-Events are values: a listener may keep them. It is called on the thread that does the work and should return at once.
+Events are values that a listener may keep. It is called on the thread that does the work and should return at once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,23 +39,23 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Note:
-    """A line for the user, such as whom the run is waiting for."""
+    """A line for the user, for example who the run is waiting for."""
 
     text: str
 
 
-# A use case may have events of its own. A listener ignores what it does not know.
+# A use case may have events of its own. A listener ignores events that it does not know.
 Event = object
 Listener = Callable[[Event], None]
 
 
 def ignore(_event: Event) -> None:
-    """The listener of a run that nobody watches."""
+    """A listener for a run that nobody watches."""
 
 
 @contextmanager
 def phase(listener: Listener, name: str) -> Iterator[None]:
-    """Tell the listener that a phase begins, and that it has ended, whether it succeeded or not."""
+    """Tell the listener when a phase starts and when it ends, whether it succeeded or not."""
     listener(PhaseStarted(name))
     started = time.monotonic()
     try:
@@ -64,8 +64,8 @@ def phase(listener: Listener, name: str) -> Iterator[None]:
         listener(PhaseEnded(name, time.monotonic() - started))
 
 
-def phase_seconds(events: list[Event]) -> dict[str, float]:
-    """Seconds of each phase in the order in which they first ended; a phase that ran twice counts both times."""
+def phase_seconds(events: Sequence[Event]) -> dict[str, float]:
+    """The seconds of each phase, in the order in which they first ended. If a phase ran twice, the sum."""
     seconds: dict[str, float] = {}
     for event in events:
         if isinstance(event, PhaseEnded):

@@ -17,7 +17,7 @@ _LARGEST_SCALE = 2**48
 def parse_scale(text: str | float) -> int:
     """`500`, `10k`, `2.5m`, `1b` as a whole number of root rows.
 
-    Raises `UsageError` for anything else, zero and fractions of a row included.
+    Raises `UsageError` for anything else, including zero and fractions of a row.
     """
     match = re.fullmatch(r"(\d+)(?:\.(\d+))?([kmb]?)", str(text).strip().lower())
     if match:
@@ -28,7 +28,7 @@ def parse_scale(text: str | float) -> int:
     raise UsageError(
         "the scale is not a number of rows",
         observed=repr(text),
-        expected="a positive whole number of rows, as in 500, 10k, 2.5m or 1b",
+        expected="a positive whole number of rows such as 500, 10k, 2.5m or 1b",
         next_step="for example: --scale 10k",
     )
 

@@ -20,7 +20,7 @@ CONTEXT.set_forkserver_preload(
         "snapseed.cli.app",
         "snapseed.cli.progress",
         "snapseed.embeddings.service",
-        "snapseed.generate.run",
+        "snapseed.generate.snapshot",
         "snapseed.load.run",
         "snapseed.testing.reset",
         "snapseed.diff.rows",

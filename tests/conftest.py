@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +37,18 @@ Connection = psycopg.Connection[tuple[object, ...]]
 def without_coverage() -> dict[str, str]:
     """The variables of this process for one that cannot write coverage's file: another account, a limit on files."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
+def pytest_configure() -> None:
+    """Give the temporary folders of this checkout a place of their own.
+
+    Started by root, pytest closes `/tmp/pytest-of-root` to all other accounts, in the middle of other runs as well. The
+    embedded servers of those runs, which work as another account, then lose their data folders.
+    """
+    checkout = hashlib.sha256(str(PROJECTS).encode()).hexdigest()[:8]
+    place = Path(tempfile.gettempdir()) / f"snapseed-pytest-{checkout}"
+    place.mkdir(exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
 
 
 def pytest_report_header() -> str:

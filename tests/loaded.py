@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from snapseed import load_snapshot
-from snapseed.generate import part as part_module
 from tests.conftest import PROJECTS, Sandbox, copied, new_database
 from tests.projects.state import generated
 
@@ -18,9 +17,8 @@ CHUNK_ROWS = 40
 @pytest.fixture(scope="session")
 def small_chunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop with a snapshot of chunks of 40 rows; tests only read it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(part_module, "CHUNK_ROWS", CHUNK_ROWS)
-        return generated(Sandbox(copied(PROJECTS / "shop", tmp_path_factory.mktemp("chunks")), "")).folder
+    sandbox = Sandbox(copied(PROJECTS / "shop", tmp_path_factory.mktemp("chunks")), "")
+    return generated(sandbox, chunk_rows=CHUNK_ROWS).folder
 
 
 def loaded_into(url: str, project: Path) -> str:

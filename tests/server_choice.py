@@ -183,7 +183,7 @@ def system_server(programs: Path) -> Iterator[str]:
     """A server run from these programs on a Unix socket, as an account without rights where we are root."""
     with tempfile.TemporaryDirectory(prefix="snapseed-system-") as name:
         home = Path(name).resolve() / "server"
-        account = account_for(home)
+        account = account_for(home, home.parent)
         private_directory(home, account)
         make_searchable(home, account)
         data, log = home / "data", home / "log"

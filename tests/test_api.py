@@ -12,43 +12,11 @@ import snapseed
 HEAVY = ("polars", "pyarrow", "numpy", "psycopg", "rich")
 
 
-def test_the_public_names_are_these() -> None:
-    """A name enters or leaves the API on purpose, and then in this list too."""
-    assert snapseed.__all__ == [
-        "Embedder",
-        "Entity",
-        "Environment",
-        "FanOut",
-        "HashingEmbedder",
-        "Items",
-        "Project",
-        "Rhythm",
-        "Rows",
-        "SnapseedDatabase",
-        "SnapseedError",
-        "as_decimals",
-        "check_snapshot",
-        "chunk_count",
-        "chunk_keys",
-        "chunk_of",
-        "counted",
-        "entity",
-        "exactly",
-        "fan_out",
-        "filled",
-        "find_project",
-        "generate_snapshot",
-        "json_array",
-        "json_object",
-        "json_raw",
-        "load_snapshot",
-        "open_snapshot",
-        "reset_environment",
-        "resolve_request",
-        "scale",
-        "slug",
-        "verify_snapshot",
-    ]
+def test_an_editor_sees_every_public_name_before_it_is_imported() -> None:
+    """`dir(snapseed)` lists them, in a process that has used none."""
+    code = "import snapseed; assert set(snapseed.__all__) <= set(dir(snapseed)); print(len(snapseed.__all__))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(result.stdout) == len(snapseed.__all__) > 0
 
 
 @pytest.mark.parametrize("name", snapseed.__all__)
@@ -59,8 +27,8 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """Names that are imported on first use fail like any other."""
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = snapseed.nothing
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = snapseed.nothing  # type: ignore[attr-defined]
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

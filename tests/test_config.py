@@ -86,10 +86,10 @@ BAD = {
     "an environment's name": ("[environments.'A B']\n", "not a valid name", "'A B'"),
     "a default that is none": (
         "[snapseed]\ndefault_environment = 'prod'\n" + MINIMAL,
-        "there is no default environment",
+        "the default environment does not exist",
         "one of: dev",
     ),
-    "no dev": ("[environments.ci]\n", "there is no default environment", "default_environment = 'ci'"),
+    "no dev": ("[environments.ci]\n", "the default environment does not exist", "default_environment = 'ci'"),
     "a naive now": (
         "[snapseed]\nnow = 2026-01-01T00:00:00\n" + MINIMAL,
         "`now` has no time zone",
@@ -235,7 +235,7 @@ def test_a_file_of_variables_that_cannot_be_read_is_an_error(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="cannot be read"):
         find_project(tmp_path, file)
     file.write_text("A=1\nPASSWORD='hidden\n")
-    with pytest.raises(ConfigurationError, match="a line of the file of variables") as caught:
+    with pytest.raises(ConfigurationError, match=r"\.env file") as caught:
         find_project(tmp_path, file)
     assert caught.value.where == f"{file}, line 2"
     assert "hidden" not in str(caught.value)

@@ -24,9 +24,9 @@ def test_an_error_survives_pickling_and_copying(kind: type[SnapseedError]) -> No
 
 
 def test_an_error_prints_its_parts_in_order() -> None:
-    """Summary, where, observed, expected, next; what is not known is left out."""
-    error = SnapseedError("it broke", next_step="mend it", observed="3", expected="4", where="here")
-    assert str(error) == "it broke\n  where:    here\n  observed: 3\n  expected: 4\n  next:     mend it"
+    """Summary, where, observed, expected, next; unknown parts are left out."""
+    error = SnapseedError("it broke", next_step="fix it", observed="3", expected="4", where="here")
+    assert str(error) == "it broke\n  where:    here\n  observed: 3\n  expected: 4\n  next:     fix it"
     assert str(SnapseedError("it broke")) == "it broke"
     assert SnapseedError("it broke", expected="4").details() == {"expected": "4"}
 
@@ -44,7 +44,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
 
 
 def test_the_tree_in_the_docstring_is_complete() -> None:
-    """Each error stands there with its exit code."""
+    """It has every error with its exit code."""
     assert errors.__doc__ is not None
     for kind in ALL[1:]:
         line = next(line for line in errors.__doc__.splitlines() if f"─ {kind.__name__} " in line)

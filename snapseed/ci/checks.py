@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,8 +11,8 @@ from snapseed.errors import RefusedError, SnapseedError
 from snapseed.load.report import LoadReport
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.committed import CommittedResult
+from snapseed.verify.database import VerifyReport
 from snapseed.verify.files import FileFinding
-from snapseed.verify.run import VerifyReport
 
 
 class State(StrEnum):
@@ -148,7 +148,7 @@ def _entities_at_fault(load: LoadReport) -> set[str]:
     return differing or ({load.copying} if load.copying else set())
 
 
-def _file_checks(manifest: Manifest, findings: list[FileFinding], seconds: float) -> Iterator[Check]:
+def _file_checks(manifest: Manifest, findings: Sequence[FileFinding], seconds: float) -> Iterator[Check]:
     for entity in manifest.entities:
         found = [finding for finding in findings if finding.entity == entity.name]
         share = seconds * entity.bytes / max(1, manifest.bytes)

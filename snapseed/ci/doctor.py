@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError
-from snapseed.generate.discover import load_entities
+from snapseed.generate.generators import load_generators
 from snapseed.load.run import load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.servers.targets import resolve_target
@@ -49,7 +49,7 @@ def _check(name: str, look: Callable[[], str]) -> Check:
 
 
 def _entities(project: Project) -> str:
-    return ", ".join(entity.name for entity in load_entities(project.generators).ordered)
+    return ", ".join(entity.name for entity in load_generators(project.generators).entities)
 
 
 def _snapshot(project: Project, environment: Environment) -> str:

@@ -17,7 +17,7 @@ from snapseed.embeddings.source import resolve_source
 from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import ServerError, VerificationError
 from snapseed.postgres.failures import translated
-from snapseed.servers.redis_connection import redis_translated
+from snapseed.servers.targets import redis_translated
 from snapseed.snapshot.manifest import Manifest
 
 _LOOK_SECONDS = 0.5

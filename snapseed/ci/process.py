@@ -27,7 +27,7 @@ from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify, require_allowed
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.run import VerifyReport, verify_snapshot
+from snapseed.verify.database import VerifyReport, verify_snapshot
 
 # What decides how fast a server takes a bulk load (PostgreSQL manual, "Populating a Database").
 _SETTINGS = [

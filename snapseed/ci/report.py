@@ -12,7 +12,7 @@ from snapseed.ci.embedding import Embedding
 from snapseed.errors import InterruptedByUserError, SnapseedError
 from snapseed.load.report import LoadReport
 from snapseed.snapshot.manifest import Manifest
-from snapseed.verify.run import VerifyReport
+from snapseed.verify.database import VerifyReport
 
 
 class Step(StrEnum):

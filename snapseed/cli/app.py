@@ -115,22 +115,21 @@ def generate(
         use_system_allocator()
         return_memory_soon()
         from snapseed.cli.progress import announce_size, generate_progress
-        from snapseed.generate import run
-        from snapseed.generate.check import check_snapshot
-        from snapseed.generate.processes import available_cores
+        from snapseed.generate.part import available_cores
+        from snapseed.generate.request import resolve_check, resolve_request
+        from snapseed.generate.snapshot import check_snapshot, generate_snapshot
 
-        request = run.resolve_request(
-            found, target, scale=wanted, seed=seed, only=entity_names(only), check=check, part=part
-        )
+        resolve = resolve_check if check else resolve_request
+        request = resolve(found, target, scale=wanted, seed=seed, only=entity_names(only), part=part)
         if not quiet:
             announce_size(found, request)
         with console.Meter(quiet=quiet) as meter:
-            progress = generate_progress(meter)
+            listener = generate_progress(meter)
             processes = jobs or available_cores()
             if check:
-                checked = check_snapshot(found, request, jobs=processes, progress=progress)
+                checked = check_snapshot(found, request, jobs=processes, listener=listener)
             else:
-                report = run.generate_snapshot(found, request, jobs=processes, progress=progress)
+                report = generate_snapshot(found, request, jobs=processes, listener=listener)
         if check:
             console.show(output, reports.check_text(checked), reports.check_document(checked))
             raise typer.Exit(0 if checked.same_rows else 1)
@@ -213,7 +212,7 @@ def diff(
     with console.reporting(output, verbose=verbose):
         found = find_project(project, env_file)
         target = found.environment(environment, {"database": database, "snapshot": snapshot})
-        from snapseed.diff.rows import diff_snapshot
+        from snapseed.diff.database import diff_snapshot
 
         report = diff_snapshot(found, target, only=entity_names(only), limit=limit)
         console.show(output, reports.diff_text(report), reports.diff_document(report))

@@ -59,11 +59,11 @@ def verify(
         from snapseed.ci.checks import verify_checks
         from snapseed.cli.progress import verify_progress
         from snapseed.cli.reports import github
-        from snapseed.verify.run import verify_snapshot
+        from snapseed.verify.database import verify_snapshot
 
         with console.Meter(quiet=quiet) as meter:
             progress = verify_progress(meter)
-            report = verify_snapshot(found, target, offline=offline, only=entity_names(only), progress=progress)
+            report = verify_snapshot(found, target, offline=offline, only=entity_names(only), listener=progress)
         name, checks = f"verify {target.name}", verify_checks(report)
         if chosen is CheckFormat.json:
             console.write_json(reports.verify_document(report))

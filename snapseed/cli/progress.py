@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from snapseed.cli import console
 from snapseed.cli.console import Meter
+from snapseed.events import Advanced, Event, Listener
 
 if TYPE_CHECKING:
     from snapseed.config import Project
-    from snapseed.generate.plan import Request
-    from snapseed.generate.run import Progress as GenerateProgress
+    from snapseed.generate.request import Request
     from snapseed.load.report import Progress as LoadProgress
 
 # From so many parts on, a snapshot takes longer than the tenths of a second that it costs to judge its size.
@@ -24,7 +24,7 @@ _SOME_SECONDS = 0.1
 
 def announce_size(project: Project, request: Request) -> None:
     """Say how large a snapshot will be that takes a while, before it is begun."""
-    from snapseed.generate.plan import Tasks, estimate
+    from snapseed.generate.request import Tasks, estimate
 
     if len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
         return
@@ -41,15 +41,17 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:,.1f} GB"
 
 
-def generate_progress(meter: Meter) -> Callable[[GenerateProgress], None]:
-    """Parts, rows, MB/s and the time that is left."""
+def generate_progress(meter: Meter) -> Listener:
+    """Parts, MB/s and the time that is left."""
     started = time.monotonic()
 
-    def show(progress: GenerateProgress) -> None:
-        speed = progress.bytes / 1e6 / max(time.monotonic() - started, 1e-9)
-        left = meter.time_left(progress.parts_done, progress.parts_total)
-        text = f"part {progress.parts_done}/{progress.parts_total}, {progress.rows:,} rows, {speed:.1f} MB/s, {left}"
-        meter.show("generating", progress.parts_done, progress.parts_total, text)
+    def show(event: Event) -> None:
+        if isinstance(event, Advanced):
+            speed = event.bytes / 1e6 / max(time.monotonic() - started, 1e-9)
+            left = meter.time_left(event.done, event.total)
+            meter.show(
+                "generating", event.done, event.total, f"part {event.done}/{event.total}, {speed:.1f} MB/s, {left}"
+            )
 
     return show
 
@@ -67,12 +69,11 @@ def load_progress(meter: Meter) -> Callable[[LoadProgress], None]:
     return show
 
 
-def verify_progress(meter: Meter) -> Callable[[str], None]:
-    """What is being looked at."""
-    seen: list[str] = []
+def verify_progress(meter: Meter) -> Listener:
+    """How much of the files and tables has been compared."""
 
-    def show(what: str) -> None:
-        seen.append(what)
-        meter.show("verifying", len(seen) - 1, len(seen), what)
+    def show(event: Event) -> None:
+        if isinstance(event, Advanced):
+            meter.show("verifying", event.done, event.total, f"{event.done:,} of {event.total:,} {event.unit}")
 
     return show

@@ -44,7 +44,7 @@ class _Place(NamedTuple):
 def _opened(place: _Place, doing: str) -> Iterator[Session]:
     """The queue and the database, open while a command does something."""
     from snapseed.embeddings.session import embedding_session
-    from snapseed.servers.redis_connection import redis_translated
+    from snapseed.servers.targets import redis_translated
 
     with (
         embedding_session(place.project, place.environment, consent=place.consent) as session,

@@ -1,11 +1,10 @@
-"""Settings: snapseed.toml, the variables that stand in for its keys, and the frozen project made of both.
+"""Settings: snapseed.toml and the variables that override it, as one frozen project.
 
-Nothing outside of this package reads the process's variables for a setting.
+No other package reads variables for settings.
 """
 
 from snapseed.config.project import Environment, Project, find_project
-from snapseed.config.tables import NAME_PATTERN, EmbeddingsTable, EnvironmentTable, ProjectTable
-from snapseed.config.variables import interpolate
+from snapseed.config.settings import NAME_PATTERN, EmbeddingsTable, EnvironmentTable, ProjectTable, interpolate
 
 __all__ = [
     "NAME_PATTERN",

@@ -1,6 +1,6 @@
-"""snapseed.toml (or [tool.snapseed] in pyproject.toml) as one frozen `Project`, and its environments.
+"""A project and its environments: frozen values made from snapseed.toml, or [tool.snapseed] in pyproject.toml.
 
-A value comes from a flag, else from `SNAPSEED_*`, else from the file.
+A flag overrides a `SNAPSEED_*` variable, and a variable overrides the file.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ from typing import Any
 
 import msgspec
 
-from snapseed.config.tables import (
+from snapseed.config.settings import (
     EmbeddingsTable,
     EnvironmentTable,
     ProjectTable,
-    check_name,
     convert,
+    from_variable,
+    interpolate,
+    read_env_file,
     read_toml,
+    require_known,
+    require_name,
     suggestion,
-    unknown_key,
+    value_of,
+    variable_of,
 )
-from snapseed.config.variables import from_variable, given, interpolate, read_env_file, variable_of
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
+_TABLES = ("snapseed", "environments", "embeddings")
 
 
 @dataclass(frozen=True)
 class Environment:
     """A named target: which snapshot, which database, which Redis. Times are in seconds.
 
-    `sources` tells, per key, where its value came from, in words for people.
+    `sources` says in words, for each key, where its value came from.
     """
 
     name: str
@@ -56,13 +61,13 @@ class Environment:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def allowing(self, hosts: Sequence[str] | None) -> Environment:
-        """The same, with `hosts` among those that may be loaded into."""
+        """A copy that also allows loading into `hosts`."""
         return replace(self, allow_hosts=(*self.allow_hosts, *(hosts or ())))
 
 
 @dataclass(frozen=True)
 class Project:
-    """The folder that holds snapseed.toml, and what the file says. Picklable, so that worker processes get it whole."""
+    """The folder that holds snapseed.toml, and what the file says. Picklable: worker processes get all of it."""
 
     folder: Path
     file: Path
@@ -77,33 +82,32 @@ class Project:
     embeddings: EmbeddingsTable | None = None
 
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
-        """The environment `name` (default: `default_environment`) with flags and variables applied.
+        """The environment `name` (default: `default_environment`) with flags (`overrides`) and variables applied.
 
-        Raises `UsageError` for a name that the file does not define, and `ConfigurationError` for a value that is
-        wrong or a `${VARIABLE}` that is not set and has no default.
+        Raises `UsageError` for an unknown name, and `ConfigurationError` for a wrong value or a `${VARIABLE}` that is
+        not set and has no default.
         """
         name = name or self.default_environment
         if name not in self.environments:
-            known = ", ".join(self.environments)
             raise UsageError(
                 f"there is no environment named {name!r}",
                 observed=name,
-                expected=f"one of: {known}",
+                expected=f"one of: {', '.join(self.environments)}",
                 where=str(self.file),
-                next_step=suggestion(name, list(self.environments)) or f"add a table [environments.{name}]",
+                next_step=suggestion(name, self.environments) or f"add a table [environments.{name}]",
             )
         return _resolve_environment(self, name, overrides or {})
 
 
 def find_project(start: Path | None = None, env_file: Path | None = None) -> Project:
-    """The project that `start` (default: `SNAPSEED_PROJECT`, else the working folder) lies in.
+    """The project that contains `start` (default: `SNAPSEED_PROJECT`, else the working folder).
 
-    Looks in the folder itself and then in each one above it. `env_file` (default: `SNAPSEED_ENV_FILE`, else none) is
-    read before. Raises `UsageError` where there is no project, and all that `read_env_file` raises.
+    Looks in the folder itself, then in each folder above it. First reads `env_file` (default: `SNAPSEED_ENV_FILE`, else
+    none). Raises `UsageError` if there is no project, and what `read_env_file` raises.
     """
-    if file := env_file or given("SNAPSEED_ENV_FILE"):
+    if file := env_file or value_of("SNAPSEED_ENV_FILE"):
         read_env_file(Path(file))
-    named = start or given("SNAPSEED_PROJECT")
+    named = start or value_of("SNAPSEED_PROJECT")
     folder = Path(named or ".").resolve()
     if named and not folder.is_dir():
         raise UsageError("the project folder does not exist", observed=str(folder), next_step="check --project")
@@ -111,34 +115,21 @@ def find_project(start: Path | None = None, env_file: Path | None = None) -> Pro
         if (candidate / FILE_NAME).is_file():
             return _read_project(candidate / FILE_NAME)
         pyproject = candidate / "pyproject.toml"
-        if pyproject.is_file() and _is_in_use(read_toml(pyproject)):
+        if pyproject.is_file() and _has_our_table(read_toml(pyproject)):
             return _read_project(pyproject)
     raise UsageError(
         "no snapseed project found",
         where=str(folder),
         expected=f"a {FILE_NAME} here or in a folder above (or [tool.snapseed] in pyproject.toml)",
-        next_step="run `snapseed init` to make one, or name its folder with --project",
+        next_step="run `snapseed init` to create one, or name its folder with --project",
     )
 
 
 def _resolve_environment(project: Project, name: str, overrides: Mapping[str, Any]) -> Environment:
-    table = project.environments[name]
-    place = f"{project.file.name} [environments.{name}]"
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for key in EnvironmentTable.__struct_fields__:
-        if overrides.get(key) is not None:
-            values[key], sources[key] = overrides[key], f"--{key.replace('_', '-')}"
-        elif text := given(variable_of(key)):
-            values[key] = from_variable(EnvironmentTable, key, text)
-            sources[key] = variable_of(key)
-        else:
-            value = getattr(table, key)
-            used: list[str] = []
-            if isinstance(value, str):
-                value, used = interpolate(value, where=f"{project.file} [environments.{name}] {key}")
-            values[key] = value
-            sources[key] = f"{place} {key}" + (f", from ${used[0]}" if used else "")
+        values[key], sources[key] = _resolve_setting(project, name, key, overrides.get(key))
     if values["embeddings"] == "queue" and project.embeddings is None:
         raise ConfigurationError(
             "there is nothing to queue: the project has no table [embeddings]",
@@ -147,7 +138,7 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
             next_step="see docs/embeddings.md",
         )
     snapshot = values["snapshot"] or name
-    check_name(snapshot, where=sources["snapshot"])
+    require_name(snapshot, where=sources["snapshot"])
     for key in ("retries", "workers"):
         if values[key] < 0:
             raise ConfigurationError(
@@ -167,9 +158,29 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
     )
 
 
+def _resolve_setting(project: Project, environment: str, key: str, flag: object) -> tuple[Any, str]:
+    """The value of a key, and where it came from: a flag, else a variable, else the file."""
+    if flag is not None:
+        return flag, f"--{key.replace('_', '-')}"
+    if text := value_of(variable_of(key)):
+        return from_variable(EnvironmentTable, key, text), variable_of(key)
+    value = getattr(project.environments[environment], key)
+    place = f"[environments.{environment}] {key}"
+    used: list[str] = []
+    if isinstance(value, str):
+        value, used = interpolate(value, where=f"{project.file} {place}")
+    return value, f"{project.file.name} {place}" + (f", from ${used[0]}" if used else "")
+
+
+def _has_our_table(pyproject: dict[str, Any]) -> bool:
+    tools = pyproject.get("tool")
+    return isinstance(tools, dict) and "snapseed" in tools
+
+
 def _read_project(file: Path) -> Project:
-    main, environments, embeddings, prefix = _read_tables(file)
-    table = _project_table(main, f"{file} [{prefix}]")
+    tables, main_name = _read_tables(file)
+    table = _project_table(tables.get("snapseed", {}), f"{file} [{main_name}]")
+    environments, embeddings = tables.get("environments"), tables.get("embeddings")
     if not isinstance(environments, dict) or not environments:
         raise ConfigurationError(
             "no environment is defined",
@@ -177,17 +188,18 @@ def _read_project(file: Path) -> Project:
             expected="at least one table [environments.NAME]",
             next_step="add [environments.dev]",
         )
-    tables = {}
+    converted = {}
     for name, value in environments.items():
-        check_name(name, where=f"{file} [environments.{name}]")
-        tables[name] = convert(value, EnvironmentTable, f"{file} [environments.{name}]")
-    if table.default_environment not in tables:
+        place = f"{file} [environments.{name}]"
+        require_name(name, where=place)
+        converted[name] = convert(value, EnvironmentTable, place)
+    if table.default_environment not in converted:
         raise ConfigurationError(
-            "there is no default environment",
-            where=f"{file} [{prefix}] default_environment",
+            "the default environment does not exist",
+            where=f"{file} [{main_name}] default_environment",
             observed=f"{table.default_environment!r}, which no table [environments.…] defines",
-            expected=f"one of: {', '.join(tables)}",
-            next_step=f"add default_environment = {next(iter(tables))!r}",
+            expected=f"one of: {', '.join(converted)}",
+            next_step=f"add default_environment = {next(iter(converted))!r}",
         )
     folder = file.parent
     return Project(
@@ -200,37 +212,29 @@ def _read_project(file: Path) -> Project:
         now=table.now.astimezone(UTC),
         part_rows=table.part_rows,
         default_environment=table.default_environment,
-        environments=tables,
+        environments=converted,
         embeddings=None if embeddings is None else convert(embeddings, EmbeddingsTable, f"{file} [embeddings]"),
     )
 
 
-def _is_in_use(pyproject: dict[str, Any]) -> bool:
-    tools = pyproject.get("tool")
-    return isinstance(tools, dict) and "snapseed" in tools
-
-
-def _read_tables(file: Path) -> tuple[Any, Any, Any, str]:
-    """The main table, the environments, the table of embeddings, and how the main table is called."""
+def _read_tables(file: Path) -> tuple[dict[str, Any], str]:
+    """The tables by their names in snapseed.toml, and the name of the main table in this file."""
     document = read_toml(file)
-    if file.name == "pyproject.toml":
-        main = document["tool"]["snapseed"]
-        if not isinstance(main, dict):
-            return main, {}, None, "tool.snapseed"
-        own = {key: main[key] for key in main if key not in {"environments", "embeddings"}}
-        return own, main.get("environments", {}), main.get("embeddings"), "tool.snapseed"
-    known = ["snapseed", "environments", "embeddings"]
-    for key in document:
-        if key not in known:
-            raise unknown_key(key, known, f"{file}, top level")
-    return document.get("snapseed", {}), document.get("environments", {}), document.get("embeddings"), "snapseed"
+    if file.name == FILE_NAME:
+        require_known(document, _TABLES, f"{file}, top level")
+        return document, "snapseed"
+    main = document["tool"]["snapseed"]
+    if not isinstance(main, dict):
+        return {"snapseed": main}, "tool.snapseed"
+    nested = {name: main.pop(name) for name in _TABLES[1:] if name in main}
+    return {"snapseed": main, **nested}, "tool.snapseed"
 
 
 def _project_table(main: object, where: str) -> ProjectTable:
-    """The main table with `SNAPSEED_*` applied."""
+    """The main table with `SNAPSEED_*` variables applied."""
     table = convert(main, ProjectTable, where)
     for key in ProjectTable.__struct_fields__:
-        if text := given(variable_of(key)):
+        if text := value_of(variable_of(key)):
             table = msgspec.structs.replace(table, **{key: from_variable(ProjectTable, key, text)})
     if not 0 <= table.seed < 2**64 or not 1 <= table.part_rows <= 10**6:
         raise ConfigurationError(

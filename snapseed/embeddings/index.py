@@ -18,13 +18,11 @@ from snapseed.postgres.catalog import IndexFacts, TableFacts, read_tables
 from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
-from snapseed.postgres.guard import identify, require_allowed
-from snapseed.postgres.locks import set_limits
+from snapseed.postgres.guard import identify_allowed
+from snapseed.postgres.locks import AdvisoryLock, lock, set_limits
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
 
-# One at a time in a database, whoever is the last to drain the queue; it spells "snapindx".
-_ADVISORY_LOCK = 0x736E6170696E6478
 _LONGEST_NAME = 63
 # What pgvector's documentation asks for: so many rows in a list of IVFFlat; beyond a million rows their square root.
 _ROWS_OF_LIST = 1000
@@ -61,7 +59,7 @@ def build_indexes(connection: Connection, source: Source, environment: Environme
     """
     with connection.transaction():
         set_limits(connection, environment)
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
+        lock(connection, AdvisoryLock.EMBEDDING_INDEXES)
         facts = _facts(connection, source)
         if facts is None:
             return []
@@ -74,7 +72,7 @@ def index_embeddings(project: Project, environment: Environment, *, consent: boo
     source = resolve_source(project, environment, manifest)
     target = resolve_target(project, environment)
     with connected(target) as connection:
-        require_allowed(identify(connection), target, environment, consent=consent)
+        identify_allowed(connection, target, environment, consent=consent)
         with translated("building indexes", target.described):
             return build_indexes(connection, source, environment)
 

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from snapseed.snapshot.buffers import binary_array, data_of, offsets_of
-from snapseed.snapshot.lookup3 import hash_bytes_variable
+from snapseed.snapshot.arrow import binary_array, data_of, offsets_of
+from snapseed.snapshot.hashing import hash_bytes_variable
 
 _UUID_BYTES = 16
 # Of 122 bits the 72 leading ones are those of the text's key; number and hash share the rest.

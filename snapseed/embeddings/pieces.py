@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snapseed.snapshot.buffers import Bytes, data_of
+from snapseed.snapshot.arrow import Bytes, data_of
 
 Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -18,7 +18,7 @@ from snapseed.embeddings.session import embedding_session
 from snapseed.embeddings.worker import BatchDone, Worker
 from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
 from snapseed.postgres.failures import may_pass
-from snapseed.servers.redis_connection import redis_translated
+from snapseed.servers.targets import redis_translated
 
 # After a failure that may pass; a server that restarts is back within seconds.
 _FIRST_WAIT_SECONDS = 0.2

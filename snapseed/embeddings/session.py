@@ -15,12 +15,11 @@ from snapseed.embeddings.write import prepare_writer
 from snapseed.errors import UsageError
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection, Target, connected
-from snapseed.postgres.enqueued import load_without_jobs, record_jobs
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify, require_allowed
-from snapseed.servers.redis_connection import RedisTarget, redis_connected, redis_translated, resolve_redis
-from snapseed.servers.targets import resolve_target
+from snapseed.postgres.provenance import load_without_jobs, record_jobs
+from snapseed.servers.targets import RedisTarget, redis_connected, redis_translated, resolve_redis, resolve_target
 from snapseed.snapshot.store import open_snapshot
 
 

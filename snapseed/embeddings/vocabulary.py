@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.embeddings.pieces import Pieces, Vectors
-from snapseed.snapshot.lookup3 import hash_bytes_variable
+from snapseed.snapshot.hashing import hash_bytes_variable
 
 Int8s = npt.NDArray[np.int8]
 Int64s = npt.NDArray[np.int64]

@@ -1,1 +1,1 @@
-"""Generate snapshots: declarations of entities, draws for their rows, and the parts they are written in."""
+"""Generate snapshots: what entities are, what generators draw, and the parts, files and manifest that come of it."""

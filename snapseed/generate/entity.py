@@ -1,4 +1,7 @@
-"""`@entity`: one table, the generator that fills it, and how its rows are identified. Declarations only, no rows."""
+"""`@entity`: declare a table, the generator that fills it, how its rows are identified, and how many there are.
+
+Declarations only; no rows are made here.
+"""
 
 from __future__ import annotations
 
@@ -7,48 +10,46 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from snapseed.errors import ConfigurationError, GeneratorError
-from snapseed.generate import draws
-from snapseed.generate.fan_out import FanOut, exactly
+from snapseed.generate.draws.bits import Int64s, UInt64s, categories, row_hashes, thresholds
+from snapseed.generate.draws.unique import uuid_keys
 from snapseed.snapshot.manifest import names_of
 from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
 
 Generator = Callable[..., pl.DataFrame]
-Int64s = npt.NDArray[np.int64]
 
 _INTEGER_FAMILIES = {Family.SMALLINT: pl.Int16, Family.INTEGER: pl.Int32, Family.BIGINT: pl.Int64}
 _INTEGER_BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
-# Our version 8 UUIDs: 48 bits root row | version | 12 + 12 bits ordinal around the variant | 50 bits hash.
-_ORDINAL_BITS = 24
-# What a manifest takes, so that whatever can be declared can be read back.
+# What a manifest accepts, so that whatever can be declared can be read back.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _IDENTIFIER_BYTES = 63
 
 
 @dataclass(frozen=True)
 class RootRows:
-    """How many rows a root entity has: a fixed number, or a part of the scale."""
+    """How many rows a root entity has: a fixed number, or a fraction of the scale."""
 
     fixed: int | None
     fraction: Fraction
 
     def at(self, scale: int) -> int:
-        """Rows at `scale`; an entity that grows has at least one."""
-        return (
-            self.fixed
-            if self.fixed is not None
-            else max(1, scale * self.fraction.numerator // self.fraction.denominator)
-        )
+        """Rows at this scale; at least one unless the number is fixed."""
+        if self.fixed is not None:
+            return self.fixed
+        return max(1, scale * self.fraction.numerator // self.fraction.denominator)
 
 
 def scale(fraction: float) -> RootRows:
-    """A root entity whose rows grow with the scale: `scale(0.1)` has one row for every ten of the scale."""
+    """A root entity whose rows grow with the scale: `scale(0.1)` has one row for every ten of the scale.
+
+    Raises `ValueError` unless the fraction is positive.
+    """
     exact = Fraction(str(fraction))
     if exact <= 0:
         raise ValueError(f"scale() needs a positive number, got {fraction}")
@@ -57,7 +58,7 @@ def scale(fraction: float) -> RootRows:
 
 @dataclass(frozen=True, eq=False)
 class Entity:
-    """One table and the generator that fills it. Made by `@entity`; calling it calls the generator."""
+    """A table and the generator that fills it. `@entity` makes it; calling it calls the generator."""
 
     name: str
     schema: str | None
@@ -71,7 +72,7 @@ class Entity:
     parameters: tuple[str, ...]
 
     def __call__(self, **arguments: object) -> pl.DataFrame:
-        """Call the generator: `rows`, and the frames it names."""
+        """Call the generator with `rows` and the frames that it names as parameters."""
         return self.function(**arguments)
 
     @property
@@ -81,7 +82,7 @@ class Entity:
 
     @property
     def root(self) -> Entity:
-        """The root entity that this one descends from, itself if it is one."""
+        """The root entity that this one descends from; itself if it is one."""
         return self if self.parent is None else self.parent.root
 
     @property
@@ -91,7 +92,7 @@ class Entity:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether this is a root entity with the same rows at every scale: a lookup table."""
+        """Whether this is a lookup entity: a root entity with the same rows at every scale."""
         return self.root_rows is not None and self.root_rows.fixed is not None
 
     @property
@@ -101,38 +102,38 @@ class Entity:
             return 1
         return self.parent.stride * max(1, self.per_parent.maximum)
 
-    def numbers_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s) -> Int64s:
-        """The `number()` of the rows with these identities."""
-        return self._numbers_of(roots, ordinals, Family.BIGINT)
+    def numbers_of(self, roots: UInt64s, ordinals: UInt64s, family: Family = Family.BIGINT) -> Int64s:
+        """The numbers of these rows, from 1: unique, in row order, the same at every scale.
 
-    def _numbers_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s, family: Family) -> Int64s:
+        Raises `ValueError` for a number that does not fit into the integer type `family`.
+        """
         bits = _INTEGER_BITS[family]
         if len(roots) and int(roots.max()) >= (2**bits - 1) // self.stride:
             raise ValueError(
-                f"{self.name}: numbers pass 2^{bits}; lower the maximum of its fan-out ({self.stride:,} a root row)"
+                f"{self.name}: numbers exceed 2^{bits}; lower the maximum of its fan-out ({self.stride:,} per root row)"
                 + ("" if family is Family.BIGINT else ", or make its key a bigint")
             )
-        stride = np.uint64(min(self.stride, 2**63))  # larger only where there are no rows
+        stride = np.uint64(min(self.stride, 2**63))  # larger only if there are no rows
         return (roots * stride + ordinals + np.uint64(1)).astype(np.int64)
 
-    def keys_of(self, roots: draws.UInt64s, ordinals: draws.UInt64s, seed: int) -> pl.Series:
-        """The keys of the rows with these identities. Raises `ValueError` for a key neither uuid nor integer."""
+    def keys_of(self, roots: UInt64s, ordinals: UInt64s, seed: int) -> pl.Series:
+        """The keys of these rows. Raises `ValueError` unless the key is one column of uuid or an integer type."""
         name, *others = self.key_columns
         if others:
             raise ValueError(
-                f"{self.name}: a key of several columns is none that is made; the generator gives each of them a value:"
+                f"{self.name}: rows.key() makes keys of one column; the generator itself must fill all of"
                 f" {', '.join(self.key_columns)}"
             )
         family = self.columns[name].family
         if family is Family.UUID:
-            return _uuids(roots, ordinals, draws.row_hashes(draws.key(seed, self.name), roots, ordinals))
+            return uuid_keys(roots, ordinals, row_hashes(seed, self.name, roots, ordinals))
         if family in _INTEGER_FAMILIES:
-            return pl.Series(name, self._numbers_of(roots, ordinals, family)).cast(_INTEGER_FAMILIES[family])
+            return pl.Series(name, self.numbers_of(roots, ordinals, family)).cast(_INTEGER_FAMILIES[family])
         raise ValueError(
-            f"{self.name}: keys are made for uuid and integer columns, {name} is {self.columns[name].name}"
+            f"{self.name}: rows.key() makes keys of uuid and integer types; {name} is {self.columns[name].name}"
         )
 
-    def scale_needed(self, roots: draws.UInt64s) -> Int64s:
+    def scale_needed(self, roots: UInt64s) -> Int64s:
         """The smallest scale at which each of these rows of this root entity exists."""
         assert self.root_rows is not None
         if self.root_rows.fixed is not None:
@@ -140,52 +141,238 @@ class Entity:
         needed = -_product(-(roots.astype(np.int64) + 1), 1 / self.root_rows.fraction)
         return np.where(roots == 0, 0, needed)
 
-    def rows_before(self, scales: Int64s, *, same: bool, roots: draws.UInt64s) -> Int64s:
-        """How many rows of this root entity exist at each of `scales`; where it is the `same` one, rows before each."""
+    def earlier_rows(self, other: Entity, roots: UInt64s) -> Int64s:
+        """For each row of `other` with these root rows: how many rows of this root entity exist whenever it does.
+
+        If this is the root entity of `other`, those are the rows before its own root row.
+        """
         assert self.root_rows is not None
-        if same:
+        if self is other.root:
             return roots.astype(np.int64)
         if self.root_rows.fixed is not None:
-            return np.full(len(scales), self.root_rows.fixed, dtype=np.int64)
-        return np.maximum(1, _product(scales, self.root_rows.fraction))
-
-    def earlier_rows(self, other: Entity, roots: draws.UInt64s) -> Int64s:
-        """How many rows of this root entity exist at every scale at which the rows of `other` of these root rows do."""
-        return self.rows_before(other.root.scale_needed(roots), same=self is other.root, roots=roots)
+            return np.full(len(roots), self.root_rows.fixed, dtype=np.int64)
+        return np.maximum(1, _product(other.root.scale_needed(roots), self.root_rows.fraction))
 
 
-def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
-    *,
-    key: str | Sequence[str],
-    columns: Mapping[str, str],
-    parent: Entity | None = None,
-    per_parent: FanOut | int | None = None,
-    rows: RootRows | int | None = None,
-    name: str | None = None,
-    table: str | None = None,
-    schema: str | None = None,
-) -> Callable[[Generator], Entity]:
+class Parents(Protocol):
+    """What a fan-out may use of the parent rows. `Rows` has all of it."""
+
+    @property
+    def entity(self) -> Entity:
+        """The parent entity."""
+
+    @property
+    def roots(self) -> UInt64s:
+        """The root row of each parent."""
+
+    def __len__(self) -> int: ...
+
+    def bits(self, column: str) -> UInt64s:
+        """64 uniform bits for each parent, for the draw of this name."""
+
+
+class FanOut(Protocol):
+    """How many children each parent has: what `per_parent` accepts. The count must depend on the parent row alone."""
+
+    @property
+    def maximum(self) -> int:
+        """The most children that a parent can have. Keys of children depend on it."""
+
+    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:
+        """The number of children of each parent, whose rows are in `frame`, for the entity named `child`."""
+
+
+def exactly(children: int, *, among: Entity | None = None) -> FanOut:
+    """Give every parent the same number of children; `among` is that of `fan_out`."""
+    if children < 0:
+        raise ValueError(f"a parent cannot have {children} children")
+    return _among(_Exactly(children), among)
+
+
+def fan_out(
+    mean: float | Mapping[object, float], maximum: int, *, by: str | None = None, among: Entity | None = None
+) -> FanOut:
+    """Give few parents many children and most parents few or none: weights fall with the square of the number.
+
+    The mean is met within one percent. With `by`, a column of the parent, each of its values has a mean of its own:
+    `fan_out({"free": 2, "team": 30}, maximum=200, by="plan")`.
+
+    With `among`, the root entity that the children refer to by `rows.reference(…, distinct=True)`, no parent has more
+    children than there are rows to refer to: the first parents, which exist when that entity has few rows, have fewer.
+
+    Raises `ValueError` for a mean that is not between 0 and half the maximum, which leaves no room for weights that
+    fall, and for an `among` that is not a root entity.
+    """
+    if isinstance(mean, Mapping) and by is not None:
+        return _among(_SkewedBy(by, {value: _skewed(own, maximum) for value, own in mean.items()}, maximum), among)
+    if isinstance(mean, Mapping) or by is not None:
+        raise ValueError("fan_out() needs one mean, or a mapping of means together with the column `by`")
+    return _among(_skewed(mean, maximum), among)
+
+
+def counted(expression: pl.Expr, maximum: int) -> FanOut:
+    """Give each parent as many children as a polars expression over its columns says; true is 1, false 0.
+
+    Generating fails if the expression gives null, a negative number or more than `maximum`.
+    """
+    return _Counted(expression, maximum)
+
+
+@dataclass(frozen=True)
+class _Exactly:
+    maximum: int
+
+    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:  # noqa: ARG002
+        return np.full(len(parents), self.maximum, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Skewed:
+    mean: float
+    maximum: int
+
+    @cached_property
+    def _thresholds(self) -> UInt64s:
+        return thresholds(skewed_weights(self.mean, self.maximum))
+
+    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:  # noqa: ARG002
+        return categories(parents.bits(f"number of {child}"), self._thresholds).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _SkewedBy:
+    column: str
+    fan_outs: Mapping[object, _Skewed]
+    maximum: int
+
+    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:
+        values = frame[self.column]
+        counts = np.full(len(parents), -1, dtype=np.int64)
+        for value, fan_out in self.fan_outs.items():
+            has_value = values.eq_missing(value).to_numpy()
+            counts[has_value] = fan_out.counts(parents, frame, child)[has_value]
+        unknown = values.filter(pl.Series(counts < 0))
+        if len(unknown):
+            raise ValueError(
+                f"fan_out() of {child} has no mean for {self.column} = {unknown[0]!r}, only for {list(self.fan_outs)}"
+            )
+        return counts
+
+
+@dataclass(frozen=True)
+class _Counted:
+    expression: pl.Expr
+    maximum: int
+
+    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:  # noqa: ARG002
+        series = frame.select(self.expression.cast(pl.Int64).alias("count"))["count"]
+        counts = series.to_numpy()
+        if series.null_count() or (len(counts) and (counts.min() < 0 or counts.max() > self.maximum)):
+            raise ValueError(
+                f"counted() of {child} gave {counts.min()} to {counts.max()} with {series.null_count()} nulls,"
+                f" expected 0 to {self.maximum}"
+            )
+        return counts
+
+
+@dataclass(frozen=True)
+class _Among:
+    """As many as another fan-out says, but no more than a root entity has rows to be distinct among."""
+
+    wanted: FanOut
+    entity: Entity
+
+    @property
+    def maximum(self) -> int:
+        return self.wanted.maximum
+
+    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:
+        most = self.entity.earlier_rows(parents.entity, parents.roots)
+        return np.minimum(self.wanted.counts(parents, frame, child), most)
+
+
+def _skewed(mean: float, maximum: int) -> _Skewed:
+    if not 0 < mean < maximum / 2:
+        raise ValueError(f"fan_out() needs 0 < mean < maximum / 2, got mean={mean}, maximum={maximum}")
+    return _Skewed(mean, maximum)
+
+
+def _among(wanted: FanOut, entity: Entity | None) -> FanOut:
+    if entity is not None and entity.parent is not None:
+        raise ValueError(f"among: {entity.name} is not a root entity")
+    return wanted if entity is None else _Among(wanted, entity)
+
+
+def skewed_weights(mean: float, maximum: int) -> list[int]:
+    """Weights 1 / (number + shift)^2 in integers. The mean grows with the shift, so bisection finds it."""
+    wanted = round(mean * 10**6)
+    low, high = 1, 2**40
+
+    def weights(shift: int) -> list[int]:
+        return [2**120 // (number * 2**16 + shift) ** 2 for number in range(maximum + 1)]
+
+    while low < high:
+        shift = (low + high) // 2
+        found = weights(shift)
+        if sum(number * weight for number, weight in enumerate(found)) * 10**6 < wanted * sum(found):
+            low = shift + 1
+        else:
+            high = shift
+    return weights(low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class entity:  # noqa: N801 - written as a decorator
     """Declare the entity that the decorated generator fills.
 
-    `columns` gives each column its PostgreSQL type, in any spelling; `key` is the one that identifies a row, or a tuple
-    of those that do together: rows ascend by the first of them, among equal ones by the second, and so on. A child
-    names its `parent` and how many rows it has `per_parent` (`fan_out`, `exactly`, `counted` or a number); a root
-    entity may say how many `rows` it has (a number, or `scale(0.1)`; default: the scale itself). The table is named
-    like the function unless `table` and `schema` say otherwise.
+    `columns` gives each column its PostgreSQL type, in any spelling. `key` names the column that identifies a row, or
+    several in a tuple; rows ascend by the key. A child names its `parent` and how many rows it has `per_parent`:
+    `fan_out`, `exactly`, `counted` or a number. A root entity may say how many `rows` it has: a number or `scale(0.1)`;
+    by default as many as the scale. Entity and table are named like the function, unless `name`, `table` and `schema`
+    say otherwise.
 
-    The generator takes `rows` and, by name, its ancestors (their rows aligned to its own) and lookup entities (all
-    their rows). Raises `GeneratorError` for a declaration that contradicts itself.
+    The generator's parameters are `rows` and any ancestors and lookup entities, by name. An ancestor's frame is aligned
+    to `rows`; a lookup entity's has all its rows. Raises `GeneratorError` for a declaration that contradicts itself.
     """
-    keys = (key,) if isinstance(key, str) else tuple(key)
 
-    def declare(function: Generator) -> Entity:
-        entity_name = name or function.__name__
-        where = f"{inspect.getsourcefile(function)}, entity {entity_name!r}"
+    key: str | Sequence[str]
+    columns: Mapping[str, str]
+    parent: Entity | None = None
+    per_parent: FanOut | int | None = None
+    rows: RootRows | int | None = None
+    name: str | None = None
+    table: str | None = None
+    schema: str | None = None
+
+    def __call__(self, function: Generator) -> Entity:
+        """Check the declaration and bind it to the generator."""
+        name = self.name or function.__name__
+        where = f"{inspect.getsourcefile(function)}, entity {name!r}"
         parameters = tuple(inspect.signature(function).parameters)
         if "rows" not in parameters:
-            raise GeneratorError("a generator takes `rows`", where=where, observed=f"parameters {list(parameters)}")
-        _check_key(keys, columns, where)
-        for identifier in [entity_name, table or entity_name, *([schema] if schema is not None else []), *columns]:
+            raise GeneratorError("a generator needs the parameter `rows`", where=where, observed=str(list(parameters)))
+        self._check_names(name, where)
+        if (self.parent is None) != (self.per_parent is None) or (self.parent is not None and self.rows is not None):
+            raise GeneratorError(
+                "a child needs `parent` and `per_parent`; a root entity has neither, and may have `rows`", where=where
+            )
+        keys = self._checked_key(where)
+        return Entity(
+            name=name,
+            schema=self.schema,
+            table=self.table or name,
+            key=keys if len(keys) > 1 else keys[0],
+            columns=self._checked_columns(keys, where),
+            parent=self.parent,
+            per_parent=exactly(self.per_parent) if isinstance(self.per_parent, int) else self.per_parent,
+            root_rows=None if self.parent is not None else self._root_rows(where),
+            function=function,
+            parameters=tuple(parameter for parameter in parameters if parameter != "rows"),
+        )
+
+    def _check_names(self, name: str, where: str) -> None:
+        schema = [] if self.schema is None else [self.schema]
+        for identifier in [name, self.table or name, *schema, *self.columns]:
             if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
                 raise GeneratorError(
                     "not a PostgreSQL identifier",
@@ -193,89 +380,59 @@ def entity(  # noqa: PLR0913 - one keyword for each thing that can be declared
                     observed=repr(identifier),
                     expected=f"1 to {_IDENTIFIER_BYTES} bytes without NUL",
                 )
-        if not _NAME.fullmatch(entity_name):
+        if not _NAME.fullmatch(name):
             raise GeneratorError(
-                "an entity's name is also that of its files",
+                "the name of an entity is also the name of its files",
                 where=where,
-                observed=repr(entity_name),
+                observed=repr(name),
                 expected="letters from A to Z, digits, '-' and '_'",
                 next_step="give the entity another `name`, and this one as its `table`",
             )
+
+    def _checked_key(self, where: str) -> tuple[str, ...]:
+        keys = (self.key,) if isinstance(self.key, str) else tuple(self.key)
+        if not keys or len(set(keys)) < len(keys):
+            raise GeneratorError(
+                "a key needs one column, or several different ones",
+                where=where,
+                observed=", ".join(keys) or "no column",
+            )
+        for name in keys:
+            if name not in self.columns:
+                raise GeneratorError(
+                    "the key is not one of the columns",
+                    where=where,
+                    observed=name,
+                    expected=f"one of: {', '.join(self.columns)}",
+                )
+        return keys
+
+    def _checked_columns(self, keys: tuple[str, ...], where: str) -> dict[str, ColumnType]:
         try:
-            kinds = {column: parse_type(kind) for column, kind in columns.items()}
+            columns = {column: parse_type(kind) for column, kind in self.columns.items()}
         except ConfigurationError as exc:
             raise GeneratorError(exc.summary, where=where, observed=exc.observed, expected=exc.expected) from exc
-        _check_key_types(keys, kinds, where)
-        if (parent is None) != (per_parent is None) or (parent is not None and rows is not None):
-            raise GeneratorError(
-                "a child has `parent` and `per_parent`, a root entity has neither and may have `rows`", where=where
-            )
-        return Entity(
-            name=entity_name,
-            schema=schema,
-            table=table or entity_name,
-            key=keys if len(keys) > 1 else keys[0],
-            columns=kinds,
-            parent=parent,
-            per_parent=exactly(per_parent) if isinstance(per_parent, int) else per_parent,
-            root_rows=None if parent is not None else _root_rows(rows, where),
-            function=function,
-            parameters=tuple(parameter for parameter in parameters if parameter != "rows"),
-        )
+        for name in keys:
+            if columns[name].is_array or columns[name].family not in KEYS:
+                raise GeneratorError(
+                    "a column of this type cannot be a key",
+                    where=where,
+                    observed=f"{name} {columns[name].name}",
+                    expected="uuid, bigint, integer, smallint or text",
+                )
+        return columns
 
-    return declare
-
-
-def _check_key(keys: tuple[str, ...], columns: Mapping[str, str], where: str) -> None:
-    if not keys or len(set(keys)) < len(keys):
-        raise GeneratorError(
-            "a key has one column, or several different ones", where=where, observed=", ".join(keys) or "no column"
-        )
-    for name in keys:
-        if name not in columns:
-            raise GeneratorError(
-                "the key is not among the columns", where=where, observed=name, expected=f"one of: {', '.join(columns)}"
-            )
-
-
-def _check_key_types(keys: tuple[str, ...], kinds: Mapping[str, ColumnType], where: str) -> None:
-    for name in keys:
-        if kinds[name].is_array or kinds[name].family not in KEYS:
-            raise GeneratorError(
-                "a column of this type cannot be the key",
-                where=where,
-                observed=f"{name} {kinds[name].name}",
-                expected="uuid, bigint, integer, smallint or text",
-            )
+    def _root_rows(self, where: str) -> RootRows:
+        if isinstance(self.rows, RootRows):
+            return self.rows
+        if self.rows is not None and self.rows < 1:
+            raise GeneratorError("a root entity needs at least one row", where=where, observed=f"rows={self.rows}")
+        return RootRows(self.rows, Fraction(1))
 
 
 def _product(numbers: Int64s, fraction: Fraction) -> Int64s:
-    """`numbers` times `fraction`, rounded down. Exact: with Python's integers where 64 bits might not do."""
+    """`numbers` times `fraction`, rounded down. Exact: in Python's integers where 64 bits might overflow."""
     if len(numbers) and int(np.abs(numbers).max()) * fraction.numerator >= 2**63:
         numbers = numbers.astype(object)
     result: Int64s = (numbers * fraction.numerator // fraction.denominator).astype(np.int64)
     return result
-
-
-def _root_rows(rows: RootRows | int | None, where: str) -> RootRows:
-    if isinstance(rows, RootRows):
-        return rows
-    if isinstance(rows, int) and rows < 1:
-        raise GeneratorError("a root entity has at least one row", where=where, observed=f"rows={rows}")
-    return RootRows(rows, Fraction(1))
-
-
-def _uuids(roots: draws.UInt64s, ordinals: draws.UInt64s, hashes: draws.UInt64s) -> pl.Series:
-    """UUIDs of version 8 (RFC 9562, section 5.8) that sort by (root row, ordinal), as 16 bytes each."""
-    if len(ordinals) and (int(ordinals.max()) >= 2**_ORDINAL_BITS or int(roots.max()) >= 2**48):
-        raise ValueError(
-            f"a root row has more than {2**_ORDINAL_BITS} descendants of one entity, or the scale passes 2^48"
-        )
-    half = np.uint64(_ORDINAL_BITS // 2)
-    words = np.empty((len(roots), 2), dtype=">u8")
-    words[:, 0] = (roots << np.uint64(16)) | np.uint64(0x8000) | (ordinals >> half)
-    words[:, 1] = np.uint64(1 << 63) | ((ordinals & np.uint64(0xFFF)) << np.uint64(50)) | (hashes >> np.uint64(14))
-    binary = pa.Array.from_buffers(pa.binary(16), len(words), [None, pa.py_buffer(words)])
-    series = pl.from_arrow(binary)
-    assert isinstance(series, pl.Series)
-    return series

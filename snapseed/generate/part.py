@@ -1,15 +1,22 @@
-"""Make one part: a fixed range of root rows and all that descends from them, one Parquet file per entity.
+"""Make parts: a fixed range of root rows and all that descends from them, one Parquet file per entity.
 
-A part depends on nothing but its task, which pickles, so any process on any machine can make it.
+A part depends on nothing but its task, which can be pickled, so any process on any machine can make it; `make_parts`
+has many made side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,33 +26,57 @@ import pyarrow as pa
 
 from snapseed.config import Project
 from snapseed.errors import GeneratorError, SnapseedError
-from snapseed.generate.discover import load_entities, where_it_failed
-from snapseed.generate.entity import Entity
-from snapseed.generate.fan_out import FanOut
+from snapseed.generate.draws.bits import Int64s
+from snapseed.generate.entity import Entity, FanOut
+from snapseed.generate.generators import Generators, load_generators, where_it_failed
+from snapseed.generate.output import PartWriter, WrittenFile, checked_table
 from snapseed.generate.pools import Pools
-from snapseed.generate.rows import Rows
-from snapseed.generate.table import Key, checked_table
-from snapseed.generate.writer import PartWriter
-from snapseed.snapshot.manifest import PartFile
+from snapseed.generate.rows import Rows, Settings
 
-UInt64s = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.intp]
 
-# Rows per chunk: large enough that the cost of a chunk (page headers, a step of the loader) fades, small enough that a
-# chunk of wide rows stays near 15 MB and that a failed verification points at few rows.
+# Rows per chunk. Many enough to make the cost of a chunk (page headers, a step of the loader) negligible, few enough to
+# keep a chunk of wide rows near 15 MB and to make a failed verification point at few rows. The manifest records it.
 CHUNK_ROWS = 8_192
-# Root rows are made in slices: the memory taken is that of a slice and all that descends from it, however large the
-# part. A slice is to have this much data in Arrow, of which generators hold several times as much for a moment. With
-# less, the cost of calls shows (40 ms a slice for the example); with twice as much, the peak is 30 MB higher.
-_SLICE_BYTES = 12_000_000
-_FIRST_ROOT_ROWS = 250
-_FEWEST_ROOT_ROWS = 100
-_MOST_ROOT_ROWS = 2_500
+# Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work.
+_AHEAD = 2
+# polars reads this when it is imported, so it only affects processes that are started later.
+_POLARS_THREADS = "POLARS_MAX_THREADS"
+
+
+@dataclass(frozen=True)
+class Slices:
+    """How many root rows to make at a time: as many as have `bytes` of Arrow data, with all that descends from them.
+
+    So a slice bounds the memory, whatever the size of the part; generators briefly hold several times as much. Smaller
+    slices make the cost of calls show (40 ms a slice for the example); slices twice as large raise the peak by 30 MB.
+    The rows do not depend on it.
+    """
+
+    bytes: int = 12_000_000
+    first: int = 250
+    fewest: int = 100
+    most: int = 2_500
+
+    def next(self, made: int, size: int, left: int) -> int:
+        """How many root rows to make next, after `made` that took `size` bytes, if `left` remain.
+
+        It divides the rest evenly: slices of equal length take the least memory for their number.
+        """
+        most = max(self.fewest, min(self.most, self.bytes * made // max(size, 1)))
+        slices = max(1, -(-left // most))
+        return max(1, -(-left // slices))
+
+
+SLICES = Slices()
 
 
 @dataclass(frozen=True)
 class PartTask:
-    """All that it takes to make one part. `first` and `last` (excluded) are root rows; `write` names the entities."""
+    """Everything needed to make one part: root rows `first` to `last` (excluded), and the file of each entity to write.
+
+    `paths` are relative to `folder`.
+    """
 
     project: Project
     seed: int
@@ -54,74 +85,132 @@ class PartTask:
     last: int
     paths: dict[str, str]
     folder: Path
+    chunk_rows: int = CHUNK_ROWS
+    slices: Slices = SLICES
 
 
 @dataclass(frozen=True)
 class PartResult:
-    """The files of one part by entity, the smallest and the largest key of each, and the pools that were used."""
+    """The files of one part by entity, and the SHA-256 of each pool that it used."""
 
-    files: dict[str, PartFile]
-    last_keys: dict[str, Key]
-    first_keys: dict[str, Key]
-    pools: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Generated:
-    rows: Rows
-    frame: pl.DataFrame
-    positions: Positions
+    files: dict[str, WrittenFile]
+    pools: dict[str, str]
 
 
 def make_part(task: PartTask) -> PartResult:
-    """Write the files of a part below `task.folder` and describe them.
+    """Write the files of a part and describe them. An entity without rows in this part has no file.
 
-    An entity without rows in this part has no file. Raises `GeneratorError` for a generator that fails or breaks its
-    declaration, `SnapshotError` where the files cannot be written.
+    Raises `GeneratorError` if a generator fails or breaks its declaration, `SnapshotError` if a file cannot be written.
     """
-    entities = load_entities(task.project.generators)
-    root = entities.named(task.root)
-    assert root is not None
-    pools = Pools(task.project.generators / "pools")
-    tree = entities.tree(root)
-    wanted = [entity for entity in tree if _is_needed(entity, task, tree)]
+    maker = _Maker(task)
     writers = {
-        entity.name: PartWriter(entity, task.folder / task.paths[entity.name], task.folder, CHUNK_ROWS)
-        for entity in wanted
+        entity.name: PartWriter(entity, task.folder, task.paths[entity.name], task.chunk_rows)
+        for entity in maker.entities
         if entity.name in task.paths
     }
     try:
         with _arrow_in_system_memory():
-            first, rows = task.first, _FIRST_ROOT_ROWS
+            first, rows = task.first, task.slices.first
             while first < task.last:
                 last = min(first + rows, task.last)
                 size = 0
-                for entity, table in _tables(wanted, task, first, last, pools):
+                for entity, table in maker.tables(first, last):
                     size += table.nbytes
                     if entity.name in writers and len(table):
                         writers[entity.name].add(table)
                     del table
-                rows = _next_root_rows(last - first, size, task.last - last)
+                rows = task.slices.next(last - first, size, task.last - last)
                 first = last
-            filled = {name: writer for name, writer in writers.items() if writer.first_key is not None}
-            files = {name: writer.close() for name, writer in filled.items()}
+            files = {name: writer.close() for name, writer in writers.items() if writer.has_rows}
     except BaseException:
         for writer in writers.values():
             writer.abandon()
         raise
-    return PartResult(
-        files=files,
-        last_keys={name: writer.last_key for name, writer in filled.items() if writer.last_key is not None},
-        first_keys={name: writer.first_key for name, writer in filled.items() if writer.first_key is not None},
-        pools=pools.digests(),
-    )
+    return PartResult(files, maker.pools.digests())
+
+
+def available_cores() -> int:
+    """Cores that this process may use, at least one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_parts(tasks: Sequence[PartTask], *, jobs: int, executor: Executor | None = None) -> Iterator[PartResult]:
+    """The result of each task, in the order of the tasks: made by `jobs` processes, or by the executor if there is one.
+
+    A single task or job is done in this process. Raises what the first part to fail raised, and `GeneratorError` if a
+    process died.
+    """
+    if executor is not None:
+        yield from _through(executor, tasks, _AHEAD * available_cores())
+        return
+    jobs = min(jobs, len(tasks))
+    if jobs <= 1:
+        yield from map(make_part, tasks)
+        return
+    # Spawned, not forked: polars runs threads, and a fork would leave them in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent)
+    try:
+        with _one_thread_each():
+            yield from _through(pool, tasks, _AHEAD * jobs)
+    except BaseException:
+        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way before Python 3.14
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _through(executor: Executor, tasks: Sequence[PartTask], ahead: int) -> Iterator[PartResult]:
+    waiting: deque[Future[PartResult]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(executor.submit(make_part, task))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as exc:
+        raise GeneratorError(
+            "a process that was making parts died",
+            observed=str(exc),
+            next_step="check whether memory ran out, or use --jobs 1;"
+            " a script of your own needs `if __name__ == '__main__':`",
+        ) from exc
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Give processes that are started inside one polars thread each, unless the user chose: there is one per core."""
+    if _POLARS_THREADS in os.environ:
+        yield
+        return
+    os.environ[_POLARS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_POLARS_THREADS]
+
+
+def _follow_parent() -> None:
+    # Ctrl-C reaches the whole process group; the parent decides, and ends its workers with SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A parent that was killed cannot end them, and they must not write into the folder of a later run.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 @contextmanager
 def _arrow_in_system_memory() -> Iterator[None]:
-    """Inside, Arrow takes memory from the system's allocator, whose freed memory a writer gives back after each chunk.
+    """Let Arrow use the system's allocator, so that a writer can give freed memory back after each chunk.
 
-    Arrow's own keeps 30 MB more, and is no faster.
+    Arrow's own allocator keeps 30 MB more, and is no faster.
     """
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
@@ -131,126 +220,109 @@ def _arrow_in_system_memory() -> Iterator[None]:
         pa.set_memory_pool(before)
 
 
-def _next_root_rows(made: int, size: int, left: int) -> int:
-    """How many root rows to make next, after so many that took `size` bytes with all that descends from them.
+@dataclass(frozen=True)
+class _Made:
+    """The rows of an entity in one slice, its frame, and for each row the position of its parent's row."""
 
-    What is left is cut evenly: slices of one length take the least memory for their number.
-    """
-    most = max(_FEWEST_ROOT_ROWS, min(_MOST_ROOT_ROWS, _SLICE_BYTES * made // max(size, 1)))
-    slices = max(1, -(-left // most))
-    return max(1, -(-left // slices))
-
-
-def _tables(
-    wanted: list[Entity], task: PartTask, first: int, last: int, pools: Pools
-) -> Iterator[tuple[Entity, pa.Table]]:
-    """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
-    made: dict[str, _Generated] = {}
-    for entity in wanted:
-        if entity.parent is None or entity.per_parent is None:
-            rows, positions = _root_rows(entity, first, last, task.seed, task.project.now, pools), None
-        else:
-            rows, positions = _child_rows(entity, entity.per_parent, made[entity.parent.name], task, pools)
-        frame = _frame(entity, rows, positions, task, made)
-        yield entity, checked_table(entity, frame, len(rows))
-        made[entity.name] = _Generated(rows, frame, np.zeros(0, dtype=np.intp) if positions is None else positions)
-        made = {name: part for name, part in made.items() if _is_awaited(name, entity, wanted)}
+    rows: Rows
+    frame: pl.DataFrame
+    parents: Positions
 
 
-def _is_needed(entity: Entity, task: PartTask, tree: list[Entity]) -> bool:
-    return entity.name in task.paths or any(other.name in task.paths and entity in other.ancestors for other in tree)
+class _Maker:
+    """Calls the generators of one part, slice by slice."""
+
+    def __init__(self, task: PartTask) -> None:
+        self._generators = load_generators(task.project.generators)
+        self._folder = task.project.generators
+        self.pools = Pools(self._generators.pools)
+        self._settings = Settings(task.seed, task.project.now, self.pools)
+        self._lookups: dict[str, pl.DataFrame] = {}
+        self.entities = _needed(self._generators, task)
+
+    def tables(self, first: int, last: int) -> Iterator[tuple[Entity, pa.Table]]:
+        """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
+        made: dict[str, _Made] = {}
+        for number, entity in enumerate(self.entities):
+            if entity.parent is None or entity.per_parent is None:
+                rows, parents = self._root_rows(entity, first, last), np.zeros(0, dtype=np.intp)
+            else:
+                rows, parents = self._child_rows(entity, entity.per_parent, made[entity.parent.name])
+            frame = self._frame(entity, rows, _ancestors(entity, parents, made))
+            yield entity, checked_table(entity, frame, len(rows))
+            made[entity.name] = _Made(rows, frame, parents)
+            # Rows that no later entity descends from can be freed.
+            awaited = {ancestor.name for later in self.entities[number + 1 :] for ancestor in later.ancestors}
+            made = {name: part for name, part in made.items() if name in awaited}
+
+    def _root_rows(self, entity: Entity, first: int, last: int) -> Rows:
+        roots = np.arange(first, last, dtype=np.uint64)
+        zeros = np.zeros(len(roots), dtype=np.int64)
+        return Rows.of(entity, self._settings, roots, zeros.astype(np.uint64), zeros)
+
+    def _child_rows(self, entity: Entity, per_parent: FanOut, parent: _Made) -> tuple[Rows, Positions]:
+        """The children of some rows, and for each the position of its parent's row."""
+        with self._naming(entity):
+            counts = per_parent.counts(parent.rows, parent.frame, entity.name)
+        parents = np.repeat(np.arange(len(counts)), counts)
+        roots = parent.rows.roots[parents]
+        ordinals = _distance_to_first(roots).astype(np.uint64)
+        return Rows.of(entity, self._settings, roots, ordinals, _distance_to_first(parents)), parents
+
+    def _frame(self, entity: Entity, rows: Rows, ancestors: dict[str, pl.DataFrame]) -> pl.DataFrame:
+        """What the generator returns for these rows, given its ancestors' frames and the lookup entities it names."""
+        lookups = {name: self._lookup(name) for name in entity.parameters if name not in ancestors}
+        with self._naming(entity):
+            return entity(rows=rows, **ancestors, **lookups)
+
+    def _lookup(self, name: str) -> pl.DataFrame:
+        """All rows of a lookup entity; made once per part."""
+        if name not in self._lookups:
+            entity = self._generators.named(name)
+            assert entity is not None
+            assert entity.root_rows is not None
+            rows = self._root_rows(entity, 0, entity.root_rows.at(1))
+            frame = self._frame(entity, rows, {})
+            checked_table(entity, frame, len(rows))
+            self._lookups[name] = frame
+        return self._lookups[name]
+
+    @contextmanager
+    def _naming(self, entity: Entity) -> Iterator[None]:
+        """Turn any exception of a generator into a `GeneratorError` that says where it was raised."""
+        try:
+            yield
+        except SnapseedError:
+            raise
+        except Exception as exc:
+            raise GeneratorError(
+                f"the generator of {entity.name!r} failed",
+                where=where_it_failed(exc, self._folder),
+                observed=f"{type(exc).__name__}: {exc}",
+                next_step="run again with --verbose for the whole traceback",
+            ) from exc
 
 
-def _is_awaited(name: str, current: Entity, wanted: list[Entity]) -> bool:
-    """Whether an entity that is still to come descends from the one named `name`; its rows can go when none does."""
-    later = wanted[wanted.index(current) + 1 :]
-    return any(name in [ancestor.name for ancestor in entity.ancestors] for entity in later)
+def _needed(generators: Generators, task: PartTask) -> list[Entity]:
+    """The entities to write and their ancestors, parents first."""
+    root = generators.named(task.root)
+    assert root is not None
+    tree = generators.tree(root)
+    written = [entity for entity in tree if entity.name in task.paths]
+    return [entity for entity in tree if any(entity in (other, *other.ancestors) for other in written)]
 
 
-def _child_rows(
-    entity: Entity, per_parent: FanOut, parent: _Generated, task: PartTask, pools: Pools
-) -> tuple[Rows, Positions]:
-    """The identities of the children of some rows, and for each the position of its parent's row."""
-    try:
-        counts = per_parent.counts(parent.rows, parent.frame, entity.name)
-    except Exception as exc:
-        raise _failed(entity, exc, task.project.generators) from exc
-    parents = np.repeat(np.arange(len(counts)), counts)
-    roots = parent.rows.roots[parents]
-    rows = Rows.of(
-        entity,
-        seed=task.seed,
-        now=task.project.now,
-        pools=pools,
-        roots=roots,
-        ordinals=_distance_to_first(roots).astype(np.uint64),
-        positions=_distance_to_first(parents),
-    )
-    return rows, parents
-
-
-def _root_rows(entity: Entity, first: int, last: int, seed: int, now: datetime, pools: Pools) -> Rows:
-    roots = np.arange(first, last, dtype=np.uint64)
-    zeros = np.zeros(len(roots), dtype=np.int64)
-    return Rows.of(
-        entity, seed=seed, now=now, pools=pools, roots=roots, ordinals=zeros.astype(np.uint64), positions=zeros
-    )
-
-
-def _distance_to_first(groups: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-    """For sorted values, how many equal ones stand before each."""
-    return np.arange(len(groups)) - np.searchsorted(groups, groups, side="left")
-
-
-def _frame(
-    entity: Entity, rows: Rows, positions: Positions | None, task: PartTask, made: dict[str, _Generated]
-) -> pl.DataFrame:
-    """What the generator returns, given its ancestors' rows aligned to its own and the lookup entities it names."""
-    arguments: dict[str, pl.DataFrame] = {}
+def _ancestors(entity: Entity, parents: Positions, made: dict[str, _Made]) -> dict[str, pl.DataFrame]:
+    """The frames of the ancestors that a generator names, aligned to its own rows."""
+    frames: dict[str, pl.DataFrame] = {}
     for ancestor in entity.ancestors:
-        assert positions is not None
         if ancestor.name in entity.parameters:
-            arguments[ancestor.name] = made[ancestor.name].frame[positions]
+            frames[ancestor.name] = made[ancestor.name].frame[parents]
         if ancestor.parent is not None:
-            positions = made[ancestor.name].positions[positions]
-    for name in entity.parameters:
-        if name not in arguments:
-            arguments[name], used = _lookup(task.project.generators, task.seed, task.project.now, name)
-            rows.pools.used.update(used)
-    try:
-        return entity(rows=rows, **arguments)
-    except SnapseedError:
-        raise
-    except Exception as exc:
-        raise _failed(entity, exc, task.project.generators) from exc
+            parents = made[ancestor.name].parents[parents]
+    return frames
 
 
-@cache
-def _lookup(folder: Path, seed: int, now: datetime, name: str) -> tuple[pl.DataFrame, frozenset[str]]:
-    """All rows of a lookup entity, and the pools that they are made of; once per process."""
-    entity = load_entities(folder).named(name)
-    assert entity is not None
-    assert entity.root_rows is not None
-    pools = Pools(folder / "pools")
-    rows = _root_rows(entity, 0, entity.root_rows.at(1), seed, now, pools)
-    arguments = {}
-    for parameter in entity.parameters:
-        arguments[parameter], used = _lookup(folder, seed, now, parameter)
-        pools.used.update(used)
-    try:
-        frame = entity(rows=rows, **arguments)
-    except SnapseedError:
-        raise
-    except Exception as exc:
-        raise _failed(entity, exc, folder) from exc
-    checked_table(entity, frame, len(rows))
-    return frame, frozenset(pools.used)
-
-
-def _failed(entity: Entity, exc: Exception, folder: Path) -> GeneratorError:
-    return GeneratorError(
-        f"the generator of {entity.name!r} failed",
-        where=where_it_failed(exc, folder),
-        observed=f"{type(exc).__name__}: {exc}",
-        next_step="run again with --verbose for the whole traceback",
-    )
+def _distance_to_first(groups: npt.NDArray[np.generic]) -> Int64s:
+    """For sorted values, how many equal ones come before each."""
+    return np.arange(len(groups)) - np.searchsorted(groups, groups, side="left")

@@ -1,67 +1,115 @@
-"""Pools: tables of words and names that generators choose from, drawn or written once and committed as CSV.
+"""Pools: tables of words and names that generators draw from, committed as CSV files.
 
-A pool's digest stands in the manifest, so that a snapshot says which words it was made of.
+The manifest names the digest of each pool that a snapshot was made of.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import polars as pl
 
 from snapseed.errors import GeneratorError
+from snapseed.generate.draws.choices import Groups
 
-Build = Callable[[Callable[[str], pl.DataFrame]], pl.DataFrame]
+Derive = Callable[[Callable[[str], pl.DataFrame]], pl.DataFrame]
 
 
 @dataclass
-class Pools:
-    """The folder `pools/` of a project's generators; remembers which pools were asked for."""
+class _Kept:
+    """A table that stays in memory: the pools that it was made of, and its groups by columns and weights."""
 
-    folder: Path
-    used: set[str] = field(default_factory=set)
+    table: pl.DataFrame
+    pools: frozenset[str]
+    changed: int = 0
+    groups: dict[tuple[tuple[str, ...], str | None], Groups] = field(default_factory=dict)
+
+
+class PoolFolder:
+    """The folder `pools/` of a project. It keeps each table that was read or derived, so that it is made only once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pools: dict[str, _Kept] = {}
+        self._derived: dict[Derive, _Kept] = {}
+
+    def pool(self, name: str) -> _Kept:
+        """The pool `name`; read again if its file has changed. Raises what `Pools.table` raises."""
+        path = self.path / f"{name}.csv"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in self.path.glob("*.csv"))) or "none"
+            raise GeneratorError(
+                f"there is no pool named {name!r}", where=str(path), expected=f"a CSV file; pools here: {known}"
+            )
+        changed = path.stat().st_mtime_ns
+        kept = self._pools.get(name)
+        if kept is None or kept.changed != changed:
+            kept = self._pools[name] = _Kept(_read(path), frozenset([name]), changed)
+        return kept
+
+    def derived(self, build: Derive) -> _Kept:
+        """The table that `build` makes of pools."""
+        if build not in self._derived:
+            recorder = Pools(self)
+            table = build(recorder.table)
+            self._derived[build] = _Kept(table, frozenset(recorder.used))
+        return self._derived[build]
+
+    def kept(self, table: pl.DataFrame) -> _Kept | None:
+        """What is known about a table, if it came from here."""
+        for known in (self._pools, self._derived):
+            for kept in known.values():
+                if kept.table is table:
+                    return kept
+        return None
+
+
+class Pools:
+    """The pools as one part sees them. It records in `used` which ones the part read."""
+
+    def __init__(self, folder: PoolFolder) -> None:
+        self.folder = folder
+        self.used: set[str] = set()
 
     def table(self, name: str) -> pl.DataFrame:
         """The pool `name` (`NAME.csv`) with every column as text, in the order of the file.
 
-        Raises `GeneratorError` where there is no such pool, or it is not a CSV file with rows.
+        Raises `GeneratorError` if there is no such pool, or it is not a CSV file with rows.
         """
-        path = self.folder / f"{name}.csv"
-        self.used.add(name)
-        return _read(path, path.stat().st_mtime_ns) if path.is_file() else _missing(path)
+        return self._recorded(self.folder.pool(name))
 
-    def derived(self, build: Build) -> pl.DataFrame:
-        """What `build` makes of pools, given the function to get them by: made once per process, then the same frame.
+    def derived(self, build: Derive) -> pl.DataFrame:
+        """The table that `build` makes of pools; the pools that it reads count as used."""
+        return self._recorded(self.folder.derived(build))
 
-        The pools it asks for are among those used, as if they had been asked for here.
-        """
-        table, used = _derived(self.folder, build)
-        self.used.update(used)
-        return table
+    def grouped(self, table: pl.DataFrame, by: Sequence[str], weights: str | None, what: str) -> Groups:
+        """The table grouped for weighted draws; kept for tables from here. Raises what `Groups.of` raises."""
+        kept = self.folder.kept(table)
+        if kept is None:
+            return Groups.of(table, by, weights, what)
+        layout = (tuple(by), weights)
+        if layout not in kept.groups:
+            kept.groups[layout] = Groups.of(table, by, weights, what)
+        return kept.groups[layout]
 
     def digests(self) -> dict[str, str]:
         """The SHA-256 of each pool that was used, by name."""
-        return {
-            name: hashlib.sha256((self.folder / f"{name}.csv").read_bytes()).hexdigest() for name in sorted(self.used)
-        }
+        files = {name: self.folder.path / f"{name}.csv" for name in sorted(self.used)}
+        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+
+    def _recorded(self, kept: _Kept) -> pl.DataFrame:
+        self.used.update(kept.pools)
+        return kept.table
 
 
-@cache
-def _derived(folder: Path, build: Build) -> tuple[pl.DataFrame, frozenset[str]]:
-    pools = Pools(folder)
-    return build(pools.table), frozenset(pools.used)
-
-
-@cache
-def _read(path: Path, modified: int) -> pl.DataFrame:  # noqa: ARG001 - part of the cache's key
+def _read(path: Path) -> pl.DataFrame:
     try:
-        # Python's reader rather than polars': it infers nothing, so the word `nan` or `1984` stays text, and its
-        # behaviour does not change between versions. A pool is small.
+        # Python's reader rather than polars': it infers no types, so the words `nan` and `1984` stay text, and it does
+        # the same in every version. A pool is small.
         with path.open(encoding="utf-8", newline="") as stream:
             header, *lines = list(csv.reader(stream, strict=True)) or [[]]
         table = pl.DataFrame(lines, schema=dict.fromkeys(header, pl.String), orient="row")
@@ -70,12 +118,5 @@ def _read(path: Path, modified: int) -> pl.DataFrame:  # noqa: ARG001 - part of 
             "a pool cannot be read", where=str(path), observed=str(exc), expected="a CSV file"
         ) from exc
     if table.is_empty():
-        raise GeneratorError("a pool is empty", where=str(path), expected="at least one row behind the header")
+        raise GeneratorError("a pool is empty", where=str(path), expected="at least one row below the header")
     return table
-
-
-def _missing(path: Path) -> pl.DataFrame:
-    known = ", ".join(sorted(file.stem for file in path.parent.glob("*.csv"))) or "none"
-    raise GeneratorError(
-        f"there is no pool named {path.stem!r}", where=str(path), expected=f"a CSV file; pools here: {known}"
-    )

@@ -1,58 +1,294 @@
-"""`Rows`: the rows a generator is asked for, and the draws it makes for them. Each draw is named by its column.
+"""`Rows`, all that a generator sees: the rows that it is asked for, and everything it can draw for them.
 
-A drawn value depends on (seed, entity, column, row) and on nothing else: not on the other columns, the order of calls,
-the scale, the machine or the time.
+Every draw has a name, its first argument. A value depends on the seed, the entity, this name and the row, and on
+nothing else: not on other draws, the order of calls, the scale, the machine or the time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from snapseed.generate import draws
-from snapseed.generate.drawing.choices import ChoiceDraws
-from snapseed.generate.drawing.identity import Int64s, int64s
-from snapseed.generate.drawing.times import TimeDraws
-from snapseed.generate.drawing.unique import UniqueDraws
-from snapseed.generate.pools import Pools
-
-if TYPE_CHECKING:
-    from snapseed.generate.entity import Entity
+from snapseed.generate.draws import choices, numbers, times, unique
+from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits, name_hash, numbered, row_hashes
+from snapseed.generate.draws.choices import Options
+from snapseed.generate.draws.numbers import Number, Numbers, int64s
+from snapseed.generate.draws.times import Pace, Rhythm
+from snapseed.generate.entity import Entity
+from snapseed.generate.pools import Derive, Pools
 
 
 @dataclass(frozen=True)
-class Rows(TimeDraws, ChoiceDraws, UniqueDraws):
-    """A run of rows of one entity; `roots` and `ordinals` (both uint64, one per row) identify each of them.
+class Settings:
+    """What all rows of a part have in common: the seed, the project's pinned time, and its pools."""
 
-    `positions` counts, from 0, the rows of the same parent (of a root entity: always 0).
+    seed: int
+    now: datetime
+    pools: Pools
 
-    Every method that takes a `column` draws once per row and returns a `polars.Series` with one value per row. Two
-    draws for one column need two names: `rows.chance("title missing", 0.1)` is as good a name as any.
+
+@dataclass(frozen=True)
+class Draws:
+    """What can be drawn for rows and for items: one value each, as a `polars.Series`.
+
+    A root row (`roots`) and an ordinal among its descendants (`ordinals`) identify a row; `hashes` has 64 bits for each
+    row or item. `positions` counts siblings from 0: the children of one parent, the items of one row.
     """
 
-    @classmethod
-    def of(
-        cls,
-        entity: Entity,
+    entity: Entity
+    settings: Settings
+    roots: UInt64s
+    ordinals: UInt64s
+    positions: pl.Series
+    hashes: UInt64s
+
+    def __len__(self) -> int:
+        return len(self.roots)
+
+    @property
+    def now(self) -> datetime:
+        """The project's pinned time; a generator never asks the clock."""
+        return self.settings.now
+
+    def bits(self, column: str) -> UInt64s:
+        """64 uniform bits (NumPy uint64), for a draw that has no method.
+
+        >>> (rows.bits("flags") >> 60).tolist()
+        [15, 15, 9, 2]
+        """
+        return column_bits(self.hashes, column)
+
+    def integers(self, column: str, minimum: Numbers, maximum: Numbers) -> pl.Series:
+        """Whole numbers from `minimum` to `maximum`, both included, all equally likely (Int64).
+
+        The bounds are numbers, or series with one value per row. Raises `ValueError` for null bounds and for a maximum
+        below its minimum.
+
+        >>> rows.integers("stars", 1, 5).to_list()
+        [2, 1, 3, 4]
+        """
+        what = f"integers({column!r})"
+        low, high = int64s(minimum, what), int64s(maximum, what)
+        return pl.Series(numbers.between(self.bits(column), low, high, what))
+
+    def decimals(self, column: str, minimum: Decimal | str, maximum: Decimal | str, digits: int = 2) -> pl.Series:
+        """Exact decimals in steps of 10^-digits, all equally likely; a bound that is a step is included (Decimal).
+
+        Raises `ValueError` if there is no step between the bounds.
+
+        >>> rows.decimals("price", "0.99", "19.99").cast(str).to_list()
+        ['16.61', '13.64', '4.53', '18.84']
+        """
+        return numbers.decimals(self.bits(column), minimum, maximum, digits, f"decimals({column!r})")
+
+    def chance(self, column: str, probability: float | pl.Series) -> pl.Series:
+        """True with this probability, between 0 and 1: one for all, or a series with one per row (Boolean).
+
+        Raises `ValueError` for a probability that is out of range or null.
+
+        >>> rows.chance("is paid", 0.8).to_list()
+        [False, True, True, True]
+        """
+        return pl.Series(numbers.chances(self.bits(column), probability, f"chance({column!r})"))
+
+    def or_null(self, column: str, values: pl.Series, probability: float | pl.Series) -> pl.Series:
+        """The values, replaced by null with this probability.
+
+        >>> rows.or_null("no phone", rows.integers("phone", 100, 999), 0.5).to_list()
+        [644, 856, None, None]
+        """
+        nulls = pl.repeat(None, len(self), dtype=values.dtype, eager=True)
+        return nulls.zip_with(self.chance(column, probability), values).alias(column)
+
+    def zipf(self, column: str, size: Numbers, exponent: Number = 1) -> pl.Series:
+        """Ranks from 1 to `size`: rank k about as often as 1 / k^exponent says, so a few are common, most rare (Int64).
+
+        Words and popularity have an exponent of about 1; with 2, most numbers are small and very few are large.
+        Exactly, k is as likely as the integral of 1 / x^exponent from k to k + 1 says. Raises `ValueError` unless
+        `size`, one number or one per row, is from 1 to 2^56, and the exponent one of 0.10, 0.11, … 5.
+
+        >>> rows.zipf("popularity", 1_000_000).to_list()
+        [4795, 617842, 4407, 41]
+        """
+        what = f"zipf({column!r})"
+        return pl.Series(numbers.ranks(self.bits(column), int64s(size, what), exponent, what))
+
+    def normal(
+        self,
+        column: str,
+        mean: Numbers,
+        deviation: Numbers,
+        minimum: Numbers | None = None,
+        maximum: Numbers | None = None,
+    ) -> pl.Series:
+        """Whole numbers around `mean`: two thirds within one `deviation` of it, 95 % within two (Int64).
+
+        Bounds, both included, cut the normal distribution off; values do not pile up there. Without bounds, all values
+        are within 8.3 deviations. Every parameter is a number or a series with one value per row. Raises `ValueError`
+        for nulls, for means and bounds beyond ±2^56, for a negative deviation, and for a maximum below its minimum.
+
+        >>> rows.normal("age", mean=38, deviation=14, minimum=18).to_list()
+        [29, 34, 43, 28]
+        """
+        return pl.Series(numbers.normals(self.bits(column), mean, deviation, minimum, maximum, f"normal({column!r})"))
+
+    def log_normal(
+        self,
+        column: str,
+        median: Numbers,
+        spread: Number,
+        minimum: Numbers | None = None,
+        maximum: Numbers | None = None,
+    ) -> pl.Series:
+        """Whole numbers with a long tail: half below `median`, two thirds from median / `spread` to median · spread.
+
+        Sizes, prices, lengths and durations are like this; 2 is a usual spread. Bounds, both included, cut the
+        distribution off (Int64). Raises `ValueError` for nulls, for medians and bounds outside 1 (a minimum: 0) to
+        2^56, for a spread that is not above 1 and below 1000, and for a maximum below its minimum.
+
+        >>> rows.log_normal("bytes", median=20_000, spread=3).to_list()
+        [25253, 23488, 90995, 42383]
+        """
+        return pl.Series(
+            numbers.log_normals(self.bits(column), median, spread, minimum, maximum, f"log_normal({column!r})")
+        )
+
+    def timestamps(
+        self,
+        column: str,
+        start: datetime | pl.Series,
+        end: datetime | pl.Series | None = None,
         *,
-        seed: int,
-        now: datetime,
-        pools: Pools,
-        roots: draws.UInt64s,
-        ordinals: draws.UInt64s,
-        positions: Int64s,
-    ) -> Rows:
-        """The rows with these identities."""
-        hashes = draws.row_hashes(draws.key(seed, entity.name), roots, ordinals)
-        return cls(entity, seed, now, pools, roots, ordinals, pl.Series(positions), hashes)
+        growth: Number = 1,
+        rhythm: Rhythm | None = None,
+        ahead: timedelta | pl.Series | None = None,
+    ) -> pl.Series:
+        """Moments from `start` to `end` (default: `now`), both included (Datetime, microseconds, UTC).
+
+        With `growth=4` they are four times as dense at the end as at the start, with 0.25 the reverse. With a `Rhythm`
+        they follow hours and weekdays, on a clock `ahead` of UTC by this duration, or by one per row. Raises
+        `ValueError` for nulls, for an end before its start, for a growth outside 0.0001 to 10,000, and for a rhythm
+        outside the years 1900 to 2199.
+
+        >>> monday = rows.now.replace(2025, 6, 2)
+        >>> paid_at = rows.timestamps("paid at", monday, monday.replace(day=6), rhythm=Rhythm())
+        >>> paid_at.dt.to_string("%a %H:%M").to_list()
+        ['Tue 08:00', 'Mon 19:34', 'Wed 22:51', 'Thu 08:41']
+        """
+        pace = Pace(growth, rhythm, ahead)
+        end = self.now if end is None else end
+        return times.timestamps(self.bits(column), start, end, pace, f"timestamps({column!r})")
+
+    def dates(self, column: str, start: date | pl.Series, end: date | pl.Series | None = None) -> pl.Series:
+        """Days from `start` to `end` (default: the day of `now`), both included, all equally likely (Date).
+
+        For days with growth or a rhythm, take the dates of timestamps: `rows.timestamps(…).dt.date()`. Raises
+        `ValueError` for nulls and for an end before its start.
+
+        >>> rows.dates("born on", rows.now.date().replace(1950), rows.now.date().replace(2007)).cast(str).to_list()
+        ['1982-11-13', '1972-01-25', '1959-12-25', '1985-12-08']
+        """
+        end = self.now.date() if end is None else end
+        return times.dates(self.bits(column), start, end, f"dates({column!r})")
+
+    def choice(
+        self,
+        column: str,
+        options: Options,
+        weights: Sequence[int] | None = None,
+        *,
+        distinct: bool = False,
+    ) -> pl.Series:
+        """One of `options`: a list, an `enum.Enum` (its values), or a series such as a column of a pool.
+
+        Weights are whole numbers: a mapping gives each option its own, or `weights` has one for each. With `distinct`,
+        siblings (children of one parent, items of one row) get different options. Raises `ValueError` if there is no
+        option, too few for distinct ones, not one weight per option, or weights for distinct ones.
+
+        >>> rows.choice("status", {"done": 6, "pending": 3, "error": 1}).to_list()
+        ['pending', 'done', 'done', 'done']
+        """
+        what = f"choice({column!r})"
+        siblings = self._siblings(what) if distinct else None
+        return choices.chosen(self.bits(column), options, weights, siblings, what).alias(column)
+
+    def sample(
+        self, column: str, table: pl.DataFrame, weights: str | None = None, **match: pl.Series | str
+    ) -> pl.DataFrame:
+        """One row of `table` for each row, as a frame with the table's columns.
+
+        `match` limits the choice: it names columns of the table and the value wanted there, one for all or a series
+        with one per row. `weights` names a column of whole numbers. A table from `pool` or `derived` is prepared once,
+        any other for every call. Raises `ValueError` if the table has no row for a wanted combination.
+
+        >>> towns = pl.DataFrame({"land": ["FR", "FR", "JP"], "town": ["Lyon", "Nice", "Kobe"], "size": [5, 3, 15]})
+        >>> rows.sample("home", towns, weights="size", land=rows.choice("land", ["FR", "JP"])).rows()
+        [('JP', 'Kobe', 15), ('JP', 'Kobe', 15), ('FR', 'Lyon', 5), ('FR', 'Lyon', 5)]
+        """
+        what = f"sample({column!r})"
+        groups = self.settings.pools.grouped(table, tuple(match), weights, what)
+        return groups.drawn(self.bits(column), match, what)
+
+    def reference(self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False) -> pl.Series:
+        """The key of a random row of a root entity, one that exists at every scale at which this row exists.
+
+        In a root entity that grows, these are the earlier rows; the very first row has none, and gets null. All are
+        equally likely, or with an `exponent` the first ones the most popular, as in `zipf`. With `distinct`, siblings
+        get different keys, in ascending order, as tables that join two others need; `among` in the fan-out limits the
+        number of siblings to the rows that exist. Raises `ValueError` if `entity` is not a root entity or does not take
+        its keys from `rows.key()`, and if there are too few rows for distinct ones.
+
+        >>> rows.reference("invited_by", things).to_list()
+        [None, 1, 1, 2]
+        """
+        what = f"reference({column!r})"
+        if entity.parent is not None:
+            raise ValueError(f"{what}: {entity.name} is not a root entity")
+        existing = entity.earlier_rows(self.entity, self.roots)
+        sizes = np.maximum(existing, 1)
+        if distinct:
+            if exponent != 0:
+                raise ValueError(f"{what}: distinct keys cannot have an exponent")
+            remedy = "" if entity.is_fixed else f"; fan_out(…, among={entity.name}) limits them to the rows that exist"
+            siblings = self._siblings(what)
+            drawn = choices.distinct_below(self.bits(column), siblings, sizes, what, remedy)
+            chosen = choices.ascending(pl.Series(drawn), siblings).to_numpy()
+        elif exponent == 0:
+            chosen = below(self.bits(column), sizes.astype(np.uint64))
+        else:
+            chosen = (numbers.ranks(self.bits(column), sizes, exponent, what) - 1).astype(np.uint64)
+        keys = entity.keys_of(chosen, np.zeros(len(self), dtype=np.uint64), self.settings.seed)
+        frame = pl.DataFrame({"key": keys, "exists": existing > 0})
+        return frame.select(pl.when("exists").then("key").alias(column)).to_series()
+
+    def uuids(self, column: str) -> pl.Series:
+        """Random UUIDs of version 4, like those of `gen_random_uuid()` (16 bytes). Not for the key: see `Rows.key`.
+
+        >>> [str(uuid.UUID(bytes=token))[:13] for token in rows.uuids("token")]
+        ['d56b5a72-9e67', '6d19d6a5-8179', 'ef320e96-445c', '4f93da1e-9e02']
+        """
+        return unique.random_uuids(self.bits(column))
+
+    def ascending(self, values: pl.Series) -> pl.Series:
+        """The values sorted among siblings: children of one parent, items of one row. Nulls come last, texts by bytes.
+
+        Every column of a key after the parent's has to ascend like this. Raises `ValueError` for rows of a root entity,
+        which have no siblings.
+
+        >>> items = rows.items("tags", pl.Series([2, 0, 3, 1]))
+        >>> items.lists(items.ascending(items.choice("tag", list("vwxyz"), distinct=True))).to_list()
+        [['v', 'y'], [], ['v', 'w', 'z'], ['z']]
+        """
+        return choices.ascending(values, self._siblings("ascending()"))
 
     def items(self, column: str, counts: pl.Series) -> Items:
-        """`counts[i]` items for row i: rows within rows, to draw the elements of a list or the pieces of a text.
+        """`counts[i]` items for row i, to draw the elements of a list or the pieces of a text.
 
         Raises `ValueError` for counts that are null or negative, or not one for each row.
 
@@ -63,39 +299,123 @@ class Rows(TimeDraws, ChoiceDraws, UniqueDraws):
         sizes = np.atleast_1d(int64s(counts, f"items({column!r})"))
         if len(sizes) != len(self) or np.any(sizes < 0):
             raise ValueError(
-                f"items({column!r}): needs a count for each of {len(self)} rows, none negative; got {len(sizes)}"
+                f"items({column!r}): needs one count for each of {len(self)} rows, none negative; got {len(sizes)}"
             )
         owners = np.repeat(np.arange(len(self)), sizes)
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         positions = np.arange(len(owners)) - offsets[owners]
-        hashes = draws.numbered(self.bits(column)[owners], positions.astype(np.uint64))
-        return Items(
-            entity=self.entity,
-            seed=self.seed,
-            now=self.now,
-            pools=self.pools,
-            roots=self.roots[owners],
-            ordinals=self.ordinals[owners],
-            positions=pl.Series(positions),
-            hashes=hashes,
-            owners=owners,
-            offsets=offsets,
-        )
+        hashes = numbered(self.bits(column)[owners], positions.astype(np.uint64))
+        roots, ordinals = self.roots[owners], self.ordinals[owners]
+        return Items(self.entity, self.settings, roots, ordinals, pl.Series(positions), hashes, owners, offsets)
+
+    def pool(self, name: str) -> pl.DataFrame:
+        """The pool `pools/NAME.csv` in the generators folder, every column as text.
+
+        Raises `GeneratorError` if there is no such file, or it is not a CSV file with rows.
+
+        >>> rows.pool("names").columns
+        ['name']
+        """
+        return self.settings.pools.table(name)
+
+    def derived(self, build: Derive) -> pl.DataFrame:
+        """The table that `build` makes of pools, given a function like `pool`. It must not depend on anything else.
+
+        It is built once per process, so even a large one costs nothing per call.
+
+        >>> def shouted(pool):
+        ...     return pool("names").select(pl.col("name").str.to_uppercase())
+        >>> rows.sample("name", rows.derived(shouted)).columns
+        ['name']
+        """
+        return self.settings.pools.derived(build)
+
+    def _siblings(self, what: str) -> pl.Series:  # noqa: ARG002 - rows may have none
+        """The positions of siblings, for the draw `what`."""
+        return self.positions
 
 
 @dataclass(frozen=True)
-class Items(Rows):
-    """The items of some rows, one behind the other; draws as `Rows` does. `positions` counts from 0 in each row.
+class Rows(Draws):
+    """The rows of one entity that a generator is asked for: all descendants of some root rows."""
 
-    `owners` is the number of each item's row, `offsets` where each row's items begin, and the end of the last.
+    @classmethod
+    def of(cls, entity: Entity, settings: Settings, roots: UInt64s, ordinals: UInt64s, positions: Int64s) -> Rows:
+        """The rows with these identities."""
+        hashes = row_hashes(settings.seed, entity.name, roots, ordinals)
+        return cls(entity, settings, roots, ordinals, pl.Series(positions), hashes)
+
+    def key(self) -> pl.Series:
+        """The keys of the rows, in ascending order and of the type that the entity declares for its key column.
+
+        A uuid is of version 8 (RFC 9562): 48 bits root row, 24 bits ordinal, 50 bits hash. An integer is `number()`.
+        Raises `ValueError` for a key of text or of several columns, which the generator fills itself.
+
+        >>> rows.key().to_list()
+        [1, 2, 3, 4]
+        """
+        return self.entity.keys_of(self.roots, self.ordinals, self.settings.seed)
+
+    def number(self, first: int = 1, step: int = 1) -> pl.Series:
+        """A sequence in row order: `first`, `first + step`, …, the same at every scale (Int64).
+
+        No two rows of an entity have the same number. A root entity has no gaps; a child has gaps where a parent has
+        fewer children than it could have.
+
+        >>> rows.number(first=1000, step=10).to_list()
+        [1000, 1010, 1020, 1030]
+        """
+        own = pl.Series(self._numbers())
+        return own if (first, step) == (1, 1) else (own - 1) * step + first
+
+    def code(self, column: str, length: int, alphabet: str = unique.LETTERS) -> pl.Series:
+        """Unique texts of `length` characters from `alphabet`, in no visible order (String).
+
+        Raises `ValueError` if there are more rows than such texts, and for an alphabet of fewer than two characters, a
+        repeated one, or one that is not ASCII.
+
+        >>> rows.code("voucher", 8, "ABCDEFGHJKLMNPQRSTUVWXYZ23456789").to_list()
+        ['372YH7MN', 'ZR985WK2', 'BTVRK646', 'QUYZ3SDN']
+        """
+        what = f"code({column!r})"
+        return unique.codes(self.bits(column), self._numbers(), self._permutation(column), length, alphabet, what)
+
+    def unique(self, column: str, texts: pl.Series, separator: str = "", longest: int | None = None) -> pl.Series:
+        """The texts, made unique by a number at the end: for usernames, mail addresses, slugs, URLs (String).
+
+        The number has as many digits as the row's own, so early rows have short ones. Before it comes `separator`, or a
+        "-" if there is none and the text ends in a digit, so that `a1` + `2` differs from `a` + `12`. The text is cut
+        so that the result has at most `longest` characters. A null stays null. Raises `ValueError` for a separator that
+        ends in a digit, and if `longest` leaves no room for the number.
+
+        >>> rows.unique("username", rows.choice("nickname", ["bee", "fox"])).to_list()
+        ['fox7', 'bee8', 'bee9', 'bee1']
+        """
+        what, key = f"unique({column!r})", self._permutation(column)
+        return unique.numbered_texts(texts, self._numbers(), key, separator, longest, what).alias(column)
+
+    def _siblings(self, what: str) -> pl.Series:
+        if self.entity.parent is None:
+            raise ValueError(f"{what}: rows of a root entity have no siblings")
+        return self.positions
+
+    def _numbers(self) -> Int64s:
+        return self.entity.numbers_of(self.roots, self.ordinals)
+
+    def _permutation(self, column: str) -> np.uint64:
+        return name_hash(self.settings.seed, self.entity.name, column)
+
+
+@dataclass(frozen=True)
+class Items(Draws):
+    """The items of some rows, made by `Rows.items`: each row's items after those of the row before.
+
+    `owners` is the number of each item's row; row i has the items from `offsets[i]` to `offsets[i + 1]`. Items have no
+    number and no key of their own, so `key`, `number`, `code` and `unique` exist for rows alone.
     """
 
     owners: Int64s
     offsets: Int64s
-    are_items: ClassVar[bool] = True
-
-    def _own_numbers(self, what: str) -> Int64s:
-        raise ValueError(f"{what}: items have no numbers of their own to be unique by; draw it for rows")
 
     def of_owner(self, values: pl.Series) -> pl.Series:
         """A series with one value per row, repeated for each of the row's items.
@@ -107,21 +427,18 @@ class Items(Rows):
         return values.gather(self.owners)
 
     def lists(self, values: pl.Series) -> pl.Series:
-        """A series with one value per item as lists, one per row.
+        """A series with one value per item, as one list per row.
 
         >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
         >>> items.lists(items.integers("size", 1, 9)).to_list()
         [[4, 5], [], [7], [2]]
         """
         self._check(values)
-        array = values.rechunk().to_arrow()
         offsets = pa.array(self.offsets, type=pa.int64())
-        result = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, array))
-        assert isinstance(result, pl.Series)
-        return result
+        return numbers.series_of(pa.LargeListArray.from_arrays(offsets, values.rechunk().to_arrow()))
 
     def joined(self, values: pl.Series, separator: str = " ") -> pl.Series:
-        """A series with one text per item joined to one text per row.
+        """A series with one text per item, joined to one text per row.
 
         >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
         >>> items.joined(items.choice("word", ["so", "well", "now"]), separator=", ").to_list()
@@ -130,7 +447,7 @@ class Items(Rows):
         return self.lists(values).list.join(separator)
 
     def total(self, values: pl.Series) -> pl.Series:
-        """A series with one whole number per item, summed per row (Int64).
+        """The sum of the whole numbers of each row's items (Int64).
 
         >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
         >>> items.total(items.integers("cents", 1, 9)).to_list()
@@ -140,7 +457,7 @@ class Items(Rows):
         return pl.Series(running[self.offsets[1:]] - running[self.offsets[:-1]])
 
     def running_total(self, values: pl.Series) -> pl.Series:
-        """For each item the sum over its row's items before it: where it starts, if the values are lengths (Int64).
+        """For each item, the sum over the row's items before it: where it starts, if the values are lengths (Int64).
 
         >>> items = rows.items("tags", pl.Series([2, 0, 1, 1]))
         >>> items.running_total(items.integers("seconds", 1, 9)).to_list()
@@ -155,4 +472,4 @@ class Items(Rows):
 
     def _check(self, values: pl.Series) -> None:
         if len(values) != len(self):
-            raise ValueError(f"there are {len(self)} items, and {len(values)} values for them")
+            raise ValueError(f"there are {len(self)} items, but {len(values)} values for them")

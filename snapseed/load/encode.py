@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from snapseed.load.plan import ColumnPlan, TablePlan
 from snapseed.load.text_form import copy_text
-from snapseed.snapshot.buffers import binary_array, running_offsets
-from snapseed.snapshot.fields import copy_field, length_prefixed
+from snapseed.snapshot.arrow import binary_array, running_offsets
 from snapseed.snapshot.types import ColumnType, Family
+from snapseed.snapshot.values import copy_field, length_prefixed
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from snapseed.config import Environment, Project
 from snapseed.load.plan import LoadOptions
 from snapseed.load.report import LoadReport, Progress
-from snapseed.postgres.blockers import Watch
 from snapseed.postgres.connect import Connection, Target
-from snapseed.snapshot.fingerprint import Fingerprint
+from snapseed.postgres.locks import Watch
+from snapseed.snapshot.hashing import Fingerprint
 from snapseed.snapshot.store import Snapshot
 
 

@@ -93,7 +93,7 @@ def _create_schema(job: Job) -> None:
     environment, schema = job.environment, job.project.schema
     entities = job.snapshot.manifest.chosen(job.request.only)
     elsewhere = missing_elsewhere(job.connection, entities, ())
-    if any(problem.mend for problem in elsewhere):
+    if any(problem.fix for problem in elsewhere):
         raise schema_error(elsewhere, [str(table_name(entity)) for entity in entities])
     if not environment.create_schema or schema is None:
         raise SchemaError(

@@ -13,8 +13,8 @@ from snapseed.load.plan import LoadPlan
 from snapseed.postgres.failures import translated
 from snapseed.postgres.provenance import LoadMark
 from snapseed.snapshot.manifest import Manifest
+from snapseed.verify.database import EntityResult
 from snapseed.verify.files import FileFinding
-from snapseed.verify.rows import EntityResult
 
 
 @dataclass(frozen=True)

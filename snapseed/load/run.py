@@ -11,6 +11,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError, interruption
+from snapseed.events import Listener, Note
 from snapseed.load import sequences, steps, upsert
 from snapseed.load.fill import fill
 from snapseed.load.job import Job, LoadRequest
@@ -20,20 +21,20 @@ from snapseed.load.report import LoadReport, Outcome, Progress
 from snapseed.load.scope import chosen_entities
 from snapseed.load.unchanged import is_unchanged, table_state
 from snapseed.postgres import locks
-from snapseed.postgres.blockers import watching
 from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.locks import watching
 from snapseed.postgres.provenance import record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.servers.targets import resolve_target
-from snapseed.snapshot.fingerprint import EMPTY
+from snapseed.snapshot.hashing import EMPTY
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.verify.database import EntityResult, require_rows, verify_entity
 from snapseed.verify.files import require_none, verify_files
-from snapseed.verify.rows import EntityResult, require_rows, verify_entity
 
 # Classes of SQLSTATE that say that a connection or the server is going away: what became of a COMMIT is not known.
 _GOING_AWAY = ("08", "57P")
@@ -81,10 +82,15 @@ def load_snapshot(  # noqa: PLR0913 - keywords, one for each option of the comma
             report.files = verify_files(snapshot, only=[] if with_parents else [entity.name for entity in entities])
             require_none(report.files, snapshot)
         started = time.monotonic()
-        with connected(target) as connection, watching(target, connection, log) as watch:
+        with connected(target) as connection, watching(target, connection, _noting(log)) as watch:
             report.phases["connecting"] = time.monotonic() - started
             _run(Job(project, environment, snapshot, target, request, connection, report, watch, progress))
     return report
+
+
+def _noting(log: Callable[[str], None]) -> Listener:
+    """Tell the lines meant for the user."""
+    return lambda event: log(event.text) if isinstance(event, Note) else None
 
 
 def queued_entity(project: Project, environment: Environment, manifest: Manifest) -> str | None:
@@ -119,7 +125,11 @@ def _is_unchanged(
     log: Callable[[str], None],
 ) -> bool:
     manifest = snapshot.manifest
-    with connected(target) as connection, watching(target, connection, log), report.phase("looking for changes"):
+    with (
+        connected(target) as connection,
+        watching(target, connection, _noting(log)),
+        report.phase("looking for changes"),
+    ):
         identity = identify(connection)
         require_allowed(identity, target, environment, consent=request.consent)
         report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"

@@ -14,7 +14,7 @@ import pyarrow as pa
 from snapseed.errors import SnapseedError, SnapshotError
 from snapseed.load.encode import encode_rows
 from snapseed.load.plan import TablePlan
-from snapseed.snapshot.buffers import in_one_piece
+from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
 

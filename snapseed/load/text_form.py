@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from snapseed.snapshot.buffers import data_of, offsets_of, running_offsets
-from snapseed.snapshot.lists import sizes_and_elements
+from snapseed.snapshot.arrow import data_of, offsets_of, running_offsets, sizes_and_elements
 from snapseed.snapshot.types import ColumnType, Family
 
 NULL = "\\N"

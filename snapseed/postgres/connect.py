@@ -1,7 +1,4 @@
-"""Find the database of an environment and connect to it.
-
-Every connection has the same session settings, so that a value's text form never depends on the server's defaults.
-"""
+"""Connect to the database of an environment, always with the same session settings."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from snapseed.errors import ConfigurationError, UsageError
@@ -21,10 +17,12 @@ from snapseed.postgres.failures import not_connected, translated
 from snapseed.redaction import redacted
 
 Connection = psycopg.Connection[tuple[object, ...]]
-# A server that is there answers at once; one that is not should not hold up a command for minutes.
+# A running server answers at once. One that is down should not hold up a command for minutes.
 _CONNECT_SECONDS = 10
-# What the text form of values depends on, printed or read, and nothing else of the session.
+# What a session must not inherit from its role, its database or the server. Settings that an older server does not know
+# are skipped. Limits for locks and statements are the environment's: see `locks.set_limits`.
 _SESSION = {
+    # How values are printed and read as text.
     "client_encoding": "UTF8",
     "timezone": "UTC",
     "datestyle": "ISO, YMD",
@@ -34,15 +32,22 @@ _SESSION = {
     "lc_monetary": "C",
     "array_nulls": "on",
     "xmloption": "content",
+    # How the catalogs print types and definitions: "text" in quotes would be a type that we do not know.
+    "quote_all_identifiers": "off",
+    # A query fails instead of leaving rows out.
     "row_security": "off",
+    # What would end a long transaction, or a session that waits for files, jobs or another session.
+    "transaction_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
 }
 _URL = re.compile(r"postgres(?:ql)?://([^?]*)", re.IGNORECASE)
-# What libpq does not understand it quotes, and that may be a part of a password, quotation marks included.
+# libpq quotes what it cannot parse. That may be part of a password, and may contain quotation marks.
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 
 
 class EmbeddedServer(Protocol):
-    """What this package needs of an embedded server; `snapseed.servers.EmbeddedPostgres` is the one there is."""
+    """What this package needs of an embedded server. `snapseed.servers.EmbeddedPostgres` implements it."""
 
     @property
     def data_directory(self) -> Path:
@@ -61,12 +66,12 @@ class EmbeddedServer(Protocol):
         """Start it, unless it runs, and wait until it takes queries."""
 
     def ensure_database(self, name: str) -> bool:
-        """Create the database unless it is there."""
+        """Create the database unless it exists."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A database to connect to: the connection string, the same without its password, and where it came from."""
+    """A database to connect to. `described` is `conninfo` without the password; `source` says where it came from."""
 
     conninfo: str
     described: str
@@ -76,20 +81,23 @@ class Target:
 
 
 def target_of(url: str, source: str) -> Target:
-    """The database of a URL or connection string; `source` says where it came from. Raises as `resolve_target`."""
+    """The database of a URL or connection string, which came from `source`.
+
+    Raises `ConfigurationError` for one that cannot be parsed, or that libpq would cut in the middle of a password.
+    """
     _require_unambiguous(url, source)
     try:
-        # An empty string is right: libpq takes everything from PG* variables and service files.
+        # An empty string is fine: libpq then takes everything from PG* variables and service files.
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as exc:
-        # Without its cause, which quotes what may be a password.
+        # Without the cause, which may quote a password.
         raise _not_parsed(source, redacted(_QUOTED.sub('"***"', str(exc).strip()))) from None
     described = redacted(url) or "libpq's defaults (PG* variables, service file)"
     return Target(url, described, source, None, str(parts.get("dbname") or ""))
 
 
 def _require_unambiguous(url: str, source: str) -> None:
-    """Refuse a URL that libpq would cut in the middle of a password, to use and show the rest as host or database."""
+    """Refuse a URL that libpq would cut inside the password, and then use and show the rest as host or database."""
     found = _URL.match(url)
     if found is None:
         return
@@ -112,15 +120,15 @@ def _not_parsed(source: str, observed: str) -> ConfigurationError:
 
 @contextmanager
 def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
-    """An open connection with our session settings, closed at the end; starts the embedded server where it is meant.
+    """An open connection with our session settings, closed at the end. Starts the embedded server if that is meant.
 
-    A database that is missing on the embedded server is made, or with `create=False` is a `UsageError`; then no server
-    is set up either. Raises `ServerError` where the server does not answer, `ConfigurationError` where it refuses us.
+    A database that does not exist on the embedded server is created. With `create=False` it is a `UsageError` instead,
+    and no server is set up. Raises `ServerError` if the server does not answer, `ConfigurationError` if it refuses us.
     """
     if target.embedded is not None:
         if not create and not has_database(target):
             raise UsageError(
-                "nothing was loaded yet: the database does not exist",
+                "nothing has been loaded yet: the database does not exist",
                 where=f"{target.described} ({target.source})",
                 next_step="run `snapseed load` for this environment",
             )
@@ -133,7 +141,7 @@ def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
     except psycopg.OperationalError as exc:
         raise not_connected(exc, f"{target.described} ({target.source})") from exc
     with connection:
-        # In a REPEATABLE READ one, a load that has waited for another would read catalogs from before that one.
+        # A load that has waited for another must not see the catalogs as they were before the wait.
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         with translated("setting up the session", target.described):
             apply_session_settings(connection)
@@ -141,8 +149,28 @@ def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def reading(target: Target, doing: str) -> Iterator[Connection]:
+    """A connection that sees every table as of one moment and changes nothing; the database must exist.
+
+    Raises as `connected` with `create=False`; the driver's errors are translated and say what was being done.
+    """
+    with connected(target, create=False) as connection, translated(doing, target.described), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield connection
+
+
+def apply_session_settings(connection: Connection) -> None:
+    """Pin the settings of the session; call it again after SQL that is not ours, which may have changed them."""
+    connection.execute(
+        "SELECT count(set_config(name, value, false)) FROM unnest(%s::text[], %s::text[]) pinned(name, value)"
+        " WHERE current_setting(name, true) IS NOT NULL",
+        [list(_SESSION), list(_SESSION.values())],
+    )
+
+
 def _require_triggers(connection: Connection, target: Target) -> None:
-    """See to it that the session is no replica, which would check no foreign key. Only a superuser may change that."""
+    """Leave the role of a replica, in which no foreign key is checked. Only a superuser may do that for a session."""
     if connection.execute("SHOW session_replication_role").fetchone() != ("replica",):
         return
     try:
@@ -151,19 +179,13 @@ def _require_triggers(connection: Connection, target: Target) -> None:
         raise ConfigurationError(
             "this session would check no foreign key: session_replication_role is replica",
             where=f"{target.described} ({target.source})",
-            observed="a default of the role or the database, and the role may not change it for its session",
+            observed="it is the default of the role or the database, and the role may not change it",
             next_step="let a superuser run ALTER ROLE (or DATABASE) ... RESET session_replication_role",
         ) from exc
 
 
-def apply_session_settings(connection: Connection) -> None:
-    """Set what the text form of values depends on; again, where somebody's SQL may have changed it."""
-    for name, value in _SESSION.items():
-        connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
-
-
 def has_database(target: Target) -> bool:
-    """Whether the embedded server of `target` has its database. Makes nothing; starts a server that is set up."""
+    """Whether the embedded server has the database of `target`. Starts a server that is set up; creates nothing."""
     assert target.embedded is not None
     if not target.embedded.data_directory.exists():
         return False

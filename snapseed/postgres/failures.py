@@ -1,6 +1,6 @@
-"""What the driver raises, as our own errors, and which of them may pass when the same is tried again.
+"""Translate the driver's errors into ours, and decide which failures a retry may fix.
 
-Decided by SQLSTATE (PostgreSQL manual, appendix A) wherever there is one.
+The SQLSTATE decides (PostgreSQL manual, appendix A) wherever there is one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import psycopg
 from snapseed.errors import ConfigurationError, LoadError, ServerError, SnapseedError
 from snapseed.redaction import redacted
 
-# The server has failed, whatever was asked of it: connection, resources, operator intervention, system error, internal
-# error (so it calls what nobody foresaw: a file system's limit on files, a table dropped under its hands); among other
-# classes the timeouts of transactions, serialization, deadlock and lock not available.
+# The server failed, whatever we asked of it. Classes: connection, resources, operator intervention, system error,
+# internal error (which also covers a file system's size limit and a table dropped during a query). States: timeouts of
+# transactions, serialization, deadlock, lock not available.
 _FAILED_CLASSES = ("08", "53", "57", "58", "XX")
 _FAILED_STATES = ("25P03", "25P04", "40001", "40P01", "55P03")
 
-# Among those, what may be otherwise a moment later. A full disk, a cancelled statement or a table's limit will not be.
+# Of these, what may succeed a moment later. A full disk, a cancelled statement or a full table will not.
 _PASSING_CLASS = "08"
 _PASSING_STATES = frozenset(
     {
@@ -39,16 +39,16 @@ _PASSING_OF_REDIS = {
     for name in (
         "ConnectionError",
         "TimeoutError",
-        "OutOfMemoryError",  # until workers have taken jobs away
-        "ReadOnlyError",  # during a failover, and so the others
+        "OutOfMemoryError",  # until workers have removed jobs
+        "ReadOnlyError",  # this one and the next three: during a failover
         "ClusterDownError",
         "MasterDownError",
         "TryAgainError",
     )
 }
 _LASTING_OF_REDIS = {"redis.exceptions.AuthenticationError", "redis.exceptions.AuthorizationError"}
-# Of a refused connection libpq keeps the text alone, no SQLSTATE. In these cases it stays refused; a server that speaks
-# another language is taken for one that may still come round.
+# For a refused connection libpq gives only a text, no SQLSTATE. These texts mean that a retry will not help. A server
+# that answers in another language is retried.
 _REFUSALS = re.compile(
     r"""authentication\ failed\ for\ user            # 28P01, and 28000 of peer, ident, LDAP and so on
       | no\ password\ supplied                      # it asked for one
@@ -61,21 +61,21 @@ _REFUSALS = re.compile(
     """,
     re.VERBOSE,
 )
-# A connection string may name several servers, and each says why not.
+# A connection string may name several servers; each gives its reason after these words.
 _EACH_SERVER = "connection to server"
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same may succeed when it is tried again.
+    """Whether a retry may succeed.
 
-    So it may after: not reachable, starting up, too many connections, serialization, deadlock, lock timeout, connection
-    lost. Takes what the driver raises, and our own errors that come from it.
+    It may after: not reachable, starting up, too many connections, serialization, deadlock, lock timeout, connection
+    lost. Takes errors of the drivers for PostgreSQL and Redis, and our own errors that they caused.
     """
     if isinstance(error, SnapseedError):
         cause = error.__cause__
         return isinstance(error, ServerError) and cause is not None and may_pass(cause)
     if not isinstance(error, psycopg.Error):
-        # Redis: not reachable, connection lost, reading its data back. Its client is an extra, so by name.
+        # Compared by name, since the client for Redis is an extra that may not be installed.
         names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
         return bool(names & _PASSING_OF_REDIS) and not names & _LASTING_OF_REDIS
     if error.sqlstate:
@@ -84,7 +84,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def not_connected(exc: psycopg.OperationalError, where: str) -> SnapseedError:
-    """Our error for a connection that did not come about: `ConfigurationError` if refused, else `ServerError`."""
+    """Our error for a connection that failed: `ConfigurationError` if the server refused us, else `ServerError`."""
     observed = redacted(" ".join(str(exc).split()))
     if _is_refused(str(exc)):
         return ConfigurationError(
@@ -108,7 +108,7 @@ def _is_refused(message: str) -> bool:
 
 @contextmanager
 def translated(doing: str, where: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, at the border: `ServerError` if the server failed, else `LoadError`."""
+    """Turn the driver's errors into ours: `ServerError` if the server failed, else `LoadError`."""
     try:
         yield
     except psycopg.Error as exc:
@@ -116,34 +116,33 @@ def translated(doing: str, where: str) -> Iterator[None]:
 
 
 def translate(exc: psycopg.Error, doing: str, where: str) -> SnapseedError:
-    """Our error for the driver's: says what was being done, and the server's own message, constraint and detail."""
+    """Our error for the driver's. It says what we were doing, and the server's message, constraint and detail."""
     state = exc.sqlstate or ""
     failed = state.startswith(_FAILED_CLASSES) or state in _FAILED_STATES
     lost = not state and isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError)
     diagnostic = exc.diag
     message = redacted(" ".join((diagnostic.message_primary or str(exc)).split()))
-    place = [where]
-    for label, name in (
-        ("table", diagnostic.table_name),
-        ("column", diagnostic.column_name),
-        ("constraint", diagnostic.constraint_name),
-    ):
-        if name:
-            place.append(f"{label} {name!r}")
+    names = {
+        "table": diagnostic.table_name,
+        "column": diagnostic.column_name,
+        "constraint": diagnostic.constraint_name,
+    }
+    places = [where, *(f"{label} {name!r}" for label, name in names.items() if name)]
     if diagnostic.context:
-        place.append(diagnostic.context.splitlines()[0])
+        places.append(diagnostic.context.splitlines()[0])
     observed = ". ".join(part.rstrip(".") for part in (message, diagnostic.message_detail) if part)
+    observed += f" [SQLSTATE {state}]" if state else ""
     if failed or lost:
+        again = "run the same command again" + ("; the server's log says why it ended the session" if lost else "")
         return ServerError(
             f"the connection was lost while {doing}" if lost else f"the server failed while {doing}",
-            where=", ".join(place),
-            observed=observed + (f" [SQLSTATE {state}]" if state else ""),
-            next_step=diagnostic.message_hint
-            or ("run the same command again" + ("; the server's log says why it ended the session" if lost else "")),
+            where=", ".join(places),
+            observed=observed,
+            next_step=diagnostic.message_hint or again,
         )
     return LoadError(
         f"PostgreSQL refused: {doing}",
-        where=", ".join(place),
-        observed=observed + (f" [SQLSTATE {state}]" if state else ""),
+        where=", ".join(places),
+        observed=observed,
         next_step=diagnostic.message_hint,
     )

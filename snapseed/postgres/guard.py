@@ -1,4 +1,4 @@
-"""Refuse to empty tables of a database that may be somebody's real one. Fails closed, on the server's own answers."""
+"""Refuse to change a database that may be somebody's real one. What counts is what the server says about itself."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:$|[^a-z])", re
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the server says it is: its address (None on a Unix socket), database and role, and the role that logged in.
+    """Who the server says it is: its address (None for a Unix socket), database, role and major version.
 
-    `host` is the one that was looked up to find it, empty where an address was given instead; `asked` are database,
-    role and host as the connection names them, behind which a pooler may put others.
+    `host` is the name that was looked up to find the server, empty if an address was given. `session_role` logged in;
+    `role` is what it became by SET ROLE. `asked` are database, role and host as the connection string names them. A
+    pooler may replace all three by others.
     """
 
     address: str | None
@@ -30,11 +31,17 @@ class Identity:
     host: str
     session_role: str = ""
     asked: tuple[str, ...] = ()
+    version: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that may look like production."""
+        """Every name that may look like production."""
         return (self.database, self.role, self.host, self.session_role, *self.asked)
+
+    @property
+    def server(self) -> str:
+        """The server and its version, in one line."""
+        return f"PostgreSQL {self.version}, {self}"
 
     def __str__(self) -> str:
         where = self.address or "a Unix socket"
@@ -50,40 +57,47 @@ class Identity:
 
 
 def identify(connection: Connection) -> Identity:
-    """Ask the server for its own address, database and roles, and the connection for what it asked for."""
+    """Ask the server for its address, database and roles, and the connection for what it asked for."""
     row = connection.execute(
         "SELECT host(inet_server_addr()), current_database(), current_user, session_user"
     ).fetchone()
     assert row is not None
     address, database, role, session_role = row
     info = connection.info
-    # With an address, from the URL or from PGHOSTADDR, libpq looks up no name: any could stand there. But psycopg, too,
-    # gives it the address of a name, one that it has looked up itself.
+    # With an address, from the URL or from PGHOSTADDR, libpq does not look up the name, so the name proves nothing.
+    # psycopg looks names up itself, and then passes the address on.
     given = info.get_parameters().get("hostaddr")
-    host = info.host if given is None or _leads_to(info.host, given) else ""
     return Identity(
-        None if address is None else str(address),
-        str(database),
-        str(role),
-        host,
-        str(session_role),
-        (info.dbname, info.user, info.host),
+        address=None if address is None else str(address),
+        database=str(database),
+        role=str(role),
+        host=info.host if given is None or _resolves_to(info.host, given) else "",
+        session_role=str(session_role),
+        asked=(info.dbname, info.user, info.host),
+        version=info.server_version // 10_000,
     )
 
 
-def _leads_to(host: str, address: str) -> bool:
-    """Whether the name, or the address in its place, is that of `address`."""
+def _resolves_to(host: str, address: str) -> bool:
     try:
         return any(found[4][0] == address for found in socket.getaddrinfo(host, None))
     except OSError:
         return False
 
 
-def require_allowed(identity: Identity, target: Target, environment: Environment, *, consent: bool) -> None:
-    """Raise `RefusedError` unless this server may be loaded into.
+def identify_allowed(connection: Connection, target: Target, environment: Environment, *, consent: bool) -> Identity:
+    """Identify the server, and raise `RefusedError` unless this environment may change it."""
+    identity = identify(connection)
+    require_allowed(identity, target, environment, consent=consent)
+    return identity
 
-    A Unix socket and loopback are local. Any other server must stand in `allow_hosts`, by the host name that was asked
-    for or by the address it answers with. Names that look like production need `consent` and `replace_existing` both.
+
+def require_allowed(identity: Identity, target: Target, environment: Environment, *, consent: bool) -> None:
+    """Raise `RefusedError` unless this environment may change the server.
+
+    A Unix socket and loopback are local, and allowed. Any other server must be listed in `allow_hosts`, by the host
+    name that was asked for or by the address it reports. A name that looks like production needs both `consent` and
+    `replace_existing`.
     """
     if target.embedded is not None:
         return
@@ -93,22 +107,33 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
     if not local and not known & set(environment.allow_hosts):
         suggested = identity.host or identity.address
         raise RefusedError(
-            "this server is not one that the environment allows",
+            "this environment does not allow this server",
             where=f"{target.described} ({target.source})",
             observed=str(identity),
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
             next_step=f"if it is the right one, add --allow-host {suggested}, or"
             f" add {suggested!r} to allow_hosts of {place}",
         )
-    if any(_PRODUCTION.search(name) for name in identity.names):
-        _require_both(identity, target, environment, consent=consent)
+    if looks_like_production(*identity.names) and not (consent and environment.replace_existing):
+        raise RefusedError(
+            "a name looks like production",
+            where=f"{target.described} ({target.source})",
+            observed=str(identity),
+            expected="both --yes and replace_existing = true for a name that contains prod, production or live",
+            next_step="check the target twice; if it is the right one, add --yes to the command and"
+            f" replace_existing = true to {place}",
+        )
+
+
+def looks_like_production(*names: str) -> bool:
+    """Whether `prod`, `production` or `live` is a word in one of the names; parts of words do not count."""
+    return any(_PRODUCTION.search(name) for name in names)
 
 
 def require_ours(
     tables: Collection[TableFacts], loaded: set[str], identity: Identity, environment: Environment, *, consent: bool
 ) -> None:
-    """Raise `RefusedError` where a table holds rows that no load of ours put there, without consent to lose them."""
-    place = f"[environments.{environment.name}]"
+    """Raise `RefusedError` if a table holds rows that snapseed did not load, unless the user consents to lose them."""
     foreign = sorted(str(table.name) for table in tables if table.has_rows and str(table.name) not in loaded)
     if foreign and not (consent or environment.replace_existing):
         raise RefusedError(
@@ -116,17 +141,6 @@ def require_ours(
             where=str(identity),
             observed=f"rows in {', '.join(foreign)}",
             expected="empty tables, or tables that snapseed has filled before",
-            next_step=f"to replace the rows, add --yes, or replace_existing = true to {place}",
-        )
-
-
-def _require_both(identity: Identity, target: Target, environment: Environment, *, consent: bool) -> None:
-    if not (consent and environment.replace_existing):
-        raise RefusedError(
-            "a name looks like production",
-            where=f"{target.described} ({target.source})",
-            observed=str(identity),
-            expected="both --yes and replace_existing = true for a name with prod, production or live in it",
-            next_step="check the target twice; if it is the right one, add --yes to the command and"
-            f" replace_existing = true to [environments.{environment.name}]",
+            next_step="to replace the rows, add --yes, or replace_existing = true to"
+            f" [environments.{environment.name}]",
         )

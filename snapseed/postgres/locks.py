@@ -1,35 +1,73 @@
-"""Locks that keep other loads and writers out, and how long we wait for them."""
+"""Locks that keep other loads and writers out: how long we wait for them, and who makes us wait.
+
+Blockers are asked for over a second connection, which is opened only when a wait is long. Watching never fails a load,
+and never keeps the process alive.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
 
+import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import class_row
 
 from snapseed.config import Environment
+from snapseed.errors import ServerError
+from snapseed.events import Listener, Note
 from snapseed.postgres.catalog import TableName
-from snapseed.postgres.connect import Connection
+from snapseed.postgres.connect import Connection, Target, apply_session_settings
+from snapseed.redaction import redacted_sql
 
-# One load at a time in a database; any number that others are unlikely to use. It spells "snapseed".
-_ADVISORY_LOCK = 0x736E617073656564
+# Shorter waits are normal. Longer ones make people wonder.
+PATIENCE_SECONDS = 1.0
+# pg_blocking_pids briefly stops the lock manager, so do not ask more often (PostgreSQL manual, 9.27).
+POLL_SECONDS = 1.0
+APPLICATION = "snapseed watch"
+QUERY_CHARACTERS = 80
+
+# Do not wait for a server that keeps this session waiting. libpq rounds less than 2 seconds up to 2.
+_CONNECT_SECONDS = 2
+_STATEMENT_TIMEOUT = "2s"
+# How long the end of a step waits for the watching thread. The thread is a daemon and ends on its own.
+_JOIN_SECONDS = 0.5
+# SQLSTATEs that end a wait for a lock: lock_timeout, statement_timeout, a deadlock.
+_ENDED_BY = ("55P03", "57014", "40P01")
+
+_log = logging.getLogger("snapseed")
+
+
+class AdvisoryLock(IntEnum):
+    """What only one session at a time may do in a database. The numbers are words in ASCII, which nobody else uses."""
+
+    LOADS = int.from_bytes(b"snapseed")
+    EMBEDDING_INDEXES = int.from_bytes(b"snapindx")
 
 
 def set_limits(connection: Connection, environment: Environment, *, for_transaction: bool = True) -> None:
-    """Bound how long the load waits for locks and for single statements: until the commit, or for the whole session."""
+    """Limit how long we wait for locks and for single statements: in this transaction, or for the whole session."""
     for name in ("lock_timeout", "statement_timeout"):
         value = getattr(environment, name)
         connection.execute("SELECT set_config(%s, %s, %s)", (name, value, for_transaction))
 
 
-def lock(connection: Connection) -> None:
-    """Wait until no other load works in this database, at most for `lock_timeout`."""
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
+def lock(connection: Connection, key: AdvisoryLock = AdvisoryLock.LOADS) -> None:
+    """Take the lock until the end of the transaction; waits for another session up to `lock_timeout`."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (int(key),))
 
 
 def lock_tables(connection: Connection, tables: Sequence[TableName], *, exclusive: bool) -> None:
-    """Wait for everybody who writes into these tables, and keep them out until the end; `exclusive`: readers as well.
+    """Wait until nobody writes to these tables, and keep writers out until the end; with `exclusive`, readers as well.
 
-    Those that do not exist, and those that this role may not lock so, are passed by.
+    Skips tables that do not exist and those that this role may not lock.
     """
     locked = []
     for name in tables:
@@ -37,9 +75,139 @@ def lock_tables(connection: Connection, tables: Sequence[TableName], *, exclusiv
         if found is not None:
             locked.append(TableName(str(found[0]), str(found[1]), alone=bool(found[2])).rows())
     if locked:
-        # The locks that TRUNCATE and ALTER TABLE would take later, or the weakest that keeps writers out.
+        # Either the lock that TRUNCATE and ALTER TABLE take later, or the weakest that keeps writers out.
         mode = sql.SQL("ACCESS EXCLUSIVE" if exclusive else "SHARE ROW EXCLUSIVE")
         connection.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.SQL(", ").join(locked), mode))
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A session that we wait for, as pg_stat_activity shows it. None stands for what our role may not see.
+
+    `pid` 0 is a prepared transaction. `waits_for` is the table, or the kind of lock, that it keeps from us.
+    """
+
+    pid: int
+    application: str | None
+    role: str | None
+    address: str | None
+    state: str | None
+    since: datetime | None
+    seconds: float | None
+    query: str | None
+    waits_for: str
+
+    def __str__(self) -> str:
+        if self.pid == 0:
+            return "a prepared transaction (see pg_prepared_xacts)"
+        known = [
+            "another load of snapseed" if self.application == "snapseed" else self.application,
+            f"role {self.role}" if self.role else None,
+            f"from {self.address}" if self.address else None,
+            self.state,
+            f"since {self.since:%Y-%m-%d %H:%M:%S %Z} ({self.seconds:.0f} s)" if self.since else None,
+        ]
+        process = f"process {self.pid} ({', '.join(part for part in known if part)})"
+        return f"{process}: {shortened(self.query)}" if self.query else process
+
+
+class Watch:
+    """Watches one step of a load. `blockers` are the sessions seen last; empty as long as the step did not wait."""
+
+    def __init__(self, conninfo: str, pid: int, listener: Listener, patience: float) -> None:
+        self.blockers: tuple[Blocker, ...] = ()
+        self._conninfo, self._pid, self._listener, self._patience = conninfo, pid, listener, patience
+        self._moved_at = time.monotonic()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch for blockers", daemon=True)
+        self._thread.start()
+
+    def moved(self) -> None:
+        """The step made progress: a wait from here on is a new one."""
+        self._moved_at = time.monotonic()
+        self.blockers = ()
+
+    def end(self) -> None:
+        """Stop watching, and close the second connection if it was opened."""
+        self._ended.set()
+        self._thread.join(_JOIN_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            while (seconds := self._moved_at + self._patience - time.monotonic()) > 0:
+                if self._ended.wait(seconds):
+                    return
+            with psycopg.connect(self._conninfo, autocommit=True) as session:
+                apply_session_settings(session)
+                session.execute(sql.SQL("SET statement_timeout = {}").format(_STATEMENT_TIMEOUT))
+                while not self._ended.is_set():
+                    self._look(session)
+                    self._ended.wait(POLL_SECONDS)
+        except Exception:  # noqa: BLE001 - whatever goes wrong here, the load itself goes on
+            _log.debug("cannot find out who blocks the load", exc_info=True)
+
+    def _look(self, session: Connection) -> None:
+        with session.cursor(row_factory=class_row(Blocker)) as cursor:
+            found = tuple(cursor.execute(_BLOCKERS, {"pid": self._pid}).fetchall())
+        if not found:
+            # Keep the blockers seen last: the wait may just have ended in an error, which should name them.
+            return
+        known = {blocker.pid for blocker in self.blockers}
+        self.blockers = found
+        if known != {blocker.pid for blocker in found}:
+            self._listener(Note(f"waiting for {found[0].waits_for}, blocked by {_on_one_line(found)}"))
+
+
+@contextmanager
+def watching(
+    target: Target, connection: Connection, listener: Listener, *, patience: float = PATIENCE_SECONDS
+) -> Iterator[Watch]:
+    """Watch the step inside: the listener gets a `Note`, on another thread, when it waits for somebody else's locks.
+
+    A `ServerError` that a lock caused names the blockers and says what to do about them when it leaves the block. So
+    translate the driver's errors inside.
+    """
+    watch = Watch(_same_server(target, connection), connection.info.backend_pid, listener, patience)
+    try:
+        yield watch
+    except ServerError as exc:
+        cause = exc.__cause__
+        if watch.blockers and isinstance(cause, psycopg.Error) and cause.sqlstate in _ENDED_BY:
+            exc.observed = f"{exc.observed}; blocked by {_on_one_line(watch.blockers)}"
+            exc.next_step = _next_step(watch.blockers)
+        raise
+    finally:
+        watch.end()
+
+
+def shortened(query: str) -> str:
+    """The beginning of a statement on one line, without passwords."""
+    text = redacted_sql(" ".join(query.split()))
+    return text if len(text) <= QUERY_CHARACTERS else text[: QUERY_CHARACTERS - 1] + "…"
+
+
+def _on_one_line(blockers: Sequence[Blocker]) -> str:
+    return " and by ".join(map(str, blockers))
+
+
+def _next_step(blockers: Sequence[Blocker]) -> str:
+    ends = [
+        f"SELECT pg_terminate_backend({blocker.pid})" if blocker.pid else "ROLLBACK PREPARED" for blocker in blockers
+    ]
+    return f"wait until it has ended, end it by {' and '.join(dict.fromkeys(ends))}, or raise lock_timeout"
+
+
+def _same_server(target: Target, connection: Connection) -> str:
+    """How to reach the very server of `connection`: a connection string may name several."""
+    info = connection.info
+    return make_conninfo(
+        target.conninfo,
+        host=info.host,
+        port=info.port,
+        hostaddr=info.hostaddr or None,
+        connect_timeout=_CONNECT_SECONDS,
+        application_name=APPLICATION,
+    )
 
 
 _LOCKABLE = """
@@ -50,4 +218,20 @@ SELECT n.nspname, c.relname, c.relkind = 'r'
    AND c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
                     ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
                            WHERE o.relname = %(table)s AND s.nspname = %(schema)s) END
+"""
+
+# No row if the process does not wait for a lock. A prepared transaction has no process, hence the outer join.
+_BLOCKERS = """
+SELECT blocking.pid, b.application_name AS application, b.usename::text AS role, b.client_addr::text AS address,
+       b.state, b.xact_start AS since, extract(epoch FROM clock_timestamp() - b.xact_start)::float8 AS seconds, b.query,
+       coalesce((SELECT CASE WHEN l.relation IS NOT NULL THEN 'a lock on ' || l.relation::regclass
+                             WHEN l.locktype = 'transactionid' THEN 'the end of another transaction'
+                             WHEN l.locktype = 'advisory' THEN 'the advisory lock of loads'
+                             ELSE 'a lock of type ' || l.locktype END
+                   FROM pg_locks l WHERE l.pid = w.pid AND NOT l.granted LIMIT 1), 'a lock') AS waits_for
+  FROM pg_stat_activity w
+ CROSS JOIN LATERAL (SELECT DISTINCT unnest(pg_blocking_pids(w.pid)) AS pid) blocking
+  LEFT JOIN pg_stat_activity b ON b.pid = blocking.pid
+ WHERE w.pid = %(pid)s AND w.datname = current_database() AND w.wait_event_type = 'Lock'
+ ORDER BY blocking.pid
 """

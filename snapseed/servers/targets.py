@@ -1,12 +1,41 @@
-"""Which database an environment means: one on the embedded server, or the one of its URL."""
+"""Which database and which Redis an environment uses, and the connection to that Redis: guarded, errors translated."""
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from snapseed.config import Environment, Project
+from snapseed.errors import ConfigurationError, RefusedError, ServerError
 from snapseed.postgres.connect import Target, target_of
-from snapseed.servers import EmbeddedPostgres
+from snapseed.postgres.guard import looks_like_production
+from snapseed.redaction import redacted
+from snapseed.servers.postgres import EmbeddedPostgres
+from snapseed.servers.valkey import EmbeddedRedis
+
+if TYPE_CHECKING:
+    import redis
 
 EMBEDDED = "embedded"
+# A server that is up answers at once. A claim that waits for jobs waits for less than a reply may take.
+_CONNECT_SECONDS = 10
+_REPLY_SECONDS = 60
+# What redis-py calls the parts of a URL. Options about certificates, `ssl_…`, are allowed too.
+_URL_PARTS = {"connection_class", "db", "host", "password", "path", "port", "username"}
+
+
+@dataclass(frozen=True)
+class RedisTarget:
+    """A Redis to connect to: its URL, the same without its password, and where the setting came from."""
+
+    url: str
+    described: str
+    source: str
+    host: str
+    embedded: EmbeddedRedis | None
 
 
 def resolve_target(project: Project, environment: Environment) -> Target:
@@ -17,3 +46,120 @@ def resolve_target(project: Project, environment: Environment) -> Target:
         name = f"snapseed_{environment.name.replace('-', '_')}"
         return Target(server.url(name), f"embedded PostgreSQL, database {name}", source, server, name)
     return target_of(environment.database, source)
+
+
+def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
+    """The Redis of `environment`; touches nothing. Raises `ConfigurationError` for a URL that does not parse."""
+    source = environment.sources.get("redis", "")
+    if environment.redis == EMBEDDED:
+        server = EmbeddedRedis(project.folder)
+        return RedisTarget(server.url(), "embedded Valkey", source, "", server)
+    try:
+        parts = _library().connection.parse_url(environment.redis)
+        if unknown := [name for name in parts if name not in _URL_PARTS and not name.startswith("ssl_")]:
+            raise ValueError(f"unknown options: {', '.join(unknown)}")  # noqa: TRY301
+    except ValueError as exc:
+        raise ConfigurationError(
+            "the Redis URL cannot be used",
+            where=source,
+            observed=redacted(str(exc)),
+            expected="redis://USER:PASSWORD@HOST:PORT/NUMBER, rediss://…, unix:///PATH?db=NUMBER, or `embedded`",
+        ) from None
+    return RedisTarget(environment.redis, redacted(environment.redis), source, str(parts.get("host", "")), None)
+
+
+@contextmanager
+def redis_connected(target: RedisTarget, environment: Environment, *, consent: bool = False) -> Iterator[redis.Redis]:
+    """A client whose server has answered, closed at the end. Starts the embedded server where that is the target.
+
+    Raises `RefusedError` for a server that the environment does not allow, `ServerError` where it does not answer.
+    """
+    require_redis_allowed(target, environment, consent=consent)
+    library = _library()
+    if target.embedded is not None:
+        target.embedded.start()
+    client = library.Redis.from_url(
+        target.url,
+        socket_connect_timeout=_CONNECT_SECONDS,
+        socket_timeout=_REPLY_SECONDS,
+        client_name="snapseed",
+        # No retries by the library: when the answer to a claim is lost, the retry would claim other jobs, and those
+        # of the first claim would stay claimed.
+        retry=library.retry.Retry(library.backoff.NoBackoff(), 0),
+    )
+    try:
+        with redis_translated("connecting to Redis", target):
+            client.ping()
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def redis_translated(doing: str, target: RedisTarget) -> Iterator[None]:
+    """Turn the client's errors into `ServerError`; wrong credentials and missing rights into `ConfigurationError`."""
+    errors = _library().exceptions
+    where = f"{target.described} ({target.source})"
+    try:
+        yield
+    except (errors.AuthenticationError, errors.NoPermissionError) as exc:
+        raise ConfigurationError(
+            "Redis refused us",
+            where=where,
+            observed=redacted(str(exc)),
+            next_step="check user, password and the privileges of the user",
+        ) from exc
+    except errors.OutOfMemoryError as exc:
+        raise ServerError(
+            f"Redis has no memory left for {doing}",
+            where=where,
+            observed=redacted(str(exc)),
+            expected="room for all jobs, and maxmemory-policy noeviction",
+            next_step="raise maxmemory, or wait until workers have done some of the jobs; then run the command again",
+        ) from exc
+    except errors.RedisError as exc:
+        raise ServerError(
+            f"Redis failed while {doing}",
+            where=where,
+            observed=redacted(str(exc)),
+            next_step="run the same command again; the server's log says more",
+        ) from exc
+
+
+def require_redis_allowed(target: RedisTarget, environment: Environment, *, consent: bool) -> None:
+    """Raise `RefusedError` unless this server may be used: the rules are those for databases."""
+    place = f"[environments.{environment.name}]"
+    if not (target.embedded or _is_local(target.host) or target.host in environment.allow_hosts):
+        raise RefusedError(
+            "this Redis is not one that the environment allows",
+            where=f"{target.described} ({target.source})",
+            expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
+            next_step=f"if it is the right one, add --allow-host {target.host}, or add it to allow_hosts of {place}",
+        )
+    if looks_like_production(target.described) and not (consent and environment.replace_existing):
+        raise RefusedError(
+            "a name looks like production",
+            where=f"{target.described} ({target.source})",
+            next_step=f"if it is not, add both --yes and replace_existing = true to {place}",
+        )
+
+
+def _is_local(host: str) -> bool:
+    if host in {"", "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _library() -> Any:  # noqa: ANN401 - a module
+    try:
+        import redis  # noqa: PLC0415 - an extra
+    except ImportError as exc:
+        raise ConfigurationError(
+            "the client for Redis is not installed",
+            expected="the package redis",
+            next_step="pip install 'snapseed[queue]'",
+        ) from exc
+    return redis

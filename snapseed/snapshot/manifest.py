@@ -1,6 +1,6 @@
 """manifest.json: what a snapshot holds, down to the fingerprint of every chunk, as canonical JSON.
 
-A manifest is untrusted input: nothing in it is used as a path or in SQL before `decode` has checked it.
+A manifest is untrusted input: nothing in it is used in a path or in SQL before `decode` has checked it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ import msgspec
 
 from snapseed.config import NAME_PATTERN
 from snapseed.errors import ConfigurationError, ManifestError, UsageError
-from snapseed.snapshot.fingerprint import Fingerprint, combined
+from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.types import INTEGERS, ColumnType, parse_type
 
 FILE_NAME = "manifest.json"
-# The second came with keys of several columns. A manifest without one is of the first, so that nothing changes for it,
-# and an older snapseed says of the second that it is newer, where it would else call it no manifest.
+RESTORE = "restore the snapshot from git, or generate it again"
+LFS_POINTER = b"version https://git-lfs"
+# Format 2 has keys of several columns. A manifest without such a key stays in format 1, so committed snapshots do not
+# change. An older snapseed says that format 2 is newer; otherwise it would reject it as not a manifest.
 FORMATS = (1, 2)
-# Part files lie in the snapshot folder itself or one folder deep, as in users.parquet and users/part-00000.parquet.
+# What `store.part_path` returns: users.parquet, users/part-00000.parquet.
 _PATH = re.compile(r"[A-Za-z0-9_-]+(?:/part-\d{5,})?\.parquet")
 _HEX_64_BITS = re.compile(r"[0-9a-f]{16}")
 _HEX_256_BITS = re.compile(r"[0-9a-f]{64}")
-# PostgreSQL cuts identifiers at 63 bytes; a NUL can stand in none.
+# PostgreSQL cuts identifiers at 63 bytes, and they cannot contain a NUL.
 _IDENTIFIER_BYTES = 63
-
 
 KeyValue = int | str
 FirstKey = KeyValue | tuple[KeyValue, ...]
@@ -41,7 +42,7 @@ class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fingerprint: str
 
     def digest(self) -> Fingerprint:
-        """The fingerprint with its number of rows."""
+        """The fingerprint of its rows."""
         return Fingerprint.parse(self.rows, self.fingerprint)
 
 
@@ -67,9 +68,9 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entity: where it goes, what its columns are, and the files that hold it, in key order.
+    """One entity: its table, its columns, and the files that hold its rows in key order.
 
-    `key` is the column that identifies a row; several, of which the first decides first, are a tuple.
+    `key` is the column that identifies a row, or a tuple of several columns.
     """
 
     name: str
@@ -108,12 +109,12 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def names_of(key: str | tuple[str, ...]) -> tuple[str, ...]:
-    """The columns of a key, of one too."""
+    """The columns of a key as a tuple, also if it is only one."""
     return (key,) if isinstance(key, str) else key
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that is known of a snapshot. Records no time and no machine, so the same inputs give the same manifest."""
+    """Everything about a snapshot. It records no time and no machine, so the same inputs give the same manifest."""
 
     name: str
     seed: int
@@ -127,12 +128,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def identity(self) -> str:
-        """The SHA-256 of the canonical manifest: two snapshots with the same identity are the same snapshot."""
+        """The SHA-256 of the canonical manifest. Two snapshots with the same identity are the same snapshot."""
         return hashlib.sha256(_canonical(self)).hexdigest()
 
     @property
     def format(self) -> int:
-        """The format that can say all this: 2 where a key has several columns, else 1."""
+        """The format of this manifest: 2 if a key has several columns, else 1."""
         return 1 if all(isinstance(entity.key, str) for entity in self.entities) else 2
 
     @property
@@ -146,11 +147,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sum(entity.bytes for entity in self.entities)
 
     def entity(self, name: str) -> EntityRecord | None:
-        """The record of the entity `name`, if the snapshot has it."""
+        """The record of the entity `name`; None if the snapshot does not have it."""
         return next((entity for entity in self.entities if entity.name == name), None)
 
     def chosen(self, only: Sequence[str]) -> list[EntityRecord]:
-        """The records of the entities in `only`, in the manifest's order; all where it is empty.
+        """The records of the entities in `only`, in the manifest's order; all if it is empty.
 
         Raises `UsageError` for a name that the snapshot does not have.
         """
@@ -158,7 +159,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if self.entity(name) is None:
                 known = ", ".join(entity.name for entity in self.entities)
                 raise UsageError(
-                    "there is no such entity in the snapshot",
+                    "the snapshot has no such entity",
                     where=f"snapshot {self.name!r}",
                     observed=name,
                     expected=f"one of: {known}",
@@ -168,21 +169,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The bytes of manifest.json: format, identity, then the canonical manifest, indented so that a diff reads well."""
+    """The bytes of manifest.json: format, identity, then the canonical manifest, indented so that diffs read well."""
     content = msgspec.to_builtins(manifest, order="deterministic")
     document = {"format": manifest.format, "identity": manifest.identity, **content}
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
 def decode(data: bytes, *, where: str) -> Manifest:
-    """The manifest in `data`, checked whole.
+    """The manifest in `data`, after all checks.
 
-    Raises `ManifestError` for a Git LFS pointer, a newer format, anything that is not a manifest, a name or path that
-    is not safe, sums that do not add up, and content that is not what the identity says.
+    Raises `ManifestError` for a Git LFS pointer, an unknown format, anything that is not a manifest, an unsafe name or
+    path, sums that do not add up, and content that does not match the identity.
     """
-    if data.startswith(b"version https://git-lfs"):
+    if data.startswith(LFS_POINTER):
         raise ManifestError(
-            "the manifest is a Git LFS pointer, not the manifest",
+            "the manifest is only a Git LFS pointer",
             where=where,
             next_step="run `git lfs pull`, or take snapshots out of LFS: they are small",
         )
@@ -190,11 +191,11 @@ def decode(data: bytes, *, where: str) -> Manifest:
         document = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _foreign(where, str(exc)) from exc
-    if not isinstance(document, dict) or type(document.get("format")) is not int:  # a boolean is an int, too
+    if not isinstance(document, dict) or type(document.get("format")) is not int:  # a bool is an int too
         raise _foreign(where, "no number `format`")
     if document["format"] not in FORMATS:
         raise ManifestError(
-            "the manifest has another format",
+            "this version of snapseed does not know the manifest's format",
             where=where,
             observed=f"format {document['format']}",
             expected=f"format {FORMATS[0]} or {FORMATS[-1]}",
@@ -206,7 +207,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
     except msgspec.ValidationError as exc:
         raise _foreign(where, str(exc)) from exc
     if manifest.format != stated:
-        raise _foreign(where, f"format {stated}, and what stands in format {manifest.format}")
+        raise _foreign(where, f"format {stated}, but the content of format {manifest.format}")
     _check(manifest, where)
     if manifest.identity != identity:
         raise ManifestError(
@@ -214,7 +215,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
             where=where,
             observed=f"its content has the identity {manifest.identity}",
             expected=f"{identity}, the identity it states",
-            next_step="restore it from git, or generate the snapshot again",
+            next_step=RESTORE,
         )
     return manifest
 
@@ -229,33 +230,33 @@ def _foreign(where: str, observed: str) -> ManifestError:
         where=where,
         observed=observed,
         expected=f"the manifest of a snapshot, format {FORMATS[0]} or {FORMATS[-1]}",
-        next_step="restore it from git, or generate the snapshot again",
+        next_step=RESTORE,
     )
 
 
 def _check(manifest: Manifest, where: str) -> None:
-    """Raise `ManifestError` for the first statement that cannot be true or must not be trusted."""
+    """Raise `ManifestError` for the first thing that cannot be true or must not be trusted."""
     for place, observed, expected in _contradictions(manifest):
         raise ManifestError(
             "the manifest is not valid",
             where=f"{where}, {place}",
             observed=observed,
             expected=expected,
-            next_step="restore it from git, or generate the snapshot again",
+            next_step=RESTORE,
         )
 
 
 def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
-    """Where, what is observed there, and what was expected."""
+    """The place of each contradiction, what was observed and what was expected."""
     if not NAME_PATTERN.fullmatch(manifest.name):
         yield "name", repr(manifest.name), "a name of lower-case letters, digits, '-' and '_'"
     if manifest.now.tzinfo is None:
-        yield "now", manifest.now.isoformat(), "a moment with its time zone"
+        yield "now", manifest.now.isoformat(), "a time with its time zone"
     names = [entity.name for entity in manifest.entities]
     paths = [file.path for entity in manifest.entities for file in entity.files]
     for what, values in (("entities", names), ("files", paths)):
         if len(set(values)) != len(values):
-            yield what, f"a repeated name among {values}", "each once"
+            yield what, f"a repeated name among {values}", "each name once"
     for entity in manifest.entities:
         yield from _entity_contradictions(entity, names)
         for file in entity.files:
@@ -272,7 +273,7 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[t
     if len(set(columns)) != len(columns) or not set(key) <= set(columns):
         yield place, f"key {entity.key!r}, columns {columns}", "each column once, the key among them"
     if not isinstance(entity.key, str) and not 1 < len(key) == len(set(key)):
-        yield place, f"key {list(key)}", "a column, or two and more that differ"
+        yield place, f"key {list(key)}", "one column, or several different ones"
     if entity.parent is not None and entity.parent not in names:
         yield place, f"parent {entity.parent!r}", "an entity of this manifest"
     for column in entity.columns:
@@ -283,13 +284,13 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[t
     yield from _key_contradictions(entity)
     chunks = entity.chunks
     if not all(_HEX_64_BITS.fullmatch(text) for text in (entity.fingerprint, *(chunk.fingerprint for chunk in chunks))):
-        yield place, "a fingerprint of another form", "16 hexadecimal digits"
+        yield place, "a malformed fingerprint", "16 hexadecimal digits"
     elif (total := combined(chunk.digest() for chunk in chunks)) != entity.digest():
         yield place, f"{entity.rows} rows, {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}"
 
 
 def _key_contradictions(entity: EntityRecord) -> Iterator[tuple[str, str, str]]:
-    """First keys that are not of the key's form: of several columns, a value of its type for each."""
+    """First keys that do not match the key: for several columns, a value of the right type for each."""
     forms: list[type] = []
     if not isinstance(entity.key, str):
         forms = [int if column.kind().family in INTEGERS else str for column in entity.key_columns]

@@ -1,4 +1,4 @@
-"""Arrow decimals as PostgreSQL's binary `numeric`: digits in base 10,000 behind a header of four int16.
+"""Arrow decimals as PostgreSQL's binary `numeric`: a header of four int16, then digits in base 10,000.
 
 Source: `numeric_send` and `NumericVar` in PostgreSQL's `src/backend/utils/adt/numeric.c`. Exact for all 38 digits.
 """
@@ -16,9 +16,9 @@ _LOW_32 = np.uint64(0xFFFFFFFF)
 
 
 def encode_numeric(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The values one behind the other as bytes, and the bytes of each row (0 where null)."""
+    """The bytes of all values, and the number of bytes of each row (0 where null)."""
     scale: int = column.type.scale
-    groups_below = -(-scale // _BASE_DIGITS)  # base-10,000 digits behind the decimal point
+    groups_below = -(-scale // _BASE_DIGITS)  # base-10,000 digits after the decimal point
     padding = int(10 ** (groups_below * _BASE_DIGITS - scale))
     limbs, negative = _magnitude_limbs(column)
     limbs = _multiplied(limbs, padding)
@@ -48,7 +48,7 @@ def encode_numeric(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray
 
 
 def _magnitude_limbs(column: pa.Array) -> tuple[list[npt.NDArray[np.uint64]], npt.NDArray[np.bool_]]:
-    """Absolute values as 32-bit limbs, least significant first, with room for one factor of 1,000; and the signs."""
+    """Absolute values as 32-bit limbs, least significant first, with room for a factor of 1,000; and their signs."""
     words = np.frombuffer(column.buffers()[1], dtype="<u8", count=2 * len(column), offset=16 * column.offset)
     low, high = words[0::2], words[1::2]
     negative = high.view(np.int64) < 0
@@ -72,7 +72,7 @@ def _multiplied(limbs: list[npt.NDArray[np.uint64]], factor: int) -> list[npt.ND
 def _divided(
     limbs: list[npt.NDArray[np.uint64]], divisor: int
 ) -> tuple[list[npt.NDArray[np.uint64]], npt.NDArray[np.uint64]]:
-    """Quotient limbs and remainder of a long division, all rows at once."""
+    """The quotient's limbs and the remainder of a long division, for all rows at once."""
     remainder = np.zeros_like(limbs[0])
     quotient = []
     for limb in reversed(limbs):

@@ -1,7 +1,7 @@
-"""Where snapshots lie, and the only module that knows it. A snapshot is replaced whole or not at all.
+"""Where the files of snapshots are: no other module knows. A snapshot is replaced as a whole or not at all.
 
-A new one is written into a locked folder beside its final place and renamed when complete; what a crash leaves behind
-is put right by the next command that looks.
+A new snapshot is written into a locked folder next to its final place, and renamed when it is complete. If a crash cuts
+that short, the next command that opens the snapshot repairs it.
 """
 
 from __future__ import annotations
@@ -20,32 +20,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snapseed.errors import ManifestError, SnapshotError
-from snapseed.snapshot.manifest import FILE_NAME, EntityRecord, Manifest, PartFile, decode, encode
+from snapseed.snapshot.manifest import FILE_NAME, LFS_POINTER, RESTORE, EntityRecord, Manifest, PartFile, decode, encode
 
-# A SHA-256 of 1 MiB takes a few milliseconds, so the cost of a call vanishes and memory stays small.
+# Large enough that the cost of a call does not matter, small enough that memory does not either.
 _READ_BYTES = 1 << 20
-_LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot folder and its checked manifest."""
+    """The folder of a snapshot, and its manifest, which was checked."""
 
     folder: Path
     manifest: Manifest
 
     def path(self, file: PartFile) -> Path:
-        """Where a part lies. Its path was checked when the manifest was read."""
+        """The path of a part. The manifest's checks made sure that it is inside the folder."""
         return self.folder / file.path
 
+    def named_files(self) -> dict[str, str | None]:
+        """The relative paths that belong to the snapshot, each with its entity; None for the manifest itself."""
+        parts = {file.path: entity.name for entity in self.manifest.entities for file in entity.files}
+        return {FILE_NAME: None, **parts}
+
+    def present_files(self) -> set[str]:
+        """The relative paths of all files in the folder."""
+        return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not path.is_dir()}
+
     def open_part(self, file: PartFile) -> pq.ParquetFile:
-        """The part, ready to read row group by row group. Raises `SnapshotError` where it cannot be read."""
+        """The part, ready to read row group by row group. Raises `SnapshotError` if it cannot be read."""
         try:
-            # Read as it is needed: mapped, or fetched ahead, it took a tenth more time and counted as memory of ours.
+            # Read on demand: a memory map or a read-ahead buffer took a tenth more time and counted as our memory.
             return pq.ParquetFile(self.path(file), pre_buffer=False)
         except (OSError, ValueError, pa.ArrowException) as exc:
             raise SnapshotError(
-                "a part cannot be read", where=str(self.path(file)), observed=str(exc), next_step=_RESTORE
+                "a part cannot be read", where=str(self.path(file)), observed=str(exc), next_step=RESTORE
             ) from exc
 
     def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
@@ -57,16 +65,23 @@ class Snapshot:
         return []
 
 
-_RESTORE = "restore it from git, or generate the snapshot again"
+def snapshot_folder(snapshots: Path, name: str) -> Path:
+    """The folder of the snapshot `name`, whether it exists or not."""
+    return snapshots / name
+
+
+def part_path(entity: str, number: int | None = None) -> str:
+    """The path of a part inside its snapshot. `number` counts from 0; None is for an entity with only one part."""
+    return f"{entity}.parquet" if number is None else f"{entity}/part-{number:05d}.parquet"
 
 
 def open_snapshot(snapshots: Path, name: str) -> Snapshot:
-    """The snapshot `name` under the folder `snapshots`, after healing a replacement that a crash cut short.
+    """The snapshot `name` in the folder `snapshots`. Repairs a replacement that a crash cut short.
 
-    Raises `SnapshotError` where there is none, and `ManifestError` where its manifest is not valid.
+    Raises `SnapshotError` if there is none, and `ManifestError` if its manifest is not valid.
     """
-    folder = snapshots / name
-    _heal(folder)
+    folder = snapshot_folder(snapshots, name)
+    _repair(folder)
     try:
         data = (folder / FILE_NAME).read_bytes()
     except FileNotFoundError as exc:
@@ -82,19 +97,20 @@ def open_snapshot(snapshots: Path, name: str) -> Snapshot:
 
 
 def has_snapshot(snapshots: Path, name: str) -> bool:
-    """Whether a snapshot of this name lies there, valid or not."""
-    _heal(snapshots / name)
-    return (snapshots / name / FILE_NAME).is_file()
+    """Whether a snapshot of this name exists, valid or not."""
+    folder = snapshot_folder(snapshots, name)
+    _repair(folder)
+    return (folder / FILE_NAME).is_file()
 
 
 def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
-    """What is wrong with a part's bytes, or None where length and SHA-256 are those of the manifest. Length first."""
+    """What is wrong with a part's length or SHA-256, in words; None if both are those of the manifest."""
     path = snapshot.path(file)
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
-            if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                return "a Git LFS pointer in place of the data; run `git lfs pull`"
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                return "only a Git LFS pointer, not the data; run `git lfs pull`"
             if size != file.bytes:
                 return f"has {size} bytes, expected {file.bytes}: truncated or altered"
             stream.seek(0)
@@ -112,18 +128,16 @@ def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
 
 def extra_files(snapshot: Snapshot) -> list[str]:
     """Files in the snapshot folder that the manifest does not name, as sorted relative paths."""
-    known = {FILE_NAME, *(file.path for entity in snapshot.manifest.entities for file in entity.files)}
-    found = {path.relative_to(snapshot.folder).as_posix() for path in snapshot.folder.rglob("*") if not path.is_dir()}
-    return sorted(found - known)
+    return sorted(snapshot.present_files() - snapshot.named_files().keys())
 
 
 @contextmanager
 def replacing(snapshots: Path, name: str) -> Iterator[Path]:
-    """A folder to write a new snapshot into; leave the block by `commit` first, or all that was written is removed.
+    """A folder to write a new snapshot into. Call `commit` inside the block, or everything written is removed.
 
-    Raises `SnapshotError` where another process is writing the same snapshot, or the folder cannot be written.
+    Raises `SnapshotError` if another process is writing the same snapshot, or the folder cannot be written.
     """
-    final = snapshots / name
+    final = snapshot_folder(snapshots, name)
     staging = _staging(final)
     with writing_to(snapshots):
         snapshots.mkdir(parents=True, exist_ok=True)
@@ -134,7 +148,7 @@ def replacing(snapshots: Path, name: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise _busy(staging, name) from exc
-        if not _is_at(staging, lock):  # renamed between the opening and the locking, by the one who had it
+        if not _is_at(staging, lock):  # its owner renamed it after we opened it and before we locked it
             raise _busy(staging, name)
         try:
             _finish_replacement(final)
@@ -142,7 +156,7 @@ def replacing(snapshots: Path, name: str) -> Iterator[Path]:
                 _empty(staging)
                 yield staging
         finally:
-            # After a commit the folder has its final name, and one of this name is another process's.
+            # After a commit the folder has its final name. A folder with this name is then another process's.
             if _is_at(staging, lock):
                 shutil.rmtree(staging, ignore_errors=True)
     finally:
@@ -158,7 +172,7 @@ def _busy(staging: Path, name: str) -> SnapshotError:
 
 
 def _is_at(path: Path, handle: int) -> bool:
-    """Whether the folder at `path` is the one that `handle` is open on."""
+    """Whether the folder at `path` is the one that `handle` refers to."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
@@ -166,7 +180,7 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def commit(staging: Path, manifest: Manifest) -> Path:
-    """Give the snapshot in `staging` its manifest and its final place; the old one goes once the new one stands."""
+    """Give the snapshot in `staging` its manifest and its final place, then remove the old one."""
     final = staging.parent / manifest.name
     (staging / FILE_NAME).write_bytes(encode(manifest))
     for path in [*staging.rglob("*"), staging]:
@@ -190,7 +204,7 @@ def describe(path: Path, root: Path) -> tuple[str, int, str]:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Translate failures to write below `folder` into `SnapshotError`s that say what stands in the way."""
+    """Translate failures to write below `folder` into `SnapshotError`s that say what went wrong."""
     try:
         yield
     except OSError as exc:
@@ -212,8 +226,8 @@ def _retired(final: Path) -> Path:
     return final.parent / f".{final.name}.replaced"
 
 
-def _heal(final: Path) -> None:
-    """Finish or undo a replacement that a crash cut short; leave one alone whose process is alive."""
+def _repair(final: Path) -> None:
+    """Finish or undo a replacement that a crash cut short, but not one whose process is still running."""
     if not _retired(final).exists():
         return
     if not _staging(final).exists():

@@ -1,7 +1,7 @@
-"""PostgreSQL types and the Arrow types that carry them in a snapshot.
+"""PostgreSQL's types, and the Arrow types that hold their values in a snapshot.
 
-A type is known here by the name that PostgreSQL's `format_type` prints; a name that is not known (an enum, an
-extension's type) is carried as its text form, so every type has a place.
+A type has the name that PostgreSQL's `format_type` prints. Values of a type that is not listed here (an enum, a type of
+an extension) are stored as text, so every type works.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _NUMBERS = re.compile(r"\d+(?:,-?\d+)?")
 _QUOTED = re.compile(r'("(?:[^"]|"")*")')
 _SPACE = re.compile(r"\s+")
 _SPACE_AROUND = re.compile(r" ?([(,\[]) ?| (?=\))")
-# SQL's float(n) counts binary digits; up to this many it is a real (PostgreSQL manual, 8.1.3).
+# float(n) counts binary digits; up to this many, it is a real (PostgreSQL manual, 8.1.3).
 _REAL_DIGITS = 24
-# An Arrow decimal128 holds 38 digits; wider numerics travel as text.
+# An Arrow decimal128 holds 38 digits; wider numerics are stored as text.
 _DECIMAL_DIGITS = 38
 # pgvector's own limit.
 _VECTOR_DIMENSIONS = 16_000
@@ -79,11 +79,11 @@ class Family(Enum):
 
 
 INTEGERS = frozenset({Family.SMALLINT, Family.INTEGER, Family.BIGINT})
-# Of which a key may be made, and each column of a key that has several.
+# The types that a key column can have.
 KEYS = INTEGERS | {Family.UUID, Family.TEXT}
 
-# Family, Arrow type and object identifier (pg_type.dat; fixed for built-in types). The identifier of an array's
-# elements stands in its binary form.
+# Family, Arrow type and object identifier (pg_type.dat; fixed for built-in types). The binary form of an array contains
+# the identifier of its element type.
 _KNOWN: dict[str, tuple[Family, pa.DataType, int]] = {
     "boolean": (Family.BOOLEAN, pa.bool_(), 16),
     "smallint": (Family.SMALLINT, pa.int16(), 21),
@@ -110,10 +110,10 @@ REAL_OID = 700
 
 @dataclass(frozen=True)
 class ColumnType:
-    """One PostgreSQL type: its canonical name, how its values are encoded, and the Arrow type that carries them.
+    """One PostgreSQL type: its canonical name, how its values are encoded, and the Arrow type that holds them.
 
-    An array has the type of its values as `element`, however many `dimensions` it has. PostgreSQL itself does not tell
-    `integer[]` from `integer[][]`; a snapshot does, since Arrow has a list of lists for the latter.
+    `element` is the type of an array's values, whatever the number of `dimensions`. PostgreSQL does not distinguish
+    `integer[]` from `integer[][]`; a snapshot does, because in Arrow the latter is a list of lists.
     """
 
     name: str
@@ -132,29 +132,30 @@ class ColumnType:
 
     @property
     def has_binary_form(self) -> bool:
-        """Whether binary COPY of this type needs no knowledge of the database. Unknown types may yet be enums."""
+        """Whether the binary form of this type is known without asking the database. Unknown types may be enums."""
         return (self.element or self).family is not Family.TEXT_FORM
 
     def stores(self, arrow: pa.DataType) -> bool:
-        """Whether a column of Arrow type `arrow` can hold this type's values in a snapshot.
+        """Whether a column of Arrow type `arrow` can hold values of this type in a snapshot.
 
-        Floats may be stored narrower than the database holds them (float16); they are widened on load.
+        Floats may be stored as float16; they are widened on load.
         """
         return _without_names(arrow) in {_without_names(kind) for kind in (self.arrow, *_narrower(self))}
 
 
 @cache
 def parse_type(text: str) -> ColumnType:
-    """The type that `text` names, in any of PostgreSQL's spellings (`int8`, `VARCHAR (20)`, `timestamptz[]`).
+    """The type that `text` names, in any spelling that PostgreSQL takes (`int8`, `VARCHAR (20)`, `timestamptz[]`).
 
-    Only a type that is not known here may have modifiers that are words, as in `geometry(point,4326)`.
-
-    Raises `ConfigurationError` for text that cannot be the name of a type, a `vector` without its dimensions included.
+    Only types that are not listed here can have words as modifiers, as in `geometry(point,4326)`. Raises
+    `ConfigurationError` for text that cannot be the name of a type, and for a `vector` without its dimensions.
     """
     match = _TYPE.fullmatch(_folded(text))
     if not match:
         raise ConfigurationError(
-            "not the name of a PostgreSQL type", observed=repr(text), expected="a name as in uuid, varchar(40), text[]"
+            "not the name of a PostgreSQL type",
+            observed=repr(text),
+            expected="a name such as uuid, varchar(40) or text[]",
         )
     base = _ALIASES.get(match["base"], match["base"]) if not match["zone"] else match["base"] + match["zone"]
     if match["modifiers"] and not _NUMBERS.fullmatch(match["modifiers"]):
@@ -172,11 +173,11 @@ def parse_type(text: str) -> ColumnType:
 
 
 def _array(scalar: ColumnType, dimensions: int) -> ColumnType:
-    """The array of `scalar` with so many dimensions, itself for none."""
+    """The array of `scalar` with `dimensions`; `scalar` itself for 0."""
     if not dimensions:
         return scalar
     if scalar.family is Family.VECTOR:
-        # Each database gives vector an identifier of its own, and with it another binary form to its arrays.
+        # Each database gives vector another identifier, so the binary form of its arrays differs.
         scalar = _text_form(scalar.name, scalar.base, scalar.modifiers)
     return ColumnType(
         name=scalar.name + "[]" * dimensions,
@@ -197,14 +198,14 @@ def _lists(arrow: pa.DataType, dimensions: int) -> pa.DataType:
 
 
 def _folded(text: str) -> str:
-    """`text` in small letters and with single spaces only where they part words, but for what stands in quotes."""
+    """`text` in lower case, with single spaces and only between words. Quoted names stay as they are."""
     parts = _QUOTED.split(text.strip())
     parts[::2] = [_SPACE_AROUND.sub(r"\1", _SPACE.sub(" ", part.lower())) for part in parts[::2]]
     return "".join(parts)
 
 
 def _is_vector(base: str) -> bool:
-    """Whether it is pgvector's type. format_type names the schema where the search path does not lead to it."""
+    """Whether it is pgvector's type. format_type adds the schema if it is not on the search path."""
     return base.rpartition(".")[2] == "vector"
 
 
@@ -239,7 +240,7 @@ def _name(base: str, modifiers: tuple[int, ...]) -> str:
     if not modifiers:
         return base
     inside = f"({','.join(map(str, modifiers))})"
-    head, space, zone = base.partition(" with")  # timestamp(3) with time zone: the modifier stands inside the name
+    head, space, zone = base.partition(" with")  # timestamp(3) with time zone: the modifier is inside the name
     return f"{head}{inside}{space}{zone}" if zone and head in {"timestamp", "time"} else f"{base}{inside}"
 
 
@@ -252,7 +253,7 @@ def _narrower(kind: ColumnType) -> list[pa.DataType]:
 
 
 def _without_names(arrow: pa.DataType) -> pa.DataType:
-    """`arrow` with the list item's field name and nullability set to one form, since writers differ in them."""
+    """`arrow` without the name and nullability of list items, in which writers differ."""
     if pa.types.is_fixed_size_list(arrow):
         return pa.list_(_without_names(arrow.value_type), arrow.list_size)
     if pa.types.is_list(arrow):

@@ -1,4 +1,4 @@
-"""Verify every snapshot that is committed: its files against its manifest, and whether git has all of them."""
+"""Verify every committed snapshot: its files against its manifest, and whether git tracks all of them."""
 
 from __future__ import annotations
 
@@ -16,44 +16,43 @@ from snapseed.verify.files import FileFinding, verify_files
 
 @dataclass(frozen=True)
 class CommittedResult:
-    """What is wrong with one snapshot, nothing where `findings` is empty; no `identity` without a valid manifest."""
+    """One snapshot, and what is wrong with it. Without a valid manifest, `identity` is None."""
 
     snapshot: str
     identity: str | None
     rows: int
-    findings: list[FileFinding]
+    findings: tuple[FileFinding, ...]
 
 
 def verify_committed(project: Project) -> list[CommittedResult]:
-    """Compare the files of each snapshot that git tracks with its manifest, in the order of their names.
+    """Compare the files of each snapshot that git tracks with its manifest, sorted by name.
 
-    All of them, not those that changed: a snapshot is broken, too, by a file that was deleted or never added, and no
-    list of changed files names that one. Raises `UsageError` where there is no git, or no work tree of it.
+    All snapshots, not only changed ones: a file that was deleted or never added breaks a snapshot too, and does not
+    appear in a list of changed files. Raises `UsageError` without git, or outside of a work tree.
     """
-    results = []
-    for name, tracked in sorted(_tracked(project).items()):
-        try:
-            snapshot = open_snapshot(project.snapshots, name)
-        except SnapshotError as exc:
-            problem = exc.summary + (f": {exc.observed}" if exc.observed else "")
-            results.append(CommittedResult(name, None, 0, [FileFinding(None, FILE_NAME, problem)]))
-            continue
-        manifest = snapshot.manifest
-        findings = verify_files(snapshot)
-        named = [
-            (None, FILE_NAME),
-            *((entity.name, file.path) for entity in manifest.entities for file in entity.files),
-        ]
-        present = [(entity, path) for entity, path in named if (snapshot.folder / path).exists()]
-        findings += [FileFinding(entity, path, "not added to git") for entity, path in present if path not in tracked]
-        rows = sum(entity.rows for entity in manifest.entities)
-        results.append(CommittedResult(name, manifest.identity, rows, findings))
-    return results
+    return [_verify(project, name, tracked) for name, tracked in sorted(_tracked(project).items())]
+
+
+def _verify(project: Project, name: str, tracked: set[str]) -> CommittedResult:
+    try:
+        snapshot = open_snapshot(project.snapshots, name)
+    except SnapshotError as exc:
+        problem = exc.summary + (f": {exc.observed}" if exc.observed else "")
+        return CommittedResult(name, None, 0, (FileFinding(None, FILE_NAME, problem),))
+    untracked = snapshot.present_files() - tracked
+    findings = verify_files(snapshot)
+    findings += [
+        FileFinding(entity, path, "not added to git")
+        for path, entity in snapshot.named_files().items()
+        if path in untracked
+    ]
+    manifest = snapshot.manifest
+    return CommittedResult(name, manifest.identity, manifest.rows, tuple(findings))
 
 
 def _tracked(project: Project) -> dict[str, set[str]]:
     """The files in git's index below the folder of snapshots, by snapshot."""
-    # A hook's GIT_INDEX_FILE is relative to the folder that git runs the hook in: ours is not left without need.
+    # A hook's GIT_INDEX_FILE is relative to the folder that git runs the hook in, so stay there if possible.
     here = Path.cwd()
     folder = here if project.folder.is_relative_to(here) else project.folder
     command = ["git", "ls-files", "-z", "--cached", "--", str(project.snapshots)]
@@ -69,7 +68,7 @@ def _tracked(project: Project) -> dict[str, set[str]]:
     files: dict[str, set[str]] = {}
     for text in filter(None, os.fsdecode(done.stdout).split("\0")):
         path = Path(os.path.normpath(folder / text)).relative_to(project.snapshots)
-        # A file beside the snapshots is none of them.
+        # A file next to the snapshots belongs to none of them.
         if len(path.parts) > 1:
             files.setdefault(path.parts[0], set()).add(Path(*path.parts[1:]).as_posix())
     return files

@@ -1,4 +1,4 @@
-"""What each environment's database holds, by its own record of loads, beside the snapshot that lies on disk."""
+"""What each environment's database holds, by its own record of loads, compared with the snapshot on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from snapseed.snapshot.store import open_snapshot
 
 @dataclass(frozen=True)
 class EnvironmentStatus:
-    """The last load into an environment's database, and in a few words how it stands to the snapshot on disk."""
+    """The last load into an environment's database, and in a few words how it compares with the snapshot on disk."""
 
     environment: str
     target: str
@@ -38,7 +38,7 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
     if target.embedded is not None and not target.embedded.is_running():
         return EnvironmentStatus(name, target.described, None, "embedded server not running")
     try:
-        loads = _loads(target)
+        loads = _last_load(target)
     except SnapseedError as exc:
         return EnvironmentStatus(name, target.described, None, exc.summary)
     if not loads:
@@ -47,12 +47,12 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
         identity = open_snapshot(project.snapshots, environment.snapshot).manifest.identity
     except SnapseedError as exc:
         return EnvironmentStatus(name, target.described, loads[0], exc.summary)
-    current = "the snapshot on disk" if loads[0].identity == identity else "another snapshot than the one on disk"
-    return EnvironmentStatus(name, target.described, loads[0], current)
+    state = "the snapshot on disk" if loads[0].identity == identity else "another snapshot than the one on disk"
+    return EnvironmentStatus(name, target.described, loads[0], state)
 
 
-def _loads(target: Target) -> list[LoadRecord]:
-    """The last load, if there was any. Makes no database."""
+def _last_load(target: Target) -> list[LoadRecord]:
+    """The last load, if there is one. Creates no database."""
     if target.embedded is not None and not has_database(target):
         return []
     with connected(target, create=False) as connection, translated("reading the record of loads", target.described):

@@ -262,7 +262,7 @@ def test_the_embedded_server_is_worked_by_commands(own_server: Sandbox) -> None:
     """Before, during and after: status, start, url, psql, load, stop do what they say, and stop keeps the data."""
     run = own_server.run
     assert "embedded server not running" in run("status", check=True).stdout
-    assert "nothing was loaded yet" in run("verify").stderr
+    assert "run `snapseed load`" in run("verify").stderr
     assert not (own_server.folder / ".snapseed").exists()
     started = run("db", "start", check=True).stdout
     assert started.startswith("postgres: postgresql://")

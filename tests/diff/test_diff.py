@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snapseed import load_snapshot
-from snapseed.diff.rows import ChangedRow, EntityDiff, diff_snapshot
+from snapseed.diff.database import ChangedRow, EntityDiff, diff_snapshot
 from snapseed.errors import SnapshotError, UsageError
 from tests.conftest import Sandbox
 from tests.projects.state import contents
@@ -19,7 +19,7 @@ def differing(sandbox: Sandbox, statement: str, *, limit: int = 20) -> EntityDif
         report = diff_snapshot(sandbox.project, sandbox.environment(), limit=limit)
         assert contents(connection) == before
     assert not report.agrees
-    assert report.tables == []
+    assert not report.tables
     (different,) = (entity for entity in report.entities if not entity.agrees)
     return different
 
@@ -35,7 +35,7 @@ def test_a_changed_value_is_named_by_row_and_column(loaded: Sandbox) -> None:
     """Both values stand side by side; the columns that agree are not named."""
     found = differing(loaded, "UPDATE notes SET number = 7 WHERE id = 333")
     assert (found.missing_count, found.extra_count, found.changed_count) == (0, 0, 1)
-    assert found.changed == [ChangedRow("333", {"number": ("0", "7")})]
+    assert found.changed == (ChangedRow("333", {"number": ("0", "7")}),)
 
 
 def test_values_are_spelled_as_postgresql_spells_them(kinds: Sandbox) -> None:
@@ -63,20 +63,22 @@ def test_values_are_spelled_as_postgresql_spells_them(kinds: Sandbox) -> None:
     assignments = ", ".join(f"{name} = NULL" for name in ("label", *names))
     statement = f'UPDATE "Odd Place"."Kinds of things" SET {assignments} WHERE "Id" = \'{row[0]}\''  # noqa: S608
     (changed,) = differing(kinds, statement).changed
-    assert changed.columns.pop("label") == ("", None)
-    assert {name: old for name, (old, _) in changed.columns.items()} == dict(zip(names, row[1:], strict=True))
+    assert {name: old for name, (old, _) in changed.columns.items()} == {
+        "label": "",
+        **dict(zip(names, row[1:], strict=True)),
+    }
     assert all(new is None for _, new in changed.columns.values())
 
 
 def test_missing_and_extra_rows_are_named_by_their_keys(loaded: Sandbox) -> None:
     """A key that only one side has is listed for that side."""
     found = differing(loaded, "UPDATE notes SET id = id + 1000 WHERE id IN (1, 100)")
-    assert (found.missing, found.extra, found.changed) == (["1", "100"], ["1001", "1100"], [])
+    assert (found.missing, found.extra, found.changed) == (("1", "100"), ("1001", "1100"), ())
 
 
 def test_a_row_before_the_first_chunk_is_extra(loaded: Sandbox) -> None:
     """Keys that sort before all of the snapshot's are seen, too."""
-    assert differing(loaded, "INSERT INTO notes VALUES (-1, 1, 1)").extra == ["-1"]
+    assert differing(loaded, "INSERT INTO notes VALUES (-1, 1, 1)").extra == ("-1",)
 
 
 def test_rows_that_are_there_twice_are_extra(loaded: Sandbox) -> None:
@@ -93,13 +95,13 @@ def test_rows_that_are_there_twice_are_extra(loaded: Sandbox) -> None:
 def test_rows_of_text_and_uuid_keys_are_named(loaded: Sandbox) -> None:
     """Keys of every type are found again."""
     found = differing(loaded, "UPDATE categories SET rank = 5 WHERE code = 'music'")
-    assert found.changed == [ChangedRow("music", {"rank": ("2", "5")})]
+    assert found.changed == (ChangedRow("music", {"rank": ("2", "5")}),)
     load_snapshot(loaded.project, loaded.environment())
     with loaded.connect() as connection:
         row = connection.execute("SELECT id::text, customer_name FROM invoices ORDER BY id LIMIT 1").fetchone()
     assert row is not None
     found = differing(loaded, f"UPDATE invoices SET customer_name = 'x' WHERE id = '{row[0]}'")  # noqa: S608
-    assert found.changed == [ChangedRow(str(row[0]), {"customer_name": (str(row[1]), "x")})]
+    assert found.changed == (ChangedRow(str(row[0]), {"customer_name": (str(row[1]), "x")}),)
 
 
 def test_the_limit_cuts_the_lists_and_not_the_counts(loaded: Sandbox) -> None:
@@ -114,7 +116,7 @@ def test_tables_that_do_not_fit_are_named_and_the_others_compared(loaded: Sandbo
     with loaded.connect() as connection:
         connection.execute("ALTER TABLE shops DROP COLUMN owner")
     report = diff_snapshot(loaded.project, loaded.environment())
-    assert report.tables == ["shops.owner does not exist (expected bigint)"]
+    assert report.tables == ("shops.owner does not exist (expected bigint)",)
     assert not report.agrees
     assert len(report.entities) == 5
 

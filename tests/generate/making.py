@@ -13,12 +13,14 @@ import numpy as np
 import polars as pl
 
 from snapseed import Entity, Project, Rows, entity, find_project, generate_snapshot, open_snapshot
-from snapseed.generate.plan import Request
-from snapseed.generate.pools import Pools
+from snapseed.generate.pools import PoolFolder, Pools
+from snapseed.generate.request import Request
+from snapseed.generate.rows import Settings
 from snapseed.snapshot.store import Snapshot
 from tests.conftest import PROJECTS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SHOP_POOLS = PoolFolder(PROJECTS / "shop/generators/pools")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -77,18 +79,12 @@ def things(rows: Rows) -> pl.DataFrame:
 
 
 def make_rows(
-    count: int, *, of: Entity = things, seed: int = 42, first: int = 0, pools: Path = PROJECTS / "shop/generators/pools"
+    count: int, *, of: Entity = things, seed: int = 42, first: int = 0, pools: PoolFolder = SHOP_POOLS
 ) -> Rows:
     """Rows of a root entity, from root row `first` on."""
-    return Rows.of(
-        of,
-        seed=seed,
-        now=NOW,
-        pools=Pools(pools),
-        roots=np.arange(first, first + count, dtype=np.uint64),
-        ordinals=np.zeros(count, dtype=np.uint64),
-        positions=np.zeros(count, dtype=np.int64),
-    )
+    settings = Settings(seed, NOW, Pools(pools))
+    zeros = np.zeros(count, dtype=np.int64)
+    return Rows.of(of, settings, np.arange(first, first + count, dtype=np.uint64), zeros.astype(np.uint64), zeros)
 
 
 class _Late(Future[_T]):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed.generate.running import RunningSums
+from snapseed.generate.draws.choices import RunningSums
 from tests.generate.making import make_rows, make_snapshot, write_project
 
 GREETINGS = """

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed.generate import draws
+from snapseed.generate.draws.bits import below, categories, column_bits, mixed, name_hash, row_hashes, thresholds
 from tests.generate.making import correlation, make_rows
 from tests.generate.statistics import chi_square
 
@@ -29,10 +29,10 @@ GOLDEN = {
 
 def test_keys_and_hashes_are_those_of_every_earlier_version() -> None:
     """Golden values: every drawn row of every snapshot hangs on these numbers."""
-    assert int(draws.key("column", "name")) == GOLDEN_KEY
-    hashes = draws.row_hashes(draws.key(42, "users"), np.arange(3, dtype=np.uint64), np.zeros(3, dtype=np.uint64))
+    assert int(name_hash("column", "name")) == GOLDEN_KEY
+    hashes = row_hashes(42, "users", np.arange(3, dtype=np.uint64), np.zeros(3, dtype=np.uint64))
     assert [int(value) for value in hashes] == GOLDEN_HASHES
-    assert [int(value) for value in draws.column_bits(hashes, "name")] == GOLDEN_BITS
+    assert [int(value) for value in column_bits(hashes, "name")] == GOLDEN_BITS
 
 
 def test_draws_are_those_of_every_earlier_version() -> None:
@@ -49,27 +49,25 @@ def test_draws_are_those_of_every_earlier_version() -> None:
 def test_keys_tell_parts_apart() -> None:
     """Where one part ends and the next begins counts."""
     assert (
-        len({int(draws.key(*parts)) for parts in [("ab", "c"), ("a", "bc"), ("abc",), ("c", "ab"), (1, 2), (12,)]}) == 6
+        len({int(name_hash(*parts)) for parts in [("ab", "c"), ("a", "bc"), ("abc",), ("c", "ab"), (1, 2), (12,)]}) == 6
     )
 
 
 @given(_64_BITS, st.integers(1, 2**64 - 1))
 def test_below_is_the_upper_half_of_the_exact_product(bits: int, limit: int) -> None:
     """The same as Python's whole numbers, for every limit up to 2^64 - 1."""
-    assert (
-        int(draws.below(np.array([bits], dtype=np.uint64), np.array([limit], dtype=np.uint64))[0]) == bits * limit >> 64
-    )
+    assert int(below(np.array([bits], dtype=np.uint64), np.array([limit], dtype=np.uint64))[0]) == bits * limit >> 64
 
 
 @given(_64_BITS)
 def test_mixing_loses_nothing(value: int) -> None:
     """`mixed` is a bijection: its inverse gives the value back."""
     mask = 2**64 - 1
-    mixed = int(draws.mixed(np.array([value], dtype=np.uint64))[0])
+    found = int(mixed(np.array([value], dtype=np.uint64))[0])
     for shift, factor in ((31, 0x94D049BB133111EB), (27, 0xBF58476D1CE4E5B9), (30, 1)):
-        mixed ^= mixed >> shift ^ mixed >> 2 * shift
-        mixed = mixed * pow(factor, -1, 2**64) & mask
-    assert mixed == value
+        found ^= found >> shift ^ found >> 2 * shift
+        found = found * pow(factor, -1, 2**64) & mask
+    assert found == value
 
 
 def test_every_bit_is_set_half_of_the_time() -> None:
@@ -81,14 +79,14 @@ def test_every_bit_is_set_half_of_the_time() -> None:
 
 def test_small_limits_are_uniform() -> None:
     """100 buckets are filled evenly."""
-    drawn = draws.below(make_rows(100_000).bits("b"), 100)
+    drawn = below(make_rows(100_000).bits("b"), 100)
     assert chi_square(np.bincount(drawn.astype(int), minlength=100), [1] * 100) < 1
 
 
 @pytest.mark.parametrize("weights", [[1, 1], [62, 17, 12, 9], [1, 0, 3, 0, 6], [1, 999], [5]])
 def test_weights_set_the_proportions(weights: list[int]) -> None:
     """Categories appear as their weights say; those without weight never."""
-    drawn = draws.categories(make_rows(50_000).bits("b"), draws.thresholds(weights))
+    drawn = categories(make_rows(50_000).bits("b"), thresholds(weights))
     counts = np.bincount(drawn, minlength=len(weights)).tolist()
     assert [count for count, weight in zip(counts, weights, strict=True) if not weight] == [0] * weights.count(0)
     assert chi_square(counts, weights) < 1
@@ -98,14 +96,14 @@ def test_weights_set_the_proportions(weights: list[int]) -> None:
 def test_weights_that_say_nothing_are_refused(weights: list[int]) -> None:
     """No weight at all and a negative one are errors."""
     with pytest.raises(ValueError, match="weights must not be negative"):
-        draws.thresholds(weights)
+        thresholds(weights)
 
 
 def test_the_extreme_draw_falls_to_a_category_with_weight() -> None:
     """All bits set stays within the weights, a last one of zero included."""
     extreme = np.array([0, 2**64 - 1], dtype=np.uint64)
-    assert draws.categories(extreme, draws.thresholds([1, 1])).tolist() == [0, 1]
-    assert draws.categories(extreme, draws.thresholds([0, 1, 0])).tolist() == [1, 1]
+    assert categories(extreme, thresholds([1, 1])).tolist() == [0, 1]
+    assert categories(extreme, thresholds([0, 1, 0])).tolist() == [1, 1]
 
 
 def test_columns_rows_and_seeds_are_independent() -> None:

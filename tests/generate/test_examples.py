@@ -13,7 +13,7 @@ import snapseed
 from snapseed import Items, Rows
 from tests.generate.making import make_rows, things
 
-FUNCTIONS = ["as_decimals", "filled", "slug"]
+FUNCTIONS = ["as_decimals", "filled", "json_array", "json_object", "slug"]
 # What every example may use: four rows of the entity `things`, drawn with seed 42.
 GIVEN = {"things": things, "pl": pl, "uuid": uuid, **{name: getattr(snapseed, name) for name in snapseed.__all__}}
 

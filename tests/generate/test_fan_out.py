@@ -48,9 +48,9 @@ def test_the_mean_is_met_to_within_a_hundredth(mean: float, maximum: int) -> Non
 @given(st.integers(3, 300), st.floats(0.01, 0.49))
 def test_the_weights_have_the_mean_that_was_asked_for(maximum: int, share: float) -> None:
     """To within a hundredth, whatever mean and maximum; and they fall from one number to the next."""
-    from snapseed.generate.fan_out import _skewed_weights
+    from snapseed.generate.entity import skewed_weights
 
-    weights = _skewed_weights(maximum * share, maximum)
+    weights = skewed_weights(maximum * share, maximum)
     mean = sum(number * weight for number, weight in enumerate(weights)) / sum(weights)
     assert abs(mean - maximum * share) < maximum * share / 100
     assert all(first >= second > 0 for first, second in pairwise(weights))
@@ -94,9 +94,9 @@ def test_a_value_without_a_mean_is_named() -> None:
     frame = pl.DataFrame({"plan": ["free", "gold"]})
     with pytest.raises(ValueError, match=r"no mean for plan = 'gold', only for \['free'\]"):
         fan_out({"free": 2}, maximum=9, by="plan").counts(make_rows(2), frame, "child")
-    with pytest.raises(ValueError, match="the column that it goes by"):
+    with pytest.raises(ValueError, match="`by`"):
         fan_out({"free": 2}, maximum=9)
-    with pytest.raises(ValueError, match="the column that it goes by"):
+    with pytest.raises(ValueError, match="`by`"):
         fan_out(2, maximum=9, by="plan")
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed.generate.drawing import fixed_point
-from snapseed.generate.drawing.fixed_point import LOG_BITS, NORMAL_BITS, exp2, log2, normal, normal_bits
+from snapseed.generate.draws import fixed_point
+from snapseed.generate.draws.fixed_point import LOG_BITS, NORMAL_BITS, exp2, log2, normal, normal_bits
 
 _BITS = st.integers(0, 2**64 - 1)
 _LOG, _NORMAL = 2**LOG_BITS, 2**NORMAL_BITS

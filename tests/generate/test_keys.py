@@ -105,7 +105,7 @@ def test_numbers_that_pass_the_type_are_an_error(kind: str, limit: int) -> None:
     root, child = tree(kind, 4)
     last = (limit - 2) // 4 - 1
     assert len(child.keys_of(*identities([last], [3]), 1)) == 1
-    with pytest.raises(ValueError, match=r"level_1.* pass|level_1.*integer"):
+    with pytest.raises(ValueError, match=rf"level_1: .* 2\^{limit.bit_length() - 1}; "):
         child.keys_of(*identities([limit // 4], [3]), 1)
     assert root.keys_of(*identities([0], [0]), 1).to_list() == [1]
 
@@ -113,7 +113,7 @@ def test_numbers_that_pass_the_type_are_an_error(kind: str, limit: int) -> None:
 def test_strides_beyond_64_bits_are_an_error() -> None:
     """A deep tree of wide fan-outs has no room for numbers, and says what to lower."""
     deepest = tree("bigint", 2**31, 2**31, 2**31)[-1]
-    with pytest.raises(ValueError, match=r"level_3: numbers pass 2\^63; lower the maximum"):
+    with pytest.raises(ValueError, match=r"level_3: .* 2\^63; "):
         deepest.keys_of(*identities([0], [0]), 1)
     assert len(deepest.keys_of(*identities([], []), 1)) == 0
 
@@ -127,7 +127,7 @@ def test_more_descendants_than_a_uuid_holds_are_an_error() -> None:
 
 def test_text_keys_are_not_made() -> None:
     """A generator with a text key makes it itself."""
-    with pytest.raises(ValueError, match="keys are made for uuid and integer columns, id is text"):
+    with pytest.raises(ValueError, match=r"level_0: .*id is text"):
         tree("text")[0].keys_of(*identities([0], [0]), 1)
 
 

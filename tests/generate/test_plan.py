@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from snapseed import Project, check_snapshot, generate_snapshot, open_snapshot, resolve_request
 from snapseed.errors import UsageError
-from snapseed.generate import part
-from snapseed.generate.plan import Request, Tasks, estimate
+from snapseed.generate.part import Slices
+from snapseed.generate.request import Request, Tasks, estimate
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
 
 TREE = """
@@ -75,14 +76,13 @@ def test_a_billion_root_rows_are_planned_at_once(project: Project) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 1_000, 10**9])
-def test_slices_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_slices_change_no_byte(tmp_path: Path, size: int) -> None:
     """However much data is made at a time."""
     shop = copy_shop(tmp_path / "shop")
     expected = files_of(make_snapshot(shop, 250))
-    monkeypatch.setattr(part, "_SLICE_BYTES", size)
-    monkeypatch.setattr(part, "_FIRST_ROOT_ROWS", 7)
-    monkeypatch.setattr(part, "_FEWEST_ROOT_ROWS", 3)
-    assert files_of(make_snapshot(shop, 250)) == expected
+    request = Request("dev", shop.seed, 250)
+    generate_snapshot(shop, replace(request, slices=Slices(bytes=size, first=7, fewest=3)))
+    assert files_of(open_snapshot(shop.snapshots, "dev")) == expected
 
 
 def test_an_estimate_is_about_right(project: Project) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from snapseed import resolve_request
 from snapseed.errors import UsageError
+from snapseed.generate.request import resolve_check
 from tests.generate.making import copy_shop, frame_of, make_snapshot, write_project
 
 NAMES = ["categories", "customers", "orders", "invoices", "notes", "shops"]
@@ -128,7 +129,8 @@ def test_a_request_takes_flags_before_the_environment_before_the_snapshot(tmp_pa
     resolved = resolve_request(project, environment, scale=9, seed=0)
     assert (resolved.scale, resolved.seed) == (9, 0)
     make_snapshot(project, 5)
-    assert resolve_request(project, environment, scale=None, seed=None, check=True).scale == 5
+    assert resolve_check(project, environment, scale=None, seed=None).scale == 5
+    assert resolve_request(project, environment, scale=None, seed=None).scale == 250
 
 
 def test_a_request_for_what_does_not_exist_is_refused(tmp_path: Path) -> None:
@@ -138,5 +140,5 @@ def test_a_request_for_what_does_not_exist_is_refused(tmp_path: Path) -> None:
         resolve_request(project, project.environment(), scale=1, seed=None, only=["order"])
     assert caught.value.expected == "one of: categories, customers, shops, orders, notes, invoices"
     bare = write_project(tmp_path / "bare", (project.generators / "shop.py").read_text())
-    with pytest.raises(UsageError, match="no scale is given"):
+    with pytest.raises(UsageError, match="there is no scale"):
         resolve_request(bare, bare.environment(), scale=None, seed=None)

@@ -12,7 +12,7 @@ import pytest
 
 from snapseed import Project, check_snapshot
 from snapseed.generate.part import PartTask, make_part
-from snapseed.generate.plan import Request
+from snapseed.generate.request import Request
 from snapseed.snapshot.store import Snapshot
 from tests.generate.making import BackwardExecutor, copy_shop, files_of, frame_of, make_snapshot, write_project
 

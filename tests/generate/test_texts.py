@@ -52,10 +52,10 @@ def test_decimals_keep_their_digits() -> None:
 
 
 REFUSED = {
-    "{c}": "no values for {c}",
-    "{}": "no values for {}",
-    "{a:>5}": "no values for {a}",
-    "{a!r}": "no values for {a}",
+    "{c}": "{c} in '{c}'",
+    "{}": "{} in '{}'",
+    "{a:>5}": "{a} in '{a:>5}'",
+    "{a!r}": "{a} in '{a!r}'",
     "{a": "'{a'",
     "a}": "'a}'",
 }
@@ -72,7 +72,7 @@ def test_floats_and_other_lengths_are_refused() -> None:
     """A float's text is not the same everywhere; values are one for each row."""
     with pytest.raises(TypeError, match="a is a float"):
         filled(pl.Series(["{a}"]), a=pl.Series([0.5]))
-    with pytest.raises(ValueError, match="2 templates and 1 values for a"):
+    with pytest.raises(ValueError, match=r"2 templates.* 1 values for a"):
         filled(pl.Series(["{a}", "{a}"]), a=pl.Series(["x"]))
 
 

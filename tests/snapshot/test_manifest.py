@@ -176,7 +176,7 @@ FIRST = ("entities", 0)
 FIRST_FILE = (*FIRST, "files", 0)
 BAD: dict[str, tuple[Callable[[Document], None], str]] = {
     "a newer format": (setting("format")(3), "upgrade snapseed"),
-    "the format of other keys": (setting("format")(2), "format 2, and what stands in format 1"),
+    "the format of other keys": (setting("format")(2), "format 2, but the content of format 1"),
     "first keys of several columns for a key of one": (
         setting(*FIRST_FILE, "chunks", 0, "first_key")([1, 2]),
         "one value, of the key's types",
@@ -241,10 +241,10 @@ def test_a_bad_manifest_is_an_error_that_says_what_is_wrong(case: str) -> None:
 LINKS = ("entities", 2)
 LINKS_FIRST_KEY = (*LINKS, "files", 0, "chunks", 0, "first_key")
 BAD_LINKS: dict[str, tuple[Callable[[Document], None], str]] = {
-    "the format of keys of one column": (setting("format")(1), "format 1, and what stands in format 2"),
-    "a key of one column in a list": (setting(*LINKS, "key")(["user_id"]), "two and more that differ"),
-    "a key of no column": (setting(*LINKS, "key")([]), "two and more that differ"),
-    "a column twice in a key": (setting(*LINKS, "key")(["user_id", "user_id"]), "two and more that differ"),
+    "the format of keys of one column": (setting("format")(1), "format 1, but the content of format 2"),
+    "a key of one column in a list": (setting(*LINKS, "key")(["user_id"]), "several different ones"),
+    "a key of no column": (setting(*LINKS, "key")([]), "several different ones"),
+    "a column twice in a key": (setting(*LINKS, "key")(["user_id", "user_id"]), "several different ones"),
     "no column of the entity in a key": (setting(*LINKS, "key")(["user_id", 'x"; --']), "the key among them"),
     "a number in a key": (setting(*LINKS, "key")(["user_id", 1]), "Expected `str`"),
     "a first key of one value": (setting(*LINKS_FIRST_KEY)(1), "a list of 2 values, of the key's types"),

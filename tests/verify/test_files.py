@@ -10,6 +10,7 @@ import pytest
 
 from snapseed import SnapseedError, find_project, open_snapshot, verify_snapshot
 from snapseed.errors import SnapshotError
+from snapseed.events import Advanced, Event
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.files import FileFinding, require_files, verify_files
@@ -45,10 +46,12 @@ def only_finding(snapshot: Snapshot) -> FileFinding:
 
 
 def test_a_snapshot_that_nobody_touched_has_no_findings(snapshot: Snapshot) -> None:
-    """Nothing is found where nothing is wrong, and progress adds up to the bytes of all files."""
-    seen: list[int] = []
-    assert verify_files(snapshot, progress=seen.append) == []
-    assert sum(seen) == snapshot.manifest.bytes
+    """The listener hears of every file, up to the bytes of all of them."""
+    heard: list[Event] = []
+    assert verify_files(snapshot, listener=heard.append) == []
+    size = snapshot.manifest.bytes
+    assert len(heard) == sum(len(entity.files) for entity in snapshot.manifest.entities)
+    assert heard[-1] == Advanced("files", size, size, unit="bytes")
 
 
 def test_every_flipped_bit_is_found(snapshot: Snapshot, part: PartFile) -> None:

@@ -10,8 +10,7 @@ import pytest
 from psycopg import sql
 
 from snapseed import load_snapshot, verify_snapshot
-from snapseed.diff.rows import ChangedRow, diff_snapshot
-from snapseed.generate import part as part_module
+from snapseed.diff.database import ChangedRow, diff_snapshot
 from snapseed.postgres.rowhash import bucket, in_chunk
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import open_snapshot
@@ -22,10 +21,9 @@ NAMES = ("film_actor", "takes", "film_tag", "seats")
 
 
 @pytest.fixture
-def films(make_project: Callable[[str], Sandbox], monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+def films(make_project: Callable[[str], Sandbox]) -> Sandbox:
     """Loaded from chunks that begin in the midst of a film's rows, and with texts that the table orders otherwise."""
-    monkeypatch.setattr(part_module, "CHUNK_ROWS", 7)
-    sandbox = generated(make_project("films"))
+    sandbox = generated(make_project("films"), chunk_rows=7)
     load_snapshot(sandbox.project, sandbox.environment())
     with sandbox.connect() as connection, suppress(psycopg.errors.FeatureNotSupported):
         # The embedded server is built without ICU, and then orders by bytes anyway.
@@ -101,9 +99,9 @@ def test_only_the_chunk_that_differs_is_named(films: Sandbox) -> None:
     (chunk,) = report.entities[0].chunks
     assert chunk.number == 6
     assert isinstance(chunk.first_key, tuple)
-    assert f"from key ({chunk.first_key[0]}, {chunk.first_key[1]})): 7 rows as expected, but not the same" in str(chunk)
+    assert f"from key ({chunk.first_key[0]}, {chunk.first_key[1]})): 7 rows as expected" in str(chunk)
     (found,) = diff_snapshot(films.project, films.environment(), only=["film_actor"]).entities
-    assert found.changed == [ChangedRow((str(film), str(actor)), {"role": (str(role), "")})]
+    assert found.changed == (ChangedRow((str(film), str(actor)), {"role": (str(role), "")}),)
 
 
 def test_missing_and_extra_rows_are_named_by_all_columns(films: Sandbox) -> None:
@@ -112,7 +110,7 @@ def test_missing_and_extra_rows_are_named_by_all_columns(films: Sandbox) -> None
     _rows(films, "DELETE FROM film_tag WHERE film_id = (SELECT min(film_id) FROM film_tag WHERE tag = 'a, b')"
           " AND tag = 'a, b'")  # fmt: skip
     found = {entity.entity: entity for entity in diff_snapshot(films.project, films.environment()).entities}
-    assert (found["seats"].missing, found["seats"].extra) == ([("-2", "4")], [("7777", "4")])
+    assert (found["seats"].missing, found["seats"].extra) == ((("-2", "4"),), (("7777", "4"),))
     assert [key[1] for key in found["film_tag"].missing] == ["a, b"]
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from snapseed.cli.reports.layout import Document, megabytes, table
 
 if TYPE_CHECKING:
-    from snapseed.generate.check import CheckReport
-    from snapseed.generate.run import GenerateReport
+    from snapseed.generate.snapshot import CheckReport, GenerateReport
     from snapseed.snapshot.manifest import EntityRecord, Manifest
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from snapseed.cli.reports.layout import Document, shortened, table
 
 if TYPE_CHECKING:
-    from snapseed.diff.rows import DiffReport
+    from snapseed.diff.database import DiffReport
     from snapseed.postgres.rowhash import TextKey
     from snapseed.verify.committed import CommittedResult
+    from snapseed.verify.database import VerifyReport
     from snapseed.verify.files import FileFinding
-    from snapseed.verify.run import VerifyReport
 
 
 def verify_text(report: VerifyReport) -> str:

@@ -56,11 +56,11 @@ def require_loadable(
 def schema_error(problems: Sequence[Problem], tables: Sequence[str]) -> SchemaError:
     """One error for all of `problems`, each said once."""
     problems = list(dict.fromkeys(problems))
-    mends = list(dict.fromkeys(found.mend for found in problems if found.mend))
+    mends = list(dict.fromkeys(found.fix for found in problems if found.fix))
     next_step = "change the schema or the generators so that they agree"
     if mends:
         next_step += (
-            "; this SQL would mend it:\n" if all(found.mend for found in problems) else "; some of it by this SQL:\n"
+            "; this SQL would mend it:\n" if all(found.fix for found in problems) else "; some of it by this SQL:\n"
         )
         next_step += "\n".join(mends)
     return SchemaError(

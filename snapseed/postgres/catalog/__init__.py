@@ -1,4 +1,4 @@
-"""What the database's catalogs say about the tables of a snapshot, as frozen records that a plan can be made from."""
+"""What the catalogs say about tables, as frozen records."""
 
 from __future__ import annotations
 

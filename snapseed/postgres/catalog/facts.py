@@ -1,4 +1,7 @@
-"""Facts about tables: what they are made of, what depends on them, and what this role may do with them."""
+"""Facts about tables: what they consist of, what depends on them, and what this role may do with them.
+
+Everything is frozen and read once, so that a plan can be made from it without a connection.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from psycopg import sql
 
 @dataclass(frozen=True)
 class TableName:
-    """A table as it is asked for; without a schema the search path decides.
+    """A table's name; without a schema, the search path decides.
 
-    `alone` says that tables which inherit from it are not meant: rows are read and deleted with `ONLY`.
+    `alone` leaves out tables that inherit from it: its rows are read and deleted with `ONLY`.
     """
 
     schema: str | None
@@ -27,13 +30,13 @@ class TableName:
         return sql.Identifier(self.schema, self.table) if self.schema else sql.Identifier(self.table)
 
     def rows(self) -> sql.Composed:
-        """Quoted for `FROM` and `TRUNCATE`: its own rows, and those of partitions."""
+        """Quoted for `FROM` and `TRUNCATE`: its own rows, and those of its partitions."""
         return sql.SQL("ONLY {}" if self.alone else "{}").format(self.identifier())
 
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What the server is and what this role may do beside the tables, as far as a load depends on it."""
+    """What a load needs to know about the server and the role, apart from the tables."""
 
     database: str
     role: str
@@ -44,11 +47,11 @@ class ServerFacts:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """One column. `type` is `format_type`'s spelling, of a domain the type beneath it; `kind` is pg_type.typtype.
+    """One column. `type` is spelled as by `format_type`, for a domain its base type; `kind` is pg_type.typtype.
 
-    `domains` are those that stand between the column and that type, the outermost first. `not_null` says that it takes
-    no NULL, by itself or by one of them (`domain_not_null`). `labels` are those of an enum, or of an enum's array.
-    `is_used`: a view, rule, policy, trigger or generated column rests on it, so that its type cannot be altered.
+    `domains` lie between the column and that type, the outermost first. `not_null`: the column takes no NULL, by its
+    own constraint or because of a domain (`domain_not_null`). `labels` are those of an enum, or of an array of enums.
+    `is_used`: a view, rule, policy, trigger or generated column depends on it, so that its type cannot be altered.
     `may_insert`, `may_select` and `may_update` are privileges of this role.
     """
 
@@ -74,9 +77,8 @@ class ColumnFacts:
 class IndexFacts:
     """An index, and the constraint it belongs to: `p` a primary key, `u` unique, None neither.
 
-    `key` are its columns, empty where it has a condition or expressions or is not valid.
-    Once dropped, `definition` makes it again and `restore` puts back what that leaves out. `keep_reason` says why it
-    cannot be dropped, None where it can.
+    `key` are its columns, empty if it has a condition or expressions or is not valid. After a drop, `definition`
+    rebuilds it and `restore` adds what that leaves out. `keep_reason` says why it cannot be dropped, None if it can.
     """
 
     oid: int
@@ -93,10 +95,10 @@ class IndexFacts:
 
 @dataclass(frozen=True)
 class ForeignKeyFacts:
-    """A foreign key of the table, with the table and the index it refers to. Otherwise as for an index.
+    """A foreign key of the table, with the table and the index it refers to. Otherwise like an index.
 
-    `is_required` says that none of its columns can be NULL, so that every row needs a row in the other table;
-    `is_checked` that rows which come are checked at all, which is not so where its triggers are off.
+    `is_required`: none of its columns can be NULL, so every row needs a row in the other table. `is_checked`: new rows
+    are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of.
     """
 
     name: str
@@ -113,15 +115,15 @@ class ForeignKeyFacts:
 
     @property
     def targets(self) -> frozenset[int]:
-        """The table that it refers to, and those that this is a partition of."""
+        """The table that it refers to, and the tables that that one is a partition of."""
         return frozenset((self.references, *self.above))
 
 
 @dataclass(frozen=True)
 class TriggerFacts:
-    """A user trigger that would fire, of the table or one of its partitions; `always` is how it is enabled.
+    """A user trigger that would fire, of the table or one of its partitions.
 
-    `owned`: this role may turn it off.
+    `always`: it is enabled ALWAYS. `owned`: this role may disable it.
     """
 
     schema: str
@@ -133,7 +135,7 @@ class TriggerFacts:
 
 @dataclass(frozen=True)
 class RuleFacts:
-    """A rewrite rule that is in force; `event` is `INSERT`, `UPDATE` or `DELETE`. COPY and TRUNCATE pass rules by."""
+    """A rewrite rule that is in force; `event` is `INSERT`, `UPDATE` or `DELETE`. COPY and TRUNCATE ignore rules."""
 
     name: str
     event: str
@@ -142,10 +144,10 @@ class RuleFacts:
 
 @dataclass(frozen=True)
 class SequenceFacts:
-    """A sequence that gives an integer column its values: one that it owns (serial, identity), or a mere default.
+    """A sequence that fills an integer column: one that the column owns (serial, identity), or just a default.
 
-    `owned`: it is the column's own, and no other table draws from it. `may_alter`, `may_set` and `may_look` say whether
-    this role owns it, may call setval, and may read where it stands; `may_enter` whether it may use its schema at all.
+    `owned`: the column owns it, and no other table uses it. `may_alter`, `may_set` and `may_look`: this role owns it,
+    may call setval, may read its position. `may_enter`: this role may use its schema.
     """
 
     schema: str
@@ -163,11 +165,11 @@ class SequenceFacts:
 
 @dataclass(frozen=True)
 class ReferenceFacts:
-    """A foreign key of another table that refers to this one: that table, and this one's index.
+    """A foreign key of another table that refers to this one: that table, and the index of this one.
 
-    `has_rows` says that rows of the other table do refer; None where this role may not look. `acts`: they would be
-    deleted or changed along with those that they refer to, not keep them from being deleted. `above` are the tables
-    that the other one is a partition of.
+    `has_rows`: rows of the other table refer to this one; None if this role may not look. `acts`: they would be deleted
+    or changed together with the rows they refer to, instead of blocking their deletion. `above` are the tables that the
+    other one is a partition of.
     """
 
     oid: int
@@ -179,12 +181,12 @@ class ReferenceFacts:
     above: tuple[int, ...] = ()
 
     def is_among(self, oids: Collection[int]) -> bool:
-        """Whether the other table, or one that it is a partition of, is one of these."""
+        """Whether the other table, or a table that it is a partition of, is one of these."""
         return any(oid in oids for oid in (self.oid, *self.above))
 
     @property
     def name(self) -> TableName:
-        """The qualified name of the table that refers."""
+        """The qualified name of the other table."""
         return TableName(self.schema, self.table)
 
 
@@ -192,10 +194,10 @@ class ReferenceFacts:
 class TableFacts:
     """One table as the catalogs know it, with the schema it was found in.
 
-    `kind` is pg_class.relkind and `persistence` relpersistence. `owned` says that this role may alter the table, and
-    `may_index` that it may make indexes beside it. `privileges` are those of this role: DELETE and TRUNCATE on the
-    whole table, SELECT on any column, USAGE on the schema. `refuses` are UPDATE and DELETE where the server refuses
-    them, since the table is published and has no replica identity. `has_update_rule` counts one that is off, too.
+    `kind` is pg_class.relkind and `persistence` relpersistence. `owned`: this role may alter the table; `may_index`: it
+    may also create indexes in its schema. `privileges` of this role: DELETE and TRUNCATE on the whole table, SELECT on
+    any column, USAGE on the schema. `refuses` has UPDATE and DELETE if the server refuses them, because the table is
+    published without a replica identity. `has_update_rule` also counts a rule that is off.
     """
 
     oid: int
@@ -227,18 +229,21 @@ class TableFacts:
 
     @property
     def is_table(self) -> bool:
-        """Whether it has rows of its own or in partitions, and is not a view, say."""
+        """Whether it is an ordinary or partitioned table, not a view or a foreign table."""
         return self.kind in {"r", "p"}
 
     def column(self, name: str) -> ColumnFacts | None:
-        """The column of this name, if there is one."""
+        """The column of this name, if it exists."""
         return next((column for column in self.columns if column.name == name), None)
 
     @property
     def primary_key(self) -> frozenset[str]:
-        """Its columns; none where there is no primary key."""
+        """Its columns; empty without a primary key."""
         return frozenset(name for index in self.indexes if index.constraint == "p" for name in index.key)
 
     def unique_on(self, *columns: str) -> list[IndexFacts]:
-        """The indexes over just these columns, in any order. `ON CONFLICT` uses all of them, none deferrable."""
+        """The unique indexes over exactly these columns, in any order.
+
+        `ON CONFLICT` on these columns uses all of them, so none may be deferrable.
+        """
         return [index for index in self.indexes if index.is_unique and sorted(index.key) == sorted(columns)]

@@ -1,14 +1,17 @@
-"""Read the facts of tables from the catalogs, in a few queries each."""
+"""Read the facts about tables from the catalogs of PostgreSQL 14 to 18: one query, in a file of its own, per fact.
+
+The columns that a query returns are named like the fields of its record.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from snapseed.postgres.catalog import queries
 from snapseed.postgres.catalog.facts import (
     ColumnFacts,
     ForeignKeyFacts,
@@ -23,45 +26,46 @@ from snapseed.postgres.catalog.facts import (
 )
 from snapseed.postgres.connect import Connection
 
+_QUERIES = {path.stem: path.read_bytes() for path in Path(__file__).parent.glob("*.sql")}
 _Facts = TypeVar("_Facts")
 
 
 def read_server(connection: Connection) -> ServerFacts:
     """What the server offers, and what this role may do in the database."""
-    (facts,) = _facts(connection, ServerFacts, queries.SERVER)
-    return facts
+    (row,) = _rows(connection, "server")
+    return ServerFacts(**row)
 
 
 def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[TableName, TableFacts]:
-    """The facts of those of `names` that exist."""
+    """The facts about those of `names` that exist."""
     found = {}
     for name in names:
-        for row in _rows(connection, queries.TABLE, schema=name.schema, table=name.table):
+        for row in _rows(connection, "tables", schema=name.schema, table=name.table):
             found[name] = _read_table(connection, **row)
     return found
 
 
 def _read_table(connection: Connection, *, has_publications: bool, **row: Any) -> TableFacts:  # noqa: ANN401 - any fact
     oid, name = row["oid"], TableName(row["schema"], row["table"], alone=row["kind"] == "r")
-    # Where row-level security applies it cannot be asked, and such a table is not loaded into anyway.
+    # With row-level security we cannot look. Such a table is not loaded into anyway.
     may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
 
     def facts(kind: type[_Facts], query: str) -> tuple[_Facts, ...]:
-        return _facts(connection, kind, query, oid=oid)
+        return tuple(kind(**found) for found in _rows(connection, query, oid=oid))
 
     return TableFacts(
         **{**row, "privileges": frozenset(row["privileges"])},
         has_rows=not may_look or _has_rows(connection, name),
-        columns=facts(ColumnFacts, queries.COLUMNS),
-        indexes=facts(IndexFacts, queries.INDEXES),
-        foreign_keys=facts(ForeignKeyFacts, queries.FOREIGN_KEYS),
-        triggers=facts(TriggerFacts, queries.TRIGGERS),
-        rules=facts(RuleFacts, queries.RULES),
-        sequences=facts(SequenceFacts, queries.SEQUENCES),
+        columns=facts(ColumnFacts, "columns"),
+        indexes=facts(IndexFacts, "indexes"),
+        foreign_keys=facts(ForeignKeyFacts, "foreign_keys"),
+        triggers=facts(TriggerFacts, "triggers"),
+        rules=facts(RuleFacts, "rules"),
+        sequences=facts(SequenceFacts, "sequences"),
         referenced_by=tuple(
-            _read_reference(connection, **found) for found in _rows(connection, queries.REFERENCED_BY, oid=oid)
+            _read_reference(connection, **found) for found in _rows(connection, "referenced_by", oid=oid)
         ),
-        refuses=_refuses(connection, oid) if has_publications else (),
+        refuses=tuple(found["command"] for found in _rows(connection, "refused", oid=oid)) if has_publications else (),
     )
 
 
@@ -77,18 +81,9 @@ def _read_reference(
     return ReferenceFacts(**row, has_rows=_has_rows(connection, name, columns) if may_look else None)
 
 
-def _refuses(connection: Connection, oid: int) -> tuple[str, ...]:
-    rows = connection.execute(queries.REFUSES.encode(), {"oid": oid}).fetchall()
-    return tuple(str(command) for (command,) in rows)
-
-
-def _facts(connection: Connection, kind: type[_Facts], query: str, **parameters: object) -> tuple[_Facts, ...]:
-    return tuple(kind(**row) for row in _rows(connection, query, **parameters))
-
-
 def _rows(connection: Connection, query: str, **parameters: object) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query.encode(), parameters).fetchall()
+        rows = cursor.execute(_QUERIES[query], parameters).fetchall()
     return [{name: _frozen(value) for name, value in row.items()} for row in rows]
 
 

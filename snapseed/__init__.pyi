@@ -1,0 +1,38 @@
+# The public names, each with the module that defines it: the only list of them. `__init__.py` reads it at run time,
+# type checkers and editors read it as a stub.
+
+from .config import Environment as Environment
+from .config import Project as Project
+from .config import find_project as find_project
+from .embeddings.chunking import chunk_count as chunk_count
+from .embeddings.chunking import chunk_of as chunk_of
+from .embeddings.embedder import Embedder as Embedder
+from .embeddings.embedder import HashingEmbedder as HashingEmbedder
+from .embeddings.keys import chunk_keys as chunk_keys
+from .errors import SnapseedError as SnapseedError
+from .generate.draws.numbers import as_decimals as as_decimals
+from .generate.draws.texts import filled as filled
+from .generate.draws.texts import json_array as json_array
+from .generate.draws.texts import json_object as json_object
+from .generate.draws.texts import json_raw as json_raw
+from .generate.draws.texts import slug as slug
+from .generate.draws.times import Rhythm as Rhythm
+from .generate.entity import Entity as Entity
+from .generate.entity import FanOut as FanOut
+from .generate.entity import counted as counted
+from .generate.entity import entity as entity
+from .generate.entity import exactly as exactly
+from .generate.entity import fan_out as fan_out
+from .generate.entity import scale as scale
+from .generate.request import resolve_request as resolve_request
+from .generate.rows import Items as Items
+from .generate.rows import Rows as Rows
+from .generate.snapshot import check_snapshot as check_snapshot
+from .generate.snapshot import generate_snapshot as generate_snapshot
+from .load.run import load_snapshot as load_snapshot
+from .snapshot.store import open_snapshot as open_snapshot
+from .testing.database import SnapseedDatabase as SnapseedDatabase
+from .testing.reset import reset_environment as reset_environment
+from .verify.database import verify_snapshot as verify_snapshot
+
+__all__: list[str]  # noqa: PYI035 - lazy_loader makes it from the imports above

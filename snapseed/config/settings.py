@@ -1,0 +1,217 @@
+"""The settings: keys, types and defaults of each table of snapseed.toml, and the variables that override them.
+
+Every error names the file, table and key, or the variable.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+from snapseed.errors import ConfigurationError, UsageError
+
+# Snapshot and environment names become names of folders and databases, so only what is safe in both is allowed.
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_IN_WORDS: dict[object, str] = {bool: "true or false", int: "a whole number"}
+_Table = TypeVar("_Table", bound=msgspec.Struct)
+
+
+class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[snapseed]`. Relative paths start at the project folder."""
+
+    generators: str = "generators"
+    snapshots: str = "snapshots"
+    schema: str | None = None
+    seed: int = 42
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    part_rows: int = 2_500
+    default_environment: str = "dev"
+
+
+class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[embeddings]`: which texts are embedded, where the vectors go, and how workers get their jobs.
+
+    `entity` has the texts in its column `text`. `parent` to `vector`, `content` and `key` are columns of `target`.
+    """
+
+    entity: str
+    text: str
+    target: str
+    parent: str
+    number: str
+    model: str
+    vector: str
+    content: str | None = None
+    key: str | None = None
+    title: str | None = None
+    index: Literal["hnsw", "ivfflat"] | None = None
+    embedder: str = "snapseed:HashingEmbedder"
+    options: dict[str, Any] | None = None
+    queue: Literal["stream", "list"] = "stream"
+    name: str = "snapseed:{project}:{environment}"
+    payload: dict[str, Any] | None = None
+    tries: int = 5
+    claim_after: str = "1min"
+
+
+class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[environments.NAME]`."""
+
+    snapshot: str | None = None
+    scale: str | int | float | None = None
+    database: str = "embedded"
+    redis: str = "embedded"
+    embeddings: Literal["snapshot", "queue"] = "snapshot"
+    create_schema: bool = False
+    replace_existing: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    max_size: str | None = None
+    lock_timeout: str = "30s"
+    statement_timeout: str = "0"
+    retries: int = 20
+    timeout: str = "2min"
+    workers: int = 0
+    embeddings_timeout: str = "10min"
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The document. Raises `ConfigurationError` for a file that cannot be read or is not TOML."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        raise ConfigurationError("the configuration cannot be read", where=str(file), observed=str(exc)) from exc
+
+
+def convert(value: object, kind: type[_Table], where: str) -> _Table:
+    """The table as `kind`. Raises `ConfigurationError` for an unknown key or a wrong type."""
+    if not isinstance(value, dict):
+        raise ConfigurationError("not a table", where=where, observed=repr(value), expected="a TOML table")
+    require_known(value, kind.__struct_fields__, where)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        problem, _, path = str(exc).partition(" - at `$.")
+        raise ConfigurationError(
+            "a setting has the wrong type", where=f"{where} {path.rstrip('`')}", observed=problem
+        ) from exc
+
+
+def require_known(keys: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise `ConfigurationError` for the first key that is not known."""
+    for key in keys:
+        if key not in known:
+            raise ConfigurationError(
+                f"unknown key {key!r}",
+                where=where,
+                observed=key,
+                expected=f"one of: {', '.join(known)}",
+                next_step=suggestion(key, known),
+            )
+
+
+def suggestion(word: str, known: Iterable[str]) -> str | None:
+    """The word that was probably meant, as a question."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def require_name(name: str, *, where: str) -> None:
+    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigurationError(
+            "not a valid name for a snapshot or an environment",
+            observed=repr(name),
+            expected="up to 41 lower-case letters, digits, '-' and '_', starting with a letter or a digit",
+            where=where,
+        )
+
+
+def variable_of(key: str) -> str:
+    """The variable that overrides a key of the file."""
+    return f"SNAPSEED_{key.upper()}"
+
+
+def value_of(variable: str) -> str | None:
+    """The text of a variable; an empty variable counts as not set."""
+    return os.environ.get(variable) or None
+
+
+def from_variable(table: type[msgspec.Struct], key: str, text: str) -> object:
+    """The text of a variable, as the type that the same key has in the table. Commas separate the items of lists.
+
+    Raises `ConfigurationError` that names the variable.
+    """
+    (field,) = (field for field in msgspec.structs.fields(table) if field.name == key)
+    value: object = text
+    if field.type == tuple[str, ...]:
+        value = tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        # Strictly first: without that, a text such as "null" would not stay a text.
+        return msgspec.convert(value, field.type)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return msgspec.convert(value, field.type, strict=False)
+    except msgspec.ValidationError as exc:
+        kind = _IN_WORDS.get(field.type, "a value of the key's type")
+        raise ConfigurationError(
+            f"{variable_of(key)} is not {kind}", where=f"the variable {variable_of(key)}", observed=repr(text)
+        ) from exc
+
+
+def interpolate(text: str, *, where: str) -> tuple[str, list[str]]:
+    """`text` with each `${NAME}` and `${NAME:-default}` replaced by its variable, and the names that were used.
+
+    An empty variable counts as not set, as with `:-` in a shell. Raises `ConfigurationError` that names the variable.
+    """
+    used: list[str] = []
+
+    def fill(match: re.Match[str]) -> str:
+        if value := value_of(match["name"]):
+            used.append(match["name"])
+            return value
+        if match["default"] is None:
+            raise ConfigurationError(
+                f"the environment variable {match['name']} is not set",
+                where=where,
+                expected=f"a value for ${{{match['name']}}}, which has no default",
+                next_step=f"set {match['name']}, or write ${{{match['name']}:-default}}",
+            )
+        return match["default"]
+
+    return _VARIABLE.sub(fill, text), used
+
+
+def read_env_file(path: Path) -> None:
+    """Set the variables of a .env file that are not set yet, for this process and those it starts.
+
+    Raises `UsageError` if the file cannot be read, `ConfigurationError` for a line that assigns nothing.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+        raise UsageError("the .env file cannot be read", where=str(path), observed=reason) from exc
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            # Without the line itself, which may contain a password.
+            raise ConfigurationError(
+                "a line of the .env file is not an assignment",
+                where=f"{path}, line {binding.original.line}",
+                expected="NAME=value, NAME='value' or NAME=\"value\"",
+            )
+    for name, value in dotenv_values(stream=io.StringIO(text)).items():
+        if value is not None:
+            os.environ.setdefault(name, value)

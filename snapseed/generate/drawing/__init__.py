@@ -1,1 +1,0 @@
-"""What `Rows` draws with, one kind of draw in each module; every result comes from whole numbers alone."""

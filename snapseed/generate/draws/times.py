@@ -1,0 +1,152 @@
+"""Moments and days from bits: uniform, growing over time, or following a weekly rhythm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from snapseed.generate.draws.bits import Int64s, UInt64s, below
+from snapseed.generate.draws.fixed_point import LOG_BITS, log2
+from snapseed.generate.draws.numbers import Number, between, fraction, int64s, logarithm
+
+_HOUR = 3_600_000_000  # microseconds
+_WEEK = 7 * 24 * _HOUR
+# The first Monday after the epoch, 1970-01-05.
+_MONDAY = 4 * 24 * _HOUR
+# The sum of a week's weights is at most this, so that what passes of a rhythm in three centuries fits into 64 bits.
+_LARGEST_SUM = 100_000
+_YEARS = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+# A growth is drawn as a whole number between 2^47 and 10,000 times as much.
+_GROWTH_BITS = 47
+_LARGEST_GROWTH = Fraction(10_000)
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How busy each hour of the day (24 weights, from midnight) and each day of the week (7, from Monday) is.
+
+    The default is people's spare time: quiet at night, busiest in the evening, busier at weekends. Weights are whole
+    numbers; a weight of zero keeps that hour or day free. Raises `ValueError` for any other number of weights, for
+    negative ones, and if all are zero.
+    """
+
+    hours: Sequence[int] = (4, 2, 1, 1, 1, 2, 5, 9, 11, 11, 11, 12, 14, 13, 12, 12, 13, 15, 18, 21, 23, 22, 17, 9)
+    days: Sequence[int] = (9, 9, 9, 9, 10, 12, 13)
+
+    def __post_init__(self) -> None:
+        for weights, count in ((self.hours, 24), (self.days, 7)):
+            if len(weights) != count or min(weights) < 0 or not any(weights):
+                raise ValueError(f"a rhythm needs {count} weights, none negative, not all zero; got {list(weights)}")
+
+    @cached_property
+    def weights(self) -> Int64s:
+        """The weight of each hour of a week, scaled down if their sum is too large."""
+        given = [day * hour for day in self.days for hour in self.hours]
+        total = sum(given)
+        if total > _LARGEST_SUM:
+            given = [weight and max(1, weight * _LARGEST_SUM // total) for weight in given]
+        return np.array(given, dtype=np.int64)
+
+    @cached_property
+    def ends(self) -> Int64s:
+        """The weight that has passed by the end of each hour of a week, times microseconds."""
+        return np.cumsum(self.weights * _HOUR)
+
+    def range(self, first: Int64s, last: Int64s, what: str) -> tuple[Int64s, Int64s]:
+        """The weight that has passed by these moments. Raises `ValueError` outside the years 1900 to 2199."""
+        start, end = (round(year.timestamp()) * 10**6 for year in _YEARS)
+        if np.any(first < start) or np.any(last >= end):
+            raise ValueError(f"{what}: a rhythm covers the years 1900 to 2199")
+        return self.passed(first), self.passed(last)
+
+    def passed(self, moments: Int64s) -> Int64s:
+        """The weight that has passed by these moments (microseconds since the epoch), as `ends` counts."""
+        weeks, into = np.divmod(moments - _MONDAY, _WEEK)
+        hours, rest = np.divmod(into, _HOUR)
+        passed: Int64s = weeks * self.ends[-1] + self.ends[hours] - self.weights[hours] * (_HOUR - rest)
+        return passed
+
+    def moments(self, passed: Int64s) -> Int64s:
+        """The inverse of `passed`. A stretch without weight is skipped."""
+        weeks, into = np.divmod(passed, self.ends[-1])
+        hours = np.searchsorted(self.ends, into, side="right")
+        rest = (into - self.ends[hours]) // self.weights[hours]
+        moments: Int64s = weeks * _WEEK + (hours + 1) * _HOUR + rest + _MONDAY
+        return moments
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How moments are spread: `growth` times as dense at the end as at the start, in a rhythm on clocks `ahead`."""
+
+    growth: Number = 1
+    rhythm: Rhythm | None = None
+    ahead: timedelta | pl.Series | None = None
+
+
+def timestamps(
+    bits: UInt64s, start: datetime | pl.Series, end: datetime | pl.Series, pace: Pace, what: str
+) -> pl.Series:
+    """What `Rows.timestamps` documents."""
+    growth = fraction(pace.growth)
+    if not 1 / _LARGEST_GROWTH <= growth <= _LARGEST_GROWTH:
+        raise ValueError(f"{what}: the growth must be between 0.0001 and 10,000, got {pace.growth}")
+    first, last = _ordered(_microseconds(start), _microseconds(end), what)
+    if pace.rhythm is None:
+        drawn = _growing(bits, first, last, growth, what)
+    else:
+        clock = _clock(pace.ahead, what)
+        drawn = _growing(bits, *pace.rhythm.range(first + clock, last + clock, what), growth, what)
+        drawn = np.clip(pace.rhythm.moments(drawn) - clock, first, last)
+    return pl.Series(drawn).cast(pl.Datetime("us", "UTC"))
+
+
+def dates(bits: UInt64s, start: date | pl.Series, end: date | pl.Series, what: str) -> pl.Series:
+    """What `Rows.dates` documents."""
+    first, last = _ordered(_days(start), _days(end), what)
+    return pl.Series(between(bits, first, last, what)).cast(pl.Int32).cast(pl.Date)
+
+
+def _ordered(start: pl.Series, end: pl.Series, what: str) -> tuple[Int64s, Int64s]:
+    first, last = int64s(start, what), int64s(end, what)
+    if np.any(last < first):
+        raise ValueError(f"{what}: an end is before its start")
+    return first, last
+
+
+def _growing(bits: UInt64s, low: Int64s, high: Int64s, growth: Fraction, what: str) -> Int64s:
+    """Whole numbers from `low` to `high`, `growth` times as dense at the end as at the start: density growth^x."""
+    if growth == 1:
+        return between(bits, low, high, what)
+    if growth < 1:
+        return low + high - _growing(bits, low, high, 1 / growth, what)
+    one, whole = 1 << _GROWTH_BITS, logarithm(growth)
+    # The inverse of the integral: log(1 + bits · (growth - 1)) / log(growth), first as a fraction of 2^places.
+    drawn = below(bits, int(growth * one) - one) + np.uint64(one)
+    passed = np.clip(log2(drawn.view(np.int64)) - (_GROWTH_BITS << LOG_BITS), 0, whole - 1)
+    places = (whole - 1).bit_length()
+    part = passed.view(np.uint64) << np.uint64(64 - places)
+    part += below(part, ((1 << places) - whole) * 2**64 // whole)
+    return low + below(part, (high - low + 1).astype(np.uint64)).view(np.int64)
+
+
+def _clock(ahead: timedelta | pl.Series | None, what: str) -> Int64s:
+    if isinstance(ahead, pl.Series):
+        return int64s(ahead.cast(pl.Duration("us")).cast(pl.Int64), what)
+    return np.asarray((ahead or timedelta()) // timedelta(microseconds=1), dtype=np.int64)
+
+
+def _days(bound: date | pl.Series) -> pl.Series:
+    series = bound if isinstance(bound, pl.Series) else pl.Series([bound])
+    return series.cast(pl.Date).cast(pl.Int32)
+
+
+def _microseconds(bound: datetime | pl.Series) -> pl.Series:
+    series = bound if isinstance(bound, pl.Series) else pl.Series([bound])
+    return series.cast(pl.Datetime("us", "UTC")).cast(pl.Int64)

@@ -1,0 +1,136 @@
+"""Load a project's generators: import the modules of its folder, and check that their entities fit together."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from snapseed.errors import GeneratorError
+from snapseed.generate.entity import Entity
+from snapseed.generate.pools import PoolFolder
+
+
+@dataclass(frozen=True)
+class Generators:
+    """All entities of a project, parents before children, otherwise in the order of files and declarations."""
+
+    entities: tuple[Entity, ...]
+    pools: PoolFolder
+
+    def named(self, name: str) -> Entity | None:
+        """The entity of this name, if there is one."""
+        return next((entity for entity in self.entities if entity.name == name), None)
+
+    def roots(self) -> list[Entity]:
+        """The root entities."""
+        return [entity for entity in self.entities if entity.parent is None]
+
+    def tree(self, root: Entity) -> list[Entity]:
+        """`root` and its descendants, parents first."""
+        return [entity for entity in self.entities if entity.root is root]
+
+
+@cache
+def load_generators(folder: Path) -> Generators:
+    """The entities that the modules in `folder` declare.
+
+    Loaded once per process, as Python imports modules once: a changed generator needs a new process. Raises
+    `GeneratorError` for a missing or empty folder, a module that cannot be imported (with file and line), two entities
+    of one name, a parameter that names neither an ancestor nor a lookup entity, and lookup entities that need each
+    other.
+    """
+    if not folder.is_dir():
+        raise GeneratorError(
+            "the generators folder does not exist", where=str(folder), next_step="check `generators` in snapseed.toml"
+        )
+    found: list[Entity] = []
+    for path in sorted(folder.glob("*.py")):
+        if path.name != "__init__.py":
+            module = _import(folder, path)
+            # An entity that several modules import, or one under several names, is one entity.
+            declared = (value for value in vars(module).values() if isinstance(value, Entity))
+            found = list(dict.fromkeys([*found, *declared]))
+    if not found:
+        raise GeneratorError(
+            "no generator declares an entity", where=str(folder), expected="functions under @entity(...)"
+        )
+    _check_names(found)
+    ordered = tuple(sorted(found, key=lambda entity: len(entity.ancestors)))
+    generators = Generators(ordered, PoolFolder(folder / "pools"))
+    for entity in ordered:
+        _check_parameters(entity, generators)
+    for entity in ordered:
+        _check_lookups(entity, generators, ())
+    return generators
+
+
+def where_it_failed(exc: BaseException, folder: Path) -> str:
+    """File and line of the innermost frame in `folder`, for an exception that a generator raised."""
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if Path(frame.filename).is_relative_to(folder)]
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f"{exc.filename}:{exc.lineno}"
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(folder)
+
+
+def _import(folder: Path, path: Path) -> ModuleType:
+    """The module at `path`, in a package named after the folder's path, so that two projects never share a module."""
+    package = "_snapseed_" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        spec = importlib.util.spec_from_loader(package, loader=None, is_package=True)
+        assert spec is not None
+        parent = importlib.util.module_from_spec(spec)
+        parent.__path__ = [str(folder)]
+        sys.modules[package] = parent
+    try:
+        return importlib.import_module(f"{package}.{path.stem}")
+    except GeneratorError:
+        raise
+    except Exception as exc:
+        raise GeneratorError(
+            f"the generator module {path.name} cannot be imported",
+            where=where_it_failed(exc, folder),
+            observed=f"{type(exc).__name__}: {exc}",
+        ) from exc
+
+
+def _check_names(found: list[Entity]) -> None:
+    for number, entity in enumerate(found):
+        if any(other.name == entity.name for other in found[:number]):
+            raise GeneratorError(f"two entities are named {entity.name!r}", where=entity.function.__code__.co_filename)
+        for ancestor in entity.ancestors:
+            if ancestor not in found:
+                raise GeneratorError(f"{ancestor.name!r}, the parent of {entity.name!r}, is not among the generators")
+
+
+def _check_parameters(entity: Entity, generators: Generators) -> None:
+    possible = [*entity.ancestors, *(other for other in generators.entities if other.is_fixed)]
+    for parameter in entity.parameters:
+        if generators.named(parameter) not in possible:
+            names = ", ".join(dict.fromkeys(other.name for other in possible))
+            raise GeneratorError(
+                f"the generator of {entity.name!r} has a parameter that names no ancestor and no lookup entity",
+                where=entity.function.__code__.co_filename,
+                observed=parameter,
+                expected=f"rows, or one of: {names or '(it has none)'}",
+            )
+
+
+def _check_lookups(entity: Entity, generators: Generators, path: tuple[Entity, ...]) -> None:
+    if entity in path:
+        raise GeneratorError(
+            f"the generator of {entity.name!r} needs rows that need its own",
+            where=entity.function.__code__.co_filename,
+            observed=" needs ".join(step.name for step in (*path, entity)),
+            expected="lookup entities that do not need each other",
+        )
+    for parameter in entity.parameters:
+        named = generators.named(parameter)
+        if named is not None and named not in entity.ancestors:
+            _check_lookups(named, generators, (*path, entity))

@@ -1,0 +1,352 @@
+"""What a generator returns, checked and converted to Arrow, and written to Parquet.
+
+A violated declaration is an error that names entity and column. The same rows give the same bytes, however many are
+handed over at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from snapseed.errors import GeneratorError
+from snapseed.generate.draws.texts import canonical_json
+from snapseed.generate.entity import Entity
+from snapseed.snapshot.arrow import data_of, offsets_of, sizes_and_elements
+from snapseed.snapshot.hashing import fingerprint
+from snapseed.snapshot.manifest import Chunk, FirstKey, PartFile
+from snapseed.snapshot.store import describe, writing_to
+from snapseed.snapshot.types import ColumnType, Family
+
+# Keys in a form that compares as in PostgreSQL; of several columns a tuple.
+Key = int | bytes | tuple[int | bytes, ...]
+
+# This many rows of each call are checked for PostgreSQL's own spelling of JSON, value by value in Python. Enough to
+# catch a generator that spells it differently; a rare wrong row is still found when a load is verified.
+_JSON_SAMPLE = 4
+# The first pattern finds candidates in 60 ns per kilobyte of text. The second, which sees whether the backslash itself
+# is escaped, takes 1,400.
+_NUL = r"\\u0000"
+_ESCAPED_NUL = r"(^|[^\\])(\\\\)*\\u0000"
+
+
+def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
+    """The frame as an Arrow table with the entity's columns, in their order and of their Arrow types.
+
+    Raises `GeneratorError` if the result is not a frame, columns are missing or extra, the number of rows is wrong, a
+    column does not fit its declared type, PostgreSQL cannot store a value (NUL in a text, an array whose inner arrays
+    differ in length), or a key is null, repeated or not ascending.
+    """
+    if not isinstance(frame, pl.DataFrame):
+        raise _broken(entity, None, f"a {type(frame).__name__}", "a polars.DataFrame")
+    if set(frame.columns) != set(entity.columns):
+        missing = ", ".join(name for name in entity.columns if name not in frame.columns)
+        extra = ", ".join(name for name in frame.columns if name not in entity.columns)
+        observed = [f"missing: {missing}"] * bool(missing) + [f"not declared: {extra}"] * bool(extra)
+        raise _broken(entity, None, "; ".join(observed), "exactly the declared columns")
+    if len(frame) != rows:
+        raise _broken(entity, None, f"{len(frame)} rows", f"{rows} rows, one for each of `rows`")
+    arrays = [_converted(entity, name, kind, frame[name]) for name, kind in entity.columns.items()]
+    table = pa.table(
+        arrays, schema=pa.schema([(name, array.type) for name, array in zip(entity.columns, arrays, strict=True)])
+    )
+    if rows:
+        _check_key(entity, table)
+    return table
+
+
+def _first_key(entity: Entity, table: pa.Table) -> FirstKey:
+    """The key of the first row, as the manifest records it."""
+    values = [table.column(name)[0].as_py() for name in entity.key_columns]
+    keys = tuple(value if isinstance(value, int) else str(value) for value in values)
+    return keys if len(keys) > 1 else keys[0]
+
+
+def _key_of(entity: Entity, table: pa.Table, row: int) -> Key:
+    keys = tuple(_comparable(table.column(name).chunk(0).slice(row, 1))[0].as_py() for name in entity.key_columns)
+    return keys if len(keys) > 1 else keys[0]
+
+
+def _described_key(entity: Entity) -> str:
+    return ("column " if isinstance(entity.key, str) else "columns ") + ", ".join(map(repr, entity.key_columns))
+
+
+def _comparable(keys: pa.Array) -> pa.Array:
+    """Keys in a form that compares as in PostgreSQL: integers as they are, text and uuid by their bytes."""
+    if isinstance(keys, pa.ExtensionArray):
+        keys = keys.storage
+    return keys if pa.types.is_integer(keys.type) else keys.cast(pa.binary())
+
+
+def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
+    try:
+        converted = _cast(_arrow(series), kind)
+        values = _values(converted, kind)
+        _check_characters(values, kind)
+    except (pa.ArrowException, ValueError) as exc:
+        detail = str(exc).splitlines()[0]
+        raise _broken(entity, name, f"{series.dtype}: {detail}", f"values of {kind.name} (Arrow {kind.arrow})") from exc
+    if kind.family is Family.JSONB:
+        _check_json(entity, name, values)
+    return converted
+
+
+def _values(array: pa.Array, kind: ColumnType) -> pa.Array:
+    """The column, or the elements of its arrays. Raises `ValueError` for arrays that PostgreSQL cannot store."""
+    return sizes_and_elements(array, kind.dimensions)[1] if kind.is_array else array
+
+
+def _check_characters(values: pa.Array, kind: ColumnType) -> None:
+    """Raise `ValueError` for what COPY would reject: NUL in a text, and its escape in a jsonb."""
+    if not pa.types.is_string(values.type):
+        return
+    offsets = offsets_of(values)
+    # Looking for a zero byte costs next to nothing. If there is one, it may belong to a NULL, so look again by value.
+    if not data_of(values)[offsets[0] : offsets[-1]].all() and pc.any(pc.match_substring(values, "\0")).as_py():
+        raise ValueError("a text has a NUL character, which PostgreSQL cannot store")
+    if kind.family is Family.JSONB and all(_any_matches(values, pattern) for pattern in (_NUL, _ESCAPED_NUL)):
+        raise ValueError("a JSON text has \\u0000, which jsonb cannot store")
+
+
+def _arrow(series: pl.Series) -> pa.Array:
+    if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
+        raise ValueError("Python objects have no column type")
+    return series.rechunk().to_arrow()
+
+
+def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:
+    """The array in a type that stores `kind`; only by casts that lose nothing."""
+    if kind.stores(array.type):
+        return array
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(pa.string())
+    given, wanted = _innermost(array.type), _innermost(kind.arrow)
+    if not pa.types.is_null(given):
+        _check_lossless(given, wanted)
+    if kind.family is Family.UUID and not kind.is_array:
+        return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16)))
+    return array.cast(kind.arrow)
+
+
+def _any_matches(values: pa.Array, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(values, pattern)).as_py())
+
+
+def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
+    """Raise `ValueError` for a cast that Arrow allows although it loses or guesses something."""
+    if _is_text(given) != _is_text(wanted) and not (_is_text(given) and pa.types.is_binary(wanted)):
+        raise ValueError("this is not text" if _is_text(wanted) else "text is not a value of another type")
+    if pa.types.is_boolean(given) != pa.types.is_boolean(wanted):
+        raise ValueError("a Boolean is not a number, nor a number a Boolean")
+    if pa.types.is_timestamp(given) and pa.types.is_timestamp(wanted) and given.tz is None and wanted.tz:
+        raise ValueError("a Datetime needs a time zone; use UTC")
+    if pa.types.is_floating(given) != pa.types.is_floating(wanted):
+        raise ValueError("a whole number is not a float, nor a float a whole number")
+
+
+def _innermost(arrow: pa.DataType) -> pa.DataType:
+    """The type of the values, without the lists around them."""
+    while pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
+        arrow = arrow.value_type
+    return arrow.value_type if pa.types.is_dictionary(arrow) else arrow
+
+
+def _is_text(arrow: pa.DataType) -> bool:
+    return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
+
+
+def _check_key(entity: Entity, table: pa.Table) -> None:
+    columns = [table.column(name).chunk(0) for name in entity.key_columns]
+    for name, column in zip(entity.key_columns, columns, strict=True):
+        if column.null_count:
+            raise _broken(entity, name, f"{column.null_count} nulls", "a key without nulls")
+    rising = _is_rising([_comparable(column) for column in columns])
+    if not pc.all(rising).as_py() and len(rising):
+        position = pc.index(rising, pa.scalar(value=False)).as_py()
+        before, key = (tuple(column[row].as_py() for column in columns) for row in (position, position + 1))
+        name, *others = entity.key_columns
+        shown = f"({', '.join(map(str, key))})" if others else str(key[0])
+        how = "repeats" if key == before else "is smaller than"
+        expected = "unique keys in ascending order; rows.key() makes them"
+        if others:
+            expected = (
+                f"unique keys in ascending order: by {name}, as the parent's key ascends, then within each parent by"
+                f" {', '.join(others)}; rows.ascending() sorts those"
+            )
+        observed = f"the key of row {position + 2}, {shown}, {how} the one before"
+        raise _broken(entity, None if others else name, observed, expected)
+
+
+def _is_rising(columns: list[pa.Array]) -> pa.Array:
+    """For each row except the first, whether its key is larger than the one before."""
+    rising = None
+    for column in reversed(columns):
+        before, after = column.slice(0, len(column) - 1), column.slice(1)
+        larger = pc.less(before, after)
+        rising = larger if rising is None else pc.or_(larger, pc.and_(pc.equal(before, after), rising))
+    return rising
+
+
+def _check_json(entity: Entity, name: str, texts: pa.Array) -> None:
+    for text in texts.slice(0, _JSON_SAMPLE).to_pylist():
+        if text is None:
+            continue
+        try:
+            wanted = canonical_json(text)
+        except (ValueError, RecursionError) as exc:
+            raise _broken(entity, name, f"{text[:80]!r} is not JSON: {exc}", "JSON text") from exc
+        if wanted != text:
+            raise _broken(
+                entity, name, text[:120], f"the text that jsonb prints: {wanted[:120]}; json_object() writes it"
+            )
+
+
+def _broken(entity: Entity, column: str | None, observed: str, expected: str) -> GeneratorError:
+    return GeneratorError(
+        f"the generator of {entity.name!r} returned rows that break its declaration",
+        where=f"entity {entity.name!r}" + (f", column {column!r}" if column else ""),
+        observed=observed,
+        expected=expected,
+        next_step=f"fix {entity.function.__name__}() in {entity.function.__code__.co_filename}",
+    )
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file as the manifest describes it, and its first and last key."""
+
+    file: PartFile
+    first_key: Key
+    last_key: Key
+
+
+class PartWriter:
+    """Writes one file of one entity, at `path` below `folder`, in chunks of `chunk_rows` rows."""
+
+    def __init__(self, entity: Entity, folder: Path, path: str, chunk_rows: int) -> None:
+        self._entity = entity
+        self._folder = folder
+        self._path = folder / path
+        self._chunk_rows = chunk_rows
+        self._first_key: Key | None = None
+        self._last_key: Key | None = None
+        self._kinds = list(entity.columns.values())
+        self._waiting: list[pa.Table] = []
+        self._chunks: list[Chunk] = []
+        self._file: pq.ParquetWriter | None = None
+
+    def add(self, table: pa.Table) -> None:
+        """Take the next rows, at least one, as `checked_table` returns them. They wait until they fill a chunk.
+
+        Raises `GeneratorError` if they do not fit the rows before, `SnapshotError` if they cannot be written.
+        """
+        first = _key_of(self._entity, table, 0)
+        if self._last_key is not None and first <= self._last_key:  # type: ignore[operator]
+            raise keys_do_not_ascend(self._entity, self._path.relative_to(self._folder).as_posix())
+        if self._waiting and table.schema != self._waiting[0].schema:
+            raise GeneratorError(
+                f"the generator of {self._entity.name!r} returned other types than before",
+                where=f"entity {self._entity.name!r}",
+                observed=str(table.schema).replace("\n", ", "),
+                expected=str(self._waiting[0].schema).replace("\n", ", "),
+            )
+        self._first_key = first if self._first_key is None else self._first_key
+        self._last_key = _key_of(self._entity, table, len(table) - 1)
+        self._waiting.append(table)
+        while sum(map(len, self._waiting)) >= self._chunk_rows:
+            self._write_chunk()
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any rows were added; without rows there is no file."""
+        return self._first_key is not None
+
+    def close(self) -> WrittenFile:
+        """Write the rows that are left, and describe the file. There must be rows."""
+        if sum(map(len, self._waiting)):
+            self._write_chunk()
+        assert self._file is not None
+        assert self._first_key is not None
+        assert self._last_key is not None
+        with writing_to(self._path):
+            self._file.close()
+            path, size, sha256 = describe(self._path, self._folder)
+        rows = sum(chunk.rows for chunk in self._chunks)
+        file = PartFile(path=path, rows=rows, bytes=size, sha256=sha256, chunks=tuple(self._chunks))
+        return WrittenFile(file, self._first_key, self._last_key)
+
+    def abandon(self) -> None:
+        """Close the file without finishing it, because the part failed."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _write_chunk(self) -> None:
+        # Free the tables before the chunk, which is a copy of them, is encoded.
+        chunk, self._waiting = self._taken()
+        with writing_to(self._path):
+            self._file = self._file or self._open(chunk.schema)
+            self._file.write_table(chunk, row_group_size=self._chunk_rows)
+        # Give freed memory back (malloc_trim) before the fingerprint, which needs the most. Once a chunk, it lowers the
+        # peak by 30 MB; after every call of a generator, it would take a third of the system's time.
+        pa.system_memory_pool().release_unused()
+        digest = fingerprint([column.chunk(0) for column in chunk.columns], self._kinds)
+        self._chunks.append(Chunk(len(chunk), _first_key(self._entity, chunk), str(digest)))
+
+    def _taken(self) -> tuple[pa.Table, list[pa.Table]]:
+        """A chunk of the waiting rows in one piece, and the rest."""
+        table = pa.concat_tables(self._waiting)
+        return table.slice(0, self._chunk_rows).combine_chunks(), [table.slice(self._chunk_rows)]
+
+    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
+        """A writer with every option fixed, so that the bytes do not depend on defaults."""
+        self._path.parent.mkdir(exist_ok=True)
+        return pq.ParquetWriter(
+            self._path,
+            schema,
+            version="2.6",
+            data_page_version="1.0",
+            compression="zstd",
+            # Level 1 takes half the time of level 3, for a few percent more bytes.
+            compression_level=1,
+            use_dictionary=self._dictionary_columns(),
+            write_statistics=self._statistics_columns(),
+            data_page_size=1 << 20,
+            write_batch_size=1024,
+            dictionary_pagesize_limit=1 << 20,
+            store_schema=True,
+            write_page_index=False,
+            use_byte_stream_split=False,
+        )
+
+    def _statistics_columns(self) -> list[str]:
+        """Every column except vectors, whose minima and maxima say nothing and take two fifths of the time."""
+        return [
+            name + kind.dimensions * ".list.element"
+            for name, kind in self._entity.columns.items()
+            if kind.family is not Family.VECTOR
+        ]
+
+    def _dictionary_columns(self) -> list[str]:
+        """Columns whose values may repeat. Keys of one column and floats do not, and trying takes time."""
+        never = {Family.REAL, Family.DOUBLE, Family.VECTOR}
+        return [
+            name for name, kind in self._entity.columns.items() if name != self._entity.key and kind.family not in never
+        ]
+
+
+def keys_do_not_ascend(entity: Entity, path: str) -> GeneratorError:
+    """The error for keys that ascend within each call of a generator, but not from one call to the next."""
+    return GeneratorError(
+        f"the keys of {entity.name!r} do not ascend from one range of root rows to the next",
+        where=f"entity {entity.name!r}, {_described_key(entity)}",
+        observed=f"{path} has a key that is not larger than one of earlier root rows",
+        expected="unique keys that ascend with the root row; "
+        + ("rows.key() makes them" if isinstance(entity.key, str) else "the parent's key does"),
+    )

@@ -1,0 +1,208 @@
+"""What to generate: a request, the parts that it consists of, and about how large the result will be."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+from snapseed.config import Environment, Project
+from snapseed.errors import UsageError
+from snapseed.generate.entity import Entity
+from snapseed.generate.generators import load_generators
+from snapseed.generate.part import CHUNK_ROWS, SLICES, PartTask, Slices, make_part
+from snapseed.snapshot.store import has_snapshot, open_snapshot, writing_to
+
+# Root rows that are made to estimate a size: takes some tenths of a second and is right within a few percent.
+_SAMPLED_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """A snapshot to make, with everything decided. `resolve_request` makes it from flags, environment and project.
+
+    `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows` and
+    `slices` have fixed values, which only tests and benchmarks change.
+    """
+
+    name: str
+    seed: int
+    scale: int
+    only: tuple[str, ...] = ()
+    max_size: int | None = None
+    part: int | None = None
+    chunk_rows: int = CHUNK_ROWS
+    slices: Slices = SLICES
+
+
+def resolve_request(
+    project: Project,
+    environment: Environment,
+    *,
+    scale: int | None,
+    seed: int | None,
+    only: Sequence[str] = (),
+    part: int | None = None,
+) -> Request:
+    """Decide what to generate for an environment. What is None comes from the environment or the project.
+
+    The scale is that of the environment, or else that of the existing snapshot; the seed is the project's. A `part`
+    becomes a snapshot of its own, named `NAME-part-NUMBER`. Raises `UsageError` if there is no scale, or `only` names
+    an unknown entity.
+    """
+    generators = load_generators(project.generators)
+    for entity in only:
+        if generators.named(entity) is None:
+            known = ", ".join(entity.name for entity in generators.entities)
+            raise UsageError(
+                "there is no such entity", observed=entity, expected=f"one of: {known}", next_step="check --only"
+            )
+    name = _name(environment, part)
+    scale = scale or environment.scale or _existing_scale(project, name)
+    if scale is None:
+        raise UsageError(
+            "there is no scale",
+            where=f"environment {environment.name!r}",
+            expected="the number of root rows to make",
+            next_step=f"add --scale 10k, or `scale` to [environments.{environment.name}]",
+        )
+    return Request(name, project.seed if seed is None else seed, scale, tuple(only), environment.max_size, part)
+
+
+def resolve_check(
+    project: Project,
+    environment: Environment,
+    *,
+    scale: int | None,
+    seed: int | None,
+    only: Sequence[str] = (),
+    part: int | None = None,
+) -> Request:
+    """Decide how to make an existing snapshot again for `check_snapshot`: its scale comes before the environment's.
+
+    Otherwise as `resolve_request`.
+    """
+    scale = scale or _existing_scale(project, _name(environment, part))
+    return resolve_request(project, environment, scale=scale, seed=seed, only=only, part=part)
+
+
+def _name(environment: Environment, part: int | None) -> str:
+    return environment.snapshot if part is None else f"{environment.snapshot}-part-{part}"
+
+
+def _existing_scale(project: Project, name: str) -> int | None:
+    return open_snapshot(project.snapshots, name).manifest.scale if has_snapshot(project.snapshots, name) else None
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A root entity, how many rows it has, and which entities of its tree to write."""
+
+    root: Entity
+    rows: int
+    names: tuple[str, ...]
+
+    def parts(self, part_rows: int) -> int:
+        """How many parts there are."""
+        return -(-self.rows // part_rows)
+
+
+class Tasks(Sequence[PartTask]):
+    """The tasks that make a snapshot in `folder`. Each is created on demand, so a billion root rows take no memory.
+
+    For a request of a single part, it has that part of each tree, and the only part of a tree that has just one. Raises
+    `UsageError` if no tree has this part.
+    """
+
+    def __init__(self, project: Project, request: Request, folder: Path) -> None:
+        self._project = project
+        self._request = request
+        self._folder = folder
+        generators = load_generators(project.generators)
+        wanted = [entity for entity in generators.entities if not request.only or entity.name in request.only]
+        self.written = tuple(wanted)
+        trees = []
+        for root in generators.roots():
+            names = tuple(entity.name for entity in generators.tree(root) if entity in wanted)
+            if names:
+                assert root.root_rows is not None
+                trees.append(Tree(root, root.root_rows.at(request.scale), names))
+        self.trees = tuple(trees)
+        self._ranges = [(tree, self._numbers(tree)) for tree in trees]
+        if request.part is not None and not any(request.part in numbers for _, numbers in self._ranges):
+            most = max((tree.parts(project.part_rows) for tree in trees), default=0)
+            raise UsageError(
+                "there is no such part",
+                observed=str(request.part),
+                expected=f"0 to {most - 1}: each has {project.part_rows:,} (part_rows) of {request.scale:,} root rows",
+            )
+
+    def _numbers(self, tree: Tree) -> range:
+        count = tree.parts(self._project.part_rows)
+        part = self._request.part
+        return range(count) if part is None or count == 1 else range(part, min(part + 1, count))
+
+    def __len__(self) -> int:
+        return sum(len(numbers) for _, numbers in self._ranges)
+
+    @overload
+    def __getitem__(self, index: int) -> PartTask: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PartTask]: ...
+    def __getitem__(self, index: int | slice) -> PartTask | list[PartTask]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        for tree, numbers in self._ranges:
+            if position < len(numbers):
+                return self._part(tree, numbers[position])
+            position -= len(numbers)
+        raise AssertionError
+
+    def _part(self, tree: Tree, number: int) -> PartTask:
+        size = self._project.part_rows
+        file = f"/part-{number:05d}.parquet" if tree.rows > size else ".parquet"
+        first = number * size
+        return self.task(tree, first, min(first + size, tree.rows), file)
+
+    def task(self, tree: Tree, first: int, last: int, file: str) -> PartTask:
+        """The task that makes these root rows of a tree, in files whose names end in `file`."""
+        return PartTask(
+            project=self._project,
+            seed=self._request.seed,
+            root=tree.root.name,
+            first=first,
+            last=last,
+            paths={name: f"{name}{file}" for name in tree.names},
+            folder=self._folder,
+            chunk_rows=self._request.chunk_rows,
+            slices=self._request.slices,
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About how many rows and bytes a snapshot will have, and exactly how many parts."""
+
+    rows: int
+    bytes: int
+    parts: int
+
+
+def estimate(project: Project, request: Request) -> Estimate:
+    """Estimate the size of a snapshot by making some rows from its middle. Takes some tenths of a second at any scale.
+
+    Raises what making those rows raises.
+    """
+    with tempfile.TemporaryDirectory(prefix="snapseed-estimate-") as folder, writing_to(Path(folder)):
+        tasks = Tasks(project, request, Path(folder))
+        rows = size = 0
+        for tree in tasks.trees:
+            sampled = min(_SAMPLED_ROWS, tree.rows)
+            first = (tree.rows - sampled) // 2
+            for written in make_part(tasks.task(tree, first, first + sampled, ".parquet")).files.values():
+                rows += written.file.rows * tree.rows // sampled
+                size += written.file.bytes * tree.rows // sampled
+    return Estimate(rows, size, len(tasks))

@@ -1,0 +1,269 @@
+"""Generate a snapshot: make its parts, put the manifest together, replace the old snapshot. Or check an existing one.
+
+The result does not depend on how many processes make it, nor on the order in which parts get ready.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from snapseed.config import Project
+from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.events import Advanced, Listener, ignore
+from snapseed.generate.entity import Entity
+from snapseed.generate.generators import load_generators
+from snapseed.generate.output import keys_do_not_ascend
+from snapseed.generate.part import PartResult, make_parts
+from snapseed.generate.request import Request, Tasks
+from snapseed.snapshot.hashing import combined
+from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, PartFile
+from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
+
+_LIBRARIES = ("numpy", "polars", "pyarrow")
+# What must be equal so that rows made now fit to files made before.
+_SETTINGS = ("seed", "scale", "now", "part_rows", "chunk_rows")
+
+
+@dataclass(frozen=True)
+class GenerateReport:
+    """What was written, and how long it took. `replaced` is the identity of the snapshot that was there before."""
+
+    manifest: Manifest
+    folder: Path
+    seconds: float
+    replaced: str | None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """How an existing snapshot compares with the same one made again.
+
+    `different` says in one line each which settings, pools and entities differ.
+    """
+
+    manifest: Manifest
+    seconds: float
+    different: tuple[str, ...]
+    same_bytes: bool
+
+    @property
+    def same_rows(self) -> bool:
+        """Whether every row is the same; the bytes may differ between library versions."""
+        return not self.different
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What `--only` keeps of the snapshot before: its folder, the records of the other entities, and all its pools."""
+
+    snapshot: Snapshot
+    records: tuple[EntityRecord, ...]
+
+
+def generate_snapshot(
+    project: Project,
+    request: Request,
+    *,
+    jobs: int = 1,
+    executor: Executor | None = None,
+    listener: Listener = ignore,
+) -> GenerateReport:
+    """Write a snapshot in place of the one before, completely or not at all.
+
+    It uses `jobs` processes, or the `executor` if there is one. With `only` in the request, the other entities keep
+    their files, which must have the same seed and scale. The listener gets an `Advanced` for each part. Raises
+    `GeneratorError`; `SnapshotError` if it cannot be written or is larger than `max_size`; `UsageError` if `only` does
+    not fit the existing snapshot.
+    """
+    started = time.monotonic()
+    previous = _previous(project, request)
+    kept = _kept(previous, project, request) if request.only and previous else None
+    with replacing(project.snapshots, request.name) as staging:
+        if kept:
+            _copy_files(kept, staging)
+        tasks = Tasks(project, request, staging)
+        results = _announced(make_parts(tasks, jobs=jobs, executor=executor), len(tasks), listener)
+        manifest = _manifest(project, request, tasks.written, results, kept)
+        if request.max_size is not None and manifest.bytes > request.max_size:
+            raise SnapshotError(
+                f"the snapshot {request.name!r} is larger than allowed; the one before stays",
+                observed=f"{manifest.bytes:,} bytes",
+                expected=f"at most {request.max_size:,} bytes (max_size)",
+                next_step="choose a smaller scale, or raise max_size",
+            )
+        folder = commit(staging, manifest)
+    replaced = previous.manifest.identity if previous else None
+    return GenerateReport(manifest, folder, time.monotonic() - started, replaced)
+
+
+def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listener: Listener = ignore) -> CheckReport:
+    """Make a snapshot again in a temporary folder and compare it with the existing one.
+
+    Writes nothing in the project. Raises what `generate_snapshot` raises, and `SnapshotError` if there is no snapshot.
+    """
+    started = time.monotonic()
+    stored = open_snapshot(project.snapshots, request.name).manifest
+    with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
+        tasks = Tasks(project, request, Path(folder))
+        results = _announced(make_parts(tasks, jobs=jobs), len(tasks), listener)
+        made = _manifest(project, request, tasks.written, results, None)
+    names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
+    different = (
+        *(
+            f"{name}: the snapshot has {old}, the project asks for {new}"
+            for name, old, new in _other_settings(stored, made)
+        ),
+        # A pool that only the snapshot names may belong to entities that were not made.
+        *(
+            f"pool {pool}: changed since the snapshot was made"
+            for pool, digest in made.pools.items()
+            if stored.pools.get(pool) != digest
+        ),
+        *(line for name in names for line in _difference(name, stored.entity(name), made.entity(name))),
+    )
+    same_bytes = all(_files(stored.entity(name)) == _files(made.entity(name)) for name in names)
+    return CheckReport(made, time.monotonic() - started, different, same_bytes)
+
+
+def _announced(results: Iterable[PartResult], total: int, listener: Listener) -> list[PartResult]:
+    """All results; the listener is told how many parts and bytes there are so far."""
+    size, made = 0, []
+    listener(Advanced("generating", 0, total, "parts"))
+    for result in results:
+        made.append(result)
+        size += sum(written.file.bytes for written in result.files.values())
+        listener(Advanced("generating", len(made), total, "parts", size))
+    return made
+
+
+def _manifest(
+    project: Project, request: Request, written: Sequence[Entity], results: Sequence[PartResult], kept: _Kept | None
+) -> Manifest:
+    """The manifest that describes the parts that were made, and the entities that are kept."""
+    records = {entity.name: _record(entity, results) for entity in written}
+    pools = {name: digest for result in results for name, digest in result.pools.items()}
+    if kept and kept.records:
+        records |= {record.name: record for record in kept.records}
+        pools = {**kept.snapshot.manifest.pools, **pools}
+    entities = load_generators(project.generators).entities
+    return Manifest(
+        name=request.name,
+        seed=request.seed,
+        scale=request.scale,
+        now=project.now,
+        part_rows=project.part_rows,
+        chunk_rows=request.chunk_rows,
+        pools=dict(sorted(pools.items())),
+        libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+        entities=tuple(records[entity.name] for entity in entities if entity.name in records),
+    )
+
+
+def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
+    mine = [result.files[entity.name] for result in results if entity.name in result.files]
+    for before, after in pairwise(mine):
+        if before.last_key >= after.first_key:  # type: ignore[operator]
+            raise keys_do_not_ascend(entity, after.file.path)
+    files = tuple(written.file for written in mine)
+    total = combined(chunk.digest() for file in files for chunk in file.chunks)
+    return EntityRecord(
+        name=entity.name,
+        schema=entity.schema,
+        table=entity.table,
+        key=entity.key,
+        columns=tuple(Column(name, kind.name) for name, kind in entity.columns.items()),
+        parent=entity.parent.name if entity.parent else None,
+        rows=total.rows,
+        fingerprint=str(total),
+        files=files,
+    )
+
+
+def _previous(project: Project, request: Request) -> Snapshot | None:
+    """The snapshot that will be replaced. A damaged one is ignored, unless some of it would be kept."""
+    if not has_snapshot(project.snapshots, request.name):
+        return None
+    try:
+        return open_snapshot(project.snapshots, request.name)
+    except ManifestError:
+        if request.only:
+            raise
+        return None
+
+
+def _kept(previous: Snapshot, project: Project, request: Request) -> _Kept:
+    """The entities that `only` leaves as they are. Raises `UsageError` if they were made with other settings."""
+    wanted = {
+        "seed": request.seed,
+        "scale": request.scale,
+        "now": project.now,
+        "part_rows": project.part_rows,
+        "chunk_rows": request.chunk_rows,
+    }
+    manifest = previous.manifest
+    other = [name for name, value in wanted.items() if getattr(manifest, name) != value]
+    if other:
+        raise UsageError(
+            f"--only keeps the other entities, and they were made with another {' and '.join(other)}",
+            where=str(previous.folder),
+            observed=", ".join(f"{name} {getattr(manifest, name)}" for name in other),
+            expected=", ".join(f"{name} {wanted[name]}" for name in other),
+            next_step="generate without --only, or with the settings of the snapshot",
+        )
+    generators = load_generators(project.generators)
+    return _Kept(
+        previous,
+        tuple(
+            record for record in manifest.entities if record.name not in request.only and generators.named(record.name)
+        ),
+    )
+
+
+def _copy_files(kept: _Kept, staging: Path) -> None:
+    for file in (file for record in kept.records for file in record.files):
+        if problem := file_problem(kept.snapshot, file):
+            raise SnapshotError(
+                "a file that --only would keep is damaged",
+                where=str(kept.snapshot.path(file)),
+                observed=problem,
+                next_step="generate without --only",
+            )
+        target = staging / file.path
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy2(kept.snapshot.path(file), target)
+
+
+def _other_settings(stored: Manifest, made: Manifest) -> Iterator[tuple[str, object, object]]:
+    for name in _SETTINGS:
+        old, new = getattr(stored, name), getattr(made, name)
+        if old != new:
+            yield name, old, new
+
+
+def _difference(name: str, old: EntityRecord | None, new: EntityRecord | None) -> Iterator[str]:
+    """How an entity of the snapshot differs from the same one made again: one line, or none."""
+    if old is None or new is None:
+        yield f"{name}: only in {'the generators' if old is None else 'the snapshot'}"
+    elif _declaration(old) != _declaration(new):
+        yield f"{name}: its declaration has changed"
+    elif old.digest() != new.digest():
+        pairs = enumerate(zip(old.chunks, new.chunks, strict=False))
+        place = next((f", first in chunk {number}" for number, (there, here) in pairs if there != here), "")
+        there, here = (f"{record.rows:,} rows ({record.fingerprint})" for record in (old, new))
+        yield f"{name}: the snapshot has {there}, generated {here}{place}"
+
+
+def _declaration(record: EntityRecord) -> tuple[object, ...]:
+    return record.schema, record.table, record.key, record.columns, record.parent
+
+
+def _files(record: EntityRecord | None) -> tuple[PartFile, ...]:
+    return record.files if record else ()

@@ -1,0 +1,33 @@
+-- The foreign keys of a table. A key that refers to a partitioned table has a copy for each partition there, which
+-- comes and goes with it. Partitions of this table may have foreign keys of their own.
+SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
+       k.confrelid::regclass::text AS references_name, k.conindid::int8 AS index,
+       (SELECT bool_and(a.attnotnull) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+         AS is_required,
+       ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.confrelid::regclass) a) AS above,
+       k.condeferrable AS deferrable,
+       EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgrelid = k.conrelid
+                                          AND t.tgenabled IN ('O', 'A')) AS is_checked,
+       ARRAY(SELECT format('COMMENT ON CONSTRAINT %%I ON %%I.%%I IS %%L', k.conname, n.nspname, r.relname,
+                           d.description)
+               FROM pg_description d WHERE d.classoid = 'pg_constraint'::regclass AND d.objoid = k.oid) AS restore,
+       CASE WHEN k.conparentid <> 0 OR NOT k.conislocal THEN 'it is inherited'
+            WHEN k.conrelid <> %(oid)s THEN 'it belongs to a partition'
+            WHEN NOT k.convalidated THEN 'it is not validated: rebuilding it would not check the new rows'
+            WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
+              THEN 'its triggers are not in their usual state'
+            WHEN NOT (SELECT bool_and(has_column_privilege(k.confrelid, u.number, 'REFERENCES'))
+                        FROM unnest(k.confkey) u(number))
+                 OR NOT has_schema_privilege((SELECT c.relnamespace FROM pg_class c WHERE c.oid = k.confrelid), 'USAGE')
+              THEN 'the role may not refer to that table'
+       END AS keep_reason
+  FROM pg_constraint k
+  JOIN pg_class r ON r.oid = k.conrelid
+  JOIN pg_namespace n ON n.oid = r.relnamespace
+ WHERE k.contype = 'f'
+   AND CASE k.conrelid
+         WHEN %(oid)s THEN NOT EXISTS (SELECT FROM pg_constraint p
+                                        WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
+         ELSE k.conparentid = 0
+              AND k.conrelid IN (SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)) END
+ ORDER BY k.conname

@@ -1,0 +1,16 @@
+-- One ordinary, partitioned or foreign table, or a view. Without a schema, to_regclass follows the search path. With
+-- one it would raise if this role may not use the schema.
+SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS table, c.relkind::text AS kind,
+       c.relpersistence::text AS persistence, pg_has_role(c.relowner, 'USAGE') AS owned,
+       pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE') AS may_index,
+       ARRAY(SELECT p FROM unnest(ARRAY['DELETE', 'TRUNCATE']) p WHERE has_table_privilege(c.oid, p))
+       || CASE WHEN has_any_column_privilege(c.oid, 'SELECT') THEN ARRAY['SELECT'] ELSE '{}' END
+       || CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN ARRAY['USAGE'] ELSE '{}' END AS privileges,
+       greatest(c.reltuples, 0)::int8 AS estimated_rows, row_security_active(c.oid) AS row_security,
+       EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '2') AS has_update_rule,
+       EXISTS (SELECT FROM pg_publication) AS has_publications,
+       EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid) AS is_published
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
+                    ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
+                           WHERE o.relname = %(table)s AND s.nspname = %(schema)s) END

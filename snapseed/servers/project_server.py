@@ -1,0 +1,346 @@
+"""A server of one project: where its files are, and how it is started, found again and stopped.
+
+A process is only signalled on proof that it works on this project's own data.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+from snapseed.errors import ConfigurationError, ServerError
+from snapseed.servers.account import Account, account_for, give_to_owner_of, make_searchable, private_directory, run_as
+from snapseed.servers.processes import ServerProcesses
+
+# What fits into sockaddr_un.sun_path before the final NUL: 108 bytes on Linux, 104 on macOS and the BSDs.
+SUN_PATH_BYTES = 107 if sys.platform == "linux" else 103
+# Not tempfile.gettempdir(): TMPDIR differs between shells, and clients must find the socket that another shell made.
+TEMPORARY_DIRECTORY = Path("/tmp")  # noqa: S108 - only a private folder in it is used, and that is checked first
+# Nobody notices it, and a waiting process costs nothing.
+_POLL_SECONDS = 0.02
+# Before this a young daemon may not have its name and folder yet.
+_GRACE_SECONDS = 0.5
+# A command that is told how long to wait has hung when it takes this much longer.
+_HUNG_SECONDS = 15
+# Enough for PostgreSQL's FATAL line with its detail and hint, and the lines that led to it.
+_LOG_TAIL_LINES = 12
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How many seconds a server may take to start and to stop, and another process may hold its lock."""
+
+    start: float
+    stop: float
+    lock: float
+    # A local connect takes microseconds. It only waits when the server's queue of new connections is full.
+    connect: float = 1.0
+
+
+@dataclass(frozen=True)
+class ProjectServer(ABC):
+    """The server of the project in folder `project`. Creating this handle, and asking for paths, touches no file.
+
+    Symbolic links in `project` are followed, so every way to write the path leads to the same server.
+    """
+
+    project: Path
+    timeouts: Timeouts
+
+    # In messages; of its folder and lock; of its processes; of its Unix socket; and which signal shuts it down.
+    title: ClassVar[str]
+    name: ClassVar[str]
+    process_name: ClassVar[str]
+    socket_name: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals]
+
+    @property
+    def state_directory(self) -> Path:
+        """`.snapseed` in the project folder."""
+        return self.project.resolve() / ".snapseed"
+
+    @property
+    def data_directory(self) -> Path:
+        """The folder under `.snapseed` that belongs to this server alone."""
+        return self.state_directory / self.name
+
+    @property
+    def log_file(self) -> Path:
+        """The server's log since its last start. The log of the run before is kept as `server.log.1`."""
+        return self.data_directory / "server.log"
+
+    @property
+    def socket_directory(self) -> Path:
+        """A folder under `.snapseed`, or one in the temporary directory where that path cannot hold a socket.
+
+        It cannot when it would be longer than `sun_path`, when it has a comma (libpq and PostgreSQL split there), or
+        when it has bytes that are not text, which fit neither a URL nor a settings file.
+        """
+        beside = self.state_directory / f"run-{self.name}"
+        path = str(beside / self.socket_name)
+        if len(os.fsencode(path)) <= SUN_PATH_BYTES and "," not in path and path.isprintable():
+            return beside
+        return TEMPORARY_DIRECTORY / self.mark
+
+    @property
+    def socket_file(self) -> Path:
+        """The Unix socket."""
+        return self.socket_directory / self.socket_name
+
+    @property
+    def mark(self) -> str:
+        """A word in the command line of this server's processes and of no other server's."""
+        digest = hashlib.sha256(os.fsencode(self.data_directory)).hexdigest()
+        return f"snapseed-{digest[:16]}"
+
+    @abstractmethod
+    def is_running(self) -> bool:
+        """Whether the server accepts work; False while it starts, recovers from a crash, or shuts down."""
+
+    @abstractmethod
+    def find_program(self) -> Path:
+        """The program to start. Raises `ConfigurationError` when its wheel is not installed."""
+
+    @abstractmethod
+    def _prepare_data(self, account: Account) -> None:
+        """Make the data folder, and everything in it, ready for a start."""
+
+    @abstractmethod
+    def _start_command(self) -> list[str]:
+        """The command that starts the server in the background. It is run in the data folder."""
+
+    def start(self) -> bool:
+        """Start the server and wait until it accepts work; True when it had to be started.
+
+        What a crash left behind is waited for, or cleared away. Raises `ConfigurationError` when the wheel is missing,
+        the folder cannot be written or its data is of another version; `RefusedError` for folders of another account;
+        `ServerError` with the end of the server's log when it does not start.
+        """
+        if self.is_running():
+            return False
+        program = self.find_program()
+        account = account_for(self.data_directory, self.project)
+        with self._locked():
+            if self._earlier_run_works():
+                return False
+            make_searchable(program, account)
+            make_searchable(self.data_directory, account)
+            private_directory(self.socket_directory, account)
+            self._prepare_data(account)
+            # One log is kept, so that messages quote this run and nothing grows without end.
+            with suppress(FileNotFoundError):
+                self.log_file.replace(self.log_file.with_name("server.log.1"))
+            self._launch(account)
+            return True
+
+    def stop(self) -> bool:
+        """Disconnect all clients, write everything to disk and wait for the end; False when it was not running.
+
+        Raises `RefusedError` for a server of another account, `ServerError` when it does not stop in time.
+        """
+        if not self._may_have_data():
+            return False
+        account_for(self.data_directory, self.project)
+        with self._locked():
+            if not self._main_processes():
+                if self.is_running():
+                    self._fail("did not stop", "it works, but in another container: its processes are not visible here")
+                return False
+            self._shut_down()
+            # A folder under `.snapseed`, and one that is not empty, stays.
+            if self.socket_directory.parent == TEMPORARY_DIRECTORY:
+                with suppress(OSError):
+                    self.socket_directory.rmdir()
+            return True
+
+    def _is_cut_off(self) -> bool:
+        """Whether the server works and cannot be reached, as after its socket was deleted. It is then restarted."""
+        return False
+
+    def _main_processes(self) -> list[int]:
+        """The processes that the signal to shut down goes to."""
+        return self._processes.all()
+
+    def _may_have_data(self) -> bool:
+        """Whether there is a data folder. True where this account may not look; the next step then says why."""
+        try:
+            return stat.S_ISDIR(self.data_directory.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except PermissionError:
+            return True
+
+    def _connect(self) -> socket.socket | None:
+        """A connection to the socket, or None where nobody accepts one.
+
+        A socket whose owner is not the owner of the data does not count: anybody may place files in `/tmp`.
+        """
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(self.timeouts.connect)
+        try:
+            path = self.socket_file
+            if path.lstat().st_uid == self.data_directory.stat().st_uid:
+                connection.connect(str(path))
+                return connection
+        except OSError:
+            pass
+        connection.close()
+        return None
+
+    def _earlier_run_works(self) -> bool:
+        """Wait while processes of an earlier run exist; True when they turn out to be a working server.
+
+        Starting another server on the same data would damage it, and Valkey would not notice.
+        """
+        deadline = time.monotonic() + self.timeouts.start
+        while not self.is_running():
+            processes = self._processes.all()
+            if not processes:
+                return False
+            if self._is_cut_off():
+                self._shut_down()
+            elif time.monotonic() > deadline:
+                self._fail(
+                    "has processes of an earlier run that have not ended",
+                    f"process {', '.join(map(str, processes))} after {self.timeouts.start:g} s",
+                    "run `snapseed db stop`, or end these processes yourself; then run the same command again",
+                )
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def _launch(self, account: Account) -> None:
+        self._run(self._start_command(), account, self.timeouts.start, "did not start")
+        started = time.monotonic()
+        while not self.is_running():
+            seconds = time.monotonic() - started
+            if seconds > _GRACE_SECONDS and not self._processes.all():
+                self._fail("did not start", "it ended at once")
+            if seconds > self.timeouts.start:
+                self._fail("did not start in time", f"waited {self.timeouts.start:g} s")
+            time.sleep(_POLL_SECONDS)
+
+    def _shut_down(self) -> None:
+        """Tell the server to shut down, and wait until all of its processes have ended."""
+        main = self._main_processes()
+        self._processes.signal(main, self.stop_signal)
+        deadline = time.monotonic() + self.timeouts.stop
+        while remaining := self._processes.all() or [pid for pid in main if self._processes.owns(pid) is not False]:
+            if time.monotonic() > deadline:
+                ids = ", ".join(map(str, remaining))
+                self._fail("did not stop", f"process {ids} still runs after {self.timeouts.stop:g} s")
+            time.sleep(_POLL_SECONDS)
+
+    @property
+    def _processes(self) -> ServerProcesses:
+        return ServerProcesses(self.process_name, self.data_directory, self.mark)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the server's lock: one process at a time starts or stops it, the others wait.
+
+        The lock is the kernel's (`flock`), so it ends with the process, however that ends. Creates `.snapseed`. Raises
+        `ConfigurationError` where that cannot be written, `ServerError` when the lock does not become free in time.
+        """
+        path = self.state_directory / f"{self.name}.lock"
+        if "\n" in str(path):
+            raise ConfigurationError(
+                "an embedded server cannot work in a folder with a line break in its path",
+                observed=repr(str(self.project)),
+                expected="a path of one line: both servers write it into files that are read by lines",
+                next_step="rename the folder",
+            )
+        try:
+            # Not mkdir(parents=True): a mistyped project folder is an error, not a reason to create one.
+            with suppress(FileExistsError):
+                self.state_directory.mkdir()
+                # Databases must stay out of git, even in a project whose own .gitignore forgot them.
+                (self.state_directory / ".gitignore").write_text("*\n")
+                give_to_owner_of(self.project, self.state_directory / ".gitignore")
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            for made in (self.state_directory, path):
+                give_to_owner_of(self.project, made)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the folder of the {self.title} cannot be written",
+                observed=error.strerror,
+                expected="a project folder in which this account may create .snapseed",
+                where=error.filename or str(path),
+                next_step="make the folder writable, or name a database of your own in snapseed.toml",
+            ) from error
+        try:
+            self._await_lock(descriptor, path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _await_lock(self, descriptor: int, path: Path) -> None:
+        deadline = time.monotonic() + self.timeouts.lock
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise ServerError(
+                        f"another process has been starting or stopping the {self.title} for too long",
+                        observed=f"the lock is still taken after {self.timeouts.lock:g} s",
+                        where=str(path),
+                        next_step="wait for that process, or end it, and run the same command again",
+                    ) from error
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    def _run(
+        self, command: list[str], account: Account, seconds: float, failure: str, directory: Path | None = None
+    ) -> None:
+        """Run a command in `directory` (default: the data folder); `failure` says what it means when it fails."""
+        try:
+            done = run_as(command, account, seconds + _HUNG_SECONDS, directory or self.data_directory)
+        except subprocess.TimeoutExpired:
+            self._fail(failure, f"{Path(command[0]).name} has not returned after {seconds:g} s")
+        if done.returncode != 0:
+            self._fail(failure, done.stdout)
+
+    def _fail(self, what: str, said: str, next_step: str | None = None) -> NoReturn:
+        """Raise `ServerError` with the end of the log."""
+        log = ""
+        with suppress(OSError):
+            log = self.log_file.read_text(encoding="utf-8", errors="replace")
+        raise ServerError(
+            f"the {self.title} {what}",
+            observed="\n".join(part for part in (said.strip(), *log.splitlines()[-_LOG_TAIL_LINES:]) if part),
+            where=str(self.data_directory),
+            next_step=next_step or f"read {self.log_file}, then run the same command again",
+        )
+
+
+def find_in_wheel(title: str, package: str, pattern: str) -> Path:
+    """A file of an installed package, found without importing it: its import would do more than that.
+
+    Raises `ConfigurationError` when the package is missing, or came without a file that matches `pattern`.
+    """
+    found = importlib.util.find_spec(package)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        for program in Path(folder).glob(pattern):
+            return program.resolve()
+    name = package.replace("_", "-")
+    raise ConfigurationError(
+        f"the {title} is not installed",
+        observed=f"no package {name}" if found is None else f"the package {name} has no {pattern}",
+        expected=f"{name} for this platform",
+        next_step="pip install 'snapseed[embedded]', or name a server of your own in snapseed.toml",
+    )

@@ -1,0 +1,78 @@
+"""The buffers and lists of Arrow arrays, as NumPy arrays; values are not copied."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """The values as one array. A single piece is returned as it is; `combine_chunks` would copy it."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def binary_array(data: Bytes, offsets: npt.NDArray[np.int64]) -> pa.BinaryArray:
+    """A binary array over `data` (any shape, C order); row i is bytes offsets[i]:offsets[i + 1]. No copy of `data`."""
+    buffer = pa.py_buffer(np.ascontiguousarray(data))
+    offset_buffer = pa.py_buffer(offsets.astype(np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, offset_buffer, buffer])
+
+
+def running_offsets(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """The start of each row and the end of the last one, for rows of these lengths."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def offsets_of(array: pa.Array) -> npt.NDArray[np.int32]:
+    """The offsets of a binary or string array, or of a slice of one."""
+    raw = np.frombuffer(array.buffers()[1], dtype=np.int32) if array.buffers()[1] else np.zeros(1, dtype=np.int32)
+    return raw[array.offset : array.offset + len(array) + 1]
+
+
+def data_of(array: pa.Array) -> Bytes:
+    """All data bytes of a binary or string array; `offsets_of` says where each value is."""
+    buffer = array.buffers()[2]
+    return np.frombuffer(buffer, dtype=np.uint8) if buffer else np.zeros(0, dtype=np.uint8)
+
+
+Sizes = npt.NDArray[np.int64]
+
+
+def sizes_and_elements(column: pa.Array, dimensions: int) -> tuple[Sizes, pa.Array]:
+    """The length of each list in each dimension (shape rows x dimensions), and all elements in one array.
+
+    PostgreSQL's arrays are boxes: all inner arrays of one level are equally long. Raises `ValueError` for inner lists
+    that differ in length, are NULL or empty. Empty and NULL lists have length 0 in every dimension.
+    """
+    if pa.types.is_fixed_size_list(column.type):
+        column = column.cast(pa.list_(column.type.value_type))
+    sizes = np.zeros((len(column), dimensions), dtype=np.int64)
+    sizes[:, 0] = _counts(column)
+    filled = sizes[:, 0] > 0
+    lists = sizes[:, 0]
+    column = column.flatten()
+    for level in range(1, dimensions):
+        if column.null_count:
+            raise ValueError("an array has a NULL in place of one of its inner arrays")
+        counts = _counts(column)
+        sizes[filled, level] = counts[running_offsets(lists)[:-1][filled]]
+        if not np.array_equal(np.repeat(sizes[:, level], lists), counts):
+            raise ValueError("the inner arrays of an array differ in length")
+        if not counts.all():
+            raise ValueError("an array has empty inner arrays; without elements it is empty itself")
+        lists = lists * sizes[:, level]
+        column = column.flatten()
+    return sizes, column
+
+
+def _counts(column: pa.ListArray) -> Sizes:
+    """Elements of each list, 0 where null."""
+    counts: Sizes = np.diff(column.offsets.to_numpy()).astype(np.int64)
+    if column.null_count:
+        counts[column.is_null().to_numpy(zero_copy_only=False)] = 0
+    return counts
