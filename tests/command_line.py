@@ -18,12 +18,13 @@ CONTEXT.set_forkserver_preload(
     [
         "snapseed.ci.process",
         "snapseed.cli.app",
-        "snapseed.cli.progress",
+        "snapseed.cli.documents",
+        "snapseed.cli.text",
         "snapseed.embeddings.service",
         "snapseed.generate.snapshot",
         "snapseed.load.run",
         "snapseed.testing.reset",
-        "snapseed.diff.rows",
+        "snapseed.diff.database",
         __name__,
     ]
 )

@@ -14,8 +14,7 @@ import pytest
 import typer
 from psycopg.conninfo import make_conninfo
 
-from snapseed.cli.console import reporting
-from snapseed.cli.options import Format
+from snapseed.cli.console import Format, reporting
 from snapseed.errors import ServerError
 from snapseed.redaction import redacted
 from tests.command_line import run_command

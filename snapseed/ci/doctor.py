@@ -16,7 +16,7 @@ from snapseed.verify.files import require_files
 
 
 @dataclass(frozen=True)
-class Check:
+class Requirement:
     """One thing that a load needs: what was found, or the error that says what to do."""
 
     name: str
@@ -24,7 +24,7 @@ class Check:
     error: SnapseedError | None = None
 
 
-def examine(project: Project, environment: Environment) -> Iterator[Check]:
+def examine(project: Project, environment: Environment) -> Iterator[Requirement]:
     """The checks in the order in which a load would stumble over them. May start an embedded server."""
     failed: set[str] = set()
     for name, needs, look in (
@@ -35,17 +35,17 @@ def examine(project: Project, environment: Environment) -> Iterator[Check]:
         ("load plan", ("snapshot", "files", "server"), lambda: _plan(project, environment)),
     ):
         missing = [need for need in needs if need in failed]
-        check = Check(name, f"not looked at: needs the {missing[0]}") if missing else _check(name, look)
+        check = Requirement(name, f"not looked at: needs the {missing[0]}") if missing else _check(name, look)
         if missing or check.error:
             failed.add(name)
         yield check
 
 
-def _check(name: str, look: Callable[[], str]) -> Check:
+def _check(name: str, look: Callable[[], str]) -> Requirement:
     try:
-        return Check(name, look())
+        return Requirement(name, look())
     except SnapseedError as exc:
-        return Check(name, exc.summary, exc)
+        return Requirement(name, exc.summary, exc)
 
 
 def _entities(project: Project) -> str:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from snapseed.ci.baseline import Baseline, read_baseline, slowdowns
 from snapseed.ci.embedding import Embedding, comparable_entities, embed
-from snapseed.ci.metrics import metrics_of
-from snapseed.ci.report import CiReport, ServerFacts, Step
+from snapseed.ci.report import Baseline, CiReport, ServerSettings, Step, read_baseline, slowdowns
 from snapseed.ci.retry import Retrying
 from snapseed.config import Environment, Project
 from snapseed.embeddings.session import require_queue
@@ -56,7 +54,7 @@ class _Process:
     report: CiReport
     retrying: Retrying
 
-    def wait(self) -> ServerFacts:
+    def wait(self) -> ServerSettings:
         """Connect, to Redis too where jobs go there, and refuse at once what no attempt would be allowed to do."""
         target = resolve_target(self.project, self.environment)
         self.report.target, self.report.source = target.described, target.source
@@ -69,7 +67,7 @@ class _Process:
         assert version is not None
         if self.environment.embeddings == "queue":
             require_queue(self.project, self.environment, consent=self.consent)
-        return ServerFacts(f"PostgreSQL {version[0]}", str(identity), settings)
+        return ServerSettings(f"PostgreSQL {version[0]}", str(identity), settings)
 
     def load(self) -> LoadReport:
         """One attempt; or none, where the last one was committed although it failed."""
@@ -111,7 +109,7 @@ class _Process:
         report.verify = self.retrying.run(Step.VERIFY, self.verify)
         if baseline is not None:
             with report.doing(Step.COMPARE):
-                report.slowdowns = slowdowns(metrics_of(report), baseline, max_slowdown)
+                report.slowdowns = slowdowns(report.metrics, baseline, max_slowdown)
 
 
 def run_ci(

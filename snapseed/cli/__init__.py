@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, show its report. Only this package prints."""
+"""The command line: it parses, calls one use case, and shows its report. Only this package prints."""
 
 from snapseed.cli.app import main
 

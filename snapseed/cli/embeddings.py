@@ -1,111 +1,174 @@
-"""The commands `worker` and `search`."""
+"""The commands around embeddings: `worker`, `search` and `queue`, and the jobs that a load leaves to workers."""
 
 from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snapseed.cli import console, reports
-from snapseed.cli.options import (
-    AllowHost,
-    Database,
-    EnvFile,
-    EnvironmentName,
-    Format,
-    OutputFormat,
-    ProjectFolder,
-    Quiet,
-    Snapshot,
-    Verbose,
-    Yes,
-)
-from snapseed.config import find_project
+from snapseed.cli import console
+from snapseed.cli.options import DATABASE, QUIET, REQUIRED_ENVIRONMENT, RESULT, SNAPSHOT, WRITES, Run, in_project
+from snapseed.config import Environment
 from snapseed.errors import SnapseedError
 
+if TYPE_CHECKING:
+    from snapseed.embeddings.session import Session
 
+queue_app = typer.Typer(help="See and fix the queue of embedding jobs.", no_args_is_help=True, rich_markup_mode=None)
+_SHOWN_DEAD = 5
+
+
+@contextmanager
+def jobs_of_load(run: Run, environment: Environment) -> Iterator[None]:
+    """Put the jobs of a load into the queue after it; before it, check that the queue can be reached.
+
+    Does nothing in an environment without a queue.
+    """
+    if environment.embeddings != "queue":
+        yield
+        return
+    from snapseed.embeddings.session import enqueue_load, require_queue
+
+    require_queue(run.project, environment, consent=run.consent)
+    yield
+    jobs = enqueue_load(run.project, environment, consent=run.consent, log=run.note)
+    if jobs is None:
+        run.note(f"the jobs of this load are already in the queue; see `snapseed queue status {environment.name}`")
+    else:
+        run.note(f"put {jobs:,} jobs into the queue")
+
+
+@in_project(*WRITES, QUIET)
 def worker(
-    environment: EnvironmentName,
-    drain: Annotated[bool, typer.Option("--drain", help="Leave when no job waits or is in anybody's hands.")] = False,
-    concurrency: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    run: Run,
+    drain: Annotated[bool, typer.Option("--drain", help="Exit once no job is waiting or in progress.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     health_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write counts and the time of the last sign of life here.")
     ] = None,
     health_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Answer /healthz and /metrics on this port of loopback.")
+        int | None, typer.Option(min=1, max=65535, help="Serve /healthz and /metrics on this port of localhost.")
     ] = None,
-    allow_host: AllowHost = None,
-    yes: Yes = False,
-    database: Database = None,
-    snapshot: Snapshot = None,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
-    """Work the queue of embedding jobs, until SIGTERM or Ctrl-C ends it behind a batch."""
-    with console.reporting(Format.text, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment, {"database": database, "snapshot": snapshot}).allowing(allow_host)
-        from snapseed.embeddings.health import Health, serving
-        from snapseed.embeddings.index import index_embeddings
-        from snapseed.embeddings.service import Events, ServiceOptions, run_workers
-        from snapseed.embeddings.worker import BatchDone
+    """Work on the queue of embedding jobs. SIGTERM or Ctrl-C ends it after the current batch."""
+    environment = run.environment
+    from snapseed.embeddings.health import Health, serving
+    from snapseed.embeddings.index import index_embeddings
+    from snapseed.embeddings.service import Events, ServiceOptions, run_workers
+    from snapseed.embeddings.worker import BatchDone
 
-        health = Health(health_file)
-        ending: list[int] = []
+    health = Health(health_file)
+    ending: list[int] = []
 
-        def end(number: int, _frame: FrameType | None) -> None:
-            if ending:
-                raise KeyboardInterrupt
-            ending.append(number)
-            console.note("ending behind this batch; once more to end at once")
+    def end(number: int, _frame: FrameType | None) -> None:
+        if ending:
+            raise KeyboardInterrupt
+        ending.append(number)
+        console.note("ending after this batch; once more to end at once")
 
-        def batch(done: BatchDone) -> None:
-            health.batch(done)
-            if not quiet:
-                known = {name: round(value, 3) for name, value in vars(done).items()}
-                console.note(f"batch {json.dumps(known | {'environment': target.name})}")
+    def batch(done: BatchDone) -> None:
+        health.batch(done)
+        known = {name: round(value, 3) for name, value in vars(done).items()}
+        run.note(f"batch {json.dumps(known | {'environment': environment.name})}")
 
-        def failure(error: SnapseedError, pause: float) -> None:
-            health.failure(error, pause)
-            console.note(f"failure {error.summary}: {error.observed or ''}; again in {pause:.1f} s")
+    def failure(error: SnapseedError, pause: float) -> None:
+        health.failure(error, pause)
+        console.note(f"failure {error.summary}: {error.observed or ''}; trying again in {pause:.1f} s")
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, end)
-        patience = target.timeout if drain else None
-        options = ServiceOptions(drain, concurrency, yes, patience)
-        with serving(health, target.name, health_port):
-            run_workers(found, target, options, Events(batch, health.beat, failure), lambda: bool(ending))
-        if drain and not ending:
-            for line in index_embeddings(found, target, consent=yes):
-                console.note(line)
-        console.write(f"worked {health.jobs:,} jobs in {health.batches:,} batches, {health.dead:,} of them dead")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    options = ServiceOptions(drain, concurrency, run.consent, environment.timeout if drain else None)
+    with serving(health, environment.name, health_port):
+        run_workers(run.project, environment, options, Events(batch, health.beat, failure), lambda: bool(ending))
+    if drain and not ending:
+        for line in index_embeddings(run.project, environment, consent=run.consent):
+            console.note(line)
+    console.write(f"finished {health.jobs:,} jobs in {health.batches:,} batches, {health.dead:,} of them dead")
 
 
+@in_project(REQUIRED_ENVIRONMENT, DATABASE, SNAPSHOT, RESULT)
 def search(
-    environment: EnvironmentName,
+    run: Run,
     question: Annotated[str, typer.Argument(help="What to look for.")],
     limit: Annotated[int, typer.Option(min=1, help="Chunks to show.")] = 5,
-    database: Database = None,
-    snapshot: Snapshot = None,
-    project: ProjectFolder = None,
-    env_file: EnvFile = None,
-    output: OutputFormat = Format.text,
-    verbose: Verbose = False,
 ) -> None:
     """Show the chunks that are nearest to a question."""
-    with console.reporting(output, verbose=verbose):
-        found = find_project(project, env_file)
-        target = found.environment(environment, {"database": database, "snapshot": snapshot})
-        from snapseed.embeddings.search import search as nearest
+    environment = run.environment
+    from snapseed.cli import documents, text
+    from snapseed.embeddings.search import search as nearest
 
-        hits = nearest(found, target, question, limit)
-        empty = "nothing found: the database holds no chunks of this model" + (
-            f"; workers make them, see `snapseed queue status {target.name}`" if target.embeddings == "queue" else ""
-        )
-        console.show(output, reports.search_text(hits) or empty, reports.search_document(hits))
+    hits = nearest(run.project, environment, question, limit)
+    nothing = "nothing found: the database holds no chunks of this model"
+    if environment.embeddings == "queue":
+        nothing += f"; workers make them, see `snapseed queue status {environment.name}`"
+    console.show(run.output, text.search(hits) or nothing, documents.search(hits))
+
+
+@contextmanager
+def _session(run: Run, doing: str) -> Iterator[Session]:
+    """The queue and the database, open while a command does something."""
+    from snapseed.embeddings.session import embedding_session
+    from snapseed.servers.targets import redis_translated
+
+    with (
+        embedding_session(run.project, run.environment, consent=run.consent) as session,
+        redis_translated(doing, session.redis),
+    ):
+        yield session
+
+
+@queue_app.command()
+@in_project(*WRITES, RESULT)
+def status(run: Run) -> None:
+    """Show how many jobs are waiting, in progress, done and dead, and the errors of the dead ones."""
+    from snapseed.cli import documents, text
+
+    with _session(run, "reading the queue") as session:
+        numbers, dead = session.queue.status(), list(session.queue.dead(_SHOWN_DEAD))
+        name = session.source.queue_name
+    console.show(run.output, text.queue(name, numbers, dead), documents.queue(name, numbers, dead))
+
+
+@queue_app.command()
+@in_project(*WRITES)
+def retry(run: Run) -> None:
+    """Put the dead jobs back into the queue."""
+    with _session(run, "moving jobs") as session:
+        console.write(f"put {session.queue.retry():,} dead jobs back into the queue")
+
+
+@queue_app.command()
+@in_project(*WRITES)
+def purge(run: Run) -> None:
+    """Remove all jobs, including dead ones. `queue repair` recreates those that are needed."""
+    with _session(run, "purging the queue") as session:
+        console.write(f"removed {session.queue.purge():,} jobs")
+
+
+@queue_app.command()
+@in_project(*WRITES)
+def repair(run: Run) -> None:
+    """Add a job for each text whose chunks are not in the database; delete chunks without a text."""
+    from snapseed.embeddings.session import delete_orphans, repair_queue
+
+    with _session(run, "adding jobs") as session:
+        jobs, orphans = repair_queue(session), delete_orphans(session)
+    console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
+    if orphans:
+        console.write(f"deleted {orphans:,} chunks that belonged to no text")
+
+
+@queue_app.command()
+@in_project(*WRITES)
+def index(run: Run) -> None:
+    """Build the search index that [embeddings] asks for, and those that were dropped before the jobs ran."""
+    from snapseed.embeddings.index import index_embeddings
+
+    lines = index_embeddings(run.project, run.environment, consent=run.consent)
+    console.write("\n".join(lines) or "there is no index to build: [embeddings] has no `index`")

@@ -11,7 +11,7 @@ from functools import partial
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapseed.config.variables import interpolate
+from snapseed.config import interpolate
 from snapseed.errors import UsageError
 from snapseed.postgres.connect import Connection, connected, target_of
 from snapseed.postgres.failures import translated

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.ci.baseline import Baseline, read_baseline, slowdowns
-from snapseed.ci.metrics import EntityMetrics, Metrics
+from snapseed.ci.report import Baseline, EntityMetrics, Metrics, read_baseline, slowdowns
 from snapseed.errors import UsageError
 from tests.conftest import Sandbox
 

@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from snapseed.ci.process import run_ci
-from snapseed.ci.report import Attempt, CiReport, Outcome, Step
+from snapseed.ci.report import Attempt, CiReport, Step, Verdict
 from snapseed.load.report import Outcome as LoadOutcome
 from snapseed.servers import EmbeddedPostgres
 from snapseed.verify.database import verify_entity
@@ -38,7 +38,7 @@ def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
     """One attempt at each step where nothing is wrong, in their order, with both reports inside and memory measured."""
     said: list[str] = []
     report = run_ci(shop.project, shop.environment(), log=said.append)
-    assert (report.outcome, report.exit_code, report.error) == (Outcome.PASSED, 0, None)
+    assert (report.verdict, report.exit_code, report.error) == (Verdict.PASSED, 0, None)
     assert [(attempt.step, attempt.number, attempt.error) for attempt in report.attempts] == [
         (Step.WAIT, 1, None),
         (Step.LOAD, 1, None),
@@ -73,7 +73,7 @@ def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) 
     finally:
         starter.join()
         late.stop()
-    assert report.outcome is Outcome.PASSED
+    assert report.verdict is Verdict.PASSED
     first, *_, last = attempts(report, Step.WAIT)
     assert "cannot be reached" in (first.error or "")
     assert (first.wait, last.error, last.wait) == (0.2, None, None)
@@ -86,7 +86,7 @@ def test_a_server_that_never_answers_ends_with_exit_code_4(shop: Sandbox) -> Non
     """The number of attempts is bounded, and no password is shown."""
     environment = shop.environment(database="postgresql://nobody:hidden@127.0.0.1:1/none", retries=2)
     report = run_ci(shop.project, environment)
-    assert (report.outcome, report.exit_code, report.step) == (Outcome.FAILED, 4, Step.WAIT)
+    assert (report.verdict, report.exit_code, report.step) == (Verdict.FAILED, 4, Step.WAIT)
     assert [attempt.wait is None for attempt in report.attempts] == [False, False, True]
     assert "hidden" not in str(report)
 
@@ -110,7 +110,7 @@ def test_a_refused_password_is_not_tried_twice(shop_there: Sandbox, harmed: OwnS
     for password, refusal in (("wrong", "password authentication failed"), (None, "no password supplied")):
         url = make_conninfo(shop_there.url, user="guest", password=password)
         report = run_ci(shop_there.project, shop_there.environment(database=url))
-        assert (report.outcome, report.exit_code, report.step) == (Outcome.FAILED, 2, Step.WAIT)
+        assert (report.verdict, report.exit_code, report.step) == (Verdict.FAILED, 2, Step.WAIT)
         assert len(report.attempts) == 1
         assert refusal in str(report.error)
         assert "password=wrong" not in str(report)
@@ -155,7 +155,7 @@ def test_a_restart_in_the_middle_of_the_load_is_outlived(shop_there: Sandbox, ha
 
     with each_moment(strike):
         report = run_ci(shop_there.project, shop_there.environment())
-    assert report.outcome is Outcome.PASSED
+    assert report.verdict is Verdict.PASSED
     first, second = attempts(report, Step.LOAD)
     assert (first.error is not None, second.error) == (True, None)
     assert loads(shop_there) == 1
@@ -179,7 +179,7 @@ def test_an_attempt_that_was_committed_is_not_run_again(shop: Sandbox, moment: s
     with each_moment(strike):
         report = run_ci(shop.project, shop.environment(), log=said.append)
     assert struck
-    assert report.outcome is Outcome.PASSED, report.error
+    assert report.verdict is Verdict.PASSED, report.error
     assert len(attempts(report, Step.LOAD)) == 2
     assert report.load is not None
     assert report.load.outcome is LoadOutcome.COMMITTED
@@ -206,7 +206,7 @@ def test_a_connection_lost_while_verifying_repeats_the_verification_alone(
 
     monkeypatch.setattr("snapseed.verify.database.verify_entity", strike)
     report = run_ci(shop.project, shop.environment())
-    assert report.outcome is Outcome.PASSED, report.error
+    assert report.verdict is Verdict.PASSED, report.error
     assert (len(attempts(report, Step.LOAD)), len(attempts(report, Step.VERIFY))) == (1, 2)
     assert loads(shop) == 1
 
@@ -221,6 +221,6 @@ def test_rows_that_change_behind_the_commit_are_findings(shop: Sandbox) -> None:
 
     with each_moment(strike):
         report = run_ci(shop.project, shop.environment())
-    assert (report.outcome, report.exit_code, report.error) == (Outcome.FAILED, 1, None)
+    assert (report.verdict, report.exit_code, report.error) == (Verdict.FAILED, 1, None)
     assert report.verify is not None
     assert [entity.entity for entity in report.verify.entities if not entity.agrees] == ["customers"]

@@ -1,11 +1,11 @@
-"""The reference of the command line, made from the commands themselves: `python -m tests.docs.commands`."""
+"""The reference of the command line, generated from the commands: `python -m tests.docs.commands`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 
@@ -14,7 +14,7 @@ from snapseed.cli.app import app
 HEADER = """\
 # Commands
 
-Made from the commands themselves by `python -m tests.docs.commands > docs/commands.md`; do not edit.
+Generated from the commands by `python -m tests.docs.commands > docs/commands.md`; do not edit.
 Results go to stdout, progress and messages to stderr.
 With `--format json`, stdout is one JSON document with `"format": 1`.
 
@@ -22,7 +22,7 @@ Exit codes: `0` done · `1` a check ran and something differs · `2` usage, conf
 `3` a guard refused · `4` the server failed or cannot be reached (worth a retry) ·
 `130` Ctrl-C · `143` SIGTERM.
 """
-# An option that at least so many commands have, with the same words, is described once, at the end.
+# An option that this many commands have, with the same help, is described once, at the end.
 SHARED_BY = 5
 
 
@@ -75,6 +75,8 @@ def _option(parameter: Any) -> str:  # noqa: ANN401 - as above
     value = ""
     if isinstance(kind, type) and issubclass(kind, Enum):
         value = " " + "|".join(member.value for member in kind)
+    elif get_origin(kind) is Literal:
+        value = " " + "|".join(get_args(kind))
     elif not parameter.is_flag:
         value = f" {parameter.metavar or {int: 'N', float: 'N'}.get(kind, 'DIR')}"
     default = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default

@@ -87,9 +87,9 @@ def test_a_crash_behind_the_commit_loses_no_job(post: Post, moment: tuple[str, .
     assert post.execute("SELECT count(*) FROM letters") == [(40,)]
     assert len(waiting(post)) == in_queue
     said = post.run("load", "dev", "--if-changed")
-    assert "40 jobs are in the queue" in said
+    assert "put 40 jobs into the queue" in said
     assert set(map(int, waiting(post))) == set(range(1, 41))
-    assert "were put into the queue before" in post.run("load", "dev", "--if-changed")
+    assert "already in the queue" in post.run("load", "dev", "--if-changed")
     post.drain()
     assert post.parts() == post.expected()
 

@@ -57,7 +57,7 @@ def test_a_signal_ends_a_worker_behind_its_batch(post: Post, number: signal.Sign
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
-    assert "ending behind this batch" in said
+    assert "ending after this batch" in said
     assert waiting(post) == (24, 0)
     done = {row[0] for row in post.parts()}
     assert done == set(range(1, 17))

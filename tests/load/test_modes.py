@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from snapseed.cli.reports.loading import load_document
+from snapseed.cli import documents
 from snapseed.errors import LoadError, RefusedError, SchemaError, UsageError, VerificationError
 from snapseed.load.plan import Mode, rebuild
 from tests.load.shapes import ROLE, Shapes, mend_of, reasons, rebuilt
@@ -271,7 +271,7 @@ def test_an_entity_alone_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None
     report = shapes.load(only=["people"], with_children=True, consent=True)
     assert [str(child.table) for child in report.plan.children] == ["public.stamps", "public.badges"]
     assert "off during the load: triggers deletes, empties" in report.plan.children[0].reasons
-    (stamps, _) = json.loads(json.dumps(load_document(report)))["children"]
+    (stamps, _) = json.loads(json.dumps(documents.loaded(report)))["children"]
     assert stamps["disable"] == ["deletes", "empties"]
     assert shapes.execute("SELECT (SELECT count(*) FROM badges), count(*) FROM stamps") == [(0, 0)]
     shapes.load()

@@ -225,4 +225,4 @@ def test_the_command_says_what_it_did(owner: Owner) -> None:
         text = owner.run("reset", "dev", check=True).stdout
         assert connection.closed is False
     assert "sessions 1 ended" in text
-    assert "back to the template: 94 rows in" in text
+    assert "template: 94 rows in" in text

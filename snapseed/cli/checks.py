@@ -1,0 +1,158 @@
+"""The commands that check: `verify`, `ci` and `doctor`, in the formats that CI systems read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from snapseed.cli import console
+from snapseed.cli.console import Format
+from snapseed.cli.options import (
+    ALLOW_HOST,
+    CHECKS,
+    DATABASE,
+    ENVIRONMENT,
+    QUIET,
+    RESULT,
+    RETRIES,
+    SNAPSHOT,
+    TIMEOUT,
+    YES,
+    Only,
+    Run,
+    entity_names,
+    in_project,
+)
+from snapseed.config import Environment, Project
+
+if TYPE_CHECKING:
+    from snapseed.ci.checks import Check
+    from snapseed.ci.report import CiReport
+
+
+@in_project(ENVIRONMENT, DATABASE, SNAPSHOT, CHECKS, QUIET)
+def verify(
+    run: Run,
+    offline: Annotated[bool, typer.Option("--offline", help="Check only the files; connect to nothing.")] = False,
+    committed: Annotated[
+        bool,
+        typer.Option("--committed", help="Check only the files, of every snapshot that git tracks; no environment."),
+    ] = False,
+    only: Only = None,
+) -> None:
+    """Compare files with the manifest, then the database with the manifest."""
+    if committed:
+        _verify_committed(run)
+    environment = run.environment
+    from snapseed.ci.checks import verify_checks
+    from snapseed.cli import documents, formats, text
+    from snapseed.verify.database import verify_snapshot
+
+    with console.Meter(quiet=run.quiet) as meter:
+        names = entity_names(only)
+        report = verify_snapshot(run.project, environment, offline=offline, only=names, listener=meter)
+    name, checks = f"verify {environment.name}", verify_checks(report)
+    if run.output is Format.json:
+        console.write_json(documents.verified(report))
+    else:
+        _write_checks(run.output, name, checks, text.verified(report), run.project.snapshots / environment.snapshot)
+    console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks))
+    raise typer.Exit(0 if report.agrees else 1)
+
+
+def _verify_committed(run: Run) -> NoReturn:
+    from snapseed.ci.checks import committed_checks
+    from snapseed.cli import documents, text
+    from snapseed.verify.committed import verify_committed
+
+    results = verify_committed(run.project)
+    if run.output is Format.json:
+        console.write_json(documents.committed(results))
+    else:
+        checks = committed_checks(results)
+        _write_checks(run.output, "verify", checks, text.committed(results), run.project.snapshots)
+    raise typer.Exit(1 if any(result.findings for result in results) else 0)
+
+
+def _write_checks(output: Format, name: str, checks: Sequence[Check], text: str, snapshot: Path) -> None:
+    from snapseed.cli import formats
+
+    if output is Format.junit:
+        text = formats.junit(name, checks)
+    elif output is Format.github:
+        text = "\n".join([text, *formats.error_annotations(checks, snapshot)])
+    console.write(text)
+
+
+@in_project(ENVIRONMENT, RETRIES, TIMEOUT, ALLOW_HOST, YES, DATABASE, SNAPSHOT, CHECKS, QUIET)
+def ci(
+    run: Run,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON.")
+    ] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the checks as JUnit XML.")
+    ] = None,
+    openmetrics_file: Annotated[
+        Path | None, typer.Option("--openmetrics", metavar="FILE", help="Write the metrics for scrapers.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compare the speed with the report of an earlier run.")
+    ] = None,
+    max_slowdown: Annotated[
+        float, typer.Option(min=1.0, metavar="FACTOR", help="With --baseline: taking this many times as long fails.")
+    ] = 1.5,
+) -> None:
+    """Wait for the database, load with retries, verify, measure, report."""
+    environment = run.environment
+    from snapseed.ci.checks import checks_of
+    from snapseed.ci.process import run_ci
+    from snapseed.cli import documents, formats, text
+
+    report = run_ci(
+        run.project, environment, baseline=baseline, max_slowdown=max_slowdown, consent=run.consent, log=run.note
+    )
+    name, checks, document = f"ci {environment.name}", checks_of(report), documents.ci(report)
+    if report_file is not None:
+        console.write_file(report_file, console.as_json(document) + "\n")
+    if junit_file is not None:
+        console.write_file(junit_file, formats.junit(name, checks) + "\n")
+    if openmetrics_file is not None:
+        console.write_file(openmetrics_file, formats.openmetrics(report))
+    if run.output is Format.json:
+        console.write_json(document)
+    else:
+        _write_checks(run.output, name, checks, text.ci(report), run.project.snapshots / environment.snapshot)
+    console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report))
+    _set_github_outputs(run.project, environment, report)
+    if report.error is not None:
+        console.complain(report.error)
+    raise typer.Exit(report.exit_code)
+
+
+def _set_github_outputs(project: Project, environment: Environment, report: CiReport) -> None:
+    """The outputs of the step, if GitHub Actions has named a file for them; the database's password is masked."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    from snapseed.cli import formats
+    from snapseed.servers.targets import resolve_target
+
+    url = resolve_target(project, environment).conninfo if report.target else ""
+    if console.is_in_github_actions() and (password := conninfo_to_dict(url).get("password")):
+        console.note(formats.masked(str(password)))
+    outputs = formats.outputs(report, url)
+    console.append_named("GITHUB_OUTPUT", "".join(f"{key}={value}\n" for key, value in outputs.items()))
+
+
+@in_project(ENVIRONMENT, DATABASE, SNAPSHOT, RESULT)
+def doctor(run: Run) -> None:
+    """Check everything a load needs, and say what is missing and how to fix it."""
+    from snapseed.ci.doctor import examine
+    from snapseed.cli import documents, text
+
+    requirements = list(examine(run.project, run.environment))
+    console.show(run.output, text.doctor(requirements), documents.doctor(requirements))
+    raise typer.Exit(1 if any(requirement.error for requirement in requirements) else 0)

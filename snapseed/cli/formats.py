@@ -1,0 +1,218 @@
+"""The formats that CI systems read: JUnit's XML, GitHub's annotations, summaries and outputs, and OpenMetrics.
+
+JUnit: the schema of the Jenkins JUnit plugin, that is testsuites, testsuite, testcase with failure or skipped.
+GitHub: its documentation, "Workflow commands for GitHub Actions". OpenMetrics: the specification 1.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from snapseed.cli.text import rate, size
+
+if TYPE_CHECKING:
+    from prometheus_client.core import GaugeMetricFamily
+
+    from snapseed.ci.checks import Check
+    from snapseed.ci.report import CiReport
+
+# What XML 1.0 cannot carry at all (section 2.2).
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARKS = {"passed": "✅", "failed": "❌", "skipped": "⏭"}
+
+
+# ── JUnit ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def junit(name: str, checks: Sequence[Check]) -> str:
+    """An XML document with a test suite for each group of checks and a test case for each check."""
+    root = ET.Element("testsuites", {"name": name, **_totals(checks)})
+    for group, members in groupby(checks, lambda check: check.group):
+        cases = list(members)
+        suite = ET.SubElement(root, "testsuite", {"name": f"{name}.{group}", **_totals(cases)})
+        for check in cases:
+            case = ET.SubElement(suite, "testcase", _case(f"{name}.{group}", check))
+            if check.state == "failed":
+                ET.SubElement(case, "failure", message=_xml(check.message)).text = _xml(check.details)
+            elif check.state == "skipped":
+                ET.SubElement(case, "skipped", message="not reached")
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _totals(checks: Sequence[Check]) -> dict[str, str]:
+    return {
+        "tests": str(len(checks)),
+        "failures": str(sum(check.state == "failed" for check in checks)),
+        "errors": "0",
+        "skipped": str(sum(check.state == "skipped" for check in checks)),
+        "time": f"{sum(check.seconds for check in checks):.3f}",
+    }
+
+
+def _case(suite: str, check: Check) -> dict[str, str]:
+    file = {"file": _xml(check.path)} if check.path else {}
+    return {"classname": suite, "name": _xml(check.name), "time": f"{check.seconds:.3f}", **file}
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)
+
+
+# ── GitHub Actions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def error_annotations(checks: Sequence[Check], snapshot: Path | None) -> list[str]:
+    """One error for each failed check, at the damaged file or else at the manifest in the folder `snapshot`.
+
+    A path below the working folder is relative to it, as GitHub expects. Without a folder or a manifest, the error has
+    no file.
+    """
+    lines = []
+    for check in checks:
+        if check.state == "failed":
+            title = _property(f"snapseed: {check.group} {check.name}")
+            text = _message(check.details or check.message)
+            lines.append(f"::error {_file(check, snapshot)}title={title}::{text}")
+    return lines
+
+
+def _file(check: Check, snapshot: Path | None) -> str:
+    if snapshot is None:
+        return ""
+    path = snapshot / (check.path or "manifest.json")
+    if not check.path and not path.exists():
+        return ""
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return f"file={_property(str(path))},"
+
+
+def summary(name: str, checks: Sequence[Check], report: CiReport | None = None) -> str:
+    """Markdown for the page of the run: the outcome, a table of checks, and for a CI run a table of speeds."""
+    failed = sum(check.state == "failed" for check in checks)
+    outcome = "passed" if not failed else f"{failed} of {len(checks)} checks failed"
+    if report is not None and report.verdict == "interrupted":
+        outcome = "interrupted"
+    lines = [f"### snapseed {name}: {outcome}", ""]
+    if report is not None:
+        lines += [_facts(report), ""]
+    lines += ["| | check | | |", "|---|---|---|---|"]
+    for check in checks:
+        remark = _cell(check.message) or (f"{check.seconds:.2f} s" if check.seconds else "")
+        lines.append(f"| {_MARKS[check.state]} | {check.group} | {_cell(check.name)} | {remark} |")
+    if report is not None and (entities := report.metrics.entities):
+        lines += ["", "| entity | rows | sent | copy | rows/s | verify |", "|---|--:|--:|--:|--:|--:|"]
+        for entity, found in entities.items():
+            cells = [
+                entity,
+                f"{found.rows:,}",
+                size(found.bytes),
+                f"{found.seconds:.2f} s",
+                rate(found.rows, found.seconds),
+                f"{found.verify_seconds:.2f} s",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def outputs(report: CiReport, database_url: str) -> dict[str, str]:
+    """What later steps of the workflow may need, by the name of the output."""
+    return {
+        "outcome": str(report.verdict),
+        "rows": str(report.metrics.rows),
+        "seconds": f"{report.seconds:.3f}",
+        "snapshot-digest": report.manifest.identity if report.manifest else "",
+        "database-url": database_url,
+    }
+
+
+def masked(secret: str) -> str:
+    """The command that keeps a secret out of the rest of the log."""
+    return f"::add-mask::{_message(secret)}"
+
+
+def _facts(report: CiReport) -> str:
+    metrics = report.metrics
+    server = f" on {report.server.version}" if report.server else ""
+    return (
+        f"Snapshot `{report.snapshot}`{server}: {metrics.rows:,} rows in {report.seconds:.1f} s,"
+        f" {metrics.retries} retries, peak memory {size(metrics.peak_memory_bytes)}."
+    )
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+# ── OpenMetrics ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def openmetrics(report: CiReport) -> str:
+    """The metrics of a run as a text file for scrapers, such as the textfile collector of node_exporter."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.openmetrics.exposition import generate_latest
+    from prometheus_client.registry import Collector
+
+    class Run(Collector):
+        def collect(self) -> Iterator[GaugeMetricFamily]:
+            return _gauges(report)
+
+    registry = CollectorRegistry()
+    registry.register(Run())
+    return str(generate_latest(registry), "utf-8")  # type: ignore[no-untyped-call]
+
+
+def _gauges(report: CiReport) -> Iterator[GaugeMetricFamily]:
+    """The gauges, each with the environment and the snapshot as labels."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    metrics = report.metrics
+    identity = report.manifest.identity if report.manifest else ""
+
+    def gauge(name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str) -> GaugeMetricFamily:
+        unit = next((unit for unit in ("seconds", "bytes") if name.endswith(unit)), "")
+        family = GaugeMetricFamily(name, text, labels=["environment", "snapshot", *labels], unit=unit)
+        for label_values, value in values.items():
+            family.add_metric([report.environment, report.snapshot, *label_values], value)
+        return family
+
+    def of_entities(name: str, text: str, field: str) -> GaugeMetricFamily:
+        values = by_name({entity: float(getattr(found, field)) for entity, found in metrics.entities.items()})
+        return gauge(name, text, values, "entity")
+
+    def by_name(seconds: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+        return {(name,): value for name, value in seconds.items()}
+
+    yield gauge("snapseed_ci_passed", "Whether the last run passed.", {(): float(report.verdict == "passed")})
+    yield gauge(
+        "snapseed_ci_info",
+        "The server and the identity of the snapshot.",
+        {(metrics.server, identity): 1.0},
+        *("version", "identity"),
+    )
+    yield gauge("snapseed_ci_seconds", "The whole run.", {(): metrics.seconds})
+    yield gauge("snapseed_ci_retries", "Attempts after the first, over all steps.", {(): metrics.retries})
+    yield gauge("snapseed_ci_rows", "Rows loaded.", {(): metrics.rows})
+    yield gauge("snapseed_ci_peak_memory_bytes", "Peak memory of the process.", {(): metrics.peak_memory_bytes})
+    yield gauge("snapseed_ci_step_seconds", "Each step, with all its attempts.", by_name(metrics.steps), "step")
+    yield gauge("snapseed_load_phase_seconds", "Each phase of the load.", by_name(metrics.phases), "phase")
+    yield of_entities("snapseed_entity_rows", "Rows of each entity.", "rows")
+    yield of_entities("snapseed_entity_copy_bytes", "COPY data of each entity.", "bytes")
+    yield of_entities("snapseed_entity_copy_seconds", "The COPY of each entity.", "seconds")
+    yield of_entities(
+        "snapseed_entity_verify_seconds", "Each entity's verification after the commit.", "verify_seconds"
+    )

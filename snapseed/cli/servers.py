@@ -1,0 +1,105 @@
+"""`snapseed db`: the embedded servers of a project, and psql for any environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snapseed.cli import console
+from snapseed.cli.console import Format
+from snapseed.cli.options import DATABASE, ENVIRONMENT, REQUIRED_ENVIRONMENT, RESULT, Run, in_project
+from snapseed.config import Environment, Project
+from snapseed.errors import UsageError
+from snapseed.redaction import redacted
+
+app = typer.Typer(
+    help="The embedded servers: start, stop, URLs, and psql.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command()
+@in_project(ENVIRONMENT, RESULT)
+def start(run: Run) -> None:
+    """Start the embedded servers that the environment uses, and create its database."""
+    environment = run.environment
+    from snapseed.postgres.connect import connected
+    from snapseed.servers import EmbeddedRedis
+    from snapseed.servers.targets import EMBEDDED, resolve_target
+
+    urls = {}
+    target = resolve_target(run.project, environment)
+    if target.embedded is not None:
+        with connected(target):
+            urls["postgres"] = target.conninfo
+    if environment.redis == EMBEDDED:
+        redis = EmbeddedRedis(run.project.folder)
+        redis.start()
+        urls["redis"] = redis.url()
+    if not urls:
+        raise UsageError(f"environment {environment.name!r} uses no embedded server", observed=target.described)
+    _show(run.output, urls)
+
+
+@app.command()
+@in_project(RESULT)
+def stop(run: Run) -> None:
+    """Stop the project's embedded servers. Their data stays."""
+    from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
+
+    folder = run.project.folder
+    stopped = {"postgres": EmbeddedPostgres(folder).stop(), "redis": EmbeddedRedis(folder).stop()}
+    _show(run.output, {name: "stopped" if was_running else "was not running" for name, was_running in stopped.items()})
+
+
+@app.command()
+@in_project(ENVIRONMENT, RESULT)
+def url(
+    run: Run,
+    show_password: Annotated[
+        bool, typer.Option("--show-password", help="Include the password, if there is one.")
+    ] = False,
+) -> None:
+    """Print the URL of the environment's database."""
+    from snapseed.servers.targets import resolve_target
+
+    target = resolve_target(run.project, run.environment)
+    shown = target.conninfo if show_password else redacted(target.conninfo)
+    console.show(run.output, shown, {"url": shown})
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@in_project(REQUIRED_ENVIRONMENT, DATABASE)
+def psql(run: Run, context: typer.Context) -> None:
+    """Open psql on the environment's database. Further arguments are passed to psql."""
+    program, conninfo = _psql(run.project, run.environment)
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    # Others can see a process's arguments, but not its environment.
+    parts = conninfo_to_dict(conninfo)
+    if password := parts.pop("password", None):
+        os.environ["PGPASSWORD"] = str(password)
+        conninfo = make_conninfo("", **parts)
+    os.execv(program, [str(program), conninfo, *context.args])  # noqa: S606 - psql replaces us, without a shell
+
+
+def _psql(project: Project, environment: Environment) -> tuple[Path, str]:
+    """The program, and the URL of a server that is running."""
+    from snapseed.postgres.connect import connected
+    from snapseed.servers.targets import resolve_target
+
+    target = resolve_target(project, environment)
+    if target.embedded is not None:
+        with connected(target):
+            return target.embedded.psql(), target.conninfo
+    program = shutil.which("psql")
+    if program is None:
+        raise UsageError("psql is not on the PATH", next_step="install PostgreSQL's client programs")
+    return Path(program), target.conninfo
+
+
+def _show(output: Format, values: dict[str, str]) -> None:
+    console.show(output, "\n".join(f"{name}: {value}" for name, value in values.items()), dict(values))
