@@ -114,10 +114,9 @@ def constant_of(expression: str, now: datetime) -> object:
 
 def _parsed(expression: str) -> exp.Expr | None:
     try:
-        select = sqlglot.parse_one(f"SELECT {expression}", dialect=_DIALECT)  # noqa: S608 - never executed
-    except sqlglot.errors.SqlglotError:
+        tree: exp.Expr = sqlglot.parse_one(f"SELECT {expression}", dialect=_DIALECT).expressions[0]
+    except (sqlglot.errors.SqlglotError, IndexError):
         return None
-    tree: exp.Expr = select.expressions[0]
     return tree
 
 
@@ -223,23 +222,20 @@ def _either(limits: Limits, node: exp.Expr, now: datetime) -> Limits:
 
 def _bounded(limits: Limits, subject: exp.Expr, sign: str, value: object) -> Limits:
     """With a bound on the column itself, on the length of its texts, or on the size of its arrays."""
-    if isinstance(subject, exp.Column):
-        if sign == "=":
-            return limits if value is None else replace(limits, allowed=(value,))
-        if not isinstance(value, Decimal | datetime):
-            return limits
+    function = subject.name.lower() if isinstance(subject, exp.Anonymous) else type(subject)
+    if isinstance(subject, exp.Column) and sign == "=" and value is not None:
+        limits = replace(limits, allowed=(value,))
+    elif isinstance(subject, exp.Column) and isinstance(value, Decimal | datetime):
         bound = Bound(value, not sign.endswith("="))
         if sign.startswith(">"):
-            return replace(limits, low=tighter(limits.low, bound, highest=True))
-        return replace(limits, high=tighter(limits.high, bound, highest=False))
-    function = subject.name.lower() if isinstance(subject, exp.Anonymous) else ""
-    if not isinstance(value, Decimal):
-        return limits
-    if (isinstance(subject, exp.ArraySize) or function == "cardinality") and sign == "=":
-        return replace(limits, elements=int(value))
-    if (isinstance(subject, exp.Length) or function == "octet_length") and not sign.startswith(">"):
+            limits = replace(limits, low=tighter(limits.low, bound, highest=True))
+        else:
+            limits = replace(limits, high=tighter(limits.high, bound, highest=False))
+    elif function in {exp.ArraySize, "cardinality"} and isinstance(value, Decimal) and sign == "=":
+        limits = replace(limits, elements=int(value))
+    elif function in {exp.Length, "octet_length"} and isinstance(value, Decimal) and not sign.startswith(">"):
         longest = int(value) - (sign == "<")
-        return replace(limits, max_length=min(longest, limits.max_length or longest))
+        limits = replace(limits, max_length=min(longest, limits.max_length or longest))
     return limits
 
 
@@ -282,24 +278,25 @@ def _length(run: Limits) -> float:
 
 def _constant(node: exp.Expr, now: datetime) -> object:
     """The value of an expression without columns: a number, a text, a moment, a Boolean or a list; None if unknown."""
+    value: object = None
     match node:
         case exp.Paren():
-            return _constant(node.this, now)
-        case exp.Literal():
-            return node.name if node.is_string else Decimal(node.name)
-        case exp.Boolean():
-            return bool(node.this)
-        case exp.CurrentDate() | exp.CurrentTimestamp() | exp.Localtimestamp():
-            return now
-        case exp.Neg():
             value = _constant(node.this, now)
-            return -value if isinstance(value, Decimal) else None
+        case exp.Literal():
+            value = node.name if node.is_string else Decimal(node.name)
+        case exp.Boolean():
+            value = bool(node.this)
+        case exp.CurrentDate() | exp.CurrentTimestamp() | exp.Localtimestamp():
+            value = now
+        case exp.Neg():
+            positive = _constant(node.this, now)
+            value = -positive if isinstance(positive, Decimal) else None
         case exp.Array():
             values = [_constant(item, now) for item in node.expressions]
-            return None if None in values else values
+            value = None if None in values else values
         case exp.Cast():
-            return _cast(_constant(node.this, now), node.to)
-    return None
+            value = _cast(_constant(node.this, now), node.to)
+    return value
 
 
 def _cast(value: object, kind: exp.DataType) -> object:

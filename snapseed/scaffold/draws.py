@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import random
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -166,7 +167,7 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _by_name(wanted: Wanted) -> Iterator[Draw]:
-    if words_of(wanted.name) == "name" and suggests("named person", wanted.table):
+    if words_of(wanted.name) == "name" and suggests("named_person", wanted.table):
         yield _templated(wanted, "{FIRST_NAMES} {LAST_NAMES}")
     for template in hints("text", wanted.name):
         names = set(_PLACE.findall(template)) & {"first_name", "last_name"}
@@ -190,7 +191,7 @@ def _of_length(width: int) -> Draw:
 
 
 def _templated(wanted: Wanted, template: str) -> Draw:
-    """The draw that a template of `HINTS` describes."""
+    """The draw that a template of `names.toml` describes."""
     if "{" not in template:
         return choice(wanted, tuple(template.split("|")))
     prefix = singular(words_of(wanted.table))[:_LETTERS].upper() or "A"
@@ -252,7 +253,8 @@ def texts_matching(pattern: str) -> tuple[str, ...]:
     simple = re.sub(r"(?<![\\\[])\+", "{1,6}", re.sub(r"(?<![\\\[])\*", "{0,6}", simple))
     maker = Rstr(random.Random(pattern))  # noqa: S311 - examples, not secrets
     try:
-        found = {maker.xeger(simple) for _ in range(_MATCHES * 4)}
-    except (re.error, KeyError, OverflowError):
+        with warnings.catch_warnings(action="error"):
+            found = {maker.xeger(simple) for _ in range(_MATCHES * 4)}
+    except (re.error, KeyError, OverflowError, FutureWarning):
         return ()
     return tuple(sorted(sorted(found, key=lambda text: (len(text), text))[:_MATCHES]))

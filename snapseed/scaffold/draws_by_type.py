@@ -113,7 +113,7 @@ def _integers(wanted: Wanted) -> Iterator[Draw]:
 def _decimals(wanted: Wanted) -> Iterator[Draw]:
     """Exact decimals of the column's precision and scale; as texts with two digits if it has none."""
     modifiers = wanted.scalar.modifiers
-    digits = (modifiers + (0,))[1] if modifiers else 2
+    digits = (*modifiers, 0)[1] if modifiers else 2
     step = Decimal(1).scaleb(-digits)
     finish = "" if modifiers else ".cast(pl.String)"
     if wanted.is_unique:

@@ -78,7 +78,6 @@ def _module(plan: EntityPlan) -> str:
     """The module of one entity."""
     lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
     for note in plan.notes:
-        note = note.replace("not tried", "Not tried", 1) if note.startswith("not tried") else note
         lines += textwrap.wrap(
             f"# {note}.", _WIDTH, subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
         )
@@ -91,10 +90,10 @@ def _module(plan: EntityPlan) -> str:
         lines += [f"    from .{name} import {name}" for name in plan.late]
         lines.append("")
     for name, code in plan.statements:
-        lines += _laid_out(f"{name} = ", code, "", 4)
+        lines += laid_out(f"{name} = ", code, "", 4)
     lines += ["    return pl.DataFrame(", "        {"]
     for column, code in plan.values.items():
-        lines += _laid_out(f"{quoted(column)}: ", code, ",", 12)
+        lines += laid_out(f"{quoted(column)}: ", code, ",", 12)
     lines += ["        }", "    )"]
     return "\n".join(lines) + "\n"
 
@@ -146,7 +145,7 @@ def _described(plan: EntityPlan) -> str:
     return "As many rows as the scale says."
 
 
-def _laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
+def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
     """Code on one line if it fits; if not, a call or a list with each item on a line, or a sum with each operand."""
     margin = " " * indent
     line = margin + before + code + after
@@ -199,7 +198,7 @@ def _wrapped(head: str, items: list[str], tail: str, indent: int) -> list[str]:
     line = margin + head + ", ".join(items) + tail
     if len(line) <= _WIDTH:
         return [line]
-    return [margin + head, *(line for item in items for line in _laid_out("", item, ",", indent + 4)), margin + tail]
+    return [margin + head, *(line for item in items for line in laid_out("", item, ",", indent + 4)), margin + tail]
 
 
 def _filled(items: Iterable[str], indent: int = 4) -> list[str]:

@@ -11,12 +11,12 @@ from decimal import Decimal
 
 from snapseed.scaffold.arrangement import Arrangement, arrange
 from snapseed.scaffold.checks import Conditions, conditions_of
-from snapseed.scaffold.columns import Columns, Proposal, Subject, decide, propose
+from snapseed.scaffold.columns import Proposal, Subject, propose
 from snapseed.scaffold.draws import NUMBER, Draw, in_parentheses, quoted
 from snapseed.scaffold.names import identifier, short_type, words_of
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, sources_of
-from snapseed.scaffold.trial import Question, Verdict
+from snapseed.scaffold.trial import Columns, Question, Verdict, decide, question_of
 from snapseed.snapshot.types import Family
 
 # The project's `now`, before which nearly everything has happened: the default of `now` in snapseed.toml.
@@ -119,8 +119,9 @@ def plan_project(tables: Sequence[Table], answer: Callable[[Question], Verdict])
         names = _names(arrangement)
         try:
             proposals = _proposals(arrangement, conditions, names)
-            for question in {proposal.question for proposal in proposals.values()} - verdicts.keys():
-                verdicts[question] = answer(question)
+            for proposal in proposals.values():
+                if (question := question_of(proposal)) not in verdicts:
+                    verdicts[question] = answer(question)
             entities = _entities(arrangement, proposals, verdicts)
         except ImpossibleError as exc:
             # One with a key of several columns is tried once more with one of them.
@@ -160,7 +161,6 @@ def _proposals(
 ) -> dict[int, Proposal]:
     """For all tables, parents before children."""
     proposals: dict[int, Proposal] = {}
-    ahead: frozenset[tuple[str, str]] = frozenset()
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
         parent = arrangement.places[oid].parent
         proposals[oid] = propose(
@@ -168,14 +168,12 @@ def _proposals(
                 table=arrangement.tables[oid],
                 place=arrangement.places[oid],
                 name=names[oid],
-                parent=None if parent is None else (arrangement.tables[parent.target], names[parent.target]),
                 conditions=conditions[oid],
                 sources=sources_of(arrangement, oid, conditions[oid], names),
                 now=NOW,
-                ahead=ahead,
+                since=None if parent is None else proposals[parent.target].since,
             )
         )
-        ahead |= proposals[oid].ahead
     return proposals
 
 
@@ -190,7 +188,7 @@ def _entities(
         above = 1 if parent is None else strides[parent.target]
         most = None if parent is None else _most_per_parent(proposal, above)
         strides[oid] = above * (most or 1)
-        columns = decide(proposal, verdicts[proposal.question])
+        columns = decide(proposal, verdicts[question_of(proposal)])
         entities[names[oid]] = _entity(proposal, columns, None if parent is None else names[parent.target], most, names)
     for oid, name in names.items():
         for other, column in sorted(entities[name].used):

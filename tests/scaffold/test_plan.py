@@ -192,13 +192,18 @@ CASES = {
         " PRIMARY KEY, user_id integer NOT NULL REFERENCES users, began timestamptz NOT NULL UNIQUE, ended timestamp)",
         "visits", "users", None, {"began": "began"},
     ),
-    "moments after some that may lie ahead": Case(
+    "moments after the parent's": Case(
+        "CREATE TABLE users (id integer PRIMARY KEY, created_at timestamptz NOT NULL); CREATE TABLE visits (id integer"
+        " PRIMARY KEY, user_id integer NOT NULL REFERENCES users, at timestamptz NOT NULL)",
+        "visits", "users", None, {"at": 'rows.timestamps("at", users["created_at"])'},
+    ),
+    "moments of a parent that may be in the future": Case(
         "CREATE TABLE users (id integer PRIMARY KEY, created_at timestamptz NOT NULL); CREATE TABLE visits (id integer"
         " PRIMARY KEY, user_id integer NOT NULL REFERENCES users, created_at timestamptz NOT NULL UNIQUE);"
         "CREATE TABLE steps (id integer PRIMARY KEY, visit_id integer NOT NULL REFERENCES visits,"
         "at timestamptz NOT NULL)",
         "steps", "visits", None,
-        {"at": 'rows.timestamps("at", visits["created_at"], visits["created_at"] + timedelta(days=30))'},
+        {"at": 'rows.timestamps("at", rows.now - timedelta(days=730))'},
     ),
     "arrays of a lookup": Case(
         f"CREATE TABLE types (id integer PRIMARY KEY, name text[] NOT NULL);{CUSTOMERS}"
@@ -249,7 +254,10 @@ LEFT_OUT = {
         "CREATE TABLE t (a char(2) PRIMARY KEY)",
         "no column can be the key of its rows",
     ),
-    "a type that nothing is known of": ("CREATE TABLE t (id integer, a path NOT NULL)", "column a: no values of type path"),
+    "a type that nothing is known of": (
+        "CREATE TABLE t (id integer, a path NOT NULL)",
+        "column a: no values of type path",
+    ),
     "a check that nothing meets": (
         "CREATE TABLE t (id integer PRIMARY KEY, a text NOT NULL CHECK (a = 'x' AND a = 'y'))",
         "no values are known that meet its checks",

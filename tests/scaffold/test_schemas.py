@@ -97,7 +97,7 @@ def test_what_is_difficult_is_named(init: Init) -> None:
         "head_id: NULL: ",
     ):
         assert line in said(project)
-    assert "# Not tried: EXCLUDE USING btree (((id * 2)) WITH =)." in module(project, "colours")
+    assert "# not tried: EXCLUDE USING btree (((id * 2)) WITH =)." in module(project, "colours")
     assert not (project.folder / "generators" / "everybody.py").exists()  # a view
 
 
