@@ -2,14 +2,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests wait for servers more than they compute, so there are more of them than the fewest cores we know.
+# Tests mostly wait for servers, so this is more than the two cores of the smallest machines we use.
 TEST_PROCESSES ?= 3
-# Each of the processes that tests start would compile all of snapseed anew where bytecode is not kept.
+# Tests start many processes. Without cached bytecode, each of them would compile all of snapseed.
 unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-lowest test-system check format bench bench-generate bench-load bench-large \
+.PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
   bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings pools snapshots wheel constraints clean
 .DELETE_ON_ERROR:
 
@@ -26,21 +26,25 @@ demo: install ## generate 10,000 users, load them into an embedded PostgreSQL, v
 	@echo 'Connect:       $(BIN)/snapseed db url dev'
 	@echo 'Stop servers:  $(BIN)/snapseed db stop'
 
-install: .venv/ready ## make .venv and install everything into it; the other targets do so themselves
+install: .venv/ready ## create .venv and install everything into it (other targets do this when needed)
 
-test: check ## check, then run the tests
+test: check ## run `make check`, then the tests
 	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
-coverage: install ## run the tests with coverage, which takes half as long again
+coverage: install ## run the tests with coverage (takes 50 % longer)
 	$(BIN)/pytest --cov --numprocesses $(TEST_PROCESSES) --dist worksteal
 
-test-lowest: .venv/lowest/ready ## run the tests with the lowest versions that pyproject.toml allows
+test-lowest: .venv/lowest/ready ## run the tests with the lowest versions allowed by pyproject.toml
 	.venv/lowest/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
-test-system: install ## run the tests on a server of this machine's own PostgreSQL programs
+test-system: install ## run the tests with the PostgreSQL installed on this machine
 	SNAPSEED_TEST_DATABASE=system $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
-check: install ## formatting, lint, types, import rules and workflows; no tests
+test-fresh: install ## run the property tests with 50 times as many examples, all new (SEED=7 repeats a run)
+	SNAPSEED_TEST_EXAMPLES=fresh $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal \
+	  --hypothesis-seed $(or $(SEED),$(shell date +%Y%m%d)) $$(grep -rl '^@given' tests)
+
+check: install ## check formatting, lint, types, import rules and workflows (no tests)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -48,43 +52,43 @@ check: install ## formatting, lint, types, import rules and workflows; no tests
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck $(WORKFLOWS)
 	$(BIN)/zizmor --offline --quiet . $(WORKFLOWS)
 
-format: install ## format the code and mend what lint can mend
+format: install ## format the code and fix what lint can fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 bench: .venv/bench ## measure generating, loading and verifying on this machine
 	$(BIN)/python benchmarks/run.py
 
-bench-generate: .venv/bench ## measure generation against its bars and against other generators
+bench-generate: .venv/bench ## measure generation against its targets and other generators
 	$(BIN)/python benchmarks/run.py --generation
 
-bench-load: .venv/bench ## measure loads against their bars and against other tools
+bench-load: .venv/bench ## measure loads against their targets and other tools
 	$(BIN)/python benchmarks/run.py --loads
 
-bench-large: .venv/bench ## the same, and the memory of loading 20 million rows
+bench-large: .venv/bench ## bench-load, and the memory of loading 20 million rows
 	$(BIN)/python benchmarks/run.py --loads --large
 
-bench-reset: .venv/bench ## measure how long tests wait for their databases, and snapseed reset
+bench-reset: .venv/bench ## measure how long tests wait for a database, and snapseed reset
 	$(BIN)/python benchmarks/run.py --resets
 
-bench-embeddings: .venv/bench ## measure the queue of embedding jobs and its workers, and other queues
+bench-embeddings: .venv/bench ## measure the embedding queue, its workers and other queues
 	$(BIN)/python benchmarks/run.py --embeddings
 
-bench-content: .venv/bench ## measure what the example's texts are good for, and write docs/content.md
+bench-content: .venv/bench ## measure the quality of the example's texts and write docs/content.md
 	$(BIN)/python -m benchmarks.content
 
-stress: stress-loads stress-embeddings ## the two that follow, which take minutes
+stress: stress-loads stress-embeddings ## run both stress tests below (a few minutes)
 
-stress-loads: install ## strike loads with 108 faults at random points, and check each (also SEED=7 FAULTS=500)
+stress-loads: install ## inject 108 faults into loads at random points and check each (options: SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
-stress-embeddings: install ## kill workers 60 times over 20,000 jobs in each form of the queue, restart servers, count (also SEED=7)
+stress-embeddings: install ## kill workers and servers during 20,000 jobs, check that no job is lost (option: SEED=7)
 	$(BIN)/python -m tests.stress.embeddings $(if $(SEED),--seed $(SEED))
 
-pools: install ## draw the pools of names anew with Faker (other names change every snapshot)
+pools: install ## redraw the name pools with Faker (new names change every snapshot)
 	$(BIN)/python generators/pools/draw.py
 
-snapshots: install ## generate the committed snapshots, ci and test, anew
+snapshots: install ## regenerate the committed snapshots, ci and test
 	$(BIN)/snapseed generate ci
 	$(BIN)/snapseed generate test
 
@@ -92,9 +96,9 @@ wheel: install ## build the source distribution and the wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --dependency-constraints-txt constraints.txt
 
-constraints: ## renew both files of constraints, the newest and the lowest; needs Python 3.11, the oldest supported
+constraints: ## update constraints.txt and constraints-lowest.txt (with Python 3.11, the oldest supported)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
-	  echo 'Pins must exist for the oldest Python supported: make constraints PYTHON=python3.11' >&2; exit 1; }
+	  echo 'Constraints must be made with Python 3.11, the oldest supported: make constraints PYTHON=python3.11' >&2; exit 1; }
 	rm -rf .venv/fresh
 	$(call INSTALL,.venv/fresh)
 	.venv/fresh/bin/python -m pip install -qq --group bench
@@ -111,8 +115,8 @@ clean: ## stop the embedded servers; remove them, .venv, caches and uncommitted 
 	rm -rf $(filter-out snapshots/ci snapshots/test,$(wildcard snapshots/*))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# $(1): the environment; $(2) and $(3): the constraints on what is installed, and on what builds it.
-# A new environment's own pip may be too old for dependency groups (25.1) and build constraints (25.3).
+# $(1): the virtual environment; $(2) and $(3): constraints for packages, and for building them.
+# Dependency groups need pip 25.1 and build constraints pip 25.3; a new environment may have an older pip.
 define INSTALL
 	$(1)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(1)
 	$(1)/bin/python -m pip install -qq --disable-pip-version-check $(2) 'pip>=25.3'
@@ -122,11 +126,11 @@ endef
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "snapseed needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
-	  echo 'Name another one: make install PYTHON=python3.12' >&2; exit 1; }
+	  echo 'Use another one: make install PYTHON=python3.12' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make virtual environments: its venv module is not installed." >&2; \
 	  echo 'On Debian and Ubuntu: sudo apt-get install python3-venv' >&2; exit 1; }
-	@echo 'Setting up .venv, a minute at most:'
+	@echo 'Setting up .venv (up to a minute):'
 	$(call INSTALL,.venv,-c constraints.txt,--build-constraint constraints.txt)
 	@touch $@
 

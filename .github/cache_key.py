@@ -1,4 +1,4 @@
-"""The key under which the action keeps what pip downloads: it changes with all that pip's choices depend on."""
+"""Print the cache key for pip downloads in the action; it changes with everything that affects what pip installs."""
 
 from __future__ import annotations
 

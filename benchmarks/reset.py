@@ -21,7 +21,7 @@ from psycopg import sql
 from benchmarks.measure import Comparison, Findings, Table, in_milliseconds, seconds, spreads_in_turns
 from benchmarks.workspace import Workspace, temporary_workspace
 from snapseed.config import Environment
-from snapseed.load.run import load_snapshot
+from snapseed.load.snapshot import load_snapshot
 from snapseed.testing.copying import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
 from snapseed.testing.reset import reset_environment
 from snapseed.testing.server import Server

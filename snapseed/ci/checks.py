@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from snapseed.ci.report import CiReport, Step
 from snapseed.errors import RefusedError, SnapseedError
-from snapseed.load.report import LoadReport
+from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.committed import CommittedResult
 from snapseed.verify.database import VerifyReport
@@ -107,7 +107,7 @@ class _Checks:
 
     def _files(self, manifest: Manifest) -> Iterator[Check]:
         load = self.report.load
-        if load is None or ("checking files" not in load.phases and not load.files):
+        if load is None or load.files is None:
             yield from (Check("files", entity.name, State.SKIPPED) for entity in manifest.entities)
         else:
             yield from _file_checks(manifest, load.files, load.phases.get("checking files", 0.0))

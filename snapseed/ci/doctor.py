@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError
 from snapseed.generate.generators import load_generators
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
@@ -72,6 +73,6 @@ def _server(project: Project, environment: Environment) -> str:
 
 def _plan(project: Project, environment: Environment) -> str:
     """A dry run: guards, privileges to connect, tables and columns."""
-    report = load_snapshot(project, environment, dry_run=True)
+    report = load_snapshot(project, environment, LoadRequest(dry_run=True))
     created = ", after creating the schema" if report.schema_created else ""
     return f"{len(report.plan.tables)} tables, {report.plan.rows:,} rows{created}"

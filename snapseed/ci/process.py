@@ -5,21 +5,20 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from snapseed.ci.embedding import Embedding, comparable_entities, embed
 from snapseed.ci.report import Baseline, CiReport, ServerSettings, Step, read_baseline, slowdowns
 from snapseed.ci.retry import Retrying
 from snapseed.config import Environment, Project
-from snapseed.embeddings.session import require_queue
+from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
-from snapseed.load.report import LoadReport
-from snapseed.load.report import Outcome as LoadOutcome
-from snapseed.load.resume import finish_if_committed
-from snapseed.load.run import load_snapshot
+from snapseed.events import Listener, Note, ignore
+from snapseed.load.outcome import LoadReport, report_of
+from snapseed.load.outcome import Outcome as LoadOutcome
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import finish_if_committed, load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify, require_allowed
@@ -50,7 +49,7 @@ class _Process:
     project: Project
     environment: Environment
     consent: bool
-    log: Callable[[str], None]
+    listener: Listener
     report: CiReport
     retrying: Retrying
 
@@ -69,22 +68,26 @@ class _Process:
             require_queue(self.project, self.environment, consent=self.consent)
         return ServerSettings(f"PostgreSQL {version[0]}", str(identity), settings)
 
+    def log(self, line: str) -> None:
+        """Tell a line."""
+        self.listener(Note(line))
+
     def load(self) -> LoadReport:
         """One attempt; or none, where the last one was committed although it failed."""
-        if self.report.load is not None and finish_if_committed(self.project, self.environment, self.report.load):
+        last = self.report.load
+        if last is not None and (finished := finish_if_committed(self.project, self.environment, last)):
             self.log("the last attempt was committed, as its record says: it is not run again")
-            return self.report.load
-        return load_snapshot(
-            self.project,
-            self.environment,
-            consent=self.consent,
-            log=self.log,
-            begun=partial(setattr, self.report, "load"),
-        )
+            return finished
+        request = LoadRequest(consent=self.consent)
+        try:
+            return load_snapshot(self.project, self.environment, request, listener=self.listener)
+        except SnapseedError as exc:
+            self.report.load = report_of(exc)
+            raise
 
     def embed(self) -> Embedding:
         """The embeddings that the load has left to workers."""
-        return embed(self.project, self.environment, consent=self.consent, log=self.log)
+        return embed(self.project, self.environment, consent=self.consent, listener=self.listener)
 
     def verify(self) -> VerifyReport:
         """The committed rows; the files were checked before they were loaded."""
@@ -119,18 +122,19 @@ def run_ci(
     baseline: Path | None = None,
     max_slowdown: float = 1.5,
     consent: bool = False,
-    log: Callable[[str], None] = lambda _: None,
+    listener: Listener = ignore,
 ) -> CiReport:
     """Bring the environment's database to its snapshot and prove it. Failures stand in the report, none is raised.
 
     Each step is tried again while its failure may pass (`database.failures.may_pass`): at most `retries` times, none
     begun after `timeout` seconds, both of the environment. With a `baseline`, the report of an earlier run, what takes
-    more than `max_slowdown` times as long is a finding. `log` gets a line for each step and each failed attempt.
+    more than `max_slowdown` times as long is a finding. The listener gets a `Note` for each step and each failed
+    attempt, and what the load tells.
     """
     report = CiReport(environment.name, environment.snapshot)
     started = time.monotonic()
-    retrying = Retrying(report, environment.retries, started + environment.timeout, log)
-    process = _Process(project, environment, consent, log, report, retrying)
+    retrying = Retrying(report, environment.retries, started + environment.timeout, lambda line: listener(Note(line)))
+    process = _Process(project, environment, consent, listener, report, retrying)
     try:
         if baseline is not None:
             report.baseline = str(baseline)

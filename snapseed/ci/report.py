@@ -13,7 +13,7 @@ import msgspec
 
 from snapseed.ci.embedding import Embedding
 from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
-from snapseed.load.report import LoadReport
+from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.database import VerifyReport
 
@@ -163,7 +163,7 @@ class CiReport:
     def metrics(self) -> Metrics:
         """What was measured, also of a run that failed. `rows_per_second` is over the whole time of the load."""
         load = self.load
-        copies = load.entities if load else []
+        copies = load.entities if load else ()
         checked = {entity.entity: entity.seconds for entity in self.verify.entities} if self.verify else {}
         rows = sum(copy.rows for copy in copies)
         return Metrics(

@@ -111,9 +111,15 @@ def ci(
     from snapseed.ci.checks import checks_of
     from snapseed.ci.process import run_ci
     from snapseed.cli import documents, formats, text
+    from snapseed.events import notes_to
 
     report = run_ci(
-        run.project, environment, baseline=baseline, max_slowdown=max_slowdown, consent=run.consent, log=run.note
+        run.project,
+        environment,
+        baseline=baseline,
+        max_slowdown=max_slowdown,
+        consent=run.consent,
+        listener=notes_to(run.note),
     )
     name, checks, document = f"ci {environment.name}", checks_of(report), documents.ci(report)
     if report_file is not None:

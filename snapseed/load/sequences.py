@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from snapseed.load.plan import LoadPlan, Mode
+from snapseed.load.plan import LoadPlan
+from snapseed.load.request import Mode
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
 

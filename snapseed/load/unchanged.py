@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from snapseed.load.plan import LoadOptions, Mode
+from snapseed.load.request import LoadRequest, Mode
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
@@ -26,7 +26,7 @@ _SAMPLED_PAGES = 8
 
 
 def is_unchanged(
-    connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord], options: LoadOptions
+    connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord], request: LoadRequest
 ) -> bool:
     """Whether the tables of `entities` were last loaded from this very snapshot, and have not changed since.
 
@@ -41,9 +41,9 @@ def is_unchanged(
         identity, state = states.get(str(found), ("", None))
         if identity != manifest.identity or not isinstance(state, dict) or state.get("changes") is None:
             return False
-        if state["mode"] not in {options.mode, Mode.REPLACE} or (options.verify and not state.get("verified")):
+        if state["mode"] not in {request.mode, Mode.REPLACE} or (request.verify and not state.get("verified")):
             return False
-        loaded = LoadOptions(Mode(state["mode"]), verify=bool(state.get("verified")))
+        loaded = LoadRequest(mode=state["mode"], verify=bool(state.get("verified")))
         if state != table_state(connection, entity, found, loaded, pages=state["pages"]):
             return False
     return True
@@ -58,12 +58,12 @@ def table_state(
     connection: Connection,
     entity: EntityRecord,
     table: TableName,
-    options: LoadOptions,
+    request: LoadRequest,
     *,
     changes: int | None = None,
     pages: Sequence[int] | None = None,
 ) -> dict[str, object]:
-    """The state of a table now, after a load with these options.
+    """The state of a table now, after a load with these request.
 
     `changes` stands in for the count where this transaction has changed the table itself; `pages` are those to look at,
     as an earlier state names them. The count is None where the server keeps none.
@@ -76,8 +76,8 @@ def table_state(
     counted = facts["changes"]
     return {
         "oid": facts["oid"],
-        "mode": str(options.mode),
-        "verified": options.verify,
+        "mode": str(request.mode),
+        "verified": request.verify,
         "columns": facts["columns"],
         "files": facts["files"],
         "changes": counted if changes is None or counted is None else changes,

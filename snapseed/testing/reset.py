@@ -11,7 +11,9 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, UsageError
-from snapseed.load.run import load_snapshot
+from snapseed.events import notes_to
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres import locks
 from snapseed.postgres.catalog import TableFacts, read_tables
 from snapseed.postgres.connect import Target, connected
@@ -110,7 +112,7 @@ def reset_environment(
         else:
             report.loaded = True
             with report.phase("loading"):
-                load_snapshot(project, environment, consent=consent, log=log)
+                load_snapshot(project, environment, LoadRequest(consent=consent), listener=notes_to(log))
             with report.phase("making the template"):
                 found = _look(target, environment, manifest, server, consent=consent)
                 name = _name(server, manifest, found, environment)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from snapseed.config import Environment, Project
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.failures import translated
 from snapseed.servers.targets import EMBEDDED, resolve_target
 from snapseed.snapshot.store import open_snapshot
@@ -114,7 +115,7 @@ def _fill(server: Server, project: Project, environment: Environment, schema: Sc
     copy_database(server, "template0" if server.target.embedded else "template1", name, WITHOUT)
     if schema.create is not None:
         schema.create(server.url(name))
-    load_snapshot(project, _for_template(environment, schema, server, name), consent=True)
+    load_snapshot(project, _for_template(environment, schema, server, name), LoadRequest(consent=True))
     with psycopg.connect(server.conninfo(name), autocommit=True) as connection:
         connection.execute("UPDATE snapseed.loads SET environment = %s", [environment.name])
         # So that autovacuum finds nothing to do here, and clones have their visibility maps from the beginning.

@@ -12,12 +12,13 @@ from psycopg.conninfo import make_conninfo
 
 from snapseed.ci.process import run_ci
 from snapseed.ci.report import Attempt, CiReport, Step, Verdict
-from snapseed.load.report import Outcome as LoadOutcome
+from snapseed.events import Event, notes_to
+from snapseed.load.outcome import Outcome as LoadOutcome
 from snapseed.servers import EmbeddedPostgres
 from snapseed.verify.database import verify_entity
 from tests.conftest import Sandbox
 from tests.load.faults.failing import TERMINATE
-from tests.projects.moments import COMMITTED, COMMITTING, each_moment
+from tests.projects.moments import COMMITTED, COMMITTING, at_moments
 from tests.projects.own_server import OwnServer
 
 
@@ -37,7 +38,7 @@ def loads(sandbox: Sandbox) -> int:
 def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
     """One attempt at each step where nothing is wrong, in their order, with both reports inside and memory measured."""
     said: list[str] = []
-    report = run_ci(shop.project, shop.environment(), log=said.append)
+    report = run_ci(shop.project, shop.environment(), listener=notes_to(said.append))
     assert (report.verdict, report.exit_code, report.error) == (Verdict.PASSED, 0, None)
     assert [(attempt.step, attempt.number, attempt.error) for attempt in report.attempts] == [
         (Step.WAIT, 1, None),
@@ -69,7 +70,7 @@ def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) 
     starter = threading.Thread(target=start)
     starter.start()
     try:
-        report = run_ci(shop.project, shop.environment(database=late.url("postgres")), log=said.append)
+        report = run_ci(shop.project, shop.environment(database=late.url("postgres")), listener=notes_to(said.append))
     finally:
         starter.join()
         late.stop()
@@ -153,8 +154,7 @@ def test_a_restart_in_the_middle_of_the_load_is_outlived(shop_there: Sandbox, ha
             harmed.stop_immediately()
             harmed.start()
 
-    with each_moment(strike):
-        report = run_ci(shop_there.project, shop_there.environment())
+    report = run_ci(shop_there.project, shop_there.environment(), listener=at_moments(strike))
     assert report.verdict is Verdict.PASSED
     first, second = attempts(report, Step.LOAD)
     assert (first.error is not None, second.error) == (True, None)
@@ -176,8 +176,13 @@ def test_an_attempt_that_was_committed_is_not_run_again(shop: Sandbox, moment: s
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
 
     said: list[str] = []
-    with each_moment(strike):
-        report = run_ci(shop.project, shop.environment(), log=said.append)
+    note, at_moment = notes_to(said.append), at_moments(strike)
+
+    def listen(event: Event) -> None:
+        note(event)
+        at_moment(event)
+
+    report = run_ci(shop.project, shop.environment(), listener=listen)
     assert struck
     assert report.verdict is Verdict.PASSED, report.error
     assert len(attempts(report, Step.LOAD)) == 2
@@ -219,8 +224,7 @@ def test_rows_that_change_behind_the_commit_are_findings(shop: Sandbox) -> None:
             with shop.connect() as connection:
                 connection.execute("UPDATE customers SET name = 'x' WHERE id = (SELECT min(id) FROM customers)")
 
-    with each_moment(strike):
-        report = run_ci(shop.project, shop.environment())
+    report = run_ci(shop.project, shop.environment(), listener=at_moments(strike))
     assert (report.verdict, report.exit_code, report.error) == (Verdict.FAILED, 1, None)
     assert report.verify is not None
     assert [entity.entity for entity in report.verify.entities if not entity.agrees] == ["customers"]

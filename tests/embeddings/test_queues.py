@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from snapseed.embeddings.queues import JobQueue, job_queue, require_form
-from snapseed.embeddings.queues.lists import ListQueue
+from snapseed.embeddings.queue import JobQueue, require_form
+from snapseed.embeddings.queue_list import ListQueue
+from snapseed.embeddings.queue_stream import StreamQueue
 from snapseed.errors import ConfigurationError
 from snapseed.servers import EmbeddedRedis
 
@@ -27,11 +28,11 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
     server.stop()
 
 
-@pytest.fixture(params=["stream", "list"])
+@pytest.fixture(params=[StreamQueue, ListQueue], ids=["stream", "list"])
 def queue(valkey: redis.Redis, request: pytest.FixtureRequest) -> JobQueue:
     """An empty queue of each form."""
     valkey.flushdb()
-    return job_queue(valkey, request.param, "snapseed:shop:dev", CLAIM_AFTER)
+    return request.param(valkey, "snapseed:shop:dev", CLAIM_AFTER)  # type: ignore[no-any-return]
 
 
 def jobs(count: int) -> list[bytes]:
@@ -163,7 +164,7 @@ def test_purging_takes_everything_away(queue: JobQueue) -> None:
 def test_the_age_of_the_oldest_job_is_known_of_a_stream(valkey: redis.Redis) -> None:
     """By the server's clock; of a list nobody knows."""
     valkey.flushdb()
-    stream, plain = (job_queue(valkey, form, form, 60) for form in ("stream", "list"))
+    stream, plain = StreamQueue(valkey, "stream", 60), ListQueue(valkey, "list", 60)
     for queue in (stream, plain):
         assert queue.status().oldest_seconds is None
         queue.put(jobs(1))
@@ -224,7 +225,7 @@ def test_a_dead_job_of_somebody_else_is_shown_and_retried(queue: JobQueue, valke
         valkey.xadd("{snapseed:shop:dev}:dead", {"task": "foreign"})
     (dead,) = queue.dead(10)
     assert b"foreign" in dead.payload
-    assert "no dead job" in dead.error
+    assert "not a dead job" in dead.error
     assert queue.retry() == 1
     (claim,) = queue.claim("a", 1, 0.01)
     assert claim.payload == dead.payload
@@ -235,6 +236,6 @@ def test_a_queue_in_another_form_is_refused(queue: JobQueue, valkey: redis.Redis
     queue.put(jobs(1))
     mine, other = ("list", "stream") if isinstance(queue, ListQueue) else ("stream", "list")
     require_form(valkey, mine, "snapseed:shop:dev", "here")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="another form") as caught:
+    with pytest.raises(ConfigurationError, match="other form") as caught:
         require_form(valkey, other, "snapseed:shop:dev", "here")  # type: ignore[arg-type]
     assert "DEL {snapseed:shop:dev}:jobs" in str(caught.value.next_step)

@@ -80,11 +80,8 @@ def test_combinations_are_tried(connection: Connection) -> None:
         connection, "CREATE TABLE t (a integer, b integer, CHECK (a < b))", nullable=True, a=[[1, 2]], b=[[2]]
     )
     (found,) = verdict.combinations.values()
-    assert found == {
-        ("1", "2"): True,
-        ("2", "2"): False,
-        **{(a, b): True for a, b in (("1", "null"), ("2", "null"), ("null", "2"), ("null", "null"))},
-    }
+    pairs = {(a, b) for a in ("1", "2", "null") for b in ("2", "null")}
+    assert found == {pair: pair != ("2", "2") for pair in pairs}
 
 
 def test_a_column_that_does_not_take_null_is_named(connection: Connection) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snapseed.snapshot.hashing import (
@@ -24,6 +24,7 @@ from snapseed.snapshot.hashing import (
     row_hashes,
 )
 from snapseed.snapshot.types import parse_type
+from tests.examples import examples
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -61,7 +62,7 @@ ROWS = st.lists(
     max_size=20,
 )
 Row = tuple[object, ...]
-property_test = settings(derandomize=True, database=None, deadline=None, max_examples=40)
+property_test = examples(40)
 
 
 def variable(values: Sequence[bytes], seed: int = SEED) -> list[int]:

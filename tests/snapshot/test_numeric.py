@@ -6,11 +6,12 @@ from decimal import Decimal
 import psycopg
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from psycopg import sql
 
 from snapseed.snapshot.numeric import encode_numeric
+from tests.examples import examples
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -55,13 +56,7 @@ def test_golden_bytes(precision: int, scale: int, text: str, expected: str) -> N
 
 
 @pytest.mark.parametrize(("precision", "scale"), SHAPES)
-@settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=4,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(4, suppress=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_agrees_with_the_server(connection: Connection, precision: int, scale: int, data: st.DataObject) -> None:
     """Every numeric(p,s) has the server's bytes: the extremes, every power of ten, and whatever lies between."""

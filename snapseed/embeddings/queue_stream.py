@@ -1,7 +1,8 @@
 """The queue as a Redis stream with a consumer group: `XADD`, `XREADGROUP`, `XACK` and `XDEL`.
 
-`NAME:jobs` holds what waits and what is in hand, one field `job` each, for the group `workers`; `NAME:dead` what is
-dead, with the fields `job`, `error` and `deliveries`.
+`{NAME}:jobs` holds the jobs that wait and those in progress, with one field `job`, for the group `workers`.
+`{NAME}:dead` holds the dead ones, with the fields `job`, `error` and `deliveries`. Redis counts deliveries and knows
+who holds what for how long.
 """
 
 from __future__ import annotations
@@ -10,34 +11,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from snapseed.embeddings.queues.counts import DoneCounts
-from snapseed.embeddings.queues.forms import Claim, DeadJob, QueueStatus
+from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag
 
 if TYPE_CHECKING:
     import redis
 
 GROUP = "workers"
 FIELD = b"job"
-# One command for many jobs: each of its own would cost the client as much as it costs the server. The group is made
-# here, not by the first worker, which a Redis without memory would not let do it.
+# One command for many jobs: one each would cost the client as much time as the server. The group is created here and
+# not by the first worker, because a Redis without memory would refuse that.
 _PUT = """
 redis.pcall('XGROUP', 'CREATE', KEYS[1], 'workers', '0', 'MKSTREAM')
 for _, job in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'job', job) end
 """
-# Long enough for any XAUTOCLAIM to find it idle, whatever `claim_after` is.
+# Longer than any `claim_after`, so that XAUTOCLAIM hands the job out at once.
 _LONG_IDLE_MS = 2**31
 
 
 class StreamQueue:
-    """A queue in a stream. Redis itself counts deliveries and knows who holds what for how long.
-
-    What each method does stands in `forms.JobQueue`.
-    """
+    """A queue in a stream; see `JobQueue` for the methods. A job is stale after `claim_after` seconds of silence."""
 
     def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
         # The client's own annotations mix its synchronous and asynchronous halves.
         self._client: Any = client
-        self._jobs, self._dead = f"{name}:jobs", f"{name}:dead"
+        self._jobs, self._dead = f"{hash_tag(name)}:jobs", f"{hash_tag(name)}:dead"
         self._idle_ms = int(claim_after * 1000)
         self._counts = DoneCounts(client, name)
 
@@ -59,8 +56,7 @@ class StreamQueue:
             if held := [entry["message_id"] for entry in self._pending(worker)]:
                 self._client.xclaim(self._jobs, GROUP, worker, 0, held, justid=True)
 
-    def done(self, worker: str, claims: Sequence[Claim]) -> None:
-        del worker
+    def done(self, worker: str, claims: Sequence[Claim]) -> None:  # noqa: ARG002 - a list needs it
         if claims:
             ids = [claim.id for claim in claims]
             with self._client.pipeline(transaction=True) as pipeline:
@@ -95,7 +91,7 @@ class StreamQueue:
             held = [Claim(entry["message_id"], b"", entry["times_delivered"]) for entry in self._pending(worker)]
             self.release(worker, held, tried=False)
             if not held:
-                # One that holds nothing can go; its jobs would go with it.
+                # Deleting a consumer deletes what it holds.
                 self._client.xgroup_delconsumer(self._jobs, GROUP, worker)
 
     def status(self) -> QueueStatus:
@@ -113,7 +109,7 @@ class StreamQueue:
             waiting=max(0, length - in_flight),
             in_flight=min(length, in_flight),
             dead=dead,
-            done=self._counts.ever(),
+            done=self._counts.total(),
             done_last_minute=self._counts.last_minute(),
             workers=sum(int(consumer["idle"]) < self._idle_ms for consumer in consumers),
             oldest_seconds=self._oldest_seconds(),
@@ -121,7 +117,7 @@ class StreamQueue:
 
     def dead(self, limit: int) -> Iterator[DeadJob]:
         for _, fields in self._client.xrange(self._dead, count=limit):
-            error = fields.get(b"error", b"no dead job of this queue's form").decode("utf-8", "replace")
+            error = fields.get(b"error", b"not a dead job of this queue").decode("utf-8", "replace")
             yield DeadJob(_payload(fields), error, int(fields.get(b"deliveries", 0)))
 
     def retry(self) -> int:
@@ -147,7 +143,7 @@ class StreamQueue:
     def _claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
         entries = self._stale(worker, count)
         if not entries:
-            # A server's clock may tick ten times a second, so even a wait of a millisecond takes a tenth of one.
+            # The server may check its clock only ten times a second: even a wait of 1 ms takes up to 100 ms.
             block = max(1, int(wait_seconds * 1000)) if wait_seconds else None
             answer = self._client.xreadgroup(GROUP, worker, {self._jobs: ">"}, count=count, block=block)
             return [Claim(entry, _payload(fields), 1) for entry, fields in (answer[0][1] if answer else [])]
@@ -155,10 +151,10 @@ class StreamQueue:
         return [Claim(entry, _payload(fields), deliveries.get(entry, 1)) for entry, fields in entries]
 
     def _stale(self, worker: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """What others, or this worker, have held for too long, or have given back."""
+        """Jobs that were held for too long, by anyone, or given back."""
         start: bytes | str = "0-0"
         while True:
-            # Each call looks at ten times `count` jobs in hand, and says where it has stopped.
+            # Each call looks at ten times `count` jobs in progress, and returns where it stopped.
             start, entries, *_ = self._client.xautoclaim(
                 self._jobs, GROUP, worker, self._idle_ms, start_id=start, count=count
             )
@@ -173,7 +169,7 @@ class StreamQueue:
         try:
             self._client.xgroup_create(self._jobs, GROUP, id="0", mkstream=True)
         except self._client_error() as exc:
-            # Another worker was quicker.
+            # Another worker was faster.
             if not str(exc).startswith("BUSYGROUP"):
                 raise
 
@@ -187,7 +183,7 @@ class StreamQueue:
 
     @contextmanager
     def _or_flushed_away(self) -> Iterator[None]:
-        """Then there is nothing to do: `queue repair` makes the jobs again."""
+        """Ignore that the stream is gone. `queue repair` creates its jobs again."""
         try:
             yield
         except self._client_error() as exc:
@@ -202,10 +198,10 @@ class StreamQueue:
 
 
 def _payload(fields: dict[bytes, bytes]) -> bytes:
-    """The job of an entry; where somebody has put in another one, all of it, for people to look at."""
+    """The job of an entry. Of a foreign entry all fields, for people to look at."""
     return fields[FIELD] if FIELD in fields else repr(fields).encode()
 
 
 def _is_flushed_away(error: Exception) -> bool:
-    """Whether the stream or its group is missing: not made yet, or gone."""
+    """Whether the stream or its group is missing: not created yet, or gone."""
     return "NOGROUP" in str(error) or "no such key" in str(error)

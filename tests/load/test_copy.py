@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
-from snapseed import load_snapshot, open_snapshot
+from snapseed import LoadRequest, load_snapshot, open_snapshot
 from snapseed.errors import SnapshotError
-from snapseed.load import stream as stream_module
-from snapseed.load.encode import encode_rows
+from snapseed.load.copy import encoded
 from snapseed.load.plan import LoadPlan, TablePlan
-from snapseed.load.stream import encoded
+from snapseed.load.request import LoadSettings
 from snapseed.snapshot.store import Snapshot
 from tests.conftest import Sandbox
 from tests.projects.state import patiently
+
+# Batches of a row or two.
+SMALL = LoadSettings(batch_bytes=100, queue_depth=3)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def snapshot(shop: Sandbox) -> Snapshot:
 @pytest.fixture
 def plan(shop: Sandbox) -> LoadPlan:
     """How it would be loaded."""
-    return load_snapshot(shop.project, shop.environment(), dry_run=True).plan
+    return load_snapshot(shop.project, shop.environment(), LoadRequest(dry_run=True)).plan
 
 
 @pytest.fixture
@@ -43,77 +44,53 @@ def encoders() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("encode ")]
 
 
-def test_all_rows_come_once_whatever_the_size_of_a_batch(
-    snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_rows_come_once_whatever_the_size_of_a_batch(snapshot: Snapshot, orders: TablePlan) -> None:
     """Small batches put together are the large ones, byte for byte."""
     with encoded(snapshot, orders) as stream:
         whole = list(stream)
-    monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
-    with encoded(snapshot, orders) as stream:
+    with encoded(snapshot, orders, SMALL) as stream:
         small = list(stream)
     assert len(small) > 20 * len(whole)
     assert sum(batch.rows for batch in small) == orders.entity.rows
-    assert b"".join(map(bytes, (batch.data for batch in small))) == b"".join(
-        map(bytes, (batch.data for batch in whole))
-    )
+    assert b"".join(bytes(batch.data) for batch in small) == b"".join(bytes(batch.data) for batch in whole)
     assert stream.times.read > 0
     assert stream.times.encode > 0
 
 
-def test_encoding_waits_for_the_socket(snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more batches than the queue holds are ahead of what was taken: memory does not grow with the snapshot."""
-    monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
-    made: list[int] = []
-
-    def counting(*arguments: object) -> object:
-        made.append(1)
-        return encode_rows(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(stream_module, "encode_rows", counting)
-    with encoded(snapshot, orders) as stream:
-        next(iter(stream))
-        time.sleep(0.2)
-        assert len(made) <= stream_module.QUEUE_DEPTH + 2
+def test_the_encoder_waits_for_the_socket(snapshot: Snapshot, orders: TablePlan) -> None:
+    """It fills the queue and then waits for room, however many batches are to come."""
+    with encoded(snapshot, orders, SMALL) as stream:
+        next(batches := iter(stream))
+        patiently(stream.waiting.full)
+        assert stream.waiting.qsize() == SMALL.queue_depth
+        assert encoders()
+        assert len(list(batches)) > 10 * SMALL.queue_depth
 
 
-def test_the_thread_ends_when_nobody_wants_the_rows(
-    snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Leaving in the middle, by an exception or not, ends the thread; what nobody wants is not encoded either."""
-    monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
-    made: list[int] = []
-
-    def counting(*arguments: object) -> object:
-        made.append(1)
-        return encode_rows(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(stream_module, "encode_rows", counting)
-    with encoded(snapshot, orders) as stream:
+def test_the_thread_ends_when_nobody_wants_the_rows(snapshot: Snapshot, orders: TablePlan) -> None:
+    """Leaving the block ends the thread, by an exception or not; what nobody wants is not encoded."""
+    with encoded(snapshot, orders, SMALL) as stream:
         next(iter(stream))
         assert encoders()
     assert not encoders()
-    assert len(made) < 20
-    with pytest.raises(KeyboardInterrupt), encoded(snapshot, orders):
+    assert stream.waiting.qsize() <= SMALL.queue_depth
+    with pytest.raises(KeyboardInterrupt), encoded(snapshot, orders, SMALL):
         raise KeyboardInterrupt
     assert not encoders()
 
 
-def test_the_thread_ends_when_the_one_that_takes_is_gone(
-    snapshot: Snapshot, orders: TablePlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An interrupt may strike where no cleaning up follows; the process must end nevertheless."""
-    monkeypatch.setattr(stream_module, "BATCH_BYTES", 100)
-    streams = encoded(snapshot, orders)
+def test_the_thread_ends_when_the_reader_is_gone(snapshot: Snapshot, orders: TablePlan) -> None:
+    """An interrupt may strike where no cleanup follows. The process must end all the same."""
+    streams = encoded(snapshot, orders, SMALL)
     seen: list[threading.Thread] = []
 
     def take_one() -> None:
         next(iter(streams.__enter__()))
         seen.extend(encoders())
 
-    taker = threading.Thread(target=take_one)
-    taker.start()
-    taker.join()
+    reader = threading.Thread(target=take_one)
+    reader.start()
+    reader.join()
     assert seen
     patiently(lambda: not encoders())
 

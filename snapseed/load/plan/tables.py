@@ -1,29 +1,60 @@
-"""The choices for one table, each with its reason in words."""
+"""Decide what a load does to each table: order, COPY format, emptying, logging, triggers. Each choice has a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from snapseed.load.plan.rebuild import choose_rebuild, keys_ahead
-from snapseed.load.plan.records import ColumnPlan, EmptiedTable, Emptying, Mode, Setting, TablePlan
-from snapseed.load.plan.surroundings import Surroundings, referenced_first
+from snapseed.load.plan import (
+    ColumnPlan,
+    EmptiedTable,
+    Emptying,
+    LoadPlan,
+    Prepared,
+    Setting,
+    TablePlan,
+    TableSet,
+    referenced_first,
+)
+from snapseed.load.plan.indexes import choose_rebuild, keys_to_later_rows
+from snapseed.load.plan.requirements import require_loadable
+from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.postgres.catalog import ServerFacts, TableFacts, TriggerFacts
 from snapseed.postgres.fit import type_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 
 
-def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> TablePlan:
-    """The plan for one table of the load."""
-    options = load.options
+def plan_load(
+    prepared: Prepared, request: LoadRequest = LoadRequest(), settings: LoadSettings = LoadSettings()
+) -> LoadPlan:
+    """The plan for the prepared entities.
+
+    Raises `SchemaError` that lists all at once why the tables do not fit and which privileges the role lacks, and
+    `UsageError` if rows refer to an empty table outside the load.
+    """
+    present = [entity for entity in prepared.entities if entity.name in prepared.facts]
+    order = [facts.oid for facts in referenced_first([prepared.facts[entity.name] for entity in present])]
+    entities = sorted(present, key=lambda entity: order.index(prepared.facts[entity.name].oid))
+    load = TableSet.of(entities, prepared, request, settings.rebuild_rows)
+    require_loadable(prepared, load)
+    return LoadPlan(
+        tables=tuple(_plan_table(entity, prepared.facts[entity.name], load) for entity in entities),
+        mode=request.mode,
+        children=tuple(_plan_child(child, load) for child in reversed(referenced_first(prepared.children))),
+        settings=_choose_settings(prepared.server),
+    )
+
+
+def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> TablePlan:
     columns = tuple(_plan_column(column, facts) for column in entity.columns)
     binary, format_reason = _choose_format(columns, facts)
-    empty_by, empty_reason = choose_emptying(facts, load)
+    empty_by, empty_reason = _choose_emptying(facts, load)
     freeze = empty_by is Emptying.TRUNCATE and facts.kind == "r"
     indexes, foreign_keys, rebuild_reasons = choose_rebuild(entity, facts, load)
     make_unlogged, unlogged_reasons = _choose_logging(facts, load)
-    disables_rules = facts.owned and (empty_by is Emptying.DELETE or options.mode is Mode.UPSERT)
-    filled = {column.name for column in columns}
-    deferred = [key.name for key in keys_ahead(facts, load)]
+    disables_rules = facts.owned and (empty_by is Emptying.DELETE or load.request.mode is Mode.UPSERT)
+    deferred = [key.name for key in keys_to_later_rows(facts, load)]
+    names = {column.name for column in columns}
+    sequences = tuple(sequence for sequence in facts.sequences if sequence.column in names)
     return TablePlan(
         entity=entity,
         table=facts.name,
@@ -31,31 +62,34 @@ def plan_table(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> T
         binary=binary,
         empty_by=empty_by,
         freeze=freeze,
-        staged=options.mode is Mode.UPSERT,
+        staged=load.request.mode is Mode.UPSERT,
         make_unlogged=make_unlogged,
         drop_indexes=indexes,
         drop_foreign_keys=foreign_keys,
         disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
         disable_rules=facts.rules if disables_rules else (),
-        sequences=tuple(sequence for sequence in facts.sequences if sequence.column in filled),
+        sequences=sequences,
         reasons=(
             format_reason,
             empty_reason,
             _freeze_reason(facts, freeze=freeze),
             *unlogged_reasons,
             *rebuild_reasons,
-            *(f"foreign key {name} is checked behind all rows: it refers to rows that come later" for name in deferred),
+            *(f"foreign key {name} is checked after all rows are in: it refers to later rows" for name in deferred),
             *_trigger_reasons(facts),
             *_rule_reasons(facts, disabled=disables_rules),
-            *_sequence_reasons(facts, filled),
+            *(
+                f"sequence {sequence.name} is set to continue after the loaded keys, "
+                + ("by ALTER SEQUENCE" if sequence.may_alter else "by setval, last, since a rollback does not undo it")
+                for sequence in sequences
+            ),
         ),
         defers=bool(deferred),
     )
 
 
-def plan_child(facts: TableFacts, load: Surroundings) -> EmptiedTable:
-    """The plan for a table outside the load that is emptied along with it."""
-    empty_by, reason = choose_emptying(facts, load)
+def _plan_child(facts: TableFacts, load: TableSet) -> EmptiedTable:
+    empty_by, reason = _choose_emptying(facts, load)
     disables_rules = facts.owned and empty_by is Emptying.DELETE
     return EmptiedTable(
         table=facts.name,
@@ -66,36 +100,28 @@ def plan_child(facts: TableFacts, load: Surroundings) -> EmptiedTable:
     )
 
 
-def choose_emptying(facts: TableFacts, load: Surroundings) -> tuple[Emptying, str]:
-    """How the table is emptied: TRUNCATE where nothing stands in the way, else DELETE."""
-    if load.options.mode is Mode.APPEND:
-        return Emptying.NOTHING, "not emptied: rows are added to those that are there"
-    if load.options.mode is Mode.UPSERT:
+def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
+    """TRUNCATE if nothing is in the way, otherwise DELETE."""
+    if load.request.mode is Mode.APPEND:
+        return Emptying.NOTHING, "not emptied: rows are added to the existing ones"
+    if load.request.mode is Mode.UPSERT:
         return (
             Emptying.NOTHING,
-            "not emptied: rows go through a temporary table, and replace those of the same key that differ",
+            "not emptied: rows go through a temporary table and replace rows that have the same key and differ",
         )
     if facts.oid in load.truncated:
         return Emptying.TRUNCATE, "emptied by TRUNCATE: nothing outside this load refers to it"
-    outside = sorted({str(other.name) for other in facts.referenced_by if not other.is_among(load.truncated)})
     if "TRUNCATE" not in facts.privileges:
         return Emptying.DELETE, "emptied by DELETE: the role has no TRUNCATE privilege"
+    outside = sorted({str(other.name) for other in facts.referenced_by if not other.is_among(load.truncated)})
     return Emptying.DELETE, f"emptied by DELETE: {', '.join(outside)} refers to it and is not truncated in this load"
 
 
-def choose_settings(server: ServerFacts | None) -> tuple[Setting, ...]:
-    """Settings for the time of the load, as far as they are this server's to choose."""
+def _choose_settings(server: ServerFacts | None) -> tuple[Setting, ...]:
     if server is not None and "lz4" in server.toast_compressions and server.toast_compression_is_default:
-        reason = "long values are compressed with lz4, which costs a fraction of pglz; both are read alike"
+        reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
         return (Setting("default_toast_compression", "lz4", reason),)
     return ()
-
-
-def ordered_entities(entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts]) -> list[EntityRecord]:
-    """Referenced tables before those that refer to them; in a cycle, the manifest's order decides."""
-    ordered = referenced_first([facts[entity.name] for entity in entities])
-    places = {found.oid: place for place, found in enumerate(ordered)}
-    return sorted(entities, key=lambda entity: places[facts[entity.name].oid])
 
 
 def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:
@@ -106,19 +132,18 @@ def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:
 
 def _choose_format(columns: Sequence[ColumnPlan], facts: TableFacts) -> tuple[bool, str]:
     """Whether binary COPY can carry every column."""
-    text_only = [column.name for column in columns if not _is_binary(column, facts)]
-    if text_only:
-        return False, f"text COPY: {', '.join(text_only)} has no binary encoder"
+    if text_only := [column.name for column in columns if not _is_binary(column, facts)]:
+        return False, f"text COPY: no binary encoder for {', '.join(text_only)}"
     return True, "binary COPY: every column has a binary encoder"
 
 
 def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
-    """Known types have an encoder; an enum's binary form is its label."""
     if column.kind.has_binary_form:
-        # A text column may stand over citext or another type of an extension, whose binary form is not ours to know.
+        # The table's type may be citext or another type of an extension, whose binary form we do not know.
         return column.target.has_binary_form
     found = facts.column(column.name)
     assert found is not None
+    # The binary form of an enum is its label.
     return (found.element_kind if column.kind.is_array else found.kind) == "e"
 
 
@@ -127,14 +152,14 @@ def _freeze_reason(facts: TableFacts, *, freeze: bool) -> str:
         return "FREEZE: truncated in this transaction, so its pages need no later vacuum"
     if facts.kind == "p":
         return "no FREEZE: the table is partitioned"
-    return "no FREEZE: it needs a table truncated in this transaction"
+    return "no FREEZE: the table is not truncated in this transaction"
 
 
-def _choose_logging(facts: TableFacts, load: Surroundings) -> tuple[bool, list[str]]:
-    """Whether to take the table out of the write-ahead log. Only on demand: a crash of the server empties it then."""
+def _choose_logging(facts: TableFacts, load: TableSet) -> tuple[bool, list[str]]:
+    """Whether the table becomes unlogged. Only on request, because a crash of the server empties it then."""
     if facts.persistence == "u":
         return False, ["unlogged: a crash of the server empties it"]
-    if not load.options.unlogged:
+    if not load.request.unlogged:
         return False, []
     if obstacle := load.logged.get(facts.oid):
         return False, [f"stays logged: {obstacle}"]
@@ -163,17 +188,5 @@ def _rule_reasons(facts: TableFacts, *, disabled: bool) -> list[str]:
     if not facts.rules:
         return []
     names = ", ".join(rule.name for rule in facts.rules)
-    # One that would act on a table of somebody else is a problem, not a choice.
-    stay = f"rules {names} stay: nothing in this load sets them off"
-    return [f"off during the load: rules {names}" if disabled else stay]
-
-
-def _sequence_reasons(facts: TableFacts, filled: set[str]) -> list[str]:
-    """How each sequence comes to stand behind the loaded keys."""
-    reasons = []
-    for sequence in facts.sequences:
-        if sequence.column not in filled:
-            continue
-        how = "by ALTER SEQUENCE" if sequence.may_alter else "by setval, last of all, since a rollback does not undo it"
-        reasons.append(f"sequence {sequence.name} is set behind the loaded keys, {how}")
-    return reasons
+    # A rule that this load would set off and that cannot be turned off is a problem, not a choice.
+    return [f"off during the load: rules {names}" if disabled else f"rules {names} stay on: this load triggers none"]

@@ -1,8 +1,8 @@
-"""The queue as plain lists: `LPUSH` at one end, `BLMOVE` from the other into the list of what a worker holds.
+"""The queue as plain lists: `LPUSH` at one end, `BLMOVE` from the other end into the list of a worker.
 
-`NAME:jobs` holds what waits, `NAME:held:WORKER` what a worker has, `NAME:workers` the workers, `NAME:alive:WORKER`
-expires when one is silent; `NAME:tries` counts by the SHA-1 of a job how often it was given back; `NAME:dead` holds
-JSON.
+`{NAME}:jobs` holds the jobs that wait, `{NAME}:held:WORKER` those of a worker, `{NAME}:workers` the names of all
+workers. `{NAME}:alive:WORKER` expires when a worker is silent. `{NAME}:tries` counts how often a job, by its SHA-1, was
+given back. `{NAME}:dead` holds JSON.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from snapseed.embeddings.queues.counts import DoneCounts
-from snapseed.embeddings.queues.forms import Claim, DeadJob, QueueStatus
+from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag
 
 if TYPE_CHECKING:
     import redis
 
 _RIGHT, _LEFT = "RIGHT", "LEFT"
-# One, from the end at which the first of a batch lies: it is found at once.
+# LREM with this count removes one, searching from the end where the first job of a batch is: it is found at once.
 _FROM_THE_END = -1
-# Back into the queue, the first one last, so that it is the first again; but for those that others have by now.
+# Back into the queue, the first one last, so that it comes first again; except those that others have by now.
 _RELEASE = """
 for place = #ARGV, 2, -1 do
   if redis.call('LREM', KEYS[1], -1, ARGV[place]) == 1 then
@@ -38,7 +37,7 @@ if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 1 then
   redis.call('HDEL', KEYS[3], redis.sha1hex(ARGV[1]))
 end
 """
-# All that a worker holds goes back, and it is forgotten; one that was taken for dead, only if it still is silent.
+# A worker is forgotten, and its jobs go back. If it was taken for dead, only if it is still silent.
 _DISMISS = """
 if ARGV[2] == 'dead' and redis.call('EXISTS', KEYS[5]) == 1 then return end
 while true do
@@ -52,16 +51,17 @@ redis.call('DEL', KEYS[5])
 
 
 class ListQueue:
-    """A queue in lists. Who is silent for too long loses what is held, to the front of the queue.
+    """A queue in lists; see `JobQueue` for the methods.
 
-    What each method does stands in `forms.JobQueue`.
+    The jobs of a worker that is silent for `claim_after` seconds go back to the front of the queue.
     """
 
     def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
         # The client's own annotations mix its synchronous and asynchronous halves.
         self._client: Any = client
-        self._name, self._jobs, self._dead = name, f"{name}:jobs", f"{name}:dead"
-        self._workers, self._tries = f"{name}:workers", f"{name}:tries"
+        self._name = tag = hash_tag(name)
+        self._jobs, self._dead = f"{tag}:jobs", f"{tag}:dead"
+        self._workers, self._tries = f"{tag}:workers", f"{tag}:tries"
         self._alive_ms = int(claim_after * 1000)
         self._counts = DoneCounts(client, name)
 
@@ -83,7 +83,7 @@ class ListQueue:
                 pipeline.lmove(self._jobs, held, _RIGHT, _LEFT)
             moved = [first, *(payload for payload in pipeline.execute() if payload is not None)]
         payloads = self._each_once(held, moved)
-        # Once more: whoever was silent until here may have been forgotten, and what it holds with it.
+        # Again: if this took long, others may have taken this worker for dead and given its jobs back.
         self._show_alive(worker)
         tries = self._client.hmget(self._tries, [_digest(payload) for payload in payloads])
         return [Claim(payload, payload, int(tried or 0) + 1) for payload, tried in zip(payloads, tries, strict=True)]
@@ -125,14 +125,14 @@ class ListQueue:
                 pipeline.llen(self._jobs)
                 pipeline.llen(self._dead)
                 *of_workers, waiting, dead = pipeline.execute()
-            # One that came in between may hold what has left the queue.
+            # A worker that joined in between may hold jobs that have left the queue.
             if self._known_workers() <= workers:
                 break
         return QueueStatus(
             waiting=waiting,
             in_flight=sum(of_workers[::2]),
             dead=dead,
-            done=self._counts.ever(),
+            done=self._counts.total(),
             done_last_minute=self._counts.last_minute(),
             workers=sum(of_workers[1::2]),
             oldest_seconds=None,
@@ -163,7 +163,7 @@ class ListQueue:
         return sum(map(int, lengths))
 
     def _each_once(self, held: str, moved: Sequence[bytes]) -> list[bytes]:
-        """The jobs without those that are there again, which are dropped: a job has no identity but its payload."""
+        """The jobs without repetitions, which are dropped: a job has no identity other than its payload."""
         counts = Counter(moved)
         if len(counts) < len(moved):
             with self._client.pipeline(transaction=False) as pipeline:
@@ -177,7 +177,7 @@ class ListQueue:
         return {worker.decode() for worker in self._client.smembers(self._workers)}
 
     def _take_over(self) -> None:
-        """Give back what is held by workers that are silent."""
+        """Give back the jobs of silent workers."""
         for worker in self._known_workers():
             if not self._client.exists(self._alive(worker)):
                 self._dismiss(worker, "dead")
@@ -200,12 +200,12 @@ class ListQueue:
 
 
 def _dead_job(record: bytes) -> DeadJob:
-    """A dead job; what somebody else has put among them is shown as it is."""
+    """A dead job. A foreign record is shown as it is."""
     try:
         found = json.loads(record)
         return DeadJob(base64.b64decode(found["job"]), str(found["error"]), int(found["deliveries"]))
     except (ValueError, LookupError, TypeError):
-        return DeadJob(record, "no dead job of this queue's form", 0)
+        return DeadJob(record, "not a dead job of this queue", 0)
 
 
 def _digest(payload: bytes) -> str:
