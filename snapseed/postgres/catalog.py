@@ -1,14 +1,21 @@
-"""Facts about tables: what they consist of, what depends on them, and what this role may do with them.
+"""What the catalogs say about tables: what they consist of, what depends on them, and what this role may do with them.
 
-Everything is frozen and read once, so that a plan can be made from it without a connection.
+Everything is frozen and read once, so that a plan can be made from it without a connection. PostgreSQL 14 to 18.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from psycopg import sql
+from psycopg.rows import dict_row
+
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.queries import query
+
+_Facts = TypeVar("_Facts")
 
 
 @dataclass(frozen=True)
@@ -247,3 +254,75 @@ class TableFacts:
         `ON CONFLICT` on these columns uses all of them, so none may be deferrable.
         """
         return [index for index in self.indexes if index.is_unique and sorted(index.key) == sorted(columns)]
+
+
+def read_server(connection: Connection) -> ServerFacts:
+    """What the server offers, and what this role may do in the database."""
+    (row,) = _rows(connection, "server")
+    return ServerFacts(**row)
+
+
+def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[TableName, TableFacts]:
+    """The facts about those of `names` that exist."""
+    found = {}
+    for name in names:
+        for row in _rows(connection, "tables", schema=name.schema, table=name.table):
+            found[name] = _read_table(connection, **row)
+    return found
+
+
+def _read_table(connection: Connection, *, has_publications: bool, **row: Any) -> TableFacts:  # noqa: ANN401 - any fact
+    oid, name = row["oid"], TableName(row["schema"], row["table"], alone=row["kind"] == "r")
+    # With row-level security we cannot look. Such a table is not loaded into anyway.
+    may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
+
+    def facts(kind: type[_Facts], name: str) -> tuple[_Facts, ...]:
+        return tuple(kind(**found) for found in _rows(connection, name, oid=oid))
+
+    return TableFacts(
+        **{**row, "privileges": frozenset(row["privileges"])},
+        has_rows=not may_look or _has_rows(connection, name),
+        columns=facts(ColumnFacts, "columns"),
+        indexes=facts(IndexFacts, "indexes"),
+        foreign_keys=facts(ForeignKeyFacts, "foreign_keys"),
+        triggers=facts(TriggerFacts, "triggers"),
+        rules=facts(RuleFacts, "rules"),
+        sequences=facts(SequenceFacts, "sequences"),
+        referenced_by=tuple(
+            _read_reference(connection, **found) for found in _rows(connection, "referenced_by", oid=oid)
+        ),
+        refuses=tuple(found["command"] for found in _rows(connection, "refused_commands", oid=oid))
+        if has_publications
+        else (),
+    )
+
+
+def _read_reference(
+    connection: Connection,
+    *,
+    columns: Sequence[str],
+    may_look: bool,
+    alone: bool,
+    **row: Any,  # noqa: ANN401 - any fact
+) -> ReferenceFacts:
+    name = TableName(row["schema"], row["table"], alone=alone)
+    return ReferenceFacts(**row, has_rows=_has_rows(connection, name, columns) if may_look else None)
+
+
+def _rows(connection: Connection, name: str, **parameters: object) -> list[dict[str, Any]]:
+    """The rows of a query whose columns are named like the fields of its record."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query(name), parameters).fetchall()
+    return [{column: _frozen(value) for column, value in row.items()} for row in rows]
+
+
+def _has_rows(connection: Connection, table: TableName, filled: Sequence[str] = ()) -> bool:
+    """Whether the table has a row in which none of the columns `filled` is NULL."""
+    conditions = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in filled]
+    where = sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
+    exists = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(table.rows(), where)
+    return connection.execute(exists).fetchone() == (True,)
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Put a copy of a template in the place of a database: made beside it, renamed in one transaction, settings and all."""
+"""Replace a database by a copy of a template that keeps its settings: copied first, then renamed in one transaction."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import psycopg
 from psycopg import sql
 
 from snapseed.errors import ServerError, UsageError
+from snapseed.events import Listener
 from snapseed.postgres.connect import Connection
-from snapseed.testing.names import Run
-from snapseed.testing.server import Server
+from snapseed.testing.server import Run, Server
 from snapseed.testing.template import Template
 
-# ALTER DATABASE … RENAME waits five seconds for sessions to go; shorter tries end those that come back meanwhile.
+# ALTER DATABASE … RENAME waits five seconds for sessions to go. Shorter tries end those that come back meanwhile.
 _TRY_MILLISECONDS = 500
 _TRIES = 20
 # How long a session may take to end before it counts as one that stays.
@@ -22,8 +22,22 @@ _END_MILLISECONDS = 5_000
 
 
 @dataclass(frozen=True)
-class Properties:
-    """What belongs to a database and not to its contents: CREATE DATABASE … TEMPLATE copies none of it."""
+class CopyReady:
+    """The copy `name` is complete. The database is still in place."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class CopyInPlace:
+    """The copy has taken the database's name. The old database, now named `old`, has not been dropped yet."""
+
+    old: str
+
+
+@dataclass(frozen=True)
+class _Properties:
+    """What belongs to a database but not to its contents: CREATE DATABASE … TEMPLATE copies none of it."""
 
     owner: str
     connection_limit: int
@@ -34,8 +48,82 @@ class Properties:
     settings: tuple[tuple[str | None, str, str], ...]
 
 
-def read_properties(server: Server, database: str) -> Properties:
-    """The properties of a database. Raises `UsageError` where something ties the server to this very database."""
+def require_replaceable(server: Server, database: str) -> None:
+    """Raise `UsageError` where the role does not own the database, or something ties the server to it."""
+    _read_properties(server, database)
+
+
+def replace_database(
+    server: Server, database: str, template: Template, run: Run, own: set[int], listener: Listener
+) -> int:
+    """Put a copy of the template in the place of `database`, and return how many sessions were ended for it.
+
+    Until the last moment nothing is changed; then both renames are committed together. If a crash leaves something
+    behind (before that the copy, after it the old database), it has a name of `run`, and is dropped with that run.
+    `own` are process ids of the caller's sessions that are about to end. The listener gets `CopyReady` and
+    `CopyInPlace`.
+    """
+    properties = _read_properties(server, database)
+    copy, old = run.next_name(), run.next_name()
+    try:
+        template.copy(server, copy, owner=properties.owner)
+        with server.connection.transaction():
+            _apply(server.connection, copy, properties)
+        listener(CopyReady(copy))
+        sessions = _rename(server, database, copy, old, own)
+    except BaseException:
+        with suppress(psycopg.Error):
+            server.drop(copy)
+        raise
+    listener(CopyInPlace(old))
+    with suppress(psycopg.Error):
+        # If the old one cannot be dropped now, it is dropped with the run.
+        if properties.is_template:
+            server.execute("ALTER DATABASE {} IS_TEMPLATE false", old)
+        server.drop(old)
+    return sessions
+
+
+def _rename(server: Server, database: str, copy: str, old: str, own: set[int]) -> int:
+    """Rename `database` to `old` and `copy` to `database`; return how many sessions were ended."""
+    sessions = 0
+    for _ in range(_TRIES):
+        sessions += disconnect(server, database, own)
+        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled), server.connection.transaction():
+            server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
+            server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
+            server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
+            return sessions
+    raise still_in_use(server, database, "nothing was changed")
+
+
+def disconnect(server: Server, database: str, own: set[int]) -> int:
+    """End the sessions of clients in a database, and return how many there were, without those in `own`."""
+    rows = server.connection.execute(
+        "SELECT pid, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
+        " WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        [_END_MILLISECONDS, database],
+    ).fetchall()
+    return sum(pid not in own for pid, _ in rows)
+
+
+def still_in_use(server: Server, database: str, outcome: str) -> ServerError:
+    """The error for a database to which programs connect again as fast as their sessions are ended."""
+    rows = server.connection.execute(
+        "SELECT DISTINCT coalesce(nullif(application_name, ''), 'unnamed') || ', role ' || coalesce(usename, '?')"
+        "  FROM pg_stat_activity WHERE datname = %s",
+        [database],
+    ).fetchall()
+    return ServerError(
+        f"programs connect to the database again faster than their sessions are ended; {outcome}",
+        where=database,
+        observed="; ".join(str(who) for (who,) in rows) or "a session, or a prepared transaction",
+        next_step="stop the programs that use it, or their connection pools, and run the same command again",
+    )
+
+
+def _read_properties(server: Server, database: str) -> _Properties:
+    """The properties of a database. Raises as `require_replaceable`."""
     parameters = {"database": database}
     row = server.connection.execute(_PROPERTIES, parameters).fetchone()
     assert row is not None
@@ -50,14 +138,14 @@ def read_properties(server: Server, database: str) -> Properties:
         )
     if not is_owner:
         raise UsageError(
-            "only the owner of a database can have it replaced",
+            "only the owner of a database can replace it",
             where=database,
-            observed=f"it belongs to {owner!r}, and {server.role!r} is no member of that role",
+            observed=f"it belongs to {owner!r}, and {server.role!r} is not a member of that role",
             next_step="connect as the owner or as a superuser, or use `snapseed load`",
         )
     grants = server.connection.execute(_GRANTS, parameters).fetchall()
     settings = server.connection.execute(_SETTINGS, parameters).fetchall()
-    return Properties(
+    return _Properties(
         owner=str(owner),
         connection_limit=int(str(limit)),
         is_template=bool(is_template),
@@ -68,71 +156,7 @@ def read_properties(server: Server, database: str) -> Properties:
     )
 
 
-def replace_database(server: Server, database: str, template: Template, run: Run, own: set[int]) -> int:
-    """Put a copy of the template in the place of `database`, and return how many sessions were ended for it.
-
-    Until the last moment nothing is changed; then both renames are committed together. What a crash leaves behind, the
-    copy before and the old database after, belongs to `run`, and is dropped when that is cleared. `own` are sessions of
-    the caller that are about to end.
-    """
-    properties = read_properties(server, database)
-    copy, old = run.next_name(), run.next_name()
-    try:
-        template.copy(server, copy, owner=properties.owner)
-        with server.connection.transaction():
-            _apply(server.connection, copy, properties)
-        sessions = _rename(server, database, copy, old, own)
-    except BaseException:
-        with suppress(psycopg.Error):
-            server.drop(copy)
-        raise
-    with suppress(psycopg.Error):
-        # The new one stands; the old one, if it stays now, goes when the run is cleared.
-        if properties.is_template:
-            server.execute("ALTER DATABASE {} IS_TEMPLATE false", old)
-        server.drop(old)
-    return sessions
-
-
-def _rename(server: Server, database: str, copy: str, old: str, own: set[int]) -> int:
-    """Give `copy` the name of `database`, and that the name `old`; return how many sessions were ended."""
-    sessions = 0
-    for _ in range(_TRIES):
-        sessions += disconnect(server, database, own)
-        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled), server.connection.transaction():
-            server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
-            server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
-            server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
-            return sessions
-    raise still_in_use(server, database, "nothing was changed")
-
-
-def disconnect(server: Server, database: str, own: set[int]) -> int:
-    """End the sessions of clients in a database, and return how many that were, those in `own` not counted."""
-    rows = server.connection.execute(
-        "SELECT pid, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
-        " WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
-        [_END_MILLISECONDS, database],
-    ).fetchall()
-    return sum(pid not in own for pid, _ in rows)
-
-
-def still_in_use(server: Server, database: str, outcome: str) -> ServerError:
-    """The error for a database whose sessions come back as fast as they are ended."""
-    rows = server.connection.execute(
-        "SELECT DISTINCT coalesce(nullif(application_name, ''), 'unnamed') || ', role ' || coalesce(usename, '?')"
-        "  FROM pg_stat_activity WHERE datname = %s",
-        [database],
-    ).fetchall()
-    return ServerError(
-        f"others connect to the database faster than their sessions are ended; {outcome}",
-        where=database,
-        observed="; ".join(str(who) for (who,) in rows) or "a session, or a prepared transaction",
-        next_step="stop the programs that use it, or their connection pools, and run the same command again",
-    )
-
-
-def _apply(connection: Connection, database: str, properties: Properties) -> None:
+def _apply(connection: Connection, database: str, properties: _Properties) -> None:
     name = sql.Identifier(database)
     limit = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(properties.connection_limit))
     connection.execute(limit)
@@ -153,16 +177,16 @@ def _apply(connection: Connection, database: str, properties: Properties) -> Non
         if role is not None:
             place = sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), name)
         try:
-            # FROM CURRENT, because a list such as search_path must not be quoted as a whole.
+            # FROM CURRENT, because a list such as search_path must not be quoted as one string.
             connection.execute("SELECT set_config(%s, %s, true)", [setting, value])
             identifier = sql.Identifier(*setting.split("."))
             connection.execute(sql.SQL("ALTER {} SET {} FROM CURRENT").format(place, identifier))
         except psycopg.errors.InsufficientPrivilege as exc:
             raise UsageError(
-                "a setting of the database could not be carried over; nothing was changed",
+                "a setting of the database could not be copied; nothing was changed",
                 where=f"{setting} of {'the database' if role is None else f'role {role!r} in the database'}",
                 observed=exc.diag.message_primary,
-                next_step="connect as a superuser, or let one GRANT SET ON PARAMETER to the role (PostgreSQL 15)",
+                next_step="connect as a superuser, or ask one to GRANT SET ON PARAMETER to the role (PostgreSQL 15)",
             ) from exc
 
 
