@@ -109,18 +109,12 @@ def ci(
     """Wait for the database, load with retries, verify, measure, report."""
     environment = run.environment
     from snapseed.ci.checks import checks_of
-    from snapseed.ci.process import run_ci
+    from snapseed.ci.process import CiRequest, run_ci
     from snapseed.cli import documents, formats, text
-    from snapseed.events import notes_to
 
-    report = run_ci(
-        run.project,
-        environment,
-        baseline=baseline,
-        max_slowdown=max_slowdown,
-        consent=run.consent,
-        listener=notes_to(run.note),
-    )
+    with console.Meter(quiet=run.quiet) as meter:
+        request = CiRequest(baseline, max_slowdown, run.consent)
+        report = run_ci(run.project, environment, request, listener=meter)
     name, checks, document = f"ci {environment.name}", checks_of(report), documents.ci(report)
     if report_file is not None:
         console.write_file(report_file, console.as_json(document) + "\n")

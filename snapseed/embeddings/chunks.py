@@ -14,7 +14,7 @@ import pyarrow as pa
 from snapseed.embeddings.embedder import Embedder, TextBuffer
 from snapseed.errors import EmbeddingError
 from snapseed.snapshot.arrow import binary_array, data_of, offsets_of
-from snapseed.snapshot.hashing import hash_bytes_variable
+from snapseed.snapshot.hashing import hash_bytes
 from snapseed.snapshot.types import Family
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def chunk_keys(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     framed[:, :_UUID_BYTES] = data_of(binary)[offsets[0] : offsets[-1]].reshape(-1, _UUID_BYTES)
     framed[:, _UUID_BYTES:] = number.astype(">u4").view(np.uint8).reshape(-1, 4)
     places = np.arange(len(binary) + 1, dtype=np.int64) * framed.shape[1]
-    hashes = hash_bytes_variable(binary_array(framed.ravel(), places), _KEY_SEED)
+    hashes = hash_bytes(binary_array(framed.ravel(), places), _KEY_SEED)
 
     words = np.ascontiguousarray(framed[:, :_UUID_BYTES]).view(">u8").astype(np.uint64)
     keys = np.empty(words.shape, dtype=">u8")

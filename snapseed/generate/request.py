@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 from snapseed.config import Environment, Project
 from snapseed.errors import UsageError
@@ -109,7 +108,7 @@ class Tree:
         return -(-self.rows // part_rows)
 
 
-class Tasks(Sequence[PartTask]):
+class Tasks:
     """The tasks that make a snapshot in `folder`. Each is created on demand, so a billion root rows take no memory.
 
     For a request of a single part, it has that part of each tree, and the only part of a tree that has just one. Raises
@@ -147,25 +146,12 @@ class Tasks(Sequence[PartTask]):
     def __len__(self) -> int:
         return sum(len(numbers) for _, numbers in self._ranges)
 
-    @overload
-    def __getitem__(self, index: int) -> PartTask: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PartTask]: ...
-    def __getitem__(self, index: int | slice) -> PartTask | list[PartTask]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        for tree, numbers in self._ranges:
-            if position < len(numbers):
-                return self._part(tree, numbers[position])
-            position -= len(numbers)
-        raise AssertionError
-
-    def _part(self, tree: Tree, number: int) -> PartTask:
+    def __iter__(self) -> Iterator[PartTask]:
         size = self._project.part_rows
-        file = f"/part-{number:05d}.parquet" if tree.rows > size else ".parquet"
-        first = number * size
-        return self.task(tree, first, min(first + size, tree.rows), file)
+        for tree, numbers in self._ranges:
+            for number in numbers:
+                file = f"/part-{number:05d}.parquet" if tree.rows > size else ".parquet"
+                yield self.task(tree, number * size, min((number + 1) * size, tree.rows), file)
 
     def task(self, tree: Tree, first: int, last: int, file: str) -> PartTask:
         """The task that makes these root rows of a tree, in files whose names end in `file`."""

@@ -1,10 +1,12 @@
-"""Move an entity's rows into a table: a thread reads and encodes chunks ahead of the socket, and COPY sends them.
+"""Bring an entity's rows into its table: by COPY, and for an upsert by way of a temporary table.
 
-At most `queue_depth` encoded batches wait for the socket, so memory does not grow with the snapshot.
+A thread reads and encodes chunks ahead of the socket. At most `queue_depth` encoded batches wait, so memory does not
+grow with the snapshot.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import queue
 import socket
@@ -23,6 +25,7 @@ from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 from snapseed.load.plan import TablePlan
 from snapseed.load.request import LoadSettings
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.rowhash import key_list, row_hash
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
@@ -146,6 +149,51 @@ def copy_rows(
     )
 
 
+def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:
+    """Create the temporary table for an upsert, with the columns of `table` and no constraints; gone at the commit."""
+    query = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA")
+    connection.execute(query.format(stage_of(table), _columns(table), table.table.identifier()))
+    return stage_of(table)
+
+
+def merge_rows(connection: Connection, table: TablePlan) -> int:
+    """Insert the staged rows, and update existing rows with the same key that differ. Returns how many were written.
+
+    Rows are compared by their hashes, because some types (json, point) have no equality.
+    """
+    columns = table.entity.columns
+    others = [sql.Identifier(column.name) for column in columns if column not in table.entity.key_columns]
+    action: sql.Composable = sql.SQL("NOTHING")
+    if others:
+        assignments = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
+        action = sql.SQL("UPDATE SET {} WHERE {} <> {}").format(
+            assignments, row_hash(columns, "held"), row_hash(columns, "excluded")
+        )
+    query = sql.SQL(
+        "INSERT INTO {} AS held ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT ({}) DO {}"
+    ).format(
+        table.table.identifier(),
+        _columns(table),
+        _columns(table),
+        stage_of(table),
+        key_list(table.entity),
+        action,
+    )
+    return connection.execute(query).rowcount
+
+
+def staged_keys(table: TablePlan) -> sql.Composed:
+    """The SQL condition for the rows of `table` that were upserted."""
+    keys = key_list(table.entity)
+    return sql.SQL("({}) IN (SELECT {} FROM {})").format(keys, keys, stage_of(table))
+
+
+def stage_of(table: TablePlan) -> sql.Identifier:
+    """The name of the temporary table. It is short even if the entity's is long: PostgreSQL cuts names at 63 bytes."""
+    digest = hashlib.sha256(table.entity.name.encode()).hexdigest()[:16]
+    return sql.Identifier("pg_temp", f"snapseed_{digest}")
+
+
 @contextmanager
 def encoded(snapshot: Snapshot, table: TablePlan, settings: LoadSettings = LoadSettings()) -> Iterator[Stream]:
     """The encoded rows of an entity in key order. The encoding thread has ended when the block is left.
@@ -234,6 +282,10 @@ def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
         options.append(sql.SQL("FREEZE"))
     return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(
         into,
-        sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns),
+        _columns(table),
         sql.SQL(", ").join(options),
     )
+
+
+def _columns(table: TablePlan) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)

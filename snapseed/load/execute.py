@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from snapseed.load import sequences, upsert
-from snapseed.load.copy import copy_rows
+from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
 from snapseed.load.prepare import Session
 from snapseed.load.request import Mode
 from snapseed.load.unchanged import count_changes, table_state
+from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.failures import translated
 from snapseed.postgres.provenance import record_load
@@ -46,7 +46,7 @@ def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
     with session.phase("checking foreign keys"):
         build_foreign_keys(connection, plan)
     with session.phase("setting sequences"):
-        sequences.restart_sequences(connection, plan)
+        _restart_sequences(connection, plan)
     if verify:
         _verify(session, plan, kept)
     changes = {name: count + deleted.get(name, 0) for name, count in changed_before.items()}
@@ -54,7 +54,7 @@ def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
         changes[str(table.table)] += count
     _record(session, prepared, plan, changes)
     with session.phase("setting sequences"):
-        sequences.set_sequences(connection, plan)
+        _set_sequences(connection, plan)
 
 
 def drop_indexes_and_keys(connection: Connection, plan: LoadPlan) -> None:
@@ -136,14 +136,14 @@ def _fill(session: Session, table: TablePlan) -> int:
     name, where = table.entity.name, session.target.described
     session.listener(CopyStarted(name))
     with session.phase("copying rows"), translated(f"copying {name}", where):
-        into = upsert.stage_table(session.connection, table) if table.staged else table.table.identifier()
+        into = stage_table(session.connection, table) if table.staged else table.table.identifier()
         copied = copy_rows(
             session.connection, session.snapshot, table, into, session.listener, settings=session.settings
         )
     written = copied.rows
     if table.staged:
         with session.phase("merging rows"), translated(f"merging {name}", where):
-            written = upsert.merge_rows(session.connection, table)
+            written = merge_rows(session.connection, table)
     session.listener(copied)
     return written
 
@@ -172,7 +172,7 @@ def _verify_table(
     if plan.mode is Mode.REPLACE:
         return verify_entity(connection, table.entity, table.table)
     started = time.monotonic()
-    keys = upsert.staged_keys(table) if table.staged else None
+    keys = staged_keys(table) if table.staged else None
     observed = table_fingerprint(connection, table.entity, table.table, keys)
     expected = table.entity.digest() + kept.get(str(table.table), EMPTY)
     return EntityResult(table.entity.name, str(table.table), expected, observed, time.monotonic() - started)
@@ -207,6 +207,69 @@ def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mappi
             },
         )
     session.listener(mark)
+
+
+def _restart_sequences(connection: Connection, plan: LoadPlan) -> None:
+    """Let the sequences that this role owns continue after the loaded keys, by ALTER SEQUENCE.
+
+    A rollback undoes that, but not setval (PostgreSQL manual, "ALTER SEQUENCE", Notes): see `_set_sequences`.
+    """
+    for first, uses in _sequences(plan, may_alter=True):
+        identifier = sql.Identifier(first.schema, first.name)
+        last = _last_key(connection, plan, uses)
+        if last is not None:
+            start = _within(last + first.increment, first)
+            restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(identifier, sql.Literal(start))
+            connection.execute(restart)
+        elif plan.mode is Mode.REPLACE and any(sequence.owned for _, sequence in uses):
+            connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(identifier))
+
+
+def _set_sequences(connection: Connection, plan: LoadPlan) -> None:
+    """Set the other sequences by setval. It takes effect at once, so it waits until only the commit is left to do."""
+    for first, uses in _sequences(plan, may_alter=False):
+        last = _last_key(connection, plan, uses)
+        if last is not None:
+            name = sql.Identifier(first.schema, first.name).as_string(connection)
+            connection.execute("SELECT setval(%s::regclass, %s)", (name, _within(last, first)))
+
+
+def _sequences(plan: LoadPlan, *, may_alter: bool) -> list[tuple[SequenceFacts, list[tuple[TableName, SequenceFacts]]]]:
+    """Each sequence once, with the columns that draw from it."""
+    uses: dict[tuple[str, str], list[tuple[TableName, SequenceFacts]]] = {}
+    for table in plan.tables:
+        for sequence in table.sequences:
+            if sequence.may_alter is may_alter:
+                uses.setdefault((sequence.schema, sequence.name), []).append((table.table, sequence))
+    return [(columns[0][1], columns) for columns in uses.values()]
+
+
+def _last_key(connection: Connection, plan: LoadPlan, uses: list[tuple[TableName, SequenceFacts]]) -> int | None:
+    """The value that the sequence would have returned last if it had produced all the keys."""
+    first = uses[0][1]
+    keys = [key for table, sequence in uses for key in _extreme_key(connection, table, sequence)]
+    if not any(sequence.owned for _, sequence in uses) or plan.mode is not Mode.REPLACE or not first.may_alter:
+        # Others may draw from it too, or existing rows stay, so it never goes back.
+        keys += _last_value(connection, first)
+    return (max if first.increment > 0 else min)(keys) if keys else None
+
+
+def _extreme_key(connection: Connection, table: TableName, sequence: SequenceFacts) -> list[int]:
+    query = sql.SQL("SELECT {}({}) FROM {}").format(
+        sql.SQL("max" if sequence.increment > 0 else "min"), sql.Identifier(sequence.column), table.identifier()
+    )
+    row = connection.execute(query).fetchone()
+    return [] if row is None or row[0] is None else [int(str(row[0]))]
+
+
+def _last_value(connection: Connection, sequence: SequenceFacts) -> list[int]:
+    name = sql.Identifier(sequence.schema, sequence.name).as_string(connection)
+    row = connection.execute("SELECT pg_sequence_last_value(%s::regclass)", (name,)).fetchone()
+    return [] if row is None or row[0] is None else [int(str(row[0]))]
+
+
+def _within(value: int, sequence: SequenceFacts) -> int:
+    return min(max(value, sequence.minimum), sequence.maximum)
 
 
 def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> None:

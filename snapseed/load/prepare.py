@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.errors import SchemaError, UsageError
+from snapseed.errors import ConfigurationError, SchemaError, SnapseedError, UsageError
 from snapseed.events import Listener, phase
-from snapseed.load.contents import content_problems
 from snapseed.load.outcome import Connected, SchemaCreated
-from snapseed.load.plan import Prepared
-from snapseed.load.plan.requirements import schema_error
+from snapseed.load.plan import ColumnContents, Prepared
+from snapseed.load.plan.requirements import schema_error, text_limit
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.load.schema_file import apply_schema
 from snapseed.postgres import locks
 from snapseed.postgres.catalog import ReferenceFacts, TableFacts, TableName, read_server, read_tables
-from snapseed.postgres.connect import Connection, Target
-from snapseed.postgres.failures import translated
+from snapseed.postgres.connect import Connection, Target, apply_session_settings
+from snapseed.postgres.failures import translate, translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
 from snapseed.postgres.provenance import loaded_tables, missing_privilege
@@ -70,13 +74,8 @@ def prepare(session: Session) -> Prepared:
         _lock(session, [table_name(entity) for entity in session.snapshot.manifest.chosen(request.only)])
     with session.phase("planning"):
         entities, facts, children = _read_catalogs(session)
-        problems = [
-            problem
-            for entity in entities
-            if entity.name in facts
-            for problem in content_problems(session.snapshot, entity, facts[entity.name])
-        ]
-        problems += _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
+        there = [entity for entity in entities if entity.name in facts]
+        problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
         missing = missing_privilege(connection)
         if missing:
             problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
@@ -86,6 +85,7 @@ def prepare(session: Session) -> Prepared:
             facts=facts,
             children=children,
             server=read_server(connection),
+            contents={entity.name: _read_contents(session.snapshot, entity, facts[entity.name]) for entity in there},
             identity=identity,
             loaded=frozenset() if missing else frozenset(loaded_tables(connection, whole=whole)),
             problems=tuple(problems),
@@ -203,10 +203,90 @@ def _create_schema(session: Session) -> None:
             + ("" if schema is not None else "name a `schema` file in snapseed.toml and ")
             + f"set create_schema = true in [environments.{environment.name}]",
         )
-    apply_schema(session.connection, schema)
+    _apply_schema(session.connection, schema)
     # The file may have set timeouts of its own, as those of pg_dump do.
     locks.set_limits(session.connection, environment)
     session.listener(SchemaCreated())
+
+
+def _apply_schema(connection: Connection, schema: Path) -> None:
+    """Run the project's schema file, and restore the session's settings.
+
+    It runs inside PL/pgSQL's EXECUTE, where the server refuses COMMIT before it commits anything. Raises
+    `ConfigurationError` for that and for a file that cannot be read, `LoadError` with the line for any other failure.
+    """
+    try:
+        text = schema.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+        raise ConfigurationError("the schema file cannot be read", where=str(schema), observed=reason) from exc
+    body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(text)).as_string(connection)
+    search_path = connection.execute("SHOW search_path").fetchone()
+    try:
+        connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
+    except psycopg.errors.FeatureNotSupported as exc:
+        if "transaction" not in (exc.diag.message_primary or ""):
+            raise _schema_error(exc, schema, text) from exc
+        raise ConfigurationError(
+            "the schema file begins or ends a transaction",
+            where=str(schema),
+            observed=exc.diag.message_primary,
+            expected="a schema without BEGIN, COMMIT and ROLLBACK, so that a load changes everything or nothing",
+        ) from exc
+    except psycopg.Error as exc:
+        raise _schema_error(exc, schema, text) from exc
+    apply_session_settings(connection)
+    connection.execute("SELECT set_config('search_path', %s, false)", search_path)
+
+
+def _schema_error(exc: psycopg.Error, schema: Path, text: str) -> SnapseedError:
+    """The driver's error with file and line, in place of the context, which would repeat the whole file."""
+    error = translate(exc, "applying the schema", str(schema))
+    error.where = str(schema)
+    if exc.diag.internal_query == text and exc.diag.internal_position:
+        error.where += f", line {text.count(chr(10), 0, int(exc.diag.internal_position) - 1) + 1}"
+    return error
+
+
+def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) -> dict[str, ColumnContents]:
+    """The contents of the columns whose values the table might refuse.
+
+    Only values of enums, and of texts that go into a column with a length, are read. The number of NULLs is in the
+    footers of the files.
+    """
+    targets = {column.name: (column, found) for column in entity.columns if (found := facts.column(column.name))}
+    required = {name for name, (_, found) in targets.items() if found.not_null}
+    enums = {name for name, (_, found) in targets.items() if found.labels}
+    texts = {name for name, (column, found) in targets.items() if text_limit(column, found) is not None}
+    read = sorted(enums | texts)
+    nulls = Counter[str]()
+    longest = dict.fromkeys(texts, 0)
+    labels = {name: set[str]() for name in enums}
+    for file in entity.files if required or read else ():
+        with snapshot.open_part(file) as part:
+            for name, count in _count_nulls(part, required):
+                nulls[name] += count
+            present = [name for name in read if name in part.schema_arrow.names]
+            for batch in part.iter_batches(columns=present, use_threads=False) if present else ():
+                for name in texts.intersection(present):
+                    longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+                for name in enums.intersection(present):
+                    values = batch.column(name)
+                    values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+                    labels[name].update(pc.unique(values.drop_null()).to_pylist())
+    return {
+        name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
+        for name in {*required, *read}
+    }
+
+
+def _count_nulls(part: pq.ParquetFile, columns: Collection[str]) -> Iterator[tuple[str, int]]:
+    for number in range(part.num_row_groups):
+        group = part.metadata.row_group(number)
+        for chunk in map(group.column, range(group.num_columns)):
+            # A list has the statistics of its elements, whose path is longer than the column's name.
+            if chunk.path_in_schema in columns and chunk.is_stats_set:
+                yield chunk.path_in_schema, chunk.statistics.null_count or 0
 
 
 def _found_elsewhere(connection: Connection, missing: Sequence[EntityRecord]) -> list[Problem]:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snapseed import HashingEmbedder
 from snapseed.embeddings.embedder import TextBuffer, Vocabulary
+from tests.examples import examples
 
 DIMENSIONS = HashingEmbedder.dimensions
 # Letters, digits, and what ends words, phrases and rules of case: ΑΣ ends in another small sigma than ΑΣΑ.
@@ -36,7 +37,7 @@ def unit(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
     return vector
 
 
-@settings(deadline=None, max_examples=30, derandomize=True, database=None)
+@examples(30)
 @given(TEXTS)
 def test_a_text_is_the_sum_of_its_words(texts: list[str]) -> None:
     """By phrases (of texts that stand there many times) or by words."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from snapseed.errors import SchemaError
+from snapseed.load.copy import stage_of
 from snapseed.load.plan import LoadPlan, Prepared, TablePlan
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.load.upsert import stage_of
 from snapseed.postgres.catalog import (
     ColumnFacts,
     ForeignKeyFacts,

@@ -7,7 +7,7 @@ the database.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from snapseed.load.request import LoadRequest, Mode
@@ -28,18 +28,28 @@ from snapseed.snapshot.types import ColumnType
 
 
 @dataclass(frozen=True)
+class ColumnContents:
+    """What the snapshot's files hold in a column, as far as its table might refuse it; 0 and empty if it cannot."""
+
+    nulls: int = 0
+    longest: int = 0
+    labels: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Everything that was read before the load is planned.
 
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
-    that are emptied with it. `loaded` are the tables that snapseed has filled before. `problems` are reasons not to
-    load that the plan adds its own to.
+    that are emptied with it. `contents` are known by entity and column. `loaded` are the tables that snapseed filled
+    before. `problems` were found while reading.
     """
 
     entities: Sequence[EntityRecord]
     facts: Mapping[str, TableFacts]
     children: Sequence[TableFacts] = ()
     server: ServerFacts | None = None
+    contents: Mapping[str, Mapping[str, ColumnContents]] = field(default_factory=dict)
     identity: Identity | None = None
     loaded: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from psycopg import sql
 
 from snapseed.errors import SchemaError, UsageError
-from snapseed.load.plan import Prepared, TableSet
+from snapseed.load.plan import ColumnContents, Prepared, TableSet
 from snapseed.load.plan.indexes import deferral_problems
 from snapseed.load.request import Mode
-from snapseed.postgres.catalog import ServerFacts, TableFacts, TableName
+from snapseed.postgres.catalog import ColumnFacts, ServerFacts, TableFacts, TableName
 from snapseed.postgres.fit import Problem, column_problem, problem, schema_problems, table_name, type_of
 from snapseed.postgres.rowhash import key_list
-from snapseed.snapshot.manifest import EntityRecord, names_of
+from snapseed.snapshot.manifest import Column, EntityRecord, names_of
 from snapseed.snapshot.types import ColumnType, Family
 
 # Types of which a column may hold less than the snapshot declares: text is cut or refused, fractions are rounded.
 _LENGTHS = {"character varying", "character", "bit varying", "bit"}
+_CHARACTERS = {"character varying", "character"}
 _FRACTIONS = {Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 _MICROSECONDS = 6
+_DROP_NOT_NULL = "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL"
 
 
 def require_loadable(prepared: Prepared, load: TableSet) -> None:
@@ -34,6 +36,7 @@ def require_loadable(prepared: Prepared, load: TableSet) -> None:
         problems += schema_problems(entity, found)
         if found is not None and found.is_table:
             problems += _table_problems(entity, found, load)
+            problems += _content_problems(entity, found, prepared.contents.get(entity.name, {}))
             problems += _privilege_problems(entity, found, load, server) if server is not None else []
     for child in prepared.children:
         problems += _refused_changes(child, load)
@@ -138,9 +141,43 @@ def _missing_values(entity: EntityRecord, facts: TableFacts) -> Iterator[Problem
         if column.name not in filled and column.not_null and not has_value:
             why = " by its domain," if column.domain_not_null else ""
             text = f"{name}.{column.name} is NOT NULL{why} without a default, and not in the snapshot"
-            fix, identifier = "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL", sql.Identifier(column.name)
             is_fixed = column.domain_not_null or column.name in facts.primary_key
-            yield Problem(text) if is_fixed else problem(text, fix, name.identifier(), identifier)
+            names = (name.identifier(), sql.Identifier(column.name))
+            yield Problem(text) if is_fixed else problem(text, _DROP_NOT_NULL, *names)
+
+
+def text_limit(column: Column, facts: ColumnFacts) -> int | None:
+    """The most characters that the table's column takes, if the snapshot declares none: its values decide then."""
+    kind = type_of(facts)
+    if kind is None or kind.base not in _CHARACTERS or not kind.modifiers or kind.is_array or column.kind().modifiers:
+        return None
+    return kind.modifiers[0]
+
+
+def _content_problems(
+    entity: EntityRecord, facts: TableFacts, contents: Mapping[str, ColumnContents]
+) -> Iterator[Problem]:
+    """Values of the snapshot that the table refuses: NULL, labels that an enum lacks, texts that are too long."""
+    name = table_name(entity)
+    for column in entity.columns:
+        found, seen = facts.column(column.name), contents.get(column.name)
+        if found is None or seen is None:
+            continue
+        place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name))
+        if found.not_null and seen.nulls:
+            why = " by its domain" if found.domain_not_null else ""
+            text = f"{place} is NOT NULL{why}, and NULL in {seen.nulls:,} rows of the snapshot"
+            is_fixed = found.domain_not_null or column.name in facts.primary_key
+            yield Problem(text) if is_fixed else problem(text, _DROP_NOT_NULL, *names)
+        limit = text_limit(column, found)
+        if limit is not None and seen.longest > limit:
+            text = f"{place} is {found.type}, and the snapshot's longest value has {seen.longest} characters"
+            fix = f"ALTER TABLE {{}} ALTER COLUMN {{}} TYPE varchar({seen.longest})"
+            yield Problem(text) if found.is_used else problem(text, fix, *names)
+        for label in sorted(seen.labels.difference(found.labels)):
+            kind = found.type.removesuffix("[]")
+            text = f"{place}: the type {kind} has no label {label!r}"
+            yield problem(text, "ALTER TYPE {} ADD VALUE {}", kind, sql.Literal(label))
 
 
 def _refused_changes(facts: TableFacts, load: TableSet) -> Iterator[Problem]:
