@@ -1,4 +1,4 @@
-"""Parts are known before they are made, and each can be made alone."""
+"""The parts of a snapshot are known at once, and each can be made alone."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def kinds(rows):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A hundred parents a part, three children each; a lookup entity."""
+    """A hundred parents per part, three children each, and a lookup entity."""
     return write_project(tmp_path / "project", TREE)
 
 
-def test_a_part_alone_is_the_part_of_the_whole(tmp_path: Path) -> None:
-    """The same files, byte for byte, and a manifest that holds."""
+def test_a_part_made_alone_is_the_part_of_the_whole(tmp_path: Path) -> None:
+    """The same files, byte for byte, with a manifest of their own."""
     shop = copy_shop(tmp_path / "shop")
     whole = files_of(make_snapshot(shop, 250))
     request = resolve_request(shop, shop.environment("dev"), scale=250, seed=None, part=1)
@@ -49,8 +49,8 @@ def test_a_part_alone_is_the_part_of_the_whole(tmp_path: Path) -> None:
     assert check_snapshot(shop, request).same_bytes
 
 
-def test_a_part_brings_what_there_is_only_once(project: Project) -> None:
-    """Rows of a lookup entity are in the part, too."""
+def test_a_part_includes_trees_of_a_single_part(project: Project) -> None:
+    """The part also has the rows of a lookup entity."""
     tasks = Tasks(project, Request("x", 1, 250, part=2), project.snapshots)
     assert [(task.root, task.first, task.last, list(task.paths.values())) for task in tasks] == [
         ("parents", 200, 250, ["parents/part-00002.parquet", "children/part-00002.parquet"]),
@@ -59,8 +59,8 @@ def test_a_part_brings_what_there_is_only_once(project: Project) -> None:
 
 
 @pytest.mark.parametrize("number", [3, 10**9])
-def test_a_part_that_there_is_not(project: Project, number: int) -> None:
-    """The error says which there are."""
+def test_a_part_that_does_not_exist_is_refused(project: Project, number: int) -> None:
+    """The error says which parts exist."""
     with pytest.raises(UsageError) as caught:
         Tasks(project, Request("x", 1, 250, part=number), project.snapshots)
     assert (caught.value.observed, str(caught.value.expected)[:6]) == (str(number), "0 to 2")
@@ -78,7 +78,7 @@ def test_a_billion_root_rows_are_planned_at_once(project: Project) -> None:
 
 @pytest.mark.parametrize("size", [1, 1_000, 10**9])
 def test_slices_change_no_byte(tmp_path: Path, size: int) -> None:
-    """However much data is made at a time."""
+    """The amount of data made at a time leaves no trace."""
     shop = copy_shop(tmp_path / "shop")
     expected = files_of(make_snapshot(shop, 250))
     request = Request("dev", shop.seed, 250)
@@ -87,7 +87,7 @@ def test_slices_change_no_byte(tmp_path: Path, size: int) -> None:
 
 
 def test_an_estimate_is_about_right(project: Project) -> None:
-    """Exact where every root row has as much below it; and nothing is left behind."""
+    """Exact if every root row has equally many descendants; and no files are left over."""
     request = Request("dev", project.seed, 2_000)
     expected = estimate(project, request)
     manifest = generate_snapshot(project, request).manifest
