@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers
+from snapseed.cli import checks, console, embeddings, servers, text
+from snapseed.cli.documents import document
 from snapseed.cli.init import init
 from snapseed.cli.options import (
     DATABASE,
@@ -117,7 +118,6 @@ def generate(
     environment = run.environment
     rows = None if scale is None else parse_scale(scale)
     _return_memory_soon()
-    from snapseed.cli import documents, text
     from snapseed.generate.part import available_cores
     from snapseed.generate.request import resolve_check, resolve_request
     from snapseed.generate.snapshot import check_snapshot, generate_snapshot
@@ -132,9 +132,9 @@ def generate(
         else:
             report = generate_snapshot(run.project, request, jobs=processes, listener=meter)
     if not check:
-        console.show(run.output, text.generated(report), documents.generated(report))
+        console.show(run.output, text.generated(report), document(report))
         return
-    console.show(run.output, text.regenerated(comparison), documents.regenerated(comparison))
+    console.show(run.output, text.regenerated(comparison), document(comparison))
     raise typer.Exit(0 if comparison.same_rows else 1)
 
 
@@ -164,7 +164,6 @@ def load(
 ) -> None:
     """Load the environment's snapshot into its database, in one transaction."""
     environment = run.environment
-    from snapseed.cli import documents, text
     from snapseed.load.request import LoadRequest, Mode
     from snapseed.load.snapshot import load_snapshot
 
@@ -182,7 +181,7 @@ def load(
     with nullcontext() if dry_run else embeddings.jobs_of_load(run, environment):
         with console.Meter(quiet=run.quiet) as meter:
             report = load_snapshot(run.project, environment, request, listener=meter)
-        console.show(run.output, text.loaded(report), documents.loaded(report))
+        console.show(run.output, text.loaded(report), document(report))
 
 
 app.command()(checks.verify)
@@ -196,11 +195,10 @@ def diff(
     limit: Annotated[int, typer.Option(min=1, help="Rows to show per entity.")] = 20,
 ) -> None:
     """Show which rows and columns of the database differ from the snapshot."""
-    from snapseed.cli import documents, text
     from snapseed.diff.database import diff_snapshot
 
     report = diff_snapshot(run.project, run.environment, only=entity_names(only), limit=limit)
-    console.show(run.output, text.differences(report), documents.differences(report))
+    console.show(run.output, text.differences(report), document(report))
     raise typer.Exit(0 if report.agrees else 1)
 
 
@@ -213,11 +211,10 @@ app.command()(checks.doctor)
 def status(run: Run, environment: OptionalEnvironment = None) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
     names = [run.project.environment(environment).name] if environment else list(run.project.environments)
-    from snapseed.cli import documents, text
     from snapseed.verify.status import status as states_of
 
     states = states_of(run.project, names)
-    console.show(run.output, text.status(states), documents.status(states))
+    console.show(run.output, text.status(states), {"environments": document(states)})
 
 
 @app.command()
@@ -228,7 +225,6 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
-    from snapseed.cli import documents, text
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(run.project.snapshots, run.environment.snapshot)
@@ -236,7 +232,9 @@ def show(
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
     width = max(60, shutil.get_terminal_size((120, 24)).columns)
-    console.show(run.output, text.shown(snapshot.manifest, samples, width), documents.shown(snapshot.manifest, samples))
+    rows_by_entity = {record.name: document(sample) for record, sample in samples}
+    shown = {**document(snapshot.manifest), "samples": rows_by_entity}
+    console.show(run.output, text.shown(snapshot.manifest, samples, width), shown)
 
 
 @app.command()
@@ -247,12 +245,11 @@ def reset(
 ) -> None:
     """Reset the environment's database to its snapshot by copying a template; ends all sessions in it."""
     environment = run.environment
-    from snapseed.cli import documents, text
     from snapseed.testing.reset import reset_environment
 
     with embeddings.jobs_of_load(run, environment):
         report = reset_environment(run.project, environment, consent=run.consent, fresh=fresh, log=run.note)
-        console.show(run.output, text.reset(report), documents.reset(report))
+        console.show(run.output, text.reset(report), document(report))
 
 
 app.command()(embeddings.worker)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snapseed.cli import console
+from snapseed.cli import console, text
+from snapseed.cli.documents import document
 from snapseed.cli.options import DATABASE, QUIET, REQUIRED_ENVIRONMENT, RESULT, SNAPSHOT, WRITES, Run, in_project
 from snapseed.config import Environment
 from snapseed.events import Event, notes_to
@@ -102,14 +103,13 @@ def search(
 ) -> None:
     """Show the chunks that are nearest to a question."""
     environment = run.environment
-    from snapseed.cli import documents, text
     from snapseed.embeddings.search import search as nearest
 
     hits = nearest(run.project, environment, question, limit)
     nothing = "nothing found: the database holds no chunks of this model"
     if environment.embeddings == "queue":
         nothing += f"; workers make them, see `snapseed queue status {environment.name}`"
-    console.show(run.output, text.search(hits) or nothing, documents.search(hits))
+    console.show(run.output, text.search(hits) or nothing, {"hits": document(hits)})
 
 
 @contextmanager
@@ -129,12 +129,11 @@ def _session(run: Run, doing: str) -> Iterator[Session]:
 @in_project(*WRITES, RESULT)
 def status(run: Run) -> None:
     """Show how many jobs are waiting, in progress, done and dead, and the errors of the dead ones."""
-    from snapseed.cli import documents, text
-
     with _session(run, "reading the queue") as session:
         numbers, dead = session.queue.status(), list(session.queue.dead(_SHOWN_DEAD))
         name = session.source.queue_name
-    console.show(run.output, text.queue(name, numbers, dead), documents.queue(name, numbers, dead))
+    found = {"queue": name, **document(numbers), "oldest_dead": document(dead)}
+    console.show(run.output, text.queue(name, numbers, dead), found)
 
 
 @queue_app.command()
