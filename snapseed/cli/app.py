@@ -17,12 +17,6 @@ from snapseed.cli import checks, console, embeddings, servers, text
 from snapseed.cli.documents import document
 from snapseed.cli.init import init
 from snapseed.cli.options import (
-    DATABASE,
-    ENVIRONMENT,
-    QUIET,
-    REQUIRED_ENVIRONMENT,
-    RESULT,
-    SNAPSHOT,
     WRITES,
     Only,
     OptionalEnvironment,
@@ -102,7 +96,7 @@ app.command()(init)
 
 
 @app.command()
-@in_project(ENVIRONMENT, SNAPSHOT, RESULT, QUIET)
+@in_project("environment", "snapshot", "results", "quiet")
 def generate(
     run: Run,
     scale: Annotated[str | None, typer.Option(metavar="ROWS", help="How many root rows: 500, 10k, 2.5m, 1b.")] = None,
@@ -139,7 +133,7 @@ def generate(
 
 
 @app.command()
-@in_project(*WRITES, RESULT, QUIET)
+@in_project(*WRITES, "results", "quiet", required=True)
 def load(
     run: Run,
     only: Only = None,
@@ -188,7 +182,7 @@ app.command()(checks.verify)
 
 
 @app.command()
-@in_project(REQUIRED_ENVIRONMENT, DATABASE, SNAPSHOT, RESULT)
+@in_project("environment", "database", "snapshot", "results", required=True)
 def diff(
     run: Run,
     only: Only = None,
@@ -207,7 +201,7 @@ app.command()(checks.doctor)
 
 
 @app.command()
-@in_project(RESULT)
+@in_project("results")
 def status(run: Run, environment: OptionalEnvironment = None) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
     names = [run.project.environment(environment).name] if environment else list(run.project.environments)
@@ -218,7 +212,7 @@ def status(run: Run, environment: OptionalEnvironment = None) -> None:
 
 
 @app.command()
-@in_project(REQUIRED_ENVIRONMENT, SNAPSHOT, RESULT)
+@in_project("environment", "snapshot", "results", required=True)
 def show(
     run: Run,
     entity: Annotated[str | None, typer.Argument(help="Show rows of this entity only.")] = None,
@@ -238,7 +232,7 @@ def show(
 
 
 @app.command()
-@in_project(*WRITES, RESULT, QUIET)
+@in_project(*WRITES, "results", "quiet", required=True)
 def reset(
     run: Run,
     fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,

@@ -12,16 +12,6 @@ from snapseed.cli import console, text
 from snapseed.cli.console import Format
 from snapseed.cli.documents import document
 from snapseed.cli.options import (
-    ALLOW_HOST,
-    CHECKS,
-    DATABASE,
-    ENVIRONMENT,
-    QUIET,
-    RESULT,
-    RETRIES,
-    SNAPSHOT,
-    TIMEOUT,
-    YES,
     Only,
     Run,
     entity_names,
@@ -34,7 +24,7 @@ if TYPE_CHECKING:
     from snapseed.ci.report import CiReport
 
 
-@in_project(ENVIRONMENT, DATABASE, SNAPSHOT, CHECKS, QUIET)
+@in_project("environment", "database", "snapshot", "checks", "quiet")
 def verify(
     run: Run,
     offline: Annotated[bool, typer.Option("--offline", help="Check only the files; connect to nothing.")] = False,
@@ -88,7 +78,7 @@ def _write_checks(output: Format, name: str, checks: Sequence[Check], shown: str
     console.write(shown)
 
 
-@in_project(ENVIRONMENT, RETRIES, TIMEOUT, ALLOW_HOST, YES, DATABASE, SNAPSHOT, CHECKS, QUIET)
+@in_project("environment", "retries", "timeout", "allow_host", "yes", "database", "snapshot", "checks", "quiet")
 def ci(
     run: Run,
     report_file: Annotated[
@@ -148,7 +138,7 @@ def _set_github_outputs(project: Project, environment: Environment, report: CiRe
     console.append_named("GITHUB_OUTPUT", "".join(f"{key}={value}\n" for key, value in outputs.items()))
 
 
-@in_project(ENVIRONMENT, DATABASE, SNAPSHOT, RESULT)
+@in_project("environment", "database", "snapshot", "results")
 def doctor(run: Run) -> None:
     """Check everything a load needs, and say what is missing and how to fix it."""
     from snapseed.ci.doctor import examine
