@@ -11,7 +11,14 @@ from enum import IntEnum
 from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from snapseed.core.build import SOURCES, compile_core, library_name, source_digest
+from snapseed.errors import ConfigurationError
+
+Int64s = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.int8 | np.int16 | np.int32]
 
 
 class Kind(IntEnum):
@@ -110,12 +117,40 @@ def reason(code: int) -> str:
     return _REASONS.get(code, f"error {code} of the compiled core")
 
 
+def sums_of_vectors(codes: Int64s, counts: Int64s, vectors: Vectors, dtype: npt.DTypeLike) -> Vectors:
+    """For each text the sum of its pieces' vectors. Text i has the next `counts[i]` of `codes`: rows of `vectors`.
+
+    Whole numbers of 8, 16 or 32 bits, in C order. `dtype` must hold every sum. Raises `ValueError` for a code that is
+    not the number of a row.
+    """
+    sums: Vectors = np.empty((len(counts), vectors.shape[1]), dtype=dtype)
+    codes, counts = (np.ascontiguousarray(numbers, dtype=np.int64) for numbers in (codes, counts))
+    if len(codes) != counts.sum() or np.any(counts < 0):
+        raise ValueError(f"{len(codes)} codes, and counts of {counts.sum()}")
+    vectors = np.ascontiguousarray(vectors)
+    add_up = getattr(library(), f"snapseed_add_up_{sums.itemsize}_{vectors.itemsize}")
+    failed = add_up(
+        codes.ctypes.data, counts.ctypes.data, len(counts), vectors.ctypes.data, *vectors.shape, sums.ctypes.data
+    )
+    if failed:
+        raise ValueError(reason(failed))
+    return sums
+
+
 @cache
 def library() -> Any:  # noqa: ANN401 - ctypes has no type for functions that are found by name
     """The loaded library. In a checkout it is compiled first if its sources have changed; a wheel has no sources."""
     path = SOURCES / library_name()
     if (SOURCES / "core.c").exists() and not (path.exists() and source_digest().encode() in path.read_bytes()):
-        compile_core(path)
+        try:
+            compile_core(path)
+        except RuntimeError as exc:
+            raise ConfigurationError(
+                "the compiled core of snapseed cannot be built",
+                where=str(SOURCES),
+                observed=str(exc),
+                next_step="install a C compiler, or `pip install ziglang`, and run the command again",
+            ) from exc
     loaded = ctypes.CDLL(str(path))
     for name, arguments in _FUNCTIONS.items():
         function = getattr(loaded, name)

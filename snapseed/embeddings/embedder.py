@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from snapseed.core import sums_of_vectors
 from snapseed.snapshot.arrow import Bytes, data_of
 from snapseed.snapshot.hashing import hash_bytes
 
@@ -31,9 +32,8 @@ Vectors = npt.NDArray[np.int8 | np.int16 | np.int32]
 _BATCH_TEXTS = 8192
 # One text in this many is tried first, to see whether phrases recur, as they do in generated texts.
 _SAMPLE_EVERY = 4
-# Vectors per division, and texts per summation: they stay in the cache.
+# Vectors per division: they stay in the cache.
 _DIVISION_ROWS = 256
-_SUM_TEXTS = 512
 # Words per hashing step: fewer, and the overhead of NumPy's calls shows; these need 8 MB for a moment.
 _HASHED_WORDS = 4096
 # Pieces whose vectors are remembered, in 12 MB: more than a call with texts in five languages has.
@@ -198,28 +198,7 @@ class Pieces:
 
     def sums(self, vectors: Vectors, dtype: npt.DTypeLike) -> Vectors:
         """For each text the sum of its pieces' vectors; `vectors` are those of `distinct`, `dtype` must hold a sum."""
-        found: Vectors = np.zeros((len(self.counts), vectors.shape[1]), dtype=dtype)
-        ends = np.cumsum(self.counts)
-        for start in range(0, len(found), _SUM_TEXTS):
-            counts = self.counts[start : start + _SUM_TEXTS]
-            first = ends[start] - counts[0]
-            _add_up(found[start : start + _SUM_TEXTS], self.codes[first : first + counts.sum()], counts, vectors)
-        return found
-
-
-def _add_up(sums: Vectors, codes: Int64s, counts: Int64s, vectors: Vectors) -> None:
-    """Add up the vectors of each text's pieces, `counts[i]` of `codes` for text i.
-
-    Texts are taken from the longest to the shortest: step n adds the n-th piece of all that have one. That is many
-    times faster than `np.add.reduceat` along the first axis.
-    """
-    order = np.argsort(-counts, kind="stable")
-    starts = (np.cumsum(counts) - counts)[order]
-    totals = np.zeros_like(sums)
-    for position in range(int(counts.max(initial=0))):
-        active = int(np.count_nonzero(counts > position))
-        totals[:active] += vectors.take(codes[starts[:active] + position], axis=0)
-    sums[order] = totals
+        return sums_of_vectors(self.codes, self.counts, vectors, dtype)
 
 
 # ── Vectors of words ─────────────────────────────────────────────────────────────────────────────────────────────────

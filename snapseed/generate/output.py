@@ -53,9 +53,7 @@ def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
     if len(frame) != rows:
         raise _broken(entity, None, f"{len(frame)} rows", f"{rows} rows, one for each of `rows`")
     arrays = [_converted(entity, name, kind, frame[name]) for name, kind in entity.columns.items()]
-    table = pa.table(
-        arrays, schema=pa.schema([(name, array.type) for name, array in zip(entity.columns, arrays, strict=True)])
-    )
+    table = pa.Table.from_arrays(arrays, names=list(entity.columns))
     if rows:
         _check_key(entity, table)
     return table
@@ -86,8 +84,11 @@ def _comparable(keys: pa.Array) -> pa.Array:
 
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
     try:
-        converted = _cast(_arrow(series), kind)
-        values = _values(converted, kind)
+        if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
+            raise ValueError("Python objects have no column type")  # noqa: TRY301
+        converted = _cast(series.rechunk().to_arrow(), kind)
+        # What PostgreSQL cannot store in an array is an error here.
+        values = sizes_and_elements(converted, kind.dimensions)[1] if kind.is_array else converted
         _check_characters(values, kind)
     except (pa.ArrowException, ValueError) as exc:
         detail = str(exc).splitlines()[0]
@@ -95,11 +96,6 @@ def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -
     if kind.family is Family.JSONB:
         _check_json(entity, name, values)
     return converted
-
-
-def _values(array: pa.Array, kind: ColumnType) -> pa.Array:
-    """The column, or the elements of its arrays. Raises `ValueError` for arrays that PostgreSQL cannot store."""
-    return sizes_and_elements(array, kind.dimensions)[1] if kind.is_array else array
 
 
 def _check_characters(values: pa.Array, kind: ColumnType) -> None:
@@ -112,12 +108,6 @@ def _check_characters(values: pa.Array, kind: ColumnType) -> None:
         raise ValueError("a text has a NUL character, which PostgreSQL cannot store")
     if kind.family is Family.JSONB and all(_any_matches(values, pattern) for pattern in (_NUL, _ESCAPED_NUL)):
         raise ValueError("a JSON text has \\u0000, which jsonb cannot store")
-
-
-def _arrow(series: pl.Series) -> pa.Array:
-    if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
-        raise ValueError("Python objects have no column type")
-    return series.rechunk().to_arrow()
 
 
 def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:

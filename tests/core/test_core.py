@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ def test_a_stale_library_is_compiled_again(compiler: list[str], tmp_path: Path) 
     package = tmp_path / "snapseed"
     (package / "core").mkdir(parents=True)
     (package / "__init__.py").touch()
+    shutil.copy(SOURCES.parent / "errors.py", package)
     for path in SOURCES.iterdir():
         if path.suffix in {".py", ".c", ".h"}:
             (package / "core" / path.name).write_bytes(path.read_bytes())
