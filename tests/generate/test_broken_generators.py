@@ -187,7 +187,7 @@ def parents(rows):
 def things(rows):
     return pl.DataFrame({"id": rows.key()})
 """,
-        ("the generator of 'things' failed", "counted() gave 3 to 3 with 0 nulls, expected 0 to 2"),
+        ("the generator of 'things' failed", "3 to 3 children", "0 to 2"),
         "generators",
     ),
     "a lookup table that fails": Broken(
