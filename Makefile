@@ -9,8 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-lowest test-system check format bench bench-generate bench-load bench-large \
-  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings pools snapshots wheel constraints clean
+.PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
+  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings fuzz pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -39,6 +39,10 @@ test-lowest: .venv/lowest/ready ## run the tests with the lowest versions allowe
 
 test-system: install ## run the tests with the PostgreSQL installed on this machine
 	SNAPSEED_TEST_DATABASE=system $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+test-fresh: install ## run the property tests with 50 times as many examples, all new (SEED=7 repeats a run)
+	SNAPSEED_TEST_EXAMPLES=fresh $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal \
+	  --hypothesis-seed $(or $(SEED),$(shell date +%Y%m%d)) $$(grep -rl '^@given' tests)
 
 check: install ## check formatting, lint, types, import rules and workflows (no tests)
 	$(BIN)/ruff format --check
@@ -78,6 +82,9 @@ stress: stress-loads stress-embeddings ## run both stress tests below (a few min
 stress-loads: install ## inject 108 faults into loads at random points and check each (options: SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
+fuzz: install ## run the compiled core under sanitizers on 200,000 random inputs (option: INPUTS=1000000)
+	$(BIN)/python -m tests.core.fuzz $(if $(INPUTS),--inputs $(INPUTS))
+
 stress-embeddings: install ## kill workers and servers during 20,000 jobs, check that no job is lost (option: SEED=7)
 	$(BIN)/python -m tests.stress.embeddings $(if $(SEED),--seed $(SEED))
 
@@ -91,6 +98,13 @@ snapshots: install ## regenerate the committed snapshots, ci and test
 wheel: install ## build the source distribution and the wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --dependency-constraints-txt constraints.txt
+
+wheels: install ## build the source distribution, and a wheel for each platform by cross-compiling
+	rm -rf dist
+	$(BIN)/python -m build --sdist --dependency-constraints-txt constraints.txt
+	for target in $$($(BIN)/python snapseed/core/build.py); do \
+	  SNAPSEED_TARGET=$$target $(BIN)/python -m build --wheel --dependency-constraints-txt constraints.txt || exit 1; \
+	done
 
 constraints: ## update constraints.txt and constraints-lowest.txt (with Python 3.11, the oldest supported)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \

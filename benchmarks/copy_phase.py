@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import msgspec
 import psutil
@@ -21,12 +20,13 @@ from psycopg import sql
 from benchmarks.measure import Comparison, Findings, Spread, Table, in_seconds, in_turns, seconds, spreads_in_turns
 from benchmarks.workspace import Workspace, ensure_snapshot, project_of
 from snapseed.generate.part import CHUNK_ROWS
-from snapseed.load import stream
-from snapseed.load.copying import EntityLoad, copy_rows
+from snapseed.load.copy import EntityLoad, copy_rows, encoded
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
-from snapseed.load.plan import TablePlan, plan_load
-from snapseed.load.report import LoadReport
-from snapseed.load.run import load_snapshot
+from snapseed.load.outcome import LoadReport
+from snapseed.load.plan import Prepared, TablePlan
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.request import LoadRequest, LoadSettings
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.manifest import EntityRecord
@@ -64,11 +64,12 @@ class BareTable:
     snapshot: Snapshot
     plan: TablePlan
 
-    def through_snapseed(self) -> CopyTime:
+    def through_snapseed(self, settings: LoadSettings = LoadSettings()) -> CopyTime:
         """Copy as a load does."""
         with self._emptied():
             client, server = time.process_time(), self._server_seconds()
-            load = copy_rows(self.connection, self.snapshot, self.plan, self.plan.table.identifier(), lambda _: None)
+            into = self.plan.table.identifier()
+            load = copy_rows(self.connection, self.snapshot, self.plan, into, settings=settings)
             return CopyTime(load.seconds, time.process_time() - client, self._server_seconds() - server, load)
 
     def by_the_server(self, file: Path) -> CopyTime:
@@ -99,7 +100,7 @@ def server_side_copy(connection: Connection, plan: TablePlan, file: Path) -> Non
 
 def write_copy_file(snapshot: Snapshot, plan: TablePlan, file: Path) -> Path:
     """Write the bytes that snapseed would send to a file that the server's account can read."""
-    with file.open("wb") as target, stream.encoded(snapshot, plan) as batches:
+    with file.open("wb") as target, encoded(snapshot, plan) as batches:
         target.write(BINARY_HEADER)
         for batch in batches:
             target.write(memoryview(batch.data))
@@ -149,7 +150,7 @@ def _bare_table(connection: Connection, snapshot: Snapshot, entity: str) -> Bare
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier()))
     connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name.identifier(), columns))
     record = msgspec.structs.replace(record, schema=name.schema, table=name.table)
-    (plan,) = plan_load([record], {entity: read_tables(connection, [name])[name]}).tables
+    (plan,) = plan_load(Prepared([record], {entity: read_tables(connection, [name])[name]})).tables
     return BareTable(connection, snapshot, plan)
 
 
@@ -195,7 +196,7 @@ def _against_the_server(workspace: Workspace, table: BareTable, file: Path) -> t
 
 
 def _settings(workspace: Workspace, connection: Connection) -> tuple[Table, ...]:
-    """How much the constants of `load/stream.py` and the rows per chunk matter."""
+    """How much `LoadSettings` and the rows per chunk matter."""
     users = workspace.rows(_USERS_FOR_SETTINGS)
     table = _bare_table(connection, workspace.snapshot(users, "users", "shares"), "shares")
     batches = [
@@ -212,8 +213,8 @@ def _settings(workspace: Workspace, connection: Connection) -> tuple[Table, ...]
     return (
         Table(
             "Batch size and queue depth",
-            f"COPY phase of {rows:,} rows of `shares` ÷ the same with the constants of `snapseed/load/stream.py`"
-            f" ({stream.BATCH_BYTES >> 20} MB, queue of {stream.QUEUE_DEPTH}). {_NOISE}",
+            f"COPY phase of {rows:,} rows of `shares` ÷ the same with the defaults of `LoadSettings`"
+            f" ({LoadSettings().batch_bytes >> 20} MB, queue of {LoadSettings().queue_depth}). {_NOISE}",
             ("batch", "ratio", "spread"),
             _compared(workspace, batches, partial(_copy_seconds, table)),
         ),
@@ -241,8 +242,7 @@ def _copy_seconds(table: BareTable) -> float:
 
 
 def _with_batches(table: BareTable, size: int, depth: int) -> float:
-    with mock.patch.object(stream, "BATCH_BYTES", size), mock.patch.object(stream, "QUEUE_DEPTH", depth):
-        return _copy_seconds(table)
+    return table.through_snapseed(LoadSettings(batch_bytes=size, queue_depth=depth)).total
 
 
 def _with_chunks(workspace: Workspace, users: int, rows: int) -> Snapshot:
@@ -265,7 +265,7 @@ def measure_ten_columns(workspace: Workspace) -> Findings:
     loads: list[LoadReport] = []
 
     def through_snapseed() -> float:
-        loads.append(load_snapshot(project, environment, consent=True, verify=False))
+        loads.append(load_snapshot(project, environment, LoadRequest(consent=True, verify=False)))
         return loads[-1].phases["copying rows"]
 
     with closing(psycopg.connect(url, autocommit=True)) as connection:

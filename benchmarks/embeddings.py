@@ -26,13 +26,13 @@ from benchmarks.processes import PROGRAM
 from benchmarks.queue_peers import drain_list, drain_rq, embed_without_queue, enqueue_rq, push_list
 from benchmarks.workspace import Workspace
 from snapseed.config import Environment, Project
-from snapseed.embeddings.completeness import completeness
-from snapseed.embeddings.jobs import decode_job, encode_jobs
-from snapseed.embeddings.queues import JobQueue
-from snapseed.embeddings.session import Session, embedding_session, repair_queue
+from snapseed.embeddings.enqueue import completeness, enqueue_incomplete
+from snapseed.embeddings.queue import JobQueue, decode_job, encode_jobs
+from snapseed.embeddings.source import Session, embedding_session
 from snapseed.embeddings.worker import Worker
 from snapseed.generate.part import available_cores
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.servers import EmbeddedRedis
 from snapseed.snapshot.store import Snapshot
 
@@ -94,11 +94,11 @@ class Bench:
     def drained(self) -> Drained:
         """Fill the queue and let one worker in this process drain it."""
         self.reset()
-        enqueue = seconds(partial(repair_queue, self.session))
+        enqueue = seconds(partial(enqueue_incomplete, self.session))
         # `snapseed worker` does the same.
         gc.freeze()
         queue = TimedQueue(self.session.queue)
-        worker = Worker(self.session.connection, queue, self.session.source, self.session.target.described)
+        worker = Worker(replace(self.session, queue=queue))
         drain = seconds(partial(worker.run, drain=True))
         return Drained(enqueue, drain, dict(queue.watch.seconds))
 
@@ -107,7 +107,7 @@ class Bench:
         self.reset()
         self.session.queue.put(self.payloads[:count])
         session = self.session
-        worker = Worker(session.connection, session.queue, session.source, session.target.described)
+        worker = Worker(session)
         return seconds(partial(worker.run, drain=True))
 
     def other(self, enqueue: Callable[[], object], drain: Callable[[], object], count: int) -> float:
@@ -142,7 +142,7 @@ def measure_embeddings(workspace: Workspace) -> Findings:
     valkey.start()
     try:
         snapshot = workspace.snapshot(workspace.rows(_USERS))
-        load_snapshot(workspace.project, _environment(workspace.project, snapshot), consent=True)
+        load_snapshot(workspace.project, _environment(workspace.project, snapshot), LoadRequest(consent=True))
         with _bench(workspace, snapshot, "stream") as streams, _bench(workspace, snapshot, "list") as lists:
             found = [_overhead(streams, lists), _workers(streams), _other_queues(streams, lists)]
         found.append(enqueue.measure_enqueue(workspace, valkey.url()))

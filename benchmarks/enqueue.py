@@ -8,8 +8,9 @@ from benchmarks.measure import Comparison, Findings, Spread, Table, seconds
 from benchmarks.processes import PROGRAM, PeakMemory, peak_memory
 from benchmarks.workspace import PROJECTS, Workspace, ensure_snapshot
 from snapseed.config import Project, find_project
-from snapseed.embeddings.session import embedding_session
-from snapseed.load.run import load_snapshot
+from snapseed.embeddings.source import embedding_session
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 
 _COUNTS = (100_000, 1_000_000)
 _MINUTE = 60.0
@@ -24,7 +25,7 @@ def measure_enqueue(workspace: Workspace, redis_url: str) -> Findings:
     rows, largest = [], {}
     for form in ("stream", "list"):
         project = _project(workspace, form, redis_url)
-        load_snapshot(project, project.environment(), consent=True)
+        load_snapshot(project, project.environment(), LoadRequest(consent=True))
         for count in map(workspace.rows, _COUNTS):
             with workspace.connection(f"notes_{form}") as connection:
                 connection.execute(_FILL, {"count": count})

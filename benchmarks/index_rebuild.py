@@ -1,27 +1,26 @@
 """The number of rows from which it is faster to drop indexes and foreign keys and rebuild them.
 
-`REBUILD_ROWS` of the load plan is based on this.
+`LoadSettings.rebuild_rows` is based on this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from unittest import mock
 
 import pyarrow as pa
 from psycopg import sql
 
 from benchmarks.measure import Findings, Spread, Table, seconds, spreads_in_turns
 from benchmarks.workspace import Workspace
-from snapseed.load import steps
+from snapseed.load import execute
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
-from snapseed.load.plan import LoadPlan, TablePlan, plan_load
-from snapseed.load.plan import rebuild as choice
-from snapseed.load.run import load_snapshot
-from snapseed.postgres.catalog import read_tables
+from snapseed.load.plan import LoadPlan, Prepared, TablePlan
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.prepare import read_facts
+from snapseed.load.request import LoadRequest, LoadSettings
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.fit import table_name
 from snapseed.snapshot.store import Snapshot
 
 _SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 200_000)
@@ -69,7 +68,7 @@ def measure_rebuild(workspace: Workspace) -> Findings:
         " only the foreign key, only an index in row order, and only an index in no order. The primary key and the"
         " unique index always exist, and are rebuilt with the others; `users` has about a fifth as many rows. Below 1,"
         f" it is faster to drop and rebuild. It pays from the first size at which this and all larger ratios are at"
-        f" most {_PAYS}. `REBUILD_ROWS` is {choice.REBUILD_ROWS:,}."
+        f" most {_PAYS}. `LoadSettings.rebuild_rows` is {LoadSettings().rebuild_rows:,}."
     )
     header = ("rows", "kept", "rebuilt", "ratio", "spread", *(f"only {name}" for name, _ in _VARIANTS[1:]))
     return Findings((), (Table("Keep or rebuild indexes and foreign keys", text, header, rows),))
@@ -90,7 +89,7 @@ def _by_variant(workspace: Workspace, count: int) -> list[tuple[Spread, Spread]]
     environment = workspace.environment(snapshot, f"rebuild_{count}")
     times = []
     with workspace.connection(environment.name) as connection:
-        load_snapshot(workspace.project, environment, consent=True)
+        load_snapshot(workspace.project, environment, LoadRequest(consent=True))
         connection.execute("DROP TABLE embeddings, transcripts")
         for _, changes in _VARIANTS:
             for change in changes:
@@ -115,9 +114,8 @@ def _times(workspace: Workspace, connection: Connection, snapshot: Snapshot, cou
 
 def _table_plan(connection: Connection, snapshot: Snapshot, threshold: int) -> TablePlan:
     entities = snapshot.manifest.entities
-    facts = read_tables(connection, [table_name(entity) for entity in entities])
-    with mock.patch.object(choice, "REBUILD_ROWS", threshold):
-        found = plan_load(entities, {entity.name: facts[table_name(entity)] for entity in entities})
+    prepared = Prepared(entities, read_facts(connection, entities))
+    found = plan_load(prepared, settings=LoadSettings(rebuild_rows=threshold))
     return next(table for table in found.tables if table.entity.name == "shares")
 
 
@@ -140,15 +138,15 @@ def _seconds(connection: Connection, table: TablePlan, data: bytes) -> float:
     plan = LoadPlan((table,))
 
     def load() -> None:
-        steps.empty(connection, plan)
-        steps.drop(connection, plan)
+        execute.empty_tables(connection, plan)
+        execute.drop_indexes_and_keys(connection, plan)
         statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary, FREEZE)").format(
             table.table.identifier(), sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
         )
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(data)
-        steps.build_indexes(connection, plan)
-        steps.build_foreign_keys(connection, plan)
+        execute.build_indexes(connection, plan)
+        execute.build_foreign_keys(connection, plan)
 
     with connection.transaction(force_rollback=True):
         return seconds(load)

@@ -25,8 +25,9 @@ from psycopg import sql
 from benchmarks.measure import Findings, Spread, Table, in_seconds, seconds
 from benchmarks.workspace import Workspace
 from snapseed.config import Environment
-from snapseed.load.report import LoadReport
-from snapseed.load.run import load_snapshot
+from snapseed.load.outcome import LoadReport
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.database import verify_snapshot
@@ -190,7 +191,7 @@ class Contest:
         self.environment: Environment = workspace.environment(self.snapshot, "peers")
         self.database = f"snapseed_{self.environment.name}"
         self._recreate_database()
-        load_snapshot(workspace.project, self.environment, consent=True)
+        load_snapshot(workspace.project, self.environment, LoadRequest(consent=True))
         self.definitions = self._definitions()
         server = workspace.server
         self.dump = dump_database(
@@ -230,7 +231,7 @@ class Contest:
         return taken
 
     def _load(self, name: str, *, verify: bool) -> None:
-        report = load_snapshot(self.workspace.project, self.environment, consent=True, verify=verify)
+        report = load_snapshot(self.workspace.project, self.environment, LoadRequest(consent=True, verify=verify))
         self.loads[name].append(report)
 
     def _recreate_database(self) -> None:

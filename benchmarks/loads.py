@@ -22,13 +22,14 @@ from benchmarks.measure import (
 from benchmarks.processes import PROGRAM, PeakMemory, peak_memory, process_seconds
 from benchmarks.workspace import Workspace, project_of
 from snapseed.config import Environment, Project
-from snapseed.load import steps
-from snapseed.load.plan import LoadPlan, plan_load
-from snapseed.load.report import LoadReport
-from snapseed.load.run import load_snapshot
-from snapseed.postgres.catalog import read_tables
+from snapseed.load import execute
+from snapseed.load.outcome import LoadReport
+from snapseed.load.plan import LoadPlan, Prepared
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.prepare import read_facts
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.fit import table_name
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.database import verify_snapshot
 
@@ -113,7 +114,7 @@ def measure_load(workspace: Workspace) -> Findings:
     loads: list[LoadReport] = []
 
     def through_snapseed() -> float:
-        loads.append(load_snapshot(workspace.project, environment, consent=True))
+        loads.append(load_snapshot(workspace.project, environment, LoadRequest(consent=True)))
         return loads[-1].seconds
 
     with workspace.connection("large") as connection:
@@ -138,7 +139,9 @@ def measure_load(workspace: Workspace) -> Findings:
         ]
     everything = workspace.snapshot(workspace.rows(10_000))
     environment_of_all = workspace.environment(everything, "everything")
-    (all_loads,) = in_turns(rounds, partial(load_snapshot, workspace.project, environment_of_all, consent=True))
+    request = LoadRequest(consent=True)
+    load_all = partial(load_snapshot, workspace.project, environment_of_all, request)
+    (all_loads,) = in_turns(rounds, load_all)
     comparisons += _verification(workspace, environment_of_all, "all four entities at 10k", all_loads)
     return Findings(tuple(comparisons), (_phases(loads, all_loads), _entities(all_loads)))
 
@@ -146,13 +149,13 @@ def measure_load(workspace: Workspace) -> Findings:
 def _load_by_hand(connection: Connection, plan: LoadPlan, files: Sequence[Path]) -> None:
     """The script that a careful engineer would write, with files that are already on the server."""
     with connection.transaction():
-        steps.empty(connection, plan)
-        steps.drop(connection, plan)
+        execute.empty_tables(connection, plan)
+        execute.drop_indexes_and_keys(connection, plan)
         for table, file in zip(plan.tables, files, strict=True):
             server_side_copy(connection, table, file)
-        steps.build_indexes(connection, plan)
-        steps.build_foreign_keys(connection, plan)
-    steps.analyze(connection, plan)
+        execute.build_indexes(connection, plan)
+        execute.build_foreign_keys(connection, plan)
+    execute.analyze(connection, plan)
 
 
 def _verification(
@@ -222,8 +225,7 @@ def _entities(loads: Sequence[LoadReport]) -> Table:
 
 def _plan(connection: Connection, snapshot: Snapshot) -> LoadPlan:
     entities = snapshot.manifest.entities
-    facts = read_tables(connection, [table_name(entity) for entity in entities])
-    return plan_load(entities, {entity.name: facts[table_name(entity)] for entity in entities})
+    return plan_load(Prepared(entities, read_facts(connection, entities)))
 
 
 def _apply_schema(workspace: Workspace, connection: Connection) -> None:

@@ -13,8 +13,8 @@ import polars as pl
 from psycopg import sql
 
 from snapseed.embeddings.chunks import chunk_rows
-from snapseed.embeddings.jobs import decode_job
-from snapseed.embeddings.session import Session
+from snapseed.embeddings.queue import decode_job
+from snapseed.embeddings.source import Session
 from snapseed.embeddings.write import Writer, prepare_writer, read_texts, write_chunks
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 
@@ -58,7 +58,7 @@ def embed_without_queue(session: Session) -> None:
     copy_into = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT binary)").format(writer.plan.table.identifier(), names)
     columns = sql.SQL(", ").join(map(sql.Identifier, (source.text_key, source.settings.text)))
     with connection.transaction(), connection.cursor("snapseed_benchmark", binary=True) as cursor:
-        cursor.execute(sql.SQL("SELECT {} FROM {} ORDER BY 1").format(columns, writer.texts))
+        cursor.execute(sql.SQL("SELECT {} FROM {} ORDER BY 1").format(columns, source.identifiers()["texts"]))
         while found := cursor.fetchmany(_BATCH):
             keys = pl.Series([key.bytes for key, _ in found], dtype=pl.Binary)  # type: ignore[attr-defined]
             arrays = chunk_rows(source, keys, pl.Series([text for _, text in found], dtype=pl.String))

@@ -1,4 +1,4 @@
-"""Vectors to search transcripts by meaning, made by the same code that the workers run."""
+"""Vectors to search transcripts by meaning, made by the code that the embedding workers run."""
 
 import polars as pl
 

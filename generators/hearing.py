@@ -1,9 +1,9 @@
-"""What a recogniser makes of speech: the same words, but for those that it misses, doubles or takes for others."""
+"""What a speech recogniser hears: the words that were said, some of them missed, doubled or confused."""
 
 import polars as pl
 
-# What is said, and what is heard instead: small words of each language, endings, and sounds. Something is left of each
-# word that is not missed.
+# What is said, and what is heard instead: small words of each language, endings and sounds. A word that is not missed
+# never becomes empty.
 _SMALL_WORDS = {
     " the ": " ",
     " de ": " ",
@@ -51,7 +51,7 @@ _SOUNDS = {
     "ss": "s",
     "ui": "i",
 }
-# Speech that is hard to hear is misheard in several ways, a word in few: a language stays a language.
+# Each kind of mishearing makes several mistakes, but few in one word, so that a language stays recognisable.
 MISTAKES = [
     [
         list(ways.items())[(number * step + first) % len(ways)]
@@ -69,9 +69,9 @@ MISTAKES = [
 
 
 def heard(texts: pl.Series, mistake: pl.Series) -> pl.Series:
-    """The texts as they are heard, each with the mistakes of that number, counted from 1, or with none for 0.
+    """The texts as they are heard: `mistake` is the number of a kind of mishearing, from 1, or 0 for none.
 
-    Each mistake is made where its sound first occurs, if at all.
+    Each of its mistakes is made once, where the sound first occurs.
     """
     order = mistake.arg_sort()
     said, found = texts.gather(order).to_frame("text"), mistake.gather(order)

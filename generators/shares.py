@@ -1,4 +1,4 @@
-"""Links that users keep: mostly about what they like best, mostly in their own language, now and then one twice."""
+"""Links that users share: mostly on their favourite topic and in their own language, and sometimes one twice."""
 
 import polars as pl
 
@@ -30,12 +30,12 @@ from .wording import capitalised, uuid_text
     },
 )
 def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
-    """A share is never older than its user, and who left shares nothing afterwards."""
+    """A share is never older than its user, and users share nothing after they have left."""
     status = rows.choice("status", {"done": 62, "pending": 17, "error": 12, "processing": 9})
     original = originals(rows, status)
     again = original != pl.int_range(len(rows), eager=True)
 
-    # What is shared again is the same in every respect but its address and its own story.
+    # What is shared again has the same content, but another address and another history.
     content = contents(rows, users)[original]
     url = content["url"].zip_with(~again, content["url"] + "?ref=" + rows.code("ref", 11))
     id_of_original = uuid_text(rows.key().gather(original)).to_frame("id").select(pl.when(again).then("id")).to_series()
@@ -44,7 +44,7 @@ def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
     stay = users.select(
         start="created_at", end=pl.when("is_active").then(pl.lit(rows.now)).otherwise("updated_at")
     ).with_columns(last_days=pl.max_horizontal("start", pl.col("end") - pl.duration(days=3)))
-    # What waits for the background has not waited for long.
+    # Shares that are not processed yet are recent.
     earliest = stay["last_days"].zip_with(status.is_in(["pending", "processing"]), stay["start"])
     clock = users.select("timezone").join(rows.derived(clocks), on="timezone", maintain_order="left")["ahead"]
     first_at = rows.timestamps("created_at", earliest, stay["end"], rhythm=Rhythm(), ahead=clock)
@@ -73,9 +73,9 @@ def shares(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
 
 
 def originals(rows: Rows, status: pl.Series) -> pl.Series:
-    """For each row the one that it shows again, an earlier one of its user; for most of them, itself.
+    """For each row, the earlier row of the same user that it repeats; for most rows, the row itself.
 
-    This may look at other rows, since those of one user are never parted.
+    This may look at other rows because the rows of one user are always together.
     """
     itself = pl.int_range(len(rows), eager=True)
     earlier = itself - rows.integers("rows since", 1, rows.positions.clip(1))
@@ -86,7 +86,7 @@ def originals(rows: Rows, status: pl.Series) -> pl.Series:
 
 
 def contents(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
-    """What there is to share: title, description, tags and address fit platform, topic and language."""
+    """The shared content: title, description, tags and address fit the platform, topic and language."""
     favourite = users["preferences"].str.json_path_match("$.favourite_topic")
     any_topic = rows.choice("topic", rows.pool("topics")["topic"])
     topic = favourite.zip_with(rows.chance("on the favourite topic", 0.6), any_topic)
@@ -94,7 +94,7 @@ def contents(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
     language = english.zip_with(rows.chance("in English", 0.15), users["locale"].str.slice(0, 2))
     platform = rows.choice("platform", {"youtube": 45, "tiktok": 20, "podcast": 15, "article": 12, "vimeo": 8})
 
-    # Some titles and descriptions are known ones, most are made up.
+    # Some titles and descriptions come from the pool; most are composed.
     known = rows.pool("clauses")
     about = pl.DataFrame(
         {
@@ -133,6 +133,6 @@ def contents(rows: Rows, users: pl.DataFrame) -> pl.DataFrame:
 
 
 def clocks(pool: Pool) -> pl.DataFrame:
-    """How far each time zone is ahead of UTC, in winter."""
+    """How far each time zone is ahead of UTC in winter."""
     minutes = pl.col("minutes_from_utc").cast(pl.Int64)
     return pool("locales").select("timezone", ahead=pl.duration(minutes=minutes)).unique(maintain_order=True)

@@ -1,6 +1,7 @@
-"""How people talk: sentences put together from words on any topic and in any of the languages.
+"""How people talk: sentences composed of words, on any topic and in any of the languages.
 
-A sentence is its beginning and what fills its slots: `So, we` + `have to` + `clean` + `the lens` + `with` + `a tripod`.
+A sentence is a beginning and the words that fill its slots: `So, we` + `have to` + `clean` + `the lens` + `with` +
+`a tripod`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from snapseed import Items, Rows
 from . import vocabulary as words
 from .vocabulary import Table
 
-# Here the verb comes last: "wir wollen das Brot backen".
+# The verb comes last in these languages: "wir wollen das Brot backen".
 VERB_LAST = ["de"]
 
 
 def sentences(rows: Rows | Items, name: str, about: pl.DataFrame) -> pl.Series:
-    """A sentence for each row of `about`, which says its language, topic, subject and role.
+    """A sentence for each row of `about`, which has its language, topic, subject and role.
 
-    Where it `hesitates` the speaker stumbles, where it `is_linked` it may go on: how, when, with what. The names of the
-    draws begin with `name`, so that an entity can have sentences of several kinds.
+    The speaker stumbles if the row `hesitates`. If it `is_linked`, the sentence may go on: how, when, with what. The
+    names of the draws start with `name`, so that an entity can have several kinds of sentences.
     """
     language, topic = about["language"], about["topic"]
     nothing, any_topic = pl.repeat("", len(rows), eager=True), pl.repeat("any", len(rows), eager=True)

@@ -1,4 +1,4 @@
-"""What is said in a share, as a recogniser hears it: sentences of one or more people, in its language, on its topic."""
+"""What is said in a share, as a speech recogniser hears it: sentences of one or more people on its topic."""
 
 import polars as pl
 
@@ -10,7 +10,7 @@ from .speech import sentences
 from .vocabulary import SUBJECTS
 from .wording import uuid_text
 
-# How many sentences are said, from the fewest to the most, and by how many people at most.
+# The fewest and the most sentences per talk, and the most people who speak.
 TALKS = pl.DataFrame(
     [
         ("tiktok", 4, 30, 1),
@@ -42,7 +42,7 @@ TALKS = pl.DataFrame(
     },
 )
 def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
-    """The less confident the recogniser, the more hesitant were the speakers, and the more it has misheard."""
+    """The less confident the recogniser is, the more the speakers hesitate and the more it mishears."""
     medium = shares.select("platform").join(TALKS, on="platform", maintain_order="left")
     talk = pl.DataFrame(
         {
@@ -55,9 +55,9 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
             "confidence": rows.integers("confidence", rows.integers("confidence at least", 600, 990), 995),
         }
     )
-    # Many are short, few are long: of those that are twice as long or longer, there are half as many.
+    # Most are short: half as many talks are at least twice as long.
     count = medium["fewest"] * medium["most"] // rows.integers("brevity", medium["fewest"], medium["most"])
-    # What is shared again is what was said before; only the recogniser hears it anew.
+    # A repeated share has the same talk; the recogniser hears it again, and makes other mistakes.
     original = originals(shares)
     count = count.gather(original)
     segments = rows.items("segments", count)
@@ -66,7 +66,7 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
     is_misheard = segments.integers("is misheard", 571, 1000) > segments.of_owner(talk["confidence"])
     text = heard(said["text"], segments.integers("mistake", 1, len(MISTAKES)) * is_misheard.cast(pl.Int64))
 
-    # Each segment lasts as long as its part of the words, less a pause before it; in hundredths of a second.
+    # A segment's time is in proportion to its words, minus a pause before it. In hundredths of a second.
     words = text.str.count_matches(" ", literal=True).cast(pl.Int64) + 1
     before, total = segments.running_total(words), segments.total(words)
     seconds = total * rows.integers("hundredths per word", 32, 46) // 100 + 1
@@ -97,7 +97,7 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
 
 
 def originals(shares: pl.DataFrame) -> pl.Series:
-    """For each row the one of which it shows a duplicate, or itself."""
+    """For each row, the row that it duplicates, or itself."""
     row = pl.int_range(len(shares), eager=True)
     known = pl.DataFrame({"id": uuid_text(shares["id"]), "row": row})
     shown = pl.DataFrame({"id": shares["metadata"].str.json_path_match("$.duplicate_of"), "itself": row})

@@ -6,8 +6,8 @@ import polars as pl
 
 from snapseed import Rows, entity, json_object, slug
 
-YEARS = 5  # that the service exists
-# Most accounts are free, and it is mostly these that people leave; teams read the digest every day.
+YEARS = 5  # the age of the service
+# Most accounts are free, and most of those that people abandon are, too. Teams read the digest every day.
 ACCOUNTS = pl.DataFrame(
     [
         ("free", True, "weekly", 180, 38),
@@ -41,7 +41,7 @@ ACCOUNTS = pl.DataFrame(
     },
 )
 def users(rows: Rows) -> pl.DataFrame:
-    """People with names that fit their locale; the service grows, and who pays was here lately."""
+    """People with names that fit their locale. The service grows, and paying users were here recently."""
     place = rows.sample("locale", rows.pool("locales"), weights="weight")
     account = rows.sample("plan", ACCOUNTS, weights="weight")
     first = rows.sample("first name", rows.pool("first_names"), locale=place["locale"])["name"]

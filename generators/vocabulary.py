@@ -1,6 +1,6 @@
-"""What sentences are made of: the pools, combined into tables to draw from, each row with its weight.
+"""What sentences are made of: the pools combined into tables to draw from, each row with a weight.
 
-A text that stands inside of a sentence has the blank before it; one that begins a sentence has a capital.
+A text for the middle of a sentence starts with a blank; one for the beginning starts with a capital.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from .wording import capitalised
 Pool = Callable[[str], pl.DataFrame]
 Table = Callable[[Pool], pl.DataFrame]
 
-# A phrase has one slot at most, and a sentence ends with what stands behind it. `{do}` wants a verb and a thing.
+# A phrase has at most one slot, and the text after it ends the sentence. `{do}` takes a verb and a thing.
 SLOT = r"^(.*?) ?\{(do|thing|saying|host|person|place)\}(.*)$"
 NUMBERS = pl.DataFrame({"value": [str(number) for number in (*range(2, 31), *range(35, 100, 5))]})
-# Of a hundred statements.
+# How many of a hundred statements are of each kind.
 WITH_SUBJECT, WITHOUT_SUBJECT, SAYINGS, QUESTIONS = 64, 20, 1, 15
-# Each topic has subjects, which have its nouns by turns, and which a talk comes back to.
+# Each topic has subjects, which share its nouns. A talk keeps coming back to its subject.
 SUBJECTS = [" 1", " 2", " 3", " 4", " 5"]
 
 
 def phrases(pool: Pool) -> pl.DataFrame:
-    """What is said as it stands, by language and role, cut at its slot."""
+    """Fixed phrases by language and role, cut at their slot."""
     known = each_of(pool("phrases").with_columns(zipf("language", "role")), "{n}", NUMBERS)
     begin, slot, end = (pl.col("text").str.extract(SLOT, group) for group in (1, 2, 3))
     return known.with_columns(text=pl.coalesce(begin, "text"), slot=slot.fill_null(""), end=end.fill_null(""))
 
 
 def beginnings(pool: Pool) -> pl.DataFrame:
-    """How sentences begin, by language and role: up to what a `person` does, or else up to the `slot`."""
+    """How sentences begin, by language and role: up to what a `person` does, or up to the `slot`."""
     said = phrases(pool)
     openers = said.filter(role="opener").select("language", "weight", opener="text")
     people = hosts(pool).select("language", value="text").gather_every(3)
@@ -57,7 +57,7 @@ def beginnings(pool: Pool) -> pl.DataFrame:
 
 
 def predicates(pool: Pool) -> pl.DataFrame:
-    """What a person does, by language and person, up to the `slot`; nothing for nobody. Some `hesitates` before."""
+    """What a person does, by language and person, up to the `slot`; empty for nobody. Some start with a hesitation."""
     known = pool("predicates").with_columns(zipf("language", "person"), inside("text"))
     nobody = known.filter(person="").unique("language", keep="first", maintain_order=True)
     fluent = pl.concat([known.filter(pl.col("person") != ""), nobody.with_columns(slot=pl.lit(""), text=pl.lit(""))])
@@ -67,7 +67,7 @@ def predicates(pool: Pool) -> pl.DataFrame:
 
 
 def links(pool: Pool) -> pl.DataFrame:
-    """How it is done, when, and with what other thing, by language, up to the `slot`."""
+    """How, when and with what else something is done, by language, up to the `slot`."""
     said = phrases(pool)
     adverbs = said.filter(role="adverb").select("language", "weight", adverb="text")
     with_adverb = every_pair(said.filter(role="link"), adverbs, "language").with_columns(
@@ -82,23 +82,23 @@ def links(pool: Pool) -> pl.DataFrame:
 
 
 def verbs(pool: Pool) -> pl.DataFrame:
-    """Verbs that take a thing, one or two, by language and topic: mostly its own, at times those of any."""
+    """One or two verbs that take a thing, by language and topic: mostly the topic's own, sometimes general ones."""
     words, topic = pool("verbs").with_columns(zipf("language", "topic")), ["language", "topic"]
-    own, anybodys = words.filter(pl.col("topic") != "any"), words.filter(topic="any").drop("topic")
+    own, general = words.filter(pl.col("topic") != "any"), words.filter(topic="any").drop("topic")
     conjunctions = phrases(pool).filter(role="and").select("language", conjunction="text")
     others = own.join(conjunctions, on="language", maintain_order="left").rename({"text": "other"})
     two = every_pair(own, others, *topic).filter(pl.col("text") != pl.col("other"))
     joined = pl.concat_str("text", "conjunction", "other", separator=" ").str.replace(" y (h?i)", " e ${1}")
     every = [
         share(60, own, *topic),
-        share(10, every_pair(anybodys, pool("topics").select("topic")), *topic),
+        share(10, every_pair(general, pool("topics").select("topic")), *topic),
         share(30, two.with_columns(text=joined), *topic),
     ]
     return pl.concat([table.select(words.columns) for table in every]).with_columns(inside("text"))
 
 
 def fillings(pool: Pool) -> pl.DataFrame:
-    """What fills a slot, by language, slot and what it is about; nothing where there is no slot."""
+    """What fills a slot, by language, slot and what it is about; empty if there is no slot."""
     nothing = pool("phrases").select("language").unique(maintain_order=True)
     nothing = nothing.with_columns(slot=pl.lit(""), about=pl.lit(""), text=pl.lit(""), weight=pl.lit(1, pl.Int64))
     tables = [things(pool), sayings(pool), names(pool), hosts(pool), nothing]
@@ -106,7 +106,7 @@ def fillings(pool: Pool) -> pl.DataFrame:
 
 
 def things(pool: Pool) -> pl.DataFrame:
-    """Nouns with articles of their gender: of a subject, which has one in five nouns of its topic, or of any."""
+    """Nouns with an article of their gender: those of a subject (a fifth of its topic's nouns), or general ones."""
     number = pl.int_range(pl.len()).over("language", "topic") % len(SUBJECTS)
     subject = pl.col("topic") + number.replace_strict(dict(enumerate(SUBJECTS)))
     nouns = pool("nouns").select(
@@ -120,7 +120,7 @@ def things(pool: Pool) -> pl.DataFrame:
 
 
 def sayings(pool: Pool) -> pl.DataFrame:
-    """What people on a topic do, and how."""
+    """What people do on a topic, and how."""
     clauses = pool("clauses").with_columns(zipf("language", "topic", "role"))
     details = clauses.filter(role="detail").select("language", "topic", "weight", detail="text")
     pairs = every_pair(clauses.filter(role="action"), details, "language", "topic").rename({"topic": "about"})
@@ -128,30 +128,30 @@ def sayings(pool: Pool) -> pl.DataFrame:
 
 
 def names(pool: Pool) -> pl.DataFrame:
-    """The persons and places that a topic knows, the same in every language."""
+    """The persons and places of a topic, the same in every language."""
     known = pool("names").with_columns(zipf("topic", "slot")).rename({"topic": "about"})
     return every_pair(known, pool("phrases").select("language").unique(maintain_order=True))
 
 
 def hosts(pool: Pool) -> pl.DataFrame:
-    """The first names of those who speak a language, each as likely as the others."""
+    """First names by language, all equally likely."""
     languages = pool("locales").select("locale", "language").unique(maintain_order=True)
     people = pool("first_names").join(languages, on="locale", maintain_order="left")
     return people.select("language", about=pl.lit("any"), slot=pl.lit("host"), text="name", weight=pl.lit(1, pl.Int64))
 
 
 def zipf(*group: str) -> pl.Expr:
-    """A weight that falls with the rank in the group, as the frequency of words does (Zipf; the 3 is Mandelbrot's)."""
+    """A weight that falls with the rank in the group, like the frequency of words (Zipf; the 3 is Mandelbrot's)."""
     return (1_000_000 // (pl.int_range(pl.len()).over(group) + 3)).cast(pl.Int64).alias("weight")
 
 
 def share(percent: int, table: pl.DataFrame, *group: str) -> pl.DataFrame:
-    """The table with its weights scaled: together `percent` of what is drawn for a group."""
+    """The table with its weights scaled, so that together they are `percent` of what is drawn for a group."""
     return table.with_columns(weight=percent * 10**5 * pl.col("weight") // pl.col("weight").sum().over(group))
 
 
 def every_pair(table: pl.DataFrame, other: pl.DataFrame, *agreeing: str) -> pl.DataFrame:
-    """Each row with each row of the other table that agrees in some columns; rare with rare is rarest."""
+    """Each row with each row of the other table that agrees in some columns. The weights are multiplied."""
     pairs = table.join(
         other, on=agreeing or None, how="inner" if agreeing else "cross", suffix=" 2", maintain_order="left_right"
     )
@@ -160,7 +160,7 @@ def every_pair(table: pl.DataFrame, other: pl.DataFrame, *agreeing: str) -> pl.D
 
 
 def each_of(table: pl.DataFrame, mark: str, values: pl.DataFrame, *agreeing: str) -> pl.DataFrame:
-    """The table, but each text with a mark once for each `value`, which share its weight."""
+    """The table, with each text that has a mark repeated for each `value`; they share its weight."""
     is_marked = pl.col("text").str.contains(mark, literal=True)
     marked = every_pair(table.filter(is_marked), values, *agreeing).with_columns(
         pl.col("text").str.replace(mark, pl.col("value"), literal=True),
@@ -170,5 +170,5 @@ def each_of(table: pl.DataFrame, mark: str, values: pl.DataFrame, *agreeing: str
 
 
 def inside(text: str) -> pl.Expr:
-    """A text with the blank that goes before it in a sentence; an empty one stays empty."""
+    """A text with a blank before it, for the middle of a sentence; an empty one stays empty."""
     return pl.when(pl.col(text) == "").then(pl.lit("")).otherwise(" " + pl.col(text)).alias(text)

@@ -1,10 +1,10 @@
-"""Wording that several entities need: texts that begin as sentences do, and keys as text."""
+"""Wording that several entities need: texts that start like sentences, and keys as text."""
 
 import polars as pl
 
 
 def capitalised(texts: pl.Expr) -> pl.Expr:
-    """Each text with a capital first letter, also behind the mark that opens a question in Spanish."""
+    """Each text with a capital first letter, also after the mark that opens a question in Spanish."""
     first = texts.str.extract("^([¿¡]?.?)")
     return first.str.to_uppercase() + texts.str.slice(first.str.len_chars())
 

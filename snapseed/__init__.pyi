@@ -4,11 +4,11 @@
 from .config import Environment as Environment
 from .config import Project as Project
 from .config import find_project as find_project
-from .embeddings.chunking import chunk_count as chunk_count
-from .embeddings.chunking import chunk_of as chunk_of
+from .embeddings.chunks import chunk_count as chunk_count
+from .embeddings.chunks import chunk_keys as chunk_keys
+from .embeddings.chunks import chunk_of as chunk_of
 from .embeddings.embedder import Embedder as Embedder
 from .embeddings.embedder import HashingEmbedder as HashingEmbedder
-from .embeddings.keys import chunk_keys as chunk_keys
 from .errors import SnapseedError as SnapseedError
 from .generate.draws.numbers import as_decimals as as_decimals
 from .generate.draws.texts import filled as filled
@@ -29,9 +29,11 @@ from .generate.rows import Items as Items
 from .generate.rows import Rows as Rows
 from .generate.snapshot import check_snapshot as check_snapshot
 from .generate.snapshot import generate_snapshot as generate_snapshot
-from .load.run import load_snapshot as load_snapshot
+from .load.request import LoadRequest as LoadRequest
+from .load.request import Mode as Mode
+from .load.snapshot import load_snapshot as load_snapshot
 from .snapshot.store import open_snapshot as open_snapshot
-from .testing.database import SnapseedDatabase as SnapseedDatabase
+from .testing import SnapseedDatabase as SnapseedDatabase
 from .testing.reset import reset_environment as reset_environment
 from .verify.database import verify_snapshot as verify_snapshot
 

@@ -37,6 +37,8 @@ class SnapseedError(Exception):
     """
 
     exit_code: ClassVar[int] = 2
+    # How far the run came that this error ended, from a use case that reports that. It is not pickled.
+    report: object | None = None
 
     def __init__(
         self,

@@ -53,6 +53,11 @@ def ignore(_event: Event) -> None:
     """A listener for a run that nobody watches."""
 
 
+def notes_to(log: Callable[[str], None]) -> Listener:
+    """A listener that passes on the text of each `Note` and nothing else."""
+    return lambda event: log(event.text) if isinstance(event, Note) else None
+
+
 @contextmanager
 def phase(listener: Listener, name: str) -> Iterator[None]:
     """Tell the listener when a phase starts and when it ends, whether it succeeded or not."""

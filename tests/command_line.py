@@ -22,7 +22,7 @@ CONTEXT.set_forkserver_preload(
         "snapseed.cli.text",
         "snapseed.embeddings.service",
         "snapseed.generate.snapshot",
-        "snapseed.load.run",
+        "snapseed.load.snapshot",
         "snapseed.testing.reset",
         "snapseed.diff.database",
         __name__,

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -25,11 +24,10 @@ from snapseed import Project, find_project
 from snapseed.config import Environment
 from tests import server_choice
 from tests.command_line import run_command
+from tests.examples import load_profile
 
 PROJECTS = Path(__file__).parent / "projects"
-# How long an example takes says nothing on a machine that does other things as well.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+load_profile()
 
 Connection = psycopg.Connection[tuple[object, ...]]
 

@@ -1,8 +1,8 @@
-"""Draw the name pools from Faker, once: `python generators/pools/draw.py`.
+"""Draw the name pools from Faker: `python generators/pools/draw.py`.
 
-Rewrites `first_names.csv` and `last_names.csv` next to this file, for every locale of `locales.csv`. Data generation
-never runs this; it reads the CSVs, so Faker is needed only to draw anew. The result depends on SEED and on the Faker
-version, which is therefore checked.
+Rewrites `first_names.csv` and `last_names.csv` next to this file, for every locale of `locales.csv`. Generating data
+reads the CSV files and never runs this, so only this script needs Faker. The result depends on SEED and on the version
+of Faker, which is therefore checked.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ FAKER_VERSION = "40.54.0"
 SEED = 20_240_229
 FIRST_NAMES = 150
 LAST_NAMES = 200
-ATTEMPTS_PER_NAME = 50  # some locales know fewer names than are wanted; stop after this many draws per wanted name
+ATTEMPTS_PER_NAME = 50  # some locales have too few names; stop after this many draws per wanted name
 POOLS = Path(__file__).resolve().parent
 
 
 def locales() -> list[str]:
-    """The distinct locales of `locales.csv`, sorted."""
+    """The locales of `locales.csv`, sorted."""
     with (POOLS / "locales.csv").open(encoding="utf-8", newline="") as file:
         return sorted({row["locale"] for row in csv.DictReader(file)})
 
@@ -31,14 +31,14 @@ def draw(name: Callable[[], str], wanted: int) -> list[str]:
     """Up to `wanted` distinct names, sorted."""
     names: set[str] = set()
     for _ in range(wanted * ATTEMPTS_PER_NAME):
-        names.add(name().strip())  # some lists hold names with a trailing blank
+        names.add(name().strip())  # some names have a trailing blank
         if len(names) == wanted:
             break
     return sorted(names)
 
 
 def write(path: Path, rows: list[tuple[str, str]]) -> None:
-    """Write `rows` below the header `locale,name`."""
+    """Write a CSV file with the header `locale,name`."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["locale", "name"])

@@ -1,4 +1,4 @@
-"""Check everything that a load needs, one thing after the other, and say what is missing and how to mend it."""
+"""`snapseed doctor`: check everything that a load needs, and say what is missing and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError
 from snapseed.generate.generators import load_generators
-from snapseed.load.run import load_snapshot
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
@@ -17,7 +18,7 @@ from snapseed.verify.files import require_files
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that a load needs: what was found, or the error that says what to do."""
+    """One thing that a load needs: what was found, and if it is missing the error that says how to fix it."""
 
     name: str
     found: str
@@ -25,30 +26,36 @@ class Requirement:
 
 
 def examine(project: Project, environment: Environment) -> Iterator[Requirement]:
-    """The checks in the order in which a load would stumble over them. May start an embedded server."""
+    """Check each requirement in the order in which a load needs it. May start an embedded server."""
     failed: set[str] = set()
     for name, needs, look in (
-        ("generators", (), lambda: _entities(project)),
-        ("snapshot", (), lambda: _snapshot(project, environment)),
-        ("files", ("snapshot",), lambda: _files(project, environment)),
-        ("server", (), lambda: _server(project, environment)),
-        ("load plan", ("snapshot", "files", "server"), lambda: _plan(project, environment)),
+        ("generators", (), _generators),
+        ("snapshot", (), _snapshot),
+        ("files", ("snapshot",), _files),
+        ("server", (), _server),
+        ("load plan", ("snapshot", "files", "server"), _plan),
     ):
-        missing = [need for need in needs if need in failed]
-        check = Requirement(name, f"not looked at: needs the {missing[0]}") if missing else _check(name, look)
-        if missing or check.error:
+        missing = next((need for need in needs if need in failed), None)
+        requirement = (
+            Requirement(name, f"not checked: needs the {missing}")
+            if missing
+            else _examine(name, look, project, environment)
+        )
+        if missing or requirement.error:
             failed.add(name)
-        yield check
+        yield requirement
 
 
-def _check(name: str, look: Callable[[], str]) -> Requirement:
+def _examine(
+    name: str, look: Callable[[Project, Environment], str], project: Project, environment: Environment
+) -> Requirement:
     try:
-        return Requirement(name, look())
+        return Requirement(name, look(project, environment))
     except SnapseedError as exc:
         return Requirement(name, exc.summary, exc)
 
 
-def _entities(project: Project) -> str:
+def _generators(project: Project, _environment: Environment) -> str:
     return ", ".join(entity.name for entity in load_generators(project.generators).entities)
 
 
@@ -60,7 +67,7 @@ def _snapshot(project: Project, environment: Environment) -> str:
 def _files(project: Project, environment: Environment) -> str:
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     require_files(snapshot)
-    return f"{sum(len(entity.files) for entity in snapshot.manifest.entities)} as the manifest says"
+    return f"{sum(len(entity.files) for entity in snapshot.manifest.entities)} intact"
 
 
 def _server(project: Project, environment: Environment) -> str:
@@ -71,7 +78,7 @@ def _server(project: Project, environment: Environment) -> str:
 
 
 def _plan(project: Project, environment: Environment) -> str:
-    """A dry run: guards, privileges to connect, tables and columns."""
-    report = load_snapshot(project, environment, dry_run=True)
+    """A dry run: guards, privileges, tables and columns."""
+    report = load_snapshot(project, environment, LoadRequest(dry_run=True))
     created = ", after creating the schema" if report.schema_created else ""
     return f"{len(report.plan.tables)} tables, {report.plan.rows:,} rows{created}"

@@ -1,4 +1,4 @@
-"""The CI process: wait for the database, guard, check the files, load, verify, measure; again while it may pass."""
+"""The CI process: wait for the database, guard, load, embed, verify, compare. A step runs again while it may pass."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from snapseed.ci.embedding import Embedding, comparable_entities, embed
-from snapseed.ci.report import Baseline, CiReport, ServerSettings, Step, read_baseline, slowdowns
-from snapseed.ci.retry import Retrying
+from snapseed.ci.report import Attempt, CiReport, ServerSettings, Step, read_baseline, report_of_run, slowdowns
 from snapseed.config import Environment, Project
-from snapseed.embeddings.session import require_queue
+from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
-from snapseed.load.report import LoadReport
-from snapseed.load.report import Outcome as LoadOutcome
-from snapseed.load.resume import finish_if_committed
-from snapseed.load.run import load_snapshot
+from snapseed.events import Event, Listener, Note, ignore, phase
+from snapseed.load.outcome import LoadReport, Outcome, report_of
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import finish_if_committed, load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
-from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.guard import identify_allowed
+from snapseed.postgres.retry import Attempted, RetryLimits, retried
 from snapseed.servers.targets import resolve_target
+from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.database import VerifyReport, verify_snapshot
 
@@ -41,111 +42,145 @@ _SETTINGS = [
     "synchronous_commit",
     "wal_level",
 ]
+_Result = TypeVar("_Result")
 
 
-@dataclass
-class _Process:
-    """One run at work."""
+@dataclass(frozen=True)
+class CiRequest:
+    """What is asked of a run.
+
+    With a `baseline`, the report of an earlier run, whatever takes more than `max_slowdown` times as long is a finding.
+    `consent` is the user's yes to replacing rows that snapseed did not load.
+    """
+
+    baseline: Path | None = None
+    max_slowdown: float = 1.5
+    consent: bool = False
+
+
+def run_ci(
+    project: Project, environment: Environment, request: CiRequest = CiRequest(), *, listener: Listener = ignore
+) -> CiReport:
+    """Bring the environment's database to its snapshot and verify that it is there. Failures are in the report.
+
+    Each step runs again while its failure may pass (`postgres.failures.may_pass`): at most `retries` times, and no
+    attempt starts after `timeout` seconds, both of the environment. The listener gets the steps as phases, a `Note` for
+    each step and each failed attempt, and whatever loading and verifying tell.
+    """
+    started = time.monotonic()
+    run = _Run(project, environment, request, listener, started + environment.timeout)
+    error: SnapseedError | None = None
+    try:
+        run.all_steps()
+    except SnapseedError as exc:
+        error = exc
+    except KeyboardInterrupt as exc:
+        report = run.report()
+        outcome = report.load.outcome if report.load else Outcome.UNCHANGED
+        error = interruption(exc, f"interrupted; {outcome}", where=report.target or None)
+    seconds = time.monotonic() - started
+    return replace(run.report(), error=error, seconds=seconds, peak_memory_bytes=_peak_memory_bytes())
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The steps of one run. What happens is told, and kept for the report."""
 
     project: Project
     environment: Environment
-    consent: bool
-    log: Callable[[str], None]
-    report: CiReport
-    retrying: Retrying
+    request: CiRequest
+    listener: Listener
+    deadline: float
+    _events: list[Event] = field(default_factory=list)
 
-    def wait(self) -> ServerSettings:
-        """Connect, to Redis too where jobs go there, and refuse at once what no attempt would be allowed to do."""
+    def report(self) -> CiReport:
+        """The report of what was told so far."""
+        return report_of_run(self.environment, self.request.baseline, self._events)
+
+    def all_steps(self) -> None:
+        """Each step in order. Raises what ends the run."""
+        # Before anything is done: a baseline that cannot be read.
+        baseline = read_baseline(self.request.baseline) if self.request.baseline else None
+        with phase(self._tell, Step.PREPARE):
+            manifest = open_snapshot(self.project.snapshots, self.environment.snapshot).manifest
+            self._tell(manifest)
+        self._step(Step.WAIT, "", self._wait)
+        self._step(Step.LOAD, f"{manifest.rows:,} rows", self._load)
+        if self.environment.embeddings == "queue":
+            self._step(Step.EMBED, "by workers", self._embed)
+        self._step(Step.VERIFY, "the committed rows", lambda: self._verify(manifest))
+        if baseline is not None:
+            with phase(self._tell, Step.COMPARE):
+                for slowdown in slowdowns(self.report().metrics, baseline, self.request.max_slowdown):
+                    self._tell(slowdown)
+
+    def _tell(self, event: Event) -> None:
+        self._events.append(event)
+        self.listener(event)
+
+    def _note(self, text: str) -> None:
+        self._tell(Note(text))
+
+    def _step(self, step: Step, what: str, attempt: Callable[[], _Result]) -> None:
+        """Run a step, again while its failure may pass, and tell its result."""
+
+        def told(event: Event) -> None:
+            assert isinstance(event, Attempted)
+            error = event.error
+            reason = None if error is None else str(error)
+            self._tell(Attempt(step, event.number, event.seconds, reason, event.wait_seconds))
+            if error is not None:
+                why = error.summary + (f": {error.observed.splitlines()[0]}" if error.observed else "")
+                then = "" if event.wait_seconds is None else f"; next attempt in {event.wait_seconds:.1f} s"
+                self._note(f"{step}, attempt {event.number} failed: {why}{then}")
+
+        limits = RetryLimits(self.environment.retries + 1, self.deadline - time.monotonic())
+        self._note(f"{step} {what}".rstrip())
+        with phase(self._tell, step):
+            self._tell(retried(attempt, limits, told))
+
+    def _wait(self) -> ServerSettings:
+        """Connect, also to Redis if jobs go there. A guard refuses at once what no attempt would be allowed to do."""
         target = resolve_target(self.project, self.environment)
-        self.report.target, self.report.source = target.described, target.source
-        with connected(target) as connection, translated("asking the server what it is", target.described):
-            identity = identify(connection)
-            require_allowed(identity, target, self.environment, consent=self.consent)
+        self._tell(target)
+        with connected(target) as connection, translated("asking the server for its settings", target.described):
+            identity = identify_allowed(connection, target, self.environment, consent=self.request.consent)
             query = "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name"
             settings = {str(name): str(value) for name, value in connection.execute(query, [_SETTINGS]).fetchall()}
             version = connection.execute("SHOW server_version").fetchone()
         assert version is not None
         if self.environment.embeddings == "queue":
-            require_queue(self.project, self.environment, consent=self.consent)
+            require_queue(self.project, self.environment, consent=self.request.consent)
         return ServerSettings(f"PostgreSQL {version[0]}", str(identity), settings)
 
-    def load(self) -> LoadReport:
-        """One attempt; or none, where the last one was committed although it failed."""
-        if self.report.load is not None and finish_if_committed(self.project, self.environment, self.report.load):
-            self.log("the last attempt was committed, as its record says: it is not run again")
-            return self.report.load
-        return load_snapshot(
-            self.project,
-            self.environment,
-            consent=self.consent,
-            log=self.log,
-            begun=partial(setattr, self.report, "load"),
-        )
+    def _load(self) -> LoadReport:
+        """One attempt; or none, if the last one failed after its commit."""
+        last = self.report().load
+        if last is not None:
+            finished = finish_if_committed(self.project, self.environment, last, listener=self.listener)
+            if finished is not None:
+                self._note("the last attempt did commit, as its record in the database says; it does not run again")
+                return finished
+        try:
+            wanted = LoadRequest(consent=self.request.consent)
+            return load_snapshot(self.project, self.environment, wanted, listener=self.listener)
+        except SnapseedError as exc:
+            if (failed := report_of(exc)) is not None:
+                self._tell(failed)
+            raise
 
-    def embed(self) -> Embedding:
-        """The embeddings that the load has left to workers."""
-        return embed(self.project, self.environment, consent=self.consent, log=self.log)
+    def _embed(self) -> Embedding:
+        return embed(self.project, self.environment, consent=self.request.consent, listener=self.listener)
 
-    def verify(self) -> VerifyReport:
-        """The committed rows; the files were checked before they were loaded."""
+    def _verify(self, manifest: Manifest) -> VerifyReport:
+        """The committed rows. The files were checked before they were loaded."""
         only: list[str] = []
-        if self.environment.embeddings == "queue" and self.report.manifest is not None:
-            only = comparable_entities(self.project, self.environment, self.report.manifest)
-        return verify_snapshot(self.project, self.environment, files=False, only=only)
-
-    def run(self, baseline: Baseline | None, max_slowdown: float) -> None:
-        """All steps."""
-        report = self.report
-        with report.doing(Step.PREPARE):
-            report.manifest = open_snapshot(self.project.snapshots, self.environment.snapshot).manifest
-        self.log(Step.WAIT)
-        report.server = self.retrying.run(Step.WAIT, self.wait)
-        self.log(f"{Step.LOAD} {report.manifest.rows:,} rows")
-        report.load = self.retrying.run(Step.LOAD, self.load)
         if self.environment.embeddings == "queue":
-            self.log(f"{Step.EMBED} by workers")
-            report.embedding = self.retrying.run(Step.EMBED, self.embed)
-        self.log(f"{Step.VERIFY} the committed rows")
-        report.verify = self.retrying.run(Step.VERIFY, self.verify)
-        if baseline is not None:
-            with report.doing(Step.COMPARE):
-                report.slowdowns = slowdowns(report.metrics, baseline, max_slowdown)
-
-
-def run_ci(
-    project: Project,
-    environment: Environment,
-    *,
-    baseline: Path | None = None,
-    max_slowdown: float = 1.5,
-    consent: bool = False,
-    log: Callable[[str], None] = lambda _: None,
-) -> CiReport:
-    """Bring the environment's database to its snapshot and prove it. Failures stand in the report, none is raised.
-
-    Each step is tried again while its failure may pass (`database.failures.may_pass`): at most `retries` times, none
-    begun after `timeout` seconds, both of the environment. With a `baseline`, the report of an earlier run, what takes
-    more than `max_slowdown` times as long is a finding. `log` gets a line for each step and each failed attempt.
-    """
-    report = CiReport(environment.name, environment.snapshot)
-    started = time.monotonic()
-    retrying = Retrying(report, environment.retries, started + environment.timeout, log)
-    process = _Process(project, environment, consent, log, report, retrying)
-    try:
-        if baseline is not None:
-            report.baseline = str(baseline)
-        process.run(read_baseline(baseline) if baseline else None, max_slowdown)
-    except SnapseedError as exc:
-        report.error = exc
-    except KeyboardInterrupt as exc:
-        outcome = report.load.outcome if report.load else LoadOutcome.UNCHANGED
-        report.error = interruption(exc, f"interrupted; {outcome}", where=report.target or None)
-    report.seconds = time.monotonic() - started
-    report.peak_memory_bytes = _peak_memory_bytes()
-    return report
+            only = comparable_entities(self.project, self.environment, manifest)
+        return verify_snapshot(self.project, self.environment, files=False, only=only, listener=self.listener)
 
 
 def _peak_memory_bytes() -> int:
-    """The most memory this process has held so far."""
+    """The peak memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

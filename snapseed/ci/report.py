@@ -1,21 +1,28 @@
-"""What the CI process reports: its steps and attempts, what each came to, and what ended it."""
+"""What the CI process reports, and what it measured. A report is made once, from the events of the run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from time import monotonic
+from typing import TypeVar
 
 import msgspec
 
 from snapseed.ci.embedding import Embedding
+from snapseed.config import Environment
 from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
-from snapseed.load.report import LoadReport
+from snapseed.events import Event, PhaseStarted, phase_seconds
+from snapseed.load.outcome import LoadReport
+from snapseed.postgres.connect import Target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.database import VerifyReport
+
+FORMAT = 1
+# On a machine that others use too, a difference below this is noise.
+_NOISE_SECONDS = 0.25
+_Kind = TypeVar("_Kind")
 
 
 class Step(StrEnum):
@@ -39,9 +46,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a step: how long it took, what ended it if it failed, and the shortest wait before the next one.
+    """One attempt at a step: how long it took, and why it failed if it did.
 
-    `wait` is None where none followed.
+    `wait` is the shortest wait before the next attempt, None if there was none.
     """
 
     step: Step
@@ -51,18 +58,18 @@ class Attempt:
     wait: float | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class ServerSettings:
-    """The server: its version, where it is, and the settings on which the speed of a load depends."""
+    """The server's version, what it says about itself, and the settings that decide how fast it takes a load."""
 
     version: str
     identity: str
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Slowdown:
-    """Something that took longer than allowed: seconds now, and seconds that the baseline took for as many rows."""
+    """Something that took longer than allowed: seconds now, and seconds in the baseline for the same number of rows."""
 
     what: str
     seconds: float
@@ -70,7 +77,7 @@ class Slowdown:
 
     @property
     def factor(self) -> float:
-        """How many times as long."""
+        """How many times as long it took."""
         return self.seconds / self.before if self.before > 0 else float("inf")
 
     def __str__(self) -> str:
@@ -90,9 +97,9 @@ class EntityMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Seconds by step and by phase of the load, entities by name, and what they were measured on.
+    """Seconds by step and by phase of the load, entities by name, and the server they were measured on.
 
-    A load that failed has the phases and entities it came to.
+    `rows_per_second` is over the whole time of the load. A load that failed has the phases and entities it got to.
     """
 
     rows: int
@@ -101,16 +108,19 @@ class Metrics:
     rows_per_second: float
     retries: int
     peak_memory_bytes: int
-    steps: dict[str, float]
-    phases: dict[str, float]
-    entities: dict[str, EntityMetrics]
+    steps: Mapping[str, float]
+    phases: Mapping[str, float]
+    entities: Mapping[str, EntityMetrics]
     server: str
-    settings: dict[str, str]
+    settings: Mapping[str, str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class CiReport:
-    """All that happened. `error` is what ended the process, None where each step could be done; `step` the last one."""
+    """One run. `error` is what ended it, None if every step was done; `step` is the last one.
+
+    `load` is the report of the last attempt, also if it failed.
+    """
 
     environment: str
     snapshot: str
@@ -119,20 +129,20 @@ class CiReport:
     manifest: Manifest | None = None
     server: ServerSettings | None = None
     step: Step = Step.PREPARE
-    steps: dict[Step, float] = field(default_factory=dict)
-    attempts: list[Attempt] = field(default_factory=list)
+    steps: Mapping[str, float] = field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
     load: LoadReport | None = None
     embedding: Embedding | None = None
     verify: VerifyReport | None = None
     baseline: str | None = None
-    slowdowns: list[Slowdown] = field(default_factory=list)
+    slowdowns: tuple[Slowdown, ...] = ()
     error: SnapseedError | None = None
     seconds: float = 0.0
     peak_memory_bytes: int = 0
 
     @property
     def verdict(self) -> Verdict:
-        """Passed: the database holds the snapshot, proved after the commit, and nothing got slower than allowed."""
+        """Passed: the committed rows are those of the snapshot, and nothing got slower than allowed."""
         if isinstance(self.error, InterruptedByUserError):
             return Verdict.INTERRUPTED
         verified = self.verify is not None and self.verify.agrees
@@ -140,31 +150,22 @@ class CiReport:
 
     @property
     def exit_code(self) -> int:
-        """What the process leaves with."""
+        """The exit code of the process."""
         if self.error is not None:
             return self.error.exit_code
         return 0 if self.verdict is Verdict.PASSED else 1
 
     @property
     def retries(self) -> int:
-        """Attempts after the first of each step."""
+        """Attempts after the first, over all steps."""
         return sum(attempt.number > 1 for attempt in self.attempts)
-
-    @contextmanager
-    def doing(self, step: Step) -> Iterator[None]:
-        """Measure a step, whether it fails or not."""
-        self.step, started = step, monotonic()
-        try:
-            yield
-        finally:
-            self.steps[step] = monotonic() - started
 
     @property
     def metrics(self) -> Metrics:
-        """What was measured, also of a run that failed. `rows_per_second` is over the whole time of the load."""
+        """What was measured, also of a run that failed."""
         load = self.load
-        copies = load.entities if load else []
-        checked = {entity.entity: entity.seconds for entity in self.verify.entities} if self.verify else {}
+        copies = load.entities if load else ()
+        verified = {entity.entity: entity.seconds for entity in self.verify.entities} if self.verify else {}
         rows = sum(copy.rows for copy in copies)
         return Metrics(
             rows=rows,
@@ -173,30 +174,50 @@ class CiReport:
             rows_per_second=_rate(rows, load.seconds if load else 0.0),
             retries=self.retries,
             peak_memory_bytes=self.peak_memory_bytes,
-            steps={str(step): seconds for step, seconds in self.steps.items()},
-            phases=dict(load.phases) if load else {},
+            steps=self.steps,
+            phases=load.phases if load else {},
             entities={
                 copy.entity: EntityMetrics(
                     rows=copy.rows,
                     bytes=copy.bytes,
                     seconds=copy.seconds,
                     rows_per_second=_rate(copy.rows, copy.seconds),
-                    verify_seconds=checked.get(copy.entity, 0.0),
+                    verify_seconds=verified.get(copy.entity, 0.0),
                 )
                 for copy in copies
             },
             server=self.server.version if self.server else "",
-            settings=dict(self.server.settings) if self.server else {},
+            settings=self.server.settings if self.server else {},
         )
+
+
+def report_of_run(environment: Environment, baseline: Path | None, events: Sequence[Event]) -> CiReport:
+    """The report that the events of a run make, without an error and without the time and memory of the whole."""
+    target, started = _last(events, Target), _last(events, PhaseStarted)
+    return CiReport(
+        environment=environment.name,
+        snapshot=environment.snapshot,
+        target=target.described if target else "",
+        source=target.source if target else "",
+        manifest=_last(events, Manifest),
+        server=_last(events, ServerSettings),
+        step=Step(started.phase) if started else Step.PREPARE,
+        steps=phase_seconds(list(events)),
+        attempts=tuple(event for event in events if isinstance(event, Attempt)),
+        load=_last(events, LoadReport),
+        embedding=_last(events, Embedding),
+        verify=_last(events, VerifyReport),
+        baseline=None if baseline is None else str(baseline),
+        slowdowns=tuple(event for event in events if isinstance(event, Slowdown)),
+    )
+
+
+def _last(events: Sequence[Event], kind: type[_Kind]) -> _Kind | None:
+    return next((event for event in reversed(events) if isinstance(event, kind)), None)
 
 
 def _rate(rows: int, seconds: float) -> float:
     return rows / seconds if seconds > 0 else 0.0
-
-
-FORMAT = 1
-# What takes this much longer is the noise of a machine that others use as well.
-_NOISE_SECONDS = 0.25
 
 
 class _Entity(msgspec.Struct, frozen=True):
@@ -212,7 +233,7 @@ class _Metrics(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What is read of an earlier report; whatever else stands there is no concern."""
+    """The fields of an earlier report that are compared; it may have others."""
 
     format: int
     outcome: str
@@ -220,7 +241,7 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 def read_baseline(path: Path) -> Baseline:
-    """A report that `snapseed ci --report` has written. Raises `UsageError` for anything else and for a failed run."""
+    """Read a report that `snapseed ci --report` wrote. Raises `UsageError` for anything else, and for a failed run."""
     try:
         baseline = msgspec.json.decode(path.read_bytes(), type=Baseline)
     except (OSError, msgspec.DecodeError) as exc:
@@ -233,10 +254,10 @@ def read_baseline(path: Path) -> Baseline:
         ) from exc
     if baseline.format != FORMAT or baseline.outcome != Verdict.PASSED:
         raise UsageError(
-            "the baseline is no report that can be compared with",
+            "the baseline cannot be compared with",
             where=str(path),
             observed=f"format {baseline.format}, outcome {baseline.outcome!r}",
-            expected=f"format {FORMAT}, of a run that has passed",
+            expected=f"format {FORMAT}, of a run that passed",
         )
     return baseline
 
@@ -244,7 +265,7 @@ def read_baseline(path: Path) -> Baseline:
 def slowdowns(metrics: Metrics, baseline: Baseline, allowed: float) -> list[Slowdown]:
     """Phases and entities that took more than `allowed` times as long as in the baseline, beyond noise.
 
-    Times of the baseline are scaled to the rows of this run. Waiting for the server and connecting are not compared.
+    The baseline's times are scaled to the rows of this run. Waiting for the server and connecting are not compared.
     """
     return [
         slowdown

@@ -149,7 +149,7 @@ def load(
     with_children: Annotated[
         bool, typer.Option("--with-children", help="Also empty tables that refer to it and are not loaded.")
     ] = False,
-    # The values of `load.plan.Mode`, which would cost --help the import of pyarrow.
+    # The values of `load.request.Mode`; --help does not import it.
     mode: Annotated[
         Literal["replace", "append", "upsert"], typer.Option("--mode", help="What to do with existing rows.")
     ] = "replace",
@@ -165,26 +165,23 @@ def load(
     """Load the environment's snapshot into its database, in one transaction."""
     environment = run.environment
     from snapseed.cli import documents, text
-    from snapseed.events import Advanced, Note
-    from snapseed.load.run import load_snapshot
+    from snapseed.load.request import LoadRequest, Mode
+    from snapseed.load.snapshot import load_snapshot
 
+    request = LoadRequest(
+        only=entity_names(only),
+        mode=Mode(mode),
+        with_parents=with_parents,
+        with_children=with_children,
+        if_changed=if_changed,
+        dry_run=dry_run,
+        verify=not no_verify,
+        unlogged=unlogged,
+        consent=run.consent,
+    )
     with nullcontext() if dry_run else embeddings.jobs_of_load(run, environment):
         with console.Meter(quiet=run.quiet) as meter:
-            report = load_snapshot(
-                run.project,
-                environment,
-                only=entity_names(only),
-                mode=mode,
-                with_parents=with_parents,
-                with_children=with_children,
-                if_changed=if_changed,
-                dry_run=dry_run,
-                verify=not no_verify,
-                unlogged=unlogged,
-                consent=run.consent,
-                progress=lambda copied: meter(Advanced(copied.entity, copied.rows, copied.rows_total)),
-                log=lambda line: meter(Note(line)),
-            )
+            report = load_snapshot(run.project, environment, request, listener=meter)
         console.show(run.output, text.loaded(report), documents.loaded(report))
 
 
@@ -254,7 +251,8 @@ def reset(
     from snapseed.testing.reset import reset_environment
 
     with embeddings.jobs_of_load(run, environment):
-        report = reset_environment(run.project, environment, consent=run.consent, fresh=fresh, log=run.note)
+        with console.Meter(quiet=run.quiet) as meter:
+            report = reset_environment(run.project, environment, consent=run.consent, fresh=fresh, listener=meter)
         console.show(run.output, text.reset(report), documents.reset(report))
 
 

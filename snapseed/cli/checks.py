@@ -49,6 +49,7 @@ def verify(
     environment = run.environment
     from snapseed.ci.checks import verify_checks
     from snapseed.cli import documents, formats, text
+    from snapseed.snapshot.store import snapshot_folder
     from snapseed.verify.database import verify_snapshot
 
     with console.Meter(quiet=run.quiet) as meter:
@@ -58,7 +59,8 @@ def verify(
     if run.output is Format.json:
         console.write_json(documents.verified(report))
     else:
-        _write_checks(run.output, name, checks, text.verified(report), run.project.snapshots / environment.snapshot)
+        folder = snapshot_folder(run.project.snapshots, environment.snapshot)
+        _write_checks(run.output, name, checks, text.verified(report), folder)
     console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks))
     raise typer.Exit(0 if report.agrees else 1)
 
@@ -109,12 +111,13 @@ def ci(
     """Wait for the database, load with retries, verify, measure, report."""
     environment = run.environment
     from snapseed.ci.checks import checks_of
-    from snapseed.ci.process import run_ci
+    from snapseed.ci.process import CiRequest, run_ci
     from snapseed.cli import documents, formats, text
+    from snapseed.snapshot.store import snapshot_folder
 
-    report = run_ci(
-        run.project, environment, baseline=baseline, max_slowdown=max_slowdown, consent=run.consent, log=run.note
-    )
+    with console.Meter(quiet=run.quiet) as meter:
+        request = CiRequest(baseline, max_slowdown, run.consent)
+        report = run_ci(run.project, environment, request, listener=meter)
     name, checks, document = f"ci {environment.name}", checks_of(report), documents.ci(report)
     if report_file is not None:
         console.write_file(report_file, console.as_json(document) + "\n")
@@ -125,7 +128,8 @@ def ci(
     if run.output is Format.json:
         console.write_json(document)
     else:
-        _write_checks(run.output, name, checks, text.ci(report), run.project.snapshots / environment.snapshot)
+        folder = snapshot_folder(run.project.snapshots, environment.snapshot)
+        _write_checks(run.output, name, checks, text.ci(report), folder)
     console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report))
     _set_github_outputs(run.project, environment, report)
     if report.error is not None:

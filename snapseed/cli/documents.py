@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport
     from snapseed.diff.database import DiffReport
-    from snapseed.embeddings.queues import DeadJob, QueueStatus
+    from snapseed.embeddings.queue import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
     from snapseed.errors import SnapseedError
     from snapseed.generate.snapshot import CheckReport, GenerateReport
+    from snapseed.load.outcome import LoadReport
     from snapseed.load.plan import EmptiedTable, TablePlan
-    from snapseed.load.report import LoadReport
     from snapseed.snapshot.manifest import EntityRecord, Manifest
     from snapseed.testing.reset import ResetReport
     from snapseed.verify.committed import CommittedResult

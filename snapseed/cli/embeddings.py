@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,10 @@ import typer
 from snapseed.cli import console
 from snapseed.cli.options import DATABASE, QUIET, REQUIRED_ENVIRONMENT, RESULT, SNAPSHOT, WRITES, Run, in_project
 from snapseed.config import Environment
-from snapseed.errors import SnapseedError
+from snapseed.events import Event, notes_to
 
 if TYPE_CHECKING:
-    from snapseed.embeddings.session import Session
+    from snapseed.embeddings.source import Session
 
 queue_app = typer.Typer(help="See and fix the queue of embedding jobs.", no_args_is_help=True, rich_markup_mode=None)
 _SHOWN_DEAD = 5
@@ -33,11 +34,12 @@ def jobs_of_load(run: Run, environment: Environment) -> Iterator[None]:
     if environment.embeddings != "queue":
         yield
         return
-    from snapseed.embeddings.session import enqueue_load, require_queue
+    from snapseed.embeddings.enqueue import enqueue_load
+    from snapseed.embeddings.source import require_queue
 
     require_queue(run.project, environment, consent=run.consent)
     yield
-    jobs = enqueue_load(run.project, environment, consent=run.consent, log=run.note)
+    jobs = enqueue_load(run.project, environment, consent=run.consent, listener=notes_to(run.note))
     if jobs is None:
         run.note(f"the jobs of this load are already in the queue; see `snapseed queue status {environment.name}`")
     else:
@@ -60,10 +62,10 @@ def worker(
     environment = run.environment
     from snapseed.embeddings.health import Health, serving
     from snapseed.embeddings.index import index_embeddings
-    from snapseed.embeddings.service import Events, ServiceOptions, run_workers
+    from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
     from snapseed.embeddings.worker import BatchDone
 
-    health = Health(health_file)
+    health = Health(environment.name, health_file)
     ending: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -72,24 +74,24 @@ def worker(
         ending.append(number)
         console.note("ending after this batch; once more to end at once")
 
-    def batch(done: BatchDone) -> None:
-        health.batch(done)
-        known = {name: round(value, 3) for name, value in vars(done).items()}
-        run.note(f"batch {json.dumps(known | {'environment': environment.name})}")
-
-    def failure(error: SnapseedError, pause: float) -> None:
-        health.failure(error, pause)
-        console.note(f"failure {error.summary}: {error.observed or ''}; trying again in {pause:.1f} s")
+    def told(event: Event) -> None:
+        health(event)
+        if isinstance(event, BatchDone):
+            known = {name: round(value, 3) for name, value in vars(event).items()}
+            run.note(f"batch {json.dumps(known | {'environment': environment.name})}")
+        elif isinstance(event, WorkerFailed):
+            console.note(f"failure {event}")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    options = ServiceOptions(drain, concurrency, run.consent, environment.timeout if drain else None)
-    with serving(health, environment.name, health_port):
-        run_workers(run.project, environment, options, Events(batch, health.beat, failure), lambda: bool(ending))
+    options = ServiceOptions(drain, concurrency, run.consent, environment.timeout if drain else math.inf)
+    with serving(health, health_port):
+        run_workers(run.project, environment, options, told, lambda: bool(ending))
     if drain and not ending:
         for line in index_embeddings(run.project, environment, consent=run.consent):
             console.note(line)
-    console.write(f"finished {health.jobs:,} jobs in {health.batches:,} batches, {health.dead:,} of them dead")
+    jobs, batches, dead = (int(health.total(name)) for name in ("jobs", "batches", "dead"))
+    console.write(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
 
 
 @in_project(REQUIRED_ENVIRONMENT, DATABASE, SNAPSHOT, RESULT)
@@ -113,7 +115,7 @@ def search(
 @contextmanager
 def _session(run: Run, doing: str) -> Iterator[Session]:
     """The queue and the database, open while a command does something."""
-    from snapseed.embeddings.session import embedding_session
+    from snapseed.embeddings.source import embedding_session
     from snapseed.servers.targets import redis_translated
 
     with (
@@ -155,10 +157,10 @@ def purge(run: Run) -> None:
 @in_project(*WRITES)
 def repair(run: Run) -> None:
     """Add a job for each text whose chunks are not in the database; delete chunks without a text."""
-    from snapseed.embeddings.session import delete_orphans, repair_queue
+    from snapseed.embeddings.enqueue import delete_orphans, enqueue_incomplete
 
     with _session(run, "adding jobs") as session:
-        jobs, orphans = repair_queue(session), delete_orphans(session)
+        jobs, orphans = enqueue_incomplete(session), delete_orphans(session)
     console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
     if orphans:
         console.write(f"deleted {orphans:,} chunks that belonged to no text")

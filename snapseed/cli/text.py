@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport
     from snapseed.diff.database import DiffReport
-    from snapseed.embeddings.queues import DeadJob, QueueStatus
+    from snapseed.embeddings.queue import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
     from snapseed.generate.snapshot import CheckReport, GenerateReport
+    from snapseed.load.outcome import LoadReport
     from snapseed.load.plan import LoadPlan
-    from snapseed.load.report import LoadReport
     from snapseed.postgres.rowhash import TextKey
     from snapseed.snapshot.manifest import EntityRecord, Manifest
     from snapseed.testing.reset import ResetReport
@@ -61,7 +61,7 @@ def _seconds(value: float) -> str:
     return f"{value:.2f} s"
 
 
-def _times(header: str, seconds: dict[str, float]) -> str:
+def _times(header: str, seconds: Mapping[str, float]) -> str:
     return table(
         [header, "time"], [[name, _seconds(value)] for name, value in seconds.items() if value >= _SHOWN_SECONDS]
     )

@@ -1,26 +1,35 @@
-"""A job for each text whose chunks are not there: what a load leaves to do, and what was lost since; orphans go."""
+"""A job for each text whose chunks are missing or outdated: after a load, after a crash, and to repair a queue.
+
+Jobs follow from what the tables hold, so a crash loses none, and a job too many changes nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import polars as pl
 from psycopg import sql
 
-from snapseed.embeddings.chunking import CHUNK_WORDS
-from snapseed.embeddings.jobs import encode_jobs
-from snapseed.embeddings.queues import JobQueue
-from snapseed.embeddings.source import Source
+from snapseed.config import Environment, Project
+from snapseed.embeddings.chunks import CHUNK_WORDS
+from snapseed.embeddings.index import drop_indexes
+from snapseed.embeddings.queue import encode_jobs
+from snapseed.embeddings.source import Session, Source, embedding_session
+from snapseed.embeddings.write import prepare_writer
+from snapseed.events import Listener, Note, ignore
+from snapseed.postgres.catalog import read_tables
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
+from snapseed.postgres.provenance import load_without_jobs, record_jobs
+from snapseed.servers.targets import redis_translated
 
 # Jobs that go to the queue in one command, and keys that come from the server in one message.
-_BATCH = 5_000
+BATCH_JOBS = 5_000
 
-# A text has one chunk at least, and begins another after each 120 words between single blanks: see `chunking`. Only
-# texts that have chunks are read and counted, so that those of a fresh load cost no more than a look into an index.
-# Where chunks keep their content, that is the text; else a text that a load has changed is known by the transaction
-# that wrote it.
+# A text has at least one chunk, and another one after each 120 words between single blanks (see `chunks`). Only texts
+# that have chunks are read and counted, so those of a fresh load cost no more than a look into an index. If chunks keep
+# their content, it must be the text; if not, a text that a load has changed is known by the transaction that wrote it.
 _INCOMPLETE = """
 SELECT text.{key}::text
   FROM {texts} text
@@ -32,71 +41,143 @@ SELECT text.{key}::text
        ELSE held.last <> held.chunks - 1
          OR held.chunks
             <> greatest(1, (cardinality(string_to_array(coalesce(text.{text}, ''), ' ')) + {words} - 1) / {words})
-         OR held.content <> coalesce(text.{text}, '')
-         OR {written} END
+         OR {changed} END
  ORDER BY text.{key}
+"""
+_IS_ORPHAN = "NOT EXISTS (SELECT FROM {texts} text WHERE text.{key} = chunk.{parent})"
+_DELETE_ORPHANS = "DELETE FROM {target} chunk WHERE {model} = %(name)s AND {is_orphan}"
+_COMPLETENESS = """
+SELECT (SELECT count(*) FROM {texts}) AS texts, (SELECT count(*) FROM ({incomplete}) lacking) AS incomplete,
+       count(*) AS rows, count(*) FILTER (WHERE {is_orphan}) AS orphans,
+       count(*) FILTER (WHERE {length} <> %(dimensions)s) AS wrong_dimension
+  FROM {target} chunk WHERE {model} = %(name)s
 """
 
 
-def incomplete(source: Source, load: int | None = None) -> sql.Composed:
-    """The query for the keys of texts whose chunks of this model are not theirs; see `enqueue_incomplete`."""
-    settings = source.settings
-    content: sql.Composable = sql.SQL("NULL::text")
-    written: sql.Composable = sql.SQL("false")
-    if settings.content is not None:
-        content = sql.SQL("string_agg(chunk.{}, ' ' ORDER BY chunk.{})").format(
-            sql.Identifier(settings.content), sql.Identifier(settings.number)
-        )
-    elif load is not None:
-        written = sql.SQL("text.xmin = (SELECT xmin FROM snapseed.loads WHERE id = {})").format(sql.Literal(load))
-    return sql.SQL(_INCOMPLETE).format(
-        key=sql.Identifier(source.text_key),
-        text=sql.Identifier(settings.text),
-        texts=table_name(source.texts).identifier(),
-        target=table_name(source.target).identifier(),
-        parent=sql.Identifier(settings.parent),
-        model=sql.Identifier(settings.model),
-        number=sql.Identifier(settings.number),
-        content=content,
-        written=written,
-        words=sql.Literal(CHUNK_WORDS),
-    )
+@dataclass(frozen=True)
+class JobsAdded:
+    """So many jobs are in the queue now, since the call began."""
+
+    jobs: int
+
+
+def enqueue_load(
+    project: Project,
+    environment: Environment,
+    *,
+    consent: bool = False,
+    listener: Listener = ignore,
+    batch_jobs: int = BATCH_JOBS,
+) -> int | None:
+    """Put the jobs of the latest load into the queue; returns how many, None if they were put there before.
+
+    Indexes for nearest neighbors are dropped first. After a crash, the next call starts over, since only complete jobs
+    are recorded; jobs that exist twice do no harm. The listener gets `JobsAdded`, and a `Note` for each index.
+    """
+    with embedding_session(project, environment, consent=consent) as session:
+        source, connection, where = session.source, session.connection, session.target.described
+        with translated("looking for the load", where):
+            name = table_name(source.texts)
+            facts = read_tables(connection, [name]).get(name)
+            table = str(facts.name) if facts else ""
+            load = load_without_jobs(connection, table, source.queue_name, source.embedder.model)
+        if load is None:
+            return None
+        with translated("dropping indexes", where):
+            for line in drop_indexes(connection, source, environment):
+                listener(Note(line))
+        with translated("preparing to write", where):
+            # To find out here, and not in a worker, that the tables do not fit.
+            prepare_writer(connection, source)
+        jobs = enqueue_incomplete(session, listener, load=load, batch_jobs=batch_jobs)
+        with translated("recording the jobs", where):
+            record_jobs(connection, load, source.queue_name, source.embedder.model, jobs)
+        return jobs
 
 
 def enqueue_incomplete(
-    connection: Connection,
-    queue: JobQueue,
-    source: Source,
-    progress: Callable[[int], None] = lambda _: None,
-    load: int | None = None,
+    session: Session, listener: Listener = ignore, *, load: int | None = None, batch_jobs: int = BATCH_JOBS
 ) -> int:
-    """Put a job into the queue for each text that lacks chunks of this model, has too many, or has changed since.
+    """Put a job into the queue for each text whose chunks of this model are missing, too many or outdated.
 
-    A change shows where chunks keep their content, and else if it came with the load of the number `load`. Streamed;
-    returns how many jobs. `progress` gets the number so far.
+    A change of a text shows if chunks keep their content, and otherwise only if it came with the load number `load`.
+    Streams the keys; the listener gets `JobsAdded` after each batch. Returns how many jobs.
     """
-    jobs = 0
-    with connection.transaction(), connection.cursor("snapseed_incomplete") as cursor:
-        cursor.execute(incomplete(source, load), {"name": source.embedder.model})
-        while found := cursor.fetchmany(_BATCH):
+    source, jobs = session.source, 0
+    model, entity = source.embedder.model, source.texts.name
+    with (
+        translated("looking for what is missing", session.target.described),
+        redis_translated("adding jobs", session.redis),
+        session.connection.transaction(),
+        session.connection.cursor("snapseed_incomplete") as cursor,
+    ):
+        cursor.execute(_incomplete(source, load), {"name": model})
+        while found := cursor.fetchmany(batch_jobs):
             keys = pl.Series([str(key) for (key,) in found])
-            model, entity = source.embedder.model, source.texts.name
-            queue.put(encode_jobs(source.form, keys, snapshot=source.identity, entity=entity, model=model))
+            session.queue.put(encode_jobs(source.form, keys, snapshot=source.identity, entity=entity, model=model))
             jobs += len(found)
-            progress(jobs)
+            listener(JobsAdded(jobs))
     return jobs
 
 
-def delete_orphaned_chunks(connection: Connection, source: Source) -> int:
-    """Delete chunks of this model that belong to no text, which no job would; returns how many."""
-    query = sql.SQL(
-        "DELETE FROM {target} chunk WHERE chunk.{model} = %(name)s"
-        " AND NOT EXISTS (SELECT FROM {texts} text WHERE text.{key} = chunk.{parent})"
-    ).format(
-        target=table_name(source.target).identifier(),
-        model=sql.Identifier(source.settings.model),
-        texts=table_name(source.texts).identifier(),
-        key=sql.Identifier(source.text_key),
-        parent=sql.Identifier(source.settings.parent),
+def delete_orphans(session: Session) -> int:
+    """Delete the chunks of this model that belong to no text, which no job would do; returns how many."""
+    with translated("deleting chunks without a text", session.target.described):
+        query = sql.SQL(_DELETE_ORPHANS).format(**_names(session.source))
+        return session.connection.execute(query, {"name": session.source.embedder.model}).rowcount
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """Texts, and those that lack chunks; rows of the model, those without a text, those of a wrong dimension."""
+
+    texts: int
+    incomplete: int
+    rows: int
+    orphans: int
+    wrong_dimension: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing and nothing is left over."""
+        return not (self.incomplete or self.orphans or self.wrong_dimension)
+
+    def findings(self) -> list[str]:
+        """What is wrong, a line each."""
+        counts = {
+            f"of {self.texts:,} texts lack chunks": self.incomplete,
+            "chunks belong to no text": self.orphans,
+            "vectors have another dimension than the model's": self.wrong_dimension,
+        }
+        return [f"{count:,} {what}" for what, count in counts.items() if count]
+
+
+def completeness(connection: Connection, source: Source) -> Completeness:
+    """Ask the database whether every text has its chunks; reads both tables once."""
+    is_vector = next(column for column in source.target.columns if column.name == source.settings.vector).type
+    length = sql.SQL("cardinality({})" if is_vector.endswith("[]") else "cardinality({}::real[])").format(
+        sql.Identifier(source.settings.vector)
     )
-    return connection.execute(query, {"name": source.embedder.model}).rowcount
+    query = sql.SQL(_COMPLETENESS).format(incomplete=_incomplete(source), length=length, **_names(source))
+    values = {"name": source.embedder.model, "dimensions": source.embedder.dimensions}
+    row = connection.execute(query, values).fetchone()
+    assert row is not None
+    return Completeness(*(int(str(number)) for number in row))
+
+
+def _names(source: Source) -> dict[str, sql.Composable]:
+    names = source.identifiers()
+    return names | {"is_orphan": sql.SQL(_IS_ORPHAN).format(**names)}
+
+
+def _incomplete(source: Source, load: int | None = None) -> sql.Composed:
+    """The query for the keys of the texts that need a job."""
+    names = source.identifiers() | {"words": sql.Literal(CHUNK_WORDS)}
+    texts: sql.Composable = sql.SQL("NULL::text")
+    changed: sql.Composable = sql.SQL("false")
+    if source.settings.content is not None:
+        texts = sql.SQL("string_agg(chunk.{content}, ' ' ORDER BY chunk.{number})").format(**names)
+        changed = sql.SQL("held.content <> coalesce(text.{text}, '')").format(**names)
+    elif load is not None:
+        changed = sql.SQL("text.xmin = (SELECT xmin FROM snapseed.loads WHERE id = {})").format(sql.Literal(load))
+    return sql.SQL(_INCOMPLETE).format(**(names | {"content": texts, "changed": changed}))

@@ -1,4 +1,4 @@
-"""What supervisors and scrapers ask of workers: alive or not, and counts since the start, by file or by HTTP."""
+"""What supervisors and scrapers ask of workers: alive or not, and totals since the start, by file or by HTTP."""
 
 from __future__ import annotations
 
@@ -6,59 +6,80 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from snapseed.embeddings.service import WorkerFailed
 from snapseed.embeddings.worker import BatchDone
-from snapseed.errors import SnapseedError, UsageError
+from snapseed.errors import UsageError
+from snapseed.events import Event
 
-# Workers look at their queue every second, a batch takes about one, and pauses behind failures five. A model elsewhere
-# may take longer; whoever is silent for so long hangs.
+# A worker is heard of every second while it waits, after each batch (about a second) and before each pause. A remote
+# model may take longer; a worker that is silent for this long hangs.
 _ALIVE_SECONDS = 300.0
+_COUNTS = {
+    "batches": "Batches that were committed.",
+    "jobs": "Jobs that were claimed.",
+    "skipped": "Keys whose text is gone.",
+    "rows": "Rows that were inserted, changed or deleted.",
+    "dead": "Jobs that were given up.",
+    "failures": "Failures that a worker came back from.",
+}
+_SECONDS = {"busy_seconds": "Time spent on batches.", "embed_seconds": "Time spent on embedding."}
 
 
-@dataclass
 class Health:
-    """Counts since the start, and when a worker was last heard of. `file` is written again at each beat."""
+    """A listener that counts, and knows when a worker was last heard of. `file` is replaced after each event."""
 
-    file: Path | None = None
-    jobs: int = 0
-    skipped: int = 0
-    rows: int = 0
-    dead: int = 0
-    batches: int = 0
-    failures: int = 0
-    busy_seconds: float = 0.0
-    embed_seconds: float = 0.0
-    heard_at: float = field(default_factory=time.time)
-    started_at: float = field(default_factory=time.time)
-    # Not by the clock on the wall, which may jump.
-    _heard: float = field(default_factory=time.monotonic, init=False)
+    def __init__(self, environment: str, file: Path | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self.registry = CollectorRegistry()
+        self._file, self._now = file, now
+        self._started_at = self._heard_at = time.time()
+        # The wall clock may jump.
+        self._heard = now()
+        self._counters = {
+            name: Counter(f"snapseed_worker_{name}", text, ["environment"], registry=self.registry).labels(environment)
+            for name, text in (_COUNTS | _SECONDS).items()
+        }
+        alive = Gauge(
+            "snapseed_worker_alive", "Whether one was heard of lately.", ["environment"], registry=self.registry
+        )
+        alive.labels(environment).set_function(lambda: self.is_alive)
+        self._labels = {"environment": environment}
 
-    def batch(self, done: BatchDone) -> None:
-        """Count a batch."""
-        self.batches += 1
-        self.jobs += done.jobs
-        self.skipped += done.skipped
-        self.rows += done.rows
-        self.dead += done.dead
-        self.busy_seconds += done.seconds
-        self.embed_seconds += done.embed_seconds
-        self.beat()
+    def __call__(self, event: Event) -> None:
+        """Count an event. Raises `UsageError` if the file cannot be written."""
+        if isinstance(event, BatchDone):
+            self._counters["batches"].inc()
+            for name in ("jobs", "skipped", "rows", "dead", "embed_seconds"):
+                self._counters[name].inc(getattr(event, name))
+            self._counters["busy_seconds"].inc(event.seconds)
+        elif isinstance(event, WorkerFailed):
+            self._counters["failures"].inc()
+        self._heard_at, self._heard = time.time(), self._now()
+        if self._file is not None:
+            self._write(self._file)
 
-    def failure(self, _error: SnapseedError, _pause: float) -> None:
-        """Count a failure that a worker comes back from."""
-        self.failures += 1
-        self.beat()
+    @property
+    def is_alive(self) -> bool:
+        """Whether a worker was heard of within the last five minutes."""
+        return self._now() - self._heard < _ALIVE_SECONDS
 
-    def beat(self) -> None:
-        """A worker is alive. Raises `UsageError` where the file cannot be written."""
-        self.heard_at, self._heard = time.time(), time.monotonic()
-        if self.file is not None:
-            self._write(self.file)
+    def total(self, name: str) -> float:
+        """A count since the start, by its name: "jobs", "batches"."""
+        return self.registry.get_sample_value(f"snapseed_worker_{name}_total", self._labels) or 0.0
+
+    def document(self) -> dict[str, object]:
+        """All of it for programs; times are seconds since 1970."""
+        times: dict[str, object] = {"alive": self.is_alive, "heard_at": self._heard_at, "started_at": self._started_at}
+        counts = {name: int(self.total(name)) for name in _COUNTS}
+        return times | counts | {name: self.total(name) for name in _SECONDS}
 
     def _write(self, file: Path) -> None:
         beside = file.with_name(f".{file.name}.{os.getpid()}")
@@ -68,80 +89,41 @@ class Health:
         except OSError as exc:
             raise UsageError("the health file cannot be written", where=str(file), observed=exc.strerror) from exc
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether a worker was heard of lately."""
-        return time.monotonic() - self._heard < _ALIVE_SECONDS
 
-    def document(self) -> dict[str, object]:
-        """All of it, for programs."""
-        return {
-            "alive": self.is_alive,
-            "heard_at": self.heard_at,
-            "started_at": self.started_at,
-            **{name: getattr(self, name) for name in _COUNTS},
-        }
-
-    def openmetrics(self, environment: str) -> str:
-        """The counts as OpenMetrics (specification 1.0)."""
-        lines = []
-        for name, text in _COUNTS.items():
-            lines += [f"# TYPE snapseed_worker_{name} counter", f"# HELP snapseed_worker_{name} {text}"]
-            lines.append(f'snapseed_worker_{name}_total{{environment="{environment}"}} {float(getattr(self, name))!r}')
-        lines += ["# TYPE snapseed_worker_alive gauge", "# HELP snapseed_worker_alive Whether one was heard of lately."]
-        lines.append(f'snapseed_worker_alive{{environment="{environment}"}} {float(self.is_alive)!r}')
-        return "\n".join([*lines, "# EOF", ""])
-
-
-_COUNTS = {
-    "batches": "Batches that were committed.",
-    "jobs": "Jobs that were claimed.",
-    "skipped": "Keys whose text is gone.",
-    "rows": "Rows that were inserted, changed or deleted.",
-    "dead": "Jobs that were given up.",
-    "failures": "Failures that a worker came back from.",
-    "busy_seconds": "Time spent on batches.",
-    "embed_seconds": "Time spent on embedding.",
-}
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Requests are not worth a line."""
 
 
 @contextmanager
-def serving(health: Health, environment: str, port: int | None) -> Iterator[None]:
-    """Answer `/healthz` and `/metrics` on this port of loopback, if one is given.
+def serving(health: Health, port: int | None) -> Iterator[None]:
+    """Answer `/healthz` and `/metrics` on this port of loopback; does nothing without a port.
 
-    Raises `UsageError` where the port is taken.
+    Raises `UsageError` if the port is taken.
     """
     if port is None:
         yield
         return
+    metrics = make_wsgi_app(health.registry)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = {
-                "/healthz": (200 if health.is_alive else 503, "application/json", json.dumps(health.document())),
-                "/metrics": (
-                    200,
-                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                    health.openmetrics(environment),
-                ),
-            }
-            status, kind, text = known.get(self.path, (404, "text/plain", "/healthz or /metrics\n"))
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            """Requests are no news."""
+    def answer(request: dict[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
+        if request["PATH_INFO"] == "/metrics":
+            # OpenMetrics for everyone, also for a client that does not ask for it.
+            found: Iterable[bytes] = metrics(request | {"HTTP_ACCEPT": "application/openmetrics-text"}, start)
+            return found
+        if request["PATH_INFO"] == "/healthz":
+            start("200 OK" if health.is_alive else "503 Service Unavailable", [("Content-Type", "application/json")])
+            return [json.dumps(health.document()).encode()]
+        start("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"/healthz or /metrics\n"]
 
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        server = make_server("127.0.0.1", port, answer, ThreadingWSGIServer, _SilentHandler)
     except OSError as exc:
         raise UsageError("the port cannot be used", observed=f"{port}: {exc.strerror}") from exc
-    thread = threading.Thread(target=server.serve_forever, name="healthz", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
+    with server:
+        threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()

@@ -1,231 +1,204 @@
-"""Workers as a service: they come back after failures that pass, in one process or in several, until told to end."""
+"""Workers as a service: they come back after failures, in one process or in several."""
 
 from __future__ import annotations
 
 import gc
+import math
 import multiprocessing
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
+from typing import cast
 
 from snapseed.config import Environment, Project
-from snapseed.embeddings.session import embedding_session
+from snapseed.embeddings.source import embedding_session
 from snapseed.embeddings.worker import BatchDone, Worker
 from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
+from snapseed.events import Event, Listener, ignore
 from snapseed.postgres.failures import may_pass
+from snapseed.postgres.retry import Attempted, RetryLimits, retried
 from snapseed.servers.targets import redis_translated
 
-# After a failure that may pass; a server that restarts is back within seconds.
-_FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 5.0
+# How often the parent of several processes asks whether to stop.
 _LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Events:
-    """What is told as it happens: each batch, each beat of a worker without work, each failure it comes back from."""
+class WorkerFailed:
+    """A worker failed, and comes back after `wait_seconds`."""
 
-    batch: Callable[[BatchDone], None] = lambda _: None
-    beat: Callable[[], None] = lambda: None
-    failure: Callable[[SnapseedError, float], None] = lambda _, __: None
+    error: SnapseedError
+    wait_seconds: float
+
+    def __str__(self) -> str:
+        observed = f": {self.error.observed}" if self.error.observed else ""
+        return f"{self.error.summary}{observed}; next attempt in {self.wait_seconds:.1f} s"
 
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """How the workers work: until the queue is empty, in how many processes, and how long a failure may last."""
+    """How workers run: until the queue is empty or for ever, in how many processes, how long a failure may last."""
 
     drain: bool = False
     concurrency: int = 1
     consent: bool = False
-    patience_seconds: float | None = None
+    patience_seconds: float = math.inf
+    restart_seconds: float = 1.0
 
 
 def run_workers(
-    project: Project, environment: Environment, options: ServiceOptions, events: Events, stopping: Callable[[], bool]
+    project: Project,
+    environment: Environment,
+    options: ServiceOptions,
+    listener: Listener = ignore,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Work until told to stop, or until the queue is empty.
+    """Process jobs until told to stop, or until the queue is empty.
 
-    Raises what will not pass, and what lasts longer than the patience. A process that dies is started again.
+    The listener gets `BatchDone`, `Heartbeat` and `WorkerFailed`. Raises a failure that will not pass, or lasts longer
+    than the patience. A process that dies is replaced.
     """
     if options.concurrency == 1:
-        _come_back(project, environment, options, events, stopping)
-        return
-    _Crew(project, environment, options, events, stopping).run()
+        _keep_working(project, environment, options, listener, stopping)
+    else:
+        _Crew(project, environment, options, listener).run(stopping)
 
 
-def _come_back(
-    project: Project, environment: Environment, options: ServiceOptions, events: Events, stopping: Callable[[], bool]
+def _keep_working(
+    project: Project,
+    environment: Environment,
+    options: ServiceOptions,
+    listener: Listener,
+    stopping: Callable[[], bool],
 ) -> None:
-    # What the libraries have made by now stays for good; to look through it for garbage takes as long as some hundred
-    # jobs, again and again.
+    """Run a worker; after a failure that may pass, open everything again and go on."""
+    # What the libraries have allocated so far stays. Searching it for garbage takes as long as some hundred jobs.
     gc.freeze()
-    pause, failing_since = _FIRST_WAIT_SECONDS, None
-    while not stopping():
-        worked = False
 
-        def told(done: BatchDone) -> None:
-            nonlocal worked
-            worked = True
-            events.batch(done)
+    def attempt() -> bool:
+        """Whether the work is finished. A failure after a batch was done is no reason to lose patience."""
+        batches = 0
 
+        def told(event: Event) -> None:
+            nonlocal batches
+            batches += isinstance(event, BatchDone)
+            listener(event)
+
+        if stopping():
+            return True
         try:
             with (
                 embedding_session(project, environment, consent=options.consent) as session,
-                redis_translated("working the queue", session.redis),
+                redis_translated("processing jobs", session.redis),
             ):
-                where = session.target.described
-                worker = Worker(
-                    session.connection, session.queue, session.source, where, told, _beating(events, stopping)
-                )
-                worker.run(drain=options.drain)
+                Worker(session, told, stopping).run(drain=options.drain)
         except SnapseedError as exc:
-            if worked:
-                pause, failing_since = _FIRST_WAIT_SECONDS, None
-            failing_since = failing_since or time.monotonic()
-            patience = options.patience_seconds
-            if not _passes(exc) or (patience is not None and time.monotonic() - failing_since > patience):
+            if not (batches and _passes(exc)):
                 raise
-            events.failure(exc, pause)
-            _sleep(pause, stopping)
-            pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
-        else:
-            return
+            listener(WorkerFailed(exc, 0.0))
+            return False
+        return True
+
+    def told(event: Event) -> None:
+        if isinstance(event, Attempted) and event.error is not None and event.wait_seconds is not None:
+            listener(WorkerFailed(event.error, event.wait_seconds))
+
+    while not retried(attempt, RetryLimits(seconds=options.patience_seconds), told, passes=_passes):
+        pass
 
 
 def _passes(error: SnapseedError) -> bool:
     return may_pass(error) or isinstance(error, EmbedderAwayError)
 
 
-def _beating(events: Events, stopping: Callable[[], bool]) -> Callable[[], bool]:
-    def ask() -> bool:
-        events.beat()
-        return stopping()
-
-    return ask
-
-
-def _sleep(seconds: float, stopping: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while not stopping() and (left := deadline - time.monotonic()) > 0:
-        time.sleep(min(left, _LOOK_SECONDS))
-
-
-@dataclass
 class _Crew:
-    """Processes, each with a worker; they tell by a pipe what happens, and end by SIGTERM.
+    """Processes with a worker each. They send their events through pipes; SIGTERM tells them to stop."""
 
-    One that dies is replaced, after pauses that grow for as long as no batch is done in between.
-    """
+    def __init__(self, project: Project, environment: Environment, options: ServiceOptions, listener: Listener) -> None:
+        self._project, self._environment = project, environment
+        self._options, self._listener = options, listener
+        self._members: dict[Pipe, BaseProcess] = {}
+        self._ending = False
+        self._dying_since = math.inf
 
-    project: Project
-    environment: Environment
-    options: ServiceOptions
-    events: Events
-    stopping: Callable[[], bool]
-    _members: dict[Pipe, BaseProcess] = field(default_factory=dict, init=False)
-    _starts_at: list[float] = field(default_factory=list, init=False)
-    _pause: float = field(default=_FIRST_WAIT_SECONDS, init=False)
-    _dying_since: float | None = field(default=None, init=False)
-
-    def run(self) -> None:
+    def run(self, stopping: Callable[[], bool]) -> None:
+        failure: SnapseedError | None = None
         try:
-            self._run()
+            for _ in range(self._options.concurrency):
+                self._start()
+            while self._members:
+                if not self._ending and (failure or stopping()):
+                    self._ending = True
+                    for process in self._members.values():
+                        process.terminate()
+                for pipe in wait(list(self._members), timeout=_LOOK_SECONDS):
+                    failure = self._take(cast("Pipe", pipe)) or failure
         finally:
-            # Nobody is left, unless this is the way out at once: then whatever they hold is given to others later.
+            # Empty unless the parent is interrupted. What they hold goes to others after `claim_after`.
             for process in self._members.values():
                 process.kill()
                 process.join()
-
-    def _run(self) -> None:
-        self._starts_at = [0.0] * self.options.concurrency
-        told_to_end, failure = False, None
-        while self._members or self._starts_at:
-            if (self.stopping() or failure) and not told_to_end:
-                told_to_end = True
-                for process in self._members.values():
-                    process.terminate()
-            self._start_due(to_end=told_to_end)
-            # Without any, it waits all the same: until the next one is due.
-            for ready in wait(list(self._members), timeout=_LOOK_SECONDS) if self._members else self._nothing():
-                assert isinstance(ready, Pipe)
-                failure = self._take(ready) or failure
         if failure:
             raise failure
 
-    @staticmethod
-    def _nothing() -> list[Pipe]:
-        time.sleep(_FIRST_WAIT_SECONDS)
-        return []
-
-    def _start_due(self, *, to_end: bool) -> None:
-        """Start the processes whose time has come; none when all are to end."""
-        now = time.monotonic()
-        due = [at for at in self._starts_at if at <= now]
-        self._starts_at = [] if to_end else [at for at in self._starts_at if at > now]
-        for _ in [] if to_end else due:
-            context = multiprocessing.get_context("spawn")
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(
-                target=_member, args=(theirs, self.project, self.environment, self.options), name="snapseed worker"
-            )
-            process.start()
-            theirs.close()
-            self._members[ours] = process
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_member, args=(theirs, self._project, self._environment, self._options), name="snapseed worker"
+        )
+        process.start()
+        theirs.close()
+        self._members[ours] = process
 
     def _take(self, pipe: Pipe) -> SnapseedError | None:
-        """What a process has told; None unless it has failed for good."""
+        """Pass on what a process has sent, or replace it if it has died; returns a failure that ends all."""
         try:
-            kind, *values = pipe.recv()
+            event = pipe.recv()
         except (EOFError, OSError):
-            # It has ended, or was killed while it told something.
+            # The process has ended. It may have been killed while it was sending.
             return self._ended(pipe)
-        if kind == "failed":
-            return values[0] if isinstance(values[0], SnapseedError) else None
-        if kind == "batch":
-            self._pause, self._dying_since = _FIRST_WAIT_SECONDS, None
-        getattr(self.events, kind)(*values)
+        if isinstance(event, SnapseedError):
+            return event
+        if isinstance(event, BatchDone):
+            self._dying_since = math.inf
+        self._listener(event)
         return None
 
     def _ended(self, pipe: Pipe) -> SnapseedError | None:
         process = self._members.pop(pipe)
         pipe.close()
         process.join()
-        if not process.exitcode or self.stopping():
+        if self._ending or not process.exitcode:
             return None
-        lost = ServerError("a worker process has died", observed=f"exit code {process.exitcode}")
-        now = time.monotonic()
-        self._dying_since = self._dying_since or now
-        if self.options.patience_seconds is not None and now - self._dying_since > self.options.patience_seconds:
-            return lost
-        self.events.failure(lost, self._pause)
-        self._starts_at.append(now + self._pause)
-        self._pause = min(2 * self._pause, _LONGEST_WAIT_SECONDS)
+        died, now = ServerError("a worker process died", observed=f"exit code {process.exitcode}"), time.monotonic()
+        self._dying_since = min(self._dying_since, now)
+        if now - self._dying_since > self._options.patience_seconds:
+            return died
+        self._listener(WorkerFailed(died, self._options.restart_seconds))
+        time.sleep(self._options.restart_seconds)
+        self._start()
         return None
 
 
 def _member(pipe: Pipe, project: Project, environment: Environment, options: ServiceOptions) -> None:
-    """What a process of the crew does."""
-    ending = []
+    """The main function of a process of the crew."""
+    ending: list[int] = []
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        ending.append(True)
+    def end(number: int, _frame: FrameType | None) -> None:
+        ending.append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    events = Events(
-        batch=lambda done: pipe.send(("batch", done)),
-        beat=lambda: pipe.send(("beat",)),
-        failure=lambda error, pause: pipe.send(("failure", error, pause)),
-    )
     try:
-        _come_back(project, environment, options, events, lambda: bool(ending))
+        _keep_working(project, environment, options, pipe.send, lambda: bool(ending))
     except SnapseedError as exc:
-        pipe.send(("failed", exc))
+        pipe.send(exc)
     except BrokenPipeError:
-        # The parent is gone; what is in hand was given back on the way here.
+        # The parent is gone. The jobs in progress were given back on the way here.
         return

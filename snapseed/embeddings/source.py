@@ -1,4 +1,7 @@
-"""What `[embeddings]` means for a snapshot: the entities with the texts and the vectors, the embedder, the jobs."""
+"""What `[embeddings]` means for an environment: texts, target, embedder, jobs; and its database and queue, opened.
+
+Every mistake in the settings is found here, before anything is touched.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,41 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+from psycopg import sql
 
 from snapseed.config import EmbeddingsTable, Environment, Project
 from snapseed.embeddings.embedder import Embedder
-from snapseed.embeddings.jobs import JobForm, job_form
-from snapseed.errors import ConfigurationError, SnapseedError
-from snapseed.snapshot.manifest import EntityRecord, Manifest, names_of
+from snapseed.embeddings.queue import JobForm, JobQueue, job_form, require_form
+from snapseed.embeddings.queue_list import ListQueue
+from snapseed.embeddings.queue_stream import StreamQueue
+from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.postgres.connect import Connection, Target, connected
+from snapseed.postgres.fit import table_name
+from snapseed.postgres.guard import identify_allowed
+from snapseed.servers.targets import RedisTarget, redis_connected, redis_translated, resolve_redis, resolve_target
+from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, names_of
+from snapseed.snapshot.store import open_snapshot
 from snapseed.snapshot.types import Family
 from snapseed.units import parse_seconds
 
-# A worker that waits for jobs shows itself each second.
+# A worker that waits for jobs is heard of every second.
 _SHORTEST_CLAIM_SECONDS = 2.0
-_TEXTS = (Family.TEXT, Family.CHARACTER, Family.TEXT_FORM)
+_TEXT_FAMILIES = (Family.TEXT, Family.CHARACTER, Family.TEXT_FORM)
+# The types that the column of a setting may have. All but `text` are columns of the target.
 _FAMILIES = {
-    "text": _TEXTS,
+    "text": _TEXT_FAMILIES,
     "number": (Family.SMALLINT, Family.INTEGER, Family.BIGINT),
-    "model": _TEXTS,
-    "content": _TEXTS,
+    "model": _TEXT_FAMILIES,
+    "content": _TEXT_FAMILIES,
 }
+_TARGET_SETTINGS = ("parent", "number", "content", "model", "vector", "key")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The texts, and where their vectors go. `target` has those columns only that a worker writes.
+    """The texts, and where their vectors go. `target` has only the columns that workers write.
 
-    A job in the hands of a worker that is silent for `claim_after` seconds is given to others.
+    The jobs of a worker that has been silent for `claim_after` seconds go to others.
     """
 
     settings: EmbeddingsTable
@@ -51,19 +64,33 @@ class Source:
 
     @property
     def text_key(self) -> str:
-        """The column of the texts that tells one text from all others."""
+        """The key column of the texts."""
         return names_of(self.texts.key)[0]
 
     @property
     def conflict(self) -> tuple[str, str, str]:
-        """The columns that tell one chunk from all others."""
+        """The columns that are unique for each chunk."""
         return (self.settings.parent, self.settings.number, self.settings.model)
+
+    def identifiers(self) -> dict[str, sql.Composable]:
+        """The tables and columns by their role, for `sql.SQL.format`; `key` is that of the texts.
+
+        `content` is NULL if chunks do not keep their text.
+        """
+        columns = ("text", "parent", "number", "model", "vector")
+        names: dict[str, sql.Composable] = {name: sql.Identifier(getattr(self.settings, name)) for name in columns}
+        return names | {
+            "key": sql.Identifier(self.text_key),
+            "content": sql.Identifier(self.settings.content) if self.settings.content else sql.NULL,
+            "texts": table_name(self.texts).identifier(),
+            "target": table_name(self.target).identifier(),
+        }
 
 
 def resolve_source(project: Project, environment: Environment, manifest: Manifest) -> Source:
     """The source of an environment's embeddings.
 
-    Raises `ConfigurationError` where there is no table [embeddings], or it names what the snapshot does not have.
+    Raises `ConfigurationError` if there is no table [embeddings], or it does not fit the snapshot.
     """
     settings, where = project.embeddings, f"{project.file} [embeddings]"
     if settings is None:
@@ -72,36 +99,31 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
     target = _entity(manifest, settings.target, f"{where} target")
     if not isinstance(texts.key, str):
         raise ConfigurationError(
-            "texts are known by one column, and so are the chunks of each (`parent`)",
+            "the texts have a key of several columns, but chunks refer to a text by one (`parent`)",
             where=f"{where} entity",
             observed=f"{texts.name} has the key {', '.join(texts.key)}",
             expected="an entity with a key of one column",
         )
-    _require_columns(texts, [settings.text], where)
-    _require_families(texts, {"text": settings.text}, where)
-    roles = [settings.parent, settings.number, settings.content, settings.model, settings.vector, settings.key]
-    names = [name for name in roles if name is not None]
-    _require_columns(target, names, where)
-    asked = {name: getattr(settings, name) for name in ("number", "model", "content")}
-    _require_families(target, {name: column for name, column in asked.items() if column is not None}, where)
+    _columns_of(texts, settings, ("text",), where)
+    columns = _columns_of(target, settings, _TARGET_SETTINGS, where)
+    names = [column.name for column in columns]
     if texts.name == target.name or len(set(names)) < len(names):
         raise ConfigurationError(
             "two settings name the same thing",
             where=where,
             observed=f"entity {texts.name}, target {target.name}, columns {', '.join(names)}",
-            expected="another entity for the vectors than for the texts, and a column of its own for each setting",
+            expected="different entities for texts and vectors, and a different column for each setting",
         )
-    columns = tuple(column for column in target.columns if column.name in names)
     if settings.key is not None:
         _require_uuids(texts, target, settings, where)
     if settings.tries < 1:
         raise ConfigurationError(
-            "a number is out of its range", where=f"{where} tries", observed=repr(settings.tries), expected="1 or more"
+            "a number is out of range", where=f"{where} tries", observed=repr(settings.tries), expected="1 or more"
         )
     claim_after = parse_seconds(settings.claim_after, where=f"{where} claim_after")
     if claim_after < _SHORTEST_CLAIM_SECONDS:
         raise ConfigurationError(
-            "a time is too short for a worker to do a batch",
+            "the time is too short for a worker to do a batch",
             where=f"{where} claim_after",
             observed=repr(settings.claim_after),
             expected=f"{_SHORTEST_CLAIM_SECONDS:.0f}s or more",
@@ -109,23 +131,73 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
     with _importable(project.folder):
         embedder = load_embedder(settings.embedder, settings.options or {}, project.folder, f"{where} embedder")
     _require_dimensions(target, settings, embedder, where)
-    name = settings.name.replace("{project}", project.folder.name).replace("{environment}", environment.name)
+    written = tuple(column for column in target.columns if column.name in names)
     return Source(
         settings,
         texts,
-        msgspec.structs.replace(target, columns=columns),
+        msgspec.structs.replace(target, columns=written),
         embedder,
         job_form(settings.payload, f"{where} payload"),
         manifest.identity,
-        name,
+        settings.name.replace("{project}", project.folder.name).replace("{environment}", environment.name),
         claim_after,
     )
 
 
-def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: str) -> Embedder:
-    """The embedder that `package.module:Name` names, made with `options`, and with `folder` where it takes that.
+@dataclass(frozen=True)
+class Session:
+    """The database and the queue of an environment, open."""
 
-    Raises `ConfigurationError` where there is none.
+    source: Source
+    target: Target
+    redis: RedisTarget
+    connection: Connection
+    queue: JobQueue
+
+
+@contextmanager
+def embedding_session(project: Project, environment: Environment, *, consent: bool = False) -> Iterator[Session]:
+    """Open the database and the queue, guarded like a load.
+
+    Raises `UsageError` for an environment without a queue, and what connecting and `resolve_source` raise.
+    """
+    if environment.embeddings != "queue":
+        raise UsageError(
+            "this environment takes its embeddings from the snapshot, and has no queue",
+            where=environment.sources.get("embeddings"),
+            expected='embeddings = "queue"',
+        )
+    source = source_of(project, environment)
+    target, redis_target = resolve_target(project, environment), resolve_redis(project, environment)
+    with connected(target) as connection:
+        identify_allowed(connection, target, environment, consent=consent)
+        with redis_connected(redis_target, environment, consent=consent) as client:
+            with redis_translated("looking at the queue", redis_target):
+                require_form(client, source.settings.queue, source.queue_name, redis_target.described)
+            kind = StreamQueue if source.settings.queue == "stream" else ListQueue
+            queue = kind(client, source.queue_name, source.claim_after)
+            yield Session(source, target, redis_target, connection, queue)
+
+
+def source_of(project: Project, environment: Environment) -> Source:
+    """`resolve_source` for the environment's snapshot."""
+    return resolve_source(project, environment, open_snapshot(project.snapshots, environment.snapshot).manifest)
+
+
+def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:
+    """Check before a load that jobs can be created after its COMMIT.
+
+    Raises what `resolve_source`, the guard of Redis and connecting to it raise.
+    """
+    source_of(project, environment)
+    with redis_connected(resolve_redis(project, environment), environment, consent=consent):
+        pass
+
+
+def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: str) -> Embedder:
+    """An instance of the class `package.module:Name`, made with `options`, and with `folder` if it takes that.
+
+    Raises `ConfigurationError` if it cannot be made or is not an embedder.
     """
     module, _, attribute = name.partition(":")
     try:
@@ -133,7 +205,7 @@ def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: st
         known: dict[str, Any] = {"folder": folder} if "folder" in inspect.signature(kind).parameters else {}
         made = kind(**(known | {**options}))
         if not (isinstance(made.model, str) and isinstance(made.dimensions, int) and callable(made.embed)):
-            raise TypeError("model is no text, dimensions no integer, or embed no method")  # noqa: TRY301 - told below
+            raise TypeError("model is not a text, dimensions not an integer, or embed not a method")  # noqa: TRY301
     except SnapseedError:
         raise
     except Exception as exc:
@@ -148,7 +220,7 @@ def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: st
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let modules of the project itself be imported, wherever the command runs."""
+    """Let the project's own modules be imported, wherever the command runs."""
     sys.path.append(str(folder))
     try:
         yield
@@ -161,47 +233,43 @@ def _entity(manifest: Manifest, name: str, where: str) -> EntityRecord:
     if record is None:
         known = ", ".join(entity.name for entity in manifest.entities)
         raise ConfigurationError(
-            "there is no such entity in the snapshot", where=where, observed=repr(name), expected=f"one of: {known}"
+            "the snapshot has no such entity", where=where, observed=repr(name), expected=f"one of: {known}"
         )
     return record
 
 
-def _require_columns(entity: EntityRecord, names: list[str], where: str) -> None:
-    known = [column.name for column in entity.columns]
-    for name in names:
+def _columns_of(entity: EntityRecord, settings: EmbeddingsTable, names: tuple[str, ...], where: str) -> list[Column]:
+    """The columns that these settings name. Raises `ConfigurationError` if one is missing or of the wrong type."""
+    known = {column.name: column for column in entity.columns}
+    wanted = {setting: getattr(settings, setting) for setting in names if getattr(settings, setting) is not None}
+    for setting, name in wanted.items():
         if name not in known:
             raise ConfigurationError(
                 f"the entity {entity.name} has no such column",
-                where=where,
+                where=f"{where} {setting}",
                 observed=repr(name),
                 expected=f"one of: {', '.join(known)}",
             )
-
-
-def _require_families(entity: EntityRecord, columns: dict[str, str], where: str) -> None:
-    """What is put into these columns, by setting, must fit."""
-    for setting, name in columns.items():
-        column = next(column for column in entity.columns if column.name == name)
-        allowed = _FAMILIES[setting]
-        if column.kind().is_array or column.kind().family not in allowed:
+        kind, allowed = known[name].kind(), _FAMILIES.get(setting)
+        if allowed and (kind.is_array or kind.family not in allowed):
             raise ConfigurationError(
-                "a column is of another kind than it should be",
+                "the column has the wrong type",
                 where=f"{where} {setting}",
-                observed=f"{entity.name}.{name} is {column.type}",
+                observed=f"{entity.name}.{name} is {known[name].type}",
                 expected=f"one of: {', '.join(family.value for family in allowed)}",
             )
+    return [known[name] for name in wanted.values()]
 
 
 def _require_uuids(texts: EntityRecord, target: EntityRecord, settings: EmbeddingsTable, where: str) -> None:
-    kinds = {column.name: column.kind().family for column in target.columns}
-    kinds["its texts' key"] = next(column.kind().family for column in texts.columns if column.name == texts.key)
-    for name in (settings.key or "", settings.parent, "its texts' key"):
-        if kinds[name] is not Family.UUID:
+    columns = [column for column in target.columns if column.name in {settings.key, settings.parent}]
+    for column in (*columns, *texts.key_columns):
+        if column.kind().family is not Family.UUID:
             raise ConfigurationError(
-                "keys of chunks are made of uuids",
+                "keys of chunks are derived from uuids",
                 where=f"{where} key",
-                observed=f"{name} is {kinds[name]}",
-                next_step="leave `key` out, and let the database make the keys",
+                observed=f"{column.name} is {column.type}",
+                next_step="leave out `key`, and let the database generate the keys",
             )
 
 
@@ -210,7 +278,7 @@ def _require_dimensions(target: EntityRecord, settings: EmbeddingsTable, embedde
     size = re.fullmatch(r"vector\((\d+)\)", declared)
     if size and int(size[1]) != embedder.dimensions:
         raise ConfigurationError(
-            "the embedder makes vectors of another dimension",
+            "the embedder's vectors have the wrong dimension",
             where=f"{where} embedder",
             observed=f"{embedder.dimensions} numbers by model {embedder.model}",
             expected=f"{settings.vector} is {declared}",

@@ -1,6 +1,6 @@
-"""A worker: claims jobs, reads their texts in one query, embeds and writes them, commits, and only then says done.
+"""A worker: claims jobs, reads their texts, embeds and writes them, commits, and only then says that they are done.
 
-At least once and idempotent: wherever it dies, the jobs in its hands are given to others, and the rows come out right.
+Delivery is at least once, and writing is idempotent: wherever a worker dies, others get its jobs and write right rows.
 """
 
 from __future__ import annotations
@@ -17,36 +17,46 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 
-from snapseed.embeddings.chunks import chunk_rows, embedded
-from snapseed.embeddings.jobs import NotAJobError, decode_job
-from snapseed.embeddings.pace import Pace
-from snapseed.embeddings.queues import Claim, JobQueue
-from snapseed.embeddings.source import Source
-from snapseed.embeddings.write import Texts, Writer, lock_texts, prepare_writer, read_texts, write_chunks
+from snapseed.embeddings.chunks import chunk_rows, embed_texts
+from snapseed.embeddings.queue import Claim, NotAJobError, decode_job
+from snapseed.embeddings.source import Session
+from snapseed.embeddings.write import TextBatch, Writer, lock_texts, prepare_writer, read_texts, write_chunks
 from snapseed.errors import EmbedderAwayError, EmbeddingError, LoadError, SnapseedError
-from snapseed.postgres.connect import Connection
+from snapseed.events import Listener, ignore
 from snapseed.postgres.failures import translated
 
-# How long it waits at an empty queue before it looks whether it is to end.
+# How long a worker waits at an empty queue before it asks whether to stop.
 _WAIT_SECONDS = 1.0
-# One that is to leave at the end does not wait there first, unless others have jobs in hand, which may come back.
+# With `drain` it does not wait at first, and later only briefly, for jobs of others that may come back.
 _DRAIN_WAITS_SECONDS = (0.0, 0.1)
-# Of jobs that were handed out before, so many times fewer are worked at once with each try.
-_FEWER = 8
-# A text that somebody changes again and again while it is embedded is kept from being changed, after so many times.
+# Jobs that were handed out before are processed in smaller groups, by this factor for each delivery.
+_GROUP_FACTOR = 8
+# A text that changes again and again while it is embedded is locked before the next attempt after this many.
 _FREE_TRIES = 3
-# Whoever works is heard of so many times before its jobs would be given to others.
-_SIGNS = 3
+# Signs of life within the time after which the jobs would go to others.
+_SIGNS_OF_LIFE = 3
 _JOIN_SECONDS = 0.5
-# Where even this one cannot be embedded, no text is at fault.
+# If not even this can be embedded, no text is to blame.
 _ANY_TEXT = pl.Series(["text"])
-# What PostgreSQL says of values that do not fit: data exception, constraint violation, limit, an error by a trigger.
-_OF_A_JOB = ("22", "23", "54", "P0")
+# SQLSTATE classes for which a job's own values are to blame: data exception, constraint, limit, error by a trigger.
+_CLASSES_OF_A_JOB = ("22", "23", "54", "P0")
+
+# A batch should take about a second: shorter ones spend their time on round trips, longer ones lose more with a worker
+# that dies and delay one that is told to stop.
+_BATCH_SECONDS = 1.0
+_FIRST_BATCH = 16
+_LARGEST_BATCH = 2048
+# The next batch is at most this many times as large: small batches predict the time of large ones badly.
+_GROWTH = 8
+# Two batches must differ in size by this factor to tell the time per job from the time per batch.
+_DIFFERENT_SIZE = 1.25
+# The part of a batch's average time per job that a job needs at least.
+_LEAST_SHARE = 0.001
 
 
 @dataclass(frozen=True)
 class BatchDone:
-    """What became of one batch: jobs, those without a text any more, rows changed, dead jobs, seconds by part."""
+    """A batch is done: its jobs, jobs without a text, rows changed, dead jobs, seconds in total and for embedding."""
 
     jobs: int
     skipped: int
@@ -56,220 +66,240 @@ class BatchDone:
     embed_seconds: float
 
 
-@dataclass
-class _Batch:
-    """A batch at work: the jobs still in hand with their keys, those to bury, counts of what became of the others."""
-
-    held: dict[Claim, list[str]] = field(default_factory=dict)
-    doomed: list[tuple[Claim, str]] = field(default_factory=list)
-    skipped: int = 0
-    rows: int = 0
-    dead: int = 0
-    embed_seconds: float = 0.0
-
-    def settle(self, claims: Sequence[Claim]) -> None:
-        """These are in hand no longer."""
-        for claim in claims:
-            del self.held[claim]
+@dataclass(frozen=True)
+class Heartbeat:
+    """A worker is alive, if only to wait for jobs."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Pace:
+    """How many jobs the next batch should have, learned from the batches before.
+
+    A batch costs `fixed` seconds however small it is, such as the latency of a remote model, plus a time per job; two
+    batches of different sizes tell the one from the other. The jobs of a batch should take at least `fixed` seconds:
+    smaller batches would only add latency.
+    """
+
+    size: int = _FIRST_BATCH
+    fixed: float = 0.0
+    last: tuple[int, float] | None = None
+
+    def after(self, jobs: int, seconds: float) -> Pace:
+        """The pace once a batch of so many jobs has taken so long."""
+        jobs, seconds = max(jobs, 1), max(seconds, 1e-3)
+        average = seconds / jobs
+        each = (seconds - min(self.fixed, seconds)) / jobs
+        if self.last is not None:
+            jobs_before, seconds_before = self.last
+            if max(jobs, jobs_before) > _DIFFERENT_SIZE * min(jobs, jobs_before):
+                each = (seconds - seconds_before) / (jobs - jobs_before)
+        each = min(max(each, _LEAST_SHARE * average), average)
+        fixed = seconds - each * jobs
+        fitting = (max(_BATCH_SECONDS, 2 * fixed) - fixed) / each
+        growth = max(2.0, min(_GROWTH, _BATCH_SECONDS / seconds))
+        return Pace(max(1, int(min(fitting, growth * jobs, _LARGEST_BATCH))), fixed, (jobs, seconds))
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What became of some jobs: rows changed, keys without a text, seconds of embedding."""
+
+    rows: int
+    skipped: int
+    embed_seconds: float
+
+
+@dataclass(frozen=True)
 class Worker:
-    """One worker with its connections. `told` gets each batch; `stopping` is asked between batches."""
+    """One worker. The listener gets `BatchDone` and `Heartbeat`; `stopping` is asked between batches."""
 
-    connection: Connection
-    queue: JobQueue
-    source: Source
-    where: str
-    told: Callable[[BatchDone], None] = lambda _: None
+    session: Session
+    listener: Listener = ignore
     stopping: Callable[[], bool] = lambda: False
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    _pace: Pace = field(default_factory=Pace, init=False)
 
     def run(self, *, drain: bool = False) -> None:
-        """Work until told to stop, or with `drain` until no job waits or is in anybody's hands.
+        """Process jobs until told to stop, or with `drain` until no job waits or is in progress.
 
-        Raises `ServerError` where the database fails, and what the client of Redis raises; jobs in hand are given back
-        where that is still possible. `EmbedderAwayError` where no text can be embedded.
+        Raises `ServerError` if the database fails, `EmbedderAwayError` if not even a harmless text can be embedded, and
+        what the client of Redis raises. Jobs in progress are given back if that is still possible.
         """
-        with translated("preparing to write", self.where):
-            writer = prepare_writer(self.connection, self.source)
+        queue, pace = self.session.queue, Pace()
+        with self._translated("preparing to write"):
+            writer = prepare_writer(self.session.connection, self.session.source)
         wait_seconds, later = _DRAIN_WAITS_SECONDS if drain else (_WAIT_SECONDS, _WAIT_SECONDS)
         try:
             while not self.stopping():
-                claims = self.queue.claim(self.name, self._pace.size, wait_seconds)
+                self.listener(Heartbeat())
+                claims = queue.claim(self.name, pace.size, wait_seconds)
                 if claims:
-                    self._work(writer, claims)
-                elif drain and self._is_empty():
+                    done = self._work(writer, claims)
+                    pace = pace.after(done.jobs, done.seconds)
+                    self.listener(done)
+                elif drain and queue.status().is_empty:
                     return
                 else:
                     wait_seconds = later
         finally:
-            self._leave()
+            # If Redis is gone, the jobs go to others after `claim_after`.
+            with suppress(Exception):
+                queue.leave(self.name)
 
-    def _work(self, writer: Writer, claims: Sequence[Claim]) -> None:
+    def _work(self, writer: Writer, claims: Sequence[Claim]) -> BatchDone:
+        """Process a batch: all jobs at once, and if one of them makes it fail, by halves until that one is found."""
         started = time.monotonic()
-        claims = self._few_if_suspect(claims)
-        batch = _Batch()
+        claims = self._fewer_if_suspect(claims)
+        jobs, doomed = self._decoded(claims)
+        groups, written = [list(jobs)] if jobs else [], []
         try:
-            with self._heard_of():
-                self._sort_out(batch, claims)
-                self._write_apart(writer, batch, list(batch.held))
-                # Last, for what needs room in a Redis that has none left must not keep from what makes room.
-                self._bury(batch)
+            with self._kept_alive():
+                while groups:
+                    group = groups[-1]
+                    try:
+                        written.append(self._write(writer, {claim: jobs[claim] for claim in group}))
+                        failed = []
+                    except SnapseedError as exc:
+                        if not _is_of_a_job(exc):
+                            raise
+                        failed = group
+                        if len(group) == 1:
+                            doomed += self._fail(group[0], exc)
+                    groups.pop()
+                    if len(failed) > 1:
+                        half = len(failed) // 2
+                        groups += [failed[half:], failed[:half]]
+                # Last, because it needs memory in Redis: if there is none, the finished jobs have made room first.
+                for claim, error in doomed:
+                    self.session.queue.bury(self.name, claim, error)
         except SnapseedError:
-            # A server's fault or the configuration's, and no job's: this delivery does not count.
-            self.queue.release(self.name, list(batch.held), tried=False)
+            # A server, the configuration or the embedder is to blame, and no job: this delivery does not count.
+            self.session.queue.release(self.name, [claim for group in groups for claim in group], tried=False)
             raise
-        seconds = time.monotonic() - started
-        self._pace.took(len(claims), seconds)
-        self.told(BatchDone(len(claims), batch.skipped, batch.rows, batch.dead, seconds, batch.embed_seconds))
+        return BatchDone(
+            len(claims),
+            sum(one.skipped for one in written),
+            sum(one.rows for one in written),
+            len(doomed),
+            time.monotonic() - started,
+            sum(one.embed_seconds for one in written),
+        )
 
     @contextmanager
-    def _heard_of(self) -> Iterator[None]:
-        """Say again and again that the jobs in hand are worked, however long the embedder takes for them."""
+    def _kept_alive(self) -> Iterator[None]:
+        """Keep telling the queue that the claimed jobs are in progress, however long the embedder takes."""
         over = threading.Event()
 
-        def say() -> None:
-            while not over.wait(self.source.claim_after / _SIGNS):
-                # Where Redis is away, the worker itself is about to find out.
+        def tell() -> None:
+            while not over.wait(self.session.source.claim_after / _SIGNS_OF_LIFE):
+                # If Redis is away, the worker itself is about to notice.
                 with suppress(Exception):
-                    self.queue.keep(self.name)
+                    self.session.queue.keep(self.name)
 
-        thread = threading.Thread(target=say, name="sign of life", daemon=True)
+        thread = threading.Thread(target=tell, name="sign of life", daemon=True)
         thread.start()
         try:
             yield
         finally:
             over.set()
-            # It may be at the mercy of a Redis that hangs.
+            # Not for long: it may be waiting for a Redis that hangs.
             thread.join(_JOIN_SECONDS)
 
-    def _few_if_suspect(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """All of them; but of jobs that may have ended workers the fewer at once the fewer tries they have left.
+    def _fewer_if_suspect(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """The claims to process now; the rest is given back.
 
-        So the one that does it is alone at its last try, and no other dies with it. The rest is given back.
+        A job that was handed out before may have killed a worker. The fewer tries such a job has left, the smaller its
+        group: at its last try it is alone, and no other job dies with it.
         """
-        tries = self.source.settings.tries
-        limits = [_FEWER ** (tries - claim.deliveries) for claim in claims if 1 < claim.deliveries <= tries]
+        tries = self.session.source.settings.tries
+        limits = [_GROUP_FACTOR ** (tries - claim.deliveries) for claim in claims if 1 < claim.deliveries <= tries]
         most = min(limits, default=len(claims))
         if most >= len(claims):
             return claims
         ordered = sorted(claims, key=lambda claim: -claim.deliveries)
-        self.queue.release(self.name, ordered[most:], tried=False)
+        self.session.queue.release(self.name, ordered[most:], tried=False)
         return ordered[:most]
 
-    def _sort_out(self, batch: _Batch, claims: Sequence[Claim]) -> None:
-        """Take the jobs in hand, with their keys; those that are none, or were tried too often, are doomed."""
+    def _decoded(self, claims: Sequence[Claim]) -> tuple[dict[Claim, list[str]], list[tuple[Claim, str]]]:
+        """The jobs with their keys; and with an error those that are not jobs, or were tried too often."""
+        source = self.session.source
+        jobs, doomed = {}, []
         for claim in claims:
             try:
-                keys = decode_job(self.source.form, claim.payload)
-                if claim.deliveries <= self.source.settings.tries:
-                    batch.held[claim] = keys
-                    continue
-                error = f"handed out {claim.deliveries} times, and never done"
+                keys = decode_job(source.form, claim.payload)
             except NotAJobError as exc:
-                error = str(exc)
-            batch.doomed.append((claim, error))
+                doomed.append((claim, str(exc)))
+                continue
+            if claim.deliveries <= source.settings.tries:
+                jobs[claim] = keys
+            else:
+                doomed.append((claim, f"handed out {claim.deliveries} times, and never done"))
+        return jobs, doomed
 
-    def _bury(self, batch: _Batch) -> None:
-        for claim, error in batch.doomed:
-            self.queue.bury(self.name, claim, error)
-            batch.dead += 1
+    def _write(self, writer: Writer, jobs: dict[Claim, list[str]]) -> _Written:
+        """Write the chunks of these jobs in one transaction; then they are done."""
+        written = self._embed(writer, sorted({key for keys in jobs.values() for key in keys}))
+        self.session.queue.done(self.name, list(jobs))
+        return written
 
-    def _write_apart(self, writer: Writer, batch: _Batch, claims: list[Claim]) -> None:
-        """All of them at once; where one of them fails, by halves, until it is found.
+    def _embed(self, writer: Writer, keys: list[str]) -> _Written:
+        """Embed and write these texts.
 
-        Raises `SnapseedError` where it is no job's fault.
+        Embedding may take long, so nothing is locked meanwhile; if a text changes, its new version is embedded.
         """
-        try:
-            self._write(writer, batch, claims)
-        except SnapseedError as exc:
-            if not _is_of_a_job(exc):
-                raise
-            if len(claims) == 1:
-                self._fail(batch, claims[0], exc)
-                return
-            half = len(claims) // 2
-            self._write_apart(writer, batch, claims[:half])
-            self._write_apart(writer, batch, claims[half:])
-
-    def _write(self, writer: Writer, batch: _Batch, claims: list[Claim]) -> None:
-        """These jobs in one transaction; then they are done."""
-        keys = sorted({key for claim in claims for key in batch.held[claim]})
-        rows = skipped = 0
-        if keys:
-            rows, found = self._embed(writer, batch, keys)
-            skipped = len(keys) - found
-        self.queue.done(self.name, claims)
-        batch.settle(claims)
-        batch.rows += rows
-        batch.skipped += skipped
-
-    def _embed(self, writer: Writer, batch: _Batch, keys: list[str]) -> tuple[int, int]:
-        """Write the chunks of these texts; returns how many rows changed, and how many texts there are.
-
-        Embedding may take long, so nothing is locked meanwhile; what was changed by then is embedded again.
-        """
+        connection, seconds = self.session.connection, 0.0
         for _ in range(_FREE_TRIES):
-            with translated("reading texts", self.where):
-                texts = read_texts(self.connection, writer, keys)
-            arrays = self._arrays(batch, texts)
-            with translated("writing embeddings", self.where), self.connection.transaction():
-                if lock_texts(self.connection, writer, keys) == texts.versions:
-                    return self._replace(writer, keys, arrays), len(texts.keys)
-        with translated("writing embeddings", self.where), self.connection.transaction():
-            lock_texts(self.connection, writer, keys)
-            texts = read_texts(self.connection, writer, keys)
-            return self._replace(writer, keys, self._arrays(batch, texts)), len(texts.keys)
+            with self._translated("reading texts"):
+                texts = read_texts(connection, writer, keys)
+            rows, spent = self._rows(texts)
+            seconds += spent
+            with self._translated("writing embeddings"), connection.transaction():
+                if lock_texts(connection, writer, keys) == texts.versions:
+                    changed = write_chunks(connection, writer, keys, rows)
+                    return _Written(changed, len(keys) - len(texts.keys), seconds)
+        with self._translated("writing embeddings"), connection.transaction():
+            lock_texts(connection, writer, keys)
+            texts = read_texts(connection, writer, keys)
+            rows, spent = self._rows(texts)
+            changed = write_chunks(connection, writer, keys, rows)
+            return _Written(changed, len(keys) - len(texts.keys), seconds + spent)
 
-    def _arrays(self, batch: _Batch, texts: Texts) -> list[pa.Array]:
+    def _rows(self, texts: TextBatch) -> tuple[list[pa.Array], float]:
+        """The rows of the texts' chunks, none if there are no texts; and how many seconds that took."""
         started = time.monotonic()
-        try:
-            return chunk_rows(self.source, texts.keys, texts.texts) if len(texts.keys) else []
-        finally:
-            batch.embed_seconds += time.monotonic() - started
+        rows = chunk_rows(self.session.source, texts.keys, texts.texts) if len(texts.keys) else []
+        return rows, time.monotonic() - started
 
-    def _replace(self, writer: Writer, keys: list[str], arrays: list[pa.Array]) -> int:
-        return write_chunks(self.connection, writer, keys, arrays) if arrays else 0
+    def _fail(self, claim: Claim, error: SnapseedError) -> list[tuple[Claim, str]]:
+        """Give back a job that failed by itself; returns it, with its error, if this was its last try.
 
-    def _fail(self, batch: _Batch, claim: Claim, error: SnapseedError) -> None:
-        """Over this job it fails: it is given back, or buried at the last try.
-
-        Raises `EmbedderAwayError` where the embedder fails over any text, which is no job's fault.
+        Raises `EmbedderAwayError` if the embedder fails for any text, which is not the job's fault.
         """
         if isinstance(error, EmbeddingError):
             self._require_embedder(error)
-        if claim.deliveries < self.source.settings.tries:
-            self.queue.release(self.name, [claim], tried=True)
-        else:
-            batch.doomed.append((claim, str(error)))
-        batch.settle([claim])
+        if claim.deliveries >= self.session.source.settings.tries:
+            return [(claim, str(error))]
+        self.session.queue.release(self.name, [claim], tried=True)
+        return []
 
     def _require_embedder(self, error: EmbeddingError) -> None:
         try:
-            embedded(self.source.embedder, _ANY_TEXT)
+            embed_texts(self.session.source.embedder, _ANY_TEXT)
         except EmbeddingError as exc:
             raise EmbedderAwayError(
-                "the embedder fails over any text",
-                where=self.where,
+                "the embedder fails for any text",
+                where=self.session.target.described,
                 observed=exc.observed,
                 expected=exc.expected,
                 next_step="check the embedder of [embeddings] and what it needs",
             ) from error
 
-    def _is_empty(self) -> bool:
-        status = self.queue.status()
-        return not status.waiting and not status.in_flight
-
-    def _leave(self) -> None:
-        try:
-            self.queue.leave(self.name)
-        except Exception:  # noqa: BLE001 - it is gone already, and so others will be given what is held
-            return
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        with translated(doing, self.session.target.described):
+            yield
 
 
 def _is_of_a_job(error: SnapseedError) -> bool:
-    """Whether another job may do better: not where a table or a right is missing, or the server has failed."""
-    state = getattr(error.__cause__, "sqlstate", None)
-    return isinstance(error, EmbeddingError) or (isinstance(error, LoadError) and (state or "").startswith(_OF_A_JOB))
+    """Whether the job is to blame and others may succeed: no table or right is missing, and no server has failed."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, EmbeddingError) or (isinstance(error, LoadError) and state.startswith(_CLASSES_OF_A_JOB))

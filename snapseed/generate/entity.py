@@ -10,8 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
-from typing import Protocol
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -154,39 +153,33 @@ class Entity:
         return np.maximum(1, _product(other.root.scale_needed(roots), self.root_rows.fraction))
 
 
-class Parents(Protocol):
-    """What a fan-out may use of the parent rows. `Rows` has all of it."""
+@dataclass(frozen=True)
+class FanOut:
+    """How many children each parent has: what `per_parent` accepts. `exactly`, `fan_out` and `counted` make it.
 
-    @property
-    def entity(self) -> Entity:
-        """The parent entity."""
+    `count` gets 64 uniform bits per parent and the parents' frame, and must depend on nothing else. No parent has more
+    than `maximum` children, which the children's keys rely on, nor more than there are rows `among` which they choose.
+    """
 
-    @property
-    def roots(self) -> UInt64s:
-        """The root row of each parent."""
+    maximum: int
+    count: Callable[[UInt64s, pl.DataFrame], Int64s]
+    among: Entity | None = None
 
-    def __len__(self) -> int: ...
+    def __post_init__(self) -> None:
+        if self.among is not None and self.among.parent is not None:
+            raise ValueError(f"among: {self.among.name} is not a root entity")
 
-    def bits(self, column: str) -> UInt64s:
-        """64 uniform bits for each parent, for the draw of this name."""
-
-
-class FanOut(Protocol):
-    """How many children each parent has: what `per_parent` accepts. The count must depend on the parent row alone."""
-
-    @property
-    def maximum(self) -> int:
-        """The most children that a parent can have. Keys of children depend on it."""
-
-    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:
-        """The number of children of each parent, whose rows are in `frame`, for the entity named `child`."""
+    def counts(self, parent: Entity, roots: UInt64s, bits: UInt64s, frame: pl.DataFrame) -> Int64s:
+        """The number of children of each of these rows of `parent`, whose root rows are `roots`."""
+        counts = self.count(bits, frame)
+        return counts if self.among is None else np.minimum(counts, self.among.earlier_rows(parent, roots))
 
 
 def exactly(children: int, *, among: Entity | None = None) -> FanOut:
     """Give every parent the same number of children; `among` is that of `fan_out`."""
     if children < 0:
         raise ValueError(f"a parent cannot have {children} children")
-    return _among(_Exactly(children), among)
+    return FanOut(children, lambda bits, _: np.full(len(bits), children, dtype=np.int64), among)
 
 
 def fan_out(
@@ -203,11 +196,30 @@ def fan_out(
     Raises `ValueError` for a mean that is not between 0 and half the maximum, which leaves no room for weights that
     fall, and for an `among` that is not a root entity.
     """
-    if isinstance(mean, Mapping) and by is not None:
-        return _among(_SkewedBy(by, {value: _skewed(own, maximum) for value, own in mean.items()}, maximum), among)
-    if isinstance(mean, Mapping) or by is not None:
+    if isinstance(mean, Mapping) != (by is not None):
         raise ValueError("fan_out() needs one mean, or a mapping of means together with the column `by`")
-    return _among(_skewed(mean, maximum), among)
+    means = dict(mean) if isinstance(mean, Mapping) else {None: mean}
+    for value in means.values():
+        if not 0 < value < maximum / 2:
+            raise ValueError(f"fan_out() needs 0 < mean < maximum / 2, got mean={value}, maximum={maximum}")
+
+    @cache
+    def ends(mean: float) -> UInt64s:
+        return thresholds(skewed_weights(mean, maximum))
+
+    def count(bits: UInt64s, frame: pl.DataFrame) -> Int64s:
+        if by is None:
+            return categories(bits, ends(means[None])).astype(np.int64)
+        counts = np.full(len(bits), -1, dtype=np.int64)
+        for value, own in means.items():
+            here = frame[by].eq_missing(value).to_numpy()
+            counts[here] = categories(bits[here], ends(own))
+        unknown = frame[by].filter(pl.Series(counts < 0))
+        if len(unknown):
+            raise ValueError(f"fan_out() has no mean for {by} = {unknown[0]!r}, only for {list(means)}")
+        return counts
+
+    return FanOut(maximum, count, among)
 
 
 def counted(expression: pl.Expr, maximum: int) -> FanOut:
@@ -215,92 +227,18 @@ def counted(expression: pl.Expr, maximum: int) -> FanOut:
 
     Generating fails if the expression gives null, a negative number or more than `maximum`.
     """
-    return _Counted(expression, maximum)
 
-
-@dataclass(frozen=True)
-class _Exactly:
-    maximum: int
-
-    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:  # noqa: ARG002
-        return np.full(len(parents), self.maximum, dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class _Skewed:
-    mean: float
-    maximum: int
-
-    @cached_property
-    def _thresholds(self) -> UInt64s:
-        return thresholds(skewed_weights(self.mean, self.maximum))
-
-    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:  # noqa: ARG002
-        return categories(parents.bits(f"number of {child}"), self._thresholds).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class _SkewedBy:
-    column: str
-    fan_outs: Mapping[object, _Skewed]
-    maximum: int
-
-    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:
-        values = frame[self.column]
-        counts = np.full(len(parents), -1, dtype=np.int64)
-        for value, fan_out in self.fan_outs.items():
-            has_value = values.eq_missing(value).to_numpy()
-            counts[has_value] = fan_out.counts(parents, frame, child)[has_value]
-        unknown = values.filter(pl.Series(counts < 0))
-        if len(unknown):
-            raise ValueError(
-                f"fan_out() of {child} has no mean for {self.column} = {unknown[0]!r}, only for {list(self.fan_outs)}"
-            )
-        return counts
-
-
-@dataclass(frozen=True)
-class _Counted:
-    expression: pl.Expr
-    maximum: int
-
-    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:  # noqa: ARG002
-        series = frame.select(self.expression.cast(pl.Int64).alias("count"))["count"]
+    def count(_: UInt64s, frame: pl.DataFrame) -> Int64s:
+        series = frame.select(expression.cast(pl.Int64).alias("count"))["count"]
         counts = series.to_numpy()
-        if series.null_count() or (len(counts) and (counts.min() < 0 or counts.max() > self.maximum)):
+        if series.null_count() or (len(counts) and (counts.min() < 0 or counts.max() > maximum)):
             raise ValueError(
-                f"counted() of {child} gave {counts.min()} to {counts.max()} with {series.null_count()} nulls,"
-                f" expected 0 to {self.maximum}"
+                f"counted() gave {counts.min()} to {counts.max()} with {series.null_count()} nulls,"
+                f" expected 0 to {maximum}"
             )
         return counts
 
-
-@dataclass(frozen=True)
-class _Among:
-    """As many as another fan-out says, but no more than a root entity has rows to be distinct among."""
-
-    wanted: FanOut
-    entity: Entity
-
-    @property
-    def maximum(self) -> int:
-        return self.wanted.maximum
-
-    def counts(self, parents: Parents, frame: pl.DataFrame, child: str) -> Int64s:
-        most = self.entity.earlier_rows(parents.entity, parents.roots)
-        return np.minimum(self.wanted.counts(parents, frame, child), most)
-
-
-def _skewed(mean: float, maximum: int) -> _Skewed:
-    if not 0 < mean < maximum / 2:
-        raise ValueError(f"fan_out() needs 0 < mean < maximum / 2, got mean={mean}, maximum={maximum}")
-    return _Skewed(mean, maximum)
-
-
-def _among(wanted: FanOut, entity: Entity | None) -> FanOut:
-    if entity is not None and entity.parent is not None:
-        raise ValueError(f"among: {entity.name} is not a root entity")
-    return wanted if entity is None else _Among(wanted, entity)
+    return FanOut(maximum, count)
 
 
 def skewed_weights(mean: float, maximum: int) -> list[int]:

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -134,16 +134,15 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_parts(tasks: Sequence[PartTask], *, jobs: int, executor: Executor | None = None) -> Iterator[PartResult]:
+def make_parts(tasks: Iterable[PartTask], *, jobs: int, executor: Executor | None = None) -> Iterator[PartResult]:
     """The result of each task, in the order of the tasks: made by `jobs` processes, or by the executor if there is one.
 
-    A single task or job is done in this process. Raises what the first part to fail raised, and `GeneratorError` if a
+    A single job is done in this process. Raises what the first part to fail raised, and `GeneratorError` if a
     process died.
     """
     if executor is not None:
         yield from _through(executor, tasks, _AHEAD * available_cores())
         return
-    jobs = min(jobs, len(tasks))
     if jobs <= 1:
         yield from map(make_part, tasks)
         return
@@ -161,7 +160,7 @@ def make_parts(tasks: Sequence[PartTask], *, jobs: int, executor: Executor | Non
         pool.shutdown(cancel_futures=True)
 
 
-def _through(executor: Executor, tasks: Sequence[PartTask], ahead: int) -> Iterator[PartResult]:
+def _through(executor: Executor, tasks: Iterable[PartTask], ahead: int) -> Iterator[PartResult]:
     waiting: deque[Future[PartResult]] = deque()
     try:
         for task in tasks:
@@ -263,7 +262,8 @@ class _Maker:
     def _child_rows(self, entity: Entity, per_parent: FanOut, parent: _Made) -> tuple[Rows, Positions]:
         """The children of some rows, and for each the position of its parent's row."""
         with self._naming(entity):
-            counts = per_parent.counts(parent.rows, parent.frame, entity.name)
+            bits = parent.rows.bits(f"number of {entity.name}")
+            counts = per_parent.counts(parent.rows.entity, parent.rows.roots, bits, parent.frame)
         parents = np.repeat(np.arange(len(counts)), counts)
         roots = parent.rows.roots[parents]
         ordinals = _distance_to_first(roots).astype(np.uint64)

@@ -9,7 +9,7 @@ import importlib.metadata
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -90,7 +90,7 @@ def generate_snapshot(
         if kept:
             _copy_files(kept, staging)
         tasks = Tasks(project, request, staging)
-        results = _announced(make_parts(tasks, jobs=jobs, executor=executor), len(tasks), listener)
+        results = _made(tasks, jobs, executor, listener)
         manifest = _manifest(project, request, tasks.written, results, kept)
         if request.max_size is not None and manifest.bytes > request.max_size:
             raise SnapshotError(
@@ -113,7 +113,7 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     stored = open_snapshot(project.snapshots, request.name).manifest
     with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
         tasks = Tasks(project, request, Path(folder))
-        results = _announced(make_parts(tasks, jobs=jobs), len(tasks), listener)
+        results = _made(tasks, jobs, None, listener)
         made = _manifest(project, request, tasks.written, results, None)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
     different = (
@@ -133,11 +133,12 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
 
 
-def _announced(results: Iterable[PartResult], total: int, listener: Listener) -> list[PartResult]:
-    """All results; the listener is told how many parts and bytes there are so far."""
-    size, made = 0, []
+def _made(tasks: Tasks, jobs: int, executor: Executor | None, listener: Listener) -> list[PartResult]:
+    """The results of all tasks; the listener hears of each part."""
+    total, size = len(tasks), 0
+    made: list[PartResult] = []
     listener(Advanced("generating", 0, total, "parts"))
-    for result in results:
+    for result in make_parts(tasks, jobs=min(jobs, total), executor=executor):
         made.append(result)
         size += sum(written.file.bytes for written in result.files.values())
         listener(Advanced("generating", len(made), total, "parts", size))

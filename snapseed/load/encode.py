@@ -1,90 +1,182 @@
-"""Arrow columns as the bytes of a COPY stream, many rows at a time. No I/O; no work per row or cell in Python."""
+"""Encode Arrow columns as the bytes of a COPY stream, many rows at a time: binary COPY, or text COPY for other types.
+
+No I/O, and no work per row or cell in Python.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.load.plan import ColumnPlan, TablePlan
-from snapseed.load.text_form import copy_text
-from snapseed.snapshot.arrow import binary_array, running_offsets
+from snapseed.snapshot.arrow import data_of, offsets_of, running_offsets, sizes_and_elements
 from snapseed.snapshot.types import ColumnType, Family
-from snapseed.snapshot.values import copy_field, length_prefixed
-
-Bytes = npt.NDArray[np.uint8]
+from snapseed.snapshot.values import for_copy
 
 # PostgreSQL manual, COPY, "Binary Format": signature, flags, length of the header's extension.
 BINARY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 BINARY_TRAILER = b"\xff\xff"
-# Made once: each conversion of a Python value looks for pandas, which takes a tenth of encoding where there is none.
-_NOTHING = pa.scalar(b"", pa.binary())
+
+NULL = "\\N"
+# PostgreSQL manual, COPY, "Text Format": what a value must not contain unescaped. The backslash comes first.
+_COPY_ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
+_ARRAY_ESCAPES = (("\\", "\\\\"), ('"', '\\"'))
+# pg_type.typdelim where it is not a comma: of the one built-in type, and of PostGIS.
+_DELIMITERS = {"box": ";", "geometry": ":", "geography": ":"}
+_HEX = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), dtype="S2")
+# Julian day of 1970-01-01. PostgreSQL reads `J2440588` as a date, and in this form it takes any year.
+_JULIAN_1970 = 2_440_588
+_DAY_MICROSECONDS = 86_400_000_000
 
 
 def encode_rows(columns: Sequence[pa.Array], plan: TablePlan) -> pa.Buffer:
-    """The rows that `columns` hold side by side, in the format that the plan chose; header and trailer not included."""
+    """Rows in the format that the plan chose, without header and trailer. `columns` are of equal length."""
     return encode_binary(columns, plan.columns) if plan.binary else encode_text(columns, plan.columns)
 
 
 def encode_binary(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.Buffer:
-    """The rows that `columns` hold side by side as binary COPY data, without header and trailer.
-
-    Fixed-width values, and the length words between them, are laid into one matrix per run of such columns; then one
-    kernel joins matrices and variable-width values row by row into a single buffer, which is the stream.
-    """
-    rows = len(columns[0])
-    count_word = np.frombuffer(len(columns).to_bytes(2, "big"), dtype=np.uint8)
-    pieces: list[pa.BinaryArray] = []
-    run: list[Bytes] = [np.broadcast_to(count_word, (rows, 2))]
-    for column, plan in zip(columns, plans, strict=True):
-        field = copy_field(column, _as_target(plan), plan.element_oid or None)
-        if field.fixed is not None and field.valid is None:
-            word = np.frombuffer(field.fixed.shape[1].to_bytes(4, "big"), dtype=np.uint8)
-            run += [np.broadcast_to(word, (rows, 4)), field.fixed]
-        elif field.fixed is not None:
-            pieces += [_joined(run), length_prefixed(field)]
-            run = []
-        else:
-            run.append(field.lengths().astype(">i4").view(np.uint8).reshape(rows, 4))
-            pieces += [_joined(run), field.as_variable()]
-            run = []
-    if run:
-        pieces.append(_joined(run))
-    joined = pc.binary_join_element_wise(*[piece for piece in pieces if piece is not None], _NOTHING)
-    return _data_buffer(joined)
+    """Rows as binary COPY data, without header and trailer."""
+    kinds = [_as_target(plan) for plan in plans]
+    return for_copy(columns, kinds, [plan.element_oid for plan in plans]).encoded()
 
 
 def encode_text(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.Buffer:
-    r"""The same rows as text COPY data: one line a row, tabs between the columns, `\N` for NULL."""
+    r"""Rows as text COPY data: one line per row, tabs between the columns, `\N` for NULL."""
     texts = [copy_text(column, _as_target(plan)) for column, plan in zip(columns, plans, strict=True)]
     lines = pc.binary_join_element_wise(*texts, "\t")
     return _data_buffer(pc.binary_join_element_wise(lines, pa.scalar("\n"), "").cast(pa.binary()))
 
 
 def _as_target(plan: ColumnPlan) -> ColumnType:
-    """The type to encode for: the table's where a vector goes into real[], else the snapshot's."""
+    """The type to encode for: the snapshot's, but for a vector the table's, which may be real[]."""
     return plan.target if plan.kind.family is Family.VECTOR else plan.kind
-
-
-def _joined(run: list[Bytes]) -> pa.BinaryArray | None:
-    """Matrices side by side as one binary array: a record a row, whose fields are copied whole, not byte by byte."""
-    if not run:
-        return None
-    rows, starts = len(run[0]), running_offsets(np.array([piece.shape[1] for piece in run]))
-    width = int(starts[-1])
-    matrix = np.empty((rows, width), dtype=np.uint8)
-    for piece, start in zip(run if rows else (), starts, strict=False):
-        field = np.dtype((np.void, piece.shape[1]))
-        into = np.ndarray(rows, field, matrix, int(start), (width,))
-        # A length word is the same in every row.
-        into[:] = piece[0].tobytes() if piece.strides[0] == 0 else np.ascontiguousarray(piece).view(field)[:, 0]
-    return binary_array(matrix, np.arange(rows + 1, dtype=np.int64) * width)
 
 
 def _data_buffer(joined: pa.BinaryArray) -> pa.Buffer:
     offsets = np.frombuffer(joined.buffers()[1], dtype=np.int32)
     start, end = int(offsets[joined.offset]), int(offsets[joined.offset + len(joined)])
     return joined.buffers()[2].slice(start, end - start)
+
+
+def copy_text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
+    r"""The values of `column` as text COPY carries them: escaped, and `\N` for NULL."""
+    return pc.fill_null(
+        _replaced(_array_text(column, kind) if kind.element else _text(column, kind), _COPY_ESCAPES), NULL
+    )
+
+
+def _array_text(column: pa.ListArray, kind: ColumnType) -> pa.StringArray:
+    """Arrays as `{"a","b",NULL}` or `{{"a"},{"b"}}`. Every element is quoted, so none has to be examined."""
+    if kind.dimensions > 1:
+        sizes_and_elements(column, kind.dimensions)  # raises for an array that PostgreSQL would refuse
+    column = column if not pa.types.is_fixed_size_list(column.type) else column.cast(pa.list_(column.type.value_type))
+    return _braced(column, kind, kind.dimensions)
+
+
+def _braced(column: pa.ListArray, kind: ColumnType, dimensions: int) -> pa.StringArray:
+    assert kind.element is not None
+    offsets = column.offsets.to_numpy()
+    values = column.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    if dimensions > 1:
+        inner = _braced(values, kind, dimensions - 1)
+    else:
+        texts = _replaced(_text(values, kind.element), _ARRAY_ESCAPES)
+        inner = pc.fill_null(pc.binary_join_element_wise(pa.scalar('"'), texts, pa.scalar('"'), ""), "NULL")
+    lists = pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), inner)
+    joined = pc.binary_join(lists, _DELIMITERS.get(kind.base.rpartition(".")[2], ","))
+    text = pc.binary_join_element_wise(pa.scalar("{"), joined, pa.scalar("}"), "")
+    return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
+
+
+def _text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    return _FORMS.get(kind.family, _cast)(column)
+
+
+def _replaced(text: pa.StringArray, escapes: tuple[tuple[str, str], ...]) -> pa.StringArray:
+    for pattern, replacement in escapes:
+        text = pc.replace_substring(text, pattern, replacement)
+    return text
+
+
+def _cast(column: pa.Array) -> pa.StringArray:
+    return column.cast(pa.string())
+
+
+def _boolean(column: pa.Array) -> pa.StringArray:
+    return pc.if_else(column, "t", "f")
+
+
+def _real(column: pa.Array) -> pa.StringArray:
+    return (column.cast(pa.float32()) if pa.types.is_float16(column.type) else column).cast(pa.string())
+
+
+def _hex(column: pa.Array) -> pa.StringArray:
+    """The bytes of each value as hexadecimal digits; null for null."""
+    column = column.cast(pa.binary())
+    offsets = offsets_of(column)
+    digits = _HEX[data_of(column)[offsets[0] : offsets[-1]]]
+    ends = running_offsets(np.diff(offsets) * 2).astype(np.int32)
+    text = pa.Array.from_buffers(
+        pa.string(), len(column), [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(digits))]
+    )
+    return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
+
+
+def _bytea(column: pa.Array) -> pa.StringArray:
+    return pc.binary_join_element_wise(pa.scalar("\\x"), _hex(column), "")
+
+
+def _date(column: pa.Array) -> pa.StringArray:
+    days = column.cast(pa.int32()).cast(pa.int64())
+    return _with_infinity(days, np.iinfo(np.int32), _julian(days))
+
+
+def _timestamp(column: pa.Array) -> pa.StringArray:
+    moments = column.cast(pa.int64())
+    values = moments.fill_null(0).to_numpy()
+    days = pa.array(values // _DAY_MICROSECONDS)
+    clock = pa.array(values % _DAY_MICROSECONDS).cast(pa.time64("us")).cast(pa.string())
+    text = pc.binary_join_element_wise(_julian(days), clock, " ")
+    return _with_infinity(
+        moments, np.iinfo(np.int64), pc.if_else(moments.is_valid(), text, pa.scalar(None, pa.string()))
+    )
+
+
+def _timestamptz(column: pa.Array) -> pa.StringArray:
+    """With an offset, so that the session's time zone does not matter. Infinity takes none."""
+    text = _timestamp(column)
+    return pc.if_else(pc.ends_with(text, "infinity"), text, pc.binary_join_element_wise(text, pa.scalar("+00"), ""))
+
+
+def _julian(days: pa.Array) -> pa.StringArray:
+    return pc.binary_join_element_wise(pa.scalar("J"), pc.add(days, _JULIAN_1970).cast(pa.string()), "")
+
+
+def _with_infinity(values: pa.Array, limits: np.iinfo, text: pa.StringArray) -> pa.StringArray:
+    text = pc.if_else(pc.equal(values, int(limits.max)), "infinity", text)
+    return pc.if_else(pc.equal(values, int(limits.min)), "-infinity", text)
+
+
+def _vector(column: pa.FixedSizeListArray) -> pa.StringArray:
+    numbers = _real(column.values.slice(column.offset * column.type.list_size, len(column) * column.type.list_size))
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * column.type.list_size
+    lists = pa.ListArray.from_arrays(pa.array(offsets), numbers)
+    text = pc.binary_join_element_wise(pa.scalar("["), pc.binary_join(lists, ","), pa.scalar("]"), "")
+    return pc.if_else(column.is_valid(), text, pa.scalar(None, pa.string()))
+
+
+_FORMS: dict[Family, Callable[[pa.Array], pa.StringArray]] = {
+    Family.BOOLEAN: _boolean,
+    Family.REAL: _real,
+    Family.BYTEA: _bytea,
+    Family.UUID: _hex,
+    Family.DATE: _date,
+    Family.TIMESTAMP: _timestamp,
+    Family.TIMESTAMPTZ: _timestamptz,
+    Family.VECTOR: _vector,
+}

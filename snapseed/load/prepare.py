@@ -1,116 +1,318 @@
-"""All that is decided before the first row is touched: guards, lock, schema, scope and plan."""
+"""Read everything that a load is decided from, after locks keep other loads and writers out. Changes no row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
-from snapseed.errors import SchemaError
-from snapseed.load.contents import content_problems
-from snapseed.load.job import Job
-from snapseed.load.plan import Mode, plan_load
-from snapseed.load.plan.requirements import schema_error
-from snapseed.load.schema_file import apply_schema
-from snapseed.load.scope import Scope, missing_elsewhere, read_scope, require_parents, with_children
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from psycopg import sql
+
+from snapseed.config import Environment, Project
+from snapseed.errors import ConfigurationError, SchemaError, SnapseedError, UsageError
+from snapseed.events import Listener, phase
+from snapseed.load.outcome import Connected, SchemaCreated
+from snapseed.load.plan import ColumnContents, Prepared
+from snapseed.load.plan.requirements import schema_error, text_limit
+from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.postgres import locks
-from snapseed.postgres.catalog import TableFacts, TableName, read_server, read_tables
-from snapseed.postgres.connect import Connection
-from snapseed.postgres.fit import Problem, table_name
-from snapseed.postgres.guard import identify, require_allowed, require_ours
+from snapseed.postgres.catalog import ReferenceFacts, TableFacts, TableName, read_server, read_tables
+from snapseed.postgres.connect import Connection, Target, apply_session_settings
+from snapseed.postgres.failures import translate, translated
+from snapseed.postgres.fit import Problem, problem, table_name
+from snapseed.postgres.guard import identify, require_allowed
 from snapseed.postgres.provenance import loaded_tables, missing_privilege
+from snapseed.snapshot.manifest import EntityRecord, Manifest
+from snapseed.snapshot.store import Snapshot
 
 
-def prepare(job: Job) -> None:
-    """Put the plan into the job's report. Raises whatever says that the load cannot or may not be."""
-    report, connection, environment, request = job.report, job.connection, job.environment, job.request
-    with job.phase("planning"):
+@dataclass(frozen=True)
+class Session:
+    """One load: what was asked for, the connection that it runs on, and who is told. The same from begin to end.
+
+    `queued` is the entity whose rows workers compute: its table is emptied with the others, and not filled.
+    """
+
+    project: Project
+    environment: Environment
+    snapshot: Snapshot
+    target: Target
+    request: LoadRequest
+    settings: LoadSettings
+    queued: str | None
+    connection: Connection
+    listener: Listener
+
+    @contextmanager
+    def phase(self, name: str, doing: str = "") -> Iterator[None]:
+        """A phase of the load. The driver's errors become ours, which say what failed: `doing`, or the phase."""
+        with phase(self.listener, name), translated(doing or name, self.target.described):
+            yield
+
+
+def prepare(session: Session) -> Prepared:
+    """Check that this server may be loaded into, take the locks and read. May create the schema.
+
+    Raises `RefusedError`, `SchemaError` where no table exists, and `UsageError` where rows of other tables are in the
+    way.
+    """
+    connection, environment, request = session.connection, session.environment, session.request
+    with session.phase("planning"):
         identity = identify(connection)
-        report.server = f"PostgreSQL {connection.info.server_version // 10000}, {identity}"
-        require_allowed(identity, job.target, environment, consent=request.consent)
+        session.listener(Connected(identity.server))
+        require_allowed(identity, session.target, environment, consent=request.consent)
         locks.set_limits(connection, environment)
-    with job.phase("waiting for another load"):
+    with session.phase("waiting for another load"):
         locks.lock(connection)
-    with job.phase("waiting for the tables"):
-        _lock(job, [table_name(entity) for entity in job.snapshot.manifest.chosen(request.only)])
-    with job.phase("planning"):
-        scope = _read_scope(job)
-        problems = [
-            problem
-            for entity in scope.entities
-            if (found := scope.facts.get(entity.name))
-            for problem in content_problems(job.snapshot, entity, found)
-        ]
-        problems += missing_elsewhere(connection, scope.entities, scope.facts)
-        problems += _provenance_problems(connection)
-        report.plan = plan_load(
-            scope.entities,
-            scope.facts,
-            request.options,
+    with session.phase("waiting for the tables"):
+        _lock(session, [table_name(entity) for entity in session.snapshot.manifest.chosen(request.only)])
+    with session.phase("planning"):
+        entities, facts, children = _read_catalogs(session)
+        there = [entity for entity in entities if entity.name in facts]
+        problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
+        missing = missing_privilege(connection)
+        if missing:
+            problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
+        whole = request.mode is Mode.REPLACE
+        return Prepared(
+            entities=entities,
+            facts=facts,
+            children=children,
             server=read_server(connection),
-            children=scope.children,
-            problems=problems,
+            contents={entity.name: _read_contents(session.snapshot, entity, facts[entity.name]) for entity in there},
+            identity=identity,
+            loaded=frozenset() if missing else frozenset(loaded_tables(connection, whole=whole)),
+            problems=tuple(problems),
         )
-        require_parents(scope)
-        touched = [*(scope.facts[entity.name] for entity in scope.entities), *scope.children]
-        if request.options.mode is not Mode.APPEND:
-            whole = request.options.mode is Mode.REPLACE
-            require_ours(
-                touched, loaded_tables(connection, whole=whole), identity, environment, consent=request.consent
-            )
 
 
-def _lock(job: Job, tables: Sequence[TableName]) -> None:
-    """Keep writers out before anything is decided: what is decided from must still hold when it is done."""
-    if not job.request.dry_run:
-        locks.lock_tables(job.connection, tables, exclusive=job.request.options.mode is Mode.REPLACE)
+def read_facts(connection: Connection, entities: Sequence[EntityRecord]) -> dict[str, TableFacts]:
+    """The tables of these entities, by the entity's name; without those that do not exist."""
+    found = read_tables(connection, [table_name(entity) for entity in entities])
+    return {entity.name: found[table_name(entity)] for entity in entities if table_name(entity) in found}
 
 
-def _read_scope(job: Job) -> Scope:
-    connection, manifest, request = job.connection, job.snapshot.manifest, job.request
-    scope = read_scope(connection, manifest, request.only, with_parents=request.with_parents)
-    if not scope.facts and not read_scope(connection, manifest, (), with_parents=False).facts:
-        _create_schema(job)
-        scope = read_scope(connection, manifest, request.only, with_parents=request.with_parents)
-    emptied = _queued_table(job)
-    whole = with_children(connection, scope, request.options.mode, allowed=request.with_children, emptied=emptied)
-    if not (request.with_parents or whole.children):
-        return whole
-    # Tables that only the catalogs could name: lock them too, and look again.
-    _lock(job, [whole.facts[entity.name].name for entity in whole.entities if entity.name in whole.facts])
-    _lock(job, [child.name for child in whole.children])
-    scope = read_scope(connection, manifest, request.only, with_parents=request.with_parents)
-    return with_children(
-        connection, scope, request.options.mode, allowed=request.with_children, emptied=_queued_table(job)
-    )
+def choose_entities(
+    manifest: Manifest, facts: Mapping[str, TableFacts], request: LoadRequest
+) -> Sequence[EntityRecord]:
+    """The entities to load: those in `only`, or all, and with `with_parents` those that their rows refer to."""
+    chosen = {entity.name for entity in manifest.chosen(request.only)}
+    names = {found.oid: name for name, found in facts.items()}
+    while request.with_parents:
+        by_manifest = {entity.parent for entity in manifest.entities if entity.name in chosen and entity.parent}
+        keys = [key for name in chosen & facts.keys() for key in facts[name].foreign_keys]
+        by_foreign_key = {names[oid] for key in keys for oid in key.targets & names.keys()}
+        added = (by_manifest | by_foreign_key) - chosen
+        if not added:
+            break
+        chosen |= added
+    return manifest.chosen(sorted(chosen))
 
 
-def _queued_table(job: Job) -> TableFacts | None:
-    """The table that workers fill, as it is now."""
-    record = None if job.request.queued is None else job.snapshot.manifest.entity(job.request.queued)
-    return None if record is None else read_tables(job.connection, [table_name(record)]).get(table_name(record))
+def _lock(session: Session, tables: Sequence[TableName]) -> None:
+    """Keep writers out before anything is decided, so that what was decided still holds when it is carried out."""
+    if not session.request.dry_run:
+        locks.lock_tables(session.connection, tables, exclusive=session.request.mode is Mode.REPLACE)
 
 
-def _create_schema(job: Job) -> None:
-    environment, schema = job.environment, job.project.schema
-    entities = job.snapshot.manifest.chosen(job.request.only)
-    elsewhere = missing_elsewhere(job.connection, entities, ())
+def _read_catalogs(session: Session) -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:
+    """The entities to load, all tables of the manifest, and the tables outside the load that are emptied with it."""
+    connection, manifest, request = session.connection, session.snapshot.manifest, session.request
+    facts = read_facts(connection, manifest.entities)
+    if not facts:
+        _create_schema(session)
+        facts = read_facts(connection, manifest.entities)
+    entities = choose_entities(manifest, facts, request)
+    children = _read_children(session, entities, facts)
+    if not (request.with_parents or children):
+        return entities, facts, children
+    # The catalogs have named more tables: lock those too, and read again.
+    _lock(session, [facts[entity.name].name for entity in entities if entity.name in facts])
+    _lock(session, [child.name for child in children])
+    facts = read_facts(connection, manifest.entities)
+    entities = choose_entities(manifest, facts, request)
+    return entities, facts, _read_children(session, entities, facts)
+
+
+def _read_children(
+    session: Session, entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts]
+) -> list[TableFacts]:
+    """Tables outside the load whose rows refer to rows that are replaced, and the table that workers fill.
+
+    Raises `UsageError` that names them where `with_children` does not allow emptying them.
+    """
+    if session.request.mode is not Mode.REPLACE:
+        return []
+    loaded = {facts[entity.name].oid: facts[entity.name] for entity in entities if entity.name in facts}
+    found = dict(loaded)
+    if queued := facts.get(session.queued or ""):
+        found[queued.oid] = queued
+    if not session.request.with_children:
+        _require_unreferenced(list(found.values()))
+        return [table for oid, table in found.items() if oid not in loaded]
+    while read := read_tables(session.connection, [other.name for _, other in _references(list(found.values()))]):
+        found |= {table.oid: table for table in read.values()}
+    return [table for oid, table in found.items() if oid not in loaded]
+
+
+def _references(tables: Sequence[TableFacts]) -> list[tuple[TableFacts, ReferenceFacts]]:
+    """The foreign keys by which tables outside `tables` refer to them."""
+    oids = {table.oid for table in tables}
+    return [(table, reference) for table in tables for reference in table.referenced_by if not reference.is_among(oids)]
+
+
+def _require_unreferenced(tables: Sequence[TableFacts]) -> None:
+    refusals: dict[str, TableName] = {}
+    for table, reference in _references(tables):
+        if reference.has_rows:
+            refusals[f"rows of {reference.name} refer to {table.name}"] = table.name
+        elif reference.has_rows is None and reference.acts:
+            text = f"rows of {reference.name}, which this role may not read, would be deleted or changed with those of"
+            refusals[f"{text} {table.name}"] = table.name
+    if refusals:
+        raise UsageError(
+            "rows of other tables refer to the rows that this load replaces",
+            where=", ".join(dict.fromkeys(map(str, refusals.values()))),
+            observed="; ".join(refusals),
+            expected="no such rows, or tables that are part of the load",
+            next_step="add --with-children to empty those tables in the same transaction, or load them too, without"
+            " --only",
+        )
+
+
+def _create_schema(session: Session) -> None:
+    environment, schema = session.environment, session.project.schema
+    entities = session.snapshot.manifest.chosen(session.request.only)
+    names = [str(table_name(entity)) for entity in entities]
+    elsewhere = _found_elsewhere(session.connection, entities)
     if any(problem.fix for problem in elsewhere):
-        raise schema_error(elsewhere, [str(table_name(entity)) for entity in entities])
+        raise schema_error(elsewhere, names)
     if not environment.create_schema or schema is None:
         raise SchemaError(
             "none of the snapshot's tables exists",
-            where=job.report.target,
+            where=session.target.described,
             observed="; ".join(problem.text for problem in elsewhere) or None,
-            expected=", ".join(str(table_name(entity)) for entity in entities),
-            next_step="run your migrations first, or let snapseed make the tables: "
+            expected=", ".join(names),
+            next_step="run your migrations first, or let snapseed create the tables: "
             + ("" if schema is not None else "name a `schema` file in snapseed.toml and ")
             + f"set create_schema = true in [environments.{environment.name}]",
         )
-    apply_schema(job.connection, schema)
-    # The file may have set timeouts of its own, as pg_dump's do.
-    locks.set_limits(job.connection, environment)
-    job.report.schema_created = True
+    _apply_schema(session.connection, schema)
+    # The file may have set timeouts of its own, as those of pg_dump do.
+    locks.set_limits(session.connection, environment)
+    session.listener(SchemaCreated())
 
 
-def _provenance_problems(connection: Connection) -> list[Problem]:
-    missing = missing_privilege(connection)
-    return [Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1])] if missing else []
+def _apply_schema(connection: Connection, schema: Path) -> None:
+    """Run the project's schema file, and restore the session's settings.
+
+    It runs inside PL/pgSQL's EXECUTE, where the server refuses COMMIT before it commits anything. Raises
+    `ConfigurationError` for that and for a file that cannot be read, `LoadError` with the line for any other failure.
+    """
+    try:
+        text = schema.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+        raise ConfigurationError("the schema file cannot be read", where=str(schema), observed=reason) from exc
+    body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(text)).as_string(connection)
+    search_path = connection.execute("SHOW search_path").fetchone()
+    try:
+        connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
+    except psycopg.errors.FeatureNotSupported as exc:
+        if "transaction" not in (exc.diag.message_primary or ""):
+            raise _schema_error(exc, schema, text) from exc
+        raise ConfigurationError(
+            "the schema file begins or ends a transaction",
+            where=str(schema),
+            observed=exc.diag.message_primary,
+            expected="a schema without BEGIN, COMMIT and ROLLBACK, so that a load changes everything or nothing",
+        ) from exc
+    except psycopg.Error as exc:
+        raise _schema_error(exc, schema, text) from exc
+    apply_session_settings(connection)
+    connection.execute("SELECT set_config('search_path', %s, false)", search_path)
+
+
+def _schema_error(exc: psycopg.Error, schema: Path, text: str) -> SnapseedError:
+    """The driver's error with file and line, in place of the context, which would repeat the whole file."""
+    error = translate(exc, "applying the schema", str(schema))
+    error.where = str(schema)
+    if exc.diag.internal_query == text and exc.diag.internal_position:
+        error.where += f", line {text.count(chr(10), 0, int(exc.diag.internal_position) - 1) + 1}"
+    return error
+
+
+def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) -> dict[str, ColumnContents]:
+    """The contents of the columns whose values the table might refuse.
+
+    Only values of enums, and of texts that go into a column with a length, are read. The number of NULLs is in the
+    footers of the files.
+    """
+    targets = {column.name: (column, found) for column in entity.columns if (found := facts.column(column.name))}
+    required = {name for name, (_, found) in targets.items() if found.not_null}
+    enums = {name for name, (_, found) in targets.items() if found.labels}
+    texts = {name for name, (column, found) in targets.items() if text_limit(column, found) is not None}
+    read = sorted(enums | texts)
+    nulls = Counter[str]()
+    longest = dict.fromkeys(texts, 0)
+    labels = {name: set[str]() for name in enums}
+    for file in entity.files if required or read else ():
+        with snapshot.open_part(file) as part:
+            for name, count in _count_nulls(part, required):
+                nulls[name] += count
+            present = [name for name in read if name in part.schema_arrow.names]
+            for batch in part.iter_batches(columns=present, use_threads=False) if present else ():
+                for name in texts.intersection(present):
+                    longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+                for name in enums.intersection(present):
+                    values = batch.column(name)
+                    values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+                    labels[name].update(pc.unique(values.drop_null()).to_pylist())
+    return {
+        name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
+        for name in {*required, *read}
+    }
+
+
+def _count_nulls(part: pq.ParquetFile, columns: Collection[str]) -> Iterator[tuple[str, int]]:
+    for number in range(part.num_row_groups):
+        group = part.metadata.row_group(number)
+        for chunk in map(group.column, range(group.num_columns)):
+            # A list has the statistics of its elements, whose path is longer than the column's name.
+            if chunk.path_in_schema in columns and chunk.is_stats_set:
+                yield chunk.path_in_schema, chunk.statistics.null_count or 0
+
+
+def _found_elsewhere(connection: Connection, missing: Sequence[EntityRecord]) -> list[Problem]:
+    """For entities without a table: tables of the same name in other schemas, which may be the ones that were meant."""
+    problems = []
+    role = connection.execute("SELECT current_user").fetchone()
+    for entity in missing:
+        found = connection.execute(_ELSEWHERE, (entity.table,)).fetchall()
+        if schemas := [str(schema) for schema, usable in found if usable]:
+            how = "name it in the entity's schema" + ("" if entity.schema else ", or put it on the search_path")
+            problems.append(Problem(f"a table {entity.table} is in schema {', '.join(schemas)}: {how}"))
+        for schema in [str(schema) for schema, usable in found if not (usable or entity.schema)]:
+            text = f"a table {entity.table} is in schema {schema}, on which the role lacks USAGE"
+            names = (sql.Identifier(schema), sql.Identifier(str(role[0] if role else "")))
+            problems.append(problem(text, "GRANT USAGE ON SCHEMA {} TO {}", *names))
+    return problems
+
+
+# Only schemas that this role may use, or that its search path names although it may not.
+_ELSEWHERE = """
+SELECT schema, usable
+  FROM (SELECT n.nspname AS schema, has_schema_privilege(n.oid, 'USAGE') AS usable,
+               quote_ident(n.nspname) = ANY (string_to_array(replace(current_setting('search_path'), ' ', ''), ','))
+               OR n.nspname = current_user AS named
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT starts_with(n.nspname, 'pg_')) found
+ WHERE usable OR named
+ ORDER BY 1
+"""

@@ -1,9 +1,8 @@
-"""Whether a database still holds what the last load put there, told in milliseconds: `load --if-changed`.
+"""Tell in milliseconds whether a database still holds what the last load put there, for `load --if-changed`.
 
-A load records, beside the snapshot's identity, the state in which it leaves each table: the files that hold it, how
-many rows were ever inserted, updated or deleted in it, and the fingerprint of the rows on a few of its pages. The
-counts are PostgreSQL's own statistics. A session that stays idle hands them in late, up to ten seconds, and a crash
-resets them, after which the table counts as changed.
+A load records the state in which it leaves each table: its data files, how many rows were ever inserted, updated or
+deleted in it, and the fingerprint of the rows on a few of its pages. The counts are PostgreSQL's own statistics. An
+idle session may report its counts up to ten seconds late. A crash resets them; the table then counts as changed.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from snapseed.load.plan import LoadOptions, Mode
+from snapseed.load.request import LoadRequest, Mode
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
@@ -21,17 +20,17 @@ from snapseed.postgres.provenance import last_states
 from snapseed.postgres.rowhash import row_hash
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 
-# Each costs a fraction of a millisecond; the counts see what happens on the others.
+# Each costs a fraction of a millisecond. The counts cover the other pages.
 _SAMPLED_PAGES = 8
 
 
 def is_unchanged(
-    connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord], options: LoadOptions
+    connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord], request: LoadRequest
 ) -> bool:
-    """Whether the tables of `entities` were last loaded from this very snapshot, and have not changed since.
+    """Whether the tables of `entities` were last loaded from this snapshot and have not changed since.
 
-    After an upsert or an append they may hold other rows besides, which a load in mode `replace` would take away; and
-    a load that was not verified does for none that is to be.
+    After an upsert or an append they may hold other rows, which a load in mode `replace` would remove. If the request
+    asks for verification, an unverified load does not count.
     """
     states = last_states(connection)
     for entity in entities:
@@ -41,16 +40,16 @@ def is_unchanged(
         identity, state = states.get(str(found), ("", None))
         if identity != manifest.identity or not isinstance(state, dict) or state.get("changes") is None:
             return False
-        if state["mode"] not in {options.mode, Mode.REPLACE} or (options.verify and not state.get("verified")):
+        if state["mode"] not in {request.mode, Mode.REPLACE} or (request.verify and not state.get("verified")):
             return False
-        loaded = LoadOptions(Mode(state["mode"]), verify=bool(state.get("verified")))
+        loaded = LoadRequest(mode=state["mode"], verify=bool(state.get("verified")))
         if state != table_state(connection, entity, found, loaded, pages=state["pages"]):
             return False
     return True
 
 
 def count_changes(connection: Connection, table: TableName) -> int:
-    """How many rows were inserted, updated or deleted since statistics were last reset; partitions included."""
+    """How many rows were inserted, updated or deleted since the statistics were last reset, in partitions too."""
     return int(str(_facts(connection, table)["changes"] or 0))
 
 
@@ -58,15 +57,15 @@ def table_state(
     connection: Connection,
     entity: EntityRecord,
     table: TableName,
-    options: LoadOptions,
+    request: LoadRequest,
     *,
     changes: int | None = None,
     pages: Sequence[int] | None = None,
 ) -> dict[str, object]:
-    """The state of a table now, after a load with these options.
+    """The state of a table now, after a load with this request.
 
-    `changes` stands in for the count where this transaction has changed the table itself; `pages` are those to look at,
-    as an earlier state names them. The count is None where the server keeps none.
+    `changes` replaces the count of changes, which does not include those of this transaction yet. `pages` are the ones
+    to sample, to compare with an earlier state. The count is None if the server does not keep one.
     """
     facts = _facts(connection, table)
     if pages is None:
@@ -76,8 +75,8 @@ def table_state(
     counted = facts["changes"]
     return {
         "oid": facts["oid"],
-        "mode": str(options.mode),
-        "verified": options.verify,
+        "mode": str(request.mode),
+        "verified": request.verify,
         "columns": facts["columns"],
         "files": facts["files"],
         "changes": counted if changes is None or counted is None else changes,
@@ -87,7 +86,7 @@ def table_state(
 
 
 def _sample(connection: Connection, entity: EntityRecord, table: TableName, pages: Sequence[int]) -> str:
-    """Number and fingerprint of the rows on these pages, and on all that lie behind the last."""
+    """Number and fingerprint of the rows on these pages, and on all pages after the last of them."""
     if not pages:
         return ""
     conditions = [sql.SQL("ctid >= {}").format(sql.Literal(f"({page},0)")) for page in pages]

@@ -25,6 +25,7 @@ from snapseed.errors import ServerError
 from snapseed.events import Listener, Note
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, Target, apply_session_settings
+from snapseed.postgres.queries import query
 from snapseed.redaction import redacted_sql
 
 # Shorter waits are normal. Longer ones make people wonder.
@@ -71,7 +72,7 @@ def lock_tables(connection: Connection, tables: Sequence[TableName], *, exclusiv
     """
     locked = []
     for name in tables:
-        found = connection.execute(_LOCKABLE, {"schema": name.schema, "table": name.table}).fetchone()
+        found = connection.execute(query("lockable"), {"schema": name.schema, "table": name.table}).fetchone()
         if found is not None:
             locked.append(TableName(str(found[0]), str(found[1]), alone=bool(found[2])).rows())
     if locked:
@@ -148,7 +149,7 @@ class Watch:
 
     def _look(self, session: Connection) -> None:
         with session.cursor(row_factory=class_row(Blocker)) as cursor:
-            found = tuple(cursor.execute(_BLOCKERS, {"pid": self._pid}).fetchall())
+            found = tuple(cursor.execute(query("blockers"), {"pid": self._pid}).fetchall())
         if not found:
             # Keep the blockers seen last: the wait may just have ended in an error, which should name them.
             return
@@ -208,30 +209,3 @@ def _same_server(target: Target, connection: Connection) -> str:
         connect_timeout=_CONNECT_SECONDS,
         application_name=APPLICATION,
     )
-
-
-_LOCKABLE = """
-SELECT n.nspname, c.relname, c.relkind = 'r'
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') AND has_schema_privilege(n.oid, 'USAGE')
-   AND has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE')
-   AND c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
-                    ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
-                           WHERE o.relname = %(table)s AND s.nspname = %(schema)s) END
-"""
-
-# No row if the process does not wait for a lock. A prepared transaction has no process, hence the outer join.
-_BLOCKERS = """
-SELECT blocking.pid, b.application_name AS application, b.usename::text AS role, b.client_addr::text AS address,
-       b.state, b.xact_start AS since, extract(epoch FROM clock_timestamp() - b.xact_start)::float8 AS seconds, b.query,
-       coalesce((SELECT CASE WHEN l.relation IS NOT NULL THEN 'a lock on ' || l.relation::regclass
-                             WHEN l.locktype = 'transactionid' THEN 'the end of another transaction'
-                             WHEN l.locktype = 'advisory' THEN 'the advisory lock of loads'
-                             ELSE 'a lock of type ' || l.locktype END
-                   FROM pg_locks l WHERE l.pid = w.pid AND NOT l.granted LIMIT 1), 'a lock') AS waits_for
-  FROM pg_stat_activity w
- CROSS JOIN LATERAL (SELECT DISTINCT unnest(pg_blocking_pids(w.pid)) AS pid) blocking
-  LEFT JOIN pg_stat_activity b ON b.pid = blocking.pid
- WHERE w.pid = %(pid)s AND w.datname = current_database() AND w.wait_event_type = 'Lock'
- ORDER BY blocking.pid
-"""

@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.queries import query
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ def record_load(connection: Connection, record: dict[str, object]) -> LoadMark:
         # Not IF NOT EXISTS, which needs the right to create a schema even if it exists.
         if connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,):
             connection.execute("CREATE SCHEMA snapseed")
-        connection.execute(_CREATE_LOADS)
+        connection.execute(query("create_loads"))
     elif not _has_states(connection):
         connection.execute("ALTER TABLE snapseed.loads ADD COLUMN state jsonb")
     values = {**record, "tables": Jsonb(record["tables"]), "state": Jsonb(record.get("state"))}
     with connection.cursor(row_factory=class_row(LoadMark)) as cursor:
-        mark = cursor.execute(_INSERT_LOAD, values).fetchone()
+        mark = cursor.execute(query("insert_load"), values).fetchone()
     assert mark is not None
     return mark
 
@@ -60,8 +61,8 @@ def is_recorded(connection: Connection, mark: LoadMark) -> bool:
     """Whether the load that wrote this mark was committed."""
     if not has_table(connection, "snapseed.loads"):
         return False
-    query = "SELECT FROM snapseed.loads WHERE id = %s AND loaded_at = %s"
-    return connection.execute(query, (mark.number, mark.loaded_at)).fetchone() is not None
+    statement = "SELECT FROM snapseed.loads WHERE id = %s AND loaded_at = %s"
+    return connection.execute(statement, (mark.number, mark.loaded_at)).fetchone() is not None
 
 
 def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
@@ -69,7 +70,7 @@ def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
     if not has_table(connection, "snapseed.loads"):
         return []
     with connection.cursor(row_factory=class_row(LoadRecord)) as cursor:
-        return cursor.execute(_LATEST_LOADS, {"limit": limit}).fetchall()
+        return cursor.execute(query("latest_loads"), {"limit": limit}).fetchall()
 
 
 def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
@@ -80,20 +81,20 @@ def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
     """
     if not has_table(connection, "snapseed.loads") or not _has_states(connection):
         return set()
-    return {str(row[0]) for row in connection.execute(_FILLED_TABLES, {"whole": whole}).fetchall()}
+    return {str(row[0]) for row in connection.execute(query("filled_tables"), {"whole": whole}).fetchall()}
 
 
 def last_states(connection: Connection) -> dict[str, tuple[str, object]]:
     """For each loaded table, as `schema.table`: the snapshot's identity, and the state that its last load left."""
     if not has_table(connection, "snapseed.loads") or not _has_states(connection):
         return {}
-    rows = connection.execute(_STATES).fetchall()
+    rows = connection.execute(query("table_states")).fetchall()
     return {str(table): (str(identity), state) for table, identity, state in rows}
 
 
 def missing_privilege(connection: Connection) -> tuple[str, str] | None:
     """What this role lacks to record a load, and the GRANT that would give it; None if it lacks nothing."""
-    row = connection.execute(_PRIVILEGE).fetchone()
+    row = connection.execute(query("missing_privilege")).fetchone()
     return None if row is None else (str(row[0]), str(row[1]))
 
 
@@ -101,12 +102,12 @@ def load_without_jobs(connection: Connection, table: str, queue: str, model: str
     """The number of the latest load of `table` (`schema.table`); None if its jobs are all in this queue."""
     if not has_table(connection, "snapseed.loads"):
         return None
-    found = connection.execute(_LATEST_OF_TABLE, {"table": table}).fetchone()
+    found = connection.execute(query("latest_load_of_table"), {"table": table}).fetchone()
     if found is None:
         return None
-    query = "SELECT FROM snapseed.enqueued WHERE load_id = %s AND queue = %s AND model = %s"
+    statement = "SELECT FROM snapseed.enqueued WHERE load_id = %s AND queue = %s AND model = %s"
     is_known = has_table(connection, "snapseed.enqueued")
-    done = connection.execute(query, (found[0], queue, model)).fetchone() if is_known else None
+    done = connection.execute(statement, (found[0], queue, model)).fetchone() if is_known else None
     return int(str(found[0])) if done is None else None
 
 
@@ -114,8 +115,8 @@ def record_jobs(connection: Connection, load: int, queue: str, model: str, jobs:
     """Record that all jobs of a load are in the queue; creates the table if it is missing."""
     with connection.transaction():
         if not has_table(connection, "snapseed.enqueued"):
-            connection.execute(_CREATE_ENQUEUED)
-        connection.execute(_INSERT_ENQUEUED, {"load": load, "queue": queue, "model": model, "jobs": jobs})
+            connection.execute(query("create_enqueued"))
+        connection.execute(query("insert_enqueued"), {"load": load, "queue": queue, "model": model, "jobs": jobs})
 
 
 def has_table(connection: Connection, name: str) -> bool:
@@ -125,98 +126,6 @@ def has_table(connection: Connection, name: str) -> bool:
 
 def _has_states(connection: Connection) -> bool:
     """Whether loads record their states; older versions of snapseed created the table without the column."""
-    query = """SELECT FROM pg_attribute
+    statement = """SELECT FROM pg_attribute
                 WHERE attrelid = 'snapseed.loads'::regclass AND attname = 'state' AND NOT attisdropped"""
-    return connection.execute(query).fetchone() is not None
-
-
-# One row per load. `tables` lists schema.table of each table that it filled. seed may exceed 2^63, hence numeric.
-_CREATE_LOADS = """
-CREATE TABLE snapseed.loads (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    environment text NOT NULL,
-    snapshot text NOT NULL,
-    identity text NOT NULL,
-    seed numeric(20) NOT NULL,
-    scale bigint NOT NULL,
-    mode text NOT NULL,
-    tables jsonb NOT NULL,
-    rows bigint NOT NULL,
-    state jsonb,
-    version text NOT NULL,
-    role text NOT NULL DEFAULT current_user,
-    loaded_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-COMMENT ON TABLE snapseed.loads IS 'Snapshots that snapseed has loaded into this database';
-"""
-
-_INSERT_LOAD = """
-INSERT INTO snapseed.loads (environment, snapshot, identity, seed, scale, mode, tables, rows, state, version)
-VALUES (%(environment)s, %(snapshot)s, %(identity)s, %(seed)s, %(scale)s, %(mode)s, %(tables)s, %(rows)s, %(state)s,
-        %(version)s)
-RETURNING id AS number, loaded_at
-"""
-
-_LATEST_LOADS = """
-SELECT environment, snapshot, identity, seed::text::numeric AS seed, scale, mode, tables, rows, version, role, loaded_at
-  FROM snapseed.loads ORDER BY id DESC LIMIT %(limit)s
-"""
-
-# The name alone proves nothing: somebody may have dropped the table and created another one, or restored a dump that
-# contains the record. So the oid must be that of the latest load. A record without an oid does not count.
-_FILLED_TABLES = """
-SELECT latest.name
-  FROM (SELECT DISTINCT ON (t.name) t.name, state -> t.name ->> 'oid' AS oid
-          FROM snapseed.loads, jsonb_array_elements_text(tables) t(name)
-         WHERE mode = 'replace' OR mode = 'upsert' AND NOT %(whole)s
-         ORDER BY t.name, id DESC) latest
-  JOIN pg_class c ON c.oid::text = latest.oid
-  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname || '.' || c.relname = latest.name
-"""
-
-_STATES = """
-SELECT DISTINCT ON (t.name) t.name, identity, state -> t.name
-  FROM snapseed.loads, jsonb_array_elements_text(tables) t(name) ORDER BY t.name, id DESC
-"""
-
-_PRIVILEGE = """
-SELECT CASE WHEN c.oid IS NOT NULL THEN 'INSERT and SELECT on snapseed.loads'
-            WHEN n.oid IS NOT NULL THEN 'CREATE and USAGE on schema snapseed'
-            ELSE format('CREATE on database %I', current_database()) END,
-       CASE WHEN c.oid IS NOT NULL THEN format('GRANT USAGE ON SCHEMA snapseed TO %1$I; '
-                                               'GRANT INSERT, SELECT ON snapseed.loads TO %1$I;', current_user)
-            WHEN n.oid IS NOT NULL THEN format('GRANT USAGE, CREATE ON SCHEMA snapseed TO %I;', current_user)
-            ELSE format('GRANT CREATE ON DATABASE %I TO %I;', current_database(), current_user) END
-  FROM (SELECT) nothing
-  LEFT JOIN pg_namespace n ON n.nspname = 'snapseed'
-  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'loads'
- WHERE NOT CASE WHEN c.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'USAGE')
-                                            AND has_table_privilege(c.oid, 'INSERT')
-                                            AND has_table_privilege(c.oid, 'SELECT')
-                WHEN n.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'CREATE')
-                                            AND has_schema_privilege(n.oid, 'USAGE')
-                ELSE has_database_privilege(current_database(), 'CREATE') END
-"""
-
-_LATEST_OF_TABLE = """
-SELECT max(id) FROM snapseed.loads
- WHERE EXISTS (SELECT FROM jsonb_array_elements_text(tables) t(name) WHERE t.name = %(table)s)
-HAVING max(id) IS NOT NULL
-"""
-
-_CREATE_ENQUEUED = """
-CREATE TABLE snapseed.enqueued (
-    load_id bigint NOT NULL,
-    queue text NOT NULL,
-    model text NOT NULL,
-    jobs bigint NOT NULL,
-    enqueued_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (load_id, queue, model)
-);
-COMMENT ON TABLE snapseed.enqueued IS 'Loads whose embedding jobs are all in their queue';
-"""
-
-_INSERT_ENQUEUED = """
-INSERT INTO snapseed.enqueued (load_id, queue, model, jobs) VALUES (%(load)s, %(queue)s, %(model)s, %(jobs)s)
-ON CONFLICT (load_id, queue, model) DO UPDATE SET jobs = excluded.jobs, enqueued_at = clock_timestamp()
-"""
+    return connection.execute(statement).fetchone() is not None

@@ -64,7 +64,7 @@ def retried(
     deadline = time.monotonic() + limits.seconds
     once_more = False
     contexts = stamina.retry_context(
-        on=lambda _: once_more,
+        on=lambda exc: once_more and isinstance(exc, SnapseedError),
         attempts=None,
         timeout=None,
         wait_initial=_FIRST_WAIT_SECONDS,

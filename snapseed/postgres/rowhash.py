@@ -62,7 +62,7 @@ def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Compose
 
 
 def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:
-    """The bytes of a column that are hashed: the SQL side of `snapshot.values.hash_field`."""
+    """The bytes of a column that are hashed: the SQL side of `snapshot.values.for_hash`."""
     if kind.is_array:
         as_text = is_hashed_as_text_array(kind)
         return sql.SQL("pg_catalog.array_send({}::text[])" if as_text else "pg_catalog.array_send({})").format(column)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from snapseed.ci import embedding
+from snapseed import load_snapshot
+from snapseed.ci.embedding import embed
 from snapseed.ci.process import run_ci
 from snapseed.ci.report import CiReport, Step
 from snapseed.errors import ServerError, VerificationError
+from snapseed.events import notes_to
 from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.projects.own_valkey import OwnValkey, own_valkey
@@ -39,7 +37,7 @@ def post(make_generated: Callable[[str], Sandbox], valkey: OwnValkey) -> Post:
 
 def ci(post: Post, log: Callable[[str], None] = lambda _: None, **overrides: object) -> CiReport:
     """One run in this process."""
-    return run_ci(post.sandbox.project, post.environment(**overrides), log=log)
+    return run_ci(post.sandbox.project, post.environment(**overrides), listener=notes_to(log))
 
 
 def test_workers_of_its_own_do_all(post: Post) -> None:
@@ -74,24 +72,23 @@ def test_workers_of_others_are_waited_for(post: Post) -> None:
     assert report.embedding.found.is_complete
 
 
-def test_without_any_worker_it_ends_and_says_how_to_start_one(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a bounded time, and without trying again."""
-    monkeypatch.setattr(embedding, "_NOBODY_SECONDS", 0.5)
-    report = ci(post)
-    assert isinstance(report.error, ServerError)
-    assert (report.exit_code, report.step) == (4, Step.EMBED)
-    assert report.error.summary == "nobody works the queue"
-    assert report.error.observed == "40 jobs wait, 0 are in hand, 0 workers are known"
-    assert "snapseed worker dev" in str(report.error.next_step)
-    assert [attempt.step for attempt in report.attempts].count(Step.EMBED) == 1
-    assert report.embedding is None
+def test_without_any_worker_it_ends_and_says_how_to_start_one(post: Post) -> None:
+    """In a bounded time."""
+    post.load()
+    with pytest.raises(ServerError, match="no worker") as caught:
+        embed(post.sandbox.project, post.environment(), nobody_seconds=0.5)
+    assert str(caught.value.observed).startswith("40 jobs are waiting, 0 are in progress")
+    assert "snapseed worker dev" in str(caught.value.next_step)
 
 
 def test_embeddings_have_a_deadline(post: Post) -> None:
-    """Of the environment; the error says how far it came."""
+    """Set in the environment. It is a failure that is not tried again."""
     report = ci(post, embeddings_timeout="500ms")
-    assert report.error is not None
-    assert report.error.summary == "not all was embedded in time"
+    assert isinstance(report.error, ServerError)
+    assert (report.exit_code, report.step) == (4, Step.EMBED)
+    assert "not finished in time" in report.error.summary
+    assert [attempt.step for attempt in report.attempts].count(Step.EMBED) == 1
+    assert report.embedding is None
 
 
 def test_what_is_missing_at_the_end_is_a_finding(post: Post) -> None:
@@ -100,26 +97,17 @@ def test_what_is_missing_at_the_end_is_a_finding(post: Post) -> None:
     post.load()
     post.execute("UPDATE letters SET body = 'poison' WHERE id = 9")
     with pytest.raises(VerificationError, match="not complete") as caught:
-        embedding.embed(post.sandbox.project, post.environment(workers=1), consent=False, log=lambda _: None)
+        embed(post.sandbox.project, post.environment(workers=1))
     observed = str(caught.value.observed)
-    assert observed.startswith("1 of 40 texts lack chunks; 1 jobs are dead, the first of: ")
+    assert observed.startswith("1 of 40 texts lack chunks; 1 jobs are dead, the first with this error: ")
     assert observed.count("that is poison") == 1
 
 
-def test_a_crash_behind_the_commit_is_made_good_by_the_next_run(post: Post) -> None:
-    """The load has said that it is there, and nobody has said that its jobs are."""
-    code = """
-import os, signal, sys
-import snapseed.ci.embedding as embedding
-from snapseed.cli.app import main
-embedding.enqueue_load = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-sys.argv = ["snapseed", "ci", "dev"]
-main()
-"""
-    variables = os.environ | {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
-    died = subprocess.run([sys.executable, "-c", code], cwd=post.folder, env=variables, check=False)
-    assert died.returncode == -signal.SIGKILL
-    assert post.execute("SELECT count(*) FROM letters") == [(40,)]
+def test_a_crash_after_the_commit_is_healed_by_the_next_run(post: Post) -> None:
+    """The load is recorded and its jobs are not, as if the process had been killed in between."""
+    load_snapshot(post.sandbox.project, post.environment())
+    with post.session() as session:
+        assert session.queue.status().is_empty
     report = ci(post, workers=1)
     assert report.exit_code == 0, report.error
     assert post.parts() == post.expected()
@@ -136,7 +124,7 @@ def test_redis_that_starts_late_is_waited_for(post: Post) -> None:
                 failed.append(text)
                 late.start()
 
-        report = run_ci(post.sandbox.project, post.environment(workers=1, redis=late.url), log=log)
+        report = run_ci(post.sandbox.project, post.environment(workers=1, redis=late.url), listener=notes_to(log))
         assert report.exit_code == 0, report.error
         assert failed
         assert report.retries >= 1

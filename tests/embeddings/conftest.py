@@ -14,9 +14,11 @@ import redis
 from snapseed import HashingEmbedder, load_snapshot
 from snapseed.config import Environment
 from snapseed.embeddings.embedder import Embedder
-from snapseed.embeddings.service import Events, ServiceOptions, run_workers
-from snapseed.embeddings.session import Session, embedding_session, enqueue_load
+from snapseed.embeddings.enqueue import enqueue_load
+from snapseed.embeddings.service import ServiceOptions, run_workers
+from snapseed.embeddings.source import Session, embedding_session
 from snapseed.embeddings.worker import BatchDone
+from snapseed.events import Event, Listener
 from tests.conftest import Sandbox
 from tests.projects.own_valkey import OwnValkey, own_valkey
 
@@ -75,10 +77,14 @@ class Post:
         return embedding_session(self.sandbox.project, self.environment())
 
     def drain(self, concurrency: int = 1) -> None:
-        """Work until the queue is empty; what each batch came to is in `batches`."""
+        """Process jobs until the queue is empty."""
         options = ServiceOptions(drain=True, concurrency=concurrency, patience_seconds=20)
-        events = Events(batch=self.batches.append)
-        run_workers(self.sandbox.project, self.environment(), options, events, lambda: False)
+        run_workers(self.sandbox.project, self.environment(), options, self.told)
+
+    def told(self, event: Event) -> None:
+        """Keep what each batch came to in `batches`."""
+        if isinstance(event, BatchDone):
+            self.batches.append(event)
 
     def put(self, *payloads: bytes) -> None:
         """Put something into the queue."""
@@ -95,11 +101,12 @@ class Post:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def then(self, statement: str) -> Callable[[BatchDone], None]:
-        """Behind a batch, this."""
+    def then(self, statement: str) -> Listener:
+        """A listener that executes this after a batch."""
 
-        def act(_: BatchDone) -> None:
-            self.execute(statement)
+        def act(event: Event) -> None:
+            if isinstance(event, BatchDone):
+                self.execute(statement)
 
         return act
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapseed import chunk_count, chunk_of
-from snapseed.embeddings.chunking import CHUNK_WORDS
+from snapseed.embeddings.chunks import CHUNK_WORDS
 
 _WORDS = st.lists(st.text(st.characters(exclude_characters=" ", exclude_categories=["Cs"]), min_size=1, max_size=4))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapseed.embeddings.completeness import Completeness, completeness
+from snapseed.embeddings.enqueue import Completeness, completeness
 from tests.embeddings.conftest import Post
 
 

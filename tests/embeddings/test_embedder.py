@@ -1,4 +1,4 @@
-"""The built-in embedder: the same vector for the same text, for ever; near for texts that are alike."""
+"""The built-in embedder: the same vector for the same text, for ever, and near vectors for similar texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snapseed import HashingEmbedder
-from snapseed.embeddings import embedder as module
 
 TEXTS = ["The quick brown fox", "", "Grüße, 世界!", "the QUICK brown fox?", "a b c", "x" * 200, "... --- ..."]
 
@@ -58,14 +57,12 @@ def test_a_text_has_the_same_vector_in_any_company(texts: list[str]) -> None:
         assert (embed(text)[0] == vector).all()
 
 
-def test_batches_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two and a half batches are the same as batches of three texts."""
-    texts = [
-        f"word{number} and number {number % 13} of many " * (number % 4) for number in range(module._BATCH * 5 // 2)
-    ]
-    whole = embed(*texts)
-    monkeypatch.setattr(module, "_BATCH", 3)
-    assert (embed(*texts[1000:1100]) == whole[1000:1100]).all()
+def test_batches_leave_no_trace() -> None:
+    """Vectors are the same in batches of three texts, of 64, and all together."""
+    texts = pl.Series([f"word{number} and number {number % 13} of many " * (number % 4) for number in range(200)])
+    whole = HashingEmbedder().embed(texts)
+    for batch_texts in (3, 64):
+        assert HashingEmbedder(batch_texts=batch_texts).embed(texts).equals(whole)
 
 
 def test_no_texts_have_no_vectors() -> None:

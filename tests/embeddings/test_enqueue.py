@@ -7,38 +7,32 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from typing import Any
 
 import pytest
+import redis
 
-from snapseed import load_snapshot
-from snapseed.embeddings import enqueue
-from snapseed.embeddings.queues import JobQueue
-from snapseed.embeddings.session import enqueue_load, repair_queue
+from snapseed import LoadRequest, Mode, load_snapshot
+from snapseed.embeddings.enqueue import JobsAdded, enqueue_incomplete, enqueue_load
 from snapseed.errors import LoadError, SchemaError
 from tests.embeddings.conftest import Post
 
-# The command line, which kills itself in place of the call of this name that is the n-th.
+# A load and its jobs, in a process that kills itself once so many jobs are in the queue.
 _DYING = """
 import os, signal, sys
-from snapseed.cli.app import main
-import snapseed.embeddings.session as session
-import snapseed.embeddings.enqueue as enqueue
+from pathlib import Path
+from snapseed import find_project, load_snapshot
+from snapseed.embeddings.enqueue import JobsAdded, enqueue_load
 
-def dies(holder, name, after):
-    call = getattr(holder, name)
-    calls = [0]
-    def instead(*arguments, **keywords):
-        calls[0] += 1
-        if calls[0] > after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*arguments, **keywords)
-    setattr(holder, name, instead)
+def told(event):
+    if isinstance(event, JobsAdded) and event.jobs >= int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
 
-enqueue._BATCH = 7
-dies({"repair": session, "record": session, "encode": enqueue}[sys.argv[1]], sys.argv[2], int(sys.argv[3]))
-sys.argv = ["snapseed", *sys.argv[4:]]
-main()
+project = find_project(Path.cwd())
+environment = project.environment("dev")
+load_snapshot(project, environment)
+told(JobsAdded(0))
+enqueue_load(project, environment, listener=told, batch_jobs=7)
 """
 
 
@@ -74,13 +68,11 @@ def test_a_load_that_is_rolled_back_makes_no_job(post: Post) -> None:
 
 
 @pytest.mark.parametrize(
-    ("moment", "in_queue"),
-    [(("repair", "repair_queue", "0"), 0), (("encode", "encode_jobs", "2"), 14), (("record", "record_jobs", "0"), 40)],
-    ids=["before the first job", "among the jobs", "behind the last job"],
+    "in_queue", [0, 14, 40], ids=["before the first job", "among the jobs", "before the jobs are recorded"]
 )
-def test_a_crash_behind_the_commit_loses_no_job(post: Post, moment: tuple[str, ...], in_queue: int) -> None:
+def test_a_crash_after_the_commit_loses_no_job(post: Post, in_queue: int) -> None:
     """`load --if-changed`, which finds everything loaded, puts them into the queue."""
-    command = [sys.executable, "-c", _DYING, *moment, "load", "dev"]
+    command = [sys.executable, "-c", _DYING, str(in_queue)]
     variables = {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
     died = subprocess.run(command, cwd=post.folder, env=os.environ | variables, capture_output=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
@@ -94,14 +86,13 @@ def test_a_crash_behind_the_commit_loses_no_job(post: Post, moment: tuple[str, .
     assert post.parts() == post.expected()
 
 
-def test_jobs_are_streamed(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_are_streamed(post: Post) -> None:
     """So many keys at a time, in their order."""
-    monkeypatch.setattr(enqueue, "_BATCH", 16)
     load_snapshot(post.sandbox.project, post.environment())
-    told: list[int] = []
+    told: list[object] = []
     with post.session() as session:
-        repair_queue(session, told.append)
-    assert told == [16, 32, 40]
+        assert enqueue_incomplete(session, told.append, batch_jobs=16) == 40
+    assert told == [JobsAdded(16), JobsAdded(32), JobsAdded(40)]
     assert waiting(post) == [str(key) for key in range(1, 41)]
 
 
@@ -115,27 +106,20 @@ def test_only_what_is_missing_is_made_again(post: Post) -> None:
     longer = post.execute("SELECT max(letter)::int FROM parts WHERE part = 1")[0][0]
     lacking = {"3", str(longer)} | ({"4"} if len([1 for row in post.parts() if row[0] == 4]) != 2 else set())
     with post.session() as session:
-        repair_queue(session)
+        enqueue_incomplete(session)
     assert set(waiting(post)) == lacking
     post.drain()
     assert [row[:2] for row in post.parts()] == [row[:2] for row in post.expected()]
 
 
-def test_the_queue_gets_many_jobs_in_one_command(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not one each."""
+def test_the_queue_gets_many_jobs_in_one_command(post: Post, valkey: redis.Redis) -> None:
+    """Not one command each."""
     load_snapshot(post.sandbox.project, post.environment())
-    sizes: list[int] = []
+    valkey.config_resetstat()
     with post.session() as session:
-        queue: JobQueue = session.queue
-        put = queue.put
-
-        def measured(payloads: Sequence[bytes]) -> None:
-            sizes.append(len(payloads))
-            put(payloads)
-
-        monkeypatch.setattr(queue, "put", measured)
-        repair_queue(session)
-    assert sizes == [40]
+        enqueue_incomplete(session)
+    commands: Any = valkey.info("commandstats")
+    assert commands["cmdstat_eval"]["calls"] == 1
 
 
 @pytest.mark.parametrize("content", [False, True])
@@ -148,7 +132,7 @@ def test_texts_that_a_load_has_changed_are_embedded_again(post: Post, *, content
     changed = post.execute("SELECT id FROM letters WHERE id <= 7 AND body IS NOT NULL")
     enqueue_load(post.sandbox.project, post.environment())
     post.drain()
-    load_snapshot(post.sandbox.project, post.environment(), mode="upsert")
+    load_snapshot(post.sandbox.project, post.environment(), LoadRequest(mode=Mode.UPSERT))
     assert enqueue_load(post.sandbox.project, post.environment()) == len(changed)
     post.drain()
     assert post.parts() == post.expected()
@@ -161,7 +145,7 @@ def test_changes_by_others_show_in_the_content_of_chunks(post: Post) -> None:
     post.drain()
     post.execute("UPDATE letters SET body = 'other' WHERE id = 1; UPDATE parts SET part = 7 WHERE letter = 2")
     with post.session() as session:
-        assert repair_queue(session) == 2
+        assert enqueue_incomplete(session) == 2
     post.drain()
     assert post.parts() == post.expected()
 
@@ -172,7 +156,7 @@ def test_chunks_without_a_text_are_deleted_by_repair(post: Post) -> None:
     post.drain()
     post.execute("ALTER TABLE parts DROP CONSTRAINT parts_letter_fkey; DELETE FROM letters WHERE id = 40")
     post.execute("INSERT INTO parts (letter, part, made_by, numbers) VALUES (999, 0, 'other', '{1}')")
-    assert "chunks belonged to no text" in post.run("queue", "repair", "dev")
+    assert "belonged to no text" in post.run("queue", "repair", "dev")
     assert post.parts() == post.expected()
     assert post.execute("SELECT letter FROM parts WHERE made_by = 'other'") == [(999,)]
 

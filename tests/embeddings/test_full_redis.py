@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from snapseed import load_snapshot
-from snapseed.embeddings.session import enqueue_load
+from snapseed.embeddings.enqueue import enqueue_load
 from snapseed.embeddings.worker import Worker
 from snapseed.errors import ServerError
 from snapseed.postgres.failures import may_pass
@@ -54,7 +54,7 @@ def test_workers_take_jobs_out_of_a_full_stream(post: Post, small: OwnValkey) ->
     enqueue_load(post.sandbox.project, post.environment())
     limit(small, "1")
     with post.session() as session:
-        Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+        Worker(session).run(drain=True)
     assert post.parts() == post.expected()
 
 
@@ -65,10 +65,10 @@ def test_a_dead_job_for_which_there_is_no_room_keeps_nothing_back(post: Post, sm
     limit(small, "1")
     with post.session() as session:
         with pytest.raises(redis.OutOfMemoryError):
-            Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+            Worker(session).run(drain=True)
         assert post.parts() == post.expected()
         limit(small, "0")
-        Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+        Worker(session).run(drain=True)
         assert [job.payload for job in session.queue.dead(10)] == [b"nonsense"]
 
 

@@ -13,7 +13,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from snapseed.embeddings.health import Health, serving
-from snapseed.embeddings.worker import BatchDone
+from snapseed.embeddings.service import WorkerFailed
+from snapseed.embeddings.worker import BatchDone, Heartbeat
 from snapseed.errors import ServerError, UsageError
 
 
@@ -35,11 +36,11 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 def test_counts_are_served_as_openmetrics() -> None:
     """By the standard's own parser."""
-    health, port = Health(), free_port()
-    health.batch(BatchDone(10, 1, 30, 2, 0.5, 0.25))
-    health.batch(BatchDone(5, 0, 15, 0, 0.25, 0.125))
-    health.failure(ServerError("gone"), 1.0)
-    with serving(health, "dev", port):
+    health, port = Health("dev"), free_port()
+    health(BatchDone(10, 1, 30, 2, 0.5, 0.25))
+    health(BatchDone(5, 0, 15, 0, 0.25, 0.125))
+    health(WorkerFailed(ServerError("gone"), 1.0))
+    with serving(health, port):
         status, text = get(port, "/metrics")
     assert status == 200
     families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
@@ -60,24 +61,25 @@ def test_counts_are_served_as_openmetrics() -> None:
 
 def test_a_worker_that_hangs_is_not_healthy() -> None:
     """200 while one was heard of lately, 503 else; other paths are 404."""
-    health, port = Health(), free_port()
-    with serving(health, "dev", port):
+    now, port = [0.0], free_port()
+    health = Health("dev", now=lambda: now[0])
+    with serving(health, port):
         assert get(port, "/healthz")[0] == 200
-        health._heard = time.monotonic() - 301
+        now[0] = 301
         status, text = get(port, "/healthz")
         assert (status, json.loads(text)["alive"]) == (503, False)
-        health.beat()
+        health(Heartbeat())
         assert get(port, "/healthz")[0] == 200
         assert get(port, "/")[0] == 404
 
 
 def test_the_file_is_whole_at_any_time(tmp_path: Path) -> None:
     """It is replaced at each beat, with the counts so far."""
-    health = Health(tmp_path / "health.json")
+    health = Health("dev", tmp_path / "health.json")
     for jobs in (1, 3):
-        health.batch(BatchDone(jobs, 0, 0, 0, 0.0, 0.0))
+        health(BatchDone(jobs, 0, 0, 0, 0.0, 0.0))
         document = json.loads((tmp_path / "health.json").read_text())
-        assert document["jobs"] == health.jobs
+        assert document["jobs"] == health.total("jobs")
         assert abs(document["heard_at"] - time.time()) < 60
     assert [path.name for path in tmp_path.iterdir()] == ["health.json"]
 
@@ -85,10 +87,10 @@ def test_the_file_is_whole_at_any_time(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
     """A port that is taken, a folder that is missing."""
     with pytest.raises(UsageError, match="health file"):
-        Health(tmp_path / "none" / "file").beat()
+        Health("dev", tmp_path / "none" / "file")(Heartbeat())
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(UsageError, match="port"),
-        serving(Health(), "dev", taken.getsockname()[1]),
+        serving(Health("dev"), taken.getsockname()[1]),
     ):
         pass

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed.embeddings.jobs import NotAJobError, decode_job, encode_jobs, job_form
+from snapseed.embeddings.queue import NotAJobError, decode_job, encode_jobs, job_form
 from snapseed.errors import ConfigurationError
 
 FORMS: list[dict[str, Any] | None] = [

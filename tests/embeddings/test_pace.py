@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapseed.embeddings.pace import Pace
+from snapseed.embeddings.worker import Pace
 
 
 def settled(fixed: float, each: float, batches: int = 20) -> list[int]:
@@ -12,7 +12,7 @@ def settled(fixed: float, each: float, batches: int = 20) -> list[int]:
     pace, sizes = Pace(), []
     for _ in range(batches):
         sizes.append(pace.size)
-        pace.took(pace.size, fixed + each * pace.size)
+        pace = pace.after(pace.size, fixed + each * pace.size)
     return sizes
 
 
@@ -42,10 +42,10 @@ def test_a_moment_of_slowness_is_forgotten() -> None:
     """As soon as the next batch is as quick as those before."""
     pace = Pace()
     for _ in range(5):
-        pace.took(pace.size, 0.001 * pace.size)
-    pace.took(pace.size, 30.0)
+        pace = pace.after(pace.size, 0.001 * pace.size)
+    pace = pace.after(pace.size, 30.0)
     for _ in range(5):
-        pace.took(pace.size, 0.001 * pace.size)
+        pace = pace.after(pace.size, 0.001 * pace.size)
     assert pace.size == pytest.approx(1000, rel=0.1)
 
 
@@ -53,5 +53,5 @@ def test_batches_of_one_size_keep_what_is_known() -> None:
     """A little more or less says nothing about the cost of a batch by itself."""
     pace = Pace()
     for jobs in (16, 200, 210, 205):
-        pace.took(jobs, 2.0 + 0.01 * jobs)
+        pace = pace.after(jobs, 2.0 + 0.01 * jobs)
     assert pace.size == pytest.approx(200, rel=0.05)

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from snapseed.embeddings import service
-from snapseed.embeddings.service import Events, ServiceOptions, run_workers
+from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
 from snapseed.errors import ServerError, SnapseedError
+from snapseed.events import Event
 from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.embeddings.test_health import free_port
@@ -75,7 +75,7 @@ def test_a_second_signal_ends_a_worker_at_once(post: Post, concurrency: str) -> 
     members = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
-    assert "once more" in process.stderr.readline()
+    assert "at once" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 130
@@ -95,7 +95,7 @@ def test_a_killed_member_is_replaced(post: Post) -> None:
     victim.kill()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
-    assert "a worker process has died: exit code -9" in said
+    assert "a worker process died: exit code -9" in said
     assert post.parts() == post.expected()
 
 
@@ -114,15 +114,14 @@ def test_a_job_that_kills_its_worker_dies_alone(post: Post) -> None:
     assert "4 times" in error
 
 
-def test_processes_that_only_die_are_an_error_in_the_end(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where patience is limited."""
-    monkeypatch.setattr(service, "_FIRST_WAIT_SECONDS", 0.01)
+def test_processes_that_only_die_are_an_error_in_the_end(post: Post) -> None:
+    """If patience is limited."""
     post.configure(embedder="'embedders:Deadly'", claim_after="'2s'", tries=1000)
     post.load()
     post.execute("UPDATE letters SET body = 'deadly'")
-    options = ServiceOptions(drain=True, concurrency=2, patience_seconds=0.1)
-    with pytest.raises(ServerError, match="has died"):
-        run_workers(post.sandbox.project, post.environment(), options, Events(), lambda: False)
+    options = ServiceOptions(drain=True, concurrency=2, patience_seconds=0.1, restart_seconds=0.01)
+    with pytest.raises(ServerError, match="died"):
+        run_workers(post.sandbox.project, post.environment(), options)
 
 
 def test_health_is_told_while_it_works(post: Post, tmp_path: Path) -> None:
@@ -150,8 +149,12 @@ def test_a_refused_connection_ends_a_worker(post: Post) -> None:
 
 def working(post: Post, failures: list[SnapseedError], until: Callable[[], bool]) -> threading.Thread:
     """A worker in a thread of this process, until then."""
-    events = Events(failure=lambda error, _: failures.append(error))
-    arguments = (post.sandbox.project, post.environment(), ServiceOptions(), events, until)
+
+    def told(event: Event) -> None:
+        if isinstance(event, WorkerFailed):
+            failures.append(event.error)
+
+    arguments = (post.sandbox.project, post.environment(), ServiceOptions(), told, until)
     thread = threading.Thread(target=run_workers, args=arguments)
     thread.start()
     return thread

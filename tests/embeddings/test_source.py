@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from snapseed.embeddings.session import embedding_session
-from snapseed.embeddings.source import Source, resolve_source
+from snapseed.embeddings.source import Source, embedding_session, resolve_source
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
@@ -33,7 +32,7 @@ def change(post: Post, before: str, after: str) -> None:
         ('target = "parts"', 'target = "pieces"', "target", "'pieces'"),
         ('text = "body"', 'text = "bodies"', "", "'bodies'"),
         ('number = "part"', 'number = "nr"', "", "'nr'"),
-        ('vector = "numbers"', 'vector = "numbers"\nkey = "id"', "key", "id is Family.BIGINT"),
+        ('vector = "numbers"', 'vector = "numbers"\nkey = "id"', "key", "id is bigint"),
         ('number = "part"', 'number = "made_by"', "number", "parts.made_by is character varying(40)"),
         ('number = "part"', 'number = "numbers"', "number", "parts.numbers is real[]"),
         ('number = "part"', 'number = "letter"', "", "letter, letter"),
@@ -65,7 +64,7 @@ def test_texts_with_a_key_of_several_columns_are_refused(post: Post) -> None:
         msgspec.structs.replace(entity, key=("id", "body")) if entity.name == "letters" else entity
         for entity in manifest.entities
     )
-    with pytest.raises(ConfigurationError, match="known by one column") as caught:
+    with pytest.raises(ConfigurationError, match="a key of several columns") as caught:
         resolve_source(project, post.environment(), msgspec.structs.replace(manifest, entities=entities))
     assert caught.value.observed == "letters has the key id, body"
 
@@ -75,7 +74,7 @@ def test_an_embedder_of_another_dimension_is_refused(post: Post) -> None:
     project = post.sandbox.project
     manifest = open_snapshot(project.snapshots, "dev").manifest
     text = msgspec.json.encode(manifest).replace(b'"real[]"', b'"vector(5)"')
-    with pytest.raises(ConfigurationError, match="another dimension") as caught:
+    with pytest.raises(ConfigurationError, match="wrong dimension") as caught:
         resolve_source(project, post.environment(), msgspec.json.decode(text, type=Manifest))
     assert (caught.value.observed, caught.value.expected) == (
         "384 numbers by model snapseed-hash-384",

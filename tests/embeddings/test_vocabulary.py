@@ -10,13 +10,12 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snapseed import HashingEmbedder
-from snapseed.embeddings import vocabulary as module
-from snapseed.embeddings.pieces import Texts
-from snapseed.embeddings.vocabulary import Vocabulary, vocabulary
+from snapseed.embeddings.embedder import TextBuffer, Vocabulary
+from tests.examples import examples
 
 DIMENSIONS = HashingEmbedder.dimensions
 # Letters, digits, and what ends words, phrases and rules of case: ΑΣ ends in another small sigma than ΑΣΑ.
@@ -38,7 +37,7 @@ def unit(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
     return vector
 
 
-@settings(deadline=None, max_examples=30, derandomize=True, database=None)
+@examples(30)
 @given(TEXTS)
 def test_a_text_is_the_sum_of_its_words(texts: list[str]) -> None:
     """By phrases (of texts that stand there many times) or by words."""
@@ -51,7 +50,7 @@ def test_a_text_is_the_sum_of_its_words(texts: list[str]) -> None:
 @given(TEXTS)
 def test_pieces_are_the_texts(texts: list[str]) -> None:
     """Joined again, phrases or words, with nothing lost."""
-    cut = Texts.of(pa.array(texts, pa.large_string()))
+    cut = TextBuffer.of(pa.array(texts, pa.large_string()))
     for ends in (cut.blanks(), cut.phrase_ends()):
         pieces = cut.cut(ends)
         said = [pieces.distinct[code].as_py() for code in pieces.codes.tolist()]
@@ -59,17 +58,13 @@ def test_pieces_are_the_texts(texts: list[str]) -> None:
         assert [b"".join(said[i:j]).decode() for i, j in itertools.pairwise(bounds)] == texts
 
 
-def test_what_is_forgotten_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgetting_changes_nothing() -> None:
     """With room for five words, texts of two, four and six words have the vectors they always have."""
     texts = ["one two", "three four one two", "six seven eight nine ten one", "one nine", "two three four five"]
     expected = HashingEmbedder().embed(pl.Series(texts)).to_numpy()
-    monkeypatch.setattr(module, "_REMEMBERED", 5)
-    vocabulary.cache_clear()
-    try:
-        for text, vector in zip(texts * 2, [*expected, *expected], strict=True):
-            assert (HashingEmbedder().embed(pl.Series([text])).to_numpy()[0] == vector).all()
-    finally:
-        vocabulary.cache_clear()
+    forgetful = HashingEmbedder(Vocabulary(DIMENSIONS, room=5))
+    for text, vector in zip(texts * 2, [*expected, *expected], strict=True):
+        assert (forgetful.embed(pl.Series([text])).to_numpy()[0] == vector).all()
 
 
 @pytest.mark.parametrize("length", [83, 84, 85, 19_999, 20_001, 70_000])

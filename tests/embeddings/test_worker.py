@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import psycopg
-import pyarrow as pa
 import pytest
 
-from snapseed import load_snapshot, verify_snapshot
-from snapseed.embeddings.chunks import chunk_rows
-from snapseed.embeddings.completeness import completeness
+from snapseed import HashingEmbedder, load_snapshot, verify_snapshot
 from snapseed.embeddings.embedder import Embedder
-from snapseed.embeddings.service import Events, ServiceOptions, run_workers
-from snapseed.embeddings.session import enqueue_load, repair_queue
-from snapseed.embeddings.source import Source
+from snapseed.embeddings.enqueue import completeness, enqueue_incomplete, enqueue_load
+from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
 from snapseed.embeddings.worker import Worker
 from snapseed.errors import EmbedderAwayError, LoadError, SchemaError, ServerError, SnapseedError
+from snapseed.events import Event
 from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.projects.own_valkey import OwnValkey
@@ -43,10 +41,24 @@ NONSENSE = [
 FORMS = pytest.mark.parametrize("form", ["stream", "list"])
 
 
-def worker_of(post: Post) -> None:
-    """Work what is in the queue by one worker in this process, without coming back."""
+class Interrupted(HashingEmbedder):
+    """An embedder during which something else happens."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """The built-in embedder's vectors, after what else happens."""
+        self._meanwhile()
+        return super().embed(texts)
+
+
+def worker_of(post: Post, embedder: Embedder | None = None) -> None:
+    """Drain the queue with one worker in this process, which does not come back after a failure."""
     with post.session() as session:
-        Worker(session.connection, session.queue, session.source, "here", post.batches.append).run(drain=True)
+        source = replace(session.source, embedder=embedder or session.source.embedder)
+        Worker(replace(session, source=source), post.told).run(drain=True)
 
 
 def dead_of(post: Post) -> list[tuple[bytes, str]]:
@@ -78,7 +90,7 @@ def test_jobs_delivered_twice_change_nothing(post: Post) -> None:
     """Neither in one batch, nor in a later one; no row is written again."""
     post.load()
     with post.session() as session:
-        assert repair_queue(session) == 40
+        assert enqueue_incomplete(session) == 40
     post.drain()
     post.put_keys(1, 1, 2)
     post.put(b'{"keys": ["1", 2, "2"]}')
@@ -112,38 +124,30 @@ def test_a_text_that_is_gone_is_no_mistake(post: Post) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 5])
-def test_a_text_that_changes_while_it_is_embedded_is_embedded_again(
-    post: Post, monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    """Nobody waits for the embedder; only who changes it again and again is kept from that, in the end."""
+def test_a_text_that_changes_while_it_is_embedded_is_embedded_again(post: Post, times: int) -> None:
+    """Nobody has to wait for the embedder; but a text that changes again and again is locked in the end."""
     post.load()
     post.execute("DELETE FROM letters WHERE id > 10")
     changed: list[int] = []
     refused: list[Exception] = []
 
-    def meanwhile(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
+    def meanwhile() -> None:
         if len(changed) + len(refused) < times:
             try:
                 post.execute("SET lock_timeout = '50ms'; UPDATE letters SET body = body || ' now' WHERE id = 1")
                 changed.append(1)
             except psycopg.errors.LockNotAvailable as exc:
                 refused.append(exc)
-        return chunk_rows(source, keys, texts)
 
-    monkeypatch.setattr("snapseed.embeddings.worker.chunk_rows", meanwhile)
-    post.drain()
+    worker_of(post, Interrupted(meanwhile))
     assert (len(changed), bool(refused)) == ((1, False) if times == 1 else (3, True))
     assert post.parts() == post.expected()
 
 
-def test_a_text_that_goes_while_it_is_embedded_leaves_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if it had been gone before."""
+def test_a_text_that_is_deleted_while_it_is_embedded_leaves_nothing(post: Post) -> None:
+    """As if it had been deleted before."""
     post.load()
-    monkeypatch.setattr(
-        "snapseed.embeddings.worker.chunk_rows",
-        lambda *given: [post.execute("DELETE FROM letters WHERE id = 1"), chunk_rows(*given)][1],
-    )
-    post.drain()
+    worker_of(post, Interrupted(lambda: post.execute("DELETE FROM letters WHERE id = 1")))
     assert sum(batch.skipped for batch in post.batches) == 1
     assert post.parts() == post.expected()
 
@@ -199,7 +203,7 @@ def test_an_entry_of_somebody_else_is_kept_for_people(post: Post) -> None:
     post.drain()
     ((payload, error),) = dead_of(post)
     assert b"other" in payload
-    assert "no job" in error
+    assert "not a job" in error
 
 
 @FORMS
@@ -256,15 +260,19 @@ def test_vectors_of_another_shape_are_refused(post: Post, embedder: str, said: s
 def test_a_model_that_is_away_is_waited_for(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long: no job is tried to death meanwhile."""
     monkeypatch.chdir(post.folder)
-    monkeypatch.setattr("snapseed.embeddings.service._LONGEST_WAIT_SECONDS", 0.2)
     post.configure(embedder="'embedders:Down'", tries=2)
     post.load()
     failures: list[SnapseedError] = []
-    events = Events(post.batches.append, failure=lambda error, _: failures.append(error))
-    arguments = (post.sandbox.project, post.environment(), ServiceOptions(drain=True), events, lambda: False)
-    thread = threading.Thread(target=run_workers, args=arguments)
+
+    def told(event: Event) -> None:
+        if isinstance(event, WorkerFailed):
+            failures.append(event.error)
+
+    thread = threading.Thread(
+        target=run_workers, args=(post.sandbox.project, post.environment(), ServiceOptions(drain=True), told)
+    )
     thread.start()
-    patiently(lambda: len(failures) > 6)
+    patiently(lambda: len(failures) > 3)
     Path("up").touch()
     thread.join()
     assert all("no model today" in str(error) for error in failures)
@@ -286,8 +294,7 @@ def test_a_missing_right_or_table_is_no_jobs_fault(post: Post) -> None:
     """The worker ends with the error; the jobs are all there, and as if nobody had tried them."""
     post.load()
     with post.session() as session:
-        worker = Worker(session.connection, session.queue, session.source, "here")
-        worker.told = post.then("ALTER TABLE parts RENAME TO elsewhere")
+        worker = Worker(session, post.then("ALTER TABLE parts RENAME TO elsewhere"))
         with pytest.raises(LoadError, match="refused"):
             worker.run()
         assert session.queue.status().waiting + session.queue.status().in_flight == 24
@@ -299,8 +306,7 @@ def test_a_lost_connection_is_no_jobs_fault(post: Post) -> None:
     post.load()
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'snapseed%'"
     with post.session() as session:
-        worker = Worker(session.connection, session.queue, session.source, "here")
-        worker.told = post.then(end)
+        worker = Worker(session, post.then(end))
         with pytest.raises(ServerError):
             worker.run()
     with post.session() as session:
@@ -341,7 +347,7 @@ def test_commits_are_on_the_disk_before_jobs_are_done(post: Post, default: str, 
     post.load()
     with post.session() as session:
         session.connection.execute(f"SET synchronous_commit = {default}".encode())
-        Worker(session.connection, session.queue, session.source, "here").run(drain=True)
+        Worker(session).run(drain=True)
         assert session.connection.execute("SHOW synchronous_commit").fetchone() == (used,)
 
 
@@ -366,5 +372,5 @@ def test_the_examples_vectors_are_those_of_its_snapshot(
     with sandbox.connect() as connection:
         assert connection.execute("SELECT count(*) FROM embeddings").fetchone() == (0,)
     assert (enqueue_load(project, environment) or 0) > 20
-    run_workers(project, environment, ServiceOptions(drain=True), Events(), lambda: False)
+    run_workers(project, environment, ServiceOptions(drain=True))
     assert verify_snapshot(project, environment).agrees

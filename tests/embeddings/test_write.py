@@ -19,7 +19,7 @@ def test_the_first_chunks_of_a_text_pass_no_other_table(post: Post) -> None:
     post.execute("CREATE TABLE seen (statement text)")
     post.execute(
         "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql"
-        " AS 'BEGIN INSERT INTO seen VALUES (left(current_query(), 4)); RETURN NULL; END'"
+        " AS 'BEGIN INSERT INTO seen VALUES (left(ltrim(current_query(), chr(10)), 4)); RETURN NULL; END'"
     )
     post.execute("CREATE TRIGGER see AFTER INSERT ON parts FOR EACH STATEMENT EXECUTE FUNCTION see()")
     post.drain()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from snapseed import SnapseedError, load_snapshot, verify_snapshot
-from snapseed.load.plan import Mode
-from snapseed.load.report import LoadReport
+from snapseed import LoadRequest, SnapseedError, load_snapshot, verify_snapshot
+from snapseed.load.outcome import LoadReport
+from snapseed.load.request import LoadSettings, Mode
 from tests.conftest import Sandbox
 from tests.projects.state import contents
 
@@ -48,22 +49,25 @@ class Shapes(Sandbox):
         """Take all rows out of the tables, without any trigger or rule."""
         self.execute(f"SET session_replication_role = replica; TRUNCATE {', '.join(TABLES)} CASCADE")
 
-    def load(self, mode: Mode | str = Mode.REPLACE, *, agrees: object = False, **options: object) -> LoadReport:
+    def load(
+        self, mode: Mode = Mode.REPLACE, *, agrees: object = False, rebuild_rows: int = 2_000, **options: object
+    ) -> LoadReport:
         """Load; with `agrees`, check that the database then holds the snapshot and nothing else."""
         overrides = {name: options.pop(name) for name in ("database", "create_schema") if name in options}
         environment = self.environment(None, **overrides)
-        report = load_snapshot(self.project, environment, mode=mode, **options)  # type: ignore[arg-type]
-        only = tuple(entity.name for entity in report.manifest.chosen(options.get("only", ())))  # type: ignore[arg-type]
+        request = LoadRequest(mode=mode, **options)  # type: ignore[arg-type]
+        report = load_snapshot(self.project, environment, request, settings=LoadSettings(rebuild_rows=rebuild_rows))
+        only = tuple(entity.name for entity in report.manifest.chosen(request.only))
         if agrees:
             assert verify_snapshot(self.project, self.environment(), only=only).agrees
         return report
 
-    def refused(self, mode: Mode | str = Mode.REPLACE, **options: object) -> SnapseedError:
+    def refused(self, mode: Mode = Mode.REPLACE, **options: object) -> SnapseedError:
         """The error of a load that must fail, and must have changed nothing."""
         with self.connect() as connection:
             before = contents(connection)
             with pytest.raises(SnapseedError) as caught:
-                self.load(mode, **options)
+                self.load(mode, **options)  # type: ignore[arg-type]
             assert contents(connection) == before
         assert caught.value.summary.endswith("; nothing was changed")
         return caught.value
@@ -83,13 +87,19 @@ def reasons(report: LoadReport) -> str:
     return "\n".join(f"{table.entity.name}: {reason}" for table in report.plan.tables for reason in table.reasons)
 
 
+def mentions(text: str, words: str) -> bool:
+    """Whether one reason or problem of `text` has these words in this order: names and facts, not a whole sentence."""
+    pattern = re.compile(".*".join(map(re.escape, words.split(" … "))))
+    return any(pattern.search(part) for part in re.split(r"\n|; ", text))
+
+
 def rebuilt(report: LoadReport) -> set[str]:
     """The names of everything that was dropped and made again."""
     return {name for table in report.plan.tables for name in table.rebuilt}
 
 
 def mend_of(error: SnapseedError) -> str:
-    """The SQL that an error says would mend it."""
+    """The SQL that an error offers to fix it."""
     said, _, statements = str(error.next_step).partition(":\n")
-    assert said.endswith(("SQL", "would mend it"))
+    assert statements, said
     return statements

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed import load_snapshot, verify_snapshot
+from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.errors import VerificationError
-from snapseed.load.plan import Mode
-from snapseed.load.report import LoadReport
+from snapseed.load.outcome import LoadReport
+from snapseed.load.request import Mode
 from snapseed.postgres.connect import apply_session_settings
 from snapseed.snapshot.types import parse_type
 from tests.conftest import Connection, Sandbox, new_database
@@ -97,7 +97,7 @@ def created(connection: Connection, kind: Kind) -> sql.Identifier:
 
 def load(types: Sandbox, kind: Kind, mode: Mode = Mode.REPLACE) -> LoadReport:
     """Load the entity of the type, and check that the database then agrees with the manifest."""
-    report = load_snapshot(types.project, types.environment(), only=[kind.name], mode=mode)
+    report = load_snapshot(types.project, types.environment(), LoadRequest(only=[kind.name], mode=mode))
     assert verify_snapshot(types.project, types.environment(), only=[kind.name]).agrees
     return report
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.load.plan import Mode
+from snapseed.load.request import Mode
 from tests.load.shapes import Shapes
 from tests.projects.state import generated
 
@@ -15,7 +15,7 @@ from tests.projects.state import generated
 def is_skipped(shapes: Shapes, mode: Mode = Mode.REPLACE, **options: object) -> bool:
     """Whether a load with if_changed did nothing; it leaves a record of itself exactly where it did something."""
     before = shapes.one("SELECT count(*) FROM snapseed.loads")
-    report = shapes.load(mode, if_changed=True, consent=True, **options)
+    report = shapes.load(mode, if_changed=True, consent=True, **options)  # type: ignore[arg-type]
     added = int(str(shapes.one("SELECT count(*) FROM snapseed.loads"))) - int(str(before))
     assert added == (0 if report.already_loaded else 1)
     assert bool(report.entities) is not report.already_loaded

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from snapseed import load_snapshot, verify_snapshot
+from snapseed import LoadRequest, Mode, load_snapshot, verify_snapshot
 from snapseed.errors import LoadError, SchemaError
 from tests.conftest import Sandbox
-from tests.load.shapes import mend_of
+from tests.load.shapes import mend_of, mentions
 from tests.projects.state import generated
 
 KEYS = "SELECT film_id::text, actor_id::text FROM film_actor ORDER BY film_id, actor_id"
@@ -76,7 +76,7 @@ def test_an_upsert_changes_what_differs_in_all_of_the_key(films: Sandbox) -> Non
         films,
         "INSERT INTO seats VALUES (-3, 99, 'mine'), (99, 0, 'mine'); UPDATE seats SET label = 'x' WHERE number = 3",
     )
-    report = load_snapshot(films.project, films.environment(), mode="upsert", consent=True)
+    report = load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, consent=True))
     assert execute(films, "SELECT hall, number FROM seats WHERE label = 'mine' ORDER BY 1") == [(-3, 99), (99, 0)]
     assert execute(films, "SELECT count(*) FROM seats WHERE label = 'x'") == [(0,)]
     assert {result.entity: result.agrees for result in report.verified} == dict.fromkeys(
@@ -88,26 +88,27 @@ def test_an_append_adds_to_what_is_there(films: Sandbox) -> None:
     """A key that is there in all its columns ends the load, others do not."""
     execute(films, (films.folder / "generators" / "schema.sql").read_text())
     execute(films, "INSERT INTO seats VALUES (-3, 99, 'mine')")
-    load_snapshot(films.project, films.environment(), mode="append")
+    load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.APPEND))
     with pytest.raises(LoadError, match="seats_pkey"):
-        load_snapshot(films.project, films.environment(), mode="append", only=["seats"])
+        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.APPEND, only=["seats"]))
 
 
 @pytest.mark.parametrize(
     ("index", "problem"),
     [
-        ("CHECK (hall < 100)", r"no unique index on seats \(hall, number\) alone"),
-        ("UNIQUE (hall, number, label)", r"no unique index on seats \(hall, number\) alone"),
-        ("UNIQUE (number, hall) DEFERRABLE", "the constraint seats_number_hall_key of seats is DEFERRABLE"),
+        ("CHECK (hall < 100)", "unique index … seats (hall, number)"),
+        ("UNIQUE (hall, number, label)", "unique index … seats (hall, number)"),
+        ("UNIQUE (number, hall) DEFERRABLE", "seats_number_hall_key … DEFERRABLE"),
     ],
 )
 def test_an_upsert_needs_a_unique_index_over_just_these_columns(films: Sandbox, index: str, problem: str) -> None:
     """In any order; one over more is none. The SQL in the error makes it."""
     schema = (films.folder / "generators" / "schema.sql").read_text()
     execute(films, schema.replace("PRIMARY KEY (hall, number)", index))
-    with pytest.raises(SchemaError, match=problem) as caught:
-        load_snapshot(films.project, films.environment(), mode="upsert", only=["seats"])
+    with pytest.raises(SchemaError) as caught:
+        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
+    assert mentions(str(caught.value), problem)
     if "DEFERRABLE" not in index:
         execute(films, mend_of(caught.value))
-        load_snapshot(films.project, films.environment(), mode="upsert", only=["seats"])
+        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
         assert verify_snapshot(films.project, films.environment(), only=["seats"]).agrees

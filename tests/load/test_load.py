@@ -8,11 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapseed import SnapseedError, load_snapshot, verify_snapshot
-from snapseed.errors import ConfigurationError, LoadError, RefusedError, SchemaError, UsageError
-from snapseed.load.plan import rebuild
-from snapseed.load.report import LoadReport, Progress
+from snapseed import LoadRequest, SnapseedError, load_snapshot, verify_snapshot
+from snapseed.errors import ConfigurationError, LoadError, RefusedError, SchemaError, ServerError, UsageError
+from snapseed.events import Advanced, Event
+from snapseed.load.outcome import LoadReport, Outcome, report_of
+from snapseed.load.request import LoadSettings
 from tests.conftest import Sandbox
+from tests.projects.moments import COMMITTED, at_moments
 from tests.projects.state import contents, schema_of
 
 MakeProject = Callable[[str], Sandbox]
@@ -26,7 +28,9 @@ def kinds(make_generated: Callable[[str], Sandbox]) -> Sandbox:
 
 def load(sandbox: Sandbox, *, consent: bool = False, only: tuple[str, ...] = (), **overrides: object) -> LoadReport:
     """Load, and check that the database then agrees with the manifest."""
-    report = load_snapshot(sandbox.project, sandbox.environment(None, **overrides), consent=consent, only=only)
+    report = load_snapshot(
+        sandbox.project, sandbox.environment(None, **overrides), LoadRequest(consent=consent, only=only)
+    )
     assert verify_snapshot(sandbox.project, sandbox.environment(), only=only).agrees
     return report
 
@@ -45,7 +49,9 @@ def refused(sandbox: Sandbox, *, with_children: bool = False, **overrides: objec
     with sandbox.connect() as connection:
         before = contents(connection)
         with pytest.raises(SnapseedError) as caught:
-            load_snapshot(sandbox.project, sandbox.environment(None, **overrides), with_children=with_children)
+            load_snapshot(
+                sandbox.project, sandbox.environment(None, **overrides), LoadRequest(with_children=with_children)
+            )
         assert contents(connection) == before
     assert caught.value.summary.endswith("; nothing was changed")
     return caught.value
@@ -94,18 +100,20 @@ def test_a_load_records_what_was_loaded(shop: Sandbox) -> None:
 
 def test_progress_reaches_the_total_of_each_entity(shop: Sandbox) -> None:
     """The last report of an entity says all of its rows."""
-    last: dict[str, Progress] = {}
-    report = load_snapshot(shop.project, shop.environment(), progress=lambda step: last.update({step.entity: step}))
+    last: dict[str, Advanced] = {}
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Advanced):
+            last[event.what] = event
+
+    report = load_snapshot(shop.project, shop.environment(), listener=listen)
     for entity in report.manifest.entities:
-        assert (last[entity.name].rows, last[entity.name].rows_total) == (entity.rows, entity.rows)
+        assert (last[entity.name].done, last[entity.name].total) == (entity.rows, entity.rows)
 
 
 @pytest.mark.parametrize("limit", [0, 10**9], ids=["rebuilt", "kept"])
-def test_the_schema_after_a_load_is_the_schema_before(
-    shop: Sandbox, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:
+def test_the_schema_after_a_load_is_the_schema_before(shop: Sandbox, limit: int) -> None:
     """Indexes, foreign keys and triggers that were dropped or off come back to the letter."""
-    monkeypatch.setattr(rebuild, "REBUILD_ROWS", limit)
     created(
         shop,
         """
@@ -130,7 +138,7 @@ def test_the_schema_after_a_load_is_the_schema_before(
         """,
     )
     before = schema_of(shop.url)
-    plan = load(shop).plan
+    plan = load_snapshot(shop.project, shop.environment(), settings=LoadSettings(rebuild_rows=limit)).plan
     dropped = {index.name for table in plan.tables for index in table.drop_indexes}
     dropped |= {key.name for table in plan.tables for key in table.drop_foreign_keys}
     expected = {"partial", "expression", "Mixed Case", "orders_customer_id", "Late one", "orders_customer_id_fkey"}
@@ -292,7 +300,7 @@ def test_rows_of_other_tables_that_refer_to_replaced_ones_stop_a_load(shop: Sand
         error = refused(shop, with_children=True)
         assert isinstance(error, RefusedError)
         assert "rows in public.complaints" in str(error)
-        report = load_snapshot(shop.project, shop.environment(), with_children=True, consent=True)
+        report = load_snapshot(shop.project, shop.environment(), LoadRequest(with_children=True, consent=True))
         assert [str(child.table) for child in report.plan.children] == ["public.complaints"]
         assert connection.execute("SELECT count(*) FROM complaints").fetchone() == (0,)
 
@@ -314,7 +322,7 @@ def test_only_does_not_apply_the_schema_over_tables_that_exist(shop: Sandbox) ->
     with shop.connect() as connection:
         connection.execute("DROP TABLE notes")
     with pytest.raises(SchemaError, match="do not fit") as caught:
-        load_snapshot(shop.project, shop.environment(), only=["notes"])
+        load_snapshot(shop.project, shop.environment(), LoadRequest(only=["notes"]))
     assert "table notes does not exist" in str(caught.value)
 
 
@@ -322,14 +330,14 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(shop: Sandbox) -> None:
     """Neither on an empty database, where the schema would be made, nor over rows."""
     with shop.connect() as connection:
         before = contents(connection)
-        report = load_snapshot(shop.project, shop.environment(), dry_run=True)
+        report = load_snapshot(shop.project, shop.environment(), LoadRequest(dry_run=True))
         assert report.schema_created
         assert report.plan.rows == report.manifest.rows
         assert contents(connection) == before
         load(shop)
         connection.execute("UPDATE customers SET name = 'changed'")
         before = contents(connection)
-        assert not load_snapshot(shop.project, shop.environment(), dry_run=True).schema_created
+        assert not load_snapshot(shop.project, shop.environment(), LoadRequest(dry_run=True)).schema_created
         assert contents(connection) == before
 
 
@@ -429,7 +437,7 @@ def test_a_role_that_does_not_own_the_tables_can_load_them(kinds: Sandbox) -> No
             connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO loader")
             connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO loader".encode())
         environment = kinds.environment(database=f"{kinds.url} user=loader")
-        report = load_snapshot(kinds.project, environment, only=["spans", "points"])
+        report = load_snapshot(kinds.project, environment, LoadRequest(only=["spans", "points"]))
         assert any("does not own" in reason for step in report.plan.tables for reason in step.reasons)
         assert verify_snapshot(kinds.project, environment, only=["spans", "points"]).agrees
     finally:
@@ -455,23 +463,27 @@ def test_row_level_security_is_a_disagreement_before_it_is_an_error(shop: Sandbo
 
 def test_no_verify_commits_without_comparing(shop: Sandbox) -> None:
     """With verify=False the rows are committed, and the report says that nothing was compared."""
-    report = load_snapshot(shop.project, shop.environment(), verify=False)
-    assert report.verified == []
+    report = load_snapshot(shop.project, shop.environment(), LoadRequest(verify=False))
+    assert report.verified == ()
     assert verify_snapshot(shop.project, shop.environment()).agrees
 
 
-def test_what_fails_after_the_commit_says_that_the_rows_are_there(
-    shop: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The words behind a failure are never "nothing was changed" once the rows are committed."""
+def test_what_fails_after_the_commit_says_that_the_rows_are_there(shop: Sandbox) -> None:
+    """A failure never says that nothing was changed once the rows are committed."""
+    environment = shop.environment(lock_timeout="100ms")
+    with shop.connect() as other:
 
-    def fail(*_: object) -> None:
-        raise psycopg.errors.DiskFull("no room for statistics")
+        def lock(moment: str) -> None:
+            if moment == COMMITTED:
+                other.execute("BEGIN; LOCK orders")
 
-    monkeypatch.setattr("snapseed.load.steps.analyze", fail)
-    with pytest.raises(SnapseedError) as caught:
-        load_snapshot(shop.project, shop.environment())
-    assert caught.value.summary.endswith("; the rows are loaded and committed")
+        with pytest.raises(ServerError) as caught:
+            load_snapshot(shop.project, environment, listener=at_moments(lock))
+    assert caught.value.summary.endswith(f"; {Outcome.COMMITTED}")
+    report = report_of(caught.value)
+    assert report is not None
+    assert (report.outcome, report.mark is not None) == (Outcome.COMMITTED, True)
+    assert report.phases["analyzing"] > 0
     assert verify_snapshot(shop.project, shop.environment()).agrees
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from snapseed.cli import documents
 from snapseed.errors import LoadError, RefusedError, SchemaError, UsageError, VerificationError
-from snapseed.load.plan import Mode, rebuild
-from tests.load.shapes import ROLE, Shapes, mend_of, reasons, rebuilt
+from snapseed.load.request import Mode
+from tests.load.shapes import ROLE, Shapes, mend_of, mentions, reasons, rebuilt
 
 OTHERS = """
 INSERT INTO teams VALUES ('zero', 'Mine', NULL);
@@ -23,20 +23,19 @@ def test_an_append_keeps_the_rows_that_are_there(shapes: Shapes) -> None:
     report = shapes.load(Mode.APPEND)
     assert shapes.one("SELECT count(*) FROM people") == 31
     assert {result.expected.rows for result in report.verified} == {5, 31, 60}
-    assert "people: not emptied: rows are added to those that are there" in reasons(report)
+    assert mentions(reasons(report), "people: not emptied … added")
     error = shapes.refused(Mode.APPEND)
     assert isinstance(error, LoadError)
     assert "teams_pkey" in str(error)
 
 
-def test_an_append_rebuilds_what_it_may(shapes: Shapes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_append_rebuilds_what_it_may(shapes: Shapes) -> None:
     """Indexes that are not unique, unless the table holds more rows than come; it needs no consent."""
-    monkeypatch.setattr(rebuild, "REBUILD_ROWS", 0)
     shapes.create("CREATE INDEX scores ON people (score); CREATE INDEX titles ON teams (title);" + OTHERS)
     shapes.execute("INSERT INTO teams SELECT n, n, NULL FROM generate_series(1, 100) n; ANALYZE teams")
-    report = shapes.load(Mode.APPEND)
+    report = shapes.load(Mode.APPEND, rebuild_rows=0)
     assert rebuilt(report) == {"scores"}
-    assert "teams: indexes and foreign keys stay: the table holds more rows already (about 101)" in reasons(report)
+    assert mentions(reasons(report), "teams: indexes and foreign keys … 101")
 
 
 def test_an_upsert_changes_what_differs_and_nothing_else(shapes: Shapes) -> None:
@@ -52,7 +51,7 @@ def test_an_upsert_changes_what_differs_and_nothing_else(shapes: Shapes) -> None
     assert shapes.execute(unchanged) == before
     assert shapes.one("SELECT count(*) FROM people WHERE loose::text <> '{}' AND note IS NOT NULL") == 30
     assert all(result.agrees for result in report.verified)
-    assert "people: not emptied: rows go through a temporary table" in reasons(report)
+    assert mentions(reasons(report), "people: not emptied … temporary table")
     shapes.execute("DELETE FROM teams WHERE code = 'zero'; DELETE FROM people WHERE id = 1000")
     shapes.load(Mode.UPSERT, agrees=True)
 
@@ -66,7 +65,7 @@ def test_an_upsert_of_a_key_that_is_always_generated(shapes: Shapes) -> None:
     shapes.execute("ALTER TABLE badges ALTER person ADD GENERATED ALWAYS AS IDENTITY")
     shapes.load(consent=True)
     error = shapes.refused(Mode.UPSERT)
-    assert "badges.person is GENERATED ALWAYS AS IDENTITY, which an upsert cannot change" in str(error)
+    assert mentions(str(error), "badges.person … GENERATED ALWAYS AS IDENTITY")
     shapes.execute(mend_of(error))
     shapes.load(Mode.UPSERT)
 
@@ -84,17 +83,17 @@ def test_a_unique_column_besides_the_key_ends_an_upsert(shapes: Shapes) -> None:
     [
         (
             "ALTER TABLE badges DROP CONSTRAINT badges_pkey; CREATE UNIQUE INDEX ON badges (id) WHERE mark <> ''",
-            "no unique index on badges (id) alone",
+            "unique index … badges (id)",
             True,
         ),
         (
             "ALTER TABLE badges DROP CONSTRAINT badges_pkey; ALTER TABLE badges ADD UNIQUE (id) DEFERRABLE",
-            "the constraint badges_id_key of badges is DEFERRABLE",
+            "badges_id_key … badges … DEFERRABLE",
             False,
         ),
         (
             "CREATE RULE r AS ON UPDATE TO badges DO ALSO NOTHING; ALTER TABLE badges DISABLE RULE r",
-            "badges has a rule on UPDATE, on or off",
+            "badges … rule … UPDATE",
             False,
         ),
         (
@@ -102,7 +101,7 @@ def test_a_unique_column_besides_the_key_ends_an_upsert(shapes: Shapes) -> None:
             ALTER TABLE badges DROP CONSTRAINT badges_pkey; ALTER TABLE badges ADD UNIQUE (id);
             CREATE PUBLICATION every FOR ALL TABLES;
             """,
-            "public.badges is published without a replica identity, so UPDATE is refused",
+            "public.badges … replica identity … UPDATE",
             True,
         ),
     ],
@@ -112,7 +111,7 @@ def test_what_an_upsert_needs(shapes: Shapes, ddl: str, problem: str, *, mend: b
     shapes.create(ddl)
     error = shapes.refused(Mode.UPSERT)
     assert isinstance(error, SchemaError)
-    assert problem in str(error)
+    assert mentions(str(error), problem)
     if mend:
         shapes.execute(mend_of(error))
         shapes.load(Mode.UPSERT)
@@ -130,9 +129,9 @@ def test_rows_that_are_deleted_need_a_replica_identity(shapes: Shapes) -> None:
     shapes.load()
     shapes.execute("CREATE TABLE outside (person bigint REFERENCES people (id))")
     error = shapes.refused()
-    assert "public.people is published without a replica identity, so DELETE is refused" in str(error)
+    assert mentions(str(error), "public.people … replica identity … DELETE")
     shapes.execute(mend_of(error))
-    assert "people: emptied by DELETE" in reasons(shapes.load())
+    assert mentions(reasons(shapes.load()), "people: … DELETE")
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -231,7 +230,7 @@ def test_an_entity_alone_needs_the_rows_that_it_refers_to(shapes: Shapes) -> Non
     shapes.create(KEYS)
     error = shapes.refused(only=["badges"])
     assert isinstance(error, UsageError)
-    assert "badges refers to people, which has no rows" in str(error)
+    assert mentions(str(error), "badges … people … no rows")
     assert (error.where, error.expected) == ("badges", "rows in people")
     assert "--with-parents" in str(error)
     report = shapes.load(only=["badges"], with_parents=True)

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 import pytest
 from psycopg import sql
 
-from snapseed import load_snapshot, verify_snapshot
+from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.errors import RefusedError, ServerError, SnapseedError
-from snapseed.load.plan import Mode
-from snapseed.load.report import LoadReport
+from snapseed.events import notes_to
+from snapseed.load.outcome import LoadReport
+from snapseed.load.request import Mode
 from tests.conftest import Connection, Sandbox
-from tests.projects.moments import each_moment
+from tests.projects.moments import at_moments
 from tests.projects.state import contents, patiently
 
 AT_LOCK = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -35,12 +36,8 @@ class Loading(threading.Thread):
         overrides = {"lock_timeout": self.options.pop("lock_timeout", "20s")}
         try:
             environment = self.sandbox.environment(None, **overrides)
-            self.report = load_snapshot(
-                self.sandbox.project,
-                environment,
-                log=self.said.append,
-                **self.options,  # type: ignore[arg-type]
-            )
+            request = LoadRequest(**self.options)  # type: ignore[arg-type]
+            self.report = load_snapshot(self.sandbox.project, environment, request, listener=notes_to(self.said.append))
         except SnapseedError as exc:
             self.error = exc
 
@@ -96,8 +93,8 @@ def test_nobody_writes_into_the_tables_until_the_commit(created: Sandbox, mode: 
                     except Exception as exc:  # noqa: BLE001 - any other would not be refused
                         refused.append(str(exc))
 
-        with each_moment(write):
-            load_snapshot(created.project, created.environment(), mode=mode)
+        request = LoadRequest(mode=mode)
+        load_snapshot(created.project, created.environment(), request, listener=at_moments(write))
         assert len(refused) == 3
         assert all("lock timeout" in text for text in refused)
     assert verify_snapshot(created.project, created.environment()).agrees
@@ -130,9 +127,8 @@ def test_the_second_of_two_loads_waits_and_then_does_all_of_its_own(created: San
                 second.start()
                 patiently(lambda: connection.execute(AT_LOCK).fetchone() is not None)
 
-        with each_moment(start_second):
-            load_snapshot(created.project, created.environment())
-            second.join(30)
+        load_snapshot(created.project, created.environment(), listener=at_moments(start_second))
+        second.join(30)
         assert second.error is None, second.error
         assert second.report is not None
         assert second.report.phases["waiting for another load"] > 0

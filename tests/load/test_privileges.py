@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from snapseed.errors import RefusedError, SchemaError, UsageError
-from snapseed.load.plan import Mode
-from tests.load.shapes import ROLE, Shapes, mend_of, reasons
+from snapseed.load.request import Mode
+from tests.load.shapes import ROLE, Shapes, mend_of, mentions, reasons, rebuilt
 
 # Exactly what a load in mode `replace` needs, without --no-verify.
 ENOUGH = f"""
@@ -36,8 +36,8 @@ def test_a_role_with_just_enough_loads(limited: tuple[Shapes, str]) -> None:
     shapes, database = limited
     shapes.execute("UPDATE people SET name = 'changed'; SELECT setval('people_id_seq', 5)")
     report = shapes.load(database=database)
-    assert "people: indexes and foreign keys stay: the role does not own the table" in reasons(report)
-    assert "people: sequence people_id_seq is set behind the loaded keys, by setval" in reasons(report)
+    assert mentions(reasons(report), "people: indexes and foreign keys … own")
+    assert mentions(reasons(report), "people: … people_id_seq … setval")
     assert shapes.one("SELECT nextval('people_id_seq')") == 31
     assert shapes.load(database=database, if_changed=True).already_loaded
 
@@ -156,7 +156,7 @@ def test_children_need_privileges_too(limited: tuple[Shapes, str]) -> None:
     error = shapes.refused(only=["people"], with_children=True, consent=True, database=database)
     assert isinstance(error, SchemaError)
     assert "the role lacks USAGE on schema app" in str(error)
-    assert "row-level security of app.stamps applies to this role, so DELETE would leave rows" in str(error)
+    assert mentions(str(error), "row-level security … app.stamps … DELETE")
     shapes.execute(mend_of(error))
     shapes.execute("ALTER TABLE app.stamps DISABLE ROW LEVEL SECURITY")
     shapes.load(only=["people"], with_children=True, consent=True, database=database)
@@ -173,18 +173,18 @@ def test_rules_of_a_table_of_somebody_else_act(limited: tuple[Shapes, str]) -> N
         """
     )
     report = shapes.load(database=database)
-    assert "badges: rules keeps, skips stay: nothing in this load sets them off" in reasons(report)
+    assert mentions(reasons(report), "badges: rules keeps, skips stay")
     shapes.execute(f"GRANT UPDATE ON teams, people, badges TO {ROLE}")
     error = shapes.refused(Mode.UPSERT, database=database)
-    assert "rule skips of public.badges would act on INSERT" in str(error)
+    assert mentions(str(error), "rule skips … public.badges … INSERT")
     assert "keeps" not in str(error.observed)
     shapes.execute(f"REVOKE TRUNCATE ON badges FROM {ROLE}; GRANT DELETE ON badges TO {ROLE}")
     error = shapes.refused(database=database)
-    assert "rule keeps of public.badges would act on DELETE" in str(error)
+    assert mentions(str(error), "rule keeps … public.badges … DELETE")
     assert "skips" not in str(error.observed)
     shapes.execute("DROP RULE keeps ON badges")
     report = shapes.load(database=database)
-    assert "badges: rules skips stay: nothing in this load sets them off" in reasons(report)
+    assert mentions(reasons(report), "badges: rules skips stay")
     assert shapes.load(Mode.UPSERT).plan.tables[-1].disable_rules
 
 
@@ -192,7 +192,7 @@ def test_delete_serves_where_truncate_may_not(limited: tuple[Shapes, str]) -> No
     """Either is enough, unless another table refers to this one: then it takes DELETE."""
     shapes, database = limited
     shapes.execute(f"REVOKE TRUNCATE ON people FROM {ROLE}; GRANT DELETE ON people TO {ROLE}")
-    assert "people: emptied by DELETE: the role has no TRUNCATE" in reasons(shapes.load(database=database))
+    assert mentions(reasons(shapes.load(database=database)), "people: … DELETE … TRUNCATE")
     shapes.execute(
         f"""
         REVOKE DELETE ON people FROM {ROLE}; GRANT TRUNCATE ON people TO {ROLE};
@@ -202,7 +202,7 @@ def test_delete_serves_where_truncate_may_not(limited: tuple[Shapes, str]) -> No
     error = shapes.refused(database=database)
     assert "the role lacks DELETE on public.people" in str(error)
     shapes.execute(mend_of(error))
-    assert "people: emptied by DELETE: public.outside refers to it" in reasons(shapes.load(database=database))
+    assert mentions(reasons(shapes.load(database=database)), "people: … DELETE … public.outside")
 
 
 def test_rows_that_the_role_cannot_see_are_not_deleted_unseen(limited: tuple[Shapes, str]) -> None:
@@ -217,7 +217,7 @@ def test_rows_that_the_role_cannot_see_are_not_deleted_unseen(limited: tuple[Sha
     shapes.execute("INSERT INTO hidden VALUES (1)")
     error = shapes.refused(database=database)
     assert isinstance(error, UsageError)
-    assert "rows of public.hidden, which this role may not read, would go or change" in str(error)
+    assert mentions(str(error), "public.hidden … may not read … public.people")
     shapes.execute("DROP TABLE hidden; CREATE TABLE kept (person bigint REFERENCES people)")
     shapes.load(database=database)
 
@@ -229,17 +229,16 @@ def test_temporary_tables_may_be_forbidden(limited: tuple[Shapes, str]) -> None:
     shapes.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC; GRANT UPDATE ON teams, people, badges TO {ROLE}")
     try:
         error = shapes.refused(Mode.UPSERT, database=database)
-        assert "the role may make no temporary tables in this database" in str(error)
+        assert mentions(str(error), "role … temporary tables")
         shapes.execute(mend_of(error))
         shapes.load(Mode.UPSERT, database=database)
     finally:
         shapes.execute(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
 
 
-def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str]) -> None:
     """A role that is a member of the owner rebuilds indexes where it may make them, and turns triggers off."""
     shapes, database = limited
-    monkeypatch.setattr("snapseed.load.plan.rebuild.REBUILD_ROWS", 0)
     shapes.execute(
         f"""
         CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
@@ -249,22 +248,19 @@ def test_an_owner_that_is_no_superuser(limited: tuple[Shapes, str], monkeypatch:
     )
     shapes.execute("ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people")
     shapes.execute(f"GRANT REFERENCES (name) ON people TO {ROLE}")
-    report = shapes.load(database=database)
-    assert "badges: foreign key its_person stays: the role may not refer to that table" in reasons(report)
-    assert "badges: index marks stays: the role may create nothing in its schema" in reasons(report)
-    assert "badges: off during the load: triggers t" in reasons(report)
+    report = shapes.load(database=database, rebuild_rows=0)
+    assert mentions(reasons(report), "badges: … its_person … role")
+    assert mentions(reasons(report), "badges: … marks … schema")
+    assert mentions(reasons(report), "badges: … off … triggers t")
     shapes.execute(f"GRANT CREATE ON SCHEMA public TO {ROLE}; GRANT REFERENCES (id) ON people TO {ROLE}")
-    words = "badges: dropped, and made again behind the rows: badges_pkey, marks, its_person"
-    assert words in reasons(shapes.load(database=database))
+    names = {"badges_pkey", "marks", "its_person"}
+    assert names <= rebuilt(shapes.load(database=database, rebuild_rows=0))
     assert shapes.one("SELECT tableowner FROM pg_tables WHERE tablename = 'badges'") == ROLE
 
 
-def test_a_key_stays_that_refers_into_a_closed_schema(
-    limited: tuple[Shapes, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_stays_that_refers_into_a_closed_schema(limited: tuple[Shapes, str]) -> None:
     """It could not be made again, whatever the role may do with the table there."""
     shapes, database = limited
-    monkeypatch.setattr("snapseed.load.plan.rebuild.REBUILD_ROWS", 0)
     shapes.execute(
         f"""
         CREATE SCHEMA app; CREATE TABLE app.others AS SELECT id FROM people;
@@ -273,11 +269,10 @@ def test_a_key_stays_that_refers_into_a_closed_schema(
         GRANT REFERENCES ON app.others TO {ROLE};
         """  # noqa: S608 - names of our own
     )
-    report = shapes.load(only=["badges"], database=database)
-    assert "badges: foreign key its_other stays: the role may not refer to that table" in reasons(report)
+    report = shapes.load(only=["badges"], database=database, rebuild_rows=0)
+    assert mentions(reasons(report), "badges: … its_other … role")
     shapes.execute(f"GRANT USAGE ON SCHEMA app TO {ROLE}")
-    words = "badges: dropped, and made again behind the rows: its_other"
-    assert words in reasons(shapes.load(only=["badges"], database=database))
+    assert rebuilt(shapes.load(only=["badges"], database=database, rebuild_rows=0)) == {"its_other"}
 
 
 def test_a_partition_that_somebody_else_owns(shapes: Shapes) -> None:
@@ -301,15 +296,15 @@ def test_a_partition_that_somebody_else_owns(shapes: Shapes) -> None:
             """
         )
         report = shapes.load(only=["teams"], database=database)
-        assert "teams: off during the load: triggers t, t of teams_rest" in reasons(report)
-        assert "teams: triggers t of teams_red stay on: the role does not own the table" in reasons(report)
+        assert mentions(reasons(report), "teams: … off … t, t of teams_rest")
+        assert mentions(reasons(report), "teams: … t of teams_red stay on")
 
 
 def test_row_level_security_by_force(limited: tuple[Shapes, str]) -> None:
     """COPY is refused where it applies: to others by itself, to the owner by FORCE, which SQL can take back."""
     shapes, database = limited
     shapes.execute("ALTER TABLE badges ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
-    assert "row-level security of badges applies to this role" in str(shapes.refused(database=database))
+    assert mentions(str(shapes.refused(database=database)), "row-level security … badges")
     shapes.execute(f"ALTER TABLE badges OWNER TO {ROLE}")
     error = shapes.refused(database=database)
     shapes.execute(mend_of(error))
@@ -326,10 +321,10 @@ def test_keys_in_a_cycle_need_the_owner_or_have_to_wait(limited: tuple[Shapes, s
         """
     )
     error = shapes.refused(database=database)
-    assert "foreign key its_team of public.people refers to rows that come later, and stays" in str(error)
+    assert mentions(str(error), "its_team … public.people … later")
     shapes.execute(mend_of(error))
     report = shapes.load(database=database)
-    assert "people: foreign key its_team is checked behind all rows" in reasons(report)
+    assert mentions(reasons(report), "people: … its_team … checked")
 
 
 def test_tables_that_cannot_be_looked_into_may_hold_anything(shapes: Shapes) -> None:

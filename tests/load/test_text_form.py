@@ -6,9 +6,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from snapseed.load.encode import encode_text
+from snapseed.load.encode import copy_text, encode_text
 from snapseed.load.plan import ColumnPlan
-from snapseed.load.text_form import copy_text
 from snapseed.snapshot.types import parse_type
 
 # What each value is in a line of COPY's text format (PostgreSQL manual, COPY, "Text Format"). Dates stand as Julian

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapseed import SnapseedError, find_project, load_snapshot
+from snapseed import LoadRequest, SnapseedError, find_project, load_snapshot
 from snapseed.config import Environment
 from snapseed.errors import RefusedError
 from snapseed.postgres.connect import Target
@@ -244,7 +244,7 @@ def test_rows_that_snapseed_did_not_load_are_not_replaced(occupied: Sandbox) -> 
 
 def test_consent_replaces_them_and_the_next_load_needs_none(occupied: Sandbox) -> None:
     """What snapseed has loaded is snapseed's to replace."""
-    load_snapshot(occupied.project, occupied.environment(), consent=True)
+    load_snapshot(occupied.project, occupied.environment(), LoadRequest(consent=True))
     load_snapshot(occupied.project, occupied.environment())
     with occupied.connect() as connection:
         assert connection.execute("SELECT count(*) FROM categories WHERE code = 'mine'").fetchone() == (0,)
@@ -267,6 +267,6 @@ def test_a_refused_load_has_recorded_nothing(occupied: Sandbox) -> None:
 
 def test_tables_that_a_load_of_some_left_out_are_still_not_ours(occupied: Sandbox) -> None:
     """Loading one entity is no consent to replace the rows of another."""
-    load_snapshot(occupied.project, occupied.environment(), only=["customers"])
+    load_snapshot(occupied.project, occupied.environment(), LoadRequest(only=["customers"]))
     with pytest.raises(RefusedError, match="did not load"):
         load_snapshot(occupied.project, occupied.environment())

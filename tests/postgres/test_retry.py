@@ -56,3 +56,23 @@ def test_the_last_failure_is_raised(errors: list[SnapseedError], limits: RetryLi
     assert result is errors[attempts - 1]
     assert len(told) == attempts
     assert told[-1].wait_seconds is None
+
+
+@pytest.mark.parametrize("in_listener", [False, True])
+def test_an_interrupt_is_not_retried(*, in_listener: bool) -> None:
+    """Neither during an attempt that follows a failure, nor while a failure is told."""
+    attempts: list[int] = []
+
+    def attempt() -> None:
+        attempts.append(1)
+        if len(attempts) > 1:
+            raise KeyboardInterrupt
+        raise ServerError("gone")
+
+    def listen(_: Event) -> None:
+        if in_listener:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retried(attempt, RetryLimits(attempts=9), listen, passes=lambda _: True)
+    assert len(attempts) == (1 if in_listener else 2)

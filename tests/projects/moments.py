@@ -1,4 +1,4 @@
-"""The moments of a load at which tests do something: each phase as it begins, and both sides of the COMMIT.
+"""The moments of a load at which tests do something: its phases, told to a listener, and the statements it sends.
 
 `run_load` is the whole command line in a process that a server of processes has forked, ready to work: the libraries
 are imported once, so that a hundred loads can be killed in the time of a few.
@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -18,22 +18,39 @@ from unittest.mock import patch
 
 import psycopg
 
+from snapseed.events import Event, Listener, PhaseEnded, PhaseStarted
 from tests.command_line import CONTEXT
 
 COMMITTING = "committing"
 COMMITTED = "committed"
 
 
+def at_moments(reach: Callable[[str], None]) -> Listener:
+    """A listener that calls `reach` with the name of each phase as it begins, and with `COMMITTED` after the COMMIT."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, PhaseStarted):
+            reach(event.phase)
+        elif isinstance(event, PhaseEnded) and event.phase == COMMITTING:
+            reach(COMMITTED)
+
+    return listen
+
+
 @contextmanager
-def each_moment(reach: Callable[[str], None]) -> Iterator[None]:
-    """Call `reach` with the name of each phase as it begins, with `COMMITTING` and, once it is done, `COMMITTED`."""
-    from snapseed.load.report import LoadReport
+def each_statement(reach: Callable[[str], None]) -> Iterator[None]:
+    """Call `reach` before each statement that the driver sends, and with `COMMITTING` and `COMMITTED` around a COMMIT.
 
-    phase, leave = LoadReport.phase, psycopg.Transaction.__exit__
+    It works without a listener, so also in a process that runs the command line.
+    """
+    leave = psycopg.Transaction.__exit__
 
-    def entering(self: LoadReport, name: str) -> AbstractContextManager[None]:
-        reach(name)
-        return phase(self, name)
+    def announced(method: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            reach("statement")
+            return method(*arguments, **options)
+
+        return call
 
     def leaving(self: psycopg.Transaction, *error: object) -> bool:
         ends = error[0] is None and not self.savepoint_name
@@ -44,7 +61,11 @@ def each_moment(reach: Callable[[str], None]) -> Iterator[None]:
             reach(COMMITTED)
         return left
 
-    with patch.object(LoadReport, "phase", entering), patch.object(psycopg.Transaction, "__exit__", leaving):
+    with (
+        patch.object(psycopg.Cursor, "execute", announced(psycopg.Cursor.execute)),
+        patch.object(psycopg.Cursor, "copy", announced(psycopg.Cursor.copy)),
+        patch.object(psycopg.Transaction, "__exit__", leaving),
+    ):
         yield
 
 
@@ -76,7 +97,7 @@ class LoadProcess:
 def start_load(
     folder: Path, output: Path, variables: dict[str, str], *options: str, die_at: int | None = None
 ) -> LoadProcess:
-    """Run `snapseed load dev` in `folder`; with `die_at`, it gets SIGKILL at the moment of this number, from 0."""
+    """Run `snapseed load dev` in `folder`; with `die_at`, it gets SIGKILL at the statement of this number, from 0."""
     process = CONTEXT.Process(target=run_load, args=(folder, output, variables, options, die_at), daemon=True)
     process.start()
     return LoadProcess(process, output)
@@ -103,5 +124,5 @@ def run_load(
         reached += 1
 
     sys.argv = ["snapseed", "load", "dev", *options]
-    with each_moment(die):
+    with each_statement(die):
         main()

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
 from snapseed.generate.part import CHUNK_ROWS
-from snapseed.load.report import Outcome
+from snapseed.load.outcome import Outcome
 from snapseed.servers.postgres import MAJOR, find_programs
 from tests.conftest import Connection, Sandbox
 

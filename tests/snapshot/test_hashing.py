@@ -8,22 +8,12 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed.snapshot.hashing import (
-    EMPTY,
-    SEED,
-    Fingerprint,
-    Values,
-    combined,
-    fingerprint,
-    hash_bytes_fixed,
-    hash_bytes_variable,
-    hash_together,
-    row_hashes,
-)
+from snapseed.snapshot.hashing import EMPTY, SEED, Fingerprint, combined, fingerprint, hash_bytes, row_hashes
 from snapseed.snapshot.types import parse_type
+from tests.examples import examples
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -61,17 +51,12 @@ ROWS = st.lists(
     max_size=20,
 )
 Row = tuple[object, ...]
-property_test = settings(derandomize=True, database=None, deadline=None, max_examples=40)
+property_test = examples(40)
 
 
 def variable(values: Sequence[bytes], seed: int = SEED) -> list[int]:
     """The hashes of values of any lengths."""
-    return [int(item) for item in hash_bytes_variable(pa.array(values, type=pa.binary()), seed)]
-
-
-def fixed(value: bytes, seed: int = SEED) -> int:
-    """The hash of one value, by the way of fixed-width columns."""
-    return int(hash_bytes_fixed(np.frombuffer(value, dtype=np.uint8).reshape(1, len(value)), seed)[0])
+    return [int(item) for item in hash_bytes(pa.array(values, type=pa.binary()), seed)]
 
 
 def columns(rows: Sequence[Row]) -> list[pa.Array]:
@@ -90,8 +75,8 @@ def digest(rows: Sequence[Row]) -> Fingerprint:
 
 @pytest.mark.parametrize(("value", "seed", "expected"), GOLDEN)
 def test_published_hashes(value: bytes, seed: int, expected: int) -> None:
-    """Both ways of hashing give what PostgreSQL's hash_bytes_extended gives."""
-    assert (variable([value], seed), fixed(value, seed)) == ([expected], expected)
+    """A value hashes as in PostgreSQL's hash_bytes_extended."""
+    assert variable([value], seed) == [expected]
 
 
 def test_published_row() -> None:
@@ -108,7 +93,7 @@ def test_published_row() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_length(connection: Connection, seed: int) -> None:
-    """Texts of 0 to 40 bytes, and long ones, have the server's hashtextextended, hashed together or one by one."""
+    """Texts of 0 to 40 bytes, and long ones, have the server's hashtextextended, hashed together."""
     texts = ["sn✓pséed!"[: length % 9] + "x" * length for length in range(41)]
     texts += ["y" * length for length in (*range(41), 1000, 4095, 4096, 20_003)]
     rows = connection.execute(
@@ -119,7 +104,6 @@ def test_every_length(connection: Connection, seed: int) -> None:
     expected = [int(str(row[0])) % 2**64 for row in rows]
     values = [text.encode() for text in texts]
     assert variable(values, seed) == expected
-    assert [fixed(value, seed) for value in values] == expected
 
 
 @property_test
@@ -127,27 +111,15 @@ def test_every_length(connection: Connection, seed: int) -> None:
 def test_neighbours_do_not_matter(values: list[bytes], skipped: int) -> None:
     """A value has the same hash in any company, and in a slice of a longer column."""
     column = pa.array([b"before"] * skipped + values, type=pa.binary()).slice(skipped)
-    assert [int(item) for item in hash_bytes_variable(column, SEED)] == [fixed(value) for value in values]
+    assert [int(item) for item in hash_bytes(column, SEED)] == [variable([value])[0] for value in values]
 
 
-@property_test
-@given(st.lists(st.lists(st.binary(max_size=150), max_size=6), min_size=1, max_size=4), st.none() | st.integers(0, 255))
-def test_columns_hashed_together(columns: list[list[bytes]], prefix: int | None) -> None:
-    """Values have the hashes they have alone; a byte before them is as if it were part of them."""
-    arrays = [Values(pa.array(values, type=pa.binary()), prefix) for values in columns]
-    before = b"" if prefix is None else bytes([prefix])
-    found = [hashes.tolist() for hashes in hash_together(arrays, SEED)]
-    assert found == [[fixed(before + value) for value in values] for values in columns]
-
-
-def test_large_columns_are_not_hashed_together() -> None:
-    """Beyond a size they are hashed one by one: each value as alone, its prefix with it."""
-    values = [bytes([number % 256]) * 500 for number in range(10_000)]
-    columns = [Values(pa.array(values, type=pa.binary()), prefix) for prefix in (7, None)]
-    prefixed = pa.array([bytes([7]) + value for value in values], type=pa.binary())
-    expected = [hash_bytes_variable(prefixed, SEED), hash_bytes_variable(columns[1].array, SEED)]
-    for found, hashes in zip(hash_together(columns, SEED), expected, strict=True):
-        assert found.tolist() == hashes.tolist()
+@pytest.mark.parametrize("size", [*range(26), 1000])
+def test_jsonb_is_a_version_and_a_text(size: int) -> None:
+    """A jsonb value hashes as its text after a byte 1, whatever its length."""
+    text = "x" * size
+    jsonb = row_hashes([pa.array([text])], [parse_type("jsonb")])
+    assert jsonb.tolist() == row_hashes([pa.array([b"\x01" + text.encode()])], [parse_type("bytea")]).tolist()
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 4, 384])
@@ -163,13 +135,13 @@ def test_vectors_are_arrays(dimensions: int, rows: int) -> None:
         assert fingerprint([vectors], [parse_type(f"vector({dimensions})")]) == expected
 
 
-@pytest.mark.parametrize("rows", [0, 1, 8191, 8192, 8193, 16_385])
-@pytest.mark.parametrize("width", [1, 4, 12, 16, 24])
-def test_slabs(rows: int, width: int) -> None:
-    """Fixed-width values hash as values of any length do, however many slabs they fill."""
-    values = np.random.default_rng(1).integers(0, 256, (rows, width), dtype=np.uint8)
-    expected = variable([bytes(value) for value in values])
-    assert [int(item) for item in hash_bytes_fixed(values, SEED)] == expected
+@pytest.mark.parametrize("rows", [0, 1, 1023, 1024, 1025, 3000])
+def test_blocks_of_rows(rows: int) -> None:
+    """Rows have the same hashes however many there are."""
+    arrays = [pa.array(range(rows), pa.int64()), pa.array([f"text {row}" for row in range(rows)], pa.string())]
+    kinds = [parse_type("bigint"), parse_type("text")]
+    apart = [row_hashes([array.slice(row, 1) for array in arrays], kinds)[0] for row in range(rows)]
+    assert row_hashes(arrays, kinds).tolist() == apart
 
 
 @property_test

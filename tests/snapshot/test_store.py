@@ -221,7 +221,7 @@ def test_a_lock_on_a_folder_that_was_renamed_is_no_lock(shop: Project, monkeypat
 def test_a_snapshot_beyond_its_budget_is_not_written(shop: Project) -> None:
     """The one before stays; the message has both sizes."""
     before = old_files(shop)
-    with pytest.raises(SnapshotError, match="larger than its budget") as caught:
+    with pytest.raises(SnapshotError) as caught:
         make_snapshot(shop, 300, max_size=20_000)
     assert caught.value.expected == "at most 20,000 bytes (max_size)"
     assert old_files(shop) == before
@@ -307,13 +307,14 @@ def test_only_refuses_what_would_not_fit_the_rest(shop: Project) -> None:
     before = old_files(shop)
     other = Project(**{**vars(shop), "part_rows": 7, "now": shop.now.replace(year=2000)})
     for project, seed, scale, names in [
-        (shop, 8, 20, "seed"),
-        (shop, 7, 21, "scale"),
-        (shop, 9, 22, "seed and scale"),
-        (other, 7, 20, "now and part_rows"),
+        (shop, 8, 20, ["seed"]),
+        (shop, 7, 21, ["scale"]),
+        (shop, 9, 22, ["seed", "scale"]),
+        (other, 7, 20, ["now", "part_rows"]),
     ]:
-        with pytest.raises(UsageError, match=f"of another {names}\n"):
+        with pytest.raises(UsageError) as caught:
             make_snapshot(project, scale, seed=seed, only=("orders",))
+        assert [part.split()[0] for part in (caught.value.observed or "").split(", ")] == names
     assert old_files(shop) == before
 
 

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from snapseed import load_snapshot
 from tests.conftest import PROJECTS, Connection, Sandbox
-from tests.projects.moments import LoadProcess, each_moment, start_load
+from tests.projects.moments import LoadProcess, each_statement, start_load
 from tests.projects.own_server import OwnServer, own_server
 from tests.projects.proxy import Direction, proxied
 from tests.projects.state import generated, load_and_mark
@@ -112,7 +112,7 @@ def arena(customers: int) -> Iterator[Arena]:
 
 def _measure(sandbox: Sandbox) -> Measured:
     moments: list[str] = []
-    with proxied(sandbox.url) as proxy, each_moment(moments.append):
+    with proxied(sandbox.url) as proxy, each_statement(moments.append):
         load_snapshot(sandbox.project, sandbox.environment(database=proxy.url))
     seconds = 0.0
     # The first one also starts the server of processes.

@@ -25,8 +25,7 @@ from pathlib import Path
 import redis
 
 from snapseed import load_snapshot
-from snapseed.embeddings.completeness import completeness
-from snapseed.embeddings.session import enqueue_load, repair_queue
+from snapseed.embeddings.enqueue import completeness, enqueue_incomplete, enqueue_load
 from tests.conftest import PROJECTS, Sandbox
 from tests.embeddings.conftest import Post
 from tests.projects.own_server import OwnServer, own_server
@@ -135,7 +134,7 @@ def lose_redis(place: Field) -> None:
     place.nonsense.clear()
     place.post.put_keys(*range(1, place.letters + 1))
     with place.post.session() as session:
-        repair_queue(session)
+        enqueue_incomplete(session)
 
 
 def restart_postgres(place: Field) -> None:
@@ -249,7 +248,7 @@ def settle(place: Field) -> float:
         worker.terminate()
         worker.join()
     with place.post.session() as session:
-        repair_queue(session)
+        enqueue_incomplete(session)
     place.start_workers(1, "--drain", "--concurrency", "2", "--quiet")
     place.workers[0].join(_DRAIN_SECONDS)
     if place.workers[0].exitcode != 0:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from snapseed.load.report import Outcome
+from snapseed.load.outcome import Outcome
 from tests.projects.state import check_told, outcome, whole_state
 from tests.stress.arena import Arena, Case, arena
 from tests.stress.kinds import IN_ANY_MODE, KINDS, Around, Run

@@ -8,6 +8,7 @@ from snapseed import (
     FanOut,
     HashingEmbedder,
     Items,
+    LoadRequest,
     Rhythm,
     Rows,
     SnapseedDatabase,
@@ -88,7 +89,7 @@ environment = project.environment("dev", {"database": "postgresql:///app"})
 request = resolve_request(project, environment, scale=100, seed=None)
 same: bool = check_snapshot(project, request).same_rows
 identity: str = generate_snapshot(project, request, jobs=2).manifest.identity
-seconds: float = load_snapshot(project, environment, only=["people"], consent=True).seconds
+seconds: float = load_snapshot(project, environment, LoadRequest(only=["people"], consent=True)).seconds
 agrees: bool = verify_snapshot(project, environment, offline=True).agrees
 ended: int = reset_environment(project, environment, consent=True, fresh=False).sessions
 

@@ -19,13 +19,14 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from psycopg import sql
 
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_binary, encode_text
-from snapseed.load.plan import ColumnPlan, plan_load
+from snapseed.load.plan import ColumnPlan, Prepared
+from snapseed.load.plan.tables import plan_load
 from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.snapshot import types as known_types
 from snapseed.snapshot.hashing import Fingerprint, fingerprint
@@ -33,19 +34,12 @@ from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import parse_type
 from snapseed.verify.database import verify_entity
 from tests.conftest import new_database
+from tests.examples import examples
 
 Connection = psycopg.Connection[tuple[object, ...]]
 Cell = tuple[object, bool]
 Cells = Sequence[Cell]
 
-PROPERTY = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=10,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
 MOODS = ["sad", "ok", "très bien", 'quo"te', "back\\slash", "{a,b}", "NULL", "two words", "😀"]
 INT64 = np.iinfo(np.int64)
 # How a load fills the columns of a table, by their types in the snapshot and in the table.
@@ -395,7 +389,7 @@ class DrawnTable:
         key = tuple((case.type, case.table_type) for case in self.cases)
         if key not in PLANS:
             name = TableName(None, "t")
-            PLANS[key] = plan_load([record], {"t": read_tables(connection, [name])[name]}).tables[0].columns
+            PLANS[key] = plan_load(Prepared([record], {"t": read_tables(connection, [name])[name]})).tables[0].columns
         return PLANS[key]
 
     def wrong_values(self, connection: Connection) -> list[tuple[object, ...]]:
@@ -448,7 +442,7 @@ def a_table(data: st.DataObject, case: Case) -> DrawnTable:
 
 
 @pytest.mark.parametrize("name", CASES)
-@PROPERTY
+@examples(10, suppress=list(HealthCheck))
 @given(data=st.data())
 def test_column_has_one_fingerprint(types: Connection, name: str, data: st.DataObject) -> None:
     """A column of this type comes through binary and text COPY as it is, and the server's fingerprint of it is ours."""
@@ -457,7 +451,7 @@ def test_column_has_one_fingerprint(types: Connection, name: str, data: st.DataO
 
 @pytest.mark.parametrize("form", ["e", "f"], ids=["float16", "float32"])
 @pytest.mark.parametrize("dimensions", [1, 3, 16])
-@PROPERTY
+@examples(10, suppress=list(HealthCheck))
 @given(data=st.data())
 def test_vector_stands_as_real_array(types: Connection, form: str, dimensions: int, data: st.DataObject) -> None:
     """A vector(n) of the snapshot in a real[] column has the fingerprint that it has in a vector(n) column."""
@@ -466,14 +460,14 @@ def test_vector_stands_as_real_array(types: Connection, form: str, dimensions: i
 
 @pytest.mark.parametrize("form", ["e", "f"], ids=["float16", "float32"])
 @pytest.mark.parametrize("dimensions", [1, 3, 16])
-@PROPERTY
+@examples(10, suppress=list(HealthCheck))
 @given(data=st.data())
 def test_vector_has_one_fingerprint(types: Connection, form: str, dimensions: int, data: st.DataObject) -> None:
     """A vector(n) column has one fingerprint and comes through COPY as it is; real[] takes it where pgvector is not."""
     check(types, a_table(data, vector_case("vector" if has_vector(types) else "real[]", form, dimensions)))
 
 
-@settings(PROPERTY, max_examples=40)
+@examples(40, suppress=list(HealthCheck))
 @given(data=st.data())
 def test_tables_of_any_columns(types: Connection, data: st.DataObject) -> None:
     """Tables of 1 to 12 columns of any types and 0 to 200 rows have one fingerprint."""
@@ -488,7 +482,7 @@ def test_tables_of_any_columns(types: Connection, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", ["text", "character(5)", "jsonb", "json", "mood"])
-@settings(PROPERTY, max_examples=4)
+@examples(4, suppress=list(HealthCheck))
 @given(data=st.data())
 def test_repeated_texts(types: Connection, name: str, data: st.DataObject) -> None:
     """Texts that repeat themselves, which are hashed once per distinct value, have the server's fingerprint."""

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed import SnapseedError, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
+from snapseed import LoadRequest, SnapseedError, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
 from snapseed.errors import ServerError, SnapshotError, UsageError
 from snapseed.events import Advanced, Event
 from snapseed.verify.database import EntityResult
@@ -76,7 +76,7 @@ def test_the_smallest_change_of_one_value_is_found(kinds: Sandbox) -> None:
     for column, change in SMALLEST_CHANGES.items():
         statement = query.format(table, sql.Identifier(column), sql.SQL(change), sql.Identifier("Id")).as_string()
         assert changed(kinds, statement) == [("kinds", [1])], column
-        load_snapshot(kinds.project, kinds.environment(), only=["kinds"])
+        load_snapshot(kinds.project, kinds.environment(), LoadRequest(only=["kinds"]))
 
 
 def test_changes_of_types_without_an_encoder_are_found(kinds: Sandbox) -> None:

@@ -41,4 +41,5 @@ DRY = {
     f"{CI}: check: Check": "it is a half of `make test`, which runs this test",
     f"{CI}: lowest: Test with the lowest versions": "it installs from a registry, then is the suite itself",
     f"{CI}: wheel: Build": "it builds in an environment that is made from a registry",
+    ".github/workflows/nightly.yml: fresh: Draw many new examples": "it is a part of the suite, with more examples",
 }

@@ -15,6 +15,7 @@ from snapseed.generate.draws.bits import Int64s, UInt64s, below
 from snapseed.generate.draws.fixed_point import LOG_BITS, log2
 from snapseed.generate.draws.numbers import Number, between, fraction, int64s, logarithm
 
+_MOMENT = pl.Datetime("us", "UTC")
 _HOUR = 3_600_000_000  # microseconds
 _WEEK = 7 * 24 * _HOUR
 # The first Monday after the epoch, 1970-01-05.
@@ -97,24 +98,28 @@ def timestamps(
     growth = fraction(pace.growth)
     if not 1 / _LARGEST_GROWTH <= growth <= _LARGEST_GROWTH:
         raise ValueError(f"{what}: the growth must be between 0.0001 and 10,000, got {pace.growth}")
-    first, last = _ordered(_microseconds(start), _microseconds(end), what)
+    first, last = _ordered(start, end, _MOMENT, what)
     if pace.rhythm is None:
         drawn = _growing(bits, first, last, growth, what)
     else:
         clock = _clock(pace.ahead, what)
         drawn = _growing(bits, *pace.rhythm.range(first + clock, last + clock, what), growth, what)
         drawn = np.clip(pace.rhythm.moments(drawn) - clock, first, last)
-    return pl.Series(drawn).cast(pl.Datetime("us", "UTC"))
+    return pl.Series(drawn).cast(_MOMENT)
 
 
 def dates(bits: UInt64s, start: date | pl.Series, end: date | pl.Series, what: str) -> pl.Series:
     """What `Rows.dates` documents."""
-    first, last = _ordered(_days(start), _days(end), what)
+    first, last = _ordered(start, end, pl.Date, what)
     return pl.Series(between(bits, first, last, what)).cast(pl.Int32).cast(pl.Date)
 
 
-def _ordered(start: pl.Series, end: pl.Series, what: str) -> tuple[Int64s, Int64s]:
-    first, last = int64s(start, what), int64s(end, what)
+def _ordered(
+    start: date | pl.Series, end: date | pl.Series, kind: pl.Datetime | type[pl.Date], what: str
+) -> tuple[Int64s, Int64s]:
+    """Both bounds as microseconds or days since the epoch. Raises `ValueError` if an end is before its start."""
+    given = (bound if isinstance(bound, pl.Series) else pl.Series([bound]) for bound in (start, end))
+    first, last = (int64s(bound.cast(kind).to_physical(), what) for bound in given)
     if np.any(last < first):
         raise ValueError(f"{what}: an end is before its start")
     return first, last
@@ -140,13 +145,3 @@ def _clock(ahead: timedelta | pl.Series | None, what: str) -> Int64s:
     if isinstance(ahead, pl.Series):
         return int64s(ahead.cast(pl.Duration("us")).cast(pl.Int64), what)
     return np.asarray((ahead or timedelta()) // timedelta(microseconds=1), dtype=np.int64)
-
-
-def _days(bound: date | pl.Series) -> pl.Series:
-    series = bound if isinstance(bound, pl.Series) else pl.Series([bound])
-    return series.cast(pl.Date).cast(pl.Int32)
-
-
-def _microseconds(bound: datetime | pl.Series) -> pl.Series:
-    series = bound if isinstance(bound, pl.Series) else pl.Series([bound])
-    return series.cast(pl.Datetime("us", "UTC")).cast(pl.Int64)

@@ -1,47 +1,234 @@
-"""The load plan: what a load does to each table, and why. Made of the manifest, the catalogs' facts and the options.
+"""What a load plan is made from, and what it consists of.
 
-Pure: nothing in here touches a file or a database. `records` is what a plan consists of, `choices` decides table by
-table, and `requirements` lists what keeps a load from working at all.
+The plan says what a load does to each table, and why. The modules of this package decide it and touch neither files nor
+the database.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from snapseed.load.plan.choices import choose_settings, ordered_entities, plan_child, plan_table
-from snapseed.load.plan.records import ColumnPlan, EmptiedTable, Emptying, LoadOptions, LoadPlan, Mode, TablePlan
-from snapseed.load.plan.requirements import require_loadable
-from snapseed.load.plan.surroundings import Surroundings
-from snapseed.postgres.catalog import ServerFacts, TableFacts
+from snapseed.load.request import LoadRequest, Mode
+from snapseed.postgres.catalog import (
+    ForeignKeyFacts,
+    IndexFacts,
+    RuleFacts,
+    SequenceFacts,
+    ServerFacts,
+    TableFacts,
+    TableName,
+    TriggerFacts,
+)
 from snapseed.postgres.fit import Problem
+from snapseed.postgres.guard import Identity
 from snapseed.snapshot.manifest import EntityRecord
+from snapseed.snapshot.types import ColumnType
 
-__all__ = ["ColumnPlan", "EmptiedTable", "Emptying", "LoadOptions", "LoadPlan", "Mode", "TablePlan", "plan_load"]
+
+@dataclass(frozen=True)
+class ColumnContents:
+    """What the snapshot's files hold in a column, as far as its table might refuse it; 0 and empty if it cannot."""
+
+    nulls: int = 0
+    longest: int = 0
+    labels: frozenset[str] = frozenset()
 
 
-def plan_load(
-    entities: Sequence[EntityRecord],
-    facts: Mapping[str, TableFacts],
-    options: LoadOptions | None = None,
-    *,
-    server: ServerFacts | None = None,
-    children: Sequence[TableFacts] = (),
-    problems: Sequence[Problem] = (),
-) -> LoadPlan:
-    """The plan for `entities`, given the facts of their tables by entity name.
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that was read before the load is planned.
 
-    `children` are tables outside the load that are to be emptied in the same transaction. Raises `SchemaError` that
-    lists everything in which the tables do not fit the snapshot or this role lacks a privilege, all at once, with
-    `problems` that were found elsewhere.
+    `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
+    that are emptied with it. `contents` are known by entity and column. `loaded` are the tables that snapseed filled
+    before. `problems` were found while reading.
     """
-    options = options or LoadOptions()
-    there = [entity for entity in entities if entity.name in facts]
-    ordered = ordered_entities(there, facts)
-    load = Surroundings.of(ordered, facts, children, options)
-    require_loadable(entities, facts, load, server=server, children=children, also=problems)
-    return LoadPlan(
-        tables=tuple(plan_table(entity, facts[entity.name], load) for entity in ordered),
-        mode=options.mode,
-        children=tuple(plan_child(child, load) for child in children),
-        settings=choose_settings(server),
-    )
+
+    entities: Sequence[EntityRecord]
+    facts: Mapping[str, TableFacts]
+    children: Sequence[TableFacts] = ()
+    server: ServerFacts | None = None
+    contents: Mapping[str, Mapping[str, ColumnContents]] = field(default_factory=dict)
+    identity: Identity | None = None
+    loaded: frozenset[str] = frozenset()
+    problems: Sequence[Problem] = ()
+
+
+class Emptying(StrEnum):
+    """How a table loses its rows."""
+
+    TRUNCATE = "truncate"
+    DELETE = "delete"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """A column of the COPY statement: the snapshot's type, and the type that the table has."""
+
+    name: str
+    kind: ColumnType
+    target: ColumnType
+    element_oid: int
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What happens to one table. `reasons` says, in words, why each choice was made.
+
+    `staged`: the rows go into a temporary table first, and are merged from there. `defers`: some of its foreign keys
+    are checked only after all rows are in.
+    """
+
+    entity: EntityRecord
+    table: TableName
+    columns: tuple[ColumnPlan, ...]
+    binary: bool
+    empty_by: Emptying
+    freeze: bool
+    staged: bool
+    make_unlogged: bool
+    drop_indexes: tuple[IndexFacts, ...]
+    drop_foreign_keys: tuple[ForeignKeyFacts, ...]
+    disable_triggers: tuple[TriggerFacts, ...]
+    disable_rules: tuple[RuleFacts, ...]
+    sequences: tuple[SequenceFacts, ...]
+    reasons: tuple[str, ...]
+    defers: bool = False
+
+    @property
+    def rebuilt(self) -> list[str]:
+        """The names of the indexes and foreign keys that are dropped and rebuilt."""
+        return [*(index.name for index in self.drop_indexes), *(key.name for key in self.drop_foreign_keys)]
+
+
+@dataclass(frozen=True)
+class EmptiedTable:
+    """A table outside the load that is emptied, as the user allowed, because its rows refer to replaced rows."""
+
+    table: TableName
+    empty_by: Emptying
+    disable_triggers: tuple[TriggerFacts, ...] = ()
+    disable_rules: tuple[RuleFacts, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A server setting for the duration of the load, and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """The tables in the order in which they are loaded."""
+
+    tables: tuple[TablePlan, ...]
+    mode: Mode = Mode.REPLACE
+    children: tuple[EmptiedTable, ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows to load."""
+        return sum(table.entity.rows for table in self.tables)
+
+
+@dataclass(frozen=True)
+class TableSet:
+    """What the choices for one table depend on beyond its own facts: the other tables of the load, and the request.
+
+    `tables` are in load order, by oid. `truncated` are emptied by TRUNCATE; `truncatable` are those that would be if
+    the role were granted TRUNCATE on the tables that it cannot empty at all. `logged` says by oid why a table cannot
+    become unlogged.
+    """
+
+    request: LoadRequest
+    rebuild_rows: int
+    tables: Mapping[int, tuple[EntityRecord, TableFacts]]
+    truncated: frozenset[int]
+    truncatable: frozenset[int]
+    logged: Mapping[int, str]
+
+    @classmethod
+    def of(
+        cls, entities: Sequence[EntityRecord], prepared: Prepared, request: LoadRequest, rebuild_rows: int
+    ) -> TableSet:
+        """The tables of `entities`, which are in load order."""
+        tables = {prepared.facts[entity.name].oid: (entity, prepared.facts[entity.name]) for entity in entities}
+        emptied = {facts.oid: facts for facts in [*(facts for _, facts in tables.values()), *prepared.children]}
+        if request.mode is not Mode.REPLACE:
+            emptied = {}
+        allowed = {oid for oid, facts in emptied.items() if "TRUNCATE" in facts.privileges}
+        helpless = {oid for oid, facts in emptied.items() if not facts.privileges & {"TRUNCATE", "DELETE"}}
+        truncated = _closed(emptied, allowed)
+        truncatable = _closed(emptied, allowed | helpless)
+        return cls(request, rebuild_rows, tables, truncated, truncatable, _logged(tables, truncated))
+
+    def deletes_from(self, facts: TableFacts) -> bool:
+        """Whether the table is emptied by DELETE, also if the role still needs a grant for that."""
+        if self.request.mode is not Mode.REPLACE or facts.oid in self.truncated:
+            return False
+        return "DELETE" in facts.privileges or facts.oid not in self.truncatable
+
+    def is_later(self, key: ForeignKeyFacts, than: int) -> bool:
+        """Whether the table that `key` refers to is loaded after table `than`."""
+        order = list(self.tables)
+        return any(order.index(oid) > order.index(than) for oid in key.targets & self.tables.keys())
+
+
+def referenced_first(tables: Sequence[TableFacts]) -> list[TableFacts]:
+    """Each table once, after those of `tables` that it refers to. In a cycle, the given order decides."""
+    by_oid = {facts.oid: facts for facts in tables}
+    ordered: list[TableFacts] = []
+    visited: set[int] = set()
+
+    def visit(facts: TableFacts) -> None:
+        if facts.oid in visited:
+            return
+        visited.add(facts.oid)
+        for key in facts.foreign_keys:
+            for oid in key.targets & by_oid.keys():
+                visit(by_oid[oid])
+        ordered.append(facts)
+
+    for facts in tables:
+        visit(facts)
+    return ordered
+
+
+def _closed(tables: Mapping[int, TableFacts], allowed: set[int]) -> frozenset[int]:
+    """Those of `allowed` that one TRUNCATE may name: every table that refers to one of them is among them."""
+    truncated = set(allowed)
+    while blocked := {
+        oid for oid in truncated if not all(other.is_among(truncated) for other in tables[oid].referenced_by)
+    }:
+        truncated -= blocked
+    return frozenset(truncated)
+
+
+def _logged(tables: Mapping[int, tuple[EntityRecord, TableFacts]], truncated: frozenset[int]) -> dict[int, str]:
+    """Why tables stay logged: by themselves, or because a logged table must not refer to an unlogged one."""
+    logged: dict[int, str] = {}
+    for oid, (_, facts) in tables.items():
+        if facts.kind != "r":
+            logged[oid] = "it is partitioned"
+        elif not facts.owned:
+            logged[oid] = "the role does not own it"
+        elif oid not in truncated:
+            logged[oid] = "it is not truncated"
+        elif facts.is_published:
+            logged[oid] = "it is published"
+    while blocked := {
+        oid: f"{other.name} refers to it and stays logged"
+        for oid, (_, facts) in tables.items()
+        if oid not in logged
+        for other in facts.referenced_by
+        if other.is_among(logged) or not other.is_among(tables)
+    }:
+        logged.update(blocked)
+    return logged

@@ -1,68 +1,69 @@
-"""What keeps a load from working, found before anything is touched: a schema that drifted, a privilege that lacks."""
+"""Find everything that would keep the load from working, before anything is changed: the schema, privileges, values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from psycopg import sql
 
-from snapseed.errors import SchemaError
-from snapseed.load.plan.privileges import privilege_problems, table_problems, temporary_problems
-from snapseed.load.plan.rebuild import ahead_problems
-from snapseed.load.plan.records import Mode
-from snapseed.load.plan.surroundings import Surroundings
-from snapseed.postgres.catalog import ServerFacts, TableFacts, TableName
+from snapseed.errors import SchemaError, UsageError
+from snapseed.load.plan import ColumnContents, Prepared, TableSet
+from snapseed.load.plan.indexes import deferral_problems
+from snapseed.load.request import Mode
+from snapseed.postgres.catalog import ColumnFacts, ServerFacts, TableFacts, TableName
 from snapseed.postgres.fit import Problem, column_problem, problem, schema_problems, table_name, type_of
 from snapseed.postgres.rowhash import key_list
-from snapseed.snapshot.manifest import EntityRecord, names_of
+from snapseed.snapshot.manifest import Column, EntityRecord, names_of
 from snapseed.snapshot.types import ColumnType, Family
 
 # Types of which a column may hold less than the snapshot declares: text is cut or refused, fractions are rounded.
 _LENGTHS = {"character varying", "character", "bit varying", "bit"}
+_CHARACTERS = {"character varying", "character"}
 _FRACTIONS = {Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 _MICROSECONDS = 6
+_DROP_NOT_NULL = "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL"
 
 
-def require_loadable(
-    entities: Sequence[EntityRecord],
-    facts: Mapping[str, TableFacts],
-    load: Surroundings,
-    *,
-    server: ServerFacts | None = None,
-    children: Sequence[TableFacts] = (),
-    also: Iterable[Problem] = (),
-) -> None:
-    """Raise `SchemaError` that lists every problem, with the SQL that would mend it."""
+def require_loadable(prepared: Prepared, load: TableSet) -> None:
+    """Raise `SchemaError` that lists every problem, with the SQL that would fix it.
+
+    Raises `UsageError` if the loaded rows must refer to rows of a table that is not loaded and is empty.
+    """
+    server = prepared.server
     problems: list[Problem] = []
-    for entity in entities:
-        found = facts.get(entity.name)
+    for entity in prepared.entities:
+        found = prepared.facts.get(entity.name)
         problems += schema_problems(entity, found)
         if found is not None and found.is_table:
-            problems += _load_problems(entity, found, load)
-            problems += privilege_problems(entity, found, load, server) if server is not None else []
-    for child in children:
-        problems += _refused(child, load)
-        problems += _acting_rules(child, load)
+            problems += _table_problems(entity, found, load)
+            problems += _content_problems(entity, found, prepared.contents.get(entity.name, {}))
+            problems += _privilege_problems(entity, found, load, server) if server is not None else []
+    for child in prepared.children:
+        problems += _refused_changes(child, load)
+        problems += _rules_that_act(child, load)
         if load.deletes_from(child):
             problems += _row_security(child, child.name, "DELETE would leave rows")
-        problems += table_problems(child, load, server.role) if server is not None else []
-    problems += ahead_problems(load)
-    problems += temporary_problems(load, server) if server is not None else []
-    problems += also
+        problems += _emptying_problems(child, load, server.role) if server is not None else []
+    problems += deferral_problems(load)
+    if server is not None and load.request.mode is Mode.UPSERT and not server.may_create_temporary:
+        names = (sql.Identifier(server.database), sql.Identifier(server.role))
+        text = "the role may not create temporary tables in this database, which an upsert needs"
+        problems.append(problem(text, "GRANT TEMPORARY ON DATABASE {} TO {}", *names))
+    problems += prepared.problems
     if problems:
-        raise schema_error(problems, [str(table_name(entity)) for entity in entities])
+        raise schema_error(problems, [str(table_name(entity)) for entity in prepared.entities])
+    _require_parents(prepared)
 
 
 def schema_error(problems: Sequence[Problem], tables: Sequence[str]) -> SchemaError:
-    """One error for all of `problems`, each said once."""
+    """One error that states each of the problems once."""
     problems = list(dict.fromkeys(problems))
-    mends = list(dict.fromkeys(found.fix for found in problems if found.fix))
+    fixes = list(dict.fromkeys(found.fix for found in problems if found.fix))
     next_step = "change the schema or the generators so that they agree"
-    if mends:
-        next_step += (
-            "; this SQL would mend it:\n" if all(found.fix for found in problems) else "; some of it by this SQL:\n"
-        )
-        next_step += "\n".join(mends)
+    if fixes:
+        fixes_all = all(found.fix for found in problems)
+        next_step += "; this SQL would fix it:\n" if fixes_all else "; this SQL would fix some of it:\n"
+        next_step += "\n".join(fixes)
     return SchemaError(
         "the tables of the database do not fit the snapshot",
         where=", ".join(dict.fromkeys(tables)),
@@ -71,30 +72,49 @@ def schema_error(problems: Sequence[Problem], tables: Sequence[str]) -> SchemaEr
     )
 
 
-def _load_problems(entity: EntityRecord, facts: TableFacts, load: Surroundings) -> Iterator[Problem]:
-    """What keeps COPY from filling a table, in those columns that fit and in general."""
-    name, is_upsert = table_name(entity), load.options.mode is Mode.UPSERT
+def _require_parents(prepared: Prepared) -> None:
+    """A foreign key that is not enforced, or whose triggers are off, needs no parents."""
+    facts = prepared.facts
+    loaded = {facts[entity.name].oid for entity in prepared.entities}
+    empty = {found.oid for found in facts.values() if not found.has_rows} - loaded
+    missing = [
+        (str(table_name(entity)), key.references_name)
+        for entity in prepared.entities
+        for key in facts[entity.name].foreign_keys
+        if entity.rows and key.is_required and key.is_checked and key.targets & empty
+    ]
+    if missing:
+        raise UsageError(
+            "these rows refer to rows of entities that are not part of this load",
+            where=", ".join(dict.fromkeys(table for table, _ in missing)),
+            observed="; ".join(f"{table} refers to {other}, which has no rows" for table, other in missing),
+            expected=f"rows in {', '.join(dict.fromkeys(other for _, other in missing))}",
+            next_step="add --with-parents to load those as well, or load them first",
+        )
+
+
+def _table_problems(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Iterator[Problem]:
+    """What keeps COPY from filling the table. A column that does not fit at all is reported elsewhere."""
+    name, is_upsert = table_name(entity), load.request.mode is Mode.UPSERT
     for column in entity.columns:
         found = facts.column(column.name)
         if found is None or column_problem(entity, column, facts):
             continue
-        place, identifier = f"{name}.{column.name}", sql.Identifier(column.name)
+        place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name))
         if found.generated:
             text = f"{place} is a generated column, which takes no values: leave it out of the entity"
-            mend = "ALTER TABLE {} ALTER COLUMN {} DROP EXPRESSION"
-            yield problem(text, mend, name.identifier(), identifier) if found.generated == "s" else Problem(text)
+            fix = "ALTER TABLE {} ALTER COLUMN {} DROP EXPRESSION"
+            yield problem(text, fix, *names) if found.generated == "s" else Problem(text)
         elif is_upsert and found.identity == "a" and column.name not in names_of(entity.key):
             text = f"{place} is GENERATED ALWAYS AS IDENTITY, which an upsert cannot change"
-            yield problem(
-                text, "ALTER TABLE {} ALTER COLUMN {} SET GENERATED BY DEFAULT", name.identifier(), identifier
-            )
+            yield problem(text, "ALTER TABLE {} ALTER COLUMN {} SET GENERATED BY DEFAULT", *names)
         elif _holds_less(type_of(found), column.kind()):
-            text, mend = f"{place} is {found.type}, less than {column.type}", "ALTER TABLE {} ALTER COLUMN {} TYPE {}"
-            names = (name.identifier(), identifier, column.type)
-            yield Problem(text) if found.is_used else problem(text, mend, *names)
-    yield from _unfilled(entity, facts)
-    yield from _refused(facts, load)
-    yield from _acting_rules(facts, load)
+            text = f"{place} is {found.type}, less than {column.type}"
+            fix = "ALTER TABLE {} ALTER COLUMN {} TYPE {}"
+            yield Problem(text) if found.is_used else problem(text, fix, *names, column.type)
+    yield from _missing_values(entity, facts)
+    yield from _refused_changes(facts, load)
+    yield from _rules_that_act(facts, load)
     yield from _row_security(facts, name, "COPY is refused")
     if is_upsert:
         yield from _conflict_problems(entity, facts)
@@ -102,42 +122,76 @@ def _load_problems(entity: EntityRecord, facts: TableFacts, load: Surroundings) 
 
 def _conflict_problems(entity: EntityRecord, facts: TableFacts) -> Iterator[Problem]:
     """What keeps PostgreSQL from INSERT … ON CONFLICT."""
-    name, arbiters = table_name(entity), facts.unique_on(*names_of(entity.key))
+    name, unique = table_name(entity), facts.unique_on(*names_of(entity.key))
     if facts.has_update_rule:
         yield Problem(f"{name} has a rule on UPDATE, on or off, with which PostgreSQL refuses INSERT … ON CONFLICT")
-    for index in arbiters:
+    for index in unique:
         if index.is_deferrable:
-            yield Problem(f"the constraint {index.name} of {name} is DEFERRABLE, which an upsert cannot rest on")
-    if not arbiters:
-        text = f"no unique index on {name} ({', '.join(names_of(entity.key))}) alone, which an upsert needs"
+            yield Problem(f"the constraint {index.name} of {name} is DEFERRABLE, which an upsert cannot use")
+    if not unique:
+        text = f"no unique index on exactly {name} ({', '.join(names_of(entity.key))}), which an upsert needs"
         yield problem(text, "ALTER TABLE {} ADD UNIQUE ({})", name.identifier(), key_list(entity))
 
 
-def _unfilled(entity: EntityRecord, facts: TableFacts) -> Iterator[Problem]:
+def _missing_values(entity: EntityRecord, facts: TableFacts) -> Iterator[Problem]:
     """Columns that need a value and get none."""
     name, filled = table_name(entity), {column.name for column in entity.columns}
     for column in facts.columns:
-        fills_itself = column.has_default or column.identity or column.generated
-        if column.name not in filled and column.not_null and not fills_itself:
+        has_value = column.has_default or column.identity or column.generated
+        if column.name not in filled and column.not_null and not has_value:
             why = " by its domain," if column.domain_not_null else ""
             text = f"{name}.{column.name} is NOT NULL{why} without a default, and not in the snapshot"
-            mend, identifier = "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL", sql.Identifier(column.name)
             is_fixed = column.domain_not_null or column.name in facts.primary_key
-            yield Problem(text) if is_fixed else problem(text, mend, name.identifier(), identifier)
+            names = (name.identifier(), sql.Identifier(column.name))
+            yield Problem(text) if is_fixed else problem(text, _DROP_NOT_NULL, *names)
 
 
-def _refused(facts: TableFacts, load: Surroundings) -> Iterator[Problem]:
-    """That the server refuses to change rows as this load has to."""
-    command = "UPDATE" if load.options.mode is Mode.UPSERT else "DELETE" if load.deletes_from(facts) else None
+def text_limit(column: Column, facts: ColumnFacts) -> int | None:
+    """The most characters that the table's column takes, if the snapshot declares none: its values decide then."""
+    kind = type_of(facts)
+    if kind is None or kind.base not in _CHARACTERS or not kind.modifiers or kind.is_array or column.kind().modifiers:
+        return None
+    return kind.modifiers[0]
+
+
+def _content_problems(
+    entity: EntityRecord, facts: TableFacts, contents: Mapping[str, ColumnContents]
+) -> Iterator[Problem]:
+    """Values of the snapshot that the table refuses: NULL, labels that an enum lacks, texts that are too long."""
+    name = table_name(entity)
+    for column in entity.columns:
+        found, seen = facts.column(column.name), contents.get(column.name)
+        if found is None or seen is None:
+            continue
+        place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name))
+        if found.not_null and seen.nulls:
+            why = " by its domain" if found.domain_not_null else ""
+            text = f"{place} is NOT NULL{why}, and NULL in {seen.nulls:,} rows of the snapshot"
+            is_fixed = found.domain_not_null or column.name in facts.primary_key
+            yield Problem(text) if is_fixed else problem(text, _DROP_NOT_NULL, *names)
+        limit = text_limit(column, found)
+        if limit is not None and seen.longest > limit:
+            text = f"{place} is {found.type}, and the snapshot's longest value has {seen.longest} characters"
+            fix = f"ALTER TABLE {{}} ALTER COLUMN {{}} TYPE varchar({seen.longest})"
+            yield Problem(text) if found.is_used else problem(text, fix, *names)
+        for label in sorted(seen.labels.difference(found.labels)):
+            kind = found.type.removesuffix("[]")
+            text = f"{place}: the type {kind} has no label {label!r}"
+            yield problem(text, "ALTER TYPE {} ADD VALUE {}", kind, sql.Literal(label))
+
+
+def _refused_changes(facts: TableFacts, load: TableSet) -> Iterator[Problem]:
+    """The server refuses to change rows the way this load has to."""
+    command = "UPDATE" if load.request.mode is Mode.UPSERT else "DELETE" if load.deletes_from(facts) else None
     if command in facts.refuses:
         text = f"{facts.name} is published without a replica identity, so {command} is refused"
-        mend = "ALTER TABLE {} REPLICA IDENTITY FULL"
-        yield problem(text, mend, facts.name.identifier()) if facts.kind == "r" else Problem(text)
+        fix = "ALTER TABLE {} REPLICA IDENTITY FULL"
+        yield problem(text, fix, facts.name.identifier()) if facts.kind == "r" else Problem(text)
 
 
-def _acting_rules(facts: TableFacts, load: Surroundings) -> Iterator[Problem]:
-    """Rules that act on what the load does, and that this role cannot turn off. One on UPDATE forbids any upsert."""
-    command = "INSERT" if load.options.mode is Mode.UPSERT else "DELETE" if load.deletes_from(facts) else None
+def _rules_that_act(facts: TableFacts, load: TableSet) -> Iterator[Problem]:
+    """Rules that act on what the load does and that this role cannot turn off. A rule on UPDATE forbids any upsert."""
+    command = "INSERT" if load.request.mode is Mode.UPSERT else "DELETE" if load.deletes_from(facts) else None
     for rule in facts.rules:
         if rule.event == command and not facts.owned:
             text = f"rule {rule.name} of {facts.name} would act on {command}, and the role does not own the table"
@@ -148,13 +202,13 @@ def _row_security(facts: TableFacts, name: TableName, consequence: str) -> Itera
     if facts.row_security:
         text = f"row-level security of {name} applies to this role, so {consequence}: load as the table's owner"
         text += " or as a role with BYPASSRLS"
-        # It applies to an owner only by FORCE.
-        mend = "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY"
-        yield problem(text, mend, name.identifier()) if facts.owned else Problem(text)
+        # FORCE is what makes it apply to an owner.
+        fix = "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY"
+        yield problem(text, fix, name.identifier()) if facts.owned else Problem(text)
 
 
 def _holds_less(target: ColumnType | None, kind: ColumnType) -> bool:
-    """Whether values that the snapshot's type allows are too long or too fine for the column's."""
+    """Whether the snapshot's type allows values that are too long or too precise for the column's type."""
     if target is None:
         return False
     target, kind = target.element or target, kind.element or kind
@@ -163,3 +217,64 @@ def _holds_less(target: ColumnType | None, kind: ColumnType) -> bool:
     if target.base in _LENGTHS:
         return bool(kind.modifiers) and kind.modifiers[0] > target.modifiers[0]
     return target.family in _FRACTIONS and target.modifiers[0] < (kind.modifiers or (_MICROSECONDS,))[0]
+
+
+def _privilege_problems(
+    entity: EntityRecord, facts: TableFacts, load: TableSet, server: ServerFacts
+) -> Iterator[Problem]:
+    """Privileges that the role lacks on the table and its sequences, each with the GRANT that gives it."""
+    request, role = load.request, server.role
+    names = [column.name for column in entity.columns if facts.column(column.name)]
+    sequences = [sequence for sequence in facts.sequences if sequence.column in names]
+    is_upsert = request.mode is Mode.UPSERT
+    read = names if request.verify or is_upsert else [sequence.column for sequence in sequences]
+    yield from _missing_on(facts, role, "INSERT", names)
+    yield from _missing_on(facts, role, "SELECT", read)
+    if is_upsert:
+        yield from _missing_on(facts, role, "UPDATE", [name for name in names if name not in names_of(entity.key)])
+    yield from _emptying_problems(facts, load, role)
+    for sequence in sequences:
+        if not sequence.may_enter:
+            yield _no_usage(sequence.schema, role)
+        for privilege, allowed in (("UPDATE", sequence.may_set), ("USAGE", sequence.may_look)):
+            if not (sequence.may_alter or allowed):
+                name = sql.Identifier(sequence.schema, sequence.name)
+                text = f"the role lacks {privilege} on sequence {sequence.schema}.{sequence.name}"
+                yield problem(text, f"GRANT {privilege} ON SEQUENCE {{}} TO {{}}", name, sql.Identifier(role))
+
+
+def _emptying_problems(facts: TableFacts, load: TableSet, role: str) -> Iterator[Problem]:
+    """What the role lacks to reach the table, and to empty it."""
+    if "USAGE" not in facts.privileges:
+        yield _no_usage(facts.schema, role)
+    if load.request.mode is not Mode.REPLACE or "DELETE" in facts.privileges or facts.oid in load.truncated:
+        return
+    if facts.oid not in load.truncatable:
+        yield _missing("DELETE", facts, role)
+    elif "TRUNCATE" not in facts.privileges:
+        yield _missing("TRUNCATE", facts, role)
+
+
+def _no_usage(schema: str, role: str) -> Problem:
+    names = (sql.Identifier(schema), sql.Identifier(role))
+    return problem(f"the role lacks USAGE on schema {schema}", "GRANT USAGE ON SCHEMA {} TO {}", *names)
+
+
+def _missing_on(facts: TableFacts, role: str, privilege: str, columns: Sequence[str]) -> Iterator[Problem]:
+    """One problem for all of `columns` on which the role lacks the privilege."""
+    lacking = []
+    for name in columns:
+        found = facts.column(name)
+        assert found is not None
+        if not {"INSERT": found.may_insert, "SELECT": found.may_select, "UPDATE": found.may_update}[privilege]:
+            lacking.append(name)
+    if lacking:
+        yield _missing(privilege, facts, role, () if len(lacking) == len(facts.columns) else lacking)
+
+
+def _missing(privilege: str, facts: TableFacts, role: str, columns: Sequence[str] = ()) -> Problem:
+    some = f" ({', '.join(columns)})" if columns else ""
+    quoted = sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, columns))) if columns else sql.SQL("")
+    text = f"the role lacks {privilege}{some} on {facts.name}"
+    names = (quoted, facts.name.identifier(), sql.Identifier(role))
+    return problem(text, f"GRANT {privilege}{{}} ON {{}} TO {{}}", *names)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from snapseed import SnapseedError, load_snapshot
-from snapseed.load.report import Outcome, Progress
+from snapseed import LoadRequest, SnapseedError, load_snapshot
+from snapseed.events import Listener, ignore
+from snapseed.load.outcome import Outcome
 from tests.conftest import Sandbox
 from tests.projects.state import check_told, whole_state
 
@@ -28,14 +29,16 @@ def fail(
     sandbox: Sandbox,
     *,
     only: tuple[str, ...] = (),
-    progress: Callable[[Progress], None] = lambda _: None,
+    listener: Listener = ignore,
     mend: Callable[[], object] = lambda: None,
     **overrides: object,
 ) -> SnapseedError:
     """The error of a load that changed nothing, left nothing behind, and says so; looked at once `mend` has run."""
     before = whole_state(sandbox.url)
     with pytest.raises(SnapseedError) as caught:
-        load_snapshot(sandbox.project, sandbox.environment(None, **overrides), only=only, progress=progress)
+        load_snapshot(
+            sandbox.project, sandbox.environment(None, **overrides), LoadRequest(only=only), listener=listener
+        )
     mend()
     assert caught.value.summary.endswith("; nothing was changed")
     assert check_told(sandbox, before, caught.value.summary) is Outcome.UNCHANGED

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from snapseed import SnapseedError, open_snapshot
 from snapseed.errors import LoadError, SchemaError, SnapshotError, VerificationError
-from snapseed.load.report import Progress
+from snapseed.events import Advanced, Event
 from tests.conftest import Sandbox
 from tests.load.faults.failing import fail
 
@@ -160,12 +160,14 @@ def test_a_part_that_is_damaged_during_the_load_ends_it(loaded: Sandbox, how: st
     """It was whole when it was checked; the message names the file, and the rows before it are undone."""
     path = last_part(loaded)
 
-    def damage(_: Progress) -> None:
+    def damage(event: Event) -> None:
+        if not isinstance(event, Advanced):
+            return
         if how == "removed":
             path.unlink(missing_ok=True)
         else:
             path.write_bytes(b"PAR1, then nothing more")
 
-    error = fail(loaded, progress=damage)
+    error = fail(loaded, listener=damage)
     assert (type(error), error.exit_code) == (SnapshotError, 2)
     assert path.parent.name in str(error)

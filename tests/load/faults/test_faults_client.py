@@ -13,10 +13,11 @@ import pytest
 
 from snapseed import load_snapshot
 from snapseed.errors import InterruptedByUserError
-from snapseed.load.report import Outcome, Progress
+from snapseed.events import Advanced, Event
+from snapseed.load.outcome import Outcome
 from tests.conftest import Connection, Sandbox
 from tests.load.faults.failing import SLOW, fail
-from tests.projects.moments import COMMITTED, COMMITTING, each_moment, start_load
+from tests.projects.moments import COMMITTED, COMMITTING, at_moments, each_statement, start_load
 from tests.projects.state import load_and_mark, outcome, whole_state
 
 PATIENCE_SECONDS = 30.0
@@ -24,28 +25,34 @@ PATIENCE_SECONDS = 30.0
 
 def test_kill_9_at_every_moment_leaves_all_or_nothing(loaded: Sandbox, tmp_path: Path) -> None:
     """As each phase begins, and on both sides of the COMMIT: the database is as before, from the COMMIT on as after."""
-    moments: list[str] = []
-    with each_moment(moments.append):
-        load_snapshot(loaded.project, loaded.environment())
-    assert moments[0] == "checking files"
-    assert moments[-3:] == [COMMITTING, COMMITTED, "analyzing"]
+    statements: list[str] = []
+    # The first statement of each phase.
+    moments: dict[int, str] = {}
+
+    def begin(phase: str) -> None:
+        moments.setdefault(len(statements), phase)
+
+    with each_statement(statements.append):
+        load_snapshot(loaded.project, loaded.environment(), listener=at_moments(begin))
+    moments |= {statements.index(moment): moment for moment in (COMMITTING, COMMITTED)}
+    assert len(moments) > 10
     load_and_mark(loaded)
     before = whole_state(loaded.url)
-    for number, moment in enumerate(moments):
+    for number, moment in sorted(moments.items()):
         load = start_load(loaded.folder, tmp_path / "output", {"SNAPSEED_DATABASE": loaded.url}, die_at=number)
         assert load.wait(PATIENCE_SECONDS) == (-signal.SIGKILL, ""), moment
-        is_committed = number >= moments.index(COMMITTED)
+        is_committed = number >= statements.index(COMMITTED)
         assert outcome(loaded, before) is (Outcome.COMMITTED if is_committed else Outcome.UNCHANGED), moment
 
 
 def test_an_interrupt_in_the_middle_ends_the_load(loaded: Sandbox) -> None:
     """Ctrl-C between two batches: exit code 130."""
 
-    def interrupt(step: Progress) -> None:
-        if step.entity == "orders":
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Advanced) and event.what == "orders":
             raise KeyboardInterrupt
 
-    error = fail(loaded, progress=interrupt)
+    error = fail(loaded, listener=interrupt)
     assert (type(error), error.exit_code) == (InterruptedByUserError, 130)
 
 

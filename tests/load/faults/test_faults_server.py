@@ -12,10 +12,11 @@ from psycopg.conninfo import make_conninfo
 
 from snapseed import SnapseedError, load_snapshot, verify_snapshot
 from snapseed.errors import ServerError
-from snapseed.load.report import Outcome, Progress
+from snapseed.events import Advanced, Event, Listener
+from snapseed.load.outcome import Outcome
 from tests.conftest import Sandbox
 from tests.load.faults.failing import CANCEL, SLOW, TERMINATE, fail
-from tests.projects.moments import COMMITTING, each_moment
+from tests.projects.moments import COMMITTING, at_moments
 from tests.projects.own_server import OwnServer, few_locks_left
 from tests.projects.proxy import Cut, Direction, proxied
 from tests.projects.state import check_told, load_and_mark, patiently, whole_state
@@ -23,15 +24,15 @@ from tests.projects.state import check_told, load_and_mark, patiently, whole_sta
 AT_LOCK = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
-def in_orders(act: Callable[[], object]) -> Callable[[Progress], None]:
-    """Do something once, when the first rows of the orders are on their way."""
+def in_orders(act: Callable[[], object]) -> Listener:
+    """Do something once, when the first orders are on their way."""
     done: list[object] = []
 
-    def progress(step: Progress) -> None:
-        if step.entity == "orders" and not done:
+    def listen(event: Event) -> None:
+        if isinstance(event, Advanced) and event.what == "orders" and not done:
             done.append(act())
 
-    return progress
+    return listen
 
 
 def is_worth_a_retry(error: SnapseedError, *words: str) -> bool:
@@ -63,12 +64,12 @@ def test_a_session_that_is_ended_in_the_middle_ends_the_load(
 
     with loaded.connect() as connection:
         connection.execute(SLOW)
-    assert is_worth_a_retry(fail(loaded, progress=in_orders(end)), *words)
+    assert is_worth_a_retry(fail(loaded, listener=in_orders(end)), *words)
 
 
 def test_a_server_that_stops_at_once_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:
     """Immediate mode: nobody is told anything, and the next start recovers what was there."""
-    error = fail(loaded_there, progress=in_orders(harmed.stop_immediately), mend=harmed.start)
+    error = fail(loaded_there, listener=in_orders(harmed.stop_immediately), mend=harmed.start)
     assert is_worth_a_retry(error, "copying")
 
 
@@ -86,7 +87,7 @@ def test_a_process_of_the_server_that_is_killed_ends_the_load(loaded_there: Sand
     """SIGKILL for another session's process, as when memory is short: PostgreSQL ends all sessions and recovers."""
     url = loaded_there.url
     crash = in_orders(lambda: harmed.crash(url))
-    error = fail(loaded_there, progress=crash, mend=lambda: harmed.await_recovery(url))
+    error = fail(loaded_there, listener=crash, mend=lambda: harmed.await_recovery(url))
     assert is_worth_a_retry(error, "copying")
 
 
@@ -105,7 +106,7 @@ def test_a_lock_table_that_is_full_ends_the_load(loaded_there: Sandbox, harmed: 
     """PostgreSQL says "out of shared memory", and which setting to raise."""
     with ExitStack() as stack:
         starve = in_orders(lambda: stack.enter_context(few_locks_left(harmed.url(), 0)))
-        error = fail(loaded_there, progress=starve, mend=stack.close)
+        error = fail(loaded_there, listener=starve, mend=stack.close)
     assert is_worth_a_retry(error, "out of shared memory", "max_locks_per_transaction")
 
 
@@ -128,13 +129,13 @@ def test_a_second_load_waits_for_the_first_and_not_for_ever(loaded: Sandbox) -> 
     """Two loads never work in one database at once; the message says what was waited for."""
     seen: list[SnapseedError] = []
 
-    def load_again(_: Progress) -> None:
-        if not seen:
+    def load_again(event: Event) -> None:
+        if isinstance(event, Advanced) and not seen:
             with pytest.raises(ServerError) as caught:
                 load_snapshot(loaded.project, loaded.environment(lock_timeout="200ms"))
             seen.append(caught.value)
 
-    load_snapshot(loaded.project, loaded.environment(), progress=load_again)
+    load_snapshot(loaded.project, loaded.environment(), listener=load_again)
     assert is_worth_a_retry(seen[0], "waiting for another load")
 
 
@@ -150,7 +151,7 @@ def test_a_deadlock_ends_the_load(loaded: Sandbox) -> None:
             patiently(lambda: connection.execute(AT_LOCK).fetchone() is not None)
 
         url = make_conninfo(loaded.url, options="-c deadlock_timeout=50ms")
-        error = fail(loaded, progress=in_orders(wait_in_return), mend=waiting.join, database=url)
+        error = fail(loaded, listener=in_orders(wait_in_return), mend=waiting.join, database=url)
     assert is_worth_a_retry(error, "deadlock detected", "40P01")
 
 
@@ -179,9 +180,8 @@ def test_a_default_of_repeatable_read_makes_no_load_fail(loaded: Sandbox) -> Non
             if moment == "waiting for the tables":
                 changed += connection.execute("UPDATE notes SET number = number").rowcount
 
-        with each_moment(change):
-            url = make_conninfo(loaded.url, options=r"-c default_transaction_isolation=repeatable\ read")
-            load_snapshot(loaded.project, loaded.environment(database=url))
+        url = make_conninfo(loaded.url, options=r"-c default_transaction_isolation=repeatable\ read")
+        load_snapshot(loaded.project, loaded.environment(database=url), listener=at_moments(change))
     assert changed
     assert verify_snapshot(loaded.project, loaded.environment()).agrees
 
@@ -229,8 +229,8 @@ def test_a_commit_that_is_not_answered_is_not_called_a_failure(
             if moment == COMMITTING:
                 proxy.cut = Cut(direction, proxy.passed[direction])
 
-        with each_moment(cut), pytest.raises(ServerError) as caught:
-            load_snapshot(loaded.project, loaded.environment(database=proxy.url))
-    assert caught.value.summary.endswith("whether the rows were committed is not known")
+        with pytest.raises(ServerError) as caught:
+            load_snapshot(loaded.project, loaded.environment(database=proxy.url), listener=at_moments(cut))
+    assert caught.value.summary.endswith(Outcome.UNKNOWN)
     assert is_worth_a_retry(caught.value, "snapseed status dev")
     assert check_told(loaded, before, caught.value.summary) is found

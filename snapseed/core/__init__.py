@@ -1,0 +1,158 @@
+"""The compiled core: its functions with arrays in place of addresses, and the records that they take.
+
+`core.h` says what the fields of a record mean. A call releases the GIL.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_int32, c_int64, c_uint64, c_void_p
+from enum import IntEnum
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snapseed.core.build import SOURCES, compile_core, library_name, source_digest
+from snapseed.errors import ConfigurationError
+
+Int64s = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.int8 | np.int16 | np.int32]
+
+
+class Kind(IntEnum):
+    """How the values of a column are laid out in Arrow, and which bytes PostgreSQL has for them."""
+
+    BOOLEAN = 1
+    SWAPPED2 = 2
+    SWAPPED4 = 3
+    SWAPPED8 = 4
+    BYTES = 5
+    HALF = 6
+    REAL = 7
+    DOUBLE = 8
+    DATE = 9
+    TIMESTAMP = 10
+    TEXT = 11
+    TRIMMED = 12
+    JSONB = 13
+    DECIMAL = 14
+    VECTOR = 15
+    LIST = 16
+
+
+class Column(ctypes.Structure):
+    """A column of Arrow: `struct column`."""
+
+
+class Sink(ctypes.Structure):
+    """Where decoded values go: `struct sink`."""
+
+
+Column._fields_ = [
+    ("kind", c_int32),
+    ("width", c_int32),
+    ("element_oid", c_int32),
+    ("dimensions", c_int32),
+    ("offset", c_int64),
+    ("length", c_int64),
+    ("validity", c_void_p),
+    ("offsets", c_void_p),
+    ("data", c_void_p),
+    ("data_bytes", c_int64),
+    ("child", POINTER(Column)),
+]
+Sink._fields_ = [
+    ("kind", c_int32),
+    ("width", c_int32),
+    ("precision", c_int32),
+    ("dimensions", c_int32),
+    ("rows", c_int64),
+    ("bytes", c_int64),
+    ("nulls", c_int64),
+    ("validity", c_void_p),
+    ("offsets", c_void_p),
+    ("data", c_void_p),
+    ("child", POINTER(Sink)),
+]
+
+_ADDRESS, _COLUMNS, _SINKS, _NUMBERS = c_void_p, POINTER(Column), POINTER(Sink), POINTER(c_int64)
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "snapseed_bound": (_COLUMNS, c_int32, c_int64, c_int64, _NUMBERS),
+    "snapseed_encode": (_COLUMNS, c_int32, c_int64, c_int64, _ADDRESS, c_int64, _NUMBERS),
+    "snapseed_hash_rows": (_COLUMNS, c_int32, c_int64, c_int64, c_uint64, _ADDRESS, _NUMBERS),
+    "snapseed_hash_values": (_COLUMNS, c_uint64, _ADDRESS, _NUMBERS),
+    "snapseed_stream_header": (_ADDRESS, c_int64),
+    "snapseed_decode": (_ADDRESS, c_int64, _SINKS, c_int32, c_int64, c_int32, _NUMBERS),
+    "snapseed_read": (_ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, c_int64, _NUMBERS, _NUMBERS),
+    **{
+        f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)
+        for sums, numbers in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4))
+    },
+}
+# `enum error` of core.h as sentences.
+_REASONS = {
+    -2: "the offsets of a column do not fit its values",
+    -3: "a date or timestamp is before 4713 BC, where PostgreSQL's range begins",
+    -4: "the inner arrays of an array differ in length",
+    -5: "an array has a NULL in place of one of its inner arrays",
+    -6: "an array has empty inner arrays; an array without elements must be empty itself",
+    -7: "a vector has a NULL element",
+    -8: "there is not enough memory",
+    -9: "a value is 1 GiB or larger, which PostgreSQL does not accept",
+    -10: "the stream is not in PostgreSQL's binary COPY format",
+    -11: "the value has the wrong length for its type",
+    -12: "the row has another number of columns",
+    -13: "the number is NaN or infinite, which a decimal cannot be",
+    -14: "the number has more digits than its type",
+    -15: "the lower bound of the array is not 1",
+    -16: "the array has another number of dimensions than its type",
+    -17: "the timestamp is after the year 294,247, which Arrow cannot hold",
+}
+
+
+def reason(code: int) -> str:
+    """What a negative result of a function means."""
+    return _REASONS.get(code, f"error {code} of the compiled core")
+
+
+def sums_of_vectors(codes: Int64s, counts: Int64s, vectors: Vectors, dtype: npt.DTypeLike) -> Vectors:
+    """For each text the sum of its pieces' vectors. Text i has the next `counts[i]` of `codes`: rows of `vectors`.
+
+    Whole numbers of 8, 16 or 32 bits, in C order. `dtype` must hold every sum. Raises `ValueError` for a code that is
+    not the number of a row.
+    """
+    sums: Vectors = np.empty((len(counts), vectors.shape[1]), dtype=dtype)
+    codes, counts = (np.ascontiguousarray(numbers, dtype=np.int64) for numbers in (codes, counts))
+    if len(codes) != counts.sum() or np.any(counts < 0):
+        raise ValueError(f"{len(codes)} codes, and counts of {counts.sum()}")
+    vectors = np.ascontiguousarray(vectors)
+    add_up = getattr(library(), f"snapseed_add_up_{sums.itemsize}_{vectors.itemsize}")
+    failed = add_up(
+        codes.ctypes.data, counts.ctypes.data, len(counts), vectors.ctypes.data, *vectors.shape, sums.ctypes.data
+    )
+    if failed:
+        raise ValueError(reason(failed))
+    return sums
+
+
+@cache
+def library() -> Any:  # noqa: ANN401 - ctypes has no type for functions that are found by name
+    """The loaded library. In a checkout it is compiled first if its sources have changed; a wheel has no sources."""
+    path = SOURCES / library_name()
+    if (SOURCES / "core.c").exists() and not (path.exists() and source_digest().encode() in path.read_bytes()):
+        try:
+            compile_core(path)
+        except RuntimeError as exc:
+            raise ConfigurationError(
+                "the compiled core of snapseed cannot be built",
+                where=str(SOURCES),
+                observed=str(exc),
+                next_step="install a C compiler, or `pip install ziglang`, and run the command again",
+            ) from exc
+    loaded = ctypes.CDLL(str(path))
+    for name, arguments in _FUNCTIONS.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, c_int64
+    return loaded

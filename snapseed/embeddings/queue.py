@@ -1,0 +1,272 @@
+"""Jobs as bytes, and what a queue of them offers in either form, stream or list.
+
+Every job is delivered at least once: it leaves the queue only when a worker says that it is done, or dead.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+import polars as pl
+
+from snapseed.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import redis
+    from redis.client import Pipeline
+
+# Our own form. Names in braces are filled in. `{key}` or `{keys}` must be a whole value, so that it can be read back.
+_DEFAULT_PAYLOAD: Mapping[str, Any] = {
+    "job": "{job}",
+    "snapshot": "{snapshot}",
+    "entity": "{entity}",
+    "keys": "{keys}",
+    "model": "{model}",
+}
+_NAMES = ("job", "snapshot", "entity", "key", "keys", "model")
+# A character that no template holds stands in for the key, until all keys are put in at once.
+_PLACE = "\ue000"
+# PostgreSQL takes no text with NUL or half a surrogate pair.
+_NOT_IN_A_KEY = re.compile("[\0\ud800-\udfff]")
+_MINUTES_KEPT_SECONDS = 180
+
+
+# ── Jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class JobForm:
+    """How a job is written. `path` leads to its key or keys in the parsed JSON; the rest is for other readers."""
+
+    template: Mapping[str, Any]
+    path: tuple[str | int, ...]
+
+
+class NotAJobError(ValueError):
+    """A payload from which no keys can be read."""
+
+
+def job_form(payload: Mapping[str, Any] | None, where: str) -> JobForm:
+    """The form for `payload` in [embeddings]. Raises `ConfigurationError` if no key could be read back from it."""
+    template = _DEFAULT_PAYLOAD if payload is None else payload
+    leaves = dict(_leaves(template))
+    unknown = [text for text in leaves.values() for name in _braced(text) if name not in _NAMES]
+    paths = {text: path for path, text in leaves.items()}
+    path = paths.get("{keys}") or paths.get("{key}")
+    if path is None or unknown:
+        raise ConfigurationError(
+            "the payload is not usable for jobs",
+            where=where,
+            observed=unknown[0] if unknown else "neither '{key}' nor '{keys}' is a value of its own",
+            expected=f"texts in which {', '.join(f'{{{name}}}' for name in _NAMES)} are filled in",
+        )
+    return JobForm(template, path)
+
+
+def encode_jobs(form: JobForm, keys: pl.Series, *, snapshot: str, entity: str, model: str) -> list[bytes]:
+    """A job for each key, `keys` as text. Its id combines snapshot and key, so it is always the same."""
+    known = {
+        "{keys}": [_PLACE],
+        "{key}": _PLACE,
+        "{job}": f"{snapshot[:16]}:{_PLACE}",
+        "{snapshot}": snapshot,
+        "{entity}": entity,
+        "{model}": model,
+    }
+    text = json.dumps(_filled(form.template, known), ensure_ascii=False, separators=(",", ":"))
+    pieces = text.split(_PLACE)
+    # Escaped for JSON, but without quotation marks, which the text around the places has already.
+    escaped = keys.map_elements(lambda key: json.dumps(key)[1:-1], pl.String) if _needs_escapes(keys) else keys
+    parts: list[pl.Expr] = [pl.lit(pieces[0])]
+    for piece in pieces[1:]:
+        parts += [pl.lit(escaped), pl.lit(piece)]
+    made = pl.select(pl.concat_str(parts)).to_series() if len(keys) else pl.Series([], dtype=pl.String)
+    return [job.encode() for job in made]
+
+
+def decode_job(form: JobForm, payload: bytes) -> list[str]:
+    """The keys of a job, as text. Raises `NotAJobError` if it holds none."""
+    try:
+        found = json.loads(payload)
+        for name in form.path:
+            found = found[name]
+    except (ValueError, LookupError, TypeError, RecursionError) as exc:
+        raise NotAJobError(f"not a job of this queue: {type(exc).__name__}: {exc}") from exc
+    keys = found if isinstance(found, list) else [found]
+    if not keys or not all(map(_is_key, keys)):
+        raise NotAJobError(f"no keys at {'.'.join(map(str, form.path))}: {found!r:.100}")
+    return [str(key) for key in keys]
+
+
+def _is_key(key: object) -> bool:
+    if isinstance(key, str):
+        return _NOT_IN_A_KEY.search(key) is None
+    return isinstance(key, int) and not isinstance(key, bool)
+
+
+def _leaves(template: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(template, str):
+        yield path, template
+    elif isinstance(template, Mapping):
+        for name, value in template.items():
+            yield from _leaves(value, (*path, name))
+    elif isinstance(template, list):
+        for place, value in enumerate(template):
+            yield from _leaves(value, (*path, place))
+
+
+def _filled(template: object, known: Mapping[str, object]) -> object:
+    if isinstance(template, Mapping):
+        return {name: _filled(value, known) for name, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(value, known) for value in template]
+    if not isinstance(template, str):
+        return template
+    if template in known:
+        return known[template]
+    for name, value in known.items():
+        if isinstance(value, str):
+            template = template.replace(name, value)
+    return template
+
+
+def _braced(text: str) -> list[str]:
+    return [part.partition("}")[0] for part in text.split("{")[1:]]
+
+
+def _needs_escapes(keys: pl.Series) -> bool:
+    return bool(keys.str.contains(r'["\\\x00-\x1f]').any())
+
+
+# ── Queues ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that a worker holds. `id` is how the queue knows it, `deliveries` how often it was handed out so far."""
+
+    id: bytes
+    payload: bytes
+    deliveries: int
+
+
+@dataclass(frozen=True)
+class DeadJob:
+    """A job that failed too often or makes no sense, and why."""
+
+    payload: bytes
+    error: str
+    deliveries: int
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """How many jobs wait, are in progress and are dead; how many were done, in total and in the last full minute.
+
+    `oldest_seconds` is the age of the oldest job that waits or is in progress; None if there is none, and for lists.
+    """
+
+    waiting: int
+    in_flight: int
+    dead: int
+    done: int
+    done_last_minute: int
+    workers: int
+    oldest_seconds: float | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no job waits or is in progress."""
+        return not self.waiting and not self.in_flight
+
+
+class JobQueue(Protocol):
+    """One queue. Methods raise what the client raises. A queue that was flushed away starts again, empty."""
+
+    def put(self, payloads: Sequence[bytes]) -> None:
+        """Append jobs, all in one round trip."""
+
+    def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
+        """Up to `count` different jobs for this worker, those of dead workers first. Waits only for the first job."""
+
+    def keep(self, worker: str) -> None:
+        """Say that this worker is still working on its claims."""
+
+    def done(self, worker: str, claims: Sequence[Claim]) -> None:
+        """Remove finished jobs."""
+
+    def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
+        """Give back jobs still held, to be claimed at once. Unless they were `tried`, the delivery does not count."""
+
+    def bury(self, worker: str, claim: Claim, error: str) -> None:
+        """Move a job to the dead ones, unless another worker has it by now."""
+
+    def leave(self, worker: str) -> None:
+        """Say that this worker ends. Its jobs are given back, and the delivery does not count."""
+
+    def status(self) -> QueueStatus:
+        """The current counts."""
+
+    def dead(self, limit: int) -> Iterator[DeadJob]:
+        """The oldest dead jobs."""
+
+    def retry(self) -> int:
+        """Put the dead jobs back into the queue; returns how many."""
+
+    def purge(self) -> int:
+        """Remove all jobs, dead ones included; returns how many."""
+
+
+def hash_tag(name: str) -> str:
+    """The beginning of all keys of a queue: its name in braces, so that a cluster keeps the keys on one node."""
+    return f"{{{name}}}"
+
+
+def require_form(client: redis.Redis, form: Literal["stream", "list"], name: str, where: str) -> None:
+    """Raise `ConfigurationError` if the queue of this name exists in the other form."""
+    key = f"{hash_tag(name)}:jobs"
+    # According to the client's annotations this may also be an awaitable.
+    found = cast("bytes", client.type(key)).decode()
+    if found not in {"none", form}:
+        raise ConfigurationError(
+            "the queue exists in the other form",
+            where=f"key {key} in {where}",
+            observed=f"a {found}",
+            expected=f"queue = {form!r}, as in [embeddings]",
+            next_step=f"let workers drain it with queue = {found!r} first, or delete it with `redis-cli DEL {key}`",
+        )
+
+
+class DoneCounts:
+    """How many jobs were done: `{NAME}:done`, and per minute of the server's clock `{NAME}:done:MINUTE`."""
+
+    def __init__(self, client: redis.Redis, name: str) -> None:
+        self._client, self._name = client, hash_tag(name)
+
+    def add(self, count: int) -> None:
+        """Count finished jobs. Skipped if the server is out of memory: counting must not stop what makes room."""
+        minute = f"{self._name}:done:{self._minute()}"
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.incrby(f"{self._name}:done", count)
+            pipeline.incrby(minute, count)
+            pipeline.expire(minute, _MINUTES_KEPT_SECONDS)
+            pipeline.execute(raise_on_error=False)
+
+    def total(self) -> int:
+        """All jobs done since the queue was created or purged."""
+        return int(self._client.get(f"{self._name}:done") or 0)
+
+    def last_minute(self) -> int:
+        """The jobs done in the last full minute."""
+        return int(self._client.get(f"{self._name}:done:{self._minute() - 1}") or 0)
+
+    def clear(self, pipeline: Pipeline) -> None:
+        """Start at zero again."""
+        pipeline.delete(f"{self._name}:done")
+
+    def _minute(self) -> int:
+        return int(self._client.time()[0]) // 60

@@ -1,0 +1,212 @@
+"""The queue as plain lists: `LPUSH` at one end, `BLMOVE` from the other end into the list of a worker.
+
+`{NAME}:jobs` holds the jobs that wait, `{NAME}:held:WORKER` those of a worker, `{NAME}:workers` the names of all
+workers. `{NAME}:alive:WORKER` expires when a worker is silent. `{NAME}:tries` counts how often a job, by its SHA-1, was
+given back. `{NAME}:dead` holds JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag
+
+if TYPE_CHECKING:
+    import redis
+
+_RIGHT, _LEFT = "RIGHT", "LEFT"
+# LREM with this count removes one, searching from the end where the first job of a batch is: it is found at once.
+_FROM_THE_END = -1
+# Back into the queue, the first one last, so that it comes first again; except those that others have by now.
+_RELEASE = """
+for place = #ARGV, 2, -1 do
+  if redis.call('LREM', KEYS[1], -1, ARGV[place]) == 1 then
+    redis.call('RPUSH', KEYS[2], ARGV[place])
+    if ARGV[1] == 'tried' then redis.call('HINCRBY', KEYS[3], redis.sha1hex(ARGV[place]), 1) end
+  end
+end
+"""
+_BURY = """
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 1 then
+  redis.call('LPUSH', KEYS[2], ARGV[2])
+  redis.call('HDEL', KEYS[3], redis.sha1hex(ARGV[1]))
+end
+"""
+# A worker is forgotten, and its jobs go back. If it was taken for dead, only if it is still silent.
+_DISMISS = """
+if ARGV[2] == 'dead' and redis.call('EXISTS', KEYS[5]) == 1 then return end
+while true do
+  local job = redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+  if not job then break end
+  if ARGV[2] == 'dead' then redis.call('HINCRBY', KEYS[3], redis.sha1hex(job), 1) end
+end
+redis.call('SREM', KEYS[4], ARGV[1])
+redis.call('DEL', KEYS[5])
+"""
+
+
+class ListQueue:
+    """A queue in lists; see `JobQueue` for the methods.
+
+    The jobs of a worker that is silent for `claim_after` seconds go back to the front of the queue.
+    """
+
+    def __init__(self, client: redis.Redis, name: str, claim_after: float) -> None:
+        # The client's own annotations mix its synchronous and asynchronous halves.
+        self._client: Any = client
+        self._name = tag = hash_tag(name)
+        self._jobs, self._dead = f"{tag}:jobs", f"{tag}:dead"
+        self._workers, self._tries = f"{tag}:workers", f"{tag}:tries"
+        self._alive_ms = int(claim_after * 1000)
+        self._counts = DoneCounts(client, name)
+
+    def put(self, payloads: Sequence[bytes]) -> None:
+        if payloads:
+            self._client.lpush(self._jobs, *payloads)
+
+    def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
+        self._show_alive(worker)
+        self._take_over()
+        held = self._held(worker)
+        first = self._client.lmove(self._jobs, held, _RIGHT, _LEFT)
+        if first is None and wait_seconds:
+            first = self._client.blmove(self._jobs, held, wait_seconds, _RIGHT, _LEFT)
+        if first is None:
+            return []
+        with self._client.pipeline(transaction=False) as pipeline:
+            for _ in range(count - 1):
+                pipeline.lmove(self._jobs, held, _RIGHT, _LEFT)
+            moved = [first, *(payload for payload in pipeline.execute() if payload is not None)]
+        payloads = self._each_once(held, moved)
+        # Again: if this took long, others may have taken this worker for dead and given its jobs back.
+        self._show_alive(worker)
+        tries = self._client.hmget(self._tries, [_digest(payload) for payload in payloads])
+        return [Claim(payload, payload, int(tried or 0) + 1) for payload, tried in zip(payloads, tries, strict=True)]
+
+    def keep(self, worker: str) -> None:
+        self._show_alive(worker)
+
+    def done(self, worker: str, claims: Sequence[Claim]) -> None:
+        if claims:
+            with self._client.pipeline(transaction=True) as pipeline:
+                for claim in claims:
+                    pipeline.lrem(self._held(worker), _FROM_THE_END, claim.payload)
+                pipeline.hdel(self._tries, *[_digest(claim.payload) for claim in claims])
+                *removed, _ = pipeline.execute()
+            self._counts.add(sum(removed))
+        self._show_alive(worker)
+
+    def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
+        payloads = [claim.payload for claim in claims]
+        keys = [self._held(worker), self._jobs, self._tries]
+        self._client.eval(_RELEASE, len(keys), *keys, "tried" if tried else "", *payloads)
+
+    def bury(self, worker: str, claim: Claim, error: str) -> None:
+        text = base64.b64encode(claim.payload).decode()
+        record = json.dumps({"job": text, "error": error, "deliveries": claim.deliveries})
+        keys = [self._held(worker), self._dead, self._tries]
+        self._client.eval(_BURY, len(keys), *keys, claim.payload, record)
+
+    def leave(self, worker: str) -> None:
+        self._dismiss(worker, "")
+
+    def status(self) -> QueueStatus:
+        while True:
+            workers = self._known_workers()
+            with self._client.pipeline(transaction=True) as pipeline:
+                for worker in workers:
+                    pipeline.llen(self._held(worker))
+                    pipeline.exists(self._alive(worker))
+                pipeline.llen(self._jobs)
+                pipeline.llen(self._dead)
+                *of_workers, waiting, dead = pipeline.execute()
+            # A worker that joined in between may hold jobs that have left the queue.
+            if self._known_workers() <= workers:
+                break
+        return QueueStatus(
+            waiting=waiting,
+            in_flight=sum(of_workers[::2]),
+            dead=dead,
+            done=self._counts.total(),
+            done_last_minute=self._counts.last_minute(),
+            workers=sum(of_workers[1::2]),
+            oldest_seconds=None,
+        )
+
+    def dead(self, limit: int) -> Iterator[DeadJob]:
+        for record in reversed(self._client.lrange(self._dead, -limit, -1)):
+            yield _dead_job(record)
+
+    def retry(self) -> int:
+        moved = 0
+        while (record := self._client.lindex(self._dead, -1)) is not None:
+            with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.lpush(self._jobs, _dead_job(record).payload)
+                pipeline.lrem(self._dead, -1, record)
+                pipeline.execute()
+            moved += 1
+        return moved
+
+    def purge(self) -> int:
+        lists = [self._jobs, self._dead, *map(self._held, self._known_workers())]
+        with self._client.pipeline(transaction=True) as pipeline:
+            for name in lists:
+                pipeline.llen(name)
+            pipeline.delete(*lists, self._tries)
+            self._counts.clear(pipeline)
+            lengths = pipeline.execute()[: len(lists)]
+        return sum(map(int, lengths))
+
+    def _each_once(self, held: str, moved: Sequence[bytes]) -> list[bytes]:
+        """The jobs without repetitions, which are dropped: a job has no identity other than its payload."""
+        counts = Counter(moved)
+        if len(counts) < len(moved):
+            with self._client.pipeline(transaction=False) as pipeline:
+                for payload, count in counts.items():
+                    if count > 1:
+                        pipeline.lrem(held, count - 1, payload)
+                pipeline.execute()
+        return list(counts)
+
+    def _known_workers(self) -> set[str]:
+        return {worker.decode() for worker in self._client.smembers(self._workers)}
+
+    def _take_over(self) -> None:
+        """Give back the jobs of silent workers."""
+        for worker in self._known_workers():
+            if not self._client.exists(self._alive(worker)):
+                self._dismiss(worker, "dead")
+
+    def _dismiss(self, worker: str, why: str) -> None:
+        keys = [self._held(worker), self._jobs, self._tries, self._workers, self._alive(worker)]
+        self._client.eval(_DISMISS, len(keys), *keys, worker, why)
+
+    def _show_alive(self, worker: str) -> None:
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.sadd(self._workers, worker)
+            pipeline.set(self._alive(worker), 1, px=self._alive_ms)
+            pipeline.execute()
+
+    def _held(self, worker: str) -> str:
+        return f"{self._name}:held:{worker}"
+
+    def _alive(self, worker: str) -> str:
+        return f"{self._name}:alive:{worker}"
+
+
+def _dead_job(record: bytes) -> DeadJob:
+    """A dead job. A foreign record is shown as it is."""
+    try:
+        found = json.loads(record)
+        return DeadJob(base64.b64decode(found["job"]), str(found["error"]), int(found["deliveries"]))
+    except (ValueError, LookupError, TypeError):
+        return DeadJob(record, "not a dead job of this queue", 0)
+
+
+def _digest(payload: bytes) -> str:
+    return hashlib.sha1(payload, usedforsecurity=False).hexdigest()

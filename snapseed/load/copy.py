@@ -1,0 +1,291 @@
+"""Bring an entity's rows into its table: by COPY, and for an upsert by way of a temporary table.
+
+A thread reads and encodes chunks ahead of the socket. At most `queue_depth` encoded batches wait, so memory does not
+grow with the snapshot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from psycopg import sql
+
+from snapseed.errors import SnapseedError, SnapshotError
+from snapseed.events import Advanced, Listener, ignore
+from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
+from snapseed.load.plan import TablePlan
+from snapseed.load.request import LoadSettings
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.rowhash import key_list, row_hash
+from snapseed.snapshot.arrow import in_one_piece
+from snapseed.snapshot.manifest import PartFile
+from snapseed.snapshot.store import Snapshot
+
+# An encoder that finds the queue full checks this often whether the reader is still there.
+_CHECK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class EntityLoad:
+    """The COPY of one entity, in seconds.
+
+    `starved`, `send` and `server` add up to `seconds`: waiting for encoded rows, handing them over, and waiting until
+    the server has taken them. `read` and `encode` run on the encoding thread at the same time.
+    """
+
+    entity: str
+    rows: int
+    bytes: int
+    seconds: float
+    read: float
+    encode: float
+    starved: float
+    send: float
+    server: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded rows, ready for the socket."""
+
+    data: pa.Buffer
+    rows: int
+
+
+@dataclass
+class StreamTimes:
+    """Seconds that the encoding thread has spent so far."""
+
+    read: float = 0.0
+    encode: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: Exception
+
+
+@dataclass
+class Stream:
+    """The batches of one entity, to be iterated once.
+
+    `reader` is the thread that iterates. If it is gone, as after an interrupt that no cleanup followed, the encoder
+    stops.
+    """
+
+    waiting: queue.Queue[Batch | _Failure | None]
+    times: StreamTimes = field(default_factory=StreamTimes)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    reader: threading.Thread = field(default_factory=threading.current_thread)
+
+    def __iter__(self) -> Iterator[Batch]:
+        while (item := self.waiting.get()) is not None:
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
+
+    def put(self, item: Batch | _Failure | None) -> bool:
+        """Wait for room in the queue and add the item. False if the reader is gone."""
+        while not self.stopped.is_set() and self.reader.is_alive():
+            with suppress(queue.Full):
+                self.waiting.put(item, timeout=_CHECK_SECONDS)
+                return True
+        return False
+
+
+def copy_rows(
+    connection: Connection,
+    snapshot: Snapshot,
+    table: TablePlan,
+    into: sql.Composable,
+    listener: Listener = ignore,
+    settings: LoadSettings = LoadSettings(),
+) -> EntityLoad:
+    """Stream the entity's rows through COPY into the table `into`. The listener gets `Advanced` after each batch."""
+    rows = size = 0
+    starved = send = 0.0
+    started = time.monotonic()
+    _widen_socket(connection, settings.batch_bytes)
+    with (
+        encoded(snapshot, table, settings) as stream,
+        connection.cursor() as cursor,
+        cursor.copy(_statement(table, into)) as copy,
+    ):
+        if table.binary:
+            copy.write(BINARY_HEADER)
+        waiting = time.monotonic()
+        for batch in stream:
+            starved += time.monotonic() - waiting
+            working = time.thread_time()
+            copy.write(memoryview(batch.data))
+            send += time.thread_time() - working
+            rows += batch.rows
+            size += batch.data.size
+            listener(Advanced(table.entity.name, rows, table.entity.rows, bytes=size))
+            waiting = time.monotonic()
+        starved += time.monotonic() - waiting
+        if table.binary:
+            copy.write(BINARY_TRAILER)
+    seconds = time.monotonic() - started
+    return EntityLoad(
+        entity=table.entity.name,
+        rows=rows,
+        bytes=size,
+        seconds=seconds,
+        read=stream.times.read,
+        encode=stream.times.encode,
+        starved=starved,
+        send=send,
+        server=max(0.0, seconds - starved - send),
+    )
+
+
+def stage_table(connection: Connection, table: TablePlan) -> sql.Identifier:
+    """Create the temporary table for an upsert, with the columns of `table` and no constraints; gone at the commit."""
+    query = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA")
+    connection.execute(query.format(stage_of(table), _columns(table), table.table.identifier()))
+    return stage_of(table)
+
+
+def merge_rows(connection: Connection, table: TablePlan) -> int:
+    """Insert the staged rows, and update existing rows with the same key that differ. Returns how many were written.
+
+    Rows are compared by their hashes, because some types (json, point) have no equality.
+    """
+    columns = table.entity.columns
+    others = [sql.Identifier(column.name) for column in columns if column not in table.entity.key_columns]
+    action: sql.Composable = sql.SQL("NOTHING")
+    if others:
+        assignments = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
+        action = sql.SQL("UPDATE SET {} WHERE {} <> {}").format(
+            assignments, row_hash(columns, "held"), row_hash(columns, "excluded")
+        )
+    query = sql.SQL(
+        "INSERT INTO {} AS held ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT ({}) DO {}"
+    ).format(
+        table.table.identifier(),
+        _columns(table),
+        _columns(table),
+        stage_of(table),
+        key_list(table.entity),
+        action,
+    )
+    return connection.execute(query).rowcount
+
+
+def staged_keys(table: TablePlan) -> sql.Composed:
+    """The SQL condition for the rows of `table` that were upserted."""
+    keys = key_list(table.entity)
+    return sql.SQL("({}) IN (SELECT {} FROM {})").format(keys, keys, stage_of(table))
+
+
+def stage_of(table: TablePlan) -> sql.Identifier:
+    """The name of the temporary table. It is short even if the entity's is long: PostgreSQL cuts names at 63 bytes."""
+    digest = hashlib.sha256(table.entity.name.encode()).hexdigest()[:16]
+    return sql.Identifier("pg_temp", f"snapseed_{digest}")
+
+
+@contextmanager
+def encoded(snapshot: Snapshot, table: TablePlan, settings: LoadSettings = LoadSettings()) -> Iterator[Stream]:
+    """The encoded rows of an entity in key order. The encoding thread has ended when the block is left.
+
+    Iterating raises `SnapshotError` for a file that cannot be read or lacks a column of the manifest.
+    """
+    stream = Stream(queue.Queue(settings.queue_depth))
+    arguments = (snapshot, table, stream, settings.batch_bytes)
+    thread = threading.Thread(target=_produce, args=arguments, name=f"encode {table.entity.name}")
+    try:
+        thread.start()
+        yield stream
+    finally:
+        stream.stopped.set()
+        # Make room for the batch that the encoder may be about to put, so that it ends at once.
+        with suppress(queue.Empty):
+            stream.waiting.get_nowait()
+        if thread.ident is not None:
+            thread.join()
+
+
+def _produce(snapshot: Snapshot, table: TablePlan, stream: Stream, batch_bytes: int) -> None:
+    try:
+        for file in table.entity.files:
+            for batch in _batches(snapshot, file, table, stream.times, batch_bytes):
+                if not stream.put(batch):
+                    return
+        stream.put(None)
+    except SnapseedError as exc:
+        stream.put(_Failure(exc))
+    except Exception as exc:  # noqa: BLE001 - the thread that loads raises it, whatever it is
+        stream.put(_Failure(_unreadable(f"{type(exc).__name__}: {exc}", str(snapshot.folder))))
+
+
+def _batches(
+    snapshot: Snapshot, file: PartFile, table: TablePlan, times: StreamTimes, batch_bytes: int
+) -> Iterator[Batch]:
+    names = [column.name for column in table.columns]
+    path = str(snapshot.path(file))
+    with snapshot.open_part(file) as part:
+        _check_columns(part.schema_arrow, table, path)
+        for number in range(part.num_row_groups):
+            started = time.monotonic()
+            chunk = part.read_row_group(number, columns=names, use_threads=False).select(names)
+            columns = [in_one_piece(column) for column in chunk.columns]
+            times.read += time.monotonic() - started
+            rows = max(1, min(len(chunk), batch_bytes * len(chunk) // max(1, chunk.nbytes)))
+            for start in range(0, len(chunk), rows):
+                started = time.monotonic()
+                slices = [column.slice(start, rows) for column in columns]
+                data = encode_rows(slices, table)
+                times.encode += time.monotonic() - started
+                yield Batch(data, len(slices[0]))
+            # Free this chunk before the next one is read: two at once would be the peak of a load's memory.
+            del chunk, columns, slices, data
+
+
+def _check_columns(schema: pa.Schema, table: TablePlan, path: str) -> None:
+    for column in table.columns:
+        index = schema.get_field_index(column.name)
+        if index < 0 or not column.kind.stores(schema.field(index).type):
+            observed = "no such column" if index < 0 else str(schema.field(index).type)
+            raise _unreadable(f"column {column.name!r}: {observed}, expected {column.kind.arrow}", path)
+
+
+def _unreadable(observed: str, path: str) -> SnapshotError:
+    return SnapshotError(
+        "a part cannot be read", where=path, observed=observed, next_step="restore it from git, or generate it again"
+    )
+
+
+def _widen_socket(connection: Connection, size: int) -> None:
+    """Let the kernel buffer a whole batch, so that the server does not wait for this thread between pieces.
+
+    The kernel grants at most `net.core.wmem_max`. TCP sockets are left alone: TCP sizes its window itself.
+    """
+    if not connection.info.host.startswith("/"):
+        return
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
+def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
+    options = [sql.SQL("FORMAT binary" if table.binary else "FORMAT text")]
+    if table.freeze:
+        options.append(sql.SQL("FREEZE"))
+    return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(
+        into,
+        _columns(table),
+        sql.SQL(", ").join(options),
+    )
+
+
+def _columns(table: TablePlan) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)

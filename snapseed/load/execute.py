@@ -1,0 +1,302 @@
+"""Carry out the plan inside the load's transaction. Each step does one thing to the database, as the plan says."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Mapping
+
+from psycopg import sql
+
+from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
+from snapseed.load.outcome import CopyStarted
+from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
+from snapseed.load.prepare import Session
+from snapseed.load.request import Mode
+from snapseed.load.unchanged import count_changes, table_state
+from snapseed.postgres.catalog import SequenceFacts, TableName
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.failures import translated
+from snapseed.postgres.provenance import record_load
+from snapseed.postgres.rowhash import table_fingerprint
+from snapseed.snapshot.hashing import EMPTY, Fingerprint
+from snapseed.verify.database import EntityResult, require_rows, verify_entity
+
+# PostgreSQL 15 brought pg_stat_force_next_flush.
+_FLUSHES = 150_000
+
+
+def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
+    """Do all that the plan says, verify the rows and record the load; only the commit is left.
+
+    Raises `LoadError`, `ServerError` and `VerificationError`. What it does is told to the session's listener.
+    """
+    connection, verify = session.connection, session.request.verify
+    changed_before = {str(table.table): count_changes(connection, table.table) for table in plan.tables}
+    for setting in plan.settings:
+        _set(connection, setting.name, setting.value)
+    with session.phase("dropping indexes and keys"):
+        drop_indexes_and_keys(connection, plan)
+    with session.phase("emptying tables"):
+        deleted = empty_tables(connection, plan)
+    kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
+    written = [_fill(session, table) for table in plan.tables]
+    with session.phase("building indexes"):
+        build_indexes(connection, plan)
+    with session.phase("checking foreign keys"):
+        build_foreign_keys(connection, plan)
+    with session.phase("setting sequences"):
+        _restart_sequences(connection, plan)
+    if verify:
+        _verify(session, plan, kept)
+    changes = {name: count + deleted.get(name, 0) for name, count in changed_before.items()}
+    for table, count in zip(plan.tables, written, strict=True):
+        changes[str(table.table)] += count
+    _record(session, prepared, plan, changes)
+    with session.phase("setting sequences"):
+        _set_sequences(connection, plan)
+
+
+def drop_indexes_and_keys(connection: Connection, plan: LoadPlan) -> None:
+    """Drop what slows a bulk load, and turn off what acts on its rows."""
+    for table in plan.tables:
+        for foreign_key in table.drop_foreign_keys:
+            _alter(connection, table, "DROP CONSTRAINT {}", foreign_key.name)
+    for table in plan.tables:
+        for index in table.drop_indexes:
+            if index.constraint:
+                _alter(connection, table, "DROP CONSTRAINT {}", index.name)
+            else:
+                # An index is in the schema of its table.
+                name = sql.Identifier(*filter(None, (table.table.schema, index.name)))
+                connection.execute(sql.SQL("DROP INDEX {}").format(name))
+    _switch_triggers(connection, plan, on=False)
+    if any(table.defers for table in plan.tables):
+        connection.execute("SET CONSTRAINTS ALL DEFERRED")
+
+
+def empty_tables(connection: Connection, plan: LoadPlan) -> dict[str, int]:
+    """TRUNCATE what can be truncated, in one statement; DELETE from the others, tables that refer to others first.
+
+    Returns how many rows were deleted from each table, by its name.
+    """
+    # A truncated table may refer to one that is deleted from, never the other way round.
+    tables = _referring_first(plan)
+    if truncated := [table.table.rows() for table in tables if table.empty_by is Emptying.TRUNCATE]:
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(truncated)))
+    deleted = {
+        str(table.table): connection.execute(sql.SQL("DELETE FROM {}").format(table.table.rows())).rowcount
+        for table in tables
+        if table.empty_by is Emptying.DELETE
+    }
+    # A logged table may not refer to an unlogged one, so this order holds here too.
+    for planned in reversed(plan.tables):
+        if planned.make_unlogged:
+            _alter(connection, planned, "SET UNLOGGED")
+    return deleted
+
+
+def build_indexes(connection: Connection, plan: LoadPlan) -> None:
+    """Rebuild the dropped indexes, and the constraints on them, exactly as they were."""
+    # Run deferred checks now: ALTER TABLE is refused while any are pending.
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    tablespace = connection.execute("SHOW default_tablespace").fetchone()
+    for table in plan.tables:
+        for index in table.drop_indexes:
+            # If it is empty, the database's own default decides, as it did for an index without a tablespace.
+            _set(connection, "default_tablespace", index.tablespace)
+            for statement in (index.definition, *index.restore):
+                connection.execute(statement.encode())
+    _set(connection, "default_tablespace", str(tablespace[0]) if tablespace else "")
+
+
+def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:
+    """Rebuild the dropped foreign keys, which checks every row, and turn triggers and rules back on."""
+    for table in plan.tables:
+        for foreign_key in table.drop_foreign_keys:
+            name, definition = sql.Identifier(foreign_key.name), foreign_key.definition.encode()
+            statement = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} ").format(table.table.identifier(), name)
+            connection.execute(statement.as_bytes(connection) + definition)
+            for restore in foreign_key.restore:
+                connection.execute(restore.encode())
+    _switch_triggers(connection, plan, on=True)
+
+
+def analyze(connection: Connection, plan: LoadPlan) -> None:
+    """Give the planner statistics about the new rows. This runs after the commit."""
+    for table in plan.tables:
+        connection.execute(sql.SQL("ANALYZE {}").format(table.table.identifier()))
+    if connection.info.server_version >= _FLUSHES:
+        # Publish the counts that `--if-changed` compares now, not some time after this session ends.
+        connection.execute("SELECT pg_stat_force_next_flush()")
+
+
+def _fill(session: Session, table: TablePlan) -> int:
+    """COPY the rows, for an upsert through a temporary table. Returns how many were inserted or changed."""
+    name, where = table.entity.name, session.target.described
+    session.listener(CopyStarted(name))
+    with session.phase("copying rows"), translated(f"copying {name}", where):
+        into = stage_table(session.connection, table) if table.staged else table.table.identifier()
+        copied = copy_rows(
+            session.connection, session.snapshot, table, into, session.listener, settings=session.settings
+        )
+    written = copied.rows
+    if table.staged:
+        with session.phase("merging rows"), translated(f"merging {name}", where):
+            written = merge_rows(session.connection, table)
+    session.listener(copied)
+    return written
+
+
+def _fingerprints(session: Session, plan: LoadPlan) -> dict[str, Fingerprint]:
+    """The rows that an append keeps, by table."""
+    with session.phase("fingerprinting the existing rows"):
+        return {
+            str(table.table): table_fingerprint(session.connection, table.entity, table.table) for table in plan.tables
+        }
+
+
+def _verify(session: Session, plan: LoadPlan, kept: Mapping[str, Fingerprint]) -> None:
+    results = []
+    with session.phase("verifying"):
+        for table in plan.tables:
+            results.append(_verify_table(session.connection, plan, table, kept))
+            session.listener(results[-1])
+        require_rows(results, session.target.described)
+
+
+def _verify_table(
+    connection: Connection, plan: LoadPlan, table: TablePlan, kept: Mapping[str, Fingerprint]
+) -> EntityResult:
+    """All rows of a replaced table; the upserted rows; or the rows that were kept and the new ones together."""
+    if plan.mode is Mode.REPLACE:
+        return verify_entity(connection, table.entity, table.table)
+    started = time.monotonic()
+    keys = staged_keys(table) if table.staged else None
+    observed = table_fingerprint(connection, table.entity, table.table, keys)
+    expected = table.entity.digest() + kept.get(str(table.table), EMPTY)
+    return EntityResult(table.entity.name, str(table.table), expected, observed, time.monotonic() - started)
+
+
+def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mapping[str, int]) -> None:
+    """Write the row of `snapseed.loads`, with the state that `--if-changed` compares."""
+    manifest = session.snapshot.manifest
+    with session.phase("recording"):
+        state: dict[str, object] = {
+            str(table.table): table_state(
+                session.connection, table.entity, table.table, session.request, changes=changes[str(table.table)]
+            )
+            for table in plan.tables
+        }
+        if plan.mode is Mode.REPLACE and (queued := prepared.facts.get(session.queued or "")):
+            # The table that workers fill was emptied, so the rows that they put there are ours to replace.
+            state[str(queued.name)] = {"oid": queued.oid}
+        mark = record_load(
+            session.connection,
+            {
+                "environment": session.environment.name,
+                "snapshot": manifest.name,
+                "identity": manifest.identity,
+                "seed": manifest.seed,
+                "scale": manifest.scale,
+                "mode": str(plan.mode),
+                "tables": list(state),
+                "rows": plan.rows,
+                "state": state,
+                "version": importlib.metadata.version("snapseed"),
+            },
+        )
+    session.listener(mark)
+
+
+def _restart_sequences(connection: Connection, plan: LoadPlan) -> None:
+    """Let the sequences that this role owns continue after the loaded keys, by ALTER SEQUENCE.
+
+    A rollback undoes that, but not setval (PostgreSQL manual, "ALTER SEQUENCE", Notes): see `_set_sequences`.
+    """
+    for first, uses in _sequences(plan, may_alter=True):
+        identifier = sql.Identifier(first.schema, first.name)
+        last = _last_key(connection, plan, uses)
+        if last is not None:
+            start = _within(last + first.increment, first)
+            restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(identifier, sql.Literal(start))
+            connection.execute(restart)
+        elif plan.mode is Mode.REPLACE and any(sequence.owned for _, sequence in uses):
+            connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(identifier))
+
+
+def _set_sequences(connection: Connection, plan: LoadPlan) -> None:
+    """Set the other sequences by setval. It takes effect at once, so it waits until only the commit is left to do."""
+    for first, uses in _sequences(plan, may_alter=False):
+        last = _last_key(connection, plan, uses)
+        if last is not None:
+            name = sql.Identifier(first.schema, first.name).as_string(connection)
+            connection.execute("SELECT setval(%s::regclass, %s)", (name, _within(last, first)))
+
+
+def _sequences(plan: LoadPlan, *, may_alter: bool) -> list[tuple[SequenceFacts, list[tuple[TableName, SequenceFacts]]]]:
+    """Each sequence once, with the columns that draw from it."""
+    uses: dict[tuple[str, str], list[tuple[TableName, SequenceFacts]]] = {}
+    for table in plan.tables:
+        for sequence in table.sequences:
+            if sequence.may_alter is may_alter:
+                uses.setdefault((sequence.schema, sequence.name), []).append((table.table, sequence))
+    return [(columns[0][1], columns) for columns in uses.values()]
+
+
+def _last_key(connection: Connection, plan: LoadPlan, uses: list[tuple[TableName, SequenceFacts]]) -> int | None:
+    """The value that the sequence would have returned last if it had produced all the keys."""
+    first = uses[0][1]
+    keys = [key for table, sequence in uses for key in _extreme_key(connection, table, sequence)]
+    if not any(sequence.owned for _, sequence in uses) or plan.mode is not Mode.REPLACE or not first.may_alter:
+        # Others may draw from it too, or existing rows stay, so it never goes back.
+        keys += _last_value(connection, first)
+    return (max if first.increment > 0 else min)(keys) if keys else None
+
+
+def _extreme_key(connection: Connection, table: TableName, sequence: SequenceFacts) -> list[int]:
+    query = sql.SQL("SELECT {}({}) FROM {}").format(
+        sql.SQL("max" if sequence.increment > 0 else "min"), sql.Identifier(sequence.column), table.identifier()
+    )
+    row = connection.execute(query).fetchone()
+    return [] if row is None or row[0] is None else [int(str(row[0]))]
+
+
+def _last_value(connection: Connection, sequence: SequenceFacts) -> list[int]:
+    name = sql.Identifier(sequence.schema, sequence.name).as_string(connection)
+    row = connection.execute("SELECT pg_sequence_last_value(%s::regclass)", (name,)).fetchone()
+    return [] if row is None or row[0] is None else [int(str(row[0]))]
+
+
+def _within(value: int, sequence: SequenceFacts) -> int:
+    return min(max(value, sequence.minimum), sequence.maximum)
+
+
+def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> None:
+    """Turn triggers and rules off, or back on as they were enabled before."""
+    for table in _referring_first(plan):
+        for trigger in table.disable_triggers:
+            action = sql.SQL(f"{_switch(always=trigger.always, on=on)} TRIGGER {{}}")
+            # ONLY: the triggers of each partition are in the plan themselves.
+            statement = sql.SQL("ALTER TABLE ONLY {} ").format(sql.Identifier(trigger.schema, trigger.table))
+            connection.execute(statement + action.format(sql.Identifier(trigger.name)))
+        for rule in table.disable_rules:
+            _alter(connection, table, f"{_switch(always=rule.always, on=on)} RULE {{}}", rule.name)
+
+
+def _switch(*, always: bool, on: bool) -> str:
+    return "DISABLE" if not on else "ENABLE ALWAYS" if always else "ENABLE"
+
+
+def _referring_first(plan: LoadPlan) -> list[EmptiedTable | TablePlan]:
+    """All tables of the plan, those that refer to others before these."""
+    return [*plan.children, *reversed(plan.tables)]
+
+
+def _alter(connection: Connection, table: EmptiedTable | TablePlan, action: str, *names: str) -> None:
+    parts = sql.SQL(action).format(*map(sql.Identifier, names))
+    connection.execute(sql.SQL("ALTER TABLE {} ").format(table.table.identifier()) + parts)
+
+
+def _set(connection: Connection, name: str, value: str) -> None:
+    connection.execute("SELECT set_config(%s, %s, true)", (name, value))

@@ -1,0 +1,122 @@
+"""Decide which indexes and foreign keys are dropped before the rows come and rebuilt afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from snapseed.load.plan import TableSet
+from snapseed.load.request import Mode
+from snapseed.postgres.catalog import ForeignKeyFacts, IndexFacts, TableFacts
+from snapseed.postgres.fit import Problem, problem
+from snapseed.snapshot.manifest import EntityRecord
+
+
+def choose_rebuild(
+    entity: EntityRecord, facts: TableFacts, load: TableSet
+) -> tuple[tuple[IndexFacts, ...], tuple[ForeignKeyFacts, ...], list[str]]:
+    """The indexes and foreign keys of a table to drop and rebuild, with the reasons why the others stay.
+
+    However few the rows are, a foreign key is dropped if it is in the way: if it refers to rows that come later, or if
+    the index that it rests on is rebuilt.
+    """
+    free = [key for key in facts.foreign_keys if key.keep_reason is None and facts.owned]
+    if staying := _obstacle(facts) or _not_worthwhile(entity, facts, load):
+        in_the_way = {key: why for key in free if (why := _in_the_way(key, facts, load))}
+        reasons = [f"but {key.name} is dropped and rebuilt: {why}" for key, why in in_the_way.items()]
+        return (), tuple(in_the_way), [f"indexes and foreign keys stay: {staying}", *reasons]
+    obstacles = {index: _index_obstacle(index, facts, load) for index in facts.indexes}
+    indexes = tuple(index for index, obstacle in obstacles.items() if obstacle is None)
+    reasons = [f"index {index.name} stays: {obstacle}" for index, obstacle in obstacles.items() if obstacle]
+    reasons += [f"foreign key {key.name} stays: {key.keep_reason}" for key in facts.foreign_keys if key.keep_reason]
+    if dropped := [*(index.name for index in indexes), *(key.name for key in free)]:
+        reasons.append(f"dropped, and rebuilt after the rows are in: {', '.join(dropped)}")
+    return indexes, tuple(free), reasons
+
+
+def keys_to_later_rows(facts: TableFacts, load: TableSet) -> list[ForeignKeyFacts]:
+    """The foreign keys that refer to rows that come later and that cannot be dropped. They must be deferred."""
+    return [
+        key
+        for key in facts.foreign_keys
+        if key.is_checked and load.is_later(key, facts.oid) and (key.keep_reason or not facts.owned)
+    ]
+
+
+def deferral_problems(load: TableSet) -> Iterator[Problem]:
+    """The `keys_to_later_rows` that cannot be deferred either."""
+    for _, facts in load.tables.values():
+        for key in keys_to_later_rows(facts, load):
+            if not key.deferrable:
+                obstacle = key.keep_reason if facts.owned else "the role does not own the table"
+                text = f"foreign key {key.name} of {facts.name} refers to later rows and cannot be dropped: {obstacle}"
+                fix, name = "ALTER TABLE {} ALTER CONSTRAINT {} DEFERRABLE", sql.Identifier(key.name)
+                yield problem(text, fix, facts.name.identifier(), name) if facts.kind == "r" else Problem(text)
+
+
+def _obstacle(facts: TableFacts) -> str | None:
+    """Why nothing of the table can be dropped."""
+    if not facts.owned:
+        return "the role does not own the table"
+    if facts.kind != "r":
+        return "the table is partitioned"
+    return None
+
+
+def _not_worthwhile(entity: EntityRecord, facts: TableFacts, load: TableSet) -> str | None:
+    """Why it does not pay: a rebuild costs time for every row of the table, keeping it only for the new rows."""
+    if load.request.mode is Mode.UPSERT:
+        return "an upsert finds its rows by them"
+    if entity.rows < load.rebuild_rows:
+        return f"fewer than {load.rebuild_rows:,} rows"
+    if load.request.mode is Mode.APPEND and entity.rows < facts.estimated_rows:
+        return f"the table already holds more rows (about {facts.estimated_rows:,})"
+    return None
+
+
+def _dropped_indexes(oid: int, load: TableSet) -> Iterator[IndexFacts]:
+    """The indexes of a table of the load that are rebuilt."""
+    entity, facts = load.tables[oid]
+    if _obstacle(facts) is None and _not_worthwhile(entity, facts, load) is None:
+        yield from (index for index in facts.indexes if _index_obstacle(index, facts, load) is None)
+
+
+def _in_the_way(key: ForeignKeyFacts, facts: TableFacts, load: TableSet) -> str | None:
+    if key.is_checked and load.is_later(key, facts.oid):
+        return "it refers to later rows"
+    if key.references in load.tables and any(
+        index.oid == key.index for index in _dropped_indexes(key.references, load)
+    ):
+        return f"it rests on an index of {key.references_name} that is rebuilt"
+    return None
+
+
+def _index_obstacle(index: IndexFacts, facts: TableFacts, load: TableSet) -> str | None:
+    """Why this index stays."""
+    if index.keep_reason:
+        return index.keep_reason
+    if not facts.may_index:
+        return "the role may not create anything in its schema"
+    return _unique_obstacle(index, facts, load) if index.is_unique else None
+
+
+def _unique_obstacle(index: IndexFacts, facts: TableFacts, load: TableSet) -> str | None:
+    """Why a unique index stays. It is dropped only if its table is truncated and every foreign key on it is dropped."""
+    if facts.oid not in load.truncated:
+        return "it is unique, and the table is not truncated"
+    referring = [reference for reference in facts.referenced_by if reference.index == index.oid]
+    for reference in referring:
+        if not reference.is_among(load.tables):
+            return f"{reference.name} refers to it and is not part of this load"
+    oids = dict.fromkeys(oid for oid in load.tables if oid == facts.oid or any(r.is_among({oid}) for r in referring))
+    return next((obstacle for oid in oids if (obstacle := _key_obstacle(oid, index, load))), None)
+
+
+def _key_obstacle(oid: int, index: IndexFacts, load: TableSet) -> str | None:
+    """Why a foreign key of table `oid` that rests on `index` cannot be dropped."""
+    _, facts = load.tables[oid]
+    for key in facts.foreign_keys:
+        if key.index == index.oid and (obstacle := key.keep_reason or _obstacle(facts)):
+            return f"foreign key {key.name} of {facts.name} rests on it and stays: {obstacle}"
+    return None

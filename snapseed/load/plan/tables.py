@@ -1,0 +1,192 @@
+"""Decide what a load does to each table: order, COPY format, emptying, logging, triggers. Each choice has a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from snapseed.load.plan import (
+    ColumnPlan,
+    EmptiedTable,
+    Emptying,
+    LoadPlan,
+    Prepared,
+    Setting,
+    TablePlan,
+    TableSet,
+    referenced_first,
+)
+from snapseed.load.plan.indexes import choose_rebuild, keys_to_later_rows
+from snapseed.load.plan.requirements import require_loadable
+from snapseed.load.request import LoadRequest, LoadSettings, Mode
+from snapseed.postgres.catalog import ServerFacts, TableFacts, TriggerFacts
+from snapseed.postgres.fit import type_of
+from snapseed.snapshot.manifest import Column, EntityRecord
+
+
+def plan_load(
+    prepared: Prepared, request: LoadRequest = LoadRequest(), settings: LoadSettings = LoadSettings()
+) -> LoadPlan:
+    """The plan for the prepared entities.
+
+    Raises `SchemaError` that lists all at once why the tables do not fit and which privileges the role lacks, and
+    `UsageError` if rows refer to an empty table outside the load.
+    """
+    present = [entity for entity in prepared.entities if entity.name in prepared.facts]
+    order = [facts.oid for facts in referenced_first([prepared.facts[entity.name] for entity in present])]
+    entities = sorted(present, key=lambda entity: order.index(prepared.facts[entity.name].oid))
+    load = TableSet.of(entities, prepared, request, settings.rebuild_rows)
+    require_loadable(prepared, load)
+    return LoadPlan(
+        tables=tuple(_plan_table(entity, prepared.facts[entity.name], load) for entity in entities),
+        mode=request.mode,
+        children=tuple(_plan_child(child, load) for child in reversed(referenced_first(prepared.children))),
+        settings=_choose_settings(prepared.server),
+    )
+
+
+def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> TablePlan:
+    columns = tuple(_plan_column(column, facts) for column in entity.columns)
+    binary, format_reason = _choose_format(columns, facts)
+    empty_by, empty_reason = _choose_emptying(facts, load)
+    freeze = empty_by is Emptying.TRUNCATE and facts.kind == "r"
+    indexes, foreign_keys, rebuild_reasons = choose_rebuild(entity, facts, load)
+    make_unlogged, unlogged_reasons = _choose_logging(facts, load)
+    disables_rules = facts.owned and (empty_by is Emptying.DELETE or load.request.mode is Mode.UPSERT)
+    deferred = [key.name for key in keys_to_later_rows(facts, load)]
+    names = {column.name for column in columns}
+    sequences = tuple(sequence for sequence in facts.sequences if sequence.column in names)
+    return TablePlan(
+        entity=entity,
+        table=facts.name,
+        columns=columns,
+        binary=binary,
+        empty_by=empty_by,
+        freeze=freeze,
+        staged=load.request.mode is Mode.UPSERT,
+        make_unlogged=make_unlogged,
+        drop_indexes=indexes,
+        drop_foreign_keys=foreign_keys,
+        disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
+        disable_rules=facts.rules if disables_rules else (),
+        sequences=sequences,
+        reasons=(
+            format_reason,
+            empty_reason,
+            _freeze_reason(facts, freeze=freeze),
+            *unlogged_reasons,
+            *rebuild_reasons,
+            *(f"foreign key {name} is checked after all rows are in: it refers to later rows" for name in deferred),
+            *_trigger_reasons(facts),
+            *_rule_reasons(facts, disabled=disables_rules),
+            *(
+                f"sequence {sequence.name} is set to continue after the loaded keys, "
+                + ("by ALTER SEQUENCE" if sequence.may_alter else "by setval, last, since a rollback does not undo it")
+                for sequence in sequences
+            ),
+        ),
+        defers=bool(deferred),
+    )
+
+
+def _plan_child(facts: TableFacts, load: TableSet) -> EmptiedTable:
+    empty_by, reason = _choose_emptying(facts, load)
+    disables_rules = facts.owned and empty_by is Emptying.DELETE
+    return EmptiedTable(
+        table=facts.name,
+        empty_by=empty_by,
+        disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
+        disable_rules=facts.rules if disables_rules else (),
+        reasons=(reason, *_trigger_reasons(facts), *_rule_reasons(facts, disabled=disables_rules)),
+    )
+
+
+def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
+    """TRUNCATE if nothing is in the way, otherwise DELETE."""
+    if load.request.mode is Mode.APPEND:
+        return Emptying.NOTHING, "not emptied: rows are added to the existing ones"
+    if load.request.mode is Mode.UPSERT:
+        return (
+            Emptying.NOTHING,
+            "not emptied: rows go through a temporary table and replace rows that have the same key and differ",
+        )
+    if facts.oid in load.truncated:
+        return Emptying.TRUNCATE, "emptied by TRUNCATE: nothing outside this load refers to it"
+    if "TRUNCATE" not in facts.privileges:
+        return Emptying.DELETE, "emptied by DELETE: the role has no TRUNCATE privilege"
+    outside = sorted({str(other.name) for other in facts.referenced_by if not other.is_among(load.truncated)})
+    return Emptying.DELETE, f"emptied by DELETE: {', '.join(outside)} refers to it and is not truncated in this load"
+
+
+def _choose_settings(server: ServerFacts | None) -> tuple[Setting, ...]:
+    if server is not None and "lz4" in server.toast_compressions and server.toast_compression_is_default:
+        reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
+        return (Setting("default_toast_compression", "lz4", reason),)
+    return ()
+
+
+def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:
+    found = facts.column(column.name)
+    assert found is not None
+    return ColumnPlan(column.name, column.kind(), type_of(found) or column.kind(), found.element_oid)
+
+
+def _choose_format(columns: Sequence[ColumnPlan], facts: TableFacts) -> tuple[bool, str]:
+    """Whether binary COPY can carry every column."""
+    if text_only := [column.name for column in columns if not _is_binary(column, facts)]:
+        return False, f"text COPY: no binary encoder for {', '.join(text_only)}"
+    return True, "binary COPY: every column has a binary encoder"
+
+
+def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
+    if column.kind.has_binary_form:
+        # The table's type may be citext or another type of an extension, whose binary form we do not know.
+        return column.target.has_binary_form
+    found = facts.column(column.name)
+    assert found is not None
+    # The binary form of an enum is its label.
+    return (found.element_kind if column.kind.is_array else found.kind) == "e"
+
+
+def _freeze_reason(facts: TableFacts, *, freeze: bool) -> str:
+    if freeze:
+        return "FREEZE: truncated in this transaction, so its pages need no later vacuum"
+    if facts.kind == "p":
+        return "no FREEZE: the table is partitioned"
+    return "no FREEZE: the table is not truncated in this transaction"
+
+
+def _choose_logging(facts: TableFacts, load: TableSet) -> tuple[bool, list[str]]:
+    """Whether the table becomes unlogged. Only on request, because a crash of the server empties it then."""
+    if facts.persistence == "u":
+        return False, ["unlogged: a crash of the server empties it"]
+    if not load.request.unlogged:
+        return False, []
+    if obstacle := load.logged.get(facts.oid):
+        return False, [f"stays logged: {obstacle}"]
+    return True, ["UNSAFE, by --unlogged: becomes and stays an unlogged table, which a crash of the server empties"]
+
+
+def _trigger_reasons(facts: TableFacts) -> list[str]:
+    reasons = []
+    if off := [trigger for trigger in facts.triggers if trigger.owned]:
+        reasons.append(f"off during the load: triggers {_names(off, facts)}")
+    if on := [trigger for trigger in facts.triggers if not trigger.owned]:
+        reasons.append(f"triggers {_names(on, facts)} stay on: the role does not own the table")
+    return reasons
+
+
+def _names(triggers: Iterable[TriggerFacts], facts: TableFacts) -> str:
+    """Those of partitions with the partition's name."""
+    own = (facts.schema, facts.table)
+    return ", ".join(
+        trigger.name if (trigger.schema, trigger.table) == own else f"{trigger.name} of {trigger.table}"
+        for trigger in triggers
+    )
+
+
+def _rule_reasons(facts: TableFacts, *, disabled: bool) -> list[str]:
+    if not facts.rules:
+        return []
+    names = ", ".join(rule.name for rule in facts.rules)
+    # A rule that this load would set off and that cannot be turned off is a problem, not a choice.
+    return [f"off during the load: rules {names}" if disabled else f"rules {names} stay on: this load triggers none"]

@@ -1,0 +1,212 @@
+"""Load a snapshot in one transaction: prepare, plan, execute, commit. Any failure before that changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+
+import psycopg
+
+from snapseed.config import Environment, Project
+from snapseed.errors import SnapseedError, UsageError
+from snapseed.events import Advanced, Event, Listener, PhaseStarted, ignore, phase
+from snapseed.load.execute import analyze, execute
+from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
+from snapseed.load.plan import LoadPlan
+from snapseed.load.plan.tables import plan_load
+from snapseed.load.prepare import Session, choose_entities, prepare, read_facts
+from snapseed.load.request import LoadRequest, LoadSettings, Mode
+from snapseed.load.unchanged import is_unchanged
+from snapseed.postgres import locks
+from snapseed.postgres.connect import connected
+from snapseed.postgres.failures import translated
+from snapseed.postgres.guard import identify_allowed, require_ours
+from snapseed.postgres.locks import watching
+from snapseed.postgres.provenance import is_recorded
+from snapseed.servers.targets import resolve_target
+from snapseed.snapshot.manifest import EntityRecord, Manifest
+from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.verify.files import require_none, verify_files
+
+_LOOKING = "looking for changes"
+
+
+def load_snapshot(
+    project: Project,
+    environment: Environment,
+    request: LoadRequest = LoadRequest(),
+    *,
+    listener: Listener = ignore,
+    settings: LoadSettings = LoadSettings(),
+) -> LoadReport:
+    """Load the environment's snapshot into its database.
+
+    The listener gets phases, `Advanced` for the rows of each entity, a `Note` while the load waits for somebody's lock,
+    and the events of `snapseed.load.outcome`.
+
+    Raises `SnapshotError`, `SchemaError`, `UsageError`, `RefusedError`, `LoadError`, `ServerError`,
+    `VerificationError` and `InterruptedByUserError`. The error says how it left the database: unchanged, unless ANALYZE
+    failed after the commit or the answer to the commit was lost. `report_of(error)` is the report up to there.
+    """
+    target = resolve_target(project, environment)
+    snapshot = open_snapshot(project.snapshots, environment.snapshot)
+    queued = queued_entity(project, environment, snapshot.manifest)
+    request = _without_queued(request, queued, snapshot.manifest)
+    events: list[Event] = []
+
+    def tell(event: Event) -> None:
+        if not isinstance(event, Advanced):
+            events.append(event)
+        listener(event)
+
+    @contextmanager
+    def session(phase_name: str) -> Iterator[Session]:
+        with ExitStack() as stack:
+            with phase(tell, phase_name):
+                connection = stack.enter_context(connected(target))
+            watch = stack.enter_context(watching(target, connection, tell))
+
+            def tell_and_move_on(event: Event) -> None:
+                if isinstance(event, PhaseStarted | Advanced):
+                    # Whatever the load may wait for from here on is something new.
+                    watch.moved()
+                tell(event)
+
+            yield Session(
+                project, environment, snapshot, target, request, settings, queued, connection, tell_and_move_on
+            )
+
+    report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
+    try:
+        if request.if_changed:
+            with session(_LOOKING) as looking:
+                if _holds_snapshot(looking):
+                    tell(AlreadyLoaded())
+                    return report.after(events)
+        _check_files(snapshot, request, tell)
+        with session("connecting") as loading:
+            plan = _load(loading)
+            if not request.dry_run:
+                _analyze(loading, plan)
+    except (SnapseedError, KeyboardInterrupt) as exc:
+        error = failed(exc, report.after(events), only=request.only)
+        raise error from (exc.__cause__ if error is exc else exc)
+    return report.after(events)
+
+
+def finish_if_committed(
+    project: Project, environment: Environment, report: LoadReport, *, listener: Listener = ignore
+) -> LoadReport | None:
+    """Finish a load whose connection was lost at the COMMIT or after it, if its record says that it was committed.
+
+    Returns the report of the finished load, or None: then nothing was changed. Raises `ServerError` if the server does
+    not answer.
+    """
+    if report.mark is None or report.outcome is Outcome.UNCHANGED:
+        return None
+    target = resolve_target(project, environment)
+    events: list[Event] = [Outcome.COMMITTED]
+
+    def tell(event: Event) -> None:
+        events.append(event)
+        listener(event)
+
+    with connected(target) as connection, translated("looking for the load", target.described):
+        with connection.transaction():
+            locks.set_limits(connection, environment)
+            # The lost session may still be committing. It holds this lock until it is done.
+            locks.lock(connection)
+            if not is_recorded(connection, report.mark):
+                return None
+        with phase(tell, "analyzing"), translated("analyzing", target.described):
+            locks.set_limits(connection, environment, for_transaction=False)
+            analyze(connection, report.plan)
+    return report.after(events)
+
+
+def queued_entity(project: Project, environment: Environment, manifest: Manifest) -> str | None:
+    """The entity whose rows workers compute in this environment, and which is therefore not loaded."""
+    if environment.embeddings == "snapshot" or project.embeddings is None:
+        return None
+    target = project.embeddings.target
+    manifest.chosen([target])
+    return target
+
+
+def _without_queued(request: LoadRequest, queued: str | None, manifest: Manifest) -> LoadRequest:
+    if queued is None:
+        return request
+    if queued in request.only:
+        raise UsageError(
+            "this entity is not loaded: workers compute its rows",
+            observed=f"--only {queued}",
+            expected='embeddings = "snapshot", to load it',
+            next_step="run `snapseed queue repair` to compute what is missing",
+        )
+    others = [entity.name for entity in manifest.entities if entity.name != queued]
+    return replace(request, only=request.only or others)
+
+
+def _holds_snapshot(session: Session) -> bool:
+    """Whether there is nothing to do for `if_changed`."""
+    connection, request, manifest = session.connection, session.request, session.snapshot.manifest
+    with session.phase(_LOOKING):
+        identity = identify_allowed(connection, session.target, session.environment, consent=request.consent)
+        session.listener(Connected(identity.server))
+        # If a privilege or a column is missing, the load itself says so, better.
+        with suppress(psycopg.ProgrammingError), connection.transaction():
+            locks.set_limits(connection, session.environment)
+            entities: Sequence[EntityRecord] = manifest.chosen(request.only)
+            if request.only and request.with_parents:
+                entities = choose_entities(manifest, read_facts(connection, manifest.entities), request)
+            return is_unchanged(connection, manifest, entities, request)
+    return False
+
+
+def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -> None:
+    with phase(listener, "checking files"):
+        # Which parents are loaded as well is not known yet.
+        only = [] if request.with_parents else [entity.name for entity in snapshot.manifest.chosen(request.only)]
+        findings = verify_files(snapshot, only=only)
+        listener(FilesChecked(tuple(findings)))
+        require_none(findings, snapshot)
+
+
+def _load(session: Session) -> LoadPlan:
+    """The transaction. Returns the plan that was carried out, or with `dry_run` would be."""
+    request = session.request
+    with _transaction(session):
+        prepared = prepare(session)
+        with session.phase("planning"):
+            plan = plan_load(prepared, request, session.settings)
+            if request.mode is not Mode.APPEND:
+                replaced = [*(prepared.facts[entity.name] for entity in prepared.entities), *prepared.children]
+                assert prepared.identity is not None
+                require_ours(
+                    replaced, set(prepared.loaded), prepared.identity, session.environment, consent=request.consent
+                )
+        session.listener(plan)
+        if not request.dry_run:
+            execute(session, prepared, plan)
+    return plan
+
+
+@contextmanager
+def _transaction(session: Session) -> Iterator[None]:
+    """Commit at the end of the block, or roll back after a dry run; tell what that makes of the database."""
+    with translated("committing", session.target.described), ExitStack() as stack:
+        stack.enter_context(session.connection.transaction(force_rollback=session.request.dry_run))
+        yield
+        if session.request.dry_run:
+            return
+        session.listener(Outcome.UNKNOWN)
+        with phase(session.listener, "committing"):
+            stack.close()
+    session.listener(Outcome.COMMITTED)
+
+
+def _analyze(session: Session, plan: LoadPlan) -> None:
+    with session.phase("analyzing"):
+        locks.set_limits(session.connection, session.environment, for_transaction=False)
+        analyze(session.connection, plan)

@@ -1,0 +1,328 @@
+"""What the catalogs say about tables: what they consist of, what depends on them, and what this role may do with them.
+
+Everything is frozen and read once, so that a plan can be made from it without a connection. PostgreSQL 14 to 18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.queries import query
+
+_Facts = TypeVar("_Facts")
+
+
+@dataclass(frozen=True)
+class TableName:
+    """A table's name; without a schema, the search path decides.
+
+    `alone` leaves out tables that inherit from it: its rows are read and deleted with `ONLY`.
+    """
+
+    schema: str | None
+    table: str
+    alone: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.table}" if self.schema else self.table
+
+    def identifier(self) -> sql.Identifier:
+        """Quoted for SQL."""
+        return sql.Identifier(self.schema, self.table) if self.schema else sql.Identifier(self.table)
+
+    def rows(self) -> sql.Composed:
+        """Quoted for `FROM` and `TRUNCATE`: its own rows, and those of its partitions."""
+        return sql.SQL("ONLY {}" if self.alone else "{}").format(self.identifier())
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a load needs to know about the server and the role, apart from the tables."""
+
+    database: str
+    role: str
+    may_create_temporary: bool
+    toast_compressions: tuple[str, ...]
+    toast_compression_is_default: bool
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """One column. `type` is spelled as by `format_type`, for a domain its base type; `kind` is pg_type.typtype.
+
+    `domains` lie between the column and that type, the outermost first. `not_null`: the column takes no NULL, by its
+    own constraint or because of a domain (`domain_not_null`). `labels` are those of an enum, or of an array of enums.
+    `is_used`: a view, rule, policy, trigger or generated column depends on it, so that its type cannot be altered.
+    `may_insert`, `may_select` and `may_update` are privileges of this role.
+    """
+
+    name: str
+    type: str
+    kind: str
+    element_oid: int
+    element_kind: str | None
+    not_null: bool
+    has_default: bool
+    identity: str
+    generated: str
+    labels: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    domain_not_null: bool = False
+    is_used: bool = False
+    may_insert: bool = True
+    may_select: bool = True
+    may_update: bool = True
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """An index, and the constraint it belongs to: `p` a primary key, `u` unique, None neither.
+
+    `key` are its columns, empty if it has a condition or expressions or is not valid. After a drop, `definition`
+    rebuilds it and `restore` adds what that leaves out. `keep_reason` says why it cannot be dropped, None if it can.
+    """
+
+    oid: int
+    name: str
+    definition: str
+    is_unique: bool
+    key: tuple[str, ...]
+    constraint: str | None
+    tablespace: str
+    restore: tuple[str, ...]
+    keep_reason: str | None
+    is_deferrable: bool = False
+
+
+@dataclass(frozen=True)
+class ForeignKeyFacts:
+    """A foreign key of the table, with the table and the index it refers to. Otherwise like an index.
+
+    `is_required`: none of its columns can be NULL, so every row needs a row in the other table. `is_checked`: new rows
+    are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of.
+    """
+
+    name: str
+    definition: str
+    references: int
+    references_name: str
+    index: int
+    is_required: bool
+    restore: tuple[str, ...]
+    keep_reason: str | None
+    deferrable: bool = False
+    is_checked: bool = True
+    above: tuple[int, ...] = ()
+
+    @property
+    def targets(self) -> frozenset[int]:
+        """The table that it refers to, and the tables that that one is a partition of."""
+        return frozenset((self.references, *self.above))
+
+
+@dataclass(frozen=True)
+class TriggerFacts:
+    """A user trigger that would fire, of the table or one of its partitions.
+
+    `always`: it is enabled ALWAYS. `owned`: this role may disable it.
+    """
+
+    schema: str
+    table: str
+    name: str
+    always: bool
+    owned: bool = True
+
+
+@dataclass(frozen=True)
+class RuleFacts:
+    """A rewrite rule that is in force; `event` is `INSERT`, `UPDATE` or `DELETE`. COPY and TRUNCATE ignore rules."""
+
+    name: str
+    event: str
+    always: bool
+
+
+@dataclass(frozen=True)
+class SequenceFacts:
+    """A sequence that fills an integer column: one that the column owns (serial, identity), or just a default.
+
+    `owned`: the column owns it, and no other table uses it. `may_alter`, `may_set` and `may_look`: this role owns it,
+    may call setval, may read its position. `may_enter`: this role may use its schema.
+    """
+
+    schema: str
+    name: str
+    column: str
+    increment: int
+    minimum: int
+    maximum: int
+    owned: bool
+    may_alter: bool = True
+    may_set: bool = True
+    may_look: bool = True
+    may_enter: bool = True
+
+
+@dataclass(frozen=True)
+class ReferenceFacts:
+    """A foreign key of another table that refers to this one: that table, and the index of this one.
+
+    `has_rows`: rows of the other table refer to this one; None if this role may not look. `acts`: they would be deleted
+    or changed together with the rows they refer to, instead of blocking their deletion. `above` are the tables that the
+    other one is a partition of.
+    """
+
+    oid: int
+    schema: str
+    table: str
+    index: int
+    has_rows: bool | None
+    acts: bool = False
+    above: tuple[int, ...] = ()
+
+    def is_among(self, oids: Collection[int]) -> bool:
+        """Whether the other table, or a table that it is a partition of, is one of these."""
+        return any(oid in oids for oid in (self.oid, *self.above))
+
+    @property
+    def name(self) -> TableName:
+        """The qualified name of the other table."""
+        return TableName(self.schema, self.table)
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One table as the catalogs know it, with the schema it was found in.
+
+    `kind` is pg_class.relkind and `persistence` relpersistence. `owned`: this role may alter the table; `may_index`: it
+    may also create indexes in its schema. `privileges` of this role: DELETE and TRUNCATE on the whole table, SELECT on
+    any column, USAGE on the schema. `refuses` has UPDATE and DELETE if the server refuses them, because the table is
+    published without a replica identity. `has_update_rule` also counts a rule that is off.
+    """
+
+    oid: int
+    schema: str
+    table: str
+    kind: str
+    persistence: str
+    owned: bool
+    may_index: bool
+    privileges: frozenset[str]
+    has_rows: bool
+    estimated_rows: int
+    row_security: bool
+    columns: tuple[ColumnFacts, ...]
+    indexes: tuple[IndexFacts, ...]
+    foreign_keys: tuple[ForeignKeyFacts, ...]
+    triggers: tuple[TriggerFacts, ...]
+    rules: tuple[RuleFacts, ...]
+    sequences: tuple[SequenceFacts, ...]
+    referenced_by: tuple[ReferenceFacts, ...]
+    refuses: tuple[str, ...] = ()
+    has_update_rule: bool = False
+    is_published: bool = False
+
+    @property
+    def name(self) -> TableName:
+        """The qualified name."""
+        return TableName(self.schema, self.table, alone=self.kind == "r")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is an ordinary or partitioned table, not a view or a foreign table."""
+        return self.kind in {"r", "p"}
+
+    def column(self, name: str) -> ColumnFacts | None:
+        """The column of this name, if it exists."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def primary_key(self) -> frozenset[str]:
+        """Its columns; empty without a primary key."""
+        return frozenset(name for index in self.indexes if index.constraint == "p" for name in index.key)
+
+    def unique_on(self, *columns: str) -> list[IndexFacts]:
+        """The unique indexes over exactly these columns, in any order.
+
+        `ON CONFLICT` on these columns uses all of them, so none may be deferrable.
+        """
+        return [index for index in self.indexes if index.is_unique and sorted(index.key) == sorted(columns)]
+
+
+def read_server(connection: Connection) -> ServerFacts:
+    """What the server offers, and what this role may do in the database."""
+    (row,) = _rows(connection, "server")
+    return ServerFacts(**row)
+
+
+def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[TableName, TableFacts]:
+    """The facts about those of `names` that exist."""
+    found = {}
+    for name in names:
+        for row in _rows(connection, "tables", schema=name.schema, table=name.table):
+            found[name] = _read_table(connection, **row)
+    return found
+
+
+def _read_table(connection: Connection, *, has_publications: bool, **row: Any) -> TableFacts:  # noqa: ANN401 - any fact
+    oid, name = row["oid"], TableName(row["schema"], row["table"], alone=row["kind"] == "r")
+    # With row-level security we cannot look. Such a table is not loaded into anyway.
+    may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
+
+    def facts(kind: type[_Facts], name: str) -> tuple[_Facts, ...]:
+        return tuple(kind(**found) for found in _rows(connection, name, oid=oid))
+
+    return TableFacts(
+        **{**row, "privileges": frozenset(row["privileges"])},
+        has_rows=not may_look or _has_rows(connection, name),
+        columns=facts(ColumnFacts, "columns"),
+        indexes=facts(IndexFacts, "indexes"),
+        foreign_keys=facts(ForeignKeyFacts, "foreign_keys"),
+        triggers=facts(TriggerFacts, "triggers"),
+        rules=facts(RuleFacts, "rules"),
+        sequences=facts(SequenceFacts, "sequences"),
+        referenced_by=tuple(
+            _read_reference(connection, **found) for found in _rows(connection, "referenced_by", oid=oid)
+        ),
+        refuses=tuple(found["command"] for found in _rows(connection, "refused_commands", oid=oid))
+        if has_publications
+        else (),
+    )
+
+
+def _read_reference(
+    connection: Connection,
+    *,
+    columns: Sequence[str],
+    may_look: bool,
+    alone: bool,
+    **row: Any,  # noqa: ANN401 - any fact
+) -> ReferenceFacts:
+    name = TableName(row["schema"], row["table"], alone=alone)
+    return ReferenceFacts(**row, has_rows=_has_rows(connection, name, columns) if may_look else None)
+
+
+def _rows(connection: Connection, name: str, **parameters: object) -> list[dict[str, Any]]:
+    """The rows of a query whose columns are named like the fields of its record."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query(name), parameters).fetchall()
+    return [{column: _frozen(value) for column, value in row.items()} for row in rows]
+
+
+def _has_rows(connection: Connection, table: TableName, filled: Sequence[str] = ()) -> bool:
+    """Whether the table has a row in which none of the columns `filled` is NULL."""
+    conditions = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in filled]
+    where = sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
+    exists = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(table.rows(), where)
+    return connection.execute(exists).fetchone() == (True,)
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,117 @@
+"""The stream hands over every row in order, bounded in memory, and its thread ends whatever happens."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from snapseed import LoadRequest, load_snapshot, open_snapshot
+from snapseed.errors import SnapshotError
+from snapseed.load.copy import encoded
+from snapseed.load.plan import LoadPlan, TablePlan
+from snapseed.load.request import LoadSettings
+from snapseed.snapshot.store import Snapshot
+from tests.conftest import Sandbox
+from tests.projects.state import patiently
+
+# Batches of a row or two.
+SMALL = LoadSettings(batch_bytes=100, queue_depth=3)
+
+
+@pytest.fixture
+def snapshot(shop: Sandbox) -> Snapshot:
+    """The shop's snapshot."""
+    return open_snapshot(shop.project.snapshots, "dev")
+
+
+@pytest.fixture
+def plan(shop: Sandbox) -> LoadPlan:
+    """How it would be loaded."""
+    return load_snapshot(shop.project, shop.environment(), LoadRequest(dry_run=True)).plan
+
+
+@pytest.fixture
+def orders(plan: LoadPlan) -> TablePlan:
+    """The plan of an entity in three parts."""
+    (found,) = (table for table in plan.tables if table.entity.name == "orders")
+    assert len(found.entity.files) == 3
+    return found
+
+
+def encoders() -> list[threading.Thread]:
+    """The encoding threads that are alive."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("encode ")]
+
+
+def test_all_rows_come_once_whatever_the_size_of_a_batch(snapshot: Snapshot, orders: TablePlan) -> None:
+    """Small batches put together are the large ones, byte for byte."""
+    with encoded(snapshot, orders) as stream:
+        whole = list(stream)
+    with encoded(snapshot, orders, SMALL) as stream:
+        small = list(stream)
+    assert len(small) > 20 * len(whole)
+    assert sum(batch.rows for batch in small) == orders.entity.rows
+    assert b"".join(bytes(batch.data) for batch in small) == b"".join(bytes(batch.data) for batch in whole)
+    assert stream.times.read > 0
+    assert stream.times.encode > 0
+
+
+def test_the_encoder_waits_for_the_socket(snapshot: Snapshot, orders: TablePlan) -> None:
+    """It fills the queue and then waits for room, however many batches are to come."""
+    with encoded(snapshot, orders, SMALL) as stream:
+        next(batches := iter(stream))
+        patiently(stream.waiting.full)
+        assert stream.waiting.qsize() == SMALL.queue_depth
+        assert encoders()
+        assert len(list(batches)) > 10 * SMALL.queue_depth
+
+
+def test_the_thread_ends_when_nobody_wants_the_rows(snapshot: Snapshot, orders: TablePlan) -> None:
+    """Leaving the block ends the thread, by an exception or not; what nobody wants is not encoded."""
+    with encoded(snapshot, orders, SMALL) as stream:
+        next(iter(stream))
+        assert encoders()
+    assert not encoders()
+    assert stream.waiting.qsize() <= SMALL.queue_depth
+    with pytest.raises(KeyboardInterrupt), encoded(snapshot, orders, SMALL):
+        raise KeyboardInterrupt
+    assert not encoders()
+
+
+def test_the_thread_ends_when_the_reader_is_gone(snapshot: Snapshot, orders: TablePlan) -> None:
+    """An interrupt may strike where no cleanup follows. The process must end all the same."""
+    streams = encoded(snapshot, orders, SMALL)
+    seen: list[threading.Thread] = []
+
+    def take_one() -> None:
+        next(iter(streams.__enter__()))
+        seen.extend(encoders())
+
+    reader = threading.Thread(target=take_one)
+    reader.start()
+    reader.join()
+    assert seen
+    patiently(lambda: not encoders())
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 not really PAR1", None], ids=["empty", "nonsense", "missing"])
+def test_a_part_that_cannot_be_read_is_named(snapshot: Snapshot, orders: TablePlan, damage: bytes | None) -> None:
+    """The failure of the thread arrives where the rows were expected, and the thread has ended."""
+    path = snapshot.path(orders.entity.files[1])
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    with pytest.raises(SnapshotError) as caught, encoded(snapshot, orders) as stream:
+        list(stream)
+    assert str(path) in str(caught.value)
+    assert not encoders()
+
+
+def test_a_part_of_another_entity_is_not_taken_for_it(snapshot: Snapshot, orders: TablePlan) -> None:
+    """Columns of a wrong type or name are named before any row of them is sent."""
+    file = orders.entity.files[1]
+    snapshot.path(file).write_bytes((snapshot.folder / "categories.parquet").read_bytes())
+    with pytest.raises(SnapshotError, match="cannot be read") as caught, encoded(snapshot, orders) as stream:
+        list(stream)
+    assert "column 'id': no such column, expected int64" in str(caught.value)
