@@ -75,8 +75,8 @@ def test_a_domain_may_take_no_null(connection: Connection) -> None:
     ]
 
 
-def test_an_index_comes_with_what_makes_it_again(connection: Connection) -> None:
-    """Constraint, comments, clustering and statistics targets become statements; anything else is a reason to keep it."""
+def test_an_index_comes_with_what_rebuilds_it(connection: Connection) -> None:
+    """Constraint, comments, clustering and statistics targets become statements; all else is a reason to keep it."""
     found = facts(
         connection,
         """
