@@ -22,10 +22,10 @@ from benchmarks.measure import Comparison, Findings, Table, in_milliseconds, sec
 from benchmarks.workspace import Workspace, temporary_workspace
 from snapseed.config import Environment
 from snapseed.load.snapshot import load_snapshot
-from snapseed.testing.copying import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
+from snapseed.testing.clones import Clones, opened_clones
 from snapseed.testing.reset import reset_environment
 from snapseed.testing.server import Server
-from snapseed.testing.supply import Supply, opened_supply
+from snapseed.testing.template import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
 
 PACKAGES = ("pgmem",)
 
@@ -42,8 +42,8 @@ class _Ways:
 
     workspace: Workspace
     environment: Environment
-    on_demand: Supply
-    ahead: Supply
+    on_demand: Clones
+    ahead: Clones
     fork: Callable[[], pgmem.Fork]
 
     def plain_copy(self) -> float:
@@ -56,18 +56,18 @@ class _Ways:
         server.drop(name)
         return took
 
-    def take(self, supply: Supply, *, connect: bool = False) -> float:
+    def take(self, clones: Clones, *, connect: bool = False) -> float:
         """What the fixture does; with `connect`, also the test's own connection and query."""
-        if supply is self.ahead:
-            _wait_until_idle(supply)
+        if clones is self.ahead:
+            _wait_until_idle(clones)
         started = time.perf_counter()
-        database = supply.take()
+        database = clones.take()
         if connect:
             _query(database.url)
         took = time.perf_counter() - started
-        supply.give_back(database)
-        if supply is self.ahead:
-            _wait_until_idle(supply)
+        clones.give_back(database)
+        if clones is self.ahead:
+            _wait_until_idle(clones)
         return took
 
     def pgmem(self) -> float:
@@ -159,8 +159,8 @@ def _ready(workspace: Workspace) -> Iterator[_Ways]:
     workspace.copy_committed("test")
     environment = workspace.project.environment("test")
     with ExitStack() as stack:
-        on_demand = stack.enter_context(opened_supply(workspace.project, environment))
-        ahead = stack.enter_context(opened_supply(workspace.project, environment, ahead=_AHEAD))
+        on_demand = stack.enter_context(opened_clones(workspace.project, environment))
+        ahead = stack.enter_context(opened_clones(workspace.project, environment, ahead=_AHEAD))
         server = stack.enter_context(pgmem.start(database="app"))
         load_snapshot(workspace.project, replace(environment, database=server.template.dsn))
         snapshot = server.template.snapshot()
@@ -172,9 +172,9 @@ def _query(url: str) -> None:
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (25,)
 
 
-def _wait_until_idle(supply: Supply) -> None:
+def _wait_until_idle(clones: Clones) -> None:
     """Wait until no database is being created or dropped, so that background work is not measured."""
-    while not supply.clones.idle:
+    while not clones.idle:
         time.sleep(0.001)
 
 
@@ -183,16 +183,16 @@ def _waits(ways: _Ways) -> Table:
     rows = []
     for milliseconds in (0, 20, 50, 100, 200):
         cells = [f"{milliseconds} ms"]
-        for supply in (ways.on_demand, ways.ahead):
-            _wait_until_idle(supply)
+        for clones in (ways.on_demand, ways.ahead):
+            _wait_until_idle(clones)
             waits = []
             for _ in range(_TESTS):
                 started = time.perf_counter()
-                database = supply.take()
+                database = clones.take()
                 waits.append(time.perf_counter() - started)
                 _query(database.url)
                 time.sleep(milliseconds / 1000)
-                supply.give_back(database)
+                clones.give_back(database)
             cells.append(f"{1000 * median(waits):.1f} ms")
             cells.append(f"{1000 * sum(waits) / len(waits):.1f} ms")
         rows.append(tuple(cells))

@@ -33,7 +33,7 @@ from .load.request import LoadRequest as LoadRequest
 from .load.request import Mode as Mode
 from .load.snapshot import load_snapshot as load_snapshot
 from .snapshot.store import open_snapshot as open_snapshot
-from .testing.database import SnapseedDatabase as SnapseedDatabase
+from .testing import SnapseedDatabase as SnapseedDatabase
 from .testing.reset import reset_environment as reset_environment
 from .verify.database import verify_snapshot as verify_snapshot
 

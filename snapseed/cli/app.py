@@ -251,7 +251,8 @@ def reset(
     from snapseed.testing.reset import reset_environment
 
     with embeddings.jobs_of_load(run, environment):
-        report = reset_environment(run.project, environment, consent=run.consent, fresh=fresh, log=run.note)
+        with console.Meter(quiet=run.quiet) as meter:
+            report = reset_environment(run.project, environment, consent=run.consent, fresh=fresh, listener=meter)
         console.show(run.output, text.reset(report), documents.reset(report))
 
 

@@ -49,6 +49,7 @@ def verify(
     environment = run.environment
     from snapseed.ci.checks import verify_checks
     from snapseed.cli import documents, formats, text
+    from snapseed.snapshot.store import snapshot_folder
     from snapseed.verify.database import verify_snapshot
 
     with console.Meter(quiet=run.quiet) as meter:
@@ -58,7 +59,8 @@ def verify(
     if run.output is Format.json:
         console.write_json(documents.verified(report))
     else:
-        _write_checks(run.output, name, checks, text.verified(report), run.project.snapshots / environment.snapshot)
+        folder = snapshot_folder(run.project.snapshots, environment.snapshot)
+        _write_checks(run.output, name, checks, text.verified(report), folder)
     console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks))
     raise typer.Exit(0 if report.agrees else 1)
 
@@ -111,6 +113,7 @@ def ci(
     from snapseed.ci.checks import checks_of
     from snapseed.ci.process import CiRequest, run_ci
     from snapseed.cli import documents, formats, text
+    from snapseed.snapshot.store import snapshot_folder
 
     with console.Meter(quiet=run.quiet) as meter:
         request = CiRequest(baseline, max_slowdown, run.consent)
@@ -125,7 +128,8 @@ def ci(
     if run.output is Format.json:
         console.write_json(document)
     else:
-        _write_checks(run.output, name, checks, text.ci(report), run.project.snapshots / environment.snapshot)
+        folder = snapshot_folder(run.project.snapshots, environment.snapshot)
+        _write_checks(run.output, name, checks, text.ci(report), folder)
     console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report))
     _set_github_outputs(run.project, environment, report)
     if report.error is not None:

@@ -85,7 +85,9 @@ def error_annotations(checks: Sequence[Check], snapshot: Path | None) -> list[st
 def _file(check: Check, snapshot: Path | None) -> str:
     if snapshot is None:
         return ""
-    path = snapshot / (check.path or "manifest.json")
+    from snapseed.snapshot.manifest import FILE_NAME
+
+    path = snapshot / (check.path or FILE_NAME)
     if not check.path and not path.exists():
         return ""
     if path.is_relative_to(Path.cwd()):

@@ -16,7 +16,7 @@ import typer
 from snapseed.cli import console
 from snapseed.cli.console import Format
 from snapseed.cli.options import Verbose
-from snapseed.errors import SnapseedError, UsageError
+from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What git needs next to the generators, also in a project for a database.
@@ -48,11 +48,20 @@ def _write_starter(folder: Path) -> None:
 
 
 def _write_for_database(folder: Path, url: str) -> None:
-    from snapseed.scaffold.run import scaffold_project
-
     # Before the database is asked anything.
     generators = [path.relative_to(folder) for path in folder.glob("generators/*.py")]
     _require_absent(folder, [Path("snapseed.toml"), *generators])
+    try:
+        from snapseed.scaffold.project import scaffold_project
+    except ModuleNotFoundError as exc:
+        if exc.name not in {"rstr", "sqlglot"}:
+            raise
+        raise ConfigurationError(
+            "the libraries that read the checks of a database are not installed",
+            observed=f"no package {exc.name}",
+            expected="the packages rstr and sqlglot",
+            next_step="pip install 'snapseed[init]'",
+        ) from exc
     made = scaffold_project(url)
     sources = {path: source for path, source in _starter_files().items() if path in _GIT_FILES}
     _require_absent(folder, [*map(Path, made.files), *sources])

@@ -6,9 +6,10 @@ However often a text is processed, and by however many workers, each of its chun
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import LiteralString
 
 import polars as pl
 import pyarrow as pa
@@ -25,8 +26,6 @@ from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.rowhash import row_hash
 from snapseed.snapshot.types import Family
-
-_STAGE = sql.Identifier("pg_temp", "snapseed_chunks")
 
 # Once a worker has said that a job is done, nobody repeats it: its rows must be on disk by then.
 _DURABLE = """
@@ -62,21 +61,20 @@ DELETE FROM {target} held
 
 @dataclass(frozen=True)
 class Writer:
-    """What a session knows about the two tables, asked once: how to encode rows, and the statements.
+    """What a session knows about the two tables, asked once. `names` fill in the statements above.
 
-    `copy` goes to the temporary table. `copy_straight` goes to the target itself; None if COPY cannot write there.
+    `takes_copy`: COPY may write into the target itself, and not only into the temporary table.
     """
 
     model: str
     plan: TablePlan
     key_is_uuid: bool
-    read: sql.Composed
-    lock: sql.Composed
-    has_chunks: sql.Composed
-    copy: sql.Composed
-    copy_straight: sql.Composed | None
-    merge: sql.Composed
-    trim: sql.Composed
+    takes_copy: bool
+    names: Mapping[str, sql.Composable]
+
+    def statement(self, template: LiteralString, **names: sql.Composable) -> sql.Composed:
+        """A statement with its names filled in."""
+        return sql.SQL(template).format(**self.names, **names)
 
 
 @dataclass(frozen=True)
@@ -90,12 +88,12 @@ class TextBatch:
 
 def prepare_writer(connection: Connection, source: Source) -> Writer:
     """Look at the two tables and create the temporary one. Raises `SchemaError` if they are missing or do not fit."""
-    names = [table_name(source.texts), table_name(source.target)]
-    facts = read_tables(connection, names)
-    missing = [str(name) for name in names if name not in facts]
+    tables = [table_name(source.texts), table_name(source.target)]
+    facts = read_tables(connection, tables)
+    missing = [str(name) for name in tables if name not in facts]
     if missing:
         raise SchemaError("tables are missing", observed=", ".join(missing), next_step="run `snapseed load` first")
-    texts, target = (facts[name] for name in names)
+    texts, target = (facts[name] for name in tables)
     plan = plan_load(Prepared([source.target], {source.target.name: target}), LoadRequest(mode=Mode.UPSERT)).tables[0]
     if not any(index.is_unique and set(index.key) == set(source.conflict) for index in target.indexes):
         unique = ", ".join(source.conflict)
@@ -108,10 +106,10 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
     columns = source.target.columns
     (key,) = source.texts.key_columns
     updates = [sql.Identifier(column.name) for column in columns if column.name not in source.conflict]
-    known = source.identifiers() | {
+    names = source.identifiers() | {
         "texts": texts.name.identifier(),
         "target": plan.table.identifier(),
-        "stage": _STAGE,
+        "stage": sql.Identifier("pg_temp", "snapseed_chunks"),
         # The type is safe in SQL: the decoder of the manifest has parsed it.
         "type": sql.SQL(key.type),
         "format": sql.SQL("binary" if plan.binary else "text"),
@@ -121,26 +119,16 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
         "old": row_hash(columns, "held"),
         "new": row_hash(columns, "excluded"),
     }
-    connection.execute(_DURABLE)
-    connection.execute(sql.SQL(_CREATE_STAGE).format(**known))
     takes_copy = target.is_table and not target.rules and not target.row_security
-    return Writer(
-        model=source.embedder.model,
-        plan=plan,
-        key_is_uuid=key.kind().family is Family.UUID,
-        read=sql.SQL(_READ).format(**known),
-        lock=sql.SQL(_LOCK).format(**known),
-        has_chunks=sql.SQL(_HAS_CHUNKS).format(**known),
-        copy=sql.SQL(_COPY).format(**known, into=_STAGE),
-        copy_straight=sql.SQL(_COPY).format(**known, into=known["target"]) if takes_copy else None,
-        merge=sql.SQL(_MERGE).format(**known),
-        trim=sql.SQL(_TRIM).format(**known),
-    )
+    writer = Writer(source.embedder.model, plan, key.kind().family is Family.UUID, takes_copy, names)
+    connection.execute(_DURABLE)
+    connection.execute(writer.statement(_CREATE_STAGE))
+    return writer
 
 
 def read_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> TextBatch:
     """The texts with these keys, as far as they exist, in one query."""
-    found = connection.execute(writer.read, [list(keys)]).fetchall()
+    found = connection.execute(writer.statement(_READ), [list(keys)]).fetchall()
     raw = [key.bytes if isinstance(key, uuid.UUID) else key for key, *_ in found]
     return TextBatch(
         pl.Series(raw, dtype=pl.Binary if writer.key_is_uuid else None),
@@ -154,7 +142,7 @@ def lock_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> l
 
     Without the lock, a worker with an old version of a text could write after a worker with the new one.
     """
-    return connection.execute(writer.lock, [list(keys)]).fetchall()
+    return connection.execute(writer.statement(_LOCK), [list(keys)]).fetchall()
 
 
 def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], arrays: Sequence[pa.Array]) -> int:
@@ -165,19 +153,20 @@ def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], ar
     """
     if not arrays:
         return 0
-    if writer.copy_straight is not None:
-        held = connection.execute(writer.has_chunks, [list(keys), writer.model]).fetchone()
+    if writer.takes_copy:
+        held = connection.execute(writer.statement(_HAS_CHUNKS), [list(keys), writer.model]).fetchone()
         with suppress(errors.UniqueViolation):
             if held == (False,):
                 with connection.transaction():
-                    return _copy(connection, writer, writer.copy_straight, arrays)
-    _copy(connection, writer, writer.copy, arrays)
-    changed = connection.execute(writer.merge).rowcount
-    return changed + connection.execute(writer.trim, {"model": writer.model}).rowcount
+                    return _copy(connection, writer, "target", arrays)
+    _copy(connection, writer, "stage", arrays)
+    changed = connection.execute(writer.statement(_MERGE)).rowcount
+    return changed + connection.execute(writer.statement(_TRIM), {"model": writer.model}).rowcount
 
 
-def _copy(connection: Connection, writer: Writer, statement: sql.Composed, arrays: Sequence[pa.Array]) -> int:
-    """Send the rows; returns how many."""
+def _copy(connection: Connection, writer: Writer, into: str, arrays: Sequence[pa.Array]) -> int:
+    """Send the rows to the table that `into` names; returns how many."""
+    statement = writer.statement(_COPY, into=writer.names[into])
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         if writer.plan.binary:
             copy.write(BINARY_HEADER)

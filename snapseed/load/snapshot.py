@@ -21,7 +21,7 @@ from snapseed.load.unchanged import is_unchanged
 from snapseed.postgres import locks
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
-from snapseed.postgres.guard import identify, require_allowed, require_ours
+from snapseed.postgres.guard import identify_allowed, require_ours
 from snapseed.postgres.locks import watching
 from snapseed.postgres.provenance import is_recorded
 from snapseed.servers.targets import resolve_target
@@ -152,9 +152,8 @@ def _holds_snapshot(session: Session) -> bool:
     """Whether there is nothing to do for `if_changed`."""
     connection, request, manifest = session.connection, session.request, session.snapshot.manifest
     with session.phase(_LOOKING):
-        identity = identify(connection)
-        require_allowed(identity, session.target, session.environment, consent=request.consent)
-        session.listener(Connected(f"PostgreSQL {connection.info.server_version // 10000}, {identity}"))
+        identity = identify_allowed(connection, session.target, session.environment, consent=request.consent)
+        session.listener(Connected(identity.server))
         # If a privilege or a column is missing, the load itself says so, better.
         with suppress(psycopg.ProgrammingError), connection.transaction():
             locks.set_limits(connection, session.environment)

@@ -1,124 +1,262 @@
-"""Which columns of a table are filled at all, and which of them from rows of other tables."""
+"""The columns of one table: what is known about them, and for each the draws that may fill it, the best first."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import reduce
+from itertools import chain
+from uuid import UUID
 
-from snapseed.errors import ConfigurationError
-from snapseed.scaffold.checking import check_rules
-from snapseed.scaffold.choosing import choose_draws
-from snapseed.scaffold.facts import ForeignKey
-from snapseed.scaffold.following import may_be_ahead
-from snapseed.scaffold.relations import Relations, Source
-from snapseed.scaffold.sheet import ImpossibleError, Sheet
-from snapseed.snapshot.types import parse_type
+from snapseed.scaffold.arrangement import Place
+from snapseed.scaffold.checks import Bound, Conditions, Limits, Order, constant_of, tighter
+from snapseed.scaffold.draws import Draw, Wanted, quoted
+from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
+from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, WORDS, singular, suggests, words_of
+from snapseed.scaffold.schema import Table
+from snapseed.scaffold.sources import Sources, leave
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
-_Origins = dict[str, tuple[int, str]]
+# What must come after something else in the row comes at most this many days later.
+_LATEST = 30
+# Of lookups with this many rows people read, and change, the names one by one.
+_MOST_LISTED = 8
+_TEXTS = {Family.TEXT, Family.CHARACTER}
+_PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 
 
-def fill_columns(relations: Relations, now: datetime, taken: set[str], ahead: set[tuple[str, str]]) -> Sheet:
-    """The columns of a table, all decided about. `taken` are names that no variable may have.
+@dataclass(frozen=True)
+class Subject:
+    """A table whose columns are to be filled. `since` is code for the moment at which the parent's row begins."""
 
-    To `ahead` are added those of its moments that may lie after `now`, for tables that descend from it. Raises
-    `ImpossibleError` where a column has to have values, and none are known.
+    table: Table
+    place: Place
+    name: str
+    conditions: Conditions
+    sources: Sources
+    now: datetime
+    since: str | None = None
+
+    def kind(self, name: str) -> ColumnType:
+        """The type of a column that a snapshot can have."""
+        return parse_type(self.table.column(name).type)
+
+    def is_moment(self, name: str) -> bool:
+        """Whether a column holds dates or moments."""
+        return self.kind(name).family in MOMENTS and not self.kind(name).is_array
+
+    def is_unique(self, name: str) -> bool:
+        """Whether each value of a column may come once only."""
+        return self.place.key == (name,) or name in self.sources.unique
+
+    def takes_null(self, name: str) -> bool:
+        """Whether a column may be NULL."""
+        return not self.table.column(name).not_null and name not in self.place.key
+
+    def is_optional(self, name: str) -> bool:
+        """Whether a column may be NULL, and by its name often is."""
+        often = suggests("optional", name) or (self.is_moment(name) and _is_later(name))
+        return often and self.takes_null(name) and name not in self.sources.by_position
+
+    def default(self, name: str) -> object:
+        """The value that the database gives a column, if it is a plain constant."""
+        return constant_of(self.table.defaults[name], self.now) if name in self.table.defaults else None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Draws that may fill the columns of a table, the best first. `null` says why other columns get no value."""
+
+    subject: Subject
+    wanted: Mapping[str, Wanted]
+    draws: Mapping[str, tuple[Draw, ...]]
+    null: Mapping[str, str]
+
+    @property
+    def since(self) -> str | None:
+        """Code for the moment at which a row begins, if there is one that is never after the project's `now`."""
+        for name, (draw, *_) in self.draws.items():
+            begins = self.subject.is_moment(name) and suggests("beginning", name) and not _is_later(name)
+            is_late = self.wanted[name].limits.are_ends or f"timedelta(days={_LATEST})" in draw.code
+            if begins and not is_late and not self.subject.takes_null(name):
+                return f"{{rows:{self.subject.name}}}[{quoted(name)}]"
+        return None
+
+
+def propose(subject: Subject) -> Proposal:
+    """Find draws for all columns that no other table fills.
+
+    Raises `ImpossibleError` if a column must have values, and there are no draws for it.
     """
-    sheet = Sheet(relations, now, taken, ahead)
-    _leave_to_the_database(sheet)
-    origins: _Origins = {}
-    for source in relations.sources():
-        _take(sheet, source, origins)
-    ordered = {name for order in sheet.orders for name in (order.before, order.after)}
-    sheet.uniqueness.settle(set(sheet.foreign), set(sheet.null), sheet.limits, ordered)
-    for key, source in sheet.uniqueness.replaced.items():
-        sheet.foreign.update(source.codes)
-        sheet.missing -= set(key.columns)
-        sheet.imports |= source.needs
-        if source.parameter is not None:
-            sheet.parameters[source.parameter] = None
-    for index in sheet.uniqueness.unmet:
-        _leave_one_null(sheet, index)
-    choose_draws(sheet)
-    check_rules(sheet)
-    ahead |= {(relations.name, name) for name in sheet.draws if sheet.is_moment(name) and may_be_ahead(sheet, name)}
-    sheet.notes += [f"{name}: {reason}" for name, reason in sheet.null.items()]
-    return sheet
+    table, sources = subject.table, subject.sources
+    names = [
+        column.name
+        for column in table.columns
+        if not column.generated and column.name not in {*sources.foreign, *sources.null}
+    ]
+    limits = reduce(
+        lambda found, order: _parted(subject, found, order), _between(subject, names), {**subject.conditions.limits}
+    )
+    wanted: dict[str, Wanted] = {}
+    draws: dict[str, tuple[Draw, ...]] = {}
+    null = dict(sources.null)
+    for name in _in_order(subject, names):
+        given = Wanted(
+            column=table.column(name),
+            kind=subject.kind(name),
+            limits=limits[name],
+            now=subject.now,
+            is_unique=subject.is_unique(name),
+            is_key=subject.place.key == (name,),
+            is_lookup=subject.place.is_lookup,
+            table=table.name,
+            default=subject.default(name),
+            people=_people(draws),
+            after=_after(subject, name, limits, tuple(draws)),
+        )
+        found = tuple(_candidates(subject, given))
+        if found:
+            wanted[name], draws[name] = given, found
+        elif given.is_unique:
+            null |= leave(table, name, "no values are known that are all different")
+        else:
+            null |= leave(table, name, f"no values of type {given.column.type} are known")
+    return Proposal(subject, wanted, draws, null)
 
 
-def _leave_to_the_database(sheet: Sheet) -> None:
-    table = sheet.table
-    if any(not found.partitions for found in table.partitions.values()):
-        raise ImpossibleError(table.oid, "it has no partitions")
-    needed = {*table.foreign_columns, *sheet.place.key}
-    for column in table.columns:
-        if column.generated:
-            continue
-        try:
-            sheet.kinds[column.name] = parse_type(column.type)
-        except ConfigurationError:
-            sheet.leave(column, f"no values of {column.type} are known")
-            continue
-        if column.name not in needed and (column.identity or column.name in table.serials):
-            sheet.null[column.name] = "numbered by the database"
+def _between(subject: Subject, names: list[str]) -> list[Order]:
+    """The orders between two columns that are both drawn."""
+    return [order for order in subject.conditions.orders if {order.before, order.after} <= set(names)]
 
 
-def _leave_one_null(sheet: Sheet, index: tuple[str, ...]) -> None:
-    """NULLs are no duplicates of each other. Raises `ImpossibleError` where all columns of the index need values."""
-    name = next((name for name in reversed(index) if sheet.takes_null(name)), None)
-    if name is None:
-        raise ImpossibleError(sheet.table.oid, f"no rows are known that are unique by ({', '.join(index)})")
-    sheet.null[name] = f"NULL, for no values are known that are unique by ({', '.join(index)})"
-    sheet.foreign.pop(name, None)
+def _in_order(subject: Subject, names: list[str]) -> list[str]:
+    """Columns that others are drawn from come first."""
+    before = {order.after: order.before for order in _between(subject, names)}
+
+    def depth(name: str, seen: frozenset[str] = frozenset()) -> int:
+        return 0 if name not in before or name in seen else 1 + depth(before[name], seen | {name})
+
+    def place(name: str) -> tuple[bool, int, bool]:
+        return not suggests("person", name), depth(name), subject.is_moment(name) and _is_later(name)
+
+    return sorted(names, key=place)
 
 
-def _take(sheet: Sheet, source: Source, origins: _Origins) -> None:
-    """The columns of a foreign key, as far as no other has taken them."""
-    key = source.key
-    fresh = [name for name in key.columns if name not in sheet.foreign]
-    if not fresh and _is_implied(sheet, key, origins):
+def _is_later(name: str) -> bool:
+    return suggests("later", name) and not suggests("birth", name)
+
+
+def _people(draws: Mapping[str, tuple[Draw, ...]]) -> dict[str, str]:
+    """The columns that hold a person's names."""
+    return {part: name for part, words in _PEOPLE.items() for name in draws if draws[name][0].examples == words}
+
+
+def _parted(subject: Subject, limits: dict[str, Limits], order: Order) -> dict[str, Limits]:
+    """Give two numbers that must be in order a range each; see that a moment leaves room for one that comes later."""
+    before, after = limits[order.before], limits[order.after]
+    kinds = subject.kind(order.before), subject.kind(order.after)
+    if all(kind.family in NUMBERS and not kind.is_array for kind in kinds):
+        columns = [subject.table.column(name) for name in (order.before, order.after)]
+        (low, _), (other, high) = (
+            number_range(Wanted(column, kind, limits[column.name], subject.now))
+            for column, kind in zip(columns, kinds, strict=True)
+        )
+        start = max(low, other)
+        middle = Decimal((start + max(high, start + 2)) // 2)
+        return limits | {
+            order.before: replace(before, high=Bound(middle)),
+            order.after: replace(after, low=Bound(middle, order.strict)),
+        }
+    if after.low is not None and isinstance(after.low.value, datetime):
+        end = Bound(after.low.value, order.strict)
+    elif after.high is not None and isinstance(after.high.value, datetime):
+        end = Bound(after.high.value - timedelta(days=2 * _LATEST))
+    else:
+        return limits
+    if before.high is None or tighter(before.high, end, highest=False) is end:
+        return limits | {order.before: replace(before, high=end)}
+    return limits
+
+
+def _after(subject: Subject, name: str, limits: Mapping[str, Limits], drawn: tuple[str, ...]) -> tuple[str, str] | None:
+    """The moment that a column is drawn from: one that a check puts before it, or one that usually comes before it."""
+    if not subject.is_moment(name) or limits[name].low is not None:
+        return None
+    moments = [other for other in drawn if subject.is_moment(other)]
+    orders = [order for order in subject.conditions.orders if order.after == name and order.before in moments]
+    begins = [other for other in moments if not any(suggests(role, other) for role in ("later", "birth", "future"))]
+    if orders:
+        before, is_strict = orders[0].before, orders[0].strict
+    elif limits[name].are_ends or suggests("birth", name):
+        return None
+    elif not _is_later(name):
+        return (subject.since, "") if subject.since and not begins else None
+    elif begins and not limits[begins[0]].are_ends:
+        before, is_strict = begins[0], False
+    else:
+        return None
+    own = f"{{own:{before}}}"
+    # The earlier one may be close to `now`, or after it.
+    is_late = (
+        limits[name].are_ends or limits[before].are_ends or suggests("future", before) or subject.is_unique(before)
+    )
+    return (f"{own} + timedelta(days=1)", f"{own} + timedelta(days={_LATEST})") if is_strict or is_late else (own, "")
+
+
+def _candidates(subject: Subject, wanted: Wanted) -> Iterator[Draw]:
+    """Draws for a column whose texts are short enough, and unique if they must be."""
+    family, name = wanted.kind.family, wanted.name
+    if family is Family.BYTEA and subject.takes_null(name) and not wanted.is_unique:
         return
-    if not fresh or not source.codes or _contradicts(sheet, source):
-        _leave_null(sheet, key, fresh)
+    if wanted.is_key and family is Family.UUID:
+        yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)
+    elif wanted.is_key and family in INTEGERS:
+        yield Draw("rows.key()", (1, 1000), is_unique=True)
+    elif name in subject.sources.by_position:
+        yield _by_position(wanted, subject.sources.by_position[name], in_key=name in subject.place.key)
+    else:
+        is_text = family in _TEXTS or wanted.limits.max_length is not None
+        for draw in chain(_listed(subject, wanted), draws_of(wanted)):
+            texts = [example for example in draw.examples if isinstance(example, str)] if is_text else []
+            is_short = wanted.length is None or all(len(text) <= wanted.length for text in texts)
+            if is_short and (draw.is_unique or not wanted.is_unique):
+                yield draw
+
+
+def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Draw:
+    """Another value for each row of the same parent, by its place among them. Keys ascend, and count from one."""
+    if labels:
+        code = f"rows.choice({wanted.draw}, [{', '.join(map(quoted, labels))}], distinct=True)"
+        return Draw(f"rows.ascending({code})" if in_key else code, labels, is_unique=True)
+    low, first = wanted.limits.low, int(in_key or suggests("counted_from_one", wanted.name))
+    if low is not None and isinstance(low.value, Decimal):
+        first = int(low.value) + low.strict
+    return Draw(f"rows.positions + {first}" if first else "rows.positions", (first, first + 19), is_unique=True)
+
+
+def _listed(subject: Subject, wanted: Wanted) -> Iterator[Draw]:
+    """The names, or the codes, of the rows of a lookup, one for each row."""
+    count = subject.place.rows
+    is_text = wanted.kind.family in _TEXTS and not wanted.kind.is_array
+    if (
+        count is None
+        or count > _MOST_LISTED
+        or not is_text
+        or wanted.column.labels
+        or wanted.limits.allowed is not None
+    ):
         return
-    for name, referred in zip(key.columns, key.target_columns, strict=True):
-        if name in fresh:
-            sheet.foreign[name] = source.codes[name]
-            origins[name] = (key.target, referred)
-        if source.parameter is not None and source.how in {"parent", "ancestor", "lookup", "one each"}:
-            sheet.uses.add((source.parameter, source.taken.get(name, referred)))
-    sheet.imports |= source.needs
-    if source.parameter is not None:
-        sheet.parameters[source.parameter] = None
-    if source.statement is not None:
-        sheet.statements.append(source.statement)
-    if source.how in {"one each", "same number"}:
-        sheet.uniqueness.columns |= set(key.columns)
-    if source.how in {"lookup", "reference", "self"} and len(key.columns) == 1:
-        sheet.missing |= {name for name in fresh if sheet.takes_null(name)}
-
-
-def _contradicts(sheet: Sheet, source: Source) -> bool:
-    """Whether another foreign key has given a column another value already."""
-    taken = {name: sheet.foreign[name] for name in source.codes if name in sheet.foreign}
-    return source.how not in {"self", "parent"} and any(source.codes[name] != code for name, code in taken.items())
-
-
-def _leave_null(sheet: Sheet, key: ForeignKey, fresh: list[str]) -> None:
-    nullable = [name for name in fresh if sheet.takes_null(name)]
-    if not nullable:
-        raise ImpossibleError(sheet.table.oid, f"its foreign key ({', '.join(key.columns)}) cannot be met")
-    sheet.null.update(dict.fromkeys(nullable, "NULL, for no row to refer to can be chosen"))
-
-
-def _is_implied(sheet: Sheet, key: ForeignKey, origins: _Origins) -> bool:
-    """Whether the rows that the columns come from refer to the table themselves, or are its own."""
-    for name, referred in zip(key.columns, key.target_columns, strict=True):
-        oid, column = origins[name]
-        others = [(oid, column)] + [
-            (other.target, its)
-            for other in sheet.relations.keys_of(oid)
-            for own, its in zip(other.columns, other.target_columns, strict=True)
-            if own == column
-        ]
-        if (key.target, referred) not in others:
-            return False
-    return True
+    table = words_of(subject.table.name)
+    last, title = singular(table.rpartition("_")[2]), singular(table).replace("_", " ").capitalize()
+    names = LOOKUPS.get(last) or tuple(f"{title} {number}" for number in range(1, count + 1))
+    if wanted.is_key or suggests("code", wanted.name):
+        codes = tuple(sorted(name.replace(" ", "_").lower() for name in names))
+        values = {"country": COUNTRY_CODES[:count], "currency": names}.get(last, codes)
+    elif suggests("label", wanted.name) or words_of(wanted.name) in {table, last}:
+        values = names
+    else:
+        return
+    if len(set(values)) == count:
+        yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)

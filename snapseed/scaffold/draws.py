@@ -1,39 +1,68 @@
-"""Draws: the code that fills a column, and examples of what it gives, to hold against the checks."""
+"""What a draw is: the code that fills a column, with examples of its values. And the draws of texts.
+
+Texts are drawn by the name of their column, or by the pattern that a check asks for. Unique ones use the row number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import ast
+import random
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice, product
+
+from rstr import Rstr
 
 from snapseed.postgres.catalog import ColumnFacts
-from snapseed.scaffold.limits import Limits
-from snapseed.scaffold.naming import words_of
+from snapseed.scaffold.checks import Limits
+from snapseed.scaffold.names import WORDS, hints, singular, suggests, words_of
 from snapseed.snapshot.types import ColumnType
+
+NUMBER = "number"
+_PLACE = re.compile(r"\{([^}]*)\}")
+_MOST_EXAMPLES = 200
+# Examples of row numbers.
+_NUMBERS = ("1234567", "42", "1")
+# How many letters of a table's name begin its codes.
+_LETTERS = 3
+# How many words of a list serve as examples, the longest first.
+_SOME = 3
+_ANY_UNIQUE = ("{WORDS}-{number}", "{WORDS}{number}", "{number}", "a{number}", "A{number}")
+# One of these may satisfy a check that nothing else does.
+_ANY = ("a", "A", "1", "")
+# Digits of a key's number, with leading zeros.
+_KEY_DIGITS = 9
+# A run of this many digits in a pattern has room for the row number.
+_ROOM = 3
+_MATCHES = 8
 
 
 @dataclass(frozen=True)
 class Draw:
-    """An expression that gives a column's values. `examples` are some of them, none where they are not known.
+    """An expression for a column's values. `examples` are some of them, empty if they are not known.
 
-    `needs` are what the expression uses beside `rows` and polars: names to import, `words:LIST`, the variable
-    `number`, and `{first_name}` and `{last_name}`, which stand in it for columns. `before` is the end of a variable's
-    name and its code, and `{local}` stands for it. `is_whole` says that the examples are all values there are. `finish`
-    makes the column's type of the expression, once others have used it.
+    In `code`, `{own:NAME}` stands for another column of the row, and `{local}` for a variable: `local` is the end of
+    its name, and its code. `is_whole`: the examples are all the values there are. `finish` turns the expression into
+    the column's type; other columns use it as it was before.
     """
 
     code: str
     examples: tuple[object, ...] = ()
-    needs: frozenset[str] = field(default_factory=frozenset)
     is_unique: bool = False
     is_whole: bool = False
     finish: str = ""
-    before: tuple[str, str] | None = None
+    local: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A column to fill: what is known of it, and whether each of its values may come once only."""
+    """A column to fill. `people` are the columns of the same table that hold a person's first and last name.
+
+    `after` are expressions for the earliest and the latest moment; the latter is empty for the project's `now`.
+    """
 
     column: ColumnFacts
     kind: ColumnType
@@ -45,11 +74,13 @@ class Wanted:
     rows: str = "rows"
     table: str = ""
     default: object = None
+    people: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, str] | None = None
 
     @property
-    def words(self) -> str:
-        """The column's name in small letters, with `_` between its words."""
-        return words_of(self.column.name)
+    def name(self) -> str:
+        """The name of the column."""
+        return self.column.name
 
     @property
     def draw(self) -> str:
@@ -57,39 +88,173 @@ class Wanted:
         return quoted(self.column.name)
 
     @property
+    def scalar(self) -> ColumnType:
+        """The type of the column, or that of its elements."""
+        return self.kind.element or self.kind
+
+    @property
     def length(self) -> int | None:
-        """The most characters that a text of it may have."""
-        lengths = [self.limits.max_length, *self.kind.modifiers[:1]]
+        """The most characters that its texts may have."""
+        lengths = [self.limits.max_length, *self.scalar.modifiers[:1]]
         return min((length for length in lengths if length is not None), default=None)
 
 
-Maker = Callable[[Wanted], "Draw | None"]
-
-
 def quoted(text: str) -> str:
-    """A Python string, in double quotes unless single ones need fewer backslashes, as formatters write it."""
+    """A Python string, in double quotes unless single ones need fewer backslashes."""
     mark = "'" if text.count('"') > text.count("'") else '"'
     inside = "".join(character if character in {'"', "'"} else repr(character)[1:-1] for character in text)
     return mark + inside.replace(mark, f"\\{mark}") + mark
 
 
-def literal(value: object) -> str:
-    """A value as code."""
-    return quoted(value) if isinstance(value, str) else grouped(value) if isinstance(value, int) else str(value)
-
-
 def grouped(number: int) -> str:
-    """A whole number with `_` between thousands, as people write large ones."""
+    """A whole number, with `_` between thousands if it is large."""
     return f"{number:_}" if abs(number) >= 10**4 else str(number)
 
 
-def choice(wanted: Wanted, options: tuple[object, ...], listed: str | None = None) -> Draw:
-    """One of some values; `listed` names the list of words that they are."""
+def literal(value: object) -> str:
+    """A value as code."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return str(value)
+    return quoted(value) if isinstance(value, str) else grouped(value)
+
+
+def choice(wanted: Wanted, options: tuple[object, ...]) -> Draw:
+    """One of some values. A list of `WORDS` is written by its name."""
+    listed = next((name for name, words in WORDS.items() if words == options), None)
     shown = listed or "[" + ", ".join(map(literal, options)) + "]"
-    needs = frozenset([f"words:{listed}"]) if listed else frozenset[str]()
-    return Draw(f"{wanted.rows}.choice({wanted.draw}, {shown})", options, needs, is_whole=True)
+    return Draw(f"{wanted.rows}.choice({wanted.draw}, {shown})", options, is_whole=True)
 
 
 def constant(value: object) -> Draw:
     """The same value in every row."""
     return Draw(literal(value), (value,), is_whole=True)
+
+
+def in_parentheses(code: str) -> str:
+    """Code that a method can be called on."""
+    plain = re.sub(r"[{}:]", "_", code)
+    return f"({code})" if isinstance(ast.parse(plain, mode="eval").body, ast.BinOp) else code
+
+
+def shortened(draw: Draw, length: int | None) -> Draw:
+    """The same draw, cut if it is longer than a column takes."""
+    if length is None or all(len(str(example)) <= length for example in draw.examples):
+        return draw
+    cut = tuple(dict.fromkeys(str(example)[:length] for example in draw.examples))
+    return replace(draw, code=f"{in_parentheses(draw.code)}.str.head({length})", examples=cut, is_unique=False)
+
+
+def text_draws(wanted: Wanted) -> Iterator[Draw]:
+    """Draws for a column of texts, the best first. The last ones fit nearly any column."""
+    if wanted.is_key:
+        yield from _keys(wanted)
+    elif wanted.is_unique:
+        yield from (draw for draw in _by_name(wanted) if draw.is_unique)
+        yield from _matching(wanted)
+        titles = ("{WORDS} {number}",) if suggests("label", wanted.name) else ()
+        yield from (_templated(wanted, template) for template in (*titles, *_ANY_UNIQUE))
+        if wanted.length is not None and (wanted.length > _ROOM or wanted.is_lookup):
+            yield _of_length(wanted.length)
+    else:
+        if wanted.limits.allowed is not None:
+            yield choice(wanted, tuple(value for value in wanted.limits.allowed if isinstance(value, str)))
+        plain = [*_by_name(wanted), _templated(wanted, "{WORDS}"), *_matching(wanted)]
+        if isinstance(wanted.default, str):
+            plain.append(constant(wanted.default))
+        plain += map(constant, _ANY)
+        yield from plain
+        yield from (shortened(draw, wanted.length) for draw in plain)
+
+
+def _by_name(wanted: Wanted) -> Iterator[Draw]:
+    if words_of(wanted.name) == "name" and suggests("named_person", wanted.table):
+        yield _templated(wanted, "{FIRST_NAMES} {LAST_NAMES}")
+    for template in hints("text", wanted.name):
+        names = set(_PLACE.findall(template)) & {"first_name", "last_name"}
+        if names <= wanted.people.keys():
+            yield _templated(wanted, template)
+
+
+def _keys(wanted: Wanted) -> Iterator[Draw]:
+    """Keys must ascend by their bytes, as numbers with leading zeros do."""
+    prefix = singular(words_of(wanted.table)).replace("_", "-") + "-"
+    if wanted.length is None or wanted.length >= len(prefix) + _KEY_DIGITS:
+        yield _templated(wanted, f"{prefix}{{number:{_KEY_DIGITS}}}")
+    yield from _matching(wanted)
+    yield _of_length(min(_KEY_DIGITS, wanted.length or _KEY_DIGITS))
+
+
+def _of_length(width: int) -> Draw:
+    """The row number in this many digits, which limit the number of rows."""
+    examples = tuple(f"{number:0>{width}}" for number in ("1", "9" * width))
+    return Draw(f"{NUMBER}.str.zfill({width})", examples, is_unique=True)
+
+
+def _templated(wanted: Wanted, template: str) -> Draw:
+    """The draw that a template of `names.toml` describes."""
+    if "{" not in template:
+        return choice(wanted, tuple(template.split("|")))
+    prefix = singular(words_of(wanted.table))[:_LETTERS].upper() or "A"
+    pieces = _PLACE.split(template.replace("{TABLE}", prefix))
+    names = pieces[1::2]
+    if names[0] in WORDS and pieces == ["", names[0], ""]:
+        return choice(wanted, WORDS[names[0]])
+    is_only = sum(name in WORDS or "-" in name for name in names) == 1
+    parts = [
+        _place(wanted, piece, is_only=is_only) if place % 2 else (quoted(piece), (piece,))
+        for place, piece in enumerate(pieces)
+        if piece
+    ]
+    examples = tuple("".join(values) for values in islice(product(*(some for _, some in parts)), _MOST_EXAMPLES))
+    is_unique = any(name.startswith(NUMBER) for name in names)
+    return Draw(" + ".join(code for code, _ in parts), examples, is_unique)
+
+
+def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str, ...]]:
+    """The code for a place of a template, and examples of what it gives, the longest first."""
+    if name.startswith(NUMBER):
+        width = name.partition(":")[2]
+        code = f"{NUMBER}.str.zfill({width})" if width else NUMBER
+        return code, tuple(f"{number:0>{width or 1}}" for number in _NUMBERS)
+    if name in wanted.people:
+        words = sorted({word.lower() for word in WORDS[f"{name.upper()}S"]}, key=lambda word: (-len(word), word))
+        return f"{{own:{wanted.people[name]}}}.str.to_lowercase()", tuple(words[:_SOME])
+    if name in WORDS:
+        draw = quoted(wanted.name if is_only else f"{wanted.name} {singular(name.lower()).replace('_', ' ')}")
+        words = sorted(WORDS[name], key=lambda word: (-len(word), word))
+        return f"{wanted.rows}.choice({draw}, {name})", (*words[:_SOME], words[-1])
+    low, _, high = name.partition("-")
+    draw = quoted(wanted.name if is_only else f"{wanted.name} number")
+    return f"{wanted.rows}.integers({draw}, {grouped(int(low))}, {grouped(int(high))}).cast(pl.String)", (high, low)
+
+
+def _matching(wanted: Wanted) -> Iterator[Draw]:
+    """Texts that match the regular expression of a check; if unique, with the row number in place of some digits."""
+    for pattern in wanted.limits.patterns:
+        texts = texts_matching(pattern)
+        if texts and not wanted.is_unique:
+            yield choice(wanted, texts)
+        for text in texts[:1] if wanted.is_unique else ():
+            for run in reversed(list(re.finditer(rf"\d{{{_ROOM},}}", text))):
+                width, before, after = len(run[0]), text[: run.start()], text[run.end() :]
+                parts = (
+                    [quoted(before)] * bool(before) + [f"{NUMBER}.str.zfill({width})"] + [quoted(after)] * bool(after)
+                )
+                examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "9" * width))
+                yield Draw(" + ".join(parts), examples, is_unique=True)
+
+
+def texts_matching(pattern: str) -> tuple[str, ...]:
+    """A few short texts for a regular expression, always the same; none if Python's syntax does not have it.
+
+    The pattern is simplified first, so a text may not match it after all: the server is asked anyway.
+    """
+    simple = re.sub(r"\[\^(?:\\.|[^\]\\])*\]", "[a-z]", pattern)
+    simple = re.sub(r"(?<![\\\[])\+", "{1,6}", re.sub(r"(?<![\\\[])\*", "{0,6}", simple))
+    maker = Rstr(random.Random(pattern))  # noqa: S311 - examples, not secrets
+    try:
+        with warnings.catch_warnings(action="error"):
+            found = {maker.xeger(simple) for _ in range(_MATCHES * 4)}
+    except (re.error, KeyError, OverflowError, FutureWarning):
+        return ()
+    return tuple(sorted(sorted(found, key=lambda text: (len(text), text))[:_MATCHES]))

@@ -1,54 +1,107 @@
-"""The files of a first project, by their paths: configuration and generators. Writes nothing itself."""
+"""A project for the tables of a database: connect, read the catalogs, plan, ask the server about checks, write text."""
 
 from __future__ import annotations
 
-import json
+import ipaddress
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from snapseed.scaffold.plan import ProjectPlan
-from snapseed.scaffold.text import module_text, words_text
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-_SETTINGS = """\
-# Rows for the tables of an existing database: `snapseed generate --scale 100 && snapseed load dev`.
-# The tables are made by that database's own migrations; snapseed only fills them.
+from snapseed.config import interpolate
+from snapseed.errors import UsageError
+from snapseed.postgres.connect import Connection, connected, target_of
+from snapseed.postgres.failures import translated
+from snapseed.postgres.guard import identify
+from snapseed.redaction import redacted
+from snapseed.scaffold.modules import Origin, project_files
+from snapseed.scaffold.plan import plan_project
+from snapseed.scaffold.schema import read_schema
+from snapseed.scaffold.trial import answer
 
-[snapseed]
-generators = "generators"
-snapshots = "snapshots"
-seed = 42
-now = 2026-01-01T00:00:00Z       # what generators take for now
-default_environment = "dev"
-
-[environments.dev]
-snapshot = "dev"
-scale = 100
-"""
+_SOURCE = "--from-database"
+# A function in a check may never return.
+_LONGEST_QUERY = "10s"
+# A URL with a password is written as this variable if it holds the same URL.
+_USUAL_VARIABLE = "${DATABASE_URL:-}"
+# What is between `user:` and the last @ of a URL.
+_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@\s]*):[^/?#]*(?=@)")
 
 
 @dataclass(frozen=True)
-class Origin:
-    """The database that a project was made from: its URL without a password, and its host where it is not this machine.
+class Scaffold:
+    """The files of a project by their paths, and what to tell people: notes on each table, remarks on the whole."""
 
-    `lacks_password` says that the URL had one, which is not written anywhere.
+    files: Mapping[str, str]
+    notes: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...]
+    tables: int
+    described: str
+    has_rows: bool
+
+
+def scaffold_project(url: str) -> Scaffold:
+    """The files of a project for the tables of a database.
+
+    Only catalogs are read, and only checks are evaluated, in one transaction that may not write. `url` may contain
+    `${NAME}`. Raises `UsageError` if there is no table to make rows for, and what connecting raises.
     """
-
-    url: str
-    host: str | None = None
-    lacks_password: bool = False
-
-
-def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
-    """The text of each file, by its path in the project."""
-    files = {f"generators/{entity.name}.py": module_text(entity) for entity in plan.entities}
-    if plan.words:
-        files["generators/words.py"] = words_text(plan.words)
-    return {"snapseed.toml": _settings(origin), **files}
-
-
-def _settings(origin: Origin) -> str:
-    text = _SETTINGS + f"database = {json.dumps(origin.url, ensure_ascii=False)}\n"
+    filled, _ = interpolate(url, where=_SOURCE)
+    target = target_of(filled, _SOURCE)
+    with (
+        connected(target) as connection,
+        translated("reading the catalogs", target.described),
+        connection.transaction(),
+    ):
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST_QUERY)))
+        tables = read_schema(connection)
+        plan = plan_project(tables, partial(answer, connection))
+        host = _remote_host(connection)
+    if not plan.entities:
+        raise UsageError(
+            "there is no table to make rows for",
+            where=target.described,
+            observed="; ".join(f"{table}: {why}" for table, why in plan.left_out.items()) or "no tables",
+            expected="tables in a schema that this role may use, apart from those of extensions",
+            next_step="make the tables first, with the application's migrations",
+        )
+    origin = origin_of(url, filled, host)
+    remarks = [f"left out: {table}: {why}" for table, why in plan.left_out.items()]
     if origin.lacks_password:
-        text = text.rstrip() + "       # its password: PGPASSWORD, or libpq's password file\n"
-    if origin.host is not None:
-        text += f"allow_hosts = [{json.dumps(origin.host, ensure_ascii=False)}]\n"
-    return text
+        remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
+    return Scaffold(
+        files=project_files(plan, origin),
+        notes={entity.table or entity.name: entity.notes for entity in plan.entities if entity.notes},
+        remarks=tuple(remarks),
+        tables=len(plan.entities),
+        described=target.described,
+        has_rows=any(table.has_rows for table in tables),
+    )
+
+
+def origin_of(url: str, filled: str, host: str | None) -> Origin:
+    """How snapseed.toml names the database: as given, by the variable that holds it, or without its password."""
+    if url != filled:
+        return Origin(url, host)
+    if redacted(url) == url:
+        return Origin(url, host)
+    if interpolate(_USUAL_VARIABLE, where=_SOURCE)[0] == url:
+        return Origin("${DATABASE_URL}", host)
+    if "://" in url:
+        bare = _PASSWORD.sub(r"\g<user>", url)
+        if redacted(bare) == bare:
+            return Origin(bare, host, lacks_password=True)
+    parts = {name: value for name, value in conninfo_to_dict(url).items() if name not in {"password", "sslpassword"}}
+    return Origin(make_conninfo("", **parts), host, lacks_password=True)
+
+
+def _remote_host(connection: Connection) -> str | None:
+    """The server's name or address, None if it is this machine."""
+    identity = identify(connection)
+    if identity.address is None or ipaddress.ip_address(identity.address).is_loopback:
+        return None
+    return identity.host or identity.address

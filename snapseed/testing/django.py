@@ -1,4 +1,4 @@
-"""Django's test runner on a snapshot: its test database begins as a copy of a template with migrations and rows."""
+"""A test runner for Django whose test database is a copy of a template with all migrations and the snapshot."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from snapseed.config import Environment, Project, find_project
 from snapseed.errors import SnapseedError
 from snapseed.postgres.failures import translated
 from snapseed.servers.targets import resolve_target
-from snapseed.testing.clear import clear
-from snapseed.testing.names import Run, lock_key
-from snapseed.testing.schema import migrations
-from snapseed.testing.server import connected_server
-from snapseed.testing.supply import make_template
+from snapseed.testing.server import Run, connected_server, lock_key
+from snapseed.testing.snapshot_template import hold_snapshot_template, migrations
+from snapseed.testing.template import drop_unused
 
 
 class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
     """A `TEST_RUNNER` whose test database is copied from a template with the migrations and the snapshot.
 
-    The server is that of `DATABASES`, the snapshot that of the environment. What a load may raise is a `CommandError`.
+    The server is the one of `DATABASES`, the snapshot the one of the environment. What a load raises becomes a
+    `CommandError`.
     """
 
     alias = "default"
     environment: str | None = None
 
     def setup_databases(self, **options: object) -> object:
-        """Make the test databases as Django does, that of `alias` from the template."""
+        """Create the test databases as Django does, but the one of `alias` from the template."""
         try:
             return self._from_template(options)
         except SnapseedError as exc:
@@ -54,18 +53,18 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
 
     @contextmanager
     def _template(self, project: Project, environment: Environment) -> Iterator[str]:
-        """The name of the template, which nobody drops meanwhile."""
+        """The name of the template, which nobody drops in the meantime."""
         loader = MigrationLoader(None, ignore_no_migrations=True)
         files = [Path(inspect.getfile(type(migration))) for migration in loader.disk_migrations.values()]
         schema = migrations(self._migrate, files, project.folder)
         target = resolve_target(project, environment)
         with connected_server(target, environment) as server:
             with translated("making a template", target.described):
-                template = make_template(server, project, environment, schema, Run.new())
+                template = hold_snapshot_template(server, project, environment, schema, Run.new())
             yield template.name
-            with translated("clearing templates", target.described):
+            with translated("dropping unused templates", target.described):
                 server.unlock(lock_key(template.name), shared=True)
-                clear(server)
+                drop_unused(server)
 
     def _migrate(self, url: str) -> None:
         connection = connections[self.alias]

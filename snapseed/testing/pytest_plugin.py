@@ -1,4 +1,4 @@
-"""Fixtures of pytest that hand out databases with the snapshot. What is heavy is imported by the first one used."""
+"""Fixtures for pytest that hand out databases with the snapshot. Heavy imports wait until a test uses one."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ if TYPE_CHECKING:
     import psycopg
 
     from snapseed.config import Environment, Project
-    from snapseed.testing.database import SnapseedDatabase
-    from snapseed.testing.schema import Schema
-    from snapseed.testing.supply import Supply
+    from snapseed.testing import SnapseedDatabase
+    from snapseed.testing.clones import Clones
+    from snapseed.testing.snapshot_template import Schema
 
 SchemaMaker = Callable[[str], object]
 
 _PROPERTY = "snapseed_database"
-# One is ready while the test before runs, and another covers a test that is quicker than a copy.
+# One is created while the test before runs, and the other covers a test that is faster than a copy.
 _AHEAD = 2
 _failed = pytest.StashKey[bool]()
 _kept = pytest.StashKey[list[tuple[str, str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Each setting as an option and as a key of pytest's configuration file; the option wins."""
-    group = parser.getgroup("snapseed", "databases that hold a snapshot of snapseed")
+    """Add each setting as an option and as a key of pytest's configuration file. The option wins."""
+    group = parser.getgroup("snapseed", "databases that hold a snapshot")
     for name, metavar, text in (
         ("project", "DIR", "the folder of snapseed.toml (default: pytest's root folder or one above)"),
-        ("environment", "ENV", "the environment that names server and snapshot (default: test, if the project has it)"),
+        ("environment", "ENV", "the environment, for server and snapshot (default: test, if the project has it)"),
         ("snapshot", "NAME", "this snapshot instead of the environment's"),
         ("scope", "session|module", "how long snapseed_database_shared lives (default: session)"),
-        ("ahead", "N", f"how many databases each process makes ahead of its tests (default: {_AHEAD})"),
+        ("ahead", "N", f"how many databases each process creates ahead of its tests (default: {_AHEAD})"),
     ):
         group.addoption(f"--snapseed-{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"snapseed_{name}", text, default="")
-    keep = "keep the database of a test that fails, and print its URL"
+    keep = "keep the database of a failed test, and print its URL"
     group.addoption("--snapseed-keep-on-failure", action="store_true", default=None, help=keep)
     parser.addini("snapseed_keep_on_failure", keep, type="bool", default=False)
-    files = "globs of the files that the fixture snapseed_schema depends on, relative to the root folder"
+    files = "globs of the files that the fixture snapseed_schema depends on, relative to pytest's root folder"
     parser.addini("snapseed_schema_files", files, type="args", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check what is only read later, so that a mistyped value ends the run before the first test."""
+    """Check the settings early, so that a typo ends the run before the first test."""
     _shared_scope(_PROPERTY, config)
     _ahead(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Which environment, snapshot and server; nothing where pytest runs outside of any project."""
+    """Say which environment, snapshot and server are used; nothing where there is no project."""
     from snapseed.errors import SnapseedError  # noqa: PLC0415 - see the docstring of this module
     from snapseed.redaction import redacted  # noqa: PLC0415 - as above
 
@@ -66,12 +66,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember that a test failed, for the fixtures that are taken down after it, and tell of what they have kept."""
+    """Remember that a test failed, for the teardown of its fixtures, and report the databases that they keep."""
     report = yield
     for node in item.listchain():
         node.stash[_failed] = node.stash.get(_failed, False) or report.failed
     if report.when == "teardown":
-        # All of them: those that live longer than a test are taken down after the last one that could use them.
+        # Fixtures that live longer than a test are torn down after the last test that could use them.
         kept = item.session.stash.get(_kept, [])
         report.user_properties.extend((_PROPERTY, f"{name}\0{url}") for name, url in kept)
         kept.clear()
@@ -79,7 +79,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The databases that were kept, with their URLs."""
+    """List the databases that were kept, with their URLs."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     found = [
         str(value)
@@ -100,32 +100,32 @@ def _shared_scope(fixture_name: str, config: pytest.Config) -> Literal["session"
     if scope == "module":
         return "module"
     if scope != "session":
-        raise pytest.UsageError(f"snapseed_scope is {scope!r}; it may be session or module")
+        raise pytest.UsageError(f"snapseed_scope is {scope!r}; it must be session or module")
     return "session"
 
 
 @pytest.fixture(scope="session")
 def snapseed_schema() -> SchemaMaker | None:
-    """Override it to make the tables by migrations: a function that gets the URL of an empty database.
+    """Override this to create the tables by migrations: return a function that gets the URL of an empty database.
 
-    None, the default, means the project's `schema` file. What the function depends on, name in `snapseed_schema_files`:
-    when one of these files changes, the snapshot is loaded into a new template.
+    None, the default, means the project's `schema` file. Name the files that the function depends on in
+    `snapseed_schema_files`: when one of them changes, the snapshot is loaded into a new template.
     """
     return None
 
 
 @pytest.fixture(scope="session")
-def _snapseed_supply(request: pytest.FixtureRequest, snapseed_schema: SchemaMaker | None) -> Iterator[Supply]:
+def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: SchemaMaker | None) -> Iterator[Clones]:
     with ExitStack() as stack:
-        with _told():
-            from snapseed.testing.supply import opened_supply  # noqa: PLC0415 - heavy
+        with _as_failure():
+            from snapseed.testing.clones import opened_clones  # noqa: PLC0415 - heavy
 
             project, environment = _project(request.config)
             wanted = sum(
                 not {"snapseed_database", _SHARED}.isdisjoint(_fixtures(item)) for item in request.session.items
             )
-            supply = stack.enter_context(
-                opened_supply(
+            clones = stack.enter_context(
+                opened_clones(
                     project,
                     environment,
                     _schema(request.config, snapseed_schema),
@@ -133,21 +133,21 @@ def _snapseed_supply(request: pytest.FixtureRequest, snapseed_schema: SchemaMake
                     at_most=wanted,
                 )
             )
-        yield supply
-        with _told():
+        yield clones
+        with _as_failure():
             stack.close()
 
 
 @pytest.fixture
-def snapseed_database(request: pytest.FixtureRequest, _snapseed_supply: Supply) -> Iterator[SnapseedDatabase]:
-    """A database of the test's own that holds the snapshot; gone afterwards, whoever is connected to it."""
-    yield from _handed_out(request, _snapseed_supply)
+def snapseed_database(request: pytest.FixtureRequest, _snapseed_clones: Clones) -> Iterator[SnapseedDatabase]:
+    """A database with the snapshot for this test alone, dropped afterwards even if somebody is connected to it."""
+    yield from _handed_out(request, _snapseed_clones)
 
 
 @pytest.fixture(scope=_shared_scope)
-def snapseed_database_shared(request: pytest.FixtureRequest, _snapseed_supply: Supply) -> Iterator[SnapseedDatabase]:
-    """A database that all tests of a session, or of a module (`snapseed_scope`), share; they should only read it."""
-    yield from _handed_out(request, _snapseed_supply)
+def snapseed_database_shared(request: pytest.FixtureRequest, _snapseed_clones: Clones) -> Iterator[SnapseedDatabase]:
+    """A database that all tests of a session, or of a module (`snapseed_scope`), share. They should only read it."""
+    yield from _handed_out(request, _snapseed_clones)
 
 
 @pytest.fixture
@@ -171,22 +171,22 @@ def snapseed_connection(snapseed_url: str) -> Iterator[psycopg.Connection]:
 _SHARED = "snapseed_database_shared"
 
 
-def _handed_out(request: pytest.FixtureRequest, supply: Supply) -> Iterator[SnapseedDatabase]:
-    with _told():
-        database = supply.take()
+def _handed_out(request: pytest.FixtureRequest, clones: Clones) -> Iterator[SnapseedDatabase]:
+    with _as_failure():
+        database = clones.take()
     yield database
-    with _told():
+    with _as_failure():
         if request.node.stash.get(_failed, False) and _keeps(request.config):
             name = request.node.nodeid or "tests of the session"
-            supply.keep(database, name)
+            clones.keep(database, name)
             request.session.stash.setdefault(_kept, []).append((name, database.described))
         else:
-            supply.give_back(database)
+            clones.give_back(database)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What snapseed has to say of a failure, as the error of the test, without a traceback of what is ours."""
+def _as_failure() -> Iterator[None]:
+    """Turn an error of snapseed into the failure of the test, without a traceback of snapseed's own code."""
     from snapseed.errors import SnapseedError  # noqa: PLC0415 - only fixtures need it
 
     try:
@@ -205,7 +205,7 @@ def _project(config: pytest.Config) -> tuple[Project, Environment]:
 
 
 def _schema(config: pytest.Config, create: SchemaMaker | None) -> Schema | None:
-    from snapseed.testing.schema import migrations  # noqa: PLC0415 - only fixtures need it
+    from snapseed.testing.snapshot_template import migrations  # noqa: PLC0415 - only fixtures need it
 
     if create is None:
         return None
@@ -230,7 +230,7 @@ def _setting(config: pytest.Config, name: str) -> str | None:
 def _ahead(config: pytest.Config) -> int:
     text = _setting(config, "ahead")
     if text is not None and not text.isdecimal():
-        raise pytest.UsageError(f"snapseed_ahead is {text!r}; it is a number of databases, 0 or more")
+        raise pytest.UsageError(f"snapseed_ahead is {text!r}; it must be a number of databases, 0 or more")
     return _AHEAD if text is None else int(text)
 
 

@@ -1,4 +1,4 @@
-"""What a database holds besides the rows of a snapshot, told in milliseconds: its schema, and all its other rows."""
+"""What a database holds apart from the rows of a snapshot: fast digests of its schema and of all other rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from snapseed.postgres.connect import Connection
 
 # OIDs below are the server's own objects, the same in every database (PostgreSQL manual, 67.2: transam.h).
 _FIRST_NORMAL_OID = 16384
-# Indexes, constraints and the triggers of foreign keys are made anew by loads, so they count by their definitions.
+# Loads rebuild indexes, constraints and the triggers of foreign keys, so these count by their definitions.
 _NO_INDEX: LiteralString = "NOT EXISTS (SELECT FROM pg_catalog.pg_class i WHERE i.oid = {} AND i.relkind IN ('i', 'I'))"
-# Catalogs that hold objects of a database, and the column by which rows of the server's own objects are left out; an
-# empty one stands for all rows. Where a catalog is missing in an older server, it is passed over.
+# Catalogs of a database's objects, and the OID column that tells them from the server's own objects. Empty: all rows
+# count. A catalog that an older server does not have is skipped.
 _CATALOGS = {
     "pg_attrdef": "oid",
     "pg_attribute": "attrelid",
@@ -59,7 +59,7 @@ _CATALOGS = {
 _ONLY: dict[str, LiteralString] = {
     "pg_attribute": _NO_INDEX.format("attrelid"),
     "pg_class": "relkind NOT IN ('i', 'I')",
-    # What belongs to an extension, and which column a sequence belongs to.
+    # Which objects belong to an extension, and which column a sequence belongs to.
     "pg_depend": "(deptype = 'e' OR deptype <> 'n' AND objid IN (SELECT seqrelid FROM pg_catalog.pg_sequence))",
     "pg_description": "classoid <> 'pg_constraint'::regclass AND " + _NO_INDEX.format("objoid"),
     "pg_inherits": _NO_INDEX.format("inhrelid"),
@@ -77,9 +77,9 @@ SELECT 'constraint', pg_get_constraintdef(oid), NULL, conname, conrelid::regclas
   FROM pg_constraint c WHERE oid >= 16384
  ORDER BY 1, 2, 4, 5, 6, 7
 """
-# What another index of the same definition has otherwise, and what its definition says better.
+# What differs between two indexes of the same definition, and what the definition says better.
 _MADE = ["indexrelid", "indcheckxmin", "indexprs", "indpred"]
-# What loads, VACUUM and ANALYZE change without any change of the schema.
+# What loads, VACUUM and ANALYZE change although the schema stays the same.
 _MOVING = [
     "indcheckxmin",
     "relallfrozen",
@@ -96,10 +96,10 @@ _MOVING = [
 
 
 def schema_digest(connection: Connection) -> str:
-    """A digest of everything that the catalogs say of this database, but for sizes and files.
+    """A digest of everything that the catalogs say about this database, except sizes and files.
 
-    Most objects count with their OIDs, which a copied database has in common with its template. So a table that was
-    dropped and made again is another one; the digest says "the same" too seldom, never too often.
+    Most objects count with their OIDs, which a copy shares with its template. So a table that was dropped and created
+    again counts as another one: the digest may differ for the same schema, but is never the same for different ones.
     """
     found = connection.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace"
@@ -113,9 +113,9 @@ def schema_digest(connection: Connection) -> str:
 
 
 def outside_rows(connection: Connection, inside: Collection[int]) -> dict[str, str]:
-    """For each table and sequence that the snapshot does not fill (`inside` are OIDs), a fingerprint of what it holds.
+    """A fingerprint of the contents of each table and sequence that the snapshot does not fill (`inside` has its OIDs).
 
-    Reads all of their rows, but for those of snapseed's own; `UNREADABLE` stands for what this role may not read.
+    Reads all of their rows, without snapseed's own tables. `UNREADABLE` is for what this role may not read.
     """
     relations = connection.execute(_OUTSIDE, {"inside": list(inside)}).fetchall()
     queries = [

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from snapseed.testing.supply import opened_supply
+from snapseed.testing.clones import opened_clones
 from tests.embeddings.conftest import Post
 
 
@@ -82,7 +82,7 @@ def test_a_reset_makes_the_jobs_of_the_rows_that_it_brings(post: Post) -> None:
 def test_databases_of_tests_hold_what_workers_would_make(post: Post) -> None:
     """No worker ever comes to them."""
     with (
-        opened_supply(post.sandbox.project, post.environment()) as supply,
-        psycopg.connect(supply.take().url) as connection,
+        opened_clones(post.sandbox.project, post.environment()) as clones,
+        psycopg.connect(clones.take().url) as connection,
     ):
         assert connection.execute("SELECT count(*) FROM parts").fetchone() == (40,)

@@ -1,4 +1,4 @@
-"""Projects, rows and snapshots for tests of the generating side. No server stands behind them."""
+"""Projects, rows and snapshots for tests of generating. They need no server."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def frame_of(snapshot: Snapshot, name: str) -> pl.DataFrame:
 
 @entity(key="id", columns={"id": "bigint"})
 def things(rows: Rows) -> pl.DataFrame:
-    """An entity for rows that no project stands behind."""
+    """An entity for rows without a project."""
     return pl.DataFrame({"id": rows.key()})
 
 
@@ -88,7 +88,7 @@ def make_rows(
 
 
 class _Late(Future[_T]):
-    """A future that is worked out when somebody asks, and all others of its executor before it."""
+    """A future that runs when its result is asked for, after all others of its executor."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         super().__init__()
@@ -101,14 +101,14 @@ class _Late(Future[_T]):
 
 
 class BackwardExecutor(Executor):
-    """Runs what is waiting in the opposite order to that in which it came."""
+    """Runs the waiting calls in reverse order."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
         self.order: list[object] = []
 
     def submit(self, function: Callable[_P, _T], /, *arguments: _P.args, **named: _P.kwargs) -> Future[_T]:
-        """Put a call in line; it runs when a result is asked for."""
+        """Queue a call; it runs when a result is asked for."""
         future: _Late[_T] = _Late(self._run_all)
 
         def run() -> None:
@@ -128,5 +128,5 @@ class BackwardExecutor(Executor):
 
 
 def correlation(first: Sequence[float] | pl.Series, second: Sequence[float] | pl.Series) -> float:
-    """Pearson's coefficient."""
+    """Pearson's correlation coefficient."""
     return float(np.corrcoef(np.asarray(first, dtype=float), np.asarray(second, dtype=float))[0, 1])

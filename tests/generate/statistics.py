@@ -1,6 +1,6 @@
-"""Whether counts are those of a distribution: Pearson's chi-square, as a share of what chance hardly ever passes.
+"""Whether counts fit a distribution: Pearson's chi-square, divided by a limit that chance hardly ever exceeds.
 
-Draws are fixed by their seed, so a test of them comes out the same every time.
+The seed fixes all draws, so a test gives the same result every time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 
 
 def chi_square(observed: Sequence[float] | npt.NDArray[np.int64], weights: Sequence[float]) -> float:
-    """How far counts are from proportions. Neighbouring categories of which few are expected count as one."""
+    """How far counts are from proportions; above 1 is too far. Categories with low expected counts are merged."""
     total, sum_of_weights = float(np.sum(observed)), float(sum(weights))
     merged = [[0.0, 0.0]]
     for count, weight in zip(observed, weights, strict=True):
@@ -30,13 +30,13 @@ def chi_square(observed: Sequence[float] | npt.NDArray[np.int64], weights: Seque
 
 
 def limit(degrees: int) -> float:
-    """What a chi-square with so many degrees of freedom passes three times in 100,000 (Wilson and Hilferty, 1931)."""
+    """What chi-square exceeds three times in 100,000 with this many degrees of freedom (Wilson and Hilferty, 1931)."""
     ninth = 2 / (9 * degrees)
     return float(degrees * (1 - ninth + 4 * ninth**0.5) ** 3)
 
 
 def dependence(first: pl.Series, second: pl.Series, cells: int = 16) -> float:
-    """Chi-square of pairs of values on a square of cells: each value by its rank, in as many equal classes."""
+    """How dependent two series are: chi-square over a square of cells, by the ranks of both values."""
     ranks = [(series.rank("ordinal").cast(pl.Int64) - 1) * cells // len(series) for series in (first, second)]
     counts = np.bincount((ranks[0] * cells + ranks[1]).to_numpy(), minlength=cells * cells)
     return chi_square(counts, [1.0] * cells * cells)

@@ -1,4 +1,4 @@
-"""A generator that is wrong is told so: which entity, which column, what was observed, what was expected."""
+"""The error for a wrong generator names entity and column, what was observed and what was expected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.generate.making import make_snapshot, write_project
 
 @dataclass(frozen=True)
 class Broken:
-    """A module with a fault, and what the error must say: in all its text, and in its `where`."""
+    """A faulty module, and what the error must say: anywhere in its text, and in its `where`."""
 
     module: str
     says: tuple[str, ...]
@@ -294,7 +294,7 @@ def things(rows): ...
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_generator_is_an_error_that_names_the_place(case: str, tmp_path: Path) -> None:
-    """Entity and column, or file and line; and what to do instead."""
+    """Entity and column, or file and line; and nothing is written."""
     broken = BROKEN[case]
     project = write_project(tmp_path / "project", broken.module)
     with pytest.raises(GeneratorError) as caught:
@@ -306,20 +306,20 @@ def test_a_broken_generator_is_an_error_that_names_the_place(case: str, tmp_path
 
 
 def test_two_entities_of_one_name_are_an_error(tmp_path: Path) -> None:
-    """Even in two modules."""
+    """Even if they are in two modules."""
     with pytest.raises(GeneratorError, match="two entities are named 'others'"):
         make_snapshot(write_project(tmp_path / "project", GOOD, GOOD))
 
 
 def test_an_entity_under_two_names_is_one_entity(tmp_path: Path) -> None:
-    """In the module that declares it, and in others that import it under its name and under another one."""
+    """A second name in its module, or imports under another name, do not make it two."""
     names = "from .first import others\nfrom .first import others as people\n"
     project = write_project(tmp_path / "project", GOOD + "same = others\n", names, names)
     assert [record.name for record in make_snapshot(project, 20).manifest.entities] == ["others"]
 
 
 def test_two_lookup_tables_that_need_each_other_are_an_error(tmp_path: Path) -> None:
-    """There is no order in which they could be made."""
+    """Neither can be made first."""
     module = ""
     for name, other in (("a", "b"), ("b", "a")):
         module += f'@entity(key="id", columns={{"id": "uuid"}}, rows=1)\ndef {name}(rows, {other}): ...\n\n'
@@ -327,8 +327,8 @@ def test_two_lookup_tables_that_need_each_other_are_an_error(tmp_path: Path) -> 
         make_snapshot(write_project(tmp_path / "project", module))
 
 
-def test_keys_that_fall_back_in_a_later_part_are_an_error(tmp_path: Path) -> None:
-    """Parts are in order among themselves, too."""
+def test_keys_that_do_not_ascend_from_part_to_part_are_an_error(tmp_path: Path) -> None:
+    """Keys must ascend from part to part, and from slice to slice, as they do within one."""
     module = """
 @entity(key="id", columns={"id": "bigint"})
 def things(rows):
@@ -342,7 +342,7 @@ def things(rows):
 
 
 def test_keys_of_several_columns_are_in_order_from_part_to_part(tmp_path: Path) -> None:
-    """The later column decides where the first is the same, in another slice and in another part."""
+    """If the first column is equal, the second decides, across slices and across parts."""
     module = """
 @entity(key=("a", "b"), columns={"a": "bigint", "b": "bigint"})
 def things(rows):
@@ -360,7 +360,7 @@ def things(rows):
 
 
 def test_an_error_in_another_process_is_the_same_error(tmp_path: Path) -> None:
-    """It travels whole from a worker process."""
+    """It arrives from a worker process unchanged."""
     project = write_project(tmp_path / "project", BROKEN["a division by zero"].module)
     with pytest.raises(GeneratorError) as here:
         make_snapshot(project, 250)

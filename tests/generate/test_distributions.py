@@ -1,4 +1,4 @@
-"""Draws are distributed as they say (evenly, by rank, as a bell, growing, in a rhythm) and tell nothing of others."""
+"""Draws have the distribution that they promise, and are independent of each other."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OFFICE = Rhythm(hours=[0] * 8 + [1, 3, 4, 4, 2, 3, 4, 4, 3, 1] + [0] * 6, days=[
 
 
 def counted(values: pl.Series, ends: list[float]) -> list[int]:
-    """How many values lie below the first end, from there below the next, …; none beyond the last."""
+    """How many values are below the first end, how many below the next, …; none is beyond the last."""
     places = np.searchsorted(np.array(ends), values.to_numpy(), side="right")
     assert places.max() < len(ends)
     return list(np.bincount(places, minlength=len(ends)))
 
 
-def test_integers_are_even_over_every_kind_of_width() -> None:
-    """A few numbers, as many as there are of 64 bits, and bounds by row."""
+def test_integers_are_uniform_over_ranges_of_any_width() -> None:
+    """A few numbers, all 64-bit numbers, and bounds by row."""
     assert chi_square(counted(ROWS.integers("few", 0, 6), [1, 2, 3, 4, 5, 6, 7]), [1] * 7) < 1
     wide = ROWS.integers("wide", -(2**63), 2**63 - 1)
     assert chi_square(np.bincount((wide.to_numpy() >> 57) + 64, minlength=128), [1] * 128) < 1
@@ -37,16 +37,16 @@ def test_integers_are_even_over_every_kind_of_width() -> None:
     assert chi_square(np.bincount(own[1000:].to_numpy(), minlength=100), [1] * 100) < 1
 
 
-def test_days_and_moments_are_even() -> None:
-    """Without growth and rhythm nothing crowds."""
+def test_days_and_moments_are_uniform() -> None:
+    """Without growth or rhythm they are uniform."""
     days = ROWS.dates("day", datetime(2025, 1, 1, tzinfo=UTC).date(), datetime(2025, 4, 10, tzinfo=UTC).date())
     assert chi_square(days.value_counts()["count"].to_numpy(), [1] * 100) < 1
     share = (ROWS.timestamps("at", START) - START) / (NOW - START)
     assert chi_square(np.bincount((share * 50).cast(pl.Int64).to_numpy(), minlength=50), [1] * 50) < 1
 
 
-def test_chances_by_row_are_each_row_s_own() -> None:
-    """Rows that have the same chance meet it; those of zero never, of one always."""
+def test_each_row_can_have_its_own_probability() -> None:
+    """Rows with the same probability meet it; zero is never true, one always."""
     chance = ROWS.choice("group", [0.0, 0.1, 0.5, 0.99, 1.0])
     drawn = (
         pl.DataFrame({"chance": chance, "is": ROWS.chance("is", chance)})
@@ -60,7 +60,7 @@ def test_chances_by_row_are_each_row_s_own() -> None:
 @pytest.mark.parametrize("exponent", [0.1, 0.5, 0.99, 1, 1.01, 1.5, 2, 5])
 @pytest.mark.parametrize("size", [2, 100, 10**9, 2**56 - 1])
 def test_ranks_fall_as_their_exponent_says(size: int, exponent: float) -> None:
-    """Rank k comes in proportion to the integral of 1 / x^exponent from k to k + 1."""
+    """Rank k is as frequent as the integral of 1 / x^exponent from k to k + 1."""
 
     def below(rank: float) -> float:
         return math.log(rank) if exponent == 1 else (rank ** (1 - exponent) - 1) / (1 - exponent)
@@ -72,8 +72,8 @@ def test_ranks_fall_as_their_exponent_says(size: int, exponent: float) -> None:
     assert chi_square(counted(drawn, [float(end) for end in ends]), weights.tolist()) < 1
 
 
-def test_ranks_of_rows_with_sizes_of_their_own_stay_within_them() -> None:
-    """Each row's is between 1 and its size, and distributed as if all had it."""
+def test_each_row_can_have_its_own_number_of_ranks() -> None:
+    """Each row's rank is between 1 and its size, and the same as if all rows had this size."""
     sizes = ROWS.choice("size", [1, 7, 1000])
     for exponent in (0.6, 1, 1.7):
         drawn = ROWS.zipf("rank", sizes, exponent)
@@ -96,10 +96,10 @@ def test_ranks_of_rows_with_sizes_of_their_own_stay_within_them() -> None:
         (0, 10**15, -(10**15), 10**12),
     ],
 )
-def test_bells_have_their_mean_and_width_and_are_cut_at_their_bounds(
+def test_normal_values_have_their_mean_and_deviation_and_are_cut_off_at_their_bounds(
     mean: int, deviation: int, minimum: int | None, maximum: int | None
 ) -> None:
-    """Each whole number comes as often as the normal distribution lies around it; at the bounds nothing piles up."""
+    """Whole numbers are as frequent as the normal distribution says; they do not pile up at the bounds."""
     bell = NormalDist(mean, deviation)
     low, high = (minimum or 0) - 0.5, (maximum or 0) + 0.5
     drawn = ROWS.normal("bell", mean, deviation, minimum, maximum)
@@ -112,7 +112,7 @@ def test_bells_have_their_mean_and_width_and_are_cut_at_their_bounds(
     assert minimum is None or (drawn >= minimum).all()
 
 
-def test_bells_by_row_are_those_of_their_numbers() -> None:
+def test_each_row_can_have_its_own_normal_distribution() -> None:
     """Means, deviations and bounds may be series; a deviation of zero gives the mean."""
     mean, deviation = ROWS.choice("mean", [0, 50]), ROWS.choice("deviation", [0, 5])
     drawn = ROWS.normal("bell", mean, deviation, mean - 3, 53)
@@ -123,8 +123,8 @@ def test_bells_by_row_are_those_of_their_numbers() -> None:
     assert drawn.filter(deviation == 0).equals(mean.filter(deviation == 0))
 
 
-def test_a_bell_with_nothing_between_its_bounds_gives_the_nearer_one() -> None:
-    """Far out there is no distribution left to be cut."""
+def test_bounds_far_from_the_mean_give_the_nearer_bound() -> None:
+    """That far out, nothing is left of the distribution."""
     assert set(ROWS.normal("bell", 0, 1, 100, 200)) == {100}
     assert set(ROWS.normal("bell", 0, 1, -200, -100)) == {-100}
     assert set(ROWS.log_normal("size", 10, 1.5, 10**6, 10**7)) == {10**6}
@@ -134,10 +134,10 @@ def test_a_bell_with_nothing_between_its_bounds_gives_the_nearer_one() -> None:
     ("median", "spread", "minimum", "maximum"),
     [(20_000, 3, None, None), (10**12, "1.2", None, None), (5, 2, None, None), (300, 2.5, 20, 3000), (1, 4, 1, None)],
 )
-def test_sizes_have_their_median_and_their_spread(
+def test_log_normal_values_have_their_median_and_spread(
     median: int, spread: float | str, minimum: int | None, maximum: int | None
 ) -> None:
-    """Each whole number comes as often as the log-normal distribution lies around it."""
+    """Whole numbers are as frequent as the log-normal distribution says."""
     bell = NormalDist(math.log(median), math.log(float(spread)))
     drawn = ROWS.log_normal("size", median, spread, minimum, maximum)
     low, high = (minimum or 0) - 0.5, (maximum or 0) + 0.5
@@ -151,7 +151,7 @@ def test_sizes_have_their_median_and_their_spread(
 
 @pytest.mark.parametrize("growth", [0.01, 0.5, 1.02, 4, 10_000])
 def test_growth_is_how_much_denser_the_end_is_than_the_start(growth: float) -> None:
-    """Density grows evenly, as growth^x."""
+    """The density is growth^x."""
     drawn = ROWS.timestamps("at", START, growth=growth)
     share = ((drawn - START) / (NOW - START)).to_numpy()
     bounds = growth ** (np.arange(41) / 40)
@@ -161,7 +161,7 @@ def test_growth_is_how_much_denser_the_end_is_than_the_start(growth: float) -> N
 
 @pytest.mark.parametrize("rhythm", [Rhythm(), OFFICE, Rhythm(days=[1000] * 7, hours=[1000] * 23 + [1])])
 def test_a_rhythm_sets_the_hours_of_the_week(rhythm: Rhythm) -> None:
-    """Every hour of every weekday comes in proportion to its weight, those of no weight never."""
+    """Every hour of every weekday is as frequent as its weight; without weight it never occurs."""
     start = datetime(2020, 1, 6, tzinfo=UTC)
     drawn = ROWS.timestamps("at", start, start + timedelta(days=7 * 200, microseconds=-1), rhythm=rhythm)
     hours = (drawn.dt.weekday().cast(pl.Int64) - 1) * 24 + drawn.dt.hour().cast(pl.Int64)
@@ -174,7 +174,7 @@ def test_a_rhythm_sets_the_hours_of_the_week(rhythm: Rhythm) -> None:
 
 
 def test_a_rhythm_may_grow() -> None:
-    """Years of growth and hours of the day do not disturb each other."""
+    """Growth over years and hours of the day are independent."""
     start = datetime(2020, 1, 6, tzinfo=UTC)
     weeks = 100
     end = start + timedelta(days=7 * weeks, microseconds=-1)
@@ -202,8 +202,8 @@ DRAWS: dict[str, Callable[[Rows, str], pl.Series]] = {
 
 
 @pytest.mark.parametrize("kind", DRAWS)
-def test_a_draw_tells_nothing_of_another(kind: str) -> None:
-    """Not of another column, the rows beside it, two and a hundred rows on, another seed, or the row's number."""
+def test_a_draw_is_independent_of_others(kind: str) -> None:
+    """Of another column, of rows nearby and a hundred rows away, of another seed, and of the row's number."""
     draw = DRAWS[kind]
     first = draw(ROWS, "first")
     pairs = {
@@ -221,8 +221,8 @@ def test_a_draw_tells_nothing_of_another(kind: str) -> None:
     assert {name: found for name, pair in pairs.items() if (found := dependence(*pair)) > 1} == {}
 
 
-def test_children_and_items_tell_nothing_of_their_row() -> None:
-    """Siblings differ from each other, from their parent and from items of the same name."""
+def test_children_and_items_are_independent_of_their_row() -> None:
+    """Siblings are independent of each other, of their parent and of items with the same name."""
     first = ROWS.integers("a", 0, 10**6)
     items = ROWS.items("a", pl.repeat(2, COUNT, dtype=pl.Int64, eager=True))
     drawn = items.integers("a", 0, 10**6)

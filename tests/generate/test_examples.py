@@ -19,7 +19,7 @@ GIVEN = {"things": things, "pl": pl, "uuid": uuid, **{name: getattr(snapseed, na
 
 
 def examples() -> list[doctest.DocTest]:
-    """The docstrings of the public methods of `Rows` and `Items`, and of the functions that stand beside them."""
+    """The docstrings of the public methods of `Rows` and `Items`, and of the public functions for generators."""
     parser = doctest.DocTestParser()
     found = []
     for owner in (Rows, Items):
@@ -35,7 +35,7 @@ def examples() -> list[doctest.DocTest]:
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
 def test_the_example_of_a_draw_is_right(example: doctest.DocTest) -> None:
-    """There is one, and it gives what it says, on every machine and with every version of NumPy and polars."""
+    """Each draw has one, and its output is right on every machine and with every version of NumPy and polars."""
     assert example.examples, f"{example.name} has no example"
     example.globs = GIVEN | {"rows": make_rows(4)}
     said: list[str] = []

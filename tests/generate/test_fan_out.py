@@ -1,4 +1,4 @@
-"""How many children a row has: the mean that was asked for, never more than the maximum."""
+"""How many children a row has: the requested mean, and never more than the maximum."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def counts(plan: FanOut, rows: Rows, frame: pl.DataFrame = NOTHING, child: str =
 
 @entity(key="id", rows=scale(0.1), columns={"id": "bigint"})
 def slow(rows: Rows) -> pl.DataFrame:
-    """One row for ten."""
+    """One row for every ten."""
     return pl.DataFrame({"id": rows.key()})
 
 
@@ -36,13 +36,13 @@ def two(rows: Rows) -> pl.DataFrame:
 
 @entity(key="id", parent=two, per_parent=1, columns={"id": "bigint"})
 def below(rows: Rows) -> pl.DataFrame:
-    """No root entity."""
+    """Not a root entity."""
     return pl.DataFrame({"id": rows.key()})
 
 
 @pytest.mark.parametrize(("mean", "maximum"), [(5, 200), (3, 40), (0.5, 10), (1, 3), (12.5, 1000), (20, 41)])
-def test_the_mean_is_met_to_within_a_hundredth(mean: float, maximum: int) -> None:
-    """Over many parents; none has more than the maximum, some have none, some come near the maximum."""
+def test_the_mean_is_met_within_one_percent(mean: float, maximum: int) -> None:
+    """Over many parents. None has more than the maximum, some have none, and some come near the maximum."""
     count = 1_000_000
     drawn = counts(fan_out(mean=mean, maximum=maximum), make_rows(count))
     spread = drawn.std() / count**0.5
@@ -52,8 +52,8 @@ def test_the_mean_is_met_to_within_a_hundredth(mean: float, maximum: int) -> Non
 
 
 @given(st.integers(3, 300), st.floats(0.01, 0.49))
-def test_the_weights_have_the_mean_that_was_asked_for(maximum: int, share: float) -> None:
-    """To within a hundredth, whatever mean and maximum; and they fall from one number to the next."""
+def test_the_weights_have_the_requested_mean(maximum: int, share: float) -> None:
+    """Within a hundredth for any mean and maximum, and they fall from one number to the next."""
     from snapseed.generate.entity import skewed_weights
 
     weights = skewed_weights(maximum * share, maximum)
@@ -63,14 +63,14 @@ def test_the_weights_have_the_mean_that_was_asked_for(maximum: int, share: float
 
 
 def test_few_parents_have_most_children() -> None:
-    """Skewed: the top tenth has far more than a tenth, and most have fewer than the mean."""
+    """The top tenth has more than half of the children, and most parents have fewer than the mean."""
     drawn = np.sort(counts(fan_out(mean=5, maximum=200), make_rows(100_000)))
     assert drawn[-10_000:].sum() > 0.5 * drawn.sum()
     assert np.median(drawn) < 5
 
 
-def test_two_children_of_one_parent_are_counted_apart() -> None:
-    """Who has many of one entity need not have many of another."""
+def test_numbers_of_children_of_two_entities_are_independent() -> None:
+    """A parent with many children of one entity need not have many of another."""
     rows, plan = make_rows(50_000), fan_out(mean=5, maximum=20)
     one, other = (pl.Series(counts(plan, rows, child=child)) for child in ("one", "other"))
     assert abs(correlation(one, other)) < 0.025
@@ -78,13 +78,13 @@ def test_two_children_of_one_parent_are_counted_apart() -> None:
 
 @pytest.mark.parametrize(("mean", "maximum"), [(0, 10), (-1, 10), (5, 10), (6, 10), (float("nan"), 10)])
 def test_a_mean_without_room_is_refused(mean: float, maximum: int) -> None:
-    """It lies above zero and below half the maximum."""
+    """It must be above zero and below half the maximum."""
     with pytest.raises(ValueError, match="0 < mean < maximum / 2"):
         fan_out(mean=mean, maximum=maximum)
 
 
 def test_a_mean_for_each_value_of_a_column_is_met() -> None:
-    """Who has one value has so many, who has another so many, null among them."""
+    """Each value of the column has its own mean, null too."""
     plans = pl.Series(["free", "team", None, "free"] * 50_000)
     frame = pl.DataFrame({"plan": plans})
     drawn = counts(fan_out({"free": 2, "team": 12, None: 0.5}, maximum=60, by="plan"), make_rows(len(plans)), frame)
@@ -94,7 +94,7 @@ def test_a_mean_for_each_value_of_a_column_is_met() -> None:
 
 
 def test_a_value_without_a_mean_is_named() -> None:
-    """With the values that have one; and a mapping needs the column, a column a mapping."""
+    """Together with the values that have one. A mapping needs a column, and a column a mapping."""
     frame = pl.DataFrame({"plan": ["free", "gold"]})
     with pytest.raises(ValueError, match=r"no mean for plan = 'gold', only for \['free'\]"):
         counts(fan_out({"free": 2}, maximum=9, by="plan"), make_rows(2), frame)
@@ -105,7 +105,7 @@ def test_a_value_without_a_mean_is_named() -> None:
 
 
 def test_exactly_is_exact() -> None:
-    """The same for every parent, zero included; less is refused."""
+    """The same for every parent; zero is allowed, less is not."""
     assert counts(exactly(3), make_rows(2)).tolist() == [3, 3]
     assert counts(exactly(0), make_rows(2)).tolist() == [0, 0]
     with pytest.raises(ValueError, match="cannot have -1 children"):
@@ -113,7 +113,7 @@ def test_exactly_is_exact() -> None:
 
 
 def test_no_parent_has_more_children_than_there_are_rows_to_choose_from() -> None:
-    """Of a root entity that grows, as many as exist with the parent; of a fixed one all; others are not cut."""
+    """A root entity that grows limits them to the rows that exist with the parent, a fixed one to all its rows."""
     parents = make_rows(1_000)
     wanted = fan_out(mean=4, maximum=12)
     found = counts(fan_out(mean=4, maximum=12, among=slow), parents)
@@ -141,7 +141,7 @@ def test_counted_takes_numbers_and_booleans_from_the_parent() -> None:
 
 @pytest.mark.parametrize("sizes", [[0, 6], [0, -1], [1, None], [None, None]])
 def test_counted_refuses_nulls_and_numbers_out_of_range(sizes: list[int | None]) -> None:
-    """The maximum is a promise that keys rest on."""
+    """Keys depend on the maximum."""
     frame = pl.DataFrame({"size": pl.Series(sizes, dtype=pl.Int64)})
     with pytest.raises(ValueError, match=r"counted\(\).* expected 0 to 5"):
         counts(counted(pl.col("size"), maximum=5), make_rows(2), frame)

@@ -1,4 +1,4 @@
-"""Logarithms, powers and the bell in whole numbers: near the true ones, rising all the way, never to change."""
+"""Logarithms, powers and normal quantiles in whole numbers: accurate, monotone, and the same for ever."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BITS = st.integers(0, 2**64 - 1)
 _LOG, _NORMAL = 2**LOG_BITS, 2**NORMAL_BITS
 _BELL = NormalDist()
 
-# SHA-256 of the tables of the first version. No later one has others.
+# SHA-256 of the tables of the first version. They never change.
 GOLDEN = {
     "_logarithms": "26689c73583a3f461443e9775cfeff0832ea1a9c1468cbd63460a106b2966925",
     "_powers": "ace07942bb3047496761753442bf42ef3abe6c5c8ca49573a82ad828e56ff7d7",
@@ -27,43 +27,43 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("table", GOLDEN)
-def test_tables_are_those_of_every_earlier_version(table: str) -> None:
-    """Golden digests: each entry is a whole number that no machine's rounding has touched."""
+def test_tables_are_the_same_as_in_every_earlier_version(table: str) -> None:
+    """Golden digests: entries are whole numbers, so no rounding changes them."""
     parts = [part.astype("<i8").tobytes() for part in getattr(fixed_point, table)()]
     assert hashlib.sha256(b"".join(parts)).hexdigest() == GOLDEN[table]
 
 
 @given(st.integers(1, 2**63 - 1))
-def test_logarithms_are_near_the_true_ones(value: int) -> None:
-    """To within 2^-24, which is a straight line's distance from the curve."""
+def test_logarithms_are_accurate(value: int) -> None:
+    """Within 2^-24, the error of the linear interpolation."""
     assert abs(int(log2(np.array([value]))[0]) / _LOG - math.log2(value)) < 2**-24
 
 
 @given(st.integers(0, 63 * _LOG - 1))
-def test_powers_are_near_the_true_ones(exponent: int) -> None:
-    """To within 2^-25 of them, and rounded down."""
+def test_powers_are_accurate(exponent: int) -> None:
+    """Within 2^-25 of them, rounded down."""
     true = 2.0 ** (exponent / _LOG)
     assert -1 - true * 2**-25 < int(exp2(np.array([exponent]))[0]) - true < true * 2**-25
 
 
 @given(st.integers(2**28, 2**64 - 2**28))
-def test_values_of_the_bell_are_near_the_true_ones(bits: int) -> None:
-    """To within a ten-thousandth of a deviation, as far as six of them."""
+def test_normal_quantiles_are_accurate(bits: int) -> None:
+    """Within a ten-thousandth of a deviation, up to six deviations."""
     upper = bits >= 2**63
     true = _BELL.inv_cdf((2**64 - bits if upper else bits) / 2**64) * (-1 if upper else 1)
     assert abs(int(normal(np.array([bits], dtype=np.uint64))[0]) / _NORMAL - true) < 1e-4
 
 
 @given(_BITS)
-def test_the_bell_has_two_equal_halves(bits: int) -> None:
-    """The complement of the bits gives the same value with the other sign, and none is far out."""
+def test_the_normal_distribution_is_symmetric(bits: int) -> None:
+    """The complement of the bits gives the same value with the other sign, within 8.3 deviations."""
     one, other = normal(np.array([bits, 2**64 - 1 - bits], dtype=np.uint64)).tolist()
     assert one == -other != 0
     assert abs(one) < 8.3 * _NORMAL
 
 
 @given(st.lists(_BITS, min_size=2))
-def test_all_three_rise_without_a_step_back(values: list[int]) -> None:
+def test_all_three_are_monotone(values: list[int]) -> None:
     """Sorted values have sorted results."""
     bits = np.array(sorted(values), dtype=np.uint64)
     assert (np.diff(normal(bits)) >= 0).all()
@@ -73,21 +73,21 @@ def test_all_three_rise_without_a_step_back(values: list[int]) -> None:
 
 
 @given(st.integers(2**40, 2**64 - 2**40))
-def test_the_share_below_a_value_leads_back_to_its_bits(bits: int) -> None:
-    """To about 2^-22 of the tail."""
+def test_normal_bits_inverts_normal(bits: int) -> None:
+    """Within about 2^-22 of the tail."""
     [back] = normal_bits(normal(np.array([bits], dtype=np.uint64))).tolist()
     assert abs(back - bits) <= min(bits, 2**64 - bits) / 2**22 + 2**12
 
 
 @given(_BITS)
-def test_powers_of_logarithms_lead_back(value: int) -> None:
-    """Both straight lines together miss by less than 2^-23."""
+def test_powers_invert_logarithms(value: int) -> None:
+    """Both interpolations together have an error below 2^-23."""
     number = max(value >> 2, 1)
     back = int(exp2(log2(np.array([number])))[0])
     assert abs(back - number) <= 1 + number * 2**-23
 
 
-def test_ends_and_whole_doublings_are_exact() -> None:
+def test_powers_of_two_and_extreme_arguments_are_exact() -> None:
     """Powers of two, the smallest and the largest arguments."""
     powers = np.array([2**place for place in range(63)])
     assert log2(powers).tolist() == [place * _LOG for place in range(63)]

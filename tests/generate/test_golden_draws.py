@@ -1,4 +1,4 @@
-"""Draws are the same for every version of this package, of Python, NumPy and polars, and on every machine."""
+"""Draws are the same in every version of snapseed, Python, NumPy and polars, and on every machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.generate.making import make_rows, things
 START = datetime(2020, 1, 1, tzinfo=UTC)
 TABLE = pl.DataFrame({"kind": ["a", "a", "b"], "word": ["one", "two", "three"], "weight": [1, 3, 2]})
 
-# The first 16 hexadecimal digits of the SHA-256 of 20,000 drawn values as text, one a line: those of the first version
-# that had the draw. A draw that comes out otherwise changes snapshots of others.
+# The first 16 hexadecimal digits of the SHA-256 of 20,000 drawn values as text, one per line, in the first version that
+# had the draw. A draw with another result would change other people's snapshots.
 GOLDEN: dict[str, tuple[Callable[[Rows], pl.Series], str]] = {
     "bits": (lambda rows: pl.Series(rows.bits("a")), "5230678af2fb22bc"),
     "key": (lambda rows: rows.key(), "665fcb497dfb608c"),
@@ -64,8 +64,8 @@ GOLDEN: dict[str, tuple[Callable[[Rows], pl.Series], str]] = {
 
 
 @pytest.mark.parametrize("draw", GOLDEN)
-def test_draws_are_those_of_every_earlier_version(draw: str) -> None:
-    """Near rows and rows beyond a billion."""
+def test_draws_are_the_same_as_in_every_earlier_version(draw: str) -> None:
+    """For the first rows and for rows beyond a billion."""
     function, expected = GOLDEN[draw]
     near, far = (function(make_rows(10_000, first=first)).to_list() for first in (0, 3_000_000_000))
     lines = "".join(f"{value}\n" for value in near + far)

@@ -1,4 +1,4 @@
-"""Keys identify rows: unique, in the order of the rows, and free of collisions between levels."""
+"""Keys identify rows: they are unique, ascend in row order and do not collide between levels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UInt64s = npt.NDArray[np.uint64]
 
 
 def tree(kind: str, *maxima: int) -> list[Entity]:
-    """A root entity and its descendants, one below the other, each with at most so many children."""
+    """A chain of entities from the root down, with these maxima of children."""
 
     def function(rows: Rows) -> None: ...
 
@@ -37,7 +37,7 @@ def tree(kind: str, *maxima: int) -> list[Entity]:
 
 
 def test_one_column_is_a_key_in_a_list_or_not() -> None:
-    """Either gives the same entity; several stay in their order."""
+    """Both give the same entity; several columns keep their order."""
 
     def function(rows: Rows) -> None: ...
 
@@ -47,18 +47,18 @@ def test_one_column_is_a_key_in_a_list_or_not() -> None:
 
 
 def identities(roots: list[int], ordinals: list[int]) -> tuple[UInt64s, UInt64s]:
-    """Both as the arrays that an entity takes."""
+    """Both as arrays."""
     return np.array(roots, dtype=np.uint64), np.array(ordinals, dtype=np.uint64)
 
 
 def uuids(kind: Entity, roots: list[int], ordinals: list[int], seed: int = 1) -> list[uuid.UUID]:
-    """The uuid keys of these identities."""
+    """The uuid keys of these rows."""
     return [uuid.UUID(bytes=key) for key in kind.keys_of(*identities(roots, ordinals), seed)]
 
 
 @given(st.integers(0, 2**48 - 1), st.integers(0, 2**24 - 1), st.integers(0, 2**64 - 1))
-def test_a_uuid_is_of_version_8_and_says_its_row(root: int, ordinal: int, seed: int) -> None:
-    """RFC 9562: version 8, variant 10; 48 bits of root row lead, 24 of ordinal follow around the variant."""
+def test_a_uuid_is_of_version_8_and_contains_its_row(root: int, ordinal: int, seed: int) -> None:
+    """RFC 9562: version 8, variant 10; first 48 bits of root row, then 24 bits of ordinal around the variant."""
     key = uuids(tree("uuid")[0], [root], [ordinal], seed)[0]
     assert key.version == 8
     assert key.variant == uuid.RFC_4122
@@ -75,20 +75,20 @@ def test_uuids_sort_as_their_rows(rows: list[tuple[int, int]]) -> None:
 
 
 def test_uuids_of_two_seeds_and_two_entities_differ_in_their_hash_bits() -> None:
-    """The last 50 bits are drawn."""
+    """The last 50 bits are random."""
     one, two = tree("uuid", 3)
     found = [uuids(one, [5], [0], 1), uuids(one, [5], [0], 2), uuids(two, [5], [0], 1)]
     assert len({key[0].int & (1 << 50) - 1 for key in found}) == 3
 
 
-def test_a_uuid_is_that_of_every_earlier_version() -> None:
+def test_a_uuid_is_the_same_as_in_every_earlier_version() -> None:
     """A golden value: keys of committed snapshots never change."""
     assert str(uuids(tree("uuid")[0], [1_000_000], [4097], 42)[0]) == "0000000f-4240-8001-8006-f62bef40eb76"
 
 
 @given(st.lists(st.integers(0, 6), max_size=4), st.integers(0, 10**9))
 def test_numbers_are_unique_across_siblings_and_levels(maxima: list[int], first: int) -> None:
-    """For each level: every possible descendant of neighbouring root rows has a number of its own, in row order."""
+    """On each level, all possible descendants of neighbouring root rows have different numbers, in row order."""
     stride = 1
     for level, maximum in zip(tree("bigint", *maxima), [1, *maxima], strict=True):
         stride *= max(1, maximum)
@@ -100,8 +100,8 @@ def test_numbers_are_unique_across_siblings_and_levels(maxima: list[int], first:
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("bigint", 2**63), ("integer", 2**31), ("smallint", 2**15)])
-def test_numbers_that_pass_the_type_are_an_error(kind: str, limit: int) -> None:
-    """The last number of the type is a key; the one behind it says so instead of wrapping."""
+def test_numbers_that_exceed_the_type_are_an_error(kind: str, limit: int) -> None:
+    """The last number of the type is a key; the next one is an error and does not wrap around."""
     root, child = tree(kind, 4)
     last = (limit - 2) // 4 - 1
     assert len(child.keys_of(*identities([last], [3]), 1)) == 1
@@ -111,7 +111,7 @@ def test_numbers_that_pass_the_type_are_an_error(kind: str, limit: int) -> None:
 
 
 def test_strides_beyond_64_bits_are_an_error() -> None:
-    """A deep tree of wide fan-outs has no room for numbers, and says what to lower."""
+    """A deep tree of wide fan-outs has no room for numbers; the error says which maximum to lower."""
     deepest = tree("bigint", 2**31, 2**31, 2**31)[-1]
     with pytest.raises(ValueError, match=r"level_3: .* 2\^63; "):
         deepest.keys_of(*identities([0], [0]), 1)
@@ -126,11 +126,11 @@ def test_more_descendants_than_a_uuid_holds_are_an_error() -> None:
 
 
 def test_text_keys_are_not_made() -> None:
-    """A generator with a text key makes it itself."""
+    """A generator fills a text key itself."""
     with pytest.raises(ValueError, match=r"level_0: .*id is text"):
         tree("text")[0].keys_of(*identities([0], [0]), 1)
 
 
 def test_row_numbers_start_at_one() -> None:
-    """As people count, and as sequences do."""
+    """Like sequences in PostgreSQL."""
     assert make_rows(3).number().to_list() == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Rows fit together: parents by name, lookup tables, grandchildren, root entities that grow at their own pace."""
+"""Rows fit together: parents, lookup tables, grandchildren, and root entities with their own growth."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def test_keys_are_unique_and_ascend(shop: Frames, name: str) -> None:
     ],
 )
 def test_every_foreign_key_names_a_row(shop: Frames, child: str, column: str, parent: str, key: str) -> None:
-    """None is null, none points outside."""
+    """None is null, none refers to a missing row."""
     assert shop[child][column].null_count() == 0
     assert shop[child].join(shop[parent], left_on=column, right_on=key, how="anti").is_empty()
 
 
-def test_children_stand_in_the_order_of_their_parents(shop: Frames) -> None:
-    """Keys that ascend with the root row make foreign keys ascend, too."""
+def test_children_are_in_the_order_of_their_parents(shop: Frames) -> None:
+    """Keys ascend with the root row, so foreign keys do too."""
     assert shop["orders"]["customer_id"].is_sorted()
     assert shop["invoices"]["order_id"].is_sorted()
     assert shop["notes"]["customer_id"].is_sorted()
 
 
-def test_two_children_of_one_parent_do_not_disturb_each_other(shop: Frames) -> None:
+def test_two_child_entities_of_one_parent_are_independent(shop: Frames) -> None:
     """Each customer has two notes, numbered from zero, however many orders it has."""
     notes = shop["notes"].group_by("customer_id", maintain_order=True).agg("number")
     assert notes["customer_id"].equals(shop["customers"]["id"].alias("customer_id"))
@@ -63,7 +63,7 @@ def test_two_children_of_one_parent_do_not_disturb_each_other(shop: Frames) -> N
     assert shop["orders"]["customer_id"].value_counts()["count"].n_unique() > 5
 
 
-def test_a_counted_child_stands_for_each_row_that_counts(shop: Frames) -> None:
+def test_a_counted_child_exists_for_each_row_that_counts(shop: Frames) -> None:
     """One invoice for each paid order, and no other."""
     paid = shop["orders"].filter("paid")["id"]
     assert shop["invoices"]["order_id"].equals(paid.alias("order_id"))
@@ -83,7 +83,7 @@ def test_a_lookup_table_is_the_same_at_every_scale(shop: Frames) -> None:
     assert set(shop["orders"]["category"]) == {"books", "music", "tools"}
 
 
-def test_a_second_root_entity_grows_at_its_own_pace(shop: Frames) -> None:
+def test_a_second_root_entity_has_its_own_growth(shop: Frames) -> None:
     """One shop for every ten customers."""
     assert len(shop["shops"]) == 25
 
@@ -103,7 +103,7 @@ def test_the_smallest_scale_works(tmp_path: Path) -> None:
 
 
 def test_an_entity_may_have_no_rows(tmp_path: Path) -> None:
-    """It stands in the manifest, without a file, and so do those below it."""
+    """It is in the manifest without a file, and so are its descendants."""
     module = ""
     for name, arguments in {
         "roots": "",
@@ -121,7 +121,7 @@ def test_an_entity_may_have_no_rows(tmp_path: Path) -> None:
 
 
 def test_a_request_takes_flags_before_the_environment_before_the_snapshot(tmp_path: Path) -> None:
-    """Scale and seed; a check asks the snapshot first."""
+    """Scale and seed. For a check, the existing snapshot comes before the environment."""
     project = copy_shop(tmp_path / "shop")
     environment = project.environment()
     resolved = resolve_request(project, environment, scale=None, seed=None)
@@ -134,7 +134,7 @@ def test_a_request_takes_flags_before_the_environment_before_the_snapshot(tmp_pa
 
 
 def test_a_request_for_what_does_not_exist_is_refused(tmp_path: Path) -> None:
-    """An unknown entity, and no scale anywhere."""
+    """An unknown entity, and no scale at all."""
     project = copy_shop(tmp_path / "shop")
     with pytest.raises(UsageError, match="no such entity") as caught:
         resolve_request(project, project.environment(), scale=1, seed=None, only=["order"])

@@ -1,4 +1,4 @@
-"""What generators draw with: bounds that hold and are reached, options in proportion, errors for what cannot be."""
+"""The draws of `Rows` and `Items`: bounds, proportions, siblings, references, and errors for impossible arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLE = pl.DataFrame({"kind": ["a", "a", "a", "b"], "word": ["one", "two", "neve
 
 @entity(key="id", columns={"id": "uuid"})
 def people(rows: Rows) -> pl.DataFrame:
-    """One row for each of the scale."""
+    """As many rows as the scale."""
     return pl.DataFrame({"id": rows.key()})
 
 
@@ -59,7 +59,7 @@ def letters(rows: Rows) -> pl.DataFrame:
     return pl.DataFrame({"id": rows.key()})
 
 
-def test_integers_lie_within_their_bounds_and_reach_both() -> None:
+def test_integers_stay_within_their_bounds_and_reach_both() -> None:
     """Both bounds are included."""
     drawn = make_rows(2000).integers("n", -3, 4)
     assert drawn.dtype == pl.Int64
@@ -68,7 +68,7 @@ def test_integers_lie_within_their_bounds_and_reach_both() -> None:
 
 
 def test_integers_take_bounds_row_by_row() -> None:
-    """A series of bounds holds for each row its own."""
+    """Each row has its own bounds."""
     low = pl.Series(range(-500, 500))
     drawn = make_rows(1000).integers("n", low, low + 2)
     assert sorted((drawn - low).unique()) == [0, 1, 2]
@@ -76,15 +76,15 @@ def test_integers_take_bounds_row_by_row() -> None:
 
 @given(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1)).map(sorted))
 @example([-(2**63), 2**63 - 1])
-def test_integers_hold_bounds_of_any_size(bounds: list[int]) -> None:
-    """No width overflows, that of all 64-bit integers included."""
+def test_integers_allow_bounds_of_any_size(bounds: list[int]) -> None:
+    """No range overflows, not even that of all 64-bit integers."""
     drawn = make_rows(20).integers("n", *bounds)
     assert all(bounds[0] <= number <= bounds[1] for number in drawn)
     assert bounds[1] - bounds[0] < 2**32 or drawn.n_unique() == 20
 
 
 def test_chances_of_zero_and_one_are_certain() -> None:
-    """Nothing is true with chance 0, everything with 1; in between about as much as was asked for."""
+    """Nothing is true with probability 0, everything with 1, and the right share in between."""
     rows = make_rows(20_000)
     assert not rows.chance("c", 0.0).any()
     assert rows.chance("c", 1.0).all()
@@ -101,8 +101,8 @@ def test_choices_keep_their_type_and_their_nulls() -> None:
     assert set(rows.choice("c", ["x", "y", "z"], [1, 0, 1])) == {"x", "z"}
 
 
-def test_timestamps_lie_within_their_bounds() -> None:
-    """From start to end, by default the pinned now; to the microsecond."""
+def test_timestamps_stay_within_their_bounds() -> None:
+    """From start to end, by default the project's now, to the microsecond."""
     rows, start = make_rows(2000), datetime(2025, 12, 31, 23, 59, 59, 999_998, tzinfo=UTC)
     assert sorted(rows.timestamps("t", start).unique()) == [start + timedelta(microseconds=n) for n in range(3)]
     starts = rows.timestamps("s", datetime(1970, 1, 1, tzinfo=UTC))
@@ -113,7 +113,7 @@ def test_timestamps_lie_within_their_bounds() -> None:
 
 
 def test_decimals_are_exact_and_stay_within_bounds_finer_than_their_steps() -> None:
-    """Both bounds are reached where they are steps; where they are not, no value passes them."""
+    """A bound that is a step is reached; another one is never exceeded."""
     rows = make_rows(2000)
     assert sorted(rows.decimals("d", "-0.02", "0.01").unique()) == [Decimal(n).scaleb(-2) for n in range(-2, 2)]
     assert sorted(rows.decimals("d", "0.005", "0.026").unique()) == [Decimal("0.01"), Decimal("0.02")]
@@ -121,14 +121,14 @@ def test_decimals_are_exact_and_stay_within_bounds_finer_than_their_steps() -> N
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.integers(0, 18))
 def test_as_decimals_moves_the_point_and_nothing_else(units: list[int], digits: int) -> None:
-    """Exact over the whole range, negative numbers included."""
+    """Exact over the whole range, for negative numbers too."""
     assert as_decimals(pl.Series(units, dtype=pl.Int64), digits).to_list() == [
         Decimal(n).scaleb(-digits) for n in units
     ]
 
 
 def test_a_sample_takes_rows_that_match_in_proportion_to_their_weights() -> None:
-    """Matches are exact, weights of zero never come, and whole rows are returned."""
+    """Only matching rows, whole, and never one of weight zero."""
     rows = make_rows(9000)
     kind = rows.choice("kind", ["a", "b"])
     found = rows.sample("s", TABLE, weights="weight", kind=kind)
@@ -142,14 +142,14 @@ def test_a_sample_takes_rows_that_match_in_proportion_to_their_weights() -> None
 
 
 def test_a_sample_does_not_depend_on_the_other_rows() -> None:
-    """Rows made alone find the same."""
+    """A slice of the rows gets the same result."""
     whole, part = make_rows(300), make_rows(100, first=200)
     kind = whole.choice("kind", ["a", "b"])
     assert whole.sample("s", TABLE, kind=kind)[200:].equals(part.sample("s", TABLE, kind=kind[200:]))
 
 
 def test_references_are_never_later_than_the_row_itself() -> None:
-    """A row refers to earlier ones of its own entity; the first has none, the second only the first."""
+    """A row refers to an earlier row of its entity: the first to none, the second to the first."""
     rows = make_rows(3000, of=people)
     keys = rows.key().to_list()
     number = {key: place for place, key in enumerate(keys)}
@@ -162,7 +162,7 @@ def test_references_are_never_later_than_the_row_itself() -> None:
 @pytest.mark.parametrize("target", [people, clubs, badges, thirds, countries], ids=lambda entity: entity.name)
 @pytest.mark.parametrize("source", [people, clubs, badges, thirds], ids=lambda entity: entity.name)
 def test_references_exist_at_every_scale_at_which_the_row_exists(source: object, target: object) -> None:
-    """Whatever the two grow by: cut off at any scale, nothing points outside."""
+    """For any growth of both entities, at any scale, no reference is dangling."""
     from snapseed import Entity
 
     assert isinstance(source, Entity)
@@ -195,14 +195,14 @@ def test_the_scale_that_a_row_needs_is_the_first_that_has_it(root: int, fraction
 
 
 def make_letters(counts: list[int], first: int = 0) -> Rows:
-    """Children of people, as many for each as `counts` says."""
+    """Children of people: `counts[i]` for person i."""
     roots = np.repeat(np.arange(first, first + len(counts)), counts)
     ordinals = np.concatenate([np.arange(count) for count in counts])
     return Rows.of(letters, make_rows(0).settings, roots.astype(np.uint64), ordinals.astype(np.uint64), ordinals)
 
 
-def test_siblings_have_distinct_options_and_keys() -> None:
-    """Children of one parent and items of one row; up to all that there are; each equally often."""
+def test_siblings_can_have_distinct_options_and_keys() -> None:
+    """Among children of one parent and items of one row, up to all options, each equally often."""
     counts = make_rows(20_000).integers("n", 0, 5)
     rows = make_letters(counts.to_list(), first=100)
     frame = pl.DataFrame(
@@ -227,8 +227,8 @@ def test_siblings_have_distinct_options_and_keys() -> None:
     assert chi_square(firsts.to_numpy(), [1] * 5) < 1
 
 
-def test_siblings_are_put_in_ascending_order() -> None:
-    """The same values for each parent, texts by their bytes, nulls last; other parents' stay where they are."""
+def test_siblings_can_be_sorted() -> None:
+    """Each parent keeps its values, sorted; texts by their bytes, nulls last."""
     rows = make_letters([3, 0, 2, 4])
     values = pl.Series("v", ["b", "a", "C", "é", "z", None, "2", "10", None])
     ascending = rows.ascending(values)
@@ -239,8 +239,8 @@ def test_siblings_are_put_in_ascending_order() -> None:
     assert make_letters([0]).ascending(pl.Series([], dtype=pl.Int64)).to_list() == []
 
 
-def test_the_first_rows_are_the_most_popular_where_a_reference_has_an_exponent() -> None:
-    """As ranks are: with exponent 1 every doubling of the number has as many."""
+def test_an_exponent_makes_the_first_rows_the_most_popular_references() -> None:
+    """Like ranks: with exponent 1 each doubling of the number has equally many."""
     rows = make_rows(100_000, of=people, first=2**20)
     keys = rows.reference("r", clubs, exponent=1)
     doublings = [((keys >= 2**place) & (keys < 2 ** (place + 1))).sum() for place in range(16)]
@@ -256,7 +256,7 @@ class Colour(enum.Enum):
 
 
 def test_options_may_be_a_mapping_or_an_enum() -> None:
-    """A mapping's values are weights; an enum's are what the column gets."""
+    """The values of a mapping are weights; the values of an enum are the options."""
     rows = make_rows(1000)
     weighted = rows.choice("c", {"a": 1, "b": 0, "c": 3})
     assert weighted.equals(rows.choice("c", ["a", "b", "c"], [1, 0, 3]))
@@ -291,14 +291,14 @@ def test_no_items_at_all_are_no_special_case() -> None:
 
 
 def test_an_item_is_the_same_whatever_comes_after_it() -> None:
-    """Longer lists begin like shorter ones, and another row's items change nothing."""
+    """Longer lists start like shorter ones, and the items of other rows do not matter."""
     rows = make_rows(2)
     short, long = (rows.items("i", pl.Series(counts)) for counts in ([1, 1], [3, 2]))
     assert short.bits("x").tolist() == [long.bits("x")[0], long.bits("x")[3]]
 
 
 def test_no_rows_are_no_special_case() -> None:
-    """A part in which an entity has no row draws nothing, and does not fail."""
+    """An entity may have no rows in a part; every draw then returns nothing."""
     rows = make_rows(0)
     assert rows.key().to_list() == []
     assert rows.integers("n", 1, 2).to_list() == []
@@ -391,7 +391,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
 
 
 def test_a_float_is_no_whole_number() -> None:
-    """Neither bound nor mean is rounded in silence."""
+    """Neither a bound nor a mean is silently rounded."""
     with pytest.raises(TypeError, match=r"'n'.* got 1\.5"):
         make_rows(2).integers("n", 0, 1.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"'n'.* got 0\.5"):
@@ -399,14 +399,14 @@ def test_a_float_is_no_whole_number() -> None:
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_a_draw_that_cannot_be_is_an_error(case: str) -> None:
-    """The message names the column and what is wrong; nothing is drawn from garbage."""
+def test_an_impossible_draw_is_an_error(case: str) -> None:
+    """The message names the draw and what is wrong."""
     draw, message = IMPOSSIBLE[case]
     with pytest.raises(ValueError, match=message):
         draw(make_rows(2))
 
 
-def test_a_pool_is_text_as_it_stands_in_the_file(tmp_path: Path) -> None:
+def test_a_pool_has_the_texts_of_the_file_unchanged(tmp_path: Path) -> None:
     """Words that look like numbers or nulls stay words."""
     (tmp_path / "words.csv").write_text('word,count\n007,nan\n"a ""b""\nc",\n', encoding="utf-8")
     pool = make_rows(1, pools=PoolFolder(tmp_path)).pool("words")
@@ -436,6 +436,6 @@ def test_a_bad_pool_is_an_error_that_names_the_file(case: str, tmp_path: Path) -
 
 
 def test_json_refuses_floats() -> None:
-    """A float has no text that jsonb would keep."""
+    """The text of a float is not what jsonb prints."""
     with pytest.raises(TypeError, match="size is a float"):
         json_object(size=pl.Series([0.5]))

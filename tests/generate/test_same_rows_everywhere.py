@@ -1,4 +1,4 @@
-"""The same seed gives the same bytes, whoever makes them, where, when and in which order."""
+"""The same seed gives the same bytes on every machine, at any time and in any order."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from snapseed.generate.request import Request
 from snapseed.snapshot.store import Snapshot
 from tests.generate.making import BackwardExecutor, copy_shop, files_of, frame_of, make_snapshot, write_project
 
-# Rows and fingerprints of the shop at scale 250 and its own seed. They change only when its generators do: a draw that
-# comes out otherwise than in an earlier version is a fault.
+# Rows and fingerprints of the shop at scale 250 with its own seed. They change only if its generators do.
 SHOP = {
     "categories": (3, "8e2e389da546f61f"),
     "customers": (250, "a4d40d22fbb7c966"),
@@ -48,19 +47,19 @@ def shop(tmp_path: Path) -> Project:
     return copy_shop(tmp_path / "shop")
 
 
-def test_fingerprints_of_the_shop_are_those_of_every_earlier_version(shop: Project) -> None:
+def test_fingerprints_of_the_shop_are_the_same_as_in_every_earlier_version(shop: Project) -> None:
     """No change of this package changes the rows that a generator draws."""
     manifest = make_snapshot(shop).manifest
     assert {record.name: (record.rows, record.fingerprint) for record in manifest.entities} == SHOP
 
 
 def test_a_second_run_writes_the_same_bytes(shop: Project) -> None:
-    """Nothing in a snapshot, manifest included, tells one run from the next."""
+    """Nothing in a snapshot or its manifest depends on the run."""
     assert files_of(make_snapshot(shop)) == files_of(make_snapshot(shop))
 
 
 def test_two_processes_write_the_same_bytes_as_one(shop: Project) -> None:
-    """The number of jobs leaves no trace."""
+    """The number of jobs does not matter."""
     assert files_of(make_snapshot(shop, jobs=2)) == files_of(make_snapshot(shop, jobs=1))
 
 
@@ -79,7 +78,7 @@ def test_another_folder_gives_the_same_bytes(shop: Project, tmp_path: Path) -> N
 
 
 def test_another_process_environment_gives_the_same_bytes(shop: Project, tmp_path: Path) -> None:
-    """Working folder, time zone, language, hash seed and number of threads leave no trace."""
+    """Working folder, time zone, language, hash seed and number of threads do not matter."""
     other = copy_shop(tmp_path / "other")
     variables = {
         "TZ": "Pacific/Chatham",
@@ -94,8 +93,8 @@ def test_another_process_environment_gives_the_same_bytes(shop: Project, tmp_pat
     assert files_of(there) == files_of(make_snapshot(shop))
 
 
-def test_a_scale_is_a_prefix_of_its_double(shop: Project, tmp_path: Path) -> None:
-    """More scale only adds rows and files."""
+def test_a_scale_is_a_prefix_of_a_larger_one(shop: Project, tmp_path: Path) -> None:
+    """A larger scale only adds rows and files."""
     small, large = make_snapshot(shop, 300), make_snapshot(copy_shop(tmp_path / "large"), 600)
     for record in small.manifest.entities:
         twice = large.manifest.entity(record.name)
@@ -108,7 +107,7 @@ def test_a_scale_is_a_prefix_of_its_double(shop: Project, tmp_path: Path) -> Non
 
 
 def test_a_new_column_changes_no_other(tmp_path: Path) -> None:
-    """Neither its draws nor its place before the others move theirs."""
+    """Neither its draws nor its position affect the others."""
     before = frame_of(make_snapshot(write_project(tmp_path / "before", TWO_COLUMNS)), "things")
     after = frame_of(make_snapshot(write_project(tmp_path / "after", THREE_COLUMNS)), "things")
     assert after.columns == ["id", "colour", "size", "word"]
@@ -124,7 +123,7 @@ def test_another_seed_changes_every_drawn_column(tmp_path: Path) -> None:
 
 
 def test_a_range_of_root_rows_made_alone_is_that_of_a_whole_run(shop: Project, tmp_path: Path) -> None:
-    """Rows 40 to 71 and all that descends from them need none of the others."""
+    """Rows 40 to 71 and their descendants do not need the other rows."""
     whole = make_snapshot(shop)
     names = ["customers", "orders", "invoices", "notes"]
     make_part(PartTask(shop, shop.seed, "customers", 40, 71, {name: f"{name}.parquet" for name in names}, tmp_path))
@@ -141,7 +140,7 @@ def test_a_range_of_root_rows_made_alone_is_that_of_a_whole_run(shop: Project, t
 
 
 def test_the_size_of_parts_changes_files_and_no_row(shop: Project, tmp_path: Path) -> None:
-    """Rows are the same in three files as in one that takes several rounds to make."""
+    """Many files have the same rows as one file that was made in several slices."""
     other = write_project(tmp_path / "one", (shop.generators / "shop.py").read_text(), part_rows=10_000)
     (other.generators / "pools").mkdir()
     (other.generators / "pools/names.csv").write_bytes((shop.generators / "pools/names.csv").read_bytes())
@@ -153,14 +152,14 @@ def test_the_size_of_parts_changes_files_and_no_row(shop: Project, tmp_path: Pat
 
 
 def test_the_pools_of_a_manifest_do_not_depend_on_earlier_runs(shop: Project, tmp_path: Path) -> None:
-    """A process that has used a pool before names only those of the snapshot at hand."""
+    """It names only the pools of this snapshot, whatever the process has read before."""
     assert list(make_snapshot(shop).manifest.pools) == ["names"]
     word = '@entity(key="id", columns={"id": "uuid"})\ndef things(rows):\n    return pl.DataFrame({"id": rows.key()})\n'
     assert make_snapshot(write_project(tmp_path / "plain", word)).manifest.pools == {}
 
 
 def test_a_check_finds_the_same_and_says_what_differs(shop: Project) -> None:
-    """A snapshot made again is the same; with another seed, setting and entities are named."""
+    """The same request gives the same bytes; for another seed, the check names the setting and the entities."""
     make_snapshot(shop)
     same = check_snapshot(shop, Request("dev", shop.seed, 250))
     assert same.same_rows

@@ -20,8 +20,8 @@ _MOMENTS = st.datetimes(datetime(1901, 1, 1), datetime(2199, 1, 1), timezones=st
 
 
 @given(st.tuples(_MOMENTS, _MOMENTS).map(sorted), st.sampled_from([0.0001, 0.5, 1, 3, 10_000]), st.booleans())
-def test_no_moment_passes_its_bounds(bounds: list[datetime], growth: float, rhythmic: bool) -> None:  # noqa: FBT001
-    """Whatever the growth, the rhythm and the span, one of no length included."""
+def test_moments_stay_within_their_bounds(bounds: list[datetime], growth: float, rhythmic: bool) -> None:  # noqa: FBT001
+    """For any growth, rhythm and range, even an empty one."""
     rhythm = OFFICE if rhythmic else None
     for start, end in (bounds, [bounds[0], bounds[0]]):
         drawn = make_rows(50).timestamps("t", start, end, growth=growth, rhythm=rhythm)
@@ -32,7 +32,7 @@ def test_no_moment_passes_its_bounds(bounds: list[datetime], growth: float, rhyt
 
 @pytest.mark.parametrize("options", [{"growth": 3}, {"growth": 0.3}, {"rhythm": Rhythm()}])
 def test_both_bounds_are_reached(options: dict[str, Any]) -> None:
-    """They are included, to the microsecond."""
+    """Both are included, to the microsecond."""
     start = NOW - timedelta(microseconds=2)
     drawn = make_rows(2000).timestamps("t", start, **options)
     assert sorted(drawn.unique()) == [start, start + timedelta(microseconds=1), NOW]
@@ -49,7 +49,7 @@ def test_bounds_by_row_hold_for_growth_and_rhythm_too() -> None:
 
 
 def test_a_rhythm_is_that_of_the_row_s_own_clock() -> None:
-    """`ahead` says by how much it is ahead of UTC: for all, or for each row."""
+    """`ahead` is its distance from UTC, for all rows or one per row."""
     rows = make_rows(4000)
     ahead = rows.choice("ahead", [timedelta(hours=-8), timedelta(0), timedelta(hours=5, minutes=30)])
     start = NOW - timedelta(days=700)
@@ -61,29 +61,29 @@ def test_a_rhythm_is_that_of_the_row_s_own_clock() -> None:
 
 
 def test_a_span_without_a_busy_hour_gives_its_end() -> None:
-    """There is no moment to draw, and no bound is passed."""
+    """There is no busy moment to draw, and the bounds still hold."""
     saturday = datetime(2025, 6, 7, tzinfo=UTC)
     drawn = make_rows(20).timestamps("t", saturday, saturday + timedelta(days=1), rhythm=OFFICE)
     assert set(drawn) == {saturday + timedelta(days=1)}
 
 
 @given(st.integers(-(2**40), 2**40))
-def test_what_has_passed_of_a_rhythm_leads_back_to_the_moment(second: int) -> None:
-    """To the microsecond, wherever something happens."""
+def test_moments_of_a_rhythm_invert_what_has_passed(second: int) -> None:
+    """To the microsecond, where the weight is not zero."""
     moment = np.array([second * 1_000_000 // 128 + 7])
     assert Rhythm().moments(Rhythm().passed(moment)).tolist() == moment.tolist()
 
 
-def test_weights_of_any_size_are_those_of_smaller_ones() -> None:
-    """They are brought down to what three centuries have room for; a rare hour stays."""
+def test_large_weights_are_scaled_down() -> None:
+    """They are scaled down to fit into 64 bits over three centuries; a small weight stays above zero."""
     huge = Rhythm(hours=[10**9] * 24, days=[1, 1, 1, 1, 1, 1, 0])
     assert set(huge.weights.tolist()) == {100_000 // 144, 0}
     assert Rhythm(hours=[1] + [10**9] * 23).weights.min() == 1
 
 
 @given(st.tuples(st.dates(), st.dates()).map(sorted))
-def test_days_lie_within_their_bounds(bounds: list[date]) -> None:
-    """Both included; any day that there is."""
+def test_days_stay_within_their_bounds(bounds: list[date]) -> None:
+    """Both included, for any dates."""
     drawn = make_rows(30).dates("d", *bounds)
     assert drawn.dtype == pl.Date
     assert drawn.min() >= bounds[0]  # type: ignore[operator]
@@ -125,8 +125,8 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_a_time_that_cannot_be_is_an_error(case: str) -> None:
-    """The message names the column and what is wrong."""
+def test_an_impossible_time_is_an_error(case: str) -> None:
+    """The message names the draw and what is wrong."""
     draw, message = IMPOSSIBLE[case]
     with pytest.raises(ValueError, match=message):
         draw(make_rows(2))

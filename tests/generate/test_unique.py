@@ -1,4 +1,4 @@
-"""What is unique by construction: permutations, codes, texts with numbers; no row has what another has."""
+"""Values that are unique by construction: permutations, codes, numbered texts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _KEYS = st.integers(0, 2**64 - 1).map(np.uint64)
 
 
 @given(st.integers(1, 60), st.integers(1, 60), _KEYS)
-def test_a_permutation_meets_every_place_once(left: int, right: int, key: np.uint64) -> None:
-    """Whatever the two sides are, that of one included."""
+def test_a_permutation_uses_every_place_once(left: int, right: int, key: np.uint64) -> None:
+    """For any two sides, even of length one."""
     high, low = permuted(np.arange(left * right, dtype=np.uint64), key, left, right)
     assert sorted((high * np.uint64(right) + low).tolist()) == list(range(left * right))
 
 
-def test_a_permutation_of_a_billion_places_has_no_two_alike() -> None:
-    """A million numbers in a row, and as many from far out, lie on two million places."""
+def test_a_permutation_of_a_trillion_places_has_no_collisions() -> None:
+    """A million numbers from the start and a million from far out get two million places."""
     runs = [np.arange(first, first + 10**6, dtype=np.uint64) for first in (0, 999_000_000_000)]
     high, low = permuted(np.concatenate(runs), np.uint64(7), 10**6, 10**6)
     places = np.sort(high * np.uint64(10**6) + low)
@@ -37,7 +37,7 @@ def test_a_permutation_of_a_billion_places_has_no_two_alike() -> None:
 
 
 def test_a_permutation_can_be_undone() -> None:
-    """Its rounds backwards lead from any place to the number that went there: so no two can go to one."""
+    """Running its rounds backwards leads from each place to its number, so no two share a place."""
     key, left, right = np.uint64(99), np.array(36**5, dtype=np.uint64), np.array(36**4, dtype=np.uint64)
     numbers = below(make_rows(1000).bits("n"), left * right)
     high, low = permuted(numbers, key, left, right)
@@ -48,8 +48,8 @@ def test_a_permutation_can_be_undone() -> None:
     assert (high * right + low).tolist() == numbers.tolist()
 
 
-def test_numbers_are_shuffled_among_those_of_as_many_digits() -> None:
-    """All numbers up to a million are there, each with the digits it had, few where they were."""
+def test_numbers_are_permuted_among_those_with_as_many_digits() -> None:
+    """All numbers up to a million, each with as many digits as before, and few in their old place."""
     numbers = np.arange(1, 1_000_000)
     shuffled = shuffled_within_digits(numbers, np.uint64(5)).astype(np.int64)
     assert np.array_equal(np.sort(shuffled), numbers)
@@ -60,7 +60,7 @@ def test_numbers_are_shuffled_among_those_of_as_many_digits() -> None:
 
 @given(st.integers(1, 2**63 - 10), _KEYS)
 def test_numbers_of_any_size_can_be_shuffled(first: int, key: np.uint64) -> None:
-    """As many digits, and none twice."""
+    """The number of digits stays, and none occurs twice."""
     numbers = np.arange(first, first + 9)
     shuffled = shuffled_within_digits(numbers, key).tolist()
     assert len(set(shuffled)) == 9
@@ -70,8 +70,8 @@ def test_numbers_of_any_size_can_be_shuffled(first: int, key: np.uint64) -> None
 @pytest.mark.parametrize(
     ("alphabet", "length"), [("01", 18), ("0123456789", 6), ("abcdefghijklmnopqrstuvwxyz", 4), ("ACGT", 40)]
 )
-def test_codes_are_unique_and_use_their_alphabet_evenly(alphabet: str, length: int) -> None:
-    """At every place all characters come alike, for lengths that 64 bits hold and for longer ones."""
+def test_codes_are_unique_and_use_their_alphabet_uniformly(alphabet: str, length: int) -> None:
+    """All characters are equally frequent at every place, for lengths within 64 bits and beyond."""
     count = 200_000
     codes = make_rows(count).code("code", length, alphabet)
     assert codes.n_unique() == count
@@ -83,21 +83,21 @@ def test_codes_are_unique_and_use_their_alphabet_evenly(alphabet: str, length: i
 
 
 def test_a_code_may_use_up_all_texts() -> None:
-    """As many rows as there are texts of the length: each is used; one row more is an error."""
+    """With as many rows as texts, each text is used; one more row is an error."""
     assert sorted(make_rows(1000).code("pin", 3, "0123456789")) == [f"{number:03}" for number in range(1000)]
     with pytest.raises(ValueError, match=r"'pin'.*more rows than 10\^3 texts"):
         make_rows(1, first=1000).code("pin", 3, "0123456789")
 
 
-def test_codes_of_two_columns_and_two_seeds_have_nothing_in_common() -> None:
-    """The order is drawn for each."""
+def test_codes_of_two_columns_and_two_seeds_differ() -> None:
+    """Each has its own order."""
     rows = make_rows(5000)
     one, two, other = rows.code("one", 8), rows.code("two", 8), make_rows(5000, seed=1).code("one", 8)
     assert len({*one, *two, *other}) == 15_000
 
 
 def test_texts_become_unique_and_stay_readable() -> None:
-    """The same few texts under many rows; the number is behind each."""
+    """A few texts for many rows; each ends in a number."""
     rows = make_rows(100_000)
     made = rows.unique("username", rows.choice("name", ["anna", "anna1", "bert-", ""]))
     assert made.n_unique() == len(made)
@@ -105,7 +105,7 @@ def test_texts_become_unique_and_stay_readable() -> None:
 
 
 def test_unique_texts_of_rows_far_apart_differ() -> None:
-    """A billion rows on, a row has another number; so whole snapshots of that size have no collision."""
+    """Even a billion rows apart, so large snapshots have no collisions."""
     texts = pl.Series(["a"] * 50_000)
     firsts = [0, 10**9 - 25_000, 10**12]
     made = pl.concat([make_rows(50_000, first=first).unique("slug", texts, separator="-") for first in firsts])
@@ -113,8 +113,8 @@ def test_unique_texts_of_rows_far_apart_differ() -> None:
 
 
 @given(st.lists(st.text(alphabet="a1-", max_size=4), min_size=1, max_size=40), st.sampled_from(["", "-", ".", "1-"]))
-def test_no_texts_can_be_chosen_that_collide(texts: list[str], separator: str) -> None:
-    """Digits and separators in the texts do not matter, nor does cutting them."""
+def test_no_texts_collide(texts: list[str], separator: str) -> None:
+    """Whatever digits and separators the texts have, and however they are cut."""
     rows = make_rows(len(texts))
     for longest in (None, 4, 6):
         made = rows.unique("u", pl.Series(texts), separator, longest)
@@ -123,14 +123,14 @@ def test_no_texts_can_be_chosen_that_collide(texts: list[str], separator: str) -
 
 
 def test_a_null_stays_null_and_characters_are_counted_as_postgresql_does() -> None:
-    """varchar(n) counts characters, not bytes; one is kept for what may stand between text and number."""
+    """varchar(n) counts characters, not bytes; one is reserved for a dash between text and number."""
     made = make_rows(3, first=10).unique("u", pl.Series([None, "ÄÖÜÄÖÜÄÖÜ", "日本語日本語日本語"]), longest=5).to_list()
     assert made[0] is None
     assert [len(text) for text in made[1:]] == [4, 4]
 
 
 def test_uuids_are_random_and_of_version_4() -> None:
-    """As gen_random_uuid() makes them."""
+    """Like those of gen_random_uuid()."""
     found = [uuid.UUID(bytes=value) for value in make_rows(5000).uuids("token")]
     assert {(value.version, value.variant) for value in found} == {(4, uuid.RFC_4122)}
     assert len(set(found)) == 5000
@@ -140,13 +140,13 @@ def test_uuids_are_random_and_of_version_4() -> None:
 
 
 def test_a_sequence_starts_and_steps_as_asked() -> None:
-    """The same for a row wherever the slice begins."""
+    """A row's number does not depend on where its slice starts."""
     assert make_rows(3).number(first=10, step=5).to_list() == [10, 15, 20]
     assert make_rows(2, first=1).number(first=10, step=5).to_list() == [15, 20]
 
 
 @pytest.mark.parametrize("name", ["key", "number", "code", "unique"])
-def test_items_offer_no_draw_that_rests_on_a_row_s_number(name: str) -> None:
+def test_items_offer_no_draw_that_needs_a_number_per_row(name: str) -> None:
     """Items of one row have the same row, so such a draw would repeat."""
     items = make_rows(2).items("i", pl.Series([1, 1]))
     assert hasattr(make_rows(2), name)
@@ -164,8 +164,8 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_what_cannot_be_unique_is_an_error(case: str) -> None:
-    """The message names the column."""
+def test_impossible_unique_values_are_an_error(case: str) -> None:
+    """The message names the draw."""
     draw, message = IMPOSSIBLE[case]
     with pytest.raises(ValueError, match=message):
         draw(make_rows(2))

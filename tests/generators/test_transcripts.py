@@ -1,4 +1,4 @@
-"""Transcripts are what people say and a recogniser hears: in segments, with hesitations and mishearings."""
+"""Transcripts are what people say and a speech recogniser hears: segments, hesitations, mishearings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Segment:
 
 @pytest.fixture(scope="session")
 def talks(example: Frames) -> pl.DataFrame:
-    """Transcripts with the platform of their share and the share that it is a duplicate of, if it is one."""
+    """Transcripts with the platform of their share, and the share that it duplicates, if any."""
     duplicate = pl.col("metadata").str.json_path_match("$.duplicate_of").str.replace_all("-", "")
     shares = example["shares"].select("platform", share_id="id", first=duplicate)
     return example["transcripts"].join(shares, on="share_id", maintain_order="left")
@@ -39,7 +39,7 @@ def segments(talks: pl.DataFrame) -> list[list[Segment]]:
 
 
 def test_texts_of_segments_add_up_to_the_body(talks: pl.DataFrame, segments: list[list[Segment]]) -> None:
-    """Joined by blanks; and single blanks part the words that are counted."""
+    """Joined by blanks; words are separated by single blanks."""
     assert [" ".join(segment.text for segment in talk) for talk in segments] == talks["body"].to_list()
     assert talks["body"].str.split(" ").list.len().cast(pl.Int32).equals(talks["word_count"])
     assert not talks["body"].str.contains(r"[{}]|  |^ | $|\bnull\b").any()
@@ -55,7 +55,7 @@ def test_times_rise_without_overlap_and_end_with_the_talk(talks: pl.DataFrame, s
 
 
 def test_people_speak_at_a_believable_rate(talks: pl.DataFrame, segments: list[list[Segment]]) -> None:
-    """Two to three words a second over a talk, and no segment is rattled off."""
+    """Two to three words a second over a talk, and no segment is far too fast."""
     rates = talks["word_count"] / talks["duration_seconds"]
     assert 1.7 < rates.min() < rates.max() < 3.3  # type: ignore[operator]
     fastest = max(len(part.text.split()) / (part.end - part.start) for talk in segments for part in talk)
@@ -71,15 +71,15 @@ def test_most_talks_are_short_and_few_are_long(example: Frames, talks: pl.DataFr
     assert 2 < len(example["embeddings"]) / len(talks) < 3
 
 
-def test_sentences_begin_and_end_as_sentences_do(segments: list[list[Segment]]) -> None:
-    """A capital, and a full stop or a mark; nobody mishears those."""
+def test_sentences_start_with_a_capital_and_end_with_a_mark(segments: list[list[Segment]]) -> None:
+    """A capital at the start, a punctuation mark at the end."""
     texts = pl.Series([segment.text for talk in segments for segment in talk])
     assert texts.str.contains(r"^[¿¡]?\p{Lu}").all()
     assert texts.str.contains(r"[.?!]$").all()
 
 
 def test_talks_have_one_to_four_speakers(talks: pl.DataFrame, segments: list[list[Segment]]) -> None:
-    """One alone in a short clip or an article read aloud, up to four in a podcast, and each gets to speak by turns."""
+    """One in a short clip or an article read aloud, up to four in a podcast."""
     counts = pl.Series([max(segment.speaker for segment in talk) for talk in segments])
     most = dict(
         pl.DataFrame({"platform": talks["platform"], "most": counts})
@@ -92,8 +92,8 @@ def test_talks_have_one_to_four_speakers(talks: pl.DataFrame, segments: list[lis
     assert all(segment.speaker >= 1 for talk in segments for segment in talk)
 
 
-def test_the_less_confident_the_more_hesitant(talks: pl.DataFrame) -> None:
-    """Below 0.75 people stumble at least three times as often as above 0.95."""
+def test_lower_confidence_means_more_hesitations(talks: pl.DataFrame) -> None:
+    """Below 0.75 people hesitate at least three times as often as above 0.95."""
     pauses = pool("phrases").filter(role="hesitation")
     rates = []
     for certain in (pl.col("confidence") < 0.75, pl.col("confidence") > 0.95):
@@ -106,8 +106,8 @@ def test_the_less_confident_the_more_hesitant(talks: pl.DataFrame) -> None:
     assert rates[0] > 3 * rates[1] > 0
 
 
-def test_the_less_confident_the_more_is_misheard(talks: pl.DataFrame) -> None:
-    """Below 0.75 there are at least twice as many words that nobody else says as above 0.95."""
+def test_lower_confidence_means_more_mishearings(talks: pl.DataFrame) -> None:
+    """Below 0.75 the share of words that occur only once is at least twice that above 0.95."""
     words = talks.select("language", "confidence", word=pl.col("body").str.to_lowercase().str.extract_all(r"\p{L}+"))
     words = words.explode("word", empty_as_null=False)
     rare = words.with_columns(rare=pl.len().over("language", "word") == 1)
@@ -120,7 +120,7 @@ def test_the_less_confident_the_more_is_misheard(talks: pl.DataFrame) -> None:
 
 
 def test_one_transcript_in_sixty_is_of_a_video_that_was_shared_before(talks: pl.DataFrame) -> None:
-    """The same is said by the same people; a few words are heard otherwise."""
+    """The same people say the same; a few words are heard differently."""
     again = talks.filter(pl.col("first").is_not_null())
     pairs = again.join(talks.with_columns(first=pl.col("share_id").bin.encode("hex")), on="first", suffix=" first")
     assert len(pairs) == len(again)
@@ -137,7 +137,7 @@ def test_one_transcript_in_sixty_is_of_a_video_that_was_shared_before(talks: pl.
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_talks_use_the_words_of_their_topic(talks: pl.DataFrame, language: str) -> None:
-    """Of the nouns that belong to one topic, most stand in talks on it."""
+    """Most nouns that belong to one topic occur in talks on it."""
     nouns = pool("nouns").filter(language=language).with_columns(pl.len().over("text").alias("topics"))
     nouns = nouns.filter((pl.col("topic") != "any") & (pl.col("topics") == 1) & (pl.col("text").str.len_chars() > 5))
     right = total = 0
@@ -151,7 +151,7 @@ def test_talks_use_the_words_of_their_topic(talks: pl.DataFrame, language: str) 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_topic_has_words_of_its_own_in_every_language(language: str) -> None:
-    """Nouns, verbs and what people do, say and title; and articles for each gender."""
+    """Nouns, verbs and phrases, and articles for each gender."""
     topics = set(pool("topics")["topic"])
     assert len(topics) >= 12
     for name, least in {"nouns": 30, "verbs": 12}.items():

@@ -1,4 +1,4 @@
-"""Users and what they share fit together, and fit their locale, time zone, plan, topic and language."""
+"""Users and their shares fit together: locale, time zone, plan, topic and language."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.generators.conftest import Frames, make_example, pool
 
 
 def shares_of(example: Frames) -> pl.DataFrame:
-    """Shares with what their metadata says, and with their users' columns, which begin with `user`."""
+    """Shares with the fields of their metadata and the columns of their user, prefixed with `user.`."""
     users = example["users"]
     return (
         example["shares"]
@@ -22,8 +22,8 @@ def shares_of(example: Frames) -> pl.DataFrame:
     )
 
 
-def test_a_scale_is_a_prefix_of_its_double(tmp_path: Path) -> None:
-    """Duplicates, which look at other rows, included."""
+def test_a_scale_is_a_prefix_of_a_larger_one(tmp_path: Path) -> None:
+    """Duplicates too, which look at other rows."""
     small, large = make_example(tmp_path / "small", 60), make_example(tmp_path / "large", 120)
     for name, rows in small.items():
         assert len(large[name]) > len(rows)
@@ -31,7 +31,7 @@ def test_a_scale_is_a_prefix_of_its_double(tmp_path: Path) -> None:
 
 
 def test_names_and_time_zones_are_those_of_the_locale(example: Frames) -> None:
-    """And the names are known there."""
+    """And the names come from the pools of that locale."""
     first, last = (pool(name).rename({"name": name}) for name in ("first_names", "last_names"))
     places = pool("locales").select("locale", "timezone")
     users = example["users"]
@@ -43,8 +43,8 @@ def test_names_and_time_zones_are_those_of_the_locale(example: Frames) -> None:
     assert known["id"].n_unique() == len(users)
 
 
-def test_who_pays_was_here_lately(example: Frames) -> None:
-    """And members of teams write from the domains of companies."""
+def test_paying_users_were_here_recently(example: Frames) -> None:
+    """And members of teams use company addresses."""
     now = example["users"]["updated_at"].max()
     active = example["users"].filter("is_active").with_columns(days=(now - pl.col("updated_at")).dt.total_days())
     latest = dict(active.group_by("plan").agg(pl.col("days").max()).rows())
@@ -56,7 +56,7 @@ def test_who_pays_was_here_lately(example: Frames) -> None:
 
 
 def test_most_shares_are_in_the_users_language_and_on_their_topic(example: Frames) -> None:
-    """Of all users whose language is not English, five in six; of all users, three in five and those by chance."""
+    """Five in six shares of users who do not speak English; three in five on the topic, and some by chance."""
     shares = shares_of(example)
     foreign = shares.filter(~pl.col("user.locale").str.starts_with("en"))
     assert 0.8 < (foreign["language"] == foreign["user.locale"].str.slice(0, 2)).mean() < 0.9  # type: ignore[operator]
@@ -64,8 +64,8 @@ def test_most_shares_are_in_the_users_language_and_on_their_topic(example: Frame
     assert 0.58 < (shares["topic"] == favourite).mean() < 0.68  # type: ignore[operator]
 
 
-def test_few_share_in_their_sleep(example: Frames) -> None:
-    """Between midnight and seven where they live are few shares, and 7 of 24 hours."""
+def test_few_shares_are_made_at_night(example: Frames) -> None:
+    """From midnight to seven, local time, there are few shares."""
     minutes = pool("locales").select("timezone", pl.col("minutes_from_utc").cast(pl.Int64)).unique()
     shares = shares_of(example).filter(pl.col("duplicate_of").is_null())
     shares = shares.join(minutes, left_on="user.timezone", right_on="timezone")
@@ -74,7 +74,7 @@ def test_few_share_in_their_sleep(example: Frames) -> None:
 
 
 def test_titles_tags_and_addresses_fit(example: Frames) -> None:
-    """Tags are those of topic and language, hosts those of the platform, and no slot is left open."""
+    """Tags fit topic and language, hosts fit the platform, and every slot is filled."""
     shares = shares_of(example)
     tags = shares.select("topic", "language", text=pl.col("tags")).explode("text", empty_as_null=False)
     known = pool("clauses").filter(role="tag")
@@ -88,7 +88,7 @@ def test_titles_tags_and_addresses_fit(example: Frames) -> None:
 
 
 def test_a_duplicate_shows_an_earlier_share_of_its_user(example: Frames) -> None:
-    """The same video, done, under another address, later; and that one is no duplicate itself."""
+    """The same video, later and under another address; the earlier share is not a duplicate itself."""
     shares = shares_of(example)
     hexed = pl.col("id").bin.encode("hex")
     again = shares.filter(pl.col("duplicate_of").is_not_null()).with_columns(

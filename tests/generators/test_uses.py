@@ -1,4 +1,4 @@
-"""What people try on texts works on these: search by meaning, and finding what is there twice."""
+"""Typical uses of such texts work: search by meaning, and finding duplicates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.generators.conftest import Frames
 
 @pytest.fixture(scope="session")
 def cosines(example: Frames) -> npt.NDArray[np.float32]:
-    """Of each transcript with each."""
+    """The cosine of each pair of transcripts."""
     vectors = HashingEmbedder().embed(example["transcripts"]["body"]).to_numpy().astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     found: npt.NDArray[np.float32] = vectors @ vectors.T
@@ -22,15 +22,15 @@ def cosines(example: Frames) -> npt.NDArray[np.float32]:
 
 
 def test_the_nearest_transcript_is_mostly_on_the_same_topic(example: Frames, cosines: npt.NDArray[np.float32]) -> None:
-    """Of those in English, nine in ten; with more transcripts it is more (docs/content.md)."""
+    """For nine in ten of the English ones; for more with more transcripts (docs/content.md)."""
     english = (example["transcripts"]["language"] == "en").to_numpy()
     topics = example["transcripts"]["topic"].to_numpy()[english]
     nearest = cosines[english][:, english].argmax(axis=1)
     assert 0.9 < (topics[nearest] == topics).mean() < 0.99
 
 
-def test_what_was_shared_twice_is_found(example: Frames, cosines: npt.NDArray[np.float32]) -> None:
-    """Nine in ten pairs of one video are nearer than 0.93, and nine in ten pairs that are nearer are of one video."""
+def test_duplicates_are_found(example: Frames, cosines: npt.NDArray[np.float32]) -> None:
+    """Nine in ten pairs of one video have a cosine above 0.93, and nine in ten pairs above it are of one video."""
     first = pl.col("metadata").str.json_path_match("$.duplicate_of").str.replace_all("-", "")
     videos = example["shares"].select(share_id="id", video=pl.coalesce(first, pl.col("id").bin.encode("hex")))
     video = example["transcripts"].join(videos, on="share_id", maintain_order="left")["video"].to_numpy()

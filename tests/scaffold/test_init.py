@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.errors import UsageError
-from snapseed.scaffold.run import scaffold_project
+from snapseed.scaffold.plan import plan_project
+from snapseed.scaffold.project import origin_of, scaffold_project
+from snapseed.scaffold.schema import read_schema
+from snapseed.scaffold.trial import answer
 from tests.conftest import Connection, Sandbox
 from tests.scaffold.conftest import Init, load, module, said
 
@@ -87,8 +91,6 @@ def test_a_password_is_written_nowhere(
 )
 def test_a_url_keeps_its_form_without_the_password(url: str, bare: str) -> None:
     """It is cut out, and nothing else."""
-    from snapseed.scaffold.run import origin_of
-
     places = {"host": "db.internal", "name": "shop", "port": "5433"}
     found = origin_of(url.format(**places), url.format(**places), None)
     assert (found.url, found.lacks_password) == (bare.format(**places), True)
@@ -130,10 +132,7 @@ def test_a_role_reads_the_schemas_that_it_may_use(connection: Connection, databa
     try:
         with psycopg.connect(database) as other:
             other.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(str(role))))
-            from snapseed.scaffold.plan import plan_project
-            from snapseed.scaffold.read import read_schema
-
-            plan = plan_project(read_schema(other))
+            plan = plan_project(read_schema(other), partial(answer, other))
     finally:
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(str(role))))
     assert [entity.name for entity in plan.entities] == ["open_"]

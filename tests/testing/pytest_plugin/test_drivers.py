@@ -27,7 +27,7 @@ def test_asyncpg(snapseed_url):
 
     asyncio.run(main())
 """
-# Sessions that a test forgets keep no database from being dropped.
+# A database is dropped although a test forgot to close its session.
 _FORGOTTEN = """
 import psycopg
 forgotten = []
@@ -141,7 +141,7 @@ class Members(TestCase):
 
 
 def test_other_drivers_take_the_url(suite: Suite) -> None:
-    """A URL works as it is, or with the driver's name in it; what a test leaves open does no harm."""
+    """The URL works as it is, or with the driver's name in it. A connection that a test leaves open does no harm."""
     suite.write(test_sqlalchemy=_SQLALCHEMY, test_asyncpg=_ASYNCPG, test_forgotten=_FORGOTTEN)
     before = suite.clones()
     said = suite.run("-q", "-W", "default")
@@ -150,7 +150,7 @@ def test_other_drivers_take_the_url(suite: Suite) -> None:
 
 
 def test_tables_may_come_from_migrations(suite: Suite) -> None:
-    """Run once for a template; a new migration is noticed by its file, and without such files it is an error."""
+    """They run once per template. A new migration is noticed by its file, and without any file it is an error."""
     versions = suite.folder / "migrations" / "versions"
     versions.mkdir(parents=True)
     (suite.folder / "migrations" / "env.py").write_text(_ALEMBIC_ENV, encoding="utf-8")

@@ -52,7 +52,7 @@ def test_two(snapseed_database_shared):
 
 
 def test_each_test_has_its_own_rows(suite: Suite) -> None:
-    """Whatever others commit; a shared database is one. Two runs at once, one of them in two processes, do not meet."""
+    """Whatever others commit. Tests that share a database see one. Two runs at the same time do not collide."""
     suite.write(test_own=_OWN)
     before = suite.clones()
     runs = [suite.start("-q", *arguments) for arguments in (("-n", "2", "--dist", "loadfile"), ())]
@@ -62,7 +62,7 @@ def test_each_test_has_its_own_rows(suite: Suite) -> None:
 
 
 def test_importing_the_plugin_costs_next_to_nothing(suite: Suite) -> None:
-    """Somebody whose tests use no database pays for no driver; without a project nothing is said of it."""
+    """Tests that use no database import no driver. Without a project the header has no line about one."""
     suite.write(test_heavy=_HEAVY)
     said = suite.run()
     assert outcomes(said) == {"passed": 1}, said
@@ -73,8 +73,8 @@ def test_importing_the_plugin_costs_next_to_nothing(suite: Suite) -> None:
     assert "snapseed: " not in said
 
 
-def test_the_database_of_a_failed_test_is_kept_where_asked(suite: Suite) -> None:
-    """Its URL is printed, also by a worker process, and it holds what the test has left; the others are gone."""
+def test_the_database_of_a_failed_test_is_kept_on_request(suite: Suite) -> None:
+    """Its URL is printed, also with worker processes, and it holds what the test left in it. The others are gone."""
     suite.write(
         test_failing="import pytest\n"
         "@pytest.mark.parametrize('number', range(3))\n"
@@ -98,7 +98,7 @@ def test_the_database_of_a_failed_test_is_kept_where_asked(suite: Suite) -> None
 
 
 def test_the_scope_of_the_shared_database_is_a_setting(suite: Suite) -> None:
-    """By a key of the configuration file, and by an option, which wins: then each file has one of its own."""
+    """By a key of the configuration file or by an option, which wins. With `module`, each file has its own database."""
     suite.write(
         test_a=_MODULES, test_b=_MODULES + "\ndef test_three():\n    import test_a\n    print(names | test_a.names)\n"
     )
@@ -112,14 +112,14 @@ def test_the_scope_of_the_shared_database_is_a_setting(suite: Suite) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--snapseed-scope", "class"), "snapseed_scope is 'class'; it may be session or module"),
+        (("--snapseed-scope", "class"), "snapseed_scope is 'class'"),
         (("--snapseed-ahead", "many"), "snapseed_ahead is 'many'"),
         (("--snapseed-environment", "tset"), "there is no environment named 'tset'"),
         (("--snapseed-snapshot", "other"), "there is no snapshot named 'other'"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_error(suite: Suite, arguments: tuple[str, str], expected: str) -> None:
-    """Said as snapseed says it, with the next step, and without a line of snapseed's own code."""
+    """It is reported as snapseed reports it, without a line of snapseed's own code."""
     suite.write(test_one="def test_one(snapseed_url):\n    pass\n")
     said = suite.run("-q", *arguments)
     assert expected in said
@@ -129,8 +129,8 @@ def test_a_wrong_setting_is_one_clear_error(suite: Suite, arguments: tuple[str, 
 
 
 def test_the_example_runs_in_two_processes_on_the_embedded_server() -> None:
-    """As somebody who has cloned the repository runs it: nothing else is installed or started."""
-    # Not below pytest's own folder, which is closed to the account of the server.
+    """As somebody runs it who has cloned the repository: nothing else is installed or started."""
+    # Not in pytest's own folder, which is closed to the account of the server.
     with tempfile.TemporaryDirectory(prefix="snapseed-example-") as name:
         folder = Path(name) / "pytest"
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", ".snapseed"))

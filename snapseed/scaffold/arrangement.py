@@ -1,0 +1,321 @@
+"""The place of each table: root entity, lookup or child, and the key of its rows. Foreign keys decide, then names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from snapseed.errors import ConfigurationError
+from snapseed.scaffold.names import singular, suggests, words_of
+from snapseed.scaffold.schema import ForeignKey, Table
+from snapseed.snapshot.types import INTEGERS, KEYS, ColumnType, Family, parse_type
+
+_SMALL_COLUMNS = 5
+# Text columns with room for a thousand different numbers at most.
+_SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") for length in (1, 2, 3)}
+# No root entity is further than this from the one that the scale counts.
+_LEVELS = 2
+_LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS = 8, 20
+# Points for a foreign key as the one to the parent.
+_ONE_EACH, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 30, 25, 20, 15, 12, 6
+# What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
+_COUNTED, _REFERRED, _LOOKED_UP, _LABELLED = range(4)
+
+
+@dataclass(frozen=True)
+class Place:
+    """How the rows of a table come about.
+
+    A child has a `parent`, and with `one_each` at most one row for each of its rows. A lookup has `rows`, the same at
+    every scale. A root entity of `level` 0 has as many rows as the scale says, one of a higher level has fewer.
+    If the `key` has several columns, the parent's key comes first, then the column that differs among its rows.
+    """
+
+    key: tuple[str, ...]
+    parent: ForeignKey | None = None
+    one_each: bool = False
+    rows: int | None = None
+    level: int = 0
+
+    @property
+    def is_lookup(self) -> bool:
+        """Whether other entities may see all its rows."""
+        return self.rows is not None
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it has no parent."""
+        return self.parent is None
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The tables that have entities, their places, and why others have none.
+
+    `narrow` are the columns of a table that take few values, or values that depend on others.
+    """
+
+    tables: Mapping[int, Table]
+    narrow: Mapping[int, frozenset[str]]
+    parents: Mapping[int, ForeignKey]
+    lookups: frozenset[int]
+    left_out: Mapping[int, str]
+    places: Mapping[int, Place]
+
+    def ancestors(self, oid: int) -> list[int]:
+        """Parent, grandparent, … up to the root entity."""
+        return _ancestors(self.parents, oid)
+
+    def foreign_keys(self, oid: int) -> list[ForeignKey]:
+        """The foreign keys to tables that have entities."""
+        return [key for key in self.tables[oid].foreign_keys if key.target in self.tables]
+
+    def is_referable(self, key: ForeignKey) -> bool:
+        """Whether `rows.reference()` gives the keys that this foreign key asks for."""
+        place, target = self.places.get(key.target), self.tables[key.target]
+        return (
+            place is not None
+            and place.is_root
+            and key.target_columns == place.key
+            and not set(place.key) & target.foreign_columns
+            and kind_of(target, place.key[0]).family in {*INTEGERS, Family.UUID}
+        )
+
+
+def kind_of(table: Table, column: str) -> ColumnType:
+    """The type of a column. Raises `ConfigurationError` for one that no snapshot has: a vector without dimensions."""
+    return parse_type(table.column(column).type)
+
+
+def arrange(
+    tables: Mapping[int, Table],
+    narrow: Mapping[int, frozenset[str]],
+    excluded: Mapping[int, str],
+    single: frozenset[int],
+) -> Arrangement:
+    """Place all tables but those `excluded` for a reason, and those that need their rows.
+
+    `single` are tables whose key must not have several columns.
+    """
+    needed: frozenset[int] = frozenset()
+    while True:
+        left_out = _with_dependents(tables, excluded)
+        present = {oid: table for oid, table in tables.items() if oid not in left_out}
+        lookups = needed | _lookups(present)
+        parents = _parents(present, lookups)
+        draft = Arrangement(present, narrow, parents, lookups, left_out, {})
+        for oid in sorted(present, key=lambda oid: len(_ancestors(parents, oid))):
+            key, one_each = _key_of(draft, oid, may_be_joint=oid not in single)
+            if not key:
+                excluded = {**excluded, oid: "no column can be the key of its rows"}
+                break
+            draft = replace(draft, places={**draft.places, oid: Place(key, parents.get(oid), one_each)})
+        else:
+            more = _lookups_needed(draft)
+            if not more:
+                return replace(draft, places=_with_sizes(draft, needed))
+            needed |= more
+
+
+def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -> dict[int, str]:
+    """The tables left out, each followed by those that cannot do without it."""
+    found: dict[int, str] = {}
+
+    def leave_out(oid: int, why: str) -> None:
+        found[oid] = why
+        for other, table in tables.items():
+            if other not in found and any(key.target == oid and key.is_required for key in table.foreign_keys):
+                leave_out(other, f"it needs rows of {tables[oid]}")
+
+    for oid, why in excluded.items():
+        if oid not in found:
+            leave_out(oid, why)
+    return found
+
+
+def _ancestors(parents: Mapping[int, ForeignKey], oid: int) -> list[int]:
+    found = []
+    while (key := parents.get(oid)) is not None:
+        oid = key.target
+        found.append(oid)
+    return found
+
+
+def _lookups(tables: Mapping[int, Table]) -> frozenset[int]:
+    """Small tables with the name of a lookup that others refer to, and those with a short text that is unique."""
+    referred = {key.target for table in tables.values() for key in table.foreign_keys if key.target != table.oid}
+    found = set()
+    for oid, table in tables.items():
+        alone = [table.column(index[0]) for index in table.unique if len(index) == 1]
+        has_no_room = any(column.not_null and column.type in _SHORT_TYPES for column in alone)
+        is_small = len([column for column in table.columns if not column.generated]) <= _SMALL_COLUMNS
+        refers = any(key.target != oid for key in table.foreign_keys)
+        if has_no_room or (oid in referred and not refers and is_small and suggests("lookup", table.name)):
+            found.add(oid)
+    return frozenset(found)
+
+
+def _parents(tables: Mapping[int, Table], lookups: frozenset[int]) -> dict[int, ForeignKey]:
+    """The foreign key to the parent of each child."""
+    parents: dict[int, ForeignKey] = {}
+    for oid, table in tables.items():
+        scored = [
+            (_score(table, key, tables[key.target]), -place, key)
+            for place, key in enumerate(key for key in table.foreign_keys if key.target in tables)
+            if key.target not in {oid, *lookups} and oid not in _ancestors(parents, key.target)
+        ]
+        if oid not in lookups and scored and max(found[0] for found in scored) > 0:
+            parents[oid] = max(scored, key=lambda found: found[:2])[2]
+    # Tables that others refer to than their own descendants become root entities: only those can be chosen from.
+    while True:
+        freed = {
+            key.target
+            for oid, table in tables.items()
+            for key in table.foreign_keys
+            if key.target in parents
+            and key.target not in {oid, *_ancestors(parents, oid)}
+            and (key.is_required or oid not in _ancestors(parents, key.target))
+        }
+        if not freed:
+            return parents
+        parents = {oid: key for oid, key in parents.items() if oid not in freed}
+
+
+def _score(table: Table, key: ForeignKey, target: Table) -> int:
+    """How much suggests that the table that `key` refers to is the parent."""
+    ours, theirs = words_of(table.name), words_of(target.name)
+    points = _ONE_EACH if table.are_unique(key.columns) else 0
+    points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
+    # Of a rental and its customer, the rental is the parent: it leads to the customer as well.
+    others = {other.target for other in table.foreign_keys if other.target != key.target}
+    points += _BETWEEN if any(other.target in others and other.is_required for other in target.foreign_keys) else 0
+    points += _REQUIRED if key.is_required else 0
+    points += _CASCADES if key.cascades else 0
+    points += _NAMED_LIKE if ours.startswith(singular(theirs)) else _NAMED_LIKE // 2 if ours.endswith(theirs) else 0
+    points += _TO_PEOPLE if suggests("people", theirs) else 0
+    points -= _REQUIRED if suggests("few", theirs) and not key.cascades else 0
+    # People come first: nobody counts them by what they refer to, such as a home or a shop.
+    is_owned = key.cascades or points >= _ONE_EACH
+    return points if is_owned or not suggests("people", ours) else 0
+
+
+def _lookups_needed(draft: Arrangement) -> set[int]:
+    """Root entities that others choose from, and whose keys `rows.reference()` cannot give."""
+    return {
+        key.target
+        for oid in draft.tables
+        for key in draft.foreign_keys(oid)
+        if key.target not in {oid, *draft.ancestors(oid), *draft.lookups, *draft.parents}
+        and not draft.is_referable(key)
+    }
+
+
+def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
+    """The places with the number of rows of lookups and the level of root entities."""
+    referrers: dict[int, list[int]] = {}
+    for oid, place in draft.places.items():
+        if place.is_root and oid not in draft.lookups:
+            for key in draft.foreign_keys(oid):
+                referrers.setdefault(key.target, []).append(oid)
+
+    def level(oid: int, path: tuple[int, ...] = ()) -> int:
+        """How many root entities refer to this one in a row: the more, the fewer rows it has."""
+        if len(path) == _LEVELS:
+            return 0
+        path = (*path, oid)
+        above = [level(other, path) for other in referrers.get(oid, ()) if other not in path]
+        name = draft.tables[oid].name
+        if "address" in words_of(name):
+            return max(above, default=0)
+        return min(_LEVELS, max([int(suggests("few", name)), *(found + 1 for found in above)]))
+
+    places = {
+        oid: replace(place, rows=_NEEDED_LOOKUP_ROWS if oid in needed else _LOOKUP_ROWS)
+        if oid in draft.lookups
+        else replace(place, level=level(oid) if place.is_root else 0)
+        for oid, place in draft.places.items()
+    }
+    # A root entity that refers to each row of another at most once has no more rows than that.
+    paired = [
+        (oid, key.target)
+        for oid, place in places.items()
+        for key in draft.foreign_keys(oid)
+        if place.is_root and places[key.target].is_root and draft.tables[oid].are_unique(key.columns)
+    ]
+    for _ in range(_LEVELS * len(paired)):
+        for oid, target in paired:
+            places[oid] = replace(places[oid], level=max(places[oid].level, places[target].level))
+    return places
+
+
+def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:
+    """The columns that identify the rows of a table, and whether they leave one row for each parent at most.
+
+    Empty if there are none.
+    """
+    table, parent, narrow = draft.tables[oid], draft.parents.get(oid), draft.narrow[oid]
+    alone = [index[0] for index in table.unique if len(index) == 1]
+    if key := _first(table, alone, table.foreign_columns):
+        return key, False
+    if parent is not None and may_be_joint and (joint := _joint_key(draft, table, parent)):
+        return joint, False
+    if key := _first(table, [name for index in table.unique for name in index], table.foreign_columns | narrow):
+        return key, False
+    if parent is not None:
+        for name, referred in parent.pairs:
+            if (referred,) == draft.places[parent.target].key and _can_be_key(table, name):
+                return (name,), True
+    free = [column.name for column in table.columns if not column.identity]
+    return _first(table, alone, frozenset()) or _first(table, free, table.foreign_columns | narrow), False
+
+
+def _first(table: Table, names: Iterable[str], others: frozenset[str]) -> tuple[str, ...]:
+    """The first of the columns that can be a key and is not among the others; none if there is no such column."""
+    return next(((name,) for name in names if name not in others and _can_be_key(table, name)), ())
+
+
+def _can_be_key(table: Table, name: str) -> bool:
+    """Whether the column has a type for keys, and takes as many values as there are rows."""
+    column = table.column(name)
+    try:
+        kind = kind_of(table, name)
+    except ConfigurationError:
+        return False
+    return not column.generated and not column.labels and not kind.is_array and kind.family in KEYS
+
+
+def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[str, ...]:
+    """The primary key of a table if it is its parent's key and more: that first, then the column that differs.
+
+    Without a primary key, another unique index. Empty if no column can differ.
+    """
+    own = {referred: name for name, referred in parent.pairs}
+    above = draft.places[parent.target].key
+    if set(own) != set(above) or table.are_unique(parent.columns):
+        return ()
+    first = tuple(own[name] for name in above)
+    for index in [table.primary_key] if table.primary_key else table.unique:
+        rest = [name for name in index if name not in first]
+        fits = all(_can_be_key(table, name) and table.column(name).not_null for name in index)
+        ranks = {name: rank for name in rest if (rank := _rank(draft, table, parent, name)) is not None}
+        if fits and ranks and set(first) <= set(index):
+            differing = min(rest, key=lambda name: ranks.get(name, _LABELLED + 1))
+            return *first, differing, *(name for name in rest if name != differing)
+    return ()
+
+
+def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> int | None:
+    """How well a column can differ among the rows of a parent; None if it cannot."""
+    column, is_narrow = table.column(name), name in draft.narrow[table.oid]
+    keys = [key for key in table.foreign_keys if name in key.columns]
+    if not keys:
+        if not is_narrow and kind_of(table, name).family in INTEGERS:
+            return None if column.identity or name in table.serials else _COUNTED
+        return _LABELLED if is_narrow and kind_of(table, name).family is Family.TEXT else None
+    (key, *others) = keys
+    if others or key.columns != (name,) or key.target == table.oid:
+        return None
+    if key.target in draft.lookups:
+        return _LOOKED_UP
+    is_free = key.target == parent.target or key.target not in draft.ancestors(table.oid)
+    return _REFERRED if is_free and key.target in draft.tables and draft.is_referable(key) else None

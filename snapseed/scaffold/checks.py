@@ -1,0 +1,313 @@
+"""What the checks and partitions of a table say: the conditions one by one, and the limits that can be read in them.
+
+Limits are hints for choosing draws. Whether values meet a condition is for the server to decide (`trial.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+import sqlglot
+from sqlglot import exp
+
+from snapseed.scaffold.schema import Check, Table
+
+_DIALECT = "postgres"
+_SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
+_TRANSPARENT = (exp.Paren, exp.Cast)
+Value = Decimal | datetime
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition that every row must meet: a part of a check, or "the row has a partition".
+
+    `sql` is over `columns`, or over `VALUE` if it is a domain's. `tree` is None if it cannot be parsed.
+    """
+
+    check: Check
+    sql: str
+    columns: tuple[str, ...]
+    tree: exp.Expr | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return str(self.check)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A smallest or largest value, itself not allowed if it is `strict`."""
+
+    value: Value
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the conditions on one column say. `patterns` are regular expressions, `elements` an array's size."""
+
+    low: Bound | None = None
+    high: Bound | None = None
+    allowed: tuple[object, ...] | None = None
+    max_length: int | None = None
+    patterns: tuple[str, ...] = ()
+    elements: int | None = None
+
+    @property
+    def are_ends(self) -> bool:
+        """Whether there is a smallest or a largest value."""
+        return self.low is not None or self.high is not None
+
+
+@dataclass(frozen=True)
+class Order:
+    """A rule by which the value of one column is at most (or below, if `strict`) that of another."""
+
+    before: str
+    after: str
+    strict: bool
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """All conditions on the rows of a table, with the limits of each column."""
+
+    rules: tuple[Rule, ...]
+    limits: Mapping[str, Limits]
+    orders: tuple[Order, ...]
+
+    @property
+    def ordered(self) -> frozenset[str]:
+        """The columns that must come before or after another."""
+        return frozenset(name for order in self.orders for name in (order.before, order.after))
+
+    def alone(self, column: str) -> tuple[Rule, ...]:
+        """The rules on this column and no other."""
+        return tuple(rule for rule in self.rules if rule.columns == (column,))
+
+
+def conditions_of(table: Table, now: datetime) -> Conditions:
+    """Read the checks and partitions of a table; `now` stands for the current time in them."""
+    rules = [rule for check in table.checks for rule in _rules(check)]
+    limits = {column.name: _limits(column.name, rules, now) for column in table.columns}
+    if table.partitions:
+        leaves = [_rules(Check(condition, ())) for condition in table.partitions]
+        columns = tuple(dict.fromkeys(name for leaf in leaves for rule in leaf for name in rule.columns))
+        for name in columns:
+            limits[name] = _combined(limits[name], [_limits(name, leaf, now) for leaf in leaves])
+        sql = " OR ".join(f"({condition})" for condition in table.partitions)
+        rules.append(Rule(Check("(each row has a partition)", columns), sql, columns))
+    orders = tuple(order for order in map(_order, rules) if order is not None)
+    return Conditions(tuple(rules), limits, orders)
+
+
+def constant_of(expression: str, now: datetime) -> object:
+    """The value of an expression that is a plain constant, such as a default; None for any other."""
+    tree = _parsed(expression)
+    return None if tree is None else _constant(tree, now)
+
+
+def _parsed(expression: str) -> exp.Expr | None:
+    try:
+        tree: exp.Expr = sqlglot.parse_one(f"SELECT {expression}", dialect=_DIALECT).expressions[0]
+    except (sqlglot.errors.SqlglotError, IndexError):
+        return None
+    return tree
+
+
+def _rules(check: Check) -> list[Rule]:
+    """The conditions joined by AND, each a rule of its own."""
+    tree = _parsed(check.expression)
+    if tree is None:
+        return [Rule(check, check.expression, check.columns)]
+    parts = list(_flattened(tree, exp.And))
+    if len(parts) == 1:
+        return [Rule(check, check.expression, check.columns or _columns(tree), tree)]
+    return [
+        Rule(
+            check,
+            part.sql(dialect=_DIALECT, normalize_functions=False),
+            check.columns if check.of_domain else _columns(part),
+            part,
+        )
+        for part in parts
+    ]
+
+
+def _flattened(node: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
+    node = node.unnest()
+    if isinstance(node, kind):
+        yield from _flattened(node.this, kind)
+        yield from _flattened(node.expression, kind)
+    else:
+        yield node
+
+
+def _columns(node: exp.Expr) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(column.name for column in node.find_all(exp.Column, bfs=False)))
+
+
+def _is_column(node: exp.Expr) -> bool:
+    return isinstance(_bare(node), exp.Column)
+
+
+def _bare(node: exp.Expr) -> exp.Expr:
+    """What is left without parentheses and casts."""
+    while isinstance(node, _TRANSPARENT):
+        node = node.this
+    return node
+
+
+def _order(rule: Rule) -> Order | None:
+    """The order that a rule asks for, also in the form `x IS NULL OR …`."""
+    parts = [] if rule.tree is None else [part for part in _flattened(rule.tree, exp.Or) if not _is_null_test(part)]
+    if len(parts) != 1 or _SIGNS.get(type(parts[0]), "=") == "=":
+        return None
+    first, second = _bare(parts[0].this), _bare(parts[0].expression)
+    if not isinstance(first, exp.Column) or not isinstance(second, exp.Column) or first == second:
+        return None
+    sign = _SIGNS[type(parts[0])]
+    before, after = (second.name, first.name) if sign.startswith(">") else (first.name, second.name)
+    return Order(before, after, not sign.endswith("="), rule)
+
+
+def _is_null_test(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Is) and isinstance(node.expression, exp.Null) and not node.args.get("negate")
+
+
+def _limits(column: str, rules: Iterable[Rule], now: datetime) -> Limits:
+    limits = Limits()
+    for rule in rules:
+        if rule.columns == (column,) and rule.tree is not None:
+            limits = _narrowed(limits, rule.tree.unnest(), now)
+    return limits
+
+
+def _narrowed(limits: Limits, node: exp.Expr, now: datetime) -> Limits:
+    match node:
+        case exp.And():
+            for part in _flattened(node, exp.And):
+                limits = _narrowed(limits, part, now)
+        case exp.Or():
+            return _either(limits, node, now)
+        case exp.EQ() if isinstance(node.expression, exp.Any) and _is_column(node.this):
+            values = _constant(node.expression.this, now)
+            return replace(limits, allowed=tuple(values)) if isinstance(values, list) else limits
+        case exp.RegexpLike() if _is_column(node.this):
+            pattern = _constant(node.expression, now)
+            return replace(limits, patterns=(*limits.patterns, pattern)) if isinstance(pattern, str) else limits
+        case exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.EQ():
+            sign, subject, other = _SIGNS[type(node)], node.this, node.expression
+            if not _columns(subject):
+                sign, subject, other = _MIRRORED[sign], other, subject
+            return _bounded(limits, _bare(subject), sign, _constant(other, now))
+    return limits
+
+
+def _either(limits: Limits, node: exp.Expr, now: datetime) -> Limits:
+    """`x IS NULL OR …` as the other condition; `x = 1 OR x = 2` as the values that are allowed."""
+    parts = [part for part in _flattened(node, exp.Or) if not _is_null_test(part)]
+    if len(parts) == 1:
+        return _narrowed(limits, parts[0], now)
+    if all(isinstance(part, exp.EQ) and _is_column(part.this) for part in parts):
+        values = tuple(_constant(part.expression, now) for part in parts)
+        return limits if None in values else replace(limits, allowed=values)
+    return limits
+
+
+def _bounded(limits: Limits, subject: exp.Expr, sign: str, value: object) -> Limits:
+    """With a bound on the column itself, on the length of its texts, or on the size of its arrays."""
+    function = subject.name.lower() if isinstance(subject, exp.Anonymous) else type(subject)
+    if isinstance(subject, exp.Column) and sign == "=" and value is not None:
+        limits = replace(limits, allowed=(value,))
+    elif isinstance(subject, exp.Column) and isinstance(value, Decimal | datetime):
+        bound = Bound(value, not sign.endswith("="))
+        if sign.startswith(">"):
+            limits = replace(limits, low=tighter(limits.low, bound, highest=True))
+        else:
+            limits = replace(limits, high=tighter(limits.high, bound, highest=False))
+    elif function in {exp.ArraySize, "cardinality"} and isinstance(value, Decimal) and sign == "=":
+        limits = replace(limits, elements=int(value))
+    elif function in {exp.Length, "octet_length"} and isinstance(value, Decimal) and not sign.startswith(">"):
+        longest = int(value) - (sign == "<")
+        limits = replace(limits, max_length=min(longest, limits.max_length or longest))
+    return limits
+
+
+def tighter(one: Bound | None, other: Bound, *, highest: bool) -> Bound:
+    """The bound that allows less: the higher of two lower bounds, or the lower of two upper ones."""
+    if one is None or type(one.value) is not type(other.value):
+        return other
+    if one.value == other.value:
+        return one if one.strict else other
+    return one if (_place(one) > _place(other)) is highest else other
+
+
+def _place(bound: Bound | None) -> float:
+    """Where a bound lies; none lies before everything."""
+    if bound is None:
+        return float("-inf")
+    return float(bound.value) if isinstance(bound.value, Decimal) else bound.value.timestamp()
+
+
+def _combined(limits: Limits, leaves: list[Limits]) -> Limits:
+    """The limits by which a row has a partition: all values of lists, or the longest run of ranges without a gap."""
+    if all(leaf.allowed is not None for leaf in leaves):
+        return replace(limits, allowed=tuple(value for leaf in leaves for value in leaf.allowed or ()))
+    if not all(leaf.are_ends for leaf in leaves):
+        return limits
+    runs: list[Limits] = []
+    for leaf in sorted(leaves, key=lambda leaf: _place(leaf.low)):
+        last = runs[-1] if runs else None
+        if last is None or (last.high is not None and _place(leaf.low) > _place(last.high)):
+            runs.append(leaf)
+        elif last.high is not None and (leaf.high is None or _place(leaf.high) > _place(last.high)):
+            runs[-1] = replace(last, high=leaf.high)
+    longest = max(runs, key=_length)
+    return replace(limits, low=longest.low, high=longest.high)
+
+
+def _length(run: Limits) -> float:
+    return float("inf") if run.low is None or run.high is None else _place(run.high) - _place(run.low)
+
+
+def _constant(node: exp.Expr, now: datetime) -> object:
+    """The value of an expression without columns: a number, a text, a moment, a Boolean or a list; None if unknown."""
+    value: object = None
+    match node:
+        case exp.Paren():
+            value = _constant(node.this, now)
+        case exp.Literal():
+            value = node.name if node.is_string else Decimal(node.name)
+        case exp.Boolean():
+            value = bool(node.this)
+        case exp.CurrentDate() | exp.CurrentTimestamp() | exp.Localtimestamp():
+            value = now
+        case exp.Neg():
+            positive = _constant(node.this, now)
+            value = -positive if isinstance(positive, Decimal) else None
+        case exp.Array():
+            values = [_constant(item, now) for item in node.expressions]
+            value = None if None in values else values
+        case exp.Cast():
+            value = _cast(_constant(node.this, now), node.to)
+    return value
+
+
+def _cast(value: object, kind: exp.DataType) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        if kind.is_type(*exp.DataType.NUMERIC_TYPES):
+            return Decimal(value)
+        if kind.is_type(*exp.DataType.TEMPORAL_TYPES):
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (InvalidOperation, ValueError):
+        return None
+    return value if kind.is_type(*exp.DataType.TEXT_TYPES) or kind.this is exp.DataType.Type.USERDEFINED else None

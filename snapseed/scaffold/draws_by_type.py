@@ -1,0 +1,315 @@
+"""Draws by type: numbers, moments, Booleans, arrays and all others. A type that is not known here has no draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import cycle, islice
+from uuid import UUID
+
+from snapseed.scaffold.checks import Bound, Limits
+from snapseed.scaffold.draws import NUMBER, Draw, Wanted, choice, constant, grouped, in_parentheses, quoted, text_draws
+from snapseed.scaffold.names import hints, singular
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family
+
+MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
+NUMBERS = {*INTEGERS, Family.NUMERIC, Family.REAL, Family.DOUBLE}
+_BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
+_USUAL_NUMBERS = (1, 1_000)
+# The row number plus this may satisfy a check that the row number itself does not.
+_FURTHER = 1_000
+_USUAL_DAYS = (-730, 0)
+_YEAR = timedelta(days=365)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TEXTS = {"citext", "name"}
+# Types that travel as text, in PostgreSQL's spelling: the text, and the smallest and the largest number in it.
+_SPELLED = {
+    "interval": ("{}:00:00", 10, 99),
+    "inet": ("10.0.0.{}/32", 1, 254),
+    "cidr": ("10.0.{}.0/24", 0, 255),
+    "macaddr": ("08:00:2b:01:02:{}", 10, 99),
+    "money": ("${}.00", 1, 999),
+    "xml": ("<number>{}</number>", 1, 999),
+    "point": ("({},1)", 1, 999),
+    "time with time zone": ("{}:00:00+00", 10, 23),
+    "tsvector": ("'word{}'", 1, 999),
+    "tsquery": ("'word{}'", 1, 999),
+    "hstore": ('"number"=>"{}"', 1, 999),
+    "ltree": ("top.n{}", 1, 999),
+    "numrange": ("[{},1000)", 1, 999),
+    '"char"': ("{}", 1, 9),
+    "oid": ("{}", 1, 999),
+}
+# Ranges from the row number to the next, so that no two overlap: the format of their ends, quotation marks, hours.
+_RANGES = {
+    "daterange": ("%Y-%m-%d", "", 24),
+    "tsrange": ("%Y-%m-%d %H:%M:%S", '"', 2),
+    "tstzrange": ("%Y-%m-%d %H:%M:%S+00", '"', 2),
+}
+
+
+def draws_of(wanted: Wanted) -> Iterator[Draw]:
+    """Draws for a column, the best first."""
+    column, kind = wanted.column, wanted.kind
+    if kind.is_array:
+        yield from _arrays(wanted)
+    elif column.labels and column.kind == "e":
+        allowed = wanted.limits.allowed
+        labels = tuple(label for label in column.labels if allowed is None or label in allowed)
+        yield choice(wanted, labels or column.labels)
+        if isinstance(wanted.default, str):
+            yield constant(wanted.default)
+    elif kind.family in {Family.TEXT, Family.CHARACTER} or kind.base.rpartition(".")[2] in _TEXTS:
+        yield from text_draws(wanted)
+    elif kind.family in _BY_FAMILY:
+        yield from _BY_FAMILY[kind.family](wanted)
+
+
+def number_range(wanted: Wanted, step: Decimal = Decimal(1)) -> tuple[Decimal, Decimal]:
+    """The smallest and the largest number to draw: what is usual by the name, as far as the limits allow it."""
+    family, modifiers = wanted.scalar.family, wanted.scalar.modifiers
+    most = Decimal(2 ** _BITS.get(family, 31) - 1)
+    if family not in _BITS and modifiers:
+        most = Decimal(10) ** (modifiers[0] - modifiers[1]) - step
+    floor = max(_end(wanted.limits.low, step), -most)
+    ceiling = min(_end(wanted.limits.high, -step), most)
+    usual = next(hints("number", wanted.name), None)
+    low, high = map(Decimal, usual.split("..") if usual else _USUAL_NUMBERS)
+    low, high = max(low, floor), min(high, ceiling)
+    if low <= high and (low < high or usual):
+        return low, high
+    if wanted.limits.low is not None or ceiling >= 0 >= floor:
+        start = floor if wanted.limits.low is not None else max(floor, Decimal(0))
+        return start, min(ceiling, start + 1_000)
+    return max(floor, ceiling - 1_000), ceiling
+
+
+def _end(bound: Bound | None, step: Decimal) -> Decimal:
+    """The outermost value that is allowed, in multiples of the step; infinity without a bound."""
+    if bound is None or not isinstance(bound.value, Decimal):
+        return Decimal("-Infinity") if step > 0 else Decimal("Infinity")
+    value = bound.value + step if bound.strict else bound.value
+    return Decimal((math.ceil if step > 0 else math.floor)(value / abs(step))) * abs(step)
+
+
+def _integers(wanted: Wanted) -> Iterator[Draw]:
+    low, high = map(int, number_range(wanted))
+    if wanted.is_unique:
+        start = max(low - 1, 0) if wanted.limits.low is not None else 0
+        for shift in (start, start + _FURTHER):
+            code = f"rows.number() + {grouped(shift)}" if shift else "rows.number()"
+            yield Draw(code, (1 + shift, 2 + shift, 999 + shift), is_unique=True)
+        return
+    if wanted.limits.allowed is not None:
+        yield choice(wanted, tuple(int(value) for value in wanted.limits.allowed if isinstance(value, Decimal)))
+    examples = tuple(dict.fromkeys((low, (low + high) // 2, high)))
+    yield Draw(f"{wanted.rows}.integers({wanted.draw}, {grouped(low)}, {grouped(high)})", examples)
+    yield from (constant(int(value)) for value in (wanted.default, 0, 1) if isinstance(value, int | Decimal))
+
+
+def _decimals(wanted: Wanted) -> Iterator[Draw]:
+    """Exact decimals of the column's precision and scale; as texts with two digits if it has none."""
+    modifiers = wanted.scalar.modifiers
+    digits = (*modifiers, 0)[1] if modifiers else 2
+    step = Decimal(1).scaleb(-digits)
+    finish = "" if modifiers else ".cast(pl.String)"
+    if wanted.is_unique:
+        code = "rows.number()" if digits == 0 else f"as_decimals(rows.number(), {digits})"
+        yield Draw(code + finish, (step, step * 1_000), is_unique=True)
+        return
+    if wanted.limits.allowed is not None:
+        values = tuple(value for value in wanted.limits.allowed if isinstance(value, Decimal))
+        options = ", ".join(f'Decimal("{value}")' for value in values)
+        yield Draw(f"{wanted.rows}.choice({wanted.draw}, [{options}]){finish}", values)
+    limited = wanted if modifiers else replace(wanted, kind=replace(wanted.kind, modifiers=(12, 2), element=None))
+    low, high = number_range(limited, step)
+    scale = "" if digits == 2 else f", digits={digits}"  # noqa: PLR2004 - the default of `decimals`
+    code = f'{wanted.rows}.decimals({wanted.draw}, "{low:.{digits}f}", "{high:.{digits}f}"{scale})'
+    yield Draw(code + finish, tuple(dict.fromkeys((low, high))))
+
+
+def _floats(wanted: Wanted) -> Iterator[Draw]:
+    """Floats in steps of a thousandth."""
+    finish = ".cast(pl.Float32)" if wanted.scalar.family is Family.REAL else ""
+    code, examples = "rows.number() / 1_000", (Decimal("0.001"), Decimal(1))
+    if not wanted.is_unique:
+        low, high = number_range(wanted, Decimal("0.001"))
+        bounds = f"{grouped(math.ceil(low * 1_000))}, {grouped(math.floor(high * 1_000))}"
+        code, examples = f"{wanted.rows}.integers({wanted.draw}, {bounds}) / 1_000", (low, high)
+    yield Draw(in_parentheses(code) + finish if finish else code, examples, is_unique=wanted.is_unique)
+
+
+def _moments(wanted: Wanted) -> Iterator[Draw]:
+    """Moments in UTC: after others, or the usual ones by the name, as far as the limits allow them."""
+    if wanted.is_unique and wanted.kind.family is Family.DATE:
+        yield _own_day(wanted)
+        return
+    low, high = _outermost(wanted.limits)
+    hint = next(hints("moment", wanted.name), None) if wanted.after is None else None
+    days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
+    first, last = (wanted.now + timedelta(days=day) for day in days)
+    start, end = (
+        "rows.now" + (f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" if day else "") for day in days
+    )
+    if low is not None and (low > first or (high is not None and high < first)):
+        start, first = _moment_code(low), low
+    if high is not None and (high < last or (low is not None and low > last)):
+        end, last = _moment_code(high), high
+        if first > last:
+            start, first = f"{end} - timedelta(days=365)", high - _YEAR
+    elif low is not None and low > last:
+        end, last = f"{start} + timedelta(days=365)", low + _YEAR
+    if wanted.after is not None:
+        start, end = wanted.after
+    end = "" if end == "rows.now" else end
+    finish = _finish(wanted.scalar)
+    if not wanted.is_unique:
+        code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"
+        yield Draw(code, (first, last), finish=finish)
+        return
+    # An hour that may come twice, and in it a microsecond that does not.
+    end = end or (f"{start} + timedelta(days=30)" if wanted.after else "rows.now - timedelta(days=1)")
+    hour = f'{wanted.rows}.timestamps({wanted.draw}, {start}, {end}).dt.truncate("1h")'
+    yield Draw(f'{hour} + rows.number().cast(pl.Duration("us"))', (first, last), is_unique=True, finish=finish)
+
+
+def _own_day(wanted: Wanted) -> Draw:
+    """A day for each row, counted from the lower limit up or from the upper one down."""
+    low, high = _outermost(wanted.limits)
+    is_down = low is None and high is not None
+    first = (((high if is_down else low) or datetime(2000, 1, 1, tzinfo=UTC)) - _EPOCH).days
+    sign = "-" if is_down else "+"
+    day = _EPOCH + timedelta(days=first - 1 if is_down else first + 1)
+    return Draw(f"({first:_} {sign} rows.number()).cast(pl.Int32).cast(pl.Date)", (day,), is_unique=True)
+
+
+def _times(wanted: Wanted) -> Iterator[Draw]:
+    code = f"{wanted.rows}.timestamps({wanted.draw}, rows.now - timedelta(days=1))"
+    yield Draw(code, finish='.dt.truncate("1s").dt.time()')
+
+
+def _finish(kind: ColumnType) -> str:
+    """What turns a moment in UTC into the type: a date, one without a time zone, or one with fewer digits."""
+    if kind.family is Family.DATE:
+        return ".dt.date()"
+    digits = kind.modifiers[0] if kind.modifiers else 6
+    truncated = "" if digits == 6 else '.dt.truncate("1ms")' if digits >= 3 else '.dt.truncate("1s")'  # noqa: PLR2004
+    return truncated + (".dt.replace_time_zone(None)" if kind.family is Family.TIMESTAMP else "")
+
+
+def _outermost(limits: Limits) -> tuple[datetime | None, datetime | None]:
+    """The first and the last moment that are allowed. A strict lower limit moves by a day, so that dates keep to it."""
+    low, high = limits.low, limits.high
+    first = low.value + timedelta(days=low.strict) if low and isinstance(low.value, datetime) else None
+    last = high.value - timedelta(seconds=high.strict) if high and isinstance(high.value, datetime) else None
+    return first, last
+
+
+def _moment_code(moment: datetime) -> str:
+    parts = [moment.year, moment.month, moment.day]
+    if moment.hour or moment.minute or moment.second:
+        parts += [moment.hour, moment.minute, moment.second]
+    return f"datetime({', '.join(map(str, parts))}, tzinfo=UTC)"
+
+
+def _booleans(wanted: Wanted) -> Iterator[Draw]:
+    hint = next(hints("boolean", wanted.name), "0.2" if wanted.default is False else "0.5")
+    chance = "0.9" if wanted.default is True else hint
+    yield Draw(f"{wanted.rows}.chance({wanted.draw}, {chance})", (True, False), is_whole=True)
+    yield from map(constant, (True, False))
+
+
+def _uuids(wanted: Wanted) -> Iterator[Draw]:
+    yield Draw(f"{wanted.rows}.uuids({wanted.draw})", (str(UUID(int=1)),), is_unique=True)
+
+
+def _documents(_wanted: Wanted) -> Iterator[Draw]:
+    for text, value in (("{}", {}), ("[]", []), ("0", 0), ('""', "")):
+        yield Draw(quoted(text), (value,), is_whole=True)
+
+
+def _bytes(_wanted: Wanted) -> Iterator[Draw]:
+    yield Draw(f"{NUMBER}.cast(pl.Binary)", is_unique=True)
+
+
+def _vectors(wanted: Wanted) -> Iterator[Draw]:
+    items = f"rows.items({wanted.draw}, {_same(wanted.kind.modifiers[0])})"
+    code = "{local}.lists(({local}.integers(" + wanted.draw + ", -1_000, 1_000) / 1_000).cast(pl.Float32))"
+    yield Draw(code, local=("items", items))
+
+
+def _same(count: int) -> str:
+    """The same number for every row, as code."""
+    return f"pl.repeat({count}, len(rows), eager=True)"
+
+
+def _arrays(wanted: Wanted) -> Iterator[Draw]:
+    """Lists of one to three. The catalogs do not tell an array of several dimensions, so there are none."""
+    assert wanted.kind.element is not None
+    column = replace(
+        wanted.column,
+        name=singular(wanted.name) or wanted.name,
+        kind="e" if wanted.column.element_kind == "e" else "b",
+    )
+    inner = Wanted(column, wanted.kind.element, Limits(allowed=wanted.limits.allowed), wanted.now, rows="{local}")
+    for draw in draws_of(inner):
+        # The row number is not one per element.
+        if draw.local is not None or (draw.is_unique and inner.kind.family is not Family.UUID):
+            continue
+        count = wanted.limits.elements
+        sizes = f"rows.integers({quoted('number of ' + wanted.name)}, 1, 3)" if count is None else _same(count)
+        lists = (1, 3) if count is None else (count,)
+        examples = tuple(list(islice(cycle(draw.examples), size)) for size in lists) if draw.examples else ()
+        items = f"rows.items({wanted.draw}, {sizes})"
+        yield Draw("{local}.lists(" + draw.code + draw.finish + ")", examples, local=("items", items))
+        return
+
+
+def _spelled(wanted: Wanted) -> Iterator[Draw]:
+    """Types that travel as text."""
+    base = wanted.kind.base.rpartition(".")[2]
+    if base == "numeric":
+        yield from _decimals(wanted)
+    elif base in {"int4range", "int8range"}:
+        yield Draw(f'"[" + {NUMBER} + "," + (rows.number() + 1).cast(pl.String) + ")"', is_unique=True)
+    elif base in _RANGES and wanted.rows == "rows":
+        yield _moment_range(wanted, *_RANGES[base])
+    elif base in {"bit", "bit varying"}:
+        width = (*wanted.kind.modifiers, 1 if base == "bit" else 4)[0]
+        yield choice(wanted, tuple(dict.fromkeys(f"{bits:0{width}b}"[-width:] for bits in (0, 1, 2**width - 1))))
+    elif base in _SPELLED:
+        text, first, last = _SPELLED[base]
+        before, after = text.split("{}")
+        number = f"{wanted.rows}.integers({wanted.draw}, {first}, {last}).cast(pl.String)"
+        parts = [quoted(before)] * bool(before) + [number] + [quoted(after)] * bool(after)
+        yield Draw(" + ".join(parts), tuple(text.format(value) for value in (first, last)))
+
+
+def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:
+    """From an hour (or a day) that is the row's own to the next."""
+    start = f"pl.Series([datetime({wanted.now.year - 100}, 1, 1, tzinfo=UTC)]).new_from_index(0, len(rows))"
+    begin = f'{start} + (rows.number() * {hours * 3_600_000_000:_}).cast(pl.Duration("us"))'
+    text = f'.dt.to_string("{spelling}")'
+    opened, between, closed = (quoted(part) for part in (f"[{mark}", f"{mark},{mark}", f"{mark})"))
+    code = f"{opened} + {{local}}{text} + {between} + ({{local}} + timedelta(hours={hours})){text} + {closed}"
+    return Draw(code, is_unique=True, local=("start", begin))
+
+
+_BY_FAMILY: dict[Family, Callable[[Wanted], Iterator[Draw]]] = {
+    **dict.fromkeys(INTEGERS, _integers),
+    **dict.fromkeys(MOMENTS, _moments),
+    Family.NUMERIC: _decimals,
+    Family.REAL: _floats,
+    Family.DOUBLE: _floats,
+    Family.BOOLEAN: _booleans,
+    Family.UUID: _uuids,
+    Family.TIME: _times,
+    Family.JSON: _documents,
+    Family.JSONB: _documents,
+    Family.BYTEA: _bytes,
+    Family.VECTOR: _vectors,
+    Family.TEXT_FORM: _spelled,
+}

@@ -1,0 +1,210 @@
+"""The text of a project's files, from its plan: snapseed.toml, one module for each entity, and the lists of words."""
+
+from __future__ import annotations
+
+import ast
+import json
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from snapseed.scaffold.draws import quoted
+from snapseed.scaffold.names import WORDS
+from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
+
+_SETTINGS = """\
+# Rows for the tables of an existing database: `snapseed generate --scale 100 && snapseed load dev`.
+# That database's own migrations make the tables; snapseed only fills them.
+
+[snapseed]
+generators = "generators"
+snapshots = "snapshots"
+seed = 42
+now = 2026-01-01T00:00:00Z       # what generators take for now
+default_environment = "dev"
+
+[environments.dev]
+snapshot = "dev"
+scale = 100
+"""
+_WIDTH = 100
+_STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
+_OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale")
+_COUNTED = {"1": "One row", "2": "Two rows"}
+_SCALED = {
+    "scale(0.2)": "One row for every five of the scale.",
+    "scale(0.05)": "One row for every twenty of the scale.",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The database that a project is for: its URL without a password, and its host if that is another machine.
+
+    `lacks_password`: the URL had one, which is not written anywhere.
+    """
+
+    url: str
+    host: str | None = None
+    lacks_password: bool = False
+
+
+def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
+    """The text of each file, by its path in the project."""
+    files = {f"generators/{entity.name}.py": _module(entity) for entity in plan.entities}
+    words = sorted(WORDS.keys() & {name for entity in plan.entities for name in entity.names})
+    if words:
+        files["generators/words.py"] = _words(words)
+    return {"snapseed.toml": _settings(origin), **files}
+
+
+def _settings(origin: Origin) -> str:
+    text = _SETTINGS + f"database = {json.dumps(origin.url, ensure_ascii=False)}"
+    if origin.lacks_password:
+        text += "       # its password: PGPASSWORD, or libpq's password file"
+    if origin.host is not None:
+        text += f"\nallow_hosts = [{json.dumps(origin.host, ensure_ascii=False)}]"
+    return text + "\n"
+
+
+def _words(names: Iterable[str]) -> str:
+    lines = ['"""Words that the generators choose from."""', ""]
+    for name in names:
+        lines += [f"{name} = [", *_filled(map(quoted, WORDS[name])), "]"]
+    return "\n".join(lines) + "\n"
+
+
+def _module(plan: EntityPlan) -> str:
+    """The module of one entity."""
+    lines = [f'"""{plan.title}"""', "", *_imports(plan), "", ""]
+    for note in plan.notes:
+        lines += textwrap.wrap(
+            f"# {note}.", _WIDTH, subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
+        )
+    lines += ["@entity(", *_declaration(plan), ")"]
+    parameters = ["rows: Rows", *(f"{name}: pl.DataFrame" for name in plan.parameters)]
+    lines += _wrapped(f"def {plan.name}(", parameters, ") -> pl.DataFrame:", 0)
+    lines.append(f'    """{_described(plan)}"""')
+    if plan.late:
+        lines.append("    # These modules refer to each other, so they cannot import each other at the top.")
+        lines += [f"    from .{name} import {name}" for name in plan.late]
+        lines.append("")
+    for name, code in plan.statements:
+        lines += laid_out(f"{name} = ", code, "", 4)
+    lines += ["    return pl.DataFrame(", "        {"]
+    for column, code in plan.values.items():
+        lines += laid_out(f"{quoted(column)}: ", code, ",", 12)
+    lines += ["        }", "    )"]
+    return "\n".join(lines) + "\n"
+
+
+def _imports(plan: EntityPlan) -> list[str]:
+    used = plan.names | {"Rows", "entity"}
+    lines = []
+    for module, names in _STANDARD.items():
+        if found := [name for name in names if name in used]:
+            lines.append(f"from {module} import {', '.join(found)}")
+    lines += [""] * bool(lines) + ["import polars as pl", ""]
+    lines.append(f"from snapseed import {', '.join(name for name in _OURS if name in used)}")
+    modules = {}
+    for name in plan.references | ({plan.parent} if plan.parent else set()):
+        alias = alias_of(name, plan.parameters) if name in plan.references else name
+        modules[name] = [name if alias == name else f"{name} as {alias}"]
+    for name in (plan.name, *plan.late):
+        modules.pop(name, None)
+    if words := sorted(WORDS.keys() & used):
+        modules["words"] = words
+    lines += [""] * bool(modules)
+    for module in sorted(modules):
+        lines.append(f"from .{module} import {', '.join(modules[module])}")
+    return lines
+
+
+def _declaration(plan: EntityPlan) -> list[str]:
+    lines = []
+    if plan.parent is not None:
+        parent = alias_of(plan.parent, plan.parameters) if plan.parent in plan.references else plan.parent
+        lines += [f"    parent={parent},", f"    per_parent={plan.per_parent},"]
+    if plan.rows is not None:
+        lines.append(f"    rows={plan.rows},")
+    if plan.table is not None:
+        lines.append(f"    table={quoted(plan.table)},")
+    if plan.schema is not None:
+        lines.append(f"    schema={quoted(plan.schema)},")
+    key = ", ".join(map(quoted, plan.key))
+    lines += [f"    key={f'({key})' if len(plan.key) > 1 else key},", "    columns={"]
+    lines += [f"        {quoted(name)}: {quoted(kind)}," for name, kind in plan.columns.items()]
+    return [*lines, "    },"]
+
+
+def _described(plan: EntityPlan) -> str:
+    if plan.parent is not None:
+        return f"{_COUNTED.get(plan.per_parent or '', 'Some rows')} for each of `{plan.parent}`."
+    if plan.rows is not None:
+        return _SCALED.get(plan.rows, "The same rows at every scale, for others to choose from.")
+    return "As many rows as the scale says."
+
+
+def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
+    """Code on one line if it fits; if not, a call or a list with each item on a line, or a sum with each operand."""
+    margin = " " * indent
+    line = margin + before + code + after
+    if len(line) <= _WIDTH:
+        return [line]
+    node = ast.parse(code, mode="eval").body
+    while isinstance(node, ast.Call) and (inner := _inner_call(node)) is not None and not inner.col_offset:
+        node = inner
+    code, after = _source(code, node), code[len(_source(code, node)) :] + after
+    if isinstance(node, ast.List):
+        items = [_source(code, item) for item in node.elts]
+        return [f"{margin}{before}[", *_filled(items, indent + 4), f"{margin}]{after}"]
+    if isinstance(node, ast.Call) and (arguments := [*node.args, *node.keywords]):
+        items = [_source(code, argument) for argument in arguments]
+        return _wrapped(f"{before}{_source(code, node.func)}(", items, f"){after}", indent)
+    operands = _operands(code, node)
+    if len(operands) == 1:
+        return [line]
+    first, *others = operands
+    return [
+        f"{margin}{before}(",
+        f"{margin}    {first}",
+        *(f"{margin}    + {other}" for other in others),
+        f"{margin}){after}",
+    ]
+
+
+def _inner_call(call: ast.Call) -> ast.Call | None:
+    """The call on whose result another is called, as `f(x)` in `f(x).dt.date()`."""
+    inner = call.func
+    while isinstance(inner, ast.Attribute):
+        inner = inner.value
+    return inner if isinstance(inner, ast.Call) else None
+
+
+def _operands(code: str, node: ast.expr) -> list[str]:
+    """The parts of a sum."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [*_operands(code, node.left), _source(code, node.right)]
+    return [_source(code, node)]
+
+
+def _source(code: str, node: ast.AST) -> str:
+    return ast.get_source_segment(code, node) or ""
+
+
+def _wrapped(head: str, items: list[str], tail: str, indent: int) -> list[str]:
+    """Items between brackets: on one line if they fit, each on its own if not."""
+    margin = " " * indent
+    line = margin + head + ", ".join(items) + tail
+    if len(line) <= _WIDTH:
+        return [line]
+    return [margin + head, *(line for item in items for line in laid_out("", item, ",", indent + 4)), margin + tail]
+
+
+def _filled(items: Iterable[str], indent: int = 4) -> list[str]:
+    """Short items one after another, in as many lines as they need."""
+    lines = [""]
+    for item in items:
+        lines += [""] if len(lines[-1]) + len(item) + indent > _WIDTH - 2 else []
+        lines[-1] += f"{item}, "
+    return [" " * indent + line.rstrip() for line in lines]

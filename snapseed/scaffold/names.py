@@ -1,0 +1,73 @@
+"""What names say: how they split into words, what kind of table they suggest, and what columns of a name hold.
+
+To teach `init` a new name, add a line to `names.toml`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+import tomllib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+_DATA: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "names.toml").read_text(encoding="utf-8"))
+WORDS: dict[str, tuple[str, ...]] = {name: tuple(words) for name, words in _DATA["words"].items()}
+LOOKUPS: dict[str, tuple[str, ...]] = {name: tuple(rows) for name, rows in _DATA["lookups"].items()}
+COUNTRY_CODES: tuple[str, ...] = tuple(_DATA["codes"]["country"])
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_OTHER = re.compile(r"[^a-z0-9]+")
+_MODIFIED = re.compile(r"(?P<head>timestamp|time)(?P<modifier>\(\d+\))? (?P<zone>with|without) time zone(?P<array>.*)")
+_SHORT_TYPES = {"character varying": "varchar", "character": "char"}
+# What every generated module imports or defines.
+_TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "scale", "timedelta", "datetime", "words", "number"}
+
+
+def words_of(name: str) -> str:
+    """A name in lower case with `_` between its words: `OrderDetails` and `Order Details` give `order_details`."""
+    return _OTHER.sub("_", _CAMEL.sub("_", name).lower()).strip("_")
+
+
+def singular(word: str) -> str:
+    """The singular of an English word, close enough to compare names."""
+    for plural, single in (("ies", "y"), ("sses", "ss"), ("ses", "s"), ("xes", "x"), ("ches", "ch"), ("s", "")):
+        if word.endswith(plural) and len(word) > len(plural) + 1 and not word.endswith("ss"):
+            return word.removesuffix(plural) + single
+    return word
+
+
+def identifier(name: str, taken: Collection[str] = ()) -> str:
+    """A Python identifier for a name: not a keyword, not a builtin, nothing that a module imports, and not taken."""
+    base = words_of(name) or "table"
+    base = f"t_{base}" if base[0].isdigit() else base
+    base = f"{base}_" if keyword.iskeyword(base) or hasattr(builtins, base) or base in _TAKEN else base
+    base, found, number = base[:50], base[:50], 2
+    while found in taken:
+        found, number = f"{base}_{number}", number + 1
+    return found
+
+
+def short_type(name: str) -> str:
+    """A type of `format_type` as people write it: `timestamptz`, `varchar(40)`, `numeric(10,2)`."""
+    match = _MODIFIED.fullmatch(name)
+    if match:
+        zone = "tz" if match["zone"] == "with" else ""
+        return f"{match['head']}{zone}{match['modifier'] or ''}{match['array']}"
+    for long, short in _SHORT_TYPES.items():
+        if re.match(rf"{long}(?=$|\(|\[)", name):
+            return name.replace(long, short, 1)
+    return name
+
+
+def suggests(role: str, name: str) -> bool:
+    """Whether the name of a table or a column suggests a role in `names.toml`."""
+    return re.search(_DATA["roles"][role], f"_{words_of(name)}_") is not None
+
+
+def hints(family: str, name: str) -> Iterator[str]:
+    """The templates in `names.toml` for a column of this name, the best first."""
+    for pattern, template in _DATA["hints"][family]:
+        if re.search(pattern, f"_{words_of(name)}_"):
+            yield template

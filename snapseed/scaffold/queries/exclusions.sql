@@ -1,0 +1,7 @@
+-- Exclusion constraints, and primary keys and unique constraints without overlaps.
+SELECT k.conrelid::int8 AS oid, pg_get_constraintdef(k.oid) AS definition,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+              ORDER BY a.attnum) AS columns
+  FROM pg_constraint k JOIN pg_index i ON i.indexrelid = k.conindid
+ WHERE i.indisexclusion AND k.contype IN ('x', 'p', 'u') AND k.conrelid = ANY (%(oids)s)
+ ORDER BY k.conrelid, k.conname

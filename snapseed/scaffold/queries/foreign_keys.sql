@@ -1,0 +1,11 @@
+-- A key that refers to a partition counts as one that refers to the whole table.
+SELECT k.conrelid::int8 AS oid, coalesce(pg_partition_root(k.confrelid), k.confrelid)::oid::int8 AS target,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
+               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place) AS columns,
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(number, place)
+               JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number ORDER BY u.place)
+         AS target_columns,
+       k.confdeltype = 'c' AS cascades
+  FROM pg_constraint k
+ WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid = ANY (%(oids)s)
+ ORDER BY k.conrelid, k.conkey, k.conname

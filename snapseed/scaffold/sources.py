@@ -1,0 +1,247 @@
+"""Where the values of each column come from: other rows, a draw, or the database; unique constraints hold by design."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from snapseed.errors import ConfigurationError
+from snapseed.scaffold.arrangement import Arrangement, Place, kind_of
+from snapseed.scaffold.checks import Conditions
+from snapseed.scaffold.references import References, Source
+from snapseed.scaffold.schema import ForeignKey, Table
+from snapseed.snapshot.types import INTEGERS, Family, parse_type
+
+# Which columns are made unique first.
+_UNIQUE_FIRST = {
+    Family.TEXT: 0,
+    Family.UUID: 1,
+    **dict.fromkeys([Family.BIGINT, Family.INTEGER], 2),
+    **dict.fromkeys([Family.TIMESTAMPTZ, Family.TIMESTAMP], 3),
+    **dict.fromkeys([Family.CHARACTER, Family.DATE], 4),
+    Family.SMALLINT: 5,
+    **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
+    Family.BYTEA: 7,
+}
+_NEVER_UNIQUE = 100
+# Fewer characters or digits leave no room for many rows.
+_ROOMY = 6
+
+
+class ImpossibleError(Exception):
+    """No rows can be made for a table, so it is left out."""
+
+    def __init__(self, oid: int, reason: str) -> None:
+        super().__init__(reason)
+        self.oid = oid
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is decided about the columns of a table before anything is drawn.
+
+    `foreign` has the code of columns of foreign keys, `sometimes_null` are those of them that are NULL now and then,
+    and `null` says why a column gets no value from us. The values of `unique` columns must each come once; those of
+    `by_position` columns differ within a parent, and take turns among labels if there are any.
+    """
+
+    foreign: Mapping[str, str]
+    sometimes_null: frozenset[str]
+    null: Mapping[str, str]
+    statements: tuple[tuple[str, str], ...]
+    unique: frozenset[str]
+    by_position: Mapping[str, tuple[str, ...]]
+    most_per_parent: int | None
+    among: str | None
+
+
+def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions, names: Mapping[int, str]) -> Sources:
+    """Decide about the columns of a table. Raises `ImpossibleError` if a column must have values and has none."""
+    table, place = arrangement.tables[oid], arrangement.places[oid]
+    references = References(arrangement, oid, names)
+    null = _left_to_the_database(table, place)
+    chosen = _foreign(references, null)
+    unique = _Uniqueness(references, conditions, {name for source in chosen.values() for name in source.codes})
+    unique.settle({key: source for key, source in chosen.items() if source.is_unique}, set(null))
+    chosen |= unique.replaced
+    foreign = {name: code for source in chosen.values() for name, code in source.codes.items()}
+    for index in unique.unmet:
+        null |= _one_null(table, place, index)
+    return Sources(
+        foreign={name: code for name, code in foreign.items() if name not in null},
+        sometimes_null=frozenset(
+            name
+            for key, source in chosen.items()
+            for name in source.codes
+            if source.may_be_null and len(key.columns) == 1 and _takes_null(table, place, name)
+        ),
+        null=null,
+        statements=tuple(source.statement for source in chosen.values() if source.statement is not None),
+        unique=frozenset(unique.columns),
+        by_position=unique.by_position,
+        most_per_parent=unique.most_per_parent,
+        among=next((source.among for source in unique.replaced.values() if source.among), None),
+    )
+
+
+def leave(table: Table, name: str, why: str) -> dict[str, str]:
+    """Leave a column to the database or NULL. Raises `ImpossibleError` if neither is possible."""
+    column = table.column(name)
+    if column.not_null and not column.has_default:
+        raise ImpossibleError(table.oid, f"column {name}: {why}")
+    return {name: f"left to the database: {why}" if column.has_default else f"NULL: {why}"}
+
+
+def _takes_null(table: Table, place: Place, name: str) -> bool:
+    return not table.column(name).not_null and name not in place.key
+
+
+def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
+    if table.partitions == ():
+        raise ImpossibleError(table.oid, "it has no partitions")
+    null: dict[str, str] = {}
+    for column in table.columns:
+        if column.generated:
+            continue
+        try:
+            parse_type(column.type)
+        except ConfigurationError:
+            null |= leave(table, column.name, f"no values of type {column.type} are known")
+            continue
+        is_needed = column.name in {*table.foreign_columns, *place.key}
+        if not is_needed and (column.identity or column.name in table.serials):
+            null[column.name] = "numbered by the database"
+    return null
+
+
+def _one_null(table: Table, place: Place, index: tuple[str, ...]) -> dict[str, str]:
+    """NULLs do not count as duplicates of each other."""
+    name = next((name for name in reversed(index) if _takes_null(table, place, name)), None)
+    if name is None:
+        raise ImpossibleError(table.oid, f"no rows are known that are unique by ({', '.join(index)})")
+    return {name: f"NULL: no values are known that are unique by ({', '.join(index)})"}
+
+
+def _foreign(references: References, null: dict[str, str]) -> dict[ForeignKey, Source]:
+    """A source for the columns of each foreign key. Columns for which there is none are added to `null`."""
+    table, place = references.table, references.place
+    chosen: dict[ForeignKey, Source] = {}
+    filled: dict[str, str] = {}
+    origins: dict[str, tuple[int, str]] = {}
+    for key in sorted(table.foreign_keys, key=lambda key: (key != place.parent, -len(key.columns))):
+        source = references.source(key)
+        fresh = [name for name in key.columns if name not in filled]
+        if not fresh and references.is_implied(key, origins):
+            continue
+        contradicts = any(source.codes.get(name, code) != code for name, code in filled.items())
+        if not fresh or not source.codes or (contradicts and not source.is_fixed):
+            nullable = [name for name in fresh if _takes_null(table, place, name)]
+            if not nullable:
+                raise ImpossibleError(
+                    table.oid, f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to"
+                )
+            null |= dict.fromkeys(nullable, "NULL: no row is known that it can refer to")
+            continue
+        chosen[key] = replace(source, codes={name: source.codes[name] for name in fresh})
+        filled |= chosen[key].codes
+        origins |= {name: (key.target, referred) for name, referred in key.pairs if name in fresh}
+    return chosen
+
+
+class _Uniqueness:
+    """How each unique index is met; `replaced` are foreign keys that need another source for it."""
+
+    def __init__(self, references: References, conditions: Conditions, foreign: set[str]) -> None:
+        self.columns: set[str] = set()
+        self.by_position: dict[str, tuple[str, ...]] = {}
+        self.replaced: dict[ForeignKey, Source] = {}
+        self.unmet: list[tuple[str, ...]] = []
+        self.most_per_parent: int | None = 1 if references.place.one_each else None
+        self._references, self._conditions, self._foreign = references, conditions, foreign
+        self._table, self._place = references.table, references.place
+
+    def settle(self, unique: Mapping[ForeignKey, Source], null: set[str]) -> None:
+        """Find a way to meet each unique index."""
+        self.columns |= {name for key in unique for name in key.columns}
+        if len(self._place.key) > 1 and not self._meet_key():
+            self.unmet.append(self._place.key)
+        for index in sorted([*self._table.unique, *self._excluded()], key=len):
+            if not self._is_met(index, null) and not self._meet(index):
+                self.unmet.append(index)
+
+    def _excluded(self) -> Iterator[tuple[str, ...]]:
+        """The columns of exclusion constraints that must be unique. Ranges never overlap as they are drawn."""
+        for exclusion in self._table.exclusions:
+            if exclusion.equal and not any("range" in self._table.column(name).type for name in exclusion.columns):
+                yield exclusion.equal
+
+    def _is_met(self, index: tuple[str, ...], null: set[str]) -> bool:
+        names, parent = set(index), self._place.parent
+        if set(self._place.key) <= names or names & null or names & self.columns:
+            return True
+        return self.most_per_parent == 1 and parent is not None and set(parent.columns) <= names
+
+    def _meet_key(self) -> bool:
+        """See that the column after the parent's key differs among the rows of each parent, and ascends."""
+        assert self._place.parent is not None
+        name = self._place.key[len(self._place.parent.columns)]
+        if name not in self._foreign:
+            return self._positioned([name])
+        key = next(key for key in self._table.foreign_keys if key.columns == (name,))
+        return self._replace(key, self._references.ascending(key))
+
+    def _meet(self, index: tuple[str, ...]) -> bool:
+        parent = self._place.parent
+        is_within_parent = parent is not None and set(parent.columns) <= set(index)
+        own = [name for name in index if name not in self._foreign | self._conditions.ordered]
+        if is_within_parent and self._positioned(own):
+            return True
+        for name in sorted(own, key=self._preference):
+            is_free = not self._table.column(name).labels and self._conditions.limits[name].allowed is None
+            if is_free and self._preference(name) < _NEVER_UNIQUE:
+                self.columns.add(name)
+                return True
+        for key in self._table.foreign_keys if is_within_parent else ():
+            if set(key.columns) <= set(index) and self._replace(key, self._references.by_position(key)):
+                return True
+        if is_within_parent:
+            self.most_per_parent = 1
+            return True
+        for key in self._table.foreign_keys:
+            if set(key.columns) <= set(index) and self._replace(key, self._references.one_each(key)):
+                self.columns |= set(key.columns)
+                return True
+        return False
+
+    def _replace(self, key: ForeignKey, source: Source | None) -> bool:
+        """Give a foreign key another source, if there is one and it has no other than its usual one yet."""
+        if source is None or key in self.replaced:
+            return False
+        self.replaced[key] = source
+        self._limit(source.at_most)
+        return True
+
+    def _preference(self, name: str) -> int:
+        kind = parse_type(self._table.column(name).type)
+        if kind.is_array or kind.family not in _UNIQUE_FIRST:
+            return _NEVER_UNIQUE
+        is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
+        return _UNIQUE_FIRST[kind.family] + is_short * len(Family)
+
+    def _positioned(self, own: list[str]) -> bool:
+        """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels."""
+        for name in own:
+            limits, kind = self._conditions.limits[name], kind_of(self._table, name)
+            labels = self._table.column(name).labels
+            labels = labels or tuple(value for value in limits.allowed or () if isinstance(value, str))
+            if kind.is_array or (not labels and (kind.family not in INTEGERS or limits.allowed or limits.high)):
+                continue
+            self.by_position[name] = labels
+            self._limit(len(labels) or None)
+            return True
+        return False
+
+    def _limit(self, most: int | None) -> None:
+        if most is not None:
+            self.most_per_parent = min(most, self.most_per_parent or most)

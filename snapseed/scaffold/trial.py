@@ -1,0 +1,307 @@
+"""Which of the proposed draws meet the checks of a table: the connected server tries examples of their values.
+
+It evaluates the checks on constant rows, so it reads no table and changes nothing. What follows from its verdict is
+pure: columns take the first draw that fits, and are narrowed until the checks over several columns hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from itertools import islice, product
+
+import psycopg
+from psycopg import sql
+
+from snapseed.postgres.connect import Connection
+from snapseed.scaffold.checks import Rule
+from snapseed.scaffold.columns import Proposal, Subject
+from snapseed.scaffold.draws import Draw, choice, constant
+from snapseed.scaffold.sources import ImpossibleError, leave
+
+# Combinations of values that are tried on a rule over several columns.
+_MOST = 4_096
+_NULL = "null"
+# What is left of a column that is narrowed to one of endlessly many values.
+_HARDLY_ANY = 0.01
+_DOMAIN_VALUE = "value"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A column to try: the type that its checks see, and the examples of each of its draws, as JSON.
+
+    No draws: the column has a value that is not known. `may_be_null`: NULL is tried as well.
+    """
+
+    name: str
+    type: str
+    draws: tuple[tuple[str, ...], ...]
+    may_be_null: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """The question which draws of a table's columns meet its rules."""
+
+    rules: tuple[Rule, ...]
+    columns: tuple[Candidates, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The server's answer: the first draw of each column that meets the column's own rules, None if none does.
+
+    `refuse_null` are the columns whose own rules do not take NULL. `combinations` has the rules over several columns
+    with the values tried, and whether they meet the rule. `untried` are rules that the server could not evaluate.
+    """
+
+    first: Mapping[str, int | None]
+    refuse_null: frozenset[str]
+    combinations: Mapping[Rule, Mapping[tuple[str, ...], bool]]
+    untried: frozenset[Rule]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is decided about the columns of a table: a draw for each, or why there is none.
+
+    `values` are those that the columns of checks may have, as JSON, `never_null` columns that a check keeps from being
+    NULL, and `sometimes_null` those that are NULL now and then. `notes` are for people.
+    """
+
+    draws: Mapping[str, Draw]
+    null: Mapping[str, str]
+    values: Mapping[str, tuple[str, ...]]
+    never_null: frozenset[str]
+    notes: tuple[str, ...]
+    sometimes_null: frozenset[str] = frozenset()
+
+
+def question_of(proposal: Proposal) -> Question:
+    """What the server has to decide about a table."""
+    rules = tuple(rule for rule in proposal.subject.conditions.rules if rule.columns)
+    names = dict.fromkeys(name for rule in rules for name in rule.columns)
+    return Question(rules, tuple(_candidates(proposal, name) for name in names))
+
+
+def _candidates(proposal: Proposal, name: str) -> Candidates:
+    column, subject = proposal.subject.table.column(name), proposal.subject
+    known = [draw.examples for draw in proposal.draws.get(name, ())]
+    if name in proposal.null:
+        default = subject.default(name)
+        known = [(default,)] if default is not None or not column.has_default else []
+    examples = tuple(tuple(map(_encoded, values)) for values in known)
+    return Candidates(name, column.type, examples, name in proposal.draws and subject.takes_null(name))
+
+
+def _encoded(value: object) -> str:
+    """A value as JSON, from which PostgreSQL makes a value of any type."""
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def answer(connection: Connection, question: Question) -> Verdict:
+    """Try the examples of all draws on the rules of their column, and those of the first that fit on the others."""
+    columns = {column.name: column for column in question.columns}
+    first: dict[str, int | None] = {}
+    refuse_null: set[str] = set()
+    untried: set[Rule] = set()
+    for column in question.columns:
+        values = list(dict.fromkeys(value for examples in column.draws for value in examples))
+        values += [_NULL] * column.may_be_null
+        refused: set[str] = set()
+        for rule in question.rules if values else ():
+            if rule.columns == (column.name,):
+                met = _tried(connection, rule, [column], [(value,) for value in values])
+                untried |= {rule} if met is None else set()
+                refused |= {value for value, is_met in zip(values, met or (), strict=False) if not is_met}
+        fitting = (place for place, examples in enumerate(column.draws) if not refused & set(examples))
+        first[column.name] = next(fitting, None)
+        refuse_null |= {column.name} if _NULL in refused else set()
+    combinations: dict[Rule, Mapping[tuple[str, ...], bool]] = {}
+    for rule in question.rules:
+        if len(rule.columns) < 2 or not set(rule.columns) <= columns.keys():  # noqa: PLR2004 - several
+            continue
+        involved = [columns[name] for name in rule.columns]
+        rows = list(islice(product(*(_values(column, first[column.name]) for column in involved)), _MOST))
+        met = _tried(connection, rule, involved, rows) if rows else None
+        if met is None:
+            untried.add(rule)
+        else:
+            combinations[rule] = dict(zip(rows, met, strict=True))
+    return Verdict(first, frozenset(refuse_null), combinations, frozenset(untried))
+
+
+def _values(column: Candidates, draw: int | None) -> Iterable[str]:
+    examples = () if draw is None else column.draws[draw]
+    return dict.fromkeys((*examples, _NULL) if column.may_be_null and examples else examples)
+
+
+def _tried(
+    connection: Connection, rule: Rule, columns: Sequence[Candidates], rows: Sequence[tuple[str, ...]]
+) -> list[bool] | None:
+    """Whether each row meets a rule, as it does if the rule gives NULL. None if the server cannot evaluate the rule.
+
+    A value that its type or the rule fails on does not meet the rule.
+    """
+    names = [_DOMAIN_VALUE if rule.check.of_domain else column.name for column in columns]
+    fields = [json.dumps(name, ensure_ascii=False) for name in names]
+    document = "[" + ",".join("{" + ",".join(map(":".join, zip(fields, row, strict=True))) + "}" for row in rows) + "]"
+    query = sql.SQL("SELECT ({}) IS NOT FALSE FROM jsonb_to_recordset(%s) AS t ({})").format(
+        _as_sql(rule.sql),
+        sql.SQL(", ").join(
+            sql.SQL("{} {}").format(sql.Identifier(name), _as_sql(column.type))
+            for name, column in zip(names, columns, strict=True)
+        ),
+    )
+    try:
+        with connection.transaction():
+            return [bool(met) for (met,) in connection.execute(query, [document])]
+    except (psycopg.DataError, psycopg.IntegrityError):
+        middle = len(rows) // 2
+        if not middle:
+            return [False]
+        halves = [_tried(connection, rule, columns, half) for half in (rows[:middle], rows[middle:])]
+        return None if None in halves else [met for half in halves for met in half or ()]
+    except psycopg.Error:
+        return None
+
+
+def _as_sql(text: str) -> sql.SQL:
+    """SQL that the server itself has printed."""
+    return sql.SQL(text.replace("%", "%%"))
+
+
+def decide(proposal: Proposal, verdict: Verdict) -> Columns:
+    """Choose the first draw of each column that meets its checks, then narrow columns until the other checks hold.
+
+    Raises `ImpossibleError` if a check does not hold, and nothing that can be narrowed or left out would help.
+    """
+    subject = proposal.subject
+    chosen = _chosen(proposal, verdict)
+    for rule in subject.conditions.rules:
+        if len(rule.columns) < 2 or _holds_by_construction(subject, chosen, rule):  # noqa: PLR2004 - several
+            continue
+        if rule in verdict.untried:
+            chosen = replace(chosen, notes=(*chosen.notes, f"not tried: {rule}"))
+        elif not _holds(verdict, rule, chosen.values):
+            chosen = _narrowed(proposal, verdict, rule, chosen)
+    exclusions = [
+        f"not tried: {exclusion.definition}"
+        for exclusion in subject.table.exclusions
+        if not exclusion.equal and not any("range" in subject.table.column(name).type for name in exclusion.columns)
+    ]
+    notes = [*chosen.notes, *exclusions, *(f"{name}: {why}" for name, why in chosen.null.items())]
+    sometimes_null = frozenset(name for name in chosen.draws if _is_sometimes_null(subject, verdict, chosen, name))
+    return replace(chosen, sometimes_null=sometimes_null, notes=tuple(dict.fromkeys(notes)))
+
+
+def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
+    """The first draw of each column that meets the checks on this column alone."""
+    subject, notes = proposal.subject, []
+    draws: dict[str, Draw] = {}
+    null = dict(proposal.null)
+    for name, found in proposal.draws.items():
+        place = verdict.first.get(name, 0)
+        if place is None:
+            null |= leave(subject.table, name, "no values are known that meet its checks")
+            continue
+        draw, column = found[place], subject.table.column(name)
+        alone = subject.conditions.alone(name)
+        untried = next((rule for rule in alone if rule in verdict.untried or not draw.examples), None)
+        if untried is not None and not draw.is_unique and (column.has_default or subject.takes_null(name)):
+            null |= leave(subject.table, name, f"{untried} was not tried")
+            continue
+        notes += [] if untried is None else [f"not tried: {untried}"]
+        draws[name] = draw
+    values = {
+        candidates.name: candidates.draws[verdict.first[candidates.name] or 0] if candidates.draws else ()
+        for candidates in question_of(proposal).columns
+    }
+    never_null = verdict.refuse_null
+    for name in draws:
+        if name in values and subject.is_optional(name) and name not in never_null:
+            values[name] = (*values[name], _NULL)
+    return Columns(draws, null, values, never_null, tuple(notes))
+
+
+def _holds_by_construction(subject: Subject, chosen: Columns, rule: Rule) -> bool:
+    """Whether the rule asks for an order of moments, and the later one is drawn from the earlier one."""
+    return any(
+        order.rule == rule
+        and order.before in chosen.draws
+        and order.after in chosen.draws
+        and f"{{own:{order.before}}}" in chosen.draws[order.after].code
+        for order in subject.conditions.orders
+    )
+
+
+def _holds(verdict: Verdict, rule: Rule, values: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether a rule holds for all combinations of these values that were tried."""
+    return all(
+        is_met or any(value not in values[name] for name, value in zip(rule.columns, row, strict=True))
+        for row, is_met in verdict.combinations[rule].items()
+    )
+
+
+def _narrowed(proposal: Proposal, verdict: Verdict, rule: Rule, chosen: Columns) -> Columns:
+    """Narrow one of the columns of a rule until it holds, the one of which most is left; or leave one NULL."""
+    subject = proposal.subject
+    free = [name for name in rule.columns if name in chosen.draws and not chosen.draws[name].is_unique]
+    narrowed = []
+    for name in free:
+        kept = tuple(value for value in chosen.values[name] if _holds(verdict, rule, {**chosen.values, name: (value,)}))
+        share = len(kept) / len(chosen.values[name]) if chosen.draws[name].is_whole else _HARDLY_ANY
+        narrowed += [(share, name, kept)] if kept else []
+    for _, name, kept in sorted(narrowed, key=lambda found: -found[0]):
+        if (found := _kept(proposal, chosen, rule, name, kept)) is not None:
+            return found
+    for name in free:
+        if subject.takes_null(name) and _holds(verdict, rule, {**chosen.values, name: (_NULL,)}):
+            return _without(chosen, name, rule)
+    raise ImpossibleError(subject.table.oid, f"no rows are known that meet {rule}")
+
+
+def _kept(proposal: Proposal, chosen: Columns, rule: Rule, name: str, kept: tuple[str, ...]) -> Columns | None:
+    """With only some values of a column. None if they cannot be written down."""
+    draw = chosen.draws[name]
+    values = [_plain(example) for example in draw.examples if _encoded(example) in kept]
+    if not values:
+        return _without(chosen, name, rule)
+    if proposal.wanted[name].kind.is_array or not all(isinstance(value, str | int) for value in values):
+        return None
+    values = values if draw.is_whole else values[:1]
+    fresh = choice(proposal.wanted[name], tuple(values)) if len(values) > 1 else constant(values[0])
+    return replace(
+        chosen,
+        draws={**chosen.draws, name: fresh},
+        values={**chosen.values, name: kept},
+        never_null=chosen.never_null if _NULL in kept else chosen.never_null | {name},
+        notes=(*chosen.notes, f"{name}: only {', '.join(map(str, values))}, so that {rule} holds"),
+    )
+
+
+def _without(chosen: Columns, name: str, rule: Rule) -> Columns:
+    """With a column left NULL."""
+    return replace(
+        chosen,
+        draws={other: draw for other, draw in chosen.draws.items() if other != name},
+        null={**chosen.null, name: f"NULL, so that {rule} holds"},
+        values={**chosen.values, name: (_NULL,)},
+    )
+
+
+def _plain(value: object) -> object:
+    """A whole number as an integer."""
+    return int(value) if isinstance(value, Decimal) and value == int(value) else value
+
+
+def _is_sometimes_null(subject: Subject, verdict: Verdict, chosen: Columns, name: str) -> bool:
+    """Whether NULLs are drawn for a column: it may have them, often has, and no check is against it."""
+    if not subject.is_optional(name) or name in chosen.never_null or "(" not in chosen.draws[name].code:
+        return False
+    rules = [rule for rule in verdict.combinations if name in rule.columns]
+    is_excluded = any(name in exclusion.columns for exclusion in subject.table.exclusions)
+    return not is_excluded and all(_holds(verdict, rule, {**chosen.values, name: (_NULL,)}) for rule in rules)

@@ -1,0 +1,316 @@
+"""Databases for tests: each holds the snapshot, no two tests share one, and none stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from snapseed import verify_snapshot
+from snapseed.errors import ConfigurationError, LoadError, RefusedError
+from snapseed.servers.targets import resolve_target
+from snapseed.testing.clones import Clones, opened_clones
+from snapseed.testing.server import KeptMark, Run, TemplateMark, connected_server, lock_key
+from snapseed.testing.snapshot_template import Schema, hold_snapshot_template, migrations, project_schema
+from snapseed.testing.template import copy_database, drop_unused, fastest_strategy
+from tests.conftest import without_coverage
+from tests.projects.state import patiently
+from tests.testing.conftest import Owner
+
+# A process that stops while it makes the template, or while it uses a clone.
+_STOPPED = """
+import sys, time
+from pathlib import Path
+from snapseed import find_project
+from snapseed.testing.clones import opened_clones
+from snapseed.testing.snapshot_template import Schema
+
+def wait(url):
+    print("here", flush=True)
+    time.sleep(60)
+
+project = find_project(Path(sys.argv[1]))
+environment = project.environment(None, {"database": sys.argv[2]})
+if sys.argv[3] == "making":
+    with opened_clones(project, environment, Schema("stopped", wait)):
+        pass
+with opened_clones(project, environment) as clones:
+    clones.take()
+    wait("")
+"""
+
+
+def opened(stack: ExitStack, owner: Owner, ahead: int = 0, at_most: int | None = None) -> Clones:
+    """Clones that are open until the stack is closed."""
+    return stack.enter_context(opened_clones(owner.project, owner.environment(), ahead=ahead, at_most=at_most))
+
+
+def start_and_kill(owner: Owner, when: str) -> None:
+    """Run a process until it says that it is there, and kill it."""
+    command = [sys.executable, "-c", _STOPPED, str(owner.folder), owner.url, when]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=without_coverage()) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
+        process.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_each_database_holds_the_snapshot_and_none_stays(owner: Owner, ahead: int) -> None:
+    """What one taker changes, no other sees. At the end only the template is left, and the environment unchanged."""
+    with ExitStack() as stack:
+        clones = opened(stack, owner, ahead=ahead)
+        first, second = clones.take(), clones.take()
+        assert first.name != second.name
+        with psycopg.connect(first.url, autocommit=True) as connection:
+            connection.execute("DELETE FROM badges")
+            clones.give_back(first)
+        assert verify_snapshot(owner.project, owner.at(second.url)).agrees
+        assert verify_snapshot(owner.project, owner.at(clones.take().url)).agrees
+    # Some were never given back, and are dropped all the same.
+    assert owner.databases("snapseed_clone") == []
+    with owner.connect() as connection:
+        assert connection.execute("SELECT to_regclass('people')").fetchone() == (None,)
+
+
+def test_the_template_is_made_once_and_found_again(owner: Owner, tmp_path: Path) -> None:
+    """A second run loads nothing. Another schema file gives another template."""
+    for made in (True, False):
+        with ExitStack() as stack:
+            assert opened(stack, owner).template.made is made
+    assert len(owner.databases("snapseed_template")) == 1
+    assert owner.project.schema is not None
+    other = tmp_path / "schema.sql"
+    other.write_text(owner.project.schema.read_text(encoding="utf-8") + "-- other", encoding="utf-8")
+    with opened_clones(replace(owner.project, schema=other), owner.environment()) as clones:
+        assert clones.template.made
+    assert len(owner.databases("snapseed_template")) == 2
+
+
+def test_one_of_many_processes_makes_the_template(owner: Owner) -> None:
+    """The others wait for it and find it complete. Each then has databases of its own."""
+    made: list[bool] = []
+    names: list[str] = []
+
+    def run() -> None:
+        with opened_clones(owner.project, owner.environment()) as clones:
+            made.append(clones.template.made)
+            names.append(clones.take().name)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(made) == [False, False, True]
+    assert len(set(names)) == 3
+
+
+def test_a_half_made_template_is_made_again(owner: Owner) -> None:
+    """What a process leaves that was killed while it made a template is not used, and soon gone."""
+    start_and_kill(owner, "making")
+    assert len(owner.databases("snapseed_template")) == 1
+    assert owner.project.schema is not None
+    text = owner.project.schema.read_bytes()
+
+    def create(url: str) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(text)
+
+    with opened_clones(owner.project, owner.environment(), Schema("stopped", create)) as clones:
+        assert clones.template.made
+        assert verify_snapshot(owner.project, owner.at(clones.take().url)).agrees
+    assert len(owner.databases("snapseed_template")) == 1
+
+
+def test_clones_of_a_killed_process_are_dropped_by_the_next_run(owner: Owner) -> None:
+    """The clones of a living process stay."""
+    start_and_kill(owner, "taken")
+    [orphan] = owner.databases("snapseed_clone")
+    with ExitStack() as stack:
+        alive = opened(stack, owner).take()
+        with ExitStack() as other:
+            opened(other, owner)
+        assert orphan not in owner.databases()
+        assert alive.name in owner.databases()
+
+
+def test_a_failure_while_making_leaves_nothing_and_comes_through(owner: Owner) -> None:
+    """The error of the function that creates the tables is raised as it is."""
+
+    def create(url: str) -> None:
+        raise ZeroDivisionError(url)
+
+    schema = Schema("failing", create)
+    with pytest.raises(ZeroDivisionError), opened_clones(owner.project, owner.environment(), schema):
+        pass
+    assert owner.databases("snapseed_t") == []
+
+
+def test_a_kept_database_outlives_its_run_for_some_days(owner: Owner) -> None:
+    """Its age decides when it is dropped, not the end of its process."""
+    with ExitStack() as stack:
+        clones = opened(stack, owner)
+        kept = clones.take()
+        clones.keep(kept, "test_something")
+    with ExitStack() as stack:
+        later = opened(stack, owner).server
+        assert kept.name in owner.databases()
+        later.set_mark(kept.name, KeptMark("test_something", int(time.time()) - 8 * 24 * 3600))
+    assert kept.name not in owner.databases()
+
+
+def test_templates_are_dropped_by_age_and_number_unless_in_use(owner: Owner, tmp_path: Path) -> None:
+    """The oldest are dropped first. One that a run works with stays, whatever its age."""
+    assert owner.project.schema is not None
+    names = []
+    with ExitStack() as stack:
+        for number in range(3):
+            schema = tmp_path / f"{number}.sql"
+            schema.write_bytes(owner.project.schema.read_bytes() + b"--" + str(number).encode())
+            project = replace(owner.project, schema=schema)
+            with opened_clones(project, owner.environment()) as clones:
+                names.append(clones.template.name)
+        used = replace(owner.project, schema=tmp_path / "0.sql")
+        stack.enter_context(opened_clones(used, owner.environment()))
+        other = stack.enter_context(opened_clones(used, owner.environment())).server
+        other.unlock(lock_key(names[0]), shared=True)
+        for age, name in enumerate(reversed(names)):
+            mark = other.mark(name)
+            assert isinstance(mark, TemplateMark)
+            other.set_mark(name, msgspec.structs.replace(mark, used=mark.used - 1000 * age))
+        assert drop_unused(other, max_templates=2) == []  # the third is in use
+        assert drop_unused(other, max_templates=1) == [names[1]]
+        assert drop_unused(other, max_age=500) == []
+        assert set(owner.databases("snapseed_template")) == {names[0], names[2]}
+        other.lock(lock_key(names[0]), shared=True)
+
+
+def test_databases_of_others_are_never_dropped(owner: Owner) -> None:
+    """Neither databases with a name that looks like ours, nor ones of ours that another role made."""
+    names = ["snapseed_template_mine", "snapseed_clone_x", "snapseed_test"]
+    for name in names:
+        owner.administer("CREATE DATABASE {} OWNER {}", f"{name}_{owner.role}", owner.role)
+    stranger = f"snapseed_clone_{'0' * 16}_1"
+    owner.administer("DROP DATABASE IF EXISTS {}", stranger)
+    owner.administer("CREATE DATABASE {}", stranger)
+    with ExitStack() as stack:
+        clones = opened(stack, owner)
+        assert drop_unused(clones.server, max_age=-1, max_templates=0) == [clones.template.name]
+    assert {f"{name}_{owner.role}" for name in names} <= set(owner.databases())
+    owner.administer("DROP DATABASE {}", stranger)
+
+
+def test_no_more_are_made_ahead_than_will_be_taken(owner: Owner) -> None:
+    """With at most three wanted, two are ready. A fourth is made when it is asked for."""
+    with ExitStack() as stack:
+        clones = opened(stack, owner, ahead=2, at_most=3)
+        patiently(lambda: len(owner.databases("snapseed_clone")) == 2)
+        clones.take()
+        patiently(lambda: len(owner.databases("snapseed_clone")) == 3)
+        assert len({clones.take().name for _ in range(3)}) == 3
+
+
+def test_a_lost_background_costs_speed_only(owner: Owner) -> None:
+    """When its connection is ended, databases are made and dropped in the caller's thread."""
+    with ExitStack() as stack:
+        clones = opened(stack, owner, ahead=1)
+        own = clones.server.connection.info.backend_pid
+        with psycopg.connect(owner.server, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> %s AND application_name = 'snapseed' AND datname = 'postgres' AND pid IN"
+                " (SELECT pid FROM pg_stat_activity WHERE backend_start > (SELECT backend_start FROM pg_stat_activity"
+                " WHERE pid = %s))",
+                [own, own],
+            )
+        taken = [clones.take() for _ in range(3)]
+        for database in taken:
+            clones.give_back(database)
+        assert verify_snapshot(owner.project, owner.at(clones.take().url)).agrees
+        assert not {database.name for database in taken} & set(owner.databases())
+
+
+def test_a_role_without_createdb_is_told_so(owner: Owner) -> None:
+    """With the statement that fixes it, and nothing is created."""
+    owner.administer("ALTER ROLE {} NOCREATEDB", owner.role)
+    with pytest.raises(LoadError) as caught, ExitStack() as stack:
+        opened(stack, owner)
+    assert f"ALTER ROLE {owner.role} CREATEDB" in str(caught.value.next_step)
+    assert owner.databases("snapseed_t") == []
+
+
+def test_without_a_database_postgres_locks_are_taken_in_the_environments_own(owner: Owner) -> None:
+    """Some servers have no database `postgres`. The environment's own is then used for locks, and not changed."""
+    environment = owner.environment()
+    target = resolve_target(owner.project, environment)
+    with connected_server(target, environment, meeting_place=f"{owner.role}_missing") as server:
+        assert server.identity.database == f"{owner.role}_db"
+        run = Run.new()
+        template = hold_snapshot_template(server, owner.project, environment, None, run)
+        clones = Clones(server, template, run, ahead=1)
+        assert verify_snapshot(owner.project, owner.at(clones.take().url)).agrees
+        clones.close()
+    with owner.connect() as connection:
+        assert connection.execute("SELECT to_regclass('people')").fetchone() == (None,)
+
+
+def test_a_name_that_looks_like_production_is_refused(owner: Owner) -> None:
+    """Although the database itself would not be touched: its server is not one for tests."""
+    url = psycopg.conninfo.make_conninfo(owner.url, dbname="shop_production")
+    with pytest.raises(RefusedError), opened_clones(owner.project, owner.at(url)):
+        pass
+
+
+def test_a_schema_without_files_is_refused(owner: Owner) -> None:
+    """Without files a template would never notice a new migration; without a schema file there are no tables."""
+    with pytest.raises(ConfigurationError) as caught:
+        migrations(lambda _: None, [owner.folder / "missing"], owner.folder)
+    assert "snapseed_schema_files" in str(caught.value.next_step)
+    with pytest.raises(ConfigurationError) as caught:
+        project_schema(replace(owner.project, schema=None))
+    assert "snapseed_schema" in str(caught.value.next_step)
+
+
+@pytest.mark.parametrize(("size", "large"), [(10**6, False), (10**9, True)])
+def test_the_strategy_depends_on_the_size(owner: Owner, size: int, *, large: bool) -> None:
+    """Each gives the same database. A large one is copied as files, and cloned where that was faster."""
+    with ExitStack() as stack:
+        clones = opened(stack, owner)
+        server, version = clones.server, clones.server.version
+        spare = Run.new()
+        strategy = fastest_strategy(server, clones.template.name, size, spare.next_name())
+        expected = ({"file_copy", "file_clone"} if version >= 18 else {"file_copy"}) if large else {"wal_log"}
+        assert strategy in ({""} if version < 15 else expected)
+        name = spare.next_name()
+        copy_database(server, clones.template.name, name, strategy)
+        assert verify_snapshot(owner.project, owner.at(server.url(name))).agrees
+
+
+def test_a_url_carries_what_libpq_was_given(owner: Owner) -> None:
+    """Passwords and names are escaped, other parameters stay, and a Unix socket comes after the question mark."""
+    with ExitStack() as stack:
+        clones = opened(stack, owner)
+        database = clones.take()
+        parsed = psycopg.conninfo.conninfo_to_dict(database.url)
+        assert (parsed["dbname"], parsed["user"]) == (database.name, owner.role)
+        assert str(database.port) == parsed["port"]
+        secret = replace(
+            clones.server,
+            target=replace(clones.server.target, conninfo="password='a b@/' options='-c x.y=1' application_name=x"),
+        )
+        found = psycopg.conninfo.conninfo_to_dict(secret.url("a/b c"))
+        if clones.server.connection.info.password == "":
+            assert found["password"] == "a b@/"
+        assert (found["dbname"], found["options"]) == ("a/b c", "-c x.y=1")
+        assert "application_name" not in found
+        assert os.sep not in database.name
