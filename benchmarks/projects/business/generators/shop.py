@@ -1,4 +1,4 @@
-"""A plain business schema: customers, their orders, the lines of these. Integers, decimals, dates, enums, short texts."""
+"""A plain business schema: customers, orders, order lines. Integers, decimals, dates, enums, short texts."""
 
 from datetime import date, timedelta
 
