@@ -17,7 +17,7 @@ NOTES = '''
 @entity(key="id", columns={"id": "bigint", "title": "text", "body": "text", "chosen": "text"})
 def notes(rows: Rows) -> pl.DataFrame:
     """Long texts, each with some bytes of its own."""
-    letters = rows.code("first", 200) + rows.code("second", 200)
+    letters = rows.code("first", 400) + rows.code("second", 400)
     long = "a text that compresses well " * 100 + letters
     return pl.DataFrame({"id": rows.key(), "title": rows.code("title", 9), "body": long, "chosen": long})
 '''
