@@ -17,8 +17,9 @@ NOTES = '''
 @entity(key="id", columns={"id": "bigint", "title": "text", "body": "text", "chosen": "text"})
 def notes(rows: Rows) -> pl.DataFrame:
     """Long texts, each with some bytes of its own."""
-    letters = rows.code("first", 400) + rows.code("second", 400)
-    long = "a text that compresses well " * 100 + letters
+    long = pl.repeat("a text that compresses well " * 100, len(rows), eager=True)
+    for number in range(60):
+        long = long + rows.code(f"letters {number}", 10)
     return pl.DataFrame({"id": rows.key(), "title": rows.code("title", 9), "body": long, "chosen": long})
 '''
 SCHEMA = """
