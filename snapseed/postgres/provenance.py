@@ -82,7 +82,7 @@ def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
 
 
 def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
-    """The tables, as `schema.table`, that snapseed has filled and nobody has created anew since.
+    """The tables, as `schema.table`, that snapseed has filled and that nobody has re-created since.
 
     With `whole`, only tables without rows of others: those that a load in mode `replace` filled. A table that rows were
     only ever appended to is never ours.
