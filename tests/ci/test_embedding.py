@@ -1,4 +1,4 @@
-"""The CI process where workers make the embeddings."""
+"""The CI process when workers create the embeddings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ci(post: Post, log: Callable[[str], None] = lambda _: None, **overrides: obj
 
 
 def test_workers_of_its_own_do_all(post: Post) -> None:
-    """Two of them; the report says what came of it, in the document and among the checks."""
+    """Two of them. The report has the result, in the document and among the checks."""
     junit = post.folder / "ci.xml"
     file = post.folder / "snapseed.toml"
     file.write_text(file.read_text() + "workers = 2\n")

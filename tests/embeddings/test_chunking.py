@@ -1,4 +1,4 @@
-"""Chunks: runs of whole words that together are the text."""
+"""Chunks are runs of whole words, and together they are the text."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def chunks(text: str) -> list[str]:
 
 
 def counted(words: int) -> int:
-    """What `chunk_count` says of so many words."""
+    """What `chunk_count` returns for so many words."""
     return int(pl.select(chunk_count(pl.lit(words))).item())
 
 
 @given(st.integers(0, 400), _WORDS)
 def test_chunks_joined_are_the_text(repeated: int, words: list[str]) -> None:
-    """No word is lost, doubled or cut, no chunk is longer than it may be, and none much shorter than the others."""
+    """No word is lost, doubled or cut, no chunk is too long, and none is much shorter than the others."""
     text = " ".join(["word"] * repeated + words)
     found = chunks(text)
     assert " ".join(found) == text
@@ -38,8 +38,8 @@ def test_chunks_joined_are_the_text(repeated: int, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "count"), [(0, 1), (1, 1), (CHUNK_WORDS, 1), (CHUNK_WORDS + 1, 2), (2 * CHUNK_WORDS, 2), (1000, 9)]
 )
-def test_the_count_is_that_of_the_chunks_that_are_not_empty(words: int, count: int) -> None:
-    """At least one, for an empty text too; the one behind the last is empty."""
+def test_the_count_is_that_of_chunks_that_are_not_empty(words: int, count: int) -> None:
+    """At least one, for an empty text too; a chunk after the last one is empty."""
     assert counted(words) == count
     text = " ".join(["w"] * words)
     found = chunk_of(pl.Series([text] * (count + 1)), pl.Series(range(count + 1))).to_list()
@@ -47,7 +47,7 @@ def test_the_count_is_that_of_the_chunks_that_are_not_empty(words: int, count: i
 
 
 def test_chunks_are_taken_text_by_text() -> None:
-    """Each index belongs to the text beside it."""
+    """Each index belongs to the text of the same row."""
     numbers = list(map(str, range(CHUNK_WORDS + 2)))
     long, rest = " ".join(numbers), " ".join(numbers[len(numbers) // 2 :])
     assert chunk_of(pl.Series(["a b", long, "", long]), pl.Series([0, 1, 0, 1])).to_list() == ["a b", rest, "", rest]

@@ -1,4 +1,4 @@
-"""Texts become rows of the target; what does not fit is told of the text, and ends no worker."""
+"""Texts become rows of the target, and a text that does not fit raises an error of its own."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.embeddings.conftest import Post
 
 @pytest.fixture
 def source(post: Post) -> Source:
-    """The letters' settings."""
+    """The settings of the letters."""
     project = post.sandbox.project
     return resolve_source(project, post.environment(), open_snapshot(project.snapshots, "dev").manifest)
 
 
 def test_each_chunk_is_a_row_of_the_targets_columns(source: Source) -> None:
-    """In their order; a text that is null has one chunk, as an empty one has."""
+    """In the order of the columns. A null text has one chunk, like an empty one."""
     texts = pl.Series(["a " * 120 + "b", None, ""])
     letter, part, made_by, numbers = chunk_rows(source, pl.Series([1, 2, 3]), texts)
     assert letter.to_pylist() == [1, 1, 2, 3]
@@ -31,8 +31,8 @@ def test_each_chunk_is_a_row_of_the_targets_columns(source: Source) -> None:
     assert [len(vector) for vector in numbers.to_pylist()] == [384] * 4
 
 
-def test_a_text_with_more_chunks_than_keys_can_number_is_an_error_of_its_own() -> None:
-    """4,096 of them are too many for the keys of the example."""
+def test_a_text_with_too_many_chunks_for_their_keys_is_an_error() -> None:
+    """More than 4,096, in the example."""
     project = find_project(PROJECTS.parent.parent)
     environment = project.environment("queue")
     source = resolve_source(project, environment, open_snapshot(project.snapshots, "ci").manifest)

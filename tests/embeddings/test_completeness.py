@@ -1,4 +1,4 @@
-"""Completeness: every text has its chunks, and nothing else is there."""
+"""Completeness: every text has its chunks, and there are no others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from tests.embeddings.conftest import Post
 
 
 def found(post: Post) -> Completeness:
-    """What the database is asked."""
+    """What the database says."""
     with post.session() as session:
         return completeness(session.connection, session.source)
 
 
 def test_each_finding_is_counted(post: Post) -> None:
-    """Texts that lack chunks, chunks without a text, vectors of another length; chunks of other models do not count."""
+    """Texts without all chunks, chunks without a text, vectors of a wrong length. Other models do not count."""
     post.load()
     before = found(post)
     assert (before.texts, before.incomplete, before.rows, before.is_complete) == (40, 40, 0, False)

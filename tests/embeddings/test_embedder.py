@@ -20,7 +20,7 @@ def embed(*texts: str) -> npt.NDArray[np.float16]:
 
 
 def test_vectors_are_those_of_every_earlier_version() -> None:
-    """Golden values, exact to the bit: stored embeddings stay comparable."""
+    """Golden values, exact to the bit, so that stored embeddings stay comparable."""
     assert embed("The quick brown fox")[0, :6].tolist() == [
         0.0,
         -0.11517333984375,
@@ -71,7 +71,7 @@ def test_no_texts_have_no_vectors() -> None:
 
 
 def test_a_text_that_is_null_is_an_error() -> None:
-    """Not a vector of something else."""
+    """It has no vector."""
     with pytest.raises(ValueError, match="1 of the texts to embed are null"):
         HashingEmbedder().embed(pl.Series(["a", None]))
 
@@ -81,8 +81,8 @@ def test_case_and_punctuation_change_nothing() -> None:
     assert (embed(TEXTS[0]) == embed(TEXTS[3])).all()
 
 
-def test_texts_that_share_words_are_nearer_than_others() -> None:
-    """And words that share parts are nearer than words that do not."""
+def test_texts_that_share_words_are_near() -> None:
+    """Words that share parts are nearer than words that do not, too."""
     base, near, related, far = embed(
         "how to bake sourdough bread at home",
         "bake bread at home with sourdough",

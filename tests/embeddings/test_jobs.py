@@ -1,4 +1,4 @@
-"""Jobs can be read back whatever their keys and their form."""
+"""Jobs can be read back, whatever their keys and their form."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_all_names_are_filled_in() -> None:
     assert json.loads(job) == {"a": ['"x"'], "b": '<s:"x"|s|e|"x"|m>', "c": ['"x"', 7, None], "d": 1.5}
 
 
-def test_several_keys_and_numbers_are_taken() -> None:
+def test_several_keys_and_numbers_are_accepted() -> None:
     """An application's own jobs may hold either."""
     form = job_form(None, "")
     assert decode_job(form, b'{"keys": [1, "2", 300000000000000000000]}') == ["1", "2", "300000000000000000000"]
@@ -56,15 +56,15 @@ def test_several_keys_and_numbers_are_taken() -> None:
 
 
 @given(st.binary() | st.recursive(st.none() | st.integers() | texts, st.lists, max_leaves=5).map(json.dumps))
-def test_nonsense_is_told_from_a_job(payload: bytes | str) -> None:
-    """Whatever it is, nothing but `NotAJobError` comes of it."""
+def test_nonsense_is_not_a_job(payload: bytes | str) -> None:
+    """Whatever it is, it raises `NotAJobError` and nothing else."""
     with pytest.raises(NotAJobError):
         decode_job(job_form(None, ""), payload if isinstance(payload, bytes) else payload.encode())
 
 
 @pytest.mark.parametrize("payload", [{}, {"a": "{job}"}, {"a": "x{key}"}, {"a": "{key}", "b": "{title}"}, {"a": 1}])
 def test_a_form_without_keys_is_refused(payload: dict[str, Any]) -> None:
-    """And one with a name that nobody knows; the error says where."""
+    """And so is one with an unknown name; the error says where."""
     with pytest.raises(ConfigurationError) as caught:
         job_form(payload, "here")
     assert caught.value.where == "here"

@@ -1,4 +1,4 @@
-"""Keys of chunks follow from the key of their text, sort with it, and can be made in SQL as well."""
+"""Keys of chunks are derived from the key of their text, sort with it, and can be computed in SQL as well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from snapseed import chunk_keys
 from tests.conftest import Connection
 
-# The same by PostgreSQL alone, bit by bit.
+# The same in SQL, bit by bit.
 IN_SQL = """
 SELECT substring(t FROM 1 FOR 48) || '1000' || substring(t FROM 53 FOR 12)
        || '10' || substring(t FROM 67 FOR 12) || number::bit(12) || substring(hash FROM 1 FOR 38)
@@ -31,7 +31,7 @@ def keys(pairs: list[tuple[uuid.UUID, int]]) -> list[uuid.UUID]:
 
 @given(st.lists(st.tuples(st.uuids(), st.integers(0, 4095)), max_size=30))
 def test_a_key_depends_on_its_text_and_number_alone(pairs: list[tuple[uuid.UUID, int]]) -> None:
-    """Not on what is asked for along with it; different chunks have different keys of version 8."""
+    """Not on the other chunks of the call. Different chunks have different keys of version 8."""
     made = keys(pairs)
     assert made == [keys([pair])[0] for pair in pairs]
     assert len(set(made)) == len(set(pairs))
@@ -45,7 +45,7 @@ def test_keys_of_a_text_sort_by_number(text: uuid.UUID, numbers: list[int]) -> N
     assert sorted(made) == [key for _, key in sorted(zip(numbers, made, strict=True))]
 
 
-def test_the_keys_can_be_made_in_sql(connection: Connection) -> None:
+def test_the_keys_can_be_computed_in_sql(connection: Connection) -> None:
     """So that an application's own workers can write the same rows."""
     for text, number in ((uuid.UUID(int=2**128 - 1), 0), (uuid.UUID("01890000-0000-8000-8000-0123456789ab"), 4095)):
         row = connection.execute(IN_SQL, {"text": text, "number": number}).fetchone()

@@ -1,4 +1,4 @@
-"""Sums over pieces are sums over words, whatever is remembered and however texts are cut."""
+"""Sums over pieces are sums over words, whatever the vocabulary remembers and however texts are cut."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS = st.lists(st.lists(LETTERS, max_size=30).map("".join), min_size=1, max_si
 
 
 def one_by_one(text: str) -> npt.NDArray[np.int64]:
-    """The sum over the words of a text, each asked for alone."""
+    """The sum over the words of a text, each looked up alone."""
     lowered = pl.select(pl.lit(text).str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")).item()
     words = [Vocabulary(DIMENSIONS).vectors(pa.array([word.encode()], pa.large_binary()))[0] for word in lowered]
     sums: npt.NDArray[np.int64] = np.sum([np.zeros(DIMENSIONS), *words], axis=0).astype(np.int64)
@@ -40,7 +40,7 @@ def unit(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
 @examples(30)
 @given(TEXTS)
 def test_a_text_is_the_sum_of_its_words(texts: list[str]) -> None:
-    """By phrases (of texts that stand there many times) or by words."""
+    """By phrases, if texts are repeated, or by words."""
     expected = [unit(one_by_one(text)) for text in texts]
     for repeated in (1, 8):
         found = HashingEmbedder().embed(pl.Series(texts * repeated)).to_numpy()
@@ -49,7 +49,7 @@ def test_a_text_is_the_sum_of_its_words(texts: list[str]) -> None:
 
 @given(TEXTS)
 def test_pieces_are_the_texts(texts: list[str]) -> None:
-    """Joined again, phrases or words, with nothing lost."""
+    """Joined again, whether phrases or words, they are the texts."""
     cut = TextBuffer.of(pa.array(texts, pa.large_string()))
     for ends in (cut.blanks(), cut.phrase_ends()):
         pieces = cut.cut(ends)
@@ -79,7 +79,7 @@ def test_sums_do_not_overflow(length: int) -> None:
 
 
 def test_words_are_those_of_the_regular_expression() -> None:
-    """What is neither letter nor digit parts words, and nothing else does."""
+    """Whatever is neither a letter nor a digit separates words."""
     text = "don't stop_me now 4ever, well-known"
     words = re.findall(r"[^\W_]+", text)
     assert (one_by_one(text) == sum(one_by_one(word) for word in words)).all()
