@@ -10,12 +10,15 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from snapseed import load_snapshot
 from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
+from snapseed.embeddings.worker import Heartbeat
 from snapseed.errors import ServerError, SnapseedError
 from snapseed.events import Event
 from tests.conftest import Sandbox
@@ -158,6 +161,29 @@ def working(post: Post, failures: list[SnapseedError], until: Callable[[], bool]
     thread = threading.Thread(target=run_workers, args=arguments)
     thread.start()
     return thread
+
+
+def test_patience_starts_with_a_failure(make_generated: Callable[[str], Sandbox]) -> None:
+    """A worker that was idle for longer than its patience still comes back."""
+    with own_valkey() as server:
+        post = Post(make_generated("letters"), server.url)
+        load_snapshot(post.sandbox.project, post.environment())
+        told: list[Event] = []
+
+        def is_idle() -> bool:
+            return sum(isinstance(event, Heartbeat) for event in told) > 1
+
+        def has_failed() -> bool:
+            return any(isinstance(event, WorkerFailed) and event.wait_seconds for event in told)
+
+        options = ServiceOptions(patience_seconds=1.5)
+        arguments = (post.sandbox.project, post.environment(), options, told.append, has_failed)
+        with ThreadPoolExecutor(1) as pool:
+            worker = pool.submit(run_workers, *arguments)
+            patiently(is_idle)
+            server.kill()
+            worker.result()
+        assert has_failed()
 
 
 @pytest.mark.parametrize("form", ["stream", "list"])
