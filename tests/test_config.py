@@ -74,11 +74,11 @@ BAD = {
     "an unknown key": ("[snapseed]\nsede = 1\n" + MINIMAL, "unknown key 'sede'", "did you mean 'seed'?"),
     "a key like no other": ("[snapseed]\nzzz = 1\n" + MINIMAL, "unknown key 'zzz'", "one of: generators, snapshots"),
     "an unknown key of an environment": (MINIMAL + "skale = 1\n", "unknown key 'skale'", "[environments.dev]"),
-    "a wrong type": ("[snapseed]\nseed = 'x'\n" + MINIMAL, "wrong type", "[snapseed] seed"),
-    "a list for a scale": (MINIMAL + "scale = [2]\n", "wrong type", "[environments.dev] scale"),
-    "a text for a boolean": (MINIMAL + "create_schema = 'yes'\n", "wrong type", "[environments.dev] create_schema"),
-    "a text for a list": (MINIMAL + "allow_hosts = 'a'\n", "wrong type", "[environments.dev] allow_hosts"),
-    "a number in a list": (MINIMAL + "allow_hosts = [1]\n", "wrong type", "allow_hosts"),
+    "a wrong type": ("[snapseed]\nseed = 'x'\n" + MINIMAL, "not valid", "[snapseed] seed"),
+    "a list for a scale": (MINIMAL + "scale = [2]\n", "not valid", "[environments.dev] scale"),
+    "a text for a boolean": (MINIMAL + "create_schema = 'yes'\n", "not valid", "[environments.dev] create_schema"),
+    "a text for a list": (MINIMAL + "allow_hosts = 'a'\n", "not valid", "[environments.dev] allow_hosts"),
+    "a number in a list": (MINIMAL + "allow_hosts = [1]\n", "not valid", "allow_hosts"),
     "a value for a table": ("snapseed = 3\n" + MINIMAL, "not a table", "[snapseed]"),
     "a value for an environment": ("[environments]\ndev = 3\n", "not a table", "[environments.dev]"),
     "a value for the environments": ("environments = 3\n", "no environment is defined", "[environments.dev]"),
@@ -90,15 +90,11 @@ BAD = {
         "one of: dev",
     ),
     "no dev": ("[environments.ci]\n", "the default environment does not exist", "default_environment = 'ci'"),
-    "a naive now": (
-        "[snapseed]\nnow = 2026-01-01T00:00:00\n" + MINIMAL,
-        "`now` has no time zone",
-        "2026-01-01T00:00:00Z",
-    ),
-    "a date for now": ("[snapseed]\nnow = 2026-01-01\n" + MINIMAL, "wrong type", "[snapseed] now"),
-    "a negative seed": ("[snapseed]\nseed = -1\n" + MINIMAL, "out of its range", "0 <= seed < 2^64"),
-    "an unknown time": (MINIMAL + "timeout = 5\n", "wrong type", "[environments.dev] timeout"),
-    "parts of nothing": ("[snapseed]\npart_rows = 0\n" + MINIMAL, "out of its range", "part_rows = 0"),
+    "a naive now": ("[snapseed]\nnow = 2026-01-01T00:00:00\n" + MINIMAL, "not valid", "[snapseed] now"),
+    "a date for now": ("[snapseed]\nnow = 2026-01-01\n" + MINIMAL, "not valid", "[snapseed] now"),
+    "a negative seed": ("[snapseed]\nseed = -1\n" + MINIMAL, "not valid", "[snapseed] seed"),
+    "an unknown time": (MINIMAL + "timeout = 5\n", "not valid", "[environments.dev] timeout"),
+    "parts of nothing": ("[snapseed]\npart_rows = 0\n" + MINIMAL, "not valid", "[snapseed] part_rows"),
 }
 
 
@@ -174,6 +170,8 @@ def test_variables_have_the_types_of_their_keys(tmp_path: Path, monkeypatch: pyt
         ("SNAPSEED_SNAPSHOT", "../x"),
         ("SNAPSEED_TIMEOUT", "soon"),
         ("SNAPSEED_RETRIES", "some"),
+        ("SNAPSEED_RETRIES", "-1"),
+        ("SNAPSEED_WORKERS", "-1"),
     ],
 )
 def test_a_bad_variable_is_an_error(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,12 +202,13 @@ def test_any_key_of_the_project_can_be_a_variable(key: str, tmp_path: Path, monk
     assert value_of(project_of(tmp_path, MINIMAL + "[environments.ci]\n")) == value
 
 
-@pytest.mark.parametrize("bad", ["x", "²", "1.5", "true"])
+@pytest.mark.parametrize("bad", ["x", "²", "1.5", "true", "-1", str(2**64)])
 def test_a_number_as_a_variable_is_whole(bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In digits that Python reads as such."""
     monkeypatch.setenv("SNAPSEED_SEED", bad)
-    with pytest.raises(ConfigurationError, match="SNAPSEED_SEED is not a whole number"):
+    with pytest.raises(ConfigurationError) as caught:
         project_of(tmp_path, MINIMAL)
+    assert bad in (caught.value.observed or "")
 
 
 def test_a_file_of_variables_is_read_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

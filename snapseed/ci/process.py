@@ -21,7 +21,7 @@ from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import finish_if_committed, load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
-from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.retry import Attempted, RetryLimits, retried
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
@@ -144,8 +144,7 @@ class _Run:
         target = resolve_target(self.project, self.environment)
         self._tell(target)
         with connected(target) as connection, translated("asking the server for its settings", target.described):
-            identity = identify(connection)
-            require_allowed(identity, target, self.environment, consent=self.request.consent)
+            identity = identify_allowed(connection, target, self.environment, consent=self.request.consent)
             query = "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name"
             settings = {str(name): str(value) for name, value in connection.execute(query, [_SETTINGS]).fetchall()}
             version = connection.execute("SHOW server_version").fetchone()

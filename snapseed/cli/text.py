@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
@@ -67,14 +67,7 @@ def _times(header: str, seconds: Mapping[str, float]) -> str:
     )
 
 
-class _Located(Protocol):
-    @property
-    def target(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-
-
-def _target(report: _Located) -> str:
+def _target(report: DiffReport | LoadReport | ResetReport | VerifyReport | CiReport) -> str:
     return f"target   {report.target} ({report.source})"
 
 
@@ -141,12 +134,12 @@ def shown(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[st
             names = max(len(column.name) for column in entity.columns)
             types = max(len(column.type) for column in entity.columns)
             for column in entity.columns:
-                line = f"  {column.name:<{names}}  {column.type:<{types}}  {cell(row[column.name])}"
+                line = f"  {column.name:<{names}}  {column.type:<{types}}  {_cell(row[column.name])}"
                 lines.append(line if len(line) <= width else line[: width - 1] + "…")
     return "\n".join(lines)
 
 
-def cell(value: object) -> str:
+def _cell(value: object) -> str:
     """A value on one line."""
     if value is None:
         return "NULL"
@@ -242,7 +235,7 @@ def reset(report: ResetReport) -> str:
 
 def verified(report: VerifyReport) -> str:
     """What was compared, and everything that differs."""
-    lines = [f"target   {report.target} ({report.source})"] if report.target else []
+    lines = [_target(report)] if report.target else []
     files = sum(len(entity.files) for entity in report.manifest.entities)
     lines.append(f"files    {files} checked, " + (f"{len(report.files)} differ" if report.files else "all intact"))
     rows = [
@@ -334,16 +327,7 @@ def ci(report: CiReport) -> str:
     lines += [f"finding: {slowdown}" for slowdown in report.slowdowns]
     results = {entity.entity: entity.agrees for entity in report.verify.entities} if report.verify else {}
     entities = [
-        [
-            name,
-            f"{entity.rows:,}",
-            size(entity.bytes),
-            _seconds(entity.seconds),
-            rate(entity.rows, entity.seconds),
-            _seconds(entity.verify_seconds),
-            {True: "same", False: "DIFFERS", None: "-"}[results.get(name)],
-        ]
-        for name, entity in metrics.entities.items()
+        [*cells, {True: "same", False: "DIFFERS", None: "-"}[results.get(cells[0])]] for cells in entity_cells(report)
     ]
     if entities:
         lines.append(table(["entity", "rows", "sent", "copy", "rows/s", "verify", "manifest"], entities))
@@ -363,6 +347,21 @@ def ci(report: CiReport) -> str:
     return "\n".join(lines)
 
 
+def entity_cells(report: CiReport) -> list[list[str]]:
+    """What was measured of each entity: name, rows, bytes sent, time of the COPY, rows per second, verification."""
+    return [
+        [
+            name,
+            f"{entity.rows:,}",
+            size(entity.bytes),
+            _seconds(entity.seconds),
+            rate(entity.rows, entity.seconds),
+            _seconds(entity.verify_seconds),
+        ]
+        for name, entity in report.metrics.entities.items()
+    ]
+
+
 # ── Embeddings ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -376,12 +375,8 @@ def queue(name: str, numbers: QueueStatus, dead: Sequence[DeadJob]) -> str:
         f"done        {numbers.done:,}, {numbers.done_last_minute:,} in the last full minute",
         f"dead        {numbers.dead:,}",
     ]
-    return "\n".join([*lines, *(f"  {payload(job)[:_LINE_CHARACTERS]}: {job.error}" for job in dead)])
-
-
-def payload(job: DeadJob) -> str:
-    """A job as it is in the queue."""
-    return job.payload.decode("utf-8", "replace")
+    jobs = [(job.payload.decode("utf-8", "replace"), job.error) for job in dead]
+    return "\n".join([*lines, *(f"  {payload[:_LINE_CHARACTERS]}: {error}" for payload, error in jobs)])
 
 
 def search(hits: Sequence[Hit]) -> str:

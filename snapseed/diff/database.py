@@ -10,9 +10,9 @@ import pyarrow as pa
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, reading
-from snapseed.postgres.fit import schema_problems, table_name
+from snapseed.postgres.fit import fitting_tables
 from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_names, row_hash, text_key
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.arrow import in_one_piece
@@ -79,18 +79,10 @@ def diff_snapshot(
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
     require_files(snapshot, only=[entity.name for entity in entities])
-    tables: list[str] = []
-    differences: list[EntityDiff] = []
     with reading(target, "comparing") as connection:
-        facts = read_tables(connection, [table_name(entity) for entity in entities])
-        for entity in entities:
-            found = facts.get(table_name(entity))
-            misfits = schema_problems(entity, found)
-            tables += [problem.text for problem in misfits]
-            if found is not None and not misfits:
-                side = _Table(connection, entity, found.name)
-                differences.append(_diff_entity(snapshot, side, limit))
-    return DiffReport(environment.name, target.described, target.source, tuple(tables), tuple(differences))
+        problems, fitting = fitting_tables(connection, entities)
+        differences = [_diff_entity(snapshot, _Table(connection, *each), limit) for each in fitting]
+    return DiffReport(environment.name, target.described, target.source, tuple(problems), tuple(differences))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from snapseed.errors import UsageError
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators
 from snapseed.generate.part import CHUNK_ROWS, SLICES, PartTask, Slices, make_part
-from snapseed.snapshot.store import has_snapshot, open_snapshot, writing_to
+from snapseed.snapshot.store import has_snapshot, open_snapshot, part_path, writing_to
 
 # Root rows that are made to estimate a size: takes some tenths of a second and is right within a few percent.
 _SAMPLED_ROWS = 1_000
@@ -150,18 +150,18 @@ class Tasks:
         size = self._project.part_rows
         for tree, numbers in self._ranges:
             for number in numbers:
-                file = f"/part-{number:05d}.parquet" if tree.rows > size else ".parquet"
-                yield self.task(tree, number * size, min((number + 1) * size, tree.rows), file)
+                part = number if tree.rows > size else None
+                yield self.task(tree, number * size, min((number + 1) * size, tree.rows), part)
 
-    def task(self, tree: Tree, first: int, last: int, file: str) -> PartTask:
-        """The task that makes these root rows of a tree, in files whose names end in `file`."""
+    def task(self, tree: Tree, first: int, last: int, part: int | None = None) -> PartTask:
+        """The task that makes these root rows of a tree, as the part of this number; None for an only part."""
         return PartTask(
             project=self._project,
             seed=self._request.seed,
             root=tree.root.name,
             first=first,
             last=last,
-            paths={name: f"{name}{file}" for name in tree.names},
+            paths={name: part_path(name, part) for name in tree.names},
             folder=self._folder,
             chunk_rows=self._request.chunk_rows,
             slices=self._request.slices,
@@ -188,7 +188,7 @@ def estimate(project: Project, request: Request) -> Estimate:
         for tree in tasks.trees:
             sampled = min(_SAMPLED_ROWS, tree.rows)
             first = (tree.rows - sampled) // 2
-            for written in make_part(tasks.task(tree, first, first + sampled, ".parquet")).files.values():
+            for written in make_part(tasks.task(tree, first, first + sampled)).files.values():
                 rows += written.file.rows * tree.rows // sampled
                 size += written.file.bytes * tree.rows // sampled
     return Estimate(rows, size, len(tasks))

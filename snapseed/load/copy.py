@@ -55,45 +55,33 @@ class EntityLoad:
 
 @dataclass(frozen=True)
 class Batch:
-    """Encoded rows, ready for the socket."""
+    """Encoded rows, ready for the socket, and how long it took to read and to encode them."""
 
     data: pa.Buffer
     rows: int
-
-
-@dataclass
-class StreamTimes:
-    """Seconds that the encoding thread has spent so far."""
-
-    read: float = 0.0
-    encode: float = 0.0
+    read_seconds: float
+    encode_seconds: float
 
 
 @dataclass(frozen=True)
-class _Failure:
-    error: Exception
-
-
-@dataclass
 class Stream:
-    """The batches of one entity, to be iterated once.
+    """The batches of one entity, to be iterated once. An exception in the queue ends it, None is its normal end.
 
     `reader` is the thread that iterates. If it is gone, as after an interrupt that no cleanup followed, the encoder
     stops.
     """
 
-    waiting: queue.Queue[Batch | _Failure | None]
-    times: StreamTimes = field(default_factory=StreamTimes)
+    waiting: queue.Queue[Batch | Exception | None]
     stopped: threading.Event = field(default_factory=threading.Event)
     reader: threading.Thread = field(default_factory=threading.current_thread)
 
     def __iter__(self) -> Iterator[Batch]:
         while (item := self.waiting.get()) is not None:
-            if isinstance(item, _Failure):
-                raise item.error
+            if isinstance(item, Exception):
+                raise item
             yield item
 
-    def put(self, item: Batch | _Failure | None) -> bool:
+    def put(self, item: Batch | Exception | None) -> bool:
         """Wait for room in the queue and add the item. False if the reader is gone."""
         while not self.stopped.is_set() and self.reader.is_alive():
             with suppress(queue.Full):
@@ -112,7 +100,7 @@ def copy_rows(
 ) -> EntityLoad:
     """Stream the entity's rows through COPY into the table `into`. The listener gets `Advanced` after each batch."""
     rows = size = 0
-    starved = send = 0.0
+    read = encode = starved = send = 0.0
     started = time.monotonic()
     _widen_socket(connection, settings.batch_bytes)
     with (
@@ -130,6 +118,8 @@ def copy_rows(
             send += time.thread_time() - working
             rows += batch.rows
             size += batch.data.size
+            read += batch.read_seconds
+            encode += batch.encode_seconds
             listener(Advanced(table.entity.name, rows, table.entity.rows, bytes=size))
             waiting = time.monotonic()
         starved += time.monotonic() - waiting
@@ -141,8 +131,8 @@ def copy_rows(
         rows=rows,
         bytes=size,
         seconds=seconds,
-        read=stream.times.read,
-        encode=stream.times.encode,
+        read=read,
+        encode=encode,
         starved=starved,
         send=send,
         server=max(0.0, seconds - starved - send),
@@ -218,19 +208,17 @@ def encoded(snapshot: Snapshot, table: TablePlan, settings: LoadSettings = LoadS
 def _produce(snapshot: Snapshot, table: TablePlan, stream: Stream, batch_bytes: int) -> None:
     try:
         for file in table.entity.files:
-            for batch in _batches(snapshot, file, table, stream.times, batch_bytes):
+            for batch in _batches(snapshot, file, table, batch_bytes):
                 if not stream.put(batch):
                     return
         stream.put(None)
     except SnapseedError as exc:
-        stream.put(_Failure(exc))
+        stream.put(exc)
     except Exception as exc:  # noqa: BLE001 - the thread that loads raises it, whatever it is
-        stream.put(_Failure(_unreadable(f"{type(exc).__name__}: {exc}", str(snapshot.folder))))
+        stream.put(_unreadable(f"{type(exc).__name__}: {exc}", str(snapshot.folder)))
 
 
-def _batches(
-    snapshot: Snapshot, file: PartFile, table: TablePlan, times: StreamTimes, batch_bytes: int
-) -> Iterator[Batch]:
+def _batches(snapshot: Snapshot, file: PartFile, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
     names = [column.name for column in table.columns]
     path = str(snapshot.path(file))
     with snapshot.open_part(file) as part:
@@ -239,14 +227,14 @@ def _batches(
             started = time.monotonic()
             chunk = part.read_row_group(number, columns=names, use_threads=False).select(names)
             columns = [in_one_piece(column) for column in chunk.columns]
-            times.read += time.monotonic() - started
+            read_seconds = time.monotonic() - started
             rows = max(1, min(len(chunk), batch_bytes * len(chunk) // max(1, chunk.nbytes)))
             for start in range(0, len(chunk), rows):
                 started = time.monotonic()
                 slices = [column.slice(start, rows) for column in columns]
                 data = encode_rows(slices, table)
-                times.encode += time.monotonic() - started
-                yield Batch(data, len(slices[0]))
+                yield Batch(data, len(slices[0]), read_seconds, time.monotonic() - started)
+                read_seconds = 0.0
             # Free this chunk before the next one is read: two at once would be the peak of a load's memory.
             del chunk, columns, slices, data
 

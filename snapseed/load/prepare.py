@@ -65,7 +65,7 @@ def prepare(session: Session) -> Prepared:
     connection, environment, request = session.connection, session.environment, session.request
     with session.phase("planning"):
         identity = identify(connection)
-        session.listener(Connected(f"PostgreSQL {connection.info.server_version // 10000}, {identity}"))
+        session.listener(Connected(identity.server))
         require_allowed(identity, session.target, environment, consent=request.consent)
         locks.set_limits(connection, environment)
     with session.phase("waiting for another load"):

@@ -21,8 +21,8 @@ from snapseed.load.unchanged import is_unchanged
 from snapseed.postgres import locks
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
-from snapseed.postgres.guard import identify, require_allowed, require_ours
-from snapseed.postgres.locks import watching
+from snapseed.postgres.guard import identify_allowed, require_ours
+from snapseed.postgres.locks import Watch, watching
 from snapseed.postgres.provenance import is_recorded
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -66,16 +66,8 @@ def load_snapshot(
             with phase(tell, phase_name):
                 connection = stack.enter_context(connected(target))
             watch = stack.enter_context(watching(target, connection, tell))
-
-            def tell_and_move_on(event: Event) -> None:
-                if isinstance(event, PhaseStarted | Advanced):
-                    # Whatever the load may wait for from here on is something new.
-                    watch.moved()
-                tell(event)
-
-            yield Session(
-                project, environment, snapshot, target, request, settings, queued, connection, tell_and_move_on
-            )
+            told = _moving(watch, tell)
+            yield Session(project, environment, snapshot, target, request, settings, queued, connection, told)
 
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
     try:
@@ -93,6 +85,17 @@ def load_snapshot(
         error = failed(exc, report.after(events), only=request.only)
         raise error from (exc.__cause__ if error is exc else exc)
     return report.after(events)
+
+
+def _moving(watch: Watch, listener: Listener) -> Listener:
+    """A listener that also tells the watch when the load moves on: what it waits for next is something new."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, PhaseStarted | Advanced):
+            watch.moved()
+        listener(event)
+
+    return tell
 
 
 def finish_if_committed(
@@ -152,9 +155,8 @@ def _holds_snapshot(session: Session) -> bool:
     """Whether there is nothing to do for `if_changed`."""
     connection, request, manifest = session.connection, session.request, session.snapshot.manifest
     with session.phase(_LOOKING):
-        identity = identify(connection)
-        require_allowed(identity, session.target, session.environment, consent=request.consent)
-        session.listener(Connected(f"PostgreSQL {connection.info.server_version // 10000}, {identity}"))
+        identity = identify_allowed(connection, session.target, session.environment, consent=request.consent)
+        session.listener(Connected(identity.server))
         # If a privilege or a column is missing, the load itself says so, better.
         with suppress(psycopg.ProgrammingError), connection.transaction():
             locks.set_limits(connection, session.environment)

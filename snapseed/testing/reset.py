@@ -137,7 +137,7 @@ def reset_environment(
             target=target.described,
             source=target.source,
             manifest=manifest,
-            server=f"PostgreSQL {server.version}, {database.identity}",
+            server=database.identity.server,
             template=template.name,
             loaded=loaded,
             sessions=sessions,
