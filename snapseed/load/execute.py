@@ -17,7 +17,7 @@ from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.failures import translated
-from snapseed.postgres.provenance import record_load
+from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
 from snapseed.verify.database import EntityResult, require_rows, verify_entity
@@ -193,18 +193,18 @@ def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mappi
             state[str(queued.name)] = {"oid": queued.oid}
         mark = record_load(
             session.connection,
-            {
-                "environment": session.environment.name,
-                "snapshot": manifest.name,
-                "identity": manifest.identity,
-                "seed": manifest.seed,
-                "scale": manifest.scale,
-                "mode": str(plan.mode),
-                "tables": list(state),
-                "rows": plan.rows,
-                "state": state,
-                "version": importlib.metadata.version("snapseed"),
-            },
+            NewLoad(
+                environment=session.environment.name,
+                snapshot=manifest.name,
+                identity=manifest.identity,
+                seed=manifest.seed,
+                scale=manifest.scale,
+                mode=str(plan.mode),
+                tables=list(state),
+                rows=plan.rows,
+                state=state,
+                version=importlib.metadata.version("snapseed"),
+            ),
         )
     session.listener(mark)
 

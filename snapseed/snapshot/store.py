@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snapseed.errors import ManifestError, SnapshotError
+from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.manifest import FILE_NAME, LFS_POINTER, RESTORE, EntityRecord, Manifest, PartFile, decode, encode
 
 # Large enough that the cost of a call does not matter, small enough that memory does not either.
@@ -55,6 +56,13 @@ class Snapshot:
             raise SnapshotError(
                 "a part cannot be read", where=str(self.path(file)), observed=str(exc), next_step=RESTORE
             ) from exc
+
+    def chunk_columns(self, entity: EntityRecord, number: int) -> list[pa.Array]:
+        """The columns of a chunk; `number` counts from 0 over all files of the entity."""
+        file, group = [(file, group) for file in entity.files for group in range(len(file.chunks))][number]
+        with self.open_part(file) as part:
+            rows = part.read_row_group(group)
+        return [in_one_piece(rows.column(column.name)) for column in entity.columns]
 
     def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
         """The first rows of an entity as Python values, at most one chunk of them."""
