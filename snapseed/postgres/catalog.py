@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.queries import query
 
 _Facts = TypeVar("_Facts")
 
