@@ -157,8 +157,8 @@ class Entity:
 class FanOut:
     """How many children each parent has: what `per_parent` accepts. `exactly`, `fan_out` and `counted` make it.
 
-    `count` gets 64 uniform bits per parent and the parents' frame, and must depend on nothing else. No parent has more
-    than `maximum` children, which the children's keys rely on, nor more than there are rows `among` which they choose.
+    `count` gets 64 uniform bits per parent and the parents' frame, and must depend on nothing else. `maximum` is the
+    most children that a parent can have; the children's keys depend on it. `among` is that of `fan_out()`.
     """
 
     maximum: int
@@ -170,8 +170,10 @@ class FanOut:
             raise ValueError(f"among: {self.among.name} is not a root entity")
 
     def counts(self, parent: Entity, roots: UInt64s, bits: UInt64s, frame: pl.DataFrame) -> Int64s:
-        """The number of children of each of these rows of `parent`, whose root rows are `roots`."""
+        """The number of children of each of these rows of `parent`. Raises `ValueError` if it is not 0 to `maximum`."""
         counts = self.count(bits, frame)
+        if len(counts) and not 0 <= counts.min() <= counts.max() <= self.maximum:
+            raise ValueError(f"a fan-out gave {counts.min()} to {counts.max()} children, expected 0 to {self.maximum}")
         return counts if self.among is None else np.minimum(counts, self.among.earlier_rows(parent, roots))
 
 
@@ -230,13 +232,9 @@ def counted(expression: pl.Expr, maximum: int) -> FanOut:
 
     def count(_: UInt64s, frame: pl.DataFrame) -> Int64s:
         series = frame.select(expression.cast(pl.Int64).alias("count"))["count"]
-        counts = series.to_numpy()
-        if series.null_count() or (len(counts) and (counts.min() < 0 or counts.max() > maximum)):
-            raise ValueError(
-                f"counted() gave {counts.min()} to {counts.max()} with {series.null_count()} nulls,"
-                f" expected 0 to {maximum}"
-            )
-        return counts
+        if series.null_count():
+            raise ValueError(f"counted() gave {series.null_count()} nulls")
+        return series.to_numpy()
 
     return FanOut(maximum, count)
 

@@ -130,14 +130,19 @@ def _any_matches(values: pa.Array, pattern: str) -> bool:
 
 def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
     """Raise `ValueError` for a cast that Arrow allows although it loses or guesses something."""
-    if _is_text(given) != _is_text(wanted) and not (_is_text(given) and pa.types.is_binary(wanted)):
-        raise ValueError("this is not text" if _is_text(wanted) else "text is not a value of another type")
-    if pa.types.is_boolean(given) != pa.types.is_boolean(wanted):
-        raise ValueError("a Boolean is not a number, nor a number a Boolean")
     if pa.types.is_timestamp(given) and pa.types.is_timestamp(wanted) and given.tz is None and wanted.tz:
         raise ValueError("a Datetime needs a time zone; use UTC")
-    if pa.types.is_floating(given) != pa.types.is_floating(wanted):
-        raise ValueError("a whole number is not a float, nor a float a whole number")
+    have, want = _nature(given), _nature(wanted)
+    if have != want and not (have == "text" and pa.types.is_binary(wanted)):
+        raise ValueError(f"{have} is not {want}")
+
+
+def _nature(arrow: pa.DataType) -> str:
+    if pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow):
+        return "text"
+    if pa.types.is_boolean(arrow):
+        return "a Boolean"
+    return "a float" if pa.types.is_floating(arrow) else "an exact value"
 
 
 def _innermost(arrow: pa.DataType) -> pa.DataType:
@@ -145,10 +150,6 @@ def _innermost(arrow: pa.DataType) -> pa.DataType:
     while pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
         arrow = arrow.value_type
     return arrow.value_type if pa.types.is_dictionary(arrow) else arrow
-
-
-def _is_text(arrow: pa.DataType) -> bool:
-    return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
 
 
 def _check_key(entity: Entity, table: pa.Table) -> None:
@@ -324,10 +325,10 @@ class PartWriter:
         ]
 
     def _dictionary_columns(self) -> list[str]:
-        """Columns whose values may repeat. Keys of one column and floats do not, and trying takes time."""
-        never = {Family.REAL, Family.DOUBLE, Family.VECTOR}
+        """Columns of text, whose values often repeat. For numbers and times, a dictionary costs time and bytes."""
+        texts = {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM}
         return [
-            name for name, kind in self._entity.columns.items() if name != self._entity.key and kind.family not in never
+            name for name, kind in self._entity.columns.items() if kind.family in texts and name != self._entity.key
         ]
 
 

@@ -198,12 +198,7 @@ class Draws:
         return times.dates(self.bits(column), start, end, f"dates({column!r})")
 
     def choice(
-        self,
-        column: str,
-        options: Options,
-        weights: Sequence[int] | None = None,
-        *,
-        distinct: bool = False,
+        self, column: str, options: Options, weights: Sequence[int] | None = None, *, distinct: bool = False
     ) -> pl.Series:
         """One of `options`: a list, an `enum.Enum` (its values), or a series such as a column of a pool.
 

@@ -69,12 +69,7 @@ class _Kept:
 
 
 def generate_snapshot(
-    project: Project,
-    request: Request,
-    *,
-    jobs: int = 1,
-    executor: Executor | None = None,
-    listener: Listener = ignore,
+    project: Project, request: Request, *, jobs: int = 1, executor: Executor | None = None, listener: Listener = ignore
 ) -> GenerateReport:
     """Write a snapshot in place of the one before, completely or not at all.
 

@@ -150,5 +150,5 @@ def test_counted_takes_numbers_and_booleans_from_the_parent() -> None:
 def test_counted_refuses_nulls_and_numbers_out_of_range(sizes: list[int | None]) -> None:
     """Keys depend on the maximum."""
     frame = pl.DataFrame({"size": pl.Series(sizes, dtype=pl.Int64)})
-    with pytest.raises(ValueError, match=r"counted\(\).* expected 0 to 5"):
+    with pytest.raises(ValueError, match=r"expected 0 to 5|nulls"):
         counts(counted(pl.col("size"), maximum=5), make_rows(2), frame)
