@@ -82,11 +82,11 @@ stress: stress-loads stress-embeddings ## run both stress tests below (a few min
 stress-loads: install ## inject 108 faults into loads at random points and check each (options: SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
-fuzz: install ## run the compiled core under sanitizers on 200,000 random inputs (option: INPUTS=1000000)
-	$(BIN)/python -m tests.core.fuzz $(if $(INPUTS),--inputs $(INPUTS))
-
 stress-embeddings: install ## kill workers and servers during 20,000 jobs, check that no job is lost (option: SEED=7)
 	$(BIN)/python -m tests.stress.embeddings $(if $(SEED),--seed $(SEED))
+
+fuzz: install ## run the compiled core under sanitizers on 200,000 random inputs (option: INPUTS=1000000)
+	$(BIN)/python -m tests.core.fuzz $(if $(INPUTS),--inputs $(INPUTS))
 
 pools: install ## redraw the name pools with Faker (new names change every snapshot)
 	$(BIN)/python generators/pools/draw.py

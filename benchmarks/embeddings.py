@@ -124,7 +124,7 @@ class Bench:
         self.reset()
         command = [*PROGRAM, "worker", self.environment.name, "--concurrency", str(concurrency), "--quiet"]
         command += ["--snapshot", self.environment.snapshot]
-        with subprocess.Popen(command, cwd=self.workspace.project.folder) as process:
+        with subprocess.Popen(command, cwd=self.workspace.project.folder, stdout=subprocess.DEVNULL) as process:
             while self.session.queue.status().workers < concurrency:
                 time.sleep(_POLL_SECONDS)
             started = time.perf_counter()

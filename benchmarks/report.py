@@ -112,9 +112,8 @@ _WEAK = """\
 - **Generation is NumPy and polars.** A generator in Rust produces more than four times as much per second of CPU time,
   and does not hash. Here, every step reads and writes whole columns, and the fingerprint makes about forty passes over
   each block of 12 bytes. The target is two and a half times the time of writing. Writing, converting and the
-  fingerprint use up nearly all of that before anything is drawn, so only compiled code could go below. Nor does
-  snapseed generate wide rows a hundred times as fast as Faker: compared with Faker that uses random numbers as vectors,
-  that would be faster than they can be written.
+  fingerprint use up nearly all of that before anything is drawn, so only compiled code could go below. Generating wide
+  rows a hundred times as fast as Faker with random vectors is out of reach: they cannot even be written that fast.
 - **Wide rows dominate generation.** Transcripts and embeddings are some of the rows and most of the work. The longest
   text of a chunk decides how many steps its fingerprint takes. A table with short columns is closer to the lower bound.
   The first words in a process cost more than later ones, whose vectors are known.

@@ -1,4 +1,4 @@
-"""A shop in small chunks, and databases that hold a snapshot: each made once, and tests take copies."""
+"""A shop in small chunks, and databases that hold a snapshot. Each is created once, and tests get copies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def small_chunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded_into(url: str, project: Path) -> str:
-    """The database of this URL, once the snapshot of a project was loaded into it."""
+    """Load the snapshot of a project into the database of this URL."""
     sandbox = Sandbox(project, url)
     load_snapshot(sandbox.project, sandbox.environment())
     return url

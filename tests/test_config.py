@@ -37,7 +37,7 @@ def test_a_minimal_file_has_defaults_for_everything_else(tmp_path: Path) -> None
 
 
 def test_the_project_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the working folder upwards, or where SNAPSEED_PROJECT says."""
+    """From the working folder upwards, or in the folder that SNAPSEED_PROJECT names."""
     project = project_of(tmp_path, MINIMAL)
     (tmp_path / "a/b").mkdir(parents=True)
     assert find_project(tmp_path / "a/b") == project
@@ -49,7 +49,7 @@ def test_the_project_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: p
 
 
 def test_pyproject_serves_as_well(tmp_path: Path) -> None:
-    """[tool.snapseed]; a pyproject.toml without it is not a project, and snapseed.toml comes first."""
+    """[tool.snapseed]; a pyproject.toml without that table is not a project, and snapseed.toml comes first."""
     (tmp_path / "below").mkdir()
     (tmp_path / "below/pyproject.toml").write_text("[tool.other]\n")
     text = "[tool.snapseed]\nseed = 7\n[tool.snapseed.environments.dev]\nscale = '1k'\n"
@@ -60,7 +60,7 @@ def test_pyproject_serves_as_well(tmp_path: Path) -> None:
 
 
 def test_no_project_says_how_to_make_one(tmp_path: Path) -> None:
-    """And a folder that does not exist is told apart."""
+    """A folder that does not exist is another error."""
     with pytest.raises(UsageError, match="no snapseed project found") as caught:
         find_project(tmp_path)
     assert "snapseed init" in (caught.value.next_step or "")
@@ -74,11 +74,11 @@ BAD = {
     "an unknown key": ("[snapseed]\nsede = 1\n" + MINIMAL, "unknown key 'sede'", "did you mean 'seed'?"),
     "a key like no other": ("[snapseed]\nzzz = 1\n" + MINIMAL, "unknown key 'zzz'", "one of: generators, snapshots"),
     "an unknown key of an environment": (MINIMAL + "skale = 1\n", "unknown key 'skale'", "[environments.dev]"),
-    "a wrong type": ("[snapseed]\nseed = 'x'\n" + MINIMAL, "wrong type", "[snapseed] seed"),
-    "a list for a scale": (MINIMAL + "scale = [2]\n", "wrong type", "[environments.dev] scale"),
-    "a text for a boolean": (MINIMAL + "create_schema = 'yes'\n", "wrong type", "[environments.dev] create_schema"),
-    "a text for a list": (MINIMAL + "allow_hosts = 'a'\n", "wrong type", "[environments.dev] allow_hosts"),
-    "a number in a list": (MINIMAL + "allow_hosts = [1]\n", "wrong type", "allow_hosts"),
+    "a wrong type": ("[snapseed]\nseed = 'x'\n" + MINIMAL, "not valid", "[snapseed] seed"),
+    "a list for a scale": (MINIMAL + "scale = [2]\n", "not valid", "[environments.dev] scale"),
+    "a text for a boolean": (MINIMAL + "create_schema = 'yes'\n", "not valid", "[environments.dev] create_schema"),
+    "a text for a list": (MINIMAL + "allow_hosts = 'a'\n", "not valid", "[environments.dev] allow_hosts"),
+    "a number in a list": (MINIMAL + "allow_hosts = [1]\n", "not valid", "allow_hosts"),
     "a value for a table": ("snapseed = 3\n" + MINIMAL, "not a table", "[snapseed]"),
     "a value for an environment": ("[environments]\ndev = 3\n", "not a table", "[environments.dev]"),
     "a value for the environments": ("environments = 3\n", "no environment is defined", "[environments.dev]"),
@@ -90,21 +90,17 @@ BAD = {
         "one of: dev",
     ),
     "no dev": ("[environments.ci]\n", "the default environment does not exist", "default_environment = 'ci'"),
-    "a naive now": (
-        "[snapseed]\nnow = 2026-01-01T00:00:00\n" + MINIMAL,
-        "`now` has no time zone",
-        "2026-01-01T00:00:00Z",
-    ),
-    "a date for now": ("[snapseed]\nnow = 2026-01-01\n" + MINIMAL, "wrong type", "[snapseed] now"),
-    "a negative seed": ("[snapseed]\nseed = -1\n" + MINIMAL, "out of its range", "0 <= seed < 2^64"),
-    "an unknown time": (MINIMAL + "timeout = 5\n", "wrong type", "[environments.dev] timeout"),
-    "parts of nothing": ("[snapseed]\npart_rows = 0\n" + MINIMAL, "out of its range", "part_rows = 0"),
+    "a naive now": ("[snapseed]\nnow = 2026-01-01T00:00:00\n" + MINIMAL, "not valid", "[snapseed] now"),
+    "a date for now": ("[snapseed]\nnow = 2026-01-01\n" + MINIMAL, "not valid", "[snapseed] now"),
+    "a negative seed": ("[snapseed]\nseed = -1\n" + MINIMAL, "not valid", "[snapseed] seed"),
+    "an unknown time": (MINIMAL + "timeout = 5\n", "not valid", "[environments.dev] timeout"),
+    "parts of nothing": ("[snapseed]\npart_rows = 0\n" + MINIMAL, "not valid", "[snapseed] part_rows"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_file_is_an_error_that_names_the_place(case: str, tmp_path: Path) -> None:
-    """File, table and key; and what was meant, where that can be guessed."""
+    """File, table and key, and what was probably meant."""
     text, summary, words = BAD[case]
     with pytest.raises(ConfigurationError) as caught:
         project_of(tmp_path, text)
@@ -129,14 +125,14 @@ def test_text_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_environment_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
-    """It lists those that there are."""
+    """It lists the environments that exist."""
     with pytest.raises(UsageError, match="no environment named 'dve'") as caught:
         project_of(tmp_path, MINIMAL + "[environments.ci]\n").environment("dve")
     assert (caught.value.expected, caught.value.next_step) == ("one of: dev, ci", "did you mean 'dev'?")
 
 
 def test_a_flag_comes_before_a_variable_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the environment knows which one won."""
+    """The environment knows which one won."""
     project = project_of(tmp_path, MINIMAL + "database = 'postgresql://file/x'\nscale = 5\n")
     environment = project.environment()
     assert (environment.database, environment.scale) == ("postgresql://file/x", 5)
@@ -152,7 +148,7 @@ def test_a_flag_comes_before_a_variable_before_the_file(tmp_path: Path, monkeypa
 
 
 def test_variables_have_the_types_of_their_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists by commas, booleans by name; empty counts as not set."""
+    """Lists are separated by commas, booleans are words; an empty variable counts as not set."""
     project = project_of(tmp_path, MINIMAL + "allow_hosts = ['a']\n")
     monkeypatch.setenv("SNAPSEED_ALLOW_HOSTS", "b, c,")
     monkeypatch.setenv("SNAPSEED_CREATE_SCHEMA", "True")
@@ -174,10 +170,12 @@ def test_variables_have_the_types_of_their_keys(tmp_path: Path, monkeypatch: pyt
         ("SNAPSEED_SNAPSHOT", "../x"),
         ("SNAPSEED_TIMEOUT", "soon"),
         ("SNAPSEED_RETRIES", "some"),
+        ("SNAPSEED_RETRIES", "-1"),
+        ("SNAPSEED_WORKERS", "-1"),
     ],
 )
 def test_a_bad_variable_is_an_error(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its value is shown."""
+    """The error shows its value."""
     project = project_of(tmp_path, MINIMAL)
     monkeypatch.setenv(name, value)
     with pytest.raises(SnapseedError) as caught:
@@ -198,22 +196,23 @@ VARIABLES: dict[str, tuple[str, Callable[[Project], object], object]] = {
 
 @pytest.mark.parametrize("key", ProjectTable.__struct_fields__)
 def test_any_key_of_the_project_can_be_a_variable(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As text of the key's type; a text stays what it is."""
+    """In the type of the key; a text is not converted."""
     text, value_of, value = VARIABLES[key]
     monkeypatch.setenv(f"SNAPSEED_{key.upper()}", text)
     assert value_of(project_of(tmp_path, MINIMAL + "[environments.ci]\n")) == value
 
 
-@pytest.mark.parametrize("bad", ["x", "²", "1.5", "true"])
+@pytest.mark.parametrize("bad", ["x", "²", "1.5", "true", "-1", str(2**64)])
 def test_a_number_as_a_variable_is_whole(bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In digits that Python reads as such."""
+    """In decimal digits, and in its range."""
     monkeypatch.setenv("SNAPSEED_SEED", bad)
-    with pytest.raises(ConfigurationError, match="SNAPSEED_SEED is not a whole number"):
+    with pytest.raises(ConfigurationError) as caught:
         project_of(tmp_path, MINIMAL)
+    assert bad in (caught.value.observed or "")
 
 
 def test_a_file_of_variables_is_read_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the argument or by SNAPSEED_ENV_FILE, never by itself; what is set already stays."""
+    """With the argument or SNAPSEED_ENV_FILE, never by default. It does not override variables that are set."""
     project_of(tmp_path, MINIMAL + 'database = "postgresql://${HOST_:-here}/${NAME_:-none}"\n')
     file = tmp_path / ".env"
     file.write_text("# where\nexport HOST_=there\nNAME_='a shop'\nONLY_A_NAME\n")
@@ -230,7 +229,7 @@ def test_a_file_of_variables_is_read_when_asked_for(tmp_path: Path, monkeypatch:
 
 
 def test_a_file_of_variables_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """It names file and line, and shows nothing of what may be a password."""
+    """It names file and line, and does not show what may be a password."""
     file = tmp_path / ".env"
     with pytest.raises(UsageError, match="cannot be read"):
         find_project(tmp_path, file)
@@ -242,7 +241,7 @@ def test_a_file_of_variables_that_cannot_be_read_is_an_error(tmp_path: Path) -> 
 
 
 def test_values_are_filled_from_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A default where there is one; otherwise an error that names variable and key."""
+    """With the default if there is one; otherwise the error names variable and key."""
     project = project_of(tmp_path, MINIMAL + 'database = "postgresql://${HOST_:-here}/${NAME_}"\n')
     with pytest.raises(ConfigurationError, match="NAME_ is not set") as caught:
         project.environment()
@@ -258,7 +257,7 @@ def test_values_are_filled_from_variables(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_interpolation_leaves_other_text_alone() -> None:
-    """A default may be empty; dollars that begin no variable are text."""
+    """A default may be empty; a dollar sign that does not start a variable is text."""
     assert interpolate("a${X_:-}b $X_ ${} $$ {X_}", where="here") == ("ab $X_ ${} $$ {X_}", [])
 
 
@@ -338,7 +337,7 @@ TIMES = {"90": 90, "1.5s": 1.5, "500ms": 0.5, "2min": 120, "1 h": 3600, "0": 0}
 
 @pytest.mark.parametrize("text", TIMES)
 def test_a_time_is_a_number_of_seconds(text: str) -> None:
-    """In the units that PostgreSQL knows as well."""
+    """In units that PostgreSQL knows too."""
     assert parse_seconds(text) == TIMES[text]
 
 

@@ -1,4 +1,4 @@
-"""Errors say what happened, travel between processes, and have the exit codes that are documented."""
+"""Errors say what happened, can be sent between processes, and have the documented exit codes."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""Passwords are shown to nobody: not in messages, not in results, not in the list of processes."""
+"""Passwords are never shown: not in messages, not in results, not in the list of processes."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +15,11 @@ from psycopg.conninfo import make_conninfo
 
 from snapseed.cli.console import Format, reporting
 from snapseed.errors import ServerError
+from snapseed.postgres.locks import AdvisoryLock
 from snapseed.redaction import redacted
 from tests.command_line import run_command
 from tests.conftest import Sandbox
+from tests.projects.state import patiently
 
 SECRET = "correct-horse"
 
@@ -61,7 +62,7 @@ def test_passwords_are_redacted(conninfo: str) -> None:
     "conninfo", ["", "postgresql://me@host:5432/db", "host=h dbname=d", "postgresql:///db?host=/tmp"]
 )
 def test_what_has_no_password_is_shown_as_it_is(conninfo: str) -> None:
-    """Nothing else is taken away."""
+    """Nothing else is removed."""
     assert redacted(conninfo) == conninfo
 
 
@@ -74,7 +75,7 @@ def test_what_has_no_password_is_shown_as_it_is(conninfo: str) -> None:
     ],
 )
 def test_what_stands_beside_a_password_is_shown(conninfo: str, shown: str) -> None:
-    """A password ends at a space, unless that is escaped; in a URL's query, at the next parameter."""
+    """A password ends at an unescaped space; in the query of a URL, at the next parameter."""
     assert redacted(conninfo) == shown
 
 
@@ -93,7 +94,7 @@ def test_what_stands_beside_a_password_is_shown(conninfo: str, shown: str) -> No
 def test_no_command_shows_a_password_with_verbose_either(
     generated_once: Callable[[str], Path], url: str, arguments: tuple[str, ...]
 ) -> None:
-    """Whether the URL can be parsed or not: neither the message, nor the chain of exceptions, nor the log."""
+    """Neither in the message, nor in the chain of exceptions, nor in the log, whether the URL can be parsed or not."""
     variables = {**os.environ, "SNAPSEED_DATABASE": url}
     said = run_command([*arguments, "--verbose"], generated_once("shop"), variables, timeout_seconds=60)
     assert SECRET not in said.stdout + said.stderr
@@ -101,7 +102,7 @@ def test_no_command_shows_a_password_with_verbose_either(
 
 
 def test_a_traceback_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
-    """An exception may quote a connection string, ours or one that snapseed did not expect."""
+    """An exception may quote a connection string, also one that snapseed did not expect."""
     cause = ValueError(f"postgresql://u:{SECRET}@h/db, or password={SECRET}")
     for output in Format:
         with pytest.raises(typer.Exit), reporting(output, verbose=True):
@@ -114,14 +115,14 @@ def test_a_traceback_shows_no_password(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_urls_are_printed_without_their_password(shop: Sandbox) -> None:
-    """Unless that is asked for by name."""
+    """Except with --show-password."""
     url = f"postgresql://me:{SECRET}@example.com/db"
     assert SECRET not in shop.run("db", "url", "dev", check=True, SNAPSEED_DATABASE=url).stdout
     assert SECRET in shop.run("db", "url", "dev", "--show-password", check=True, SNAPSEED_DATABASE=url).stdout
 
 
 def test_psql_gets_the_password_in_its_environment(shop: Sandbox, tmp_path: Path) -> None:
-    """Its arguments can be seen by every account of the machine."""
+    """Every account on the machine can see its arguments."""
     program = tmp_path / "psql"
     program.write_text('#!/bin/sh\necho "arguments: $*"\necho "password: $PGPASSWORD"\n')
     program.chmod(0o755)
@@ -136,17 +137,14 @@ def test_psql_gets_the_password_in_its_environment(shop: Sandbox, tmp_path: Path
 
 
 def test_the_list_of_processes_shows_no_password(shop: Sandbox) -> None:
-    """A password in the arguments is there for a moment at the start, and then gone for as long as the command runs."""
+    """A password in the arguments is visible for a moment at the start, and then hidden while the command runs."""
     url = make_conninfo(shop.url, password=SECRET)
     with shop.connect() as connection:
-        connection.execute("SELECT pg_advisory_lock(x'736e617073656564'::bigint)")
+        connection.execute("SELECT pg_advisory_lock(%s)", [int(AdvisoryLock.LOADS)])
         command = [sys.executable, "-m", "snapseed", "load", "dev", "--quiet", "--database", url]
         with subprocess.Popen(command, cwd=shop.folder, stderr=subprocess.PIPE, text=True) as process:
             waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            deadline = time.monotonic() + 20
-            while connection.execute(waiting).fetchone() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            patiently(lambda: connection.execute(waiting).fetchone() is not None)
             listed = " ".join(psutil.Process(process.pid).cmdline())
             connection.execute("SELECT pg_advisory_unlock_all()")
             _, said = process.communicate(timeout=60)

@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers
+from snapseed.cli import checks, console, embeddings, servers, text
+from snapseed.cli.documents import document
 from snapseed.cli.init import init
 from snapseed.cli.options import (
-    DATABASE,
-    ENVIRONMENT,
-    QUIET,
-    REQUIRED_ENVIRONMENT,
-    RESULT,
-    SNAPSHOT,
     WRITES,
     Only,
     OptionalEnvironment,
@@ -101,7 +96,7 @@ app.command()(init)
 
 
 @app.command()
-@in_project(ENVIRONMENT, SNAPSHOT, RESULT, QUIET)
+@in_project("environment", "snapshot", "results", "quiet")
 def generate(
     run: Run,
     scale: Annotated[str | None, typer.Option(metavar="ROWS", help="How many root rows: 500, 10k, 2.5m, 1b.")] = None,
@@ -117,7 +112,6 @@ def generate(
     environment = run.environment
     rows = None if scale is None else parse_scale(scale)
     _return_memory_soon()
-    from snapseed.cli import documents, text
     from snapseed.generate.part import available_cores
     from snapseed.generate.request import resolve_check, resolve_request
     from snapseed.generate.snapshot import check_snapshot, generate_snapshot
@@ -132,14 +126,14 @@ def generate(
         else:
             report = generate_snapshot(run.project, request, jobs=processes, listener=meter)
     if not check:
-        console.show(run.output, text.generated(report), documents.generated(report))
+        console.show(run.output, text.generated(report), document(report))
         return
-    console.show(run.output, text.regenerated(comparison), documents.regenerated(comparison))
+    console.show(run.output, text.regenerated(comparison), document(comparison))
     raise typer.Exit(0 if comparison.same_rows else 1)
 
 
 @app.command()
-@in_project(*WRITES, RESULT, QUIET)
+@in_project(*WRITES, "results", "quiet", required=True)
 def load(
     run: Run,
     only: Only = None,
@@ -164,7 +158,6 @@ def load(
 ) -> None:
     """Load the environment's snapshot into its database, in one transaction."""
     environment = run.environment
-    from snapseed.cli import documents, text
     from snapseed.load.request import LoadRequest, Mode
     from snapseed.load.snapshot import load_snapshot
 
@@ -182,25 +175,24 @@ def load(
     with nullcontext() if dry_run else embeddings.jobs_of_load(run, environment):
         with console.Meter(quiet=run.quiet) as meter:
             report = load_snapshot(run.project, environment, request, listener=meter)
-        console.show(run.output, text.loaded(report), documents.loaded(report))
+        console.show(run.output, text.loaded(report), document(report))
 
 
 app.command()(checks.verify)
 
 
 @app.command()
-@in_project(REQUIRED_ENVIRONMENT, DATABASE, SNAPSHOT, RESULT)
+@in_project("environment", "database", "snapshot", "results", required=True)
 def diff(
     run: Run,
     only: Only = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show per entity.")] = 20,
 ) -> None:
     """Show which rows and columns of the database differ from the snapshot."""
-    from snapseed.cli import documents, text
     from snapseed.diff.database import diff_snapshot
 
     report = diff_snapshot(run.project, run.environment, only=entity_names(only), limit=limit)
-    console.show(run.output, text.differences(report), documents.differences(report))
+    console.show(run.output, text.differences(report), document(report))
     raise typer.Exit(0 if report.agrees else 1)
 
 
@@ -209,26 +201,24 @@ app.command()(checks.doctor)
 
 
 @app.command()
-@in_project(RESULT)
+@in_project("results")
 def status(run: Run, environment: OptionalEnvironment = None) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
     names = [run.project.environment(environment).name] if environment else list(run.project.environments)
-    from snapseed.cli import documents, text
     from snapseed.verify.status import status as states_of
 
     states = states_of(run.project, names)
-    console.show(run.output, text.status(states), documents.status(states))
+    console.show(run.output, text.status(states), {"environments": document(states)})
 
 
 @app.command()
-@in_project(REQUIRED_ENVIRONMENT, SNAPSHOT, RESULT)
+@in_project("environment", "snapshot", "results", required=True)
 def show(
     run: Run,
     entity: Annotated[str | None, typer.Argument(help="Show rows of this entity only.")] = None,
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
-    from snapseed.cli import documents, text
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(run.project.snapshots, run.environment.snapshot)
@@ -236,24 +226,25 @@ def show(
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
     width = max(60, shutil.get_terminal_size((120, 24)).columns)
-    console.show(run.output, text.shown(snapshot.manifest, samples, width), documents.shown(snapshot.manifest, samples))
+    rows_by_entity = {record.name: document(sample) for record, sample in samples}
+    found = {**document(snapshot.manifest), "samples": rows_by_entity}
+    console.show(run.output, text.contents(snapshot.manifest, samples, width), found)
 
 
 @app.command()
-@in_project(*WRITES, RESULT, QUIET)
+@in_project(*WRITES, "results", "quiet", required=True)
 def reset(
     run: Run,
     fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,
 ) -> None:
     """Reset the environment's database to its snapshot by copying a template; ends all sessions in it."""
     environment = run.environment
-    from snapseed.cli import documents, text
     from snapseed.testing.reset import reset_environment
 
     with embeddings.jobs_of_load(run, environment):
         with console.Meter(quiet=run.quiet) as meter:
             report = reset_environment(run.project, environment, consent=run.consent, fresh=fresh, listener=meter)
-        console.show(run.output, text.reset(report), documents.reset(report))
+        console.show(run.output, text.reset(report), document(report))
 
 
 app.command()(embeddings.worker)

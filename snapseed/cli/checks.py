@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from snapseed.cli import console
+from snapseed.cli import console, text
 from snapseed.cli.console import Format
+from snapseed.cli.documents import document
 from snapseed.cli.options import (
-    ALLOW_HOST,
-    CHECKS,
-    DATABASE,
-    ENVIRONMENT,
-    QUIET,
-    RESULT,
-    RETRIES,
-    SNAPSHOT,
-    TIMEOUT,
-    YES,
     Only,
     Run,
     entity_names,
@@ -33,7 +24,7 @@ if TYPE_CHECKING:
     from snapseed.ci.report import CiReport
 
 
-@in_project(ENVIRONMENT, DATABASE, SNAPSHOT, CHECKS, QUIET)
+@in_project("environment", "database", "snapshot", "checks", "quiet")
 def verify(
     run: Run,
     offline: Annotated[bool, typer.Option("--offline", help="Check only the files; connect to nothing.")] = False,
@@ -48,7 +39,7 @@ def verify(
         _verify_committed(run)
     environment = run.environment
     from snapseed.ci.checks import verify_checks
-    from snapseed.cli import documents, formats, text
+    from snapseed.cli import formats
     from snapseed.snapshot.store import snapshot_folder
     from snapseed.verify.database import verify_snapshot
 
@@ -57,7 +48,7 @@ def verify(
         report = verify_snapshot(run.project, environment, offline=offline, only=names, listener=meter)
     name, checks = f"verify {environment.name}", verify_checks(report)
     if run.output is Format.json:
-        console.write_json(documents.verified(report))
+        console.write_json(document(report))
     else:
         folder = snapshot_folder(run.project.snapshots, environment.snapshot)
         _write_checks(run.output, name, checks, text.verified(report), folder)
@@ -67,29 +58,29 @@ def verify(
 
 def _verify_committed(run: Run) -> NoReturn:
     from snapseed.ci.checks import committed_checks
-    from snapseed.cli import documents, text
     from snapseed.verify.committed import verify_committed
 
     results = verify_committed(run.project)
+    agree = not any(result.findings for result in results)
     if run.output is Format.json:
-        console.write_json(documents.committed(results))
+        console.write_json({"agrees": agree, "snapshots": document(results)})
     else:
         checks = committed_checks(results)
         _write_checks(run.output, "verify", checks, text.committed(results), run.project.snapshots)
-    raise typer.Exit(1 if any(result.findings for result in results) else 0)
+    raise typer.Exit(0 if agree else 1)
 
 
-def _write_checks(output: Format, name: str, checks: Sequence[Check], text: str, snapshot: Path) -> None:
+def _write_checks(output: Format, name: str, checks: Sequence[Check], shown: str, snapshot: Path) -> None:
     from snapseed.cli import formats
 
     if output is Format.junit:
-        text = formats.junit(name, checks)
+        shown = formats.junit(name, checks)
     elif output is Format.github:
-        text = "\n".join([text, *formats.error_annotations(checks, snapshot)])
-    console.write(text)
+        shown = "\n".join([shown, *formats.error_annotations(checks, snapshot)])
+    console.write(shown)
 
 
-@in_project(ENVIRONMENT, RETRIES, TIMEOUT, ALLOW_HOST, YES, DATABASE, SNAPSHOT, CHECKS, QUIET)
+@in_project("environment", "retries", "timeout", "allow_host", "yes", "database", "snapshot", "checks", "quiet")
 def ci(
     run: Run,
     report_file: Annotated[
@@ -112,21 +103,21 @@ def ci(
     environment = run.environment
     from snapseed.ci.checks import checks_of
     from snapseed.ci.process import CiRequest, run_ci
-    from snapseed.cli import documents, formats, text
+    from snapseed.cli import formats
     from snapseed.snapshot.store import snapshot_folder
 
     with console.Meter(quiet=run.quiet) as meter:
         request = CiRequest(baseline, max_slowdown, run.consent)
         report = run_ci(run.project, environment, request, listener=meter)
-    name, checks, document = f"ci {environment.name}", checks_of(report), documents.ci(report)
+    name, checks, contents = f"ci {environment.name}", checks_of(report), document(report)
     if report_file is not None:
-        console.write_file(report_file, console.as_json(document) + "\n")
+        console.write_file(report_file, console.as_json(contents) + "\n")
     if junit_file is not None:
         console.write_file(junit_file, formats.junit(name, checks) + "\n")
     if openmetrics_file is not None:
         console.write_file(openmetrics_file, formats.openmetrics(report))
     if run.output is Format.json:
-        console.write_json(document)
+        console.write_json(contents)
     else:
         folder = snapshot_folder(run.project.snapshots, environment.snapshot)
         _write_checks(run.output, name, checks, text.ci(report), folder)
@@ -151,12 +142,12 @@ def _set_github_outputs(project: Project, environment: Environment, report: CiRe
     console.append_named("GITHUB_OUTPUT", "".join(f"{key}={value}\n" for key, value in outputs.items()))
 
 
-@in_project(ENVIRONMENT, DATABASE, SNAPSHOT, RESULT)
+@in_project("environment", "database", "snapshot", "results")
 def doctor(run: Run) -> None:
     """Check everything a load needs, and say what is missing and how to fix it."""
     from snapseed.ci.doctor import examine
-    from snapseed.cli import documents, text
 
     requirements = list(examine(run.project, run.environment))
-    console.show(run.output, text.doctor(requirements), documents.doctor(requirements))
-    raise typer.Exit(1 if any(requirement.error for requirement in requirements) else 0)
+    ready = not any(requirement.error for requirement in requirements)
+    console.show(run.output, text.doctor(requirements), {"ready": ready, "checks": document(requirements)})
+    raise typer.Exit(0 if ready else 1)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
+from snapseed.cli.documents import failure
 from snapseed.errors import SnapseedError, Terminated, UsageError, interruption
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
 from snapseed.redaction import redacted
@@ -177,8 +178,6 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def _fail(error: SnapseedError, output: Format, *, verbose: bool) -> None:
     if output is Format.json:
-        from snapseed.cli.documents import failure
-
         write_json({"error": failure(error), "exit_code": error.exit_code})
     elif output is not Format.text:
         from snapseed.ci.checks import error_check

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snapseed.cli import console
-from snapseed.cli.options import DATABASE, QUIET, REQUIRED_ENVIRONMENT, RESULT, SNAPSHOT, WRITES, Run, in_project
+from snapseed.cli import console, text
+from snapseed.cli.documents import document
+from snapseed.cli.options import WRITES, Run, in_project
 from snapseed.config import Environment
 from snapseed.events import Event, notes_to
 
@@ -46,7 +47,7 @@ def jobs_of_load(run: Run, environment: Environment) -> Iterator[None]:
         run.note(f"put {jobs:,} jobs into the queue")
 
 
-@in_project(*WRITES, QUIET)
+@in_project(*WRITES, "quiet", required=True)
 def worker(
     run: Run,
     drain: Annotated[bool, typer.Option("--drain", help="Exit once no job is waiting or in progress.")] = False,
@@ -94,7 +95,7 @@ def worker(
     console.write(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
 
 
-@in_project(REQUIRED_ENVIRONMENT, DATABASE, SNAPSHOT, RESULT)
+@in_project("environment", "database", "snapshot", "results", required=True)
 def search(
     run: Run,
     question: Annotated[str, typer.Argument(help="What to look for.")],
@@ -102,14 +103,13 @@ def search(
 ) -> None:
     """Show the chunks that are nearest to a question."""
     environment = run.environment
-    from snapseed.cli import documents, text
     from snapseed.embeddings.search import search as nearest
 
     hits = nearest(run.project, environment, question, limit)
     nothing = "nothing found: the database holds no chunks of this model"
     if environment.embeddings == "queue":
         nothing += f"; workers make them, see `snapseed queue status {environment.name}`"
-    console.show(run.output, text.search(hits) or nothing, documents.search(hits))
+    console.show(run.output, text.search(hits) or nothing, {"hits": document(hits)})
 
 
 @contextmanager
@@ -126,19 +126,18 @@ def _session(run: Run, doing: str) -> Iterator[Session]:
 
 
 @queue_app.command()
-@in_project(*WRITES, RESULT)
+@in_project(*WRITES, "results", required=True)
 def status(run: Run) -> None:
     """Show how many jobs are waiting, in progress, done and dead, and the errors of the dead ones."""
-    from snapseed.cli import documents, text
-
     with _session(run, "reading the queue") as session:
         numbers, dead = session.queue.status(), list(session.queue.dead(_SHOWN_DEAD))
         name = session.source.queue_name
-    console.show(run.output, text.queue(name, numbers, dead), documents.queue(name, numbers, dead))
+    found = {"queue": name, **document(numbers), "oldest_dead": document(dead)}
+    console.show(run.output, text.queue(name, numbers, dead), found)
 
 
 @queue_app.command()
-@in_project(*WRITES)
+@in_project(*WRITES, required=True)
 def retry(run: Run) -> None:
     """Put the dead jobs back into the queue."""
     with _session(run, "moving jobs") as session:
@@ -146,7 +145,7 @@ def retry(run: Run) -> None:
 
 
 @queue_app.command()
-@in_project(*WRITES)
+@in_project(*WRITES, required=True)
 def purge(run: Run) -> None:
     """Remove all jobs, including dead ones. `queue repair` recreates those that are needed."""
     with _session(run, "purging the queue") as session:
@@ -154,7 +153,7 @@ def purge(run: Run) -> None:
 
 
 @queue_app.command()
-@in_project(*WRITES)
+@in_project(*WRITES, required=True)
 def repair(run: Run) -> None:
     """Add a job for each text whose chunks are not in the database; delete chunks without a text."""
     from snapseed.embeddings.enqueue import delete_orphans, enqueue_incomplete
@@ -167,7 +166,7 @@ def repair(run: Run) -> None:
 
 
 @queue_app.command()
-@in_project(*WRITES)
+@in_project(*WRITES, required=True)
 def index(run: Run) -> None:
     """Build the search index that [embeddings] asks for, and those that were dropped before the jobs ran."""
     from snapseed.embeddings.index import index_embeddings

@@ -7,17 +7,15 @@ GitHub: its documentation, "Workflow commands for GitHub Actions". OpenMetrics: 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from snapseed.cli.text import rate, size
+from snapseed.cli.text import entity_cells, shown, size
 
 if TYPE_CHECKING:
-    from prometheus_client.core import GaugeMetricFamily
-
     from snapseed.ci.checks import Check
     from snapseed.ci.report import CiReport
 
@@ -108,18 +106,9 @@ def summary(name: str, checks: Sequence[Check], report: CiReport | None = None) 
     for check in checks:
         remark = _cell(check.message) or (f"{check.seconds:.2f} s" if check.seconds else "")
         lines.append(f"| {_MARKS[check.state]} | {check.group} | {_cell(check.name)} | {remark} |")
-    if report is not None and (entities := report.metrics.entities):
+    if report is not None and report.metrics.entities:
         lines += ["", "| entity | rows | sent | copy | rows/s | verify |", "|---|--:|--:|--:|--:|--:|"]
-        for entity, found in entities.items():
-            cells = [
-                entity,
-                f"{found.rows:,}",
-                size(found.bytes),
-                f"{found.seconds:.2f} s",
-                rate(found.rows, found.seconds),
-                f"{found.verify_seconds:.2f} s",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
+        lines += [f"| {' | '.join(map(shown, cells))} |" for cells in entity_cells(report)]
     return "\n".join([*lines, ""])
 
 
@@ -162,59 +151,44 @@ def _cell(text: str) -> str:
 
 # ── OpenMetrics ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+# The labels that a value has in addition to environment and snapshot, and the value.
+Sample = tuple[dict[str, str], float]
+
 
 def openmetrics(report: CiReport) -> str:
     """The metrics of a run as a text file for scrapers, such as the textfile collector of node_exporter."""
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Gauge
     from prometheus_client.openmetrics.exposition import generate_latest
-    from prometheus_client.registry import Collector
-
-    class Run(Collector):
-        def collect(self) -> Iterator[GaugeMetricFamily]:
-            return _gauges(report)
 
     registry = CollectorRegistry()
-    registry.register(Run())
+    labels = {"environment": report.environment, "snapshot": report.snapshot}
+    for name, help_text, samples in _gauges(report):
+        # Without a sample, as for the entities of a load that did not start, the file only describes the gauge.
+        names = [*labels, *(samples[0][0] if samples else ())]
+        unit = next((unit for unit in ("seconds", "bytes") if name.endswith(unit)), "")
+        gauge = Gauge(name, help_text, names, registry=registry, unit=unit)
+        for further, value in samples:
+            gauge.labels(**labels, **further).set(value)
     return str(generate_latest(registry), "utf-8")  # type: ignore[no-untyped-call]
 
 
-def _gauges(report: CiReport) -> Iterator[GaugeMetricFamily]:
-    """The gauges, each with the environment and the snapshot as labels."""
-    from prometheus_client.core import GaugeMetricFamily
-
+def _gauges(report: CiReport) -> Iterator[tuple[str, str, list[Sample]]]:
     metrics = report.metrics
-    identity = report.manifest.identity if report.manifest else ""
-
-    def gauge(name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str) -> GaugeMetricFamily:
-        unit = next((unit for unit in ("seconds", "bytes") if name.endswith(unit)), "")
-        family = GaugeMetricFamily(name, text, labels=["environment", "snapshot", *labels], unit=unit)
-        for label_values, value in values.items():
-            family.add_metric([report.environment, report.snapshot, *label_values], value)
-        return family
-
-    def of_entities(name: str, text: str, field: str) -> GaugeMetricFamily:
-        values = by_name({entity: float(getattr(found, field)) for entity, found in metrics.entities.items()})
-        return gauge(name, text, values, "entity")
-
-    def by_name(seconds: Mapping[str, float]) -> dict[tuple[str, ...], float]:
-        return {(name,): value for name, value in seconds.items()}
-
-    yield gauge("snapseed_ci_passed", "Whether the last run passed.", {(): float(report.verdict == "passed")})
-    yield gauge(
-        "snapseed_ci_info",
-        "The server and the identity of the snapshot.",
-        {(metrics.server, identity): 1.0},
-        *("version", "identity"),
-    )
-    yield gauge("snapseed_ci_seconds", "The whole run.", {(): metrics.seconds})
-    yield gauge("snapseed_ci_retries", "Attempts after the first, over all steps.", {(): metrics.retries})
-    yield gauge("snapseed_ci_rows", "Rows loaded.", {(): metrics.rows})
-    yield gauge("snapseed_ci_peak_memory_bytes", "Peak memory of the process.", {(): metrics.peak_memory_bytes})
-    yield gauge("snapseed_ci_step_seconds", "Each step, with all its attempts.", by_name(metrics.steps), "step")
-    yield gauge("snapseed_load_phase_seconds", "Each phase of the load.", by_name(metrics.phases), "phase")
-    yield of_entities("snapseed_entity_rows", "Rows of each entity.", "rows")
-    yield of_entities("snapseed_entity_copy_bytes", "COPY data of each entity.", "bytes")
-    yield of_entities("snapseed_entity_copy_seconds", "The COPY of each entity.", "seconds")
-    yield of_entities(
-        "snapseed_entity_verify_seconds", "Each entity's verification after the commit.", "verify_seconds"
-    )
+    about = {"version": metrics.server, "identity": report.manifest.identity if report.manifest else ""}
+    steps: list[Sample] = [({"step": step}, seconds) for step, seconds in metrics.steps.items()]
+    phases: list[Sample] = [({"phase": phase}, seconds) for phase, seconds in metrics.phases.items()]
+    yield "snapseed_ci_passed", "Whether the last run passed.", [({}, report.verdict == "passed")]
+    yield "snapseed_ci_info", "The server and the identity of the snapshot.", [(about, 1)]
+    yield "snapseed_ci_seconds", "The whole run.", [({}, metrics.seconds)]
+    yield "snapseed_ci_retries", "Attempts after the first, over all steps.", [({}, metrics.retries)]
+    yield "snapseed_ci_rows", "Rows loaded.", [({}, metrics.rows)]
+    yield "snapseed_ci_peak_memory_bytes", "Peak memory of the process.", [({}, metrics.peak_memory_bytes)]
+    yield "snapseed_ci_step_seconds", "Each step, with all its attempts.", steps
+    yield "snapseed_load_phase_seconds", "Each phase of the load.", phases
+    for name, help_text, field in (
+        ("snapseed_entity_rows", "Rows of each entity.", "rows"),
+        ("snapseed_entity_copy_bytes", "COPY data of each entity.", "bytes"),
+        ("snapseed_entity_copy_seconds", "The COPY of each entity.", "seconds"),
+        ("snapseed_entity_verify_seconds", "The verification of each entity after the commit.", "verify_seconds"),
+    ):
+        yield name, help_text, [({"entity": key}, getattr(found, field)) for key, found in metrics.entities.items()]

@@ -1,4 +1,4 @@
-"""The options that commands share, each written once.
+"""The options that commands share, each written once, as a field of `Options`.
 
 A command names those it has, and `in_project` calls it with one frozen `Run` that holds what was parsed.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -29,112 +29,66 @@ def _environment_names(incomplete: str) -> list[str]:
         return []
 
 
-@dataclass(frozen=True)
-class Option:
-    """One option or argument: the parameter's name, and its type and default as Typer reads them.
-
-    `is_setting`: it has the name of a setting of the environment and replaces it.
-    """
-
-    name: str
-    annotation: Any
-    default: object = None
-    is_setting: bool = False
-
-
+RequiredEnvironment = Annotated[str, typer.Argument(help="The environment.", autocompletion=_environment_names)]
 OptionalEnvironment = Annotated[
     str | None,
     typer.Argument(help="The environment (default: default_environment).", autocompletion=_environment_names),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]
-# Options that some commands have, with values of their own.
 Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="ENTITY", help="Only this entity (repeat, or separate by commas)."),
 ]
+# The options of a command that writes to the environment's database, which a guard may refuse.
+WRITES = ("environment", "allow_host", "yes", "database", "snapshot")
+# Those that all commands in a project have.
+_ALWAYS = ("project", "env_file", "verbose")
 
-# What commands share, in the order of the help text.
-REQUIRED_ENVIRONMENT = Option(
-    "environment",
-    Annotated[str, typer.Argument(help="The environment.", autocompletion=_environment_names)],
-    Parameter.empty,
-)
-ENVIRONMENT = Option("environment", OptionalEnvironment)
-RETRIES = Option(
-    "retries",
-    Annotated[int | None, typer.Option(min=0, help="Attempts after the first, if a failure may pass (default: 20).")],
-    is_setting=True,
-)
-TIMEOUT = Option(
-    "timeout",
-    Annotated[str | None, typer.Option(metavar="TIME", help="Start no attempt after this time (default: 2min).")],
-    is_setting=True,
-)
-ALLOW_HOST = Option(
-    "allow_host",
-    Annotated[
+
+@dataclass(frozen=True)
+class Options:
+    """The shared options, in the order of the help text. `results` and `checks` are the two kinds of --format."""
+
+    environment: OptionalEnvironment = None
+    retries: Annotated[
+        int | None, typer.Option(min=0, help="Attempts after the first, if a failure may pass (default: 20).")
+    ] = None
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Start no attempt after this time (default: 2min).")
+    ] = None
+    allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="HOST", help="Allow this server in addition to allow_hosts (repeat for several)."),
-    ],
-)
-YES = Option(
-    "yes", Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")], False
-)
-DATABASE = Option(
-    "database",
-    Annotated[str | None, typer.Option(metavar="URL", help="Override the environment's database.")],
-    is_setting=True,
-)
-SNAPSHOT = Option(
-    "snapshot",
-    Annotated[str | None, typer.Option(metavar="NAME", help="Override the environment's snapshot.")],
-    is_setting=True,
-)
-_PROJECT = Option(
-    "project",
-    Annotated[Path | None, typer.Option(help="The project folder (default: this folder or the nearest one above).")],
-)
-_ENV_FILE = Option(
-    "env_file",
-    Annotated[Path | None, typer.Option(metavar="FILE", help="Read variables that are not set from this file.")],
-)
-RESULT = Option(
-    "output",
-    Annotated[ResultFormat, typer.Option("--format", help="How to write the result to stdout.")],
-    ResultFormat.text,
-)
-CHECKS = Option(
-    "output",
-    Annotated[
+    ] = None
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")] = False
+    database: Annotated[str | None, typer.Option(metavar="URL", help="Override the environment's database.")] = None
+    snapshot: Annotated[str | None, typer.Option(metavar="NAME", help="Override the environment's snapshot.")] = None
+    project: Annotated[
+        Path | None, typer.Option(help="The project folder (default: this folder or the nearest one above).")
+    ] = None
+    env_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read variables that are not set from this file.")
+    ] = None
+    results: Annotated[ResultFormat, typer.Option("--format", help="How to write the result to stdout.")] = (
+        ResultFormat.text
+    )
+    checks: Annotated[
         Format | None,
         typer.Option(
             "--format", help="How to write the result to stdout (default: github in GitHub Actions, otherwise text)."
         ),
-    ],
-)
-QUIET = Option(
-    "quiet", Annotated[bool, typer.Option("--quiet", "-q", help="Show only the result, no progress.")], False
-)
-_VERBOSE = Option("verbose", Verbose, False)
-_ORDER = (
-    *("environment", "retries", "timeout", "allow_host", "yes", "database", "snapshot"),
-    *("project", "env_file", "output", "quiet", "verbose"),
-)
-# A command that writes to the environment's database, and is guarded.
-WRITES = (REQUIRED_ENVIRONMENT, ALLOW_HOST, YES, DATABASE, SNAPSHOT)
+    ] = None
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only the result, no progress.")] = False
+    verbose: Verbose = False
 
 
 @dataclass(frozen=True)
 class Run:
-    """One call of a command: what its shared options say. `consent` is --yes."""
+    """One call of a command: its project, the format of its output, and its shared options."""
 
     project: Project
     output: Format
-    quiet: bool
-    consent: bool
-    name: str | None
-    settings: Mapping[str, object]
-    hosts: tuple[str, ...]
+    options: Options
 
     @property
     def environment(self) -> Environment:
@@ -142,7 +96,19 @@ class Run:
 
         Raises `UsageError` if there is no such environment, `ConfigurationError` if its settings are wrong.
         """
-        return self.project.environment(self.name, self.settings).allowing(self.hosts)
+        given = self.options
+        settings = {name: getattr(given, name) for name in ("database", "snapshot", "retries", "timeout")}
+        return self.project.environment(given.environment, settings).allowing(given.allow_host)
+
+    @property
+    def consent(self) -> bool:
+        """Whether the user allows replacing rows that snapseed did not load."""
+        return self.options.yes
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the user wants no progress."""
+        return self.options.quiet
 
     def note(self, text: str) -> None:
         """Show a line of progress, unless --quiet."""
@@ -150,45 +116,37 @@ class Run:
             console.note(text)
 
 
-def in_project(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these options, and --project, --env-file and --verbose, which all have.
+def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these shared options, and --project, --env-file and --verbose, which all have.
 
-    The command is a function of a `Run` and its own parameters. Typer reads the signature of the wrapper: the
-    environment, the command's own parameters, then the shared ones. A failure is shown in the format that was asked
-    for, and ends the process with its exit code.
+    The command is a function of a `Run` and its own parameters. With `required`, the environment must be named. Typer
+    reads the signature of the wrapper: the environment, the command's own parameters, then the shared ones. A failure
+    is shown in the format that was asked for, and ends the process with its exit code.
     """
-    used = sorted([*options, _PROJECT, _ENV_FILE, _VERBOSE], key=lambda option: _ORDER.index(option.name))
+    types: dict[str, Any] = get_type_hints(Options, include_extras=True)
+    assert {*names} <= types.keys(), names
     shared = [
-        Parameter(option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation)
-        for option in used
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name])
+        for field in fields(Options)
+        if field.name in {*names, *_ALWAYS}
     ]
+    if required:
+        shared[0] = shared[0].replace(default=Parameter.empty, annotation=RequiredEnvironment)
+    leading = [parameter for parameter in shared if parameter.name == "environment"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [
             parameter.replace(kind=Parameter.KEYWORD_ONLY)
             for parameter in list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         ]
-        parameters = [
-            *(parameter for parameter in shared if parameter.name == "environment"),
-            *own,
-            *(parameter for parameter in shared if parameter.name != "environment"),
-        ]
+        parameters = [*leading, *own, *shared[len(leading) :]]
 
         @functools.wraps(command)
         def call(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
-            given = {option.name: values.pop(option.name) for option in used}
-            output = console.chosen_format(given.get("output", ResultFormat.text))
-            with console.reporting(output, verbose=given["verbose"]):
-                run = Run(
-                    project=find_project(given["project"], given["env_file"]),
-                    output=output,
-                    quiet=given.get("quiet", False),
-                    consent=given.get("yes", False),
-                    name=given.get("environment"),
-                    settings={option.name: given[option.name] for option in used if option.is_setting},
-                    hosts=tuple(given.get("allow_host") or ()),
-                )
-                command(run, **values)
+            options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
+            output = console.chosen_format(options.checks if "checks" in names else options.results)
+            with console.reporting(output, verbose=options.verbose):
+                command(Run(find_project(options.project, options.env_file), output, options), **values)
 
         # Typer asks `inspect` for the signature, and `typing` for the annotations.
         call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

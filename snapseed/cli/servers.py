@@ -11,7 +11,7 @@ import typer
 
 from snapseed.cli import console
 from snapseed.cli.console import Format
-from snapseed.cli.options import DATABASE, ENVIRONMENT, REQUIRED_ENVIRONMENT, RESULT, Run, in_project
+from snapseed.cli.options import Run, in_project
 from snapseed.config import Environment, Project
 from snapseed.errors import UsageError
 from snapseed.redaction import redacted
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 @app.command()
-@in_project(ENVIRONMENT, RESULT)
+@in_project("environment", "results")
 def start(run: Run) -> None:
     """Start the embedded servers that the environment uses, and create its database."""
     environment = run.environment
@@ -45,7 +45,7 @@ def start(run: Run) -> None:
 
 
 @app.command()
-@in_project(RESULT)
+@in_project("results")
 def stop(run: Run) -> None:
     """Stop the project's embedded servers. Their data stays."""
     from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
@@ -56,7 +56,7 @@ def stop(run: Run) -> None:
 
 
 @app.command()
-@in_project(ENVIRONMENT, RESULT)
+@in_project("environment", "results")
 def url(
     run: Run,
     show_password: Annotated[
@@ -72,7 +72,7 @@ def url(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-@in_project(REQUIRED_ENVIRONMENT, DATABASE)
+@in_project("environment", "database", required=True)
 def psql(run: Run, context: typer.Context) -> None:
     """Open psql on the environment's database. Further arguments are passed to psql."""
     program, conninfo = _psql(run.project, run.environment)

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from dotenv import dotenv_values
@@ -24,7 +24,7 @@ from snapseed.errors import ConfigurationError, UsageError
 # Snapshot and environment names become names of folders and databases, so only what is safe in both is allowed.
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
-_IN_WORDS: dict[object, str] = {bool: "true or false", int: "a whole number"}
+_NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 
 
@@ -34,9 +34,9 @@ class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generators: str = "generators"
     snapshots: str = "snapshots"
     schema: str | None = None
-    seed: int = 42
-    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    part_rows: int = 2_500
+    seed: _NotNegative = 42
+    now: Annotated[datetime, msgspec.Meta(tz=True)] = datetime(2026, 1, 1, tzinfo=UTC)
+    part_rows: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 2_500
     default_environment: str = "dev"
 
 
@@ -75,14 +75,15 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: str = "embedded"
     embeddings: Literal["snapshot", "queue"] = "snapshot"
     create_schema: bool = False
+    compression: Literal["auto", "keep"] = "auto"
     replace_existing: bool = False
     allow_hosts: tuple[str, ...] = ()
     max_size: str | None = None
     lock_timeout: str = "30s"
     statement_timeout: str = "0"
-    retries: int = 20
+    retries: _NotNegative = 20
     timeout: str = "2min"
-    workers: int = 0
+    workers: _NotNegative = 0
     embeddings_timeout: str = "10min"
 
 
@@ -95,7 +96,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def convert(value: object, kind: type[_Table], where: str) -> _Table:
-    """The table as `kind`. Raises `ConfigurationError` for an unknown key or a wrong type."""
+    """The table as `kind`. Raises `ConfigurationError` for an unknown key, a wrong type or a number out of range."""
     if not isinstance(value, dict):
         raise ConfigurationError("not a table", where=where, observed=repr(value), expected="a TOML table")
     require_known(value, kind.__struct_fields__, where)
@@ -103,8 +104,12 @@ def convert(value: object, kind: type[_Table], where: str) -> _Table:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as exc:
         problem, _, path = str(exc).partition(" - at `$.")
+        expected, _, observed = problem.removeprefix("Expected ").partition(", got ")
         raise ConfigurationError(
-            "a setting has the wrong type", where=f"{where} {path.rstrip('`')}", observed=problem
+            "a setting is not valid",
+            where=f"{where} {path.rstrip('`')}",
+            observed=observed or None,
+            expected=expected,
         ) from exc
 
 
@@ -165,9 +170,9 @@ def from_variable(table: type[msgspec.Struct], key: str, text: str) -> object:
     try:
         return msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as exc:
-        kind = _IN_WORDS.get(field.type, "a value of the key's type")
+        variable, expected = variable_of(key), str(exc).removeprefix("Expected ")
         raise ConfigurationError(
-            f"{variable_of(key)} is not {kind}", where=f"the variable {variable_of(key)}", observed=repr(text)
+            f"{variable} is not valid", where=f"the variable {variable}", observed=repr(text), expected=expected
         ) from exc
 
 

@@ -10,12 +10,11 @@ import pyarrow as pa
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, reading
-from snapseed.postgres.fit import schema_problems, table_name
+from snapseed.postgres.fit import fitting_tables
 from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_names, row_hash, text_key
 from snapseed.servers.targets import resolve_target
-from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot
@@ -79,18 +78,10 @@ def diff_snapshot(
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
     require_files(snapshot, only=[entity.name for entity in entities])
-    tables: list[str] = []
-    differences: list[EntityDiff] = []
     with reading(target, "comparing") as connection:
-        facts = read_tables(connection, [table_name(entity) for entity in entities])
-        for entity in entities:
-            found = facts.get(table_name(entity))
-            misfits = schema_problems(entity, found)
-            tables += [problem.text for problem in misfits]
-            if found is not None and not misfits:
-                side = _Table(connection, entity, found.name)
-                differences.append(_diff_entity(snapshot, side, limit))
-    return DiffReport(environment.name, target.described, target.source, tuple(tables), tuple(differences))
+        problems, fitting = fitting_tables(connection, entities)
+        differences = [_diff_entity(snapshot, _Table(connection, *each), limit) for each in fitting]
+    return DiffReport(environment.name, target.described, target.source, tuple(problems), tuple(differences))
 
 
 @dataclass(frozen=True)
@@ -166,7 +157,7 @@ def _diff_entity(snapshot: Snapshot, table: _Table, limit: int) -> EntityDiff:
 
 
 def _diff_chunk(snapshot: Snapshot, table: _Table, chunk: ChunkDifference) -> _ChunkDiff:
-    columns = _chunk_columns(snapshot, table.entity, chunk.number)
+    columns = [] if chunk.number < 0 else snapshot.chunk_columns(table.entity, chunk.number)
     expected = _expected_hashes(table.entity, columns)
     observed = table.hashes(chunk)
     return _ChunkDiff(
@@ -178,19 +169,6 @@ def _diff_chunk(snapshot: Snapshot, table: _Table, chunk: ChunkDifference) -> _C
             key: place for key, (place, digest) in expected.items() if key in observed and digest not in observed[key]
         },
     )
-
-
-def _chunk_columns(snapshot: Snapshot, entity: EntityRecord, number: int) -> list[pa.Array]:
-    """The columns of a chunk, counted over all files; empty for the range before the first chunk."""
-    if number < 0:
-        return []
-    for file in entity.files:
-        if number < len(file.chunks):
-            with snapshot.open_part(file) as part:
-                rows = part.read_row_group(number)
-                return [in_one_piece(rows.column(column.name)) for column in entity.columns]
-        number -= len(file.chunks)
-    return []
 
 
 def _expected_hashes(entity: EntityRecord, columns: list[pa.Array]) -> dict[TextKey, tuple[int, int]]:

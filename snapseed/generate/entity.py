@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
@@ -157,8 +157,8 @@ class Entity:
 class FanOut:
     """How many children each parent has: what `per_parent` accepts. `exactly`, `fan_out` and `counted` make it.
 
-    `count` gets 64 uniform bits per parent and the parents' frame, and must depend on nothing else. No parent has more
-    than `maximum` children, which the children's keys rely on, nor more than there are rows `among` which they choose.
+    `count` gets 64 uniform bits per parent and the parents' frame, and must depend on nothing else. `maximum` is the
+    most children that a parent can have; the children's keys depend on it. `among` is that of `fan_out()`.
     """
 
     maximum: int
@@ -170,8 +170,10 @@ class FanOut:
             raise ValueError(f"among: {self.among.name} is not a root entity")
 
     def counts(self, parent: Entity, roots: UInt64s, bits: UInt64s, frame: pl.DataFrame) -> Int64s:
-        """The number of children of each of these rows of `parent`, whose root rows are `roots`."""
+        """The number of children of each of these rows of `parent`. Raises `ValueError` if it is not 0 to `maximum`."""
         counts = self.count(bits, frame)
+        if len(counts) and not 0 <= counts.min() <= counts.max() <= self.maximum:
+            raise ValueError(f"a fan-out gave {counts.min()} to {counts.max()} children, expected 0 to {self.maximum}")
         return counts if self.among is None else np.minimum(counts, self.among.earlier_rows(parent, roots))
 
 
@@ -230,13 +232,9 @@ def counted(expression: pl.Expr, maximum: int) -> FanOut:
 
     def count(_: UInt64s, frame: pl.DataFrame) -> Int64s:
         series = frame.select(expression.cast(pl.Int64).alias("count"))["count"]
-        counts = series.to_numpy()
-        if series.null_count() or (len(counts) and (counts.min() < 0 or counts.max() > maximum)):
-            raise ValueError(
-                f"counted() gave {counts.min()} to {counts.max()} with {series.null_count()} nulls,"
-                f" expected 0 to {maximum}"
-            )
-        return counts
+        if series.null_count():
+            raise ValueError(f"counted() gave {series.null_count()} nulls")
+        return series.to_numpy()
 
     return FanOut(maximum, count)
 
@@ -285,87 +283,65 @@ class entity:  # noqa: N801 - written as a decorator
     def __call__(self, function: Generator) -> Entity:
         """Check the declaration and bind it to the generator."""
         name = self.name or function.__name__
-        where = f"{inspect.getsourcefile(function)}, entity {name!r}"
+        error = partial(GeneratorError, where=f"{inspect.getsourcefile(function)}, entity {name!r}")
         parameters = tuple(inspect.signature(function).parameters)
         if "rows" not in parameters:
-            raise GeneratorError("a generator needs the parameter `rows`", where=where, observed=str(list(parameters)))
-        self._check_names(name, where)
+            raise error("a generator needs the parameter `rows`", observed=str(list(parameters)))
         if (self.parent is None) != (self.per_parent is None) or (self.parent is not None and self.rows is not None):
-            raise GeneratorError(
-                "a child needs `parent` and `per_parent`; a root entity has neither, and may have `rows`", where=where
-            )
-        keys = self._checked_key(where)
+            raise error("a child needs `parent` and `per_parent`; a root entity has neither, and may have `rows`")
+        if isinstance(self.rows, int) and self.rows < 1:
+            raise error("a root entity needs at least one row", observed=f"rows={self.rows}")
+        self._check_names(name, error)
+        columns = self._parsed_columns(error)
+        keys = (self.key,) if isinstance(self.key, str) else tuple(self.key)
+        _check_key(keys, columns, error)
+        root_rows = self.rows if isinstance(self.rows, RootRows) else RootRows(self.rows, Fraction(1))
         return Entity(
             name=name,
             schema=self.schema,
             table=self.table or name,
             key=keys if len(keys) > 1 else keys[0],
-            columns=self._checked_columns(keys, where),
+            columns=columns,
             parent=self.parent,
             per_parent=exactly(self.per_parent) if isinstance(self.per_parent, int) else self.per_parent,
-            root_rows=None if self.parent is not None else self._root_rows(where),
+            root_rows=root_rows if self.parent is None else None,
             function=function,
             parameters=tuple(parameter for parameter in parameters if parameter != "rows"),
         )
 
-    def _check_names(self, name: str, where: str) -> None:
+    def _check_names(self, name: str, error: partial[GeneratorError]) -> None:
         schema = [] if self.schema is None else [self.schema]
         for identifier in [name, self.table or name, *schema, *self.columns]:
             if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
-                raise GeneratorError(
-                    "not a PostgreSQL identifier",
-                    where=where,
-                    observed=repr(identifier),
-                    expected=f"1 to {_IDENTIFIER_BYTES} bytes without NUL",
-                )
+                expected = f"1 to {_IDENTIFIER_BYTES} bytes without NUL"
+                raise error("not a PostgreSQL identifier", observed=repr(identifier), expected=expected)
         if not _NAME.fullmatch(name):
-            raise GeneratorError(
+            raise error(
                 "the name of an entity is also the name of its files",
-                where=where,
                 observed=repr(name),
                 expected="letters from A to Z, digits, '-' and '_'",
                 next_step="give the entity another `name`, and this one as its `table`",
             )
 
-    def _checked_key(self, where: str) -> tuple[str, ...]:
-        keys = (self.key,) if isinstance(self.key, str) else tuple(self.key)
-        if not keys or len(set(keys)) < len(keys):
-            raise GeneratorError(
-                "a key needs one column, or several different ones",
-                where=where,
-                observed=", ".join(keys) or "no column",
-            )
-        for name in keys:
-            if name not in self.columns:
-                raise GeneratorError(
-                    "the key is not one of the columns",
-                    where=where,
-                    observed=name,
-                    expected=f"one of: {', '.join(self.columns)}",
-                )
-        return keys
-
-    def _checked_columns(self, keys: tuple[str, ...], where: str) -> dict[str, ColumnType]:
+    def _parsed_columns(self, error: partial[GeneratorError]) -> dict[str, ColumnType]:
         try:
-            columns = {column: parse_type(kind) for column, kind in self.columns.items()}
+            return {column: parse_type(kind) for column, kind in self.columns.items()}
         except ConfigurationError as exc:
-            raise GeneratorError(exc.summary, where=where, observed=exc.observed, expected=exc.expected) from exc
-        for name in keys:
-            if columns[name].is_array or columns[name].family not in KEYS:
-                raise GeneratorError(
-                    "a column of this type cannot be a key",
-                    where=where,
-                    observed=f"{name} {columns[name].name}",
-                    expected="uuid, bigint, integer, smallint or text",
-                )
-        return columns
+            raise error(exc.summary, observed=exc.observed, expected=exc.expected) from exc
 
-    def _root_rows(self, where: str) -> RootRows:
-        if isinstance(self.rows, RootRows):
-            return self.rows
-        if self.rows is not None and self.rows < 1:
-            raise GeneratorError("a root entity needs at least one row", where=where, observed=f"rows={self.rows}")
-        return RootRows(self.rows, Fraction(1))
+
+def _check_key(keys: tuple[str, ...], columns: Mapping[str, ColumnType], error: partial[GeneratorError]) -> None:
+    if not keys or len(set(keys)) < len(keys):
+        raise error("a key needs one column, or several different ones", observed=", ".join(keys) or "no column")
+    for name in keys:
+        if name not in columns:
+            raise error("the key is not one of the columns", observed=name, expected=f"one of: {', '.join(columns)}")
+        if columns[name].is_array or columns[name].family not in KEYS:
+            raise error(
+                "a column of this type cannot be a key",
+                observed=f"{name} {columns[name].name}",
+                expected="uuid, bigint, integer, smallint or text",
+            )
 
 
 def _product(numbers: Int64s, fraction: Fraction) -> Int64s:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
@@ -66,8 +67,7 @@ def load_generators(folder: Path) -> Generators:
     generators = Generators(ordered, PoolFolder(folder / "pools"))
     for entity in ordered:
         _check_parameters(entity, generators)
-    for entity in ordered:
-        _check_lookups(entity, generators, ())
+    _check_lookups(generators)
     return generators
 
 
@@ -122,15 +122,19 @@ def _check_parameters(entity: Entity, generators: Generators) -> None:
             )
 
 
-def _check_lookups(entity: Entity, generators: Generators, path: tuple[Entity, ...]) -> None:
-    if entity in path:
+def _check_lookups(generators: Generators) -> None:
+    needs = {
+        entity.name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
+        for entity in generators.entities
+    }
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as exc:
+        path = exc.args[1][::-1]  # graphlib lists the other way round: what is needed comes first
+        entity = generators.named(path[0])
         raise GeneratorError(
-            f"the generator of {entity.name!r} needs rows that need its own",
-            where=entity.function.__code__.co_filename,
-            observed=" needs ".join(step.name for step in (*path, entity)),
+            f"the generator of {path[0]!r} needs rows that need its own",
+            where=entity.function.__code__.co_filename if entity else None,
+            observed=" needs ".join(path),
             expected="lookup entities that do not need each other",
-        )
-    for parameter in entity.parameters:
-        named = generators.named(parameter)
-        if named is not None and named not in entity.ancestors:
-            _check_lookups(named, generators, (*path, entity))
+        ) from None

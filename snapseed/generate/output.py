@@ -53,9 +53,7 @@ def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
     if len(frame) != rows:
         raise _broken(entity, None, f"{len(frame)} rows", f"{rows} rows, one for each of `rows`")
     arrays = [_converted(entity, name, kind, frame[name]) for name, kind in entity.columns.items()]
-    table = pa.table(
-        arrays, schema=pa.schema([(name, array.type) for name, array in zip(entity.columns, arrays, strict=True)])
-    )
+    table = pa.Table.from_arrays(arrays, names=list(entity.columns))
     if rows:
         _check_key(entity, table)
     return table
@@ -86,8 +84,11 @@ def _comparable(keys: pa.Array) -> pa.Array:
 
 def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -> pa.Array:
     try:
-        converted = _cast(_arrow(series), kind)
-        values = _values(converted, kind)
+        if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
+            raise ValueError("Python objects have no column type")  # noqa: TRY301
+        converted = _cast(series.rechunk().to_arrow(), kind)
+        # What PostgreSQL cannot store in an array is an error here.
+        values = sizes_and_elements(converted, kind.dimensions)[1] if kind.is_array else converted
         _check_characters(values, kind)
     except (pa.ArrowException, ValueError) as exc:
         detail = str(exc).splitlines()[0]
@@ -95,11 +96,6 @@ def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -
     if kind.family is Family.JSONB:
         _check_json(entity, name, values)
     return converted
-
-
-def _values(array: pa.Array, kind: ColumnType) -> pa.Array:
-    """The column, or the elements of its arrays. Raises `ValueError` for arrays that PostgreSQL cannot store."""
-    return sizes_and_elements(array, kind.dimensions)[1] if kind.is_array else array
 
 
 def _check_characters(values: pa.Array, kind: ColumnType) -> None:
@@ -112,12 +108,6 @@ def _check_characters(values: pa.Array, kind: ColumnType) -> None:
         raise ValueError("a text has a NUL character, which PostgreSQL cannot store")
     if kind.family is Family.JSONB and all(_any_matches(values, pattern) for pattern in (_NUL, _ESCAPED_NUL)):
         raise ValueError("a JSON text has \\u0000, which jsonb cannot store")
-
-
-def _arrow(series: pl.Series) -> pa.Array:
-    if series.dtype == pl.Object:  # polars would pass on the addresses of the objects
-        raise ValueError("Python objects have no column type")
-    return series.rechunk().to_arrow()
 
 
 def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:
@@ -140,14 +130,19 @@ def _any_matches(values: pa.Array, pattern: str) -> bool:
 
 def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
     """Raise `ValueError` for a cast that Arrow allows although it loses or guesses something."""
-    if _is_text(given) != _is_text(wanted) and not (_is_text(given) and pa.types.is_binary(wanted)):
-        raise ValueError("this is not text" if _is_text(wanted) else "text is not a value of another type")
-    if pa.types.is_boolean(given) != pa.types.is_boolean(wanted):
-        raise ValueError("a Boolean is not a number, nor a number a Boolean")
     if pa.types.is_timestamp(given) and pa.types.is_timestamp(wanted) and given.tz is None and wanted.tz:
         raise ValueError("a Datetime needs a time zone; use UTC")
-    if pa.types.is_floating(given) != pa.types.is_floating(wanted):
-        raise ValueError("a whole number is not a float, nor a float a whole number")
+    have, want = _nature(given), _nature(wanted)
+    if have != want and not (have == "text" and pa.types.is_binary(wanted)):
+        raise ValueError(f"{have} is not {want}")
+
+
+def _nature(arrow: pa.DataType) -> str:
+    if pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow):
+        return "text"
+    if pa.types.is_boolean(arrow):
+        return "a Boolean"
+    return "a float" if pa.types.is_floating(arrow) else "an exact value"
 
 
 def _innermost(arrow: pa.DataType) -> pa.DataType:
@@ -155,10 +150,6 @@ def _innermost(arrow: pa.DataType) -> pa.DataType:
     while pa.types.is_list(arrow) or pa.types.is_large_list(arrow) or pa.types.is_fixed_size_list(arrow):
         arrow = arrow.value_type
     return arrow.value_type if pa.types.is_dictionary(arrow) else arrow
-
-
-def _is_text(arrow: pa.DataType) -> bool:
-    return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
 
 
 def _check_key(entity: Entity, table: pa.Table) -> None:
@@ -334,10 +325,10 @@ class PartWriter:
         ]
 
     def _dictionary_columns(self) -> list[str]:
-        """Columns whose values may repeat. Keys of one column and floats do not, and trying takes time."""
-        never = {Family.REAL, Family.DOUBLE, Family.VECTOR}
+        """Columns of text, whose values often repeat. For numbers and times, a dictionary costs time and bytes."""
+        texts = {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM}
         return [
-            name for name, kind in self._entity.columns.items() if name != self._entity.key and kind.family not in never
+            name for name, kind in self._entity.columns.items() if kind.family in texts and name != self._entity.key
         ]
 
 

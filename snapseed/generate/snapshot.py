@@ -28,8 +28,8 @@ from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, PartFile
 from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
-# What must be equal so that rows made now fit to files made before.
-_SETTINGS = ("seed", "scale", "now", "part_rows", "chunk_rows")
+# The name of a setting, its value in a snapshot, and the value wanted now.
+_Setting = tuple[str, object, object]
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,7 @@ class _Kept:
 
 
 def generate_snapshot(
-    project: Project,
-    request: Request,
-    *,
-    jobs: int = 1,
-    executor: Executor | None = None,
-    listener: Listener = ignore,
+    project: Project, request: Request, *, jobs: int = 1, executor: Executor | None = None, listener: Listener = ignore
 ) -> GenerateReport:
     """Write a snapshot in place of the one before, completely or not at all.
 
@@ -116,19 +111,7 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
         results = _made(tasks, jobs, None, listener)
         made = _manifest(project, request, tasks.written, results, None)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
-    different = (
-        *(
-            f"{name}: the snapshot has {old}, the project asks for {new}"
-            for name, old, new in _other_settings(stored, made)
-        ),
-        # A pool that only the snapshot names may belong to entities that were not made.
-        *(
-            f"pool {pool}: changed since the snapshot was made"
-            for pool, digest in made.pools.items()
-            if stored.pools.get(pool) != digest
-        ),
-        *(line for name in names for line in _difference(name, stored.entity(name), made.entity(name))),
-    )
+    different = tuple(_differences(stored, made, _other_settings(stored, project, request), names))
     same_bytes = all(_files(stored.entity(name)) == _files(made.entity(name)) for name in names)
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
 
@@ -202,30 +185,17 @@ def _previous(project: Project, request: Request) -> Snapshot | None:
 
 def _kept(previous: Snapshot, project: Project, request: Request) -> _Kept:
     """The entities that `only` leaves as they are. Raises `UsageError` if they were made with other settings."""
-    wanted = {
-        "seed": request.seed,
-        "scale": request.scale,
-        "now": project.now,
-        "part_rows": project.part_rows,
-        "chunk_rows": request.chunk_rows,
-    }
-    manifest = previous.manifest
-    other = [name for name, value in wanted.items() if getattr(manifest, name) != value]
-    if other:
+    if other := _other_settings(previous.manifest, project, request):
         raise UsageError(
-            f"--only keeps the other entities, and they were made with another {' and '.join(other)}",
+            "--only keeps the other entities, and they were made with other settings",
             where=str(previous.folder),
-            observed=", ".join(f"{name} {getattr(manifest, name)}" for name in other),
-            expected=", ".join(f"{name} {wanted[name]}" for name in other),
+            observed=", ".join(f"{name} {old}" for name, old, _ in other),
+            expected=", ".join(f"{name} {new}" for name, _, new in other),
             next_step="generate without --only, or with the settings of the snapshot",
         )
-    generators = load_generators(project.generators)
-    return _Kept(
-        previous,
-        tuple(
-            record for record in manifest.entities if record.name not in request.only and generators.named(record.name)
-        ),
-    )
+    declared = {entity.name for entity in load_generators(project.generators).entities}
+    records = (record for record in previous.manifest.entities if record.name in declared - set(request.only))
+    return _Kept(previous, tuple(records))
 
 
 def _copy_files(kept: _Kept, staging: Path) -> None:
@@ -242,24 +212,36 @@ def _copy_files(kept: _Kept, staging: Path) -> None:
         shutil.copy2(kept.snapshot.path(file), target)
 
 
-def _other_settings(stored: Manifest, made: Manifest) -> Iterator[tuple[str, object, object]]:
-    for name in _SETTINGS:
-        old, new = getattr(stored, name), getattr(made, name)
-        if old != new:
-            yield name, old, new
+def _other_settings(stored: Manifest, project: Project, request: Request) -> list[_Setting]:
+    """The settings that rows and files depend on and that differ."""
+    pairs = [
+        ("seed", stored.seed, request.seed),
+        ("scale", stored.scale, request.scale),
+        ("now", stored.now, project.now),
+        ("part_rows", stored.part_rows, project.part_rows),
+        ("chunk_rows", stored.chunk_rows, request.chunk_rows),
+    ]
+    return [(name, old, new) for name, old, new in pairs if old != new]
 
 
-def _difference(name: str, old: EntityRecord | None, new: EntityRecord | None) -> Iterator[str]:
-    """How an entity of the snapshot differs from the same one made again: one line, or none."""
-    if old is None or new is None:
-        yield f"{name}: only in {'the generators' if old is None else 'the snapshot'}"
-    elif _declaration(old) != _declaration(new):
-        yield f"{name}: its declaration has changed"
-    elif old.digest() != new.digest():
-        pairs = enumerate(zip(old.chunks, new.chunks, strict=False))
-        place = next((f", first in chunk {number}" for number, (there, here) in pairs if there != here), "")
-        there, here = (f"{record.rows:,} rows ({record.fingerprint})" for record in (old, new))
-        yield f"{name}: the snapshot has {there}, generated {here}{place}"
+def _differences(stored: Manifest, made: Manifest, settings: Sequence[_Setting], names: Sequence[str]) -> Iterator[str]:
+    """One line for each setting, pool and entity in which the snapshot differs from the same one made again."""
+    for name, old_value, new_value in settings:
+        yield f"{name}: the snapshot has {old_value}, the project asks for {new_value}"
+    for pool, digest in made.pools.items():  # a pool that only the snapshot names may belong to other entities
+        if stored.pools.get(pool) != digest:
+            yield f"pool {pool}: changed since the snapshot was made"
+    for name in names:
+        old, new = stored.entity(name), made.entity(name)
+        if old is None or new is None:
+            yield f"{name}: only in {'the generators' if old is None else 'the snapshot'}"
+        elif _declaration(old) != _declaration(new):
+            yield f"{name}: its declaration has changed"
+        elif old.digest() != new.digest():
+            pairs = enumerate(zip(old.chunks, new.chunks, strict=False))
+            place = next((f", first in chunk {number}" for number, (there, here) in pairs if there != here), "")
+            there, here = (f"{record.rows:,} rows ({record.fingerprint})" for record in (old, new))
+            yield f"{name}: the snapshot has {there}, generated {here}{place}"
 
 
 def _declaration(record: EntityRecord) -> tuple[object, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from snapseed.errors import ConfigurationError
-from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName
+from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_tables
+from snapseed.postgres.connect import Connection
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import ColumnType, Family, parse_type
 
@@ -46,6 +48,22 @@ def schema_problems(entity: EntityRecord, facts: TableFacts | None) -> list[Prob
         return [Problem(f"{name} is not a table")]
     found = (column_problem(entity, column, facts) for column in entity.columns)
     return [problem for problem in found if problem is not None]
+
+
+def fitting_tables(
+    connection: Connection, entities: Sequence[EntityRecord]
+) -> tuple[list[str], list[tuple[EntityRecord, TableName]]]:
+    """Why tables do not fit their entities, in words; and each entity whose table fits, with the table."""
+    facts = read_tables(connection, [table_name(entity) for entity in entities])
+    problems: list[str] = []
+    fitting = []
+    for entity in entities:
+        found = facts.get(table_name(entity))
+        misfits = schema_problems(entity, found)
+        problems += [problem.text for problem in misfits]
+        if found is not None and not misfits:
+            fitting.append((entity, found.name))
+    return problems, fitting
 
 
 def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> Problem | None:

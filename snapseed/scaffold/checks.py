@@ -5,6 +5,7 @@ Limits are hints for choosing draws. Whether values meet a condition is for the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -45,6 +46,11 @@ class Bound:
     value: Value
     strict: bool = False
 
+    @property
+    def place(self) -> float:
+        """The value as a number, to compare it with others."""
+        return float(self.value) if isinstance(self.value, Decimal) else self.value.timestamp()
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -61,6 +67,11 @@ class Limits:
     def are_ends(self) -> bool:
         """Whether there is a smallest or a largest value."""
         return self.low is not None or self.high is not None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest value as numbers, infinite if there is none."""
+        return self.low.place if self.low else -math.inf, self.high.place if self.high else math.inf
 
 
 @dataclass(frozen=True)
@@ -228,31 +239,17 @@ def _bounded(limits: Limits, subject: exp.Expr, sign: str, value: object) -> Lim
     elif isinstance(subject, exp.Column) and isinstance(value, Decimal | datetime):
         bound = Bound(value, not sign.endswith("="))
         if sign.startswith(">"):
-            limits = replace(limits, low=tighter(limits.low, bound, highest=True))
+            low = max(limits.low or bound, bound, key=lambda found: (found.place, found.strict))
+            limits = replace(limits, low=low)
         else:
-            limits = replace(limits, high=tighter(limits.high, bound, highest=False))
+            high = min(limits.high or bound, bound, key=lambda found: (found.place, not found.strict))
+            limits = replace(limits, high=high)
     elif function in {exp.ArraySize, "cardinality"} and isinstance(value, Decimal) and sign == "=":
         limits = replace(limits, elements=int(value))
     elif function in {exp.Length, "octet_length"} and isinstance(value, Decimal) and not sign.startswith(">"):
         longest = int(value) - (sign == "<")
         limits = replace(limits, max_length=min(longest, limits.max_length or longest))
     return limits
-
-
-def tighter(one: Bound | None, other: Bound, *, highest: bool) -> Bound:
-    """The bound that allows less: the higher of two lower bounds, or the lower of two upper ones."""
-    if one is None or type(one.value) is not type(other.value):
-        return other
-    if one.value == other.value:
-        return one if one.strict else other
-    return one if (_place(one) > _place(other)) is highest else other
-
-
-def _place(bound: Bound | None) -> float:
-    """Where a bound lies; none lies before everything."""
-    if bound is None:
-        return float("-inf")
-    return float(bound.value) if isinstance(bound.value, Decimal) else bound.value.timestamp()
 
 
 def _combined(limits: Limits, leaves: list[Limits]) -> Limits:
@@ -262,18 +259,13 @@ def _combined(limits: Limits, leaves: list[Limits]) -> Limits:
     if not all(leaf.are_ends for leaf in leaves):
         return limits
     runs: list[Limits] = []
-    for leaf in sorted(leaves, key=lambda leaf: _place(leaf.low)):
-        last = runs[-1] if runs else None
-        if last is None or (last.high is not None and _place(leaf.low) > _place(last.high)):
+    for leaf in sorted(leaves, key=lambda leaf: leaf.ends[0]):
+        if not runs or leaf.ends[0] > runs[-1].ends[1]:
             runs.append(leaf)
-        elif last.high is not None and (leaf.high is None or _place(leaf.high) > _place(last.high)):
-            runs[-1] = replace(last, high=leaf.high)
-    longest = max(runs, key=_length)
+        elif leaf.ends[1] > runs[-1].ends[1]:
+            runs[-1] = replace(runs[-1], high=leaf.high)
+    longest = max(runs, key=lambda run: run.ends[1] - run.ends[0])
     return replace(limits, low=longest.low, high=longest.high)
-
-
-def _length(run: Limits) -> float:
-    return float("inf") if run.low is None or run.high is None else _place(run.high) - _place(run.low)
 
 
 def _constant(node: exp.Expr, now: datetime) -> object:

@@ -11,18 +11,24 @@ from itertools import chain
 from uuid import UUID
 
 from snapseed.scaffold.arrangement import Place
-from snapseed.scaffold.checks import Bound, Conditions, Limits, Order, constant_of, tighter
+from snapseed.scaffold.checks import Bound, Conditions, Limits, Order, constant_of
 from snapseed.scaffold.draws import Draw, Wanted, quoted
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
-from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, WORDS, singular, suggests, words_of
+from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, WORDS, short_type, singular, suggests, words_of
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sources import Sources, leave
+from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
 # What must come after something else in the row comes at most this many days later.
 _LATEST = 30
 # Of lookups with this many rows people read, and change, the names one by one.
 _MOST_LISTED = 8
+# The most rows for each row of a parent; fewer for short keys, which count in steps of the product of these maxima.
+MOST_PER_PARENT = 20
+_MOST_SMALL = 6
+# Keys of this many digits are not short, and short ones have room for this many root rows at least.
+_ROOMY = 8
+_ROOTS = 100
 _TEXTS = {Family.TEXT, Family.CHARACTER}
 _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 
@@ -175,9 +181,7 @@ def _parted(subject: Subject, limits: dict[str, Limits], order: Order) -> dict[s
         end = Bound(after.high.value - timedelta(days=2 * _LATEST))
     else:
         return limits
-    if before.high is None or tighter(before.high, end, highest=False) is end:
-        return limits | {order.before: replace(before, high=end)}
-    return limits
+    return limits if before.ends[1] < end.place else limits | {order.before: replace(before, high=end)}
 
 
 def _after(subject: Subject, name: str, limits: Mapping[str, Limits], drawn: tuple[str, ...]) -> tuple[str, str] | None:
@@ -260,3 +264,19 @@ def _listed(subject: Subject, wanted: Wanted) -> Iterator[Draw]:
         return
     if len(set(values)) == count:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
+
+
+def most_per_parent(proposal: Proposal, stride: int) -> int:
+    """The most rows for each row of a parent of which each root row has `stride` at most."""
+    subject = proposal.subject
+    most, (name, *others) = subject.sources.most_per_parent or MOST_PER_PARENT, subject.place.key
+    if others:
+        return most
+    kind = subject.kind(name)
+    length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
+    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
+    if room >= 10**_ROOMY:
+        return most
+    if stride * _ROOTS > room:
+        raise ImpossibleError(subject.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
+    return min(most, _MOST_SMALL, room // _ROOTS // stride)

@@ -152,13 +152,13 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
         yield from (draw for draw in _by_name(wanted) if draw.is_unique)
         yield from _matching(wanted)
         titles = ("{WORDS} {number}",) if suggests("label", wanted.name) else ()
-        yield from (_templated(wanted, template) for template in (*titles, *_ANY_UNIQUE))
+        yield from (templated(wanted, template) for template in (*titles, *_ANY_UNIQUE))
         if wanted.length is not None and (wanted.length > _ROOM or wanted.is_lookup):
             yield _of_length(wanted.length)
     else:
         if wanted.limits.allowed is not None:
             yield choice(wanted, tuple(value for value in wanted.limits.allowed if isinstance(value, str)))
-        plain = [*_by_name(wanted), _templated(wanted, "{WORDS}"), *_matching(wanted)]
+        plain = [*_by_name(wanted), templated(wanted, "{WORDS}"), *_matching(wanted)]
         if isinstance(wanted.default, str):
             plain.append(constant(wanted.default))
         plain += map(constant, _ANY)
@@ -168,18 +168,18 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
 
 def _by_name(wanted: Wanted) -> Iterator[Draw]:
     if words_of(wanted.name) == "name" and suggests("named_person", wanted.table):
-        yield _templated(wanted, "{FIRST_NAMES} {LAST_NAMES}")
+        yield templated(wanted, "{FIRST_NAMES} {LAST_NAMES}")
     for template in hints("text", wanted.name):
         names = set(_PLACE.findall(template)) & {"first_name", "last_name"}
         if names <= wanted.people.keys():
-            yield _templated(wanted, template)
+            yield templated(wanted, template)
 
 
 def _keys(wanted: Wanted) -> Iterator[Draw]:
     """Keys must ascend by their bytes, as numbers with leading zeros do."""
     prefix = singular(words_of(wanted.table)).replace("_", "-") + "-"
     if wanted.length is None or wanted.length >= len(prefix) + _KEY_DIGITS:
-        yield _templated(wanted, f"{prefix}{{number:{_KEY_DIGITS}}}")
+        yield templated(wanted, f"{prefix}{{number:{_KEY_DIGITS}}}")
     yield from _matching(wanted)
     yield _of_length(min(_KEY_DIGITS, wanted.length or _KEY_DIGITS))
 
@@ -190,8 +190,8 @@ def _of_length(width: int) -> Draw:
     return Draw(f"{NUMBER}.str.zfill({width})", examples, is_unique=True)
 
 
-def _templated(wanted: Wanted, template: str) -> Draw:
-    """The draw that a template of `names.toml` describes."""
+def templated(wanted: Wanted, template: str) -> Draw:
+    """The draw that a template in `names.toml` describes."""
     if "{" not in template:
         return choice(wanted, tuple(template.split("|")))
     prefix = singular(words_of(wanted.table))[:_LETTERS].upper() or "A"

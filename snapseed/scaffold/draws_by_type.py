@@ -11,8 +11,19 @@ from itertools import cycle, islice
 from uuid import UUID
 
 from snapseed.scaffold.checks import Bound, Limits
-from snapseed.scaffold.draws import NUMBER, Draw, Wanted, choice, constant, grouped, in_parentheses, quoted, text_draws
-from snapseed.scaffold.names import hints, singular
+from snapseed.scaffold.draws import (
+    NUMBER,
+    Draw,
+    Wanted,
+    choice,
+    constant,
+    grouped,
+    in_parentheses,
+    quoted,
+    templated,
+    text_draws,
+)
+from snapseed.scaffold.names import TYPES, hints, singular
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 
 MOMENTS = {Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ}
@@ -25,24 +36,6 @@ _USUAL_DAYS = (-730, 0)
 _YEAR = timedelta(days=365)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = {"citext", "name"}
-# Types that travel as text, in PostgreSQL's spelling: the text, and the smallest and the largest number in it.
-_SPELLED = {
-    "interval": ("{}:00:00", 10, 99),
-    "inet": ("10.0.0.{}/32", 1, 254),
-    "cidr": ("10.0.{}.0/24", 0, 255),
-    "macaddr": ("08:00:2b:01:02:{}", 10, 99),
-    "money": ("${}.00", 1, 999),
-    "xml": ("<number>{}</number>", 1, 999),
-    "point": ("({},1)", 1, 999),
-    "time with time zone": ("{}:00:00+00", 10, 23),
-    "tsvector": ("'word{}'", 1, 999),
-    "tsquery": ("'word{}'", 1, 999),
-    "hstore": ('"number"=>"{}"', 1, 999),
-    "ltree": ("top.n{}", 1, 999),
-    "numrange": ("[{},1000)", 1, 999),
-    '"char"': ("{}", 1, 9),
-    "oid": ("{}", 1, 999),
-}
 # Ranges from the row number to the next, so that no two overlap: the format of their ends, quotation marks, hours.
 _RANGES = {
     "daterange": ("%Y-%m-%d", "", 24),
@@ -158,10 +151,10 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
         start, first = _moment_code(low), low
     if high is not None and (high < last or (low is not None and low > last)):
         end, last = _moment_code(high), high
-        if first > last:
-            start, first = f"{end} - timedelta(days=365)", high - _YEAR
-    elif low is not None and low > last:
-        end, last = f"{start} + timedelta(days=365)", low + _YEAR
+    if first > last and high is not None:
+        start, first = f"{end} - timedelta(days=365)", high - _YEAR
+    elif first > last:
+        end, last = f"{start} + timedelta(days=365)", first + _YEAR
     if wanted.after is not None:
         start, end = wanted.after
     end = "" if end == "rows.now" else end
@@ -274,18 +267,14 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
     if base == "numeric":
         yield from _decimals(wanted)
     elif base in {"int4range", "int8range"}:
-        yield Draw(f'"[" + {NUMBER} + "," + (rows.number() + 1).cast(pl.String) + ")"', is_unique=True)
+        yield Draw(f'"[" + {NUMBER} + "," + (rows.number() + 1).cast(pl.String) + ")"', ("[1,2)",), is_unique=True)
     elif base in _RANGES and wanted.rows == "rows":
         yield _moment_range(wanted, *_RANGES[base])
     elif base in {"bit", "bit varying"}:
         width = (*wanted.kind.modifiers, 1 if base == "bit" else 4)[0]
         yield choice(wanted, tuple(dict.fromkeys(f"{bits:0{width}b}"[-width:] for bits in (0, 1, 2**width - 1))))
-    elif base in _SPELLED:
-        text, first, last = _SPELLED[base]
-        before, after = text.split("{}")
-        number = f"{wanted.rows}.integers({wanted.draw}, {first}, {last}).cast(pl.String)"
-        parts = [quoted(before)] * bool(before) + [number] + [quoted(after)] * bool(after)
-        yield Draw(" + ".join(parts), tuple(text.format(value) for value in (first, last)))
+    elif base in TYPES:
+        yield templated(wanted, TYPES[base])
 
 
 def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:

@@ -11,23 +11,16 @@ from decimal import Decimal
 
 from snapseed.scaffold.arrangement import Arrangement, arrange
 from snapseed.scaffold.checks import Conditions, conditions_of
-from snapseed.scaffold.columns import Proposal, Subject, propose
+from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, Subject, most_per_parent, propose
 from snapseed.scaffold.draws import NUMBER, Draw, in_parentheses, quoted
 from snapseed.scaffold.names import identifier, short_type, words_of
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import Columns, Question, Verdict, decide, question_of
-from snapseed.snapshot.types import Family
 
 # The project's `now`, before which nearly everything has happened: the default of `now` in snapseed.toml.
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _FEW_VALUES = 10_000
-# The most rows for each row of a parent; fewer for short keys, which count in steps of the product of these maxima.
-_MOST = 20
-_MOST_SMALL = 6
-# Keys of this many digits are not short, and short ones have room for this many root rows at least.
-_ROOMY = 8
-_ROOTS = 100
 # Up to this many rows each parent always has; from this many on it has two on average.
 _ALWAYS = 2
 _SPREAD = 5
@@ -186,7 +179,7 @@ def _entities(
     for oid, proposal in proposals.items():
         parent = arrangement.places[oid].parent
         above = 1 if parent is None else strides[parent.target]
-        most = None if parent is None else _most_per_parent(proposal, above)
+        most = None if parent is None else most_per_parent(proposal, above)
         strides[oid] = above * (most or 1)
         columns = decide(proposal, verdicts[question_of(proposal)])
         entities[names[oid]] = _entity(proposal, columns, None if parent is None else names[parent.target], most, names)
@@ -223,27 +216,11 @@ def _entity(
     )
 
 
-def _most_per_parent(proposal: Proposal, stride: int) -> int:
-    """The most rows for each row of a parent of which each root row has `stride` at most."""
-    subject = proposal.subject
-    most, (name, *others) = subject.sources.most_per_parent or _MOST, subject.place.key
-    if others:
-        return most
-    kind = subject.kind(name)
-    length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
-    room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
-    if room >= 10**_ROOMY:
-        return most
-    if stride * _ROOTS > room:
-        raise ImpossibleError(subject.table.oid, f"its key, a {short_type(kind.name)}, has no room for all its rows")
-    return min(most, _MOST_SMALL, room // _ROOTS // stride)
-
-
 def _fan_out(most: int, among: str | None) -> str:
     """How many rows each row of the parent has, up to `most`, and up to the rows of the entity `among`."""
     if most <= _ALWAYS:
         return str(most) if among is None else f"exactly({most}, among={among})"
-    mean = 1 if most < _SPREAD else 2 if most < _MOST else 3
+    mean = 1 if most < _SPREAD else 2 if most < MOST_PER_PARENT else 3
     return f"fan_out(mean={mean}, maximum={most}" + (")" if among is None else f", among={among})")
 
 
@@ -293,7 +270,11 @@ class _Code:
         self._variables: dict[str, str] = {}
         foreign = {name: code for name, code in subject.sources.foreign.items() if name not in columns.null}
         raw = [*foreign.values(), *(code for _, code in subject.sources.statements)]
-        raw += [self._draws[name].code for name in columns.draws]
+        drawn = dict.fromkeys(columns.draws)
+        drawn |= {
+            name: None for name in self._draws for draw in columns.draws.values() if f"{{own:{name}}}" in draw.code
+        }
+        raw += [self._draws[name].code for name in drawn]
         self.parameters = tuple(dict.fromkeys(name for code in raw for name in _ROWS.findall(code)))
         self.references = {name for code in raw for name in _ENTITY.findall(code)}
         self._shared = {name for code in raw for name in _OWN.findall(code)}

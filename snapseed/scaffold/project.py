@@ -24,7 +24,7 @@ from snapseed.scaffold.trial import answer
 
 _SOURCE = "--from-database"
 # A function in a check may never return.
-_LONGEST_QUERY = "10s"
+_LONGEST_CHECK = "10s"
 # A URL with a password is written as this variable if it holds the same URL.
 _USUAL_VARIABLE = "${DATABASE_URL:-}"
 # What is between `user:` and the last @ of a URL.
@@ -57,8 +57,8 @@ def scaffold_project(url: str) -> Scaffold:
         connection.transaction(),
     ):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST_QUERY)))
         tables = read_schema(connection)
+        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
         plan = plan_project(tables, partial(answer, connection))
         host = _remote_host(connection)
     if not plan.entities:

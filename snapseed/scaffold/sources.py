@@ -90,7 +90,7 @@ def leave(table: Table, name: str, why: str) -> dict[str, str]:
     column = table.column(name)
     if column.not_null and not column.has_default:
         raise ImpossibleError(table.oid, f"column {name}: {why}")
-    return {name: f"left to the database: {why}" if column.has_default else f"NULL: {why}"}
+    return {name: f"left to the database, because {why}" if column.has_default else f"NULL, because {why}"}
 
 
 def _takes_null(table: Table, place: Place, name: str) -> bool:
@@ -120,7 +120,7 @@ def _one_null(table: Table, place: Place, index: tuple[str, ...]) -> dict[str, s
     name = next((name for name in reversed(index) if _takes_null(table, place, name)), None)
     if name is None:
         raise ImpossibleError(table.oid, f"no rows are known that are unique by ({', '.join(index)})")
-    return {name: f"NULL: no values are known that are unique by ({', '.join(index)})"}
+    return {name: f"NULL, because no values are known that are unique by ({', '.join(index)})"}
 
 
 def _foreign(references: References, null: dict[str, str]) -> dict[ForeignKey, Source]:
@@ -141,7 +141,7 @@ def _foreign(references: References, null: dict[str, str]) -> dict[ForeignKey, S
                 raise ImpossibleError(
                     table.oid, f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to"
                 )
-            null |= dict.fromkeys(nullable, "NULL: no row is known that it can refer to")
+            null |= dict.fromkeys(nullable, "NULL, because no row is known that it can refer to")
             continue
         chosen[key] = replace(source, codes={name: source.codes[name] for name in fresh})
         filled |= chosen[key].codes

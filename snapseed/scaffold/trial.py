@@ -21,8 +21,10 @@ from snapseed.scaffold.columns import Proposal, Subject
 from snapseed.scaffold.draws import Draw, choice, constant
 from snapseed.scaffold.sources import ImpossibleError, leave
 
-# Combinations of values that are tried on a rule over several columns.
+# How many combinations of values are tried on a rule over several columns.
 _MOST = 4_096
+# How many columns are several.
+_SEVERAL = 2
 _NULL = "null"
 # What is left of a column that is narrowed to one of endlessly many values.
 _HARDLY_ANY = 0.01
@@ -103,7 +105,7 @@ def _encoded(value: object) -> str:
 
 
 def answer(connection: Connection, question: Question) -> Verdict:
-    """Try the examples of all draws on the rules of their column, and those of the first that fit on the others."""
+    """Try each draw's examples on the rules of its column, then those of the first that fits on all other rules."""
     columns = {column.name: column for column in question.columns}
     first: dict[str, int | None] = {}
     refuse_null: set[str] = set()
@@ -122,7 +124,7 @@ def answer(connection: Connection, question: Question) -> Verdict:
         refuse_null |= {column.name} if _NULL in refused else set()
     combinations: dict[Rule, Mapping[tuple[str, ...], bool]] = {}
     for rule in question.rules:
-        if len(rule.columns) < 2 or not set(rule.columns) <= columns.keys():  # noqa: PLR2004 - several
+        if len(rule.columns) < _SEVERAL or not set(rule.columns) <= columns.keys():
             continue
         involved = [columns[name] for name in rule.columns]
         rows = list(islice(product(*(_values(column, first[column.name]) for column in involved)), _MOST))
@@ -142,9 +144,9 @@ def _values(column: Candidates, draw: int | None) -> Iterable[str]:
 def _tried(
     connection: Connection, rule: Rule, columns: Sequence[Candidates], rows: Sequence[tuple[str, ...]]
 ) -> list[bool] | None:
-    """Whether each row meets a rule, as it does if the rule gives NULL. None if the server cannot evaluate the rule.
+    """Whether each row meets a rule: it does if the rule gives true or NULL, and does not if the rule raises an error.
 
-    A value that its type or the rule fails on does not meet the rule.
+    None if the server cannot evaluate the rule at all.
     """
     names = [_DOMAIN_VALUE if rule.check.of_domain else column.name for column in columns]
     fields = [json.dumps(name, ensure_ascii=False) for name in names]
@@ -182,12 +184,15 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
     subject = proposal.subject
     chosen = _chosen(proposal, verdict)
     for rule in subject.conditions.rules:
-        if len(rule.columns) < 2 or _holds_by_construction(subject, chosen, rule):  # noqa: PLR2004 - several
+        if len(rule.columns) < _SEVERAL or _holds_by_construction(subject, chosen, rule):
             continue
         if rule in verdict.untried:
             chosen = replace(chosen, notes=(*chosen.notes, f"not tried: {rule}"))
         elif not _holds(verdict, rule, chosen.values):
             chosen = _narrowed(proposal, verdict, rule, chosen)
+    for name in chosen.null.keys() & verdict.refuse_null:
+        if not subject.table.column(name).has_default:
+            raise ImpossibleError(subject.table.oid, f"column {name}: no values are known that meet its checks")
     exclusions = [
         f"not tried: {exclusion.definition}"
         for exclusion in subject.table.exclusions
@@ -259,7 +264,11 @@ def _narrowed(proposal: Proposal, verdict: Verdict, rule: Rule, chosen: Columns)
         if (found := _kept(proposal, chosen, rule, name, kept)) is not None:
             return found
     for name in free:
-        if subject.takes_null(name) and _holds(verdict, rule, {**chosen.values, name: (_NULL,)}):
+        if (
+            subject.takes_null(name)
+            and name not in verdict.refuse_null
+            and _holds(verdict, rule, {**chosen.values, name: (_NULL,)})
+        ):
             return _without(chosen, name, rule)
     raise ImpossibleError(subject.table.oid, f"no rows are known that meet {rule}")
 

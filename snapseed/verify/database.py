@@ -13,7 +13,7 @@ from snapseed.errors import VerificationError
 from snapseed.events import Advanced, Event, Listener, ignore, phase, phase_seconds
 from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.postgres.connect import Connection, Target, reading
-from snapseed.postgres.fit import schema_problems, table_name
+from snapseed.postgres.fit import fitting_tables
 from snapseed.postgres.rowhash import bucket, row_hash, table_fingerprint
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
@@ -148,17 +148,12 @@ def _verify_rows(
     target: Target, entities: Sequence[EntityRecord], listener: Listener
 ) -> tuple[tuple[str, ...], tuple[EntityResult, ...]]:
     """Which tables do not fit their entity, and the results of the others, all as of one moment."""
-    problems: list[str] = []
-    results: list[EntityResult] = []
+    results = []
     with reading(target, "verifying") as connection:
-        facts = read_tables(connection, [table_name(entity) for entity in entities])
-        for number, entity in enumerate(entities, start=1):
-            found = facts.get(table_name(entity))
-            misfits = schema_problems(entity, found)
-            problems += [problem.text for problem in misfits]
-            if found is not None and not misfits:
-                results.append(verify_entity(connection, entity, found.name))
-            listener(Advanced("rows", number, len(entities), unit="tables"))
+        problems, fitting = fitting_tables(connection, entities)
+        for entity, table in fitting:
+            results.append(verify_entity(connection, entity, table))
+            listener(Advanced("rows", len(results), len(fitting), unit="tables"))
     return tuple(problems), tuple(results)
 
 

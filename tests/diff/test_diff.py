@@ -1,4 +1,4 @@
-"""diff names the rows and columns that differ, with what the snapshot and what the database holds."""
+"""diff names the rows and columns that differ, with the values of both sides."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_what_was_loaded_does_not_differ(loaded: Sandbox) -> None:
 
 
 def test_a_changed_value_is_named_by_row_and_column(loaded: Sandbox) -> None:
-    """Both values stand side by side; the columns that agree are not named."""
+    """With both values. Columns that agree are not named."""
     found = differing(loaded, "UPDATE notes SET number = 7 WHERE id = 333")
     assert (found.missing_count, found.extra_count, found.changed_count) == (0, 0, 1)
     assert found.changed == (ChangedRow("333", {"number": ("0", "7")}),)
 
 
 def test_values_are_spelled_as_postgresql_spells_them(kinds: Sandbox) -> None:
-    """Of a row whose every column was set to NULL, the snapshot's values read as the database printed them before."""
+    """If every column of a row is set to NULL, the snapshot's values read as the database printed them before."""
     names = (
         "flag",
         "single",
@@ -77,12 +77,12 @@ def test_missing_and_extra_rows_are_named_by_their_keys(loaded: Sandbox) -> None
 
 
 def test_a_row_before_the_first_chunk_is_extra(loaded: Sandbox) -> None:
-    """Keys that sort before all of the snapshot's are seen, too."""
+    """Also if its key sorts before all keys of the snapshot."""
     assert differing(loaded, "INSERT INTO notes VALUES (-1, 1, 1)").extra == ("-1",)
 
 
 def test_rows_that_are_there_twice_are_extra(loaded: Sandbox) -> None:
-    """A table without a primary key may hold a row twice or a key that is NULL; neither goes unnamed."""
+    """A table without a primary key may contain a row twice, or a key that is NULL; both are named."""
     found = differing(
         loaded,
         "ALTER TABLE notes DROP CONSTRAINT notes_pkey; ALTER TABLE notes ALTER id DROP NOT NULL;"
@@ -93,7 +93,7 @@ def test_rows_that_are_there_twice_are_extra(loaded: Sandbox) -> None:
 
 
 def test_rows_of_text_and_uuid_keys_are_named(loaded: Sandbox) -> None:
-    """Keys of every type are found again."""
+    """Rows are found by keys of every type."""
     found = differing(loaded, "UPDATE categories SET rank = 5 WHERE code = 'music'")
     assert found.changed == (ChangedRow("music", {"rank": ("2", "5")}),)
     load_snapshot(loaded.project, loaded.environment())
@@ -105,14 +105,14 @@ def test_rows_of_text_and_uuid_keys_are_named(loaded: Sandbox) -> None:
 
 
 def test_the_limit_cuts_the_lists_and_not_the_counts(loaded: Sandbox) -> None:
-    """All are counted, `limit` of each kind are named, over all chunks together."""
+    """All rows are counted; at most `limit` of each kind are named, over all chunks together."""
     found = differing(loaded, "DELETE FROM notes WHERE id <= 90; UPDATE notes SET number = 9 WHERE id > 400", limit=5)
     assert (found.missing_count, found.changed_count) == (90, 100)
     assert (len(found.missing), len(found.changed)) == (5, 5)
 
 
 def test_tables_that_do_not_fit_are_named_and_the_others_compared(loaded: Sandbox) -> None:
-    """A missing column keeps one entity from being compared, not all."""
+    """A missing column prevents the comparison of one entity, not of the others."""
     with loaded.connect() as connection:
         connection.execute("ALTER TABLE shops DROP COLUMN owner")
     report = diff_snapshot(loaded.project, loaded.environment())
@@ -131,7 +131,7 @@ def test_only_compares_the_named_entities(loaded: Sandbox) -> None:
 
 
 def test_damaged_files_are_nothing_to_compare_with(loaded: Sandbox) -> None:
-    """The files come first: what the snapshot holds must be beyond doubt."""
+    """The files are checked first: the snapshot's content must be certain."""
     (loaded.project.snapshots / "dev" / "shops.parquet").write_bytes(b"")
     with pytest.raises(SnapshotError, match="not what its manifest says"):
         diff_snapshot(loaded.project, loaded.environment())

@@ -115,13 +115,9 @@ BROKEN = {
     "integers for floats": one_column("double precision", "rows.integers('v', 1, 9)", "Int64", "double precision"),
     "floats for numeric": one_column("numeric(8,2)", "rows.integers('v', 1, 9) / 2", "Float64", "numeric(8,2)"),
     "numbers for text": one_column("text", "rows.integers('v', 1, 9)", "Int64: ", "values of text"),
-    "text for numbers": one_column(
-        "integer", "pl.repeat('007', len(rows), eager=True)", "String: text is not", "integer"
-    ),
-    "text for dates": one_column(
-        "date", "pl.repeat('2026-01-01', len(rows), eager=True)", "String: text is not", "date"
-    ),
-    "text for a uuid": one_column("uuid", "pl.repeat('x' * 16, len(rows), eager=True)", "String: text is not", "uuid"),
+    "text for numbers": one_column("integer", "pl.repeat('007', len(rows), eager=True)", "String: ", "integer"),
+    "text for dates": one_column("date", "pl.repeat('2026-01-01', len(rows), eager=True)", "String: ", "date"),
+    "text for a uuid": one_column("uuid", "pl.repeat('x' * 16, len(rows), eager=True)", "String: ", "uuid"),
     "numbers for booleans": one_column("boolean", "rows.integers('v', 0, 9)", "Int64", "values of boolean"),
     "numbers in a list of texts": one_column("text[]", "pl.Series([[1]] * len(rows))", "List(Int64)", "text[]"),
     "a naive datetime": one_column(
@@ -191,7 +187,7 @@ def parents(rows):
 def things(rows):
     return pl.DataFrame({"id": rows.key()})
 """,
-        ("the generator of 'things' failed", "counted() gave 3 to 3 with 0 nulls, expected 0 to 2"),
+        ("the generator of 'things' failed", "3 to 3 children", "0 to 2"),
         "generators",
     ),
     "a lookup table that fails": Broken(

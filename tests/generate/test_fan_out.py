@@ -131,6 +131,13 @@ def test_no_parent_has_more_children_than_there_are_rows_to_choose_from() -> Non
         exactly(1, among=below)
 
 
+def test_a_distribution_of_your_own_gets_bits_and_the_parents_frame() -> None:
+    """And is limited by `among` like the others."""
+    frame = pl.DataFrame({"size": [5, 0, 7, 9]})
+    plan = FanOut(9, lambda bits, parents: np.where(bits >= 0, parents["size"].to_numpy(), -1), among=things)
+    assert counts(plan, make_rows(4), frame).tolist() == [0, 0, 2, 3]
+
+
 def test_counted_takes_numbers_and_booleans_from_the_parent() -> None:
     """A boolean counts as 0 or 1."""
     frame = pl.DataFrame({"size": [0, 2, 5], "on": [True, False, True]})
@@ -143,5 +150,5 @@ def test_counted_takes_numbers_and_booleans_from_the_parent() -> None:
 def test_counted_refuses_nulls_and_numbers_out_of_range(sizes: list[int | None]) -> None:
     """Keys depend on the maximum."""
     frame = pl.DataFrame({"size": pl.Series(sizes, dtype=pl.Int64)})
-    with pytest.raises(ValueError, match=r"counted\(\).* expected 0 to 5"):
+    with pytest.raises(ValueError, match=r"expected 0 to 5|nulls"):
         counts(counted(pl.col("size"), maximum=5), make_rows(2), frame)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from snapseed.cli import documents
+from snapseed.cli.documents import document
 from snapseed.errors import LoadError, RefusedError, SchemaError, UsageError, VerificationError
 from snapseed.load.request import Mode
 from tests.load.shapes import ROLE, Shapes, fix_of, mentions, reasons, rebuilt
@@ -270,7 +270,7 @@ def test_a_single_entity_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None
     report = shapes.load(only=["people"], with_children=True, consent=True)
     assert [str(child.table) for child in report.plan.children] == ["public.stamps", "public.badges"]
     assert "off during the load: triggers deletes, empties" in report.plan.children[0].reasons
-    (stamps, _) = json.loads(json.dumps(documents.loaded(report)))["children"]
+    (stamps, _) = json.loads(json.dumps(document(report)))["children"]
     assert stamps["disable"] == ["deletes", "empties"]
     assert shapes.execute("SELECT (SELECT count(*) FROM badges), count(*) FROM stamps") == [(0, 0)]
     shapes.load()

@@ -1,4 +1,4 @@
-"""What the catalogs say about a table is read as it is, in the cases that others have stumbled over."""
+"""Facts about tables are read correctly from the catalogs, also in cases that trip up other tools."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_name_is_found_as_it_is_spelled(connection: Connection, schema: st
 
 
 def test_columns_are_those_that_take_part(connection: Connection) -> None:
-    """Dropped ones are gone; domains show the type beneath; defaults, identity and generation are told apart."""
+    """Dropped columns are gone, domains show their base type; defaults, identity and generation are told apart."""
     found = facts(
         connection,
         """
@@ -59,7 +59,7 @@ def test_columns_are_those_that_take_part(connection: Connection) -> None:
 
 
 def test_a_domain_may_take_no_null(connection: Connection) -> None:
-    """However far beneath the column's type it says so."""
+    """At whatever depth the NOT NULL is."""
     found = facts(
         connection,
         """
@@ -75,8 +75,8 @@ def test_a_domain_may_take_no_null(connection: Connection) -> None:
     ]
 
 
-def test_an_index_comes_with_what_makes_it_again(connection: Connection) -> None:
-    """Constraint, comments, clustering and statistics targets are statements; what cannot be said is a reason."""
+def test_an_index_comes_with_what_rebuilds_it(connection: Connection) -> None:
+    """Constraint, comments, clustering and statistics targets become statements; all else is a reason to keep it."""
     found = facts(
         connection,
         """
@@ -116,7 +116,7 @@ def test_an_index_comes_with_what_makes_it_again(connection: Connection) -> None
 
 
 def test_sequences_are_those_that_fill_integer_columns(connection: Connection) -> None:
-    """Serial, identity, owned by hand, and merely the default; one that fills a text is not among them."""
+    """Serial, identity, OWNED BY, and just a default; not a sequence that fills a text column."""
     found = facts(
         connection,
         """
@@ -135,7 +135,7 @@ def test_sequences_are_those_that_fill_integer_columns(connection: Connection) -
 
 
 def test_triggers_are_those_that_would_fire(connection: Connection) -> None:
-    """Disabled ones, those for replicas and those of foreign keys are not among them."""
+    """Not disabled triggers, not those for replicas, and not those of foreign keys."""
     found = facts(
         connection,
         """
@@ -151,7 +151,7 @@ def test_triggers_are_those_that_would_fire(connection: Connection) -> None:
 
 
 def test_references_say_whether_rows_do_refer(connection: Connection) -> None:
-    """A key of the table itself is none of them; a row whose key is NULL refers to nothing."""
+    """A foreign key of the table itself does not count; a row whose key is NULL refers to nothing."""
     found = facts(
         connection,
         """
@@ -172,7 +172,7 @@ def test_references_say_whether_rows_do_refer(connection: Connection) -> None:
 
 
 def test_triggers_of_partitions_are_listed_one_by_one(connection: Connection) -> None:
-    """Each partition has its copy of the table's trigger, and may have its own."""
+    """Each partition has a copy of the table's trigger, and may have triggers of its own."""
     found = facts(
         connection,
         """
@@ -190,7 +190,7 @@ def test_triggers_of_partitions_are_listed_one_by_one(connection: Connection) ->
 
 
 def test_kinds_of_relations_are_told_apart(connection: Connection) -> None:
-    """Ordinary and partitioned tables and views are what they are."""
+    """Ordinary tables, partitioned tables and views are distinguished."""
     assert facts(connection, "CREATE TABLE t (id int)").kind == "r"
     assert facts(connection, "DROP TABLE t; CREATE TABLE t (id int) PARTITION BY LIST (id)").kind == "p"
     assert facts(connection, "DROP TABLE t; CREATE VIEW t AS SELECT 1 AS id").kind == "v"

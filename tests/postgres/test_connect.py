@@ -1,15 +1,16 @@
-"""Targets are found without touching anything, passwords are never shown, and the driver's errors become ours."""
+"""Finding a target touches nothing, passwords are never shown, and the driver's errors become ours."""
 
 from __future__ import annotations
 
 import uuid
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from snapseed.errors import ConfigurationError, ServerError
-from snapseed.postgres.connect import connected
+from snapseed.postgres.connect import connected, reading
 from snapseed.postgres.failures import may_pass
 from snapseed.servers.targets import resolve_target
 from tests.conftest import Sandbox
@@ -18,7 +19,7 @@ SECRET = "correct-horse"
 
 
 def test_a_target_says_where_its_url_came_from(shop: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The flag wins over the variable, the variable over the file; the file names the variable that it took."""
+    """The flag wins over the variable, the variable over the file; the source also names a variable in the file."""
     project = shop.project
     monkeypatch.setenv("SHOP_DATABASE", "postgresql://file/db")
     assert "from $SHOP_DATABASE" in resolve_target(project, project.environment()).source
@@ -30,7 +31,7 @@ def test_a_target_says_where_its_url_came_from(shop: Sandbox, monkeypatch: pytes
 
 
 def test_the_embedded_target_is_found_without_starting_it(shop: Sandbox) -> None:
-    """Resolving makes no folder; each environment has a database of its own."""
+    """Resolving creates no folder; each environment has a database of its own."""
     found = resolve_target(shop.project, shop.project.environment())
     assert found.embedded is not None
     assert found.database == "snapseed_dev"
@@ -54,7 +55,7 @@ def test_the_embedded_target_is_found_without_starting_it(shop: Sandbox) -> None
     ],
 )
 def test_a_url_that_does_not_parse_is_an_error_of_the_configuration(shop: Sandbox, url: str) -> None:
-    """It says where the URL came from and what one looks like, and shows no password."""
+    """The error says where the URL came from and what a URL looks like, and shows no password."""
     with pytest.raises(ConfigurationError, match="cannot be parsed") as caught:
         resolve_target(shop.project, shop.environment(database=url))
     assert "--database" in str(caught.value)
@@ -72,7 +73,7 @@ def test_a_url_that_does_not_parse_is_an_error_of_the_configuration(shop: Sandbo
     ],
 )
 def test_a_url_that_libpq_would_cut_inside_the_password_is_refused(shop: Sandbox, url: str) -> None:
-    """It would take a part of the password for a host, a port or a database, and show it."""
+    """It would take part of the password for a host, a port or a database, and show it."""
     with pytest.raises(ConfigurationError, match="cannot be parsed") as caught:
         resolve_target(shop.project, shop.environment(database=url))
     assert "%2F" in str(caught.value)
@@ -98,7 +99,7 @@ def test_a_url_with_such_characters_elsewhere_is_taken(shop: Sandbox, url: str) 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable", "read uncommitted"])
 def test_transactions_are_read_committed_whatever_the_default(shop: Sandbox, level: str) -> None:
-    """What waited for a lock must see what was committed meanwhile. Who needs more sets it for the transaction."""
+    """After waiting for a lock, a load must see what was committed meanwhile. A transaction can ask for more."""
     with shop.connect() as connection:
         name = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = {}").format(name, level))
@@ -111,7 +112,7 @@ def test_transactions_are_read_committed_whatever_the_default(shop: Sandbox, lev
 
 
 def test_foreign_keys_are_checked_whatever_the_default(shop: Sandbox) -> None:
-    """As a replica the server would fire no trigger, and so check no foreign key."""
+    """As a replica, the server fires no triggers, and so checks no foreign keys."""
     with shop.connect() as connection:
         name = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("ALTER DATABASE {} SET session_replication_role = 'replica'").format(name))
@@ -120,7 +121,7 @@ def test_foreign_keys_are_checked_whatever_the_default(shop: Sandbox) -> None:
 
 
 def test_a_replication_role_that_we_may_not_change_is_an_error(shop: Sandbox) -> None:
-    """Only a superuser may: who is none is told what to run."""
+    """Only a superuser may. Another role is told what a superuser should run."""
     role = f"plain_{uuid.uuid4().hex[:12]}"
     with shop.connect() as connection:
         name = sql.Identifier(connection.info.dbname)
@@ -138,7 +139,7 @@ def test_a_replication_role_that_we_may_not_change_is_an_error(shop: Sandbox) ->
 
 
 def test_every_connection_has_the_same_session_settings(shop: Sandbox) -> None:
-    """Whatever the database's defaults are, text forms are those of our settings."""
+    """Whatever the defaults of the database are."""
     with shop.connect() as connection:
         connection.execute(
             f"ALTER DATABASE {connection.info.dbname} SET datestyle = 'German';"
@@ -160,7 +161,7 @@ def test_every_connection_has_the_same_session_settings(shop: Sandbox) -> None:
 
 
 def test_a_limit_for_transactions_does_not_end_ours(shop: Sandbox) -> None:
-    """PostgreSQL 17 has one; an older server does not know the setting, and is not asked for it."""
+    """PostgreSQL 17 has such a limit. For an older server, which does not know the setting, it is skipped."""
     with shop.connect() as connection:
         if connection.info.server_version >= 170_000:
             name = sql.Identifier(connection.info.dbname)
@@ -170,8 +171,19 @@ def test_a_limit_for_transactions_does_not_end_ours(shop: Sandbox) -> None:
         assert row in {("0",), (None,)}
 
 
+def test_a_reading_connection_sees_one_moment_and_changes_nothing(shop: Sandbox) -> None:
+    """What others commit meanwhile is not visible, and writing is an error."""
+    with shop.connect() as other, reading(resolve_target(shop.project, shop.environment()), "reading") as connection:
+        assert connection.execute("SELECT to_regclass('t')").fetchone() == (None,)
+        connection.execute("SELECT FROM pg_class")
+        other.execute("CREATE TABLE t ()")
+        assert connection.execute("SELECT FROM pg_class WHERE relname = 't'").fetchone() is None
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), connection.transaction():
+            connection.execute("CREATE TABLE u ()")
+
+
 def test_a_connection_is_closed_whatever_happens(shop: Sandbox) -> None:
-    """An exception inside the block closes it, too."""
+    """Also by an exception inside the block."""
     with pytest.raises(ZeroDivisionError), connected(resolve_target(shop.project, shop.environment())) as connection:
         raise ZeroDivisionError
     assert connection.closed
@@ -192,7 +204,7 @@ def test_a_server_that_does_not_answer_is_worth_a_retry(shop: Sandbox, tmp_path:
 
 
 def test_a_server_that_refuses_us_is_a_matter_of_configuration(shop: Sandbox) -> None:
-    """No such database, no such role, a parameter that it does not know: exit code 2, and no retry."""
+    """Unknown database, role or parameter: exit code 2, and no retry."""
     for setting in ("dbname=no_such_database", "user=no_such_role", "options='-c nonsense=1'"):
         with (
             pytest.raises(ConfigurationError, match="refused the connection") as caught,

@@ -1,4 +1,4 @@
-"""The driver's errors become ours, and it is known which of them may pass."""
+"""The driver's errors become ours, and we know which ones a retry may fix."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LASTING = {
 
 @pytest.mark.parametrize("state", [*PASSING, *LASTING])
 def test_what_may_pass_is_decided_by_sqlstate(state: str) -> None:
-    """And our own error for it says the same."""
+    """Our own error for it says the same."""
     try:
         error = errors.lookup(state)("no")
     except KeyError:
@@ -93,14 +93,14 @@ MESSAGES = {
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_refused_connection_is_told_from_one_that_may_come_about(message: str) -> None:
-    """By what the server or the client says; what neither is known for may pass."""
+    """By the text of the server or the client. An unknown text may pass."""
     error = psycopg.OperationalError(f"connection failed: {message}")
     assert may_pass(error) == MESSAGES[message]
     assert isinstance(not_connected(error, "somewhere"), ServerError if MESSAGES[message] else ConfigurationError)
 
 
 def test_errors_that_come_from_no_server_do_not_pass() -> None:
-    """A wrong schema, wrong rows or a guard's no stay what they are, however often one tries."""
+    """A wrong schema, wrong rows or a refusal do not change by trying again."""
     for kind in (SchemaError, LoadError, RefusedError, VerificationError, ConfigurationError, ServerError):
         assert not may_pass(kind("no"))
     assert not may_pass(ValueError("no"))
@@ -123,7 +123,7 @@ def test_errors_that_come_from_no_server_do_not_pass() -> None:
 def test_errors_of_the_server_are_translated(
     connection: Connection, statement: str, kind: type[Exception], words: tuple[str, ...]
 ) -> None:
-    """What may pass when run again is a `ServerError`, the rest a `LoadError`; details are kept."""
+    """A failure of the server is a `ServerError`, everything else a `LoadError`; details are kept."""
     with pytest.raises((LoadError, ServerError)) as caught, translated("trying", "somewhere"):
         connection.execute(statement.encode())
     assert type(caught.value) is kind
@@ -134,7 +134,7 @@ def test_errors_of_the_server_are_translated(
 
 
 def test_an_error_without_a_state_is_a_lost_connection() -> None:
-    """The driver's own errors have no SQLSTATE: the connection went away."""
+    """The driver's own errors have no SQLSTATE: the connection was lost."""
     error = translate(psycopg.OperationalError("server closed the connection unexpectedly"), "copying users", "here")
     assert isinstance(error, ServerError)
     assert error.summary == "the connection was lost while copying users"

@@ -1,4 +1,4 @@
-"""The guard says no to servers, names and rows that a load must not touch, and yes when it is told to."""
+"""The guard refuses servers, names and rows that a load must not touch, unless it is told to allow them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def environment(*, hosts: tuple[str, ...] = (), replace_existing: bool = False) 
 
 
 def target(embedded: EmbeddedPostgres | None = None) -> Target:
-    """Where the guard says that it looked."""
+    """The target that the guard names in its errors."""
     return Target("postgresql://somewhere/app", "postgresql://somewhere/app", "--database", embedded, "app")
 
 
@@ -50,7 +50,7 @@ def test_local_servers_are_allowed(address: str | None) -> None:
 
 @pytest.mark.parametrize("address", ["10.0.0.5", "172.17.0.2", "192.168.1.1", "2001:db8::1", "0.0.0.0"])  # noqa: S104
 def test_other_servers_are_refused_with_the_way_to_allow_them(address: str) -> None:
-    """Even with consent; the message names the host, the file's table and the key."""
+    """Even with consent. The error names the host, and the table and key in the file."""
     with pytest.raises(RefusedError) as caught:
         require_allowed(
             identity(address, host="db.example.com"), target(), environment(replace_existing=True), consent=True
@@ -68,7 +68,7 @@ def test_a_forwarded_port_does_not_make_a_server_local() -> None:
 
 @pytest.mark.parametrize("allowed", ["postgres", "172.17.0.2"])
 def test_a_server_in_allow_hosts_is_allowed(allowed: str) -> None:
-    """By the name that was asked for, or by the address that it answers with."""
+    """By the host name that was asked for, or by the address that the server reports."""
     require_allowed(identity("172.17.0.2", host="postgres"), target(), environment(hosts=(allowed,)), consent=False)
 
 
@@ -92,7 +92,7 @@ def test_names_like_production_need_both_consents(looks: Identity) -> None:
 
 
 def test_the_refusal_of_such_a_name_says_how_to_go_on() -> None:
-    """With both, after a second look."""
+    """With both consents, after checking twice."""
     with pytest.raises(RefusedError) as caught:
         require_allowed(identity(database="prod"), target(), environment(), consent=False)
     for words in ("twice", "--yes", "replace_existing = true to [environments.dev]"):
@@ -110,7 +110,7 @@ def test_the_refusal_of_such_a_name_says_how_to_go_on() -> None:
     ids=str,
 )
 def test_every_name_counts_that_the_server_or_the_url_knows(looks: Identity) -> None:
-    """The role that logged in before a SET ROLE, and the names that a pooler in between has replaced by others."""
+    """Also the role that logged in before SET ROLE, and the names that a pooler replaced."""
     with pytest.raises(RefusedError, match="looks like production") as caught:
         require_allowed(looks, target(), environment(), consent=True)
     assert any(
@@ -119,7 +119,7 @@ def test_every_name_counts_that_the_server_or_the_url_knows(looks: Identity) -> 
 
 
 def test_a_host_name_that_was_not_looked_up_allows_nothing() -> None:
-    """With `hostaddr` the name says nothing about where the server is; its address does."""
+    """With `hostaddr`, the name does not say where the server is; the address does."""
     asked = Identity("10.0.0.5", "app", "me", "", asked=("app", "me", "db.example.com"))
     with pytest.raises(RefusedError) as caught:
         require_allowed(asked, target(), environment(hosts=("db.example.com", "")), consent=True)
@@ -134,7 +134,7 @@ def test_names_that_only_contain_such_words_are_allowed(name: str) -> None:
 
 
 def test_the_embedded_server_is_always_allowed(tmp_path: Path) -> None:
-    """It is the project's own, whatever its environment is called."""
+    """It belongs to the project, whatever the environment is called."""
     require_allowed(
         identity(database="snapseed_production"), target(EmbeddedPostgres(tmp_path)), environment(), consent=False
     )
@@ -152,13 +152,13 @@ def test_a_server_identifies_itself(connection: Connection) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_name_that_psycopg_looks_up_counts(database: str, host: str) -> None:
-    """It hands libpq the address that it has found, which is not one that somebody gave."""
+    """It is passed on to libpq as an address, but the user did not give that address."""
     with proxied(database) as proxy, psycopg.connect(make_conninfo(proxy.url, host=host)) as connection:
         assert identify(connection).host == host
 
 
 def test_a_server_tells_the_role_that_logged_in(connection: Connection) -> None:
-    """Beside the one that it has become."""
+    """In addition to the current role."""
     connection.execute("SET ROLE pg_monitor")
     found = identify(connection)
     assert (found.role, found.session_role) == ("pg_monitor", connection.info.user)
@@ -167,7 +167,7 @@ def test_a_server_tells_the_role_that_logged_in(connection: Connection) -> None:
 
 @pytest.mark.parametrize("by_variable", [False, True])
 def test_the_name_of_a_host_counts_only_if_it_was_looked_up(database: str, *, by_variable: bool) -> None:
-    """With `hostaddr`, or PGHOSTADDR, it is there for certificates alone; it still counts among the names."""
+    """With `hostaddr` or PGHOSTADDR, the host is only for certificates. It still counts as a name."""
     program = """if True:
         import sys, psycopg
         from snapseed.postgres.guard import identify
@@ -197,7 +197,7 @@ def production(shop: Sandbox) -> Iterator[Sandbox]:
 
 @pytest.mark.parametrize("way", ["variables", "service"])
 def test_what_libpq_finds_by_itself_is_guarded_too(production: Sandbox, way: str) -> None:
-    """With an empty `database` all comes from PG* variables or a service file, and the server's answer counts."""
+    """With an empty `database`, PG* variables or a service file name the server, and its answer counts."""
     parts = {name: str(value) for name, value in conninfo_to_dict(production.url).items()}
     file = production.folder / "snapseed.toml"
     file.write_text(file.read_text().replace("${SHOP_DATABASE:-embedded}", ""))
@@ -231,7 +231,7 @@ def occupied(make_project: Callable[[str], Sandbox]) -> Sandbox:
 
 
 def test_rows_that_snapseed_did_not_load_are_not_replaced(occupied: Sandbox) -> None:
-    """The refusal names the table and both ways to allow it, and leaves the row where it is."""
+    """The error names the table and both ways to allow it, and the row stays."""
     with occupied.connect() as connection:
         before = contents(connection)
         with pytest.raises(RefusedError) as caught:
@@ -243,7 +243,7 @@ def test_rows_that_snapseed_did_not_load_are_not_replaced(occupied: Sandbox) -> 
 
 
 def test_consent_replaces_them_and_the_next_load_needs_none(occupied: Sandbox) -> None:
-    """What snapseed has loaded is snapseed's to replace."""
+    """Rows that snapseed has loaded, snapseed may replace."""
     load_snapshot(occupied.project, occupied.environment(), LoadRequest(consent=True))
     load_snapshot(occupied.project, occupied.environment())
     with occupied.connect() as connection:
@@ -251,14 +251,14 @@ def test_consent_replaces_them_and_the_next_load_needs_none(occupied: Sandbox) -
 
 
 def test_replace_existing_is_consent_once_and_for_all(occupied: Sandbox) -> None:
-    """As a key of the environment it needs no --yes."""
+    """As a key of the environment, without --yes."""
     load_snapshot(occupied.project, occupied.environment(replace_existing=True))
     with occupied.connect() as connection:
         assert connection.execute("SELECT count(*) FROM categories WHERE code = 'mine'").fetchone() == (0,)
 
 
 def test_a_refused_load_has_recorded_nothing(occupied: Sandbox) -> None:
-    """The record of loads is made by loads that were committed alone."""
+    """Only a committed load creates the record of loads."""
     with pytest.raises(SnapseedError):
         load_snapshot(occupied.project, occupied.environment())
     with occupied.connect() as connection:
@@ -266,7 +266,7 @@ def test_a_refused_load_has_recorded_nothing(occupied: Sandbox) -> None:
 
 
 def test_tables_that_a_load_of_some_left_out_are_still_not_ours(occupied: Sandbox) -> None:
-    """Loading one entity is no consent to replace the rows of another."""
+    """Loading one entity does not allow replacing the rows of another."""
     load_snapshot(occupied.project, occupied.environment(), LoadRequest(only=["customers"]))
     with pytest.raises(RefusedError, match="did not load"):
         load_snapshot(occupied.project, occupied.environment())

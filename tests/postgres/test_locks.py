@@ -15,7 +15,7 @@ from snapseed.errors import LoadError, ServerError
 from snapseed.events import Event, Listener, Note, ignore
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.failures import translated
-from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, lock, shortened, watching
+from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, AdvisoryLock, lock, shortened, watching
 from snapseed.servers.targets import resolve_target
 from tests.conftest import Sandbox
 from tests.projects.state import patiently, sessions_of_snapseed
@@ -33,7 +33,7 @@ def target(shop: Sandbox) -> Target:
 
 @pytest.fixture
 def waiting(target: Target) -> Iterator[Connection]:
-    """The session of a load, which gives up soon."""
+    """The session of a load, with a short lock_timeout."""
     with connected(target) as connection:
         connection.execute(LOCK_TIMEOUT)
         yield connection
@@ -53,7 +53,7 @@ def into(told: list[str]) -> Listener:
 
 
 def wait_for_orders(target: Target, connection: Connection, told: list[str]) -> ServerError:
-    """How a step fails that cannot have the table `orders`."""
+    """The error of a step that cannot lock the table `orders`."""
     with (
         pytest.raises(ServerError) as caught,
         watching(target, connection, into(told), patience=PATIENCE),
@@ -64,7 +64,7 @@ def wait_for_orders(target: Target, connection: Connection, told: list[str]) -> 
 
 
 def test_a_wait_names_who_blocks_and_how_to_end_it(shop: Sandbox, target: Target, waiting: Connection) -> None:
-    """Process, application, role, state, since when, and the statement: on the line, and in the error afterwards."""
+    """Process, application, role, state, since when, and the statement: in the note, and in the error afterwards."""
     told: list[str] = []
     with psycopg.connect(shop.url, application_name="a report") as holder:
         holder.execute("SELECT /* a long one */ count(*) FROM orders")
@@ -112,8 +112,14 @@ def test_another_load_is_called_by_its_name(target: Target, waiting: Connection)
     assert f"process {pid} (another load of snapseed" in (caught.value.observed or "")
 
 
+def test_every_version_takes_the_same_lock() -> None:
+    """An older snapseed must wait for this one."""
+    assert int(AdvisoryLock.LOADS) == 0x736E617073656564
+    assert int(AdvisoryLock.EMBEDDING_INDEXES) == 0x736E6170696E6478
+
+
 def test_no_wait_no_second_connection(shop: Sandbox, target: Target, waiting: Connection) -> None:
-    """A step that is quick, and one that keeps moving, open none; one that stands still, for whatever reason, does."""
+    """A quick step and one that makes progress open none. A step that stands still, for whatever reason, does."""
     told: list[str] = []
     with shop.connect() as connection:
         with watching(target, waiting, into(told)) as watch:
@@ -132,7 +138,7 @@ def test_no_wait_no_second_connection(shop: Sandbox, target: Target, waiting: Co
 
 
 def test_other_failures_stay_as_they_are(target: Target, waiting: Connection) -> None:
-    """An error that no lock has caused says nothing of blockers."""
+    """An error that was not caused by a lock says nothing about blockers."""
     with (
         pytest.raises(LoadError) as caught,
         watching(target, waiting, ignore, patience=0),
@@ -143,7 +149,7 @@ def test_other_failures_stay_as_they_are(target: Target, waiting: Connection) ->
 
 
 def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Target, waiting: Connection) -> None:
-    """No second connection to be had, or nobody to tell: the step ends as it would have, and no thread stays."""
+    """If the second connection or the listener fails, the step ends as usual, and no thread stays."""
 
     def refuse(_: Event) -> None:
         raise ZeroDivisionError
@@ -185,6 +191,6 @@ def test_a_query_is_shown_without_its_passwords(query: str, shown: str) -> None:
 
 
 def test_a_long_query_is_cut() -> None:
-    """To the characters that fit on a line, behind the redaction, so that no half of a password is left."""
+    """To what fits on a line, after the redaction, so that no half of a password is left."""
     assert shortened("x" * 500) == "x" * (QUERY_CHARACTERS - 1) + "…"
     assert "sec" not in shortened("ALTER ROLE " + "r" * 55 + " PASSWORD 'secret'")

@@ -270,6 +270,10 @@ LEFT_OUT = {
         f"{CUSTOMERS}{SHOPS}{TWICE}",
         "its foreign key (a)",
     ),
+    "a column without values that must not be NULL": (
+        "CREATE TABLE t (id integer PRIMARY KEY, a path CHECK (a IS NOT NULL))",
+        "column a: no values are known that meet its checks",
+    ),
     "unique by what has few values": (
         "CREATE TABLE t (id integer PRIMARY KEY, a boolean NOT NULL UNIQUE)",
         "no rows are known that are unique by (a)",

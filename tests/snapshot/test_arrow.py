@@ -19,7 +19,7 @@ THREE = pa.list_(TWO)
     ],
 )
 def test_sizes_and_elements(kind: pa.DataType, values: list[object], sizes: list[object], elements: list[int]) -> None:
-    """Each array has a length in every dimension, none where it is empty or NULL, whatever it is sliced from."""
+    """Each array has a length in every dimension, 0 if it is empty or NULL, also in a slice."""
     dimensions = 1 + (kind.value_type != pa.int32()) + (kind == THREE)
     column = pa.array([*values[:1], *values, *values[:1]], kind).slice(min(1, len(values)), len(values))
     found, flat = sizes_and_elements(column, dimensions)
@@ -28,7 +28,7 @@ def test_sizes_and_elements(kind: pa.DataType, values: list[object], sizes: list
 
 
 def test_what_lies_under_a_null() -> None:
-    """A NULL may lie over inner lists of any length: they are not looked at."""
+    """The inner lists of a NULL may have any length; they are ignored."""
     inner = pa.array([[1, 2], [3], [4]], pa.list_(pa.int32()))
     column = pa.ListArray.from_arrays(pa.array([0, 2, 3], pa.int32()), inner, mask=pa.array([True, False]))
     sizes, elements = sizes_and_elements(column, 2)
@@ -51,7 +51,7 @@ def test_what_lies_under_a_null() -> None:
     ],
 )
 def test_no_box(kind: pa.DataType, value: list[object], reason: str) -> None:
-    """What PostgreSQL has no array for is refused, wherever in the column it stands."""
+    """Lists that are not arrays of PostgreSQL are refused, anywhere in the column."""
     good = [[[[1]]]] if kind == THREE else [[[1, 2]]]
     column = pa.array([*good, None, [], value, *good], kind)
     with pytest.raises(ValueError, match=reason):

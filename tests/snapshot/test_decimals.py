@@ -68,7 +68,7 @@ def test_golden_bytes(precision: int, scale: int, text: str, expected: str) -> N
 @examples(4, suppress=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_agrees_with_the_server(connection: Connection, precision: int, scale: int, data: st.DataObject) -> None:
-    """Every numeric(p,s) has the server's bytes: the extremes, every power of ten, and whatever lies between."""
+    """Every numeric(p,s) has the server's bytes: the extremes, powers of ten, and values in between."""
     powers = [sign * 10**power + near for power in range(precision) for sign in (1, -1) for near in (-1, 0, 1)]
     drawn = data.draw(st.lists(st.integers(-(10**precision) + 1, 10**precision - 1), max_size=30))
     limits = [10**precision - 1, 1 - 10**precision]

@@ -80,7 +80,7 @@ def test_published_hashes(value: bytes, seed: int, expected: int) -> None:
 
 
 def test_published_row() -> None:
-    """A row hashes as the server does it: the record's hash, 0 for a NULL field, and of its bytes once more."""
+    """A row has the server's hash: the hash of the record, with 0 for a NULL field, hashed once more."""
     arrays = [
         pa.array([7], type=pa.int32()),
         pa.array(["a"]),
@@ -109,7 +109,7 @@ def test_every_length(connection: Connection, seed: int) -> None:
 @property_test
 @given(st.lists(st.binary(max_size=80), max_size=12), st.integers(0, 3))
 def test_neighbours_do_not_matter(values: list[bytes], skipped: int) -> None:
-    """A value has the same hash in any company, and in a slice of a longer column."""
+    """A value has the same hash whatever values are next to it, and in a slice of a longer column."""
     column = pa.array([b"before"] * skipped + values, type=pa.binary()).slice(skipped)
     assert [int(item) for item in hash_bytes(column, SEED)] == [variable([value])[0] for value in values]
 
@@ -171,19 +171,19 @@ def test_slices(rows: list[Row], start: int, length: int) -> None:
 @property_test
 @given(ROWS, ROWS)
 def test_other_rows_differ(rows: list[Row], others: list[Row]) -> None:
-    """Rows that are not the same, duplicates counted, do not have the same fingerprint."""
+    """Different rows, counting duplicates, have different fingerprints."""
     same = sorted(map(repr, rows)) == sorted(map(repr, others))
     assert (digest(rows) == digest(others)) is same
 
 
 def test_duplicates_count() -> None:
-    """A row that stands twice does not cancel itself out."""
+    """A row that occurs twice does not cancel itself out."""
     row = (1, "a", None, None)
     assert len({digest([]), digest([row]), digest([row] * 2), digest([row] * 3)}) == 4
 
 
 def test_null_is_not_empty() -> None:
-    """NULL, the empty text and the empty array all differ, and so do columns that trade their values."""
+    """NULL, the empty text and the empty array all differ, and so do columns that swap their values."""
     texts = [digest([(1, text, None, items)]) for text in (None, "") for items in (None, [], [None])]
     assert len(set(texts)) == 6
     integers, kinds = [pa.array([1], pa.int32()), pa.array([2], pa.int32())], [parse_type("integer")] * 2
@@ -210,7 +210,7 @@ def test_moments_before_time(step: int) -> None:
 
 
 def test_empty_is_zero() -> None:
-    """No rows have the fingerprint zero, which changes no sum."""
+    """The fingerprint of no rows is zero, which changes no sum."""
     assert digest([]) == EMPTY
     assert combined([]) == EMPTY
 
@@ -218,7 +218,7 @@ def test_empty_is_zero() -> None:
 @given(st.builds(Fingerprint, st.integers(0, 2**40), st.integers(0, 2**64 - 1)))
 @property_test
 def test_text_round_trip(value: Fingerprint) -> None:
-    """The 16 digits of a fingerprint give it back."""
+    """The 16 digits of a fingerprint can be parsed again."""
     assert len(str(value)) == 16
     assert Fingerprint.parse(value.rows, str(value)) == value
 

@@ -1,4 +1,4 @@
-"""A manifest is canonical, and nothing in it is believed before it was checked."""
+"""A manifest is canonical, and nothing in it is used before it is checked."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ LINKED = encode(msgspec.structs.replace(sample(), entities=(*sample().entities, 
 
 
 def signed(document: Document) -> bytes:
-    """The document with the identity that belongs to it, as somebody who tampers would write it."""
+    """The document with a matching identity, as an attacker would write it."""
     body = {key: value for key, value in document.items() if key not in {"format", "identity"}}
     try:
         manifest = msgspec.convert(body, Manifest)
@@ -98,14 +98,14 @@ def signed(document: Document) -> bytes:
 
 
 def test_a_manifest_survives_the_round_trip() -> None:
-    """Equal, and its bytes are the same again."""
+    """It is equal, and so are its bytes."""
     decoded = decode(ENCODED, where=WHERE)
     assert decoded == sample()
     assert encode(decoded) == ENCODED
 
 
 def test_a_manifest_is_canonical() -> None:
-    """A golden digest of its bytes, and of its content: both are published, so neither may change."""
+    """Golden digests of its bytes and its content. Both are public, so neither may change."""
     assert hashlib.sha256(ENCODED).hexdigest() == "f9d8bd7c5b0adf15878d8fc03db5a1760a37818c132dce4d98754a1e438cfe1c"
     assert sample().identity == "107b6bbe4ea1f4f7d44e605fce1fe469232f919aa8242e610bf4f470816cf772"
     assert ENCODED.startswith(b'{\n "format": 1,\n "identity": "')
@@ -125,14 +125,14 @@ def test_a_key_of_several_columns_makes_a_manifest_of_format_2() -> None:
 
 
 def test_the_order_of_keys_and_blanks_do_not_matter() -> None:
-    """The identity is that of the content."""
+    """The identity depends only on the content."""
     document = json.loads(ENCODED)
     turned = json.dumps(dict(reversed(document.items())), indent=7).encode()
     assert decode(turned, where=WHERE) == sample()
 
 
 def test_sums_and_lookups() -> None:
-    """Rows, bytes, chunks, entities by name and a choice of them."""
+    """Rows, bytes, chunks, and entities by name."""
     manifest = sample()
     assert (manifest.rows, manifest.bytes) == (151, 3000)
     users = manifest.entity("users")
@@ -148,7 +148,7 @@ def test_sums_and_lookups() -> None:
 
 
 def setting(*path: str | int) -> Callable[[object], Callable[[Document], None]]:
-    """A change that puts a value at a place of the document."""
+    """A change that sets a value in the document."""
 
     def with_value(value: object) -> Callable[[Document], None]:
         def change(document: Document) -> None:
@@ -163,7 +163,7 @@ def setting(*path: str | int) -> Callable[[object], Callable[[Document], None]]:
 
 
 def chunks_of(*rows: int) -> Callable[[Document], None]:
-    """A change that gives the chunks of the first file so many rows."""
+    """A change that sets the rows of the first file's chunks."""
 
     def change(document: Document) -> None:
         for chunk, count in zip(document["entities"][0]["files"][0]["chunks"], rows, strict=True):
@@ -227,7 +227,7 @@ BAD: dict[str, tuple[Callable[[Document], None], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_manifest_is_an_error_that_says_what_is_wrong(case: str) -> None:
-    """Even where its identity was made to fit."""
+    """Even if its identity matches."""
     change, words = BAD[case]
     document = copy.deepcopy(json.loads(ENCODED))
     change(document)
@@ -258,7 +258,7 @@ BAD_LINKS: dict[str, tuple[Callable[[Document], None], str]] = {
 
 @pytest.mark.parametrize("case", BAD_LINKS)
 def test_a_bad_key_of_several_columns_is_an_error(case: str) -> None:
-    """It goes into SQL, so it is read as strictly as the rest."""
+    """A key is used in SQL, so it is checked as strictly as the rest."""
     change, words = BAD_LINKS[case]
     document = json.loads(LINKED)
     change(document)
@@ -285,7 +285,7 @@ NOT_MANIFESTS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("case", NOT_MANIFESTS)
 def test_a_file_that_is_no_manifest_is_an_error(case: str) -> None:
-    """Whatever the bytes: never another exception."""
+    """For all bytes: never another exception."""
     data, words = NOT_MANIFESTS[case]
     with pytest.raises(ManifestError) as caught:
         decode(data, where=WHERE)
@@ -294,7 +294,7 @@ def test_a_file_that_is_no_manifest_is_an_error(case: str) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_lead_to_another_exception(data: bytes) -> None:
-    """Random bytes are no manifest."""
+    """Random bytes are not a manifest."""
     with pytest.raises(ManifestError):
         decode(data, where=WHERE)
 
@@ -303,7 +303,7 @@ def test_no_bytes_lead_to_another_exception(data: bytes) -> None:
 @example(ENCODED.index(b"users"), 0xFF)
 @example(ENCODED.index(b"users"), ord("\\"))
 def test_a_changed_byte_is_an_error_or_changes_nothing(position: int, byte: int) -> None:
-    """A byte changed anywhere is found, unless it is white space between the words of JSON."""
+    """A changed byte is noticed anywhere, except in white space between JSON tokens."""
     changed = ENCODED[:position] + bytes([byte]) + ENCODED[position + 1 :]
     try:
         assert decode(changed, where=WHERE) == sample()
@@ -313,7 +313,7 @@ def test_a_changed_byte_is_an_error_or_changes_nothing(position: int, byte: int)
 
 @given(st.integers(0, len(ENCODED) - 1))
 def test_a_cut_manifest_is_an_error(length: int) -> None:
-    """At whatever place; only the last line break can be missed without loss."""
+    """Wherever it is cut, except before the last line break."""
     if length < len(ENCODED) - 1:
         with pytest.raises(ManifestError):
             decode(ENCODED[:length], where=WHERE)

@@ -1,4 +1,4 @@
-"""A snapshot is replaced whole or not at all, whatever happens on the way."""
+"""A snapshot is replaced as a whole or not at all, whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from snapseed import Project, find_project, open_snapshot
 from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.snapshot import store
+from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.manifest import PartFile
 from tests.conftest import copied, without_coverage
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
@@ -40,17 +41,17 @@ def shop(small_shop: Path, tmp_path: Path) -> Project:
 
 
 def old_files(project: Project) -> dict[str, bytes]:
-    """The files of the snapshot `dev`, after healing."""
+    """The files of the snapshot `dev`, after a repair."""
     return files_of(open_snapshot(project.snapshots, "dev"))
 
 
 def litter(project: Project) -> list[str]:
-    """What lies beside the snapshot."""
+    """What else is in the folder of snapshots."""
     return sorted(path.name for path in project.snapshots.iterdir() if path.name != "dev")
 
 
 def mount(*arguments: str) -> None:
-    """Mount a file system; skip the test where that is not allowed."""
+    """Mount a file system; skip the test if that is not allowed."""
     result = subprocess.run(["/bin/mount", *arguments], check=False, capture_output=True, text=True)
     if result.returncode:
         pytest.skip(f"cannot mount: {result.stderr}")
@@ -73,7 +74,7 @@ STEPS = {
 def test_a_failure_at_any_step_leaves_the_old_snapshot(
     step: str, shop: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full or broken disk is a SnapshotError, and nothing of the new snapshot stays."""
+    """A full or broken disk is a SnapshotError, and nothing of the new snapshot is left."""
     before = old_files(shop)
     owner, name = STEPS[step]
 
@@ -97,7 +98,7 @@ def test_a_failure_between_the_two_renames_is_healed(
     shop: Project,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The old snapshot stands aside for a moment; whoever looks next puts it back."""
+    """The old snapshot is aside for a moment; the next command puts it back."""
     before, rename, calls = old_files(shop), Path.rename, 0
 
     class Killed(BaseException):
@@ -132,7 +133,7 @@ def things(rows):
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[tuple[Project, subprocess.Popen[bytes]]]:
-    """A project with a snapshot of 5 rows, and a process that is writing one of 2,000, in some seconds."""
+    """A project with a snapshot of 5 rows, and a process that takes seconds to write one of 2,000."""
     project = write_project(tmp_path / "slow", SLOW)
     make_snapshot(project, 5)
     command = [
@@ -163,7 +164,7 @@ def slow(tmp_path: Path) -> Iterator[tuple[Project, subprocess.Popen[bytes]]]:
 def test_a_killed_process_leaves_the_old_snapshot_and_the_next_run_clears_up(
     slow: tuple[Project, subprocess.Popen[bytes]],
 ) -> None:
-    """SIGKILL in the middle: what it wrote is never seen, and gone after the next run."""
+    """SIGKILL in the middle: nobody sees what it wrote, and the next run removes it."""
     project, process = slow
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -174,7 +175,7 @@ def test_a_killed_process_leaves_the_old_snapshot_and_the_next_run_clears_up(
 
 
 def test_a_second_process_is_refused_while_one_writes(slow: tuple[Project, subprocess.Popen[bytes]]) -> None:
-    """It says so; the first is not disturbed, and the old snapshot can be read meanwhile."""
+    """With an error. The first process goes on, and the old snapshot can be read meanwhile."""
     project, process = slow
     with pytest.raises(SnapshotError, match="another process is writing the snapshot 'dev'") as caught:
         make_snapshot(project, 7)
@@ -185,7 +186,7 @@ def test_a_second_process_is_refused_while_one_writes(slow: tuple[Project, subpr
 
 
 def test_an_interrupted_process_leaves_no_litter(slow: tuple[Project, subprocess.Popen[bytes]]) -> None:
-    """Ctrl-C undoes what was under way."""
+    """Ctrl-C undoes what was in progress."""
     project, process = slow
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
@@ -194,7 +195,7 @@ def test_an_interrupted_process_leaves_no_litter(slow: tuple[Project, subprocess
 
 
 def test_leaving_after_a_commit_touches_no_folder_of_another_process(shop: Project) -> None:
-    """The next writer may begin before this one has let go."""
+    """The next writer may start before this one is done."""
     manifest = open_snapshot(shop.snapshots, "dev").manifest
     with store.replacing(shop.snapshots, "dev") as staging:
         for path, content in old_files(shop).items():
@@ -206,7 +207,7 @@ def test_leaving_after_a_commit_touches_no_folder_of_another_process(shop: Proje
 
 
 def test_a_lock_on_a_folder_that_was_renamed_is_no_lock(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opened before another process's commit and locked after it, it is the snapshot itself."""
+    """If it was opened before another process's commit and locked afterwards, it is the snapshot itself."""
     flock = fcntl.flock
 
     def late(handle: int, operation: int) -> None:
@@ -219,7 +220,7 @@ def test_a_lock_on_a_folder_that_was_renamed_is_no_lock(shop: Project, monkeypat
 
 
 def test_a_snapshot_beyond_its_budget_is_not_written(shop: Project) -> None:
-    """The one before stays; the message has both sizes."""
+    """The previous one stays; the error has both sizes."""
     before = old_files(shop)
     with pytest.raises(SnapshotError) as caught:
         make_snapshot(shop, 300, max_size=20_000)
@@ -230,7 +231,7 @@ def test_a_snapshot_beyond_its_budget_is_not_written(shop: Project) -> None:
 
 @pytest.mark.skipif(not IS_ROOT, reason="mounts a file system")
 def test_a_full_disk_is_an_error_that_says_so(shop: Project) -> None:
-    """ENOSPC from the writer itself, with one job and with two."""
+    """ENOSPC from the writer, with one job and with two."""
     small = shop.snapshots.parent / "snapshots"
     shutil.rmtree(small)
     small.mkdir()
@@ -296,14 +297,14 @@ def test_a_read_only_folder_is_an_error(shop: Project) -> None:
 
 
 def test_only_makes_what_it_names_and_keeps_the_rest(shop: Project) -> None:
-    """The result is the snapshot that a whole run makes, and the files that are kept are not written anew."""
+    """The result is the same as that of a full run, and the other files are kept."""
     whole = files_of(make_snapshot(shop, 250))
     for only in (("orders",), ("shops", "categories"), ("invoices",)):
         assert files_of(make_snapshot(shop, 250, only=only)) == whole
 
 
 def test_only_refuses_what_would_not_fit_the_rest(shop: Project) -> None:
-    """Another seed, another scale, another now, another size of parts."""
+    """Another seed, scale, now or size of parts."""
     before = old_files(shop)
     other = Project(**{**vars(shop), "part_rows": 7, "now": shop.now.replace(year=2000)})
     for project, seed, scale, names in [
@@ -329,7 +330,7 @@ def test_only_refuses_to_keep_a_damaged_file(shop: Project) -> None:
 
 
 def test_a_damaged_snapshot_can_be_generated_again(shop: Project) -> None:
-    """As its error message advises; only --only needs the old one."""
+    """As the error advises. Only --only needs the old snapshot."""
     before = old_files(shop)
     (shop.snapshots / "dev" / "manifest.json").write_text("{")
     with pytest.raises(ManifestError, match="not a snapseed manifest"):
@@ -338,7 +339,7 @@ def test_a_damaged_snapshot_can_be_generated_again(shop: Project) -> None:
 
 
 def test_a_snapshot_that_is_not_there_says_how_to_make_it(shop: Project) -> None:
-    """Its name, its place and the command."""
+    """The error has its name, its place and the command."""
     with pytest.raises(SnapshotError, match="no snapshot named 'ci'") as caught:
         open_snapshot(shop.snapshots, "ci")
     assert "snapseed generate" in (caught.value.next_step or "")
@@ -369,7 +370,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("case", DAMAGE)
 def test_damage_to_a_file_is_named(case: str, shop: Project) -> None:
-    """What is wrong, in words; a whole file has no problem."""
+    """The problem is named; an intact file has none."""
     damage, words = DAMAGE[case]
     snapshot = open_snapshot(shop.snapshots, "dev")
     file: PartFile = snapshot.manifest.entities[1].files[0]
@@ -379,13 +380,30 @@ def test_damage_to_a_file_is_named(case: str, shop: Project) -> None:
 
 
 def test_files_that_no_manifest_names_are_found(shop: Project) -> None:
-    """At any depth; those that it names are not among them."""
+    """At any depth."""
     snapshot = open_snapshot(shop.snapshots, "dev")
     assert store.extra_files(snapshot) == []
     (snapshot.folder / "a/b").mkdir(parents=True)
     (snapshot.folder / "a/b/c.parquet").touch()
     (snapshot.folder / ".hidden").touch()
     assert store.extra_files(snapshot) == [".hidden", "a/b/c.parquet"]
+
+
+def test_the_path_of_a_part_says_its_entity_and_number() -> None:
+    """An only part has no number."""
+    assert store.part_path("users") == "users.parquet"
+    assert store.part_path("users", 7) == "users/part-00007.parquet"
+
+
+def test_a_chunk_is_counted_over_all_files(shop: Project) -> None:
+    """Its columns are those of the manifest, in their order."""
+    snapshot = make_snapshot(shop, 300)
+    record = snapshot.manifest.entity("customers")
+    assert record is not None
+    assert len(record.files) > 1
+    for number, chunk in enumerate(record.chunks):
+        columns = snapshot.chunk_columns(record, number)
+        assert fingerprint(columns, record.kinds) == chunk.digest()
 
 
 def test_the_first_rows_are_those_of_the_first_file(shop: Project) -> None:

@@ -86,21 +86,21 @@ NO_DIMENSIONS = ["vector", "vector[]", "vector(0)", "vector(16001)", "vector(3,3
 
 @pytest.mark.parametrize(("written", "name", "family"), SPELLINGS)
 def test_spelling(written: str, name: str, family: Family) -> None:
-    """A type is known by any of its spellings, and named as format_type names it."""
+    """Any spelling of a type is recognised, and its name is the one that format_type prints."""
     kind = parse_type(written)
     assert (kind.name, kind.family) == (name, family)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_stable(name: str) -> None:
-    """The name of a type is a spelling of that very type, and so is the name of its array."""
+    """The name of a type names that type again, and so does the name of its array."""
     assert parse_type(name).name == name
     assert parse_type(f"{name}[]").name == f"{name}[]"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "vector(" not in name])
 def test_array(name: str) -> None:
-    """An array has the family of its elements, and its Arrow type lists theirs."""
+    """An array has the family of its elements, and its Arrow type is a list of theirs."""
     scalar, array = parse_type(name), parse_type(f"{name} []")
     assert array.is_array
     assert not scalar.is_array
@@ -112,7 +112,7 @@ def test_array(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["integer", "numeric(10,2)", "inet", '"Two  Words"', "geometry(point,4326)"])
 def test_dimensions(name: str) -> None:
-    """An array of several dimensions is a list of lists of the same element; the type of its elements stays one."""
+    """An array of several dimensions is a list of lists, with the same element type."""
     kind = parse_type(f"{name}[] [][]")
     assert kind.name == f"{name}[][][]"
     assert kind.dimensions == 3
@@ -121,7 +121,7 @@ def test_dimensions(name: str) -> None:
 
 
 def test_array_of_vectors() -> None:
-    """An array of vectors is carried as texts, since its binary form differs between databases."""
+    """An array of vectors is stored as text, because its binary form differs between databases."""
     kind = parse_type("vector(3)[]")
     assert kind.arrow == pa.list_(pa.string())
     assert not kind.has_binary_form
@@ -129,7 +129,7 @@ def test_array_of_vectors() -> None:
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_refused_name(text: str) -> None:
-    """Text that cannot name a type is refused, and shown."""
+    """Text that cannot name a type is refused, and the error shows it."""
     with pytest.raises(ConfigurationError) as caught:
         parse_type(text)
     assert repr(text) in str(caught.value)
@@ -168,7 +168,7 @@ def test_binary_form(name: str, *, binary: bool) -> None:
     ],
 )
 def test_stores(name: str, arrow: pa.DataType) -> None:
-    """A type is stored in its Arrow type, however a writer names the items of lists, and floats also narrower."""
+    """A type is stored in its Arrow type, whatever the name of list items; floats may also be narrower."""
     assert parse_type(name).stores(arrow)
 
 
@@ -195,5 +195,5 @@ def test_stores(name: str, arrow: pa.DataType) -> None:
     ],
 )
 def test_does_not_store(name: str, arrow: pa.DataType) -> None:
-    """Any other Arrow type is not how a snapshot stores the type."""
+    """No other Arrow type can store the type."""
     assert not parse_type(name).stores(arrow)

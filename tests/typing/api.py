@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 
 from snapseed import (
@@ -33,6 +34,7 @@ from snapseed import (
 )
 
 few: FanOut = exactly(2)
+two_or_three = FanOut(3, lambda bits, parents: 2 + (bits % 2).astype(np.int64) * parents["id"].is_not_null().to_numpy())
 
 
 @entity(key="id", columns={"id": "uuid", "at": "timestamptz"}, rows=scale(0.5), table="people", schema="app")

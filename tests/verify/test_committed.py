@@ -1,4 +1,4 @@
-"""`verify --committed` looks at what git tracks: every snapshot, and whether git has all of its files."""
+"""`verify --committed` checks every snapshot that git tracks, and whether git has all of its files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def git(folder: Path, *arguments: str, check: bool = True) -> subprocess.Complet
 
 @pytest.fixture
 def repository(shop: Sandbox) -> Sandbox:
-    """The shop below the top of a git repository, its snapshot `dev` committed."""
+    """The shop in a subfolder of a git repository, with its snapshot `dev` committed."""
     (shop.folder / ".gitignore").write_text(".snapseed/\n__pycache__/\n")
     git(shop.folder.parent, "init", "--initial-branch=main")
     git(shop.folder.parent, "add", shop.folder.name)
@@ -46,26 +46,26 @@ def verify(sandbox: Sandbox) -> tuple[int, dict[str, list[str]]]:
 
 
 def test_what_is_committed_and_whole_is_verified(repository: Sandbox) -> None:
-    """Exit code 0; a snapshot that is not committed is not looked at."""
+    """Exit code 0; a snapshot that is not committed is not checked."""
     shutil.copytree(repository.folder / "snapshots/dev", repository.folder / "snapshots/mine")
     (repository.folder / "snapshots/mine/customers/part-00000.parquet").write_bytes(b"")
     assert verify(repository) == (0, {"dev": []})
 
 
 def test_a_deleted_file_is_found(repository: Sandbox) -> None:
-    """Which no list of changed files would name."""
+    """It would not be in a list of changed files."""
     git(repository.folder, "rm", "snapshots/dev/customers/part-00000.parquet")
     assert verify(repository) == (1, {"dev": ["customers/part-00000.parquet: missing"]})
 
 
 def test_a_file_that_was_never_added_is_found(repository: Sandbox) -> None:
-    """It lies in the folder and agrees with the manifest; those who clone the repository would miss it."""
+    """It is in the folder and matches the manifest, but a clone of the repository would not have it."""
     git(repository.folder, "rm", "--cached", "snapshots/dev/customers/part-00000.parquet")
     assert verify(repository) == (1, {"dev": ["customers/part-00000.parquet: not added to git"]})
 
 
 def test_a_snapshot_without_its_manifest_is_found(repository: Sandbox) -> None:
-    """And does not keep the others from being looked at."""
+    """And the other snapshots are still checked."""
     shutil.copytree(repository.folder / "snapshots/dev", repository.folder / "snapshots/whole")
     text = (repository.folder / "snapshots/whole/manifest.json").read_text()
     (repository.folder / "snapshots/whole/manifest.json").write_text(text.replace('"dev"', '"whole"'))
@@ -78,7 +78,7 @@ def test_a_snapshot_without_its_manifest_is_found(repository: Sandbox) -> None:
 
 
 def test_a_snapshot_that_is_gone_altogether_is_no_finding(repository: Sandbox) -> None:
-    """Nobody can miss what nothing names."""
+    """Nothing names it, so nothing is missing."""
     git(repository.folder, "rm", "-r", "snapshots/dev")
     assert verify(repository) == (0, {})
 
@@ -92,7 +92,7 @@ def test_without_git_it_is_a_usage_error(shop: Sandbox) -> None:
 
 @pytest.fixture
 def hooked(repository: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The repository with our hook for others switched on, run from this environment instead of one made for it."""
+    """The repository with our published hook enabled, run from this environment instead of one of its own."""
     pytest.importorskip("pre_commit")
     (hook,) = yaml.safe_load(HOOKS.read_text())
     assert hook["language"] == "python"
@@ -108,13 +108,13 @@ def hooked(repository: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_manifest_of_hooks_is_valid() -> None:
-    """The program that reads it says so."""
+    """As pre-commit itself says."""
     pytest.importorskip("pre_commit")
     subprocess.run([str(PROGRAMS / "pre-commit"), "validate-manifest", str(HOOKS)], check=True)
 
 
 def test_a_commit_that_breaks_a_snapshot_is_refused(hooked: Path) -> None:
-    """By the hook, whether a file was changed, deleted or left out; and `commit --all` makes no difference."""
+    """By the hook, whether a file was changed, deleted or left out, and also with `commit --all`."""
     dev = hooked / "shop/snapshots/dev"
     git(hooked, "commit", "--message=a commit that is whole passes")
 

@@ -1,4 +1,4 @@
-"""Every kind of damage to the files of a snapshot is found, and named down to the chunk where data was hit."""
+"""Every kind of damage to the files of a snapshot is found, down to the damaged chunk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def part(snapshot: Snapshot) -> PartFile:
 
 
 def only_finding(snapshot: Snapshot) -> FileFinding:
-    """The one thing that is wrong."""
+    """The only finding."""
     findings = verify_files(snapshot)
     assert len(findings) == 1
     with pytest.raises(SnapshotError, match="not what its manifest says") as caught:
@@ -71,7 +71,7 @@ def test_every_flipped_bit_is_found(snapshot: Snapshot, part: PartFile) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_damaged_data_is_named_by_its_chunk(snapshot: Snapshot, part: PartFile, number: int) -> None:
-    """A run of zeros inside a row group's data is found in that chunk alone."""
+    """A run of zeros in the data of a row group is found in that chunk only."""
     path = snapshot.path(part)
     with pq.ParquetFile(path) as file:
         group = file.metadata.row_group(number)
@@ -88,7 +88,7 @@ def test_damaged_data_is_named_by_its_chunk(snapshot: Snapshot, part: PartFile, 
 
 
 def test_rows_that_changed_in_a_readable_file_are_named_by_their_chunk(snapshot: Snapshot, part: PartFile) -> None:
-    """A file that was written anew with one other value is found, though every byte of it makes sense."""
+    """A file that was rewritten with one other value is found, although it is a valid file."""
     path = snapshot.path(part)
     with pq.ParquetFile(path) as file:
         groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
@@ -104,20 +104,20 @@ def test_rows_that_changed_in_a_readable_file_are_named_by_their_chunk(snapshot:
 
 
 def test_a_truncated_file_says_how_much_is_there(snapshot: Snapshot, part: PartFile) -> None:
-    """Length comes before hash: observed and expected bytes are named."""
+    """The length is compared before the hash: the finding has both sizes."""
     path = snapshot.path(part)
     path.write_bytes(path.read_bytes()[:-1])
     assert only_finding(snapshot).problem == f"has {part.bytes - 1} bytes, expected {part.bytes}: truncated or altered"
 
 
 def test_a_missing_file_is_found(snapshot: Snapshot, part: PartFile) -> None:
-    """A part that is not there."""
+    """A part does not exist."""
     snapshot.path(part).unlink()
     assert str(only_finding(snapshot)) == f"{part.path}: missing"
 
 
 def test_a_git_lfs_pointer_is_recognised(snapshot: Snapshot, part: PartFile) -> None:
-    """In place of data it is called by its name, with the command that mends it."""
+    """The finding says so, with the command that fixes it."""
     snapshot.path(part).write_bytes(POINTER)
     assert "git lfs pull" in only_finding(snapshot).problem
 
@@ -129,7 +129,7 @@ def test_an_extra_file_is_found(snapshot: Snapshot) -> None:
 
 
 def test_a_part_that_was_swapped_for_another_is_found(snapshot: Snapshot, part: PartFile) -> None:
-    """A valid file in the place of another one is not the file that the manifest means."""
+    """A valid file in the place of another one is not what the manifest says."""
     entity = snapshot.manifest.entity("customers")
     assert entity is not None
     snapshot.path(part).write_bytes(snapshot.path(entity.files[0]).read_bytes())
@@ -137,14 +137,14 @@ def test_a_part_that_was_swapped_for_another_is_found(snapshot: Snapshot, part: 
 
 
 def test_only_looks_at_the_files_of_the_named_entities(snapshot: Snapshot, part: PartFile) -> None:
-    """Damage elsewhere is not looked for."""
+    """Damage elsewhere is not found."""
     snapshot.path(part).unlink()
     assert verify_files(snapshot, only=["orders", "notes"]) == []
     assert len(verify_files(snapshot, only=["customers"])) == 1
 
 
 def test_several_damages_are_all_listed(snapshot: Snapshot, part: PartFile) -> None:
-    """One look names every file that is wrong."""
+    """One run names every damaged file."""
     snapshot.path(part).unlink()
     (snapshot.folder / "stray").write_text("")
     with pytest.raises(SnapseedError) as caught:
@@ -154,7 +154,7 @@ def test_several_damages_are_all_listed(snapshot: Snapshot, part: PartFile) -> N
 
 
 def test_offline_verification_connects_to_nothing(shop: Sandbox) -> None:
-    """With `offline` a database that cannot be reached is no obstacle, and a finding makes the report disagree."""
+    """With `offline`, the database does not have to be reachable, and a finding still makes the report disagree."""
     environment = shop.environment(database="postgresql://127.0.0.1:1/nowhere")
     report = verify_snapshot(shop.project, environment, offline=True)
     assert (report.agrees, report.target) == (True, None)

@@ -1,7 +1,7 @@
-"""The fingerprint that NumPy computes from Arrow is the one PostgreSQL computes from the rows that COPY brought it.
+"""The fingerprint that we compute from Arrow is the one that PostgreSQL computes after COPY.
 
-Columns of every type are drawn as cells: a value, and whether a NULL lies over it. So every NULL hides bytes that must
-not show, and every column is a slice of a longer one.
+Columns of every type are drawn as cells: a value, and whether a NULL hides it. So every NULL has bytes that must not
+count, and every column is a slice of a longer one.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ DAY = 86_400_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """A type, the values that stand in its columns, and how a value is spelled for PostgreSQL without our help.
+    """A type, the values of its columns, and an independent spelling of a value for PostgreSQL.
 
-    `table_type` is the type of the table's column, where the snapshot's is another.
+    `table_type` is the type of the table's column, if it differs from the snapshot's.
     """
 
     type: str
@@ -62,7 +62,7 @@ class Case:
 
     @property
     def cells(self) -> st.SearchStrategy[Cell]:
-        """Values, one in four of them under a NULL."""
+        """Values, one in four of them hidden by a NULL."""
         return st.tuples(self.values, st.sampled_from([False, False, False, True]))
 
     def spelled(self, cell: Cell) -> str | None:
@@ -75,7 +75,7 @@ class Case:
 
 
 def flat(storage: pa.DataType, *, seen_as: pa.DataType | None = None) -> Callable[[Cells], pa.Array]:
-    """Arrays of `storage` whose NULLs lie over values, taken for arrays of another type of the same layout."""
+    """Arrays of `storage` with values under their NULLs, seen as arrays of another type of the same layout."""
 
     def make(cells: Cells) -> pa.Array:
         filled = pa.array([value for value, _ in cells], type=storage)
@@ -89,7 +89,7 @@ def flat(storage: pa.DataType, *, seen_as: pa.DataType | None = None) -> Callabl
 
 
 def lists(element: Callable[[Cells], pa.Array]) -> Callable[[Cells], pa.Array]:
-    """Arrays of lists; the values beneath begin behind an offset of their own."""
+    """Arrays of lists whose elements are a slice of a longer array."""
 
     def make(cells: Cells) -> pa.Array:
         inner = [cell for value, _ in cells for cell in _cells(value)]
@@ -102,7 +102,7 @@ def lists(element: Callable[[Cells], pa.Array]) -> Callable[[Cells], pa.Array]:
 
 
 def vectors(element: Callable[[Cells], pa.Array], dimensions: int) -> Callable[[Cells], pa.Array]:
-    """Arrays of fixed-size lists. Beneath a NULL lie NULLs, as polars and Parquet leave them there."""
+    """Arrays of fixed-size lists. The elements of a NULL are NULLs, as polars and Parquet write them."""
 
     def make(cells: Cells) -> pa.Array:
         inner = [(bits, null) for value, null in cells for bits, _ in _cells(value)]
@@ -127,7 +127,7 @@ def number(value: object) -> str:
 
 
 def floating(form: str) -> Callable[[object], str]:
-    """The number that the bits stand for, in the struct form e, f or d."""
+    """The number with these bits, in the struct form e, f or d."""
     width = struct.calcsize(form)
 
     def spell(bits: object) -> str:
@@ -184,12 +184,12 @@ def array_of(spell: Callable[[object], str]) -> Callable[[object], str]:
 
 
 def box_of(spell: Callable[[object], str]) -> Callable[[object], str]:
-    """An array of two dimensions: its inner arrays stand in it without quotes."""
+    """An array of two dimensions; its inner arrays have no quotes."""
     return lambda value: "{" + ",".join(array_of(spell)(inner) for inner, _ in _cells(value)) + "}"
 
 
 def vector_of(spell: Callable[[object], str], brackets: str) -> Callable[[object], str]:
-    """The numbers between brackets: [] for a vector, {} for the real[] that stands in where there is no pgvector."""
+    """The numbers in brackets: [] for a vector, {} for a real[], which replaces it without pgvector."""
     return lambda value: brackets[0] + ",".join(spell(bits) for bits, _ in _cells(value)) + brackets[1]
 
 
@@ -197,7 +197,7 @@ def vector_of(spell: Callable[[object], str], brackets: str) -> Callable[[object
 
 
 def integers(bits: int) -> st.SearchStrategy[object]:
-    """All of a width, its limits often."""
+    """All integers of a width, often its limits."""
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     return st.sampled_from([low, -1, 0, high]) | st.integers(low, high)
 
@@ -241,7 +241,7 @@ JSON_TEXTS = st.builds(json.dumps, JSON_VALUES, ensure_ascii=st.booleans(), inde
 
 
 def boxes(cells: st.SearchStrategy[Cell]) -> st.SearchStrategy[object]:
-    """Lists of up to three lists of one length, as cells that are never NULL; no list is empty but the outermost."""
+    """Up to three lists of one length, as cells that are never NULL; only the outermost list may be empty."""
     inner = st.integers(1, 3).flatmap(lambda size: st.lists(st.lists(cells, min_size=size, max_size=size), max_size=3))
     return inner.map(lambda found: [(cell, False) for cell in found])
 
@@ -330,9 +330,9 @@ def vector_case(table_type: str, form: str, dimensions: int) -> Case:
 
 @pytest.fixture(scope="module")
 def types(server: str) -> Iterator[Connection]:
-    """A connection to a database that has the enum, and `vector` where the server has pgvector.
+    """A connection to a database that has the enum, and `vector` if the server has pgvector.
 
-    Its settings are none that a load would choose, since no type that we encode may depend on them.
+    Its settings differ from those of a load, because no type that we encode may depend on them.
     """
     with new_database(server) as url, psycopg.connect(url, autocommit=True) as connection:
         labels = sql.SQL(", ").join(map(sql.Literal, MOODS))
@@ -385,7 +385,7 @@ class DrawnTable:
         connection.execute(sql.SQL("CREATE TEMP TABLE t ({}, n serial)").format(sql.SQL(", ").join(columns)))
 
     def plans(self, connection: Connection, record: EntityRecord) -> tuple[ColumnPlan, ...]:
-        """How a load would fill the table's columns; asked once of all tables with the same ones."""
+        """How a load would fill the table's columns; cached for tables with the same columns."""
         key = tuple((case.type, case.table_type) for case in self.cases)
         if key not in PLANS:
             name = TableName(None, "t")
@@ -393,7 +393,7 @@ class DrawnTable:
         return PLANS[key]
 
     def wrong_values(self, connection: Connection) -> list[tuple[object, ...]]:
-        """Cells of the table that are not what PostgreSQL makes of our spelling: column, row, observed, expected."""
+        """Cells that differ from what PostgreSQL reads from our spelling: column, row, observed, expected."""
         wrong: list[tuple[object, ...]] = []
         for name, case, column in zip(self.names, self.cases, self.cells, strict=True):
             query = sql.SQL(
@@ -428,7 +428,7 @@ def check(connection: Connection, table: DrawnTable, *, text_only: bool = False)
 
 
 def is_text_only(case: Case) -> bool:
-    """Whether a load would not take the binary form: types we have no encoder for, enums apart."""
+    """Whether a load would use text COPY: types without an encoder of ours, except enums."""
     return not parse_type(case.type).has_binary_form and not case.type.startswith("mood")
 
 
@@ -445,7 +445,7 @@ def a_table(data: st.DataObject, case: Case) -> DrawnTable:
 @examples(10, suppress=list(HealthCheck))
 @given(data=st.data())
 def test_column_has_one_fingerprint(types: Connection, name: str, data: st.DataObject) -> None:
-    """A column of this type comes through binary and text COPY as it is, and the server's fingerprint of it is ours."""
+    """A column of this type survives binary and text COPY unchanged, and the server's fingerprint of it is ours."""
     check(types, a_table(data, CASES[name]), text_only=is_text_only(CASES[name]))
 
 
@@ -463,7 +463,7 @@ def test_vector_stands_as_real_array(types: Connection, form: str, dimensions: i
 @examples(10, suppress=list(HealthCheck))
 @given(data=st.data())
 def test_vector_has_one_fingerprint(types: Connection, form: str, dimensions: int, data: st.DataObject) -> None:
-    """A vector(n) column has one fingerprint and comes through COPY as it is; real[] takes it where pgvector is not."""
+    """A vector(n) column has one fingerprint and survives COPY unchanged; without pgvector, real[] replaces it."""
     check(types, a_table(data, vector_case("vector" if has_vector(types) else "real[]", form, dimensions)))
 
 
@@ -485,7 +485,7 @@ def test_tables_of_any_columns(types: Connection, data: st.DataObject) -> None:
 @examples(4, suppress=list(HealthCheck))
 @given(data=st.data())
 def test_repeated_texts(types: Connection, name: str, data: st.DataObject) -> None:
-    """Texts that repeat themselves, which are hashed once per distinct value, have the server's fingerprint."""
+    """Texts with many repeated values have the server's fingerprint."""
     case = CASES[name]
     pool = data.draw(st.lists(case.cells, min_size=1, max_size=9))
     chosen = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, len(pool), 1000)

@@ -22,7 +22,7 @@ NAMES = ("film_actor", "takes", "film_tag", "seats")
 
 @pytest.fixture
 def films(make_project: Callable[[str], Sandbox]) -> Sandbox:
-    """Loaded from chunks that begin in the midst of a film's rows, and with texts that the table orders otherwise."""
+    """Loaded from chunks that start in the middle of a film's rows, with texts that the table sorts differently."""
     sandbox = generated(make_project("films"), chunk_rows=7)
     load_snapshot(sandbox.project, sandbox.environment())
     with sandbox.connect() as connection, suppress(psycopg.errors.FeatureNotSupported):
@@ -48,7 +48,7 @@ def rows_by_chunk(sandbox: Sandbox, name: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_belong_to_the_chunks_that_they_came_in(films: Sandbox, name: str) -> None:
-    """Of integers, uuids and texts, whose order is that of their bytes: each has the rows that the manifest says."""
+    """For integers, uuids and texts (sorted by their bytes), each chunk has the rows that the manifest says."""
     record = record_of(films, name)
     assert len(record.chunks) > 10
     assert len(record.files) > 1
@@ -57,7 +57,7 @@ def test_rows_belong_to_the_chunks_that_they_came_in(films: Sandbox, name: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_condition_for_a_chunk_holds_for_its_rows_alone(films: Sandbox, name: str) -> None:
-    """With keys before all others, and with NULL in the one column or the other."""
+    """Also for keys before all others, and with NULL in one of the columns."""
     record = record_of(films, name)
     first, *_, last = [column.name for column in record.key_columns]
     with films.connect() as connection:
@@ -92,7 +92,7 @@ def test_the_condition_for_a_chunk_holds_for_its_rows_alone(films: Sandbox, name
 
 
 def test_only_the_chunk_that_differs_is_named(films: Sandbox) -> None:
-    """By the key that it begins with."""
+    """By its first key."""
     (film, actor, role), *_ = _rows(films, "SELECT film_id, actor_id, role FROM film_actor ORDER BY 1, 2 OFFSET 45")
     _rows(films, f"UPDATE film_actor SET role = '' WHERE film_id = {film} AND actor_id = '{actor}'")  # noqa: S608
     report = verify_snapshot(films.project, films.environment(), only=["film_actor"])
@@ -105,7 +105,7 @@ def test_only_the_chunk_that_differs_is_named(films: Sandbox) -> None:
 
 
 def test_missing_and_extra_rows_are_named_by_all_columns(films: Sandbox) -> None:
-    """Also where only one column of the key is another one, and where a comma stands in it."""
+    """Also if only one column of the key differs, and if a value contains a comma."""
     _rows(films, "UPDATE seats SET hall = 7777 WHERE hall = -2 AND number = 4")
     _rows(films, "DELETE FROM film_tag WHERE film_id = (SELECT min(film_id) FROM film_tag WHERE tag = 'a, b')"
           " AND tag = 'a, b'")  # fmt: skip

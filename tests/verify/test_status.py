@@ -1,4 +1,4 @@
-"""status says what each database holds, and makes, starts and changes nothing."""
+"""status says what each database holds, and creates, starts and changes nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def embedded(shop: Sandbox) -> Iterator[EmbeddedPostgres]:
 
 
 def test_an_empty_database_has_nothing_loaded(on_database: Sandbox) -> None:
-    """Looking does not even make the record of loads."""
+    """Looking does not even create the record of loads."""
     with on_database.connect() as connection:
         before = contents(connection)
         found = state_of(on_database)
@@ -60,7 +60,7 @@ def test_what_was_loaded_last_is_named(on_database: Sandbox) -> None:
 
 
 def test_another_snapshot_than_the_one_on_disk_is_said_to_be(on_database: Sandbox) -> None:
-    """A snapshot that was generated since is not what is loaded."""
+    """A snapshot that was generated after the load is not the loaded one."""
     load_snapshot(on_database.project, on_database.environment())
     request = resolve_request(on_database.project, on_database.environment(), scale=20, seed=None)
     generate_snapshot(on_database.project, request)
@@ -78,7 +78,7 @@ def test_a_seed_beyond_64_bits_of_sign_is_recorded_as_it_is(on_database: Sandbox
 
 
 def test_what_cannot_be_asked_is_a_state_not_an_error(shop: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is not there, a URL that does not parse."""
+    """A server that does not answer, a URL that cannot be parsed."""
     for url, words in (("postgresql://127.0.0.1:1/x", "cannot be reached"), ("postgresql://[", "cannot be parsed")):
         monkeypatch.setenv("SNAPSEED_DATABASE", url)
         found = state_of(shop)

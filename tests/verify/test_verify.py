@@ -41,7 +41,7 @@ def changed(sandbox: Sandbox, *statements: str) -> list[tuple[str, list[int]]]:
 
 
 def test_what_was_loaded_agrees(loaded: Sandbox) -> None:
-    """No finding where nothing was done."""
+    """There are no findings if nothing was changed."""
     assert differing(loaded) == []
 
 
@@ -80,7 +80,7 @@ def test_the_smallest_change_of_one_value_is_found(kinds: Sandbox) -> None:
 
 
 def test_changes_of_types_without_an_encoder_are_found(kinds: Sandbox) -> None:
-    """An interval of the same length that is spelled otherwise, and an address with another mask."""
+    """An interval of the same length in other units, and an address with another mask."""
     query = "UPDATE spans SET length = '24:00:00' WHERE id = (SELECT min(id) FROM spans WHERE length::text = '1 day')"
     assert changed(kinds, query) == [("spans", [0])]
     load_snapshot(kinds.project, kinds.environment())
@@ -115,7 +115,7 @@ def test_an_array_that_is_empty_and_one_that_is_null_differ(kinds: Sandbox) -> N
 
 
 def test_a_missing_row_is_found_in_its_chunk(loaded: Sandbox) -> None:
-    """The chunk says how many rows it has and should have."""
+    """The chunk says how many rows it has and how many it should have."""
     assert changed(loaded, "DELETE FROM notes WHERE id = 250") == [("notes", [6])]
     chunk = differing(loaded)[0].chunks[0]
     assert (chunk.observed.rows, chunk.expected.rows) == (39, 40)
@@ -128,12 +128,12 @@ def test_a_missing_row_is_found_in_its_chunk(loaded: Sandbox) -> None:
     ids=["zero", "before", "after", "far"],
 )
 def test_an_extra_row_is_found_wherever_its_key_lies(loaded: Sandbox, key: int, chunks: list[int]) -> None:
-    """Before the first chunk, too, where no chunk begins."""
+    """Also before the first chunk."""
     assert changed(loaded, f"INSERT INTO notes SELECT {key}, 1, 1") == [("notes", chunks)]
 
 
 def test_a_row_that_is_there_twice_is_found(loaded: Sandbox) -> None:
-    """The fingerprint is a sum, so a row that comes twice does not cancel itself out."""
+    """The fingerprint is a sum, so a row that occurs twice does not cancel itself out."""
     found = changed(
         loaded,
         "ALTER TABLE notes DROP CONSTRAINT notes_pkey",
@@ -143,7 +143,7 @@ def test_a_row_that_is_there_twice_is_found(loaded: Sandbox) -> None:
 
 
 def test_one_row_missing_and_another_twice_is_found(loaded: Sandbox) -> None:
-    """The number of rows is right, the rows are not."""
+    """The number of rows is right, but the rows are not."""
     found = changed(
         loaded,
         "ALTER TABLE notes DROP CONSTRAINT notes_pkey",
@@ -155,7 +155,7 @@ def test_one_row_missing_and_another_twice_is_found(loaded: Sandbox) -> None:
 
 @pytest.mark.parametrize("other", [20, 490], ids=["in one chunk", "between chunks"])
 def test_values_that_changed_places_are_found(loaded: Sandbox, other: int) -> None:
-    """Two rows that have swapped one of their values: the same values, other rows."""
+    """Two rows that swapped a value: the same values in different rows."""
     pairs = f"((10, {other}), ({other}, 10))"
     swap = "UPDATE notes SET customer_id = o.customer_id FROM notes o WHERE (notes.id, o.id) IN "
     found = changed(loaded, swap + pairs)
@@ -168,7 +168,7 @@ def test_an_emptied_table_is_found(loaded: Sandbox) -> None:
 
 
 def test_text_keys_find_their_chunk_whatever_the_collation(loaded: Sandbox) -> None:
-    """Keys are ordered by their bytes, as the manifest has them, however the table's column is ordered."""
+    """Keys are sorted by their bytes, as in the manifest, whatever the collation of the column."""
     with loaded.connect() as connection, suppress(psycopg.errors.FeatureNotSupported):
         # The embedded server is built without ICU, and then orders by bytes anyway.
         connection.execute("CREATE COLLATION words (provider = icu, locale = 'und')")
@@ -195,12 +195,12 @@ def test_tables_that_do_not_fit_are_findings(loaded: Sandbox) -> None:
 
 
 def test_additional_columns_do_not_count(loaded: Sandbox) -> None:
-    """What the snapshot does not know it does not compare."""
+    """Columns that the snapshot does not have are not compared."""
     assert changed(loaded, "ALTER TABLE notes ADD COLUMN mine text DEFAULT 'x'") == []
 
 
 def test_only_compares_the_named_entities(loaded: Sandbox) -> None:
-    """Differences elsewhere are not looked for; an unknown name is an error that lists the known ones."""
+    """Differences elsewhere are not found; an unknown name is an error that lists the known ones."""
     changed(loaded, "TRUNCATE notes")
     assert verify_snapshot(loaded.project, loaded.environment(), only=["orders"]).agrees
     with pytest.raises(UsageError, match="no such entity") as caught:
@@ -209,7 +209,7 @@ def test_only_compares_the_named_entities(loaded: Sandbox) -> None:
 
 
 def test_the_rows_of_an_entity_are_read_by_one_statement(loaded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where all agrees, one statement per entity computes hashes; a difference costs that entity one more."""
+    """If everything agrees, one statement per entity computes hashes; an entity that differs takes one more."""
     statements: list[str] = []
     execute = psycopg.Connection.execute
 
@@ -229,7 +229,7 @@ def test_the_rows_of_an_entity_are_read_by_one_statement(loaded: Sandbox, monkey
 
 
 def test_all_tables_are_seen_at_one_moment(loaded: Sandbox) -> None:
-    """Changes that others commit while the verification runs do not show in it."""
+    """Changes that others commit during the verification are not visible in it."""
 
     def meddle(event: Event) -> None:
         if isinstance(event, Advanced) and (event.what, event.done) == ("rows", 1):
@@ -254,7 +254,7 @@ def test_a_role_that_may_not_read_is_told_so(loaded: Sandbox) -> None:
 
 
 def test_no_snapshot_and_no_server_are_errors(loaded: Sandbox) -> None:
-    """Without one of the two there is nothing to compare: the message says which."""
+    """Without one of the two there is nothing to compare; the error says which is missing."""
     with pytest.raises(ServerError, match="cannot be reached"):
         verify_snapshot(loaded.project, loaded.environment(database="postgresql://127.0.0.1:1/x"))
     shutil.rmtree(loaded.project.snapshots / "dev")
@@ -263,7 +263,7 @@ def test_no_snapshot_and_no_server_are_errors(loaded: Sandbox) -> None:
 
 
 def test_the_snapshot_of_another_seed_does_not_agree(loaded: Sandbox) -> None:
-    """A database that holds another snapshot differs in every entity that is drawn."""
+    """A database with another snapshot differs in every entity that has drawn values."""
     request = resolve_request(loaded.project, loaded.environment(), scale=None, seed=8)
     generate_snapshot(loaded.project, request)
     assert {entity.entity for entity in differing(loaded)} >= {"customers", "orders", "invoices", "shops"}
