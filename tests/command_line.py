@@ -1,6 +1,6 @@
-"""`snapseed …` as a process of its own, forked by a server of processes that has imported what commands need.
+"""`snapseed …` as a process of its own, forked from a server process that has imported what commands need.
 
-So half a second of imports is paid once by each test process, and not by each of some hundred commands.
+So each test process pays half a second of imports once, instead of once for each of some hundred commands.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONTEXT.set_forkserver_preload(
 def run_command(
     arguments: Sequence[str], folder: Path, variables: Mapping[str, str], timeout_seconds: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line in `folder` with these variables and no others, and wait for it.
+    """Run the command line in `folder` with only these variables, and wait for it.
 
     Raises `subprocess.TimeoutExpired` as `subprocess.run` does.
     """
@@ -51,7 +51,7 @@ def run_command(
 
 
 def _command(arguments: list[str], folder: Path, variables: dict[str, str], outputs: list[Path]) -> None:
-    """What the process does: the command line, as its console script would run it."""
+    """In the process: the command line, as its console script runs it."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)

@@ -1,4 +1,4 @@
-"""The public API is what `__all__` says, and importing it costs next to nothing."""
+"""The public API: every name of `__init__.pyi`; importing it costs next to nothing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_an_editor_sees_every_public_name_before_it_is_imported() -> None:
 
 
 @pytest.mark.parametrize("name", snapseed.__all__)
-def test_every_public_name_is_there_and_documented(name: str) -> None:
-    """Each resolves to an object with a docstring, wherever it lives."""
+def test_every_public_name_exists_and_is_documented(name: str) -> None:
+    """Each resolves to an object with a docstring."""
     assert getattr(snapseed, name).__doc__
 
 
@@ -32,7 +32,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    """Neither `import snapseed` nor the command line's modules load the libraries that commands need."""
+    """Neither `import snapseed` nor the modules of the command line load the libraries that commands need."""
     code = f"import sys, snapseed, snapseed.cli; print([name for name in {HEAVY} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

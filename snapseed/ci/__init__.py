@@ -1,1 +1,1 @@
-"""What stands in front of a test suite: the CI process with its retries and report, and the doctor."""
+"""What runs before a test suite: the CI process with its retries and report, and the doctor."""

@@ -227,8 +227,8 @@ def show(
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
     width = max(60, shutil.get_terminal_size((120, 24)).columns)
     rows_by_entity = {record.name: document(sample) for record, sample in samples}
-    shown = {**document(snapshot.manifest), "samples": rows_by_entity}
-    console.show(run.output, text.shown(snapshot.manifest, samples, width), shown)
+    found = {**document(snapshot.manifest), "samples": rows_by_entity}
+    console.show(run.output, text.contents(snapshot.manifest, samples, width), found)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from snapseed.cli.text import entity_cells, size
+from snapseed.cli.text import entity_cells, shown, size
 
 if TYPE_CHECKING:
     from snapseed.ci.checks import Check
@@ -108,7 +108,7 @@ def summary(name: str, checks: Sequence[Check], report: CiReport | None = None) 
         lines.append(f"| {_MARKS[check.state]} | {check.group} | {_cell(check.name)} | {remark} |")
     if report is not None and report.metrics.entities:
         lines += ["", "| entity | rows | sent | copy | rows/s | verify |", "|---|--:|--:|--:|--:|--:|"]
-        lines += [f"| {' | '.join(cells)} |" for cells in entity_cells(report)]
+        lines += [f"| {' | '.join(map(shown, cells))} |" for cells in entity_cells(report)]
     return "\n".join([*lines, ""])
 
 

@@ -1,4 +1,4 @@
-"""Every result as text for people: one function for each report, laid out with the same tables, sizes and headings."""
+"""Every result as text for people: the layout, then one function for each report."""
 
 from __future__ import annotations
 
@@ -30,21 +30,26 @@ _VALUE_CHARACTERS = 100
 _LINE_CHARACTERS = 160
 
 
-# ── Layout ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns under a header; a column that holds a number in every row is aligned to the right."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    right = [bool(rows) and all(row[column][:1].isdigit() for row in rows) for column in range(len(header))]
+    cells = [[shown(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    right = [bool(rows) and all(row[column][:1].isdigit() for row in cells) for column in range(len(header))]
     lines = []
-    for row in [header, *rows]:
-        cells = [
+    for row in [header, *cells]:
+        aligned = [
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ]
-        lines.append("  " + "  ".join(cells).rstrip())
+        lines.append("  " + "  ".join(aligned).rstrip())
     return "\n".join(lines)
+
+
+def shown(value: object) -> str:
+    """A cell of a table: counts with separators, floats as seconds."""
+    if isinstance(value, float):
+        return f"{value:.2f} s"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def size(count: float) -> str:
@@ -57,14 +62,8 @@ def rate(rows: int, seconds: float) -> str:
     return f"{rows / seconds:,.0f}" if seconds > 0 else "-"
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s"
-
-
 def _times(header: str, seconds: Mapping[str, float]) -> str:
-    return table(
-        [header, "time"], [[name, _seconds(value)] for name, value in seconds.items() if value >= _SHOWN_SECONDS]
-    )
+    return table([header, "time"], [row for row in seconds.items() if row[1] >= _SHOWN_SECONDS])
 
 
 def _target(report: DiffReport | LoadReport | ResetReport | VerifyReport | CiReport) -> str:
@@ -73,9 +72,6 @@ def _target(report: DiffReport | LoadReport | ResetReport | VerifyReport | CiRep
 
 def _snapshot(manifest: Manifest) -> str:
     return f"snapshot {manifest.name} (identity {manifest.identity[:16]}…)"
-
-
-# ── Snapshots ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _headline(manifest: Manifest) -> str:
@@ -87,14 +83,7 @@ def _headline(manifest: Manifest) -> str:
 
 def _entities(manifest: Manifest) -> str:
     rows = [
-        [
-            entity.name,
-            f"{entity.rows:,}",
-            size(entity.bytes),
-            str(len(entity.files)),
-            str(len(entity.chunks)),
-            entity.fingerprint,
-        ]
+        [entity.name, entity.rows, size(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
         for entity in manifest.entities
     ]
     return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)
@@ -125,7 +114,7 @@ def regenerated(report: CheckReport) -> str:
     )
 
 
-def shown(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]], width: int) -> str:
+def contents(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]], width: int) -> str:
     """What is in a snapshot: settings, entities, and sample rows with one column per line."""
     lines = [_headline(manifest), f"identity {manifest.identity}", _entities(manifest)]
     for entity, rows in samples:
@@ -146,9 +135,6 @@ def _cell(value: object) -> str:
     return f"\\x{value.hex()}" if isinstance(value, bytes) else " ".join(str(value).split())
 
 
-# ── Loads ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def loaded(report: LoadReport) -> str:
     """What was loaded, or with --dry-run what would be."""
     lines = [_target(report), f"server   {report.server}", _snapshot(report.manifest)]
@@ -158,23 +144,17 @@ def loaded(report: LoadReport) -> str:
         return "\n".join([*lines, f"already loaded and unchanged since (checked in {report.seconds:.3f} s)"])
     if report.dry_run:
         return "\n".join([*lines, _plan(report.plan), "dry run: nothing was changed"])
-    rows = [
-        [
-            load.entity,
-            f"{load.rows:,}",
-            size(load.bytes),
-            _seconds(load.seconds),
-            rate(load.rows, load.seconds),
-            *map(_seconds, (load.read, load.encode, load.send, load.server)),
-        ]
-        for load in report.entities
-    ]
+    times = ("read", "encode", "send", "server")
+    rows = []
+    for load in report.entities:
+        cells = [load.entity, load.rows, size(load.bytes), load.seconds, rate(load.rows, load.seconds)]
+        rows.append([*cells, *(getattr(load, name) for name in times)])
     total = sum(load.rows for load in report.entities)
     verified = "verified before the commit" if report.verified else "NOT verified (--no-verify)"
     return "\n".join(
         [
             *lines,
-            table(["entity", "rows", "sent", "time", "rows/s", "read", "encode", "send", "server"], rows),
+            table(["entity", "rows", "sent", "time", "rows/s", *times], rows),
             _bottleneck(report),
             _times("phase", report.phases),
             f"loaded {total:,} rows in {report.seconds:.2f} s, {verified}",
@@ -230,22 +210,13 @@ def reset(report: ResetReport) -> str:
     return "\n".join([*lines, f"{done} {report.manifest.rows:,} rows in {report.seconds:.2f} s"])
 
 
-# ── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def verified(report: VerifyReport) -> str:
     """What was compared, and everything that differs."""
     lines = [_target(report)] if report.target else []
     files = sum(len(entity.files) for entity in report.manifest.entities)
     lines.append(f"files    {files} checked, " + (f"{len(report.files)} differ" if report.files else "all intact"))
     rows = [
-        [
-            entity.entity,
-            f"{entity.observed.rows:,}",
-            str(entity.observed),
-            "same" if entity.agrees else "DIFFERS",
-            _seconds(entity.seconds),
-        ]
+        [entity.entity, entity.observed.rows, entity.observed, _manifest_says(entity.agrees), entity.seconds]
         for entity in report.entities
     ]
     if rows:
@@ -255,6 +226,10 @@ def verified(report: VerifyReport) -> str:
     what = "the files and the database match the manifest" if report.target else "the files match the manifest"
     lines.append(f"verified: {what}" if report.agrees else "NOT verified: see the findings")
     return "\n".join(lines)
+
+
+def _manifest_says(agrees: bool | None) -> str:
+    return {True: "same", False: "DIFFERS", None: "-"}[agrees]
 
 
 def committed(results: Sequence[CommittedResult]) -> str:
@@ -326,9 +301,7 @@ def ci(report: CiReport) -> str:
         lines.append(verified(report.verify))
     lines += [f"finding: {slowdown}" for slowdown in report.slowdowns]
     results = {entity.entity: entity.agrees for entity in report.verify.entities} if report.verify else {}
-    entities = [
-        [*cells, {True: "same", False: "DIFFERS", None: "-"}[results.get(cells[0])]] for cells in entity_cells(report)
-    ]
+    entities = [[*cells, _manifest_says(results.get(str(cells[0])))] for cells in entity_cells(report)]
     if entities:
         lines.append(table(["entity", "rows", "sent", "copy", "rows/s", "verify", "manifest"], entities))
     times: dict[str, float] = {}
@@ -347,22 +320,12 @@ def ci(report: CiReport) -> str:
     return "\n".join(lines)
 
 
-def entity_cells(report: CiReport) -> list[list[str]]:
+def entity_cells(report: CiReport) -> list[list[object]]:
     """What was measured of each entity: name, rows, bytes sent, time of the COPY, rows per second, verification."""
     return [
-        [
-            name,
-            f"{entity.rows:,}",
-            size(entity.bytes),
-            _seconds(entity.seconds),
-            rate(entity.rows, entity.seconds),
-            _seconds(entity.verify_seconds),
-        ]
-        for name, entity in report.metrics.entities.items()
+        [name, found.rows, size(found.bytes), found.seconds, rate(found.rows, found.seconds), found.verify_seconds]
+        for name, found in report.metrics.entities.items()
     ]
-
-
-# ── Embeddings ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def queue(name: str, numbers: QueueStatus, dead: Sequence[DeadJob]) -> str:

@@ -17,7 +17,7 @@ from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.failures import translated
-from snapseed.postgres.provenance import record_load
+from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
 from snapseed.verify.database import EntityResult, require_rows, verify_entity
@@ -40,6 +40,7 @@ def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
     with session.phase("emptying tables"):
         deleted = empty_tables(connection, plan)
     kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
+    set_storage(connection, plan, "EXTERNAL")
     written = [_fill(session, table) for table in plan.tables]
     with session.phase("building indexes"):
         build_indexes(connection, plan)
@@ -96,10 +97,22 @@ def empty_tables(connection: Connection, plan: LoadPlan) -> dict[str, int]:
     return deleted
 
 
+def set_storage(connection: Connection, plan: LoadPlan, storage: str) -> None:
+    """How the columns that the plan names store long values: `EXTERNAL`, uncompressed, or `EXTENDED`, as before.
+
+    It applies to rows that are written from now on.
+    """
+    for table in plan.tables:
+        if table.uncompressed:
+            action = ", ".join(f"ALTER COLUMN {{}} SET STORAGE {storage}" for _ in table.uncompressed)
+            _alter(connection, table, action, *table.uncompressed)
+
+
 def build_indexes(connection: Connection, plan: LoadPlan) -> None:
     """Rebuild the dropped indexes, and the constraints on them, exactly as they were."""
     # Run deferred checks now: ALTER TABLE is refused while any are pending.
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    set_storage(connection, plan, "EXTENDED")
     tablespace = connection.execute("SHOW default_tablespace").fetchone()
     for table in plan.tables:
         for index in table.drop_indexes:
@@ -193,18 +206,18 @@ def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mappi
             state[str(queued.name)] = {"oid": queued.oid}
         mark = record_load(
             session.connection,
-            {
-                "environment": session.environment.name,
-                "snapshot": manifest.name,
-                "identity": manifest.identity,
-                "seed": manifest.seed,
-                "scale": manifest.scale,
-                "mode": str(plan.mode),
-                "tables": list(state),
-                "rows": plan.rows,
-                "state": state,
-                "version": importlib.metadata.version("snapseed"),
-            },
+            NewLoad(
+                environment=session.environment.name,
+                snapshot=manifest.name,
+                identity=manifest.identity,
+                seed=manifest.seed,
+                scale=manifest.scale,
+                mode=str(plan.mode),
+                tables=list(state),
+                rows=plan.rows,
+                state=state,
+                version=importlib.metadata.version("snapseed"),
+            ),
         )
     session.listener(mark)
 

@@ -6,19 +6,20 @@ are in their queue, so that a crash after COMMIT loses none.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.queries import query
 
 
-@dataclass(frozen=True)
-class LoadRecord:
-    """One committed load."""
+@dataclass(frozen=True, kw_only=True)
+class NewLoad:
+    """A load to be recorded. `tables` are named `schema.table`; `state` has, by table, what the load left there."""
 
     environment: str
     snapshot: str
@@ -26,9 +27,16 @@ class LoadRecord:
     seed: int
     scale: int
     mode: str
-    tables: list[str]
+    tables: Sequence[str]
     rows: int
     version: str
+    state: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadRecord(NewLoad):
+    """A committed load, without its `state`: see `last_states`."""
+
     role: str
     loaded_at: datetime
 
@@ -41,7 +49,7 @@ class LoadMark:
     loaded_at: datetime
 
 
-def record_load(connection: Connection, record: dict[str, object]) -> LoadMark:
+def record_load(connection: Connection, load: NewLoad) -> LoadMark:
     """Write one row; creates schema and table if they are missing."""
     if not has_table(connection, "snapseed.loads"):
         # Not IF NOT EXISTS, which needs the right to create a schema even if it exists.
@@ -50,7 +58,7 @@ def record_load(connection: Connection, record: dict[str, object]) -> LoadMark:
         connection.execute(query("create_loads"))
     elif not _has_states(connection):
         connection.execute("ALTER TABLE snapseed.loads ADD COLUMN state jsonb")
-    values = {**record, "tables": Jsonb(record["tables"]), "state": Jsonb(record.get("state"))}
+    values = {**vars(load), "tables": Jsonb(list(load.tables)), "state": Jsonb(load.state)}
     with connection.cursor(row_factory=class_row(LoadMark)) as cursor:
         mark = cursor.execute(query("insert_load"), values).fetchone()
     assert mark is not None
@@ -74,7 +82,7 @@ def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
 
 
 def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
-    """The tables, as `schema.table`, that snapseed has filled and nobody has created anew since.
+    """The tables, as `schema.table`, that snapseed has filled and that nobody has re-created since.
 
     With `whole`, only tables without rows of others: those that a load in mode `replace` filled. A table that rows were
     only ever appended to is never ours.

@@ -1,1 +1,1 @@
-"""Snapshots: types, the bytes of values, fingerprints, the manifest, and where the files lie. Knows no driver."""
+"""Snapshots: types, the bytes of values, fingerprints, the manifest, and where the files are. No database driver."""

@@ -68,7 +68,7 @@ def _tracked(project: Project) -> dict[str, set[str]]:
     files: dict[str, set[str]] = {}
     for text in filter(None, os.fsdecode(done.stdout).split("\0")):
         path = Path(os.path.normpath(folder / text)).relative_to(project.snapshots)
-        # A file next to the snapshots belongs to none of them.
+        # A file directly in the folder of snapshots belongs to no snapshot.
         if len(path.parts) > 1:
             files.setdefault(path.parts[0], set()).add(Path(*path.parts[1:]).as_posix())
     return files

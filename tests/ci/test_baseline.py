@@ -1,4 +1,4 @@
-"""What takes longer than in an earlier run is a finding, unless it is noise."""
+"""Taking longer than an earlier run is a finding, unless it is noise."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def found(metrics: Metrics, old: Baseline, allowed: float = 1.5) -> dict[str, fl
 
 
 def test_the_same_speed_is_no_finding(tmp_path: Path) -> None:
-    """Nor is a faster one, nor a little slower one."""
+    """Neither is a faster or a slightly slower one."""
     old = baseline(tmp_path, METRICS)
     for factor in (0.1, 1.0, 1.49):
         phases = {name: seconds * factor for name, seconds in METRICS.phases.items()}
         assert found(replace(METRICS, phases=phases), old) == {}
 
 
-def test_what_takes_too_long_is_named(tmp_path: Path) -> None:
-    """Phases and entities; connecting, which depends on others, is not compared."""
+def test_phases_and_entities_that_take_too_long_are_findings(tmp_path: Path) -> None:
+    """Phases and entities. Connecting is not compared, because it depends on others."""
     old = baseline(tmp_path, METRICS)
     slow = replace(
         METRICS,
@@ -74,8 +74,8 @@ def test_times_are_scaled_to_the_rows(tmp_path: Path) -> None:
     assert found(replace(double, rows=1000), old) == {"copying rows": 2.0, "building indexes": 2.0}
 
 
-def test_a_blink_is_noise(tmp_path: Path) -> None:
-    """Ten times as long is no finding where it is a tenth of a second."""
+def test_a_tenth_of_a_second_is_noise(tmp_path: Path) -> None:
+    """Ten times as long is no finding if it is a tenth of a second."""
     old = baseline(tmp_path, replace(METRICS, phases={"emptying tables": 0.01}, entities={}))
     assert found(replace(METRICS, phases={"emptying tables": 0.1}), old) == {}
 
@@ -91,10 +91,10 @@ def test_a_blink_is_noise(tmp_path: Path) -> None:
     ],
     ids=["empty", "something else", "of another format", "of a failed run", "missing"],
 )
-def test_a_baseline_that_is_none_is_told_before_anything_is_done(
+def test_an_unusable_baseline_is_an_error_before_anything_is_done(
     shop: Sandbox, tmp_path: Path, text: str | None, word: str
 ) -> None:
-    """Exit code 2; what was observed and expected; nothing is loaded."""
+    """Exit code 2, with what was observed; nothing is loaded."""
     file = tmp_path / "old.json"
     if text is not None:
         file.write_text(text)
@@ -110,10 +110,10 @@ def test_a_baseline_that_is_none_is_told_before_anything_is_done(
 
 
 def test_a_slow_load_is_a_finding_of_the_command(shop: Sandbox, tmp_path: Path) -> None:
-    """Exit code 1, the phase and the entity are named, and the rows are loaded all the same."""
+    """Exit code 1, with the phase and the entity, and the rows are loaded nevertheless."""
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     shop.run("ci", "--report", str(old), check=True)
-    # As if it had been quick, however busy this machine was.
+    # As if it had been quick, no matter how busy this machine was.
     report = json.loads(old.read_text())
     report["metrics"]["phases"]["copying rows"] = report["metrics"]["entities"]["orders"]["seconds"] = 0.01
     old.write_text(json.dumps(report))

@@ -1,4 +1,4 @@
-"""A run as checks: which entity fell, and what was not reached."""
+"""A run as checks: which entity failed, and what was not reached."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ENTITIES = {"categories", "customers", "orders", "invoices", "notes", "shops"}
 
 
 def states(checks: list[Check], group: str) -> dict[str, State]:
-    """What became of the checks of a group."""
+    """The states of the checks of a group, by name."""
     return {check.name: check.state for check in checks if check.group == group}
 
 
 def test_every_entity_has_a_check_of_files_load_and_rows(shop: Sandbox) -> None:
-    """All pass where nothing is wrong, and take their time."""
+    """All pass if nothing is wrong, with the time each took."""
     checks = checks_of(run_ci(shop.project, shop.environment()))
     assert {check.state for check in checks} == {State.PASSED}
     assert [check.name for check in checks[:3]] == ["snapshot and settings", "reachable", "guard"]
@@ -28,7 +28,7 @@ def test_every_entity_has_a_check_of_files_load_and_rows(shop: Sandbox) -> None:
 
 
 def test_a_damaged_file_is_a_failed_check_of_its_entity(shop: Sandbox) -> None:
-    """With its path; the load is not reached, nor are the rows."""
+    """With its path. Neither the load nor the rows are reached."""
     path = shop.project.snapshots / "dev/orders/part-00001.parquet"
     path.write_bytes(path.read_bytes()[:-1])
     checks = checks_of(run_ci(shop.project, shop.environment()))
@@ -48,10 +48,10 @@ def test_a_damaged_file_is_a_failed_check_of_its_entity(shop: Sandbox) -> None:
         ("ALTER TABLE orders ADD CONSTRAINT odd CHECK (id < 0) NOT VALID", "orders", "odd"),
         ("ALTER TABLE orders RENAME COLUMN total TO sum", "transaction", "total"),
     ],
-    ids=["by an index", "by a check", "before anything is touched"],
+    ids=["by an index", "by a check", "before anything is changed"],
 )
 def test_a_load_that_fails_is_a_failed_check(shop: Sandbox, harm: str, name: str, word: str) -> None:
-    """Of the entity whose rows were on their way, else of the transaction."""
+    """Of the entity that was being copied, otherwise of the transaction."""
     run_ci(shop.project, shop.environment())
     with shop.connect() as connection:
         connection.execute(harm.encode())
@@ -64,7 +64,7 @@ def test_a_load_that_fails_is_a_failed_check(shop: Sandbox, harm: str, name: str
 
 
 def test_rows_that_differ_before_the_commit_are_a_failed_check_of_their_entity(shop: Sandbox) -> None:
-    """A rule of the database that changes what was loaded; the others were loaded, and are rolled back with it."""
+    """A trigger in the database changes them. The other entities are rolled back too, but have not failed."""
     run_ci(shop.project, shop.environment())
     with shop.connect() as connection:
         connection.execute("""
@@ -90,15 +90,15 @@ def test_rows_that_differ_before_the_commit_are_a_failed_check_of_their_entity(s
     ("database", "name"),
     [("postgresql://127.0.0.1:1/none", "reachable"), ("postgresql://prod.internal:1/none", "reachable")],
 )
-def test_a_database_that_is_not_there_leaves_all_else_unreached(shop: Sandbox, database: str, name: str) -> None:
-    """One failed check, of the database."""
+def test_an_unreachable_database_leaves_everything_else_unreached(shop: Sandbox, database: str, name: str) -> None:
+    """Only the check of the database fails."""
     checks = checks_of(run_ci(shop.project, shop.environment(database=database, retries=0)))
     assert [(check.group, check.name) for check in checks if check.state is State.FAILED] == [("database", name)]
     assert {check.state for check in checks[2:]} == {State.SKIPPED}
 
 
-def test_tables_that_are_gone_are_failed_checks_of_a_verification(shop: Sandbox) -> None:
-    """Each by its name; rows that cannot be looked at are not reached."""
+def test_missing_tables_are_failed_checks_of_a_verification(shop: Sandbox) -> None:
+    """Each by its name. Rows that cannot be read are not reached."""
     run_ci(shop.project, shop.environment())
     with shop.connect() as connection:
         connection.execute("DROP TABLE notes; DELETE FROM invoices")

@@ -1,4 +1,4 @@
-"""The doctor looks at all that a load needs, and names what is missing."""
+"""The doctor checks everything a load needs, and names what is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import Sandbox
 
 @pytest.mark.parametrize("broken", ["snapshot", "server", "nothing"])
 def test_the_doctor_names_what_is_missing(shop: Sandbox, broken: str) -> None:
-    """Exit code 1 and the failing check where something is missing, 0 where nothing is."""
+    """Exit code 1 and the failing check if something is missing, otherwise 0."""
     options = {
         "snapshot": ["--snapshot", "none"],
         "server": ["--database", "postgresql://127.0.0.1:1/none"],

@@ -1,4 +1,4 @@
-"""The CI process where workers make the embeddings."""
+"""The CI process if workers compute the embeddings."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def ci(post: Post, log: Callable[[str], None] = lambda _: None, **overrides: obj
     return run_ci(post.sandbox.project, post.environment(**overrides), listener=notes_to(log))
 
 
-def test_workers_of_its_own_do_all(post: Post) -> None:
-    """Two of them; the report says what came of it, in the document and among the checks."""
+def test_its_own_workers_do_all_jobs(post: Post) -> None:
+    """Two of them. The result is in the document and among the checks."""
     junit = post.folder / "ci.xml"
     file = post.folder / "snapseed.toml"
     file.write_text(file.read_text() + "workers = 2\n")
@@ -55,8 +55,8 @@ def test_workers_of_its_own_do_all(post: Post) -> None:
     assert post.parts() == post.expected()
 
 
-def test_workers_of_others_are_waited_for(post: Post) -> None:
-    """Until all is done."""
+def test_it_waits_for_workers_elsewhere(post: Post) -> None:
+    """Until all jobs are done."""
     logged: list[str] = []
     process = threading.Thread(target=lambda: post.run("worker", "dev", "--drain", "--quiet"))
 
@@ -73,7 +73,7 @@ def test_workers_of_others_are_waited_for(post: Post) -> None:
 
 
 def test_without_any_worker_it_ends_and_says_how_to_start_one(post: Post) -> None:
-    """In a bounded time."""
+    """After a limited time."""
     post.load()
     with pytest.raises(ServerError, match="no worker") as caught:
         embed(post.sandbox.project, post.environment(), nobody_seconds=0.5)
@@ -82,7 +82,7 @@ def test_without_any_worker_it_ends_and_says_how_to_start_one(post: Post) -> Non
 
 
 def test_embeddings_have_a_deadline(post: Post) -> None:
-    """Set in the environment. It is a failure that is not tried again."""
+    """Set in the environment. Missing it is a failure that is not retried."""
     report = ci(post, embeddings_timeout="500ms")
     assert isinstance(report.error, ServerError)
     assert (report.exit_code, report.step) == (4, Step.EMBED)
@@ -113,8 +113,8 @@ def test_a_crash_after_the_commit_is_healed_by_the_next_run(post: Post) -> None:
     assert post.parts() == post.expected()
 
 
-def test_redis_that_starts_late_is_waited_for(post: Post) -> None:
-    """As a database is."""
+def test_it_waits_for_redis_to_start(post: Post) -> None:
+    """As for a database."""
     with own_valkey() as late:
         late.kill()
         failed: list[str] = []
@@ -133,7 +133,7 @@ def test_redis_that_starts_late_is_waited_for(post: Post) -> None:
 def test_vectors_of_the_built_in_embedder_are_verified_against_the_snapshot(
     make_project: Callable[[str], Sandbox], valkey: OwnValkey
 ) -> None:
-    """They are rows like all others."""
+    """They are rows like any others."""
     sandbox = make_project("example")
     file = sandbox.folder / "snapseed.toml"
     file.write_text(file.read_text().replace('queue]\nsnapshot = "ci"', 'queue]\nsnapshot = "dev"'))

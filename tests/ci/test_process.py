@@ -1,4 +1,4 @@
-"""The CI process waits, loads, verifies and measures; it tries again what may pass, and nothing else."""
+"""The CI process waits, loads, verifies and measures; it retries what may pass, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def attempts(report: CiReport, step: Step) -> list[Attempt]:
 
 
 def loads(sandbox: Sandbox) -> int:
-    """How many loads were committed."""
+    """The number of loads that were committed."""
     with sandbox.connect() as connection:
         row = connection.execute("SELECT count(*) FROM snapseed.loads").fetchone()
     assert row is not None
@@ -33,7 +33,7 @@ def loads(sandbox: Sandbox) -> int:
 
 
 def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
-    """One attempt at each step where nothing is wrong, in their order, with both reports inside and memory measured."""
+    """If nothing is wrong, one attempt at each step, in order; the report has both inner reports and the memory."""
     said: list[str] = []
     report = run_ci(shop.project, shop.environment(), listener=notes_to(said.append))
     assert (report.verdict, report.exit_code, report.error) == (Verdict.PASSED, 0, None)
@@ -53,7 +53,7 @@ def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
 
 
 def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) -> None:
-    """The first attempts fail, a later one passes, and each is in the report with its reason and its wait."""
+    """The first attempts fail and a later one passes. Each is in the report, with its reason and its wait."""
     (tmp_path / "late").mkdir()
     late = EmbeddedPostgres(tmp_path / "late")
     late.start()  # makes the data folder, so that the second start takes no longer than a restart
@@ -89,7 +89,7 @@ def test_a_server_that_never_answers_ends_with_exit_code_4(shop: Sandbox) -> Non
 
 
 def test_no_attempt_begins_after_the_timeout(shop: Sandbox) -> None:
-    """The time of all steps together is bounded as well."""
+    """The time of all steps together has a limit too."""
     environment = shop.environment(database="postgresql://127.0.0.1:1/none", timeout="1s")
     report = run_ci(shop.project, environment)
     assert report.exit_code == 4
@@ -99,7 +99,7 @@ def test_no_attempt_begins_after_the_timeout(shop: Sandbox) -> None:
     assert len(before) + 1 < environment.retries
 
 
-def test_a_refused_password_is_not_tried_twice(shop_there: Sandbox, harmed: OwnServer) -> None:
+def test_a_refused_password_is_not_retried(shop_there: Sandbox, harmed: OwnServer) -> None:
     """Exit code 2 at once; the password is not shown."""
     access = harmed.embedded.data_directory / "pg_hba.conf"
     with psycopg.connect(harmed.url(), autocommit=True) as connection:
@@ -128,7 +128,7 @@ def test_a_guard_refuses_before_anything_is_loaded(shop: Sandbox) -> None:
     assert (report.exit_code, report.step, len(report.attempts)) == (3, Step.WAIT, 1)
 
 
-def test_a_schema_that_does_not_fit_is_not_tried_twice(shop: Sandbox) -> None:
+def test_a_schema_that_does_not_fit_is_not_retried(shop: Sandbox) -> None:
     """One attempt, exit code 2, and the error names the table."""
     report = run_ci(shop.project, shop.environment(create_schema=False))
     assert (report.exit_code, report.step) == (2, Step.LOAD)
@@ -136,14 +136,14 @@ def test_a_schema_that_does_not_fit_is_not_tried_twice(shop: Sandbox) -> None:
     assert "customers" in str(report.error)
 
 
-def test_no_snapshot_is_told_before_the_database_is_looked_for(shop: Sandbox) -> None:
-    """Exit code 2, and no attempt at anything."""
+def test_a_missing_snapshot_is_an_error_before_the_database_is_asked(shop: Sandbox) -> None:
+    """Exit code 2, and no attempt."""
     report = run_ci(shop.project, shop.environment(snapshot="none", database="postgresql://127.0.0.1:1/none"))
     assert (report.exit_code, report.step, report.attempts) == (2, Step.PREPARE, ())
 
 
-def test_a_restart_in_the_middle_of_the_load_is_outlived(shop_there: Sandbox, harmed: OwnServer) -> None:
-    """The load is run again as a whole; one load was committed."""
+def test_a_restart_during_the_load_is_survived(shop_there: Sandbox, harmed: OwnServer) -> None:
+    """The whole load runs again, and one is committed."""
     struck: list[str] = []
 
     def strike(moment: str) -> None:
@@ -160,8 +160,8 @@ def test_a_restart_in_the_middle_of_the_load_is_outlived(shop_there: Sandbox, ha
 
 
 @pytest.mark.parametrize("moment", [COMMITTING, COMMITTED, "analyzing"])
-def test_an_attempt_that_was_committed_is_not_run_again(shop: Sandbox, moment: str) -> None:
-    """Whether the answer to the COMMIT is lost or the connection after it: the record of the load tells."""
+def test_an_attempt_that_was_committed_does_not_run_again(shop: Sandbox, moment: str) -> None:
+    """Its record tells, whether the answer to the COMMIT was lost or the connection after it."""
     reached: list[str] = []
 
     def strike(now: str) -> None:
@@ -180,7 +180,7 @@ def test_an_attempt_that_was_committed_is_not_run_again(shop: Sandbox, moment: s
     assert report.load is not None
     assert report.load.outcome is LoadOutcome.COMMITTED
     assert loads(shop) == 1
-    # Before the COMMIT nothing was, so it had to be run again.
+    # Nothing was committed before the COMMIT, so then it has to run again.
     assert reached.count("emptying tables") == (2 if moment == COMMITTING else 1)
     with shop.connect() as connection:
         analyzed = connection.execute("SELECT reltuples > 0 FROM pg_class WHERE relname = 'orders'").fetchone()
@@ -188,7 +188,7 @@ def test_an_attempt_that_was_committed_is_not_run_again(shop: Sandbox, moment: s
 
 
 def test_a_connection_lost_while_verifying_repeats_only_the_verification(shop: Sandbox) -> None:
-    """The load is not run again."""
+    """The load does not run again."""
     struck: list[Event] = []
 
     def strike(event: Event) -> None:

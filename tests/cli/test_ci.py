@@ -1,4 +1,4 @@
-"""`snapseed ci` and `snapseed verify` in the formats of CI systems, whatever the outcome."""
+"""`snapseed ci` and `snapseed verify` in the formats of CI systems, for every outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30.0
 
 
 def cases(text: str) -> dict[str, str]:
-    """What became of each test case of a JUnit document, by `group name`; its totals are right."""
+    """The state of each test case of a JUnit document, by `group name`. Its totals must be right."""
     # Our own output, of a process of ours.
     root = ET.fromstring(text)  # noqa: S314
     found = {}
@@ -39,8 +39,8 @@ def cases(text: str) -> dict[str, str]:
     return found
 
 
-def test_the_command_writes_its_reports_whatever_happens(shop: Sandbox, tmp_path: Path) -> None:
-    """--report gets the same document as stdout; JUnit and metrics are there as well, on success and on failure."""
+def test_the_command_writes_its_reports_in_any_case(shop: Sandbox, tmp_path: Path) -> None:
+    """--report gets the same document as stdout; JUnit and metrics are written too, on success and on failure."""
     for database, code in ((shop.url, 0), ("postgresql://127.0.0.1:1/none", 4)):
         report, junit, metrics = (tmp_path / name for name in ("ci.json", "ci.xml", "ci.prom"))
         files = ["--report", str(report), "--junit", str(junit), "--openmetrics", str(metrics)]
@@ -68,7 +68,7 @@ def test_text_ends_with_a_table_and_the_outcome(shop: Sandbox) -> None:
 
 
 def test_junit_on_stdout_has_a_case_for_each_check(shop: Sandbox) -> None:
-    """Of `ci`, of `verify`, and where a command ends before it has a report."""
+    """For `ci`, for `verify`, and for a command that fails before it has a report."""
     assert set(cases(shop.run("ci", "--format", "junit", check=True).stdout).values()) == {"passed"}
     with shop.connect() as connection:
         connection.execute("UPDATE customers SET name = 'x' WHERE id = (SELECT min(id) FROM customers)")
@@ -85,7 +85,7 @@ def test_junit_on_stdout_has_a_case_for_each_check(shop: Sandbox) -> None:
 def test_github_gets_annotations_a_summary_and_outputs(
     shop: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By itself in GitHub Actions; the annotation stands at the file at fault, as a path within the working folder."""
+    """Without being asked, in GitHub Actions. The annotation names the damaged file, relative to the working folder."""
     summary, outputs = tmp_path / "summary.md", tmp_path / "outputs"
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -118,8 +118,8 @@ def test_github_gets_annotations_a_summary_and_outputs(
     assert "### snapseed verify dev: 1 of " in summary.read_text()
 
 
-def test_a_failure_before_there_is_a_report_is_an_annotation_as_well(shop: Sandbox) -> None:
-    """On one line, with what to do."""
+def test_a_failure_before_there_is_a_report_is_an_annotation_too(shop: Sandbox) -> None:
+    """On one line, with the next step."""
     result = shop.run("ci", "nowhere", GITHUB_ACTIONS="true")
     assert result.returncode == 2
     assert result.stdout.startswith("::error title=snapseed%3A snapseed configuration::there is no environment named")
@@ -128,7 +128,7 @@ def test_a_failure_before_there_is_a_report_is_an_annotation_as_well(shop: Sandb
 
 
 def test_a_format_that_was_asked_for_wins(shop: Sandbox) -> None:
-    """GitHub Actions or not."""
+    """Over the default of GitHub Actions."""
     result = shop.run("verify", "--offline", "--format", "json", GITHUB_ACTIONS="true", check=True)
     assert json.loads(result.stdout)["agrees"]
 
@@ -137,7 +137,7 @@ def test_a_format_that_was_asked_for_wins(shop: Sandbox) -> None:
 def test_an_interrupt_rolls_back_and_is_reported(
     shop: Sandbox, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """The outcome is `interrupted`, in every report; the database is as before."""
+    """The outcome is `interrupted` in every report, and the database is as before."""
     shop.run("load", "dev", check=True)
     report, junit = tmp_path / "ci.json", tmp_path / "ci.xml"
     with shop.connect() as connection:
@@ -162,7 +162,7 @@ def test_an_interrupt_rolls_back_and_is_reported(
 
 
 def test_an_interrupt_while_it_waits_is_reported(shop: Sandbox, tmp_path: Path) -> None:
-    """Between two attempts, too."""
+    """Also between two attempts."""
     report = tmp_path / "ci.json"
     command = [sys.executable, "-m", "snapseed", "ci", "dev", "--report", str(report)]
     variables = {**os.environ, "SNAPSEED_DATABASE": "postgresql://127.0.0.1:1/none"}
@@ -182,7 +182,7 @@ def test_an_interrupt_while_it_waits_is_reported(shop: Sandbox, tmp_path: Path) 
 
 
 def test_a_report_that_cannot_be_written_is_an_error(shop: Sandbox, tmp_path: Path) -> None:
-    """Exit code 2, and the path."""
+    """Exit code 2, with the path."""
     result = shop.run("ci", "--report", str(tmp_path / "no" / "ci.json"))
     assert result.returncode == 2
     assert "the report cannot be written" in result.stderr

@@ -1,4 +1,4 @@
-"""The commands as processes: what they print where, and which exit code they end with."""
+"""The commands as processes: what they print where, and their exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MakeProject = Callable[[str], Sandbox]
 
 
 def failure(sandbox: Sandbox, *arguments: str, code: int, **variables: str) -> str:
-    """What a failing command says on stderr, after checking that stdout says the same as one document."""
+    """The stderr of a failing command, after checking that stdout is one document that says the same."""
     shown = sandbox.run(*arguments, "--format", "json", check=False, **variables)
     assert shown.returncode == code, shown.stdout + shown.stderr
     assert SECRET not in shown.stdout + shown.stderr
@@ -31,14 +31,14 @@ def failure(sandbox: Sandbox, *arguments: str, code: int, **variables: str) -> s
 
 
 def test_a_failure_leaves_stdout_empty(shop: Sandbox) -> None:
-    """Where text was asked for, all that is said about a failure is on stderr."""
+    """With text output, everything about a failure is on stderr."""
     shown = shop.run("load", "nowhere")
     assert (shown.returncode, shown.stdout) == (2, "")
     assert shown.stderr.startswith("error: there is no environment")
 
 
 def test_from_generate_to_verify(make_project: MakeProject) -> None:
-    """generate, load, status, verify, diff and show: each ends with 0 and says what it did on stdout."""
+    """generate, load, status, verify, diff and show: each exits with 0 and says on stdout what it did."""
     shop = make_project("shop")
     expected = {
         ("generate", "--quiet"): "snapshot dev: ",
@@ -59,7 +59,7 @@ def test_from_generate_to_verify(make_project: MakeProject) -> None:
 
 
 def test_json_is_one_document_on_stdout(shop: Sandbox) -> None:
-    """Every command that shows a result shows it to programs, too."""
+    """For every command that shows a result, and the documents agree with each other."""
     loaded = shop.run_json("load", "dev")
     assert loaded["verified"] is True
     assert loaded["identity"] == shop.run_json("show", "dev")["identity"] == shop.run_json("verify")["identity"]
@@ -85,8 +85,8 @@ def test_findings_end_with_exit_code_1(shop: Sandbox) -> None:
     assert "stray: not named by the manifest" in shop.run("verify", "--offline").stdout
 
 
-def test_rows_that_are_not_ours_end_with_exit_code_3(shop: Sandbox) -> None:
-    """And --yes is the answer to it."""
+def test_rows_that_somebody_else_loaded_end_with_exit_code_3(shop: Sandbox) -> None:
+    """Unless --yes allows replacing them."""
     schema = shop.project.schema
     assert schema is not None
     with shop.connect() as connection:
@@ -97,7 +97,7 @@ def test_rows_that_are_not_ours_end_with_exit_code_3(shop: Sandbox) -> None:
 
 
 def test_a_damaged_snapshot_ends_with_exit_code_2(shop: Sandbox) -> None:
-    """A load that finds its files damaged names them, and has changed nothing."""
+    """A load that finds damaged files names them, and changes nothing."""
     (shop.folder / "snapshots" / "dev" / "shops.parquet").write_bytes(b"PAR1")
     text = failure(shop, "load", "dev", code=2)
     assert "shops.parquet" in text
@@ -105,7 +105,7 @@ def test_a_damaged_snapshot_ends_with_exit_code_2(shop: Sandbox) -> None:
 
 
 def test_no_project_is_a_usage_error(shop: Sandbox, tmp_path: Path) -> None:
-    """It says where was looked, and how to make one."""
+    """It says where it looked, and how to create one."""
     empty = tmp_path / "empty"
     empty.mkdir()
     text = failure(Sandbox(empty, shop.url), "load", "dev", code=2)
@@ -115,8 +115,8 @@ def test_no_project_is_a_usage_error(shop: Sandbox, tmp_path: Path) -> None:
     assert "does not exist" in failure(shop, "status", "--project", "nowhere", code=2)
 
 
-def test_the_project_is_found_from_below_and_by_name(shop: Sandbox, tmp_path: Path) -> None:
-    """In a folder above, by --project, or by SNAPSEED_PROJECT."""
+def test_the_project_is_found_from_a_folder_inside_or_by_name(shop: Sandbox, tmp_path: Path) -> None:
+    """In a parent folder, by --project, or by SNAPSEED_PROJECT."""
     assert Sandbox(shop.folder / "generators", shop.url).run("show", "dev").returncode == 0
     elsewhere = Sandbox(tmp_path, shop.url)
     assert elsewhere.run("show", "dev", "--project", str(shop.folder)).returncode == 0
@@ -124,14 +124,14 @@ def test_the_project_is_found_from_below_and_by_name(shop: Sandbox, tmp_path: Pa
 
 
 def test_an_unknown_environment_suggests_the_one_that_was_meant(shop: Sandbox) -> None:
-    """And lists those there are."""
+    """And lists the existing ones."""
     text = failure(shop, "load", "dve", code=2)
     assert "there is no environment named 'dve'" in text
     assert "did you mean 'dev'?" in text
 
 
 def test_an_unknown_entity_is_named_with_the_known_ones(shop: Sandbox) -> None:
-    """Wherever entities are named."""
+    """For load and for generate."""
     for command in (("load", "dev", "--only", "ordres"), ("generate", "--only", "ordres")):
         text = failure(shop, *command, code=2)
         assert "ordres" in text
@@ -139,21 +139,21 @@ def test_an_unknown_entity_is_named_with_the_known_ones(shop: Sandbox) -> None:
 
 
 def test_only_takes_names_by_commas_and_by_repetition(shop: Sandbox) -> None:
-    """Both are the same."""
+    """Both mean the same."""
     for arguments in (["--only", "customers,categories"], ["--only", "customers", "--only", "categories"]):
         document = shop.run_json("load", "dev", "--dry-run", *arguments)
         assert {step["entity"] for step in document["plan"]} == {"customers", "categories"}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("scale", ["0", "10kk", "-5", "", "²"])
-def test_a_scale_that_is_none_is_a_usage_error(shop: Sandbox, scale: str) -> None:
-    """It shows what a scale looks like."""
+def test_an_invalid_scale_is_a_usage_error(shop: Sandbox, scale: str) -> None:
+    """With an example of a valid one."""
     shown = shop.run("generate", "--scale", scale)
     assert shown.returncode == 2
     assert "10k" in shown.stderr
 
 
-def test_what_cannot_be_parsed_is_one_document_too(shop: Sandbox) -> None:
+def test_arguments_that_cannot_be_parsed_are_one_document_too(shop: Sandbox) -> None:
     """Unknown options and commands, missing arguments, wrong numbers: exit code 2, usage on stderr, JSON if asked."""
     assert shop.run("load").stdout == ""
     for arguments in (["load"], ["load", "dev", "--nonsense"], ["lod", "dev"], ["generate", "--seed", "x"]):
@@ -165,7 +165,7 @@ def test_what_cannot_be_parsed_is_one_document_too(shop: Sandbox) -> None:
 
 
 def test_a_snapshots_folder_that_cannot_be_written_is_named(shop: Sandbox) -> None:
-    """A file where the folder should be: also root cannot write there."""
+    """A file is in the place of the folder, so that even root cannot write there."""
     shutil.rmtree(shop.folder / "snapshots")
     (shop.folder / "snapshots").write_text("in the way")
     text = failure(shop, "generate", code=2)
@@ -174,14 +174,14 @@ def test_a_snapshots_folder_that_cannot_be_written_is_named(shop: Sandbox) -> No
 
 
 def test_a_url_that_does_not_parse_is_exit_code_2(shop: Sandbox) -> None:
-    """As flag and as variable, without its password."""
+    """As an option and as a variable; the password is not shown."""
     url = f"postgresql://me:{SECRET}@[half"
     assert "(--database)" not in failure(shop, "load", "dev", "--database", url, code=2)
     assert "SNAPSEED_DATABASE" in failure(shop, "verify", code=2, SNAPSEED_DATABASE=url)
 
 
 def test_a_server_that_does_not_answer_is_exit_code_4(shop: Sandbox) -> None:
-    """With the address, without the password; also with --verbose, where the traceback is shown."""
+    """With the address and without the password, also in the traceback of --verbose."""
     url = f"postgresql://me:{SECRET}@127.0.0.1:1/db"
     for command in (("load", "dev"), ("verify",), ("diff", "dev")):
         text = failure(shop, *command, "--database", url, code=4)
@@ -193,7 +193,7 @@ def test_a_server_that_does_not_answer_is_exit_code_4(shop: Sandbox) -> None:
     assert SECRET not in shown.stderr
 
 
-def test_colours_are_for_terminals_and_never_with_no_color(shop: Sandbox) -> None:
+def test_only_terminals_get_colors_and_never_with_no_color(shop: Sandbox) -> None:
     """Neither a pipe nor NO_COLOR gets an escape sequence."""
     for variables in ({}, {"NO_COLOR": "1"}, {"CI": "true"}):
         shown = shop.run("load", "nowhere", check=False, **variables)
@@ -201,7 +201,7 @@ def test_colours_are_for_terminals_and_never_with_no_color(shop: Sandbox) -> Non
         assert "\x1b" not in shop.run("--help", check=False, **variables).stdout
 
 
-def test_quiet_shows_the_result_alone(shop: Sandbox) -> None:
+def test_quiet_shows_only_the_result(shop: Sandbox) -> None:
     """Nothing on stderr."""
     for command in (("generate",), ("load", "dev")):
         shown = shop.run(*command, "--quiet", check=True)
@@ -209,7 +209,7 @@ def test_quiet_shows_the_result_alone(shop: Sandbox) -> None:
         assert shown.stdout
 
 
-def test_a_reader_that_leaves_is_no_failure_to_be_told_of(shop: Sandbox) -> None:
+def test_a_reader_that_leaves_is_not_reported_as_a_failure(shop: Sandbox) -> None:
     """`snapseed show | head -1` ends without a traceback."""
     line = f"{sys.executable} -m snapseed show dev --rows 500 --format json | head -1"
     shown = subprocess.run(line, shell=True, cwd=shop.folder, capture_output=True, text=True, timeout=60, check=False)  # noqa: S602 - a pipe is what is tested
@@ -217,8 +217,8 @@ def test_a_reader_that_leaves_is_no_failure_to_be_told_of(shop: Sandbox) -> None
     assert shown.stderr == ""
 
 
-def test_init_makes_a_project_that_generates_and_loads(server: str, database: str, tmp_path: Path) -> None:
-    """Into an empty folder; then the two commands that it names."""
+def test_init_writes_a_project_that_generates_and_loads(server: str, database: str, tmp_path: Path) -> None:
+    """In an empty folder, followed by the two commands that it suggests."""
     folder = tmp_path / "new"
     folder.mkdir()
     shown = Sandbox(tmp_path, database).run("init", "new", check=True)
@@ -240,7 +240,7 @@ def test_init_makes_a_project_that_generates_and_loads(server: str, database: st
 
 
 def test_init_overwrites_nothing(tmp_path: Path, shop: Sandbox) -> None:
-    """A folder that holds one of its files is left as it is; a second init is refused the same way."""
+    """A folder that already has one of the files is left unchanged."""
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "snapseed.toml").write_text("mine")
@@ -253,13 +253,13 @@ def test_init_overwrites_nothing(tmp_path: Path, shop: Sandbox) -> None:
 
 @pytest.fixture
 def own_server(shop: Sandbox) -> Iterator[Sandbox]:
-    """The shop on its own embedded server, which is stopped at the end."""
+    """The shop on its own embedded server, stopped at the end."""
     yield Sandbox(shop.folder, "")
     EmbeddedPostgres(shop.folder).stop()
 
 
-def test_the_embedded_server_is_worked_by_commands(own_server: Sandbox) -> None:
-    """Before, during and after: status, start, url, psql, load, stop do what they say, and stop keeps the data."""
+def test_the_embedded_server_is_managed_by_commands(own_server: Sandbox) -> None:
+    """status, start, url, psql, load and stop do what they say, in any state; stop keeps the data."""
     run = own_server.run
     assert "embedded server not running" in run("status", check=True).stdout
     assert "run `snapseed load`" in run("verify").stderr
@@ -280,8 +280,8 @@ def test_the_embedded_server_is_worked_by_commands(own_server: Sandbox) -> None:
     assert run("verify").returncode == 0
 
 
-def test_the_interpreter_can_run_it_as_a_module_from_anywhere(tmp_path: Path) -> None:
-    """`python -m snapseed`, with the name of the program in its usage."""
+def test_it_runs_as_a_module_from_anywhere(tmp_path: Path) -> None:
+    """`python -m snapseed`, with the program's name in the usage line."""
     command = [sys.executable, "-m", "snapseed", "load"]
     shown = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=False)
     assert shown.returncode == 2

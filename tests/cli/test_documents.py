@@ -1,4 +1,4 @@
-"""The JSON documents of all commands, field by field: programs rely on them, so they change on purpose only.
+"""The JSON documents of all commands, field by field: programs rely on them, so they change only on purpose.
 
 `documents.json` holds what the commands printed. To accept a change, run this file with `ACCEPT_DOCUMENTS=1` and look
 at the difference.
@@ -19,7 +19,7 @@ from tests.embeddings.conftest import Post
 from tests.projects.own_valkey import own_valkey
 
 GOLDEN = Path(__file__).with_name("documents.json")
-# Lists of sentences for people: that there is one counts, not how it is worded.
+# Sentences for people: that there is one counts, not how it is worded.
 SENTENCES = {"reasons", "reason", "problem", "tables", "summary", "next", "where", "error", "state", "different"}
 # What depends on the machine, the server or the day.
 VARYING = {
@@ -126,7 +126,7 @@ def post(make_generated: Callable[[str], Sandbox]) -> Iterator[Post]:
 
 
 def test_the_documents_of_all_commands_are_as_they_were(shop: Sandbox, post: Post) -> None:
-    """Same fields, in the same order, with the same values where they do not depend on the machine."""
+    """The same fields in the same order, and the same values unless they depend on the machine."""
     found = {name: shape(document) for name, document in documents(shop, post)}
     if os.environ.get("ACCEPT_DOCUMENTS"):
         GOLDEN.write_text(json.dumps(found, indent=1) + "\n")

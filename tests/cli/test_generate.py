@@ -1,4 +1,4 @@
-"""`snapseed generate` as a process: what it says before it begins, and parts alone."""
+"""`snapseed generate` as a process: the size it announces, and single parts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def things(rows):
 
 
 def generate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run it in a project of a hundred rows a part."""
+    """Run it in a project with a hundred rows per part."""
     command = ("generate", "dev", "--jobs", "1", "--project", str(folder), *arguments)
     return run_command(command, folder, os.environ, timeout_seconds=60)
 
 
 def test_a_large_snapshot_says_its_size_first(tmp_path: Path) -> None:
-    """On stderr, and neither of a small one nor where nothing is to be said."""
+    """On stderr. A small one does not, and none does with --quiet."""
     folder = write_project(tmp_path / "project", MODULE).folder
     large = generate(folder, "--scale", "900")
     assert large.returncode == 0, large.stderr
@@ -33,7 +33,7 @@ def test_a_large_snapshot_says_its_size_first(tmp_path: Path) -> None:
 
 
 def test_a_part_alone(tmp_path: Path) -> None:
-    """A snapshot of its own; a part that there is not is a usage error that says which there are."""
+    """It is a snapshot of its own. A number that is too large is a usage error that names the valid ones."""
     folder = write_project(tmp_path / "project", MODULE).folder
     made = generate(folder, "--scale", "1b", "--part", "9999999", "--quiet")
     assert "snapshot dev-part-9999999: 100 rows" in made.stdout, made.stderr

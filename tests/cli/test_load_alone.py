@@ -1,4 +1,4 @@
-"""`load --only` as a process: what it says where other tables refer to the entity, or it refers to others."""
+"""`load --only` as a process: what it says if other tables refer to the entity, or it refers to others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.conftest import Sandbox
 
 
 def test_one_entity_alone(shop: Sandbox) -> None:
-    """Exit code 2 and the option that goes on, for parents and for children; with it, exit code 0."""
+    """Exit code 2 and the option that helps, for parents and for children. With the option, exit code 0."""
     schema = shop.project.schema
     assert schema is not None
     with shop.connect() as connection:

@@ -50,7 +50,7 @@ def reference() -> str:
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer does not export its classes
-    """Every command below `command` with the words that call it."""
+    """Every command below `command`, with the words that call it."""
     children = getattr(command, "commands", {})
     if not children:
         yield path, command
@@ -59,7 +59,7 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: AN
 
 
 def _argument(parameter: Any) -> str:  # noqa: ANN401 - as above
-    """`NAME`, or `[NAME]` where it may be left out."""
+    """`NAME`, or `[NAME]` if it may be omitted."""
     name = parameter.name.upper()
     return name if parameter.required else f"[{name}]"
 
@@ -69,7 +69,7 @@ def _options(command: Any) -> list[Any]:  # noqa: ANN401 - as above
 
 
 def _option(parameter: Any) -> str:  # noqa: ANN401 - as above
-    """`--name`, `-n` VALUE — what it does."""
+    """`--name`, `-n` VALUE — its help."""
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
     kind = parameter.type_descriptor.annotation
     value = ""

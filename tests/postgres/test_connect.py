@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from snapseed.errors import ConfigurationError, ServerError
-from snapseed.postgres.connect import connected
+from snapseed.postgres.connect import connected, reading
 from snapseed.postgres.failures import may_pass
 from snapseed.servers.targets import resolve_target
 from tests.conftest import Sandbox
@@ -168,6 +169,17 @@ def test_a_limit_for_transactions_does_not_end_ours(shop: Sandbox) -> None:
     with connected(resolve_target(shop.project, shop.environment())) as connection:
         row = connection.execute("SELECT current_setting('transaction_timeout', true)").fetchone()
         assert row in {("0",), (None,)}
+
+
+def test_a_reading_connection_sees_one_moment_and_changes_nothing(shop: Sandbox) -> None:
+    """What others commit meanwhile is not visible, and writing is an error."""
+    with shop.connect() as other, reading(resolve_target(shop.project, shop.environment()), "reading") as connection:
+        assert connection.execute("SELECT to_regclass('t')").fetchone() == (None,)
+        connection.execute("SELECT FROM pg_class")
+        other.execute("CREATE TABLE t ()")
+        assert connection.execute("SELECT FROM pg_class WHERE relname = 't'").fetchone() is None
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), connection.transaction():
+            connection.execute("CREATE TABLE u ()")
 
 
 def test_a_connection_is_closed_whatever_happens(shop: Sandbox) -> None:

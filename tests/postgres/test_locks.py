@@ -15,7 +15,7 @@ from snapseed.errors import LoadError, ServerError
 from snapseed.events import Event, Listener, Note, ignore
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.failures import translated
-from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, lock, shortened, watching
+from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, AdvisoryLock, lock, shortened, watching
 from snapseed.servers.targets import resolve_target
 from tests.conftest import Sandbox
 from tests.projects.state import patiently, sessions_of_snapseed
@@ -110,6 +110,12 @@ def test_another_load_is_called_by_its_name(target: Target, waiting: Connection)
     words = f"waiting for the advisory lock of loads, blocked by process {pid} (another load of snapseed, "
     assert [line.startswith(words) for line in told] == [True]
     assert f"process {pid} (another load of snapseed" in (caught.value.observed or "")
+
+
+def test_every_version_takes_the_same_lock() -> None:
+    """An older snapseed must wait for this one."""
+    assert int(AdvisoryLock.LOADS) == 0x736E617073656564
+    assert int(AdvisoryLock.EMBEDDING_INDEXES) == 0x736E6170696E6478
 
 
 def test_no_wait_no_second_connection(shop: Sandbox, target: Target, waiting: Connection) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from snapseed.postgres.provenance import last_loads, loaded_tables, record_load
+from snapseed.postgres.provenance import NewLoad, last_loads, loaded_tables, record_load
 from tests.conftest import Connection
 
-RECORD: dict[str, object] = {
-    "environment": "dev",
-    "snapshot": "dev",
-    "identity": "0" * 64,
-    "seed": 2**64 - 1,
-    "scale": 2**47,
-    "mode": "replace",
-    "tables": ["public.users", 'Odd "Place".Kinds of things'],
-    "rows": 5,
-    "version": "0.1.0",
-}
+LOAD = NewLoad(
+    environment="dev",
+    snapshot="dev",
+    identity="0" * 64,
+    seed=2**64 - 1,
+    scale=2**47,
+    mode="replace",
+    tables=["public.users", 'Odd "Place".Kinds of things'],
+    rows=5,
+    version="0.1.0",
+)
 
 
 def test_an_empty_database_has_no_loads_and_gets_no_table(connection: Connection) -> None:
@@ -29,10 +31,10 @@ def test_an_empty_database_has_no_loads_and_gets_no_table(connection: Connection
 
 def test_what_is_recorded_is_read_back(connection: Connection) -> None:
     """Every field, including the largest seed and scale."""
-    record_load(connection, RECORD)
+    record_load(connection, LOAD)
     (found,) = last_loads(connection)
     assert (found.environment, found.seed, found.scale, found.rows) == ("dev", 2**64 - 1, 2**47, 5)
-    assert found.tables == RECORD["tables"]
+    assert found.tables == LOAD.tables
     assert found.role == connection.info.user
     assert found.loaded_at.tzinfo is not None
 
@@ -40,7 +42,7 @@ def test_what_is_recorded_is_read_back(connection: Connection) -> None:
 def test_the_newest_load_comes_first(connection: Connection) -> None:
     """At most as many as were asked for."""
     for rows in (1, 2, 3):
-        record_load(connection, {**RECORD, "rows": rows})
+        record_load(connection, replace(LOAD, rows=rows))
     assert [load.rows for load in last_loads(connection, limit=2)] == [3, 2]
 
 
@@ -51,7 +53,7 @@ def record(connection: Connection, *tables: str, mode: str = "replace") -> None:
     found = [connection.execute(query, (table,)).fetchone() for table in tables]
     states = {str(name): {"oid": oid, "mode": mode} for name, oid in filter(None, found)}
     assert len(states) == len(tables)
-    record_load(connection, {**RECORD, "mode": mode, "tables": list(states), "state": states})
+    record_load(connection, replace(LOAD, mode=mode, tables=list(states), state=states))
 
 
 def test_tables_of_all_loads_are_ours(connection: Connection) -> None:
@@ -102,17 +104,17 @@ def test_the_latest_load_tells_which_table_it_was(connection: Connection) -> Non
     """The oid in an earlier record no longer counts."""
     connection.execute("CREATE TABLE a ()")
     record(connection, "a")
-    record_load(connection, {**RECORD, "tables": ["public.a"], "state": {"public.a": {"oid": 1}}})
+    record_load(connection, replace(LOAD, tables=["public.a"], state={"public.a": {"oid": 1}}))
     assert loaded_tables(connection) == set()
 
 
 @pytest.mark.parametrize(
     "state", [None, {}, {"public.a": None}, {"public.a": {}}, {"public.a": {"oid": None}}, {"public.a": {"oid": "a"}}]
 )
-def test_a_record_without_an_oid_makes_no_table_ours(connection: Connection, state: object) -> None:
+def test_a_record_without_an_oid_makes_no_table_ours(connection: Connection, state: dict[str, object] | None) -> None:
     """Older versions wrote such records."""
     connection.execute("CREATE TABLE a ()")
-    record_load(connection, {**RECORD, "tables": ["public.a"], "state": state})
+    record_load(connection, replace(LOAD, tables=["public.a"], state=state))
     assert loaded_tables(connection) == loaded_tables(connection, whole=False) == set()
 
 
@@ -129,5 +131,5 @@ def test_a_table_of_records_without_states_makes_no_table_ours(connection: Conne
 def test_a_record_is_part_of_the_transaction(connection: Connection) -> None:
     """A rollback removes the record, and the schema that was created for it."""
     with connection.transaction(force_rollback=True):
-        record_load(connection, RECORD)
+        record_load(connection, LOAD)
     assert connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,)

@@ -17,6 +17,7 @@ import pytest
 from snapseed import Project, find_project, open_snapshot
 from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.snapshot import store
+from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.manifest import PartFile
 from tests.conftest import copied, without_coverage
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
@@ -386,6 +387,23 @@ def test_files_that_no_manifest_names_are_found(shop: Project) -> None:
     (snapshot.folder / "a/b/c.parquet").touch()
     (snapshot.folder / ".hidden").touch()
     assert store.extra_files(snapshot) == [".hidden", "a/b/c.parquet"]
+
+
+def test_the_path_of_a_part_says_its_entity_and_number() -> None:
+    """An only part has no number."""
+    assert store.part_path("users") == "users.parquet"
+    assert store.part_path("users", 7) == "users/part-00007.parquet"
+
+
+def test_a_chunk_is_counted_over_all_files(shop: Project) -> None:
+    """Its columns are those of the manifest, in their order."""
+    snapshot = make_snapshot(shop, 300)
+    record = snapshot.manifest.entity("customers")
+    assert record is not None
+    assert len(record.files) > 1
+    for number, chunk in enumerate(record.chunks):
+        columns = snapshot.chunk_columns(record, number)
+        assert fingerprint(columns, record.kinds) == chunk.digest()
 
 
 def test_the_first_rows_are_those_of_the_first_file(shop: Project) -> None:
