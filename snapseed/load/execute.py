@@ -40,6 +40,7 @@ def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
     with session.phase("emptying tables"):
         deleted = empty_tables(connection, plan)
     kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
+    set_storage(connection, plan, "EXTERNAL")
     written = [_fill(session, table) for table in plan.tables]
     with session.phase("building indexes"):
         build_indexes(connection, plan)
@@ -96,10 +97,22 @@ def empty_tables(connection: Connection, plan: LoadPlan) -> dict[str, int]:
     return deleted
 
 
+def set_storage(connection: Connection, plan: LoadPlan, storage: str) -> None:
+    """How the columns that the plan names store long values: `EXTERNAL`, uncompressed, or `EXTENDED`, as before.
+
+    It applies to rows that are written from now on.
+    """
+    for table in plan.tables:
+        if table.uncompressed:
+            action = ", ".join(f"ALTER COLUMN {{}} SET STORAGE {storage}" for _ in table.uncompressed)
+            _alter(connection, table, action, *table.uncompressed)
+
+
 def build_indexes(connection: Connection, plan: LoadPlan) -> None:
     """Rebuild the dropped indexes, and the constraints on them, exactly as they were."""
     # Run deferred checks now: ALTER TABLE is refused while any are pending.
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    set_storage(connection, plan, "EXTENDED")
     tablespace = connection.execute("SHOW default_tablespace").fetchone()
     for table in plan.tables:
         for index in table.drop_indexes:

@@ -85,6 +85,8 @@ def prepare(session: Session) -> Prepared:
             facts=facts,
             children=children,
             server=read_server(connection),
+            may_choose_compression=environment.compression == "auto",
+            is_embedded=session.target.embedded is not None,
             contents={entity.name: _read_contents(session.snapshot, entity, facts[entity.name]) for entity in there},
             identity=identity,
             loaded=frozenset() if missing else frozenset(loaded_tables(connection, whole=whole)),

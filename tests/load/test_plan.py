@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from snapseed.errors import SchemaError
 from snapseed.load.copy import stage_of
@@ -23,7 +24,7 @@ from snapseed.postgres.catalog import (
     TableFacts,
     TriggerFacts,
 )
-from snapseed.snapshot.manifest import Column, EntityRecord
+from snapseed.snapshot.manifest import Column, EntityRecord, PartFile
 from tests.load.shapes import mentions
 
 ALL = frozenset({"USAGE", "SELECT", "DELETE", "TRUNCATE"})
@@ -375,6 +376,29 @@ def test_lz4_compresses_long_values_where_the_server_leaves_the_choice() -> None
     assert [setting.value for setting in plan_of([record], facts, server=free).settings] == ["lz4"]
     for other in (replace(free, toast_compressions=("pglz",)), replace(free, toast_compression_is_default=False)):
         assert plan_of([record], facts, server=other).settings == ()
+
+
+def test_long_values_are_stored_uncompressed_where_there_is_only_pglz() -> None:
+    """Only on an embedded server, in wide tables, in columns for which nobody chose anything."""
+    pglz = replace(SERVER, toast_compressions=("pglz",), toast_compression_is_default=True)
+    wide = entity("a", "text", "text", "text", rows=REBUILD_ROWS)
+    part = PartFile(path="a/0.parquet", rows=wide.rows, bytes=1000 * wide.rows, sha256="0" * 64, chunks=())
+    wide = replace_struct(wide, files=(part,))
+    columns = [replace(column(f"c{number}", "text"), compresses=number != 2) for number in (1, 2, 3)]
+    facts = table(1, "a", *columns)
+
+    def stored(record: EntityRecord = wide, found: TableFacts = facts, **changes: object) -> tuple[str, ...]:
+        prepared = Prepared([record], {"a": found}, server=pglz, is_embedded=True)
+        return plan_load(replace(prepared, **changes)).tables[0].uncompressed  # type: ignore[arg-type]
+
+    assert stored() == ("c1", "c3")
+    assert stored(is_embedded=False) == ()
+    assert stored(may_choose_compression=False) == ()
+    assert stored(server=replace(pglz, toast_compressions=("pglz", "lz4"))) == ()
+    assert stored(server=replace(pglz, toast_compression_is_default=False)) == ()
+    assert stored(replace_struct(wide, files=(replace_struct(part, bytes=wide.rows),))) == ()
+    assert stored(replace_struct(wide, rows=REBUILD_ROWS - 1)) == ()
+    assert stored(found=replace(facts, owned=False)) == ()
 
 
 def test_sequences_are_set_for_the_columns_that_are_filled() -> None:
