@@ -1,7 +1,7 @@
 """The moments of a load at which tests do something: its phases, told to a listener, and the statements it sends.
 
-`run_load` is the whole command line in a process that a server of processes has forked, ready to work: the libraries
-are imported once, so that a hundred loads can be killed in the time of a few.
+`run_load` runs the whole command line in a process forked from a server that has already imported the libraries. So a
+hundred loads can be killed in the time of a few.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def each_statement(reach: Callable[[str], None]) -> Iterator[None]:
 
 @dataclass
 class LoadProcess:
-    """`snapseed load` as a process under way; what it prints goes into a file."""
+    """A running `snapseed load` process that prints into a file."""
 
     process: ForkServerProcess
     output: Path
@@ -88,7 +88,7 @@ class LoadProcess:
             os.kill(self.pid, number)
 
     def wait(self, seconds: float) -> tuple[int, str]:
-        """Its exit code, a negative number for a signal, and all that it printed."""
+        """Its exit code (negative for a signal) and everything it printed."""
         self.process.join(seconds)
         assert self.process.exitcode is not None, f"still running after {seconds} s: {self.output.read_text()}"
         return self.process.exitcode, self.output.read_text()
