@@ -27,20 +27,20 @@ _FLUSHES = 150_000
 
 
 def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
-    """Do all that the plan says, verify the rows and record the load; only the commit is left.
+    """Do what the plan says, verify the rows and record the load. Only the commit is left to do.
 
-    Raises `LoadError`, `ServerError` and `VerificationError`. What it does is told to the session's listener.
+    Raises `LoadError`, `ServerError` and `VerificationError`. The session's listener hears what was done.
     """
     connection, verify = session.connection, session.request.verify
-    changed_before = {str(table.table): count_changes(connection, table.table) for table in plan.tables}
-    for setting in plan.settings:
-        _set(connection, setting.name, setting.value)
     with session.phase("dropping indexes and keys"):
+        changed_before = {str(table.table): count_changes(connection, table.table) for table in plan.tables}
+        for setting in plan.settings:
+            _set(connection, setting.name, setting.value)
         drop_indexes_and_keys(connection, plan)
     with session.phase("emptying tables"):
         deleted = empty_tables(connection, plan)
+        set_storage(connection, plan, "EXTERNAL")
     kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
-    set_storage(connection, plan, "EXTERNAL")
     written = [_fill(session, table) for table in plan.tables]
     with session.phase("building indexes"):
         build_indexes(connection, plan)
