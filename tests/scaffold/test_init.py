@@ -143,7 +143,7 @@ def test_a_role_reads_the_schemas_that_it_may_use(connection: Connection, databa
 
 
 def test_other_schemas_are_named(init: Init, connection: Connection) -> None:
-    """A table outside of the search path has its schema in the declaration; two of the same name get different modules."""
+    """A table outside of the search path has its schema in the declaration; two of a name get different modules."""
     project = init(
         "CREATE SCHEMA sales; CREATE TABLE orders (id integer PRIMARY KEY); CREATE TABLE sales.orders"
         " (id integer PRIMARY KEY, original integer NOT NULL REFERENCES public.orders)"

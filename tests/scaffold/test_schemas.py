@@ -1,4 +1,4 @@
-"""A project made from a schema fills it right away: published schemas, our own, and one that is meant to be difficult."""
+"""A project made from a schema fills it right away: published schemas, our own, and one meant to be difficult."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_row_is_joined_with_several_others(name: str, init: Init, connection: 
 
 
 def test_what_is_difficult_is_named(init: Init) -> None:
-    """Constraints that were not tried, columns that stay NULL and tables left out: init prints them, and modules have them."""
+    """Constraints not tried, columns that stay NULL, tables left out: init prints them, and modules have them."""
     project = init(FILES["hostile"].read_text(encoding="utf-8"))
     for line in (
         "left out: markers: ",
