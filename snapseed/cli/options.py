@@ -82,6 +82,13 @@ class Options:
     verbose: Verbose = False
 
 
+_TYPES: dict[str, Any] = get_type_hints(Options, include_extras=True)
+_PARAMETERS = [
+    Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=_TYPES[field.name])
+    for field in fields(Options)
+]
+
+
 @dataclass(frozen=True)
 class Run:
     """One call of a command: its project, the format of its output, and its shared options."""
@@ -123,13 +130,8 @@ def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., N
     reads the signature of the wrapper: the environment, the command's own parameters, then the shared ones. A failure
     is shown in the format that was asked for, and ends the process with its exit code.
     """
-    types: dict[str, Any] = get_type_hints(Options, include_extras=True)
-    assert {*names} <= types.keys(), names
-    shared = [
-        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name])
-        for field in fields(Options)
-        if field.name in {*names, *_ALWAYS}
-    ]
+    shared = [parameter for parameter in _PARAMETERS if parameter.name in {*names, *_ALWAYS}]
+    assert len(shared) == len(names) + len(_ALWAYS), names
     if required:
         shared[0] = shared[0].replace(default=Parameter.empty, annotation=RequiredEnvironment)
     leading = [parameter for parameter in shared if parameter.name == "environment"]

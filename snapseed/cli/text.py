@@ -75,10 +75,8 @@ def _snapshot(manifest: Manifest) -> str:
 
 
 def _headline(manifest: Manifest) -> str:
-    return (
-        f"snapshot {manifest.name}: {manifest.rows:,} rows, {size(manifest.bytes)}, seed {manifest.seed},"
-        f" scale {manifest.scale:,}"
-    )
+    counts = f"{manifest.rows:,} rows, {size(manifest.bytes)}"
+    return f"snapshot {manifest.name}: {counts}, seed {manifest.seed}, scale {manifest.scale:,}"
 
 
 def _entities(manifest: Manifest) -> str:
