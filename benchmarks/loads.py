@@ -95,7 +95,7 @@ def measure_memory(workspace: Workspace) -> Findings:
     text = (
         f"Peak resident memory of the `snapseed load` process. It should stay below {_MEMORY_TARGET} MB and not grow"
         " with the rows. It includes pages of mapped files, that is, of libraries. The system can reclaim those at any"
-        " time, and their number depends on how the files lie in its cache, so the last column leaves them out."
+        " time, and their number depends on the state of its cache, so the last column leaves them out."
         f" For comparison: {'; '.join(bare)}. Only `make bench-large` loads {_LARGE_ROWS:,} rows."
     )
     header = ("tables", "rows", "peak", "without mapped files")

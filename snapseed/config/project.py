@@ -49,6 +49,7 @@ class Environment:
     redis: str
     embeddings: str
     create_schema: bool
+    compression: str
     replace_existing: bool
     allow_hosts: tuple[str, ...]
     max_size: int | None

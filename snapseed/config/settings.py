@@ -75,6 +75,7 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: str = "embedded"
     embeddings: Literal["snapshot", "queue"] = "snapshot"
     create_schema: bool = False
+    compression: Literal["auto", "keep"] = "auto"
     replace_existing: bool = False
     allow_hosts: tuple[str, ...] = ()
     max_size: str | None = None

@@ -17,7 +17,7 @@ from typing import cast
 
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import embedding_session
-from snapseed.embeddings.worker import BatchDone, Worker
+from snapseed.embeddings.worker import BatchDone, Heartbeat, Worker
 from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
 from snapseed.events import Event, Listener, ignore
 from snapseed.postgres.failures import may_pass
@@ -81,16 +81,16 @@ def _keep_working(
     gc.freeze()
 
     def attempt() -> bool:
-        """Whether the work is finished. A failure after a batch was done is no reason to lose patience."""
-        batches = 0
-
-        def told(event: Event) -> None:
-            nonlocal batches
-            batches += isinstance(event, BatchDone)
-            listener(event)
-
+        """True once the work is done. False after a failure before which all was well, so that patience starts anew."""
         if stopping():
             return True
+        was_well = False
+
+        def told(event: Event) -> None:
+            nonlocal was_well
+            was_well = was_well or isinstance(event, BatchDone | Heartbeat)
+            listener(event)
+
         try:
             with (
                 embedding_session(project, environment, consent=options.consent) as session,
@@ -98,17 +98,17 @@ def _keep_working(
             ):
                 Worker(session, told, stopping).run(drain=options.drain)
         except SnapseedError as exc:
-            if not (batches and _passes(exc)):
+            if not (was_well and _passes(exc)):
                 raise
             listener(WorkerFailed(exc, 0.0))
             return False
         return True
 
-    def told(event: Event) -> None:
+    def failed(event: Event) -> None:
         if isinstance(event, Attempted) and event.error is not None and event.wait_seconds is not None:
             listener(WorkerFailed(event.error, event.wait_seconds))
 
-    while not retried(attempt, RetryLimits(seconds=options.patience_seconds), told, passes=_passes):
+    while not retried(attempt, RetryLimits(seconds=options.patience_seconds), failed, passes=_passes):
         pass
 
 

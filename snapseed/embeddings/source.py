@@ -123,7 +123,7 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
     claim_after = parse_seconds(settings.claim_after, where=f"{where} claim_after")
     if claim_after < _SHORTEST_CLAIM_SECONDS:
         raise ConfigurationError(
-            "the time is too short for a worker to do a batch",
+            "the time is too short: waiting workers show themselves once a second",
             where=f"{where} claim_after",
             observed=repr(settings.claim_after),
             expected=f"{_SHORTEST_CLAIM_SECONDS:.0f}s or more",

@@ -68,7 +68,7 @@ class BatchDone:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """A worker is alive, if only to wait for jobs."""
+    """A worker is alive, and found no job to do."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,6 @@ class Worker:
         wait_seconds, later = _DRAIN_WAITS_SECONDS if drain else (_WAIT_SECONDS, _WAIT_SECONDS)
         try:
             while not self.stopping():
-                self.listener(Heartbeat())
                 claims = queue.claim(self.name, pace.size, wait_seconds)
                 if claims:
                     done = self._work(writer, claims)
@@ -139,6 +138,7 @@ class Worker:
                 elif drain and queue.status().is_empty:
                     return
                 else:
+                    self.listener(Heartbeat())
                     wait_seconds = later
         finally:
             # If Redis is gone, the jobs go to others after `claim_after`.

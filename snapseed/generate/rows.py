@@ -20,6 +20,7 @@ from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits, na
 from snapseed.generate.draws.choices import Options
 from snapseed.generate.draws.numbers import Number, Numbers, int64s
 from snapseed.generate.draws.times import Pace, Rhythm
+from snapseed.generate.draws.unique import LETTERS
 from snapseed.generate.entity import Entity
 from snapseed.generate.pools import Derive, Pools
 
@@ -363,7 +364,7 @@ class Rows(Draws):
         own = pl.Series(self._numbers())
         return own if (first, step) == (1, 1) else (own - 1) * step + first
 
-    def code(self, column: str, length: int, alphabet: str = unique.LETTERS) -> pl.Series:
+    def code(self, column: str, length: int, alphabet: str = LETTERS) -> pl.Series:
         """Unique texts of `length` characters from `alphabet`, in no visible order (String).
 
         Raises `ValueError` if there are more rows than such texts, and for an alphabet of fewer than two characters, a

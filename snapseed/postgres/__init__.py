@@ -1,1 +1,10 @@
-"""Reach a PostgreSQL server, embedded or not: its catalogs, and whether it may be loaded into."""
+"""Everything about PostgreSQL that several packages share. Long queries are in `queries/`, one file each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def query(name: str) -> bytes:
+    """The text of a long query."""
+    return (Path(__file__).parent / "queries" / f"{name}.sql").read_bytes()

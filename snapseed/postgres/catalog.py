@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.queries import query
 
 _Facts = TypeVar("_Facts")
 
@@ -59,6 +59,7 @@ class ColumnFacts:
     `domains` lie between the column and that type, the outermost first. `not_null`: the column takes no NULL, by its
     own constraint or because of a domain (`domain_not_null`). `labels` are those of an enum, or of an array of enums.
     `is_used`: a view, rule, policy, trigger or generated column depends on it, so that its type cannot be altered.
+    `compresses`: the server compresses long values in its default way, since nobody chose storage or compression.
     `may_insert`, `may_select` and `may_update` are privileges of this role.
     """
 
@@ -75,6 +76,7 @@ class ColumnFacts:
     domains: tuple[str, ...] = ()
     domain_not_null: bool = False
     is_used: bool = False
+    compresses: bool = False
     may_insert: bool = True
     may_select: bool = True
     may_update: bool = True

@@ -23,9 +23,9 @@ from psycopg.rows import class_row
 from snapseed.config import Environment
 from snapseed.errors import ServerError
 from snapseed.events import Listener, Note
+from snapseed.postgres import query
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, Target, apply_session_settings
-from snapseed.postgres.queries import query
 from snapseed.redaction import redacted_sql
 
 # Shorter waits are normal. Longer ones make people wonder.

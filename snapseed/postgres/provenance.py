@@ -13,8 +13,8 @@ from datetime import datetime
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.queries import query
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,8 +98,8 @@ def private_directory(path: Path, account: Account) -> None:
 
 
 def give_to_owner_of(project: Path, path: Path) -> None:
-    """As root, give `path` to the owner of the project folder, so that this user can go on without root."""
-    if os.geteuid() == 0:
+    """Give `path`, if root created it, to the owner of the project folder, so that this user can go on without root."""
+    if os.geteuid() == 0 and path.lstat().st_uid == 0:
         owner = project.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 

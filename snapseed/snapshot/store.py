@@ -23,9 +23,6 @@ from snapseed.errors import ManifestError, SnapshotError
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.manifest import FILE_NAME, LFS_POINTER, RESTORE, EntityRecord, Manifest, PartFile, decode, encode
 
-# Large enough that the cost of a call does not matter, small enough that memory does not either.
-_READ_BYTES = 1 << 20
-
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -66,11 +63,11 @@ class Snapshot:
 
     def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
         """The first rows of an entity as Python values, at most one chunk of them."""
-        for file in entity.files[:1]:
-            with self.open_part(file) as part:
-                rows: list[dict[str, object]] = part.read_row_group(0).slice(0, count).to_pylist()
-                return rows
-        return []
+        if not entity.files:
+            return []
+        with self.open_part(entity.files[0]) as part:
+            rows: list[dict[str, object]] = part.read_row_group(0).slice(0, count).to_pylist()
+        return rows
 
 
 def snapshot_folder(snapshots: Path, name: str) -> Path:
@@ -122,15 +119,13 @@ def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
             if size != file.bytes:
                 return f"has {size} bytes, expected {file.bytes}: truncated or altered"
             stream.seek(0)
-            digest = hashlib.sha256()
-            while block := stream.read(_READ_BYTES):
-                digest.update(block)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
     except OSError as exc:
         return f"cannot be read: {exc.strerror}"
-    if digest.hexdigest() != file.sha256:
-        return f"altered: SHA-256 is {digest.hexdigest()}, expected {file.sha256}"
+    if digest != file.sha256:
+        return f"altered: SHA-256 is {digest}, expected {file.sha256}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The commands around the queue."""
+"""The commands for the queue, workers and search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def status(post: Post) -> dict[str, Any]:
 
 
 def test_the_queue_is_shown_and_fixed(post: Post) -> None:
-    """Status, retry, purge and repair, from loading to the last row."""
+    """Status, retry, purge and repair, from the load to the last row."""
     assert "40 jobs" in post.run("load", "dev")
     found = status(post)
     assert (found["format"], found["queue"], found["waiting"], found["dead"]) == (1, "snapseed:letters:dev", 40, 0)
@@ -47,12 +47,12 @@ def test_an_environment_without_a_queue_has_none_to_show(post: Post) -> None:
 
 
 def test_the_queues_target_cannot_be_loaded_alone(post: Post) -> None:
-    """Workers make its rows."""
+    """Its rows come from workers."""
     assert "parts" in post.run("load", "dev", "--only", "parts", code=2)
 
 
 def test_search_finds_the_text_that_a_question_was_taken_from(post: Post) -> None:
-    """First, and nearly as near as can be."""
+    """As the first hit, and a very near one."""
     post.run("load", "dev")
     post.drain()
     ((letter, body),) = post.execute("SELECT id, split_part(body, ' ', 1) FROM letters WHERE body IS NOT NULL LIMIT 1")
@@ -62,16 +62,16 @@ def test_search_finds_the_text_that_a_question_was_taken_from(post: Post) -> Non
 
 
 @pytest.mark.parametrize("command", ["load", "reset"])
-def test_nothing_is_loaded_where_the_queue_cannot_be_reached(post: Post, command: str) -> None:
-    """Found out before the load, as what is wrong with [embeddings] is."""
+def test_nothing_is_loaded_if_the_queue_cannot_be_reached(post: Post, command: str) -> None:
+    """That is checked before the load."""
     result = post.sandbox.run(command, "dev", SNAPSEED_REDIS="unix:///nowhere/redis.sock")
     assert result.returncode == 4
     assert "Redis failed while connecting" in result.stderr
     assert post.execute("SELECT to_regclass('letters'), to_regclass('snapseed.loads')") == [(None, None)]
 
 
-def test_a_reset_makes_the_jobs_of_the_rows_that_it_brings(post: Post) -> None:
-    """By a load at first, then by a copy that lacks what workers wrote since."""
+def test_a_reset_adds_the_jobs_of_its_rows(post: Post) -> None:
+    """First by a load, then by a copy that lacks what workers wrote since."""
     for _ in range(2):
         assert "40 jobs" in post.run("reset", "dev", "--yes")
         assert post.parts() == []
@@ -79,8 +79,8 @@ def test_a_reset_makes_the_jobs_of_the_rows_that_it_brings(post: Post) -> None:
         assert post.parts() == post.expected()
 
 
-def test_databases_of_tests_hold_what_workers_would_make(post: Post) -> None:
-    """No worker ever comes to them."""
+def test_databases_for_tests_hold_what_workers_would_write(post: Post) -> None:
+    """No worker ever visits them."""
     with (
         opened_clones(post.sandbox.project, post.environment()) as clones,
         psycopg.connect(clones.take().url) as connection,

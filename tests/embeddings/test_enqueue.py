@@ -1,4 +1,4 @@
-"""Jobs follow a load's commit: none is lost by a crash, and none is made for rows that are not there."""
+"""Jobs follow a load's commit: a crash loses none, and rows that were rolled back get none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from snapseed import LoadRequest, Mode, load_snapshot
-from snapseed.embeddings.enqueue import JobsAdded, enqueue_incomplete, enqueue_load
+from snapseed.embeddings.enqueue import Completeness, JobsAdded, completeness, enqueue_incomplete, enqueue_load
 from snapseed.errors import LoadError, SchemaError
 from tests.embeddings.conftest import Post
 
@@ -47,7 +47,7 @@ def waiting(post: Post) -> list[str]:
 
 
 def test_each_text_has_one_job(post: Post) -> None:
-    """Once: asked again, there is nothing to do."""
+    """The second call has nothing to do."""
     assert post.load() == 40
     assert sorted(map(int, waiting(post))) == list(range(1, 41))
     assert enqueue_load(post.sandbox.project, post.environment()) is None
@@ -55,7 +55,7 @@ def test_each_text_has_one_job(post: Post) -> None:
 
 
 def test_a_load_that_is_rolled_back_makes_no_job(post: Post) -> None:
-    """Neither at once, nor later."""
+    """Neither at once nor later."""
     post.load()
     post.drain()
     post.execute("ALTER TABLE letters ADD CHECK (id < 20) NOT VALID")
@@ -96,7 +96,7 @@ def test_jobs_are_streamed(post: Post) -> None:
     assert waiting(post) == [str(key) for key in range(1, 41)]
 
 
-def test_only_what_is_missing_is_made_again(post: Post) -> None:
+def test_only_what_is_missing_gets_a_job(post: Post) -> None:
     """Texts without chunks, with too few, and with too many."""
     post.load()
     post.drain()
@@ -139,7 +139,7 @@ def test_texts_that_a_load_has_changed_are_embedded_again(post: Post, *, content
 
 
 def test_changes_by_others_show_in_the_content_of_chunks(post: Post) -> None:
-    """Where it is kept; and chunks whose numbers have a gap are missing ones."""
+    """If chunks keep it. A gap in the numbers of chunks counts as a missing chunk."""
     post.keep_content()
     post.load()
     post.drain()
@@ -161,10 +161,38 @@ def test_chunks_without_a_text_are_deleted_by_repair(post: Post) -> None:
     assert post.execute("SELECT letter FROM parts WHERE made_by = 'other'") == [(999,)]
 
 
-def test_a_target_without_its_unique_index_is_told_before_there_are_jobs(post: Post) -> None:
+def test_a_target_without_its_unique_index_is_found_before_there_are_jobs(post: Post) -> None:
     """Not by the first worker."""
     load_snapshot(post.sandbox.project, post.environment())
     post.execute("ALTER TABLE parts DROP CONSTRAINT parts_made_by_letter_part_key")
     with pytest.raises(SchemaError, match="no unique index"):
         enqueue_load(post.sandbox.project, post.environment())
     assert waiting(post) == []
+
+
+def found(post: Post) -> Completeness:
+    """What the database says."""
+    with post.session() as session:
+        return completeness(session.connection, session.source)
+
+
+def test_each_finding_is_counted(post: Post) -> None:
+    """Texts without all chunks, chunks without a text, vectors of a wrong length. Other models do not count."""
+    post.load()
+    before = found(post)
+    assert (before.texts, before.incomplete, before.rows, before.is_complete) == (40, 40, 0, False)
+    post.drain()
+    rows = len(post.expected())
+    assert found(post) == Completeness(texts=40, incomplete=0, rows=rows, orphans=0, wrong_dimension=0)
+    assert found(post).findings() == []
+    post.execute("ALTER TABLE parts DROP CONSTRAINT parts_letter_fkey")
+    post.execute("UPDATE parts SET letter = 999 WHERE letter = 1 AND part = 0")
+    post.execute("UPDATE parts SET numbers = '{1, 2}' WHERE letter = 2 AND part = 0")
+    post.execute("INSERT INTO parts (letter, part, made_by, numbers) VALUES (1000, 0, 'other', '{}')")
+    after = found(post)
+    assert after == Completeness(texts=40, incomplete=1, rows=rows, orphans=1, wrong_dimension=1)
+    assert after.findings() == [
+        "1 of 40 texts lack chunks",
+        "1 chunks belong to no text",
+        "1 vectors have another dimension than the model's",
+    ]

@@ -1,4 +1,4 @@
-"""A Redis without memory: what is told, what still works, and what mends it."""
+"""A Redis without memory: what fails, what still works, and what repairs it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def limit(server: OwnValkey, memory: str) -> None:
         client.config_set("maxmemory", memory)
 
 
-def test_jobs_that_do_not_fit_are_told(post: Post, small: OwnValkey) -> None:
-    """As a failure of the server that may pass; the next call begins anew."""
+def test_jobs_that_do_not_fit_are_an_error(post: Post, small: OwnValkey) -> None:
+    """As a failure of the server that may pass. The next call starts over."""
     limit(small, "1")
     with pytest.raises(ServerError, match="no memory left") as caught:
         enqueue_load(post.sandbox.project, post.environment())
@@ -50,7 +50,7 @@ def test_jobs_that_do_not_fit_are_told(post: Post, small: OwnValkey) -> None:
 
 
 def test_workers_take_jobs_out_of_a_full_stream(post: Post, small: OwnValkey) -> None:
-    """It is they who make room, and nothing fails over the counts for which there is none."""
+    """That frees memory. Counters for which there is no memory are skipped."""
     enqueue_load(post.sandbox.project, post.environment())
     limit(small, "1")
     with post.session() as session:
@@ -58,8 +58,8 @@ def test_workers_take_jobs_out_of_a_full_stream(post: Post, small: OwnValkey) ->
     assert post.parts() == post.expected()
 
 
-def test_a_dead_job_for_which_there_is_no_room_keeps_nothing_back(post: Post, small: OwnValkey) -> None:
-    """The others of its batch are written first, and it dies once it can."""
+def test_a_dead_job_without_room_does_not_hold_up_others(post: Post, small: OwnValkey) -> None:
+    """The rest of its batch is written first, and it dies once there is room."""
     enqueue_load(post.sandbox.project, post.environment())
     post.put(b"nonsense")
     limit(small, "1")
@@ -73,8 +73,8 @@ def test_a_dead_job_for_which_there_is_no_room_keeps_nothing_back(post: Post, sm
 
 
 @pytest.mark.parametrize("form", ["stream", "list"])
-def test_evicted_keys_are_made_again_by_repair(post: Post, small: OwnValkey, form: str) -> None:
-    """Whatever a Redis with another policy has thrown away."""
+def test_repair_recreates_evicted_jobs(post: Post, small: OwnValkey, form: str) -> None:
+    """Whatever a Redis with another policy has evicted."""
     post.configure(queue=repr(form))
     enqueue_load(post.sandbox.project, post.environment())
     with small.client() as client:

@@ -1,4 +1,4 @@
-"""What supervisors ask of workers."""
+"""What supervisors and scrapers ask of workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def test_counts_are_served_as_openmetrics() -> None:
-    """By the standard's own parser."""
+    """As the reference parser reads them."""
     health, port = Health("dev"), free_port()
     health(BatchDone(10, 1, 30, 2, 0.5, 0.25))
     health(BatchDone(5, 0, 15, 0, 0.25, 0.125))
@@ -60,7 +60,7 @@ def test_counts_are_served_as_openmetrics() -> None:
 
 
 def test_a_worker_that_hangs_is_not_healthy() -> None:
-    """200 while one was heard of lately, 503 else; other paths are 404."""
+    """200 if a worker was heard of within five minutes, otherwise 503. Other paths are 404."""
     now, port = [0.0], free_port()
     health = Health("dev", now=lambda: now[0])
     with serving(health, port):
@@ -74,7 +74,7 @@ def test_a_worker_that_hangs_is_not_healthy() -> None:
 
 
 def test_the_file_is_whole_at_any_time(tmp_path: Path) -> None:
-    """It is replaced at each beat, with the counts so far."""
+    """It is replaced after each event, with the counts so far."""
     health = Health("dev", tmp_path / "health.json")
     for jobs in (1, 3):
         health(BatchDone(jobs, 0, 0, 0, 0.0, 0.0))
@@ -84,8 +84,8 @@ def test_the_file_is_whole_at_any_time(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["health.json"]
 
 
-def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
-    """A port that is taken, a folder that is missing."""
+def test_an_unusable_file_or_port_is_an_error(tmp_path: Path) -> None:
+    """A folder that is missing, a port that is taken."""
     with pytest.raises(UsageError, match="health file"):
         Health("dev", tmp_path / "none" / "file")(Heartbeat())
     with (

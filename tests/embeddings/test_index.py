@@ -1,4 +1,4 @@
-"""Indexes for nearest neighbours go before the jobs of a load come, and are there again once all is written."""
+"""Indexes for nearest neighbors are dropped before the jobs of a load, and built once all rows are written."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ THEIRS = "embeddings_nearest"
 
 @dataclass(frozen=True)
 class Example(Sandbox):
-    """The example with its committed snapshot `test`, for workers and without; what is done returns what was said."""
+    """The example with its committed snapshot `test`, with and without workers. Methods return the notes."""
 
     redis_url: str = ""
 
     def queue(self, **overrides: object) -> Environment:
-        """The environment whose embeddings workers make."""
+        """The environment whose embeddings workers create."""
         return self.environment("queue", snapshot="test", redis=self.redis_url, **overrides)
 
     def load(self, *, if_changed: bool = False) -> list[str]:
@@ -46,7 +46,7 @@ class Example(Sandbox):
         run_workers(self.project, self.queue(), ServiceOptions(drain=True))
 
     def index(self, environment: Environment | None = None) -> list[str]:
-        """Build what is to be built."""
+        """Build the indexes that are due."""
         return index_embeddings(self.project, environment or self.queue(), consent=True)
 
 
@@ -74,16 +74,16 @@ def asks_for(sandbox: Sandbox, method: str) -> None:
 
 
 def indexes(connection: Connection) -> dict[str, str]:
-    """The definitions of those for nearest neighbours, by name."""
+    """The definitions of the indexes for nearest neighbors, by name."""
     query = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'embeddings' AND indexdef ~ 'hnsw|ivfflat'"
     return {str(name): str(definition) for name, definition in connection.execute(query).fetchall()}
 
 
 @pytest.mark.parametrize("method", ["hnsw", "ivfflat"])
-def test_the_index_that_is_asked_for_is_built_when_the_queue_is_drained(
+def test_the_requested_index_is_built_when_the_queue_is_drained(
     project: Example, connection: Connection, method: str
 ) -> None:
-    """Not before; and a load that begins anew takes it away again."""
+    """Not before; and the next load drops it again."""
     asks_for(project, method)
     loaded: list[str] = []
     for _ in range(2):
@@ -97,7 +97,7 @@ def test_the_index_that_is_asked_for_is_built_when_the_queue_is_drained(
 
 
 def test_a_worker_that_drains_builds_it(project: Example, connection: Connection) -> None:
-    """The command does, when it leaves."""
+    """The command does, before it exits."""
     asks_for(project, "hnsw")
     project.load()
     variables = {"SNAPSEED_SNAPSHOT": "test", "SNAPSEED_REDIS": project.redis_url}
@@ -106,8 +106,8 @@ def test_a_worker_that_drains_builds_it(project: Example, connection: Connection
     assert list(indexes(connection)) == [OWN]
 
 
-def test_an_index_of_somebody_else_comes_back_as_it_was(project: Example, connection: Connection) -> None:
-    """With its options and its comment; in between it is in nobody's way, and a crash does not forget it."""
+def test_somebody_elses_index_is_restored(project: Example, connection: Connection) -> None:
+    """With its options and its comment."""
     project.load()
     connection.execute(f"CREATE INDEX {THEIRS} ON embeddings USING hnsw (embedding vector_l2_ops) WITH (m = 8)")
     connection.execute(f"COMMENT ON INDEX {THEIRS} IS 'ours'")
@@ -120,7 +120,7 @@ def test_an_index_of_somebody_else_comes_back_as_it_was(project: Example, connec
     assert connection.execute(f"SELECT obj_description('{THEIRS}'::regclass)").fetchone() == ("ours",)
 
 
-def test_with_an_index_of_somebody_else_no_second_one_is_built(project: Example, connection: Connection) -> None:
+def test_no_second_index_is_built_if_somebody_else_has_one(project: Example, connection: Connection) -> None:
     """One serves every search."""
     asks_for(project, "hnsw")
     project.load()
@@ -129,8 +129,8 @@ def test_with_an_index_of_somebody_else_no_second_one_is_built(project: Example,
     assert list(indexes(connection)) == [THEIRS]
 
 
-def test_an_index_stays_where_there_are_rows(project: Example, connection: Connection) -> None:
-    """Few jobs are worked with it; the jobs of rows that were appended, say."""
+def test_an_index_stays_if_there_are_rows(project: Example, connection: Connection) -> None:
+    """Then there are few jobs, such as those of appended rows."""
     asks_for(project, "hnsw")
     project.load()
     project.work()
@@ -142,7 +142,7 @@ def test_an_index_stays_where_there_are_rows(project: Example, connection: Conne
 
 
 def test_the_ci_process_builds_it_at_the_end(project: Example, connection: Connection) -> None:
-    """Behind the last job, before the rows are verified."""
+    """After the last job, before the rows are verified."""
     asks_for(project, "hnsw")
     said: list[str] = []
     assert run_ci(project.project, project.queue(workers=1), listener=notes_to(said.append)).exit_code == 0
@@ -160,8 +160,8 @@ def test_an_environment_without_a_queue_can_have_it_too(project: Example, connec
     assert list(indexes(connection)) == [OWN]
 
 
-def test_a_column_of_arrays_has_none(project: Example, connection: Connection) -> None:
-    """It is said, and no error."""
+def test_a_column_of_arrays_has_no_index(project: Example, connection: Connection) -> None:
+    """That is a note, not an error."""
     asks_for(project, "hnsw")
     project.load()
     connection.execute("ALTER TABLE embeddings ALTER COLUMN embedding TYPE real[] USING embedding::real[]")
@@ -170,7 +170,7 @@ def test_a_column_of_arrays_has_none(project: Example, connection: Connection) -
 
 
 def test_a_method_that_pgvector_does_not_have_is_refused(project: Example) -> None:
-    """With those that it has."""
+    """By the settings."""
     asks_for(project, "btree")
     with pytest.raises(ConfigurationError, match="btree"):
         project.project.environment("queue")

@@ -1,4 +1,4 @@
-"""A model in a file embeds texts: here one that looks its vectors up by token, so that every number is known."""
+"""A model in a file embeds texts: here one that looks up a vector per token, so that every number is known."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def embed(folder: Path, options: dict[str, Any], *texts: str, **more: object) ->
 
 
 def test_a_vector_is_the_mean_over_the_tokens_at_unit_length(tmp_path: Path, options: dict[str, Any]) -> None:
-    """Of these tokens alone, however long others of the batch are; a text without tokens has the zero vector."""
+    """However long the other texts of the batch are. A text without tokens has the zero vector."""
     found = embed(tmp_path, options, "red", "red green", "red red red red red green blue", "", "blue")
     length = float(np.linalg.norm([5, 1, 2]))
     expected = np.array([[1, 0, 0], [0.7071, 0.7071, 0], [5 / length, 1 / length, 2 / length], [0, 0, 0], [0, 0, 1]])
@@ -72,7 +72,7 @@ def test_a_vector_is_the_mean_over_the_tokens_at_unit_length(tmp_path: Path, opt
 
 
 def test_a_text_has_the_same_vector_in_any_batch(tmp_path: Path, options: dict[str, Any]) -> None:
-    """And the vectors come in the order of the texts."""
+    """The vectors come in the order of the texts."""
     texts = [" ".join(WORDS[1 + (number + place) % 3] for place in range(number % 7)) for number in range(100)]
     alone = np.array([embed(tmp_path, options, text)[0] for text in texts])
     assert np.allclose(embed(tmp_path, options, *texts), alone)
@@ -80,7 +80,7 @@ def test_a_text_has_the_same_vector_in_any_batch(tmp_path: Path, options: dict[s
 
 
 def test_a_model_may_be_pooled_by_its_first_token(tmp_path: Path, options: dict[str, Any]) -> None:
-    """Which is what some are trained for."""
+    """Some are trained for that."""
     assert embed(tmp_path, options, "green red red", pooling="first") == [[0, 1, 0]]
 
 
@@ -109,7 +109,7 @@ def test_it_says_what_is_stored(tmp_path: Path, options: dict[str, Any]) -> None
 def test_settings_that_make_no_embedder_are_errors(
     tmp_path: Path, options: dict[str, Any], change: dict[str, Any], said: str
 ) -> None:
-    """That say which."""
+    """The error says which."""
     with pytest.raises(ConfigurationError) as caught:
         load_embedder(NAME, options | change, tmp_path, "snapseed.toml [embeddings] embedder")
     assert said in str(caught.value)

@@ -27,13 +27,13 @@ def loaded(make_project: Callable[[str], Sandbox]) -> Sandbox:
 
 
 def titled(sandbox: Sandbox, title: str) -> None:
-    """Another `title` in [embeddings]."""
+    """Change `title` in [embeddings]."""
     file = Path(sandbox.folder / "snapseed.toml")
     file.write_text(file.read_text().replace('"shares.title"', f'"{title}"'))
 
 
 def expected(connection: Connection, limit: int) -> list[tuple[Any, ...]]:
-    """The chunks that are nearest to the first 12 words of one, by SQL alone: that one, and then others."""
+    """The chunks nearest to the first one, by SQL alone: itself, and then others."""
     return connection.execute(
         "SELECT s.title, transcript_id::text, chunk_index FROM embeddings e"
         " JOIN transcripts t ON t.id = e.transcript_id JOIN shares s ON s.id = t.share_id"
@@ -43,7 +43,7 @@ def expected(connection: Connection, limit: int) -> list[tuple[Any, ...]]:
 
 
 def test_a_chunk_is_the_nearest_to_its_own_words(loaded: Sandbox, connection: Connection) -> None:
-    """And the others follow as PostgreSQL itself orders them; each with the title of the share that was transcribed."""
+    """The others follow as PostgreSQL orders them; each has the title of the share that was transcribed."""
     row = connection.execute("SELECT content FROM embeddings ORDER BY id LIMIT 1").fetchone()
     assert row is not None
     hits = search(loaded.project, loaded.environment("test"), str(row[0]), limit=4)
@@ -65,8 +65,8 @@ def test_the_command_shows_titles(loaded: Sandbox, connection: Connection) -> No
 
 
 @pytest.mark.parametrize("method", ["hnsw", "ivfflat"])
-def test_with_an_index_the_same_is_found(loaded: Sandbox, connection: Connection, method: str) -> None:
-    """Among few rows, all of them, and in the same order."""
+def test_an_index_finds_the_same(loaded: Sandbox, connection: Connection, method: str) -> None:
+    """Among few rows it finds all of them, in the same order."""
     environment = loaded.environment("test")
     before = search(loaded.project, environment, "how to bake bread", limit=60)
     connection.execute(f"CREATE INDEX ON embeddings USING {method} (embedding vector_cosine_ops)")
@@ -87,7 +87,7 @@ def test_arrays_are_searched_as_well(loaded: Sandbox, connection: Connection) ->
 
 
 @pytest.mark.parametrize(("title", "column"), [("transcripts.topic", "t.topic"), ("users.username", "u.username")])
-def test_a_title_stands_beside_the_text_or_at_any_of_its_ancestors(
+def test_a_title_is_a_column_of_the_text_or_of_an_ancestor(
     loaded: Sandbox, connection: Connection, title: str, column: str
 ) -> None:
     """However many foreign keys lead there."""
@@ -103,7 +103,7 @@ def test_a_title_stands_beside_the_text_or_at_any_of_its_ancestors(
 
 @pytest.mark.parametrize("title", ["shares.name", "nothing.title", "title", "embeddings.content"])
 def test_a_title_that_no_foreign_key_leads_to_is_an_error(loaded: Sandbox, title: str) -> None:
-    """Of the settings, which names it."""
+    """In the settings; it names the title."""
     titled(loaded, title)
     with pytest.raises(ConfigurationError) as caught:
         search(loaded.project, loaded.environment("test"), "anything")
@@ -111,8 +111,8 @@ def test_a_title_that_no_foreign_key_leads_to_is_an_error(loaded: Sandbox, title
     assert "[embeddings] title" in str(caught.value)
 
 
-def test_where_no_table_is_there_is_nothing_to_search(loaded: Sandbox, connection: Connection) -> None:
-    """Which is said, with what to do."""
+def test_without_a_table_there_is_nothing_to_search(loaded: Sandbox, connection: Connection) -> None:
+    """The error says what to do."""
     connection.execute("DROP TABLE embeddings")
     with pytest.raises(SchemaError, match="nothing to search"):
         search(loaded.project, loaded.environment("test"), "anything")

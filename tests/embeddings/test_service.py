@@ -1,4 +1,4 @@
-"""Workers as processes: they end when they are told to, come back after failures, and replace those that die."""
+"""Workers as processes: they stop when told to, come back after failures, and are replaced if they die."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from snapseed import load_snapshot
 from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
+from snapseed.embeddings.worker import Heartbeat
 from snapseed.errors import ServerError, SnapseedError
 from snapseed.events import Event
 from tests.conftest import Sandbox
@@ -26,14 +29,14 @@ from tests.projects.state import patiently
 
 
 def start(post: Post, *options: str) -> subprocess.Popen[str]:
-    """`snapseed worker dev`, under way."""
+    """Start `snapseed worker dev`."""
     command = [sys.executable, "-m", "snapseed", "worker", "dev", *options]
     variables = os.environ | {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
     return subprocess.Popen(command, cwd=post.folder, env=variables, stderr=subprocess.PIPE, text=True)
 
 
-def is_at_work(process: psutil.Process) -> bool:
-    """Whether it is still there."""
+def is_running(process: psutil.Process) -> bool:
+    """Whether it still runs."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -41,15 +44,15 @@ def is_at_work(process: psutil.Process) -> bool:
 
 
 def waiting(post: Post) -> tuple[int, int]:
-    """Jobs that wait, and those in hand."""
+    """How many jobs wait, and how many are in progress."""
     with post.session() as session:
         status = session.queue.status()
         return status.waiting, status.in_flight
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_worker_behind_its_batch(post: Post, number: signal.Signals) -> None:
-    """With exit code 0: what was begun is written, the rest waits, and nothing is in hand."""
+def test_a_signal_ends_a_worker_after_its_batch(post: Post, number: signal.Signals) -> None:
+    """With exit code 0: the batch is written, the other jobs wait, and none is in progress."""
     post.configure(embedder="'embedders:Slow'")
     post.load()
     process = start(post)
@@ -67,7 +70,7 @@ def test_a_signal_ends_a_worker_behind_its_batch(post: Post, number: signal.Sign
 
 @pytest.mark.parametrize("concurrency", ["1", "2"])
 def test_a_second_signal_ends_a_worker_at_once(post: Post, concurrency: str) -> None:
-    """With exit code 130; nothing of its batch is written, no process is left, and the jobs are done by the next."""
+    """With exit code 130: nothing of its batch is written, no process is left, and all jobs are still there."""
     post.configure(embedder="'embedders:Slow'", claim_after="'2s'")
     post.load()
     process = start(post, "--concurrency", concurrency)
@@ -80,13 +83,13 @@ def test_a_second_signal_ends_a_worker_at_once(post: Post, concurrency: str) -> 
     process.communicate(timeout=30)
     assert process.returncode == 130
     assert post.parts() == []
-    # Python's own helper of processes goes when it notices that nobody is left.
-    patiently(lambda: not any(map(is_at_work, members)))
+    # Python's helper process ends when it notices that no other is left.
+    patiently(lambda: not any(map(is_running, members)))
     assert sum(waiting(post)) == 40
 
 
 def test_a_killed_member_is_replaced(post: Post) -> None:
-    """Its jobs are done by others once it has been silent, and all rows are right."""
+    """Others do its jobs once it has been silent, and all rows are right."""
     post.configure(embedder="'embedders:Slow'", claim_after="'2s'")
     post.load()
     process = start(post, "--concurrency", "2", "--drain")
@@ -100,7 +103,7 @@ def test_a_killed_member_is_replaced(post: Post) -> None:
 
 
 def test_a_job_that_kills_its_worker_dies_alone(post: Post) -> None:
-    """Others that were in the same batch are done, and count as tried as little as that is possible."""
+    """The other jobs of its batches are done."""
     post.configure(embedder="'embedders:Deadly'", claim_after="'2s'", tries=3)
     post.load()
     post.execute("UPDATE letters SET body = 'deadly' WHERE id = 5")
@@ -142,13 +145,13 @@ def test_health_is_told_while_it_works(post: Post, tmp_path: Path) -> None:
 
 
 def test_a_refused_connection_ends_a_worker(post: Post) -> None:
-    """What will not pass is told at once."""
+    """A failure that will not pass ends it at once."""
     post.load()
     assert "does not exist" in post.run("worker", "dev", "--database", f"{post.sandbox.url} dbname=none", code=2)
 
 
 def working(post: Post, failures: list[SnapseedError], until: Callable[[], bool]) -> threading.Thread:
-    """A worker in a thread of this process, until then."""
+    """A worker in a thread of this process."""
 
     def told(event: Event) -> None:
         if isinstance(event, WorkerFailed):
@@ -158,6 +161,29 @@ def working(post: Post, failures: list[SnapseedError], until: Callable[[], bool]
     thread = threading.Thread(target=run_workers, args=arguments)
     thread.start()
     return thread
+
+
+def test_patience_starts_with_a_failure(make_generated: Callable[[str], Sandbox]) -> None:
+    """A worker that was idle for longer than its patience still comes back."""
+    with own_valkey() as server:
+        post = Post(make_generated("letters"), server.url)
+        load_snapshot(post.sandbox.project, post.environment())
+        told: list[Event] = []
+
+        def is_idle() -> bool:
+            return sum(isinstance(event, Heartbeat) for event in told) > 1
+
+        def has_failed() -> bool:
+            return any(isinstance(event, WorkerFailed) and event.wait_seconds for event in told)
+
+        options = ServiceOptions(patience_seconds=1.5)
+        arguments = (post.sandbox.project, post.environment(), options, told.append, has_failed)
+        with ThreadPoolExecutor(1) as pool:
+            worker = pool.submit(run_workers, *arguments)
+            patiently(is_idle)
+            server.kill()
+            worker.result()
+        assert has_failed()
 
 
 @pytest.mark.parametrize("form", ["stream", "list"])
@@ -185,8 +211,8 @@ def test_redis_may_restart_with_its_data(make_generated: Callable[[str], Sandbox
 
 
 @pytest.mark.parametrize("form", ["stream", "list"])
-def test_lost_jobs_are_made_again_by_repair(make_generated: Callable[[str], Sandbox], form: str) -> None:
-    """Redis comes back without its data in the middle of the work: only what is missing is put into the queue."""
+def test_repair_recreates_lost_jobs(make_generated: Callable[[str], Sandbox], form: str) -> None:
+    """If Redis comes back without its data in the middle of the work, only missing texts get jobs."""
     with own_valkey() as server:
         post = Post(make_generated("letters"), server.url)
         post.configure(queue=repr(form))

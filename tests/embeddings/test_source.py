@@ -1,4 +1,4 @@
-"""Mistakes in [embeddings] are told before anything is touched."""
+"""Mistakes in [embeddings] are found before anything is touched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def resolve(post: Post) -> Source:
 
 
 def change(post: Post, before: str, after: str) -> None:
-    """Another text in snapseed.toml."""
+    """Replace a text in snapseed.toml."""
     file = post.folder / "snapseed.toml"
     assert before in file.read_text()
     file.write_text(file.read_text().replace(before, after))
@@ -48,7 +48,7 @@ def change(post: Post, before: str, after: str) -> None:
     ],
 )
 def test_a_mistake_is_named(post: Post, before: str, after: str, place: str, observed: str) -> None:
-    """With the key at which it stands, and what was found there."""
+    """With its key and the value found there."""
     change(post, before, after)
     with pytest.raises(ConfigurationError) as caught:
         resolve(post)
@@ -57,7 +57,7 @@ def test_a_mistake_is_named(post: Post, before: str, after: str, place: str, obs
 
 
 def test_texts_with_a_key_of_several_columns_are_refused(post: Post) -> None:
-    """Chunks name their text by one column, and jobs by one value."""
+    """Chunks refer to their text by one column, and jobs by one value."""
     project = post.sandbox.project
     manifest = open_snapshot(project.snapshots, "dev").manifest
     entities = tuple(
@@ -70,7 +70,7 @@ def test_texts_with_a_key_of_several_columns_are_refused(post: Post) -> None:
 
 
 def test_an_embedder_of_another_dimension_is_refused(post: Post) -> None:
-    """Where the column says how many numbers it takes."""
+    """If the column declares how many numbers it takes."""
     project = post.sandbox.project
     manifest = open_snapshot(project.snapshots, "dev").manifest
     text = msgspec.json.encode(manifest).replace(b'"real[]"', b'"vector(5)"')

@@ -16,7 +16,7 @@ from snapseed import HashingEmbedder, load_snapshot, verify_snapshot
 from snapseed.embeddings.embedder import Embedder
 from snapseed.embeddings.enqueue import completeness, enqueue_incomplete, enqueue_load
 from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
-from snapseed.embeddings.worker import Worker
+from snapseed.embeddings.worker import Pace, Worker
 from snapseed.errors import EmbedderAwayError, LoadError, SchemaError, ServerError, SnapseedError
 from snapseed.events import Event
 from tests.conftest import Sandbox
@@ -62,7 +62,7 @@ def worker_of(post: Post, embedder: Embedder | None = None) -> None:
 
 
 def dead_of(post: Post) -> list[tuple[bytes, str]]:
-    """Dead jobs, and what of."""
+    """The dead jobs and their errors."""
     with post.session() as session:
         assert (session.queue.status().waiting, session.queue.status().in_flight) == (0, 0)
         return [(job.payload, job.error) for job in session.queue.dead(100)]
@@ -73,7 +73,7 @@ def dead_of(post: Post) -> list[tuple[bytes, str]]:
     "payload", [None, '{class = "Embed", args = ["{key}", "{model}"], at = {snapshot = "{snapshot}"}}']
 )
 def test_the_rows_are_right(post: Post, form: str, payload: str | None) -> None:
-    """Each chunk of each letter has its vector, in both forms of the queue and with jobs of an application's own."""
+    """Each chunk of each letter has its vector, with both forms of the queue and with an application's own jobs."""
     post.configure(queue=repr(form), **({"payload": payload} if payload else {}))
     assert post.load() == 40
     assert post.parts() == []
@@ -87,7 +87,7 @@ def test_the_rows_are_right(post: Post, form: str, payload: str | None) -> None:
 
 
 def test_jobs_delivered_twice_change_nothing(post: Post) -> None:
-    """Neither in one batch, nor in a later one; no row is written again."""
+    """Neither in one batch nor in a later one; no row is written again."""
     post.load()
     with post.session() as session:
         assert enqueue_incomplete(session) == 40
@@ -101,7 +101,7 @@ def test_jobs_delivered_twice_change_nothing(post: Post) -> None:
     assert post.parts() == post.expected()
 
 
-def test_a_text_that_has_changed_has_the_chunks_of_now(post: Post) -> None:
+def test_a_changed_text_gets_its_new_chunks(post: Post) -> None:
     """Other vectors, more chunks, and fewer."""
     post.load()
     post.drain()
@@ -113,7 +113,7 @@ def test_a_text_that_has_changed_has_the_chunks_of_now(post: Post) -> None:
     assert post.parts() == post.expected()
 
 
-def test_a_text_that_is_gone_is_no_mistake(post: Post) -> None:
+def test_a_deleted_text_is_skipped(post: Post) -> None:
     """Its jobs are done, and counted as skipped."""
     post.load()
     post.execute("DELETE FROM letters WHERE id <= 3")
@@ -152,8 +152,8 @@ def test_a_text_that_is_deleted_while_it_is_embedded_leaves_nothing(post: Post) 
     assert post.parts() == post.expected()
 
 
-def test_no_transaction_is_open_while_a_model_thinks(post: Post) -> None:
-    """A server that ends idle transactions ends no worker."""
+def test_no_transaction_is_open_while_a_model_works(post: Post) -> None:
+    """A server that ends idle transactions does not end a worker."""
     post.configure(embedder="'embedders:Slow'")
     post.load()
     post.execute("DELETE FROM letters WHERE id > 3")
@@ -166,8 +166,8 @@ def test_no_transaction_is_open_while_a_model_thinks(post: Post) -> None:
 
 
 @FORMS
-def test_a_worker_that_is_long_at_a_batch_keeps_its_jobs(post: Post, form: str) -> None:
-    """Nobody takes them for those of a dead one."""
+def test_a_worker_with_a_long_batch_keeps_its_jobs(post: Post, form: str) -> None:
+    """Nobody takes it for dead."""
     post.configure(queue=repr(form), embedder="'embedders:Slowest'", claim_after="'2s'")
     load_snapshot(post.sandbox.project, post.environment())
     post.execute("DELETE FROM letters WHERE id > 10")
@@ -184,8 +184,8 @@ def test_a_worker_that_is_long_at_a_batch_keeps_its_jobs(post: Post, form: str) 
 
 
 @FORMS
-def test_jobs_that_make_no_sense_die_at_once(post: Post, form: str) -> None:
-    """Whatever bytes they are; the others are done."""
+def test_nonsense_dies_at_once(post: Post, form: str) -> None:
+    """Whatever bytes it is; the jobs are done."""
     post.configure(queue=repr(form))
     post.load()
     post.put(*NONSENSE)
@@ -195,8 +195,8 @@ def test_jobs_that_make_no_sense_die_at_once(post: Post, form: str) -> None:
     assert sum(batch.dead for batch in post.batches) == len(NONSENSE)
 
 
-def test_an_entry_of_somebody_else_is_kept_for_people(post: Post) -> None:
-    """One in the stream that has no job."""
+def test_a_foreign_entry_is_kept_for_people(post: Post) -> None:
+    """An entry of the stream without a job."""
     post.load()
     with post.session() as session:
         session.queue._client.xadd(session.queue._jobs, {"task": "other"})  # type: ignore[attr-defined]
@@ -208,7 +208,7 @@ def test_an_entry_of_somebody_else_is_kept_for_people(post: Post) -> None:
 
 @FORMS
 def test_a_job_that_the_database_refuses_dies_alone(post: Post, form: str) -> None:
-    """After its tries, with what the database said; a batch with it is written all the same."""
+    """After its tries, with the database's message; the rest of its batch is written."""
     post.configure(queue=repr(form), tries=3)
     post.load()
     post.put_keys("no number")
@@ -222,7 +222,7 @@ def test_a_job_that_the_database_refuses_dies_alone(post: Post, form: str) -> No
 
 
 @FORMS
-def test_a_text_over_which_the_embedder_fails_dies_alone(post: Post, form: str) -> None:
+def test_a_text_that_cannot_be_embedded_dies_alone(post: Post, form: str) -> None:
     """The others have their vectors."""
     post.configure(queue=repr(form), embedder="'embedders:Picky'", tries=2)
     post.load()
@@ -245,8 +245,8 @@ def embedder_of(post: Post) -> Embedder:
 @pytest.mark.parametrize(
     ("embedder", "said"), [("TooFew", "vectors of 5 numbers"), ("TooShort", "InvalidOperationError")]
 )
-def test_vectors_of_another_shape_are_refused(post: Post, embedder: str, said: str) -> None:
-    """Too few of them, or too short ones: it is no job's fault, and none dies of it."""
+def test_vectors_of_a_wrong_shape_are_refused(post: Post, embedder: str, said: str) -> None:
+    """Too few or too short ones. No job is to blame, and none dies."""
     post.configure(embedder=f"'embedders:{embedder}'", tries=1)
     post.load()
     with pytest.raises(EmbedderAwayError, match=said):
@@ -258,7 +258,7 @@ def test_vectors_of_another_shape_are_refused(post: Post, embedder: str, said: s
 
 
 def test_a_model_that_is_away_is_waited_for(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long: no job is tried to death meanwhile."""
+    """However long it takes, no job dies."""
     monkeypatch.chdir(post.folder)
     post.configure(embedder="'embedders:Down'", tries=2)
     post.load()
@@ -280,8 +280,8 @@ def test_a_model_that_is_away_is_waited_for(post: Post, monkeypatch: pytest.Monk
     assert post.parts("vowels") == post.expected(embedder_of(post))
 
 
-def test_batches_shrink_where_the_work_is_slow(post: Post) -> None:
-    """The first is small; the next one is smaller, where that took longer than a batch should."""
+def test_batches_shrink_if_the_work_is_slow(post: Post) -> None:
+    """The first is small. The next one is smaller if the first took too long."""
     post.configure(embedder="'embedders:Slow'")
     post.load()
     post.execute("DELETE FROM letters WHERE id > 20")
@@ -290,8 +290,8 @@ def test_batches_shrink_where_the_work_is_slow(post: Post) -> None:
     assert post.batches[1].jobs < 16
 
 
-def test_a_missing_right_or_table_is_no_jobs_fault(post: Post) -> None:
-    """The worker ends with the error; the jobs are all there, and as if nobody had tried them."""
+def test_no_job_is_to_blame_for_a_missing_table(post: Post) -> None:
+    """The worker ends with the error. All jobs are still there, and the delivery does not count."""
     post.load()
     with post.session() as session:
         worker = Worker(session, post.then("ALTER TABLE parts RENAME TO elsewhere"))
@@ -301,8 +301,8 @@ def test_a_missing_right_or_table_is_no_jobs_fault(post: Post) -> None:
         assert {claim.deliveries for claim in session.queue.claim("b", 100, 0.01)} == {1}
 
 
-def test_a_lost_connection_is_no_jobs_fault(post: Post) -> None:
-    """Its jobs go back, and are done by whoever comes next."""
+def test_no_job_is_to_blame_for_a_lost_connection(post: Post) -> None:
+    """The worker's jobs go back, and the next worker does them."""
     post.load()
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'snapseed%'"
     with post.session() as session:
@@ -317,8 +317,8 @@ def test_a_lost_connection_is_no_jobs_fault(post: Post) -> None:
 
 
 @FORMS
-def test_a_silent_workers_jobs_are_taken_over(post: Post, form: str) -> None:
-    """By a worker that drains, which waits for them."""
+def test_a_draining_worker_waits_for_the_jobs_of_a_silent_one(post: Post, form: str) -> None:
+    """And does them."""
     post.configure(queue=repr(form), claim_after="'2s'")
     post.load()
     with post.session() as session:
@@ -343,7 +343,7 @@ def test_the_target_needs_a_unique_index(post: Post) -> None:
 
 @pytest.mark.parametrize(("default", "used"), [("off", "on"), ("local", "local")])
 def test_commits_are_on_the_disk_before_jobs_are_done(post: Post, default: str, used: str) -> None:
-    """Whatever is the server's default; one that waits for more or in another way stays as it is."""
+    """Even if the server's default is `off`. Other settings of synchronous_commit stay."""
     post.load()
     with post.session() as session:
         session.connection.execute(f"SET synchronous_commit = {default}".encode())
@@ -359,7 +359,7 @@ def test_missing_tables_are_named(post: Post) -> None:
 
 @pytest.mark.parametrize("extension", ["vector", "no such"])
 @pytest.mark.usefixtures("valkey")
-def test_the_examples_vectors_are_those_of_its_snapshot(
+def test_the_vectors_of_the_example_are_those_of_its_snapshot(
     make_project: Callable[[str], Sandbox], valkey_server: OwnValkey, extension: str
 ) -> None:
     """Bit for bit, keys included, whether the column is a vector or, without pgvector, an array."""
@@ -374,3 +374,53 @@ def test_the_examples_vectors_are_those_of_its_snapshot(
     assert (enqueue_load(project, environment) or 0) > 20
     run_workers(project, environment, ServiceOptions(drain=True))
     assert verify_snapshot(project, environment).agrees
+
+
+def settled(fixed: float, each: float, batches: int = 20) -> list[int]:
+    """The sizes of batches that cost `fixed` seconds each, and `each` seconds for each job."""
+    pace, sizes = Pace(), []
+    for _ in range(batches):
+        sizes.append(pace.size)
+        pace = pace.after(pace.size, fixed + each * pace.size)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("fixed", "each", "size"),
+    [
+        (0.0, 0.1, 10),  # a slow model
+        (0.0, 0.001, 1000),
+        (0.0, 5.0, 1),  # one that is slower than a batch should be
+        (0.5, 0.01, 50),
+        (3.0, 0.01, 300),  # a remote one: fewer jobs would not be faster
+        (3.0, 0.0, 2048),
+        (0.01, 0.00001, 2048),  # a fast one: as many as a batch may have
+    ],
+)
+def test_a_batch_takes_a_second_or_twice_what_it_costs_by_itself(fixed: float, each: float, size: int) -> None:
+    """Whatever the first one took."""
+    assert settled(fixed, each)[-1] == pytest.approx(size, rel=0.05)
+
+
+def test_it_grows_in_steps() -> None:
+    """The first batch is small, and each one is at most eight times as large as the one before."""
+    assert settled(0.0, 0.0001, 4) == [16, 128, 1024, 2048]
+
+
+def test_a_moment_of_slowness_is_forgotten() -> None:
+    """Once the next batches are as fast as those before."""
+    pace = Pace()
+    for _ in range(5):
+        pace = pace.after(pace.size, 0.001 * pace.size)
+    pace = pace.after(pace.size, 30.0)
+    for _ in range(5):
+        pace = pace.after(pace.size, 0.001 * pace.size)
+    assert pace.size == pytest.approx(1000, rel=0.1)
+
+
+def test_batches_of_one_size_keep_what_is_known() -> None:
+    """Small differences in size say nothing about the fixed cost of a batch."""
+    pace = Pace()
+    for jobs in (16, 200, 210, 205):
+        pace = pace.after(jobs, 2.0 + 0.01 * jobs)
+    assert pace.size == pytest.approx(200, rel=0.05)

@@ -1,4 +1,4 @@
-"""Where nothing is yet, chunks go straight into the target; where somebody is quicker, they are brought together."""
+"""The first chunks of texts go straight into the target; if another worker is faster, an upsert merges them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.projects.state import patiently
 WAITING = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND query ~ 'COPY'"
 
 
-def test_the_first_chunks_of_a_text_pass_no_other_table(post: Post) -> None:
-    """COPY writes them; an upsert writes what comes later."""
+def test_the_first_chunks_of_a_text_go_straight_into_the_target(post: Post) -> None:
+    """COPY writes them. An upsert writes later ones."""
     post.load()
     post.execute("CREATE TABLE seen (statement text)")
     post.execute(
@@ -31,8 +31,8 @@ def test_the_first_chunks_of_a_text_pass_no_other_table(post: Post) -> None:
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_two_who_write_the_same_text_at_once_leave_one_row_for_each_chunk(post: Post, end: str) -> None:
-    """Whether the first one's rows are right or wrong, and whether they stay or not."""
+def test_two_workers_that_write_the_same_text_leave_one_row_per_chunk(post: Post, end: str) -> None:
+    """Whether the first one's rows are right or wrong, and whether it commits or not."""
     post.load()
     post.drain()
     post.execute("CREATE TABLE before AS SELECT * FROM parts")
@@ -51,8 +51,8 @@ def test_two_who_write_the_same_text_at_once_leave_one_row_for_each_chunk(post: 
     assert sum(batch.dead for batch in post.batches) == 0
 
 
-def test_chunks_beyond_the_last_go_also_where_the_first_is_missing(post: Post) -> None:
-    """A text that has any chunk is none of the new ones."""
+def test_chunks_beyond_the_last_are_deleted_even_if_the_first_is_missing(post: Post) -> None:
+    """A text with any chunk is not a new one."""
     post.load()
     post.drain()
     post.execute("UPDATE parts SET part = 99 WHERE part = 0")

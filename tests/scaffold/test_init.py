@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from functools import partial
 from pathlib import Path
@@ -149,3 +151,20 @@ def test_other_schemas_are_named(init: Init, connection: Connection) -> None:
     assert 'schema="sales"' in module(project, "sales_orders")
     load(project)
     assert connection.execute("SELECT count(*) > 0 FROM sales.orders").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("library", ["rstr", "sqlglot"])
+def test_a_missing_library_is_named_with_the_extra_that_has_it(library: str, tmp_path: Path) -> None:
+    """Exit code 2, before a server is asked anything, and nothing is written."""
+    program = f"import sys; sys.modules[{library!r}] = None; from snapseed.cli import main; main()"
+    url = "postgresql://nobody@127.0.0.1:1/x"
+    shown = subprocess.run(
+        [sys.executable, "-c", program, "init", "--from-database", url, str(tmp_path / "new")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 2, shown.stderr
+    assert f"no package {library}" in shown.stderr
+    assert "snapseed[init]" in shown.stderr
+    assert not (tmp_path / "new").exists()

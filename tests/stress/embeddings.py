@@ -1,7 +1,7 @@
-"""Workers under fire, `make stress-embeddings`: 20,000 jobs, and kill -9, restarts, losses, poison, nonsense meanwhile.
+"""Workers under fire, `make stress-embeddings`: 20,000 jobs during kill -9, restarts, losses, poison and nonsense.
 
-A script and no test: its result is the table at the end, and its points are others each time. At the end every row is
-counted and compared. Exit code 1 where one is missing, doubled or wrong; the seed repeats the draw.
+A script, not a test: faults strike at different points each time, unless the seed is given. At the end every row is
+counted and compared. Prints a table; exit code 1 if a row is missing, doubled or wrong.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FEW_JOBS = 1_500
 _MORE_JOBS = 3_000
 _PAUSE_SECONDS = (0.1, 0.8)
 _DRAIN_SECONDS = 300
-# Times as long ago, and as far ahead, as a stream can have them.
+# A time far ahead, in milliseconds, for ids of a stream.
 _FAR_AHEAD = 4_000_000_000_000
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -48,7 +48,7 @@ _CONTEXT.set_forkserver_preload(["snapseed.cli.app", "snapseed.embeddings.servic
 
 @dataclass
 class Field:
-    """Where it happens, and what was done so far."""
+    """The servers, the project, the workers, and what was done so far."""
 
     post: Post
     postgres: OwnServer
@@ -68,7 +68,7 @@ class Field:
         return int(str(self.post.execute("SELECT count(*) FROM letters")[0][0]))
 
     def start_workers(self, count: int = WORKERS, *options: str) -> None:
-        """Let so many work."""
+        """Start workers until there are this many."""
         self.workers = [worker for worker in self.workers if worker.is_alive()]
         while len(self.workers) < count:
             variables = {"SNAPSEED_DATABASE": self.post.sandbox.url, "SNAPSEED_REDIS": self.post.redis_url}
@@ -77,7 +77,7 @@ class Field:
             self.workers.append(process)
 
     def in_hand(self) -> int:
-        """How many jobs are in somebody's hands."""
+        """How many jobs are in progress."""
         with self.post.session() as session:
             return session.queue.status().in_flight
 
@@ -87,7 +87,7 @@ class Field:
             return session.queue.status().waiting
 
     def change_letters(self, count: int, body: str = "body || ' again'") -> list[int]:
-        """Let some letters say something else, and ask for their embeddings."""
+        """Change some letters, and add jobs for them."""
         chosen = sorted(self.dice.sample(range(1, self.letters + 1), count))
         some = ",".join(map(str, chosen))
         self.post.execute(f"SET synchronous_commit = on; UPDATE letters SET body = {body} WHERE id IN ({some})")  # noqa: S608
@@ -97,7 +97,7 @@ class Field:
 
 
 def run_worker(folder: Path, variables: dict[str, str], options: tuple[str, ...]) -> None:
-    """What a process does: the command line, as its console script would run it."""
+    """The main function of a worker process: the command line, as its console script would run it."""
     os.chdir(folder)
     os.environ.update(variables)
     with (folder / "workers.log").open("ab", buffering=0) as log:
@@ -126,11 +126,11 @@ def restart_redis(place: Field) -> None:
 
 
 def lose_redis(place: Field) -> None:
-    """It comes back without its data; `queue repair` makes the jobs of what is missing."""
+    """Redis comes back without its data; `queue repair` adds jobs for what is missing."""
     place.valkey.kill()
     place.valkey.lose_data()
     place.valkey.start()
-    # What those were is gone with it, and so are the jobs of letters that only say something else.
+    # Nonsense is lost with it. So are the jobs of changed letters, which repair cannot see: add them.
     place.nonsense.clear()
     place.post.put_keys(*range(1, place.letters + 1))
     with place.post.session() as session:
@@ -145,12 +145,12 @@ def restart_postgres(place: Field) -> None:
 
 
 def poison_a_text(place: Field) -> None:
-    """The embedder fails over a letter."""
+    """The embedder fails for a letter."""
     place.poison.update(place.change_letters(1, "'poison'"))
 
 
 def put_nonsense(place: Field) -> None:
-    """Bytes that are no job."""
+    """Bytes that are not a job."""
     payload = (
         place.dice.choice([b"%d", b'{"keys": %d', b'{"key": "%d"}', b"\xff\x00%d", b'["%d"]']) % place.done.total()
     )
@@ -159,13 +159,13 @@ def put_nonsense(place: Field) -> None:
 
 
 def put_twice(place: Field) -> None:
-    """Jobs that are there, or were done, once more."""
+    """Add jobs again that wait or were done."""
     place.post.put_keys(*place.dice.choices(range(1, place.letters + 1), k=100))
     place.put += 100
 
 
 def jump_ahead(place: Field) -> None:
-    """As if the clock of Redis had jumped: whoever has jobs in hand seems to have been silent for long."""
+    """As if the clock of Redis had jumped: all workers seem to have been silent for long."""
     with place.post.session() as session, suppress(redis.ResponseError):
         client = session.queue._client  # type: ignore[attr-defined]
         if place.form == "list":
@@ -174,12 +174,12 @@ def jump_ahead(place: Field) -> None:
             return
         jobs = session.queue._jobs  # type: ignore[attr-defined]
         for entry in client.xpending_range(jobs, "workers", "-", "+", 5_000):
-            # In whose hands it is stays as it is.
+            # The holder stays the same.
             client.xclaim(jobs, "workers", entry["consumer"], 0, [entry["message_id"]], idle=2**31, justid=True)
 
 
 def jobs_of_another_time(place: Field) -> None:
-    """Jobs put in by a clock that is far ahead; those after them are from its past, and go behind them."""
+    """A job added by a clock that is far ahead; later jobs get ids after it."""
     key = place.dice.randrange(1, place.letters + 1)
     payload = b'{"keys": ["%d"]}' % key
     place.put += 1
@@ -206,7 +206,7 @@ FAULTS: dict[Callable[[Field], None], int] = {
 
 @contextmanager
 def prepared(letters: int, form: str, dice: random.Random) -> Iterator[Field]:
-    """Servers, a project and its jobs in the queue."""
+    """Servers, a project, and its jobs in the queue."""
     with (
         tempfile.TemporaryDirectory(prefix="snapseed-stress-") as temporary,
         own_server(resource.RLIM_INFINITY) as postgres,
@@ -229,7 +229,7 @@ def prepared(letters: int, form: str, dice: random.Random) -> Iterator[Field]:
 
 
 def fire(place: Field) -> None:
-    """All faults, in an order that is drawn, with workers at work."""
+    """All faults in random order, while workers are working."""
     drawn = [fault for fault, count in FAULTS.items() for _ in range(count)]
     place.dice.shuffle(drawn)
     for fault in drawn:
@@ -242,7 +242,7 @@ def fire(place: Field) -> None:
 
 
 def settle(place: Field) -> float:
-    """Let workers finish what there is; the seconds that it took."""
+    """Let workers finish the queue; returns the seconds that it took."""
     started = time.monotonic()
     for worker in place.workers:
         worker.terminate()
@@ -258,14 +258,14 @@ def settle(place: Field) -> float:
 
 
 def keep_log(place: Field) -> None:
-    """What the workers said outlives the project."""
+    """Keep the log of the workers."""
     shutil.copy(place.post.folder / "workers.log", LOG)
 
 
 def counted(place: Field) -> tuple[dict[str, int], bool]:
-    """What there is at the end, and whether that is right."""
+    """The counts at the end, and whether they are right."""
     poison = ",".join(map(str, sorted(place.poison))) or "0"
-    # What the poison letters said before they were poisoned may or may not have been embedded.
+    # Whether poisoned letters were embedded before they were poisoned is a matter of chance.
     place.post.execute(f"DELETE FROM parts WHERE letter IN ({poison}); DELETE FROM letters WHERE id IN ({poison})")  # noqa: S608
     found = place.post.parts("vowels")
     with place.post.session() as session:
@@ -282,7 +282,7 @@ def counted(place: Field) -> tuple[dict[str, int], bool]:
         "doubled": sum(count > 1 for count in keys.values()),
         "wrong": sum(right.get(row[:2], row) != row for row in found),
         "orphans": complete.orphans + len(keys.keys() - right.keys()),
-        "nonsense put since the last loss": len(place.nonsense),
+        "nonsense added since the last loss": len(place.nonsense),
         "of it not among the dead": len(place.nonsense - set(dead)),
         "letters poisoned": len(place.poison),
         "other jobs among the dead": len(innocent),
@@ -293,18 +293,18 @@ def counted(place: Field) -> tuple[dict[str, int], bool]:
 
 
 def table(title: str, numbers: dict[str, int]) -> str:
-    """A line each."""
+    """The numbers, a line each."""
     return "\n".join([f"\n{title}", *(f"  {name:<34} {number:>8,}" for name, number in numbers.items())])
 
 
 def say(text: str) -> None:
-    """A line of the result, at once."""
+    """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Each form of the queue in turn; print what was done, and what there is at the end."""
+    """Run each form of the queue, and print what was done and what was found."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.stress.embeddings", description=(__doc__ or "").split("\n\n")[0]
     )
@@ -323,11 +323,11 @@ def main() -> int:
             say(
                 table(
                     f"{form}: what was done",
-                    {**place.done, "kills with jobs in hand": place.struck_at_work, "jobs put": place.put},
+                    {**place.done, "kills during a batch": place.struck_at_work, "jobs added": place.put},
                 )
             )
             say(table(f"{form}: what there is", numbers))
-            said = f"{time.monotonic() - started:.0f} s, {seconds:.0f} s of them behind the last fault"
+            said = f"{time.monotonic() - started:.0f} s, {seconds:.0f} s of them after the last fault"
             say(f"  {'RIGHT' if right else 'WRONG'}: {said}\n")
             all_right = all_right and right
             if not right:

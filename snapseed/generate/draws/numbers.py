@@ -36,7 +36,7 @@ _LARGEST_SPREAD = 1000
 def int64s(value: Numbers, what: str) -> Int64s:
     """A number, or one per row, as a NumPy array.
 
-    Raises `ValueError` for a null, `TypeError` for anything but whole numbers.
+    Raises `ValueError` for a null, `TypeError` for anything but a whole number or a series.
     """
     if isinstance(value, (int, np.integer)):
         return np.asarray(value, dtype=np.int64)

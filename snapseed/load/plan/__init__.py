@@ -49,10 +49,22 @@ class Prepared:
     facts: Mapping[str, TableFacts]
     children: Sequence[TableFacts] = ()
     server: ServerFacts | None = None
+    may_choose_compression: bool = True
+    is_embedded: bool = False
     contents: Mapping[str, Mapping[str, ColumnContents]] = field(default_factory=dict)
     identity: Identity | None = None
     loaded: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()
+
+    @property
+    def compression_is_ours(self) -> bool:
+        """Whether neither the environment nor the server's administrator says how long values are compressed."""
+        return self.may_choose_compression and self.server is not None and self.server.toast_compression_is_default
+
+    @property
+    def has_lz4(self) -> bool:
+        """Whether the server can compress by lz4, at a fraction of the cost of pglz."""
+        return self.server is not None and "lz4" in self.server.toast_compressions
 
 
 class Emptying(StrEnum):
@@ -77,8 +89,8 @@ class ColumnPlan:
 class TablePlan:
     """What happens to one table. `reasons` says, in words, why each choice was made.
 
-    `staged`: the rows go into a temporary table first, and are merged from there. `defers`: some of its foreign keys
-    are checked only after all rows are in.
+    Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
+    and are merged from there. `defers`: some of its foreign keys are checked only after all rows are in.
     """
 
     entity: EntityRecord
@@ -89,6 +101,7 @@ class TablePlan:
     freeze: bool
     staged: bool
     make_unlogged: bool
+    uncompressed: tuple[str, ...]
     drop_indexes: tuple[IndexFacts, ...]
     drop_foreign_keys: tuple[ForeignKeyFacts, ...]
     disable_triggers: tuple[TriggerFacts, ...]
@@ -144,7 +157,7 @@ class TableSet:
 
     `tables` are in load order, by oid. `truncated` are emptied by TRUNCATE; `truncatable` are those that would be if
     the role were granted TRUNCATE on the tables that it cannot empty at all. `logged` says by oid why a table cannot
-    become unlogged.
+    become unlogged. `stores_uncompressed`: the server has only the slow way to compress long values, so avoid it.
     """
 
     request: LoadRequest
@@ -153,6 +166,7 @@ class TableSet:
     truncated: frozenset[int]
     truncatable: frozenset[int]
     logged: Mapping[int, str]
+    stores_uncompressed: bool
 
     @classmethod
     def of(
@@ -167,7 +181,15 @@ class TableSet:
         helpless = {oid for oid, facts in emptied.items() if not facts.privileges & {"TRUNCATE", "DELETE"}}
         truncated = _closed(emptied, allowed)
         truncatable = _closed(emptied, allowed | helpless)
-        return cls(request, rebuild_rows, tables, truncated, truncatable, _logged(tables, truncated))
+        return cls(
+            request,
+            rebuild_rows,
+            tables,
+            truncated,
+            truncatable,
+            _logged(tables, truncated),
+            stores_uncompressed=prepared.is_embedded and prepared.compression_is_ours and not prepared.has_lz4,
+        )
 
     def deletes_from(self, facts: TableFacts) -> bool:
         """Whether the table is emptied by DELETE, also if the role still needs a grant for that."""

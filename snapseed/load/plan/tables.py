@@ -18,9 +18,12 @@ from snapseed.load.plan import (
 from snapseed.load.plan.indexes import choose_rebuild, keys_to_later_rows
 from snapseed.load.plan.requirements import require_loadable
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.postgres.catalog import ServerFacts, TableFacts, TriggerFacts
+from snapseed.postgres.catalog import TableFacts, TriggerFacts
 from snapseed.postgres.fit import type_of
 from snapseed.snapshot.manifest import Column, EntityRecord
+
+# In its compressed Parquet file. PostgreSQL compresses rows of 2 kB and more.
+_WIDE_ROW_BYTES = 300
 
 
 def plan_load(
@@ -40,7 +43,7 @@ def plan_load(
         tables=tuple(_plan_table(entity, prepared.facts[entity.name], load) for entity in entities),
         mode=request.mode,
         children=tuple(_plan_child(child, load) for child in reversed(referenced_first(prepared.children))),
-        settings=_choose_settings(prepared.server),
+        settings=_choose_settings(prepared),
     )
 
 
@@ -51,6 +54,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
     freeze = empty_by is Emptying.TRUNCATE and facts.kind == "r"
     indexes, foreign_keys, rebuild_reasons = choose_rebuild(entity, facts, load)
     make_unlogged, unlogged_reasons = _choose_logging(facts, load)
+    uncompressed, storage_reasons = _choose_storage(entity, facts, load)
     disables_rules = facts.owned and (empty_by is Emptying.DELETE or load.request.mode is Mode.UPSERT)
     deferred = [key.name for key in keys_to_later_rows(facts, load)]
     names = {column.name for column in columns}
@@ -64,6 +68,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
         freeze=freeze,
         staged=load.request.mode is Mode.UPSERT,
         make_unlogged=make_unlogged,
+        uncompressed=uncompressed,
         drop_indexes=indexes,
         drop_foreign_keys=foreign_keys,
         disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
@@ -74,6 +79,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
             empty_reason,
             _freeze_reason(facts, freeze=freeze),
             *unlogged_reasons,
+            *storage_reasons,
             *rebuild_reasons,
             *(f"foreign key {name} is checked after all rows are in: it refers to later rows" for name in deferred),
             *_trigger_reasons(facts),
@@ -117,11 +123,28 @@ def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
     return Emptying.DELETE, f"emptied by DELETE: {', '.join(outside)} refers to it and is not truncated in this load"
 
 
-def _choose_settings(server: ServerFacts | None) -> tuple[Setting, ...]:
-    if server is not None and "lz4" in server.toast_compressions and server.toast_compression_is_default:
+def _choose_settings(prepared: Prepared) -> tuple[Setting, ...]:
+    if prepared.compression_is_ours and prepared.has_lz4:
         reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
         return (Setting("default_toast_compression", "lz4", reason),)
     return ()
+
+
+def _choose_storage(entity: EntityRecord, facts: TableFacts, load: TableSet) -> tuple[tuple[str, ...], list[str]]:
+    """The columns whose long values are stored uncompressed, in tables that are wide enough to have such values."""
+    is_wide = sum(file.bytes for file in entity.files) >= _WIDE_ROW_BYTES * entity.rows
+    is_ours = facts.kind == "r" and facts.owned and facts.oid in load.truncated
+    if not (load.stores_uncompressed and is_ours and is_wide and entity.rows >= load.rebuild_rows):
+        return (), []
+    loaded = {column.name for column in entity.columns}
+    columns = tuple(column.name for column in facts.columns if column.compresses and column.name in loaded)
+    if not columns:
+        return (), []
+    reason = (
+        f"long values of {', '.join(columns)} are stored uncompressed: the server has only pglz, which takes longer"
+        ' than the rest of COPY (compression = "keep" in the environment compresses them)'
+    )
+    return columns, [reason]
 
 
 def _plan_column(column: Column, facts: TableFacts) -> ColumnPlan:

@@ -11,6 +11,7 @@ WITH RECURSIVE beneath AS (
 SELECT a.attname AS name, format_type(d.type, d.modifier) AS type, d.domains,
        b.typtype::text AS kind, b.typelem::int8 AS element_oid, e.typtype::text AS element_kind,
        a.attnotnull OR d.not_null AS not_null, d.not_null AS domain_not_null, d.has_default,
+       a.attstorage = 'x' AND b.typstorage = 'x' AND a.attcompression = '' AS compresses,
        a.attidentity::text AS identity, a.attgenerated::text AS generated,
        EXISTS (SELECT FROM pg_depend u
                 LEFT JOIN pg_attrdef v ON u.classid = 'pg_attrdef'::regclass AND v.oid = u.objid

@@ -1,4 +1,4 @@
-"""Embedders that a project may have beside its snapseed.toml, good and bad ones."""
+"""Embedders next to a project's snapseed.toml, good and bad ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snapseed import HashingEmbedder
 
 
 class Vowels:
-    """How often each vowel stands in a text."""
+    """How often each vowel occurs in a text."""
 
     model = "vowels"
     dimensions = 5
@@ -28,34 +28,34 @@ class Down(Vowels):
     """A model that is away, until a file called `up` exists."""
 
     def embed(self, texts: pl.Series) -> pl.Series:
-        """What a text is worth, or an error."""
+        """Vectors, or an error."""
         if not os.path.exists("up"):  # noqa: PTH110 - as short as it gets
             raise ConnectionError("no model today")
         return super().embed(texts)
 
 
 class Picky(Vowels):
-    """One that fails over some texts."""
+    """One that fails for some texts."""
 
     def embed(self, texts: pl.Series) -> pl.Series:
-        """No text with the word poison."""
+        """Vectors, unless a text has the word poison."""
         if texts.str.contains("poison").any():
             raise ValueError("that is poison")
         return super().embed(texts)
 
 
 class Deadly(Vowels):
-    """One that ends the process over some texts."""
+    """One that kills the process for some texts."""
 
     def embed(self, texts: pl.Series) -> pl.Series:
-        """No text with the word deadly."""
+        """Vectors, unless a text has the word deadly."""
         if texts.str.contains("deadly").any():
             os.kill(os.getpid(), signal.SIGKILL)
         return super().embed(texts)
 
 
 class TooFew(Vowels):
-    """One that gives too few vectors."""
+    """One that returns too few vectors."""
 
     def embed(self, texts: pl.Series) -> pl.Series:
         """One less than there are texts."""
@@ -69,7 +69,7 @@ class TooShort(Vowels):
 
 
 class Slow(HashingEmbedder):
-    """One that takes its time, and says when it begins."""
+    """One that takes its time, and creates a file when it starts."""
 
     seconds = 1.5
 
