@@ -1,6 +1,6 @@
 """The options that commands share, each written once, as a field of `Options`.
 
-A command names those it has, and `in_project` calls it with one frozen `Run` that holds what was parsed.
+A command names those it has, and `in_project` calls it with one frozen `Call` that holds what was parsed.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ _PARAMETERS = [
 
 
 @dataclass(frozen=True)
-class Run:
+class Call:
     """One call of a command: its project, the format of its output, and its shared options."""
 
     project: Project
@@ -126,7 +126,7 @@ class Run:
 def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command these shared options, and --project, --env-file and --verbose, which all have.
 
-    The command is a function of a `Run` and its own parameters. With `required`, the environment must be named. Typer
+    The command is a function of a `Call` and its own parameters. With `required`, the environment must be named. Typer
     reads the signature of the wrapper: the environment, the command's own parameters, then the shared ones. A failure
     is shown in the format that was asked for, and ends the process with its exit code.
     """
@@ -144,17 +144,17 @@ def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., N
         parameters = [*leading, *own, *shared[len(leading) :]]
 
         @functools.wraps(command)
-        def call(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
+        def wrapper(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
             options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
             output = console.chosen_format(options.checks if "checks" in names else options.results)
             with console.reporting(output, verbose=options.verbose):
-                command(Run(find_project(options.project, options.env_file), output, options), **values)
+                command(Call(find_project(options.project, options.env_file), output, options), **values)
 
         # Typer asks `inspect` for the signature, and `typing` for the annotations.
-        call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        del call.__wrapped__
-        return call
+        wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del wrapper.__wrapped__
+        return wrapper
 
     return decorate
 
