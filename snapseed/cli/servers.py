@@ -11,7 +11,7 @@ import typer
 
 from snapseed.cli import console
 from snapseed.cli.console import Format
-from snapseed.cli.options import in_project
+from snapseed.cli.options import Call, in_project
 from snapseed.config import Environment, Project
 from snapseed.errors import UsageError
 from snapseed.redaction import redacted
