@@ -25,6 +25,9 @@ from tests import server_choice
 from tests.command_line import run_command
 from tests.examples import load_profile
 
+# Fixtures that several packages use.
+pytest_plugins = ["tests.loaded"]
+
 PROJECTS = Path(__file__).parent / "projects"
 _PLACE = pytest.StashKey[str]()
 load_profile()
