@@ -15,6 +15,9 @@ _AUTHORITY = re.compile(r"(://[^:/?#\n]*:).*@")
 _QUERY = r"(?P<query>[?&]\w*password=)[^&\n]*"
 _KEY = r"(?P<key>password\s*=\s*)(?:'(?:[^'\\]|\\.)*(?:'|\\?\Z)|(?:[^\s\\]|\\.|\\\Z)+)"
 _PARAMETER = re.compile(f"(?is){_QUERY}|{_KEY}")
+_QUOTED = re.compile(r'".*"', re.DOTALL)
+# What is between :// and the last @ of a URL.
+_USER_AND_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@\s]*):[^/?#]*(?=@)")
 # CREATE ROLE … PASSWORD '…'. The server cuts long statements, so the closing quote may be missing.
 _IN_SQL = re.compile(r"(?i)(\bpassword\s+)(E?'(?:[^']|'')*'?|\S+)")
 
@@ -28,6 +31,17 @@ def redacted(text: str) -> str:
 def redacted_sql(statement: str) -> str:
     """`statement` with every password of a role or a connection string replaced by ***."""
     return _IN_SQL.sub(r"\1***", redacted(statement))
+
+
+def redacted_quotes(message: str) -> str:
+    """An error of a parser without what it quotes: that may be part of a password, and contain quotation marks."""
+    return redacted(_QUOTED.sub('"***"', message))
+
+
+def url_without_password(url: str) -> str | None:
+    """`url` without its password; None if it may have another one, for example in its query."""
+    bare = _USER_AND_PASSWORD.sub(r"\g<user>", url)
+    return bare if redacted(bare) == bare else None
 
 
 def hide_passwords_in_title() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -26,7 +25,11 @@ from tests import server_choice
 from tests.command_line import run_command
 from tests.examples import load_profile
 
+# Fixtures that several packages use.
+pytest_plugins = ["tests.loaded"]
+
 PROJECTS = Path(__file__).parent / "projects"
+_PLACE = pytest.StashKey[str]()
 load_profile()
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -37,16 +40,23 @@ def without_coverage() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
-def pytest_configure() -> None:
-    """Give the temporary folders of this checkout a place of their own.
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the temporary folders of this run into a place of their own; without failures, it is removed at the end.
 
     Started by root, pytest closes `/tmp/pytest-of-root` to all other accounts, in the middle of other runs as well. The
     embedded servers of those runs, which work as another account, then lose their data folders.
     """
-    checkout = hashlib.sha256(str(PROJECTS).encode()).hexdigest()[:8]
-    place = Path(tempfile.gettempdir()) / f"snapseed-pytest-{checkout}"
-    place.mkdir(exist_ok=True)
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = config.stash[_PLACE] = tempfile.mkdtemp(prefix="snapseed-pytest-")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove the temporary folders of a run without failures."""
+    place = session.config.stash.get(_PLACE, None)
+    if place is not None and exitstatus == 0:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def pytest_report_header() -> str:

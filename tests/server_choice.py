@@ -1,6 +1,6 @@
-"""The PostgreSQL servers that tests can run on, and which one it is: decided before a test runs, and always said.
+"""The PostgreSQL servers that tests can run on. The choice is made before the first test, and shown in the header.
 
-`SNAPSEED_TEST_DATABASE` decides where it is set: the URL of a server, or `container`, `embedded` or `system`.
+`SNAPSEED_TEST_DATABASE` decides if it is set: the URL of a server, or `container`, `embedded` or `system`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ SETTING = "SNAPSEED_TEST_DATABASE"
 IMAGE_SETTING = "SNAPSEED_TEST_IMAGE"
 DEFAULT_IMAGE = "pgvector/pgvector:pg18"
 
-# An engine on this machine answers in milliseconds. One that takes longer is none to wait for in each run.
+# An engine on this machine answers in milliseconds. Waiting longer for one would slow every run.
 _PROBE_SECONDS = 2
 _START_SECONDS = 60
-# What a server's data and WAL take in the course of a run, twice, for three test processes.
+# What the data and WAL of three test processes take in the course of a run, twice.
 _MEMORY_BYTES = 6 * 2**30
-# Where Debian and Ubuntu keep the programs of each major version.
+# Debian and Ubuntu keep the programs of each major version here.
 _INSTALLED = Path("/usr/lib/postgresql")
 
 
 class Kind(StrEnum):
-    """Which server."""
+    """A kind of server."""
 
     GIVEN = "given"
     CONTAINER = "container"
@@ -47,12 +47,12 @@ class Kind(StrEnum):
 def chosen(setting: str, *, engine_answers: bool) -> tuple[Kind, str]:
     """Which server a run uses, and why.
 
-    A word in the setting is obeyed, so that a run that must not be on another server fails rather than be on one.
+    A word in the setting is always obeyed: without that server the run fails, and does not use another one.
     """
     if setting in {Kind.CONTAINER, Kind.EMBEDDED, Kind.SYSTEM}:
-        return Kind(setting), f"{SETTING} says so"
+        return Kind(setting), f"chosen by {SETTING}"
     if setting:
-        return Kind.GIVEN, f"{SETTING} names it"
+        return Kind.GIVEN, f"named by {SETTING}"
     if engine_answers:
         return Kind.CONTAINER, "a Docker engine answers"
     return Kind.EMBEDDED, f"no Docker engine answers and {SETTING} is not set"
@@ -60,13 +60,13 @@ def chosen(setting: str, *, engine_answers: bool) -> tuple[Kind, str]:
 
 @functools.cache
 def choice() -> tuple[Kind, str]:
-    """The choice for this process. The engine is asked only where the setting leaves it open."""
+    """The choice for this process. The engine is only asked if the setting is empty."""
     setting = os.environ.get(SETTING, "")
     return chosen(setting, engine_answers=not setting and engine_answers())
 
 
 def engine_answers() -> bool:
-    """Whether a Docker engine of this very machine answers; only on Linux do its containers share our network."""
+    """Whether a Docker engine of this machine answers. Its containers share our network on Linux only."""
     place = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     if sys.platform != "linux" or not place.startswith("unix://"):
         return False
@@ -81,13 +81,13 @@ def engine_answers() -> bool:
 
 
 def described() -> str:
-    """The line at the head of each run."""
+    """The line in the header of each run."""
     kind, reason = choice()
     names = {
-        Kind.GIVEN: "one that is running",
+        Kind.GIVEN: "a given one",
         Kind.CONTAINER: f"a container of {image()}",
         Kind.EMBEDDED: "the embedded one",
-        Kind.SYSTEM: "one of this machine's own programs",
+        Kind.SYSTEM: "the one installed on this machine",
     }
     return f"PostgreSQL server: {names[kind]} ({reason})"
 
@@ -99,7 +99,7 @@ def image() -> str:
 
 @contextmanager
 def running_server() -> Iterator[str]:
-    """The URL of a database on the chosen server, which is stopped afterwards unless it was there before."""
+    """The URL of a database on the chosen server, which is stopped afterwards unless it was running before."""
     kind, _ = choice()
     if kind is Kind.GIVEN:
         yield os.environ[SETTING]
@@ -116,7 +116,7 @@ def running_server() -> Iterator[str]:
 
 @contextmanager
 def _embedded() -> Iterator[str]:
-    # Not below pytest's own folder: as root, each run of pytest closes that again to the account of the server.
+    # Not in pytest's own folder: as root, each start of pytest closes that again to the account of the server.
     with tempfile.TemporaryDirectory(prefix="snapseed-tests-", dir=_memory()) as folder:
         embedded = EmbeddedPostgres(Path(folder))
         embedded.start()
@@ -127,9 +127,9 @@ def _embedded() -> Iterator[str]:
 
 
 def _memory() -> str | None:
-    """A file system in memory with room for the servers of all test processes, or None for one on disk.
+    """A file system in memory with room for the servers of all test processes, or None to use the disk.
 
-    Each test makes a database of its own and drops it: 300 files, which takes longer on disk than most tests do.
+    Each test creates and drops a database of its own: 300 files, which takes longer on disk than most tests.
     """
     place = "/dev/shm"  # noqa: S108 - a folder of our own is made in it
     try:
@@ -143,12 +143,12 @@ def _container() -> Iterator[str]:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import ExecWaitStrategy
 
-    # On the network of this machine: behind a port that Docker forwards, the server would have an address of its own,
-    # which the guard takes for another machine's, and most tests would be about that. PostgresContainer forwards one.
+    # On the network of this machine. Behind a port that Docker forwards (as PostgresContainer does), the server would
+    # have an address of its own. The guard would take it for another machine, and refuse in most tests.
     port = _free_port()
     ready = ExecWaitStrategy(["pg_isready", "--quiet", "--host=127.0.0.1", f"--port={port}"])
     container = DockerContainer(image(), network_mode="host").waiting_for(ready.with_startup_timeout(_START_SECONDS))
-    # Tests log in as roles that they make; nobody beyond this machine can.
+    # Tests log in as roles that they create. Nobody outside this machine can log in.
     container.with_command("postgres -c listen_addresses=127.0.0.1 -c fsync=off")
     with container.with_envs(POSTGRES_HOST_AUTH_METHOD="trust", PGPORT=str(port)):
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
@@ -161,9 +161,9 @@ def _free_port() -> int:
 
 
 def system_programs() -> Path:
-    """The folder of initdb and pg_ctl of the newest PostgreSQL that is installed on this machine.
+    """The folder of initdb and pg_ctl of the newest PostgreSQL on this machine.
 
-    Raises `FileNotFoundError` where none is.
+    Raises `FileNotFoundError` where none is installed.
     """
     found = sorted(_INSTALLED.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if found:
@@ -180,7 +180,7 @@ def system_programs() -> Path:
 
 @contextmanager
 def system_server(programs: Path) -> Iterator[str]:
-    """A server run from these programs on a Unix socket, as an account without rights where we are root."""
+    """A server run from these programs on a Unix socket; if we are root, as an account without rights."""
     with tempfile.TemporaryDirectory(prefix="snapseed-system-") as name:
         home = Path(name).resolve() / "server"
         account = account_for(home, home.parent)

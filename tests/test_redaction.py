@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 from snapseed.cli.console import Format, reporting
 from snapseed.errors import ServerError
 from snapseed.postgres.locks import AdvisoryLock
-from snapseed.redaction import redacted
+from snapseed.redaction import redacted, url_without_password
 from tests.command_line import run_command
 from tests.conftest import Sandbox
 from tests.projects.state import patiently
@@ -77,6 +77,20 @@ def test_what_has_no_password_is_shown_as_it_is(conninfo: str) -> None:
 def test_what_stands_beside_a_password_is_shown(conninfo: str, shown: str) -> None:
     """A password ends at an unescaped space; in the query of a URL, at the next parameter."""
     assert redacted(conninfo) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        (f"postgresql://me:{SECRET}@host:5432/db?a=b", "postgresql://me@host:5432/db?a=b"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        (f"postgresql://host/db?user=me&password={SECRET}", None),
+        (f"postgresql://me:battery/{SECRET}@host/db", None),
+    ],
+)
+def test_a_url_without_its_password_has_no_part_of_it(url: str, bare: str | None) -> None:
+    """If the password cannot be taken out for certain, there is no such URL."""
+    assert url_without_password(url) == bare
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ URL = "postgresql://tests@localhost/tests"
     [(URL, Kind.GIVEN), ("container", Kind.CONTAINER), ("embedded", Kind.EMBEDDED), ("system", Kind.SYSTEM)],
 )
 def test_the_setting_is_obeyed(setting: str, kind: Kind, *, engine: bool) -> None:
-    """Whether a Docker engine answers or not."""
+    """Whether or not a Docker engine answers."""
     assert server_choice.chosen(setting, engine_answers=engine)[0] is kind
 
 
-def test_without_a_setting_it_is_a_container_where_an_engine_answers() -> None:
-    """And else the embedded server; either way the run says why."""
+def test_without_a_setting_it_is_a_container_if_an_engine_answers() -> None:
+    """Otherwise it is the embedded server. Either way the run says why."""
     assert server_choice.chosen("", engine_answers=True) == (Kind.CONTAINER, "a Docker engine answers")
     kind, reason = server_choice.chosen("", engine_answers=False)
     assert kind is Kind.EMBEDDED
@@ -34,14 +34,14 @@ def test_without_a_setting_it_is_a_container_where_an_engine_answers() -> None:
 
 
 @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "ssh://nobody@127.0.0.1"])
-def test_an_engine_that_does_not_answer_is_none(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is one on another machine, whose containers have no port here."""
+def test_an_engine_that_does_not_answer_does_not_count(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one on another machine, whose containers have no port here."""
     monkeypatch.setenv("DOCKER_HOST", host)
     assert not server_choice.engine_answers()
 
 
-def test_an_engine_that_answers_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked for no more than a sign of life."""
+def test_an_engine_that_answers_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is only pinged."""
     place = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as engine:
         engine.bind(str(place))
@@ -60,13 +60,13 @@ def test_an_engine_that_answers_is_one(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_every_run_says_which_server_it_uses(pytestconfig: pytest.Config) -> None:
-    """At its head, in the words of the choice."""
+    """In its header."""
     said = pytestconfig.hook.pytest_report_header(config=pytestconfig, start_path=Path())
     assert server_choice.described() in said
 
 
-def test_a_server_of_this_machines_own_programs_serves() -> None:
-    """And is gone afterwards."""
+def test_a_server_installed_on_this_machine_can_be_used() -> None:
+    """And it is gone afterwards."""
     try:
         programs = server_choice.system_programs()
     except FileNotFoundError as exc:

@@ -54,7 +54,7 @@ def job_form(payload: Mapping[str, Any] | None, where: str) -> JobForm:
     """The form for `payload` in [embeddings]. Raises `ConfigurationError` if no key could be read back from it."""
     template = _DEFAULT_PAYLOAD if payload is None else payload
     leaves = dict(_leaves(template))
-    unknown = [text for text in leaves.values() for name in _braced(text) if name not in _NAMES]
+    unknown = [text for text in leaves.values() for name in re.findall(r"\{([^}]*)", text) if name not in _NAMES]
     paths = {text: path for path, text in leaves.items()}
     path = paths.get("{keys}") or paths.get("{key}")
     if path is None or unknown:
@@ -80,7 +80,8 @@ def encode_jobs(form: JobForm, keys: pl.Series, *, snapshot: str, entity: str, m
     text = json.dumps(_filled(form.template, known), ensure_ascii=False, separators=(",", ":"))
     pieces = text.split(_PLACE)
     # Escaped for JSON, but without quotation marks, which the text around the places has already.
-    escaped = keys.map_elements(lambda key: json.dumps(key)[1:-1], pl.String) if _needs_escapes(keys) else keys
+    needs_escapes = keys.str.contains(r'["\\\x00-\x1f]').any()
+    escaped = keys.map_elements(lambda key: json.dumps(key)[1:-1], pl.String) if needs_escapes else keys
     parts: list[pl.Expr] = [pl.lit(pieces[0])]
     for piece in pieces[1:]:
         parts += [pl.lit(escaped), pl.lit(piece)]
@@ -132,14 +133,6 @@ def _filled(template: object, known: Mapping[str, object]) -> object:
         if isinstance(value, str):
             template = template.replace(name, value)
     return template
-
-
-def _braced(text: str) -> list[str]:
-    return [part.partition("}")[0] for part in text.split("{")[1:]]
-
-
-def _needs_escapes(keys: pl.Series) -> bool:
-    return bool(keys.str.contains(r'["\\\x00-\x1f]').any())
 
 
 # ── Queues ───────────────────────────────────────────────────────────────────────────────────────────────────────────

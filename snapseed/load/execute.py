@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Mapping
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -16,7 +17,6 @@ from snapseed.load.request import Mode
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.failures import translated
 from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
@@ -27,27 +27,27 @@ _FLUSHES = 150_000
 
 
 def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
-    """Do all that the plan says, verify the rows and record the load; only the commit is left.
+    """Do what the plan says, verify the rows and record the load. Only the commit is left to do.
 
-    Raises `LoadError`, `ServerError` and `VerificationError`. What it does is told to the session's listener.
+    Raises `LoadError`, `ServerError` and `VerificationError`. The session's listener hears what was done.
     """
     connection, verify = session.connection, session.request.verify
-    changed_before = {str(table.table): count_changes(connection, table.table) for table in plan.tables}
-    for setting in plan.settings:
-        _set(connection, setting.name, setting.value)
     with session.phase("dropping indexes and keys"):
+        changed_before = {str(table.table): count_changes(connection, table.table) for table in plan.tables}
+        for setting in plan.settings:
+            _set(connection, setting.name, setting.value)
         drop_indexes_and_keys(connection, plan)
     with session.phase("emptying tables"):
         deleted = empty_tables(connection, plan)
+        set_storage(connection, plan, "EXTERNAL")
     kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
-    set_storage(connection, plan, "EXTERNAL")
     written = [_fill(session, table) for table in plan.tables]
     with session.phase("building indexes"):
         build_indexes(connection, plan)
     with session.phase("checking foreign keys"):
         build_foreign_keys(connection, plan)
     with session.phase("setting sequences"):
-        _restart_sequences(connection, plan)
+        _set_sequences(connection, plan, by_alter=True)
     if verify:
         _verify(session, plan, kept)
     changes = {name: count + deleted.get(name, 0) for name, count in changed_before.items()}
@@ -55,18 +55,18 @@ def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
         changes[str(table.table)] += count
     _record(session, prepared, plan, changes)
     with session.phase("setting sequences"):
-        _set_sequences(connection, plan)
+        _set_sequences(connection, plan, by_alter=False)
 
 
 def drop_indexes_and_keys(connection: Connection, plan: LoadPlan) -> None:
     """Drop what slows a bulk load, and turn off what acts on its rows."""
     for table in plan.tables:
         for foreign_key in table.drop_foreign_keys:
-            _alter(connection, table, "DROP CONSTRAINT {}", foreign_key.name)
+            _alter(connection, table, "DROP CONSTRAINT {}", sql.Identifier(foreign_key.name))
     for table in plan.tables:
         for index in table.drop_indexes:
             if index.constraint:
-                _alter(connection, table, "DROP CONSTRAINT {}", index.name)
+                _alter(connection, table, "DROP CONSTRAINT {}", sql.Identifier(index.name))
             else:
                 # An index is in the schema of its table.
                 name = sql.Identifier(*filter(None, (table.table.schema, index.name)))
@@ -97,15 +97,16 @@ def empty_tables(connection: Connection, plan: LoadPlan) -> dict[str, int]:
     return deleted
 
 
-def set_storage(connection: Connection, plan: LoadPlan, storage: str) -> None:
+def set_storage(connection: Connection, plan: LoadPlan, storage: LiteralString) -> None:
     """How the columns that the plan names store long values: `EXTERNAL`, uncompressed, or `EXTENDED`, as before.
 
     It applies to rows that are written from now on.
     """
+    action = sql.SQL("ALTER COLUMN {} SET STORAGE " + storage)
     for table in plan.tables:
         if table.uncompressed:
-            action = ", ".join(f"ALTER COLUMN {{}} SET STORAGE {storage}" for _ in table.uncompressed)
-            _alter(connection, table, action, *table.uncompressed)
+            actions = (action.format(sql.Identifier(name)) for name in table.uncompressed)
+            _alter(connection, table, "{}", sql.SQL(", ").join(actions))
 
 
 def build_indexes(connection: Connection, plan: LoadPlan) -> None:
@@ -146,16 +147,16 @@ def analyze(connection: Connection, plan: LoadPlan) -> None:
 
 def _fill(session: Session, table: TablePlan) -> int:
     """COPY the rows, for an upsert through a temporary table. Returns how many were inserted or changed."""
-    name, where = table.entity.name, session.target.described
+    name = table.entity.name
     session.listener(CopyStarted(name))
-    with session.phase("copying rows"), translated(f"copying {name}", where):
+    with session.phase("copying rows", doing=f"copying {name}"):
         into = stage_table(session.connection, table) if table.staged else table.table.identifier()
         copied = copy_rows(
             session.connection, session.snapshot, table, into, session.listener, settings=session.settings
         )
     written = copied.rows
     if table.staged:
-        with session.phase("merging rows"), translated(f"merging {name}", where):
+        with session.phase("merging rows", doing=f"merging {name}"):
             written = merge_rows(session.connection, table)
     session.listener(copied)
     return written
@@ -222,83 +223,60 @@ def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mappi
     session.listener(mark)
 
 
-def _restart_sequences(connection: Connection, plan: LoadPlan) -> None:
-    """Let the sequences that this role owns continue after the loaded keys, by ALTER SEQUENCE.
+def _set_sequences(connection: Connection, plan: LoadPlan, *, by_alter: bool) -> None:
+    """Let sequences continue after the loaded keys.
 
-    A rollback undoes that, but not setval (PostgreSQL manual, "ALTER SEQUENCE", Notes): see `_set_sequences`.
+    `by_alter`: those that this role owns, by ALTER SEQUENCE, which a rollback undoes. Otherwise the others, by setval,
+    which takes effect at once (PostgreSQL manual, "ALTER SEQUENCE", Notes), so only the commit may be left to do.
     """
-    for first, uses in _sequences(plan, may_alter=True):
-        identifier = sql.Identifier(first.schema, first.name)
-        last = _last_key(connection, plan, uses)
-        if last is not None:
-            start = _within(last + first.increment, first)
-            restart = sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(identifier, sql.Literal(start))
-            connection.execute(restart)
-        elif plan.mode is Mode.REPLACE and any(sequence.owned for _, sequence in uses):
-            connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(identifier))
-
-
-def _set_sequences(connection: Connection, plan: LoadPlan) -> None:
-    """Set the other sequences by setval. It takes effect at once, so it waits until only the commit is left to do."""
-    for first, uses in _sequences(plan, may_alter=False):
-        last = _last_key(connection, plan, uses)
-        if last is not None:
-            name = sql.Identifier(first.schema, first.name).as_string(connection)
-            connection.execute("SELECT setval(%s::regclass, %s)", (name, _within(last, first)))
-
-
-def _sequences(plan: LoadPlan, *, may_alter: bool) -> list[tuple[SequenceFacts, list[tuple[TableName, SequenceFacts]]]]:
-    """Each sequence once, with the columns that draw from it."""
-    uses: dict[tuple[str, str], list[tuple[TableName, SequenceFacts]]] = {}
+    uses: dict[str, list[tuple[TableName, SequenceFacts]]] = {}
     for table in plan.tables:
         for sequence in table.sequences:
-            if sequence.may_alter is may_alter:
-                uses.setdefault((sequence.schema, sequence.name), []).append((table.table, sequence))
-    return [(columns[0][1], columns) for columns in uses.values()]
-
-
-def _last_key(connection: Connection, plan: LoadPlan, uses: list[tuple[TableName, SequenceFacts]]) -> int | None:
-    """The value that the sequence would have returned last if it had produced all the keys."""
-    first = uses[0][1]
-    keys = [key for table, sequence in uses for key in _extreme_key(connection, table, sequence)]
-    if not any(sequence.owned for _, sequence in uses) or plan.mode is not Mode.REPLACE or not first.may_alter:
-        # Others may draw from it too, or existing rows stay, so it never goes back.
-        keys += _last_value(connection, first)
-    return (max if first.increment > 0 else min)(keys) if keys else None
-
-
-def _extreme_key(connection: Connection, table: TableName, sequence: SequenceFacts) -> list[int]:
-    query = sql.SQL("SELECT {}({}) FROM {}").format(
-        sql.SQL("max" if sequence.increment > 0 else "min"), sql.Identifier(sequence.column), table.identifier()
-    )
-    row = connection.execute(query).fetchone()
-    return [] if row is None or row[0] is None else [int(str(row[0]))]
-
-
-def _last_value(connection: Connection, sequence: SequenceFacts) -> list[int]:
-    name = sql.Identifier(sequence.schema, sequence.name).as_string(connection)
-    row = connection.execute("SELECT pg_sequence_last_value(%s::regclass)", (name,)).fetchone()
-    return [] if row is None or row[0] is None else [int(str(row[0]))]
-
-
-def _within(value: int, sequence: SequenceFacts) -> int:
-    return min(max(value, sequence.minimum), sequence.maximum)
+            if sequence.may_alter is by_alter:
+                name = sql.Identifier(sequence.schema, sequence.name).as_string(connection)
+                uses.setdefault(name, []).append((table.table, sequence))
+    for name, columns in uses.items():
+        sequence = columns[0][1]
+        extreme = max if sequence.increment > 0 else min
+        query = sql.SQL("SELECT {}({}) FROM {}")
+        queries = [
+            query.format(sql.SQL(extreme.__name__), sql.Identifier(used.column), table.identifier())
+            for table, used in columns
+        ]
+        starts_over = by_alter and plan.mode is Mode.REPLACE and any(used.owned for _, used in columns)
+        if not starts_over:
+            # Others may draw from it too, or existing rows stay, so it never goes back.
+            queries.append(sql.SQL("SELECT pg_sequence_last_value({}::regclass)").format(sql.Literal(name)))
+        found = [row[0] for query in queries for row in connection.execute(query).fetchall()]
+        keys = [int(str(key)) for key in found if key is not None]
+        # Where the sequence would be if it had produced these keys.
+        following = extreme(keys) + (sequence.increment if by_alter else 0) if keys else 0
+        value = sql.Literal(min(max(following, sequence.minimum), sequence.maximum))
+        if keys and by_alter:
+            connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(sql.SQL(name), value))
+        elif keys:
+            connection.execute(sql.SQL("SELECT setval({}::regclass, {})").format(sql.Literal(name), value))
+        elif starts_over:
+            connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.SQL(name)))
 
 
 def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> None:
     """Turn triggers and rules off, or back on as they were enabled before."""
+
+    def switch(*, always: bool) -> sql.SQL:
+        return sql.SQL("DISABLE" if not on else "ENABLE ALWAYS" if always else "ENABLE")
+
     for table in _referring_first(plan):
         for trigger in table.disable_triggers:
-            action = sql.SQL(f"{_switch(always=trigger.always, on=on)} TRIGGER {{}}")
             # ONLY: the triggers of each partition are in the plan themselves.
-            statement = sql.SQL("ALTER TABLE ONLY {} ").format(sql.Identifier(trigger.schema, trigger.table))
-            connection.execute(statement + action.format(sql.Identifier(trigger.name)))
+            statement = sql.SQL("ALTER TABLE ONLY {} {} TRIGGER {}").format(
+                sql.Identifier(trigger.schema, trigger.table),
+                switch(always=trigger.always),
+                sql.Identifier(trigger.name),
+            )
+            connection.execute(statement)
         for rule in table.disable_rules:
-            _alter(connection, table, f"{_switch(always=rule.always, on=on)} RULE {{}}", rule.name)
-
-
-def _switch(*, always: bool, on: bool) -> str:
-    return "DISABLE" if not on else "ENABLE ALWAYS" if always else "ENABLE"
+            _alter(connection, table, "{} RULE {}", switch(always=rule.always), sql.Identifier(rule.name))
 
 
 def _referring_first(plan: LoadPlan) -> list[EmptiedTable | TablePlan]:
@@ -306,9 +284,10 @@ def _referring_first(plan: LoadPlan) -> list[EmptiedTable | TablePlan]:
     return [*plan.children, *reversed(plan.tables)]
 
 
-def _alter(connection: Connection, table: EmptiedTable | TablePlan, action: str, *names: str) -> None:
-    parts = sql.SQL(action).format(*map(sql.Identifier, names))
-    connection.execute(sql.SQL("ALTER TABLE {} ").format(table.table.identifier()) + parts)
+def _alter(
+    connection: Connection, table: EmptiedTable | TablePlan, action: LiteralString, *parts: sql.Composable
+) -> None:
+    connection.execute(sql.SQL("ALTER TABLE {} ").format(table.table.identifier()) + sql.SQL(action).format(*parts))
 
 
 def _set(connection: Connection, name: str, value: str) -> None:

@@ -34,9 +34,9 @@ from snapseed.snapshot.store import Snapshot
 
 @dataclass(frozen=True)
 class Session:
-    """One load: what was asked for, the connection that it runs on, and who is told. The same from begin to end.
+    """One load: what was asked for, the connection that it uses, and who is told. Nothing of it changes.
 
-    `queued` is the entity whose rows workers compute: its table is emptied with the others, and not filled.
+    `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled.
     """
 
     project: Project
@@ -57,10 +57,10 @@ class Session:
 
 
 def prepare(session: Session) -> Prepared:
-    """Check that this server may be loaded into, take the locks and read. May create the schema.
+    """Check that this server may be loaded into, take the locks, create the schema if there is none, and read.
 
-    Raises `RefusedError`, `SchemaError` where no table exists, and `UsageError` where rows of other tables are in the
-    way.
+    Raises `RefusedError` for the server, `SchemaError` if no table exists, and `UsageError` if rows of other tables
+    are in the way.
     """
     connection, environment, request = session.connection, session.environment, session.request
     with session.phase("planning"):
@@ -105,16 +105,17 @@ def choose_entities(
 ) -> Sequence[EntityRecord]:
     """The entities to load: those in `only`, or all, and with `with_parents` those that their rows refer to."""
     chosen = {entity.name for entity in manifest.chosen(request.only)}
-    names = {found.oid: name for name, found in facts.items()}
-    while request.with_parents:
-        by_manifest = {entity.parent for entity in manifest.entities if entity.name in chosen and entity.parent}
-        keys = [key for name in chosen & facts.keys() for key in facts[name].foreign_keys]
-        by_foreign_key = {names[oid] for key in keys for oid in key.targets & names.keys()}
-        added = (by_manifest | by_foreign_key) - chosen
-        if not added:
-            break
+    while request.with_parents and (added := _parents(manifest, facts, chosen) - chosen):
         chosen |= added
     return manifest.chosen(sorted(chosen))
+
+
+def _parents(manifest: Manifest, facts: Mapping[str, TableFacts], chosen: set[str]) -> set[str]:
+    """The entities that the chosen ones refer to, by the manifest or by a foreign key."""
+    by_oid = {found.oid: name for name, found in facts.items()}
+    keys = [key for name in chosen & facts.keys() for key in facts[name].foreign_keys]
+    by_foreign_key = {by_oid[oid] for key in keys for oid in key.targets & by_oid.keys()}
+    return by_foreign_key | {entity.parent for entity in manifest.entities if entity.name in chosen and entity.parent}
 
 
 def _lock(session: Session, tables: Sequence[TableName]) -> None:

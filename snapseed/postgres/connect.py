@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.postgres.failures import not_connected, translated
-from snapseed.redaction import redacted
+from snapseed.redaction import redacted, redacted_quotes
 
 Connection = psycopg.Connection[tuple[object, ...]]
 # A running server answers at once. One that is down should not hold up a command for minutes.
@@ -42,8 +42,6 @@ _SESSION = {
     "idle_session_timeout": "0",
 }
 _URL = re.compile(r"postgres(?:ql)?://([^?]*)", re.IGNORECASE)
-# libpq quotes what it cannot parse. That may be part of a password, and may contain quotation marks.
-_QUOTED = re.compile(r'".*"', re.DOTALL)
 
 
 class EmbeddedServer(Protocol):
@@ -91,7 +89,7 @@ def target_of(url: str, source: str) -> Target:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as exc:
         # Without the cause, which may quote a password.
-        raise _not_parsed(source, redacted(_QUOTED.sub('"***"', str(exc).strip()))) from None
+        raise _not_parsed(source, redacted_quotes(str(exc).strip())) from None
     described = redacted(url) or "libpq's defaults (PG* variables, service file)"
     return Target(url, described, source, None, str(parts.get("dbname") or ""))
 

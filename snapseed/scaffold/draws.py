@@ -1,4 +1,4 @@
-"""What a draw is: the code that fills a column, with examples of its values. And the draws of texts.
+"""What a draw is: code that fills a column, with examples of its values. And the draws of texts.
 
 Texts are drawn by the name of their column, or by the pattern that a check asks for. Unique ones use the row number.
 """
@@ -45,8 +45,8 @@ class Draw:
     """An expression for a column's values. `examples` are some of them, empty if they are not known.
 
     In `code`, `{own:NAME}` stands for another column of the row, and `{local}` for a variable: `local` is the end of
-    its name, and its code. `is_whole`: the examples are all the values there are. `finish` turns the expression into
-    the column's type; other columns use it as it was before.
+    its name, and its code. `is_whole`: there are no other values than the examples. `finish` turns the expression into
+    the column's type; other columns use it without that.
     """
 
     code: str
@@ -247,14 +247,16 @@ def _matching(wanted: Wanted) -> Iterator[Draw]:
 def texts_matching(pattern: str) -> tuple[str, ...]:
     """A few short texts for a regular expression, always the same; none if Python's syntax does not have it.
 
-    The pattern is simplified first, so a text may not match it after all: the server is asked anyway.
+    The pattern is simplified first, so some of the texts do not match it. PostgreSQL may not agree with Python about
+    the others, but the server is asked anyway.
     """
     simple = re.sub(r"\[\^(?:\\.|[^\]\\])*\]", "[a-z]", pattern)
     simple = re.sub(r"(?<![\\\[])\+", "{1,6}", re.sub(r"(?<![\\\[])\*", "{0,6}", simple))
     maker = Rstr(random.Random(pattern))  # noqa: S311 - examples, not secrets
     try:
         with warnings.catch_warnings(action="error"):
-            found = {maker.xeger(simple) for _ in range(_MATCHES * 4)}
+            drawn = {maker.xeger(simple) for _ in range(_MATCHES * 4)}
+            found = [text for text in drawn if re.search(pattern, text)]
     except (re.error, KeyError, OverflowError, FutureWarning):
         return ()
     return tuple(sorted(sorted(found, key=lambda text: (len(text), text))[:_MATCHES]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from snapseed.errors import UsageError
 from snapseed.postgres.connect import Connection, connected, target_of
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify
-from snapseed.redaction import redacted
+from snapseed.redaction import redacted, url_without_password
 from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.schema import read_schema
@@ -27,8 +26,6 @@ _SOURCE = "--from-database"
 _LONGEST_CHECK = "10s"
 # A URL with a password is written as this variable if it holds the same URL.
 _USUAL_VARIABLE = "${DATABASE_URL:-}"
-# What is between `user:` and the last @ of a URL.
-_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@\s]*):[^/?#]*(?=@)")
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,8 @@ def origin_of(url: str, filled: str, host: str | None) -> Origin:
         return Origin(url, host)
     if interpolate(_USUAL_VARIABLE, where=_SOURCE)[0] == url:
         return Origin("${DATABASE_URL}", host)
-    if "://" in url:
-        bare = _PASSWORD.sub(r"\g<user>", url)
-        if redacted(bare) == bare:
-            return Origin(bare, host, lacks_password=True)
+    if "://" in url and (bare := url_without_password(url)) is not None:
+        return Origin(bare, host, lacks_password=True)
     parts = {name: value for name, value in conninfo_to_dict(url).items() if name not in {"password", "sslpassword"}}
     return Origin(make_conninfo("", **parts), host, lacks_password=True)
 

@@ -13,11 +13,12 @@ from snapseed.snapshot.types import INTEGERS
 
 @dataclass(frozen=True)
 class Source:
-    """Where the columns of a foreign key come from: an expression for each. Empty `codes`: from no row.
+    """Where the columns of a foreign key come from: an expression for each, none if there is no row to refer to.
 
     In an expression, `{own:NAME}` stands for a column of the row, `{rows:NAME}` for the rows of an entity that the
-    function receives, and `{entity:NAME}` for the entity itself. `among`: each parent has no more rows than this
-    entity has. `at_most`: no more than this.
+    function receives, and `{entity:NAME}` for the entity itself. `is_fixed`: it is the one possible source, even if
+    another key has filled a column differently. `statement` is a variable that the expressions use, and its code.
+    Each parent has at most `at_most` rows, and no more than there are of the entity `among`.
     """
 
     codes: Mapping[str, str] = field(default_factory=dict)
@@ -61,10 +62,10 @@ class References:
             return Source(self._of(target, key.pairs), is_fixed=key == parent)
         if self._is_lookup(key):
             return self._from_lookup(key, is_unique=is_unique)
-        return self._referred(key, is_unique=is_unique) if arrangement.is_referable(key) else self._copied(key)
+        return self._referred(key, is_unique=is_unique)
 
     def is_implied(self, key: ForeignKey, origins: Mapping[str, tuple[int, str]]) -> bool:
-        """Whether the rows that the columns come from refer to the key's table themselves, or are its own."""
+        """Whether the rows that the columns come from refer to the key's table themselves, or are rows of it."""
         for name, referred in key.pairs:
             oid, column = origins[name]
             places = [(oid, column)]
@@ -120,15 +121,6 @@ class References:
 
     def _lookup_rows(self, key: ForeignKey) -> int:
         return self.arrangement.places[key.target].rows or 0
-
-    def _copied(self, key: ForeignKey) -> Source:
-        """The row that an ancestor refers to, if no other can be had."""
-        for ancestor in self.arrangement.ancestors(self.oid):
-            for other in self.arrangement.foreign_keys(ancestor):
-                if other.is_required and (other.target, {*other.target_columns}) == (key.target, {*key.target_columns}):
-                    own = {referred: name for name, referred in other.pairs}
-                    return Source(self._of(ancestor, [(name, own[referred]) for name, referred in key.pairs]))
-        return Source()
 
     def _from_lookup(self, key: ForeignKey, *, is_unique: bool) -> Source:
         rows = self._rows(key.target)

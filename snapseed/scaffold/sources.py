@@ -1,4 +1,4 @@
-"""Where the values of each column come from: other rows, a draw, or the database; unique constraints hold by design."""
+"""Where the values of each column come from: other rows, draws, or the database. Unique constraints hold by design."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions, names
     """Decide about the columns of a table. Raises `ImpossibleError` if a column must have values and has none."""
     table, place = arrangement.tables[oid], arrangement.places[oid]
     references = References(arrangement, oid, names)
-    null = _left_to_the_database(table, place)
-    chosen = _foreign(references, null)
+    chosen, unfilled = _foreign(references)
+    null = {**_left_to_the_database(table, place), **unfilled}
     unique = _Uniqueness(references, conditions, {name for source in chosen.values() for name in source.codes})
     unique.settle({key: source for key, source in chosen.items() if source.is_unique}, set(null))
     chosen |= unique.replaced
@@ -123,30 +123,30 @@ def _one_null(table: Table, place: Place, index: tuple[str, ...]) -> dict[str, s
     return {name: f"NULL, because no values are known that are unique by ({', '.join(index)})"}
 
 
-def _foreign(references: References, null: dict[str, str]) -> dict[ForeignKey, Source]:
-    """A source for the columns of each foreign key. Columns for which there is none are added to `null`."""
+def _foreign(references: References) -> tuple[dict[ForeignKey, Source], dict[str, str]]:
+    """A source for each foreign key, for those of its columns that no other key fills; and the columns without one."""
     table, place = references.table, references.place
     chosen: dict[ForeignKey, Source] = {}
+    null: dict[str, str] = {}
     filled: dict[str, str] = {}
     origins: dict[str, tuple[int, str]] = {}
     for key in sorted(table.foreign_keys, key=lambda key: (key != place.parent, -len(key.columns))):
         source = references.source(key)
         fresh = [name for name in key.columns if name not in filled]
+        contradicts = any(source.codes.get(name, code) != code for name, code in filled.items())
         if not fresh and references.is_implied(key, origins):
             continue
-        contradicts = any(source.codes.get(name, code) != code for name, code in filled.items())
-        if not fresh or not source.codes or (contradicts and not source.is_fixed):
-            nullable = [name for name in fresh if _takes_null(table, place, name)]
-            if not nullable:
-                raise ImpossibleError(
-                    table.oid, f"no row is known that its foreign key ({', '.join(key.columns)}) can refer to"
-                )
-            null |= dict.fromkeys(nullable, "NULL, because no row is known that it can refer to")
+        if fresh and source.codes and (source.is_fixed or not contradicts):
+            chosen[key] = replace(source, codes={name: source.codes[name] for name in fresh})
+            filled |= chosen[key].codes
+            origins |= {name: (key.target, referred) for name, referred in key.pairs if name in fresh}
             continue
-        chosen[key] = replace(source, codes={name: source.codes[name] for name in fresh})
-        filled |= chosen[key].codes
-        origins |= {name: (key.target, referred) for name, referred in key.pairs if name in fresh}
-    return chosen
+        nullable = [name for name in fresh if _takes_null(table, place, name)]
+        if not nullable:
+            columns = ", ".join(key.columns)
+            raise ImpossibleError(table.oid, f"no row is known that its foreign key ({columns}) can refer to")
+        null |= dict.fromkeys(nullable, "NULL, because no row is known that it can refer to")
+    return chosen, null
 
 
 class _Uniqueness:

@@ -98,25 +98,10 @@ def private_directory(path: Path, account: Account) -> None:
 
 
 def give_to_owner_of(project: Path, path: Path) -> None:
-    """As root, give `path` to the owner of the project folder, so that this user can go on without root."""
-    if os.geteuid() == 0:
+    """Give `path`, if root created it, to the owner of the project folder, so that this user can go on without root."""
+    if os.geteuid() == 0 and path.lstat().st_uid == 0:
         owner = project.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-
-
-def write_owned(path: Path, text: str, account: Account) -> None:
-    """Replace the file `path`, as a whole or not at all, by one of the account with this text.
-
-    A link planted at `path` is replaced, not followed.
-    """
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        if account.is_another:
-            os.fchown(descriptor, account.uid, account.gid)
-        file.write(text)
-    new.replace(path)
 
 
 def make_searchable(path: Path, account: Account) -> None:

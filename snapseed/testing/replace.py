@@ -36,21 +36,34 @@ class CopyInPlace:
 
 
 @dataclass(frozen=True)
-class _Properties:
-    """What belongs to a database but not to its contents: CREATE DATABASE … TEMPLATE copies none of it."""
+class Ownership:
+    """Who owns a database, and whether it is marked as a template."""
 
     owner: str
-    connection_limit: int
     is_template: bool
-    comment: str | None
-    has_acl: bool
-    grants: tuple[tuple[str | None, str, bool], ...]
-    settings: tuple[tuple[str | None, str, str], ...]
 
 
-def require_replaceable(server: Server, database: str) -> None:
-    """Raise `UsageError` where the role does not own the database, or something ties the server to it."""
-    _read_properties(server, database)
+def require_replaceable(server: Server, database: str) -> Ownership:
+    """Raise `UsageError` where the role does not own the database, or replication is bound to it."""
+    row = server.connection.execute(_OWNERSHIP, {"database": database}).fetchone()
+    assert row is not None
+    owner, is_template, is_owner, bound = row
+    if bound:
+        raise UsageError(
+            "the database cannot be replaced: replication is bound to it",
+            where=database,
+            observed=str(bound),
+            expected="no logical replication slot and no subscription in it",
+            next_step="drop them, or use `snapseed load`",
+        )
+    if not is_owner:
+        raise UsageError(
+            "only the owner of a database can replace it",
+            where=database,
+            observed=f"it belongs to {owner!r}, and {server.role!r} is not a member of that role",
+            next_step="connect as the owner or as a superuser, or use `snapseed load`",
+        )
+    return Ownership(str(owner), bool(is_template))
 
 
 def replace_database(
@@ -63,12 +76,12 @@ def replace_database(
     `own` are process ids of the caller's sessions that are about to end. The listener gets `CopyReady` and
     `CopyInPlace`.
     """
-    properties = _read_properties(server, database)
+    ownership = require_replaceable(server, database)
     copy, old = run.next_name(), run.next_name()
     try:
-        template.copy(server, copy, owner=properties.owner)
+        template.copy(server, copy, owner=ownership.owner)
         with server.connection.transaction():
-            _apply(server.connection, copy, properties)
+            _copy_properties(server.connection, database, copy)
         listener(CopyReady(copy))
         sessions = _rename(server, database, copy, old, own)
     except BaseException:
@@ -78,7 +91,7 @@ def replace_database(
     listener(CopyInPlace(old))
     with suppress(psycopg.Error):
         # If the old one cannot be dropped now, it is dropped with the run.
-        if properties.is_template:
+        if ownership.is_template:
             server.execute("ALTER DATABASE {} IS_TEMPLATE false", old)
         server.drop(old)
     return sessions
@@ -122,92 +135,52 @@ def still_in_use(server: Server, database: str, outcome: str) -> ServerError:
     )
 
 
-def _read_properties(server: Server, database: str) -> _Properties:
-    """The properties of a database. Raises as `require_replaceable`."""
-    parameters = {"database": database}
-    row = server.connection.execute(_PROPERTIES, parameters).fetchone()
-    assert row is not None
-    owner, limit, is_template, comment, has_acl, is_owner, tied = row
-    if tied:
-        raise UsageError(
-            "the database cannot be replaced: replication is bound to it",
-            where=database,
-            observed=str(tied),
-            expected="no logical replication slot and no subscription in it",
-            next_step="drop them, or use `snapseed load`",
-        )
-    if not is_owner:
-        raise UsageError(
-            "only the owner of a database can replace it",
-            where=database,
-            observed=f"it belongs to {owner!r}, and {server.role!r} is not a member of that role",
-            next_step="connect as the owner or as a superuser, or use `snapseed load`",
-        )
-    grants = server.connection.execute(_GRANTS, parameters).fetchall()
-    settings = server.connection.execute(_SETTINGS, parameters).fetchall()
-    return _Properties(
-        owner=str(owner),
-        connection_limit=int(str(limit)),
-        is_template=bool(is_template),
-        comment=None if comment is None else str(comment),
-        has_acl=bool(has_acl),
-        grants=tuple((None if role is None else str(role), str(right), bool(option)) for role, right, option in grants),
-        settings=tuple((None if role is None else str(role), str(name), str(value)) for role, name, value in settings),
-    )
-
-
-def _apply(connection: Connection, database: str, properties: _Properties) -> None:
-    name = sql.Identifier(database)
-    limit = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(properties.connection_limit))
-    connection.execute(limit)
-    if properties.is_template:
-        connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(name))
-    if properties.comment is not None:
-        comment = sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(properties.comment))
-        connection.execute(comment)
-    if properties.has_acl:
-        owner = sql.Identifier(properties.owner)
-        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(name, owner))
-    for role, right, option in properties.grants:
-        grantee = sql.SQL("PUBLIC") if role is None else sql.Identifier(role)
-        grant = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(_RIGHTS[right]), name, grantee)
-        connection.execute(grant + sql.SQL(" WITH GRANT OPTION" if option else ""))
-    for role, setting, value in properties.settings:
-        place = sql.SQL("DATABASE {}").format(name)
-        if role is not None:
-            place = sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), name)
+def _copy_properties(connection: Connection, database: str, copy: str) -> None:
+    """Give the copy what belongs to a database and not to its contents, which CREATE DATABASE does not copy."""
+    for setting, statement in connection.execute(_PROPERTIES, {"database": database, "copy": copy}).fetchall():
         try:
-            # FROM CURRENT, because a list such as search_path must not be quoted as one string.
-            connection.execute("SELECT set_config(%s, %s, true)", [setting, value])
-            identifier = sql.Identifier(*setting.split("."))
-            connection.execute(sql.SQL("ALTER {} SET {} FROM CURRENT").format(place, identifier))
+            connection.execute(str(statement).encode())
         except psycopg.errors.InsufficientPrivilege as exc:
             raise UsageError(
-                "a setting of the database could not be copied; nothing was changed",
-                where=f"{setting} of {'the database' if role is None else f'role {role!r} in the database'}",
+                "a property of the database could not be copied; nothing was changed",
+                where=f"{setting or 'the properties'} of {database}",
                 observed=exc.diag.message_primary,
                 next_step="connect as a superuser, or ask one to GRANT SET ON PARAMETER to the role (PostgreSQL 15)",
             ) from exc
 
 
-_RIGHTS = {"CREATE": "CREATE", "CONNECT": "CONNECT", "TEMPORARY": "TEMPORARY"}
-
-_PROPERTIES = """
-SELECT pg_get_userbyid(datdba), datconnlimit, datistemplate, shobj_description(oid, 'pg_database'), datacl IS NOT NULL,
-       pg_has_role(datdba, 'USAGE'),
+_OWNERSHIP = """
+SELECT pg_get_userbyid(datdba), datistemplate, pg_has_role(datdba, 'USAGE'),
        (SELECT string_agg(what, ', ')
           FROM (SELECT 'replication slot ' || slot_name FROM pg_replication_slots WHERE database = datname
                 UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = d.oid) bound(what))
   FROM pg_database d WHERE datname = %(database)s
 """
-_GRANTS = """
-SELECT CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee) END, privilege_type, bool_or(is_grantable)
-  FROM pg_database, aclexplode(datacl) WHERE datname = %(database)s GROUP BY 1, 2 ORDER BY 1, 2
-"""
-_SETTINGS = """
-SELECT CASE WHEN setrole <> 0 THEN pg_get_userbyid(setrole) END, split_part(setting, '=', 1),
-       substr(setting, strpos(setting, '=') + 1)
-  FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
-       unnest(setconfig) WITH ORDINALITY listed(setting, place)
- WHERE datname = %(database)s ORDER BY setrole, place
+# Statements, with the setting that they make, in the order in which they are executed. A setting is made in the session
+# and taken FROM CURRENT, because a list such as search_path must not be quoted as one string.
+_PROPERTIES = """
+WITH d AS (SELECT *, quote_ident(%(copy)s) AS copy FROM pg_database WHERE datname = %(database)s)
+SELECT setting, statement FROM (
+    SELECT 1, 0, NULL, format('ALTER DATABASE %%s CONNECTION LIMIT %%s IS_TEMPLATE %%s', copy, datconnlimit,
+                              datistemplate::text) FROM d
+    UNION ALL
+    SELECT 2, 0, NULL, format('COMMENT ON DATABASE %%s IS %%L', copy, shobj_description(oid, 'pg_database')) FROM d
+    UNION ALL
+    SELECT 3, 0, NULL, format('REVOKE ALL ON DATABASE %%s FROM PUBLIC, %%I', copy, pg_get_userbyid(datdba))
+      FROM d WHERE datacl IS NOT NULL
+    UNION ALL
+    SELECT 4, 0, NULL, format('GRANT %%s ON DATABASE %%s TO %%s%%s', privilege_type, copy,
+                              CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+                              CASE WHEN bool_or(is_grantable) THEN ' WITH GRANT OPTION' END)
+      FROM d, aclexplode(datacl) GROUP BY copy, grantee, privilege_type
+    UNION ALL
+    SELECT 5, row_number() OVER (ORDER BY setrole, place), name,
+           format('SELECT set_config(%%L, %%L, true); ALTER %%s SET %%s FROM CURRENT', name,
+                  substr(pair, strpos(pair, '=') + 1),
+                  CASE setrole WHEN 0 THEN '' ELSE format('ROLE %%I IN ', pg_get_userbyid(setrole)) END
+                  || 'DATABASE ' || copy,
+                  (SELECT string_agg(quote_ident(part), '.') FROM string_to_table(name, '.') part))
+      FROM d JOIN pg_db_role_setting ON setdatabase = oid, unnest(setconfig) WITH ORDINALITY listed(pair, place),
+           split_part(pair, '=', 1) name
+    ) AS listed(step, place, setting, statement) ORDER BY step, place
 """

@@ -12,50 +12,18 @@ from snapseed.postgres.connect import Connection
 
 # OIDs below are the server's own objects, the same in every database (PostgreSQL manual, 67.2: transam.h).
 _FIRST_NORMAL_OID = 16384
-# Loads rebuild indexes, constraints and the triggers of foreign keys, so these count by their definitions.
+# Catalogs of the database, and the OID column that tells its own objects from the server's. Left out: statistics, the
+# contents of large objects, what only superusers may read, and indexes and constraints. Loads rebuild these, so they
+# count by their definitions.
+_CATALOGS = """
+SELECT relname, attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+ WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared
+   AND attnum = CASE WHEN relname = 'pg_depend' THEN 2 ELSE 1 END
+   AND relname NOT IN ('pg_constraint', 'pg_index', 'pg_largeobject', 'pg_statistic', 'pg_statistic_ext_data',
+                       'pg_user_mapping')
+ ORDER BY 1
+"""
 _NO_INDEX: LiteralString = "NOT EXISTS (SELECT FROM pg_catalog.pg_class i WHERE i.oid = {} AND i.relkind IN ('i', 'I'))"
-# Catalogs of a database's objects, and the OID column that tells them from the server's own objects. Empty: all rows
-# count. A catalog that an older server does not have is skipped.
-_CATALOGS = {
-    "pg_attrdef": "oid",
-    "pg_attribute": "attrelid",
-    "pg_cast": "oid",
-    "pg_class": "oid",
-    "pg_collation": "oid",
-    "pg_conversion": "oid",
-    "pg_default_acl": "oid",
-    "pg_depend": "objid",
-    "pg_description": "objoid",
-    "pg_enum": "oid",
-    "pg_event_trigger": "oid",
-    "pg_extension": "oid",
-    "pg_foreign_data_wrapper": "oid",
-    "pg_foreign_server": "oid",
-    "pg_foreign_table": "ftrelid",
-    "pg_inherits": "inhrelid",
-    "pg_language": "oid",
-    "pg_largeobject_metadata": "oid",
-    "pg_namespace": "",
-    "pg_operator": "oid",
-    "pg_opclass": "oid",
-    "pg_opfamily": "oid",
-    "pg_partitioned_table": "partrelid",
-    "pg_policy": "oid",
-    "pg_proc": "oid",
-    "pg_publication": "oid",
-    "pg_publication_namespace": "oid",
-    "pg_publication_rel": "oid",
-    "pg_range": "rngtypid",
-    "pg_rewrite": "oid",
-    "pg_seclabel": "objoid",
-    "pg_sequence": "seqrelid",
-    "pg_statistic_ext": "oid",
-    "pg_trigger": "oid",
-    "pg_ts_config": "oid",
-    "pg_ts_config_map": "mapcfg",
-    "pg_ts_dict": "oid",
-    "pg_type": "oid",
-}
 _ONLY: dict[str, LiteralString] = {
     "pg_attribute": _NO_INDEX.format("attrelid"),
     "pg_class": "relkind NOT IN ('i', 'I')",
@@ -101,11 +69,8 @@ def schema_digest(connection: Connection) -> str:
     Most objects count with their OIDs, which a copy shares with its template. So a table that was dropped and created
     again counts as another one: the digest may differ for the same schema, but is never the same for different ones.
     """
-    found = connection.execute(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace"
-    ).fetchall()
-    present = {str(name) for (name,) in found}
-    parts = [_catalog(name, key) for name, key in _CATALOGS.items() if name in present]
+    catalogs = connection.execute(_CATALOGS).fetchall()
+    parts = [_catalog(str(name), str(key)) for name, key in catalogs]
     query = sql.SQL(" UNION ALL ").join(parts) + sql.SQL(" ORDER BY 1")
     rows = connection.execute(query, {"moving": _MOVING}).fetchall()
     rows += connection.execute(_DEFINITIONS, {"made": _MADE}).fetchall()
@@ -133,7 +98,7 @@ def outside_rows(connection: Connection, inside: Collection[int]) -> dict[str, s
 def _catalog(name: str, key: str) -> sql.Composed:
     table = sql.Identifier("pg_catalog", name)
     condition: sql.Composable = sql.SQL(_ONLY.get(name, "true"))
-    if key:
+    if name != "pg_namespace":  # the privileges of the schema "public" count too
         condition += sql.SQL(" AND {} >= {}").format(sql.Identifier(key), sql.Literal(_FIRST_NORMAL_OID))
     return sql.SQL(
         """SELECT {label} AS catalog, count(*),

@@ -1,4 +1,4 @@
-"""The project of shapes: three small tables whose schema each test writes for itself."""
+"""The project `shapes`: three small tables. Each test writes their schema itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import new_database
 from tests.load.shapes import Shapes
 
-# Everything that a test can have made, in a fraction of the time that a new database takes.
+# Drops whatever a test can create. A new database would take much longer.
 _CLEAR = """
 DO $$
 DECLARE
@@ -37,14 +37,14 @@ def shapes_folder(generated_once: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def shapes_database(server: str) -> Iterator[str]:
-    """A database for all tests of shapes, one after the other."""
+    """One database for all tests of shapes. They run one after the other."""
     with new_database(server) as url:
         yield url
 
 
 @pytest.fixture
 def shapes(shapes_folder: Path, shapes_database: str) -> Shapes:
-    """The project on a database that is empty."""
+    """The project on an empty database."""
     found = Shapes(shapes_folder, shapes_database)
     found.execute(_CLEAR)
     return found

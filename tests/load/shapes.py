@@ -1,4 +1,4 @@
-"""A small project on a database whose schema the test writes, with what the tests ask of every load."""
+"""A small project whose schema the test writes, and the checks that follow every load."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Shapes(Sandbox):
     """A sandbox of the project `shapes`."""
 
     def create(self, statements: str = "") -> None:
-        """Make the project's tables, and then run `statements`."""
+        """Create the project's tables, then run `statements`."""
         schema = self.project.schema
         assert schema is not None
         self.execute(schema.read_text(encoding="utf-8") + statements)
 
     def execute(self, statements: str) -> list[tuple[object, ...]]:
-        """Run statements; the rows of the last one, if it has any. What they change is counted at once."""
+        """Run statements and return the rows of the last one, if any. The statistics count their changes at once."""
         with self.connect() as connection:
             cursor = connection.execute(statements.encode())
             while cursor.nextset():
@@ -41,18 +41,18 @@ class Shapes(Sandbox):
             return rows
 
     def one(self, query: str) -> object:
-        """The only value of a query."""
+        """The single value that a query returns."""
         ((value,),) = self.execute(query)
         return value
 
     def empty(self) -> None:
-        """Take all rows out of the tables, without any trigger or rule."""
+        """Remove all rows, without firing triggers or rules."""
         self.execute(f"SET session_replication_role = replica; TRUNCATE {', '.join(TABLES)} CASCADE")
 
     def load(
         self, mode: Mode = Mode.REPLACE, *, agrees: object = False, rebuild_rows: int = 2_000, **options: object
     ) -> LoadReport:
-        """Load; with `agrees`, check that the database then holds the snapshot and nothing else."""
+        """Load. With `agrees`, check that the database then holds the snapshot and nothing else."""
         overrides = {name: options.pop(name) for name in ("database", "create_schema") if name in options}
         environment = self.environment(None, **overrides)
         request = LoadRequest(mode=mode, **options)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ class Shapes(Sandbox):
 
     @contextmanager
     def role(self) -> Iterator[str]:
-        """The URL for a new role, which may do nothing but connect; gone in the end."""
+        """The URL for a new role that may only connect, and that is dropped at the end."""
         self.execute(f"CREATE ROLE {ROLE} LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC")
         try:
             yield f"{self.url} user={ROLE}"
@@ -83,7 +83,7 @@ class Shapes(Sandbox):
 
 
 def reasons(report: LoadReport) -> str:
-    """All reasons of the plan, one a line, each with its table."""
+    """All reasons of the plan, one per line, each with its entity."""
     return "\n".join(f"{table.entity.name}: {reason}" for table in report.plan.tables for reason in table.reasons)
 
 
@@ -94,12 +94,12 @@ def mentions(text: str, words: str) -> bool:
 
 
 def rebuilt(report: LoadReport) -> set[str]:
-    """The names of everything that was dropped and made again."""
+    """The names of everything that was dropped and rebuilt."""
     return {name for table in report.plan.tables for name in table.rebuilt}
 
 
-def mend_of(error: SnapseedError) -> str:
-    """The SQL that an error offers to fix it."""
+def fix_of(error: SnapseedError) -> str:
+    """The SQL that an error offers as a fix."""
     said, _, statements = str(error.next_step).partition(":\n")
     assert statements, said
     return statements

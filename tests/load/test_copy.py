@@ -1,4 +1,4 @@
-"""The stream hands over every row in order, bounded in memory, and its thread ends whatever happens."""
+"""The stream delivers every row in order, in bounded memory, and its thread always ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def snapshot(shop: Sandbox) -> Snapshot:
 
 @pytest.fixture
 def plan(shop: Sandbox) -> LoadPlan:
-    """How it would be loaded."""
+    """The plan to load it."""
     return load_snapshot(shop.project, shop.environment(), LoadRequest(dry_run=True)).plan
 
 
@@ -45,7 +45,7 @@ def encoders() -> list[threading.Thread]:
 
 
 def test_all_rows_come_once_whatever_the_size_of_a_batch(snapshot: Snapshot, orders: TablePlan) -> None:
-    """Small batches put together are the large ones, byte for byte."""
+    """Small batches joined are the large ones, byte for byte."""
     with encoded(snapshot, orders) as stream:
         whole = list(stream)
     with encoded(snapshot, orders, SMALL) as stream:
@@ -97,7 +97,7 @@ def test_the_thread_ends_when_the_reader_is_gone(snapshot: Snapshot, orders: Tab
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 not really PAR1", None], ids=["empty", "nonsense", "missing"])
 def test_a_part_that_cannot_be_read_is_named(snapshot: Snapshot, orders: TablePlan, damage: bytes | None) -> None:
-    """The failure of the thread arrives where the rows were expected, and the thread has ended."""
+    """The failure of the thread is raised where the rows were expected, and the thread has ended."""
     path = snapshot.path(orders.entity.files[1])
     path.unlink()
     if damage is not None:
@@ -109,7 +109,7 @@ def test_a_part_that_cannot_be_read_is_named(snapshot: Snapshot, orders: TablePl
 
 
 def test_a_part_of_another_entity_is_not_taken_for_it(snapshot: Snapshot, orders: TablePlan) -> None:
-    """Columns of a wrong type or name are named before any row of them is sent."""
+    """Columns with a wrong type or name are reported before any row is sent."""
     file = orders.entity.files[1]
     snapshot.path(file).write_bytes((snapshot.folder / "categories.parquet").read_bytes())
     with pytest.raises(SnapshotError, match="cannot be read") as caught, encoded(snapshot, orders) as stream:

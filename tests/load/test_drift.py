@@ -1,4 +1,4 @@
-"""A schema that has drifted: everything is said at once, before anything is touched, and the printed SQL mends it."""
+"""A schema that has drifted: all problems are reported at once, before any change, and the printed SQL fixes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from snapseed import verify_snapshot
 from snapseed.errors import SchemaError
-from tests.load.shapes import Shapes, mend_of
+from tests.load.shapes import Shapes, fix_of
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ from tests.load.shapes import Shapes, mend_of
         ),
     ],
 )
-def test_a_disagreement_is_named_and_mended(shapes: Shapes, ddl: str, problem: str) -> None:
-    """By table and column; after its SQL, the load works."""
+def test_a_problem_is_named_and_fixed(shapes: Shapes, ddl: str, problem: str) -> None:
+    """By table and column. After its SQL has run, the load works."""
     shapes.create()
     shapes.execute(ddl)
     error = shapes.refused()
     assert isinstance(error, SchemaError)
     assert problem in str(error)
-    shapes.execute(mend_of(error))
+    shapes.execute(fix_of(error))
     shapes.load()
 
 
@@ -97,8 +97,8 @@ def test_a_disagreement_is_named_and_mended(shapes: Shapes, ddl: str, problem: s
         ),
     ],
 )
-def test_what_no_plain_sql_mends_is_named_alone(shapes: Shapes, ddl: str, problem: str) -> None:
-    """A default that would be lost, a primary key, a whole table: nothing is suggested that would not work."""
+def test_a_problem_without_a_plain_fix_is_only_named(shapes: Shapes, ddl: str, problem: str) -> None:
+    """A default that would be lost, a primary key, a whole table: no SQL is suggested that would not work."""
     shapes.create()
     shapes.execute(ddl)
     error = shapes.refused()
@@ -106,8 +106,8 @@ def test_what_no_plain_sql_mends_is_named_alone(shapes: Shapes, ddl: str, proble
     assert "SQL" not in str(error.next_step)
 
 
-def test_all_of_it_at_once(shapes: Shapes) -> None:
-    """All that is wrong with tables and columns in one error, and one run of its SQL mends it."""
+def test_all_problems_at_once(shapes: Shapes) -> None:
+    """One error reports everything wrong with tables and columns, and running its SQL once fixes it."""
     shapes.create(
         """
         ALTER TABLE teams ALTER captain TYPE text, ALTER title TYPE varchar(2), ADD needed text NOT NULL;
@@ -126,12 +126,12 @@ def test_all_of_it_at_once(shapes: Shapes) -> None:
         "badges.id is text",
     ):
         assert problem in str(error)
-    shapes.execute(mend_of(error))
+    shapes.execute(fix_of(error))
     shapes.load()
 
 
 def test_tables_on_no_search_path_are_found_elsewhere(shapes: Shapes) -> None:
-    """Where none is found and none may be made, the error says where tables of these names are."""
+    """If none is found and none may be created, the error says where tables of these names are."""
     shapes.create("CREATE SCHEMA app; ALTER TABLE teams SET SCHEMA app; ALTER TABLE people SET SCHEMA app;")
     shapes.execute("ALTER TABLE badges SET SCHEMA app")
     error = shapes.refused(create_schema=False)

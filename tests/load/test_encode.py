@@ -16,7 +16,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 
 def plan(name: str, target: str = "", element_oid: int = 0) -> ColumnPlan:
-    """A column for a table that has its own type, or another."""
+    """The plan of a column whose table has the same type, or another."""
     return ColumnPlan(name, parse_type(name), parse_type(target or name), element_oid)
 
 
@@ -61,13 +61,13 @@ ROWS = [bytes.fromhex(f"{len(FIELDS):04x}" + "".join(field[row] for field in FIE
 
 
 def test_golden_rows() -> None:
-    """Rows are the very bytes that the manual describes: the number of fields, then each field behind its length."""
+    """Rows are the bytes that the manual describes: the number of fields, then each field after its length."""
     assert encode_binary(TABLE, PLANS).to_pybytes() == b"".join(ROWS)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=[name for name, _, _, _ in FIELDS])
 def test_golden_fields(field: tuple[str, pa.Array, str, str]) -> None:
-    """A table of one column has, behind the number of fields, that column's bytes."""
+    """For a table of one column, the number of fields is followed by that column's bytes."""
     name, column, first, second = field
     column = column if "(" in name else column.cast(parse_type(name).arrow)
     expected = bytes.fromhex("0001" + first + "0001" + second)
@@ -77,13 +77,13 @@ def test_golden_fields(field: tuple[str, pa.Array, str, str]) -> None:
 @pytest.mark.parametrize("start", [0, 1, 2])
 @pytest.mark.parametrize("stop", [0, 1, 2])
 def test_slices(start: int, stop: int) -> None:
-    """A slice of the columns is encoded as its rows alone."""
+    """A slice of the columns is encoded like its rows alone."""
     sliced = [column.slice(start, max(0, stop - start)) for column in TABLE]
     assert encode_binary(sliced, PLANS).to_pybytes() == b"".join(ROWS[start:stop])
 
 
 def test_header_and_trailer(connection: Connection) -> None:
-    """A stream of header, rows and trailer is what the server takes, and what it writes itself."""
+    """The server accepts a stream of header, rows and trailer, and writes the same itself."""
     chosen = [number for number, (name, _, _, _) in enumerate(FIELDS) if name != "vector(2)"]
     columns = ", ".join(f"c{number} {FIELDS[number][0]}" for number in chosen)
     connection.execute(f"CREATE TEMP TABLE t ({columns})".encode())
@@ -98,7 +98,7 @@ def test_header_and_trailer(connection: Connection) -> None:
 
 
 def test_vector_for_real_array() -> None:
-    """Where the table has real[] in place of a vector, the field is an array."""
+    """If the table has real[] instead of a vector, the field is an array."""
     column = pa.array([[1.0, 0.5], None], pa.list_(pa.float16(), 2))
     expected = (
         "0001 00000024 00000001 00000000 000002bc 00000002 00000001 00000004 3f800000 00000004 3f000000 0001 ffffffff"
@@ -107,7 +107,7 @@ def test_vector_for_real_array() -> None:
 
 
 def test_array_names_the_type_of_the_table() -> None:
-    """An array of a type that is not built in carries the identifier which that type has in the target database."""
+    """An array of a type that is not built in carries the oid of that type in the target database."""
     column = pa.array([["x"]], pa.list_(pa.string()))
     assert encode_binary([column], [plan("mood[]", "mood[]", 16_999)]).to_pybytes()[14:18] == (16_999).to_bytes(
         4, "big"
@@ -115,7 +115,7 @@ def test_array_names_the_type_of_the_table() -> None:
 
 
 def test_vector_with_a_null_element() -> None:
-    """A vector with a NULL element, which pgvector has no form for, is refused; a NULL vector is not."""
+    """A vector with a NULL element is refused, because pgvector has no form for it; a NULL vector is not."""
     column = pa.array([[1.0, None], None], pa.list_(pa.float32(), 2))
     with pytest.raises(ValueError, match="NULL element"):
         encode_binary([column], [plan("vector(2)")])
@@ -123,7 +123,7 @@ def test_vector_with_a_null_element() -> None:
 
 
 def test_memory_follows_the_stream() -> None:
-    """Encoding takes a few times the memory of the stream, no object for each row, and leaves nothing behind."""
+    """Encoding takes a few times the memory of the stream, no object per row, and keeps nothing."""
     rows = 20_000
     columns = [pa.array(np.arange(rows)), pa.array(["some text that is not short"] * rows)]
     plans = [plan("bigint"), plan("text")]

@@ -1,4 +1,4 @@
-"""Every type loads, verifies, and holds the values that PostgreSQL itself would make of their spelling."""
+"""Every type loads, verifies, and holds the values that PostgreSQL itself reads from their text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.generate.making import write_project
 from tests.projects.state import generated
 from tests.projects.types.generators.types import BUILT_IN, KINDS, Kind
 
-# Types of pg_catalog whose input functions take no value at all: they are made by the server for its own use.
+# Types of pg_catalog whose input functions take no value at all: the server uses them internally.
 WITHOUT_INPUT = {
     "gtsvector",
     "pg_node_tree",
@@ -31,7 +31,7 @@ WITHOUT_INPUT = {
     "pg_brin_minmax_multi_summary",
 }
 UUID_BYTES = 16
-# Types without an equality operator, and one of each way in which values travel.
+# Types without an equality operator, and one for each way in which values are sent.
 UPSERTED = {"json", "xml", "point", "box", "integer", "interval", "pair", '"Odd Place"."Light"', "vector(3)", "hstore"}
 # Base types, ranges and multiranges; an array type is one that another type names as its own.
 _TYPES = """
@@ -46,7 +46,7 @@ SELECT t.typname
 def types_once(server: str, generated_once: Callable[[str], Path]) -> Iterator[Sandbox]:
     """The project of all types with its snapshot, and a database that has the types but no tables.
 
-    Its settings are none that a load would choose.
+    The database has settings that a load has to override.
     """
     with new_database(server) as url:
         sandbox = Sandbox(generated_once("types"), url)
@@ -60,7 +60,7 @@ def types_once(server: str, generated_once: Callable[[str], Path]) -> Iterator[S
 
 @pytest.fixture
 def types(types_once: Sandbox) -> Iterator[Sandbox]:
-    """The same for one test, whose tables go: a load reads the catalogs of all tables that its snapshot knows."""
+    """The same for one test, which drops its tables: a load reads the catalogs of all tables of its snapshot."""
     yield types_once
     with types_once.connect() as connection:
         for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall():
@@ -68,7 +68,7 @@ def types(types_once: Sandbox) -> Iterator[Sandbox]:
 
 
 def require(connection: Connection, kind: Kind) -> None:
-    """Skip the test where the server lacks what the type needs."""
+    """Skip the test if the server lacks what the type needs."""
     if " " in kind.needs:
         try:
             connection.execute(kind.needs.encode())
@@ -82,7 +82,7 @@ def require(connection: Connection, kind: Kind) -> None:
 
 
 def created(connection: Connection, kind: Kind) -> sql.Identifier:
-    """The table of the type, made anew."""
+    """Create the table of the type."""
     apply_session_settings(connection)
     require(connection, kind)
     table = sql.Identifier(kind.name)
@@ -103,7 +103,7 @@ def load(types: Sandbox, kind: Kind, mode: Mode = Mode.REPLACE) -> LoadReport:
 
 
 def scalar(value: object) -> str | None:
-    """A value of the table as PostgreSQL reads it."""
+    """The text of a value, as PostgreSQL reads it."""
     match value:
         case None:
             return None
@@ -119,7 +119,7 @@ def spelled(value: object) -> object:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_loads_and_verifies(types: Sandbox, kind: Kind) -> None:
-    """Values, arrays and arrays of two dimensions stand in the table as PostgreSQL reads them, NULL and empty too."""
+    """Values, arrays and two-dimensional arrays are in the table as PostgreSQL reads them, also NULL and empty ones."""
     with types.connect() as connection:
         table = created(connection, kind)
         plan = load(types, kind).plan.tables[0]
@@ -143,7 +143,7 @@ def test_loads_and_verifies(types: Sandbox, kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.type in UPSERTED], ids=lambda kind: kind.name)
 def test_upsert(types: Sandbox, kind: Kind) -> None:
-    """Rows of types that cannot be compared, too, are brought to what the snapshot says."""
+    """Rows are updated to what the snapshot says, also those of types that cannot be compared."""
     with types.connect() as connection:
         table = created(connection, kind)
         load(types, kind)
@@ -152,7 +152,7 @@ def test_upsert(types: Sandbox, kind: Kind) -> None:
 
 
 def test_another_spelling(tmp_path: Path, database: str) -> None:
-    """A value that PostgreSQL prints otherwise does not agree, and the error names the columns where that can be."""
+    """A value that PostgreSQL prints differently does not agree, and the error names the columns to look at."""
     project = write_project(
         tmp_path / "project",
         """
@@ -175,7 +175,7 @@ def things(rows):
 
 
 def test_no_type_is_forgotten(connection: Connection) -> None:
-    """Each type of pg_catalog that takes values is among those above."""
+    """Every type of pg_catalog that takes values is tested above."""
     names = {row[0] for row in connection.execute(_TYPES).fetchall()}
     query = "SELECT typname FROM pg_type WHERE oid = ANY (%s::regtype[])"
     covered = {row[0] for row in connection.execute(query, [[kind.type for kind in BUILT_IN]]).fetchall()}
@@ -184,6 +184,6 @@ def test_no_type_is_forgotten(connection: Connection) -> None:
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_INPUT))
 def test_types_without_input(connection: Connection, name: str) -> None:
-    """The types that are left out take no value from anybody."""
+    """The types that are left out take no values."""
     with pytest.raises(psycopg.errors.FeatureNotSupported, match=r"cannot accept a value|not implemented"):
         connection.execute(sql.SQL("SELECT ''::{}").format(sql.Identifier(name)))

@@ -1,4 +1,4 @@
-"""`--if-changed`: nothing is done where the database still holds this snapshot, and everything where it may not."""
+"""`--if-changed` does nothing if the database still holds this snapshot, and loads if it may not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.projects.state import generated
 
 
 def is_skipped(shapes: Shapes, mode: Mode = Mode.REPLACE, **options: object) -> bool:
-    """Whether a load with if_changed did nothing; it leaves a record of itself exactly where it did something."""
+    """Whether a load with if_changed did nothing. It leaves a record exactly if it did something."""
     before = shapes.one("SELECT count(*) FROM snapseed.loads")
     report = shapes.load(mode, if_changed=True, consent=True, **options)  # type: ignore[arg-type]
     added = int(str(shapes.one("SELECT count(*) FROM snapseed.loads"))) - int(str(before))
@@ -30,8 +30,8 @@ def loaded(shapes: Shapes) -> Shapes:
     return shapes
 
 
-def test_a_database_that_nobody_has_touched_is_left_alone(loaded: Shapes) -> None:
-    """However often it is asked, and for one entity too; reading, ANALYZE and VACUUM are no changes."""
+def test_an_unchanged_database_is_left_alone(loaded: Shapes) -> None:
+    """However often it is asked, also for one entity. Reading, ANALYZE and VACUUM are not changes."""
     assert is_skipped(loaded)
     loaded.execute("ANALYZE; INSERT INTO outside VALUES (1); SELECT count(*) FROM people")
     loaded.execute("VACUUM (FREEZE) people")
@@ -61,14 +61,14 @@ def test_a_database_that_nobody_has_touched_is_left_alone(loaded: Shapes) -> Non
     ],
 )
 def test_whatever_may_have_changed_rows_loads_again(loaded: Shapes, change: str) -> None:
-    """A single row is enough, wherever it lies; a table that was rewritten or counted anew is not trusted either."""
+    """A single row is enough, wherever it is. A table that was rewritten, or has its counts reset, is not trusted."""
     loaded.execute(change)
     assert not is_skipped(loaded)
     assert is_skipped(loaded)
 
 
 def test_a_change_that_is_not_yet_counted_is_seen_in_the_rows(loaded: Shapes) -> None:
-    """A session hands in its counts late; in a small table, every row is looked at."""
+    """A session may report its counts late, but in a small table every row is compared."""
     with loaded.connect() as connection:
         connection.execute("UPDATE people SET name = 'Zoe' WHERE id = 29")
         assert not is_skipped(loaded)
@@ -85,7 +85,7 @@ def test_a_load_of_one_entity_does_not_hide_the_others(loaded: Shapes) -> None:
 
 
 def test_another_snapshot_in_between(loaded: Shapes, tmp_path: Path) -> None:
-    """The database holds what was loaded last, and nothing older."""
+    """The database holds what was loaded last."""
     folder = tmp_path / "other"
     shutil.copytree(loaded.folder, folder, ignore=shutil.ignore_patterns("snapshots"))
     other = Shapes(folder, loaded.url)
@@ -95,8 +95,8 @@ def test_another_snapshot_in_between(loaded: Shapes, tmp_path: Path) -> None:
     assert not is_skipped(loaded)
 
 
-def test_rows_beside_the_snapshot_are_what_replace_takes_away(shapes: Shapes) -> None:
-    """An upsert leaves them, so a load that replaces has still something to do; another upsert has not."""
+def test_extra_rows_are_a_reason_to_replace(shapes: Shapes) -> None:
+    """An upsert keeps them, so a load that replaces still has something to do. Another upsert does not."""
     shapes.create("INSERT INTO teams VALUES ('zero', 'Mine', NULL)")
     shapes.load(Mode.UPSERT, consent=True)
     assert is_skipped(shapes, Mode.UPSERT)
@@ -106,7 +106,7 @@ def test_rows_beside_the_snapshot_are_what_replace_takes_away(shapes: Shapes) ->
 
 
 def test_a_partitioned_table_is_watched_by_its_counts(shapes: Shapes) -> None:
-    """No pages are looked at, but each partition's files and counts are."""
+    """No pages are sampled, but the files and counts of each partition are compared."""
     shapes.create(
         """
         DROP TABLE teams;
@@ -121,7 +121,7 @@ def test_a_partitioned_table_is_watched_by_its_counts(shapes: Shapes) -> None:
 
 
 def test_nothing_was_ever_loaded(shapes: Shapes) -> None:
-    """An empty database has changed."""
+    """An empty database counts as changed."""
     report = shapes.load(if_changed=True)
     assert not report.already_loaded
     assert shapes.one("SELECT count(*) FROM people") == 30
@@ -129,7 +129,7 @@ def test_nothing_was_ever_loaded(shapes: Shapes) -> None:
 
 
 def test_parents_that_were_asked_for_are_looked_at_too(shapes: Shapes) -> None:
-    """With --with-parents, a change in a table that the rows refer to is one."""
+    """With --with-parents, a change in a table that the rows refer to counts."""
     shapes.create("ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES people")
     shapes.load()
     assert is_skipped(shapes, only=["badges"], with_parents=True)
@@ -147,15 +147,15 @@ def test_parents_that_were_asked_for_are_looked_at_too(shapes: Shapes) -> None:
         ("ALTER TABLE people ALTER name TYPE varchar(4)", "name is character varying(4)"),
     ],
 )
-def test_what_keeps_it_from_looking_is_told_by_the_load(loaded: Shapes, change: str, problem: str) -> None:
-    """The error is the load's own, that lists everything."""
+def test_the_load_reports_what_kept_it_from_comparing(loaded: Shapes, change: str, problem: str) -> None:
+    """The error is the load's own, which lists everything."""
     loaded.execute("UPDATE people SET name = 'Bo'")
     loaded.execute(change)
     assert problem in str(loaded.refused(if_changed=True))
 
 
-def test_a_load_that_was_not_verified_does_not_stand_for_one_that_is(shapes: Shapes) -> None:
-    """Another without verification is left out, one with it is not."""
+def test_an_unverified_load_does_not_count_as_a_verified_one(shapes: Shapes) -> None:
+    """Another load without verification is skipped, one with verification is not."""
     shapes.create()
     shapes.load(verify=False)
     assert is_skipped(shapes, verify=False)

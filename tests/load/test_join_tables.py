@@ -11,7 +11,7 @@ import pytest
 from snapseed import LoadRequest, Mode, load_snapshot, verify_snapshot
 from snapseed.errors import LoadError, SchemaError
 from tests.conftest import Sandbox
-from tests.load.shapes import mend_of, mentions
+from tests.load.shapes import fix_of, mentions
 from tests.projects.state import generated
 
 KEYS = "SELECT film_id::text, actor_id::text FROM film_actor ORDER BY film_id, actor_id"
@@ -19,7 +19,7 @@ KEYS = "SELECT film_id::text, actor_id::text FROM film_actor ORDER BY film_id, a
 
 @pytest.fixture
 def films(make_project: Callable[[str], Sandbox]) -> Sandbox:
-    """A generated snapshot of films and who plays in them."""
+    """A generated snapshot of films and their actors."""
     return generated(make_project("films"))
 
 
@@ -31,15 +31,15 @@ def execute(sandbox: Sandbox, statement: str) -> list[tuple[object, ...]]:
 
 
 def findings(sandbox: Sandbox, command: str) -> list[dict[str, Any]]:
-    """What a command that finds something says of each entity."""
+    """What a command with findings says about each entity."""
     shown = sandbox.run(command, "dev", "--format", "json")
     assert shown.returncode == 1
     entities: list[dict[str, Any]] = json.loads(shown.stdout)["entities"]
     return entities
 
 
-def test_a_damaged_row_is_named_and_an_upsert_mends_it(make_project: Callable[[str], Sandbox]) -> None:
-    """From the generators on, by commands alone: rows that changed, went and came, each told by all of its key."""
+def test_a_damaged_row_is_named_and_an_upsert_repairs_it(make_project: Callable[[str], Sandbox]) -> None:
+    """With commands only, from the generators on: changed, deleted and added rows are each named by their whole key."""
     sandbox = make_project("films")
     sandbox.run("generate", check=True)
     sandbox.run("generate", "--check", check=True)
@@ -84,8 +84,8 @@ def test_an_upsert_changes_what_differs_in_all_of_the_key(films: Sandbox) -> Non
     )
 
 
-def test_an_append_adds_to_what_is_there(films: Sandbox) -> None:
-    """A key that is there in all its columns ends the load, others do not."""
+def test_an_append_adds_to_existing_rows(films: Sandbox) -> None:
+    """A key that exists in all its columns ends the load, others do not."""
     execute(films, (films.folder / "generators" / "schema.sql").read_text())
     execute(films, "INSERT INTO seats VALUES (-3, 99, 'mine')")
     load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.APPEND))
@@ -102,13 +102,13 @@ def test_an_append_adds_to_what_is_there(films: Sandbox) -> None:
     ],
 )
 def test_an_upsert_needs_a_unique_index_over_just_these_columns(films: Sandbox, index: str, problem: str) -> None:
-    """In any order; one over more is none. The SQL in the error makes it."""
+    """In any order, but not over more columns. The SQL in the error creates it."""
     schema = (films.folder / "generators" / "schema.sql").read_text()
     execute(films, schema.replace("PRIMARY KEY (hall, number)", index))
     with pytest.raises(SchemaError) as caught:
         load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
     assert mentions(str(caught.value), problem)
     if "DEFERRABLE" not in index:
-        execute(films, mend_of(caught.value))
+        execute(films, fix_of(caught.value))
         load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.UPSERT, only=["seats"]))
         assert verify_snapshot(films.project, films.environment(), only=["seats"]).agrees

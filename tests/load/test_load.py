@@ -1,4 +1,4 @@
-"""A load fills the tables as the manifest says, whatever the schema is like, and leaves the schema as it was."""
+"""A load fills the tables as the manifest says, and leaves the schema as it was."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load(sandbox: Sandbox, *, consent: bool = False, only: tuple[str, ...] = (),
 
 
 def created(sandbox: Sandbox, more: str = "") -> None:
-    """Make the project's tables by hand, and then run `more`."""
+    """Create the project's tables by hand, then run `more`."""
     schema = sandbox.project.schema
     assert schema is not None
     with sandbox.connect() as connection:
@@ -113,7 +113,7 @@ def test_progress_reaches_the_total_of_each_entity(shop: Sandbox) -> None:
 
 @pytest.mark.parametrize("limit", [0, 10**9], ids=["rebuilt", "kept"])
 def test_the_schema_after_a_load_is_the_schema_before(shop: Sandbox, limit: int) -> None:
-    """Indexes, foreign keys and triggers that were dropped or off come back to the letter."""
+    """Indexes, foreign keys and triggers that were dropped or turned off come back exactly."""
     created(
         shop,
         """
@@ -150,7 +150,7 @@ def test_the_schema_after_a_load_is_the_schema_before(shop: Sandbox, limit: int)
 
 
 def test_triggers_do_not_fire_during_a_load(shop: Sandbox) -> None:
-    """A trigger that writes an audit row for each change sees neither the rows come nor the old ones go."""
+    """A trigger that writes an audit row for each change sees neither the new rows nor the removal of the old ones."""
     load(shop)
     with shop.connect() as connection:
         connection.execute("""
@@ -169,8 +169,8 @@ def test_triggers_do_not_fire_during_a_load(shop: Sandbox) -> None:
         assert connection.execute("SELECT what FROM audit").fetchall() == [("INSERT",)]
 
 
-def test_inserts_after_a_load_continue_behind_its_keys(shop: Sandbox) -> None:
-    """Identity and serial columns draw keys that no loaded row has."""
+def test_inserts_after_a_load_continue_after_its_keys(shop: Sandbox) -> None:
+    """Identity and serial columns get keys that no loaded row has."""
     load(shop)
     with shop.connect() as connection:
         for query in (
@@ -185,7 +185,7 @@ def test_inserts_after_a_load_continue_behind_its_keys(shop: Sandbox) -> None:
 
 
 def test_a_sequence_that_is_only_a_default_goes_forward_never_back(shop: Sandbox) -> None:
-    """A sequence that no column owns continues behind the loaded keys, or where it already was beyond them."""
+    """A sequence that no column owns continues after the loaded keys, or stays where it was if that is later."""
     created(
         shop,
         """
@@ -206,7 +206,7 @@ def test_a_sequence_that_is_only_a_default_goes_forward_never_back(shop: Sandbox
 
 
 def test_a_sequence_stays_within_its_bounds(shop: Sandbox) -> None:
-    """A sequence that could not go on behind the last key stays at its end, and the load does not fail for it."""
+    """A sequence that cannot continue after the last key stays at its end, and the load does not fail."""
     created(
         shop, "ALTER SEQUENCE customers_id_seq MAXVALUE 250; ALTER SEQUENCE orders_id_seq MINVALUE 1 MAXVALUE 99999999"
     )
@@ -216,11 +216,11 @@ def test_a_sequence_stays_within_its_bounds(shop: Sandbox) -> None:
 
 
 def test_a_failed_load_leaves_sequences_where_they_were(shop: Sandbox) -> None:
-    """Sequences are part of what a rollback undoes."""
+    """A rollback also undoes changes of sequences."""
     load(shop)
     with shop.connect() as connection:
         connection.execute("SELECT setval('customers_id_seq', 77); SELECT setval('orders_id_seq', 78)")
-        # Fails only at the very end of the load, behind the sequences.
+        # Fails only at the very end of the load, after the sequences.
         connection.execute("ALTER TABLE snapseed.loads ADD CHECK (id < 2)")
         error = refused(shop)
         assert isinstance(error, LoadError)
@@ -241,7 +241,7 @@ def test_every_type_and_odd_name_loads_and_verifies(kinds: Sandbox) -> None:
 
 
 def test_foreign_keys_in_a_cycle_do_not_stop_a_load(kinds: Sandbox) -> None:
-    """The key that points to rows which come later is dropped and made again, however few the rows."""
+    """The key that refers to later rows is dropped and rebuilt, however few the rows."""
     steps = {step.entity.name: step for step in load(kinds).plan.tables}
     dropped = [key.name for name in ("teams", "players") for key in steps[name].drop_foreign_keys]
     assert len(dropped) == 1
@@ -258,7 +258,7 @@ def test_a_vector_loads_into_an_array_where_the_server_has_no_pgvector(kinds: Sa
 
 
 def test_a_partitioned_table_loads_without_freeze(shop: Sandbox) -> None:
-    """FREEZE is refused on partitioned tables, so it is not asked for there."""
+    """PostgreSQL refuses FREEZE for partitioned tables, so it is not used there."""
     created(
         shop,
         """
@@ -276,7 +276,7 @@ def test_a_partitioned_table_loads_without_freeze(shop: Sandbox) -> None:
 
 
 def test_a_table_that_others_refer_to_is_emptied_by_delete(shop: Sandbox) -> None:
-    """So are the tables that it refers to: one TRUNCATE cannot name them without it."""
+    """So are the tables that it refers to: a TRUNCATE of them would have to name it too."""
     created(shop, "CREATE TABLE complaints (id int, order_id bigint REFERENCES orders)")
     load(shop)
     steps = {step.entity.name: step for step in load(shop).plan.tables}
@@ -288,7 +288,7 @@ def test_a_table_that_others_refer_to_is_emptied_by_delete(shop: Sandbox) -> Non
 
 @pytest.mark.parametrize("action", ["NO ACTION", "CASCADE", "SET NULL"])
 def test_rows_of_other_tables_that_refer_to_replaced_ones_stop_a_load(shop: Sandbox, action: str) -> None:
-    """Whatever their foreign key would do; with_children empties that table in the same transaction."""
+    """Whatever their foreign key would do. with_children empties that table in the same transaction."""
     load(shop)
     with shop.connect() as connection:
         connection.execute(f"CREATE TABLE complaints (order_id bigint REFERENCES orders ON DELETE {action})".encode())
@@ -317,7 +317,7 @@ def test_only_loads_the_named_entities(shop: Sandbox) -> None:
 
 
 def test_only_does_not_apply_the_schema_over_tables_that_exist(shop: Sandbox) -> None:
-    """The schema file is for a database where none of the snapshot's tables exists, and this is not one."""
+    """The schema file is only for a database with none of the snapshot's tables."""
     load(shop)
     with shop.connect() as connection:
         connection.execute("DROP TABLE notes")
@@ -327,7 +327,7 @@ def test_only_does_not_apply_the_schema_over_tables_that_exist(shop: Sandbox) ->
 
 
 def test_a_dry_run_shows_the_plan_and_changes_nothing(shop: Sandbox) -> None:
-    """Neither on an empty database, where the schema would be made, nor over rows."""
+    """Neither on an empty database, where the schema would be created, nor over existing rows."""
     with shop.connect() as connection:
         before = contents(connection)
         report = load_snapshot(shop.project, shop.environment(), LoadRequest(dry_run=True))
@@ -342,7 +342,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(shop: Sandbox) -> None:
 
 
 def test_missing_tables_are_named_where_none_may_be_created(shop: Sandbox) -> None:
-    """With create_schema = false the error names the tables, and both ways to go on."""
+    """With create_schema = false the error names the tables and both ways to continue."""
     error = refused(shop, create_schema=False)
     assert isinstance(error, SchemaError)
     for word in ("customers", "invoices", "create_schema = true", "migrations"):
@@ -351,7 +351,7 @@ def test_missing_tables_are_named_where_none_may_be_created(shop: Sandbox) -> No
 
 @pytest.mark.parametrize("statement", ["COMMIT;", "ROLLBACK;", "COMMIT; BEGIN;", "BEGIN;", "END;"])
 def test_a_schema_file_cannot_end_the_transaction(shop: Sandbox, statement: str) -> None:
-    """A COMMIT in the schema file is refused before it commits: the tables above it are not there afterwards."""
+    """A COMMIT in the schema file is refused before it commits: the tables above it do not exist afterwards."""
     schema = shop.project.schema
     assert schema is not None
     schema.write_text(schema.read_text() + "\n" + statement)
@@ -372,8 +372,8 @@ def test_an_error_in_the_schema_file_names_its_line(shop: Sandbox) -> None:
     assert "CREATE" not in str(error)
 
 
-def test_a_schema_file_written_by_pg_dump_is_as_good_as_any(shop: Sandbox) -> None:
-    """pg_dump's files empty the search path and set timeouts; the load goes on with its own."""
+def test_a_schema_file_written_by_pg_dump_works(shop: Sandbox) -> None:
+    """pg_dump's files clear the search path and set timeouts; the load restores its own."""
     load(shop)
     schema = shop.project.schema
     assert schema is not None
@@ -385,7 +385,7 @@ def test_a_schema_file_written_by_pg_dump_is_as_good_as_any(shop: Sandbox) -> No
     assert load(shop).schema_created
 
 
-def test_all_disagreements_of_the_schema_are_reported_at_once(shop: Sandbox) -> None:
+def test_all_problems_of_the_schema_are_reported_at_once(shop: Sandbox) -> None:
     """One error lists missing tables and columns, other types, generated columns and new columns that need values."""
     created(
         shop,
@@ -415,13 +415,13 @@ def test_all_disagreements_of_the_schema_are_reported_at_once(shop: Sandbox) -> 
 
 
 def test_a_view_in_place_of_a_table_is_not_loaded_into(shop: Sandbox) -> None:
-    """A view of the right name is a disagreement of the schema."""
+    """A view of the right name is a problem of the schema."""
     created(shop, "ALTER TABLE notes RENAME TO real_notes; CREATE VIEW notes AS SELECT * FROM real_notes")
     assert "notes is not a table" in str(refused(shop))
 
 
 def test_the_search_path_decides_where_unqualified_tables_are(shop: Sandbox) -> None:
-    """A table is loaded where the role's search path finds it, and provenance knows it by its schema."""
+    """A table is loaded where the role's search path finds it, and the record names its schema."""
     created(shop, "CREATE SCHEMA app; ALTER TABLE notes SET SCHEMA app")
     url = f"{shop.url} options='-c search_path=app,public'"
     report = load_snapshot(shop.project, shop.environment(database=url))
@@ -430,7 +430,7 @@ def test_the_search_path_decides_where_unqualified_tables_are(shop: Sandbox) -> 
 
 
 def test_a_role_that_does_not_own_the_tables_can_load_them(kinds: Sandbox) -> None:
-    """Privileges on tables suffice where no sequence is to be set; what needs the owner stays as it is, and is said."""
+    """Privileges on the tables are enough if no sequence has to be set. What only the owner may do is left alone."""
     created(kinds, "CREATE ROLE loader LOGIN")
     try:
         with kinds.connect() as connection:
@@ -445,8 +445,8 @@ def test_a_role_that_does_not_own_the_tables_can_load_them(kinds: Sandbox) -> No
             connection.execute("DROP OWNED BY loader; DROP ROLE loader")
 
 
-def test_row_level_security_is_a_disagreement_before_it_is_an_error(shop: Sandbox) -> None:
-    """COPY is refused under row-level security, so the plan says so first."""
+def test_row_level_security_is_reported_before_copy_fails(shop: Sandbox) -> None:
+    """PostgreSQL refuses COPY under row-level security, so the load reports it first."""
     created(
         shop,
         "ALTER TABLE notes ENABLE ROW LEVEL SECURITY; CREATE ROLE limited LOGIN;"
@@ -462,13 +462,13 @@ def test_row_level_security_is_a_disagreement_before_it_is_an_error(shop: Sandbo
 
 
 def test_no_verify_commits_without_comparing(shop: Sandbox) -> None:
-    """With verify=False the rows are committed, and the report says that nothing was compared."""
+    """With verify=False the rows are committed, and the report shows that nothing was compared."""
     report = load_snapshot(shop.project, shop.environment(), LoadRequest(verify=False))
     assert report.verified == ()
     assert verify_snapshot(shop.project, shop.environment()).agrees
 
 
-def test_what_fails_after_the_commit_says_that_the_rows_are_there(shop: Sandbox) -> None:
+def test_a_failure_after_the_commit_says_that_the_rows_are_there(shop: Sandbox) -> None:
     """A failure never says that nothing was changed once the rows are committed."""
     environment = shop.environment(lock_timeout="100ms")
     with shop.connect() as other:
@@ -488,7 +488,7 @@ def test_what_fails_after_the_commit_says_that_the_rows_are_there(shop: Sandbox)
 
 
 def test_a_missing_schema_file_is_named(shop: Sandbox) -> None:
-    """A `schema` that is not there is an error of the configuration."""
+    """A missing `schema` file is an error of the configuration."""
     schema = shop.project.schema
     assert schema is not None
     Path(schema).unlink()

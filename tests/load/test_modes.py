@@ -1,4 +1,4 @@
-"""Rows are replaced, added, or changed where their key is there; each mode keeps what it should and checks the rest."""
+"""Rows are replaced, added, or updated by key. Each mode keeps what it should and verifies the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from snapseed.cli.documents import document
 from snapseed.errors import LoadError, RefusedError, SchemaError, UsageError, VerificationError
 from snapseed.load.request import Mode
-from tests.load.shapes import ROLE, Shapes, mend_of, mentions, reasons, rebuilt
+from tests.load.shapes import ROLE, Shapes, fix_of, mentions, reasons, rebuilt
 
 OTHERS = """
 INSERT INTO teams VALUES ('zero', 'Mine', NULL);
@@ -17,8 +17,8 @@ INSERT INTO people (id, team, name, score, tags, place) VALUES (1000, 'zero', 'M
 """
 
 
-def test_an_append_keeps_the_rows_that_are_there(shapes: Shapes) -> None:
-    """They are counted in the comparison, and a unique index that is broken by the new rows ends the load."""
+def test_an_append_keeps_existing_rows(shapes: Shapes) -> None:
+    """The comparison includes them, and new rows that violate a unique index end the load."""
     shapes.create(OTHERS)
     report = shapes.load(Mode.APPEND)
     assert shapes.one("SELECT count(*) FROM people") == 31
@@ -30,7 +30,7 @@ def test_an_append_keeps_the_rows_that_are_there(shapes: Shapes) -> None:
 
 
 def test_an_append_rebuilds_what_it_may(shapes: Shapes) -> None:
-    """Indexes that are not unique, unless the table holds more rows than come; it needs no consent."""
+    """Indexes that are not unique, unless the table holds more rows than are added. No consent is needed."""
     shapes.create("CREATE INDEX scores ON people (score); CREATE INDEX titles ON teams (title);" + OTHERS)
     shapes.execute("INSERT INTO teams SELECT n, n, NULL FROM generate_series(1, 100) n; ANALYZE teams")
     report = shapes.load(Mode.APPEND, rebuild_rows=0)
@@ -39,7 +39,7 @@ def test_an_append_rebuilds_what_it_may(shapes: Shapes) -> None:
 
 
 def test_an_upsert_changes_what_differs_and_nothing_else(shapes: Shapes) -> None:
-    """Rows that are missing come, rows that differ change, in json alone too; equal rows and other rows stay."""
+    """Missing rows are inserted and different rows updated, also if only json differs. All other rows stay."""
     unchanged = "SELECT id, xmin::text, ctid FROM people WHERE id NOT IN (3, 4) ORDER BY id"
     shapes.create(OTHERS)
     assert isinstance(shapes.refused(Mode.UPSERT), RefusedError)
@@ -57,7 +57,7 @@ def test_an_upsert_changes_what_differs_and_nothing_else(shapes: Shapes) -> None
 
 
 def test_an_upsert_of_a_key_that_is_always_generated(shapes: Shapes) -> None:
-    """The key keeps the snapshot's value; another column that is always generated cannot, and the error mends it."""
+    """The key gets the snapshot's value. Another GENERATED ALWAYS column cannot, and the error has the fix."""
     shapes.create("ALTER TABLE people ALTER id ADD GENERATED ALWAYS AS IDENTITY")
     shapes.load(Mode.UPSERT)
     shapes.load(Mode.UPSERT)
@@ -66,12 +66,12 @@ def test_an_upsert_of_a_key_that_is_always_generated(shapes: Shapes) -> None:
     shapes.load(consent=True)
     error = shapes.refused(Mode.UPSERT)
     assert mentions(str(error), "badges.person … GENERATED ALWAYS AS IDENTITY")
-    shapes.execute(mend_of(error))
+    shapes.execute(fix_of(error))
     shapes.load(Mode.UPSERT)
 
 
-def test_a_unique_column_besides_the_key_ends_an_upsert(shapes: Shapes) -> None:
-    """A row that is not of the snapshot has the seat of one that is: both cannot be."""
+def test_another_unique_column_may_end_an_upsert(shapes: Shapes) -> None:
+    """A row outside the snapshot has the seat of a row in it, and both cannot exist."""
     shapes.create("ALTER TABLE people ADD CONSTRAINT seats UNIQUE (seat)")
     shapes.load()
     shapes.execute("UPDATE people SET id = 900 WHERE seat = 2")
@@ -79,7 +79,7 @@ def test_a_unique_column_besides_the_key_ends_an_upsert(shapes: Shapes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ddl", "problem", "mend"),
+    ("ddl", "problem", "fixable"),
     [
         (
             "ALTER TABLE badges DROP CONSTRAINT badges_pkey; CREATE UNIQUE INDEX ON badges (id) WHERE mark <> ''",
@@ -106,20 +106,20 @@ def test_a_unique_column_besides_the_key_ends_an_upsert(shapes: Shapes) -> None:
         ),
     ],
 )
-def test_what_an_upsert_needs(shapes: Shapes, ddl: str, problem: str, *, mend: bool) -> None:
-    """It is said before anything is touched, and where SQL can mend it, it does."""
+def test_what_an_upsert_needs(shapes: Shapes, ddl: str, problem: str, *, fixable: bool) -> None:
+    """It is reported before any change, and the SQL that comes with it fixes it."""
     shapes.create(ddl)
     error = shapes.refused(Mode.UPSERT)
     assert isinstance(error, SchemaError)
     assert mentions(str(error), problem)
-    if mend:
-        shapes.execute(mend_of(error))
+    if fixable:
+        shapes.execute(fix_of(error))
         shapes.load(Mode.UPSERT)
     shapes.load(consent=True)
 
 
 def test_rows_that_are_deleted_need_a_replica_identity(shapes: Shapes) -> None:
-    """The server refuses DELETE on a published table without one; TRUNCATE it does not."""
+    """The server refuses DELETE on a published table without one, but not TRUNCATE."""
     shapes.create(
         """
         ALTER TABLE people DROP CONSTRAINT people_pkey; ALTER TABLE people ADD CONSTRAINT ids UNIQUE (id);
@@ -130,13 +130,13 @@ def test_rows_that_are_deleted_need_a_replica_identity(shapes: Shapes) -> None:
     shapes.execute("CREATE TABLE outside (person bigint REFERENCES people (id))")
     error = shapes.refused()
     assert mentions(str(error), "public.people … replica identity … DELETE")
-    shapes.execute(mend_of(error))
+    shapes.execute(fix_of(error))
     assert mentions(reasons(shapes.load()), "people: … DELETE")
 
 
 @pytest.mark.parametrize("mode", Mode)
 def test_a_trigger_that_changes_rows_is_found(shapes: Shapes, mode: Mode) -> None:
-    """One that stays on, since it is the replica's or the role's own business, never goes unseen."""
+    """A trigger that stays on, because the role may not turn it off, never goes unnoticed."""
     shapes.create(
         """
         CREATE FUNCTION changes() RETURNS trigger LANGUAGE plpgsql AS
@@ -156,8 +156,8 @@ def test_a_trigger_that_changes_rows_is_found(shapes: Shapes, mode: Mode) -> Non
 
 
 @pytest.mark.parametrize("mode", [Mode.APPEND, Mode.UPSERT])
-def test_sequences_do_not_go_back_where_rows_stay(shapes: Shapes, mode: Mode) -> None:
-    """Only a load that replaces all rows lets an owned sequence go on behind its own."""
+def test_sequences_do_not_go_back_if_rows_stay(shapes: Shapes, mode: Mode) -> None:
+    """Only a load that replaces all rows may move an owned sequence back."""
     shapes.create("ALTER TABLE people ALTER id ADD GENERATED BY DEFAULT AS IDENTITY")
     shapes.execute("SELECT setval('people_id_seq', 500)")
     shapes.load(mode)
@@ -175,15 +175,15 @@ def test_sequences_do_not_go_back_where_rows_stay(shapes: Shapes, mode: Mode) ->
         ("START 7 CYCLE MAXVALUE 40", 31),
     ],
 )
-def test_a_sequence_goes_on_behind_the_furthest_key(shapes: Shapes, options: str, following: int) -> None:
-    """Upwards or downwards, in its own steps, within its bounds."""
+def test_a_sequence_continues_after_the_furthest_key(shapes: Shapes, options: str, following: int) -> None:
+    """Up or down, in its own steps, within its bounds."""
     shapes.create(f"ALTER TABLE people ALTER id ADD GENERATED ALWAYS AS IDENTITY ({options})")
     shapes.load()
     assert shapes.one("SELECT nextval('people_id_seq')") == following
 
 
 def test_a_sequence_that_another_table_draws_from_does_not_go_back(shapes: Shapes) -> None:
-    """Although a column owns it: the other table's rows may have drawn what lies ahead."""
+    """Although a column owns it: the other table may have drawn later values."""
     shapes.create(
         """
         CREATE SEQUENCE numbers OWNED BY people.id; ALTER TABLE people ALTER id SET DEFAULT nextval('numbers');
@@ -196,8 +196,8 @@ def test_a_sequence_that_another_table_draws_from_does_not_go_back(shapes: Shape
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_functions_of_the_same_names_are_not_let_in(shapes: Shapes, mode: Mode) -> None:
-    """A search path that lists pg_catalog last changes no fingerprint."""
+def test_functions_of_the_same_names_are_not_called(shapes: Shapes, mode: Mode) -> None:
+    """A search path that lists pg_catalog last does not change fingerprints."""
     shapes.create(
         """
         CREATE FUNCTION hash_record_extended(record, bigint) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
@@ -209,7 +209,7 @@ def test_functions_of_the_same_names_are_not_let_in(shapes: Shapes, mode: Mode) 
 
 
 def test_rows_of_others_are_not_replaced_after_an_append(shapes: Shapes) -> None:
-    """A table that a load has only added to may hold rows that are not ours."""
+    """A table that a load only added to may hold rows that are not ours."""
     shapes.create(OTHERS)
     shapes.load(Mode.APPEND)
     error = shapes.refused()
@@ -225,8 +225,8 @@ ALTER TABLE badges ADD CONSTRAINT its_person FOREIGN KEY (person) REFERENCES peo
 """
 
 
-def test_an_entity_alone_needs_the_rows_that_it_refers_to(shapes: Shapes) -> None:
-    """Where their table is empty, or lacks some of them, --with-parents loads them too."""
+def test_a_single_entity_needs_the_rows_that_it_refers_to(shapes: Shapes) -> None:
+    """If their table is empty or lacks some of them, --with-parents loads them too."""
     shapes.create(KEYS)
     error = shapes.refused(only=["badges"])
     assert isinstance(error, UsageError)
@@ -242,13 +242,13 @@ def test_an_entity_alone_needs_the_rows_that_it_refers_to(shapes: Shapes) -> Non
 
 
 def test_a_key_that_checks_nothing_needs_no_rows(shapes: Shapes) -> None:
-    """An entity alone loads where the triggers of its foreign key are off."""
+    """A single entity loads if the triggers of its foreign key are off."""
     shapes.create(KEYS + "ALTER TABLE badges DISABLE TRIGGER ALL")
     shapes.load(only=["badges"], agrees=True)
 
 
-def test_an_entity_alone_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None:
-    """Unless --with-children empties their tables, in the same transaction and without their triggers."""
+def test_a_single_entity_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None:
+    """Unless --with-children empties their tables, in the same transaction and without firing their triggers."""
     shapes.create(
         KEYS
         + """
@@ -274,7 +274,7 @@ def test_an_entity_alone_keeps_the_rows_that_refer_to_it(shapes: Shapes) -> None
     assert stamps["disable"] == ["deletes", "empties"]
     assert shapes.execute("SELECT (SELECT count(*) FROM badges), count(*) FROM stamps") == [(0, 0)]
     shapes.load()
-    # With a third table in the way, all of them are emptied by DELETE, those that refer to others first.
+    # With a third table in the way, all are emptied by DELETE, tables that refer to others first.
     shapes.execute("INSERT INTO stamps SELECT id, person FROM badges; DROP TRIGGER deletes ON stamps")
     with shapes.role() as database:
         shapes.execute(

@@ -1,4 +1,4 @@
-"""The load plan is a pure decision: from the manifest's records and the catalog's facts, with its reasons."""
+"""The load plan is a pure function of the manifest's records and the catalogs' facts, and gives its reasons."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def table(oid: int, name: str, *columns: ColumnFacts, refers_to: tuple[int, ...]
 
 
 def referred_by(facts: TableFacts, *others: TableFacts) -> TableFacts:
-    """The same table, with foreign keys of others that refer to it."""
+    """The same table, with foreign keys of other tables that refer to it."""
     references = tuple(
         ReferenceFacts(other.oid, "public", other.table, facts.oid * 10, has_rows=False) for other in others
     )
@@ -124,8 +124,8 @@ def said(planned: TablePlan, words: str) -> bool:
     return mentions("\n".join(planned.reasons), words)
 
 
-def test_referenced_tables_come_first_and_otherwise_the_order_of_the_manifest_stays() -> None:
-    """A chain that the manifest lists backwards is turned round."""
+def test_referenced_tables_come_first_and_otherwise_in_manifest_order() -> None:
+    """A chain that the manifest lists backwards is reversed."""
     records = [entity("c"), entity("b"), entity("a"), entity("z")]
     facts = {
         "a": table(1, "a"),
@@ -137,21 +137,21 @@ def test_referenced_tables_come_first_and_otherwise_the_order_of_the_manifest_st
 
 
 def test_two_entities_of_one_table_are_both_in_the_plan() -> None:
-    """The order is one of tables, and no entity gets lost in it."""
+    """The order is by table, and no entity gets lost."""
     facts = {"b": table(2, "b", refers_to=(1,)), "a": table(1, "a"), "twin": table(1, "a")}
     planned = plan_of([entity("b"), entity("a"), entity("twin")], facts).tables
     assert [step.entity.name for step in planned] == ["a", "twin", "b"]
 
 
 def test_a_reference_to_itself_or_to_a_table_outside_orders_nothing() -> None:
-    """Neither is waited for, and neither is dropped."""
+    """Neither affects the order, and neither is dropped."""
     planned = plan_of([entity("a"), entity("b")], {"a": table(1, "a", refers_to=(1, 99)), "b": table(2, "b")}).tables
     assert [step.entity.name for step in planned] == ["a", "b"]
     assert planned[0].drop_foreign_keys == ()
 
 
 def test_in_a_cycle_the_key_to_the_later_table_is_dropped() -> None:
-    """One key of the cycle is enough, and it is said why."""
+    """One key of the cycle is enough, and the plan says why."""
     facts = {"a": table(1, "a", refers_to=(2,)), "b": table(2, "b", refers_to=(1,))}
     first, second = plan_of([entity("a"), entity("b")], facts).tables
     assert [key.name for key in first.drop_foreign_keys] == [
@@ -177,14 +177,14 @@ def test_in_a_cycle_the_key_to_the_later_table_is_dropped() -> None:
 def test_binary_copy_is_chosen_where_every_column_has_an_encoder(
     kind: str, found: ColumnFacts, *, binary: bool
 ) -> None:
-    """An enum's binary form is its label; a type that is not ours makes it text COPY, and the column is named."""
+    """The binary form of an enum is its label. A type without an encoder means text COPY; the plan names the column."""
     planned = plan_one(entity("a", kind), table(1, "a", found))
     assert planned.binary is binary
     assert said(planned, "binary COPY" if binary else "text COPY … c1")
 
 
 def test_truncate_and_freeze_go_together() -> None:
-    """A table that cannot be truncated is not frozen, nor is a partitioned one."""
+    """A table that is not truncated is not frozen, and neither is a partitioned one."""
     outside = table(9, "outside")
     assert (plan_one(entity("a"), table(1, "a")).empty_by, plan_one(entity("a"), table(1, "a")).freeze) == (
         "truncate",
@@ -197,15 +197,15 @@ def test_truncate_and_freeze_go_together() -> None:
 
 
 def test_a_table_is_not_truncated_that_a_deleted_one_refers_to() -> None:
-    """PostgreSQL refuses a TRUNCATE that does not name every table with a foreign key to it, empty or not."""
+    """PostgreSQL refuses a TRUNCATE that does not name every table with a foreign key to the table, empty or not."""
     child = referred_by(table(2, "child", refers_to=(1,)), table(9, "outside"))
     facts = {"parent": referred_by(table(1, "parent"), child), "child": child, "other": table(3, "other")}
     planned = plan_of([entity("parent"), entity("child"), entity("other")], facts).tables
     assert [step.empty_by for step in planned] == ["delete", "delete", "truncate"]
 
 
-def test_indexes_and_keys_are_rebuilt_from_a_certain_number_of_rows_on() -> None:
-    """One row less and they stay."""
+def test_indexes_and_keys_are_rebuilt_from_a_number_of_rows_on() -> None:
+    """With one row less they stay."""
     facts = replace(
         table(1, "a", refers_to=(7,)),
         indexes=(index(10, "i"), index(11, "u", unique=True), index(12, "k", keep="keep me")),
@@ -225,7 +225,7 @@ def family(**changes: object) -> dict[str, TableFacts]:
 
 
 def test_a_unique_index_goes_with_the_foreign_keys_that_rest_on_it() -> None:
-    """However few rows the child has, its key is in the way."""
+    """However few rows the child has, its foreign key is in the way."""
     records = [entity("parent", rows=REBUILD_ROWS), entity("child", rows=1)]
     parent, child = plan_of(records, family()).tables
     assert [found.name for found in parent.drop_indexes] == ["key"]
@@ -245,7 +245,7 @@ def test_a_unique_index_goes_with_the_foreign_keys_that_rest_on_it() -> None:
 def test_a_unique_index_stays_where_a_foreign_key_on_it_must(
     records: list[str], changes: dict[str, object], reason: str
 ) -> None:
-    """The plan names the key, and why that stays."""
+    """The plan names the foreign key, and why it stays."""
     facts = family(**changes)
     children = [] if "child" in records else [facts["child"]]
     entities = [entity(name, rows=REBUILD_ROWS) for name in records]
@@ -269,18 +269,18 @@ def test_a_unique_index_stays_where_a_foreign_key_on_it_must(
         (LoadRequest(), {"privileges": frozenset({"USAGE", "DELETE"})}, ["i"], "the table is not truncated"),
     ],
 )
-def test_what_the_rows_that_stay_need_is_not_dropped(
+def test_an_index_that_existing_rows_need_is_not_dropped(
     options: LoadRequest, changes: dict[str, object], dropped: list[str], reason: str
 ) -> None:
-    """Unique indexes speak of all rows; where most rows are there already, building again costs more."""
+    """Unique indexes cover all rows. If most rows already exist, a rebuild costs more."""
     facts = replace(table(1, "a"), indexes=(index(10, "i"), index(11, "u", unique=True)), **changes)  # type: ignore[arg-type]
     planned = plan_one(entity("a", rows=REBUILD_ROWS), facts, options)
     assert [found.name for found in planned.drop_indexes] == dropped
     assert said(planned, reason)
 
 
-def test_what_needs_the_owner_is_left_alone_without_it() -> None:
-    """No index, key or trigger of a table that is somebody else's is touched."""
+def test_what_only_the_owner_may_do_is_left_alone() -> None:
+    """No index, key or trigger of another role's table is touched."""
     facts = replace(
         table(1, "a", refers_to=(7,)),
         owned=False,
@@ -293,21 +293,21 @@ def test_what_needs_the_owner_is_left_alone_without_it() -> None:
 
 
 def test_rules_are_off_where_rows_are_deleted_or_merged() -> None:
-    """COPY passes them by, DELETE and INSERT do not."""
+    """COPY ignores them, DELETE and INSERT do not."""
     facts = replace(table(1, "a"), rules=(RuleFacts("r", "DELETE", always=False),))
     assert plan_one(entity("a"), facts).disable_rules == ()
     assert plan_one(entity("a"), replace(facts, privileges=ALL - {"TRUNCATE"})).disable_rules == facts.rules
 
 
 def test_an_upsert_has_a_temporary_table_for_each_entity() -> None:
-    """However long its name is: PostgreSQL cuts names at 63 bytes, not characters."""
+    """However long the name is: PostgreSQL cuts names at 63 bytes, not characters."""
     names = [stage_of(plan_one(entity(name), table(1, "a"))).as_string() for name in ("ü" * 40, "ü" * 41)]
     assert len({name.encode()[:63] for name in names}) == 2
     assert all(re.fullmatch('"pg_temp"."snapseed_[0-9a-f]{16}"', name) for name in names)
 
 
-def test_rules_of_a_child_of_somebody_else() -> None:
-    """One on DELETE would keep its rows, if they were deleted; the plan says so of the others that they stay."""
+def test_rules_of_a_child_that_the_role_does_not_own() -> None:
+    """A rule on DELETE would keep its rows if they were deleted. The plan says that the others stay on."""
     rules = (RuleFacts("keeps", "DELETE", always=False), RuleFacts("copies", "INSERT", always=False))
     facts = family(rules=rules, owned=False)
     parent, child = {"parent": facts["parent"]}, facts["child"]
@@ -326,7 +326,7 @@ def test_rules_of_a_child_of_somebody_else() -> None:
 
 
 def test_a_type_that_cannot_be_read_is_copied_under_its_own_name() -> None:
-    """A vector without dimensions, beneath a domain of the name that the snapshot has."""
+    """A vector without dimensions, under a domain whose name the snapshot uses."""
     found = replace(column("c1", "vector"), domains=("spot",))
     planned = plan_one(entity("a", "spot"), table(1, "a", found))
     assert planned.columns[1].target.name == "spot"
@@ -334,7 +334,7 @@ def test_a_type_that_cannot_be_read_is_copied_under_its_own_name() -> None:
 
 
 def test_triggers_of_partitions_are_named_with_their_table() -> None:
-    """Each of them is turned off by itself."""
+    """Each is turned off separately."""
     triggers = (TriggerFacts("public", "a", "t", always=False), TriggerFacts("public", "a_1", "t", always=True))
     planned = plan_one(entity("a"), replace(table(1, "a"), kind="p", triggers=triggers))
     assert planned.disable_triggers == triggers
@@ -342,7 +342,7 @@ def test_triggers_of_partitions_are_named_with_their_table() -> None:
 
 
 def test_children_are_emptied_in_the_same_statement() -> None:
-    """With them in the TRUNCATE, nothing outside refers to the parent any more."""
+    """With them in the TRUNCATE, nothing outside refers to the parent."""
     facts = family()
     planned: LoadPlan = plan_of([entity("parent")], {"parent": facts["parent"]}, children=[facts["child"]])
     assert [(str(child.table), str(child.empty_by)) for child in planned.children] == [("public.child", "truncate")]
@@ -358,10 +358,10 @@ def test_children_are_emptied_in_the_same_statement() -> None:
         ({"persistence": "u"}, False, "unlogged … crash"),
     ],
 )
-def test_unlogged_is_asked_for_and_said_to_be_unsafe(
+def test_unlogged_is_only_on_request_and_called_unsafe(
     changes: dict[str, object], reason: str, *, unlogged: bool
 ) -> None:
-    """Never without the option; where it cannot be, the plan says why."""
+    """Never without the option. If it is not possible, the plan says why."""
     facts = replace(table(1, "a"), **changes)  # type: ignore[arg-type]
     planned = plan_one(entity("a"), facts, LoadRequest(unlogged=True))
     assert planned.make_unlogged is unlogged
@@ -370,7 +370,7 @@ def test_unlogged_is_asked_for_and_said_to_be_unsafe(
 
 
 def test_lz4_compresses_long_values_where_the_server_leaves_the_choice() -> None:
-    """A server whose administrator chose otherwise is left alone."""
+    """If the administrator chose something else, that stays."""
     record, facts = entity("a"), {"a": table(1, "a")}
     free = replace(SERVER, toast_compressions=("pglz", "lz4"), toast_compression_is_default=True)
     assert [setting.value for setting in plan_of([record], facts, server=free).settings] == ["lz4"]
@@ -402,14 +402,14 @@ def test_long_values_are_stored_uncompressed_where_there_is_only_pglz() -> None:
 
 
 def test_sequences_are_set_for_the_columns_that_are_filled() -> None:
-    """A sequence of a column that is not in the snapshot goes on by itself."""
+    """The sequence of a column that is not in the snapshot is left alone."""
     sequences = tuple(SequenceFacts("public", f"{name}_seq", name, 1, 1, 10, owned=True) for name in ("id", "other"))
     facts = replace(table(1, "a", replace(column("other", "bigint"), identity="d")), sequences=sequences)
     assert [sequence.name for sequence in plan_one(entity("a"), facts).sequences] == ["id_seq"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "found", "problem", "mend"),
+    ("kind", "found", "problem", "fix"),
     [
         ("bigint", None, "a.c1 does not exist (expected bigint)", 'ALTER TABLE "a" ADD COLUMN "c1" bigint;'),
         ("bigint", column("c1", "text"), "a.c1 is text, expected bigint", 'TYPE bigint USING "c1"::text::bigint;'),
@@ -440,19 +440,19 @@ def test_sequences_are_set_for_the_columns_that_are_filled() -> None:
         ),
     ],
 )
-def test_a_problem_comes_with_the_sql_that_mends_it(
-    kind: str, found: ColumnFacts | None, problem: str, mend: str
+def test_a_problem_comes_with_the_sql_that_fixes_it(
+    kind: str, found: ColumnFacts | None, problem: str, fix: str
 ) -> None:
     """Ready to be run, with names quoted."""
     facts = {"a": table(1, "a", *([found] if found else []))}
     with pytest.raises(SchemaError) as caught:
         plan_of([entity("a", kind)], facts, server=SERVER)
     assert problem in str(caught.value.observed)
-    assert mend in str(caught.value.next_step)
+    assert fix in str(caught.value.next_step)
 
 
-def test_what_an_upsert_needs_beside() -> None:
-    """A unique index on the key alone, and no identity that only the server may set."""
+def test_what_an_upsert_needs() -> None:
+    """A unique index on exactly the key, and no identity column that only the server may set."""
     facts = {"a": table(1, "a", replace(column("c1", "bigint"), identity="a", may_update=False))}
     server = replace(SERVER, may_create_temporary=False)
     with pytest.raises(SchemaError) as caught:
@@ -466,7 +466,7 @@ def test_what_an_upsert_needs_beside() -> None:
         assert mentions(str(caught.value.observed), words)
 
 
-def test_everything_that_does_not_fit_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """One error for all tables and columns."""
     facts = {"a": table(1, "a", column("c1", "text"))}
     with pytest.raises(SchemaError) as caught:

@@ -1,4 +1,4 @@
-"""Whatever the schema is like, its rows load in every mode, the schema stays to the letter, and the plan says why."""
+"""Rows load into any schema, in every mode. The schema stays exactly the same, and the plan gives its reasons."""
 
 from __future__ import annotations
 
@@ -470,7 +470,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_schema(shapes: Shapes, name: str) -> None:
-    """Loaded with everything rebuilt, again over the rows, again with nothing rebuilt, and in the other modes."""
+    """Load with everything rebuilt, again over existing rows, again with nothing rebuilt, and in the other modes."""
     case = CASES[name]
     skip_without(shapes, case)
     shapes.create(case.ddl)
@@ -490,7 +490,7 @@ def test_a_schema(shapes: Shapes, name: str) -> None:
 
 
 def skip_without(shapes: Shapes, case: Case) -> None:
-    """Skip the test where the server is too old, or lacks an extension."""
+    """Skip the test if the server is too old or lacks an extension."""
     with shapes.connect() as connection:
         if connection.info.server_version < case.since * 10000:
             pytest.skip(f"PostgreSQL {case.since} and later")
@@ -500,7 +500,7 @@ def skip_without(shapes: Shapes, case: Case) -> None:
 
 
 def test_names_that_need_quotes(make_generated: Callable[[str], Sandbox], shapes: Shapes) -> None:
-    """Reserved, mixed case, with quotes, dots, spaces and percent signs, not of ASCII: in every mode."""
+    """Reserved words, mixed case, quotes, dots, spaces, percent signs and non-ASCII characters, in every mode."""
     odd = Shapes(make_generated("names").folder, shapes.url)
     odd.create()
     before = schema_of(odd.url)
@@ -516,7 +516,7 @@ def test_names_that_need_quotes(make_generated: Callable[[str], Sandbox], shapes
 
 
 def test_indexes_in_a_tablespace_of_their_own(shapes: Shapes) -> None:
-    """Each comes back where it was; what is made afterwards goes where it would have gone."""
+    """Each is rebuilt where it was, and the default for new ones stays the same."""
     if not shapes.execute("SELECT name FROM pg_settings WHERE name = 'allow_in_place_tablespaces'"):
         pytest.skip("no tablespaces in place before PostgreSQL 15")
     with shapes.connect() as connection:
@@ -542,8 +542,8 @@ def test_indexes_in_a_tablespace_of_their_own(shapes: Shapes) -> None:
         shapes.execute("DROP TABLESPACE snapseed_shapes")
 
 
-def test_rows_of_tables_that_inherit_are_not_ours(shapes: Shapes) -> None:
-    """They are neither emptied nor compared; a row of the table itself is."""
+def test_rows_of_inheriting_tables_are_left_alone(shapes: Shapes) -> None:
+    """They are neither deleted nor compared; a row of the table itself is."""
     shapes.create(
         """
         CREATE TABLE retired (since date) INHERITS (people);
@@ -564,8 +564,8 @@ def test_rows_of_tables_that_inherit_are_not_ours(shapes: Shapes) -> None:
     assert shapes.one("SELECT name FROM retired") == "Ida"
 
 
-def test_unlogged_tables_are_those_that_may_be(shapes: Shapes) -> None:
-    """A table that a logged one refers to, or that is published, stays logged, and so does what it refers to."""
+def test_only_some_tables_can_become_unlogged(shapes: Shapes) -> None:
+    """A table that is published, or that a logged table refers to, stays logged, and so do the tables it refers to."""
     shapes.create(
         """
         ALTER TABLE people ADD CONSTRAINT its_team FOREIGN KEY (team) REFERENCES teams;

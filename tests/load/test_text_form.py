@@ -100,14 +100,14 @@ def column(type_name: str, values: Sequence[object]) -> pa.Array:
 
 @pytest.mark.parametrize("type_name", [name for name in GOLDEN if name != "vector(2)"])
 def test_golden_values(type_name: str) -> None:
-    """Values of a type stand in text COPY as PostgreSQL reads them, whatever column they are sliced from."""
+    """Values are in text COPY as PostgreSQL reads them, whatever column they are sliced from."""
     values = [value for value, _ in GOLDEN[type_name]]
     sliced = column(type_name, values[:1] + values + values[:1]).slice(1, len(values))
     assert copy_text(sliced, parse_type(type_name)).to_pylist() == [text for _, text in GOLDEN[type_name]]
 
 
 def test_golden_vectors() -> None:
-    """A vector stands between brackets; a NULL vector is NULL."""
+    """A vector is in brackets; a NULL vector is NULL."""
     values = pa.array([value for value, _ in GOLDEN["vector(2)"]], type=pa.list_(pa.float16(), 2))
     assert copy_text(values, parse_type("vector(2)")).to_pylist() == [text for _, text in GOLDEN["vector(2)"]]
 
@@ -122,7 +122,7 @@ def test_uuid() -> None:
 
 
 def test_golden_lines() -> None:
-    """A row is a line, its columns parted by tabs; no value brings a tab or line break of its own."""
+    """A row is a line with tabs between columns. No value adds a tab or line break."""
     names = ["integer", "text", "text[]"]
     columns = [
         column("integer", [1, None]),
@@ -135,7 +135,7 @@ def test_golden_lines() -> None:
 
 
 def test_vector_for_real_array() -> None:
-    """Where the table has real[] in place of a vector, the line has an array."""
+    """If the table has real[] instead of a vector, the line has an array."""
     plan = ColumnPlan("v", parse_type("vector(2)"), parse_type("real[]"), 700)
     values = pa.array([[1.5, 2.0], None], type=pa.list_(pa.float32(), 2))
     assert encode_text([values], [plan]).to_pybytes() == b'{"1.5","2"}\n\\N\n'

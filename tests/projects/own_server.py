@@ -1,4 +1,4 @@
-"""A PostgreSQL server that a test may harm: the embedded one in a folder of its own, with little room in each file."""
+"""A PostgreSQL server that a test may damage: an embedded one in its own folder, with a limit on the size of files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from snapseed.servers import EmbeddedPostgres
 from tests.conftest import without_coverage
 from tests.projects.state import patiently
 
-# No file of the server grows beyond this: the size of a segment of WAL, and some bytes. It stands for a full disk, for
-# which a file system of its own would be needed, and the right to mount one.
+# No file of the server grows beyond this: the size of a WAL segment and a few bytes. It stands in for a full disk, for
+# which a test would need a file system of its own, and the right to mount one.
 FILE_BYTES = 16 * 2**20 + 100
 
 _START = """
@@ -29,19 +29,19 @@ from snapseed.servers import EmbeddedPostgres
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()
 """
-# The lock table takes more than it promises, as long as there is shared memory; all of that is to be taken.
+# The lock table takes more locks than configured as long as there is shared memory, so that has to be used up too.
 _TAKE_LOCKS = "DO 'BEGIN FOR i IN 1 .. 10000000 LOOP PERFORM pg_advisory_lock(i); END LOOP; END'"
 
 
 @dataclass(frozen=True)
 class OwnServer:
-    """The server. Every way to stop it is followed by `start`, which recovers it as any start would."""
+    """The server. After every way to stop it, `start` recovers it as any start would."""
 
     embedded: EmbeddedPostgres
     file_bytes: int = FILE_BYTES
 
     def start(self) -> None:
-        """Start it with the limit on files, unless it runs."""
+        """Start it with the limit on files, unless it is running."""
         command = [sys.executable, "-c", _START, str(self.embedded.project), str(self.file_bytes)]
         subprocess.run(command, check=True, env=without_coverage(), capture_output=True)
 
@@ -57,32 +57,32 @@ class OwnServer:
         return self.url(name)
 
     def flush(self) -> None:
-        """Let what is there now survive a crash: the embedded server does not wait for the disk at a COMMIT."""
+        """Let the current contents survive a crash: the embedded server does not wait for the disk at COMMIT."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
 
     def stop_immediately(self) -> None:
-        """End it as `pg_ctl stop --mode=immediate` does: no shutdown, and recovery at the next start."""
+        """Stop it like `pg_ctl stop --mode=immediate`: without a clean shutdown, so the next start recovers."""
         self._signal(self._postmaster(), signal.SIGQUIT)
         patiently(lambda: not self.embedded.is_running())
 
     def crash(self, url: str) -> None:
         """Kill a process of the server, as the kernel does when memory is short: all sessions end, and it recovers.
 
-        Returns when they are ending, which another session tells that has been there.
+        Returns when the sessions have begun to end, which a second session notices.
         """
         with psycopg.connect(url) as victim, psycopg.connect(url, autocommit=True) as witness:
             self._signal(victim.info.backend_pid, signal.SIGKILL)
 
-            def is_over() -> bool:
+            def has_ended() -> bool:
                 with suppress(psycopg.OperationalError):
                     witness.execute("SELECT")
                 return witness.broken
 
-            patiently(is_over)
+            patiently(has_ended)
 
     def await_recovery(self, url: str) -> None:
-        """Wait until it takes queries again by itself."""
+        """Wait until it takes queries again."""
 
         def answers() -> bool:
             with suppress(psycopg.OperationalError), psycopg.connect(url):
@@ -114,7 +114,7 @@ def own_server(file_bytes: int = FILE_BYTES) -> Iterator[OwnServer]:
 
 @contextmanager
 def few_locks_left(url: str, left: int) -> Iterator[None]:
-    """Take all locks that the server has room for, but for `left`."""
+    """Take all locks that the server has room for, except `left`."""
     with psycopg.connect(url, autocommit=True) as taker:
         with suppress(psycopg.errors.OutOfMemory):
             taker.execute(_TAKE_LOCKS)
@@ -122,5 +122,5 @@ def few_locks_left(url: str, left: int) -> Iterator[None]:
         try:
             yield
         finally:
-            # Not by leaving: the server would still be releasing them when the next one asks for one.
+            # Not by disconnecting: the server would still be releasing them when the next session asks for one.
             taker.execute("SELECT pg_advisory_unlock_all()")

@@ -1,4 +1,4 @@
-"""A Valkey server that a test may harm: on a Unix socket and, with a port, on TCP; with users, limits and restarts."""
+"""A Valkey server that a test may damage: on a Unix socket and, with a port, on TCP; with users and restarts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.projects.state import patiently
 
 @dataclass
 class OwnValkey:
-    """The server, in the foreground of a process of its own; `options` are those of its command line."""
+    """The server, as a child process in the foreground. `options` are those of its command line."""
 
     folder: Path
     options: tuple[str, ...]
@@ -30,7 +30,7 @@ class OwnValkey:
         return f"unix://{self.folder}/s?db=0"
 
     def start(self) -> None:
-        """Start it, with what its append-only file holds."""
+        """Start it with the contents of its append-only file."""
         settings = ["--unixsocket", f"{self.folder}/s", "--dir", str(self.folder), "--save", "", "--appendonly", "yes"]
         with (self.folder / "log").open("ab") as log:
             command = [str(EmbeddedRedis(self.folder).find_program()), "--port", "0", *settings, *self.options]
@@ -38,7 +38,7 @@ class OwnValkey:
 
         def answers() -> bool:
             with suppress(redis.ConnectionError), self.client() as client:
-                # An error is an answer as well: it may ask for a password.
+                # An error is an answer too: it may ask for a password.
                 with suppress(redis.AuthenticationError):
                     client.ping()
                 return True
@@ -51,14 +51,14 @@ class OwnValkey:
         return redis.Redis.from_url(self.url)
 
     def kill(self) -> None:
-        """End it by SIGKILL."""
+        """Stop it with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def lose_data(self) -> None:
-        """Take away what it would start with; it must not run."""
+        """Delete the data that it would start with. It must not be running."""
         shutil.rmtree(self.folder / "appendonlydir")
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a PostgreSQL server that counts what passes, and can cut the connection at any byte."""
+"""A TCP proxy in front of a PostgreSQL server. It counts bytes and can cut the connection at any of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 _BYTES = 1 << 16
-# Closing with unread data, or at once: the other side gets RST in place of FIN (socket(7), SO_LINGER).
+# Close at once: the other side gets RST instead of FIN (socket(7), SO_LINGER).
 _AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Direction(StrEnum):
-    """Which of the two streams of bytes is counted."""
+    """One of the two streams of bytes."""
 
     TO_SERVER = "to the server"
     FROM_SERVER = "from the server"
@@ -28,7 +28,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True)
 class Cut:
-    """End the first connection once `at` bytes have passed in one direction; `reset` by RST, otherwise by FIN."""
+    """End the first connection after `at` bytes in one direction: with `reset` by RST, otherwise by FIN."""
 
     direction: Direction
     at: int
@@ -37,7 +37,7 @@ class Cut:
 
 @dataclass
 class Proxy:
-    """A proxy that listens: the URL that leads through it, and the bytes that have passed through so far."""
+    """A listening proxy: the URL that leads through it, and how many bytes have passed so far."""
 
     url: str
     upstream: str
@@ -45,7 +45,7 @@ class Proxy:
     passed: dict[Direction, int] = field(default_factory=lambda: dict.fromkeys(Direction, 0))
 
     def connect(self) -> socket.socket:
-        """A connection to the server itself, on the socket or the address that its URL leads to."""
+        """A connection to the server itself, over the socket or address in its URL."""
         with psycopg.connect(self.upstream) as connection:
             host, port = connection.info.host, connection.info.port
         if not host.startswith("/"):
@@ -55,7 +55,7 @@ class Proxy:
         return opened
 
     def pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
-        """Pass on what comes until either side closes, or up to the cut."""
+        """Forward bytes until either side closes, or until the cut."""
         with suppress(OSError):
             while data := source.recv(_BYTES):
                 here = self.cut is not None and self.cut.direction is direction
@@ -67,7 +67,7 @@ class Proxy:
         self.close(source, sink)
 
     def close(self, *connections: socket.socket) -> None:
-        """End both sides, whoever is waiting for them."""
+        """Close both sides, even while another thread reads from them."""
         for connection in connections:
             with suppress(OSError):
                 if self.cut is not None and self.cut.reset:
@@ -81,7 +81,7 @@ class Proxy:
 
 @contextmanager
 def proxied(url: str, cut: Cut | None = None) -> Iterator[Proxy]:
-    """A proxy before the server of `url`, which need not listen on TCP itself."""
+    """A proxy in front of the server of `url`, which need not listen on TCP itself."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         host, port = listening.getsockname()
         parts = {name: value for name, value in conninfo_to_dict(url).items() if name != "hostaddr"}

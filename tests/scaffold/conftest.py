@@ -1,4 +1,4 @@
-"""Databases with somebody's tables, and the projects that are made from them."""
+"""Databases with tables, and projects made from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Init = Callable[..., Sandbox]
 
 @pytest.fixture
 def init(database: str, tmp_path: Path) -> Init:
-    """Make tables by SQL, and a project from them by `snapseed init --from-database`; what it says is in `said`."""
+    """Make tables by SQL, and a project from them by `snapseed init --from-database`; `said` returns what it prints."""
 
     def made(ddl: str) -> Sandbox:
         with psycopg.connect(database, autocommit=True) as connection:
@@ -32,7 +32,7 @@ def init(database: str, tmp_path: Path) -> Init:
 
 
 def said(project: Sandbox) -> str:
-    """What init has said of the project."""
+    """What init has printed about the project."""
     return (project.folder.parent / "said").read_text(encoding="utf-8")
 
 

@@ -1,7 +1,9 @@
-"""`snapseed init --from-database`: what it refuses, what it writes of the URL, and what it says."""
+"""`snapseed init --from-database`: what it refuses, how it writes the URL, and what it prints."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from functools import partial
 from pathlib import Path
@@ -28,8 +30,8 @@ def settings_of(files: dict[str, str]) -> dict[str, object]:
     return environment
 
 
-def test_a_folder_with_a_project_is_left_as_it_is(tmp_path: Path) -> None:
-    """Before any server is asked: a project, or generators of another one, are in the way."""
+def test_a_folder_with_a_project_is_refused(tmp_path: Path) -> None:
+    """A project, or generators of another one, are never overwritten, and no server is asked."""
     for name in ("snapseed.toml", "generators/mine.py"):
         folder = tmp_path / name.replace("/", "-")
         (folder / name).parent.mkdir(parents=True)
@@ -40,7 +42,7 @@ def test_a_folder_with_a_project_is_left_as_it_is(tmp_path: Path) -> None:
         assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
 
 
-def test_a_server_that_does_not_answer_is_worth_a_retry(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_an_error_of_the_database(tmp_path: Path) -> None:
     """Exit code 4, and nothing is written."""
     shown = Sandbox(tmp_path, "").run("init", "--from-database", "postgresql://nobody@127.0.0.1:1/x", "new")
     assert shown.returncode == 4
@@ -48,14 +50,14 @@ def test_a_server_that_does_not_answer_is_worth_a_retry(tmp_path: Path) -> None:
 
 
 def test_a_database_without_tables_is_refused(connection: Connection, database: str) -> None:
-    """A view is no table, nor is what snapseed itself keeps there."""
+    """Views do not count, nor do the tables that snapseed itself keeps there."""
     connection.execute("CREATE SCHEMA snapseed; CREATE TABLE snapseed.loads (id integer); CREATE VIEW one AS SELECT 1")
     with pytest.raises(UsageError, match="there is no table to make rows for"):
         scaffold_project(database)
 
 
 def test_nothing_is_changed(connection: Connection, database: str) -> None:
-    """Catalogs are read in a transaction that may write nothing."""
+    """Catalogs are read, and checks are tried, in a transaction that may write nothing."""
     connection.execute(TABLE.encode())
     before = connection.execute("SELECT count(*), max(oid) FROM pg_class").fetchone()
     scaffold_project(database)
@@ -65,7 +67,7 @@ def test_nothing_is_changed(connection: Connection, database: str) -> None:
 def test_a_password_is_written_nowhere(
     connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The URL is written without it, and the rest of the URL still leads to the database."""
+    """The URL is written without it, and still leads to the database."""
     connection.execute(TABLE.encode())
     parts = conninfo_to_dict(database)
     if "password" in parts:
@@ -90,7 +92,7 @@ def test_a_password_is_written_nowhere(
     ],
 )
 def test_a_url_keeps_its_form_without_the_password(url: str, bare: str) -> None:
-    """It is cut out, and nothing else."""
+    """Only the password is cut out."""
     places = {"host": "db.internal", "name": "shop", "port": "5433"}
     found = origin_of(url.format(**places), url.format(**places), None)
     assert (found.url, found.lacks_password) == (bare.format(**places), True)
@@ -107,7 +109,7 @@ def test_a_variable_is_written_as_such(connection: Connection, database: str, mo
     assert settings_of(dict(scaffold_project(url).files))["database"] == "${DATABASE_URL}"
 
 
-def test_rows_that_are_there_are_minded(init: Init, connection: Connection) -> None:
+def test_existing_rows_are_noticed(init: Init, connection: Connection) -> None:
     """Init names the option without which the load refuses to empty the tables."""
     connection.execute("CREATE TABLE others (id integer PRIMARY KEY)")
     connection.execute("INSERT INTO others VALUES (7)")
@@ -119,7 +121,7 @@ def test_rows_that_are_there_are_minded(init: Init, connection: Connection) -> N
 
 
 def test_a_role_reads_the_schemas_that_it_may_use(connection: Connection, database: str, server: str) -> None:
-    """Tables of other schemas are not its business, and those that need their rows are left out."""
+    """Tables of other schemas are ignored, and tables that need their rows are left out."""
     role = conninfo_to_dict(database)["dbname"]
     connection.execute(
         sql.SQL(
@@ -141,7 +143,7 @@ def test_a_role_reads_the_schemas_that_it_may_use(connection: Connection, databa
 
 
 def test_other_schemas_are_named(init: Init, connection: Connection) -> None:
-    """A table that the search path does not find has its schema in the declaration; two of a name are told apart."""
+    """A table outside of the search path has its schema in the declaration; two of a name get different modules."""
     project = init(
         "CREATE SCHEMA sales; CREATE TABLE orders (id integer PRIMARY KEY); CREATE TABLE sales.orders"
         " (id integer PRIMARY KEY, original integer NOT NULL REFERENCES public.orders)"
@@ -149,3 +151,20 @@ def test_other_schemas_are_named(init: Init, connection: Connection) -> None:
     assert 'schema="sales"' in module(project, "sales_orders")
     load(project)
     assert connection.execute("SELECT count(*) > 0 FROM sales.orders").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("library", ["rstr", "sqlglot"])
+def test_a_missing_library_is_named_with_the_extra_that_has_it(library: str, tmp_path: Path) -> None:
+    """Exit code 2, before a server is asked anything, and nothing is written."""
+    program = f"import sys; sys.modules[{library!r}] = None; from snapseed.cli import main; main()"
+    url = "postgresql://nobody@127.0.0.1:1/x"
+    shown = subprocess.run(
+        [sys.executable, "-c", program, "init", "--from-database", url, str(tmp_path / "new")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 2, shown.stderr
+    assert f"no package {library}" in shown.stderr
+    assert "snapseed[init]" in shown.stderr
+    assert not (tmp_path / "new").exists()

@@ -1,4 +1,4 @@
-"""What becomes of tables and columns: each case a schema, and what the plan says of it. All that is planned loads."""
+"""What tables and columns become: each case is a schema and what the plan says about it. Whatever is planned loads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOPS = "CREATE TABLE shops (id integer PRIMARY KEY);"
 
 
 def plan_of(connection: Connection, ddl: str) -> ProjectPlan:
-    """The plan for tables that are made by SQL."""
+    """The plan for tables made by SQL."""
     connection.execute(ddl.encode())
     return plan_project(read_schema(connection), partial(answer, connection))
 
@@ -30,7 +30,7 @@ def entity_of(plan: ProjectPlan, name: str) -> EntityPlan:
 
 @dataclass(frozen=True)
 class Case:
-    """Tables, and of the one named `of`: its parent, how many rows it has, code of its columns, and its key."""
+    """Tables, and for the one named `of`: its parent, how many rows it has, the code of its columns, and its key."""
 
     ddl: str
     of: str
@@ -103,7 +103,7 @@ CASES = {
         "shop integer REFERENCES shops, rank rank NOT NULL, PRIMARY KEY (customer, shop), UNIQUE (customer, rank))",
         "o", "customers", "exactly(2, among=shops)", {}, ("customer", "shop"),
     ),
-    "what counts stands before what is referred to": Case(
+    "a counter comes before a reference": Case(
         f"{CUSTOMERS}{SHOPS}CREATE TABLE o (customer integer REFERENCES customers, shop integer REFERENCES shops,"
         "n bigint, PRIMARY KEY (customer, shop, n))",
         "o", "customers", "fan_out(mean=3, maximum=20)",
@@ -127,11 +127,11 @@ CASES = {
         "shop integer NOT NULL REFERENCES shops, UNIQUE (customer, shop))",
         "o", "customers", "fan_out(mean=3, maximum=20, among=shops)", {}, ("customer", "shop"),
     ),
-    "what a sequence counts is a key by itself": Case(
+    "a serial column is a key on its own": Case(
         f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, n serial, PRIMARY KEY (customer, n))",
         "o", "customers", "fan_out(mean=3, maximum=20)", {"n": "rows.key()"}, ("n",),
     ),
-    "a column that has to end somewhere is a key by itself": Case(
+    "a column with an upper limit is a key on its own": Case(
         f"{CUSTOMERS}CREATE TABLE o (customer integer REFERENCES customers, n integer CHECK (n < 1000000),"
         "PRIMARY KEY (customer, n))",
         "o", "customers", "fan_out(mean=3, maximum=20)", {"n": "rows.key()"}, ("n",),
@@ -187,7 +187,7 @@ CASES = {
         "c date NOT NULL CHECK (c <= '2009-12-31'), CHECK (a < b), CHECK (a < c))",
         "m", None, None, {},
     ),
-    "unique moments behind the parent's, and later ones": Case(
+    "unique moments after the parent's, and later ones": Case(
         "CREATE TABLE users (id integer PRIMARY KEY, created_at timestamptz NOT NULL); CREATE TABLE visits (id integer"
         " PRIMARY KEY, user_id integer NOT NULL REFERENCES users, began timestamptz NOT NULL UNIQUE, ended timestamp)",
         "visits", "users", None, {"began": "began"},
@@ -232,7 +232,7 @@ def test_a_case_is_planned_as_it_should_be(name: str, connection: Connection) ->
 
 
 def test_all_cases_load(init: Init) -> None:
-    """Side by side, each in a schema of its own."""
+    """Each in a schema of its own, in one database."""
     ddl = "".join(
         f"CREATE SCHEMA s{number}; SET search_path = s{number}; {case.ddl};"
         for number, case in enumerate(CASES.values())

@@ -75,6 +75,17 @@ def test_in_a_users_project_it_runs_as_that_user(fresh: Server) -> None:
     assert fresh.stop()
 
 
+def test_a_users_state_folder_in_roots_project_stays_the_users(fresh: Server) -> None:
+    """Where a user could create `.snapseed`, this user can still start and stop servers after root did."""
+    fresh.project.chmod(0o777)
+    code = f"server = {type(fresh).__name__}(project); print(server.start(), server.stop())"
+    assert output(python(code, fresh.project, USER)) == "True True"
+    assert fresh.start()
+    assert owners(fresh) == {USER.pw_uid}
+    assert fresh.stop()
+    assert output(python(code, fresh.project, USER)) == "True True"
+
+
 def test_in_a_project_of_an_account_without_a_name_it_runs_as_nobody(fresh: Server) -> None:
     """As with a bind mount in a container: initdb does not run as an account that has no entry in passwd."""
     os.chown(fresh.project, UNKNOWN, UNKNOWN)

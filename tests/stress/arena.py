@@ -1,4 +1,4 @@
-"""Where faults happen: a server that may be harmed, a shop's snapshot, and a fresh copy of one database for each."""
+"""The place for faults: a server that may be harmed, a shop's snapshot, and a fresh copy of one database per fault."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.projects.own_server import OwnServer, own_server
 from tests.projects.proxy import Direction, proxied
 from tests.projects.state import generated, load_and_mark
 
-# A role that owns nothing, so that the triggers of others stay on when it loads.
+# A role that owns nothing, so triggers stay on when it loads.
 ROLE = "loader"
 _GRANTS = """
 CREATE ROLE {role} LOGIN;
@@ -35,7 +35,7 @@ _PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Measured:
-    """A load that nobody disturbs: what faults at random points are drawn from."""
+    """An undisturbed load. Random points for faults are drawn from these figures."""
 
     seconds: float
     moments: int
@@ -44,7 +44,7 @@ class Measured:
 
 @dataclass
 class Case:
-    """One fault's own database, holding rows that the load is to replace, and what was measured beforehand."""
+    """The database of one fault, with rows that the load is to replace, and the figures of an undisturbed load."""
 
     sandbox: Sandbox
     server: OwnServer
@@ -54,30 +54,30 @@ class Case:
     load: LoadProcess | None = field(default=None)
 
     def execute(self, statements: LiteralString, **values: int) -> None:
-        """Do something to the database."""
+        """Run statements on the database."""
         with self.sandbox.connect() as connection:
             connection.execute(sql.SQL(statements).format(**values))
 
     def number(self, query: LiteralString, **values: int) -> int:
-        """The number that a query answers with."""
+        """The number that a query returns."""
         with self.sandbox.connect() as connection:
             row = connection.execute(sql.SQL(query).format(**values)).fetchone()
         assert row is not None
         return int(str(row[0]))
 
     def start(self, variables: dict[str, str], die_at: int | None, *options: str) -> LoadProcess:
-        """The load, under way."""
+        """Start the load."""
         settings = {"SNAPSEED_DATABASE": self.sandbox.url, **variables}
         return start_load(self.sandbox.folder, self.output, settings, *options, die_at=die_at)
 
     def wait_a_while(self) -> None:
-        """Until a random point of a load that began just now."""
+        """Wait until a random point of a load that began just now."""
         time.sleep(self.dice.uniform(0.02, 1.0) * self.measured.seconds)
 
 
 @dataclass(frozen=True)
 class Arena:
-    """The server and the project, ready for any number of cases."""
+    """The server and the project, for any number of cases."""
 
     server: OwnServer
     folder: Path
@@ -85,7 +85,7 @@ class Arena:
 
     @contextmanager
     def case(self, number: int, dice: Random) -> Iterator[Case]:
-        """A case with a database of its own, gone at the end."""
+        """A case with a database of its own, dropped at the end."""
         name = f"fault_{number}"
         sandbox = Sandbox(self.folder, self.server.make_database(name, _TEMPLATE))
         self.server.flush()
@@ -98,7 +98,7 @@ class Arena:
 
 @contextmanager
 def arena(customers: int) -> Iterator[Arena]:
-    """A server, a project and a snapshot with so many customers, gone at the end."""
+    """A server, a project and a snapshot with this many customers, removed at the end."""
     with tempfile.TemporaryDirectory(prefix="snapseed-stress-") as temporary, own_server() as server:
         folder = Path(temporary) / "shop"
         shutil.copytree(PROJECTS / "shop", folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -115,7 +115,7 @@ def _measure(sandbox: Sandbox) -> Measured:
     with proxied(sandbox.url) as proxy, each_statement(moments.append):
         load_snapshot(sandbox.project, sandbox.environment(database=proxy.url))
     seconds = 0.0
-    # The first one also starts the server of processes.
+    # The first load also starts the process that forks the others.
     for _ in range(2):
         started = time.monotonic()
         load = start_load(sandbox.folder, sandbox.folder / "output.txt", {"SNAPSEED_DATABASE": sandbox.url})

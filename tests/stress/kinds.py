@@ -1,4 +1,4 @@
-"""The kinds of faults, each at a random point: what it does around a load, and what the load may then end with."""
+"""The kinds of faults, each at a random point, and the exit codes that a load may then end with."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.projects.proxy import Cut, Direction, proxied
 from tests.projects.state import patiently
 from tests.stress.arena import ROLE, Case
 
-# What a fault does around a load: entering prepares and begins it, leaving mends; in between `Run` says how the load is
-# started, and what is done while it runs.
+# A fault around a load: entering prepares and begins it, leaving repairs. In between, `Run` says how to start the load
+# and what to do while it runs.
 Around = Callable[[Case], AbstractContextManager["Run"]]
 
 
 class Run:
-    """How to start the load: variables of its environment, when it kills itself, and what is done meanwhile."""
+    """How to run the load: environment variables, the statement that it dies at, and what happens meanwhile."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ def _send(case: Case, *numbers: signal.Signals) -> Run:
 
 @contextmanager
 def kill_in_phase(case: Case) -> Iterator[Run]:
-    """SIGKILL as a phase begins, or on one side of the COMMIT."""
+    """SIGKILL at a statement, or just before or after the COMMIT."""
     yield Run(die_at=case.dice.randrange(case.measured.moments))
 
 
@@ -57,7 +57,7 @@ def kill_at_any_time(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def interrupt(case: Case) -> Iterator[Run]:
-    """Ctrl-C, or an order to end."""
+    """Ctrl-C, or SIGTERM."""
     yield _send(case, signal.SIGINT, signal.SIGTERM)
 
 
@@ -93,7 +93,7 @@ def kill_backend(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def cut_connection(case: Case) -> Iterator[Run]:
-    """The connection ends at a byte, by FIN or RST."""
+    """The connection ends at some byte, by FIN or RST."""
     direction = case.dice.choice(list(Direction))
     cut = Cut(direction, case.dice.randrange(case.measured.bytes[direction]), reset=case.dice.random() < 1 / 2)
     with proxied(case.sandbox.url, cut) as proxy:
@@ -102,7 +102,7 @@ def cut_connection(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def full_disk(case: Case) -> Iterator[Run]:
-    """A table cannot be extended any more."""
+    """A table cannot grow."""
     filler = """
         ALTER TABLE notes ADD filler text, ALTER filler SET STORAGE EXTERNAL;
         ALTER TABLE notes ALTER filler SET DEFAULT repeat('x', {length});
@@ -113,7 +113,7 @@ def full_disk(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def no_locks_left(case: Case) -> Iterator[Run]:
-    """The lock table is full, but for some."""
+    """The lock table is almost full."""
     left = case.dice.randrange(60)
     with ExitStack() as stack:
         yield Run(lambda: stack.enter_context(few_locks_left(case.server.url(), left)))
@@ -154,7 +154,7 @@ def deadlock(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def serialization_failure(case: Case) -> Iterator[Run]:
-    """A function that a table calls gives up over one of the notes."""
+    """A function that a table calls fails on one of the notes."""
     row = case.dice.randrange(1, case.number("SELECT count(*) FROM notes"))
     statements = """
         CREATE FUNCTION too_late() RETURNS boolean LANGUAGE plpgsql AS
@@ -167,7 +167,7 @@ def serialization_failure(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def unique_violation(case: Case) -> Iterator[Run]:
-    """One of the notes, from some row on, exists already."""
+    """A note already exists, from some row on."""
     row = case.dice.randrange(2, case.number("SELECT count(*) FROM notes"))
     statements = "DELETE FROM notes WHERE id > {last}; CREATE UNIQUE INDEX once ON notes (least(id, {last}))"
     case.execute(statements, last=row - 1)
@@ -240,7 +240,7 @@ def _later(case: Case, act: Callable[[], object]) -> Run:
     return Run(meanwhile)
 
 
-# With the exit codes of loads that they end. 0 is always possible: some come too late.
+# With the exit codes of the loads that they end. 0 is always possible, because some come too late.
 KINDS: dict[Around, tuple[int, ...]] = {
     kill_in_phase: (-signal.SIGKILL,),
     kill_at_any_time: (-signal.SIGKILL,),
@@ -261,7 +261,7 @@ KINDS: dict[Around, tuple[int, ...]] = {
     raising_trigger: (2,),
     corrupt_file: (2, 1),
 }
-# Those that strike an upsert as well, with its temporary tables; the others aim at what only a replacing load does.
+# Faults that also hit an upsert, with its temporary tables. The others aim at what only a replacing load does.
 IN_ANY_MODE = frozenset(
     {
         kill_in_phase,

@@ -1,7 +1,7 @@
-"""Faults at random points of a load, more than a hundred, each followed by the full check: `make stress-loads`.
+"""Inject more than a hundred faults at random points of a load, each followed by the full check: `make stress-loads`.
 
-A script and no test: its result is the table at the end, it takes minutes, and its points are others each time. The
-facts themselves are tests, in tests/load/faults. Exit code 1 where a check has failed; the seed repeats the draw.
+A script, not a test: its result is the table at the end, it takes minutes, and it draws new points each time. The facts
+themselves are tested in tests/load/faults. Exit code 1 if a check failed. The seed repeats a draw.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BESIDE_THE_LOAD = "interrupted; nothing was left half done"
 
 @dataclass(frozen=True)
 class Result:
-    """How one load has ended, and what was wrong with it, if anything."""
+    """How one load ended, and what was wrong, if anything."""
 
     kind: str
     code: int | None
@@ -36,7 +36,7 @@ class Result:
 
 
 def main() -> int:
-    """Draw faults until so many have struck, let them happen, and print what came of them."""
+    """Draw and inject faults until enough have struck, and print the results."""
     options = _options()
     dice = random.Random(options.seed)  # noqa: S311 - no secrets are drawn here
     started = time.monotonic()
@@ -46,7 +46,7 @@ def main() -> int:
         say(f"a load takes {place.measured.seconds:.2f} s")
         drawn = _drawn(options.only, dice)
         while len(_struck(results)) < options.faults:
-            # Each has dice of its own, so that timing in one does not change the next.
+            # Each fault has its own dice, so that timing in one does not change the next.
             result = suffer(place, next(drawn), len(results), random.Random(dice.random()))  # noqa: S311 - as above
             results.append(result)
             verdict = f"FAILED: {result.problem}\n{result.said}" if result.problem else result.found
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def suffer(place: Arena, around: Around, number: int, dice: random.Random) -> Result:
-    """One fault during one load, and all that is to hold afterwards."""
+    """Inject one fault into one load, and check everything that must hold afterwards."""
     kind, code, said = _name(around), None, ""
     try:
         with place.case(number, dice) as case:
@@ -70,7 +70,7 @@ def suffer(place: Arena, around: Around, number: int, dice: random.Random) -> Re
             _require(code in (0, *KINDS[around]), f"exit code {code}, expected {KINDS[around]}")
             _require("Traceback" not in said, "a traceback")
             _require(code != 4 or "next:" in said, "no next step")
-            # Killed, it says nothing; nor if it is interrupted while it starts or prints, with no load at work.
+            # A killed load says nothing, and so does one that is interrupted while it starts or prints.
             silent = code <= 0 or not said or _BESIDE_THE_LOAD in said
             found = outcome(case.sandbox, before) if silent else check_told(case.sandbox, before, said)
             _require(code != 0 or found is Outcome.COMMITTED, "exit code 0, and not loaded")
@@ -81,7 +81,7 @@ def suffer(place: Arena, around: Around, number: int, dice: random.Random) -> Re
 
 
 def table(results: list[Result]) -> str:
-    """Kind, count, exit codes and outcomes, a line each."""
+    """Count, exit codes and outcomes, one line per kind."""
     lines = [f"\n{'kind':<22} {'count':>5}  {'exit codes':<24} outcome"]
     for kind in sorted({result.kind for result in results}):
         chosen = [result for result in results if result.kind == kind]
@@ -92,7 +92,7 @@ def table(results: list[Result]) -> str:
 
 
 def say(text: str) -> None:
-    """A line of the result, at once."""
+    """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -106,12 +106,12 @@ def _load(case: Case, run: Run, mode: str) -> tuple[dict[str, object], tuple[int
 
 
 def _struck(results: list[Result]) -> list[Result]:
-    """Those that ended a load, or were to and failed in it; not those that came when the load was through."""
+    """Faults that ended a load, or failed a check; not those that came after the load was done."""
     return [result for result in results if result.code != 0 or result.problem]
 
 
 def _drawn(only: list[str], dice: random.Random) -> Iterator[Around]:
-    """All kinds in turn, each round in another order, without end."""
+    """All kinds in turn, each round in a new order, endlessly."""
     kinds = [kind for kind in KINDS if not only or _name(kind) in only]
     while kinds:
         dice.shuffle(kinds)

@@ -1,4 +1,4 @@
-"""A fresh checkout, and a Python as setup-python leaves it, with what a registry would bring lying ready."""
+"""A fresh checkout, and a Python as setup-python leaves it, with all packages that a registry would provide."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SITE = Path(sysconfig.get_path("purelib"))
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree as a runner would check it out, in a repository of its own, and with a `.venv` that is ready."""
+    """The tree as a runner would check it out, in a git repository of its own, with a complete `.venv`."""
     folder = tmp_path_factory.mktemp("runner") / "snapseed"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_NOT_COPIED), symlinks=True)
     for snapshot in (folder / "snapshots").iterdir():
@@ -41,7 +41,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that is installed here, snapseed aside: what a registry would bring."""
+    """Everything installed here except snapseed: what a registry would provide."""
     folder = tmp_path_factory.mktemp("dependencies")
     for entry in _SITE.iterdir():
         if "snapseed" not in entry.name and entry.suffix != ".pth":
@@ -54,10 +54,10 @@ NewPython = Callable[[Path], Path]
 
 @pytest.fixture
 def new_python(dependencies: Path) -> NewPython:
-    """Makes environments that have everything but snapseed; the folder of the programs of each is returned."""
+    """Creates environments with everything except snapseed, and returns their folders of programs."""
 
     def make(folder: Path) -> Path:
-        # A script that makes an environment at the same place finds these packages in it.
+        # A script that creates an environment in the same place finds these packages in it.
         packages = folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
         (packages / "registry.pth").write_text(f"{dependencies}\n")
@@ -73,7 +73,7 @@ def new_python(dependencies: Path) -> NewPython:
 def runner(tmp_path: Path, checkout: Path, new_python: NewPython) -> Runner:
     """A runner in the checkout, with a Python of its own on the PATH."""
     if f"polars=={version('polars')}\n" not in (ROOT / "constraints.txt").read_text():
-        pytest.skip("installs the pinned versions, and others are installed here")
+        pytest.skip("it installs the pinned versions, but other versions are installed here")
     temporary = tmp_path / "temp"
     temporary.mkdir()
     path = os.pathsep.join([str(new_python(tmp_path / "python")), "/usr/local/bin", "/usr/bin", "/bin"])

@@ -1,4 +1,4 @@
-"""The scripts of workflows and of the action, cut out of their YAML, and a stand-in for the runner of them."""
+"""The scripts in the YAML of the workflows and of the action, and a stand-in for the runner that executes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 180
 
 @dataclass(frozen=True)
 class Script:
-    """One `run` of a step: what bash gets, and the variables and folder that the YAML gives it, as they are written."""
+    """One `run` of a step: what bash gets, and the variables and folder that the YAML sets, not yet evaluated."""
 
     name: str
     text: str
@@ -30,13 +30,13 @@ class Script:
 
 
 def workflow_files() -> list[Path]:
-    """Every workflow that is ours or that we hand out."""
+    """Every workflow that we run or ship."""
     folders = (".github/workflows", "examples/workflows", "snapseed/starter")
     return sorted(path for folder in folders for path in (ROOT / folder).glob("*.yml"))
 
 
 def all_scripts() -> dict[str, Script]:
-    """Every script, by its name: of the action, of workflows, and of those that pages show."""
+    """Every script by its name: in the action, in workflows, and in the YAML of pages."""
     found = list(_of_steps("action.yml", load(ROOT / "action.yml")["runs"]["steps"], {}))
     for path in workflow_files():
         found += _of_workflow(path.relative_to(ROOT).as_posix(), load(path))
@@ -45,11 +45,11 @@ def all_scripts() -> dict[str, Script]:
             if block.language == "yaml":
                 found += _of_page(page.relative_to(ROOT).as_posix(), yaml.safe_load(block.text))
     by_name = {script.name: script for script in found}
-    assert len(by_name) == len(found), "two scripts have one name"
+    assert len(by_name) == len(found), "two scripts have the same name"
     return by_name
 
 
-def load(path: Path) -> Any:  # noqa: ANN401 - YAML is what it is
+def load(path: Path) -> Any:  # noqa: ANN401 - YAML can be anything
     """The document in a file."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
@@ -88,7 +88,7 @@ def _of_steps(place: str, steps: Any, variables: Mapping[str, str]) -> Iterator[
 class Runner:
     """What a runner provides: a folder for temporary files, the files that scripts write to, the PATH between steps.
 
-    `expressions` are the values of `${{ … }}`; one that a script needs and nobody has given is an error.
+    `expressions` has the values of `${{ … }}`. A missing one that a script needs is an error.
     """
 
     temporary: Path
@@ -99,8 +99,8 @@ class Runner:
     summary: str = ""
 
     def run(self, script: Script, *, exit_code: int = 0, prelude: str = "") -> tuple[str, dict[str, str]]:
-        """Execute the script as the runner would: what it printed, and its outputs."""
-        assert not _EXPRESSION.search(script.text), f"{script.name}: values come by variables, never into a script"
+        """Execute the script as the runner would; return what it printed, and its outputs."""
+        assert not _EXPRESSION.search(script.text), f"{script.name}: pass values in variables, never in the script"
         files = {
             name: self.temporary / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STEP_SUMMARY")
         }
@@ -118,9 +118,9 @@ class Runner:
             "GITHUB_ACTIONS": "true",
             "GITHUB_WORKSPACE": str(self.workspace),
             "RUNNER_TEMP": str(self.temporary),
-            # Whoever asks a registry for something, instead of finding it here, fails.
+            # A script that asks a registry for a package fails: everything is already here.
             "PIP_NO_INDEX": "1",
-            # A pytest in a script closes the folder of its temporary files to others, which is not that of this one.
+            # A pytest in a script closes the folder of its temporary files, so it must not be the one of this run.
             "PYTEST_DEBUG_TEMPROOT": str(self.temporary),
             **{name: str(file) for name, file in files.items()},
             **{name: self.evaluated(value) for name, value in script.variables.items()},
@@ -144,5 +144,5 @@ class Runner:
         return done.stdout, dict(line.split("=", 1) for line in lines)
 
     def evaluated(self, text: str) -> str:
-        """The text with the values of its expressions."""
+        """The text with its expressions replaced by their values."""
         return _EXPRESSION.sub(lambda match: self.expressions[match[1]], text)

@@ -1,4 +1,4 @@
-"""Which test executes which script, and why a few are not executed as they stand."""
+"""Which test executes which script, and why a few are not executed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ CI = ".github/workflows/ci.yml"
 
 EXECUTED = {
     "test_action.py": [
-        "action.yml: Make an environment of its own",
+        "action.yml: Create a virtual environment",
         "action.yml: Install snapseed",
         "action.yml: Load the snapshot and verify it",
-        f"{CI}: action: Its outputs say what was loaded",
-        f"{CI}: action: A later step finds the rows",
+        f"{CI}: action: Check its outputs",
+        f"{CI}: action: Find the rows in a later step",
         "examples/workflows/embedded.yml: test: Install your project",
         "examples/workflows/embedded.yml: test: Run your tests",
         "examples/workflows/service.yml: test: Install your project",
@@ -27,19 +27,19 @@ EXECUTED = {
         f"{CI}: postgres: Install",
         f"{CI}: postgres: Test on a container",
         f"{CI}: conformance: Install the pinned versions",
-        f"{CI}: conformance: Make both snapshots again, and compare rows and bytes",
-        f"{CI}: wheel: Install it into an environment of its own",
+        f"{CI}: conformance: Regenerate both snapshots, and compare rows and bytes",
+        f"{CI}: wheel: Install it into a clean environment",
         f"{CI}: wheel: Use it as a newcomer would",
-        f"{CI}: wheel: Run the tests of the commands on it",
-        f"{CI}: required: Every job has passed",
+        f"{CI}: wheel: Test the commands of the wheel",
+        f"{CI}: required: Check that every job passed",
         "snapseed/starter/workflow.yml: seed: Install",
         "snapseed/starter/workflow.yml: seed: Load and verify, with retries until the service answers",
     ],
 }
-# Of these Make tells what it would do.
+# For these, `make -n` shows what would be done.
 DRY = {
-    f"{CI}: check: Check": "it is a half of `make test`, which runs this test",
-    f"{CI}: lowest: Test with the lowest versions": "it installs from a registry, then is the suite itself",
-    f"{CI}: wheel: Build": "it builds in an environment that is made from a registry",
+    f"{CI}: check: Check": "it is one half of `make test`, which runs this test",
+    f"{CI}: lowest: Test with the lowest versions": "it installs from a registry, and then runs this very suite",
+    f"{CI}: wheel: Build": "it builds in an environment that is installed from a registry",
     ".github/workflows/nightly.yml: fresh: Draw many new examples": "it is a part of the suite, with more examples",
 }

@@ -1,4 +1,4 @@
-"""The action from its first script to its outputs, on the embedded server and on one that it is given."""
+"""The action from its first script to its outputs, on the embedded server and on a given one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USERS = "SELECT count(*) FROM users"
 
 
 class Action:
-    """The action as a runner carries it out: its scripts in their order, its own environment, its outputs."""
+    """The action as a runner executes it: its scripts in order, its own environment, its outputs."""
 
     def __init__(self, runner: Runner, new_python: NewPython, project: Path) -> None:
         self.runner = runner
@@ -37,7 +37,7 @@ class Action:
         self.said = ""
 
     def uses(self, *, exit_code: int = 0, **inputs: str) -> dict[str, str]:
-        """What the action puts out for these inputs, with dashes written as underscores."""
+        """The outputs of the action for these inputs, whose names have underscores instead of dashes."""
         given = {name.replace("_", "-"): value for name, value in inputs.items()}
         assert set(given) <= set(ACTION["inputs"])
         values = {name: given.get(name, table["default"]) for name, table in ACTION["inputs"].items()}
@@ -58,7 +58,7 @@ class Action:
 
 @pytest.fixture
 def project(tmp_path: Path, checkout: Path) -> Iterator[Path]:
-    """A repository with the example project and its committed snapshots, which the action knows nothing of."""
+    """A user's repository with the example project and its committed snapshots."""
     folder = tmp_path / "project"
     folder.mkdir()
     for name in ("generators", "snapshots"):
@@ -83,7 +83,7 @@ def rows(url: str) -> object:
 
 
 def test_it_loads_into_the_embedded_server_and_leaves_it_running(action: Action, project: Path) -> None:
-    """The outputs are those of the load, the next steps of the job pass, and the examples' tests find the rows."""
+    """The outputs describe the load, the next steps of the job pass, and the tests of the examples find the rows."""
     outputs = action.uses(environment="ci")
     manifest = open_snapshot(project / "snapshots", "ci").manifest
     assert outputs["outcome"] == "passed"
@@ -97,8 +97,8 @@ def test_it_loads_into_the_embedded_server_and_leaves_it_running(action: Action,
     runner = action.runner
     runner.expressions |= {f"steps.seed.outputs.{name}": value for name, value in outputs.items()}
     runner.expressions["matrix.database-url"] = ""
-    runner.run(SCRIPTS[f"{CI}: action: Its outputs say what was loaded"])
-    runner.run(SCRIPTS[f"{CI}: action: A later step finds the rows"])
+    runner.run(SCRIPTS[f"{CI}: action: Check its outputs"])
+    runner.run(SCRIPTS[f"{CI}: action: Find the rows in a later step"])
 
     write_tests(project)
     # The URL of the job's service, where the example has one.
@@ -115,7 +115,7 @@ def test_it_loads_into_the_embedded_server_and_leaves_it_running(action: Action,
 
 
 def write_tests(project: Path) -> None:
-    """A test suite of the repository's own, as small as can be."""
+    """A minimal test suite of the repository."""
     (project / "requirements.txt").write_text("psycopg\npytest\n")
     (project / "test_rows.py").write_text(
         "import os, psycopg\n\n\ndef test_rows():\n"
@@ -124,7 +124,7 @@ def write_tests(project: Path) -> None:
 
 
 def test_it_loads_into_the_database_that_it_is_given(action: Action, project: Path, database: str) -> None:
-    """Below the top of the repository; its options are cut at white space, and bash makes nothing else of them."""
+    """In a subfolder of the repository. Its options are split at white space, and bash does not expand them."""
     below = project / "below"
     below.mkdir()
     for entry in ("generators", "snapshots", "snapseed.toml"):
@@ -142,12 +142,12 @@ def test_it_loads_into_the_database_that_it_is_given(action: Action, project: Pa
 
 
 def test_a_load_that_fails_fails_the_step_with_its_exit_code(action: Action) -> None:
-    """With the report and the outcome among the outputs; and what an input holds is never executed."""
+    """The report and the outcome are among the outputs. The content of an input is never executed."""
     closed = "postgresql://127.0.0.1:1/none"
     outputs = action.uses(exit_code=4, environment="ci", database_url=closed, arguments="--retries 0")
     assert outputs["outcome"] == "failed"
     assert json.loads(Path(outputs["report"]).read_text())["exit_code"] == 4
-    # Of a version of its own, too, which is there already.
+    # The same with a version from PyPI, which is already installed here.
     action.uses(
         exit_code=2, environment="ci$(touch executed)", arguments="; touch executed", version=version("snapseed")
     )
@@ -155,7 +155,7 @@ def test_a_load_that_fails_fails_the_step_with_its_exit_code(action: Action) -> 
 
 
 def test_the_page_names_the_inputs_and_outputs() -> None:
-    """All of them, in the order of the action; the defaults that it shows are the action's."""
+    """All of them, in the order of the action, with the same defaults."""
     page = DOCS / "github-actions.md"
     inputs = table_rows(page, "Inputs")
     assert list(inputs) == list(ACTION["inputs"])
@@ -171,7 +171,7 @@ def test_the_page_names_the_inputs_and_outputs() -> None:
 def test_the_jobs_for_gitlab_load_and_find_the_rows(
     job: str, runner: Runner, new_python: NewPython, project: Path, database: str
 ) -> None:
-    """With a service and without; the checks stand in a file for the merge request."""
+    """With a service and without. The checks are written to a file for the merge request."""
     programs = new_python(runner.temporary / "job")
     install = [str(programs / "python"), "-m", "pip", "install", "--quiet", str(runner.workspace)]
     pip = {"PATH": runner.path, "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}
@@ -179,7 +179,7 @@ def test_the_jobs_for_gitlab_load_and_find_the_rows(
     runner.path = f"{programs}:{runner.path}"
     runner.workspace = project
     write_tests(project)
-    # No stand-in for the network of GitLab's services: the database of the test is in the place of theirs.
+    # There is no network of services here: the test's own database stands in for GitLab's.
     runner.variables |= {"DATABASE_URL": database} if job == "test" else {}
     said, _ = runner.run(SCRIPTS[f"docs/gitlab-ci.md: {job}"])
     assert "1 passed" in said
@@ -187,7 +187,7 @@ def test_the_jobs_for_gitlab_load_and_find_the_rows(
 
 
 def test_the_key_of_the_cache_changes_with_what_is_installed() -> None:
-    """The same for the same choices, another for another version or other extras."""
+    """The same inputs give the same key; another version or other extras give another."""
 
     def key(version: str, extras: str) -> str:
         variables = {"ACTION_PATH": str(ROOT), "INPUT_VERSION": version, "INPUT_EXTRAS": extras}

@@ -1,4 +1,4 @@
-"""Each script of a workflow is executed, or stands in a table with the reason why not; and a workflow may do little."""
+"""Each script of a workflow is executed or listed with a reason why not, and workflows have few permissions."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _DRY_MAKE = 'make() { command make -n --silent "$@"; }\n'
 
 
 def test_every_script_is_executed_or_has_a_reason() -> None:
-    """A new script without a test fails here, and so does a test that names none of its scripts any more."""
+    """A new script without a test fails here, and so does an entry for a script that no longer exists."""
     named = [name for names in EXECUTED.values() for name in names]
     assert sorted(SCRIPTS) == sorted([*named, *DRY])
 
 
 @pytest.mark.parametrize("name", DRY)
 def test_what_is_not_executed_would_run(name: str, runner: Runner) -> None:
-    """Make knows the target and everything that it depends on."""
+    """Make knows the target and all its dependencies."""
     said, _ = runner.run(SCRIPTS[name], prelude=_DRY_MAKE)
     assert said.strip()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_shellcheck_finds_nothing(name: str, tmp_path: Path) -> None:
-    """The linter of workflows does not look into the action's scripts, nor into those of pages."""
+    """The linter of workflows does not check the scripts of the action and of pages."""
     file = tmp_path / "script.sh"
     file.write_text(f"#!/bin/bash\nset -e -o pipefail\n{SCRIPTS[name].text}\n")
     program = Path(sys.prefix) / "bin/shellcheck"
@@ -47,7 +47,7 @@ def test_shellcheck_finds_nothing(name: str, tmp_path: Path) -> None:
 
 
 def test_actions_are_pinned_and_are_few() -> None:
-    """By a full commit and its version, the same in every file and page; only GitHub's own actions and ours."""
+    """By a full commit and its version, the same everywhere. Only GitHub's own actions and ours are used."""
     pins: dict[str, set[str]] = {}
     for path in [ROOT / "action.yml", *workflow_files(), DOCS / "github-actions.md"]:
         for used in re.findall(r"uses: (.+)", path.read_text()):
@@ -61,7 +61,7 @@ def test_actions_are_pinned_and_are_few() -> None:
 
 @pytest.mark.parametrize("path", workflow_files(), ids=lambda path: path.name)
 def test_a_workflow_may_do_little(path: Path) -> None:
-    """Nothing by default, reading the repository per job, and never for longer than its time; no password is kept."""
+    """No permissions by default, read access per job, a time limit for each job, and no stored credentials."""
     document = load(path)
     assert document["permissions"] == {}
     for name, job in document["jobs"].items():
@@ -73,13 +73,13 @@ def test_a_workflow_may_do_little(path: Path) -> None:
 
 
 def test_the_required_job_needs_every_other() -> None:
-    """A job that it does not name could fail unseen."""
+    """A job that it does not name could fail unnoticed."""
     jobs = load(ROOT / CI)["jobs"]
     assert set(jobs["required"]["needs"]) == set(jobs) - {"required"}
 
 
 def test_the_tests_run_on_every_version_that_is_promised() -> None:
-    """The matrices name the Pythons of the classifiers, and PostgreSQL 14 to 18."""
+    """The matrices have the Python versions of the classifiers, and PostgreSQL 14 to 18."""
     jobs = load(ROOT / CI)["jobs"]
     promised = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
     assert jobs["test"]["strategy"]["matrix"]["python"] == promised
@@ -88,9 +88,9 @@ def test_the_tests_run_on_every_version_that_is_promised() -> None:
 
 @pytest.mark.parametrize(("results", "exit_code"), [("success success", 0), ("success failure", 1), ("skipped", 1)])
 def test_the_required_job_passes_when_all_have(results: str, exit_code: int, runner: Runner) -> None:
-    """One that failed, was cancelled or was skipped fails it."""
+    """It fails when a job failed, was cancelled or was skipped."""
     runner.expressions["join(needs.*.result, ' ')"] = results
-    runner.run(SCRIPTS[f"{CI}: required: Every job has passed"], exit_code=exit_code)
+    runner.run(SCRIPTS[f"{CI}: required: Check that every job passed"], exit_code=exit_code)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_required_job_passes_when_all_have(results: str, exit_code: int, run
     ],
 )
 def test_the_suite_is_run_on_the_server_of_the_job(job: str, step: str, server: str, runner: Runner) -> None:
-    """It starts, on tests that need no server, and says which one the others would have."""
+    """The script starts the suite, limited to tests that need no server, and the header names the right server."""
     runner.expressions["matrix.postgres"] = "16"
     runner.variables["PYTEST_ADDOPTS"] = "tests/test_errors.py --maxprocesses=1 --cov-fail-under=0 -p no:cacheprovider"
     runner.run(SCRIPTS[f"{CI}: {job}: Install"])
@@ -110,10 +110,10 @@ def test_the_suite_is_run_on_the_server_of_the_job(job: str, step: str, server: 
     assert " passed" in said
 
 
-def test_the_snapshots_are_made_again_and_compared(runner: Runner, checkout: Path) -> None:
-    """Both pass as they are committed; a byte of one that changed is a failure."""
+def test_the_snapshots_are_regenerated_and_compared(runner: Runner, checkout: Path) -> None:
+    """The committed snapshots pass. One changed byte is a failure."""
     runner.run(SCRIPTS[f"{CI}: conformance: Install the pinned versions"])
-    compare = SCRIPTS[f"{CI}: conformance: Make both snapshots again, and compare rows and bytes"]
+    compare = SCRIPTS[f"{CI}: conformance: Regenerate both snapshots, and compare rows and bytes"]
     runner.run(compare)
     manifest = checkout / "snapshots/ci/manifest.json"
     whole = manifest.read_text()
@@ -127,18 +127,18 @@ def test_the_snapshots_are_made_again_and_compared(runner: Runner, checkout: Pat
         subprocess.run([*git, "--all", "--message=as it was"], cwd=checkout, check=True)
 
 
-def test_the_wheel_works_away_from_the_source_tree(runner: Runner, checkout: Path, new_python: NewPython) -> None:
-    """Installed from the built file alone it makes, loads and verifies a project, and passes tests of its commands."""
+def test_the_wheel_works_outside_the_source_tree(runner: Runner, checkout: Path, new_python: NewPython) -> None:
+    """Installed from the built file alone, it creates, loads and verifies a project, and passes a few tests."""
     shutil.rmtree(checkout / "dist", ignore_errors=True)
     build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", str(checkout)]
     subprocess.run(build, check=True, capture_output=True)
     new_python(runner.temporary / "clean")
     runner.expressions["runner.temp"] = str(runner.temporary)
     runner.variables["PYTEST_ADDOPTS"] = "-k 'unknown_environment or version or public' -p no:cacheprovider"
-    runner.run(SCRIPTS[f"{CI}: wheel: Install it into an environment of its own"])
+    runner.run(SCRIPTS[f"{CI}: wheel: Install it into a clean environment"])
     runner.run(SCRIPTS[f"{CI}: wheel: Use it as a newcomer would"])
     assert not EmbeddedPostgres(runner.temporary / "newcomer").is_running()
-    said, _ = runner.run(SCRIPTS[f"{CI}: wheel: Run the tests of the commands on it"])
+    said, _ = runner.run(SCRIPTS[f"{CI}: wheel: Test the commands of the wheel"])
     assert " passed" in said
     for program in (runner.temporary / "clean/bin").glob("python3"):
         where = [str(program), "-c", "import snapseed; print(snapseed.__file__)"]

@@ -1,4 +1,4 @@
-"""Members of a library, and the books that they have taken."""
+"""Members of a library, and the books that they borrowed."""
 
 import polars as pl
 
@@ -25,7 +25,7 @@ def members(rows: Rows) -> pl.DataFrame:
     columns={"id": "bigint", "member_id": "bigint", "title": "text", "taken": "timestamptz", "returned": "boolean"},
 )
 def loans(rows: Rows, members: pl.DataFrame) -> pl.DataFrame:
-    """No book is taken before its reader has joined; most have come back."""
+    """Nobody borrows a book before joining. Most books are returned."""
     titles = ["The Mythical Man-Month", "A Discipline of Programming", "Purely Functional Data Structures"]
     return pl.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""A member who has books, as the snapshot holds one."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def reader(snapseed_connection: psycopg.Connection) -> int:
-    """Somebody who has to bring back at least one book."""
+    """A member who has at least one book to return."""
     row = snapseed_connection.execute("SELECT min(member_id) FROM loans WHERE NOT returned").fetchone()
     assert row is not None
     return int(row[0])

@@ -1,4 +1,4 @@
-"""A shop with something to lose, and a server that a test may harm."""
+"""A shop with rows to lose, and a server that a test may harm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.projects.state import load_and_mark
 
 @pytest.fixture(scope="session")
 def marked(server: str, generated_once: Callable[[str], Path]) -> Iterator[str]:
-    """The database of a shop, loaded and changed since, to be copied."""
+    """The database of a shop that was loaded and then changed. Tests use copies of it."""
     with new_database(server) as url:
         yield load_and_mark(Sandbox(generated_once("shop"), url)).url
 
@@ -29,7 +29,7 @@ def loaded(server: str, marked: str, generated_once: Callable[[str], Path], tmp_
 
 @pytest.fixture(scope="session")
 def harmed() -> Iterator[OwnServer]:
-    """A server that is stopped, filled and starved; always one of our own, whichever the other tests use."""
+    """A server that tests stop, fill up and starve. It is always our own, whatever server the other tests use."""
     with own_server() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Whatever the database or the files object to: all is as it was, no session stays, and the message says why."""
+"""If the database or the files object, everything stays as it was, no session is left, and the message says why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.load.faults.failing import fail
 
 @pytest.fixture
 def role(loaded: Sandbox) -> Iterator[str]:
-    """A role that may fill the tables and does not own them, so that their triggers stay on."""
+    """A role that may fill the tables but does not own them, so their triggers stay on."""
     name = f"loader_{uuid.uuid4().hex[:8]}"
     with loaded.connect() as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
@@ -34,7 +34,7 @@ def role(loaded: Sandbox) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something done to the database, the error that a load then ends with, and words of its message."""
+    """A change to the database, the error that a load then raises, and words of its message."""
 
     statements: str
     error: type[SnapseedError]
@@ -44,7 +44,7 @@ class Fault:
 
 FAULTS = {
     "missing table": Fault("DROP TABLE notes", SchemaError, 2, ("table notes does not exist",)),
-    "another type": Fault(
+    "wrong type": Fault(
         "ALTER TABLE orders ALTER paid TYPE text", SchemaError, 2, ("orders.paid is text, expected boolean",)
     ),
     "unique violation in the last row": Fault(
@@ -59,7 +59,7 @@ FAULTS = {
         2,
         ("copying orders", "table 'orders'", "constraint 'free'"),
     ),
-    "null where none may be": Fault(
+    "null in a required column": Fault(
         "UPDATE customers SET mood = 'glad'; ALTER TABLE customers ALTER mood SET NOT NULL",
         SchemaError,
         2,
@@ -84,7 +84,7 @@ FAULTS = {
         2,
         ("notes.number",),
     ),
-    "failure behind the rows": Fault(
+    "failure after the rows are in": Fault(
         "ALTER TABLE snapseed.loads ADD CONSTRAINT once CHECK (id < 2)",
         LoadError,
         2,
@@ -94,8 +94,8 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_refused_load_changes_nothing_and_names_what_stood_in_the_way(loaded: Sandbox, name: str) -> None:
-    """Entity, table, column and constraint stand in the message, and the exit code tells the kind of failure."""
+def test_a_refused_load_changes_nothing_and_names_the_obstacle(loaded: Sandbox, name: str) -> None:
+    """The message names entity, table, column and constraint, and the exit code tells the kind of failure."""
     fault = FAULTS[name]
     with loaded.connect() as connection:
         connection.execute(fault.statements.encode())
@@ -106,7 +106,7 @@ def test_a_refused_load_changes_nothing_and_names_what_stood_in_the_way(loaded: 
 
 
 def test_a_trigger_that_raises_stops_the_load(loaded: Sandbox, role: str) -> None:
-    """Where the role does not own the table its triggers stay on, and one of them may object."""
+    """The triggers of a table that the role does not own stay on, and one of them may object."""
     with loaded.connect() as connection:
         connection.execute("""
             CREATE FUNCTION objects() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'closed on Sundays'; END $$;
@@ -119,7 +119,7 @@ def test_a_trigger_that_raises_stops_the_load(loaded: Sandbox, role: str) -> Non
 
 
 def test_a_trigger_that_changes_rows_is_found_by_the_verification(loaded: Sandbox, role: str) -> None:
-    """One value that is not the snapshot's, and the load ends with exit code 1 and the chunk's number."""
+    """A single changed value ends the load with exit code 1 and the number of the chunk."""
     with loaded.connect() as connection:
         connection.execute("""
             CREATE FUNCTION meddles() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.number := 9; RETURN NEW; END $$;
@@ -132,14 +132,14 @@ def test_a_trigger_that_changes_rows_is_found_by_the_verification(loaded: Sandbo
 
 
 def last_part(sandbox: Sandbox) -> Path:
-    """The last file of the entity that is loaded last and has several."""
+    """The last file of the last entity that has several files."""
     snapshot = open_snapshot(sandbox.project.snapshots, "dev")
     files = [entity.files for entity in snapshot.manifest.entities if len(entity.files) > 1][-1]
     return snapshot.path(files[-1])
 
 
-def test_a_damaged_last_part_is_found_before_anybody_connects(loaded: Sandbox) -> None:
-    """The load fails on the file; the server that it would have connected to has not heard of it."""
+def test_a_damaged_last_part_is_found_before_connecting(loaded: Sandbox) -> None:
+    """The load fails on the file and does not connect to the server."""
     path = last_part(loaded)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -157,7 +157,7 @@ def test_a_damaged_last_part_is_found_before_anybody_connects(loaded: Sandbox) -
 
 @pytest.mark.parametrize("how", ["truncated", "removed"])
 def test_a_part_that_is_damaged_during_the_load_ends_it(loaded: Sandbox, how: str) -> None:
-    """It was whole when it was checked; the message names the file, and the rows before it are undone."""
+    """It was intact when it was checked. The message names the file, and the rows before it are rolled back."""
     path = last_part(loaded)
 
     def damage(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Whoever kills or interrupts the client, at whatever moment: the server undoes what was not committed."""
+"""When the client is killed or interrupted, at any moment, the server rolls back what was not committed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 30.0
 
 
 def test_kill_9_at_every_moment_leaves_all_or_nothing(loaded: Sandbox, tmp_path: Path) -> None:
-    """As each phase begins, and on both sides of the COMMIT: the database is as before, from the COMMIT on as after."""
+    """At the start of each phase and before and after COMMIT: all rows are there from the COMMIT on, none before."""
     statements: list[str] = []
     # The first statement of each phase.
     moments: dict[int, str] = {}
@@ -57,7 +57,7 @@ def test_an_interrupt_in_the_middle_ends_the_load(loaded: Sandbox) -> None:
 
 
 def started(sandbox: Sandbox) -> subprocess.Popen[str]:
-    """A load as a process of its own."""
+    """A load in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "snapseed", "load", "dev"],
         cwd=sandbox.folder,
@@ -69,7 +69,7 @@ def started(sandbox: Sandbox) -> subprocess.Popen[str]:
 
 
 def wait_until(connection: Connection, query: str, process: subprocess.Popen[str]) -> None:
-    """Wait until the query returns a row, and fail where the process ends before."""
+    """Wait until the query returns a row. Fail if the process ends before that."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while connection.execute(query.encode()).fetchone() is None:
         assert process.poll() is None, process.communicate()
@@ -77,7 +77,7 @@ def wait_until(connection: Connection, query: str, process: subprocess.Popen[str
         time.sleep(0.005)
 
 
-# A row is being checked at this moment. The count of rows would not do: PostgreSQL 18 shows it only batch by batch.
+# A row is being checked right now. The row count would not do: PostgreSQL 18 updates it only once per batch.
 IN_COPY = """SELECT FROM pg_stat_progress_copy JOIN pg_stat_activity USING (pid)
               WHERE relid = 'orders'::regclass AND wait_event = 'PgSleep'"""
 AT_LOCK = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -87,7 +87,7 @@ AT_LOCK = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datna
 def test_a_process_that_is_stopped_in_the_middle_of_copy_changes_nothing(
     loaded: Sandbox, number: signal.Signals
 ) -> None:
-    """SIGKILL leaves the rollback to the server; SIGINT ends with exit code 130 and says so, SIGTERM with 143."""
+    """After SIGKILL the server rolls back. SIGINT ends with exit code 130 and SIGTERM with 143, and both say so."""
     with loaded.connect() as connection:
         connection.execute(SLOW)
         before = whole_state(loaded.url)

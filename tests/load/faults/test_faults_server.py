@@ -1,4 +1,4 @@
-"""Whatever happens to the server or on the way there: all is as it was, and exit code 4 says that a retry may help."""
+"""When the server or the connection fails, everything stays as it was, and exit code 4 says that a retry may help."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AT_LOCK = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datna
 
 
 def in_orders(act: Callable[[], object]) -> Listener:
-    """Do something once, when the first orders are on their way."""
+    """Do something once, when the first orders have been sent."""
     done: list[object] = []
 
     def listen(event: Event) -> None:
@@ -36,7 +36,7 @@ def in_orders(act: Callable[[], object]) -> Listener:
 
 
 def is_worth_a_retry(error: SnapseedError, *words: str) -> bool:
-    """Whether it is of the kind that `snapseed ci` tries again, with these words in its message."""
+    """Whether the error is of the kind that `snapseed ci` retries, with these words in its message."""
     assert (type(error), error.exit_code) == (ServerError, 4)
     assert error.next_step
     for word in words:
@@ -47,7 +47,7 @@ def is_worth_a_retry(error: SnapseedError, *words: str) -> bool:
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        # What the server says last may be lost: where it leaves with rows unread (ECONNRESET on a Unix socket).
+        # The server's last message may be lost if it leaves with rows unread (ECONNRESET on a Unix socket).
         (TERMINATE, ("while copying orders",)),
         (CANCEL, ("copying orders", "user request", "57014")),
     ],
@@ -56,7 +56,7 @@ def is_worth_a_retry(error: SnapseedError, *words: str) -> bool:
 def test_a_session_that_is_ended_in_the_middle_ends_the_load(
     loaded: Sandbox, statement: str, words: tuple[str, ...]
 ) -> None:
-    """An administrator ends the session, or what it does, between two batches."""
+    """An administrator ends the session, or its statement, between two batches."""
 
     def end() -> None:
         with loaded.connect() as connection:
@@ -68,13 +68,13 @@ def test_a_session_that_is_ended_in_the_middle_ends_the_load(
 
 
 def test_a_server_that_stops_at_once_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:
-    """Immediate mode: nobody is told anything, and the next start recovers what was there."""
-    error = fail(loaded_there, listener=in_orders(harmed.stop_immediately), mend=harmed.start)
+    """In immediate mode clients are not told, and the next start recovers what was there."""
+    error = fail(loaded_there, listener=in_orders(harmed.stop_immediately), recover=harmed.start)
     assert is_worth_a_retry(error, "copying")
 
 
 def test_a_server_that_is_down_is_worth_a_retry(loaded_there: Sandbox, harmed: OwnServer) -> None:
-    """Nobody listens where the URL points to."""
+    """Nothing listens where the URL points."""
     before = whole_state(loaded_there.url)
     harmed.stop_immediately()
     with pytest.raises(ServerError, match="cannot be reached; nothing was changed"):
@@ -84,15 +84,15 @@ def test_a_server_that_is_down_is_worth_a_retry(loaded_there: Sandbox, harmed: O
 
 
 def test_a_process_of_the_server_that_is_killed_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:
-    """SIGKILL for another session's process, as when memory is short: PostgreSQL ends all sessions and recovers."""
+    """After SIGKILL for another session's process, as if memory ran out, PostgreSQL ends all sessions and recovers."""
     url = loaded_there.url
     crash = in_orders(lambda: harmed.crash(url))
-    error = fail(loaded_there, listener=crash, mend=lambda: harmed.await_recovery(url))
+    error = fail(loaded_there, listener=crash, recover=lambda: harmed.await_recovery(url))
     assert is_worth_a_retry(error, "copying")
 
 
 def test_a_full_disk_ends_the_load(loaded_there: Sandbox) -> None:
-    """No file of this server grows beyond a size: as on a full disk, a table cannot be extended."""
+    """The files of this server have a size limit: a table cannot be extended, as on a full disk."""
     with loaded_there.connect() as connection:
         connection.execute("""
             ALTER TABLE notes ADD filler text, ALTER filler SET STORAGE EXTERNAL;
@@ -103,10 +103,10 @@ def test_a_full_disk_ends_the_load(loaded_there: Sandbox) -> None:
 
 
 def test_a_lock_table_that_is_full_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:
-    """PostgreSQL says "out of shared memory", and which setting to raise."""
+    """PostgreSQL says "out of shared memory" and which setting to raise."""
     with ExitStack() as stack:
         starve = in_orders(lambda: stack.enter_context(few_locks_left(harmed.url(), 0)))
-        error = fail(loaded_there, listener=starve, mend=stack.close)
+        error = fail(loaded_there, listener=starve, recover=stack.close)
     assert is_worth_a_retry(error, "out of shared memory", "max_locks_per_transaction")
 
 
@@ -118,7 +118,7 @@ def test_a_statement_timeout_ends_the_load(loaded: Sandbox) -> None:
 
 
 def test_a_lock_that_somebody_holds_ends_the_load_after_the_lock_timeout(loaded: Sandbox) -> None:
-    """A reader in a transaction keeps the tables from being emptied; the load does not wait for ever."""
+    """A reader in a transaction keeps the tables from being emptied. The load does not wait forever."""
     with loaded.connect() as holder:
         holder.execute("BEGIN; SELECT FROM orders")
         error = fail(loaded, lock_timeout="200ms")
@@ -126,7 +126,7 @@ def test_a_lock_that_somebody_holds_ends_the_load_after_the_lock_timeout(loaded:
 
 
 def test_a_second_load_waits_for_the_first_and_not_for_ever(loaded: Sandbox) -> None:
-    """Two loads never work in one database at once; the message says what was waited for."""
+    """Two loads never run in one database at once. The message says what the load waited for."""
     seen: list[SnapseedError] = []
 
     def load_again(event: Event) -> None:
@@ -142,7 +142,7 @@ def test_a_second_load_waits_for_the_first_and_not_for_ever(loaded: Sandbox) -> 
 def test_a_deadlock_ends_the_load(loaded: Sandbox) -> None:
     """Another session waits for the load's tables, and the load for what that session holds."""
     with loaded.connect() as other, loaded.connect() as connection:
-        # The other one looks much later whether it is in a deadlock, so it is not the one that is given up.
+        # The other session checks for deadlocks much later, so it is not the one that is cancelled.
         other.execute("SET deadlock_timeout = '1min'; BEGIN; LOCK snapseed.loads IN SHARE MODE")
         waiting = threading.Thread(target=other.execute, args=(b"LOCK customers; ROLLBACK",))
 
@@ -151,12 +151,12 @@ def test_a_deadlock_ends_the_load(loaded: Sandbox) -> None:
             patiently(lambda: connection.execute(AT_LOCK).fetchone() is not None)
 
         url = make_conninfo(loaded.url, options="-c deadlock_timeout=50ms")
-        error = fail(loaded, listener=in_orders(wait_in_return), mend=waiting.join, database=url)
+        error = fail(loaded, listener=in_orders(wait_in_return), recover=waiting.join, database=url)
     assert is_worth_a_retry(error, "deadlock detected", "40P01")
 
 
 def test_a_serialization_failure_ends_the_load(loaded: Sandbox) -> None:
-    """A load is READ COMMITTED, so none comes from the server itself; one may from a function that a table calls."""
+    """A load is READ COMMITTED, so the server raises none. A function that a table calls may."""
     with loaded.connect() as connection:
         connection.execute("""
             CREATE FUNCTION too_late(integer) RETURNS boolean LANGUAGE plpgsql AS
@@ -168,9 +168,9 @@ def test_a_serialization_failure_ends_the_load(loaded: Sandbox) -> None:
 
 
 def test_a_default_of_repeatable_read_makes_no_load_fail(loaded: Sandbox) -> None:
-    """Rows that somebody has changed since the load began are deleted like others."""
+    """Rows that another session changed after the load began are deleted like all others."""
     with loaded.connect() as connection:
-        # Its foreign key stands against TRUNCATE.
+        # Its foreign key rules out TRUNCATE.
         connection.execute("CREATE TABLE outside (note integer REFERENCES notes)")
 
         changed = 0
@@ -195,10 +195,10 @@ def test_a_server_that_is_not_there_is_named(loaded: Sandbox) -> None:
 
 @pytest.mark.parametrize("direction", Direction)
 def test_a_connection_that_is_cut_at_any_byte_ends_the_load(loaded: Sandbox, direction: Direction) -> None:
-    """The first byte, the last that matters, and some between: the database stands as the message says."""
+    """At the first byte, the last that matters, and some in between, the database is as the message says."""
     with proxied(loaded.url) as proxy:
         load_snapshot(loaded.project, loaded.environment(database=proxy.url))
-    # Behind the last byte that matters is a goodbye to the server, and an answer of 19 bytes.
+    # The last byte that matters is followed by a goodbye to the server and an answer of 19 bytes.
     last = proxy.passed[direction] - 20
     dice = random.Random(7)  # noqa: S311 - no secrets are drawn here
     before: dict[str, object] = {}
@@ -221,7 +221,7 @@ def test_a_connection_that_is_cut_at_any_byte_ends_the_load(loaded: Sandbox, dir
 def test_a_commit_that_is_not_answered_is_not_called_a_failure(
     loaded: Sandbox, direction: Direction, found: Outcome
 ) -> None:
-    """Nobody can know what became of it: the message leaves that open, and says where to look."""
+    """The client cannot know the outcome. The message leaves it open and says where to look."""
     before = whole_state(loaded.url)
     with proxied(loaded.url) as proxy:
 

@@ -1,4 +1,4 @@
-"""Other sessions at work in the same tables, and other loads at once: nothing of theirs is lost, and never a mix."""
+"""Other sessions and other loads use the same tables: nothing of theirs is lost, and rows never mix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AT_LOCK = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND w
 
 
 class Loading(threading.Thread):
-    """A load beside this thread: its report, or the error that ended it, and what it said meanwhile."""
+    """A load on another thread: its report or its error, and what it said."""
 
     def __init__(self, sandbox: Sandbox, **options: object) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Loading(threading.Thread):
         self.error: SnapseedError | None = None
 
     def run(self) -> None:
-        """Load; what comes of it stands in the fields."""
+        """Load, and keep the result in the fields."""
         overrides = {"lock_timeout": self.options.pop("lock_timeout", "20s")}
         try:
             environment = self.sandbox.environment(None, **overrides)
@@ -43,8 +43,8 @@ class Loading(threading.Thread):
 
 
 @contextmanager
-def beside(sandbox: Sandbox, connection: Connection, **options: object) -> Iterator[Loading]:
-    """A load that waits for a lock when the block begins, and has ended when it is left."""
+def waiting_load(sandbox: Sandbox, connection: Connection, **options: object) -> Iterator[Loading]:
+    """A load that waits for a lock when the block begins, and has ended when the block ends."""
     loading = Loading(sandbox, **options)
     loading.start()
     try:
@@ -58,7 +58,7 @@ def beside(sandbox: Sandbox, connection: Connection, **options: object) -> Itera
 
 @pytest.fixture
 def created(shop: Sandbox) -> Sandbox:
-    """A shop with tables and no rows, in which snapseed has loaded nothing."""
+    """A shop with empty tables, into which snapseed has loaded nothing."""
     assert shop.project.schema is not None
     with shop.connect() as connection:
         connection.execute(shop.project.schema.read_bytes())
@@ -66,11 +66,11 @@ def created(shop: Sandbox) -> Sandbox:
 
 
 @pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.UPSERT])
-def test_rows_that_are_committed_while_a_load_waits_are_guarded_like_others(created: Sandbox, mode: Mode) -> None:
-    """They were not to be seen when the load began, and it must not take them along."""
+def test_rows_committed_while_a_load_waits_are_guarded_like_others(created: Sandbox, mode: Mode) -> None:
+    """They were not visible when the load began, and the load must not delete them."""
     with created.connect() as writer, created.connect() as connection:
         writer.execute("BEGIN; INSERT INTO categories VALUES ('mine', 'precious', 1)")
-        with beside(created, connection, mode=mode) as loading:
+        with waiting_load(created, connection, mode=mode) as loading:
             writer.execute("COMMIT")
         assert isinstance(loading.error, RefusedError)
         assert "rows in public.categories" in str(loading.error)
@@ -79,9 +79,9 @@ def test_rows_that_are_committed_while_a_load_waits_are_guarded_like_others(crea
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_nobody_writes_into_the_tables_until_the_commit(created: Sandbox, mode: Mode) -> None:
-    """So what was verified is what is committed, also where rows are deleted or added only."""
+    """So what was verified is what is committed, also if rows are only deleted or added."""
     with created.connect() as connection:
-        # Its foreign key stands against TRUNCATE.
+        # Its foreign key rules out TRUNCATE.
         connection.execute("CREATE TABLE outside (note integer REFERENCES notes); SET lock_timeout = '50ms'")
         refused = []
 
@@ -104,7 +104,7 @@ def test_a_load_says_which_session_it_waits_for(created: Sandbox) -> None:
     """While it waits, and again in the error that ends the wait."""
     with created.connect() as writer, created.connect() as connection:
         writer.execute("SET application_name = 'a forgotten shell'; BEGIN; LOCK orders")
-        with beside(created, connection, lock_timeout="2500ms") as loading:
+        with waiting_load(created, connection, lock_timeout="2500ms") as loading:
             pass
         assert isinstance(loading.error, ServerError)
         assert loading.error.summary.endswith("; nothing was changed")
@@ -114,8 +114,8 @@ def test_a_load_says_which_session_it_waits_for(created: Sandbox) -> None:
         assert f"pg_terminate_backend({writer.info.backend_pid})" in str(loading.error.next_step)
 
 
-def test_the_second_of_two_loads_waits_and_then_does_all_of_its_own(created: Sandbox) -> None:
-    """Also where the database's default would have it see the tables as they were before the first."""
+def test_the_second_of_two_loads_waits_and_then_loads_everything(created: Sandbox) -> None:
+    """Also if the database's default isolation would show it the tables as they were before the first load."""
     with created.connect() as connection:
         database = connection.info.dbname
         connection.execute(f"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'".encode())
@@ -137,12 +137,12 @@ def test_the_second_of_two_loads_waits_and_then_does_all_of_its_own(created: San
     assert verify_snapshot(created.project, created.environment()).agrees
 
 
-def test_looking_for_changes_does_not_wait_for_ever(created: Sandbox) -> None:
-    """lock_timeout holds for --if-changed as well, and it says who is in the way."""
+def test_looking_for_changes_does_not_wait_forever(created: Sandbox) -> None:
+    """lock_timeout also applies to --if-changed, which says who is in the way."""
     load_snapshot(created.project, created.environment())
     with created.connect() as writer, created.connect() as connection:
         writer.execute("BEGIN; LOCK orders")
-        with beside(created, connection, lock_timeout="1500ms", if_changed=True) as loading:
+        with waiting_load(created, connection, lock_timeout="1500ms", if_changed=True) as loading:
             pass
         assert isinstance(loading.error, ServerError)
         assert str(writer.info.backend_pid) in str(loading.error)
