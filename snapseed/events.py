@@ -58,6 +58,18 @@ def notes_to(log: Callable[[str], None]) -> Listener:
     return lambda event: log(event.text) if isinstance(event, Note) else None
 
 
+def recorded(listener: Listener) -> tuple[list[Event], Listener]:
+    """An empty list, and a listener that passes each event on and adds it to the list, except `Advanced`."""
+    events: list[Event] = []
+
+    def tell(event: Event) -> None:
+        if not isinstance(event, Advanced):
+            events.append(event)
+        listener(event)
+
+    return events, tell
+
+
 @contextmanager
 def phase(listener: Listener, name: str) -> Iterator[None]:
     """Tell the listener when a phase starts and when it ends, whether it succeeded or not."""

@@ -17,7 +17,6 @@ from snapseed.load.request import Mode
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.failures import translated
 from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
@@ -28,20 +27,20 @@ _FLUSHES = 150_000
 
 
 def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
-    """Do all that the plan says, verify the rows and record the load; only the commit is left.
+    """Do what the plan says, verify the rows and record the load. Only the commit is left to do.
 
-    Raises `LoadError`, `ServerError` and `VerificationError`. What it does is told to the session's listener.
+    Raises `LoadError`, `ServerError` and `VerificationError`. The session's listener hears what was done.
     """
     connection, verify = session.connection, session.request.verify
-    changed_before = {str(table.table): count_changes(connection, table.table) for table in plan.tables}
-    for setting in plan.settings:
-        _set(connection, setting.name, setting.value)
     with session.phase("dropping indexes and keys"):
+        changed_before = {str(table.table): count_changes(connection, table.table) for table in plan.tables}
+        for setting in plan.settings:
+            _set(connection, setting.name, setting.value)
         drop_indexes_and_keys(connection, plan)
     with session.phase("emptying tables"):
         deleted = empty_tables(connection, plan)
+        set_storage(connection, plan, "EXTERNAL")
     kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
-    set_storage(connection, plan, "EXTERNAL")
     written = [_fill(session, table) for table in plan.tables]
     with session.phase("building indexes"):
         build_indexes(connection, plan)
@@ -148,16 +147,16 @@ def analyze(connection: Connection, plan: LoadPlan) -> None:
 
 def _fill(session: Session, table: TablePlan) -> int:
     """COPY the rows, for an upsert through a temporary table. Returns how many were inserted or changed."""
-    name, where = table.entity.name, session.target.described
+    name = table.entity.name
     session.listener(CopyStarted(name))
-    with session.phase("copying rows"), translated(f"copying {name}", where):
+    with session.phase("copying rows", doing=f"copying {name}"):
         into = stage_table(session.connection, table) if table.staged else table.table.identifier()
         copied = copy_rows(
             session.connection, session.snapshot, table, into, session.listener, settings=session.settings
         )
     written = copied.rows
     if table.staged:
-        with session.phase("merging rows"), translated(f"merging {name}", where):
+        with session.phase("merging rows", doing=f"merging {name}"):
             written = merge_rows(session.connection, table)
     session.listener(copied)
     return written

@@ -10,7 +10,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError
-from snapseed.events import Advanced, Event, Listener, PhaseStarted, ignore, phase
+from snapseed.events import Advanced, Event, Listener, PhaseStarted, ignore, phase, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.plan import LoadPlan
@@ -53,12 +53,7 @@ def load_snapshot(
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     queued = queued_entity(project, environment, snapshot.manifest)
     request = _without_queued(request, queued, snapshot.manifest)
-    events: list[Event] = []
-
-    def tell(event: Event) -> None:
-        if not isinstance(event, Advanced):
-            events.append(event)
-        listener(event)
+    events, tell = recorded(listener)
 
     @contextmanager
     def session(phase_name: str) -> Iterator[Session]:
@@ -109,12 +104,8 @@ def finish_if_committed(
     if report.mark is None or report.outcome is Outcome.UNCHANGED:
         return None
     target = resolve_target(project, environment)
-    events: list[Event] = [Outcome.COMMITTED]
-
-    def tell(event: Event) -> None:
-        events.append(event)
-        listener(event)
-
+    events, tell = recorded(listener)
+    events.append(Outcome.COMMITTED)
     with connected(target) as connection, translated("looking for the load", target.described):
         with connection.transaction():
             locks.set_limits(connection, environment)

@@ -10,7 +10,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, UsageError
-from snapseed.events import Event, Listener, ignore, phase, phase_seconds
+from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres import locks
@@ -93,11 +93,7 @@ def reset_environment(
     """
     target = resolve_target(project, environment)
     manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
-    events: list[Event] = []
-
-    def tell(event: Event) -> None:
-        events.append(event)
-        listener(event)
+    events, tell = recorded(listener)
 
     @contextmanager
     def step(name: str) -> Iterator[None]:

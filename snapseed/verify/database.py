@@ -10,7 +10,7 @@ from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.errors import VerificationError
-from snapseed.events import Advanced, Event, Listener, ignore, phase, phase_seconds
+from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.postgres.connect import Connection, Target, reading
 from snapseed.postgres.fit import fitting_tables
@@ -117,21 +117,16 @@ def verify_snapshot(
     target = None if offline else resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
-    events: list[Event] = []
-
-    def tell(event: Event) -> None:
-        events.append(event)
-        listener(event)
-
+    events, tell = recorded(listener)
     findings: tuple[FileFinding, ...] = ()
     if files:
         with phase(tell, "files"):
-            findings = tuple(verify_files(snapshot, only=only, listener=listener))
+            findings = tuple(verify_files(snapshot, only=only, listener=tell))
     tables: tuple[str, ...] = ()
     results: tuple[EntityResult, ...] = ()
     if target is not None:
         with phase(tell, "rows"):
-            tables, results = _verify_rows(target, entities, listener)
+            tables, results = _verify_rows(target, entities, tell)
     return VerifyReport(
         environment=environment.name,
         manifest=snapshot.manifest,

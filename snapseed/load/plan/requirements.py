@@ -223,15 +223,20 @@ def _privilege_problems(
     entity: EntityRecord, facts: TableFacts, load: TableSet, server: ServerFacts
 ) -> Iterator[Problem]:
     """Privileges that the role lacks on the table and its sequences, each with the GRANT that gives it."""
-    request, role = load.request, server.role
-    names = [column.name for column in entity.columns if facts.column(column.name)]
+    role, is_upsert = server.role, load.request.mode is Mode.UPSERT
+    columns = [found for column in entity.columns if (found := facts.column(column.name))]
+    names = {column.name for column in columns}
     sequences = [sequence for sequence in facts.sequences if sequence.column in names]
-    is_upsert = request.mode is Mode.UPSERT
-    read = names if request.verify or is_upsert else [sequence.column for sequence in sequences]
-    yield from _missing_on(facts, role, "INSERT", names)
-    yield from _missing_on(facts, role, "SELECT", read)
-    if is_upsert:
-        yield from _missing_on(facts, role, "UPDATE", [name for name in names if name not in names_of(entity.key)])
+    read = names if load.request.verify or is_upsert else {sequence.column for sequence in sequences}
+    changed = names.difference(names_of(entity.key)) if is_upsert else set[str]()
+    lacking = {
+        "INSERT": [column.name for column in columns if not column.may_insert],
+        "SELECT": [column.name for column in columns if not column.may_select and column.name in read],
+        "UPDATE": [column.name for column in columns if not column.may_update and column.name in changed],
+    }
+    for privilege, lacks in lacking.items():
+        if lacks:
+            yield _missing(privilege, facts, role, () if len(lacks) == len(facts.columns) else lacks)
     yield from _emptying_problems(facts, load, role)
     for sequence in sequences:
         if not sequence.may_enter:
@@ -258,18 +263,6 @@ def _emptying_problems(facts: TableFacts, load: TableSet, role: str) -> Iterator
 def _no_usage(schema: str, role: str) -> Problem:
     names = (sql.Identifier(schema), sql.Identifier(role))
     return problem(f"the role lacks USAGE on schema {schema}", "GRANT USAGE ON SCHEMA {} TO {}", *names)
-
-
-def _missing_on(facts: TableFacts, role: str, privilege: str, columns: Sequence[str]) -> Iterator[Problem]:
-    """One problem for all of `columns` on which the role lacks the privilege."""
-    lacking = []
-    for name in columns:
-        found = facts.column(name)
-        assert found is not None
-        if not {"INSERT": found.may_insert, "SELECT": found.may_select, "UPDATE": found.may_update}[privilege]:
-            lacking.append(name)
-    if lacking:
-        yield _missing(privilege, facts, role, () if len(lacking) == len(facts.columns) else lacking)
 
 
 def _missing(privilege: str, facts: TableFacts, role: str, columns: Sequence[str] = ()) -> Problem:

@@ -18,7 +18,7 @@ from snapseed.load.plan import (
 from snapseed.load.plan.indexes import choose_rebuild, keys_to_later_rows
 from snapseed.load.plan.requirements import require_loadable
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.postgres.catalog import TableFacts, TriggerFacts
+from snapseed.postgres.catalog import RuleFacts, TableFacts, TriggerFacts
 from snapseed.postgres.fit import type_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 
@@ -56,6 +56,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
     make_unlogged, unlogged_reasons = _choose_logging(facts, load)
     uncompressed, storage_reasons = _choose_storage(entity, facts, load)
     disables_rules = facts.owned and (empty_by is Emptying.DELETE or load.request.mode is Mode.UPSERT)
+    triggers, rules, off_reasons = _choose_off(facts, rules=disables_rules)
     deferred = [key.name for key in keys_to_later_rows(facts, load)]
     names = {column.name for column in columns}
     sequences = tuple(sequence for sequence in facts.sequences if sequence.column in names)
@@ -71,8 +72,8 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
         uncompressed=uncompressed,
         drop_indexes=indexes,
         drop_foreign_keys=foreign_keys,
-        disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
-        disable_rules=facts.rules if disables_rules else (),
+        disable_triggers=triggers,
+        disable_rules=rules,
         sequences=sequences,
         reasons=(
             format_reason,
@@ -82,8 +83,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
             *storage_reasons,
             *rebuild_reasons,
             *(f"foreign key {name} is checked after all rows are in: it refers to later rows" for name in deferred),
-            *_trigger_reasons(facts),
-            *_rule_reasons(facts, disabled=disables_rules),
+            *off_reasons,
             *(
                 f"sequence {sequence.name} is set to continue after the loaded keys, "
                 + ("by ALTER SEQUENCE" if sequence.may_alter else "by setval, last, since a rollback does not undo it")
@@ -96,14 +96,8 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
 
 def _plan_child(facts: TableFacts, load: TableSet) -> EmptiedTable:
     empty_by, reason = _choose_emptying(facts, load)
-    disables_rules = facts.owned and empty_by is Emptying.DELETE
-    return EmptiedTable(
-        table=facts.name,
-        empty_by=empty_by,
-        disable_triggers=tuple(trigger for trigger in facts.triggers if trigger.owned),
-        disable_rules=facts.rules if disables_rules else (),
-        reasons=(reason, *_trigger_reasons(facts), *_rule_reasons(facts, disabled=disables_rules)),
-    )
+    triggers, rules, off_reasons = _choose_off(facts, rules=facts.owned and empty_by is Emptying.DELETE)
+    return EmptiedTable(facts.name, empty_by, triggers, rules, reasons=(reason, *off_reasons))
 
 
 def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
@@ -189,27 +183,22 @@ def _choose_logging(facts: TableFacts, load: TableSet) -> tuple[bool, list[str]]
     return True, ["UNSAFE, by --unlogged: becomes and stays an unlogged table, which a crash of the server empties"]
 
 
-def _trigger_reasons(facts: TableFacts) -> list[str]:
-    reasons = []
-    if off := [trigger for trigger in facts.triggers if trigger.owned]:
-        reasons.append(f"off during the load: triggers {_names(off, facts)}")
+def _choose_off(facts: TableFacts, *, rules: bool) -> tuple[tuple[TriggerFacts, ...], tuple[RuleFacts, ...], list[str]]:
+    """The triggers, and with `rules` the rules, that are off during the load."""
+
+    def listed(triggers: Iterable[TriggerFacts]) -> str:
+        own = (facts.schema, facts.table)
+        return ", ".join(
+            trigger.name if (trigger.schema, trigger.table) == own else f"{trigger.name} of {trigger.table}"
+            for trigger in triggers
+        )
+
+    off = tuple(trigger for trigger in facts.triggers if trigger.owned)
+    reasons = [f"off during the load: triggers {listed(off)}"] if off else []
     if on := [trigger for trigger in facts.triggers if not trigger.owned]:
-        reasons.append(f"triggers {_names(on, facts)} stay on: the role does not own the table")
-    return reasons
-
-
-def _names(triggers: Iterable[TriggerFacts], facts: TableFacts) -> str:
-    """Those of partitions with the partition's name."""
-    own = (facts.schema, facts.table)
-    return ", ".join(
-        trigger.name if (trigger.schema, trigger.table) == own else f"{trigger.name} of {trigger.table}"
-        for trigger in triggers
-    )
-
-
-def _rule_reasons(facts: TableFacts, *, disabled: bool) -> list[str]:
-    if not facts.rules:
-        return []
-    names = ", ".join(rule.name for rule in facts.rules)
-    # A rule that this load would set off and that cannot be turned off is a problem, not a choice.
-    return [f"off during the load: rules {names}" if disabled else f"rules {names} stay on: this load triggers none"]
+        reasons.append(f"triggers {listed(on)} stay on: the role does not own the table")
+    if names := ", ".join(rule.name for rule in facts.rules):
+        # A rule that this load would set off and that cannot be turned off is a problem, not a choice.
+        stay = f"rules {names} stay on: this load triggers none"
+        reasons.append(f"off during the load: rules {names}" if rules else stay)
+    return off, facts.rules if rules else (), reasons
