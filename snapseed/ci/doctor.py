@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from snapseed.config import Environment, Project
@@ -27,32 +27,24 @@ class Requirement:
 
 def examine(project: Project, environment: Environment) -> Iterator[Requirement]:
     """Check each requirement in the order in which a load needs it. May start an embedded server."""
-    failed: set[str] = set()
-    for name, needs, look in (
-        ("generators", (), _generators),
-        ("snapshot", (), _snapshot),
-        ("files", ("snapshot",), _files),
-        ("server", (), _server),
-        ("load plan", ("snapshot", "files", "server"), _plan),
+    failed: list[str] = []
+    for name, look, needs in (
+        ("generators", _generators, ()),
+        ("snapshot", _snapshot, ()),
+        ("files", _files, ("snapshot",)),
+        ("server", _server, ()),
+        ("load plan", _plan, ("snapshot", "files", "server")),
     ):
-        missing = next((need for need in needs if need in failed), None)
-        requirement = (
-            Requirement(name, f"not checked: needs the {missing}")
-            if missing
-            else _examine(name, look, project, environment)
-        )
+        if missing := [need for need in needs if need in failed]:
+            requirement = Requirement(name, f"not checked: needs the {missing[0]}")
+        else:
+            try:
+                requirement = Requirement(name, look(project, environment))
+            except SnapseedError as exc:
+                requirement = Requirement(name, exc.summary, exc)
         if missing or requirement.error:
-            failed.add(name)
+            failed.append(name)
         yield requirement
-
-
-def _examine(
-    name: str, look: Callable[[Project, Environment], str], project: Project, environment: Environment
-) -> Requirement:
-    try:
-        return Requirement(name, look(project, environment))
-    except SnapseedError as exc:
-        return Requirement(name, exc.summary, exc)
 
 
 def _generators(project: Project, _environment: Environment) -> str:

@@ -68,22 +68,22 @@ def run_ci(
     each step and each failed attempt, and whatever loading and verifying tell.
     """
     started = time.monotonic()
-    run = _Run(project, environment, request, listener, started + environment.timeout)
+    steps = _Steps(project, environment, request, listener, started + environment.timeout)
     error: SnapseedError | None = None
     try:
-        run.all_steps()
+        steps.run()
     except SnapseedError as exc:
         error = exc
     except KeyboardInterrupt as exc:
-        report = run.report()
+        report = steps.report()
         outcome = report.load.outcome if report.load else Outcome.UNCHANGED
         error = interruption(exc, f"interrupted; {outcome}", where=report.target or None)
     seconds = time.monotonic() - started
-    return replace(run.report(), error=error, seconds=seconds, peak_memory_bytes=_peak_memory_bytes())
+    return replace(steps.report(), error=error, seconds=seconds, peak_memory_bytes=_peak_memory_bytes())
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Steps:
     """The steps of one run. What happens is told, and kept for the report."""
 
     project: Project
@@ -97,7 +97,7 @@ class _Run:
         """The report of what was told so far."""
         return report_of_run(self.environment, self.request.baseline, self._events)
 
-    def all_steps(self) -> None:
+    def run(self) -> None:
         """Each step in order. Raises what ends the run."""
         # Before anything is done: a baseline that cannot be read.
         baseline = read_baseline(self.request.baseline) if self.request.baseline else None

@@ -36,7 +36,7 @@ class Step(StrEnum):
     COMPARE = "comparing with the baseline"
 
 
-class Verdict(StrEnum):
+class CiOutcome(StrEnum):
     """How the process ended."""
 
     PASSED = "passed"
@@ -141,19 +141,19 @@ class CiReport:
     peak_memory_bytes: int = 0
 
     @property
-    def verdict(self) -> Verdict:
+    def outcome(self) -> CiOutcome:
         """Passed: the committed rows are those of the snapshot, and nothing got slower than allowed."""
         if isinstance(self.error, InterruptedByUserError):
-            return Verdict.INTERRUPTED
+            return CiOutcome.INTERRUPTED
         verified = self.verify is not None and self.verify.agrees
-        return Verdict.PASSED if self.error is None and verified and not self.slowdowns else Verdict.FAILED
+        return CiOutcome.PASSED if self.error is None and verified and not self.slowdowns else CiOutcome.FAILED
 
     @property
     def exit_code(self) -> int:
         """The exit code of the process."""
         if self.error is not None:
             return self.error.exit_code
-        return 0 if self.verdict is Verdict.PASSED else 1
+        return 0 if self.outcome is CiOutcome.PASSED else 1
 
     @property
     def retries(self) -> int:
@@ -252,7 +252,7 @@ def read_baseline(path: Path) -> Baseline:
             observed=reason,
             expected="a report of `snapseed ci --report FILE`",
         ) from exc
-    if baseline.format != FORMAT or baseline.outcome != Verdict.PASSED:
+    if baseline.format != FORMAT or baseline.outcome != CiOutcome.PASSED:
         raise UsageError(
             "the baseline cannot be compared with",
             where=str(path),

@@ -18,9 +18,9 @@ from snapseed.cli.documents import document
 from snapseed.cli.init import init
 from snapseed.cli.options import (
     WRITES,
+    Call,
     Only,
     OptionalEnvironment,
-    Run,
     entity_names,
     in_project,
 )
@@ -98,7 +98,7 @@ app.command()(init)
 @app.command()
 @in_project("environment", "snapshot", "results", "quiet")
 def generate(
-    run: Run,
+    call: Call,
     scale: Annotated[str | None, typer.Option(metavar="ROWS", help="How many root rows: 500, 10k, 2.5m, 1b.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**64 - 1, help="Override the project's seed.")] = None,
     only: Only = None,
@@ -109,7 +109,7 @@ def generate(
     ] = None,
 ) -> None:
     """Write the environment's snapshot."""
-    environment = run.environment
+    environment = call.environment
     rows = None if scale is None else parse_scale(scale)
     _return_memory_soon()
     from snapseed.generate.part import available_cores
@@ -117,25 +117,25 @@ def generate(
     from snapseed.generate.snapshot import check_snapshot, generate_snapshot
 
     resolve = resolve_check if check else resolve_request
-    request = resolve(run.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
-    _announce_size(run, request)
+    request = resolve(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
+    _announce_size(call, request)
     processes = jobs or available_cores()
-    with console.Meter(quiet=run.quiet) as meter:
+    with console.Meter(quiet=call.quiet) as meter:
         if check:
-            comparison = check_snapshot(run.project, request, jobs=processes, listener=meter)
+            comparison = check_snapshot(call.project, request, jobs=processes, listener=meter)
         else:
-            report = generate_snapshot(run.project, request, jobs=processes, listener=meter)
+            report = generate_snapshot(call.project, request, jobs=processes, listener=meter)
     if not check:
-        console.show(run.output, text.generated(report), document(report))
+        console.show(call.output, text.generated(report), document(report))
         return
-    console.show(run.output, text.regenerated(comparison), document(comparison))
+    console.show(call.output, text.regenerated(comparison), document(comparison))
     raise typer.Exit(0 if comparison.same_rows else 1)
 
 
 @app.command()
 @in_project(*WRITES, "results", "quiet", required=True)
 def load(
-    run: Run,
+    call: Call,
     only: Only = None,
     with_parents: Annotated[
         bool, typer.Option("--with-parents", help="With --only: also load the entities it refers to.")
@@ -157,7 +157,7 @@ def load(
     ] = False,
 ) -> None:
     """Load the environment's snapshot into its database, in one transaction."""
-    environment = run.environment
+    environment = call.environment
     from snapseed.load.request import LoadRequest, Mode
     from snapseed.load.snapshot import load_snapshot
 
@@ -170,12 +170,12 @@ def load(
         dry_run=dry_run,
         verify=not no_verify,
         unlogged=unlogged,
-        consent=run.consent,
+        consent=call.consent,
     )
-    with nullcontext() if dry_run else embeddings.jobs_of_load(run, environment):
-        with console.Meter(quiet=run.quiet) as meter:
-            report = load_snapshot(run.project, environment, request, listener=meter)
-        console.show(run.output, text.loaded(report), document(report))
+    with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
+        with console.Meter(quiet=call.quiet) as meter:
+            report = load_snapshot(call.project, environment, request, listener=meter)
+        console.show(call.output, text.loaded(report), document(report))
 
 
 app.command()(checks.verify)
@@ -184,15 +184,15 @@ app.command()(checks.verify)
 @app.command()
 @in_project("environment", "database", "snapshot", "results", required=True)
 def diff(
-    run: Run,
+    call: Call,
     only: Only = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show per entity.")] = 20,
 ) -> None:
     """Show which rows and columns of the database differ from the snapshot."""
     from snapseed.diff.database import diff_snapshot
 
-    report = diff_snapshot(run.project, run.environment, only=entity_names(only), limit=limit)
-    console.show(run.output, text.differences(report), document(report))
+    report = diff_snapshot(call.project, call.environment, only=entity_names(only), limit=limit)
+    console.show(call.output, text.differences(report), document(report))
     raise typer.Exit(0 if report.agrees else 1)
 
 
@@ -202,65 +202,65 @@ app.command()(checks.doctor)
 
 @app.command()
 @in_project("results")
-def status(run: Run, environment: OptionalEnvironment = None) -> None:
+def status(call: Call, environment: OptionalEnvironment = None) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
-    names = [run.project.environment(environment).name] if environment else list(run.project.environments)
+    names = [call.project.environment(environment).name] if environment else list(call.project.environments)
     from snapseed.verify.status import status as states_of
 
-    states = states_of(run.project, names)
-    console.show(run.output, text.status(states), {"environments": document(states)})
+    states = states_of(call.project, names)
+    console.show(call.output, text.status(states), {"environments": document(states)})
 
 
 @app.command()
 @in_project("environment", "snapshot", "results", required=True)
 def show(
-    run: Run,
+    call: Call,
     entity: Annotated[str | None, typer.Argument(help="Show rows of this entity only.")] = None,
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
     from snapseed.snapshot.store import open_snapshot
 
-    snapshot = open_snapshot(run.project.snapshots, run.environment.snapshot)
+    snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
     count = rows if rows is not None else 5 if entity else 1
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
     width = max(60, shutil.get_terminal_size((120, 24)).columns)
     rows_by_entity = {record.name: document(sample) for record, sample in samples}
     found = {**document(snapshot.manifest), "samples": rows_by_entity}
-    console.show(run.output, text.contents(snapshot.manifest, samples, width), found)
+    console.show(call.output, text.contents(snapshot.manifest, samples, width), found)
 
 
 @app.command()
 @in_project(*WRITES, "results", "quiet", required=True)
 def reset(
-    run: Run,
+    call: Call,
     fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,
 ) -> None:
     """Reset the environment's database to its snapshot by copying a template; ends all sessions in it."""
-    environment = run.environment
+    environment = call.environment
     from snapseed.testing.reset import reset_environment
 
-    with embeddings.jobs_of_load(run, environment):
-        with console.Meter(quiet=run.quiet) as meter:
-            report = reset_environment(run.project, environment, consent=run.consent, fresh=fresh, listener=meter)
-        console.show(run.output, text.reset(report), document(report))
+    with embeddings.jobs_of_load(call, environment):
+        with console.Meter(quiet=call.quiet) as meter:
+            report = reset_environment(call.project, environment, consent=call.consent, fresh=fresh, listener=meter)
+        console.show(call.output, text.reset(report), document(report))
 
 
 app.command()(embeddings.worker)
 app.command()(embeddings.search)
 
 
-def _announce_size(run: Run, request: Request) -> None:
+def _announce_size(call: Call, request: Request) -> None:
     """Say how large a snapshot of many parts will be before generating it."""
     from snapseed.generate.request import Tasks, estimate
 
-    project = run.project
+    project = call.project
     if len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
         return
     expected = estimate(project, request)
     folder = next(path for path in (project.snapshots, project.folder) if path.exists())
-    run.note(
+    call.note(
         f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {expected.bytes / 1e9:,.1f} GB;"
         f" {shutil.disk_usage(folder).free / 1e9:,.1f} GB are free"
     )

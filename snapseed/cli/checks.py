@@ -12,8 +12,8 @@ from snapseed.cli import console, text
 from snapseed.cli.console import Format
 from snapseed.cli.documents import document
 from snapseed.cli.options import (
+    Call,
     Only,
-    Run,
     entity_names,
     in_project,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @in_project("environment", "database", "snapshot", "checks", "quiet")
 def verify(
-    run: Run,
+    call: Call,
     offline: Annotated[bool, typer.Option("--offline", help="Check only the files; connect to nothing.")] = False,
     committed: Annotated[
         bool,
@@ -36,37 +36,37 @@ def verify(
 ) -> None:
     """Compare files with the manifest, then the database with the manifest."""
     if committed:
-        _verify_committed(run)
-    environment = run.environment
+        _verify_committed(call)
+    environment = call.environment
     from snapseed.ci.checks import verify_checks
     from snapseed.cli import formats
     from snapseed.snapshot.store import snapshot_folder
     from snapseed.verify.database import verify_snapshot
 
-    with console.Meter(quiet=run.quiet) as meter:
+    with console.Meter(quiet=call.quiet) as meter:
         names = entity_names(only)
-        report = verify_snapshot(run.project, environment, offline=offline, only=names, listener=meter)
+        report = verify_snapshot(call.project, environment, offline=offline, only=names, listener=meter)
     name, checks = f"verify {environment.name}", verify_checks(report)
-    if run.output is Format.json:
+    if call.output is Format.json:
         console.write_json(document(report))
     else:
-        folder = snapshot_folder(run.project.snapshots, environment.snapshot)
-        _write_checks(run.output, name, checks, text.verified(report), folder)
+        folder = snapshot_folder(call.project.snapshots, environment.snapshot)
+        _write_checks(call.output, name, checks, text.verified(report), folder)
     console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks))
     raise typer.Exit(0 if report.agrees else 1)
 
 
-def _verify_committed(run: Run) -> NoReturn:
+def _verify_committed(call: Call) -> NoReturn:
     from snapseed.ci.checks import committed_checks
     from snapseed.verify.committed import verify_committed
 
-    results = verify_committed(run.project)
+    results = verify_committed(call.project)
     agree = not any(result.findings for result in results)
-    if run.output is Format.json:
+    if call.output is Format.json:
         console.write_json({"agrees": agree, "snapshots": document(results)})
     else:
         checks = committed_checks(results)
-        _write_checks(run.output, "verify", checks, text.committed(results), run.project.snapshots)
+        _write_checks(call.output, "verify", checks, text.committed(results), call.project.snapshots)
     raise typer.Exit(0 if agree else 1)
 
 
@@ -82,7 +82,7 @@ def _write_checks(output: Format, name: str, checks: Sequence[Check], shown: str
 
 @in_project("environment", "retries", "timeout", "allow_host", "yes", "database", "snapshot", "checks", "quiet")
 def ci(
-    run: Run,
+    call: Call,
     report_file: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON.")
     ] = None,
@@ -100,15 +100,15 @@ def ci(
     ] = 1.5,
 ) -> None:
     """Wait for the database, load with retries, verify, measure, report."""
-    environment = run.environment
+    environment = call.environment
     from snapseed.ci.checks import checks_of
     from snapseed.ci.process import CiRequest, run_ci
     from snapseed.cli import formats
     from snapseed.snapshot.store import snapshot_folder
 
-    with console.Meter(quiet=run.quiet) as meter:
-        request = CiRequest(baseline, max_slowdown, run.consent)
-        report = run_ci(run.project, environment, request, listener=meter)
+    with console.Meter(quiet=call.quiet) as meter:
+        request = CiRequest(baseline, max_slowdown, call.consent)
+        report = run_ci(call.project, environment, request, listener=meter)
     name, checks, contents = f"ci {environment.name}", checks_of(report), document(report)
     if report_file is not None:
         console.write_file(report_file, console.as_json(contents) + "\n")
@@ -116,13 +116,13 @@ def ci(
         console.write_file(junit_file, formats.junit(name, checks) + "\n")
     if openmetrics_file is not None:
         console.write_file(openmetrics_file, formats.openmetrics(report))
-    if run.output is Format.json:
+    if call.output is Format.json:
         console.write_json(contents)
     else:
-        folder = snapshot_folder(run.project.snapshots, environment.snapshot)
-        _write_checks(run.output, name, checks, text.ci(report), folder)
+        folder = snapshot_folder(call.project.snapshots, environment.snapshot)
+        _write_checks(call.output, name, checks, text.ci(report), folder)
     console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report))
-    _set_github_outputs(run.project, environment, report)
+    _set_github_outputs(call.project, environment, report)
     if report.error is not None:
         console.complain(report.error)
     raise typer.Exit(report.exit_code)
@@ -143,11 +143,11 @@ def _set_github_outputs(project: Project, environment: Environment, report: CiRe
 
 
 @in_project("environment", "database", "snapshot", "results")
-def doctor(run: Run) -> None:
+def doctor(call: Call) -> None:
     """Check everything a load needs, and say what is missing and how to fix it."""
     from snapseed.ci.doctor import examine
 
-    requirements = list(examine(run.project, run.environment))
+    requirements = list(examine(call.project, call.environment))
     ready = not any(requirement.error for requirement in requirements)
-    console.show(run.output, text.doctor(requirements), {"ready": ready, "checks": document(requirements)})
+    console.show(call.output, text.doctor(requirements), {"ready": ready, "checks": document(requirements)})
     raise typer.Exit(0 if ready else 1)

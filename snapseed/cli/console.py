@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import pairwise
@@ -200,7 +200,7 @@ class Meter:
     The clock is a parameter for tests.
     """
 
-    def __init__(self, *, quiet: bool, clock: Any = time.monotonic) -> None:  # noqa: ANN401 - any function of no arguments
+    def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
         self._clock = clock
         self._started = self._line_at = clock()

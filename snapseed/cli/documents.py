@@ -21,7 +21,7 @@ _SHAPES = {
     "CheckReport": "snapshot=manifest.name same_rows same_bytes different seconds",
     "ChunkDifference": "number path first_key expected_rows=expected.rows observed_rows=observed.rows",
     "CiReport": (
-        "environment target source snapshot identity outcome=verdict exit_code step attempts metrics baseline"
+        "environment target source snapshot identity outcome exit_code step attempts metrics baseline"
         " slowdowns load embedding verify error"
     ),
     "CommittedResult": "snapshot identity rows agrees files=findings",

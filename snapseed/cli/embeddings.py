@@ -15,7 +15,7 @@ import typer
 
 from snapseed.cli import console, text
 from snapseed.cli.documents import document
-from snapseed.cli.options import WRITES, Run, in_project
+from snapseed.cli.options import WRITES, Call, in_project
 from snapseed.config import Environment
 from snapseed.events import Event, notes_to
 
@@ -27,7 +27,7 @@ _SHOWN_DEAD = 5
 
 
 @contextmanager
-def jobs_of_load(run: Run, environment: Environment) -> Iterator[None]:
+def jobs_of_load(call: Call, environment: Environment) -> Iterator[None]:
     """Put the jobs of a load into the queue after it; before it, check that the queue can be reached.
 
     Does nothing in an environment without a queue.
@@ -38,18 +38,18 @@ def jobs_of_load(run: Run, environment: Environment) -> Iterator[None]:
     from snapseed.embeddings.enqueue import enqueue_load
     from snapseed.embeddings.source import require_queue
 
-    require_queue(run.project, environment, consent=run.consent)
+    require_queue(call.project, environment, consent=call.consent)
     yield
-    jobs = enqueue_load(run.project, environment, consent=run.consent, listener=notes_to(run.note))
+    jobs = enqueue_load(call.project, environment, consent=call.consent, listener=notes_to(call.note))
     if jobs is None:
-        run.note(f"the jobs of this load are already in the queue; see `snapseed queue status {environment.name}`")
+        call.note(f"the jobs of this load are already in the queue; see `snapseed queue status {environment.name}`")
     else:
-        run.note(f"put {jobs:,} jobs into the queue")
+        call.note(f"put {jobs:,} jobs into the queue")
 
 
 @in_project(*WRITES, "quiet", required=True)
 def worker(
-    run: Run,
+    call: Call,
     drain: Annotated[bool, typer.Option("--drain", help="Exit once no job is waiting or in progress.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     health_file: Annotated[
@@ -60,7 +60,7 @@ def worker(
     ] = None,
 ) -> None:
     """Work on the queue of embedding jobs. SIGTERM or Ctrl-C ends it after the current batch."""
-    environment = run.environment
+    environment = call.environment
     from snapseed.embeddings.health import Health, serving
     from snapseed.embeddings.index import index_embeddings
     from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
@@ -79,17 +79,17 @@ def worker(
         health(event)
         if isinstance(event, BatchDone):
             known = {name: round(value, 3) for name, value in vars(event).items()}
-            run.note(f"batch {json.dumps(known | {'environment': environment.name})}")
+            call.note(f"batch {json.dumps(known | {'environment': environment.name})}")
         elif isinstance(event, WorkerFailed):
             console.note(f"failure {event}")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    options = ServiceOptions(drain, concurrency, run.consent, environment.timeout if drain else math.inf)
+    options = ServiceOptions(drain, concurrency, call.consent, environment.timeout if drain else math.inf)
     with serving(health, health_port):
-        run_workers(run.project, environment, options, told, lambda: bool(ending))
+        run_workers(call.project, environment, options, told, lambda: bool(ending))
     if drain and not ending:
-        for line in index_embeddings(run.project, environment, consent=run.consent):
+        for line in index_embeddings(call.project, environment, consent=call.consent):
             console.note(line)
     jobs, batches, dead = (int(health.total(name)) for name in ("jobs", "batches", "dead"))
     console.write(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
@@ -97,29 +97,29 @@ def worker(
 
 @in_project("environment", "database", "snapshot", "results", required=True)
 def search(
-    run: Run,
+    call: Call,
     question: Annotated[str, typer.Argument(help="What to look for.")],
     limit: Annotated[int, typer.Option(min=1, help="Chunks to show.")] = 5,
 ) -> None:
     """Show the chunks that are nearest to a question."""
-    environment = run.environment
+    environment = call.environment
     from snapseed.embeddings.search import search as nearest
 
-    hits = nearest(run.project, environment, question, limit)
+    hits = nearest(call.project, environment, question, limit)
     nothing = "nothing found: the database holds no chunks of this model"
     if environment.embeddings == "queue":
         nothing += f"; workers make them, see `snapseed queue status {environment.name}`"
-    console.show(run.output, text.search(hits) or nothing, {"hits": document(hits)})
+    console.show(call.output, text.search(hits) or nothing, {"hits": document(hits)})
 
 
 @contextmanager
-def _session(run: Run, doing: str) -> Iterator[Session]:
+def _session(call: Call, doing: str) -> Iterator[Session]:
     """The queue and the database, open while a command does something."""
     from snapseed.embeddings.source import embedding_session
     from snapseed.servers.targets import redis_translated
 
     with (
-        embedding_session(run.project, run.environment, consent=run.consent) as session,
+        embedding_session(call.project, call.environment, consent=call.consent) as session,
         redis_translated(doing, session.redis),
     ):
         yield session
@@ -127,38 +127,38 @@ def _session(run: Run, doing: str) -> Iterator[Session]:
 
 @queue_app.command()
 @in_project(*WRITES, "results", required=True)
-def status(run: Run) -> None:
+def status(call: Call) -> None:
     """Show how many jobs are waiting, in progress, done and dead, and the errors of the dead ones."""
-    with _session(run, "reading the queue") as session:
+    with _session(call, "reading the queue") as session:
         numbers, dead = session.queue.status(), list(session.queue.dead(_SHOWN_DEAD))
         name = session.source.queue_name
     found = {"queue": name, **document(numbers), "oldest_dead": document(dead)}
-    console.show(run.output, text.queue(name, numbers, dead), found)
+    console.show(call.output, text.queue(name, numbers, dead), found)
 
 
 @queue_app.command()
 @in_project(*WRITES, required=True)
-def retry(run: Run) -> None:
+def retry(call: Call) -> None:
     """Put the dead jobs back into the queue."""
-    with _session(run, "moving jobs") as session:
+    with _session(call, "moving jobs") as session:
         console.write(f"put {session.queue.retry():,} dead jobs back into the queue")
 
 
 @queue_app.command()
 @in_project(*WRITES, required=True)
-def purge(run: Run) -> None:
+def purge(call: Call) -> None:
     """Remove all jobs, including dead ones. `queue repair` recreates those that are needed."""
-    with _session(run, "purging the queue") as session:
+    with _session(call, "purging the queue") as session:
         console.write(f"removed {session.queue.purge():,} jobs")
 
 
 @queue_app.command()
 @in_project(*WRITES, required=True)
-def repair(run: Run) -> None:
+def repair(call: Call) -> None:
     """Add a job for each text whose chunks are not in the database; delete chunks without a text."""
     from snapseed.embeddings.enqueue import delete_orphans, enqueue_incomplete
 
-    with _session(run, "adding jobs") as session:
+    with _session(call, "adding jobs") as session:
         jobs, orphans = enqueue_incomplete(session), delete_orphans(session)
     console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
     if orphans:
@@ -167,9 +167,9 @@ def repair(run: Run) -> None:
 
 @queue_app.command()
 @in_project(*WRITES, required=True)
-def index(run: Run) -> None:
+def index(call: Call) -> None:
     """Build the search index that [embeddings] asks for, and those that were dropped before the jobs ran."""
     from snapseed.embeddings.index import index_embeddings
 
-    lines = index_embeddings(run.project, run.environment, consent=run.consent)
+    lines = index_embeddings(call.project, call.environment, consent=call.consent)
     console.write("\n".join(lines) or "there is no index to build: [embeddings] has no `index`")

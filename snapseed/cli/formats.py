@@ -97,7 +97,7 @@ def summary(name: str, checks: Sequence[Check], report: CiReport | None = None) 
     """Markdown for the page of the run: the outcome, a table of checks, and for a CI run a table of speeds."""
     failed = sum(check.state == "failed" for check in checks)
     outcome = "passed" if not failed else f"{failed} of {len(checks)} checks failed"
-    if report is not None and report.verdict == "interrupted":
+    if report is not None and report.outcome == "interrupted":
         outcome = "interrupted"
     lines = [f"### snapseed {name}: {outcome}", ""]
     if report is not None:
@@ -115,7 +115,7 @@ def summary(name: str, checks: Sequence[Check], report: CiReport | None = None) 
 def outputs(report: CiReport, database_url: str) -> dict[str, str]:
     """What later steps of the workflow may need, by the name of the output."""
     return {
-        "outcome": str(report.verdict),
+        "outcome": str(report.outcome),
         "rows": str(report.metrics.rows),
         "seconds": f"{report.seconds:.3f}",
         "snapshot-digest": report.manifest.identity if report.manifest else "",
@@ -177,7 +177,7 @@ def _gauges(report: CiReport) -> Iterator[tuple[str, str, list[Sample]]]:
     about = {"version": metrics.server, "identity": report.manifest.identity if report.manifest else ""}
     steps: list[Sample] = [({"step": step}, seconds) for step, seconds in metrics.steps.items()]
     phases: list[Sample] = [({"phase": phase}, seconds) for phase, seconds in metrics.phases.items()]
-    yield "snapseed_ci_passed", "Whether the last run passed.", [({}, report.verdict == "passed")]
+    yield "snapseed_ci_passed", "Whether the last run passed.", [({}, report.outcome == "passed")]
     yield "snapseed_ci_info", "The server and the identity of the snapshot.", [(about, 1)]
     yield "snapseed_ci_seconds", "The whole run.", [({}, metrics.seconds)]
     yield "snapseed_ci_retries", "Attempts after the first, over all steps.", [({}, metrics.retries)]

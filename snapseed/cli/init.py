@@ -6,8 +6,7 @@ The starter is the example project itself, which the wheel carries, so that ther
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -88,23 +87,17 @@ def _require_absent(folder: Path, paths: Iterable[Path]) -> None:
 
 def _write(folder: Path, sources: Mapping[Path, Path], texts: Mapping[str, str]) -> None:
     """Copy the sources and write the texts, all by their path in the folder, and list them."""
-    with _explaining():
+    try:
         for path in (*sources, *map(Path, texts)):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
         for path, source in sources.items():
             shutil.copyfile(source, folder / path)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-    console.write("\n".join(f"  {path}" for path in sorted([*map(str, sources), *texts])))
-
-
-@contextmanager
-def _explaining() -> Iterator[None]:
-    try:
-        yield
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
+    console.write("\n".join(f"  {path}" for path in sorted([*map(str, sources), *texts])))
 
 
 def _starter_files() -> dict[Path, Path]:

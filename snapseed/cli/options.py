@@ -1,6 +1,6 @@
 """The options that commands share, each written once, as a field of `Options`.
 
-A command names those it has, and `in_project` calls it with one frozen `Run` that holds what was parsed.
+A command names those it has, and `in_project` calls it with one frozen `Call` that holds what was parsed.
 """
 
 from __future__ import annotations
@@ -82,8 +82,15 @@ class Options:
     verbose: Verbose = False
 
 
+_TYPES: dict[str, Any] = get_type_hints(Options, include_extras=True)
+_PARAMETERS = [
+    Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=_TYPES[field.name])
+    for field in fields(Options)
+]
+
+
 @dataclass(frozen=True)
-class Run:
+class Call:
     """One call of a command: its project, the format of its output, and its shared options."""
 
     project: Project
@@ -119,17 +126,12 @@ class Run:
 def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command these shared options, and --project, --env-file and --verbose, which all have.
 
-    The command is a function of a `Run` and its own parameters. With `required`, the environment must be named. Typer
+    The command is a function of a `Call` and its own parameters. With `required`, the environment must be named. Typer
     reads the signature of the wrapper: the environment, the command's own parameters, then the shared ones. A failure
     is shown in the format that was asked for, and ends the process with its exit code.
     """
-    types: dict[str, Any] = get_type_hints(Options, include_extras=True)
-    assert {*names} <= types.keys(), names
-    shared = [
-        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name])
-        for field in fields(Options)
-        if field.name in {*names, *_ALWAYS}
-    ]
+    shared = [parameter for parameter in _PARAMETERS if parameter.name in {*names, *_ALWAYS}]
+    assert len(shared) == len(names) + len(_ALWAYS), names
     if required:
         shared[0] = shared[0].replace(default=Parameter.empty, annotation=RequiredEnvironment)
     leading = [parameter for parameter in shared if parameter.name == "environment"]
@@ -142,17 +144,17 @@ def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., N
         parameters = [*leading, *own, *shared[len(leading) :]]
 
         @functools.wraps(command)
-        def call(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
+        def wrapper(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
             options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
             output = console.chosen_format(options.checks if "checks" in names else options.results)
             with console.reporting(output, verbose=options.verbose):
-                command(Run(find_project(options.project, options.env_file), output, options), **values)
+                command(Call(find_project(options.project, options.env_file), output, options), **values)
 
         # Typer asks `inspect` for the signature, and `typing` for the annotations.
-        call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        del call.__wrapped__
-        return call
+        wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del wrapper.__wrapped__
+        return wrapper
 
     return decorate
 

@@ -11,7 +11,7 @@ import typer
 
 from snapseed.cli import console
 from snapseed.cli.console import Format
-from snapseed.cli.options import Run, in_project
+from snapseed.cli.options import Call, in_project
 from snapseed.config import Environment, Project
 from snapseed.errors import UsageError
 from snapseed.redaction import redacted
@@ -23,42 +23,42 @@ app = typer.Typer(
 
 @app.command()
 @in_project("environment", "results")
-def start(run: Run) -> None:
+def start(call: Call) -> None:
     """Start the embedded servers that the environment uses, and create its database."""
-    environment = run.environment
+    environment = call.environment
     from snapseed.postgres.connect import connected
     from snapseed.servers import EmbeddedRedis
     from snapseed.servers.targets import EMBEDDED, resolve_target
 
     urls = {}
-    target = resolve_target(run.project, environment)
+    target = resolve_target(call.project, environment)
     if target.embedded is not None:
         with connected(target):
             urls["postgres"] = target.conninfo
     if environment.redis == EMBEDDED:
-        redis = EmbeddedRedis(run.project.folder)
+        redis = EmbeddedRedis(call.project.folder)
         redis.start()
         urls["redis"] = redis.url()
     if not urls:
         raise UsageError(f"environment {environment.name!r} uses no embedded server", observed=target.described)
-    _show(run.output, urls)
+    _show(call.output, urls)
 
 
 @app.command()
 @in_project("results")
-def stop(run: Run) -> None:
+def stop(call: Call) -> None:
     """Stop the project's embedded servers. Their data stays."""
     from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 
-    folder = run.project.folder
+    folder = call.project.folder
     stopped = {"postgres": EmbeddedPostgres(folder).stop(), "redis": EmbeddedRedis(folder).stop()}
-    _show(run.output, {name: "stopped" if was_running else "was not running" for name, was_running in stopped.items()})
+    _show(call.output, {name: "stopped" if was_running else "was not running" for name, was_running in stopped.items()})
 
 
 @app.command()
 @in_project("environment", "results")
 def url(
-    run: Run,
+    call: Call,
     show_password: Annotated[
         bool, typer.Option("--show-password", help="Include the password, if there is one.")
     ] = False,
@@ -66,16 +66,16 @@ def url(
     """Print the URL of the environment's database."""
     from snapseed.servers.targets import resolve_target
 
-    target = resolve_target(run.project, run.environment)
+    target = resolve_target(call.project, call.environment)
     shown = target.conninfo if show_password else redacted(target.conninfo)
-    console.show(run.output, shown, {"url": shown})
+    console.show(call.output, shown, {"url": shown})
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @in_project("environment", "database", required=True)
-def psql(run: Run, context: typer.Context) -> None:
+def psql(call: Call, context: typer.Context) -> None:
     """Open psql on the environment's database. Further arguments are passed to psql."""
-    program, conninfo = _psql(run.project, run.environment)
+    program, conninfo = _psql(call.project, call.environment)
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
     # Others can see a process's arguments, but not its environment.

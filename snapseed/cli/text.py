@@ -75,10 +75,8 @@ def _snapshot(manifest: Manifest) -> str:
 
 
 def _headline(manifest: Manifest) -> str:
-    return (
-        f"snapshot {manifest.name}: {manifest.rows:,} rows, {size(manifest.bytes)}, seed {manifest.seed},"
-        f" scale {manifest.scale:,}"
-    )
+    counts = f"{manifest.rows:,} rows, {size(manifest.bytes)}"
+    return f"snapshot {manifest.name}: {counts}, seed {manifest.seed}, scale {manifest.scale:,}"
 
 
 def _entities(manifest: Manifest) -> str:
@@ -312,9 +310,9 @@ def ci(report: CiReport) -> str:
     if any(seconds >= _SHOWN_SECONDS for seconds in times.values()):
         lines.append(_times("step", times))
     retries = f"{metrics.retries} {'retry' if metrics.retries == 1 else 'retries'}"
-    verdict = "passed" if report.verdict == "passed" else report.verdict.upper()
+    outcome = "passed" if report.outcome == "passed" else report.outcome.upper()
     lines.append(
-        f"ci {report.environment}: {verdict} in {report.seconds:.1f} s:"
+        f"ci {report.environment}: {outcome} in {report.seconds:.1f} s:"
         f" {metrics.rows:,} rows, {retries}, peak memory {size(metrics.peak_memory_bytes)}"
     )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The pages of the documentation, cut into their fenced blocks."""
+"""The pages of the documentation, split into their fenced blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. A line that says nothing but "`path`:" before it makes it a file of the page's project."""
+    """One fenced block. If the line before it is "`path`:", it is a file of the page's project."""
 
     page: Path
     line: int
@@ -31,7 +31,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """A line of a shell block, the output that is shown below it, and the exit code that a comment on it promises."""
+    """A line of a shell block, the output shown below it, and the exit code that its comment promises."""
 
     line: str
     output: tuple[str, ...]
@@ -84,7 +84,7 @@ def anchors_of(page: Path) -> set[str]:
 
 
 def table_rows(page: Path, heading: str) -> dict[str, list[str]]:
-    """The rows of the table under a heading: the other cells by the name in the first, which stands in backquotes."""
+    """The rows of the table under a heading: the other cells by the name in the first, which is in backquotes."""
     _, _, rest = page.read_text(encoding="utf-8").partition(f"\n## {heading}\n")
     assert rest, f"{page} has no heading {heading!r}"
     rows = {}

@@ -1,4 +1,4 @@
-"""What the documentation says is true: its code runs, its links lead somewhere, its tables match the code."""
+"""The documentation is true: its code runs, its links lead somewhere, its tables match the code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from tests.docs.pages import DOCS, PAGES, ROOT, Block, Command, anchors_of, bloc
 
 MakeProject = Callable[[str], Sandbox]
 
-# Fences of what is only shown, and of what is checked; any other word is a typing error.
+# Kinds of blocks that are only shown, and kinds that are checked. Any other word is a typo.
 SHOWN = {"text", "mermaid", "json", "yaml"}
 CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
-# Programs that a page may name without the test running them.
+# Programs that a page may mention and that the test does not run.
 NOT_RUN = {"make", "pip", "git"}
 
 
@@ -44,7 +44,7 @@ def _name(page: Path) -> str:
 
 
 class Reader:
-    """Somebody who does what a page says, from top to bottom, in a project of their own."""
+    """Follows a page from top to bottom, in a project of its own."""
 
     def __init__(self, page: Path, make_project: MakeProject) -> None:
         self.page = page
@@ -80,7 +80,7 @@ class Reader:
             assert block.language in SHOWN, f"{block}: a {block.language} block says which file it is"
 
     def run(self, block: Block, command: Command) -> None:
-        """Run a line of a shell block, and compare what it prints with what the page shows; `…` stands for anything."""
+        """Run a line of a shell block and compare its output with what the page shows; `…` matches anything."""
         for part in command.line.split(" && "):
             words = [word.replace("$DATABASE_URL", self.sandbox.url) for word in shlex.split(part)]
             if words[0] == "cd":
@@ -99,13 +99,13 @@ class Reader:
                 assert found, f"{block}: {part} does not print {expected!r}, but\n{said}"
 
     def pytest(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and output of a suite of tests that the page has written."""
+        """Exit code and output of the tests that the page has written."""
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
     def snapseed(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and output of a command; in this process, which has imported everything already."""
+        """Exit code and output of a command, in this process, which has everything imported already."""
         if "psql" in arguments:  # it replaces the process
             done = Sandbox(self.folder, self.sandbox.url).run(*arguments, SNAPSEED_DATABASE="")
             return done.returncode, done.stdout + done.stderr
@@ -113,7 +113,7 @@ class Reader:
         return result.exit_code, result.output
 
     def execute(self, block: Block) -> None:
-        """Run Python: a generator as a part of a project with nothing else, anything else in the project's folder."""
+        """Run Python: a generator in a project with nothing else, any other code in the project's folder."""
         if "@entity" in block.text:
             folder = self.folder / f"line-{block.line}"
             (folder / "generators").mkdir(parents=True)
@@ -128,7 +128,7 @@ class Reader:
 
 @pytest.fixture
 def readers(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Reader]]:
-    """Makes readers of pages, and stops the embedded servers that they have started."""
+    """Makes readers of pages, and stops the embedded servers that they started."""
     made: list[Reader] = []
 
     def make(page: Path) -> Reader:
@@ -145,7 +145,7 @@ def readers(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_everything_that_a_page_shows_works_in_its_order(page: Path, readers: Callable[[Path], Reader]) -> None:
-    """Whoever follows a page from top to bottom sees what it says."""
+    """Every command and every piece of code does what the page says."""
     reader = readers(page)
     for block in reader.blocks:
         assert block.file or block.language in SHOWN | CHECKED, f"{block}: unknown kind of block {block.language!r}"
@@ -153,7 +153,7 @@ def test_everything_that_a_page_shows_works_in_its_order(page: Path, readers: Ca
 
 
 def test_the_fingerprint_of_the_manual_is_that_of_the_manifest(make_project: MakeProject) -> None:
-    """The SQL in docs/verify.md, run in a loaded database, gives the fingerprint that stands in the manifest."""
+    """The SQL in docs/verify.md, run in a loaded database, gives the fingerprint in the manifest."""
     sandbox = make_project("example")
     sandbox.run("generate", "--scale", "50", check=True)
     sandbox.run("load", "dev", check=True)
@@ -169,7 +169,7 @@ def test_the_fingerprint_of_the_manual_is_that_of_the_manifest(make_project: Mak
 
 @pytest.mark.parametrize("page", [*PAGES, *sorted(DOCS.glob("adr/*.md")), ROOT / "CHANGELOG.md"], ids=_name)
 def test_every_local_link_leads_to_a_file_and_a_heading(page: Path) -> None:
-    """No link of a page leads nowhere."""
+    """No link is dead."""
     for link in links_of(page):
         if not link.startswith(("http://", "https://")):
             path, _, anchor = link.partition("#")
@@ -185,7 +185,7 @@ def test_the_index_names_every_page() -> None:
 
 
 def test_every_field_of_the_report_of_ci_is_documented(shop: Sandbox) -> None:
-    """docs/ci-report.md names the fields that there are, in their order, and no others; the same for OpenMetrics."""
+    """docs/ci-report.md names all fields, in order, and no others; the same for OpenMetrics."""
     page = DOCS / "ci-report.md"
     metrics = shop.folder / "metrics"
     shop.run("ci", "--openmetrics", str(metrics), "--report", "report.json", check=True)
@@ -205,7 +205,7 @@ def test_every_field_of_the_report_of_ci_is_documented(shop: Sandbox) -> None:
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=_name)
 def test_a_page_is_short(page: Path) -> None:
-    """No page that people write has more than 150 lines; those of benchmarks and commands are written by programs."""
+    """At most 150 lines. Those of benchmarks and commands are written by programs and may be longer."""
     written = page.name in {"benchmarks.md", "commands.md"}
     assert len(page.read_text(encoding="utf-8").splitlines()) <= (500 if written else 150)
 
@@ -219,7 +219,7 @@ def test_a_page_is_short(page: Path) -> None:
     ],
 )
 def test_every_setting_is_documented_with_its_default(heading: str, table: type[msgspec.Struct]) -> None:
-    """docs/configuration.md names the settings that exist, each with its default, and no others."""
+    """docs/configuration.md names all settings, each with its default, and no others."""
     rows = table_rows(DOCS / "configuration.md", heading)
     assert list(rows) == list(table.__struct_fields__)
     for field in msgspec.structs.fields(table):
@@ -242,13 +242,13 @@ def test_every_setting_is_documented_with_its_default(heading: str, table: type[
     ],
 )
 def test_every_field_of_the_manifest_is_documented(heading: str, record: type[msgspec.Struct]) -> None:
-    """docs/manifest.md names the fields that a manifest has, and no others."""
+    """docs/manifest.md names all fields of a manifest, and no others."""
     stated = {"format", "identity"} if record is Manifest else set()
     assert set(table_rows(DOCS / "manifest.md", heading)) == stated | set(get_type_hints(record))
 
 
 def test_the_import_layers_are_those_that_are_enforced() -> None:
-    """docs/architecture.md shows the layers of pyproject.toml, in their order."""
+    """docs/architecture.md shows the layers of pyproject.toml, in order."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     shown = (DOCS / "architecture.md").read_text(encoding="utf-8")
@@ -258,7 +258,7 @@ def test_the_import_layers_are_those_that_are_enforced() -> None:
 
 
 def test_every_public_name_is_documented() -> None:
-    """Each name that `import snapseed` offers stands on a page."""
+    """Each name that `import snapseed` offers is on some page."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
     assert [name for name in snapseed.__all__ if not re.search(rf"\b{name}\b", text)] == []
 
@@ -268,7 +268,7 @@ def _squeezed(text: str) -> str:
 
 
 def _check_settings(block: Block, folder: Path) -> None:
-    """Settings that a page shows are settings that the project takes, environments and variables included."""
+    """The project accepts settings that a page shows, environments and variables included."""
     folder.mkdir(exist_ok=True)
     name = "pyproject.toml" if "[tool.snapseed" in block.text else "snapseed.toml"
     environments = "" if "environments.dev]" in block.text else "[environments.dev]\n"
