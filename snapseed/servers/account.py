@@ -104,21 +104,6 @@ def give_to_owner_of(project: Path, path: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def write_owned(path: Path, text: str, account: Account) -> None:
-    """Replace the file `path`, as a whole or not at all, by one of the account with this text.
-
-    A link planted at `path` is replaced, not followed.
-    """
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        if account.is_another:
-            os.fchown(descriptor, account.uid, account.gid)
-        file.write(text)
-    new.replace(path)
-
-
 def make_searchable(path: Path, account: Account) -> None:
     """As root, let the account reach `path`: set the search bit (x) of each folder above that lacks it, and log that.
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from snapseed.errors import ConfigurationError, ServerError
-from snapseed.servers.account import Account, private_directory, write_owned
+from snapseed.servers.account import Account, private_directory
 from snapseed.servers.processes import exists
 from snapseed.servers.project_server import ProjectServer, Timeouts, find_in_wheel
 
@@ -31,6 +31,8 @@ INITDB_SECONDS = 180
 TIMEOUTS = Timeouts(start=120, stop=120, lock=INITDB_SECONDS + 240)
 # NAMEDATALEN - 1. PostgreSQL would cut a longer name silently, and then not find it again.
 _NAME_BYTES = 63
+# A shell that writes a few lines, on a busy machine.
+_WRITE_SECONDS = 15
 # How long an orphaned initdb takes to notice that its files are gone, with room for a busy machine.
 _CLEAR_SECONDS = 10
 
@@ -188,7 +190,10 @@ class EmbeddedPostgres(ProjectServer):
             pid, _ = _read_lock_file(lock_file)
             if pid is not None and exists(pid) and self._processes.owns(pid) is False:
                 lock_file.unlink(missing_ok=True)
-        write_owned(self.data_directory / SETTINGS_FILE, render_settings(self.socket_directory), account)
+        # Written by the account, so that root follows no link that the account could have planted here.
+        replace = ["/bin/sh", "-c", 'printf %s "$1" > "$0.new" && mv "$0.new" "$0"', SETTINGS_FILE]
+        settings = render_settings(self.socket_directory)
+        self._run([*replace, settings], account, _WRITE_SECONDS, "could not write its settings")
 
     def _initialize(self, account: Account) -> None:
         """Run initdb in a folder next to the final one, and rename that when it is complete."""
@@ -202,10 +207,11 @@ class EmbeddedPostgres(ProjectServer):
         fresh = Path(tempfile.mkdtemp(prefix="postgres.initdb-", dir=self.state_directory))
         try:
             private_directory(fresh, account)
-            self._run(_initdb_command(fresh), account, INITDB_SECONDS, "could not create its data folder", fresh)
-            with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
-                # An include, so that a server started by hand is no more open than ours.
-                file.write(f"include_if_exists '{SETTINGS_FILE}'\n")
+            failure = "could not create its data folder"
+            self._run(_initdb_command(fresh), account, INITDB_SECONDS, failure, fresh)
+            # An include, so that a server started by hand is no more open than ours.
+            append = ["/bin/sh", "-c", f"echo \"include_if_exists '{SETTINGS_FILE}'\" >> postgresql.conf"]
+            self._run(append, account, _WRITE_SECONDS, failure, fresh)
             fresh.rename(self.data_directory)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Which Redis an environment uses, how it is reached, and which ones are refused."""
+"""Which Redis an environment uses, how to connect to it, and which ones are refused."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from tests.projects.own_valkey import OwnValkey, own_valkey
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """A port for the server."""
+    """A free port for the server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def locked(port: int) -> Iterator[OwnValkey]:
-    """A server on a socket and on TCP, that asks for a password."""
+    """A server on a Unix socket and on TCP that asks for a password."""
     users = ["--user", "app", "on", ">s3cret", "~*", "&*", "+@all", "--user", "default", "off"]
     with own_valkey("--port", str(port), *users) as running:
         yield running
 
 
 def target_of(shop: Sandbox, url: str) -> RedisTarget:
-    """What an environment with this URL uses."""
+    """The target of an environment with this URL."""
     return resolve_redis(shop.project, shop.environment(redis=url))
 
 
 @contextmanager
 def connected(shop: Sandbox, url: str, **settings: object) -> Iterator[redis.Redis]:
-    """A client for it."""
+    """A client of an environment with this URL."""
     environment = shop.environment("dev", redis=url, **settings)
     with redis_connected(resolve_redis(shop.project, environment), environment) as client:
         yield client
@@ -66,7 +66,7 @@ def test_a_user_a_password_and_a_database_number_are_used(shop: Sandbox, locked:
 def test_tls_is_used_and_the_certificate_is_checked(
     shop: Sandbox, locked: OwnValkey, port: int, tmp_path: Path
 ) -> None:
-    """The server under test speaks no TLS itself, so that somebody in front of it does."""
+    """The server under test has no TLS, so a thread in front of it terminates the connections."""
     del locked
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
@@ -76,7 +76,7 @@ def test_tls_is_used_and_the_certificate_is_checked(
     context.load_cert_chain(certificate, key)
     with _terminating_tls(context, port) as outside:
         url = f"rediss://app:s3cret@localhost:{outside}/0"
-        with pytest.raises(ServerError, match="connecting"), connected(shop, url):
+        with pytest.raises(ServerError), connected(shop, url):
             pass
         with connected(shop, f"{url}?ssl_ca_certs={certificate}") as client:
             assert client.ping()
@@ -84,7 +84,7 @@ def test_tls_is_used_and_the_certificate_is_checked(
 
 @contextmanager
 def _terminating_tls(context: ssl.SSLContext, port: int) -> Iterator[int]:
-    """A port that takes TLS connections, and passes on what is in them."""
+    """A port that accepts TLS connections and forwards their contents."""
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
@@ -123,17 +123,17 @@ def _terminating_tls(context: ssl.SSLContext, port: int) -> Iterator[int]:
 def test_wrong_credentials_are_a_mistake_in_the_settings(
     shop: Sandbox, locked: OwnValkey, port: int, credentials: str
 ) -> None:
-    """And no failure that may pass; the password is not shown."""
+    """It is not an error that a retry could fix. The password is not shown."""
     del locked
     url = f"redis://{credentials}127.0.0.1:{port}/0"
-    with pytest.raises(ConfigurationError, match="Redis refused us") as caught, connected(shop, url):
+    with pytest.raises(ConfigurationError) as caught, connected(shop, url):
         pass
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_a_failure(shop: Sandbox, tmp_path: Path) -> None:
-    """Which may pass."""
-    with pytest.raises(ServerError, match="connecting to Redis"), connected(shop, f"unix://{tmp_path}/none"):
+def test_a_missing_server_is_worth_a_retry(shop: Sandbox, tmp_path: Path) -> None:
+    """It is a `ServerError`."""
+    with pytest.raises(ServerError), connected(shop, f"unix://{tmp_path}/none"):
         pass
 
 
@@ -147,16 +147,17 @@ def test_a_server_that_is_not_there_is_a_failure(shop: Sandbox, tmp_path: Path) 
         "redis://localhost?foo=1",
     ],
 )
-def test_a_url_that_is_none_is_refused(shop: Sandbox, url: str) -> None:
-    """With the forms that there are."""
-    with pytest.raises(ConfigurationError, match="Redis URL"):
+def test_an_invalid_url_is_refused(shop: Sandbox, url: str) -> None:
+    """The error lists the valid forms."""
+    with pytest.raises(ConfigurationError) as caught:
         target_of(shop, url)
+    assert "unix:///PATH" in str(caught.value.expected)
 
 
 @pytest.mark.parametrize("url", ["redis://queue.internal:6379/0", "rediss://app:s3cret@10.0.0.7/1"])
 def test_a_server_elsewhere_has_to_be_allowed(shop: Sandbox, url: str) -> None:
-    """By allow_hosts; before anything is sent to it."""
-    with pytest.raises(RefusedError, match="not one that the environment allows") as caught, connected(shop, url):
+    """In allow_hosts, before anything is sent to it."""
+    with pytest.raises(RefusedError) as caught, connected(shop, url):
         pass
     assert target_of(shop, url).host in str(caught.value.next_step)
     assert "s3cret" not in str(caught.value)
@@ -171,32 +172,32 @@ def test_a_server_of_this_machine_is_allowed(shop: Sandbox, url: str) -> None:
     require_redis_allowed(resolve_redis(shop.project, environment), environment, consent=False)
 
 
-def test_a_name_that_looks_like_production_needs_two_yeses(shop: Sandbox) -> None:
+def test_a_name_that_looks_like_production_needs_two_consents(shop: Sandbox) -> None:
     """One on the command line, and one in the file."""
     name = "queue.prod.internal"
     for replace_existing, consent in ((False, False), (True, False), (False, True), (True, True)):
         settings = {"redis": f"redis://{name}/0", "allow_hosts": (name,), "replace_existing": replace_existing}
         environment = shop.environment("dev", **settings)
-        wanted = pytest.raises(RefusedError, match="looks like production")
+        wanted = pytest.raises(RefusedError, match="production")
         with nullcontext() if replace_existing and consent else wanted:
             require_redis_allowed(resolve_redis(shop.project, environment), environment, consent=consent)
 
 
 def test_missing_privileges_are_a_mistake_in_the_settings(shop: Sandbox, locked: OwnValkey, port: int) -> None:
-    """Found while working as well."""
+    """Also when they show up during the work."""
     with redis.Redis(unix_socket_path=f"{locked.folder}/s", username="app", password="s3cret") as admin:
         admin.execute_command("ACL", "SETUSER", "reader", "on", ">s3cret", "~*", "+@read", "+@connection")
     url = f"redis://reader:s3cret@127.0.0.1:{port}/0"
     with (
         connected(shop, url) as client,
-        pytest.raises(ConfigurationError, match="refused us"),
+        pytest.raises(ConfigurationError),
         redis_translated("writing", target_of(shop, url)),
     ):
         client.set("a", 1)
 
 
 def test_the_embedded_server_is_started_on_demand(shop: Sandbox) -> None:
-    """And is the default."""
+    """It is also the default."""
     target = resolve_redis(shop.project, shop.environment())
     assert target.embedded is not None
     try:

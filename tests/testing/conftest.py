@@ -1,4 +1,4 @@
-"""A role of each test's own, that may make databases: what it makes is told from what others make, and goes with it."""
+"""Each test has its own role that may create databases, so what it creates can be recognised, and is dropped."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.conftest import Sandbox
 
 @dataclass(frozen=True)
 class Owner(Sandbox):
-    """The project of shapes, on a database that a role owns which is no superuser."""
+    """The project `shapes`, on a database that belongs to a role without superuser rights."""
 
     server: str
     role: str
 
     def databases(self, prefix: str = "snapseed_") -> list[str]:
-        """The databases of this role whose names begin so."""
+        """The databases of this role with names that begin like this."""
         with psycopg.connect(self.server) as connection:
             rows = connection.execute(
                 "SELECT datname FROM pg_database WHERE datdba = %s::regrole AND starts_with(datname, %s) ORDER BY 1",
@@ -33,7 +33,7 @@ class Owner(Sandbox):
         return [str(name) for (name,) in rows]
 
     def sessions(self, database: str) -> int:
-        """How many sessions are in a database."""
+        """How many sessions a database has."""
         with psycopg.connect(self.server) as connection:
             row = connection.execute(
                 "SELECT numbackends FROM pg_stat_database WHERE datname = %s", [database]
@@ -41,7 +41,7 @@ class Owner(Sandbox):
         return int(row[0]) if row else 0
 
     def administer(self, statement: str, *names: str) -> None:
-        """Do something as superuser, outside the role's database."""
+        """Execute a statement as superuser, outside the role's database."""
         with psycopg.connect(self.server, autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
@@ -52,13 +52,13 @@ class Owner(Sandbox):
 
 @pytest.fixture(scope="session")
 def shapes_folder(generated_once: Callable[[str], Path]) -> Path:
-    """The project with its snapshot; tests only read it."""
+    """The project with its snapshot. Tests only read it."""
     return generated_once("shapes")
 
 
 @pytest.fixture
 def owner(server: str, shapes_folder: Path) -> Iterator[Owner]:
-    """A role with CREATEDB and an empty database of its own; all that it has made is gone afterwards."""
+    """A role with CREATEDB and an empty database. Everything that it created is dropped afterwards."""
     role = f"snapseed_owner_{uuid.uuid4().hex[:8]}"
     database = f"{role}_db"
     url = make_conninfo(server, dbname=database, user=role, application_name="pytest")

@@ -1,4 +1,4 @@
-"""What tells templates apart: everything of a schema, and nothing that loads, VACUUM and ANALYZE change."""
+"""What tells templates apart: everything in a schema, but nothing that loads, VACUUM and ANALYZE change."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ SELECT lo_create(0)
 """
 
 
-def test_every_change_of_the_schema_is_another_digest(connection: Connection) -> None:
-    """Tables, privileges, comments, bodies of functions: no two states are taken for one."""
+def test_every_change_of_the_schema_changes_the_digest(connection: Connection) -> None:
+    """Tables, privileges, comments, bodies of functions: no two states have the same digest."""
     connection.execute(_SCHEMA)
     digests = [schema_digest(connection)]
     for change in _CHANGES.strip().splitlines():
@@ -57,8 +57,8 @@ def test_every_change_of_the_schema_is_another_digest(connection: Connection) ->
         assert digests[-1] not in digests[:-1], change
 
 
-def test_rows_and_upkeep_are_no_change(connection: Connection) -> None:
-    """Whatever is written, emptied or vacuumed."""
+def test_rows_and_maintenance_do_not_change_the_digest(connection: Connection) -> None:
+    """Neither writing rows nor TRUNCATE, VACUUM or setval does."""
     connection.execute(_SCHEMA)
     before = schema_digest(connection)
     connection.execute("INSERT INTO people (name) SELECT n::text FROM generate_series(1, 1000) n")
@@ -69,8 +69,8 @@ def test_rows_and_upkeep_are_no_change(connection: Connection) -> None:
     assert schema_digest(connection) == before
 
 
-def test_an_index_or_key_that_is_made_again_is_the_same(connection: Connection) -> None:
-    """As loads make them again, with another OID."""
+def test_a_rebuilt_index_or_key_does_not_change_the_digest(connection: Connection) -> None:
+    """A load rebuilds them with another OID."""
     connection.execute(_SCHEMA)
     connection.execute("CREATE INDEX names ON people (name); COMMENT ON INDEX names IS 'x'")
     before = schema_digest(connection)
@@ -82,8 +82,8 @@ def test_an_index_or_key_that_is_made_again_is_the_same(connection: Connection) 
     assert schema_digest(connection) == before
 
 
-def test_rows_outside_are_told_by_table(connection: Connection) -> None:
-    """Tables of the snapshot, their partitions and their sequences aside; what may not be read is said to be so."""
+def test_each_table_outside_the_snapshot_has_a_fingerprint(connection: Connection) -> None:
+    """Tables of the snapshot, their partitions and their sequences have none. Unreadable tables are marked."""
     connection.execute(_SCHEMA)
     inside = [
         int(str(oid))
