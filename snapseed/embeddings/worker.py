@@ -1,6 +1,6 @@
 """A worker: claims jobs, reads their texts, embeds and writes them, commits, and only then says that they are done.
 
-Delivery is at least once, and writing is idempotent: wherever a worker dies, others get its jobs and write right rows.
+Jobs are delivered at least once, and writing can be repeated: wherever a worker dies, another one finishes its jobs.
 """
 
 from __future__ import annotations
@@ -154,20 +154,13 @@ class Worker:
         try:
             with self._kept_alive():
                 while groups:
-                    group = groups[-1]
+                    smaller: list[list[Claim]] = []
                     try:
-                        written.append(self._write(writer, {claim: jobs[claim] for claim in group}))
-                        failed = []
+                        written.append(self._write(writer, {claim: jobs[claim] for claim in groups[-1]}))
                     except SnapseedError as exc:
-                        if not _is_of_a_job(exc):
-                            raise
-                        failed = group
-                        if len(group) == 1:
-                            doomed += self._fail(group[0], exc)
-                    groups.pop()
-                    if len(failed) > 1:
-                        half = len(failed) // 2
-                        groups += [failed[half:], failed[:half]]
+                        smaller, dead = self._apart(groups[-1], exc)
+                        doomed += dead
+                    groups[-1:] = smaller
                 # Last, because it needs memory in Redis: if there is none, the finished jobs have made room first.
                 for claim, error in doomed:
                     self.session.queue.bury(self.name, claim, error)
@@ -269,17 +262,23 @@ class Worker:
         rows = chunk_rows(self.session.source, texts.keys, texts.texts) if len(texts.keys) else []
         return rows, time.monotonic() - started
 
-    def _fail(self, claim: Claim, error: SnapseedError) -> list[tuple[Claim, str]]:
-        """Give back a job that failed by itself; returns it, with its error, if this was its last try.
+    def _apart(self, group: list[Claim], error: SnapseedError) -> tuple[list[list[Claim]], list[tuple[Claim, str]]]:
+        """What to do about jobs that failed together: the smaller groups to try next, and jobs to bury.
 
-        Raises `EmbedderAwayError` if the embedder fails for any text, which is not the job's fault.
+        A job that failed alone is given back, or buried with its error after its last try. Raises the error if no job
+        is to blame, and `EmbedderAwayError` if the embedder fails for any text.
         """
+        if not _is_of_a_job(error):
+            raise error
+        if len(group) > 1:
+            half = len(group) // 2
+            return [group[half:], group[:half]], []
         if isinstance(error, EmbeddingError):
             self._require_embedder(error)
-        if claim.deliveries >= self.session.source.settings.tries:
-            return [(claim, str(error))]
-        self.session.queue.release(self.name, [claim], tried=True)
-        return []
+        if group[0].deliveries >= self.session.source.settings.tries:
+            return [], [(group[0], str(error))]
+        self.session.queue.release(self.name, group, tried=True)
+        return [], []
 
     def _require_embedder(self, error: EmbeddingError) -> None:
         try:
