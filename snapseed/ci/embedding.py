@@ -9,18 +9,16 @@ from snapseed.config import Environment, Project
 from snapseed.embeddings.embedder import HashingEmbedder
 from snapseed.embeddings.enqueue import Completeness, completeness, enqueue_load
 from snapseed.embeddings.index import index_embeddings
-from snapseed.embeddings.queue import QueueStatus
 from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
 from snapseed.embeddings.source import Session, embedding_session, resolve_source
 from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import ServerError, VerificationError
-from snapseed.events import Event, Listener, Note, ignore
+from snapseed.events import Advanced, Event, Listener, Note, ignore
 from snapseed.postgres.failures import translated
 from snapseed.servers.targets import redis_translated
 from snapseed.snapshot.manifest import Manifest
 
 _LOOK_SECONDS = 0.5
-_TOLD_SECONDS = 5.0
 # A running worker takes jobs at once; one that starts needs seconds.
 NOBODY_SECONDS = 30.0
 
@@ -44,14 +42,14 @@ def embed(
 ) -> Embedding:
     """Add the jobs of the load, unless they are there, and wait until workers, ours or others, have done them.
 
-    The listener gets a `Note` now and then. Raises `ServerError` if the jobs are not done in time, or no worker has
-    been seen for `nobody_seconds`; `VerificationError` if something is missing at the end.
+    The listener gets `Advanced` as jobs are done. Raises `ServerError` if they are not done in time or no worker shows
+    up for `nobody_seconds`, `VerificationError` if something is missing at the end.
     """
     jobs = enqueue_load(project, environment, consent=consent, listener=listener) or 0
     listener(Note(f"{jobs:,} jobs are in the queue"))
     deadline = time.monotonic() + environment.embeddings_timeout
     if environment.workers:
-        _work(project, environment, deadline, consent=consent, listener=listener)
+        _work(project, environment, jobs, deadline, consent=consent, listener=listener)
     with embedding_session(project, environment, consent=consent) as session:
         with redis_translated("looking at the queue", session.redis):
             _wait_until_empty(session, environment.name, deadline, nobody_seconds, listener)
@@ -85,17 +83,17 @@ def comparable_entities(project: Project, environment: Environment, manifest: Ma
     return [entity.name for entity in manifest.entities if entity.name != source.settings.target]
 
 
-def _work(project: Project, environment: Environment, deadline: float, *, consent: bool, listener: Listener) -> None:
+def _work(
+    project: Project, environment: Environment, jobs: int, deadline: float, *, consent: bool, listener: Listener
+) -> None:
     """Drain the queue with workers of our own."""
-    done, told_at = 0, time.monotonic()
+    done = 0
 
     def told(event: Event) -> None:
-        nonlocal done, told_at
+        nonlocal done
         if isinstance(event, BatchDone):
             done += event.jobs
-            if time.monotonic() - told_at > _TOLD_SECONDS:
-                told_at = time.monotonic()
-                listener(Note(f"{done:,} jobs are done"))
+            listener(Advanced("embedding", done, max(done, jobs), "jobs"))
         elif isinstance(event, WorkerFailed):
             listener(Note(str(event)))
 
@@ -108,15 +106,13 @@ def _work(project: Project, environment: Environment, deadline: float, *, consen
 def _wait_until_empty(
     session: Session, environment: str, deadline: float, nobody_seconds: float, listener: Listener
 ) -> None:
-    told = moved = time.monotonic()
-    last: QueueStatus | None = None
+    moved, before, most = time.monotonic(), (-1, -1, -1), 0
     while not (status := session.queue.status()).is_empty:
         now = time.monotonic()
-        if last is None or (status.waiting, status.in_flight, status.done) != (last.waiting, last.in_flight, last.done):
-            moved = now
-        if now - told > _TOLD_SECONDS:
-            told = now
-            listener(Note(f"{status.waiting:,} jobs are waiting, {status.in_flight:,} are in progress"))
+        counts, left = (status.waiting, status.in_flight, status.done), status.waiting + status.in_flight
+        if counts != before:
+            moved, before, most = now, counts, max(most, left)
+            listener(Advanced("embedding", most - left, most, "jobs"))
         nobody = not status.workers and now - moved > nobody_seconds
         if now > deadline or nobody:
             raise ServerError(
@@ -127,5 +123,4 @@ def _wait_until_empty(
                 next_step=f"start one by `snapseed worker {environment}`, or set workers = 2 in"
                 f" [environments.{environment}] to let this command run its own",
             )
-        last = status
         time.sleep(_LOOK_SECONDS)

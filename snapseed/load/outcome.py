@@ -94,24 +94,20 @@ class LoadReport:
         return sum(self.phases.values())
 
     def after(self, events: Sequence[Event]) -> LoadReport:
-        """The same report with what `events` add to it."""
+        """The report of a load that began as this one and has told `events` since."""
         copies = _all(events, EntityLoad)
         started = [event.entity for event in _all(events, CopyStarted)]
-        connected, files = _all(events, Connected), _all(events, FilesChecked)
-        phases = dict(self.phases)
-        for name, seconds in phase_seconds(list(events)).items():
-            phases[name] = phases.get(name, 0.0) + seconds
         return replace(
             self,
-            server=connected[-1].server if connected else self.server,
-            already_loaded=self.already_loaded or bool(_all(events, AlreadyLoaded)),
+            server="".join(event.server for event in _all(events, Connected)[-1:]),
+            already_loaded=bool(_all(events, AlreadyLoaded)),
             plan=(self.plan, *_all(events, LoadPlan))[-1],
-            schema_created=self.schema_created or bool(_all(events, SchemaCreated)),
-            phases=phases,
-            files=files[-1].findings if files else self.files,
-            entities=(*self.entities, *copies),
+            schema_created=bool(_all(events, SchemaCreated)),
+            phases=phase_seconds(events),
+            files=(self.files, *(event.findings for event in _all(events, FilesChecked)))[-1],
+            entities=copies,
             copying=started[-1] if len(started) > len(copies) else None,
-            verified=(*self.verified, *_all(events, EntityResult)),
+            verified=_all(events, EntityResult),
             mark=(self.mark, *_all(events, LoadMark))[-1],
             outcome=(self.outcome, *_all(events, Outcome))[-1],
         )

@@ -10,7 +10,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError
-from snapseed.events import Advanced, Event, Listener, PhaseStarted, ignore, phase, recorded
+from snapseed.events import Advanced, Event, Listener, PhaseStarted, ignore, phase, phase_seconds, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.plan import LoadPlan
@@ -19,7 +19,7 @@ from snapseed.load.prepare import Session, choose_entities, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.unchanged import is_unchanged
 from snapseed.postgres import locks
-from snapseed.postgres.connect import connected
+from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify_allowed, require_ours
 from snapseed.postgres.locks import Watch, watching
@@ -75,7 +75,8 @@ def load_snapshot(
         with session("connecting") as loading:
             plan = _load(loading)
             if not request.dry_run:
-                _analyze(loading, plan)
+                with loading.phase("analyzing"):
+                    _analyze(loading.connection, environment, plan)
     except (SnapseedError, KeyboardInterrupt) as exc:
         error = failed(exc, report.after(events), only=request.only)
         raise error from (exc.__cause__ if error is exc else exc)
@@ -105,7 +106,6 @@ def finish_if_committed(
         return None
     target = resolve_target(project, environment)
     events, tell = recorded(listener)
-    events.append(Outcome.COMMITTED)
     with connected(target) as connection, translated("looking for the load", target.described):
         with connection.transaction():
             locks.set_limits(connection, environment)
@@ -114,9 +114,8 @@ def finish_if_committed(
             if not is_recorded(connection, report.mark):
                 return None
         with phase(tell, "analyzing"), translated("analyzing", target.described):
-            locks.set_limits(connection, environment, for_transaction=False)
-            analyze(connection, report.plan)
-    return report.after(events)
+            _analyze(connection, environment, report.plan)
+    return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
 
 
 def queued_entity(project: Project, environment: Environment, manifest: Manifest) -> str | None:
@@ -200,7 +199,6 @@ def _transaction(session: Session) -> Iterator[None]:
     session.listener(Outcome.COMMITTED)
 
 
-def _analyze(session: Session, plan: LoadPlan) -> None:
-    with session.phase("analyzing"):
-        locks.set_limits(session.connection, session.environment, for_transaction=False)
-        analyze(session.connection, plan)
+def _analyze(connection: Connection, environment: Environment, plan: LoadPlan) -> None:
+    locks.set_limits(connection, environment, for_transaction=False)
+    analyze(connection, plan)

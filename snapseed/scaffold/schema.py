@@ -115,10 +115,8 @@ def read_schema(connection: Connection) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
     found = _rows(connection, "tables")
     oids = [row["oid"] for row in found]
-    facts = {
-        table.oid: table
-        for table in read_tables(connection, [TableName(row["schema"], row["name"]) for row in found]).values()
-    }
+    names = [TableName(row["schema"], row["name"]) for row in found]
+    facts = {table.oid: table for table in read_tables(connection, names).values()}
     details = {query: _by_table(connection, query, oids) for query in _QUERIES if query != "tables"}
     return tuple(
         _table(row, facts[row["oid"]], {name: rows[row["oid"]] for name, rows in details.items()})
@@ -133,24 +131,15 @@ def _table(row: dict[str, Any], facts: TableFacts, details: dict[str, list[dict[
     return Table(
         **row,
         columns=facts.columns,
-        primary_key=next((tuple(index["columns"]) for index in details["unique"] if index["is_primary"]), ()),
-        unique=tuple(dict.fromkeys(tuple(index["columns"]) for index in details["unique"] if index["columns"])),
+        primary_key=next((index["columns"] for index in details["unique"] if index["is_primary"]), ()),
+        unique=tuple(dict.fromkeys(index["columns"] for index in details["unique"] if index["columns"])),
         foreign_keys=tuple(
-            ForeignKey(
-                tuple(key["columns"]),
-                key["target"],
-                tuple(key["target_columns"]),
-                key["cascades"],
-                required >= set(key["columns"]),
-            )
-            for key in details["foreign_keys"]
+            ForeignKey(**key, is_required=required >= set(key["columns"])) for key in details["foreign_keys"]
         ),
-        checks=tuple(
-            Check(check["expression"], tuple(check["columns"]), check["of_domain"]) for check in details["checks"]
-        ),
-        exclusions=tuple(Exclusion(found["definition"], tuple(found["columns"])) for found in details["exclusions"]),
+        checks=tuple(Check(**check) for check in details["checks"]),
+        exclusions=tuple(Exclusion(**exclusion) for exclusion in details["exclusions"]),
         defaults={default["name"]: default["expression"] for default in details["defaults"]},
-        partitions=tuple(partitioned["conditions"]) if partitioned else None,
+        partitions=partitioned["conditions"] if partitioned else None,
         serials=frozenset(sequence.column for sequence in facts.sequences),
         has_rows=facts.has_rows,
     )
@@ -164,5 +153,7 @@ def _by_table(connection: Connection, query: str, oids: list[int]) -> dict[int, 
 
 
 def _rows(connection: Connection, query: str, **parameters: object) -> list[dict[str, Any]]:
+    """What a query returns, with columns named like the fields of its record."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(_QUERIES[query], parameters or None).fetchall()
+        rows = cursor.execute(_QUERIES[query], parameters or None).fetchall()
+    return [{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows]

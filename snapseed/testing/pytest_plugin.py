@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -17,8 +16,10 @@ if TYPE_CHECKING:
     from snapseed.testing.clones import Clones
     from snapseed.testing.snapshot_template import Schema
 
-SchemaMaker = Callable[[str], object]
+CreateTables = Callable[[str], object]
 
+_FIXTURES = {"snapseed_database", "snapseed_database_shared"}
+# The property of a test's report under which a kept database travels from a worker process to the terminal.
 _PROPERTY = "snapseed_database"
 # One is created while the test before runs, and the other covers a test that is faster than a copy.
 _AHEAD = 2
@@ -105,7 +106,7 @@ def _shared_scope(fixture_name: str, config: pytest.Config) -> Literal["session"
 
 
 @pytest.fixture(scope="session")
-def snapseed_schema() -> SchemaMaker | None:
+def snapseed_schema() -> CreateTables | None:
     """Override this to create the tables by migrations: return a function that gets the URL of an empty database.
 
     None, the default, means the project's `schema` file. Name the files that the function depends on in
@@ -115,15 +116,13 @@ def snapseed_schema() -> SchemaMaker | None:
 
 
 @pytest.fixture(scope="session")
-def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: SchemaMaker | None) -> Iterator[Clones]:
+def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: CreateTables | None) -> Iterator[Clones]:
     with ExitStack() as stack:
         with _as_failure():
             from snapseed.testing.clones import opened_clones  # noqa: PLC0415 - heavy
 
             project, environment = _project(request.config)
-            wanted = sum(
-                not {"snapseed_database", _SHARED}.isdisjoint(_fixtures(item)) for item in request.session.items
-            )
+            wanted = sum(not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) for item in request.session.items)
             clones = stack.enter_context(
                 opened_clones(
                     project,
@@ -168,9 +167,6 @@ def snapseed_connection(snapseed_url: str) -> Iterator[psycopg.Connection]:
         connection.close()
 
 
-_SHARED = "snapseed_database_shared"
-
-
 def _handed_out(request: pytest.FixtureRequest, clones: Clones) -> Iterator[SnapseedDatabase]:
     with _as_failure():
         database = clones.take()
@@ -204,22 +200,14 @@ def _project(config: pytest.Config) -> tuple[Project, Environment]:
     return project, project.environment(name, {"snapshot": _setting(config, "snapshot")})
 
 
-def _schema(config: pytest.Config, create: SchemaMaker | None) -> Schema | None:
+def _schema(config: pytest.Config, create: CreateTables | None) -> Schema | None:
     from snapseed.testing.snapshot_template import migrations  # noqa: PLC0415 - only fixtures need it
 
     if create is None:
         return None
     globs: list[str] = config.getini("snapseed_schema_files")
-    files = [path for glob in globs for path in _globbed(config.rootpath, glob)]
+    files = [path for glob in globs for path in config.rootpath.glob(glob)]
     return migrations(create, files, config.rootpath)
-
-
-def _globbed(root: Path, glob: str) -> list[Path]:
-    return sorted(root.glob(glob))
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    return list(getattr(item, "fixturenames", ()))
 
 
 def _setting(config: pytest.Config, name: str) -> str | None:

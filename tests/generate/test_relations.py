@@ -7,9 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from snapseed import resolve_request
+from snapseed import resolve_check, resolve_request
 from snapseed.errors import UsageError
-from snapseed.generate.request import resolve_check
 from tests.generate.making import copy_shop, frame_of, make_snapshot, write_project
 
 NAMES = ["categories", "customers", "orders", "invoices", "notes", "shops"]

@@ -141,6 +141,17 @@ def test_a_sample_takes_rows_that_match_in_proportion_to_their_weights() -> None
     assert set(rows.sample("s", TABLE)["word"]) == {"one", "two", "never", "three"}
 
 
+def test_a_sample_matches_values_of_a_similar_type() -> None:
+    """Integers of another width, and an enum for text; a null matches nothing."""
+    rows = make_rows(2)
+    table = pl.DataFrame({"size": [1, 2], "kind": ["a", "b"], "word": ["one", "two"]})
+    assert rows.sample("s", table, size=pl.Series([2, 1], dtype=pl.Int16))["word"].to_list() == ["two", "one"]
+    kinds = pl.Series(["b", "a"], dtype=pl.Enum(["a", "b"]))
+    assert rows.sample("s", table, kind=kinds, size=pl.Series([2, 1]))["word"].to_list() == ["two", "one"]
+    with pytest.raises(ValueError, match=r"'s'.*kind=None"):
+        rows.sample("s", table, kind=pl.Series(["b", None]))
+
+
 def test_a_sample_does_not_depend_on_the_other_rows() -> None:
     """A slice of the rows gets the same result."""
     whole, part = make_rows(300), make_rows(100, first=200)

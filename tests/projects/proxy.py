@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 import threading
@@ -37,7 +38,10 @@ class Cut:
 
 @dataclass
 class Proxy:
-    """A listening proxy: the URL that leads through it, and how many bytes have passed so far."""
+    """A listening proxy: the URL that leads through it, and how many bytes its first connection has passed so far.
+
+    A load that waits for more than a second opens another connection, to see who blocks it. Its bytes do not count.
+    """
 
     url: str
     upstream: str
@@ -54,14 +58,14 @@ class Proxy:
         opened.connect(str(Path(host) / f".s.PGSQL.{port}"))
         return opened
 
-    def pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
-        """Forward bytes until either side closes, or until the cut."""
+    def pump(self, source: socket.socket, sink: socket.socket, direction: Direction, *, first: bool) -> None:
+        """Forward bytes until either side closes, or until the cut of the `first` connection."""
         with suppress(OSError):
             while data := source.recv(_BYTES):
-                here = self.cut is not None and self.cut.direction is direction
+                here = first and self.cut is not None and self.cut.direction is direction
                 left = max(0, self.cut.at - self.passed[direction]) if here and self.cut else len(data)
                 sink.sendall(data[:left])
-                self.passed[direction] += len(data[:left])
+                self.passed[direction] += len(data[:left]) if first else 0
                 if here and left <= len(data):
                     break
         self.close(source, sink)
@@ -95,8 +99,9 @@ def proxied(url: str, cut: Cut | None = None) -> Iterator[Proxy]:
 
 def _accept(proxy: Proxy, listening: socket.socket) -> None:
     with suppress(OSError):
-        while True:
+        for number in itertools.count():
             client, _ = listening.accept()
             server = proxy.connect()
             for arguments in ((client, server, Direction.TO_SERVER), (server, client, Direction.FROM_SERVER)):
-                threading.Thread(target=proxy.pump, args=arguments, daemon=True).start()
+                known = {"first": number == 0}
+                threading.Thread(target=proxy.pump, args=arguments, kwargs=known, daemon=True).start()

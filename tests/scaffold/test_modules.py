@@ -23,6 +23,7 @@ EXPRESSIONS = (
     f'rows.or_null("{LONG} missing", first + "." + last_and_some_more_letters + number + "@example.com", 0.1)',
     f"pl.select(pl.when(rows.positions > 0).then(rows.{LONG}().shift())).to_series()",
     f'(rows.timestamps("{LONG}", {LONG}) + rows.number().cast(pl.Duration("us"))).dt.replace_time_zone(None)',
+    f'(rows.choice("{LONG}", WORDS_THAT_ARE_LISTED_ELSEWHERE)).str.replace_all("{LONG}", "something else entirely")',
     '"it\'s (a) [text], a long one that has brackets in it: ((((" + number + "]]]], which were never opened"',
 )
 

@@ -203,6 +203,18 @@ def test_processes_are_known_where_the_kernel_hides_their_folder(embedded: Serve
     assert processes_of(embedded) == []
 
 
+def test_a_server_of_another_container_is_not_signalled(embedded: Server) -> None:
+    """Where a project folder is shared, a stop in one container is an error if the server runs in another one."""
+    embedded.start()
+    code = f"""
+try: {type(embedded).__name__}(project).stop()
+except ServerError as error: print(error.where)
+"""
+    said = run_restricted(["unshare", "--pid", "--fork", "--mount-proc"], code, embedded.project)
+    assert said == str(embedded.data_directory)
+    assert answers(embedded)
+
+
 def test_a_process_that_cannot_be_judged_keeps_its_file(postgres: EmbeddedPostgres) -> None:
     """Without proof that the process in postmaster.pid is foreign the file stays, and PostgreSQL's refusal is shown."""
     postgres.start()

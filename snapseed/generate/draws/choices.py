@@ -13,16 +13,14 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from snapseed.generate.draws.bits import Int64s, UInt64s, below, categories, mixed, thresholds
 
 Options = Iterable[object] | Mapping[object, int] | pl.Series
 Int32s = npt.NDArray[np.int32]
 
-# Up to this many pairs of numbers, a table says what each pair stands for; beyond, a binary search does.
-_MOST_PAIRS = 2**20
+# Columns of `Groups.ranges`, with names that no table has.
+_START, _TOTAL = "\0start", "\0total"
 # Buckets per sum: so many that most numbers find their sum at once, while the guide stays below 16 bytes a sum.
 _BUCKETS = 4
 # Steps from the first sum of a bucket. Numbers that need more, in long runs of small weights, are searched for.
@@ -118,14 +116,12 @@ class RunningSums:
 class Groups:
     """A table sorted into groups, whose rows have the same values in some columns, to draw rows of a group by weight.
 
-    Group g starts at `starts[g]` of the running sum of weights and has `totals[g]` of it; an empty group follows the
-    last one. `sums` has the running sums of the rows' weights, and is None if each row weighs one.
+    `ranges` has those columns, and where each group starts in the running sum of weights (`_START`) and how much of it
+    the group has (`_TOTAL`). `sums` has the running sums of the rows' weights, and is None if each row weighs one.
     """
 
     table: pl.DataFrame
-    levels: tuple[_Level, ...]
-    starts: UInt64s
-    totals: UInt64s
+    ranges: pl.DataFrame
     sums: RunningSums | None
 
     @classmethod
@@ -134,84 +130,36 @@ class Groups:
 
         Raises `ValueError` for a weight that is negative or null.
         """
-        levels, numbers, count = [], np.zeros(len(table), dtype=np.int64), 1
-        for name in by:
-            level = _Level.of(table[name], numbers, count)
-            numbers, count = level.numbers(table[name], numbers), len(level.pairs)
-            levels.append(level)
         if by:
-            # A stable sort: the table's own order decides within a group, whatever the algorithm.
-            order = np.argsort(numbers, kind="stable")
-            table, numbers = table[order], numbers[order]
-        weight = np.ones(len(table), dtype=np.int64)
-        if weights:
-            weight = table[weights].cast(pl.Int64).fill_null(-1).to_numpy()
-        if np.any(weight < 0):
+            table = table.sort(by, maintain_order=True)  # the table's own order decides within a group
+        weight = table[weights].cast(pl.Int64) if weights else pl.repeat(1, len(table), dtype=pl.Int64, eager=True)
+        if weight.null_count() or (weight < 0).any():
             raise ValueError(f"{what}: a weight in {weights!r} is negative or null")
-        before = np.concatenate([[0], np.cumsum(weight)])
-        bounds = before[np.searchsorted(numbers, np.arange(count + 1))]
-        totals = np.append(np.diff(bounds), 0)
-        sums = RunningSums.of(weight) if weights else None
-        return cls(table, tuple(levels), bounds.astype(np.uint64), totals.astype(np.uint64), sums)
+        totals = table.select(*by, weight.alias(_TOTAL))
+        totals = totals.group_by(by, maintain_order=True).sum() if by else totals.sum()
+        ranges = totals.with_columns((pl.col(_TOTAL).cum_sum() - pl.col(_TOTAL)).alias(_START))
+        return cls(table, ranges, RunningSums.of(weight.to_numpy()) if weights else None)
 
     def drawn(self, bits: UInt64s, match: Mapping[str, pl.Series | str], what: str) -> pl.DataFrame:
-        """For each draw, a row of the group whose values `match` says, in the order of the columns that it grouped by.
+        """For each draw, a row of the group whose values `match` says.
 
         Raises `ValueError` for a combination of values that the table does not have.
         """
-        numbers = np.zeros(1, dtype=np.int64)
-        for level, wanted in zip(self.levels, match.values(), strict=True):
-            numbers = level.numbers(wanted if isinstance(wanted, pl.Series) else pl.Series([wanted]), numbers)
-        numbers = np.broadcast_to(numbers, len(bits))
-        totals = self.totals[numbers]
-        if (missing := totals == 0).any():
-            row = int(missing.argmax())
-            wanted_here = ", ".join(
-                f"{name}={value[row] if isinstance(value, pl.Series) else value!r}" for name, value in match.items()
+        types = self.ranges.schema
+        own = {name: value.cast(types[name]) for name, value in match.items() if isinstance(value, pl.Series)}
+        same = [pl.col(name) == value for name, value in match.items() if name not in own]
+        found = (self.ranges.filter(same) if same else self.ranges).select(*own, _START, _TOTAL)
+        if own:
+            found = pl.DataFrame(own).join(found, on=list(own), how="left", maintain_order="left")
+        starts, totals = (found[name].fill_null(0).to_numpy().astype(np.uint64) for name in (_START, _TOTAL))
+        if len(bits) and (not len(totals) or not totals.all()):
+            row = int((totals == 0).argmax()) if len(totals) else 0
+            wanted = ", ".join(f"{name}={own[name][row] if name in own else value!r}" for name, value in match.items())
+            raise ValueError(
+                f"{what}: the table {f'has no row with {wanted}' if match else 'has no rows, or no weight'}"
             )
-            lacking = f"has no row with {wanted_here}" if match else "has no rows, or no weight"
-            raise ValueError(f"{what}: the table {lacking}")
-        places = below(bits, totals) + self.starts[numbers]
+        places = below(bits, totals) + starts
         return self.table[places.astype(np.int64) if self.sums is None else self.sums.places(places)]
-
-
-@dataclass(frozen=True)
-class _Level:
-    """Numbers the groups by some columns and one more: each pair of a group by those columns and a value in this one.
-
-    `values` are the distinct values, `pairs` the sorted numbers of the pairs that occur. A pair that does not occur has
-    the number after the last, and so do null and unknown values.
-    """
-
-    values: pa.Array
-    pairs: Int64s
-    table: Int64s | None
-
-    @classmethod
-    def of(cls, column: pl.Series, groups: Int64s, count: int) -> _Level:
-        values = pc.drop_null(pa.array(column.to_arrow()).unique())
-        level = cls(values, np.zeros(0, dtype=np.int64), None)
-        every, numbers = level._pairs(column, groups), len(values) + 1
-        pairs = np.unique(every[every % numbers != len(values)])
-        table = None
-        if (count + 1) * numbers <= _MOST_PAIRS:
-            table = np.full((count + 1) * numbers, len(pairs))
-            table[pairs] = np.arange(len(pairs))
-        return cls(values, pairs, table)
-
-    def numbers(self, column: pl.Series, groups: Int64s) -> Int64s:
-        """The number of each row's group, given that of its group by the columns before."""
-        pairs = self._pairs(column, groups)
-        if self.table is not None:
-            return self.table[pairs]
-        places = np.searchsorted(self.pairs, pairs)
-        found = self.pairs[np.minimum(places, len(self.pairs) - 1)] == pairs
-        return np.where(found, places, len(self.pairs))
-
-    def _pairs(self, column: pl.Series, groups: Int64s) -> Int64s:
-        indexes = pc.index_in(column.to_arrow(), value_set=self.values).fill_null(len(self.values))
-        pairs: Int64s = groups * (len(self.values) + 1) + indexes.to_numpy(zero_copy_only=False)
-        return pairs
 
 
 def _plain(option: object) -> object:

@@ -6,13 +6,14 @@ WITH RECURSIVE domains AS (
   UNION ALL
   SELECT d.attrelid, d.attname, t.oid, t.typbasetype
     FROM domains d JOIN pg_type t ON t.oid = d.base WHERE t.typtype = 'd'
+), checks AS (
+  SELECT k.conrelid::int8 AS oid, k.conname AS name, pg_get_expr(k.conbin, k.conrelid) AS expression,
+         ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+           AS columns,
+         false AS of_domain
+    FROM pg_constraint k WHERE k.contype = 'c' AND k.conrelid = ANY (%(oids)s)
+  UNION ALL
+  SELECT d.attrelid::int8, k.conname, pg_get_expr(k.conbin, 0), ARRAY[d.attname::text], true
+    FROM domains d JOIN pg_constraint k ON k.contypid = d.domain AND k.contype = 'c'
 )
-SELECT k.conrelid::int8 AS oid, k.conname AS name, pg_get_expr(k.conbin, k.conrelid) AS expression,
-       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
-         AS columns,
-       false AS of_domain
-  FROM pg_constraint k WHERE k.contype = 'c' AND k.conrelid = ANY (%(oids)s)
-UNION ALL
-SELECT d.attrelid::int8, k.conname, pg_get_expr(k.conbin, 0), ARRAY[d.attname::text], true
-  FROM domains d JOIN pg_constraint k ON k.contypid = d.domain AND k.contype = 'c'
- ORDER BY 1, 5, 4, 2
+SELECT oid, expression, columns, of_domain FROM checks ORDER BY oid, of_domain, columns, name
