@@ -49,6 +49,7 @@ check: install ## check formatting, lint, types, import rules and workflows (no 
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tests.house
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck $(WORKFLOWS)
 	$(BIN)/zizmor --offline --quiet . $(WORKFLOWS)
 
