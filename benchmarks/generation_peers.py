@@ -29,6 +29,7 @@ from snapseed.snapshot.store import open_snapshot
 
 PACKAGES = ("tpchgen-cli", "Faker", "mimesis")
 _USERS = 50_000
+_CUSTOMERS = 50_000
 _ROW_BY_ROW_USERS = 30
 _TPCHGEN = (
     str(Path(sys.executable).with_name("tpchgen-cli")),
@@ -44,8 +45,40 @@ Embed = Callable[[str], object]
 
 def measure_peers(workspace: Workspace) -> Findings:
     """Whole processes that write about a gigabyte, then rows that are not written, then two processes."""
-    comparisons = (_against_tpchgen(workspace), *_against_row_by_row(workspace))
+    comparisons = (_business_schema(workspace), _against_tpchgen(workspace), *_against_row_by_row(workspace))
     return Findings(comparisons, (_one_and_two_processes(workspace),))
+
+
+def _business_schema(workspace: Workspace) -> Comparison:
+    """A plain business schema, in cells per second of CPU time, because widths differ."""
+    project, theirs = workspace.small_project("business"), workspace.project.folder / "tpch-cells"
+    customers = workspace.rows(_CUSTOMERS)
+    ours = (*PROGRAM, "generate", "dev", "--scale", str(customers), "--jobs", "1", "--quiet")
+    scale = ("-s", f"{min(workspace.scale, 1) / 10:g}", "--output-dir", str(theirs))
+    our_times, their_times = spreads_in_turns(
+        workspace.rounds,
+        partial(cpu_seconds, *ours, "--project", str(project.folder)),
+        partial(cpu_seconds, *_TPCHGEN, *scale),
+    )
+    our_cells, their_cells = (
+        sum(map(_cells, folder.rglob("*.parquet"))) for folder in (project.snapshots / "dev", theirs)
+    )
+    shutil.rmtree(theirs)
+    our_speed = Spread(tuple(our_cells / 1e6 / taken for taken in our_times.values))
+    their_speed = Spread(tuple(their_cells / 1e6 / taken for taken in their_times.values))
+    return Comparison(
+        f"a business schema, {our_cells / 1e6:.1f} M cells, start to exit: CPU time per cell",
+        f"`tpchgen-cli`, one thread, {their_cells / 1e6:.1f} M cells of its own tables, fingerprints not included",
+        their_speed / our_speed,
+        f"{our_speed.median:.1f} M cells/s, `tpchgen-cli` {their_speed.median:.1f} M cells/s",
+        1.43,
+    )
+
+
+def _cells(path: Path) -> int:
+    """Rows times columns of a Parquet file."""
+    metadata = pq.read_metadata(path)
+    return int(metadata.num_rows * metadata.num_columns)
 
 
 def _against_tpchgen(workspace: Workspace) -> Comparison:

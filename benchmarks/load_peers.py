@@ -131,7 +131,7 @@ def duckdb_insert(dump: Dump) -> None:
     """
     dump.script(dump.before)
     with duckdb.connect() as connection:
-        connection.execute(f"LOAD '{_duckdb_extension()}'")
+        connection.execute(f"LOAD '{duckdb_extension()}'")
         connection.execute(f"ATTACH '{dump.url}' AS target (TYPE postgres)")
         connection.execute("BEGIN")
         connection.execute("CALL postgres_execute('target', ?)", [dump.truncate])
@@ -175,7 +175,7 @@ def _insert_from_arrays(entity: EntityRecord) -> str:
     return statement.format(sql.Identifier(entity.table), comma.join(names), comma.join(values)).as_string()
 
 
-def _duckdb_extension() -> Path:
+def duckdb_extension() -> Path:
     """The extension's file. It comes in a wheel, so DuckDB downloads nothing."""
     files = importlib.metadata.files(_EXTENSION) or ()
     return next(Path(str(file.locate())) for file in files if file.suffix == ".duckdb_extension")

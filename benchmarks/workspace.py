@@ -46,12 +46,16 @@ class Workspace:
         """A snapshot of the example project with this many users."""
         return ensure_snapshot(self.project, "-".join(["users", str(users), *only]), users, *only)
 
+    def small_project(self, name: str) -> Project:
+        """One of `projects/`, copied into the workspace."""
+        folder = self.project.folder / name
+        if not folder.exists():
+            shutil.copytree(PROJECTS / name, folder)
+        return find_project(folder)
+
     def ten_columns(self, rows: int) -> Snapshot:
         """A snapshot of `projects/ten_columns`: one table of ten common types."""
-        folder = self.project.folder / "ten_columns"
-        if not folder.exists():
-            shutil.copytree(PROJECTS / "ten_columns", folder)
-        return ensure_snapshot(find_project(folder), f"rows-{rows}", rows)
+        return ensure_snapshot(self.small_project("ten_columns"), f"rows-{rows}", rows)
 
     def copy_committed(self, name: str) -> None:
         """Copy a committed snapshot of the repository into the project."""

@@ -4,7 +4,7 @@
  */
 #include "core.h"
 
-enum { SIGNATURE = 11, STREAM_HEADER = 19, NUMERIC_HEADER = 8, STREAM_NULL = -1, STREAM_END = 0xffff };
+enum { SIGNATURE = 11, STREAM_HEADER = 19, NUMERIC_HEADER = 8, STREAM_NULL = -1, STREAM_END = 0xffff, MOST_COLUMNS = 1664 };
 
 typedef struct sink sink;
 
@@ -193,8 +193,9 @@ EXPORT int64_t snapseed_stream_header(const uint8_t *data, int64_t bytes) {
     return bytes < STREAM_HEADER + (int64_t)extension ? 0 : STREAM_HEADER + (int64_t)extension;
 }
 
-/* The end of the row that begins at `at`: NULL if it is not there as a whole. */
-static const uint8_t *row_end(const uint8_t *at, const uint8_t *end, int32_t count, int64_t *failed) {
+/* Count one row that begins at `at`, and return its end: NULL if it is not there as a whole. */
+static const uint8_t *count_row(const uint8_t *at, const uint8_t *end, sink *sinks, int32_t count, int64_t *failed) {
+    const uint8_t *values[MOST_COLUMNS];
     if (end - at < 2) return NULL;
     if (get16(at) != count) {
         *failed = BAD_COLUMNS;
@@ -204,6 +205,7 @@ static const uint8_t *row_end(const uint8_t *at, const uint8_t *end, int32_t cou
     for (int32_t i = 0; i < count; i++) {
         if (end - at < 4) return NULL;
         int32_t length = (int32_t)get32(at);
+        values[i] = at;
         at += 4;
         if (length == STREAM_NULL) continue;
         if (length < 0 || length > MAX_VALUE) {
@@ -213,40 +215,62 @@ static const uint8_t *row_end(const uint8_t *at, const uint8_t *end, int32_t cou
         if (length > end - at) return NULL;
         at += length;
     }
+    for (int32_t i = 0; i < count; i++) {
+        sink *s = sinks + i;
+        int32_t length = (int32_t)get32(values[i]);
+        if (length == STREAM_NULL) {
+            take_null(s, false);
+        } else if (s->kind == LIST) {
+            *failed = take_array(s, values[i] + 4, length, false);
+            if (*failed) return NULL;
+        } else {
+            s->rows++;
+            s->bytes += length; /* of texts; one too many for each jsonb */
+        }
+    }
     return at;
 }
 
-/* Take the whole rows in `data`, `most` at most. The bytes that they are, or an error, whose row and column are told.
+/* Fill the sinks with one row, which `count_row` has counted, and return its end. */
+static const uint8_t *fill_row(const uint8_t *at, sink *sinks, int32_t count, int64_t *column, int64_t *failed) {
+    at += 2;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t length = (int32_t)get32(at);
+        at += 4;
+        *column = i;
+        if (length == STREAM_NULL) {
+            take_null(sinks + i, true);
+            continue;
+        }
+        *failed = sinks[i].kind == LIST ? take_array(sinks + i, at, length, true)
+                                        : take_scalar(sinks + i, at, length, true);
+        if (*failed) return NULL;
+        at += length;
+    }
+    return at;
+}
+
+/* Take the whole rows in `data`, `most` at most: the bytes that they are, or an error.
  *
- * `ended` becomes true at the trailer, whose bytes count. Without `fill` the sinks only count. */
+ * told[0] becomes the number of rows, or of the row with the error; told[1] its column; told[2] whether the trailer was
+ * there, whose bytes count. Without `fill` the sinks only count; with it, `most` is what they have counted. */
 EXPORT int64_t snapseed_decode(
     const uint8_t *data, int64_t bytes, sink *sinks, int32_t count, int64_t most, int32_t fill, int64_t *told) {
     const uint8_t *at = data, *end = data + bytes;
-    told[1] = told[2] = 0; /* the column, whether the stream has ended */
+    told[1] = told[2] = 0;
+    if (count > MOST_COLUMNS) return BAD_COLUMNS;
     for (told[0] = 0; told[0] < most; told[0]++) {
         int64_t failed = 0;
-        if (end - at >= 2 && get16(at) == STREAM_END) {
+        const uint8_t *next;
+        if (!fill && end - at >= 2 && get16(at) == STREAM_END) {
             told[2] = 1;
             at += 2;
             return at == end ? at - data : BAD_STREAM;
         }
-        const uint8_t *next = row_end(at, end, count, &failed);
+        if (fill) next = fill_row(at, sinks, count, told + 1, &failed);
+        else next = count_row(at, end, sinks, count, &failed);
         if (failed) return failed;
         if (!next) break;
-        at += 2;
-        for (int32_t i = 0; i < count; i++) {
-            int32_t length = (int32_t)get32(at);
-            at += 4;
-            told[1] = i;
-            if (length == STREAM_NULL) {
-                take_null(sinks + i, fill);
-                continue;
-            }
-            failed = sinks[i].kind == LIST ? take_array(sinks + i, at, length, fill)
-                                           : take_scalar(sinks + i, at, length, fill);
-            if (failed) return failed;
-            at += length;
-        }
         at = next;
     }
     return at - data;

@@ -325,10 +325,10 @@ class PartWriter:
         ]
 
     def _dictionary_columns(self) -> list[str]:
-        """Columns of text, whose values often repeat. For numbers and times, a dictionary costs time and bytes."""
-        texts = {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM}
+        """Columns whose values may repeat. Keys of one column and floats do not, and trying takes time."""
+        never = {Family.REAL, Family.DOUBLE, Family.VECTOR}
         return [
-            name for name, kind in self._entity.columns.items() if kind.family in texts and name != self._entity.key
+            name for name, kind in self._entity.columns.items() if name != self._entity.key and kind.family not in never
         ]
 
 

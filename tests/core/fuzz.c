@@ -8,7 +8,7 @@
 
 #include "core.c"
 
-enum { MOST_COLUMNS = 6, MOST_ROWS = 40 };
+enum { FEW_COLUMNS = 6, MOST_ROWS = 40 };
 
 static uint64_t random_state;
 static long counts[4]; /* encoded, refused by encode, decoded, refused by decode */
@@ -124,7 +124,7 @@ static void free_sink(sink *s) {
 }
 
 static void decode_again(const column *columns, int32_t count, const uint8_t *stream, int64_t size) {
-    sink sinks[MOST_COLUMNS];
+    sink sinks[FEW_COLUMNS];
     int64_t told[3], again[3];
     for (int32_t i = 0; i < count; i++) sinks[i] = sink_for(columns + i);
     snapseed_stream_header(stream, size);
@@ -132,7 +132,9 @@ static void decode_again(const column *columns, int32_t count, const uint8_t *st
     if (taken >= 0) {
         for (int32_t i = 0; i < count; i++) give_room(sinks + i);
         int64_t filled = snapseed_decode(stream, size, sinks, count, told[0], 1, again);
-        if (again[0] != told[0] || filled > taken) abort();
+        /* The second pass may still refuse a value, but it never finds other rows. */
+        if (filled > taken || (filled >= 0 && again[0] != told[0])) abort();
+        taken = filled;
     }
     counts[taken >= 0 ? 2 : 3]++;
     for (int32_t i = 0; i < count; i++) free_sink(sinks + i);
@@ -140,8 +142,8 @@ static void decode_again(const column *columns, int32_t count, const uint8_t *st
 
 static void run(uint64_t number) {
     random_state = number * UINT64_C(0x9e3779b97f4a7c15) + 1;
-    column columns[MOST_COLUMNS];
-    int32_t count = 1 + (int32_t)below(MOST_COLUMNS);
+    column columns[FEW_COLUMNS];
+    int32_t count = 1 + (int32_t)below(FEW_COLUMNS);
     int64_t rows = below(MOST_ROWS + 1), row = 0;
     for (int32_t i = 0; i < count; i++) columns[i] = make_column(rows, 1 + (int32_t)below(LIST), 0);
     uint64_t *hashes = malloc(rows ? (size_t)rows * 8 : 1);

@@ -169,9 +169,8 @@ def things(rows):
         )
     with pytest.raises(VerificationError) as caught:
         load_snapshot(sandbox.project, sandbox.environment())
-    assert str(caught.value.next_step).endswith(
-        "values of things.address (inet), things.spans (interval[]) must be spelled as PostgreSQL prints them"
-    )
+    assert "things.address (inet), things.spans (interval[])" in str(caught.value.next_step)
+    assert "things.mood" not in str(caught.value.next_step)
 
 
 def test_no_type_is_forgotten(connection: Connection) -> None:

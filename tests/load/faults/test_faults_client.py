@@ -56,12 +56,12 @@ def test_an_interrupt_in_the_middle_ends_the_load(loaded: Sandbox) -> None:
     assert (type(error), error.exit_code) == (InterruptedByUserError, 130)
 
 
-def started(sandbox: Sandbox) -> subprocess.Popen[str]:
+def started(sandbox: Sandbox, **variables: str) -> subprocess.Popen[str]:
     """A load in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "snapseed", "load", "dev"],
         cwd=sandbox.folder,
-        env={**os.environ, "SNAPSEED_DATABASE": sandbox.url},
+        env={**os.environ, "SNAPSEED_DATABASE": sandbox.url, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -105,14 +105,12 @@ def test_a_process_that_is_stopped_in_the_middle_of_copy_changes_nothing(
 
 
 def test_a_process_that_waits_for_a_lock_can_be_interrupted(loaded: Sandbox) -> None:
-    """Ctrl-C ends the wait at once, not after the lock timeout."""
+    """Ctrl-C ends the wait; nothing else would within the patience of this test."""
     with loaded.connect() as holder, loaded.connect() as connection:
         holder.execute("BEGIN; SELECT FROM orders")
-        with started(loaded) as process:
+        with started(loaded, SNAPSEED_LOCK_TIMEOUT="1h") as process:
             wait_until(connection, AT_LOCK, process)
-            begun = time.monotonic()
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-        assert time.monotonic() - begun < 5
     assert process.returncode == 130
     assert "interrupted; nothing was changed" in errors
