@@ -55,7 +55,7 @@ def sizes_and_elements(column: pa.Array, dimensions: int) -> tuple[Sizes, pa.Arr
     sizes[:, 0] = _counts(column)
     filled = sizes[:, 0] > 0
     lists = sizes[:, 0]
-    column = column.flatten()
+    column = _elements(column)
     for level in range(1, dimensions):
         if column.null_count:
             raise ValueError("an array has a NULL in place of one of its inner arrays")
@@ -66,8 +66,14 @@ def sizes_and_elements(column: pa.Array, dimensions: int) -> tuple[Sizes, pa.Arr
         if not counts.all():
             raise ValueError("an array has empty inner arrays; without elements it is empty itself")
         lists = lists * sizes[:, level]
-        column = column.flatten()
+        column = _elements(column)
     return sizes, column
+
+
+def _elements(column: pa.ListArray) -> pa.Array:
+    """The elements of all lists; not those hidden by a NULL."""
+    # If every list is NULL, flatten builds an empty array, which Arrow cannot do for lists of UUIDs.
+    return column.values.slice(0, 0) if column.null_count == len(column) else column.flatten()
 
 
 def _counts(column: pa.ListArray) -> Sizes:

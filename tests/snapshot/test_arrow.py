@@ -56,3 +56,13 @@ def test_no_box(kind: pa.DataType, value: list[object], reason: str) -> None:
     column = pa.array([*good, None, [], value, *good], kind)
     with pytest.raises(ValueError, match=reason):
         sizes_and_elements(column, 3 if kind == THREE else 2)
+
+
+def test_arrays_that_are_all_null_have_no_elements() -> None:
+    """Also if they are lists of lists of UUIDs, of which Arrow cannot build an empty array."""
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16)] * 2, pa.binary(16)))
+    inner = pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), uuids)
+    column = pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), inner, mask=pa.array([True, True]))
+    sizes, elements = sizes_and_elements(column, 2)
+    assert sizes.tolist() == [[0, 0], [0, 0]]
+    assert (elements.type, len(elements)) == (pa.uuid(), 0)
