@@ -55,7 +55,7 @@ def sizes_and_elements(column: pa.Array, dimensions: int) -> tuple[Sizes, pa.Arr
     sizes[:, 0] = _counts(column)
     filled = sizes[:, 0] > 0
     lists = sizes[:, 0]
-    column = _elements(column)
+    column = _flattened(column)
     for level in range(1, dimensions):
         if column.null_count:
             raise ValueError("an array has a NULL in place of one of its inner arrays")
@@ -66,13 +66,12 @@ def sizes_and_elements(column: pa.Array, dimensions: int) -> tuple[Sizes, pa.Arr
         if not counts.all():
             raise ValueError("an array has empty inner arrays; without elements it is empty itself")
         lists = lists * sizes[:, level]
-        column = _elements(column)
+        column = _flattened(column)
     return sizes, column
 
 
-def _elements(column: pa.ListArray) -> pa.Array:
-    """The elements of all lists; not those hidden by a NULL."""
-    # If every list is NULL, flatten builds an empty array, which Arrow cannot do for lists of UUIDs.
+def _flattened(column: pa.ListArray) -> pa.Array:
+    """The elements of all lists. Arrow itself cannot flatten lists that are all NULL over an extension type (uuid)."""
     return column.values.slice(0, 0) if column.null_count == len(column) else column.flatten()
 
 
