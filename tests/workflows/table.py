@@ -40,6 +40,7 @@ EXECUTED = {
 DRY = {
     f"{CI}: check: Check": "it is one half of `make test`, which runs this test",
     f"{CI}: lowest: Test with the lowest versions": "it installs from a registry, and then runs this very suite",
+    f"{CI}: wheels: Cross-compile": "it builds six times in an environment that is installed from a registry",
     f"{CI}: wheel: Build": "it builds in an environment that is installed from a registry",
     ".github/workflows/nightly.yml: fresh: Draw many new examples": "it is a part of the suite, with more examples",
 }
