@@ -15,7 +15,6 @@ from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import ServerError, VerificationError
 from snapseed.events import Advanced, Event, Listener, Note, ignore
 from snapseed.postgres.failures import translated
-from snapseed.servers.targets import redis_translated
 from snapseed.snapshot.manifest import Manifest
 
 _LOOK_SECONDS = 0.5
@@ -51,9 +50,8 @@ def embed(
     if environment.workers:
         _work(project, environment, jobs, deadline, consent=consent, listener=listener)
     with embedding_session(project, environment, consent=consent) as session:
-        with redis_translated("looking at the queue", session.redis):
-            _wait_until_empty(session, environment.name, deadline, nobody_seconds, listener)
-            dead, count = list(session.queue.dead(1)), session.queue.status().dead
+        _await_jobs(session, environment.name, deadline, nobody_seconds, listener)
+        dead, count = list(session.queue.dead(1)), session.queue.status().dead
         with translated("looking for what is missing", session.target.described):
             found = completeness(session.connection, session.source)
     if findings := found.findings():
@@ -73,12 +71,9 @@ def embed(
 def comparable_entities(project: Project, environment: Environment, manifest: Manifest) -> list[str]:
     """The entities whose rows must equal the snapshot's, empty for all: another embedder's vectors differ from it."""
     source = resolve_source(project, environment, manifest)
-    whole = manifest.entity(source.settings.target)
-    if (
-        isinstance(source.embedder, HashingEmbedder)
-        and whole is not None
-        and len(whole.columns) == len(source.target.columns)
-    ):
+    target = manifest.entity(source.settings.target)
+    is_whole = target is not None and len(target.columns) == len(source.target.columns)
+    if is_whole and isinstance(source.embedder, HashingEmbedder):
         return []
     return [entity.name for entity in manifest.entities if entity.name != source.settings.target]
 
@@ -103,9 +98,8 @@ def _work(
     run_workers(project, environment, options, told, lambda: time.monotonic() > deadline)
 
 
-def _wait_until_empty(
-    session: Session, environment: str, deadline: float, nobody_seconds: float, listener: Listener
-) -> None:
+def _await_jobs(session: Session, environment: str, deadline: float, nobody_seconds: float, listener: Listener) -> None:
+    """Wait until no job is waiting or in progress."""
     moved, before, most = time.monotonic(), (-1, -1, -1), 0
     while not (status := session.queue.status()).is_empty:
         now = time.monotonic()

@@ -223,8 +223,7 @@ def show(
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
     width = max(60, shutil.get_terminal_size((120, 24)).columns)
-    rows_by_entity = {record.name: document(sample) for record, sample in samples}
-    found = {**document(snapshot.manifest), "samples": rows_by_entity}
+    found = {**document(snapshot.manifest), "samples": {record.name: document(sample) for record, sample in samples}}
     call.show(text.contents(snapshot.manifest, samples, width), found)
 
 

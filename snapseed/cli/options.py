@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -110,12 +110,9 @@ class Call:
         if not self.options.quiet:
             console.note(text)
 
-    def show(self, text: str, document: dict[str, object]) -> None:
+    def show(self, lines: Iterable[str], document: dict[str, object]) -> None:
         """Write a result to stdout, for people or for programs."""
-        if self.output == "json":
-            typer.echo(console.as_json(document))
-        else:
-            typer.echo(text)
+        typer.echo(console.as_json(document) if self.output == "json" else "\n".join(lines))
 
 
 def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
