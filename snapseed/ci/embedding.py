@@ -18,8 +18,6 @@ from snapseed.postgres.failures import translated
 from snapseed.snapshot.manifest import Manifest
 
 _LOOK_SECONDS = 0.5
-# A running worker takes jobs at once; one that starts needs seconds.
-NOBODY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,12 @@ def embed(
     *,
     consent: bool = False,
     listener: Listener = ignore,
-    nobody_seconds: float = NOBODY_SECONDS,
+    nobody_seconds: float = 30.0,
 ) -> Embedding:
     """Add the jobs of the load, unless they are there, and wait until workers, ours or others, have done them.
 
     The listener gets `Advanced` as jobs are done. Raises `ServerError` if they are not done in time or no worker shows
-    up for `nobody_seconds`, `VerificationError` if something is missing at the end.
+    up for `nobody_seconds` (one that starts needs a few), `VerificationError` if something is missing at the end.
     """
     jobs = enqueue_load(project, environment, consent=consent, listener=listener) or 0
     listener(Note(f"{jobs:,} jobs are in the queue"))
