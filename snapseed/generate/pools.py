@@ -86,14 +86,14 @@ class Pools:
         """The table that `build` makes of pools; the pools that it reads count as used."""
         return self._recorded(self.folder.derived(build))
 
-    def grouped(self, table: pl.DataFrame, by: Sequence[str], weights: str | None, what: str) -> Groups:
+    def grouped(self, table: pl.DataFrame, by: Sequence[str], weights: str | None) -> Groups:
         """The table grouped for weighted draws; kept for tables from here. Raises what `Groups.of` raises."""
         kept = self.folder.kept(table)
         if kept is None:
-            return Groups.of(table, by, weights, what)
+            return Groups.of(table, by, weights)
         layout = (tuple(by), weights)
         if layout not in kept.groups:
-            kept.groups[layout] = Groups.of(table, by, weights, what)
+            kept.groups[layout] = Groups.of(table, by, weights)
         return kept.groups[layout]
 
     def digests(self) -> dict[str, str]:
