@@ -28,7 +28,7 @@ from snapseed.config import Project
 from snapseed.errors import GeneratorError, SnapseedError
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity, FanOut
-from snapseed.generate.generators import Generators, load_generators, where_it_failed
+from snapseed.generate.generators import load_generators, where_it_failed
 from snapseed.generate.output import PartWriter, WrittenFile, checked_table
 from snapseed.generate.pools import Pools
 from snapseed.generate.rows import Rows, Settings
@@ -75,12 +75,11 @@ SLICES = Slices()
 class PartTask:
     """Everything needed to make one part: root rows `first` to `last` (excluded), and the file of each entity to write.
 
-    `paths` are relative to `folder`.
+    The entities descend from one root entity; `paths` are relative to `folder`.
     """
 
     project: Project
     seed: int
-    root: str
     first: int
     last: int
     paths: dict[str, str]
@@ -237,7 +236,9 @@ class _Maker:
         self.pools = Pools(self._generators.pools)
         self._settings = Settings(task.seed, task.project.now, self.pools)
         self._lookups: dict[str, pl.DataFrame] = {}
-        self.entities = _needed(self._generators, task)
+        written = [self._generators.entities[name] for name in task.paths]
+        needed = {entity for last in written for entity in (last, *last.ancestors)}
+        self.entities = [entity for entity in self._generators.entities.values() if entity in needed]
 
     def tables(self, first: int, last: int) -> Iterator[tuple[Entity, pa.Table]]:
         """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
@@ -278,9 +279,7 @@ class _Maker:
     def _lookup(self, name: str) -> pl.DataFrame:
         """All rows of a lookup entity; made once per part."""
         if name not in self._lookups:
-            entity = self._generators.named(name)
-            assert entity is not None
-            assert entity.root_rows is not None
+            entity = self._generators.entities[name]
             rows = self._root_rows(entity, 0, entity.root_rows.at(1))
             frame = self._frame(entity, rows, {})
             checked_table(entity, frame, len(rows))
@@ -301,15 +300,6 @@ class _Maker:
                 observed=f"{type(exc).__name__}: {exc}",
                 next_step="run again with --verbose for the whole traceback",
             ) from exc
-
-
-def _needed(generators: Generators, task: PartTask) -> list[Entity]:
-    """The entities to write and their ancestors, parents first."""
-    root = generators.named(task.root)
-    assert root is not None
-    tree = generators.tree(root)
-    written = [entity for entity in tree if entity.name in task.paths]
-    return [entity for entity in tree if any(entity in (other, *other.ancestors) for other in written)]
 
 
 def _ancestors(entity: Entity, parents: Positions, made: dict[str, _Made]) -> dict[str, pl.DataFrame]:

@@ -11,9 +11,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+
+import msgspec
 
 from snapseed.config import Project
 from snapseed.errors import ManifestError, SnapshotError, UsageError
@@ -24,7 +26,7 @@ from snapseed.generate.output import keys_do_not_ascend
 from snapseed.generate.part import PartResult, make_parts
 from snapseed.generate.request import Request, Tasks
 from snapseed.snapshot.hashing import combined
-from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, PartFile
+from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
@@ -58,14 +60,6 @@ class CheckReport:
     def same_rows(self) -> bool:
         """Whether every row is the same; the bytes may differ between library versions."""
         return not self.different
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What `--only` keeps of the snapshot before: its folder, the records of the other entities, and all its pools."""
-
-    snapshot: Snapshot
-    records: tuple[EntityRecord, ...]
 
 
 def generate_snapshot(
@@ -112,7 +106,8 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
         made = _manifest(project, request, tasks.written, results, None)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
     different = tuple(_differences(stored, made, _other_settings(stored, project, request), names))
-    same_bytes = all(_files(stored.entity(name)) == _files(made.entity(name)) for name in names)
+    old_files, new_files = ({entity.name: entity.files for entity in side.entities} for side in (stored, made))
+    same_bytes = all(old_files.get(name, ()) == new_files.get(name, ()) for name in names)
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
 
 
@@ -129,15 +124,14 @@ def _made(tasks: Tasks, jobs: int, executor: Executor | None, listener: Listener
 
 
 def _manifest(
-    project: Project, request: Request, written: Sequence[Entity], results: Sequence[PartResult], kept: _Kept | None
+    project: Project, request: Request, written: Sequence[Entity], results: Sequence[PartResult], kept: Snapshot | None
 ) -> Manifest:
     """The manifest that describes the parts that were made, and the entities that are kept."""
     records = {entity.name: _record(entity, results) for entity in written}
     pools = {name: digest for result in results for name, digest in result.pools.items()}
-    if kept and kept.records:
-        records |= {record.name: record for record in kept.records}
-        pools = {**kept.snapshot.manifest.pools, **pools}
-    entities = load_generators(project.generators).entities
+    if kept and kept.manifest.entities:
+        records |= {record.name: record for record in kept.manifest.entities}
+        pools = {**kept.manifest.pools, **pools}
     return Manifest(
         name=request.name,
         seed=request.seed,
@@ -147,7 +141,7 @@ def _manifest(
         chunk_rows=request.chunk_rows,
         pools=dict(sorted(pools.items())),
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
-        entities=tuple(records[entity.name] for entity in entities if entity.name in records),
+        entities=tuple(records[name] for name in load_generators(project.generators).entities if name in records),
     )
 
 
@@ -183,8 +177,8 @@ def _previous(project: Project, request: Request) -> Snapshot | None:
         return None
 
 
-def _kept(previous: Snapshot, project: Project, request: Request) -> _Kept:
-    """The entities that `only` leaves as they are. Raises `UsageError` if they were made with other settings."""
+def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
+    """The snapshot without the entities that are replaced. Raises `UsageError` if it was made with other settings."""
     if other := _other_settings(previous.manifest, project, request):
         raise UsageError(
             "--only keeps the other entities, and they were made with other settings",
@@ -193,23 +187,23 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> _Kept:
             expected=", ".join(f"{name} {new}" for name, _, new in other),
             next_step="generate without --only, or with the settings of the snapshot",
         )
-    declared = {entity.name for entity in load_generators(project.generators).entities}
-    records = (record for record in previous.manifest.entities if record.name in declared - set(request.only))
-    return _Kept(previous, tuple(records))
+    names = load_generators(project.generators).entities.keys() - set(request.only)
+    records = tuple(record for record in previous.manifest.entities if record.name in names)
+    return replace(previous, manifest=msgspec.structs.replace(previous.manifest, entities=records))
 
 
-def _copy_files(kept: _Kept, staging: Path) -> None:
-    for file in (file for record in kept.records for file in record.files):
-        if problem := file_problem(kept.snapshot, file):
+def _copy_files(kept: Snapshot, staging: Path) -> None:
+    for file in (file for record in kept.manifest.entities for file in record.files):
+        if problem := file_problem(kept, file):
             raise SnapshotError(
                 "a file that --only would keep is damaged",
-                where=str(kept.snapshot.path(file)),
+                where=str(kept.path(file)),
                 observed=problem,
                 next_step="generate without --only",
             )
         target = staging / file.path
         target.parent.mkdir(exist_ok=True)
-        shutil.copy2(kept.snapshot.path(file), target)
+        shutil.copy2(kept.path(file), target)
 
 
 def _other_settings(stored: Manifest, project: Project, request: Request) -> list[_Setting]:
@@ -246,7 +240,3 @@ def _differences(stored: Manifest, made: Manifest, settings: Sequence[_Setting],
 
 def _declaration(record: EntityRecord) -> tuple[object, ...]:
     return record.schema, record.table, record.key, record.columns, record.parent
-
-
-def _files(record: EntityRecord | None) -> tuple[PartFile, ...]:
-    return record.files if record else ()

@@ -178,8 +178,6 @@ def test_references_exist_at_every_scale_at_which_the_row_exists(source: object,
 
     assert isinstance(source, Entity)
     assert isinstance(target, Entity)
-    assert source.root_rows is not None
-    assert target.root_rows is not None
     if source is target:
         return
     keys = {key: number for number, key in enumerate(make_rows(target.root_rows.at(2000), of=target).key())}
@@ -197,7 +195,6 @@ def test_the_scale_that_a_row_needs_is_the_first_that_has_it(root: int, fraction
     def some(rows: Rows) -> pl.DataFrame:
         return pl.DataFrame({"id": rows.key()})
 
-    assert some.root_rows is not None
     needed = int(some.scale_needed(np.array([root], dtype=np.uint64))[0])
     assert some.root_rows.at(max(1, needed)) > root
     assert needed <= 1 or some.root_rows.at(needed - 1) <= root
