@@ -120,19 +120,14 @@ class Entity:
 
     def keys_of(self, roots: UInt64s, ordinals: UInt64s, seed: int) -> pl.Series:
         """The keys of these rows. Raises `ValueError` unless the key is one column of uuid or an integer type."""
-        name, *others = self.key_columns
-        if others:
-            raise ValueError(
-                f"{self.name}: rows.key() makes keys of one column; the generator itself must fill all of"
-                f" {', '.join(self.key_columns)}"
-            )
-        family = self.columns[name].family
+        family = None if isinstance(self.key, tuple) else self.columns[self.key].family
         if family is Family.UUID:
             return uuid_keys(roots, ordinals, row_hashes(seed, self.name, roots, ordinals))
         if family in _INTEGERS:
-            return pl.Series(name, self.numbers_of(roots, ordinals, family), _INTEGERS[family][0])
+            return pl.Series(self.key, self.numbers_of(roots, ordinals, family), _INTEGERS[family][0])
+        columns = ", ".join(f"{name} {self.columns[name].name}" for name in self.key_columns)
         raise ValueError(
-            f"{self.name}: rows.key() makes keys of uuid and integer types; {name} is {self.columns[name].name}"
+            f"{self.name}: rows.key() makes keys of one uuid or integer; the generator must fill {columns}"
         )
 
     def scale_needed(self, roots: UInt64s) -> Int64s:

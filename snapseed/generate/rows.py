@@ -382,8 +382,7 @@ class Rows(Draws):
         >>> rows.number(first=1000, step=10).to_list()
         [1000, 1010, 1020, 1030]
         """
-        own = pl.Series(self._numbers())
-        return own if (first, step) == (1, 1) else (own - 1) * step + first
+        return pl.Series(self._numbers() - 1) * step + first
 
     @_draw
     def code(self, column: str, length: int, alphabet: str = LETTERS) -> pl.Series:
@@ -453,7 +452,7 @@ class Items(Draws):
         """
         self._check(values)
         offsets = pa.array(self.offsets, type=pa.int64())
-        return numbers.series_of(pa.LargeListArray.from_arrays(offsets, values.rechunk().to_arrow()))
+        return pl.Series(pa.LargeListArray.from_arrays(offsets, values.rechunk().to_arrow()))
 
     def joined(self, values: pl.Series, separator: str = " ") -> pl.Series:
         """A series with one text per item, joined to one text per row.

@@ -148,7 +148,7 @@ def _manifest(
 def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
     mine = [result.files[entity.name] for result in results if entity.name in result.files]
     for before, after in pairwise(mine):
-        if before.last_key >= after.first_key:  # type: ignore[operator]
+        if before.last_key >= after.file.chunks[0].first_key:  # type: ignore[operator]
             raise keys_do_not_ascend(entity, after.file.path)
     files = tuple(written.file for written in mine)
     total = combined(chunk.digest() for file in files for chunk in file.chunks)

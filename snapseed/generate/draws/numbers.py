@@ -83,10 +83,8 @@ def as_decimals(units: pl.Series, digits: int) -> pl.Series:
     >>> as_decimals(pl.Series([1999, -5]), 2).to_list()
     [Decimal('19.99'), Decimal('-0.05')]
     """
-    low = units.cast(pl.Int64).to_numpy()
-    words = np.stack([low, low >> 63], axis=1)  # a decimal128 is an integer of two words; the upper is the sign here
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(words))]
-    return series_of(pa.Array.from_buffers(pa.decimal128(19, digits), len(low), buffers))
+    whole = units.cast(pl.Int64).to_arrow().cast(pa.decimal128(19, 0))
+    return pl.Series(whole.view(pa.decimal128(19, digits)))  # a decimal is stored as a whole number
 
 
 def chances(bits: UInt64s, probability: float | pl.Series) -> Booleans:
@@ -155,13 +153,6 @@ def log_normals(
     drawn = np.where(exponents < 0, 0, (exp2(np.maximum(exponents, 0)) + 1) >> 1)
     found: Int64s = np.clip(drawn, low, high)
     return found
-
-
-def series_of(array: pa.Array) -> pl.Series:
-    """An Arrow array as a polars series."""
-    series = pl.from_arrow(array)
-    assert isinstance(series, pl.Series)
-    return series
 
 
 def _bounds(minimum: Numbers | None, maximum: Numbers | None, lowest: int) -> tuple[Int64s, Int64s]:

@@ -12,7 +12,6 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.generate.draws.bits import Int64s, UInt64s, below, mixed, numbered
-from snapseed.generate.draws.numbers import series_of
 
 LETTERS = string.digits + string.ascii_lowercase
 _ROUNDS = 4
@@ -68,7 +67,7 @@ def codes(bits: UInt64s, numbers: Int64s, key: np.uint64, length: int, alphabet:
             rest, digit = np.divmod(rest, np.uint64(base))
             written[:, place] = letters[digit]
     offsets = pa.py_buffer(np.arange(len(bits) + 1, dtype=np.int64) * length)
-    return series_of(pa.Array.from_buffers(pa.large_string(), len(bits), [None, offsets, pa.py_buffer(written)]))
+    return pl.Series(pa.Array.from_buffers(pa.large_string(), len(bits), [None, offsets, pa.py_buffer(written)]))
 
 
 def numbered_texts(texts: pl.Series, numbers: Int64s, key: np.uint64, separator: str, longest: int | None) -> pl.Series:
@@ -123,4 +122,4 @@ def _binary16(first: UInt64s, second: UInt64s) -> pl.Series:
     """Two 64-bit words as 16 bytes, most significant byte first."""
     words = np.empty((len(first), 2), dtype=">u8")
     words[:, 0], words[:, 1] = first, second
-    return series_of(pa.Array.from_buffers(pa.binary(16), len(words), [None, pa.py_buffer(words)]))
+    return pl.Series(pa.Array.from_buffers(pa.binary(16), len(words), [None, pa.py_buffer(words)]))
