@@ -111,8 +111,8 @@ class Tasks:
     """
 
     def __init__(self, project: Project, request: Request, folder: Path) -> None:
-        self._project = project
-        self._request = request
+        self.project = project
+        self.request = request
         self._folder = folder
         entities = load_generators(project.generators).entities.values()
         self.written = [entity for entity in entities if not request.only or entity.name in request.only]
@@ -136,7 +136,7 @@ class Tasks:
         return sum(len(tree.parts) for tree in self.trees)
 
     def __iter__(self) -> Iterator[PartTask]:
-        size = self._project.part_rows
+        size = self.project.part_rows
         for tree in self.trees:
             for number in tree.parts:
                 part = number if tree.rows > size else None
@@ -145,14 +145,14 @@ class Tasks:
     def task(self, tree: Tree, first: int, last: int, part: int | None = None) -> PartTask:
         """The task that makes these root rows of a tree, as the part of this number; None for an only part."""
         return PartTask(
-            project=self._project,
-            seed=self._request.seed,
+            project=self.project,
+            seed=self.request.seed,
             first=first,
             last=last,
             paths={name: part_path(name, part) for name in tree.names},
             folder=self._folder,
-            chunk_rows=self._request.chunk_rows,
-            slices=self._request.slices,
+            chunk_rows=self.request.chunk_rows,
+            slices=self.request.slices,
         )
 
 

@@ -78,9 +78,7 @@ def generate_snapshot(
     with replacing(project.snapshots, request.name) as staging:
         if kept:
             _copy_files(kept, staging)
-        tasks = Tasks(project, request, staging)
-        results = _made(tasks, jobs, executor, listener)
-        manifest = _manifest(project, request, tasks.written, results, kept)
+        manifest = _made(Tasks(project, request, staging), kept, jobs, executor, listener)
         if request.max_size is not None and manifest.bytes > request.max_size:
             raise SnapshotError(
                 f"the snapshot {request.name!r} is larger than allowed; the one before stays",
@@ -101,9 +99,7 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     started = time.monotonic()
     stored = open_snapshot(project.snapshots, request.name).manifest
     with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
-        tasks = Tasks(project, request, Path(folder))
-        results = _made(tasks, jobs, None, listener)
-        made = _manifest(project, request, tasks.written, results, None)
+        made = _made(Tasks(project, request, Path(folder)), None, jobs, None, listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
     different = tuple(_differences(stored, made, _other_settings(stored, project, request), names))
     old_files, new_files = ({entity.name: entity.files for entity in side.entities} for side in (stored, made))
@@ -111,37 +107,31 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
 
 
-def _made(tasks: Tasks, jobs: int, executor: Executor | None, listener: Listener) -> list[PartResult]:
-    """The results of all tasks; the listener hears of each part."""
+def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | None, listener: Listener) -> Manifest:
+    """Make all parts, and the manifest that describes them and the entities that are kept."""
     total, size = len(tasks), 0
-    made: list[PartResult] = []
+    results: list[PartResult] = []
     listener(Advanced("generating", 0, total, "parts"))
     for result in make_parts(tasks, jobs=min(jobs, total), executor=executor):
-        made.append(result)
+        results.append(result)
         size += sum(written.file.bytes for written in result.files.values())
-        listener(Advanced("generating", len(made), total, "parts", size))
-    return made
-
-
-def _manifest(
-    project: Project, request: Request, written: Sequence[Entity], results: Sequence[PartResult], kept: Snapshot | None
-) -> Manifest:
-    """The manifest that describes the parts that were made, and the entities that are kept."""
-    records = {entity.name: _record(entity, results) for entity in written}
+        listener(Advanced("generating", len(results), total, "parts", size))
+    records = {entity.name: _record(entity, results) for entity in tasks.written}
     pools = {name: digest for result in results for name, digest in result.pools.items()}
     if kept and kept.manifest.entities:
         records |= {record.name: record for record in kept.manifest.entities}
         pools = {**kept.manifest.pools, **pools}
+    entities = load_generators(tasks.project.generators).entities
     return Manifest(
-        name=request.name,
-        seed=request.seed,
-        scale=request.scale,
-        now=project.now,
-        part_rows=project.part_rows,
-        chunk_rows=request.chunk_rows,
+        name=tasks.request.name,
+        seed=tasks.request.seed,
+        scale=tasks.request.scale,
+        now=tasks.project.now,
+        part_rows=tasks.project.part_rows,
+        chunk_rows=tasks.request.chunk_rows,
         pools=dict(sorted(pools.items())),
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
-        entities=tuple(records[name] for name in load_generators(project.generators).entities if name in records),
+        entities=tuple(records[name] for name in entities if name in records),
     )
 
 

@@ -22,7 +22,7 @@ _WEEK = 7 * 24 * _HOUR
 _MONDAY = 4 * 24 * _HOUR
 # The sum of a week's weights is at most this, so that what passes of a rhythm in three centuries fits into 64 bits.
 _LARGEST_SUM = 100_000
-_YEARS = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+_YEARS = range(*(round(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**6 for year in (1900, 2200)))
 # A growth is drawn as a whole number between 2^47 and 10,000 times as much.
 _GROWTH_BITS = 47
 _LARGEST_GROWTH = Fraction(10_000)
@@ -59,13 +59,6 @@ class Rhythm:
         """The weight that has passed by the end of each hour of a week, times microseconds."""
         return np.cumsum(self.weights * _HOUR)
 
-    def range(self, first: Int64s, last: Int64s) -> tuple[Int64s, Int64s]:
-        """The weight that has passed by these moments. Raises `ValueError` outside the years 1900 to 2199."""
-        start, end = (round(year.timestamp()) * 10**6 for year in _YEARS)
-        if np.any(first < start) or np.any(last >= end):
-            raise ValueError("a rhythm covers the years 1900 to 2199")
-        return self.passed(first), self.passed(last)
-
     def passed(self, moments: Int64s) -> Int64s:
         """The weight that has passed by these moments (microseconds since the epoch), as `ends` counts."""
         weeks, into = np.divmod(moments - _MONDAY, _WEEK)
@@ -98,7 +91,10 @@ def timestamps(
         drawn = _growing(bits, first, last, fraction(growth))
     else:
         clock = _whole(timedelta() if ahead is None else ahead, pl.Duration("us"))
-        drawn = _growing(bits, *rhythm.range(first + clock, last + clock), fraction(growth))
+        low, high = first + clock, last + clock
+        if np.any(low < _YEARS.start) or np.any(high >= _YEARS.stop):
+            raise ValueError("a rhythm covers the years 1900 to 2199")
+        drawn = _growing(bits, rhythm.passed(low), rhythm.passed(high), fraction(growth))
         drawn = np.clip(rhythm.moments(drawn) - clock, first, last)
     return pl.Series(drawn).cast(_MOMENT)
 

@@ -74,16 +74,13 @@ def numbered_texts(texts: pl.Series, numbers: Int64s, key: np.uint64, separator:
     """What `Rows.unique` documents; `numbers` count from 1."""
     if separator[-1:].isdigit():
         raise ValueError("the separator must not end in a digit, which would look like part of the number")
-    frame = pl.DataFrame({"text": texts.cast(pl.String), "number": shuffled_within_digits(numbers, key)})
-    frame = frame.with_columns(pl.col("number").cast(pl.String))
+    texts, ends = texts.cast(pl.String), pl.Series(shuffled_within_digits(numbers, key)).cast(pl.String)
     if longest is not None:
-        room = longest - frame["number"].str.len_bytes().cast(pl.Int64) - max(1, len(separator))
+        room = longest - ends.str.len_bytes().cast(pl.Int64) - max(1, len(separator))
         if (room < 0).any():
             raise ValueError(f"{longest} characters leave no room for the rows' numbers")
-        frame = frame.with_columns(pl.col("text").str.head(room))
-    dash = pl.when(pl.col("text").str.contains("[0-9]$")).then(pl.lit("-")).otherwise(pl.lit(""))
-    text = pl.concat_str("text", pl.lit(separator) if separator else dash, "number")
-    return frame.select(text).to_series()
+        texts = texts.str.head(room)
+    return (texts + separator if separator else texts.str.replace("([0-9])$", "$1-")) + ends
 
 
 def permuted(numbers: UInt64s, key: np.uint64, left: UInt64s | int, right: UInt64s | int) -> tuple[UInt64s, UInt64s]:
