@@ -357,10 +357,12 @@ class Rows(Draws):
     """The rows of one entity that a generator is asked for: all descendants of some root rows."""
 
     @classmethod
-    def of(cls, entity: Entity, settings: Settings, roots: UInt64s, ordinals: UInt64s, positions: Int64s) -> Rows:
-        """The rows with these identities."""
-        hashes = row_hashes(settings.seed, entity.name, roots, ordinals)
-        return cls(entity, settings, roots, ordinals, pl.Series(positions), hashes)
+    def of(cls, entity: Entity, settings: Settings, roots: UInt64s, parents: Int64s) -> Rows:
+        """All descendants of these root rows: the root row and the parent of each, both in ascending order."""
+        ordinals, positions = (np.arange(len(ids)) - np.searchsorted(ids, ids) for ids in (roots, parents))
+        identities = roots, ordinals.astype(np.uint64)
+        hashes = row_hashes(settings.seed, entity.name, *identities)
+        return cls(entity, settings, *identities, pl.Series(positions), hashes)
 
     def key(self) -> pl.Series:
         """The keys of the rows, in ascending order and of the type that the entity declares for its key column.

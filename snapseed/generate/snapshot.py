@@ -30,8 +30,8 @@ from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
-# The name of a setting, its value in a snapshot, and the value wanted now.
-_Setting = tuple[str, object, object]
+# What rows and files depend on, apart from the generators and their pools.
+_SETTINGS = ("seed", "scale", "now", "part_rows", "chunk_rows")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
         made = _made(Tasks(project, request, Path(folder)), None, jobs, None, listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
-    different = tuple(_differences(stored, made, _other_settings(stored, project, request), names))
+    different = tuple(_differences(stored, made, names))
     old_files, new_files = ({entity.name: entity.files for entity in side.entities} for side in (stored, made))
     same_bytes = all(old_files.get(name, ()) == new_files.get(name, ()) for name in names)
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
@@ -122,16 +122,25 @@ def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | N
         records |= {record.name: record for record in kept.manifest.entities}
         pools = {**kept.manifest.pools, **pools}
     entities = load_generators(tasks.project.generators).entities
-    return Manifest(
-        name=tasks.request.name,
-        seed=tasks.request.seed,
-        scale=tasks.request.scale,
-        now=tasks.project.now,
-        part_rows=tasks.project.part_rows,
-        chunk_rows=tasks.request.chunk_rows,
+    return msgspec.structs.replace(
+        _without_entities(tasks.project, tasks.request),
         pools=dict(sorted(pools.items())),
-        libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
         entities=tuple(records[name] for name in entities if name in records),
+    )
+
+
+def _without_entities(project: Project, request: Request) -> Manifest:
+    """What is known of a manifest before any part is made."""
+    return Manifest(
+        name=request.name,
+        seed=request.seed,
+        scale=request.scale,
+        now=project.now,
+        part_rows=project.part_rows,
+        chunk_rows=request.chunk_rows,
+        pools={},
+        libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+        entities=(),
     )
 
 
@@ -169,7 +178,7 @@ def _previous(project: Project, request: Request) -> Snapshot | None:
 
 def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
     """The snapshot without the entities that are replaced. Raises `UsageError` if it was made with other settings."""
-    if other := _other_settings(previous.manifest, project, request):
+    if other := _other_settings(previous.manifest, _without_entities(project, request)):
         raise UsageError(
             "--only keeps the other entities, and they were made with other settings",
             where=str(previous.folder),
@@ -196,21 +205,15 @@ def _copy_files(kept: Snapshot, staging: Path) -> None:
         shutil.copy2(kept.path(file), target)
 
 
-def _other_settings(stored: Manifest, project: Project, request: Request) -> list[_Setting]:
-    """The settings that rows and files depend on and that differ."""
-    pairs = [
-        ("seed", stored.seed, request.seed),
-        ("scale", stored.scale, request.scale),
-        ("now", stored.now, project.now),
-        ("part_rows", stored.part_rows, project.part_rows),
-        ("chunk_rows", stored.chunk_rows, request.chunk_rows),
-    ]
-    return [(name, old, new) for name, old, new in pairs if old != new]
+def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, object, object]]:
+    """The name of each setting that differs, its value in the snapshot, and the value wanted now."""
+    values = ((name, getattr(stored, name), getattr(wanted, name)) for name in _SETTINGS)
+    return [(name, old, new) for name, old, new in values if old != new]
 
 
-def _differences(stored: Manifest, made: Manifest, settings: Sequence[_Setting], names: Sequence[str]) -> Iterator[str]:
+def _differences(stored: Manifest, made: Manifest, names: Sequence[str]) -> Iterator[str]:
     """One line for each setting, pool and entity in which the snapshot differs from the same one made again."""
-    for name, old_value, new_value in settings:
+    for name, old_value, new_value in _other_settings(stored, made):
         yield f"{name}: the snapshot has {old_value}, the project asks for {new_value}"
     for pool, digest in made.pools.items():  # a pool that only the snapshot names may belong to other entities
         if stored.pools.get(pool) != digest:

@@ -205,8 +205,7 @@ def test_the_scale_that_a_row_needs_is_the_first_that_has_it(root: int, fraction
 def make_letters(counts: list[int], first: int = 0) -> Rows:
     """Children of people: `counts[i]` for person i."""
     roots = np.repeat(np.arange(first, first + len(counts)), counts)
-    ordinals = np.concatenate([np.arange(count) for count in counts])
-    return Rows.of(letters, make_rows(0).settings, roots.astype(np.uint64), ordinals.astype(np.uint64), ordinals)
+    return Rows.of(letters, make_rows(0).settings, roots.astype(np.uint64), roots)
 
 
 def test_siblings_can_have_distinct_options_and_keys() -> None:
