@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice, product
 
 from rstr import Rstr
@@ -67,7 +66,6 @@ class Wanted:
     column: ColumnFacts
     kind: ColumnType
     limits: Limits
-    now: datetime
     is_unique: bool = False
     is_key: bool = False
     is_lookup: bool = False

@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import cycle, islice
 from uuid import UUID
 
-from snapseed.scaffold.checks import Bound, Limits
+from snapseed.scaffold.checks import NOW, Bound, Limits
 from snapseed.scaffold.draws import (
     NUMBER,
     Draw,
@@ -143,7 +143,7 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     low, high = _outermost(wanted.limits)
     hint = next(hints("moment", wanted.name), None) if wanted.after is None else None
     days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
-    first, last = (wanted.now + timedelta(days=day) for day in days)
+    first, last = (NOW + timedelta(days=day) for day in days)
     start, end = (
         "rows.now" + (f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" if day else "") for day in days
     )
@@ -247,7 +247,7 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
         name=singular(wanted.name) or wanted.name,
         kind="e" if wanted.column.element_kind == "e" else "b",
     )
-    inner = Wanted(column, wanted.kind.element, Limits(allowed=wanted.limits.allowed), wanted.now, rows="{local}")
+    inner = Wanted(column, wanted.kind.element, Limits(allowed=wanted.limits.allowed), rows="{local}")
     for draw in draws_of(inner):
         # The row number is not one per element.
         if draw.local is not None or (draw.is_unique and inner.kind.family is not Family.UUID):
@@ -269,7 +269,7 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
     elif base in {"int4range", "int8range"}:
         yield Draw(f'"[" + {NUMBER} + "," + (rows.number() + 1).cast(pl.String) + ")"', ("[1,2)",), is_unique=True)
     elif base in _RANGES and wanted.rows == "rows":
-        yield _moment_range(wanted, *_RANGES[base])
+        yield _moment_range(*_RANGES[base])
     elif base in {"bit", "bit varying"}:
         width = (*wanted.kind.modifiers, 1 if base == "bit" else 4)[0]
         yield choice(wanted, tuple(dict.fromkeys(f"{bits:0{width}b}"[-width:] for bits in (0, 1, 2**width - 1))))
@@ -277,9 +277,9 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
         yield templated(wanted, TYPES[base])
 
 
-def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:
+def _moment_range(spelling: str, mark: str, hours: int) -> Draw:
     """From an hour (or a day) that is the row's own to the next."""
-    start = f"pl.Series([datetime({wanted.now.year - 100}, 1, 1, tzinfo=UTC)]).new_from_index(0, len(rows))"
+    start = f"pl.Series([datetime({NOW.year - 100}, 1, 1, tzinfo=UTC)]).new_from_index(0, len(rows))"
     begin = f'{start} + (rows.number() * {hours * 3_600_000_000:_}).cast(pl.Duration("us"))'
     text = f'.dt.to_string("{spelling}")'
     opened, between, closed = (quoted(part) for part in (f"[{mark}", f"{mark},{mark}", f"{mark})"))

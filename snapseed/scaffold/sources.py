@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from snapseed.errors import ConfigurationError
-from snapseed.scaffold.arrangement import Arrangement, Place, kind_of
+from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.checks import Conditions
 from snapseed.scaffold.references import References, Source
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.snapshot.types import INTEGERS, Family, parse_type
+from snapseed.snapshot.types import INTEGERS, Family
 
 # Which columns are made unique first.
 _UNIQUE_FIRST = {
-    Family.TEXT: 0,
-    Family.UUID: 1,
-    **dict.fromkeys([Family.BIGINT, Family.INTEGER], 2),
-    **dict.fromkeys([Family.TIMESTAMPTZ, Family.TIMESTAMP], 3),
-    **dict.fromkeys([Family.CHARACTER, Family.DATE], 4),
-    Family.SMALLINT: 5,
-    **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
-    Family.BYTEA: 7,
+    family: rank
+    for rank, families in enumerate(
+        [
+            {Family.TEXT},
+            {Family.UUID},
+            {Family.BIGINT, Family.INTEGER},
+            {Family.TIMESTAMPTZ, Family.TIMESTAMP},
+            {Family.CHARACTER, Family.DATE},
+            {Family.SMALLINT},
+            {Family.NUMERIC, Family.DOUBLE, Family.REAL},
+            {Family.BYTEA},
+        ]
+    )
+    for family in families
 }
 _NEVER_UNIQUE = 100
 # Fewer characters or digits leave no room for many rows.
@@ -39,13 +45,16 @@ class ImpossibleError(Exception):
 
 @dataclass(frozen=True)
 class Sources:
-    """What is decided about the columns of a table before anything is drawn.
+    """A table with what is decided about its columns before anything is drawn.
 
     `foreign` has the code of columns of foreign keys, `sometimes_null` are those of them that are NULL now and then,
     and `null` says why a column gets no value from us. The values of `unique` columns must each come once; those of
     `by_position` columns differ within a parent, and take turns among labels if there are any.
     """
 
+    table: Table
+    place: Place
+    conditions: Conditions
     foreign: Mapping[str, str]
     sometimes_null: frozenset[str]
     null: Mapping[str, str]
@@ -55,21 +64,32 @@ class Sources:
     most_per_parent: int | None
     among: str | None
 
+    def takes_null(self, name: str) -> bool:
+        """Whether a column may be NULL."""
+        return _takes_null(self.table, self.place, name)
 
-def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions, names: Mapping[int, str]) -> Sources:
+
+def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> Sources:
     """Decide about the columns of a table. Raises `ImpossibleError` if a column must have values and has none."""
     table, place = arrangement.tables[oid], arrangement.places[oid]
-    references = References(arrangement, oid, names)
+    references = References(arrangement, oid)
     chosen, unfilled = _foreign(references)
     null = {**_left_to_the_database(table, place), **unfilled}
     unique = _Uniqueness(references, conditions, {name for source in chosen.values() for name in source.codes})
     unique.settle({key: source for key, source in chosen.items() if source.is_unique}, set(null))
     chosen |= unique.replaced
-    foreign = {name: code for source in chosen.values() for name, code in source.codes.items()}
     for index in unique.unmet:
-        null |= _one_null(table, place, index)
+        # NULLs do not count as duplicates of each other.
+        why = f"are known that are unique by ({', '.join(index)})"
+        name = next((name for name in reversed(index) if _takes_null(table, place, name)), None)
+        if name is None:
+            raise ImpossibleError(oid, f"no rows {why}")
+        null[name] = f"NULL, because no values {why}"
     return Sources(
-        foreign={name: code for name, code in foreign.items() if name not in null},
+        table=table,
+        place=place,
+        conditions=conditions,
+        foreign={name: code for source in chosen.values() for name, code in source.codes.items() if name not in null},
         sometimes_null=frozenset(
             name
             for key, source in chosen.items()
@@ -78,7 +98,7 @@ def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions, names
         ),
         null=null,
         statements=tuple(source.statement for source in chosen.values() if source.statement is not None),
-        unique=frozenset(unique.columns),
+        unique=frozenset(unique.columns | (set(place.key) if len(place.key) == 1 else set())),
         by_position=unique.by_position,
         most_per_parent=unique.most_per_parent,
         among=next((source.among for source in unique.replaced.values() if source.among), None),
@@ -105,7 +125,7 @@ def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
         if column.generated:
             continue
         try:
-            parse_type(column.type)
+            table.kind(column.name)
         except ConfigurationError:
             null |= leave(table, column.name, f"no values of type {column.type} are known")
             continue
@@ -113,14 +133,6 @@ def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
         if not is_needed and (column.identity or column.name in table.serials):
             null[column.name] = "numbered by the database"
     return null
-
-
-def _one_null(table: Table, place: Place, index: tuple[str, ...]) -> dict[str, str]:
-    """NULLs do not count as duplicates of each other."""
-    name = next((name for name in reversed(index) if _takes_null(table, place, name)), None)
-    if name is None:
-        raise ImpossibleError(table.oid, f"no rows are known that are unique by ({', '.join(index)})")
-    return {name: f"NULL, because no values are known that are unique by ({', '.join(index)})"}
 
 
 def _foreign(references: References) -> tuple[dict[ForeignKey, Source], dict[str, str]]:
@@ -166,15 +178,10 @@ class _Uniqueness:
         self.columns |= {name for key in unique for name in key.columns}
         if len(self._place.key) > 1 and not self._meet_key():
             self.unmet.append(self._place.key)
-        for index in sorted([*self._table.unique, *self._excluded()], key=len):
+        excluded = [exclusion.equal for exclusion in self._table.tried_exclusions if exclusion.equal]
+        for index in sorted([*self._table.unique, *excluded], key=len):
             if not self._is_met(index, null) and not self._meet(index):
                 self.unmet.append(index)
-
-    def _excluded(self) -> Iterator[tuple[str, ...]]:
-        """The columns of exclusion constraints that must be unique. Ranges never overlap as they are drawn."""
-        for exclusion in self._table.exclusions:
-            if exclusion.equal and not any("range" in self._table.column(name).type for name in exclusion.columns):
-                yield exclusion.equal
 
     def _is_met(self, index: tuple[str, ...], null: set[str]) -> bool:
         names, parent = set(index), self._place.parent
@@ -214,16 +221,16 @@ class _Uniqueness:
                 return True
         return False
 
-    def _replace(self, key: ForeignKey, source: Source | None) -> bool:
+    def _replace(self, key: ForeignKey, source: Source) -> bool:
         """Give a foreign key another source, if there is one and it has no other than its usual one yet."""
-        if source is None or key in self.replaced:
+        if not source.codes or key in self.replaced:
             return False
         self.replaced[key] = source
         self._limit(source.at_most)
         return True
 
     def _preference(self, name: str) -> int:
-        kind = parse_type(self._table.column(name).type)
+        kind = self._table.kind(name)
         if kind.is_array or kind.family not in _UNIQUE_FIRST:
             return _NEVER_UNIQUE
         is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
@@ -232,7 +239,7 @@ class _Uniqueness:
     def _positioned(self, own: list[str]) -> bool:
         """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels."""
         for name in own:
-            limits, kind = self._conditions.limits[name], kind_of(self._table, name)
+            limits, kind = self._conditions.limits[name], self._table.kind(name)
             labels = self._table.column(name).labels
             labels = labels or tuple(value for value in limits.allowed or () if isinstance(value, str))
             if kind.is_array or (not labels and (kind.family not in INTEGERS or limits.allowed or limits.high)):

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 from snapseed.scaffold.checks import Rule, conditions_of
-from snapseed.scaffold.plan import NOW
 from snapseed.scaffold.schema import Check, read_schema
 from snapseed.scaffold.trial import Candidates, Question, Verdict, answer
 from tests.conftest import Connection
@@ -22,7 +21,7 @@ def asked(connection: Connection, ddl: str, *, nullable: bool = False, **draws: 
         )
         for name, found in draws.items()
     )
-    return answer(connection, Question(conditions_of(table, NOW).rules, columns))
+    return answer(connection, Question(conditions_of(table).rules, columns))
 
 
 def test_the_first_draw_that_fits_is_chosen(connection: Connection) -> None:
