@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 
 from snapseed.scaffold.arrangement import Arrangement, arrange
 from snapseed.scaffold.checks import Conditions, conditions_of
@@ -56,28 +56,28 @@ class EntityPlan:
     notes: tuple[str, ...]
     late: tuple[str, ...] = ()
 
-    @property
-    def codes(self) -> list[str]:
-        """All expressions of the module."""
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """The syntax of all expressions of the module."""
         declared = [code for code in (self.per_parent, self.rows) if code is not None]
-        return [*declared, *(code for _, code in self.statements), *self.values.values()]
+        codes = [*declared, *(code for _, code in self.statements), *self.values.values()]
+        return [node for code in codes for node in ast.walk(ast.parse(code, mode="eval"))]
 
     @property
     def used(self) -> set[tuple[str, str]]:
         """The columns of other entities that the code takes, by entity and column."""
         return {
-            (node.value.id.removeprefix("one_of_"), node.slice.value)
-            for node in _nodes(self.codes)
+            (entity.removeprefix("one_of_"), column)
+            for node in self.nodes
             if isinstance(node, ast.Subscript)
-            and isinstance(node.value, ast.Name)
-            and isinstance(node.slice, ast.Constant)
-            and isinstance(node.slice.value, str)
+            for entity, column in [(getattr(node.value, "id", ""), getattr(node.slice, "value", None))]
+            if isinstance(column, str)
         }
 
     @property
     def names(self) -> set[str]:
         """All names that the code uses."""
-        return {node.id for node in _nodes(self.codes) if isinstance(node, ast.Name)}
+        return {node.id for node in self.nodes if isinstance(node, ast.Name)}
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,3 @@ def _without_circles(entities: list[EntityPlan]) -> list[EntityPlan]:
                 tops[plan.name].add(name)
         found.append(replace(plan, late=tuple(late)))
     return found
-
-
-def _nodes(codes: Iterable[str]) -> list[ast.AST]:
-    return [node for code in codes for node in ast.walk(ast.parse(code, mode="eval"))]
