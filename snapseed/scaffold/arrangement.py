@@ -242,25 +242,26 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
 
     Empty if there are none.
     """
-    table, parent, narrow = draft.tables[oid], draft.parents.get(oid), draft.narrow[oid]
+    table, parent = draft.tables[oid], draft.parents.get(oid)
+    possible = [column.name for column in table.columns if _can_be_key(table, column.name)]
     alone = [index[0] for index in table.unique if len(index) == 1]
-    if key := _first(table, alone, table.foreign_columns):
+    dependent = table.foreign_columns | draft.narrow[oid]
+
+    def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        return next(((name,) for name in names if name in possible and name not in others), ())
+
+    if key := first(alone, table.foreign_columns):
         return key, False
     if parent is not None and may_be_joint and (joint := _joint_key(draft, table, parent)):
         return joint, False
-    if key := _first(table, [name for index in table.unique for name in index], table.foreign_columns | narrow):
+    if key := first((name for index in table.unique for name in index), dependent):
         return key, False
     if parent is not None:
         for name, referred in parent.pairs:
-            if (referred,) == draft.places[parent.target].key and _can_be_key(table, name):
+            if (referred,) == draft.places[parent.target].key and name in possible:
                 return (name,), True
     free = [column.name for column in table.columns if not column.identity]
-    return _first(table, alone, frozenset()) or _first(table, free, table.foreign_columns | narrow), False
-
-
-def _first(table: Table, names: Iterable[str], others: frozenset[str]) -> tuple[str, ...]:
-    """The first of the columns that can be a key and is not among the others; none if there is no such column."""
-    return next(((name,) for name in names if name not in others and _can_be_key(table, name)), ())
+    return first(alone) or first(free, dependent), False
 
 
 def _can_be_key(table: Table, name: str) -> bool:

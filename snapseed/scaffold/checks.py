@@ -186,11 +186,7 @@ def _order(rule: Rule) -> Order | None:
 
 
 def _limits(column: str, rules: Iterable[Rule]) -> Limits:
-    limits = Limits()
-    for rule in rules:
-        if rule.columns == (column,) and rule.tree is not None:
-            limits = _narrowed(limits, rule.tree)
-    return limits
+    return reduce(_narrowed, (rule.tree for rule in rules if rule.tree and rule.columns == (column,)), Limits())
 
 
 def _narrowed(limits: Limits, node: exp.Expr) -> Limits:

@@ -50,7 +50,7 @@ class Proposal:
         for name, (draw, *_) in self.draws.items():
             begins = _is_moment(self.sources, name) and suggests("beginning", name) and not _is_later(name)
             is_late = self.wanted[name].limits.are_ends or f"timedelta(days={_LATEST})" in draw.code
-            if begins and not is_late and not self.sources.takes_null(name):
+            if begins and not is_late and name not in self.sources.nullable:
                 return f"{{rows:{self.sources.place.name}}}[{quoted(name)}]"
         return None
 
@@ -100,7 +100,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
         name
         for name in draws
         if (suggests("optional", name) or (_is_moment(sources, name) and _is_later(name)))
-        and sources.takes_null(name)
+        and name in sources.nullable
         and name not in sources.by_position
     )
     return Proposal(sources, wanted, draws, null, optional)
@@ -180,7 +180,7 @@ def _after(
 def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     """Draws for a column whose texts are short enough, and unique if they must be."""
     family, name = wanted.kind.family, wanted.name
-    if family is Family.BYTEA and sources.takes_null(name) and not wanted.is_unique:
+    if family is Family.BYTEA and name in sources.nullable and not wanted.is_unique:
         return
     if wanted.is_key and family is Family.UUID:
         yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)

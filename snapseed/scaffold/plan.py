@@ -10,14 +10,15 @@ from decimal import Decimal
 from functools import cache, cached_property
 
 from snapseed.scaffold.arrangement import Arrangement, arrange
-from snapseed.scaffold.checks import Conditions, conditions_of
+from snapseed.scaffold.checks import Conditions, Rule, conditions_of
 from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
 from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
 from snapseed.scaffold.names import identifier, short_type, words_of
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, sources_of
-from snapseed.scaffold.trial import Columns, Question, Verdict, decide, question_of
+from snapseed.scaffold.trial import Candidates, Columns, Verdict, decide, question_of
 
+Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 _FEW_VALUES = 10_000
 # Up to this many rows each parent always has; from this many on it has two on average.
 _ALWAYS = 2
@@ -93,7 +94,7 @@ def alias_of(entity: str, parameters: Iterable[str]) -> str:
     return f"{entity}_entity" if entity in parameters else entity
 
 
-def plan_project(tables: Sequence[Table], answer: Callable[[Question], Verdict]) -> ProjectPlan:
+def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     """An entity for each table whose rows can be made so that its constraints hold.
 
     `answer` asks the server which draws meet the checks of a table. A table that turns out to be impossible is left
@@ -131,9 +132,7 @@ def _narrow(conditions: Conditions) -> frozenset[str]:
     return frozenset(few) | conditions.ordered
 
 
-def _entities(
-    arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Callable[[Question], Verdict]
-) -> list[EntityPlan]:
+def _entities(arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer) -> list[EntityPlan]:
     """For all tables, parents before children."""
     names = {place.name for place in arrangement.places.values()}
     since: dict[int | None, str | None] = {None: None}
@@ -145,7 +144,7 @@ def _entities(
         proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
         most = None if parent is None else most_per_parent(proposal, strides[parent])
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
-        columns = decide(proposal, answer(question_of(proposal)))
+        columns = decide(proposal, answer(*question_of(proposal)))
         entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():

@@ -14,20 +14,14 @@ from snapseed.snapshot.types import INTEGERS, Family
 
 # Which columns are made unique first.
 _UNIQUE_FIRST = {
-    family: rank
-    for rank, families in enumerate(
-        [
-            {Family.TEXT},
-            {Family.UUID},
-            {Family.BIGINT, Family.INTEGER},
-            {Family.TIMESTAMPTZ, Family.TIMESTAMP},
-            {Family.CHARACTER, Family.DATE},
-            {Family.SMALLINT},
-            {Family.NUMERIC, Family.DOUBLE, Family.REAL},
-            {Family.BYTEA},
-        ]
-    )
-    for family in families
+    Family.TEXT: 0,
+    Family.UUID: 1,
+    **dict.fromkeys([Family.BIGINT, Family.INTEGER], 2),
+    **dict.fromkeys([Family.TIMESTAMPTZ, Family.TIMESTAMP], 3),
+    **dict.fromkeys([Family.CHARACTER, Family.DATE], 4),
+    Family.SMALLINT: 5,
+    **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
+    Family.BYTEA: 7,
 }
 _NEVER_UNIQUE = 100
 # Fewer characters or digits leave no room for many rows.
@@ -49,7 +43,8 @@ class Sources:
 
     `foreign` has the code of columns of foreign keys, `sometimes_null` are those of them that are NULL now and then,
     and `null` says why a column gets no value from us. The values of `unique` columns must each come once; those of
-    `by_position` columns differ within a parent, and take turns among labels if there are any.
+    `by_position` columns differ within a parent, and take turns among labels if there are any. `nullable` columns may
+    be NULL.
     """
 
     table: Table
@@ -63,17 +58,15 @@ class Sources:
     by_position: Mapping[str, tuple[str, ...]]
     most_per_parent: int | None
     among: str | None
-
-    def takes_null(self, name: str) -> bool:
-        """Whether a column may be NULL."""
-        return _takes_null(self.table, self.place, name)
+    nullable: frozenset[str]
 
 
 def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> Sources:
     """Decide about the columns of a table. Raises `ImpossibleError` if a column must have values and has none."""
     table, place = arrangement.tables[oid], arrangement.places[oid]
     references = References(arrangement, oid)
-    chosen, unfilled = _foreign(references)
+    nullable = frozenset(column.name for column in table.columns if not column.not_null) - {*place.key}
+    chosen, unfilled = _foreign(references, nullable)
     null = {**_left_to_the_database(table, place), **unfilled}
     unique = _Uniqueness(references, conditions, {name for source in chosen.values() for name in source.codes})
     unique.settle({key: source for key, source in chosen.items() if source.is_unique}, set(null))
@@ -81,7 +74,7 @@ def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> So
     for index in unique.unmet:
         # NULLs do not count as duplicates of each other.
         why = f"are known that are unique by ({', '.join(index)})"
-        name = next((name for name in reversed(index) if _takes_null(table, place, name)), None)
+        name = next((name for name in reversed(index) if name in nullable), None)
         if name is None:
             raise ImpossibleError(oid, f"no rows {why}")
         null[name] = f"NULL, because no values {why}"
@@ -94,7 +87,7 @@ def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> So
             name
             for key, source in chosen.items()
             for name in source.codes
-            if source.may_be_null and len(key.columns) == 1 and _takes_null(table, place, name)
+            if source.may_be_null and len(key.columns) == 1 and name in nullable
         ),
         null=null,
         statements=tuple(source.statement for source in chosen.values() if source.statement is not None),
@@ -102,6 +95,7 @@ def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> So
         by_position=unique.by_position,
         most_per_parent=unique.most_per_parent,
         among=next((source.among for source in unique.replaced.values() if source.among), None),
+        nullable=nullable,
     )
 
 
@@ -111,10 +105,6 @@ def leave(table: Table, name: str, why: str) -> dict[str, str]:
     if column.not_null and not column.has_default:
         raise ImpossibleError(table.oid, f"column {name}: {why}")
     return {name: f"left to the database, because {why}" if column.has_default else f"NULL, because {why}"}
-
-
-def _takes_null(table: Table, place: Place, name: str) -> bool:
-    return not table.column(name).not_null and name not in place.key
 
 
 def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
@@ -135,7 +125,7 @@ def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
     return null
 
 
-def _foreign(references: References) -> tuple[dict[ForeignKey, Source], dict[str, str]]:
+def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[ForeignKey, Source], dict[str, str]]:
     """A source for each foreign key, for those of its columns that no other key fills; and the columns without one."""
     table, place = references.table, references.place
     chosen: dict[ForeignKey, Source] = {}
@@ -153,11 +143,11 @@ def _foreign(references: References) -> tuple[dict[ForeignKey, Source], dict[str
             filled |= chosen[key].codes
             origins |= {name: (key.target, referred) for name, referred in key.pairs if name in fresh}
             continue
-        nullable = [name for name in fresh if _takes_null(table, place, name)]
-        if not nullable:
+        empty = [name for name in fresh if name in nullable]
+        if not empty:
             columns = ", ".join(key.columns)
             raise ImpossibleError(table.oid, f"no row is known that its foreign key ({columns}) can refer to")
-        null |= dict.fromkeys(nullable, "NULL, because no row is known that it can refer to")
+        null |= dict.fromkeys(empty, "NULL, because no row is known that it can refer to")
     return chosen, null
 
 

@@ -43,14 +43,6 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Question:
-    """The question which draws of a table's columns meet its rules."""
-
-    rules: tuple[Rule, ...]
-    columns: tuple[Candidates, ...]
-
-
-@dataclass(frozen=True)
 class Verdict:
     """The server's answer: the first draw of each column that meets the column's own rules, None if none does.
 
@@ -80,8 +72,8 @@ class Columns:
     sometimes_null: frozenset[str] = frozenset()
 
 
-def question_of(proposal: Proposal) -> Question:
-    """What the server has to decide about a table."""
+def question_of(proposal: Proposal) -> tuple[tuple[Rule, ...], tuple[Candidates, ...]]:
+    """The rules of a table, and the columns that they are about, for the server to try."""
     table = proposal.sources.table
     rules = tuple(rule for rule in proposal.sources.conditions.rules if rule.columns)
     columns = []
@@ -91,10 +83,10 @@ def question_of(proposal: Proposal) -> Question:
         if name in proposal.null:
             default = constant_of(table.defaults.get(name, ""))
             known = [(default,)] if default is not None or not column.has_default else []
-        may_be_null = name in proposal.draws and proposal.sources.takes_null(name)
+        may_be_null = name in proposal.draws and name in proposal.sources.nullable
         examples = tuple(tuple(map(_encoded, values)) for values in known)
         columns.append(Candidates(name, column.type, examples, may_be_null))
-    return Question(rules, tuple(columns))
+    return rules, tuple(columns)
 
 
 def _encoded(value: object) -> str:
@@ -102,41 +94,39 @@ def _encoded(value: object) -> str:
     return json.dumps(value, default=str, ensure_ascii=False)
 
 
-def answer(connection: Connection, question: Question) -> Verdict:
+def answer(connection: Connection, rules: Iterable[Rule], columns: Iterable[Candidates]) -> Verdict:
     """Try each draw's examples on the rules of its column, then those of the first that fits on all other rules."""
-    columns = {column.name: column for column in question.columns}
+    known = {column.name: column for column in columns}
+    tried: dict[str, list[str]] = {}
     first: dict[str, int | None] = {}
     refuse_null: set[str] = set()
     untried: set[Rule] = set()
-    for column in question.columns:
+    for column in known.values():
         values = list(dict.fromkeys(value for examples in column.draws for value in examples))
         values += [_NULL] * column.may_be_null
         refused: set[str] = set()
-        for rule in question.rules if values else ():
+        for rule in rules if values else ():
             if rule.columns == (column.name,):
                 met = _tried(connection, rule, [column], [(value,) for value in values])
                 untried |= {rule} if met is None else set()
                 refused |= {value for value, is_met in zip(values, met or (), strict=False) if not is_met}
         fitting = (place for place, examples in enumerate(column.draws) if not refused & set(examples))
-        first[column.name] = next(fitting, None)
+        place = first[column.name] = next(fitting, None)
+        examples = () if place is None else column.draws[place]
+        tried[column.name] = list(dict.fromkeys((*examples, _NULL) if column.may_be_null and examples else examples))
         refuse_null |= {column.name} if _NULL in refused else set()
     combinations: dict[Rule, Mapping[tuple[str, ...], bool]] = {}
-    for rule in question.rules:
-        if len(rule.columns) <= 1 or not set(rule.columns) <= columns.keys():
+    for rule in rules:
+        if len(rule.columns) <= 1 or not set(rule.columns) <= known.keys():
             continue
-        involved = [columns[name] for name in rule.columns]
-        rows = list(islice(product(*(_values(column, first[column.name]) for column in involved)), _MOST))
+        involved = [known[name] for name in rule.columns]
+        rows = list(islice(product(*(tried[name] for name in rule.columns)), _MOST))
         met = _tried(connection, rule, involved, rows) if rows else None
         if met is None:
             untried.add(rule)
         else:
             combinations[rule] = dict(zip(rows, met, strict=True))
     return Verdict(first, frozenset(refuse_null), combinations, frozenset(untried))
-
-
-def _values(column: Candidates, draw: int | None) -> Iterable[str]:
-    examples = () if draw is None else column.draws[draw]
-    return dict.fromkeys((*examples, _NULL) if column.may_be_null and examples else examples)
 
 
 def _tried(
@@ -225,14 +215,14 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
         draw = found[place]
         alone = [rule for rule in sources.conditions.rules if rule.columns == (name,)]
         untried = next((rule for rule in alone if rule in verdict.untried or not draw.examples), None)
-        if untried and not draw.is_unique and (table.column(name).has_default or sources.takes_null(name)):
+        if untried and not draw.is_unique and (table.column(name).has_default or name in sources.nullable):
             null |= leave(table, name, f"{untried} was not tried")
             continue
         notes += [f"not tried: {untried}"] if untried else []
         draws[name] = draw
     values = {
         column.name: column.draws[verdict.first[column.name] or 0] if column.draws else ()
-        for column in question_of(proposal).columns
+        for column in question_of(proposal)[1]
     }
     for name in proposal.optional & draws.keys() & values.keys() - verdict.refuse_null:
         values[name] = (*values[name], _NULL)
@@ -269,7 +259,7 @@ def _narrowed(proposal: Proposal, verdict: Verdict, rule: Rule, chosen: Columns)
         if (found := _kept(proposal, chosen, rule, name, kept)) is not None:
             return found
     for name in free:
-        may_be_null = proposal.sources.takes_null(name) and name not in verdict.refuse_null
+        may_be_null = name in proposal.sources.nullable and name not in verdict.refuse_null
         if may_be_null and _holds(verdict, rule, {**chosen.values, name: (_NULL,)}):
             return _without(chosen, name, rule)
     raise ImpossibleError(proposal.sources.table.oid, f"no rows are known that meet {rule}")
