@@ -109,22 +109,17 @@ _WEAK = """\
 - **Verification reads everything.** Every load pays for one more pass over the rows on the server. `--no-verify` skips
   it, and with it the proof that snapseed exists for. Wide values cost most: a vector is hashed element by element on
   the client and detoasted on the server.
-- **Generation is NumPy and polars.** A generator in Rust produces more than four times as much per second of CPU time,
-  and does not hash. Here, every step reads and writes whole columns, and the fingerprint makes about forty passes over
-  each block of 12 bytes. The target is two and a half times the time of writing. Writing, converting and the
-  fingerprint use up nearly all of that before anything is drawn, so only compiled code could go below. Generating wide
-  rows a hundred times as fast as Faker with random vectors is out of reach: they cannot even be written that fast.
-- **Wide rows dominate generation.** Transcripts and embeddings are some of the rows and most of the work. The longest
-  text of a chunk decides how many steps its fingerprint takes. A table with short columns is closer to the lower bound.
-  The first words in a process cost more than later ones, whose vectors are known.
+- **Draws are NumPy and polars.** A generator in Rust produces more per second of CPU time, and does not hash. Here,
+  every draw reads and writes whole columns. The fingerprint is compiled.
+- **Wide rows dominate generation.** Transcripts and embeddings are some of the rows and most of the work. A table with
+  short columns is closer to the lower bound. The first words in a process cost more than later ones, whose vectors are
+  known.
 - **A billion root rows have a large manifest.** Parts are planned one by one, but their records, about 4 kB each, stay
   in memory until the manifest is written. A larger `part_rows` means fewer of them.
 - **Small loads wait for fixed costs.** Below a few thousand rows, planning, verifying, committing and ANALYZE take
   longer than the rows, and the first batch must be read and encoded before anything is sent.
 - **One connection.** A load is one transaction on one connection, so it uses no more than the two or three cores that
-  decode, send and receive. For the example's transcripts, the server spends more than half of the COPY time on
-  compressing long texts with pglz (the embedded server has no lz4). There, `pg_restore -j2`, which loads two tables at
-  once, is faster than a verified load.
+  decode, send and receive.
 - **Resetting a small snapshot is no faster than loading it.** Copying a database and dropping the old one creates and
   deletes 300 files each, whatever they contain; loading a few hundred rows costs about the same. But a reset also
   restores what a load leaves alone. If no database is ready, a test waits for a copy, and pgmem is faster.
