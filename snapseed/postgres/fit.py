@@ -33,8 +33,10 @@ class Problem:
     fix: str | None = None
 
 
-def problem(text: str, fix: str, *names: sql.Composable | str) -> Problem:
-    """A problem whose fix has `names` at its braces: identifiers quoted, strings as they are."""
+def problem(text: str, fix: str | None, *names: sql.Composable | str) -> Problem:
+    """A problem whose fix, if any, has `names` at its braces: identifiers quoted, strings as they are."""
+    if fix is None:
+        return Problem(text)
     parts = [sql.SQL(name) if isinstance(name, str) else name for name in names]
     return Problem(text, sql.SQL(fix).format(*parts).as_string() + ";")
 
@@ -74,8 +76,7 @@ def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> P
         return problem(f"{place} does not exist (expected {column.type})", "ALTER TABLE {} ADD COLUMN {} {}", *names)
     if _fits(column.kind(), found):
         return None
-    text, fix = f"{place} is {found.type}, expected {column.type}", _type_fix(column.kind(), found)
-    return problem(text, fix, *names) if fix else Problem(text)
+    return problem(f"{place} is {found.type}, expected {column.type}", _type_fix(column.kind(), found), *names)
 
 
 def type_of(facts: ColumnFacts) -> ColumnType | None:

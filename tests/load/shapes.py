@@ -95,7 +95,8 @@ def mentions(text: str, words: str) -> bool:
 
 def rebuilt(report: LoadReport) -> set[str]:
     """The names of everything that was dropped and rebuilt."""
-    return {name for table in report.plan.tables for name in table.rebuilt}
+    indexes = {index.name for table in report.plan.tables for index in table.drop_indexes}
+    return indexes | {key.name for table in report.plan.tables for key in table.drop_foreign_keys}
 
 
 def fix_of(error: SnapseedError) -> str:

@@ -57,14 +57,11 @@ class Prepared:
     problems: Sequence[Problem] = ()
 
     @property
-    def compression_is_ours(self) -> bool:
-        """Whether neither the environment nor the server's administrator says how long values are compressed."""
-        return self.may_choose_compression and self.server is not None and self.server.toast_compression_is_default
-
-    @property
-    def has_lz4(self) -> bool:
-        """Whether the server can compress by lz4, at a fraction of the cost of pglz."""
-        return self.server is not None and "lz4" in self.server.toast_compressions
+    def compression(self) -> str | None:
+        """How to compress long values, `lz4` if possible; None if the environment or the administrator has chosen."""
+        if self.server is None or not (self.may_choose_compression and self.server.toast_compression_is_default):
+            return None
+        return "lz4" if "lz4" in self.server.toast_compressions else "pglz"
 
 
 class Emptying(StrEnum):
@@ -109,11 +106,6 @@ class TablePlan:
     sequences: tuple[SequenceFacts, ...]
     reasons: tuple[str, ...]
     defers: bool = False
-
-    @property
-    def rebuilt(self) -> list[str]:
-        """The names of the indexes and foreign keys that are dropped and rebuilt."""
-        return [*(index.name for index in self.drop_indexes), *(key.name for key in self.drop_foreign_keys)]
 
 
 @dataclass(frozen=True)
@@ -188,7 +180,7 @@ class TableSet:
             truncated,
             truncatable,
             _logged(tables, truncated),
-            stores_uncompressed=prepared.is_embedded and prepared.compression_is_ours and not prepared.has_lz4,
+            stores_uncompressed=prepared.is_embedded and prepared.compression == "pglz",
         )
 
     def deletes_from(self, facts: TableFacts) -> bool:
