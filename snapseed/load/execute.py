@@ -268,14 +268,12 @@ def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> Non
             _alter(connection, table, "{} RULE {}", switch(always=rule.always), sql.Identifier(rule.name))
 
 
-def _referring_first(plan: LoadPlan) -> list[EmptiedTable | TablePlan]:
+def _referring_first(plan: LoadPlan) -> list[EmptiedTable]:
     """All tables of the plan, those that refer to others before these."""
     return [*plan.children, *reversed(plan.tables)]
 
 
-def _alter(
-    connection: Connection, table: EmptiedTable | TablePlan, action: LiteralString, *parts: sql.Composable
-) -> None:
+def _alter(connection: Connection, table: EmptiedTable, action: LiteralString, *parts: sql.Composable) -> None:
     connection.execute(sql.SQL("ALTER TABLE {} ").format(table.table.identifier()) + sql.SQL(action).format(*parts))
 
 

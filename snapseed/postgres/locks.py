@@ -22,7 +22,7 @@ from psycopg.rows import class_row
 
 from snapseed.config import Environment
 from snapseed.errors import ServerError
-from snapseed.events import Listener, Note
+from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted
 from snapseed.postgres import query
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, Target, apply_session_settings
@@ -123,10 +123,12 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="watch for blockers", daemon=True)
         self._thread.start()
 
-    def moved(self) -> None:
-        """The step made progress: a wait from here on is a new one."""
-        self._moved_at = time.monotonic()
-        self.blockers = ()
+    def tell(self, event: Event) -> None:
+        """A listener that passes events on. After the start of a phase, or progress, a wait is a new one."""
+        if isinstance(event, PhaseStarted | Advanced):
+            self._moved_at = time.monotonic()
+            self.blockers = ()
+        self._listener(event)
 
     def end(self) -> None:
         """Stop watching, and close the second connection if it was opened."""

@@ -95,8 +95,7 @@ def mentions(text: str, words: str) -> bool:
 
 def rebuilt(report: LoadReport) -> set[str]:
     """The names of everything that was dropped and rebuilt."""
-    indexes = {index.name for table in report.plan.tables for index in table.drop_indexes}
-    return indexes | {key.name for table in report.plan.tables for key in table.drop_foreign_keys}
+    return {name for table in report.plan.tables for name in table.rebuilt}
 
 
 def fix_of(error: SnapseedError) -> str:

@@ -115,7 +115,7 @@ def _column_problems(entity: EntityRecord, column: Column, found: ColumnFacts, l
     """Why the column takes no values, or not all values of the snapshot's type."""
     name = table_name(entity)
     place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name))
-    is_changed = load.request.mode is Mode.UPSERT and column not in entity.key_columns
+    is_changed = load.request.mode is Mode.UPSERT and column.name not in names_of(entity.key)
     if found.generated:
         text = f"{place} is a generated column, which takes no values: leave it out of the entity"
         yield problem(text, f"{_ALTER} DROP EXPRESSION" if found.generated == "s" else None, *names)
