@@ -6,7 +6,6 @@ A manifest is untrusted input: nothing in it is used in a path or in SQL before 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated
