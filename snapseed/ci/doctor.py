@@ -48,7 +48,7 @@ def examine(project: Project, environment: Environment) -> Iterator[Requirement]
 
 
 def _generators(project: Project, _environment: Environment) -> str:
-    return ", ".join(entity.name for entity in load_generators(project.generators).entities)
+    return ", ".join(load_generators(project.generators).entities)
 
 
 def _snapshot(project: Project, environment: Environment) -> str:
