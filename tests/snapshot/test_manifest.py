@@ -218,7 +218,10 @@ BAD: dict[str, tuple[Callable[[Document], None], str]] = {
     "a chunk of less than nothing": (chunks_of(-50, 150), ">= 1"),
     "a fingerprint that does not add up": (setting(*FIRST, "fingerprint")("0" * 16), "0000000000000002"),
     "a fingerprint of other digits": (setting(*FIRST, "fingerprint")("0x0000000000000"), "[0-9a-f]{16}"),
-    "a chunk's fingerprint of other digits": (setting(*FIRST_FILE, "chunks", 0, "fingerprint")("F" * 16), "[0-9a-f]{16}"),
+    "a chunk's fingerprint of other digits": (
+        setting(*FIRST_FILE, "chunks", 0, "fingerprint")("F" * 16),
+        "[0-9a-f]{16}",
+    ),
     "a digest that is none": (setting(*FIRST_FILE, "sha256")("ab"), "[0-9a-f]{64}"),
     "a size below zero": (setting(*FIRST_FILE, "bytes")(-1), ">= 0"),
     "a time without a zone": (setting("now")("2026-01-01T00:00:00"), "timezone"),
