@@ -262,7 +262,7 @@ class TableFacts:
 
 def read_server(connection: Connection) -> ServerFacts:
     """What the server offers, and what this role may do in the database."""
-    return msgspec.convert(_rows(connection, "server")[0], ServerFacts)
+    return msgspec.convert(read_rows(connection, query("server"))[0], ServerFacts)
 
 
 def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[TableName, TableFacts]:
@@ -270,27 +270,29 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
     return {
         name: _read_table(connection, row)
         for name in names
-        for row in _rows(connection, "tables", schema=name.schema, table=name.table)
+        for row in read_rows(connection, query("tables"), schema=name.schema, table=name.table)
     }
 
 
 def _read_table(connection: Connection, row: dict[str, Any]) -> TableFacts:
-    parts: dict[str, Any] = {part: _rows(connection, part, oid=row["oid"]) for part in _PARTS}
+    parts: dict[str, Any] = {part: read_rows(connection, query(part), oid=row["oid"]) for part in _PARTS}
     for other in parts["referenced_by"]:
         name = TableName(other["schema"], other["table"], alone=other["alone"])
         other["has_rows"] = _has_rows(connection, name, other["columns"]) if other["may_look"] else None
     if row["has_publications"]:
-        parts["refuses"] = [found["command"] for found in _rows(connection, "refused_commands", oid=row["oid"])]
+        refused = read_rows(connection, query("refused_commands"), oid=row["oid"])
+        parts["refuses"] = [found["command"] for found in refused]
     # With row-level security we cannot look. Such a table is not loaded into anyway.
     may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
     name = TableName(row["schema"], row["table"], alone=row["kind"] == "r")
     return msgspec.convert({**row, **parts, "has_rows": not may_look or _has_rows(connection, name)}, TableFacts)
 
 
-def _rows(connection: Connection, name: str, **parameters: object) -> list[dict[str, Any]]:
-    """The rows of a query whose columns are named like the fields of its record."""
+def read_rows(connection: Connection, text: bytes, **parameters: object) -> list[dict[str, Any]]:
+    """The rows of a query by the names of their columns, arrays as tuples."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query(name), parameters).fetchall()
+        rows = cursor.execute(text, parameters).fetchall()
+    return [{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows]
 
 
 def _has_rows(connection: Connection, table: TableName, filled: Sequence[str] = ()) -> bool:
