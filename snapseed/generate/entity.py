@@ -200,10 +200,7 @@ def fan_out(
     for value in means.values():
         if not 0 < value < maximum / 2:
             raise ValueError(f"fan_out() needs 0 < mean < maximum / 2, got mean={value}, maximum={maximum}")
-
-    @cache
-    def ends(mean: float) -> UInt64s:
-        return thresholds(skewed_weights(mean, maximum))
+    ends = cache(lambda mean: thresholds(skewed_weights(mean, maximum)))
 
     def count(bits: UInt64s, frame: pl.DataFrame) -> Int64s:
         if by is None:
