@@ -6,7 +6,7 @@ are in their queue, so that a crash after COMMIT loses none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,7 +27,7 @@ class NewLoad:
     seed: int
     scale: int
     mode: str
-    tables: Sequence[str]
+    tables: tuple[str, ...]
     rows: int
     version: str
     state: Mapping[str, object] | None = None
