@@ -156,14 +156,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Raises `UsageError` for a name that the snapshot does not have.
         """
+        known = [entity.name for entity in self.entities]
         for name in only:
-            if self.entity(name) is None:
-                known = ", ".join(entity.name for entity in self.entities)
+            if name not in known:
                 raise UsageError(
                     "the snapshot has no such entity",
                     where=f"snapshot {self.name!r}",
                     observed=name,
-                    expected=f"one of: {known}",
+                    expected=f"one of: {', '.join(known)}",
                     next_step="check the spelling, or generate the snapshot again if the entity is new",
                 )
         return [entity for entity in self.entities if not only or entity.name in only]
