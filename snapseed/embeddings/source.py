@@ -24,6 +24,7 @@ from snapseed.embeddings.queue import JobForm, JobQueue, job_form, require_form
 from snapseed.embeddings.queue_list import ListQueue
 from snapseed.embeddings.queue_stream import StreamQueue
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.postgres import query
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
@@ -33,6 +34,7 @@ from snapseed.snapshot.store import open_snapshot
 from snapseed.snapshot.types import Family
 from snapseed.units import parse_seconds
 
+QUERIES = Path(__file__).parent / "queries"
 # A worker that waits for jobs is heard of every second.
 _SHORTEST_CLAIM_SECONDS = 2.0
 _TEXT_FAMILIES = (Family.TEXT, Family.CHARACTER, Family.TEXT_FORM)
@@ -85,6 +87,10 @@ class Source:
             "texts": table_name(self.texts).identifier(),
             "target": table_name(self.target).identifier(),
         }
+
+    def statement(self, name: str, **names: sql.Composable) -> sql.Composed:
+        """The statement in `queries`, with tables, columns and other names filled in."""
+        return sql.SQL(query(name, QUERIES).decode()).format(**(self.identifiers() | names))
 
 
 def resolve_source(project: Project, environment: Environment, manifest: Manifest) -> Source:
