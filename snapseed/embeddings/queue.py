@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import polars as pl
@@ -212,6 +213,11 @@ class JobQueue(Protocol):
 
     def purge(self) -> int:
         """Remove all jobs, dead ones included; returns how many."""
+
+
+def script(name: str) -> str:
+    """A script for Redis: `queries/{name}.lua`."""
+    return (Path(__file__).parent / "queries" / f"{name}.lua").read_text()
 
 
 def hash_tag(name: str) -> str:

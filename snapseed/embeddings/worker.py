@@ -31,7 +31,7 @@ _WAIT_SECONDS = 1.0
 _DRAIN_WAITS_SECONDS = (0.0, 0.1)
 # Jobs that were handed out before are processed in smaller groups, by this factor for each delivery.
 _GROUP_FACTOR = 8
-# A text that changes again and again while it is embedded is locked before the next attempt after this many.
+# A text that changes again and again while it is embedded stays locked from this attempt on.
 _FREE_TRIES = 3
 # Signs of life within the time after which the jobs would go to others.
 _SIGNS_OF_LIFE = 3
@@ -240,21 +240,21 @@ class Worker:
         Embedding may take long, so nothing is locked meanwhile; if a text changes, its new version is embedded.
         """
         connection, seconds = self.session.connection, 0.0
-        for _ in range(_FREE_TRIES):
+        for tries_left in reversed(range(_FREE_TRIES)):
             with self._translated("reading texts"):
                 texts = read_texts(connection, writer, keys)
             rows, spent = self._rows(texts)
             seconds += spent
             with self._translated("writing embeddings"), connection.transaction():
-                if lock_texts(connection, writer, keys) == texts.versions:
-                    changed = write_chunks(connection, writer, keys, rows)
-                    return _Written(changed, len(keys) - len(texts.keys), seconds)
-        with self._translated("writing embeddings"), connection.transaction():
-            lock_texts(connection, writer, keys)
-            texts = read_texts(connection, writer, keys)
-            rows, spent = self._rows(texts)
-            changed = write_chunks(connection, writer, keys, rows)
-            return _Written(changed, len(keys) - len(texts.keys), seconds + spent)
+                if lock_texts(connection, writer, keys) != texts.versions:
+                    if tries_left:
+                        continue
+                    texts = read_texts(connection, writer, keys)
+                    rows, spent = self._rows(texts)
+                    seconds += spent
+                changed = write_chunks(connection, writer, keys, rows)
+                break
+        return _Written(changed, len(keys) - len(texts.keys), seconds)
 
     def _rows(self, texts: TextBatch) -> tuple[list[pa.Array], float]:
         """The rows of the texts' chunks, none if there are no texts; and how many seconds that took."""
