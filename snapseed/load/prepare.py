@@ -146,9 +146,9 @@ def _read_catalogs(session: Session) -> tuple[Sequence[EntityRecord], dict[str, 
 def _read_children(
     session: Session, entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts]
 ) -> list[TableFacts]:
-    """Tables outside the load whose rows refer to rows that are replaced, and the table that workers fill.
+    """Tables outside the load whose rows refer to replaced rows, and the table that workers fill.
 
-    Raises `UsageError` that names them where `with_children` does not allow emptying them.
+    Raises `UsageError` that names them unless `with_children` allows emptying them.
     """
     if session.request.mode is not Mode.REPLACE:
         return []
@@ -159,8 +159,12 @@ def _read_children(
     if not session.request.with_children:
         _require_unreferenced(list(found.values()))
         return [table for oid, table in found.items() if oid not in loaded]
-    while read := read_tables(session.connection, [other.name for _, other in _references(list(found.values()))]):
-        found |= {table.oid: table for table in read.values()}
+    while names := [reference.name for _, reference in _references(list(found.values()))]:
+        read = {table.oid: table for table in read_tables(session.connection, names).values()}
+        if read.keys() <= found.keys():
+            # The others were dropped a moment ago.
+            break
+        found |= read
     return [table for oid, table in found.items() if oid not in loaded]
 
 

