@@ -255,13 +255,11 @@ class DoneCounts:
             pipeline.expire(minute, _MINUTES_KEPT_SECONDS)
             pipeline.execute(raise_on_error=False)
 
-    def total(self) -> int:
-        """All jobs done since the queue was created or purged."""
-        return int(self._client.get(f"{self._name}:done") or 0)
-
-    def last_minute(self) -> int:
-        """The jobs done in the last full minute."""
-        return int(self._client.get(f"{self._name}:done:{self._minute() - 1}") or 0)
+    def read(self) -> tuple[int, int]:
+        """The jobs done since the queue was created or purged, and those of the last full minute."""
+        found = self._client.mget(f"{self._name}:done", f"{self._name}:done:{self._minute() - 1}")
+        total, last_minute = (int(count or 0) for count in found)
+        return total, last_minute
 
     def clear(self, pipeline: Pipeline) -> None:
         """Start at zero again."""

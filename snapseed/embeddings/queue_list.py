@@ -108,12 +108,13 @@ class ListQueue:
             # A worker that joined in between may hold jobs that have left the queue.
             if self._known_workers() <= workers:
                 break
+        done, done_last_minute = self._counts.read()
         return QueueStatus(
             waiting=waiting,
             in_flight=sum(of_workers[::2]),
             dead=dead,
-            done=self._counts.total(),
-            done_last_minute=self._counts.last_minute(),
+            done=done,
+            done_last_minute=done_last_minute,
             workers=sum(of_workers[1::2]),
             oldest_seconds=None,
         )

@@ -98,12 +98,13 @@ class StreamQueue:
                 raise answer
         consumers: list[dict[str, Any]] = [] if isinstance(known, Exception) else known
         in_flight = sum(int(consumer["pending"]) for consumer in consumers)
+        done, done_last_minute = self._counts.read()
         return QueueStatus(
             waiting=max(0, length - in_flight),
             in_flight=min(length, in_flight),
             dead=dead,
-            done=self._counts.total(),
-            done_last_minute=self._counts.last_minute(),
+            done=done,
+            done_last_minute=done_last_minute,
             workers=sum(int(consumer["idle"]) < self._idle_ms for consumer in consumers),
             oldest_seconds=self._oldest_seconds(),
         )
