@@ -15,7 +15,7 @@ from snapseed.errors import SnapseedError
 from snapseed.postgres.failures import translated
 from snapseed.servers.targets import resolve_target
 from snapseed.testing import SnapseedDatabase
-from snapseed.testing.server import KeptMark, Run, Server, another_connection, connected_server, lock_key
+from snapseed.testing.server import KeptMark, Server, another_connection, connected_server
 from snapseed.testing.snapshot_template import Schema, hold_snapshot_template
 from snapseed.testing.template import Template, drop_unused
 
@@ -39,18 +39,14 @@ def opened_clones(
     """
     target = resolve_target(project, environment)
     with connected_server(target, environment) as server:
-        run = Run.new()
         with translated("making a template", target.described):
-            server.lock(lock_key(run.name))
-            template = hold_snapshot_template(server, project, environment, schema, run)
-        clones = Clones(server, template, run, ahead=ahead, at_most=at_most)
+            template = hold_snapshot_template(server, project, environment, schema)
+        clones = Clones(server, template, ahead=ahead, at_most=at_most)
         try:
             yield clones
         finally:
             with translated("dropping databases", target.described):
                 clones.close()
-                server.unlock(lock_key(run.name))
-                server.unlock(lock_key(template.name), shared=True)
                 drop_unused(server)
 
 
@@ -62,10 +58,9 @@ class Clones:
     then succeeds, or raises.
     """
 
-    def __init__(self, server: Server, template: Template, run: Run, *, ahead: int, at_most: int | None = None) -> None:
+    def __init__(self, server: Server, template: Template, *, ahead: int, at_most: int | None = None) -> None:
         self.server = server
         self.template = template
-        self._run = run
         self._ahead = ahead
         self._left = at_most
         self._changed = threading.Condition()
@@ -134,7 +129,7 @@ class Clones:
     def _next_name(self) -> str:
         if self._left is not None:
             self._left -= 1
-        return self._run.next_name()
+        return self.server.next_clone()
 
     def _work(self) -> None:
         try:

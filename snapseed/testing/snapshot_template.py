@@ -15,7 +15,7 @@ from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.servers.targets import EMBEDDED
 from snapseed.snapshot.store import open_snapshot
-from snapseed.testing.server import Run, Server, template_name
+from snapseed.testing.server import Server, template_name
 from snapseed.testing.template import SERVER_DEFAULT, Template, copy_database, hold_template
 
 
@@ -60,7 +60,7 @@ def migrations(create: Callable[[str], object], files: Iterable[Path], folder: P
 
 
 def hold_snapshot_template(
-    server: Server, project: Project, environment: Environment, schema: Schema | None, run: Run
+    server: Server, project: Project, environment: Environment, schema: Schema | None
 ) -> Template:
     """The template of a snapshot and a schema (default: the project's file), held by the server's connection.
 
@@ -68,37 +68,33 @@ def hold_snapshot_template(
     """
     manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
     tables = schema or project_schema(project)
-    name = template_name("snapshot", server.role, manifest.identity, tables.digest)
+    name = template_name("snapshot", server.identity.role, manifest.identity, tables.digest)
 
     def make() -> dict[str, str]:
         _fill(server, project, environment, tables, name)
         return {}
 
-    return hold_template(server, name, manifest, run, make)
+    return hold_template(server, name, manifest, make)
 
 
 def _fill(server: Server, project: Project, environment: Environment, schema: Schema, name: str) -> None:
-    # On a server of the user's own, an administrator may have put something into template1, such as an extension. That
-    # of the embedded server is empty, and cannot be copied while anybody is connected to it.
-    copy_database(server, "template0" if server.target.embedded else "template1", name, SERVER_DEFAULT)
+    if server.target.embedded is None:
+        # An administrator may have put something into it, such as an extension.
+        source, own_name, database = "template1", environment.name, server.conninfo(name)
+    else:
+        # Its template1 is empty, and cannot be copied while anybody is connected to it. It names a database after its
+        # environment.
+        source, own_name, database = "template0", name.removeprefix("snapseed_"), EMBEDDED
+    copy_database(server, source, name, SERVER_DEFAULT)
     if schema.create is not None:
         schema.create(server.url(name))
-    load_snapshot(project, _environment_of_template(environment, schema, server, name), LoadRequest(consent=True))
+    # Embeddings come from the snapshot, because no worker serves the tests' databases.
+    own = replace(environment, name=own_name, database=database, embeddings="snapshot", create_schema=not schema.create)
+    load_snapshot(project, own, LoadRequest(consent=True))
     with psycopg.connect(server.conninfo(name), autocommit=True) as connection:
         connection.execute("UPDATE snapseed.loads SET environment = %s", [environment.name])
         # Autovacuum then finds nothing to do here, and clones have their visibility maps from the start.
         connection.execute("VACUUM (ANALYZE)")
-
-
-def _environment_of_template(environment: Environment, schema: Schema, server: Server, name: str) -> Environment:
-    """The environment with the template as its database, embeddings included: no worker serves the tests' databases."""
-    environment = replace(environment, embeddings="snapshot")
-    create_schema = schema.create is None
-    if server.target.embedded is not None:
-        # The embedded server names a database after its environment.
-        name_of_environment = name.removeprefix("snapseed_")
-        return replace(environment, name=name_of_environment, database=EMBEDDED, create_schema=create_schema)
-    return replace(environment, database=server.conninfo(name), create_schema=create_schema)
 
 
 def _digest(files: Iterable[Path], folder: Path) -> str:
