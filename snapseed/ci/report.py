@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -34,14 +34,6 @@ class Step(StrEnum):
     EMBED = "embedding"
     VERIFY = "verifying"
     COMPARE = "comparing with the baseline"
-
-
-class CiOutcome(StrEnum):
-    """How the process ended."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -141,19 +133,19 @@ class CiReport:
     peak_memory_bytes: int = 0
 
     @property
-    def outcome(self) -> CiOutcome:
+    def outcome(self) -> Literal["passed", "failed", "interrupted"]:
         """Passed: the committed rows are those of the snapshot, and nothing got slower than allowed."""
         if isinstance(self.error, InterruptedByUserError):
-            return CiOutcome.INTERRUPTED
+            return "interrupted"
         verified = self.verify is not None and self.verify.agrees
-        return CiOutcome.PASSED if self.error is None and verified and not self.slowdowns else CiOutcome.FAILED
+        return "passed" if self.error is None and verified and not self.slowdowns else "failed"
 
     @property
     def exit_code(self) -> int:
         """The exit code of the process."""
         if self.error is not None:
             return self.error.exit_code
-        return 0 if self.outcome is CiOutcome.PASSED else 1
+        return 0 if self.outcome == "passed" else 1
 
     @property
     def retries(self) -> int:
@@ -220,24 +212,13 @@ def _rate(rows: int, seconds: float) -> float:
     return rows / seconds if seconds > 0 else 0.0
 
 
-class _Entity(msgspec.Struct, frozen=True):
-    rows: int
-    seconds: float
-    verify_seconds: float
-
-
-class _Metrics(msgspec.Struct, frozen=True):
-    rows: int
-    phases: dict[str, float]
-    entities: dict[str, _Entity]
-
-
-class Baseline(msgspec.Struct, frozen=True):
-    """The fields of an earlier report that are compared; it may have others."""
+@dataclass(frozen=True)
+class Baseline:
+    """The part of an earlier report that is compared; it has other fields, which are ignored."""
 
     format: int
     outcome: str
-    metrics: _Metrics
+    metrics: Metrics
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -252,7 +233,7 @@ def read_baseline(path: Path) -> Baseline:
             observed=reason,
             expected="a report of `snapseed ci --report FILE`",
         ) from exc
-    if baseline.format != FORMAT or baseline.outcome != CiOutcome.PASSED:
+    if baseline.format != FORMAT or baseline.outcome != "passed":
         raise UsageError(
             "the baseline cannot be compared with",
             where=str(path),
@@ -267,21 +248,15 @@ def slowdowns(metrics: Metrics, baseline: Baseline, allowed: float) -> list[Slow
 
     The baseline's times are scaled to the rows of this run. Waiting for the server and connecting are not compared.
     """
-    return [
-        slowdown
-        for slowdown in _pairs(metrics, baseline)
-        if slowdown.seconds > allowed * slowdown.before and slowdown.seconds - slowdown.before > _NOISE_SECONDS
-    ]
-
-
-def _pairs(metrics: Metrics, baseline: Baseline) -> Iterator[Slowdown]:
     old = baseline.metrics
+    pairs = []
     for name, entity in metrics.entities.items():
         before = old.entities.get(name)
         if before is not None and before.rows:
             scale = entity.rows / before.rows
-            yield Slowdown(f"copying {name}", entity.seconds, before.seconds * scale)
-            yield Slowdown(f"verifying {name}", entity.verify_seconds, before.verify_seconds * scale)
+            pairs.append(Slowdown(f"copying {name}", entity.seconds, before.seconds * scale))
+            pairs.append(Slowdown(f"verifying {name}", entity.verify_seconds, before.verify_seconds * scale))
     for name, seconds in metrics.phases.items():
         if name in old.phases and name != "connecting":
-            yield Slowdown(name, seconds, old.phases[name] * metrics.rows / old.rows)
+            pairs.append(Slowdown(name, seconds, old.phases[name] * metrics.rows / old.rows))
+    return [pair for pair in pairs if pair.seconds - pair.before > _NOISE_SECONDS and pair.factor > allowed]

@@ -69,9 +69,7 @@ class Options:
     env_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read variables that are not set from this file.")
     ] = None
-    results: Annotated[ResultFormat, typer.Option("--format", help="How to write the result to stdout.")] = (
-        ResultFormat.text
-    )
+    results: Annotated[ResultFormat, typer.Option("--format", help="How to write the result to stdout.")] = "text"
     checks: Annotated[
         Format | None,
         typer.Option(
@@ -107,20 +105,17 @@ class Call:
         settings = {name: getattr(given, name) for name in ("database", "snapshot", "retries", "timeout")}
         return self.project.environment(given.environment, settings).allowing(given.allow_host)
 
-    @property
-    def consent(self) -> bool:
-        """Whether the user allows replacing rows that snapseed did not load."""
-        return self.options.yes
-
-    @property
-    def quiet(self) -> bool:
-        """Whether the user wants no progress."""
-        return self.options.quiet
-
     def note(self, text: str) -> None:
         """Show a line of progress, unless --quiet."""
-        if not self.quiet:
+        if not self.options.quiet:
             console.note(text)
+
+    def show(self, text: str, document: dict[str, object]) -> None:
+        """Write a result to stdout, for people or for programs."""
+        if self.output == "json":
+            typer.echo(console.as_json(document))
+        else:
+            typer.echo(text)
 
 
 def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -146,7 +141,9 @@ def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., N
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
             options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
-            output = console.chosen_format(options.checks if "checks" in names else options.results)
+            output: Format = options.results
+            if "checks" in names:
+                output = options.checks or ("github" if console.is_in_github_actions() else "text")
             with console.reporting(output, verbose=options.verbose):
                 command(Call(find_project(options.project, options.env_file), output, options), **values)
 

@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from snapseed.errors import GeneratorError
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.generate.entity import Entity
-from snapseed.snapshot.arrow import data_of, offsets_of, sizes_and_elements
+from snapseed.snapshot.arrow import data_of, offsets_of
 from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.manifest import Chunk, FirstKey, PartFile
 from snapseed.snapshot.store import describe, writing_to
 from snapseed.snapshot.types import ColumnType, Family
+from snapseed.snapshot.values import array_elements
 
 # Keys in a form that compares as in PostgreSQL; of several columns a tuple.
 Key = int | bytes | tuple[int | bytes, ...]
@@ -88,7 +89,7 @@ def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -
             raise ValueError("Python objects have no column type")  # noqa: TRY301
         converted = _cast(series.rechunk().to_arrow(), kind)
         # What PostgreSQL cannot store in an array is an error here.
-        values = sizes_and_elements(converted, kind.dimensions)[1] if kind.is_array else converted
+        values = array_elements(converted, kind) if kind.is_array else converted
         _check_characters(values, kind)
     except (pa.ArrowException, ValueError) as exc:
         detail = str(exc).splitlines()[0]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.load.plan import ColumnPlan, TablePlan
-from snapseed.snapshot.arrow import data_of, offsets_of, running_offsets, sizes_and_elements
+from snapseed.snapshot.arrow import data_of, offsets_of, running_offsets
 from snapseed.snapshot.types import ColumnType, Family
 from snapseed.snapshot.values import for_copy
 
@@ -71,7 +71,7 @@ def copy_text(column: pa.Array, kind: ColumnType) -> pa.StringArray:
 def _array_text(column: pa.ListArray, kind: ColumnType) -> pa.StringArray:
     """Arrays as `{"a","b",NULL}` or `{{"a"},{"b"}}`. Every element is quoted, so none has to be examined."""
     if kind.dimensions > 1:
-        sizes_and_elements(column, kind.dimensions)  # raises for an array that PostgreSQL would refuse
+        for_copy([column], [kind]).most_bytes()  # raises for an array that PostgreSQL would refuse
     column = column if not pa.types.is_fixed_size_list(column.type) else column.cast(pa.list_(column.type.value_type))
     return _braced(column, kind, kind.dimensions)
 

@@ -49,32 +49,33 @@ class Described:
     rows: int
     columns: tuple[pa.Array, ...]
 
+    def most_bytes(self) -> int:
+        """The most bytes that `encoded` takes. Raises `ValueError` for a value that PostgreSQL does not have."""
+        row = ctypes.c_int64()
+        size = library().snapseed_bound(self.records, len(self.records), 0, self.rows, ctypes.byref(row))
+        return self._required(size, row.value)
+
     def encoded(self) -> pa.Buffer:
         """The rows as a binary COPY stream without header and trailer. Raises `ValueError` that names the row."""
-        row, count = ctypes.c_int64(), len(self.records)
-        size = library().snapseed_bound(self.records, count, 0, self.rows, ctypes.byref(row))
-        self._require(size, row.value)
-        buffer = pa.allocate_buffer(size)
+        buffer, row = pa.allocate_buffer(self.most_bytes()), ctypes.c_int64()
         size = library().snapseed_encode(
-            self.records, count, 0, self.rows, buffer.address, buffer.size, ctypes.byref(row)
+            self.records, len(self.records), 0, self.rows, buffer.address, buffer.size, ctypes.byref(row)
         )
-        self._require(size, row.value)
-        return buffer.slice(0, size)
+        return buffer.slice(0, self._required(size, row.value))
 
     def hashes(self, seed: int) -> npt.NDArray[np.uint64]:
         """The hash of each row. Raises `ValueError` that names the row."""
         hashes, row = np.empty(self.rows, dtype=np.uint64), ctypes.c_int64()
-        self._require(
-            library().snapseed_hash_rows(
-                self.records, len(self.records), 0, self.rows, seed, hashes.ctypes.data, ctypes.byref(row)
-            ),
-            row.value,
+        failed = library().snapseed_hash_rows(
+            self.records, len(self.records), 0, self.rows, seed, hashes.ctypes.data, ctypes.byref(row)
         )
+        self._required(failed, row.value)
         return hashes
 
-    def _require(self, result: int, row: int) -> None:
+    def _required(self, result: int, row: int) -> int:
         if result < 0:
             raise ValueError(f"{reason(result)} (row {row:,} of {self.rows:,})")
+        return result
 
 
 def for_copy(
@@ -97,6 +98,23 @@ def for_hash(columns: Sequence[pa.Array], kinds: Sequence[ColumnType]) -> Descri
     in arrays too. A `vector` is hashed as `real[]`.
     """
     return _side_by_side(columns, [_hashed(column, kind) for column, kind in zip(columns, kinds, strict=True)])
+
+
+def array_elements(column: pa.Array, kind: ColumnType) -> pa.Array:
+    """The elements of all arrays of a column, one after the other.
+
+    PostgreSQL's arrays are boxes. Raises `ValueError` for inner lists that differ in length, are NULL or empty.
+    """
+    for_copy([column], [kind]).most_bytes()
+    if kind.family is Family.UUID:
+        # Arrow cannot flatten lists of an extension type that have values under a NULL.
+        storage = pa.binary(UUID_BYTES)
+        for _ in range(kind.dimensions):
+            storage = pa.list_(storage)
+        column = column.cast(storage)
+    for _ in range(kind.dimensions):
+        column = column.flatten()
+    return column
 
 
 def is_hashed_as_text_array(kind: ColumnType) -> bool:
