@@ -13,8 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import find_project
 from snapseed.errors import SnapseedError
-from snapseed.testing.clones import opened_clones
-from snapseed.testing.snapshot_template import migrations
+from snapseed.testing.clones import migrations, opened_clones
 
 
 class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]

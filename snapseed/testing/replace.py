@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -72,12 +73,20 @@ def replace_database(server: Server, database: str, template: Template, own: int
     """
     owner, is_template = require_replaceable(server, database)
     copy, old = server.next_clone(), server.next_clone()
+
+    def exchange_names() -> None:
+        with server.connection.transaction():
+            server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
+            server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
+            server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
+
     try:
         template.copy(server, copy, owner=owner)
         with server.connection.transaction():
             _copy_properties(server.connection, database, copy)
         listener(CopyReady(copy))
-        sessions = _rename(server, database, copy, old, own)
+        outcome = "nothing was changed"
+        sessions = when_unused(server, database, exchange_names, own=own, tries=_TRIES, outcome=outcome)
     except BaseException:
         with suppress(psycopg.Error):
             server.drop(copy)
@@ -91,37 +100,31 @@ def replace_database(server: Server, database: str, template: Template, own: int
     return sessions
 
 
-def _rename(server: Server, database: str, copy: str, old: str, own: int) -> int:
-    """Rename `database` to `old` and `copy` to `database`; return how many sessions were ended."""
+def when_unused(
+    server: Server, database: str, action: Callable[[], None], *, own: int, tries: int, outcome: str
+) -> int:
+    """Do something that no other session in the database may see, and return how many sessions were ended for it.
+
+    `own`, the process id of a session of the caller that is about to end, does not count. Raises `ServerError`, which
+    says what the outcome is, where programs connect again as fast as their sessions are ended.
+    """
     sessions = 0
-    for _ in range(_TRIES):
-        sessions += disconnect(server, database, own)
-        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled), server.connection.transaction():
-            server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
-            server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
-            server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
+    for _ in range(tries):
+        rows = server.connection.execute(
+            "SELECT pid, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
+            " WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+            [_END_MILLISECONDS, database],
+        ).fetchall()
+        sessions += sum(pid != own for pid, _ in rows)
+        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled):
+            action()
             return sessions
-    raise still_in_use(server, database, "nothing was changed")
-
-
-def disconnect(server: Server, database: str, own: int) -> int:
-    """End the sessions of clients in a database, and return how many there were without the process `own`."""
-    rows = server.connection.execute(
-        "SELECT pid, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
-        " WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
-        [_END_MILLISECONDS, database],
-    ).fetchall()
-    return sum(pid != own for pid, _ in rows)
-
-
-def still_in_use(server: Server, database: str, outcome: str) -> ServerError:
-    """The error for a database to which programs connect again as fast as their sessions are ended."""
     rows = server.connection.execute(
         "SELECT DISTINCT coalesce(nullif(application_name, ''), 'unnamed') || ', role ' || coalesce(usename, '?')"
         "  FROM pg_stat_activity WHERE datname = %s",
         [database],
     ).fetchall()
-    return ServerError(
+    raise ServerError(
         f"programs connect to the database again faster than their sessions are ended; {outcome}",
         where=database,
         observed="; ".join(str(who) for (who,) in rows) or "a session, or a prepared transaction",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-
-import psycopg
+from functools import partial
 
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, UsageError
 from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
-from snapseed.postgres import locks
+from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import TableFacts, read_tables
-from snapseed.postgres.connect import connected
+from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import Identity, identify_allowed, require_ours
@@ -23,9 +23,8 @@ from snapseed.postgres.provenance import loaded_tables
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
-from snapseed.testing.replace import disconnect, replace_database, require_replaceable, still_in_use
+from snapseed.testing.replace import replace_database, require_replaceable, when_unused
 from snapseed.testing.server import Server, connected_server, template_name
-from snapseed.testing.state import UNREADABLE, outside_rows, schema_digest
 from snapseed.testing.template import (
     Template,
     copy_database,
@@ -35,6 +34,9 @@ from snapseed.testing.template import (
     strategy_for,
 )
 
+# The fingerprint of what this role may not read.
+UNREADABLE = "unreadable"
+# CREATE DATABASE waits five seconds for sessions to go.
 _TRIES = 5
 
 
@@ -192,13 +194,39 @@ def _template_of(server: Server, database: _Database, manifest: Manifest) -> tup
 
     def copy() -> dict[str, str]:
         nonlocal ended
-        strategy = strategy_for(server, server.size(name))
-        for _ in range(_TRIES):
-            ended += disconnect(server, name, database.session)
-            with suppress(psycopg.errors.ObjectInUse):
-                copy_database(server, name, database.template, strategy)
-                return database.outside
-        raise still_in_use(server, name, "the snapshot is loaded, but there is no template yet")
+        copying = partial(copy_database, server, name, database.template, strategy_for(server, server.size(name)))
+        outcome = "the snapshot is loaded, but there is no template yet"
+        ended = when_unused(server, name, copying, own=database.session, tries=_TRIES, outcome=outcome)
+        return database.outside
 
     template = hold_template(server, database.template, manifest, copy)
     return template, ended
+
+
+def schema_digest(connection: Connection) -> str:
+    """A digest of everything that the catalogs say about this database, except sizes and files.
+
+    Most objects count with their OIDs, which a copy shares with its template. So a table that was dropped and created
+    again counts as another one: the digest may differ for the same schema, but is never the same for different ones.
+    """
+    rows = _rows_of_all(connection, "catalogs")
+    rows += connection.execute(query("definitions", __file__)).fetchall()
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+def outside_rows(connection: Connection, inside: Collection[int]) -> dict[str, str]:
+    """A fingerprint of the contents of each table and sequence that the snapshot does not fill (`inside` has its OIDs).
+
+    Reads all of their rows, without snapseed's own tables. `UNREADABLE` is for what this role may not read.
+    """
+    rows = _rows_of_all(connection, "outside", {"inside": list(inside)})
+    return {str(name): str(fingerprint) for name, fingerprint in rows}
+
+
+def _rows_of_all(
+    connection: Connection, name: str, parameters: Mapping[str, object] | None = None
+) -> list[tuple[object, ...]]:
+    """The rows of all queries that the query `name` lists, sorted."""
+    listed = connection.execute(query(name, __file__), parameters).fetchall()
+    together = " UNION ALL ".join(str(statement) for (statement,) in listed)
+    return connection.execute(f"{together} ORDER BY 1".encode()).fetchall() if listed else []

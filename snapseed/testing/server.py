@@ -121,12 +121,13 @@ class Server:
         user, password = quote(parts.pop("user", ""), safe=""), parts.pop("password", None)
         login = user + (f":{quote(password, safe='')}" if password else "") + "@"
         name = quote(parts.pop("dbname"), safe="")
-        if parts.get("host", "").startswith(("/", "@")):
-            # The folder of a Unix socket does not fit between @ and /.
-            return f"postgresql://{login}/{name}?{urlencode(parts, safe='/', quote_via=quote)}"
-        host, port = parts.pop("host", "localhost"), parts.pop("port", "5432")
+        place = ""
+        # The folder of a Unix socket does not fit between @ and /.
+        if not parts.get("host", "").startswith(("/", "@")):
+            host, port = parts.pop("host", "localhost"), parts.pop("port", "5432")
+            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         rest = f"?{urlencode(parts, safe='/', quote_via=quote)}" if parts else ""
-        return f"postgresql://{login}{f'[{host}]' if ':' in host else host}:{port}/{name}{rest}"
+        return f"postgresql://{login}{place}/{name}{rest}"
 
     def size(self, database: str) -> int:
         """The size of a database in bytes."""

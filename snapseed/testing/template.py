@@ -5,6 +5,7 @@ A process makes a template under an advisory lock and marks it complete last; wh
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -109,7 +110,7 @@ def fastest_strategy(server: Server, template: str, size: int) -> str:
     if strategy != FILE_COPY or server.identity.version < _CLONES_SINCE:
         return strategy
     cloned, copied = (_seconds_to_copy(server, template, way) for way in (FILE_CLONE, FILE_COPY))
-    return FILE_CLONE if cloned is not None and copied is not None and cloned < copied else FILE_COPY
+    return FILE_CLONE if cloned < copied else FILE_COPY
 
 
 def drop_unused(server: Server, *, max_age: float = _MAX_AGE_SECONDS, max_templates: int = _MAX_TEMPLATES) -> list[str]:
@@ -169,14 +170,14 @@ def _touched(server: Server, name: str, mark: TemplateMark) -> TemplateMark:
     return mark
 
 
-def _seconds_to_copy(server: Server, template: str, strategy: str) -> float | None:
-    """How long a copy takes; None where the server cannot make one in this way."""
+def _seconds_to_copy(server: Server, template: str, strategy: str) -> float:
+    """How long a copy takes; for ever where the server cannot make one in this way."""
     spare, started = server.next_clone(), time.monotonic()
     try:
         copy_database(server, template, spare, strategy)
         return time.monotonic() - started
     except psycopg.Error:
         # The server was built without clones, or its file system refuses them. Neither is a reason to fail.
-        return None
+        return math.inf
     finally:
         server.drop(spare)

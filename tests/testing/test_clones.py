@@ -19,9 +19,15 @@ import pytest
 from snapseed import verify_snapshot
 from snapseed.errors import ConfigurationError, LoadError, RefusedError
 from snapseed.servers.targets import resolve_target
-from snapseed.testing.clones import Clones, opened_clones
+from snapseed.testing.clones import (
+    Clones,
+    Schema,
+    hold_snapshot_template,
+    migrations,
+    opened_clones,
+    project_schema,
+)
 from snapseed.testing.server import KeptMark, TemplateMark, connected_server
-from snapseed.testing.snapshot_template import Schema, hold_snapshot_template, migrations, project_schema
 from snapseed.testing.template import copy_database, drop_unused, fastest_strategy
 from tests.conftest import without_coverage
 from tests.projects.state import patiently
@@ -32,8 +38,7 @@ _STOPPED = """
 import sys, time
 from pathlib import Path
 from snapseed import find_project
-from snapseed.testing.clones import opened_clones
-from snapseed.testing.snapshot_template import Schema
+from snapseed.testing.clones import Schema, opened_clones
 
 def wait(url):
     print("here", flush=True)
