@@ -48,7 +48,7 @@ def checks_of(report: CiReport) -> list[CheckResult]:
         if report.embedding is not None or report.step is Step.EMBED:
             checks.append(_step(report, Step.EMBED, "embeddings", "complete"))
         checks += _rows(report, report.manifest)
-    checks += [_found("speed", slowdown.what, [slowdown], slowdown.seconds) for slowdown in report.slowdowns]
+    checks += [_check("speed", slowdown.what, [slowdown], slowdown.seconds) for slowdown in report.slowdowns]
     if report.baseline and not report.slowdowns:
         checks.append(_step(report, Step.COMPARE, "speed", "as fast as the baseline allows"))
     return checks
@@ -62,23 +62,31 @@ def verify_checks(report: VerifyReport) -> list[CheckResult]:
 
 def committed_checks(results: Sequence[CommittedResult]) -> list[CheckResult]:
     """A check for each committed snapshot; `path` begins with the folder of the snapshot."""
-    return [_found("committed", result.snapshot, result.findings, folder=f"{result.snapshot}/") for result in results]
+    return [_check("committed", result.snapshot, result.findings, folder=f"{result.snapshot}/") for result in results]
 
 
 def error_check(error: SnapseedError) -> CheckResult:
     """The failed check of a command that failed before it had a report."""
-    return _found("snapseed", "configuration", [error])
+    return _check("snapseed", "configuration", [error])
 
 
-def _found(group: str, name: str, findings: Sequence[object], seconds: float = 0.0, *, folder: str = "") -> CheckResult:
-    """A check that failed if there are findings, otherwise passed."""
+def _check(
+    group: str,
+    name: str,
+    findings: Sequence[object],
+    seconds: float = 0.0,
+    *,
+    folder: str = "",
+    otherwise: State = "passed",
+) -> CheckResult:
+    """A check that failed if there are findings."""
     path = next((folder + finding.path for finding in findings if isinstance(finding, FileFinding)), None)
     details = "\n".join(map(str, findings))
-    return CheckResult(group, name, "failed" if findings else "passed", seconds, details, path)
+    return CheckResult(group, name, "failed" if findings else otherwise, seconds, details, path)
 
 
-def _error_in(report: CiReport, step: Step) -> SnapseedError | None:
-    return report.error if report.step is step else None
+def _errors_in(report: CiReport, step: Step) -> list[SnapseedError]:
+    return [report.error] if report.error and report.step is step else []
 
 
 def _reached(report: CiReport, step: Step) -> State:
@@ -90,14 +98,12 @@ def _reached(report: CiReport, step: Step) -> State:
 
 def _step(report: CiReport, step: Step, group: str, name: str) -> CheckResult:
     seconds = report.steps.get(step, 0.0)
-    if error := _error_in(report, step):
-        return _found(group, name, [error], seconds)
-    return CheckResult(group, name, _reached(report, step), seconds)
+    return _check(group, name, _errors_in(report, step), seconds, otherwise=_reached(report, step))
 
 
 def _database(report: CiReport) -> list[CheckResult]:
     """Whether the database could be reached, and whether a guard allowed it."""
-    if isinstance(_error_in(report, Step.WAIT), RefusedError):
+    if report.step is Step.WAIT and isinstance(report.error, RefusedError):
         return [CheckResult("database", "reachable", "passed"), _step(report, Step.WAIT, "database", "guard")]
     guard = CheckResult("database", "guard", _reached(report, Step.WAIT))
     return [_step(report, Step.WAIT, "database", "reachable"), guard]
@@ -116,19 +122,14 @@ def _files(report: CiReport, manifest: Manifest) -> Iterable[CheckResult]:
 
 def _load(report: CiReport, manifest: Manifest) -> Iterator[CheckResult]:
     """Each entity, and the transaction: it is at fault if no entity is, unless the files are."""
-    load, error, reached = report.load, _error_in(report, Step.LOAD), _reached(report, Step.LOAD)
+    load, errors, reached = report.load, _errors_in(report, Step.LOAD), _reached(report, Step.LOAD)
     copied = {copy.entity: copy.seconds for copy in load.entities} if load else {}
-    at_fault = _entities_at_fault(load) if error and load else set()
+    at_fault = _entities_at_fault(load) if errors and load else set()
     for entity in manifest.entities:
-        seconds = copied.get(entity.name, 0.0)
-        if entity.name in at_fault:
-            yield _found("load", entity.name, [error], seconds)
-        else:
-            yield CheckResult("load", entity.name, reached, seconds)
-    if error is not None and not at_fault and not (load and load.files):
-        yield _found("load", "transaction", [error], load.seconds if load else 0.0)
-    else:
-        yield CheckResult("load", "transaction", reached)
+        found = errors if entity.name in at_fault else []
+        yield _check("load", entity.name, found, copied.get(entity.name, 0.0), otherwise=reached)
+    found = [] if at_fault or (load and load.files) else errors
+    yield _check("load", "transaction", found, load.seconds if load and found else 0.0, otherwise=reached)
 
 
 def _entities_at_fault(load: LoadReport) -> set[str]:
@@ -140,7 +141,7 @@ def _entities_at_fault(load: LoadReport) -> set[str]:
 def _rows(report: CiReport, manifest: Manifest) -> Iterable[CheckResult]:
     if report.verify is not None:
         return _row_checks(manifest, report.verify)
-    if _error_in(report, Step.VERIFY):
+    if _errors_in(report, Step.VERIFY):
         return [_step(report, Step.VERIFY, "rows", "verification")]
     return _skipped("rows", manifest)
 
@@ -149,19 +150,19 @@ def _file_checks(manifest: Manifest, findings: Sequence[FileFinding], seconds: f
     """A check for each entity, which gets its share of the time, and for each file that belongs to none."""
     for entity in manifest.entities:
         found = [finding for finding in findings if finding.entity == entity.name]
-        yield _found("files", entity.name, found, seconds * entity.bytes / max(1, manifest.bytes))
+        yield _check("files", entity.name, found, seconds * entity.bytes / max(1, manifest.bytes))
     for finding in findings:
         if finding.entity is None:
-            yield _found("files", finding.path, [finding])
+            yield _check("files", finding.path, [finding])
 
 
 def _row_checks(manifest: Manifest, report: VerifyReport) -> Iterator[CheckResult]:
     """A check for each problem with a table, and for each entity."""
     for problem in report.tables:
-        yield _found("tables", problem.split(":")[0], [problem])
+        yield _check("tables", problem.split(":")[0], [problem])
     results = {result.entity: result for result in report.entities}
     for entity in manifest.entities:
         if result := results.get(entity.name):
-            yield _found("rows", entity.name, result.lines(), result.seconds)
+            yield _check("rows", entity.name, result.lines(), result.seconds)
         else:
             yield CheckResult("rows", entity.name, "skipped")

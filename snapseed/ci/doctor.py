@@ -35,20 +35,19 @@ def examine(project: Project, environment: Environment) -> Iterator[Requirement]
         ("server", _server, ()),
         ("load plan", _plan, ("snapshot", "files", "server")),
     ):
-        if missing := [need for need in needs if need in failed]:
-            requirement = Requirement(name, f"not checked: needs the {missing[0]}")
-        else:
-            try:
-                requirement = Requirement(name, look(project, environment))
-            except SnapseedError as exc:
-                requirement = Requirement(name, exc.summary, exc)
+        missing = [need for need in needs if need in failed]
+        try:
+            found = f"not checked: needs the {missing[0]}" if missing else look(project, environment)
+            requirement = Requirement(name, found)
+        except SnapseedError as exc:
+            requirement = Requirement(name, exc.summary, exc)
         if missing or requirement.error:
             failed.append(name)
         yield requirement
 
 
 def _generators(project: Project, _environment: Environment) -> str:
-    return ", ".join(entity.name for entity in load_generators(project.generators).entities)
+    return ", ".join(load_generators(project.generators).entities)
 
 
 def _snapshot(project: Project, environment: Environment) -> str:

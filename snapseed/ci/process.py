@@ -11,17 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from snapseed.ci.embedding import comparable_entities, embed
-from snapseed.ci.report import Attempt, CiReport, ServerSettings, Step, read_baseline, report_of_run, slowdowns
+from snapseed.ci.embedding import Embedding, comparable_entities, embed
+from snapseed.ci.report import Attempt, CiReport, ServerSettings, Slowdown, Step, read_baseline, slowdowns
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
-from snapseed.events import Event, Listener, Note, ignore, phase, recorded
+from snapseed.events import Event, Listener, Note, PhaseStarted, ignore, phase, phase_seconds, recorded
 from snapseed.load.outcome import LoadReport, Outcome, report_of
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import finish_if_committed, load_snapshot
 from snapseed.postgres import query
-from snapseed.postgres.connect import connected
+from snapseed.postgres.connect import Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.retry import Attempted, RetryLimits, retried
@@ -86,8 +86,27 @@ class _Steps:
     tell: Listener
 
     def report(self) -> CiReport:
-        """The report of what was told so far."""
-        return report_of_run(self.environment, self.request.baseline, self.events)
+        """The report of what was told so far, without an error and without the time and memory of the whole."""
+        target, started = self._last(Target), self._last(PhaseStarted)
+        return CiReport(
+            environment=self.environment.name,
+            snapshot=self.environment.snapshot,
+            target=target.described if target else "",
+            source=target.source if target else "",
+            manifest=self._last(Manifest),
+            server=self._last(ServerSettings),
+            step=Step(started.phase) if started else Step.PREPARE,
+            steps=phase_seconds(self.events),
+            attempts=tuple(event for event in self.events if isinstance(event, Attempt)),
+            load=self._last(LoadReport),
+            embedding=self._last(Embedding),
+            verify=self._last(VerifyReport),
+            baseline=str(self.request.baseline) if self.request.baseline else None,
+            slowdowns=tuple(event for event in self.events if isinstance(event, Slowdown)),
+        )
+
+    def _last(self, kind: type[_Result]) -> _Result | None:
+        return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
 
     def run(self) -> None:
         """Each step in order. Raises what ends the run."""

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
 from snapseed.ci.embedding import Embedding
-from snapseed.config import Environment
 from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
-from snapseed.events import Event, PhaseStarted, phase_seconds
 from snapseed.load.outcome import LoadReport
-from snapseed.postgres.connect import Target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.database import VerifyReport
 
 FORMAT = 1
 # On a machine that others use too, a difference below this is noise.
 _NOISE_SECONDS = 0.25
-_Kind = TypeVar("_Kind")
 
 
 class Step(StrEnum):
@@ -143,9 +139,7 @@ class CiReport:
     @property
     def exit_code(self) -> int:
         """The exit code of the process."""
-        if self.error is not None:
-            return self.error.exit_code
-        return 0 if self.outcome == "passed" else 1
+        return self.error.exit_code if self.error else int(self.outcome != "passed")
 
     @property
     def retries(self) -> int:
@@ -181,31 +175,6 @@ class CiReport:
             server=self.server.version if self.server else "",
             settings=self.server.settings if self.server else {},
         )
-
-
-def report_of_run(environment: Environment, baseline: Path | None, events: Sequence[Event]) -> CiReport:
-    """The report that the events of a run make, without an error and without the time and memory of the whole."""
-    target, started = _last(events, Target), _last(events, PhaseStarted)
-    return CiReport(
-        environment=environment.name,
-        snapshot=environment.snapshot,
-        target=target.described if target else "",
-        source=target.source if target else "",
-        manifest=_last(events, Manifest),
-        server=_last(events, ServerSettings),
-        step=Step(started.phase) if started else Step.PREPARE,
-        steps=phase_seconds(list(events)),
-        attempts=tuple(event for event in events if isinstance(event, Attempt)),
-        load=_last(events, LoadReport),
-        embedding=_last(events, Embedding),
-        verify=_last(events, VerifyReport),
-        baseline=None if baseline is None else str(baseline),
-        slowdowns=tuple(event for event in events if isinstance(event, Slowdown)),
-    )
-
-
-def _last(events: Sequence[Event], kind: type[_Kind]) -> _Kind | None:
-    return next((event for event in reversed(events) if isinstance(event, kind)), None)
 
 
 def _rate(rows: int, seconds: float) -> float:

@@ -17,14 +17,7 @@ import typer
 from snapseed.cli import checks, console, embeddings, servers, text
 from snapseed.cli.documents import document
 from snapseed.cli.init import init
-from snapseed.cli.options import (
-    WRITES,
-    Call,
-    Only,
-    OptionalEnvironment,
-    entity_names,
-    in_project,
-)
+from snapseed.cli.options import WRITES, Call, Only, OptionalEnvironment, entity_names, in_project
 from snapseed.redaction import hide_passwords_in_title
 from snapseed.units import parse_scale
 
@@ -111,22 +104,17 @@ def generate(
     os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:50,muzzy_decay_ms:0")
     from snapseed.generate.part import available_cores
     from snapseed.generate.request import resolve_check, resolve_request
-    from snapseed.generate.snapshot import check_snapshot, generate_snapshot
+    from snapseed.generate.snapshot import CheckReport, check_snapshot, generate_snapshot
 
-    resolve = resolve_check if check else resolve_request
+    resolve, run = (resolve_check, check_snapshot) if check else (resolve_request, generate_snapshot)
     request = resolve(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
     _announce_size(call, request)
-    processes = jobs or available_cores()
     with console.Meter(quiet=call.options.quiet) as meter:
-        if check:
-            comparison = check_snapshot(call.project, request, jobs=processes, listener=meter)
-        else:
-            report = generate_snapshot(call.project, request, jobs=processes, listener=meter)
-    if not check:
-        call.show(text.generated(report), document(report))
-        return
-    call.show(text.regenerated(comparison), document(comparison))
-    raise typer.Exit(0 if comparison.same_rows else 1)
+        report = run(call.project, request, jobs=jobs or available_cores(), listener=meter)
+    if isinstance(report, CheckReport):
+        call.show(text.regenerated(report), document(report))
+        raise typer.Exit(0 if report.same_rows else 1)
+    call.show(text.generated(report), document(report))
 
 
 @app.command()
@@ -223,8 +211,7 @@ def show(
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
     width = max(60, shutil.get_terminal_size((120, 24)).columns)
-    rows_by_entity = {record.name: document(sample) for record, sample in samples}
-    found = {**document(snapshot.manifest), "samples": rows_by_entity}
+    found = {**document(snapshot.manifest), "samples": {record.name: document(sample) for record, sample in samples}}
     call.show(text.contents(snapshot.manifest, samples, width), found)
 
 

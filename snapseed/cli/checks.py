@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -59,16 +59,16 @@ def _verify_committed(call: Call) -> NoReturn:
 
 
 def _show_checks(
-    call: Call, name: str, checks: Sequence[CheckResult], folder: Path, shown: str, found: dict[str, object]
+    call: Call, name: str, checks: Sequence[CheckResult], folder: Path, lines: Iterable[str], found: dict[str, object]
 ) -> None:
     """Write checks to stdout: as JUnit, with annotations of files in `folder`, or as any other result."""
     from snapseed.cli import formats
 
     if call.output == "junit":
-        shown = formats.junit(name, checks)
+        lines = [formats.junit(name, checks)]
     elif call.output == "github":
-        shown = "\n".join([shown, *formats.error_annotations(checks, folder)])
-    call.show(shown, found)
+        lines = [*lines, *formats.error_annotations(checks, folder)]
+    call.show(lines, found)
 
 
 @in_project("environment", "retries", "timeout", "allow_host", "yes", "database", "snapshot", "checks", "quiet")

@@ -172,8 +172,8 @@ class Meter:
                 note(text)
             case PhaseStarted(phase):
                 self._show(phase, None, None, "")
-            case PhaseEnded(phase):
-                self._end(phase)
+            case PhaseEnded(phase) if self._bars is not None and phase in self._tasks:
+                self._bars.remove_task(self._tasks.pop(phase))
             case Advanced():
                 self._show(event.what, event.done, event.total, self._progress_text(event))
 
@@ -212,7 +212,3 @@ class Meter:
             # Without a total, the bar only shows that something is happening.
             self._tasks[label] = self._bars.add_task(label, total=total, label=label, text=text)
         self._bars.update(self._tasks[label], completed=done, total=total, text=text)
-
-    def _end(self, label: str) -> None:
-        if self._bars is not None and label in self._tasks:
-            self._bars.remove_task(self._tasks.pop(label))

@@ -57,6 +57,11 @@ def document(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
         return dict(_fields(value, name))
     if dataclasses.is_dataclass(value) and name not in _TEXTS:
         return {field.name: document(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return one_line(value)
+
+
+def one_line(value: object) -> str:
+    """A value as text, bytes in hexadecimal digits."""
     return f"\\x{value.hex()}" if isinstance(value, bytes) else " ".join(str(value).split())
 
 

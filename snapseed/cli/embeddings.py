@@ -6,7 +6,7 @@ import json
 import math
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -109,20 +109,14 @@ def search(
     nothing = "nothing found: the database holds no chunks of this model"
     if environment.embeddings == "queue":
         nothing += f"; workers make them, see `snapseed queue status {environment.name}`"
-    call.show(text.search(hits) or nothing, {"hits": document(hits)})
+    call.show(text.search(hits) if hits else [nothing], {"hits": document(hits)})
 
 
-@contextmanager
-def _session(call: Call, doing: str) -> Iterator[Session]:
+def _session(call: Call, doing: str) -> AbstractContextManager[Session]:
     """The queue and the database, open while a command does something."""
     from snapseed.embeddings.source import embedding_session
-    from snapseed.servers.targets import redis_translated
 
-    with (
-        embedding_session(call.project, call.environment, consent=call.options.yes) as session,
-        redis_translated(doing, session.redis),
-    ):
-        yield session
+    return embedding_session(call.project, call.environment, consent=call.options.yes, doing=doing)
 
 
 @queue_app.command()

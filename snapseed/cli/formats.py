@@ -98,7 +98,10 @@ def summary(name: str, checks: Sequence[CheckResult], report: CiReport | None = 
         outcome = "interrupted"
     lines = [f"### snapseed {name}: {outcome}", ""]
     if report is not None:
-        lines += [_facts(report), ""]
+        server = f" on {report.server.version}" if report.server else ""
+        rows = f"{report.metrics.rows:,} rows in {report.seconds:.1f} s, {report.metrics.retries} retries"
+        memory = f"peak memory {size(report.metrics.peak_memory_bytes)}"
+        lines += [f"Snapshot `{report.snapshot}`{server}: {rows}, {memory}.", ""]
     lines += ["| | check | | |", "|---|---|---|---|"]
     for check in checks:
         remark = _cell(check.message) or (f"{check.seconds:.2f} s" if check.seconds else "")
@@ -112,15 +115,6 @@ def summary(name: str, checks: Sequence[CheckResult], report: CiReport | None = 
 def masked(secret: str) -> str:
     """The command that keeps a secret out of the rest of the log."""
     return f"::add-mask::{_message(secret)}"
-
-
-def _facts(report: CiReport) -> str:
-    metrics = report.metrics
-    server = f" on {report.server.version}" if report.server else ""
-    return (
-        f"Snapshot `{report.snapshot}`{server}: {metrics.rows:,} rows in {report.seconds:.1f} s,"
-        f" {metrics.retries} retries, peak memory {size(metrics.peak_memory_bytes)}."
-    )
 
 
 def _message(text: str) -> str:

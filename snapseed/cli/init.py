@@ -32,17 +32,11 @@ def init(
     """Write a starter project: snapseed.toml, generators, schema, a CI workflow."""
     with console.reporting("text", verbose=verbose):
         if from_database is None:
-            _write_starter(folder)
+            _write(folder, _starter_files(), {})
+            typer.echo(f"wrote a starter project into {folder.resolve()}")
+            typer.echo("next:  snapseed generate && snapseed load dev")
         else:
             _write_for_database(folder, from_database)
-
-
-def _write_starter(folder: Path) -> None:
-    sources = _starter_files()
-    _require_absent(folder, sources)
-    _write(folder, sources, {})
-    typer.echo(f"wrote a starter project into {folder.resolve()}")
-    typer.echo("next:  snapseed generate && snapseed load dev")
 
 
 def _write_for_database(folder: Path, url: str) -> None:
@@ -62,7 +56,6 @@ def _write_for_database(folder: Path, url: str) -> None:
         ) from exc
     made = scaffold_project(url)
     sources = {path: source for path, source in _starter_files().items() if path in _GIT_FILES}
-    _require_absent(folder, [*map(Path, made.files), *sources])
     _write(folder, sources, made.files)
     for table, notes in made.notes.items():
         typer.echo("\n".join([f"{table}:", *(f"  - {note}" for note in notes)]))
@@ -86,8 +79,10 @@ def _require_absent(folder: Path, paths: Iterable[Path]) -> None:
 
 def _write(folder: Path, sources: Mapping[Path, Path], texts: Mapping[str, str]) -> None:
     """Copy the sources and write the texts, all by their path in the folder, and list them."""
+    paths = [*sources, *map(Path, texts)]
+    _require_absent(folder, paths)
     try:
-        for path in (*sources, *map(Path, texts)):
+        for path in paths:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
         for path, source in sources.items():
             shutil.copyfile(source, folder / path)
@@ -96,7 +91,7 @@ def _write(folder: Path, sources: Mapping[Path, Path], texts: Mapping[str, str])
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
-    typer.echo("\n".join(f"  {path}" for path in sorted([*map(str, sources), *texts])))
+    typer.echo("\n".join(f"  {path}" for path in sorted(map(str, paths))))
 
 
 def _starter_files() -> dict[Path, Path]:

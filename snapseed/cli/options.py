@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ WRITES = ("environment", "allow_host", "yes", "database", "snapshot")
 _ALWAYS = ("project", "env_file", "verbose")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """The shared options, in the order of the help text. `results` and `checks` are the two kinds of --format."""
 
@@ -80,11 +80,7 @@ class Options:
     verbose: Verbose = False
 
 
-_TYPES: dict[str, Any] = get_type_hints(Options, include_extras=True)
-_PARAMETERS = [
-    Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=_TYPES[field.name])
-    for field in fields(Options)
-]
+_PARAMETERS = inspect.signature(Options, eval_str=True).parameters.values()
 
 
 @dataclass(frozen=True)
@@ -110,12 +106,9 @@ class Call:
         if not self.options.quiet:
             console.note(text)
 
-    def show(self, text: str, document: dict[str, object]) -> None:
+    def show(self, lines: Iterable[str], document: dict[str, object]) -> None:
         """Write a result to stdout, for people or for programs."""
-        if self.output == "json":
-            typer.echo(console.as_json(document))
-        else:
-            typer.echo(text)
+        typer.echo(console.as_json(document) if self.output == "json" else "\n".join(lines))
 
 
 def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -64,7 +64,7 @@ def url(
 
     target = resolve_target(call.project, call.environment)
     shown = target.conninfo if show_password else redacted(target.conninfo)
-    call.show(shown, {"url": shown})
+    call.show([shown], {"url": shown})
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -94,4 +94,4 @@ def psql(call: Call, context: typer.Context) -> None:
 
 
 def _show(call: Call, values: dict[str, str]) -> None:
-    call.show("\n".join(f"{name}: {value}" for name, value in values.items()), dict(values))
+    call.show((f"{name}: {value}" for name, value in values.items()), dict(values))

@@ -156,8 +156,10 @@ class Session:
 
 
 @contextmanager
-def embedding_session(project: Project, environment: Environment, *, consent: bool = False) -> Iterator[Session]:
-    """Open the database and the queue, guarded like a load.
+def embedding_session(
+    project: Project, environment: Environment, *, consent: bool = False, doing: str = "looking at the queue"
+) -> Iterator[Session]:
+    """Open the database and the queue, guarded like a load, to do something. Errors of Redis say what.
 
     Raises `UsageError` for an environment without a queue, and what connecting and `resolve_source` raise.
     """
@@ -171,9 +173,11 @@ def embedding_session(project: Project, environment: Environment, *, consent: bo
     target, redis_target = resolve_target(project, environment), resolve_redis(project, environment)
     with connected(target) as connection:
         identify_allowed(connection, target, environment, consent=consent)
-        with redis_connected(redis_target, environment, consent=consent) as client:
-            with redis_translated("looking at the queue", redis_target):
-                require_form(client, source.settings.queue, source.queue_name, redis_target.described)
+        with (
+            redis_connected(redis_target, environment, consent=consent) as client,
+            redis_translated(doing, redis_target),
+        ):
+            require_form(client, source.settings.queue, source.queue_name, redis_target.described)
             kind = StreamQueue if source.settings.queue == "stream" else ListQueue
             queue = kind(client, source.queue_name, source.claim_after)
             yield Session(source, target, redis_target, connection, queue)

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -20,22 +21,10 @@ from snapseed.generate.pools import PoolFolder
 
 @dataclass(frozen=True)
 class Generators:
-    """All entities of a project, parents before children, otherwise in the order of files and declarations."""
+    """All entities of a project by name: parents before children, otherwise in the order of files and declarations."""
 
-    entities: tuple[Entity, ...]
+    entities: Mapping[str, Entity]
     pools: PoolFolder
-
-    def named(self, name: str) -> Entity | None:
-        """The entity of this name, if there is one."""
-        return next((entity for entity in self.entities if entity.name == name), None)
-
-    def roots(self) -> list[Entity]:
-        """The root entities."""
-        return [entity for entity in self.entities if entity.parent is None]
-
-    def tree(self, root: Entity) -> list[Entity]:
-        """`root` and its descendants, parents first."""
-        return [entity for entity in self.entities if entity.root is root]
 
 
 @cache
@@ -63,12 +52,10 @@ def load_generators(folder: Path) -> Generators:
             "no generator declares an entity", where=str(folder), expected="functions under @entity(...)"
         )
     _check_names(found)
-    ordered = tuple(sorted(found, key=lambda entity: len(entity.ancestors)))
-    generators = Generators(ordered, PoolFolder(folder / "pools"))
-    for entity in ordered:
-        _check_parameters(entity, generators)
-    _check_lookups(generators)
-    return generators
+    entities = {entity.name: entity for entity in sorted(found, key=lambda entity: len(entity.ancestors))}
+    _check_parameters(entities)
+    _check_lookups(entities)
+    return Generators(entities, PoolFolder(folder / "pools"))
 
 
 def where_it_failed(exc: BaseException, folder: Path) -> str:
@@ -109,32 +96,32 @@ def _check_names(found: list[Entity]) -> None:
                 raise GeneratorError(f"{ancestor.name!r}, the parent of {entity.name!r}, is not among the generators")
 
 
-def _check_parameters(entity: Entity, generators: Generators) -> None:
-    possible = [*entity.ancestors, *(other for other in generators.entities if other.is_fixed)]
-    for parameter in entity.parameters:
-        if generators.named(parameter) not in possible:
-            names = ", ".join(dict.fromkeys(other.name for other in possible))
-            raise GeneratorError(
-                f"the generator of {entity.name!r} has a parameter that names no ancestor and no lookup entity",
-                where=entity.function.__code__.co_filename,
-                observed=parameter,
-                expected=f"rows, or one of: {names or '(it has none)'}",
-            )
+def _check_parameters(entities: Mapping[str, Entity]) -> None:
+    lookups = [entity for entity in entities.values() if entity.is_fixed]
+    for entity in entities.values():
+        possible = dict.fromkeys(other.name for other in (*entity.ancestors, *lookups))
+        for parameter in entity.parameters:
+            if parameter not in possible:
+                raise GeneratorError(
+                    f"the generator of {entity.name!r} has a parameter that names no ancestor and no lookup entity",
+                    where=entity.function.__code__.co_filename,
+                    observed=parameter,
+                    expected=f"rows, or one of: {', '.join(possible) or '(it has none)'}",
+                )
 
 
-def _check_lookups(generators: Generators) -> None:
+def _check_lookups(entities: Mapping[str, Entity]) -> None:
     needs = {
-        entity.name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
-        for entity in generators.entities
+        name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
+        for name, entity in entities.items()
     }
     try:
         TopologicalSorter(needs).prepare()
     except CycleError as exc:
         path = exc.args[1][::-1]  # graphlib lists the other way round: what is needed comes first
-        entity = generators.named(path[0])
         raise GeneratorError(
             f"the generator of {path[0]!r} needs rows that need its own",
-            where=entity.function.__code__.co_filename if entity else None,
+            where=entities[path[0]].function.__code__.co_filename,
             observed=" needs ".join(path),
             expected="lookup entities that do not need each other",
         ) from None

@@ -260,7 +260,7 @@ class TableFacts:
 
 def read_server(connection: Connection) -> ServerFacts:
     """What the server offers, and what this role may do in the database."""
-    (row,) = _rows(connection, "server")
+    (row,) = read_rows(connection, query("server"))
     return ServerFacts(**row)
 
 
@@ -268,7 +268,7 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
     """The facts about those of `names` that exist."""
     found = {}
     for name in names:
-        for row in _rows(connection, "tables", schema=name.schema, table=name.table):
+        for row in read_rows(connection, query("tables"), schema=name.schema, table=name.table):
             found[name] = _read_table(connection, **row)
     return found
 
@@ -279,7 +279,7 @@ def _read_table(connection: Connection, *, has_publications: bool, **row: Any) -
     may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
 
     def facts(kind: type[_Facts], name: str) -> tuple[_Facts, ...]:
-        return tuple(kind(**found) for found in _rows(connection, name, oid=oid))
+        return tuple(kind(**found) for found in read_rows(connection, query(name), oid=oid))
 
     return TableFacts(
         **{**row, "privileges": frozenset(row["privileges"])},
@@ -291,9 +291,9 @@ def _read_table(connection: Connection, *, has_publications: bool, **row: Any) -
         rules=facts(RuleFacts, "rules"),
         sequences=facts(SequenceFacts, "sequences"),
         referenced_by=tuple(
-            _read_reference(connection, **found) for found in _rows(connection, "referenced_by", oid=oid)
+            _read_reference(connection, **found) for found in read_rows(connection, query("referenced_by"), oid=oid)
         ),
-        refuses=tuple(found["command"] for found in _rows(connection, "refused_commands", oid=oid))
+        refuses=tuple(found["command"] for found in read_rows(connection, query("refused_commands"), oid=oid))
         if has_publications
         else (),
     )
@@ -311,10 +311,10 @@ def _read_reference(
     return ReferenceFacts(**row, has_rows=_has_rows(connection, name, columns) if may_look else None)
 
 
-def _rows(connection: Connection, name: str, **parameters: object) -> list[dict[str, Any]]:
+def read_rows(connection: Connection, text: bytes, **parameters: object) -> list[dict[str, Any]]:
     """The rows of a query whose columns are named like the fields of its record."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query(name), parameters).fetchall()
+        rows = cursor.execute(text, parameters).fetchall()
     return [{column: _frozen(value) for column, value in row.items()} for row in rows]
 
 

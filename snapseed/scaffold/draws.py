@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice, product
 
 from rstr import Rstr
@@ -67,7 +66,6 @@ class Wanted:
     column: ColumnFacts
     kind: ColumnType
     limits: Limits
-    now: datetime
     is_unique: bool = False
     is_key: bool = False
     is_lookup: bool = False
@@ -106,16 +104,11 @@ def quoted(text: str) -> str:
     return mark + inside.replace(mark, f"\\{mark}") + mark
 
 
-def grouped(number: int) -> str:
-    """A whole number, with `_` between thousands if it is large."""
-    return f"{number:_}" if abs(number) >= 10**4 else str(number)
-
-
 def literal(value: object) -> str:
-    """A value as code."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return str(value)
-    return quoted(value) if isinstance(value, str) else grouped(value)
+    """A value as code. Large whole numbers have `_` between thousands."""
+    if isinstance(value, str):
+        return quoted(value)
+    return f"{value:_}" if isinstance(value, int) and abs(value) >= 10**4 else str(value)
 
 
 def choice(wanted: Wanted, options: tuple[object, ...]) -> Draw:
@@ -225,7 +218,7 @@ def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str,
         return f"{wanted.rows}.choice({draw}, {name})", (*words[:_SOME], words[-1])
     low, _, high = name.partition("-")
     draw = quoted(wanted.name if is_only else f"{wanted.name} number")
-    return f"{wanted.rows}.integers({draw}, {grouped(int(low))}, {grouped(int(high))}).cast(pl.String)", (high, low)
+    return f"{wanted.rows}.integers({draw}, {literal(int(low))}, {literal(int(high))}).cast(pl.String)", (high, low)
 
 
 def _matching(wanted: Wanted) -> Iterator[Draw]:
