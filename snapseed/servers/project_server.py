@@ -305,20 +305,17 @@ class ProjectServer(ABC):
 
     def _await_lock(self, descriptor: int, path: Path) -> None:
         deadline = time.monotonic() + self.timeouts.lock
-        while True:
-            try:
+        while time.monotonic() <= deadline:
+            with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise ServerError(
-                        f"another process has been starting or stopping the {self.title} for too long",
-                        observed=f"the lock is still taken after {self.timeouts.lock:g} s",
-                        where=str(path),
-                        next_step="wait for that process, or end it, and run the same command again",
-                    ) from error
-                time.sleep(_POLL_SECONDS)
-            else:
                 return
+            time.sleep(_POLL_SECONDS)
+        raise ServerError(
+            f"another process has been starting or stopping the {self.title} for too long",
+            observed=f"the lock is still taken after {self.timeouts.lock:g} s",
+            where=str(path),
+            next_step="wait for that process, or end it, and run the same command again",
+        )
 
     def _run(
         self, command: list[str], account: Account, seconds: float, failure: str, directory: Path | None = None

@@ -210,12 +210,14 @@ class Clones:
         return self.server.next_clone()
 
     def _work(self) -> None:
-        with suppress(SnapseedError, psycopg.Error), another_connection(self.server) as server:
-            while self._step(server):
-                pass
-        with self._changed:
-            self._making = False
-            self._changed.notify_all()
+        try:
+            with suppress(SnapseedError, psycopg.Error), another_connection(self.server) as server:
+                while self._step(server):
+                    pass
+        finally:
+            with self._changed:
+                self._making = False
+                self._changed.notify_all()
 
     def _step(self, server: Server) -> bool:
         """Make a clone that is wanted ahead, or else drop one, as soon as there is either; False at the end."""

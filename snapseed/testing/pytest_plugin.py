@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -97,11 +97,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _shared_scope(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:  # noqa: ARG001 - pytest's
     scope = _setting(config, "scope") or "session"
-    if scope == "module":
-        return "module"
-    if scope != "session":
+    if scope not in {"session", "module"}:
         raise pytest.UsageError(f"snapseed_scope is {scope!r}; it must be session or module")
-    return "session"
+    return "module" if scope == "module" else "session"
 
 
 @pytest.fixture(scope="session")
@@ -116,24 +114,19 @@ def snapseed_schema() -> CreateTables | None:
 
 @pytest.fixture(scope="session")
 def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: CreateTables | None) -> Iterator[Clones]:
-    with ExitStack() as stack:
-        with _as_failure():
-            from snapseed.testing.clones import migrations, opened_clones  # noqa: PLC0415 - heavy
+    with _as_failure():
+        from snapseed.testing.clones import migrations, opened_clones  # noqa: PLC0415 - heavy
 
-            config = request.config
-            project, environment = _project(config)
-            schema = None
-            if snapseed_schema is not None:
-                globs: list[str] = config.getini("snapseed_schema_files")
-                files = [path for glob in globs for path in config.rootpath.glob(glob)]
-                schema = migrations(snapseed_schema, files, config.rootpath)
-            wanted = sum(not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) for item in request.session.items)
-            clones = stack.enter_context(
-                opened_clones(project, environment, schema, ahead=_ahead(config), at_most=wanted)
-            )
-        yield clones
-        with _as_failure():
-            stack.close()
+        config = request.config
+        project, environment = _project(config)
+        schema = None
+        if snapseed_schema is not None:
+            globs: list[str] = config.getini("snapseed_schema_files")
+            files = [path for glob in globs for path in config.rootpath.glob(glob)]
+            schema = migrations(snapseed_schema, files, config.rootpath)
+        wanted = sum(not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) for item in request.session.items)
+        with opened_clones(project, environment, schema, ahead=_ahead(config), at_most=wanted) as clones:
+            yield clones
 
 
 @pytest.fixture
@@ -166,8 +159,7 @@ def snapseed_connection(snapseed_url: str) -> Iterator[psycopg.Connection]:
 def _handed_out(request: pytest.FixtureRequest, clones: Clones) -> Iterator[SnapseedDatabase]:
     with _as_failure():
         database = clones.take()
-    yield database
-    with _as_failure():
+        yield database
         if request.node.stash.get(_failed, False) and _setting(request.config, "keep_on_failure"):
             name = request.node.nodeid or "tests of the session"
             clones.keep(database, name)
@@ -202,7 +194,7 @@ def _setting(config: pytest.Config, name: str) -> str | None:
 
 
 def _ahead(config: pytest.Config) -> int:
-    text = _setting(config, "ahead")
-    if text is not None and not text.isdecimal():
+    text = _setting(config, "ahead") or str(_AHEAD)
+    if not text.isdecimal():
         raise pytest.UsageError(f"snapseed_ahead is {text!r}; it must be a number of databases, 0 or more")
-    return _AHEAD if text is None else int(text)
+    return int(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from enum import Enum, auto
 
 import psycopg
 from psycopg import sql
@@ -23,18 +23,13 @@ _TRIES = 20
 _END_MILLISECONDS = 5_000
 
 
-@dataclass(frozen=True)
-class CopyReady:
-    """The copy `name` is complete. The database is still in place."""
+class Replacing(Enum):
+    """What happens while a database is replaced, as told to a listener."""
 
-    name: str
-
-
-@dataclass(frozen=True)
-class CopyInPlace:
-    """The copy has taken the database's name. The old database, now named `old`, has not been dropped yet."""
-
-    old: str
+    # The copy is complete. The database is still in place.
+    COPY_READY = auto()
+    # The copy has taken the database's name. The old database, under another name, has not been dropped yet.
+    COPY_IN_PLACE = auto()
 
 
 def require_replaceable(server: Server, database: str) -> tuple[str, bool]:
@@ -68,30 +63,32 @@ def replace_database(server: Server, database: str, template: Template, own: int
 
     Until the last moment nothing is changed; then both renames are committed together. If a crash leaves something
     behind (before that the copy, after it the old database), it is named as a clone, and is dropped with this run.
-    `own` is the process id of the caller's session that is about to end. The listener gets `CopyReady` and
-    `CopyInPlace`.
+    `own` is the process id of the caller's session that is about to end. The listener gets `Replacing`.
     """
     owner, is_template = require_replaceable(server, database)
     copy, old = server.next_clone(), server.next_clone()
 
     def exchange_names() -> None:
-        with server.connection.transaction():
-            server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
-            server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
-            server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
+        try:
+            with server.connection.transaction():
+                server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
+                server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
+                server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
+        except psycopg.errors.QueryCanceled as exc:
+            raise psycopg.errors.ObjectInUse from exc
 
     try:
         template.copy(server, copy, owner=owner)
         with server.connection.transaction():
             _copy_properties(server.connection, database, copy)
-        listener(CopyReady(copy))
+        listener(Replacing.COPY_READY)
         outcome = "nothing was changed"
         sessions = when_unused(server, database, exchange_names, own=own, tries=_TRIES, outcome=outcome)
     except BaseException:
         with suppress(psycopg.Error):
             server.drop(copy)
         raise
-    listener(CopyInPlace(old))
+    listener(Replacing.COPY_IN_PLACE)
     with suppress(psycopg.Error):
         # If the old one cannot be dropped now, it is dropped with the run.
         if is_template:
@@ -116,7 +113,7 @@ def when_unused(
             [_END_MILLISECONDS, database],
         ).fetchall()
         sessions += sum(pid != own for pid, _ in rows)
-        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled):
+        with suppress(psycopg.errors.ObjectInUse):
             action()
             return sessions
     rows = server.connection.execute(

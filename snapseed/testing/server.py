@@ -111,8 +111,8 @@ class Server:
         found = {"host": info.host, "port": info.port, "user": info.user, "password": info.password}
         parts = conninfo_to_dict(self.target.conninfo) | {name: value for name, value in found.items() if value}
         left_out = {"service", "passfile", "application_name"}
-        return {name: str(value) for name, value in parts.items() if value and name not in left_out} | {
-            "dbname": database
+        return {
+            name: str(value) for name, value in {**parts, "dbname": database}.items() if value and name not in left_out
         }
 
     def url(self, database: str) -> str:
@@ -210,14 +210,14 @@ def _connected(target: Target, database: str) -> AbstractContextManager[Connecti
 
 def _require_createdb(connection: Connection, identity: Identity, target: Target) -> None:
     row = connection.execute(
-        "SELECT rolcreatedb OR rolsuper, format('ALTER ROLE %I CREATEDB', rolname) FROM pg_roles"
-        " WHERE rolname = current_user"
+        "SELECT format('ALTER ROLE %I CREATEDB', rolname) FROM pg_roles"
+        " WHERE rolname = current_user AND NOT (rolcreatedb OR rolsuper)"
     ).fetchone()
-    if row is None or not row[0]:
+    if row is not None:
         raise LoadError(
             "the role may not create databases",
             where=f"{target.described} ({target.source})",
             observed=f"{identity}, without CREATEDB",
             expected="a role with CREATEDB: the snapshot is loaded into a database of its own, which is then copied",
-            next_step=f"ask a superuser to run: {row[1] if row else 'ALTER ROLE ... CREATEDB'}",
+            next_step=f"ask a superuser to run: {row[0]}",
         )

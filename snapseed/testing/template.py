@@ -119,13 +119,13 @@ def drop_unused(server: Server, *, max_age: float = _MAX_AGE_SECONDS, max_templa
     Databases in use are recognised by their locks. The locks of this session do not count, so its clones are dropped
     with the rest. A clone that was kept stays until it is older than `max_age`, in seconds.
     """
-    marks = {name: mark for name, mark in server.marks().items() if lock_of(name)}
-    complete = [(mark.used, name) for name, mark in marks.items() if isinstance(mark, TemplateMark)]
+    marks = server.marks()
+    locks = {name: lock for name in marks if (lock := lock_of(name))}
+    complete = [(mark.used, name) for name, mark in marks.items() if name in locks and isinstance(mark, TemplateMark)]
     too_many = {name for _, name in sorted(complete, reverse=True)[max_templates:]}
     dropped = []
-    for name in marks:
-        lock = lock_of(name)
-        if lock is None or not server.try_lock(lock):
+    for name, lock in locks.items():
+        if not server.try_lock(lock):
             continue
         # Read under the lock: it may have been completed, used or kept since the list was made.
         mark = server.marks().get(name)
