@@ -19,7 +19,7 @@ from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from snapseed.verify.database import ChunkDifference, verify_entity
-from snapseed.verify.files import require_files
+from snapseed.verify.files import require_none, verify_files
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def diff_snapshot(
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
-    require_files(snapshot, only=[entity.name for entity in entities])
+    require_none(verify_files(snapshot, only=only), snapshot)
     with reading(target, "comparing") as connection:
         problems, fitting = fitting_tables(connection, entities)
         differences = [_diff_entity(snapshot, _Table(connection, *each), limit) for each in fitting]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.load.plan import ColumnPlan, TablePlan
-from snapseed.snapshot.arrow import data_of, offsets_of, running_offsets
+from snapseed.snapshot.arrow import data_of, offsets_of
 from snapseed.snapshot.types import ColumnType, Family
 from snapseed.snapshot.values import for_copy
 
@@ -120,7 +120,7 @@ def _hex(column: pa.Array) -> pa.StringArray:
     column = column.cast(pa.binary())
     offsets = offsets_of(column)
     digits = _HEX[data_of(column)[offsets[0] : offsets[-1]]]
-    ends = running_offsets(np.diff(offsets) * 2).astype(np.int32)
+    ends = (offsets - offsets[0]) * 2
     text = pa.Array.from_buffers(
         pa.string(), len(column), [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(digits))]
     )

@@ -168,14 +168,27 @@ def watching(
     A `ServerError` that a lock caused names the blockers and says what to do about them when it leaves the block. So
     translate the driver's errors inside.
     """
-    watch = Watch(_same_server(target, connection), connection.info.backend_pid, listener, patience)
+    info = connection.info
+    # The very server of `connection`: a connection string may name several.
+    conninfo = make_conninfo(
+        target.conninfo,
+        host=info.host,
+        port=info.port,
+        hostaddr=info.hostaddr or None,
+        connect_timeout=_CONNECT_SECONDS,
+        application_name=APPLICATION,
+    )
+    watch = Watch(conninfo, info.backend_pid, listener, patience)
     try:
         yield watch
     except ServerError as exc:
         cause = exc.__cause__
         if watch.blockers and isinstance(cause, psycopg.Error) and cause.sqlstate in _ENDED_BY:
             exc.observed = f"{exc.observed}; blocked by {_on_one_line(watch.blockers)}"
-            exc.next_step = _next_step(watch.blockers)
+            pids = [blocker.pid for blocker in watch.blockers]
+            ends = [f"SELECT pg_terminate_backend({pid})" if pid else "ROLLBACK PREPARED" for pid in pids]
+            ways = " and ".join(dict.fromkeys(ends))
+            exc.next_step = f"wait until it has ended, end it by {ways}, or raise lock_timeout"
         raise
     finally:
         watch.end()
@@ -189,23 +202,3 @@ def shortened(query: str) -> str:
 
 def _on_one_line(blockers: Sequence[Blocker]) -> str:
     return " and by ".join(map(str, blockers))
-
-
-def _next_step(blockers: Sequence[Blocker]) -> str:
-    ends = [
-        f"SELECT pg_terminate_backend({blocker.pid})" if blocker.pid else "ROLLBACK PREPARED" for blocker in blockers
-    ]
-    return f"wait until it has ended, end it by {' and '.join(dict.fromkeys(ends))}, or raise lock_timeout"
-
-
-def _same_server(target: Target, connection: Connection) -> str:
-    """How to reach the very server of `connection`: a connection string may name several."""
-    info = connection.info
-    return make_conninfo(
-        target.conninfo,
-        host=info.host,
-        port=info.port,
-        hostaddr=info.hostaddr or None,
-        connect_timeout=_CONNECT_SECONDS,
-        application_name=APPLICATION,
-    )

@@ -21,13 +21,6 @@ def binary_array(data: Bytes, offsets: npt.NDArray[np.int64]) -> pa.BinaryArray:
     return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, offset_buffer, buffer])
 
 
-def running_offsets(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """The start of each row and the end of the last one, for rows of these lengths."""
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
 def offsets_of(array: pa.Array) -> npt.NDArray[np.int32]:
     """The offsets of a binary or string array, or of a slice of one."""
     raw = np.frombuffer(array.buffers()[1], dtype=np.int32) if array.buffers()[1] else np.zeros(1, dtype=np.int32)

@@ -6,6 +6,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CalledProcessError
 
 from snapseed.config import Project
 from snapseed.errors import SnapshotError, UsageError
@@ -58,13 +59,10 @@ def _tracked(project: Project) -> dict[str, set[str]]:
     command = ["git", "ls-files", "-z", "--cached", "--", str(project.snapshots)]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as exc:
-        said = (
-            exc.stderr.decode(errors="replace").strip() if isinstance(exc, subprocess.CalledProcessError) else str(exc)
-        )
-        raise UsageError(
-            "git cannot say which snapshots are committed", where=str(project.snapshots), observed=said
-        ) from exc
+    except (OSError, CalledProcessError) as exc:
+        said = exc.stderr.decode(errors="replace").strip() if isinstance(exc, CalledProcessError) else str(exc)
+        summary = "git cannot say which snapshots are committed"
+        raise UsageError(summary, where=str(project.snapshots), observed=said) from exc
     files: dict[str, set[str]] = {}
     for text in filter(None, os.fsdecode(done.stdout).split("\0")):
         path = Path(os.path.normpath(folder / text)).relative_to(project.snapshots)

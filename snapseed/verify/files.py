@@ -46,11 +46,6 @@ def verify_files(snapshot: Snapshot, *, only: Sequence[str] = (), listener: List
     return findings
 
 
-def require_files(snapshot: Snapshot, *, only: Sequence[str] = ()) -> None:
-    """Raise `SnapshotError` that lists everything that is wrong with the files, if anything is."""
-    require_none(verify_files(snapshot, only=only), snapshot)
-
-
 def require_none(findings: Sequence[FileFinding], snapshot: Snapshot) -> None:
     """Raise `SnapshotError` that lists the findings, if there are any."""
     if findings:
