@@ -52,9 +52,7 @@ class LoadMark:
 def record_load(connection: Connection, load: NewLoad) -> LoadMark:
     """Write one row; creates schema and table if they are missing."""
     if not has_table(connection, "snapseed.loads"):
-        # Not IF NOT EXISTS, which needs the right to create a schema even if it exists.
-        if connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,):
-            connection.execute("CREATE SCHEMA snapseed")
+        create_schema(connection)
         connection.execute(query("create_loads"))
     elif not _has_states(connection):
         connection.execute("ALTER TABLE snapseed.loads ADD COLUMN state jsonb")
@@ -125,6 +123,12 @@ def record_jobs(connection: Connection, load: int, queue: str, model: str, jobs:
         if not has_table(connection, "snapseed.enqueued"):
             connection.execute(query("create_enqueued"))
         connection.execute(query("insert_enqueued"), {"load": load, "queue": queue, "model": model, "jobs": jobs})
+
+
+def create_schema(connection: Connection) -> None:
+    """Create the schema of our tables, unless it exists. IF NOT EXISTS would need the right to create it even then."""
+    if connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,):
+        connection.execute("CREATE SCHEMA snapseed")
 
 
 def has_table(connection: Connection, name: str) -> bool:

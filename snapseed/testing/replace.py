@@ -13,7 +13,7 @@ from snapseed.errors import ServerError, UsageError
 from snapseed.events import Listener
 from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
-from snapseed.testing.server import Server
+from snapseed.testing.server import QUERIES, Server
 from snapseed.testing.template import Template
 
 # ALTER DATABASE … RENAME waits five seconds for sessions to go. Shorter tries end those that come back meanwhile.
@@ -37,7 +37,7 @@ def require_replaceable(server: Server, database: str) -> tuple[str, bool]:
 
     Raises `UsageError` where the role does not own it, or replication is bound to it.
     """
-    row = server.connection.execute(query("ownership", __file__), {"database": database}).fetchone()
+    row = server.connection.execute(query("ownership", QUERIES), {"database": database}).fetchone()
     assert row is not None
     owner, is_template, is_owner, bound = row
     if bound:
@@ -131,7 +131,7 @@ def when_unused(
 
 def _copy_properties(connection: Connection, database: str, copy: str) -> None:
     """Give the copy what belongs to a database and not to its contents, which CREATE DATABASE does not copy."""
-    rows = connection.execute(query("properties", __file__), {"database": database, "copy": copy}).fetchall()
+    rows = connection.execute(query("properties", QUERIES), {"database": database, "copy": copy}).fetchall()
     for setting, statement in rows:
         try:
             connection.execute(str(statement).encode())

@@ -24,7 +24,7 @@ from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from snapseed.testing.replace import replace_database, require_replaceable, when_unused
-from snapseed.testing.server import Server, connected_server, template_name
+from snapseed.testing.server import QUERIES, Server, connected_server, template_name
 from snapseed.testing.template import (
     Template,
     copy_database,
@@ -210,7 +210,7 @@ def schema_digest(connection: Connection) -> str:
     again counts as another one: the digest may differ for the same schema, but is never the same for different ones.
     """
     rows = _rows_of_all(connection, "catalogs")
-    rows += connection.execute(query("definitions", __file__)).fetchall()
+    rows += connection.execute(query("definitions", QUERIES)).fetchall()
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
@@ -227,6 +227,6 @@ def _rows_of_all(
     connection: Connection, name: str, parameters: Mapping[str, object] | None = None
 ) -> list[tuple[object, ...]]:
     """The rows of all queries that the query `name` lists, sorted."""
-    listed = connection.execute(query(name, __file__), parameters).fetchall()
+    listed = connection.execute(query(name, QUERIES), parameters).fetchall()
     together = " UNION ALL ".join(str(statement) for (statement,) in listed)
     return connection.execute(f"{together} ORDER BY 1".encode()).fetchall() if listed else []

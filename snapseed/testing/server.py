@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 from typing import LiteralString
 from urllib.parse import quote, urlencode
 
@@ -25,6 +26,7 @@ from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify, require_allowed
 
+QUERIES = Path(__file__).parent / "queries"
 # With a new number, templates of older versions are not used any more.
 _FORMAT = 1
 # 96 bits of a digest: two templates never collide, and names stay far below PostgreSQL's 63 bytes.
