@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
@@ -118,7 +119,7 @@ def test_no_command_shows_a_password_with_verbose_either(
 def test_a_traceback_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
     """An exception may quote a connection string, also one that snapseed did not expect."""
     cause = ValueError(f"postgresql://u:{SECRET}@h/db, or password={SECRET}")
-    for output in Format:
+    for output in get_args(Format):
         with pytest.raises(typer.Exit), reporting(output, verbose=True):
             raise cause
         with pytest.raises(typer.Exit), reporting(output, verbose=True):

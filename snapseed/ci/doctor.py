@@ -13,7 +13,7 @@ from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.files import require_files
+from snapseed.verify.files import require_none, verify_files
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,19 @@ def examine(project: Project, environment: Environment) -> Iterator[Requirement]
         ("server", _server, ()),
         ("load plan", _plan, ("snapshot", "files", "server")),
     ):
-        if missing := [need for need in needs if need in failed]:
-            requirement = Requirement(name, f"not checked: needs the {missing[0]}")
-        else:
-            try:
-                requirement = Requirement(name, look(project, environment))
-            except SnapseedError as exc:
-                requirement = Requirement(name, exc.summary, exc)
+        missing = [need for need in needs if need in failed]
+        try:
+            found = f"not checked: needs the {missing[0]}" if missing else look(project, environment)
+            requirement = Requirement(name, found)
+        except SnapseedError as exc:
+            requirement = Requirement(name, exc.summary, exc)
         if missing or requirement.error:
             failed.append(name)
         yield requirement
 
 
 def _generators(project: Project, _environment: Environment) -> str:
-    return ", ".join(entity.name for entity in load_generators(project.generators).entities)
+    return ", ".join(load_generators(project.generators).entities)
 
 
 def _snapshot(project: Project, environment: Environment) -> str:
@@ -58,7 +57,7 @@ def _snapshot(project: Project, environment: Environment) -> str:
 
 def _files(project: Project, environment: Environment) -> str:
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
-    require_files(snapshot)
+    require_none(verify_files(snapshot), snapshot)
     return f"{sum(len(entity.files) for entity in snapshot.manifest.entities)} intact"
 
 

@@ -15,12 +15,9 @@ from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import ServerError, VerificationError
 from snapseed.events import Advanced, Event, Listener, Note, ignore
 from snapseed.postgres.failures import translated
-from snapseed.servers.targets import redis_translated
 from snapseed.snapshot.manifest import Manifest
 
 _LOOK_SECONDS = 0.5
-# A running worker takes jobs at once; one that starts needs seconds.
-NOBODY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,12 @@ def embed(
     *,
     consent: bool = False,
     listener: Listener = ignore,
-    nobody_seconds: float = NOBODY_SECONDS,
+    nobody_seconds: float = 30.0,
 ) -> Embedding:
     """Add the jobs of the load, unless they are there, and wait until workers, ours or others, have done them.
 
     The listener gets `Advanced` as jobs are done. Raises `ServerError` if they are not done in time or no worker shows
-    up for `nobody_seconds`, `VerificationError` if something is missing at the end.
+    up for `nobody_seconds` (one that starts needs a few), `VerificationError` if something is missing at the end.
     """
     jobs = enqueue_load(project, environment, consent=consent, listener=listener) or 0
     listener(Note(f"{jobs:,} jobs are in the queue"))
@@ -51,9 +48,8 @@ def embed(
     if environment.workers:
         _work(project, environment, jobs, deadline, consent=consent, listener=listener)
     with embedding_session(project, environment, consent=consent) as session:
-        with redis_translated("looking at the queue", session.redis):
-            _wait_until_empty(session, environment.name, deadline, nobody_seconds, listener)
-            dead, count = list(session.queue.dead(1)), session.queue.status().dead
+        _await_jobs(session, environment.name, deadline, nobody_seconds, listener)
+        dead, count = list(session.queue.dead(1)), session.queue.status().dead
         with translated("looking for what is missing", session.target.described):
             found = completeness(session.connection, session.source)
     if findings := found.findings():
@@ -73,12 +69,9 @@ def embed(
 def comparable_entities(project: Project, environment: Environment, manifest: Manifest) -> list[str]:
     """The entities whose rows must equal the snapshot's, empty for all: another embedder's vectors differ from it."""
     source = resolve_source(project, environment, manifest)
-    whole = manifest.entity(source.settings.target)
-    if (
-        isinstance(source.embedder, HashingEmbedder)
-        and whole is not None
-        and len(whole.columns) == len(source.target.columns)
-    ):
+    target = manifest.entity(source.settings.target)
+    is_whole = target is not None and len(target.columns) == len(source.target.columns)
+    if is_whole and isinstance(source.embedder, HashingEmbedder):
         return []
     return [entity.name for entity in manifest.entities if entity.name != source.settings.target]
 
@@ -103,9 +96,8 @@ def _work(
     run_workers(project, environment, options, told, lambda: time.monotonic() > deadline)
 
 
-def _wait_until_empty(
-    session: Session, environment: str, deadline: float, nobody_seconds: float, listener: Listener
-) -> None:
+def _await_jobs(session: Session, environment: str, deadline: float, nobody_seconds: float, listener: Listener) -> None:
+    """Wait until no job is waiting or in progress."""
     moved, before, most = time.monotonic(), (-1, -1, -1), 0
     while not (status := session.queue.status()).is_empty:
         now = time.monotonic()

@@ -6,20 +6,22 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from snapseed.ci.embedding import Embedding, comparable_entities, embed
-from snapseed.ci.report import Attempt, CiReport, ServerSettings, Step, read_baseline, report_of_run, slowdowns
+from snapseed.ci.report import Attempt, CiReport, ServerSettings, Slowdown, Step, read_baseline, slowdowns
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
-from snapseed.events import Event, Listener, Note, ignore, phase
+from snapseed.events import Event, Listener, Note, PhaseStarted, ignore, phase, phase_seconds, recorded
 from snapseed.load.outcome import LoadReport, Outcome, report_of
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import finish_if_committed, load_snapshot
-from snapseed.postgres.connect import connected
+from snapseed.postgres import query
+from snapseed.postgres.connect import Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.retry import Attempted, RetryLimits, retried
@@ -28,20 +30,6 @@ from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.database import VerifyReport, verify_snapshot
 
-# What decides how fast a server takes a bulk load (PostgreSQL manual, "Populating a Database").
-_SETTINGS = [
-    "autovacuum",
-    "checkpoint_timeout",
-    "fsync",
-    "full_page_writes",
-    "maintenance_work_mem",
-    "max_parallel_maintenance_workers",
-    "max_parallel_workers_per_gather",
-    "max_wal_size",
-    "shared_buffers",
-    "synchronous_commit",
-    "wal_level",
-]
 _Result = TypeVar("_Result")
 
 
@@ -68,7 +56,8 @@ def run_ci(
     each step and each failed attempt, and whatever loading and verifying tell.
     """
     started = time.monotonic()
-    steps = _Steps(project, environment, request, listener, started + environment.timeout)
+    events, tell = recorded(listener)
+    steps = _Steps(project, environment, request, listener, started + environment.timeout, events, tell)
     error: SnapseedError | None = None
     try:
         steps.run()
@@ -79,47 +68,64 @@ def run_ci(
         outcome = report.load.outcome if report.load else Outcome.UNCHANGED
         error = interruption(exc, f"interrupted; {outcome}", where=report.target or None)
     seconds = time.monotonic() - started
-    return replace(steps.report(), error=error, seconds=seconds, peak_memory_bytes=_peak_memory_bytes())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = peak if sys.platform == "darwin" else peak * 1024
+    return replace(steps.report(), error=error, seconds=seconds, peak_memory_bytes=memory)
 
 
 @dataclass(frozen=True)
 class _Steps:
-    """The steps of one run. What happens is told, and kept for the report."""
+    """The steps of one run. What `tell` is told ends up in `events`, from which the report is made."""
 
     project: Project
     environment: Environment
     request: CiRequest
     listener: Listener
     deadline: float
-    _events: list[Event] = field(default_factory=list)
+    events: list[Event]
+    tell: Listener
 
     def report(self) -> CiReport:
-        """The report of what was told so far."""
-        return report_of_run(self.environment, self.request.baseline, self._events)
+        """The report of what was told so far, without an error and without the time and memory of the whole."""
+        target, started = self._last(Target), self._last(PhaseStarted)
+        return CiReport(
+            environment=self.environment.name,
+            snapshot=self.environment.snapshot,
+            target=target.described if target else "",
+            source=target.source if target else "",
+            manifest=self._last(Manifest),
+            server=self._last(ServerSettings),
+            step=Step(started.phase) if started else Step.PREPARE,
+            steps=phase_seconds(self.events),
+            attempts=tuple(event for event in self.events if isinstance(event, Attempt)),
+            load=self._last(LoadReport),
+            embedding=self._last(Embedding),
+            verify=self._last(VerifyReport),
+            baseline=str(self.request.baseline) if self.request.baseline else None,
+            slowdowns=tuple(event for event in self.events if isinstance(event, Slowdown)),
+        )
+
+    def _last(self, kind: type[_Result]) -> _Result | None:
+        return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
 
     def run(self) -> None:
         """Each step in order. Raises what ends the run."""
         # Before anything is done: a baseline that cannot be read.
         baseline = read_baseline(self.request.baseline) if self.request.baseline else None
-        with phase(self._tell, Step.PREPARE):
+        with phase(self.tell, Step.PREPARE):
             manifest = open_snapshot(self.project.snapshots, self.environment.snapshot).manifest
-            self._tell(manifest)
+            self.tell(manifest)
         self._step(Step.WAIT, "", self._wait)
         self._step(Step.LOAD, f"{manifest.rows:,} rows", self._load)
         if self.environment.embeddings == "queue":
-            self._step(Step.EMBED, "by workers", self._embed)
+            consent = self.request.consent
+            work = partial(embed, self.project, self.environment, consent=consent, listener=self.listener)
+            self._step(Step.EMBED, "by workers", work)
         self._step(Step.VERIFY, "the committed rows", lambda: self._verify(manifest))
         if baseline is not None:
-            with phase(self._tell, Step.COMPARE):
+            with phase(self.tell, Step.COMPARE):
                 for slowdown in slowdowns(self.report().metrics, baseline, self.request.max_slowdown):
-                    self._tell(slowdown)
-
-    def _tell(self, event: Event) -> None:
-        self._events.append(event)
-        self.listener(event)
-
-    def _note(self, text: str) -> None:
-        self._tell(Note(text))
+                    self.tell(slowdown)
 
     def _step(self, step: Step, what: str, attempt: Callable[[], _Result]) -> None:
         """Run a step, again while its failure may pass, and tell its result."""
@@ -128,59 +134,45 @@ class _Steps:
             assert isinstance(event, Attempted)
             error = event.error
             reason = None if error is None else str(error)
-            self._tell(Attempt(step, event.number, event.seconds, reason, event.wait_seconds))
+            self.tell(Attempt(step, event.number, event.seconds, reason, event.wait_seconds))
             if error is not None:
                 why = error.summary + (f": {error.observed.splitlines()[0]}" if error.observed else "")
                 then = "" if event.wait_seconds is None else f"; next attempt in {event.wait_seconds:.1f} s"
-                self._note(f"{step}, attempt {event.number} failed: {why}{then}")
+                self.tell(Note(f"{step}, attempt {event.number} failed: {why}{then}"))
 
         limits = RetryLimits(self.environment.retries + 1, self.deadline - time.monotonic())
-        self._note(f"{step} {what}".rstrip())
-        with phase(self._tell, step):
-            self._tell(retried(attempt, limits, told))
+        self.tell(Note(f"{step} {what}".rstrip()))
+        with phase(self.tell, step):
+            self.tell(retried(attempt, limits, told))
 
     def _wait(self) -> ServerSettings:
         """Connect, also to Redis if jobs go there. A guard refuses at once what no attempt would be allowed to do."""
         target = resolve_target(self.project, self.environment)
-        self._tell(target)
+        self.tell(target)
         with connected(target) as connection, translated("asking the server for its settings", target.described):
             identity = identify_allowed(connection, target, self.environment, consent=self.request.consent)
-            query = "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name"
-            settings = {str(name): str(value) for name, value in connection.execute(query, [_SETTINGS]).fetchall()}
-            version = connection.execute("SHOW server_version").fetchone()
-        assert version is not None
+            settings = {str(name): str(value) for name, value in connection.execute(query("speed_settings"))}
         if self.environment.embeddings == "queue":
             require_queue(self.project, self.environment, consent=self.request.consent)
-        return ServerSettings(f"PostgreSQL {version[0]}", str(identity), settings)
+        return ServerSettings(f"PostgreSQL {settings.pop('server_version')}", str(identity), settings)
 
     def _load(self) -> LoadReport:
         """One attempt; or none, if the last one failed after its commit."""
         last = self.report().load
-        if last is not None:
-            finished = finish_if_committed(self.project, self.environment, last, listener=self.listener)
-            if finished is not None:
-                self._note("the last attempt did commit, as its record in the database says; it does not run again")
-                return finished
+        finished = last and finish_if_committed(self.project, self.environment, last, listener=self.listener)
+        if finished:
+            self.tell(Note("the last attempt did commit, as its record in the database says; it does not run again"))
+            return finished
         try:
             wanted = LoadRequest(consent=self.request.consent)
             return load_snapshot(self.project, self.environment, wanted, listener=self.listener)
         except SnapseedError as exc:
             if (failed := report_of(exc)) is not None:
-                self._tell(failed)
+                self.tell(failed)
             raise
-
-    def _embed(self) -> Embedding:
-        return embed(self.project, self.environment, consent=self.request.consent, listener=self.listener)
 
     def _verify(self, manifest: Manifest) -> VerifyReport:
         """The committed rows. The files were checked before they were loaded."""
-        only: list[str] = []
-        if self.environment.embeddings == "queue":
-            only = comparable_entities(self.project, self.environment, manifest)
+        by_workers = self.environment.embeddings == "queue"
+        only = comparable_entities(self.project, self.environment, manifest) if by_workers else []
         return verify_snapshot(self.project, self.environment, files=False, only=only, listener=self.listener)
-
-
-def _peak_memory_bytes() -> int:
-    """The peak memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

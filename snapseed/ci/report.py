@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
 import msgspec
 
 from snapseed.ci.embedding import Embedding
-from snapseed.config import Environment
 from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
-from snapseed.events import Event, PhaseStarted, phase_seconds
 from snapseed.load.outcome import LoadReport
-from snapseed.postgres.connect import Target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.database import VerifyReport
 
 FORMAT = 1
 # On a machine that others use too, a difference below this is noise.
 _NOISE_SECONDS = 0.25
-_Kind = TypeVar("_Kind")
 
 
 class Step(StrEnum):
@@ -34,14 +30,6 @@ class Step(StrEnum):
     EMBED = "embedding"
     VERIFY = "verifying"
     COMPARE = "comparing with the baseline"
-
-
-class CiOutcome(StrEnum):
-    """How the process ended."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -99,7 +87,8 @@ class EntityMetrics:
 class Metrics:
     """Seconds by step and by phase of the load, entities by name, and the server they were measured on.
 
-    `rows_per_second` is over the whole time of the load. A load that failed has the phases and entities it got to.
+    `rows_per_second` is over the whole time of the load; `retries` counts attempts after the first of each step. A load
+    that failed has the phases and entities it got to.
     """
 
     rows: int
@@ -141,24 +130,17 @@ class CiReport:
     peak_memory_bytes: int = 0
 
     @property
-    def outcome(self) -> CiOutcome:
+    def outcome(self) -> Literal["passed", "failed", "interrupted"]:
         """Passed: the committed rows are those of the snapshot, and nothing got slower than allowed."""
         if isinstance(self.error, InterruptedByUserError):
-            return CiOutcome.INTERRUPTED
+            return "interrupted"
         verified = self.verify is not None and self.verify.agrees
-        return CiOutcome.PASSED if self.error is None and verified and not self.slowdowns else CiOutcome.FAILED
+        return "passed" if self.error is None and verified and not self.slowdowns else "failed"
 
     @property
     def exit_code(self) -> int:
         """The exit code of the process."""
-        if self.error is not None:
-            return self.error.exit_code
-        return 0 if self.outcome is CiOutcome.PASSED else 1
-
-    @property
-    def retries(self) -> int:
-        """Attempts after the first, over all steps."""
-        return sum(attempt.number > 1 for attempt in self.attempts)
+        return self.error.exit_code if self.error else int(self.outcome != "passed")
 
     @property
     def metrics(self) -> Metrics:
@@ -172,7 +154,7 @@ class CiReport:
             bytes=sum(copy.bytes for copy in copies),
             seconds=self.seconds,
             rows_per_second=_rate(rows, load.seconds if load else 0.0),
-            retries=self.retries,
+            retries=sum(attempt.number > 1 for attempt in self.attempts),
             peak_memory_bytes=self.peak_memory_bytes,
             steps=self.steps,
             phases=load.phases if load else {},
@@ -191,53 +173,17 @@ class CiReport:
         )
 
 
-def report_of_run(environment: Environment, baseline: Path | None, events: Sequence[Event]) -> CiReport:
-    """The report that the events of a run make, without an error and without the time and memory of the whole."""
-    target, started = _last(events, Target), _last(events, PhaseStarted)
-    return CiReport(
-        environment=environment.name,
-        snapshot=environment.snapshot,
-        target=target.described if target else "",
-        source=target.source if target else "",
-        manifest=_last(events, Manifest),
-        server=_last(events, ServerSettings),
-        step=Step(started.phase) if started else Step.PREPARE,
-        steps=phase_seconds(list(events)),
-        attempts=tuple(event for event in events if isinstance(event, Attempt)),
-        load=_last(events, LoadReport),
-        embedding=_last(events, Embedding),
-        verify=_last(events, VerifyReport),
-        baseline=None if baseline is None else str(baseline),
-        slowdowns=tuple(event for event in events if isinstance(event, Slowdown)),
-    )
-
-
-def _last(events: Sequence[Event], kind: type[_Kind]) -> _Kind | None:
-    return next((event for event in reversed(events) if isinstance(event, kind)), None)
-
-
 def _rate(rows: int, seconds: float) -> float:
     return rows / seconds if seconds > 0 else 0.0
 
 
-class _Entity(msgspec.Struct, frozen=True):
-    rows: int
-    seconds: float
-    verify_seconds: float
-
-
-class _Metrics(msgspec.Struct, frozen=True):
-    rows: int
-    phases: dict[str, float]
-    entities: dict[str, _Entity]
-
-
-class Baseline(msgspec.Struct, frozen=True):
-    """The fields of an earlier report that are compared; it may have others."""
+@dataclass(frozen=True)
+class Baseline:
+    """The part of an earlier report that is compared; it has other fields, which are ignored."""
 
     format: int
     outcome: str
-    metrics: _Metrics
+    metrics: Metrics
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -252,7 +198,7 @@ def read_baseline(path: Path) -> Baseline:
             observed=reason,
             expected="a report of `snapseed ci --report FILE`",
         ) from exc
-    if baseline.format != FORMAT or baseline.outcome != CiOutcome.PASSED:
+    if baseline.format != FORMAT or baseline.outcome != "passed":
         raise UsageError(
             "the baseline cannot be compared with",
             where=str(path),
@@ -267,21 +213,15 @@ def slowdowns(metrics: Metrics, baseline: Baseline, allowed: float) -> list[Slow
 
     The baseline's times are scaled to the rows of this run. Waiting for the server and connecting are not compared.
     """
-    return [
-        slowdown
-        for slowdown in _pairs(metrics, baseline)
-        if slowdown.seconds > allowed * slowdown.before and slowdown.seconds - slowdown.before > _NOISE_SECONDS
-    ]
-
-
-def _pairs(metrics: Metrics, baseline: Baseline) -> Iterator[Slowdown]:
     old = baseline.metrics
+    pairs = []
     for name, entity in metrics.entities.items():
         before = old.entities.get(name)
         if before is not None and before.rows:
             scale = entity.rows / before.rows
-            yield Slowdown(f"copying {name}", entity.seconds, before.seconds * scale)
-            yield Slowdown(f"verifying {name}", entity.verify_seconds, before.verify_seconds * scale)
+            pairs.append(Slowdown(f"copying {name}", entity.seconds, before.seconds * scale))
+            pairs.append(Slowdown(f"verifying {name}", entity.verify_seconds, before.verify_seconds * scale))
     for name, seconds in metrics.phases.items():
         if name in old.phases and name != "connecting":
-            yield Slowdown(name, seconds, old.phases[name] * metrics.rows / old.rows)
+            pairs.append(Slowdown(name, seconds, old.phases[name] * metrics.rows / old.rows))
+    return [pair for pair in pairs if pair.seconds - pair.before > _NOISE_SECONDS and pair.factor > allowed]

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from snapseed.cli import console, text
-from snapseed.cli.console import Format
 from snapseed.cli.documents import document
-from snapseed.cli.options import (
-    Call,
-    Only,
-    entity_names,
-    in_project,
-)
-from snapseed.config import Environment, Project
+from snapseed.cli.options import Call, Only, entity_names, in_project
 
 if TYPE_CHECKING:
-    from snapseed.ci.checks import Check
+    from snapseed.ci.checks import CheckResult
     from snapseed.ci.report import CiReport
 
 
@@ -43,41 +36,39 @@ def verify(
     from snapseed.snapshot.store import snapshot_folder
     from snapseed.verify.database import verify_snapshot
 
-    with console.Meter(quiet=call.quiet) as meter:
+    with console.Meter(quiet=call.options.quiet) as meter:
         names = entity_names(only)
         report = verify_snapshot(call.project, environment, offline=offline, only=names, listener=meter)
     name, checks = f"verify {environment.name}", verify_checks(report)
-    if call.output is Format.json:
-        console.write_json(document(report))
-    else:
-        folder = snapshot_folder(call.project.snapshots, environment.snapshot)
-        _write_checks(call.output, name, checks, text.verified(report), folder)
+    folder = snapshot_folder(call.project.snapshots, environment.snapshot)
+    _show_checks(call, name, checks, folder, text.verified(report), document(report))
     console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks))
     raise typer.Exit(0 if report.agrees else 1)
 
 
 def _verify_committed(call: Call) -> NoReturn:
     from snapseed.ci.checks import committed_checks
-    from snapseed.verify.committed import verify_committed
+    from snapseed.verify.files import verify_committed
 
     results = verify_committed(call.project)
     agree = not any(result.findings for result in results)
-    if call.output is Format.json:
-        console.write_json({"agrees": agree, "snapshots": document(results)})
-    else:
-        checks = committed_checks(results)
-        _write_checks(call.output, "verify", checks, text.committed(results), call.project.snapshots)
+    found = {"agrees": agree, "snapshots": document(results)}
+    checks, folder = committed_checks(results), call.project.snapshots
+    _show_checks(call, "verify", checks, folder, text.committed(results), found)
     raise typer.Exit(0 if agree else 1)
 
 
-def _write_checks(output: Format, name: str, checks: Sequence[Check], shown: str, snapshot: Path) -> None:
+def _show_checks(
+    call: Call, name: str, checks: Sequence[CheckResult], folder: Path, lines: Iterable[str], found: dict[str, object]
+) -> None:
+    """Write checks to stdout: as JUnit, with annotations of files in `folder`, or as any other result."""
     from snapseed.cli import formats
 
-    if output is Format.junit:
-        shown = formats.junit(name, checks)
-    elif output is Format.github:
-        shown = "\n".join([shown, *formats.error_annotations(checks, snapshot)])
-    console.write(shown)
+    if call.output == "junit":
+        lines = [formats.junit(name, checks)]
+    elif call.output == "github":
+        lines = [*lines, *formats.error_annotations(checks, folder)]
+    call.show(lines, found)
 
 
 @in_project("environment", "retries", "timeout", "allow_host", "yes", "database", "snapshot", "checks", "quiet")
@@ -106,8 +97,8 @@ def ci(
     from snapseed.cli import formats
     from snapseed.snapshot.store import snapshot_folder
 
-    with console.Meter(quiet=call.quiet) as meter:
-        request = CiRequest(baseline, max_slowdown, call.consent)
+    with console.Meter(quiet=call.options.quiet) as meter:
+        request = CiRequest(baseline, max_slowdown, call.options.yes)
         report = run_ci(call.project, environment, request, listener=meter)
     name, checks, contents = f"ci {environment.name}", checks_of(report), document(report)
     if report_file is not None:
@@ -116,29 +107,32 @@ def ci(
         console.write_file(junit_file, formats.junit(name, checks) + "\n")
     if openmetrics_file is not None:
         console.write_file(openmetrics_file, formats.openmetrics(report))
-    if call.output is Format.json:
-        console.write_json(contents)
-    else:
-        folder = snapshot_folder(call.project.snapshots, environment.snapshot)
-        _write_checks(call.output, name, checks, text.ci(report), folder)
+    folder = snapshot_folder(call.project.snapshots, environment.snapshot)
+    _show_checks(call, name, checks, folder, text.ci(report), contents)
     console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report))
-    _set_github_outputs(call.project, environment, report)
+    _set_github_outputs(call, report)
     if report.error is not None:
         console.complain(report.error)
     raise typer.Exit(report.exit_code)
 
 
-def _set_github_outputs(project: Project, environment: Environment, report: CiReport) -> None:
+def _set_github_outputs(call: Call, report: CiReport) -> None:
     """The outputs of the step, if GitHub Actions has named a file for them; the database's password is masked."""
     from psycopg.conninfo import conninfo_to_dict
 
     from snapseed.cli import formats
     from snapseed.servers.targets import resolve_target
 
-    url = resolve_target(project, environment).conninfo if report.target else ""
+    url = resolve_target(call.project, call.environment).conninfo if report.target else ""
     if console.is_in_github_actions() and (password := conninfo_to_dict(url).get("password")):
         console.note(formats.masked(str(password)))
-    outputs = formats.outputs(report, url)
+    outputs = {
+        "outcome": report.outcome,
+        "rows": report.metrics.rows,
+        "seconds": f"{report.seconds:.3f}",
+        "snapshot-digest": report.manifest.identity if report.manifest else "",
+        "database-url": url,
+    }
     console.append_named("GITHUB_OUTPUT", "".join(f"{key}={value}\n" for key, value in outputs.items()))
 
 
@@ -149,5 +143,5 @@ def doctor(call: Call) -> None:
 
     requirements = list(examine(call.project, call.environment))
     ready = not any(requirement.error for requirement in requirements)
-    console.show(call.output, text.doctor(requirements), {"ready": ready, "checks": document(requirements)})
+    call.show(text.doctor(requirements), {"ready": ready, "checks": document(requirements)})
     raise typer.Exit(0 if ready else 1)

@@ -9,13 +9,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import typer
 
@@ -35,29 +33,9 @@ _LINE_SECONDS = 5.0
 _MEASURABLE_SECONDS = 0.1
 # From here on, minutes read better.
 _MINUTES_FROM = 120
-
-
-class ResultFormat(StrEnum):
-    """How a result is written to stdout."""
-
-    text = "text"
-    json = "json"
-
-
-class Format(StrEnum):
-    """How the result of checks is written to stdout."""
-
-    text = "text"
-    json = "json"
-    junit = "junit"
-    github = "github"
-
-
-def chosen_format(asked: ResultFormat | Format | None) -> Format:
-    """The format that was asked for; by default that of GitHub Actions if it runs us, otherwise text."""
-    if asked is None:
-        return Format.github if is_in_github_actions() else Format.text
-    return Format(asked.value)
+# How a result, and how that of checks, is written to stdout.
+ResultFormat = Literal["text", "json"]
+Format = Literal["text", "json", "junit", "github"]
 
 
 def is_in_github_actions() -> bool:
@@ -65,22 +43,7 @@ def is_in_github_actions() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether arguments that could not be parsed contain `--format json`."""
-    return "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
-
-
 # ── Results ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def write(text: str) -> None:
-    """Write a result to stdout."""
-    typer.echo(text)
-
-
-def write_json(document: dict[str, object]) -> None:
-    """Write a result to stdout, as its only JSON document."""
-    write(as_json(document))
 
 
 def as_json(document: dict[str, object]) -> str:
@@ -88,31 +51,19 @@ def as_json(document: dict[str, object]) -> str:
     return json.dumps({"format": 1, **document}, indent=2, default=str)
 
 
-def show(output: Format, text: str, document: dict[str, object]) -> None:
-    """Write a result for people or for programs."""
-    if output is Format.json:
-        write_json(document)
-    else:
-        write(text)
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a result to a file. Raises `UsageError` if it cannot be written."""
-    _into_file(path, "w", text)
-
-
-def append_named(variable: str, text: str) -> None:
-    """Append a result to the file that a variable names, if it is set. Raises `UsageError` as `write_file` does."""
-    if name := os.environ.get(variable):
-        _into_file(Path(name), "a", text)
-
-
-def _into_file(path: Path, mode: str, text: str) -> None:
+def write_file(path: Path, text: str, mode: Literal["w", "a"] = "w") -> None:
+    """Write a result to a file, or append it. Raises `UsageError` if it cannot be written."""
     try:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as exc:
         raise UsageError("the report cannot be written", where=str(path), observed=exc.strerror or str(exc)) from exc
+
+
+def append_named(variable: str, text: str) -> None:
+    """Append a result to the file that a variable names, if it is set."""
+    if name := os.environ.get(variable):
+        write_file(Path(name), text, "a")
 
 
 # ── Messages and failures ────────────────────────────────────────────────────────────────────────────────────────────
@@ -125,11 +76,10 @@ def note(text: str) -> None:
 
 def complain(error: SnapseedError) -> None:
     """Write a failure and all that is known about it to stderr."""
-    head, *details = str(error).splitlines()
     # NO_COLOR wins; otherwise only terminals get colors.
     color = False if os.environ.get("NO_COLOR") else None
     typer.secho("error: ", fg="red", bold=True, nl=False, err=True, color=color)
-    note("\n".join([head, *details]))
+    note(str(error))
 
 
 @contextmanager
@@ -141,25 +91,38 @@ def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
         yield
     except typer.Exit:
         raise
-    except SnapseedError as exc:
-        _fail(exc, output, verbose=verbose)
-    except KeyboardInterrupt as exc:
-        # A use case that knows more about the interrupt, such as a load, has raised an error of its own.
-        error: SnapseedError = interruption(exc, "interrupted; nothing was left half done")
-        error.__cause__ = exc
-        _fail(error, output, verbose=verbose)
     except BrokenPipeError:
         # The reader of our output has left (`| head`), so there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(141) from None
-    except Exception as exc:  # noqa: BLE001 - only --verbose shows a traceback
-        error = SnapseedError(
-            "an unexpected error: this is a bug in snapseed",
-            observed=redacted(f"{type(exc).__name__}: {exc}"),
-            next_step="run it again with --verbose, and report what it prints",
-        )
-        error.__cause__ = exc
-        _fail(error, output, verbose=verbose)
+    except (Exception, KeyboardInterrupt) as exc:
+        error = _failure_of(exc)
+        if output == "json":
+            typer.echo(as_json({"error": failure(error), "exit_code": error.exit_code}))
+        elif output != "text":
+            from snapseed.ci.checks import error_check
+            from snapseed.cli.formats import error_annotations, junit
+
+            checks = [error_check(error)]
+            typer.echo(junit("snapseed", checks) if output == "junit" else error_annotations(checks, None)[0])
+        if verbose:
+            note(redacted("".join(traceback.format_exception(exc)).rstrip()))
+        complain(error)
+        raise typer.Exit(error.exit_code) from exc
+
+
+def _failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
+    """What to tell the user."""
+    if isinstance(exc, SnapseedError):
+        return exc
+    if isinstance(exc, KeyboardInterrupt):
+        # A use case that knows more about the interrupt, such as a load, has raised an error of its own.
+        return interruption(exc, "interrupted; nothing was left half done")
+    return SnapseedError(
+        "an unexpected error: this is a bug in snapseed",
+        observed=redacted(f"{type(exc).__name__}: {exc}"),
+        next_step="run it again with --verbose, and report what it prints",
+    )
 
 
 def _configure_logging(*, verbose: bool) -> None:
@@ -174,21 +137,6 @@ def _configure_logging(*, verbose: bool) -> None:
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
-
-
-def _fail(error: SnapseedError, output: Format, *, verbose: bool) -> None:
-    if output is Format.json:
-        write_json({"error": failure(error), "exit_code": error.exit_code})
-    elif output is not Format.text:
-        from snapseed.ci.checks import error_check
-        from snapseed.cli.formats import error_annotations, junit
-
-        checks = [error_check(error)]
-        write(junit("snapseed", checks) if output is Format.junit else error_annotations(checks, None)[0])
-    if verbose:
-        note(redacted("".join(traceback.format_exception(error)).rstrip()))
-    complain(error)
-    raise typer.Exit(error.exit_code)
 
 
 # ── Progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -224,12 +172,10 @@ class Meter:
                 note(text)
             case PhaseStarted(phase):
                 self._show(phase, None, None, "")
-            case PhaseEnded(phase):
-                self._end(phase)
+            case PhaseEnded(phase) if self._bars is not None and phase in self._tasks:
+                self._bars.remove_task(self._tasks.pop(phase))
             case Advanced():
                 self._show(event.what, event.done, event.total, self._progress_text(event))
-            case _:
-                pass
 
     def _progress_text(self, event: Advanced) -> str:
         """How far it has come, how fast, and how long it will take from here."""
@@ -266,7 +212,3 @@ class Meter:
             # Without a total, the bar only shows that something is happening.
             self._tasks[label] = self._bars.add_task(label, total=total, label=label, text=text)
         self._bars.update(self._tasks[label], completed=done, total=total, text=text)
-
-    def _end(self, label: str) -> None:
-        if self._bars is not None and label in self._tasks:
-            self._bars.remove_task(self._tasks.pop(label))

@@ -1,64 +1,23 @@
 """Every result as a JSON document for programs, made from the report's own structure. The names are a contract.
 
-A dataclass becomes an object with all its fields. Where the contract differs, `_SHAPES` says how.
+A dataclass becomes an object with all its fields. Where the contract differs, `documents.toml` says how.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from snapseed.errors import SnapseedError
 
 Document = dict[str, object]
 
-# By the name of a class: the fields of its document, in order. `new=path.to.field` takes a field of a part or under
-# another name, `*part` all fields of a part's document. By name, so that a command imports only what it reports on.
-_SHAPES = {
-    "ChangedRow": "key columns",
-    "CheckReport": "snapshot=manifest.name same_rows same_bytes different seconds",
-    "ChunkDifference": "number path first_key expected_rows=expected.rows observed_rows=observed.rows",
-    "CiReport": (
-        "environment target source snapshot identity outcome exit_code step attempts metrics baseline"
-        " slowdowns load embedding verify error"
-    ),
-    "CommittedResult": "snapshot identity rows agrees files=findings",
-    "DeadJob": "job error",
-    "DiffReport": "environment target agrees tables entities",
-    "EmptiedTable": "table empty_by disable reasons",
-    "EntityDiff": (
-        "entity missing=missing_count extra=extra_count changed=changed_count missing_keys=missing extra_keys=extra"
-        " changed_rows=changed"
-    ),
-    "EntityRecord": "name rows bytes files fingerprint",
-    "EntityResult": "entity agrees expected observed chunks seconds",
-    "EnvironmentStatus": "environment target state loaded",
-    "FileFinding": "path entity problem chunks",
-    "Fingerprint": "rows fingerprint",
-    "GenerateReport": "*manifest folder seconds replaced",
-    "LoadRecord": "snapshot identity seed scale rows tables loaded_at version role",
-    "LoadReport": (
-        "environment target source server snapshot=manifest.name identity=manifest.identity dry_run mode=plan.mode"
-        " already_loaded schema_created verified seconds phases plan=plan.tables children=plan.children"
-        " settings=plan.settings entities"
-    ),
-    "Manifest": "snapshot=name identity seed scale rows bytes libraries entities",
-    "Requirement": "name found error",
-    "ResetReport": (
-        "environment target source server snapshot=manifest.name identity=manifest.identity rows=manifest.rows done"
-        " template sessions_ended=sessions cleared seconds phases"
-    ),
-    "Slowdown": "what seconds before factor",
-    "TablePlan": (
-        "entity=entity.name table rows=entity.rows copy empty_by freeze staged unlogged=make_unlogged rebuild=rebuilt"
-        " disable sequences reasons"
-    ),
-    "VerifyReport": (
-        "environment target snapshot=manifest.name identity=manifest.identity agrees files tables entities phases"
-    ),
-}
+# By the name of a class, so that a command imports only what it reports on.
+_SHAPES: dict[str, str] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 # Fields that are computed, by class and name.
 _COMPUTED: dict[str, Callable[[Any], object]] = {
     "ChangedRow.columns": lambda row: {
@@ -98,6 +57,11 @@ def document(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
         return dict(_fields(value, name))
     if dataclasses.is_dataclass(value) and name not in _TEXTS:
         return {field.name: document(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return one_line(value)
+
+
+def one_line(value: object) -> str:
+    """A value as text, bytes in hexadecimal digits."""
     return f"\\x{value.hex()}" if isinstance(value, bytes) else " ".join(str(value).split())
 
 

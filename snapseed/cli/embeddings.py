@@ -6,7 +6,7 @@ import json
 import math
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -38,9 +38,9 @@ def jobs_of_load(call: Call, environment: Environment) -> Iterator[None]:
     from snapseed.embeddings.enqueue import enqueue_load
     from snapseed.embeddings.source import require_queue
 
-    require_queue(call.project, environment, consent=call.consent)
+    require_queue(call.project, environment, consent=call.options.yes)
     yield
-    jobs = enqueue_load(call.project, environment, consent=call.consent, listener=notes_to(call.note))
+    jobs = enqueue_load(call.project, environment, consent=call.options.yes, listener=notes_to(call.note))
     if jobs is None:
         call.note(f"the jobs of this load are already in the queue; see `snapseed queue status {environment.name}`")
     else:
@@ -85,14 +85,14 @@ def worker(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    options = ServiceOptions(drain, concurrency, call.consent, environment.timeout if drain else math.inf)
+    options = ServiceOptions(drain, concurrency, call.options.yes, environment.timeout if drain else math.inf)
     with serving(health, health_port):
         run_workers(call.project, environment, options, told, lambda: bool(ending))
     if drain and not ending:
-        for line in index_embeddings(call.project, environment, consent=call.consent):
+        for line in index_embeddings(call.project, environment, consent=call.options.yes):
             console.note(line)
     jobs, batches, dead = (int(health.total(name)) for name in ("jobs", "batches", "dead"))
-    console.write(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
+    typer.echo(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
 
 
 @in_project("environment", "database", "snapshot", "results", required=True)
@@ -109,20 +109,14 @@ def search(
     nothing = "nothing found: the database holds no chunks of this model"
     if environment.embeddings == "queue":
         nothing += f"; workers make them, see `snapseed queue status {environment.name}`"
-    console.show(call.output, text.search(hits) or nothing, {"hits": document(hits)})
+    call.show(text.search(hits) if hits else [nothing], {"hits": document(hits)})
 
 
-@contextmanager
-def _session(call: Call, doing: str) -> Iterator[Session]:
+def _session(call: Call, doing: str) -> AbstractContextManager[Session]:
     """The queue and the database, open while a command does something."""
     from snapseed.embeddings.source import embedding_session
-    from snapseed.servers.targets import redis_translated
 
-    with (
-        embedding_session(call.project, call.environment, consent=call.consent) as session,
-        redis_translated(doing, session.redis),
-    ):
-        yield session
+    return embedding_session(call.project, call.environment, consent=call.options.yes, doing=doing)
 
 
 @queue_app.command()
@@ -133,7 +127,7 @@ def status(call: Call) -> None:
         numbers, dead = session.queue.status(), list(session.queue.dead(_SHOWN_DEAD))
         name = session.source.queue_name
     found = {"queue": name, **document(numbers), "oldest_dead": document(dead)}
-    console.show(call.output, text.queue(name, numbers, dead), found)
+    call.show(text.queue(name, numbers, dead), found)
 
 
 @queue_app.command()
@@ -141,7 +135,7 @@ def status(call: Call) -> None:
 def retry(call: Call) -> None:
     """Put the dead jobs back into the queue."""
     with _session(call, "moving jobs") as session:
-        console.write(f"put {session.queue.retry():,} dead jobs back into the queue")
+        typer.echo(f"put {session.queue.retry():,} dead jobs back into the queue")
 
 
 @queue_app.command()
@@ -149,7 +143,7 @@ def retry(call: Call) -> None:
 def purge(call: Call) -> None:
     """Remove all jobs, including dead ones. `queue repair` recreates those that are needed."""
     with _session(call, "purging the queue") as session:
-        console.write(f"removed {session.queue.purge():,} jobs")
+        typer.echo(f"removed {session.queue.purge():,} jobs")
 
 
 @queue_app.command()
@@ -160,9 +154,9 @@ def repair(call: Call) -> None:
 
     with _session(call, "adding jobs") as session:
         jobs, orphans = enqueue_incomplete(session), delete_orphans(session)
-    console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
+    typer.echo(f"{jobs:,} texts lack chunks; their jobs are in the queue")
     if orphans:
-        console.write(f"deleted {orphans:,} chunks that belonged to no text")
+        typer.echo(f"deleted {orphans:,} chunks that belonged to no text")
 
 
 @queue_app.command()
@@ -171,5 +165,5 @@ def index(call: Call) -> None:
     """Build the search index that [embeddings] asks for, and those that were dropped before the jobs ran."""
     from snapseed.embeddings.index import index_embeddings
 
-    lines = index_embeddings(call.project, call.environment, consent=call.consent)
-    console.write("\n".join(lines) or "there is no index to build: [embeddings] has no `index`")
+    lines = index_embeddings(call.project, call.environment, consent=call.options.yes)
+    typer.echo("\n".join(lines) or "there is no index to build: [embeddings] has no `index`")

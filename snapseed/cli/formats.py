@@ -7,7 +7,7 @@ GitHub: its documentation, "Workflow commands for GitHub Actions". OpenMetrics: 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 from snapseed.cli.text import entity_cells, shown, size
 
 if TYPE_CHECKING:
-    from snapseed.ci.checks import Check
+    from snapseed.ci.checks import CheckResult
     from snapseed.ci.report import CiReport
 
 # What XML 1.0 cannot carry at all (section 2.2).
@@ -27,14 +27,17 @@ _MARKS = {"passed": "✅", "failed": "❌", "skipped": "⏭"}
 # ── JUnit ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def junit(name: str, checks: Sequence[Check]) -> str:
+def junit(name: str, checks: Sequence[CheckResult]) -> str:
     """An XML document with a test suite for each group of checks and a test case for each check."""
     root = ET.Element("testsuites", {"name": name, **_totals(checks)})
     for group, members in groupby(checks, lambda check: check.group):
         cases = list(members)
         suite = ET.SubElement(root, "testsuite", {"name": f"{name}.{group}", **_totals(cases)})
         for check in cases:
-            case = ET.SubElement(suite, "testcase", _case(f"{name}.{group}", check))
+            case = ET.SubElement(suite, "testcase", classname=f"{name}.{group}", name=_xml(check.name))
+            case.set("time", f"{check.seconds:.3f}")
+            if check.path:
+                case.set("file", _xml(check.path))
             if check.state == "failed":
                 ET.SubElement(case, "failure", message=_xml(check.message)).text = _xml(check.details)
             elif check.state == "skipped":
@@ -43,7 +46,7 @@ def junit(name: str, checks: Sequence[Check]) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True)
 
 
-def _totals(checks: Sequence[Check]) -> dict[str, str]:
+def _totals(checks: Sequence[CheckResult]) -> dict[str, str]:
     return {
         "tests": str(len(checks)),
         "failures": str(sum(check.state == "failed" for check in checks)),
@@ -53,11 +56,6 @@ def _totals(checks: Sequence[Check]) -> dict[str, str]:
     }
 
 
-def _case(suite: str, check: Check) -> dict[str, str]:
-    file = {"file": _xml(check.path)} if check.path else {}
-    return {"classname": suite, "name": _xml(check.name), "time": f"{check.seconds:.3f}", **file}
-
-
 def _xml(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
@@ -65,7 +63,7 @@ def _xml(text: str) -> str:
 # ── GitHub Actions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def error_annotations(checks: Sequence[Check], snapshot: Path | None) -> list[str]:
+def error_annotations(checks: Sequence[CheckResult], snapshot: Path | None) -> list[str]:
     """One error for each failed check, at the damaged file or else at the manifest in the folder `snapshot`.
 
     A path below the working folder is relative to it, as GitHub expects. Without a folder or a manifest, the error has
@@ -75,12 +73,11 @@ def error_annotations(checks: Sequence[Check], snapshot: Path | None) -> list[st
     for check in checks:
         if check.state == "failed":
             title = _property(f"snapseed: {check.group} {check.name}")
-            text = _message(check.details or check.message)
-            lines.append(f"::error {_file(check, snapshot)}title={title}::{text}")
+            lines.append(f"::error {_file(check, snapshot)}title={title}::{_message(check.details)}")
     return lines
 
 
-def _file(check: Check, snapshot: Path | None) -> str:
+def _file(check: CheckResult, snapshot: Path | None) -> str:
     if snapshot is None:
         return ""
     from snapseed.snapshot.manifest import FILE_NAME
@@ -93,7 +90,7 @@ def _file(check: Check, snapshot: Path | None) -> str:
     return f"file={_property(str(path))},"
 
 
-def summary(name: str, checks: Sequence[Check], report: CiReport | None = None) -> str:
+def summary(name: str, checks: Sequence[CheckResult], report: CiReport | None = None) -> str:
     """Markdown for the page of the run: the outcome, a table of checks, and for a CI run a table of speeds."""
     failed = sum(check.state == "failed" for check in checks)
     outcome = "passed" if not failed else f"{failed} of {len(checks)} checks failed"
@@ -101,7 +98,10 @@ def summary(name: str, checks: Sequence[Check], report: CiReport | None = None) 
         outcome = "interrupted"
     lines = [f"### snapseed {name}: {outcome}", ""]
     if report is not None:
-        lines += [_facts(report), ""]
+        server = f" on {report.server.version}" if report.server else ""
+        rows = f"{report.metrics.rows:,} rows in {report.seconds:.1f} s, {report.metrics.retries} retries"
+        memory = f"peak memory {size(report.metrics.peak_memory_bytes)}"
+        lines += [f"Snapshot `{report.snapshot}`{server}: {rows}, {memory}.", ""]
     lines += ["| | check | | |", "|---|---|---|---|"]
     for check in checks:
         remark = _cell(check.message) or (f"{check.seconds:.2f} s" if check.seconds else "")
@@ -112,29 +112,9 @@ def summary(name: str, checks: Sequence[Check], report: CiReport | None = None) 
     return "\n".join([*lines, ""])
 
 
-def outputs(report: CiReport, database_url: str) -> dict[str, str]:
-    """What later steps of the workflow may need, by the name of the output."""
-    return {
-        "outcome": str(report.outcome),
-        "rows": str(report.metrics.rows),
-        "seconds": f"{report.seconds:.3f}",
-        "snapshot-digest": report.manifest.identity if report.manifest else "",
-        "database-url": database_url,
-    }
-
-
 def masked(secret: str) -> str:
     """The command that keeps a secret out of the rest of the log."""
     return f"::add-mask::{_message(secret)}"
-
-
-def _facts(report: CiReport) -> str:
-    metrics = report.metrics
-    server = f" on {report.server.version}" if report.server else ""
-    return (
-        f"Snapshot `{report.snapshot}`{server}: {metrics.rows:,} rows in {report.seconds:.1f} s,"
-        f" {metrics.retries} retries, peak memory {size(metrics.peak_memory_bytes)}."
-    )
 
 
 def _message(text: str) -> str:
@@ -151,9 +131,6 @@ def _cell(text: str) -> str:
 
 # ── OpenMetrics ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# The labels that a value has in addition to environment and snapshot, and the value.
-Sample = tuple[dict[str, str], float]
-
 
 def openmetrics(report: CiReport) -> str:
     """The metrics of a run as a text file for scrapers, such as the textfile collector of node_exporter."""
@@ -161,34 +138,36 @@ def openmetrics(report: CiReport) -> str:
     from prometheus_client.openmetrics.exposition import generate_latest
 
     registry = CollectorRegistry()
-    labels = {"environment": report.environment, "snapshot": report.snapshot}
-    for name, help_text, samples in _gauges(report):
-        # Without a sample, as for the entities of a load that did not start, the file only describes the gauge.
-        names = [*labels, *(samples[0][0] if samples else ())]
+    metrics, run = report.metrics, (report.environment, report.snapshot)
+
+    def gauge(name: str, about: str, *labels: str) -> Gauge:
         unit = next((unit for unit in ("seconds", "bytes") if name.endswith(unit)), "")
-        gauge = Gauge(name, help_text, names, registry=registry, unit=unit)
-        for further, value in samples:
-            gauge.labels(**labels, **further).set(value)
-    return str(generate_latest(registry), "utf-8")  # type: ignore[no-untyped-call]
+        return Gauge(name, about, ["environment", "snapshot", *labels], registry=registry, unit=unit)
 
-
-def _gauges(report: CiReport) -> Iterator[tuple[str, str, list[Sample]]]:
-    metrics = report.metrics
-    about = {"version": metrics.server, "identity": report.manifest.identity if report.manifest else ""}
-    steps: list[Sample] = [({"step": step}, seconds) for step, seconds in metrics.steps.items()]
-    phases: list[Sample] = [({"phase": phase}, seconds) for phase, seconds in metrics.phases.items()]
-    yield "snapseed_ci_passed", "Whether the last run passed.", [({}, report.outcome == "passed")]
-    yield "snapseed_ci_info", "The server and the identity of the snapshot.", [(about, 1)]
-    yield "snapseed_ci_seconds", "The whole run.", [({}, metrics.seconds)]
-    yield "snapseed_ci_retries", "Attempts after the first, over all steps.", [({}, metrics.retries)]
-    yield "snapseed_ci_rows", "Rows loaded.", [({}, metrics.rows)]
-    yield "snapseed_ci_peak_memory_bytes", "Peak memory of the process.", [({}, metrics.peak_memory_bytes)]
-    yield "snapseed_ci_step_seconds", "Each step, with all its attempts.", steps
-    yield "snapseed_load_phase_seconds", "Each phase of the load.", phases
-    for name, help_text, field in (
+    gauge("snapseed_ci_passed", "Whether the last run passed.").labels(*run).set(report.outcome == "passed")
+    info = gauge("snapseed_ci_info", "The server and the identity of the snapshot.", "version", "identity")
+    info.labels(*run, metrics.server, report.manifest.identity if report.manifest else "").set(1)
+    for name, about, number in (
+        ("snapseed_ci_seconds", "The whole run.", metrics.seconds),
+        ("snapseed_ci_retries", "Attempts after the first, over all steps.", metrics.retries),
+        ("snapseed_ci_rows", "Rows loaded.", metrics.rows),
+        ("snapseed_ci_peak_memory_bytes", "Peak memory of the process.", metrics.peak_memory_bytes),
+    ):
+        gauge(name, about).labels(*run).set(number)
+    for name, about, label, values in (
+        ("snapseed_ci_step_seconds", "Each step, with all its attempts.", "step", metrics.steps),
+        ("snapseed_load_phase_seconds", "Each phase of the load.", "phase", metrics.phases),
+    ):
+        series = gauge(name, about, label)
+        for value, seconds in values.items():
+            series.labels(*run, value).set(seconds)
+    for name, about, field in (
         ("snapseed_entity_rows", "Rows of each entity.", "rows"),
         ("snapseed_entity_copy_bytes", "COPY data of each entity.", "bytes"),
         ("snapseed_entity_copy_seconds", "The COPY of each entity.", "seconds"),
         ("snapseed_entity_verify_seconds", "The verification of each entity after the commit.", "verify_seconds"),
     ):
-        yield name, help_text, [({"entity": key}, getattr(found, field)) for key, found in metrics.entities.items()]
+        series = gauge(name, about, "entity")
+        for entity, measured in metrics.entities.items():
+            series.labels(*run, entity).set(getattr(measured, field))
+    return str(generate_latest(registry), "utf-8")  # type: ignore[no-untyped-call]

@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from snapseed.cli import console
-from snapseed.cli.console import Format
 from snapseed.cli.options import Verbose
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 
@@ -31,19 +30,13 @@ def init(
     verbose: Verbose = False,
 ) -> None:
     """Write a starter project: snapseed.toml, generators, schema, a CI workflow."""
-    with console.reporting(Format.text, verbose=verbose):
+    with console.reporting("text", verbose=verbose):
         if from_database is None:
-            _write_starter(folder)
+            _write(folder, _starter_files(), {})
+            typer.echo(f"wrote a starter project into {folder.resolve()}")
+            typer.echo("next:  snapseed generate && snapseed load dev")
         else:
             _write_for_database(folder, from_database)
-
-
-def _write_starter(folder: Path) -> None:
-    sources = _starter_files()
-    _require_absent(folder, sources)
-    _write(folder, sources, {})
-    console.write(f"wrote a starter project into {folder.resolve()}")
-    console.write("next:  snapseed generate && snapseed load dev")
 
 
 def _write_for_database(folder: Path, url: str) -> None:
@@ -63,15 +56,14 @@ def _write_for_database(folder: Path, url: str) -> None:
         ) from exc
     made = scaffold_project(url)
     sources = {path: source for path, source in _starter_files().items() if path in _GIT_FILES}
-    _require_absent(folder, [*map(Path, made.files), *sources])
     _write(folder, sources, made.files)
     for table, notes in made.notes.items():
-        console.write("\n".join([f"{table}:", *(f"  - {note}" for note in notes)]))
+        typer.echo("\n".join([f"{table}:", *(f"  - {note}" for note in notes)]))
     for remark in made.remarks:
-        console.write(remark)
-    console.write(f"wrote generators for {made.tables} tables of {made.described} into {folder.resolve()}")
+        typer.echo(remark)
+    typer.echo(f"wrote generators for {made.tables} tables of {made.described} into {folder.resolve()}")
     consent = " --yes" if made.has_rows else ""
-    console.write(f"next:  snapseed generate --scale 100 && snapseed load dev{consent}")
+    typer.echo(f"next:  snapseed generate --scale 100 && snapseed load dev{consent}")
 
 
 def _require_absent(folder: Path, paths: Iterable[Path]) -> None:
@@ -87,8 +79,10 @@ def _require_absent(folder: Path, paths: Iterable[Path]) -> None:
 
 def _write(folder: Path, sources: Mapping[Path, Path], texts: Mapping[str, str]) -> None:
     """Copy the sources and write the texts, all by their path in the folder, and list them."""
+    paths = [*sources, *map(Path, texts)]
+    _require_absent(folder, paths)
     try:
-        for path in (*sources, *map(Path, texts)):
+        for path in paths:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
         for path, source in sources.items():
             shutil.copyfile(source, folder / path)
@@ -97,7 +91,7 @@ def _write(folder: Path, sources: Mapping[Path, Path], texts: Mapping[str, str])
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
-    console.write("\n".join(f"  {path}" for path in sorted([*map(str, sources), *texts])))
+    typer.echo("\n".join(f"  {path}" for path in sorted(map(str, paths))))
 
 
 def _starter_files() -> dict[Path, Path]:
@@ -110,8 +104,7 @@ def _starter_files() -> dict[Path, Path]:
         )
     files = [path for path in (example / "generators").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     sources = {path.relative_to(example): path for path in files}
-    for name in ("snapseed.toml", ".gitattributes"):
-        sources[Path(name)] = example / name
+    sources |= {Path(name): example / name for name in ("snapseed.toml", ".gitattributes")}
     sources[Path(".gitignore")] = home / "gitignore"
     sources[Path(".github/workflows/snapseed.yml")] = home / "workflow.yml"
     return sources

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ WRITES = ("environment", "allow_host", "yes", "database", "snapshot")
 _ALWAYS = ("project", "env_file", "verbose")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """The shared options, in the order of the help text. `results` and `checks` are the two kinds of --format."""
 
@@ -69,9 +69,7 @@ class Options:
     env_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read variables that are not set from this file.")
     ] = None
-    results: Annotated[ResultFormat, typer.Option("--format", help="How to write the result to stdout.")] = (
-        ResultFormat.text
-    )
+    results: Annotated[ResultFormat, typer.Option("--format", help="How to write the result to stdout.")] = "text"
     checks: Annotated[
         Format | None,
         typer.Option(
@@ -82,11 +80,7 @@ class Options:
     verbose: Verbose = False
 
 
-_TYPES: dict[str, Any] = get_type_hints(Options, include_extras=True)
-_PARAMETERS = [
-    Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=_TYPES[field.name])
-    for field in fields(Options)
-]
+_PARAMETERS = inspect.signature(Options, eval_str=True).parameters.values()
 
 
 @dataclass(frozen=True)
@@ -107,20 +101,14 @@ class Call:
         settings = {name: getattr(given, name) for name in ("database", "snapshot", "retries", "timeout")}
         return self.project.environment(given.environment, settings).allowing(given.allow_host)
 
-    @property
-    def consent(self) -> bool:
-        """Whether the user allows replacing rows that snapseed did not load."""
-        return self.options.yes
-
-    @property
-    def quiet(self) -> bool:
-        """Whether the user wants no progress."""
-        return self.options.quiet
-
     def note(self, text: str) -> None:
         """Show a line of progress, unless --quiet."""
-        if not self.quiet:
+        if not self.options.quiet:
             console.note(text)
+
+    def show(self, lines: Iterable[str], document: dict[str, object]) -> None:
+        """Write a result to stdout, for people or for programs."""
+        typer.echo(console.as_json(document) if self.output == "json" else "\n".join(lines))
 
 
 def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -146,7 +134,9 @@ def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., N
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
             options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
-            output = console.chosen_format(options.checks if "checks" in names else options.results)
+            output: Format = options.results
+            if "checks" in names:
+                output = options.checks or ("github" if console.is_in_github_actions() else "text")
             with console.reporting(output, verbose=options.verbose):
                 command(Call(find_project(options.project, options.env_file), output, options), **values)
 

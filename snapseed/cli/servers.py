@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from snapseed.cli import console
-from snapseed.cli.console import Format
 from snapseed.cli.options import Call, in_project
-from snapseed.config import Environment, Project
 from snapseed.errors import UsageError
 from snapseed.redaction import redacted
 
@@ -41,7 +37,7 @@ def start(call: Call) -> None:
         urls["redis"] = redis.url()
     if not urls:
         raise UsageError(f"environment {environment.name!r} uses no embedded server", observed=target.described)
-    _show(call.output, urls)
+    _show(call, urls)
 
 
 @app.command()
@@ -52,7 +48,7 @@ def stop(call: Call) -> None:
 
     folder = call.project.folder
     stopped = {"postgres": EmbeddedPostgres(folder).stop(), "redis": EmbeddedRedis(folder).stop()}
-    _show(call.output, {name: "stopped" if was_running else "was not running" for name, was_running in stopped.items()})
+    _show(call, {name: "stopped" if was_running else "was not running" for name, was_running in stopped.items()})
 
 
 @app.command()
@@ -68,38 +64,34 @@ def url(
 
     target = resolve_target(call.project, call.environment)
     shown = target.conninfo if show_password else redacted(target.conninfo)
-    console.show(call.output, shown, {"url": shown})
+    call.show([shown], {"url": shown})
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @in_project("environment", "database", required=True)
 def psql(call: Call, context: typer.Context) -> None:
     """Open psql on the environment's database. Further arguments are passed to psql."""
-    program, conninfo = _psql(call.project, call.environment)
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    # Others can see a process's arguments, but not its environment.
-    parts = conninfo_to_dict(conninfo)
-    if password := parts.pop("password", None):
-        os.environ["PGPASSWORD"] = str(password)
-        conninfo = make_conninfo("", **parts)
-    os.execv(program, [str(program), conninfo, *context.args])  # noqa: S606 - psql replaces us, without a shell
-
-
-def _psql(project: Project, environment: Environment) -> tuple[Path, str]:
-    """The program, and the URL of a server that is running."""
     from snapseed.postgres.connect import connected
     from snapseed.servers.targets import resolve_target
 
-    target = resolve_target(project, environment)
-    if target.embedded is not None:
+    target = resolve_target(call.project, call.environment)
+    if target.embedded is None:
+        program = shutil.which("psql")
+    else:
+        # Starts it.
         with connected(target):
-            return target.embedded.psql(), target.conninfo
-    program = shutil.which("psql")
+            program = str(target.embedded.psql())
     if program is None:
         raise UsageError("psql is not on the PATH", next_step="install PostgreSQL's client programs")
-    return Path(program), target.conninfo
+    # Others can see a process's arguments, but not its environment.
+    parts = conninfo_to_dict(target.conninfo)
+    if password := parts.pop("password", None):
+        os.environ["PGPASSWORD"] = str(password)
+    conninfo = make_conninfo("", **parts) if password else target.conninfo
+    os.execv(program, [program, conninfo, *context.args])  # noqa: S606 - psql replaces us, without a shell
 
 
-def _show(output: Format, values: dict[str, str]) -> None:
-    console.show(output, "\n".join(f"{name}: {value}" for name, value in values.items()), dict(values))
+def _show(call: Call, values: dict[str, str]) -> None:
+    call.show((f"{name}: {value}" for name, value in values.items()), dict(values))

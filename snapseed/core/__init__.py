@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import ctypes
+import runpy
+import sys
 from ctypes import POINTER, c_int32, c_int64, c_uint64, c_void_p
 from enum import IntEnum
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snapseed.core.build import SOURCES, compile_core, library_name, source_digest
 from snapseed.errors import ConfigurationError
+
+_FOLDER = Path(__file__).parent
 
 Int64s = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.int8 | np.int16 | np.int32]
@@ -139,15 +143,19 @@ def sums_of_vectors(codes: Int64s, counts: Int64s, vectors: Vectors, dtype: npt.
 
 @cache
 def library() -> Any:  # noqa: ANN401 - ctypes has no type for functions that are found by name
-    """The loaded library. In a checkout it is compiled first if its sources have changed; a wheel has no sources."""
-    path = SOURCES / library_name()
-    if (SOURCES / "core.c").exists() and not (path.exists() and source_digest().encode() in path.read_bytes()):
+    """The loaded library. In a checkout it is compiled first if its sources have changed; a wheel has no sources.
+
+    Raises `ConfigurationError` if it cannot be compiled.
+    """
+    path = _FOLDER / ("core.dylib" if sys.platform == "darwin" else "core.so")
+    if (_FOLDER / "core.c").exists():
+        builder = runpy.run_path(str(_FOLDER.parents[1] / "build_core.py"))
         try:
-            compile_core(path)
+            builder["ensure_core"](path)
         except RuntimeError as exc:
             raise ConfigurationError(
                 "the compiled core of snapseed cannot be built",
-                where=str(SOURCES),
+                where=str(_FOLDER),
                 observed=str(exc),
                 next_step="install a C compiler, or `pip install ziglang`, and run the command again",
             ) from exc

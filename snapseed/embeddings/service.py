@@ -22,7 +22,6 @@ from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
 from snapseed.events import Event, Listener, ignore
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.retry import Attempted, RetryLimits, retried
-from snapseed.servers.targets import redis_translated
 
 # How often the parent of several processes asks whether to stop.
 _LOOK_SECONDS = 0.5
@@ -92,10 +91,7 @@ def _keep_working(
             listener(event)
 
         try:
-            with (
-                embedding_session(project, environment, consent=options.consent) as session,
-                redis_translated("processing jobs", session.redis),
-            ):
+            with embedding_session(project, environment, consent=options.consent, doing="processing jobs") as session:
                 Worker(session, told, stopping).run(drain=options.drain)
         except SnapseedError as exc:
             if not (was_well and _passes(exc)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,8 +24,8 @@ from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
 
 Generator = Callable[..., pl.DataFrame]
 
-_INTEGER_FAMILIES = {Family.SMALLINT: pl.Int16, Family.INTEGER: pl.Int32, Family.BIGINT: pl.Int64}
-_INTEGER_BITS = {Family.SMALLINT: 15, Family.INTEGER: 31, Family.BIGINT: 63}
+# The polars type of an integer key, and how many bits its numbers have.
+_INTEGERS = {Family.SMALLINT: (pl.Int16, 15), Family.INTEGER: (pl.Int32, 31), Family.BIGINT: (pl.Int64, 63)}
 # What a manifest accepts, so that whatever can be declared can be read back.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _IDENTIFIER_BYTES = 63
@@ -34,8 +35,8 @@ _IDENTIFIER_BYTES = 63
 class RootRows:
     """How many rows a root entity has: a fixed number, or a fraction of the scale."""
 
-    fixed: int | None
-    fraction: Fraction
+    fixed: int | None = None
+    fraction: Fraction = Fraction(1)
 
     def at(self, scale: int) -> int:
         """Rows at this scale; at least one unless the number is fixed."""
@@ -52,12 +53,15 @@ def scale(fraction: float) -> RootRows:
     exact = Fraction(str(fraction))
     if exact <= 0:
         raise ValueError(f"scale() needs a positive number, got {fraction}")
-    return RootRows(None, exact)
+    return RootRows(fraction=exact)
 
 
 @dataclass(frozen=True, eq=False)
 class Entity:
-    """A table and the generator that fills it. `@entity` makes it; calling it calls the generator."""
+    """A table and the generator that fills it. `@entity` makes it; calling it calls the generator.
+
+    `parameters` are the generator's, except `rows`; `root_rows` means nothing for a child.
+    """
 
     name: str
     schema: str | None
@@ -66,7 +70,7 @@ class Entity:
     columns: Mapping[str, ColumnType]
     parent: Entity | None
     per_parent: FanOut | None
-    root_rows: RootRows | None
+    root_rows: RootRows
     function: Generator
     parameters: tuple[str, ...]
 
@@ -92,7 +96,7 @@ class Entity:
     @property
     def is_fixed(self) -> bool:
         """Whether this is a lookup entity: a root entity with the same rows at every scale."""
-        return self.root_rows is not None and self.root_rows.fixed is not None
+        return self.root_rows.fixed is not None
 
     @property
     def stride(self) -> int:
@@ -106,7 +110,7 @@ class Entity:
 
         Raises `ValueError` for a number that does not fit into the integer type `family`.
         """
-        bits = _INTEGER_BITS[family]
+        _, bits = _INTEGERS[family]
         if len(roots) and int(roots.max()) >= (2**bits - 1) // self.stride:
             raise ValueError(
                 f"{self.name}: numbers exceed 2^{bits}; lower the maximum of its fan-out ({self.stride:,} per root row)"
@@ -117,25 +121,19 @@ class Entity:
 
     def keys_of(self, roots: UInt64s, ordinals: UInt64s, seed: int) -> pl.Series:
         """The keys of these rows. Raises `ValueError` unless the key is one column of uuid or an integer type."""
-        name, *others = self.key_columns
-        if others:
-            raise ValueError(
-                f"{self.name}: rows.key() makes keys of one column; the generator itself must fill all of"
-                f" {', '.join(self.key_columns)}"
-            )
-        family = self.columns[name].family
+        family = None if isinstance(self.key, tuple) else self.columns[self.key].family
         if family is Family.UUID:
             return uuid_keys(roots, ordinals, row_hashes(seed, self.name, roots, ordinals))
-        if family in _INTEGER_FAMILIES:
-            return pl.Series(name, self.numbers_of(roots, ordinals, family)).cast(_INTEGER_FAMILIES[family])
+        if family in _INTEGERS:
+            return pl.Series(self.key, self.numbers_of(roots, ordinals, family), _INTEGERS[family][0])
+        columns = ", ".join(f"{name} {self.columns[name].name}" for name in self.key_columns)
         raise ValueError(
-            f"{self.name}: rows.key() makes keys of uuid and integer types; {name} is {self.columns[name].name}"
+            f"{self.name}: rows.key() makes keys of one uuid or integer; the generator must fill {columns}"
         )
 
     def scale_needed(self, roots: UInt64s) -> Int64s:
         """The smallest scale at which each of these rows of this root entity exists."""
-        assert self.root_rows is not None
-        if self.root_rows.fixed is not None:
+        if self.is_fixed:
             return np.zeros(len(roots), dtype=np.int64)
         needed = -_product(-(roots.astype(np.int64) + 1), 1 / self.root_rows.fraction)
         return np.where(roots == 0, 0, needed)
@@ -145,7 +143,6 @@ class Entity:
 
         If this is the root entity of `other`, those are the rows before its own root row.
         """
-        assert self.root_rows is not None
         if self is other.root:
             return roots.astype(np.int64)
         if self.root_rows.fixed is not None:
@@ -204,10 +201,7 @@ def fan_out(
     for value in means.values():
         if not 0 < value < maximum / 2:
             raise ValueError(f"fan_out() needs 0 < mean < maximum / 2, got mean={value}, maximum={maximum}")
-
-    @cache
-    def ends(mean: float) -> UInt64s:
-        return thresholds(skewed_weights(mean, maximum))
+    ends = cache(lambda mean: thresholds(skewed_weights(mean, maximum)))
 
     def count(bits: UInt64s, frame: pl.DataFrame) -> Int64s:
         if by is None:
@@ -241,20 +235,15 @@ def counted(expression: pl.Expr, maximum: int) -> FanOut:
 
 def skewed_weights(mean: float, maximum: int) -> list[int]:
     """Weights 1 / (number + shift)^2 in integers. The mean grows with the shift, so bisection finds it."""
-    wanted = round(mean * 10**6)
-    low, high = 1, 2**40
 
     def weights(shift: int) -> list[int]:
         return [2**120 // (number * 2**16 + shift) ** 2 for number in range(maximum + 1)]
 
-    while low < high:
-        shift = (low + high) // 2
+    def reaches_mean(shift: int) -> bool:
         found = weights(shift)
-        if sum(number * weight for number, weight in enumerate(found)) * 10**6 < wanted * sum(found):
-            low = shift + 1
-        else:
-            high = shift
-    return weights(low)
+        return sum(number * weight for number, weight in enumerate(found)) * 10**6 >= round(mean * 10**6) * sum(found)
+
+    return weights(bisect_left(range(2**40), x=True, lo=1, key=reaches_mean))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,10 +281,12 @@ class entity:  # noqa: N801 - written as a decorator
         if isinstance(self.rows, int) and self.rows < 1:
             raise error("a root entity needs at least one row", observed=f"rows={self.rows}")
         self._check_names(name, error)
-        columns = self._parsed_columns(error)
+        try:
+            columns = {column: parse_type(kind) for column, kind in self.columns.items()}
+        except ConfigurationError as exc:
+            raise error(exc.summary, observed=exc.observed, expected=exc.expected) from exc
         keys = (self.key,) if isinstance(self.key, str) else tuple(self.key)
         _check_key(keys, columns, error)
-        root_rows = self.rows if isinstance(self.rows, RootRows) else RootRows(self.rows, Fraction(1))
         return Entity(
             name=name,
             schema=self.schema,
@@ -304,14 +295,13 @@ class entity:  # noqa: N801 - written as a decorator
             columns=columns,
             parent=self.parent,
             per_parent=exactly(self.per_parent) if isinstance(self.per_parent, int) else self.per_parent,
-            root_rows=root_rows if self.parent is None else None,
+            root_rows=self.rows if isinstance(self.rows, RootRows) else RootRows(self.rows),
             function=function,
             parameters=tuple(parameter for parameter in parameters if parameter != "rows"),
         )
 
     def _check_names(self, name: str, error: partial[GeneratorError]) -> None:
-        schema = [] if self.schema is None else [self.schema]
-        for identifier in [name, self.table or name, *schema, *self.columns]:
+        for identifier in [name, self.table or name, name if self.schema is None else self.schema, *self.columns]:
             if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
                 expected = f"1 to {_IDENTIFIER_BYTES} bytes without NUL"
                 raise error("not a PostgreSQL identifier", observed=repr(identifier), expected=expected)
@@ -322,12 +312,6 @@ class entity:  # noqa: N801 - written as a decorator
                 expected="letters from A to Z, digits, '-' and '_'",
                 next_step="give the entity another `name`, and this one as its `table`",
             )
-
-    def _parsed_columns(self, error: partial[GeneratorError]) -> dict[str, ColumnType]:
-        try:
-            return {column: parse_type(kind) for column, kind in self.columns.items()}
-        except ConfigurationError as exc:
-            raise error(exc.summary, observed=exc.observed, expected=exc.expected) from exc
 
 
 def _check_key(keys: tuple[str, ...], columns: Mapping[str, ColumnType], error: partial[GeneratorError]) -> None:

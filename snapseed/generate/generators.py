@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -20,22 +21,10 @@ from snapseed.generate.pools import PoolFolder
 
 @dataclass(frozen=True)
 class Generators:
-    """All entities of a project, parents before children, otherwise in the order of files and declarations."""
+    """All entities of a project by name: parents before children, otherwise in the order of files and declarations."""
 
-    entities: tuple[Entity, ...]
+    entities: Mapping[str, Entity]
     pools: PoolFolder
-
-    def named(self, name: str) -> Entity | None:
-        """The entity of this name, if there is one."""
-        return next((entity for entity in self.entities if entity.name == name), None)
-
-    def roots(self) -> list[Entity]:
-        """The root entities."""
-        return [entity for entity in self.entities if entity.parent is None]
-
-    def tree(self, root: Entity) -> list[Entity]:
-        """`root` and its descendants, parents first."""
-        return [entity for entity in self.entities if entity.root is root]
 
 
 @cache
@@ -51,24 +40,18 @@ def load_generators(folder: Path) -> Generators:
         raise GeneratorError(
             "the generators folder does not exist", where=str(folder), next_step="check `generators` in snapseed.toml"
         )
-    found: list[Entity] = []
-    for path in sorted(folder.glob("*.py")):
-        if path.name != "__init__.py":
-            module = _import(folder, path)
-            # An entity that several modules import, or one under several names, is one entity.
-            declared = (value for value in vars(module).values() if isinstance(value, Entity))
-            found = list(dict.fromkeys([*found, *declared]))
+    modules = [_import(folder, path) for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
+    # An entity that several modules import, or one under several names, is one entity.
+    found = dict.fromkeys(value for module in modules for value in vars(module).values() if isinstance(value, Entity))
     if not found:
         raise GeneratorError(
             "no generator declares an entity", where=str(folder), expected="functions under @entity(...)"
         )
-    _check_names(found)
-    ordered = tuple(sorted(found, key=lambda entity: len(entity.ancestors)))
-    generators = Generators(ordered, PoolFolder(folder / "pools"))
-    for entity in ordered:
-        _check_parameters(entity, generators)
-    _check_lookups(generators)
-    return generators
+    entities = {entity.name: entity for entity in sorted(found, key=lambda entity: len(entity.ancestors))}
+    for entity in found:
+        _check(entity, entities)
+    _check_lookups(entities)
+    return Generators(entities, PoolFolder(folder / "pools"))
 
 
 def where_it_failed(exc: BaseException, folder: Path) -> str:
@@ -100,41 +83,37 @@ def _import(folder: Path, path: Path) -> ModuleType:
         ) from exc
 
 
-def _check_names(found: list[Entity]) -> None:
-    for number, entity in enumerate(found):
-        if any(other.name == entity.name for other in found[:number]):
-            raise GeneratorError(f"two entities are named {entity.name!r}", where=entity.function.__code__.co_filename)
-        for ancestor in entity.ancestors:
-            if ancestor not in found:
-                raise GeneratorError(f"{ancestor.name!r}, the parent of {entity.name!r}, is not among the generators")
-
-
-def _check_parameters(entity: Entity, generators: Generators) -> None:
-    possible = [*entity.ancestors, *(other for other in generators.entities if other.is_fixed)]
+def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
+    where = entity.function.__code__.co_filename
+    if entities[entity.name] is not entity:
+        raise GeneratorError(f"two entities are named {entity.name!r}", where=where)
+    for ancestor in entity.ancestors:
+        if entities.get(ancestor.name) is not ancestor:
+            raise GeneratorError(f"{ancestor.name!r}, the parent of {entity.name!r}, is not among the generators")
+    lookups = [name for name, other in entities.items() if other.is_fixed]
+    possible = dict.fromkeys([*(ancestor.name for ancestor in entity.ancestors), *lookups])
     for parameter in entity.parameters:
-        if generators.named(parameter) not in possible:
-            names = ", ".join(dict.fromkeys(other.name for other in possible))
+        if parameter not in possible:
             raise GeneratorError(
                 f"the generator of {entity.name!r} has a parameter that names no ancestor and no lookup entity",
-                where=entity.function.__code__.co_filename,
+                where=where,
                 observed=parameter,
-                expected=f"rows, or one of: {names or '(it has none)'}",
+                expected=f"rows, or one of: {', '.join(possible) or '(it has none)'}",
             )
 
 
-def _check_lookups(generators: Generators) -> None:
+def _check_lookups(entities: Mapping[str, Entity]) -> None:
     needs = {
-        entity.name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
-        for entity in generators.entities
+        name: set(entity.parameters) - {ancestor.name for ancestor in entity.ancestors}
+        for name, entity in entities.items()
     }
     try:
         TopologicalSorter(needs).prepare()
     except CycleError as exc:
         path = exc.args[1][::-1]  # graphlib lists the other way round: what is needed comes first
-        entity = generators.named(path[0])
         raise GeneratorError(
             f"the generator of {path[0]!r} needs rows that need its own",
-            where=entity.function.__code__.co_filename if entity else None,
+            where=entities[path[0]].function.__code__.co_filename,
             observed=" needs ".join(path),
             expected="lookup entities that do not need each other",
         ) from None

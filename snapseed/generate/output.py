@@ -25,16 +25,13 @@ from snapseed.snapshot.store import describe, writing_to
 from snapseed.snapshot.types import ColumnType, Family
 from snapseed.snapshot.values import array_elements
 
-# Keys in a form that compares as in PostgreSQL; of several columns a tuple.
-Key = int | bytes | tuple[int | bytes, ...]
-
 # This many rows of each call are checked for PostgreSQL's own spelling of JSON, value by value in Python. Enough to
 # catch a generator that spells it differently; a rare wrong row is still found when a load is verified.
 _JSON_SAMPLE = 4
+_NEVER_REPEATED = {Family.REAL, Family.DOUBLE, Family.VECTOR}
 # The first pattern finds candidates in 60 ns per kilobyte of text. The second, which sees whether the backslash itself
 # is escaped, takes 1,400.
-_NUL = r"\\u0000"
-_ESCAPED_NUL = r"(^|[^\\])(\\\\)*\\u0000"
+_ESCAPED_NUL = (r"\\u0000", r"(^|[^\\])(\\\\)*\\u0000")
 
 
 def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
@@ -60,20 +57,11 @@ def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
     return table
 
 
-def _first_key(entity: Entity, table: pa.Table) -> FirstKey:
-    """The key of the first row, as the manifest records it."""
-    values = [table.column(name)[0].as_py() for name in entity.key_columns]
+def _key(entity: Entity, table: pa.Table, row: int) -> FirstKey:
+    """The key of a row as the manifest records it. Such keys compare as in PostgreSQL."""
+    values = [table.column(name)[row].as_py() for name in entity.key_columns]
     keys = tuple(value if isinstance(value, int) else str(value) for value in values)
     return keys if len(keys) > 1 else keys[0]
-
-
-def _key_of(entity: Entity, table: pa.Table, row: int) -> Key:
-    keys = tuple(_comparable(table.column(name).chunk(0).slice(row, 1))[0].as_py() for name in entity.key_columns)
-    return keys if len(keys) > 1 else keys[0]
-
-
-def _described_key(entity: Entity) -> str:
-    return ("column " if isinstance(entity.key, str) else "columns ") + ", ".join(map(repr, entity.key_columns))
 
 
 def _comparable(keys: pa.Array) -> pa.Array:
@@ -107,7 +95,9 @@ def _check_characters(values: pa.Array, kind: ColumnType) -> None:
     # Looking for a zero byte costs next to nothing. If there is one, it may belong to a NULL, so look again by value.
     if not data_of(values)[offsets[0] : offsets[-1]].all() and pc.any(pc.match_substring(values, "\0")).as_py():
         raise ValueError("a text has a NUL character, which PostgreSQL cannot store")
-    if kind.family is Family.JSONB and all(_any_matches(values, pattern) for pattern in (_NUL, _ESCAPED_NUL)):
+    if kind.family is Family.JSONB and all(
+        pc.any(pc.match_substring_regex(values, pattern)).as_py() for pattern in _ESCAPED_NUL
+    ):
         raise ValueError("a JSON text has \\u0000, which jsonb cannot store")
 
 
@@ -117,16 +107,10 @@ def _cast(array: pa.Array, kind: ColumnType) -> pa.Array:
         return array
     if pa.types.is_dictionary(array.type):
         array = array.cast(pa.string())
-    given, wanted = _innermost(array.type), _innermost(kind.arrow)
-    if not pa.types.is_null(given):
-        _check_lossless(given, wanted)
+    _check_lossless(_innermost(array.type), _innermost(kind.arrow))
     if kind.family is Family.UUID and not kind.is_array:
         return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16)))
     return array.cast(kind.arrow)
-
-
-def _any_matches(values: pa.Array, pattern: str) -> bool:
-    return bool(pc.any(pc.match_substring_regex(values, pattern)).as_py())
 
 
 def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
@@ -134,7 +118,7 @@ def _check_lossless(given: pa.DataType, wanted: pa.DataType) -> None:
     if pa.types.is_timestamp(given) and pa.types.is_timestamp(wanted) and given.tz is None and wanted.tz:
         raise ValueError("a Datetime needs a time zone; use UTC")
     have, want = _nature(given), _nature(wanted)
-    if have != want and not (have == "text" and pa.types.is_binary(wanted)):
+    if have != want and not pa.types.is_null(given) and not (have == "text" and pa.types.is_binary(wanted)):
         raise ValueError(f"{have} is not {want}")
 
 
@@ -211,11 +195,10 @@ def _broken(entity: Entity, column: str | None, observed: str, expected: str) ->
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file as the manifest describes it, and its first and last key."""
+    """A file as the manifest describes it, and its last key."""
 
     file: PartFile
-    first_key: Key
-    last_key: Key
+    last_key: FirstKey
 
 
 class PartWriter:
@@ -226,9 +209,7 @@ class PartWriter:
         self._folder = folder
         self._path = folder / path
         self._chunk_rows = chunk_rows
-        self._first_key: Key | None = None
-        self._last_key: Key | None = None
-        self._kinds = list(entity.columns.values())
+        self._last_key: FirstKey | None = None
         self._waiting: list[pa.Table] = []
         self._chunks: list[Chunk] = []
         self._file: pq.ParquetWriter | None = None
@@ -238,8 +219,7 @@ class PartWriter:
 
         Raises `GeneratorError` if they do not fit the rows before, `SnapshotError` if they cannot be written.
         """
-        first = _key_of(self._entity, table, 0)
-        if self._last_key is not None and first <= self._last_key:  # type: ignore[operator]
+        if self._last_key is not None and _key(self._entity, table, 0) <= self._last_key:  # type: ignore[operator]
             raise keys_do_not_ascend(self._entity, self._path.relative_to(self._folder).as_posix())
         if self._waiting and table.schema != self._waiting[0].schema:
             raise GeneratorError(
@@ -248,30 +228,23 @@ class PartWriter:
                 observed=str(table.schema).replace("\n", ", "),
                 expected=str(self._waiting[0].schema).replace("\n", ", "),
             )
-        self._first_key = first if self._first_key is None else self._first_key
-        self._last_key = _key_of(self._entity, table, len(table) - 1)
+        self._last_key = _key(self._entity, table, len(table) - 1)
         self._waiting.append(table)
         while sum(map(len, self._waiting)) >= self._chunk_rows:
             self._write_chunk()
 
-    @property
-    def has_rows(self) -> bool:
-        """Whether any rows were added; without rows there is no file."""
-        return self._first_key is not None
-
-    def close(self) -> WrittenFile:
-        """Write the rows that are left, and describe the file. There must be rows."""
+    def close(self) -> WrittenFile | None:
+        """Write the rows that are left, and describe the file; None if there were no rows, and so no file."""
         if sum(map(len, self._waiting)):
             self._write_chunk()
-        assert self._file is not None
-        assert self._first_key is not None
-        assert self._last_key is not None
+        if self._file is None or self._last_key is None:
+            return None
         with writing_to(self._path):
             self._file.close()
             path, size, sha256 = describe(self._path, self._folder)
         rows = sum(chunk.rows for chunk in self._chunks)
         file = PartFile(path=path, rows=rows, bytes=size, sha256=sha256, chunks=tuple(self._chunks))
-        return WrittenFile(file, self._first_key, self._last_key)
+        return WrittenFile(file, self._last_key)
 
     def abandon(self) -> None:
         """Close the file without finishing it, because the part failed."""
@@ -280,24 +253,22 @@ class PartWriter:
                 self._file.close()
 
     def _write_chunk(self) -> None:
+        table = pa.concat_tables(self._waiting)
+        chunk, self._waiting = table.slice(0, self._chunk_rows).combine_chunks(), [table.slice(self._chunk_rows)]
         # Free the tables before the chunk, which is a copy of them, is encoded.
-        chunk, self._waiting = self._taken()
+        del table
         with writing_to(self._path):
             self._file = self._file or self._open(chunk.schema)
             self._file.write_table(chunk, row_group_size=self._chunk_rows)
         # Give freed memory back (malloc_trim) before the fingerprint, which needs the most. Once a chunk, it lowers the
         # peak by 30 MB; after every call of a generator, it would take a third of the system's time.
         pa.system_memory_pool().release_unused()
-        digest = fingerprint([column.chunk(0) for column in chunk.columns], self._kinds)
-        self._chunks.append(Chunk(len(chunk), _first_key(self._entity, chunk), str(digest)))
-
-    def _taken(self) -> tuple[pa.Table, list[pa.Table]]:
-        """A chunk of the waiting rows in one piece, and the rest."""
-        table = pa.concat_tables(self._waiting)
-        return table.slice(0, self._chunk_rows).combine_chunks(), [table.slice(self._chunk_rows)]
+        digest = fingerprint([column.chunk(0) for column in chunk.columns], list(self._entity.columns.values()))
+        self._chunks.append(Chunk(len(chunk), _key(self._entity, chunk, 0), str(digest)))
 
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         """A writer with every option fixed, so that the bytes do not depend on defaults."""
+        columns = self._entity.columns.items()
         self._path.parent.mkdir(exist_ok=True)
         return pq.ParquetWriter(
             self._path,
@@ -307,8 +278,14 @@ class PartWriter:
             compression="zstd",
             # Level 1 takes half the time of level 3, for a few percent more bytes.
             compression_level=1,
-            use_dictionary=self._dictionary_columns(),
-            write_statistics=self._statistics_columns(),
+            # Keys of one column and floats do not repeat, and trying takes time.
+            use_dictionary=[
+                name for name, kind in columns if name != self._entity.key and kind.family not in _NEVER_REPEATED
+            ],
+            # Minima and maxima of vectors say nothing and take two fifths of the time.
+            write_statistics=[
+                name + kind.dimensions * ".list.element" for name, kind in columns if kind.family is not Family.VECTOR
+            ],
             data_page_size=1 << 20,
             write_batch_size=1024,
             dictionary_pagesize_limit=1 << 20,
@@ -317,27 +294,13 @@ class PartWriter:
             use_byte_stream_split=False,
         )
 
-    def _statistics_columns(self) -> list[str]:
-        """Every column except vectors, whose minima and maxima say nothing and take two fifths of the time."""
-        return [
-            name + kind.dimensions * ".list.element"
-            for name, kind in self._entity.columns.items()
-            if kind.family is not Family.VECTOR
-        ]
-
-    def _dictionary_columns(self) -> list[str]:
-        """Columns whose values may repeat. Keys of one column and floats do not, and trying takes time."""
-        never = {Family.REAL, Family.DOUBLE, Family.VECTOR}
-        return [
-            name for name, kind in self._entity.columns.items() if name != self._entity.key and kind.family not in never
-        ]
-
 
 def keys_do_not_ascend(entity: Entity, path: str) -> GeneratorError:
     """The error for keys that ascend within each call of a generator, but not from one call to the next."""
+    columns = "column" if isinstance(entity.key, str) else "columns"
     return GeneratorError(
         f"the keys of {entity.name!r} do not ascend from one range of root rows to the next",
-        where=f"entity {entity.name!r}, {_described_key(entity)}",
+        where=f"entity {entity.name!r}, {columns} {', '.join(map(repr, entity.key_columns))}",
         observed=f"{path} has a key that is not larger than one of earlier root rows",
         expected="unique keys that ascend with the root row; "
         + ("rows.key() makes them" if isinstance(entity.key, str) else "the parent's key does"),

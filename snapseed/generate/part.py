@@ -20,20 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from snapseed.config import Project
 from snapseed.errors import GeneratorError, SnapseedError
 from snapseed.generate.draws.bits import Int64s
-from snapseed.generate.entity import Entity, FanOut
-from snapseed.generate.generators import Generators, load_generators, where_it_failed
+from snapseed.generate.entity import Entity
+from snapseed.generate.generators import load_generators, where_it_failed
 from snapseed.generate.output import PartWriter, WrittenFile, checked_table
 from snapseed.generate.pools import Pools
 from snapseed.generate.rows import Rows, Settings
-
-Positions = npt.NDArray[np.intp]
 
 # Rows per chunk. Many enough to make the cost of a chunk (page headers, a step of the loader) negligible, few enough to
 # keep a chunk of wide rows near 15 MB and to make a failed verification point at few rows. The manifest records it.
@@ -75,12 +72,11 @@ SLICES = Slices()
 class PartTask:
     """Everything needed to make one part: root rows `first` to `last` (excluded), and the file of each entity to write.
 
-    `paths` are relative to `folder`.
+    The entities descend from one root entity; `paths` are relative to `folder`.
     """
 
     project: Project
     seed: int
-    root: str
     first: int
     last: int
     paths: dict[str, str]
@@ -121,7 +117,7 @@ def make_part(task: PartTask) -> PartResult:
                     del table
                 rows = task.slices.next(last - first, size, task.last - last)
                 first = last
-            files = {name: writer.close() for name, writer in writers.items() if writer.has_rows}
+            files = {name: written for name, writer in writers.items() if (written := writer.close())}
     except BaseException:
         for writer in writers.values():
             writer.abandon()
@@ -225,7 +221,7 @@ class _Made:
 
     rows: Rows
     frame: pl.DataFrame
-    parents: Positions
+    parents: Int64s
 
 
 class _Maker:
@@ -237,37 +233,30 @@ class _Maker:
         self.pools = Pools(self._generators.pools)
         self._settings = Settings(task.seed, task.project.now, self.pools)
         self._lookups: dict[str, pl.DataFrame] = {}
-        self.entities = _needed(self._generators, task)
+        written = [self._generators.entities[name] for name in task.paths]
+        needed = {entity for last in written for entity in (last, *last.ancestors)}
+        self.entities = [entity for entity in self._generators.entities.values() if entity in needed]
 
     def tables(self, first: int, last: int) -> Iterator[tuple[Entity, pa.Table]]:
         """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
         made: dict[str, _Made] = {}
         for number, entity in enumerate(self.entities):
             if entity.parent is None or entity.per_parent is None:
-                rows, parents = self._root_rows(entity, first, last), np.zeros(0, dtype=np.intp)
+                roots, parents = np.arange(first, last, dtype=np.uint64), np.arange(last - first)
             else:
-                rows, parents = self._child_rows(entity, entity.per_parent, made[entity.parent.name])
+                parent = made[entity.parent.name]
+                with self._naming(entity):
+                    bits = parent.rows.bits(f"number of {entity.name}")
+                    counts = entity.per_parent.counts(entity.parent, parent.rows.roots, bits, parent.frame)
+                parents = np.repeat(np.arange(len(counts)), counts)
+                roots = parent.rows.roots[parents]
+            rows = Rows.of(entity, self._settings, roots, parents)
             frame = self._frame(entity, rows, _ancestors(entity, parents, made))
             yield entity, checked_table(entity, frame, len(rows))
             made[entity.name] = _Made(rows, frame, parents)
             # Rows that no later entity descends from can be freed.
             awaited = {ancestor.name for later in self.entities[number + 1 :] for ancestor in later.ancestors}
             made = {name: part for name, part in made.items() if name in awaited}
-
-    def _root_rows(self, entity: Entity, first: int, last: int) -> Rows:
-        roots = np.arange(first, last, dtype=np.uint64)
-        zeros = np.zeros(len(roots), dtype=np.int64)
-        return Rows.of(entity, self._settings, roots, zeros.astype(np.uint64), zeros)
-
-    def _child_rows(self, entity: Entity, per_parent: FanOut, parent: _Made) -> tuple[Rows, Positions]:
-        """The children of some rows, and for each the position of its parent's row."""
-        with self._naming(entity):
-            bits = parent.rows.bits(f"number of {entity.name}")
-            counts = per_parent.counts(parent.rows.entity, parent.rows.roots, bits, parent.frame)
-        parents = np.repeat(np.arange(len(counts)), counts)
-        roots = parent.rows.roots[parents]
-        ordinals = _distance_to_first(roots).astype(np.uint64)
-        return Rows.of(entity, self._settings, roots, ordinals, _distance_to_first(parents)), parents
 
     def _frame(self, entity: Entity, rows: Rows, ancestors: dict[str, pl.DataFrame]) -> pl.DataFrame:
         """What the generator returns for these rows, given its ancestors' frames and the lookup entities it names."""
@@ -278,10 +267,9 @@ class _Maker:
     def _lookup(self, name: str) -> pl.DataFrame:
         """All rows of a lookup entity; made once per part."""
         if name not in self._lookups:
-            entity = self._generators.named(name)
-            assert entity is not None
-            assert entity.root_rows is not None
-            rows = self._root_rows(entity, 0, entity.root_rows.at(1))
+            entity = self._generators.entities[name]
+            roots = np.arange(entity.root_rows.at(1))
+            rows = Rows.of(entity, self._settings, roots.astype(np.uint64), roots)
             frame = self._frame(entity, rows, {})
             checked_table(entity, frame, len(rows))
             self._lookups[name] = frame
@@ -303,16 +291,7 @@ class _Maker:
             ) from exc
 
 
-def _needed(generators: Generators, task: PartTask) -> list[Entity]:
-    """The entities to write and their ancestors, parents first."""
-    root = generators.named(task.root)
-    assert root is not None
-    tree = generators.tree(root)
-    written = [entity for entity in tree if entity.name in task.paths]
-    return [entity for entity in tree if any(entity in (other, *other.ancestors) for other in written)]
-
-
-def _ancestors(entity: Entity, parents: Positions, made: dict[str, _Made]) -> dict[str, pl.DataFrame]:
+def _ancestors(entity: Entity, parents: Int64s, made: dict[str, _Made]) -> dict[str, pl.DataFrame]:
     """The frames of the ancestors that a generator names, aligned to its own rows."""
     frames: dict[str, pl.DataFrame] = {}
     for ancestor in entity.ancestors:
@@ -321,8 +300,3 @@ def _ancestors(entity: Entity, parents: Positions, made: dict[str, _Made]) -> di
         if ancestor.parent is not None:
             parents = made[ancestor.name].parents[parents]
     return frames
-
-
-def _distance_to_first(groups: npt.NDArray[np.generic]) -> Int64s:
-    """For sorted values, how many equal ones come before each."""
-    return np.arange(len(groups)) - np.searchsorted(groups, groups, side="left")

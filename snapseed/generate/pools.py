@@ -34,8 +34,7 @@ class PoolFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._pools: dict[str, _Kept] = {}
-        self._derived: dict[Derive, _Kept] = {}
+        self._kept: dict[str | Derive, _Kept] = {}
 
     def pool(self, name: str) -> _Kept:
         """The pool `name`; read again if its file has changed. Raises what `Pools.table` raises."""
@@ -46,26 +45,20 @@ class PoolFolder:
                 f"there is no pool named {name!r}", where=str(path), expected=f"a CSV file; pools here: {known}"
             )
         changed = path.stat().st_mtime_ns
-        kept = self._pools.get(name)
-        if kept is None or kept.changed != changed:
-            kept = self._pools[name] = _Kept(_read(path), frozenset([name]), changed)
-        return kept
+        if name not in self._kept or self._kept[name].changed != changed:
+            self._kept[name] = _Kept(_read(path), frozenset([name]), changed)
+        return self._kept[name]
 
     def derived(self, build: Derive) -> _Kept:
         """The table that `build` makes of pools."""
-        if build not in self._derived:
-            recorder = Pools(self)
-            table = build(recorder.table)
-            self._derived[build] = _Kept(table, frozenset(recorder.used))
-        return self._derived[build]
+        if build not in self._kept:
+            pools = Pools(self)
+            self._kept[build] = _Kept(build(pools.table), frozenset(pools.used))
+        return self._kept[build]
 
     def kept(self, table: pl.DataFrame) -> _Kept | None:
         """What is known about a table, if it came from here."""
-        for known in (self._pools, self._derived):
-            for kept in known.values():
-                if kept.table is table:
-                    return kept
-        return None
+        return next((kept for kept in self._kept.values() if kept.table is table), None)
 
 
 class Pools:
@@ -86,14 +79,13 @@ class Pools:
         """The table that `build` makes of pools; the pools that it reads count as used."""
         return self._recorded(self.folder.derived(build))
 
-    def grouped(self, table: pl.DataFrame, by: Sequence[str], weights: str | None, what: str) -> Groups:
+    def grouped(self, table: pl.DataFrame, by: Sequence[str], weights: str | None) -> Groups:
         """The table grouped for weighted draws; kept for tables from here. Raises what `Groups.of` raises."""
-        kept = self.folder.kept(table)
+        kept, layout = self.folder.kept(table), (tuple(by), weights)
         if kept is None:
-            return Groups.of(table, by, weights, what)
-        layout = (tuple(by), weights)
+            return Groups.of(table, by, weights)
         if layout not in kept.groups:
-            kept.groups[layout] = Groups.of(table, by, weights, what)
+            kept.groups[layout] = Groups.of(table, by, weights)
         return kept.groups[layout]
 
     def digests(self) -> dict[str, str]:

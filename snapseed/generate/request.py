@@ -9,7 +9,6 @@ from pathlib import Path
 
 from snapseed.config import Environment, Project
 from snapseed.errors import UsageError
-from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators
 from snapseed.generate.part import CHUNK_ROWS, SLICES, PartTask, Slices, make_part
 from snapseed.snapshot.store import has_snapshot, open_snapshot, part_path, writing_to
@@ -53,8 +52,8 @@ def resolve_request(
     """
     generators = load_generators(project.generators)
     for entity in only:
-        if generators.named(entity) is None:
-            known = ", ".join(entity.name for entity in generators.entities)
+        if entity not in generators.entities:
+            known = ", ".join(generators.entities)
             raise UsageError(
                 "there is no such entity", observed=entity, expected=f"one of: {known}", next_step="check --only"
             )
@@ -97,15 +96,11 @@ def _existing_scale(project: Project, name: str) -> int | None:
 
 @dataclass(frozen=True)
 class Tree:
-    """A root entity, how many rows it has, and which entities of its tree to write."""
+    """How many rows a root entity has, which entities of its tree to write, and the numbers of the parts to make."""
 
-    root: Entity
     rows: int
     names: tuple[str, ...]
-
-    def parts(self, part_rows: int) -> int:
-        """How many parts there are."""
-        return -(-self.rows // part_rows)
+    parts: range
 
 
 class Tasks:
@@ -116,55 +111,48 @@ class Tasks:
     """
 
     def __init__(self, project: Project, request: Request, folder: Path) -> None:
-        self._project = project
-        self._request = request
+        self.project = project
+        self.request = request
         self._folder = folder
-        generators = load_generators(project.generators)
-        wanted = [entity for entity in generators.entities if not request.only or entity.name in request.only]
-        self.written = tuple(wanted)
-        trees = []
-        for root in generators.roots():
-            names = tuple(entity.name for entity in generators.tree(root) if entity in wanted)
-            if names:
-                assert root.root_rows is not None
-                trees.append(Tree(root, root.root_rows.at(request.scale), names))
-        self.trees = tuple(trees)
-        self._ranges = [(tree, self._numbers(tree)) for tree in trees]
-        if request.part is not None and not any(request.part in numbers for _, numbers in self._ranges):
-            most = max((tree.parts(project.part_rows) for tree in trees), default=0)
+        entities = load_generators(project.generators).entities.values()
+        self.written = [entity for entity in entities if not request.only or entity.name in request.only]
+        self.trees = []
+        for root in dict.fromkeys(entity.root for entity in self.written):
+            rows = root.root_rows.at(request.scale)
+            parts = range(-(-rows // project.part_rows))
+            if request.part is not None and len(parts) > 1:
+                parts = parts[request.part : request.part + 1]
+            names = tuple(entity.name for entity in self.written if entity.root is root)
+            self.trees.append(Tree(rows, names, parts))
+        if request.part is not None and not any(request.part in tree.parts for tree in self.trees):
+            last = max(tree.rows - 1 for tree in self.trees) // project.part_rows
             raise UsageError(
                 "there is no such part",
                 observed=str(request.part),
-                expected=f"0 to {most - 1}: each has {project.part_rows:,} (part_rows) of {request.scale:,} root rows",
+                expected=f"0 to {last}: each has {project.part_rows:,} (part_rows) of {request.scale:,} root rows",
             )
 
-    def _numbers(self, tree: Tree) -> range:
-        count = tree.parts(self._project.part_rows)
-        part = self._request.part
-        return range(count) if part is None or count == 1 else range(part, min(part + 1, count))
-
     def __len__(self) -> int:
-        return sum(len(numbers) for _, numbers in self._ranges)
+        return sum(len(tree.parts) for tree in self.trees)
 
     def __iter__(self) -> Iterator[PartTask]:
-        size = self._project.part_rows
-        for tree, numbers in self._ranges:
-            for number in numbers:
+        size = self.project.part_rows
+        for tree in self.trees:
+            for number in tree.parts:
                 part = number if tree.rows > size else None
                 yield self.task(tree, number * size, min((number + 1) * size, tree.rows), part)
 
     def task(self, tree: Tree, first: int, last: int, part: int | None = None) -> PartTask:
         """The task that makes these root rows of a tree, as the part of this number; None for an only part."""
         return PartTask(
-            project=self._project,
-            seed=self._request.seed,
-            root=tree.root.name,
+            project=self.project,
+            seed=self.request.seed,
             first=first,
             last=last,
             paths={name: part_path(name, part) for name in tree.names},
             folder=self._folder,
-            chunk_rows=self._request.chunk_rows,
-            slices=self._request.slices,
+            chunk_rows=self.request.chunk_rows,
+            slices=self.request.slices,
         )
 
 

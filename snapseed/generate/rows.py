@@ -6,10 +6,12 @@ nothing else: not on other draws, the order of calls, the scale, the machine or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import wraps
+from typing import TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -19,10 +21,26 @@ from snapseed.generate.draws import choices, numbers, times, unique
 from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits, name_hash, numbered, row_hashes
 from snapseed.generate.draws.choices import Options
 from snapseed.generate.draws.numbers import Number, Numbers, int64s
-from snapseed.generate.draws.times import Pace, Rhythm
+from snapseed.generate.draws.times import Rhythm
 from snapseed.generate.draws.unique import LETTERS
 from snapseed.generate.entity import Entity
 from snapseed.generate.pools import Derive, Pools
+
+_Method = TypeVar("_Method", bound=Callable[..., object])
+
+
+def _draw(method: _Method) -> _Method:
+    """Start the errors of a method with what was to be drawn: `integers('stars'): a maximum is …`."""
+
+    @wraps(method)
+    def named(self: Draws, column: str, *arguments: object, **options: object) -> object:
+        try:
+            return method(self, column, *arguments, **options)
+        except (TypeError, ValueError) as exc:
+            kind = TypeError if isinstance(exc, TypeError) else ValueError
+            raise kind(f"{method.__name__}({column!r}): {exc}") from exc
+
+    return cast("_Method", named)
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,7 @@ class Draws:
         """
         return column_bits(self.hashes, column)
 
+    @_draw
     def integers(self, column: str, minimum: Numbers, maximum: Numbers) -> pl.Series:
         """Whole numbers from `minimum` to `maximum`, both included, all equally likely (Int64).
 
@@ -74,10 +93,10 @@ class Draws:
         >>> rows.integers("stars", 1, 5).to_list()
         [2, 1, 3, 4]
         """
-        what = f"integers({column!r})"
-        low, high = int64s(minimum, what), int64s(maximum, what)
-        return pl.Series(numbers.between(self.bits(column), low, high, what))
+        low, high = int64s(minimum), int64s(maximum)
+        return pl.Series(numbers.between(self.bits(column), low, high))
 
+    @_draw
     def decimals(self, column: str, minimum: Decimal | str, maximum: Decimal | str, digits: int = 2) -> pl.Series:
         """Exact decimals in steps of 10^-digits, all equally likely; a bound that is a step is included (Decimal).
 
@@ -86,8 +105,9 @@ class Draws:
         >>> rows.decimals("price", "0.99", "19.99").cast(str).to_list()
         ['16.61', '13.64', '4.53', '18.84']
         """
-        return numbers.decimals(self.bits(column), minimum, maximum, digits, f"decimals({column!r})")
+        return numbers.decimals(self.bits(column), minimum, maximum, digits)
 
+    @_draw
     def chance(self, column: str, probability: float | pl.Series) -> pl.Series:
         """True with this probability, between 0 and 1: one for all, or a series with one per row (Boolean).
 
@@ -96,7 +116,7 @@ class Draws:
         >>> rows.chance("is paid", 0.8).to_list()
         [False, True, True, True]
         """
-        return pl.Series(numbers.chances(self.bits(column), probability, f"chance({column!r})"))
+        return pl.Series(numbers.chances(self.bits(column), probability))
 
     def or_null(self, column: str, values: pl.Series, probability: float | pl.Series) -> pl.Series:
         """The values, replaced by null with this probability.
@@ -107,6 +127,7 @@ class Draws:
         nulls = pl.repeat(None, len(self), dtype=values.dtype, eager=True)
         return nulls.zip_with(self.chance(column, probability), values).alias(column)
 
+    @_draw
     def zipf(self, column: str, size: Numbers, exponent: Number = 1) -> pl.Series:
         """Ranks from 1 to `size`: rank k about as often as 1 / k^exponent says, so a few are common, most rare (Int64).
 
@@ -117,9 +138,9 @@ class Draws:
         >>> rows.zipf("popularity", 1_000_000).to_list()
         [4795, 617842, 4407, 41]
         """
-        what = f"zipf({column!r})"
-        return pl.Series(numbers.ranks(self.bits(column), int64s(size, what), exponent, what))
+        return pl.Series(numbers.ranks(self.bits(column), int64s(size), exponent))
 
+    @_draw
     def normal(
         self,
         column: str,
@@ -137,8 +158,9 @@ class Draws:
         >>> rows.normal("age", mean=38, deviation=14, minimum=18).to_list()
         [29, 34, 43, 28]
         """
-        return pl.Series(numbers.normals(self.bits(column), mean, deviation, minimum, maximum, f"normal({column!r})"))
+        return pl.Series(numbers.normals(self.bits(column), mean, deviation, minimum, maximum))
 
+    @_draw
     def log_normal(
         self,
         column: str,
@@ -156,10 +178,9 @@ class Draws:
         >>> rows.log_normal("bytes", median=20_000, spread=3).to_list()
         [25253, 23488, 90995, 42383]
         """
-        return pl.Series(
-            numbers.log_normals(self.bits(column), median, spread, minimum, maximum, f"log_normal({column!r})")
-        )
+        return pl.Series(numbers.log_normals(self.bits(column), median, spread, minimum, maximum))
 
+    @_draw
     def timestamps(
         self,
         column: str,
@@ -182,10 +203,10 @@ class Draws:
         >>> paid_at.dt.to_string("%a %H:%M").to_list()
         ['Tue 08:00', 'Mon 19:34', 'Wed 22:51', 'Thu 08:41']
         """
-        pace = Pace(growth, rhythm, ahead)
         end = self.now if end is None else end
-        return times.timestamps(self.bits(column), start, end, pace, f"timestamps({column!r})")
+        return times.timestamps(self.bits(column), start, end, growth, rhythm, ahead)
 
+    @_draw
     def dates(self, column: str, start: date | pl.Series, end: date | pl.Series | None = None) -> pl.Series:
         """Days from `start` to `end` (default: the day of `now`), both included, all equally likely (Date).
 
@@ -196,8 +217,9 @@ class Draws:
         ['1982-11-13', '1972-01-25', '1959-12-25', '1985-12-08']
         """
         end = self.now.date() if end is None else end
-        return times.dates(self.bits(column), start, end, f"dates({column!r})")
+        return times.dates(self.bits(column), start, end)
 
+    @_draw
     def choice(
         self, column: str, options: Options, weights: Sequence[int] | None = None, *, distinct: bool = False
     ) -> pl.Series:
@@ -210,10 +232,10 @@ class Draws:
         >>> rows.choice("status", {"done": 6, "pending": 3, "error": 1}).to_list()
         ['pending', 'done', 'done', 'done']
         """
-        what = f"choice({column!r})"
-        siblings = self._siblings(what) if distinct else None
-        return choices.chosen(self.bits(column), options, weights, siblings, what).alias(column)
+        siblings = self._siblings() if distinct else None
+        return choices.chosen(self.bits(column), options, weights, siblings).alias(column)
 
+    @_draw
     def sample(
         self, column: str, table: pl.DataFrame, weights: str | None = None, **match: pl.Series | str
     ) -> pl.DataFrame:
@@ -227,10 +249,10 @@ class Draws:
         >>> rows.sample("home", towns, weights="size", land=rows.choice("land", ["FR", "JP"])).rows()
         [('JP', 'Kobe', 15), ('JP', 'Kobe', 15), ('FR', 'Lyon', 5), ('FR', 'Lyon', 5)]
         """
-        what = f"sample({column!r})"
-        groups = self.settings.pools.grouped(table, tuple(match), weights, what)
-        return groups.drawn(self.bits(column), match, what)
+        groups = self.settings.pools.grouped(table, tuple(match), weights)
+        return groups.drawn(self.bits(column), match)
 
+    @_draw
     def reference(self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False) -> pl.Series:
         """The key of a random row of a root entity, one that exists at every scale at which this row exists.
 
@@ -243,22 +265,21 @@ class Draws:
         >>> rows.reference("invited_by", things).to_list()
         [None, 1, 1, 2]
         """
-        what = f"reference({column!r})"
         if entity.parent is not None:
-            raise ValueError(f"{what}: {entity.name} is not a root entity")
+            raise ValueError(f"{entity.name} is not a root entity")
         existing = entity.earlier_rows(self.entity, self.roots)
         sizes = np.maximum(existing, 1)
         if distinct:
             if exponent != 0:
-                raise ValueError(f"{what}: distinct keys cannot have an exponent")
+                raise ValueError("distinct keys cannot have an exponent")
             remedy = "" if entity.is_fixed else f"; fan_out(…, among={entity.name}) limits them to the rows that exist"
-            siblings = self._siblings(what)
-            drawn = choices.distinct_below(self.bits(column), siblings, sizes, what, remedy)
+            siblings = self._siblings()
+            drawn = choices.distinct_below(self.bits(column), siblings, sizes, remedy)
             chosen = choices.ascending(pl.Series(drawn), siblings).to_numpy()
         elif exponent == 0:
             chosen = below(self.bits(column), sizes.astype(np.uint64))
         else:
-            chosen = (numbers.ranks(self.bits(column), sizes, exponent, what) - 1).astype(np.uint64)
+            chosen = (numbers.ranks(self.bits(column), sizes, exponent) - 1).astype(np.uint64)
         keys = entity.keys_of(chosen, np.zeros(len(self), dtype=np.uint64), self.settings.seed)
         frame = pl.DataFrame({"key": keys, "exists": existing > 0})
         return frame.select(pl.when("exists").then("key").alias(column)).to_series()
@@ -281,8 +302,9 @@ class Draws:
         >>> items.lists(items.ascending(items.choice("tag", list("vwxyz"), distinct=True))).to_list()
         [['v', 'y'], [], ['v', 'w', 'z'], ['z']]
         """
-        return choices.ascending(values, self._siblings("ascending()"))
+        return choices.ascending(values, self._siblings())
 
+    @_draw
     def items(self, column: str, counts: pl.Series) -> Items:
         """`counts[i]` items for row i, to draw the elements of a list or the pieces of a text.
 
@@ -292,7 +314,7 @@ class Draws:
         >>> items.lists(items.choice("tag", ["red", "hot", "new"])).to_list()
         [['red'], ['red', 'hot', 'hot'], [], ['new', 'red', 'hot']]
         """
-        sizes = np.atleast_1d(int64s(counts, f"items({column!r})"))
+        sizes = np.atleast_1d(int64s(counts))
         if len(sizes) != len(self) or np.any(sizes < 0):
             raise ValueError(
                 f"items({column!r}): needs one count for each of {len(self)} rows, none negative; got {len(sizes)}"
@@ -326,8 +348,7 @@ class Draws:
         """
         return self.settings.pools.derived(build)
 
-    def _siblings(self, what: str) -> pl.Series:  # noqa: ARG002 - rows may have none
-        """The positions of siblings, for the draw `what`."""
+    def _siblings(self) -> pl.Series:
         return self.positions
 
 
@@ -336,10 +357,12 @@ class Rows(Draws):
     """The rows of one entity that a generator is asked for: all descendants of some root rows."""
 
     @classmethod
-    def of(cls, entity: Entity, settings: Settings, roots: UInt64s, ordinals: UInt64s, positions: Int64s) -> Rows:
-        """The rows with these identities."""
-        hashes = row_hashes(settings.seed, entity.name, roots, ordinals)
-        return cls(entity, settings, roots, ordinals, pl.Series(positions), hashes)
+    def of(cls, entity: Entity, settings: Settings, roots: UInt64s, parents: Int64s) -> Rows:
+        """All descendants of these root rows: the root row and the parent of each, both in ascending order."""
+        ordinals, positions = (np.arange(len(ids)) - np.searchsorted(ids, ids) for ids in (roots, parents))
+        identities = roots, ordinals.astype(np.uint64)
+        hashes = row_hashes(settings.seed, entity.name, *identities)
+        return cls(entity, settings, *identities, pl.Series(positions), hashes)
 
     def key(self) -> pl.Series:
         """The keys of the rows, in ascending order and of the type that the entity declares for its key column.
@@ -361,9 +384,9 @@ class Rows(Draws):
         >>> rows.number(first=1000, step=10).to_list()
         [1000, 1010, 1020, 1030]
         """
-        own = pl.Series(self._numbers())
-        return own if (first, step) == (1, 1) else (own - 1) * step + first
+        return pl.Series(self._numbers() - 1) * step + first
 
+    @_draw
     def code(self, column: str, length: int, alphabet: str = LETTERS) -> pl.Series:
         """Unique texts of `length` characters from `alphabet`, in no visible order (String).
 
@@ -373,9 +396,9 @@ class Rows(Draws):
         >>> rows.code("voucher", 8, "ABCDEFGHJKLMNPQRSTUVWXYZ23456789").to_list()
         ['372YH7MN', 'ZR985WK2', 'BTVRK646', 'QUYZ3SDN']
         """
-        what = f"code({column!r})"
-        return unique.codes(self.bits(column), self._numbers(), self._permutation(column), length, alphabet, what)
+        return unique.codes(self.bits(column), self._numbers(), self._permutation(column), length, alphabet)
 
+    @_draw
     def unique(self, column: str, texts: pl.Series, separator: str = "", longest: int | None = None) -> pl.Series:
         """The texts, made unique by a number at the end: for usernames, mail addresses, slugs, URLs (String).
 
@@ -387,12 +410,12 @@ class Rows(Draws):
         >>> rows.unique("username", rows.choice("nickname", ["bee", "fox"])).to_list()
         ['fox7', 'bee8', 'bee9', 'bee1']
         """
-        what, key = f"unique({column!r})", self._permutation(column)
-        return unique.numbered_texts(texts, self._numbers(), key, separator, longest, what).alias(column)
+        key = self._permutation(column)
+        return unique.numbered_texts(texts, self._numbers(), key, separator, longest).alias(column)
 
-    def _siblings(self, what: str) -> pl.Series:
+    def _siblings(self) -> pl.Series:
         if self.entity.parent is None:
-            raise ValueError(f"{what}: rows of a root entity have no siblings")
+            raise ValueError("rows of a root entity have no siblings")
         return self.positions
 
     def _numbers(self) -> Int64s:
@@ -431,7 +454,7 @@ class Items(Draws):
         """
         self._check(values)
         offsets = pa.array(self.offsets, type=pa.int64())
-        return numbers.series_of(pa.LargeListArray.from_arrays(offsets, values.rechunk().to_arrow()))
+        return pl.Series(pa.LargeListArray.from_arrays(offsets, values.rechunk().to_arrow()))
 
     def joined(self, values: pl.Series, separator: str = " ") -> pl.Series:
         """A series with one text per item, joined to one text per row.
@@ -449,8 +472,7 @@ class Items(Draws):
         >>> items.total(items.integers("cents", 1, 9)).to_list()
         [6, 0, 4, 3]
         """
-        running = self._running(values)
-        return pl.Series(running[self.offsets[1:]] - running[self.offsets[:-1]])
+        return self.lists(pl.Series(int64s(values))).list.sum()
 
     def running_total(self, values: pl.Series) -> pl.Series:
         """For each item, the sum over the row's items before it: where it starts, if the values are lengths (Int64).
@@ -459,12 +481,9 @@ class Items(Draws):
         >>> items.running_total(items.integers("seconds", 1, 9)).to_list()
         [0, 9, 0, 0]
         """
-        running = self._running(values)
-        return pl.Series(running[:-1] - running[self.offsets[self.owners]])
-
-    def _running(self, values: pl.Series) -> Int64s:
         self._check(values)
-        return np.concatenate([[0], np.cumsum(int64s(values, "a total"))])
+        running = np.concatenate([[0], np.cumsum(int64s(values))])
+        return pl.Series(running[:-1] - running[self.offsets[self.owners]])
 
     def _check(self, values: pl.Series) -> None:
         if len(values) != len(self):

@@ -11,9 +11,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+
+import msgspec
 
 from snapseed.config import Project
 from snapseed.errors import ManifestError, SnapshotError, UsageError
@@ -24,12 +26,12 @@ from snapseed.generate.output import keys_do_not_ascend
 from snapseed.generate.part import PartResult, make_parts
 from snapseed.generate.request import Request, Tasks
 from snapseed.snapshot.hashing import combined
-from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, PartFile
+from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
-# The name of a setting, its value in a snapshot, and the value wanted now.
-_Setting = tuple[str, object, object]
+# What rows and files depend on, apart from the generators and their pools.
+_SETTINGS = ("seed", "scale", "now", "part_rows", "chunk_rows")
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,6 @@ class CheckReport:
         return not self.different
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """What `--only` keeps of the snapshot before: its folder, the records of the other entities, and all its pools."""
-
-    snapshot: Snapshot
-    records: tuple[EntityRecord, ...]
-
-
 def generate_snapshot(
     project: Project, request: Request, *, jobs: int = 1, executor: Executor | None = None, listener: Listener = ignore
 ) -> GenerateReport:
@@ -84,9 +78,7 @@ def generate_snapshot(
     with replacing(project.snapshots, request.name) as staging:
         if kept:
             _copy_files(kept, staging)
-        tasks = Tasks(project, request, staging)
-        results = _made(tasks, jobs, executor, listener)
-        manifest = _manifest(project, request, tasks.written, results, kept)
+        manifest = _made(Tasks(project, request, staging), kept, jobs, executor, listener)
         if request.max_size is not None and manifest.bytes > request.max_size:
             raise SnapshotError(
                 f"the snapshot {request.name!r} is larger than allowed; the one before stays",
@@ -107,37 +99,38 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     started = time.monotonic()
     stored = open_snapshot(project.snapshots, request.name).manifest
     with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
-        tasks = Tasks(project, request, Path(folder))
-        results = _made(tasks, jobs, None, listener)
-        made = _manifest(project, request, tasks.written, results, None)
+        made = _made(Tasks(project, request, Path(folder)), None, jobs, None, listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
-    different = tuple(_differences(stored, made, _other_settings(stored, project, request), names))
-    same_bytes = all(_files(stored.entity(name)) == _files(made.entity(name)) for name in names)
+    different = tuple(_differences(stored, made, names))
+    old_files, new_files = ({entity.name: entity.files for entity in side.entities} for side in (stored, made))
+    same_bytes = all(old_files.get(name, ()) == new_files.get(name, ()) for name in names)
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
 
 
-def _made(tasks: Tasks, jobs: int, executor: Executor | None, listener: Listener) -> list[PartResult]:
-    """The results of all tasks; the listener hears of each part."""
+def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | None, listener: Listener) -> Manifest:
+    """Make all parts, and the manifest that describes them and the entities that are kept."""
     total, size = len(tasks), 0
-    made: list[PartResult] = []
+    results: list[PartResult] = []
     listener(Advanced("generating", 0, total, "parts"))
     for result in make_parts(tasks, jobs=min(jobs, total), executor=executor):
-        made.append(result)
+        results.append(result)
         size += sum(written.file.bytes for written in result.files.values())
-        listener(Advanced("generating", len(made), total, "parts", size))
-    return made
-
-
-def _manifest(
-    project: Project, request: Request, written: Sequence[Entity], results: Sequence[PartResult], kept: _Kept | None
-) -> Manifest:
-    """The manifest that describes the parts that were made, and the entities that are kept."""
-    records = {entity.name: _record(entity, results) for entity in written}
+        listener(Advanced("generating", len(results), total, "parts", size))
+    records = {entity.name: _record(entity, results) for entity in tasks.written}
     pools = {name: digest for result in results for name, digest in result.pools.items()}
-    if kept and kept.records:
-        records |= {record.name: record for record in kept.records}
-        pools = {**kept.snapshot.manifest.pools, **pools}
-    entities = load_generators(project.generators).entities
+    if kept and kept.manifest.entities:
+        records |= {record.name: record for record in kept.manifest.entities}
+        pools = {**kept.manifest.pools, **pools}
+    entities = load_generators(tasks.project.generators).entities
+    return msgspec.structs.replace(
+        _without_entities(tasks.project, tasks.request),
+        pools=dict(sorted(pools.items())),
+        entities=tuple(records[name] for name in entities if name in records),
+    )
+
+
+def _without_entities(project: Project, request: Request) -> Manifest:
+    """What is known of a manifest before any part is made."""
     return Manifest(
         name=request.name,
         seed=request.seed,
@@ -145,16 +138,16 @@ def _manifest(
         now=project.now,
         part_rows=project.part_rows,
         chunk_rows=request.chunk_rows,
-        pools=dict(sorted(pools.items())),
+        pools={},
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
-        entities=tuple(records[entity.name] for entity in entities if entity.name in records),
+        entities=(),
     )
 
 
 def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
     mine = [result.files[entity.name] for result in results if entity.name in result.files]
     for before, after in pairwise(mine):
-        if before.last_key >= after.first_key:  # type: ignore[operator]
+        if before.last_key >= after.file.chunks[0].first_key:  # type: ignore[operator]
             raise keys_do_not_ascend(entity, after.file.path)
     files = tuple(written.file for written in mine)
     total = combined(chunk.digest() for file in files for chunk in file.chunks)
@@ -183,9 +176,9 @@ def _previous(project: Project, request: Request) -> Snapshot | None:
         return None
 
 
-def _kept(previous: Snapshot, project: Project, request: Request) -> _Kept:
-    """The entities that `only` leaves as they are. Raises `UsageError` if they were made with other settings."""
-    if other := _other_settings(previous.manifest, project, request):
+def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
+    """The snapshot without the entities that are replaced. Raises `UsageError` if it was made with other settings."""
+    if other := _other_settings(previous.manifest, _without_entities(project, request)):
         raise UsageError(
             "--only keeps the other entities, and they were made with other settings",
             where=str(previous.folder),
@@ -193,40 +186,34 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> _Kept:
             expected=", ".join(f"{name} {new}" for name, _, new in other),
             next_step="generate without --only, or with the settings of the snapshot",
         )
-    declared = {entity.name for entity in load_generators(project.generators).entities}
-    records = (record for record in previous.manifest.entities if record.name in declared - set(request.only))
-    return _Kept(previous, tuple(records))
+    names = load_generators(project.generators).entities.keys() - set(request.only)
+    records = tuple(record for record in previous.manifest.entities if record.name in names)
+    return replace(previous, manifest=msgspec.structs.replace(previous.manifest, entities=records))
 
 
-def _copy_files(kept: _Kept, staging: Path) -> None:
-    for file in (file for record in kept.records for file in record.files):
-        if problem := file_problem(kept.snapshot, file):
+def _copy_files(kept: Snapshot, staging: Path) -> None:
+    for file in (file for record in kept.manifest.entities for file in record.files):
+        if problem := file_problem(kept, file):
             raise SnapshotError(
                 "a file that --only would keep is damaged",
-                where=str(kept.snapshot.path(file)),
+                where=str(kept.path(file)),
                 observed=problem,
                 next_step="generate without --only",
             )
         target = staging / file.path
         target.parent.mkdir(exist_ok=True)
-        shutil.copy2(kept.snapshot.path(file), target)
+        shutil.copy2(kept.path(file), target)
 
 
-def _other_settings(stored: Manifest, project: Project, request: Request) -> list[_Setting]:
-    """The settings that rows and files depend on and that differ."""
-    pairs = [
-        ("seed", stored.seed, request.seed),
-        ("scale", stored.scale, request.scale),
-        ("now", stored.now, project.now),
-        ("part_rows", stored.part_rows, project.part_rows),
-        ("chunk_rows", stored.chunk_rows, request.chunk_rows),
-    ]
-    return [(name, old, new) for name, old, new in pairs if old != new]
+def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, object, object]]:
+    """The name of each setting that differs, its value in the snapshot, and the value wanted now."""
+    values = ((name, getattr(stored, name), getattr(wanted, name)) for name in _SETTINGS)
+    return [(name, old, new) for name, old, new in values if old != new]
 
 
-def _differences(stored: Manifest, made: Manifest, settings: Sequence[_Setting], names: Sequence[str]) -> Iterator[str]:
+def _differences(stored: Manifest, made: Manifest, names: Sequence[str]) -> Iterator[str]:
     """One line for each setting, pool and entity in which the snapshot differs from the same one made again."""
-    for name, old_value, new_value in settings:
+    for name, old_value, new_value in _other_settings(stored, made):
         yield f"{name}: the snapshot has {old_value}, the project asks for {new_value}"
     for pool, digest in made.pools.items():  # a pool that only the snapshot names may belong to other entities
         if stored.pools.get(pool) != digest:
@@ -246,7 +233,3 @@ def _differences(stored: Manifest, made: Manifest, settings: Sequence[_Setting],
 
 def _declaration(record: EntityRecord) -> tuple[object, ...]:
     return record.schema, record.table, record.key, record.columns, record.parent
-
-
-def _files(record: EntityRecord | None) -> tuple[PartFile, ...]:
-    return record.files if record else ()

@@ -210,7 +210,7 @@ def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mappi
                 seed=manifest.seed,
                 scale=manifest.scale,
                 mode=str(plan.mode),
-                tables=list(states),
+                tables=tuple(states),
                 rows=plan.rows,
                 state=states,
                 version=importlib.metadata.version("snapseed"),

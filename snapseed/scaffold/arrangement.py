@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from snapseed.errors import ConfigurationError
-from snapseed.scaffold.names import singular, suggests, words_of
+from snapseed.scaffold.names import identifier, singular, suggests, words_of
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.snapshot.types import INTEGERS, KEYS, ColumnType, Family, parse_type
+from snapseed.snapshot.types import INTEGERS, KEYS, Family
 
 _SMALL_COLUMNS = 5
 # Text columns with room for a thousand different numbers at most.
@@ -29,8 +29,10 @@ class Place:
     A child has a `parent`, and with `one_each` at most one row for each of its rows. A lookup has `rows`, the same at
     every scale. A root entity of `level` 0 has as many rows as the scale says, one of a higher level has fewer.
     If the `key` has several columns, the parent's key comes first, then the column that differs among its rows.
+    `name` is that of the entity.
     """
 
+    name: str
     key: tuple[str, ...]
     parent: ForeignKey | None = None
     one_each: bool = False
@@ -41,11 +43,6 @@ class Place:
     def is_lookup(self) -> bool:
         """Whether other entities may see all its rows."""
         return self.rows is not None
-
-    @property
-    def is_root(self) -> bool:
-        """Whether it has no parent."""
-        return self.parent is None
 
 
 @dataclass(frozen=True)
@@ -72,19 +69,12 @@ class Arrangement:
 
     def is_referable(self, key: ForeignKey) -> bool:
         """Whether `rows.reference()` gives the keys that this foreign key asks for."""
-        place, target = self.places.get(key.target), self.tables[key.target]
-        return (
-            place is not None
-            and place.is_root
-            and key.target_columns == place.key
-            and not set(place.key) & target.foreign_columns
-            and kind_of(target, place.key[0]).family in {*INTEGERS, Family.UUID}
-        )
-
-
-def kind_of(table: Table, column: str) -> ColumnType:
-    """The type of a column. Raises `ConfigurationError` for one that no snapshot has: a vector without dimensions."""
-    return parse_type(table.column(column).type)
+        place = self.places.get(key.target)
+        if place is None or place.parent is not None or key.target_columns != place.key:
+            return False
+        target = self.tables[key.target]
+        is_drawn = not set(place.key) & target.foreign_columns
+        return is_drawn and target.kind(place.key[0]).family in {*INTEGERS, Family.UUID}
 
 
 def arrange(
@@ -109,27 +99,37 @@ def arrange(
             if not key:
                 excluded = {**excluded, oid: "no column can be the key of its rows"}
                 break
-            draft = replace(draft, places={**draft.places, oid: Place(key, parents.get(oid), one_each)})
+            name = _entity_name(present[oid], {place.name for place in draft.places.values()})
+            draft = replace(draft, places={**draft.places, oid: Place(name, key, parents.get(oid), one_each)})
         else:
-            more = _lookups_needed(draft)
+            # Root entities that others choose from, and whose keys `rows.reference()` cannot give, become lookups.
+            more = {
+                key.target
+                for oid in present
+                for key in draft.foreign_keys(oid)
+                if key.target not in {oid, *draft.ancestors(oid), *lookups, *parents} and not draft.is_referable(key)
+            }
             if not more:
                 return replace(draft, places=_with_sizes(draft, needed))
             needed |= more
 
 
-def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -> dict[int, str]:
-    """The tables left out, each followed by those that cannot do without it."""
-    found: dict[int, str] = {}
+def _entity_name(table: Table, taken: Collection[str]) -> str:
+    """The name of the table. Away from the search path it includes the schema, unless it is the only one like it."""
+    name = identifier(table.name, taken)
+    is_plain = table.is_visible or name == identifier(table.name)
+    return name if is_plain else identifier(f"{table.schema}_{table.name}", taken)
 
-    def leave_out(oid: int, why: str) -> None:
-        found[oid] = why
+
+def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -> dict[int, str]:
+    """The tables left out, followed by those that cannot do without them."""
+    found = dict(excluded)
+    missing = list(excluded)
+    for oid in missing:
         for other, table in tables.items():
             if other not in found and any(key.target == oid and key.is_required for key in table.foreign_keys):
-                leave_out(other, f"it needs rows of {tables[oid]}")
-
-    for oid, why in excluded.items():
-        if oid not in found:
-            leave_out(oid, why)
+                found[other] = f"it needs rows of {tables[oid]}"
+                missing.append(other)
     return found
 
 
@@ -199,22 +199,11 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     return points if is_owned or not suggests("people", ours) else 0
 
 
-def _lookups_needed(draft: Arrangement) -> set[int]:
-    """Root entities that others choose from, and whose keys `rows.reference()` cannot give."""
-    return {
-        key.target
-        for oid in draft.tables
-        for key in draft.foreign_keys(oid)
-        if key.target not in {oid, *draft.ancestors(oid), *draft.lookups, *draft.parents}
-        and not draft.is_referable(key)
-    }
-
-
 def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
-    """The places with the number of rows of lookups and the level of root entities."""
+    """The places with the number of rows of lookups, and the level of root entities."""
     referrers: dict[int, list[int]] = {}
     for oid, place in draft.places.items():
-        if place.is_root and oid not in draft.lookups:
+        if place.parent is None and oid not in draft.lookups:
             for key in draft.foreign_keys(oid):
                 referrers.setdefault(key.target, []).append(oid)
 
@@ -232,7 +221,7 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
     places = {
         oid: replace(place, rows=_NEEDED_LOOKUP_ROWS if oid in needed else _LOOKUP_ROWS)
         if oid in draft.lookups
-        else replace(place, level=level(oid) if place.is_root else 0)
+        else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()
     }
     # A root entity that refers to each row of another at most once has no more rows than that.
@@ -240,7 +229,7 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         (oid, key.target)
         for oid, place in places.items()
         for key in draft.foreign_keys(oid)
-        if place.is_root and places[key.target].is_root and draft.tables[oid].are_unique(key.columns)
+        if place.parent is None and places[key.target].parent is None and draft.tables[oid].are_unique(key.columns)
     ]
     for _ in range(_LEVELS * len(paired)):
         for oid, target in paired:
@@ -253,32 +242,33 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
 
     Empty if there are none.
     """
-    table, parent, narrow = draft.tables[oid], draft.parents.get(oid), draft.narrow[oid]
+    table, parent = draft.tables[oid], draft.parents.get(oid)
+    possible = [column.name for column in table.columns if _can_be_key(table, column.name)]
     alone = [index[0] for index in table.unique if len(index) == 1]
-    if key := _first(table, alone, table.foreign_columns):
+    dependent = table.foreign_columns | draft.narrow[oid]
+
+    def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        return next(((name,) for name in names if name in possible and name not in others), ())
+
+    if key := first(alone, table.foreign_columns):
         return key, False
     if parent is not None and may_be_joint and (joint := _joint_key(draft, table, parent)):
         return joint, False
-    if key := _first(table, [name for index in table.unique for name in index], table.foreign_columns | narrow):
+    if key := first((name for index in table.unique for name in index), dependent):
         return key, False
     if parent is not None:
         for name, referred in parent.pairs:
-            if (referred,) == draft.places[parent.target].key and _can_be_key(table, name):
+            if (referred,) == draft.places[parent.target].key and name in possible:
                 return (name,), True
     free = [column.name for column in table.columns if not column.identity]
-    return _first(table, alone, frozenset()) or _first(table, free, table.foreign_columns | narrow), False
-
-
-def _first(table: Table, names: Iterable[str], others: frozenset[str]) -> tuple[str, ...]:
-    """The first of the columns that can be a key and is not among the others; none if there is no such column."""
-    return next(((name,) for name in names if name not in others and _can_be_key(table, name)), ())
+    return first(alone) or first(free, dependent), False
 
 
 def _can_be_key(table: Table, name: str) -> bool:
     """Whether the column has a type for keys, and takes as many values as there are rows."""
     column = table.column(name)
     try:
-        kind = kind_of(table, name)
+        kind = table.kind(name)
     except ConfigurationError:
         return False
     return not column.generated and not column.labels and not kind.is_array and kind.family in KEYS
@@ -309,9 +299,9 @@ def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> in
     column, is_narrow = table.column(name), name in draft.narrow[table.oid]
     keys = [key for key in table.foreign_keys if name in key.columns]
     if not keys:
-        if not is_narrow and kind_of(table, name).family in INTEGERS:
+        if not is_narrow and table.kind(name).family in INTEGERS:
             return None if column.identity or name in table.serials else _COUNTED
-        return _LABELLED if is_narrow and kind_of(table, name).family is Family.TEXT else None
+        return _LABELLED if is_narrow and table.kind(name).family is Family.TEXT else None
     (key, *others) = keys
     if others or key.columns != (name,) or key.target == table.oid:
         return None

@@ -10,24 +10,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import reduce
 
 import sqlglot
 from sqlglot import exp
 
 from snapseed.scaffold.schema import Check, Table
 
+# The project's `now`, before which nearly everything has happened: the default of `now` in snapseed.toml.
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _DIALECT = "postgres"
 _SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
-_TRANSPARENT = (exp.Paren, exp.Cast)
-Value = Decimal | datetime
 
 
 @dataclass(frozen=True)
 class Rule:
     """A condition that every row must meet: a part of a check, or "the row has a partition".
 
-    `sql` is over `columns`, or over `VALUE` if it is a domain's. `tree` is None if it cannot be parsed.
+    `sql` is over `columns`, or over `VALUE` if it is a domain's. `tree` is the same without parentheses and casts of
+    columns, None if it cannot be parsed.
     """
 
     check: Check
@@ -43,7 +45,7 @@ class Rule:
 class Bound:
     """A smallest or largest value, itself not allowed if it is `strict`."""
 
-    value: Value
+    value: Decimal | datetime
     strict: bool = False
 
     @property
@@ -97,30 +99,25 @@ class Conditions:
         """The columns that must come before or after another."""
         return frozenset(name for order in self.orders for name in (order.before, order.after))
 
-    def alone(self, column: str) -> tuple[Rule, ...]:
-        """The rules on this column and no other."""
-        return tuple(rule for rule in self.rules if rule.columns == (column,))
 
-
-def conditions_of(table: Table, now: datetime) -> Conditions:
-    """Read the checks and partitions of a table; `now` stands for the current time in them."""
+def conditions_of(table: Table) -> Conditions:
+    """Read the checks and partitions of a table."""
     rules = [rule for check in table.checks for rule in _rules(check)]
-    limits = {column.name: _limits(column.name, rules, now) for column in table.columns}
+    limits = {column.name: _limits(column.name, rules) for column in table.columns}
     if table.partitions:
         leaves = [_rules(Check(condition, ())) for condition in table.partitions]
         columns = tuple(dict.fromkeys(name for leaf in leaves for rule in leaf for name in rule.columns))
         for name in columns:
-            limits[name] = _combined(limits[name], [_limits(name, leaf, now) for leaf in leaves])
+            limits[name] = _combined(limits[name], [_limits(name, leaf) for leaf in leaves])
         sql = " OR ".join(f"({condition})" for condition in table.partitions)
         rules.append(Rule(Check("(each row has a partition)", columns), sql, columns))
-    orders = tuple(order for order in map(_order, rules) if order is not None)
-    return Conditions(tuple(rules), limits, orders)
+    return Conditions(tuple(rules), limits, tuple(order for order in map(_order, rules) if order is not None))
 
 
-def constant_of(expression: str, now: datetime) -> object:
+def constant_of(expression: str) -> object:
     """The value of an expression that is a plain constant, such as a default; None for any other."""
     tree = _parsed(expression)
-    return None if tree is None else _constant(tree, now)
+    return None if tree is None else _constant(_simplified(tree))
 
 
 def _parsed(expression: str) -> exp.Expr | None:
@@ -136,98 +133,85 @@ def _rules(check: Check) -> list[Rule]:
     tree = _parsed(check.expression)
     if tree is None:
         return [Rule(check, check.expression, check.columns)]
-    parts = list(_flattened(tree, exp.And))
-    if len(parts) == 1:
-        return [Rule(check, check.expression, check.columns or _columns(tree), tree)]
-    return [
-        Rule(
-            check,
-            part.sql(dialect=_DIALECT, normalize_functions=False),
-            check.columns if check.of_domain else _columns(part),
-            part,
-        )
-        for part in parts
-    ]
+    parts = list(_joined_by_and(tree))
+    rules = []
+    for part in parts:
+        columns = tuple(dict.fromkeys(column.name for column in part.find_all(exp.Column, bfs=False)))
+        sql = check.expression if len(parts) == 1 else part.sql(dialect=_DIALECT, normalize_functions=False)
+        keeps = check.of_domain or (len(parts) == 1 and check.columns)
+        rules.append(Rule(check, sql, check.columns if keeps else columns, _simplified(part)))
+    return rules
 
 
-def _flattened(node: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
+def _joined_by_and(node: exp.Expr) -> Iterator[exp.Expr]:
     node = node.unnest()
-    if isinstance(node, kind):
-        yield from _flattened(node.this, kind)
-        yield from _flattened(node.expression, kind)
+    if isinstance(node, exp.And):
+        yield from _joined_by_and(node.this)
+        yield from _joined_by_and(node.expression)
     else:
         yield node
 
 
-def _columns(node: exp.Expr) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(column.name for column in node.find_all(exp.Column, bfs=False)))
+def _simplified(tree: exp.Expr) -> exp.Expr:
+    """Without parentheses and casts of columns. Casts of constants stay, since they tell the type."""
+    whole = exp.Paren(this=tree.copy())
+    for node in reversed(list(whole.this.find_all(exp.Paren, exp.Cast))):
+        if isinstance(node, exp.Paren) or isinstance(node.this, exp.Column):
+            node.replace(node.this)
+    found: exp.Expr = whole.this
+    return found
 
 
-def _is_column(node: exp.Expr) -> bool:
-    return isinstance(_bare(node), exp.Column)
-
-
-def _bare(node: exp.Expr) -> exp.Expr:
-    """What is left without parentheses and casts."""
-    while isinstance(node, _TRANSPARENT):
-        node = node.this
-    return node
+def _alternatives(node: exp.Expr) -> list[exp.Expr]:
+    """The conditions joined by OR, without `x IS NULL`."""
+    parts = node.flatten() if isinstance(node, exp.Or) else [node]
+    return [
+        part
+        for part in parts
+        if not isinstance(part, exp.Is) or not isinstance(part.expression, exp.Null) or part.args.get("negate")
+    ]
 
 
 def _order(rule: Rule) -> Order | None:
     """The order that a rule asks for, also in the form `x IS NULL OR …`."""
-    parts = [] if rule.tree is None else [part for part in _flattened(rule.tree, exp.Or) if not _is_null_test(part)]
-    if len(parts) != 1 or _SIGNS.get(type(parts[0]), "=") == "=":
-        return None
-    first, second = _bare(parts[0].this), _bare(parts[0].expression)
+    match _alternatives(rule.tree) if rule.tree else ():
+        case [exp.LT() | exp.LTE() | exp.GT() | exp.GTE() as part]:
+            first, second, sign = part.this, part.expression, _SIGNS[type(part)]
+        case _:
+            return None
     if not isinstance(first, exp.Column) or not isinstance(second, exp.Column) or first == second:
         return None
-    sign = _SIGNS[type(parts[0])]
     before, after = (second.name, first.name) if sign.startswith(">") else (first.name, second.name)
     return Order(before, after, not sign.endswith("="), rule)
 
 
-def _is_null_test(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Is) and isinstance(node.expression, exp.Null) and not node.args.get("negate")
+def _limits(column: str, rules: Iterable[Rule]) -> Limits:
+    return reduce(_narrowed, (rule.tree for rule in rules if rule.tree and rule.columns == (column,)), Limits())
 
 
-def _limits(column: str, rules: Iterable[Rule], now: datetime) -> Limits:
-    limits = Limits()
-    for rule in rules:
-        if rule.columns == (column,) and rule.tree is not None:
-            limits = _narrowed(limits, rule.tree.unnest(), now)
-    return limits
-
-
-def _narrowed(limits: Limits, node: exp.Expr, now: datetime) -> Limits:
+def _narrowed(limits: Limits, node: exp.Expr) -> Limits:
     match node:
         case exp.And():
-            for part in _flattened(node, exp.And):
-                limits = _narrowed(limits, part, now)
+            return reduce(_narrowed, node.flatten(), limits)
         case exp.Or():
-            return _either(limits, node, now)
-        case exp.EQ() if isinstance(node.expression, exp.Any) and _is_column(node.this):
-            values = _constant(node.expression.this, now)
-            return replace(limits, allowed=tuple(values)) if isinstance(values, list) else limits
-        case exp.RegexpLike() if _is_column(node.this):
-            pattern = _constant(node.expression, now)
-            return replace(limits, patterns=(*limits.patterns, pattern)) if isinstance(pattern, str) else limits
+            parts = _alternatives(node)
+            if len(parts) == 1:
+                return _narrowed(limits, parts[0])
+            equal = [part for part in parts if isinstance(part, exp.EQ) and isinstance(part.this, exp.Column)]
+            values = [_constant(part.expression) for part in equal]
+            if len(values) == len(parts) and None not in values:
+                limits = replace(limits, allowed=tuple(values))
+        case exp.EQ(this=exp.Column(), expression=exp.Any(this=values)):
+            found = _constant(values)
+            limits = replace(limits, allowed=tuple(found)) if isinstance(found, list) else limits
+        case exp.RegexpLike(this=exp.Column()):
+            pattern = _constant(node.expression)
+            limits = replace(limits, patterns=(*limits.patterns, pattern)) if isinstance(pattern, str) else limits
         case exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.EQ():
             sign, subject, other = _SIGNS[type(node)], node.this, node.expression
-            if not _columns(subject):
+            if not subject.find(exp.Column):
                 sign, subject, other = _MIRRORED[sign], other, subject
-            return _bounded(limits, _bare(subject), sign, _constant(other, now))
-    return limits
-
-
-def _either(limits: Limits, node: exp.Expr, now: datetime) -> Limits:
-    """`x IS NULL OR …` as the other condition; `x = 1 OR x = 2` as the values that are allowed."""
-    parts = [part for part in _flattened(node, exp.Or) if not _is_null_test(part)]
-    if len(parts) == 1:
-        return _narrowed(limits, parts[0], now)
-    if all(isinstance(part, exp.EQ) and _is_column(part.this) for part in parts):
-        values = tuple(_constant(part.expression, now) for part in parts)
-        return limits if None in values else replace(limits, allowed=values)
+            return _bounded(limits, subject, sign, _constant(other))
     return limits
 
 
@@ -268,27 +252,21 @@ def _combined(limits: Limits, leaves: list[Limits]) -> Limits:
     return replace(limits, low=longest.low, high=longest.high)
 
 
-def _constant(node: exp.Expr, now: datetime) -> object:
+def _constant(node: exp.Expr) -> object:
     """The value of an expression without columns: a number, a text, a moment, a Boolean or a list; None if unknown."""
-    value: object = None
     match node:
-        case exp.Paren():
-            value = _constant(node.this, now)
         case exp.Literal():
-            value = node.name if node.is_string else Decimal(node.name)
+            return node.name if node.is_string else Decimal(node.name)
         case exp.Boolean():
-            value = bool(node.this)
+            return bool(node.this)
         case exp.CurrentDate() | exp.CurrentTimestamp() | exp.Localtimestamp():
-            value = now
-        case exp.Neg():
-            positive = _constant(node.this, now)
-            value = -positive if isinstance(positive, Decimal) else None
+            return NOW
         case exp.Array():
-            values = [_constant(item, now) for item in node.expressions]
-            value = None if None in values else values
+            values = list(map(_constant, node.expressions))
+            return None if None in values else values
         case exp.Cast():
-            value = _cast(_constant(node.this, now), node.to)
-    return value
+            return _cast(_constant(node.this), node.to)
+    return None
 
 
 def _cast(value: object, kind: exp.DataType) -> object:

@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice, product
 
 from rstr import Rstr
@@ -67,7 +66,6 @@ class Wanted:
     column: ColumnFacts
     kind: ColumnType
     limits: Limits
-    now: datetime
     is_unique: bool = False
     is_key: bool = False
     is_lookup: bool = False
@@ -106,16 +104,11 @@ def quoted(text: str) -> str:
     return mark + inside.replace(mark, f"\\{mark}") + mark
 
 
-def grouped(number: int) -> str:
-    """A whole number, with `_` between thousands if it is large."""
-    return f"{number:_}" if abs(number) >= 10**4 else str(number)
-
-
 def literal(value: object) -> str:
-    """A value as code."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return str(value)
-    return quoted(value) if isinstance(value, str) else grouped(value)
+    """A value as code. Large whole numbers have `_` between thousands."""
+    if isinstance(value, str):
+        return quoted(value)
+    return f"{value:_}" if isinstance(value, int) and abs(value) >= 10**4 else str(value)
 
 
 def choice(wanted: Wanted, options: tuple[object, ...]) -> Draw:
@@ -154,7 +147,7 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
         titles = ("{WORDS} {number}",) if suggests("label", wanted.name) else ()
         yield from (templated(wanted, template) for template in (*titles, *_ANY_UNIQUE))
         if wanted.length is not None and (wanted.length > _ROOM or wanted.is_lookup):
-            yield _of_length(wanted.length)
+            yield _numbered(wanted.length)
     else:
         if wanted.limits.allowed is not None:
             yield choice(wanted, tuple(value for value in wanted.limits.allowed if isinstance(value, str)))
@@ -181,13 +174,14 @@ def _keys(wanted: Wanted) -> Iterator[Draw]:
     if wanted.length is None or wanted.length >= len(prefix) + _KEY_DIGITS:
         yield templated(wanted, f"{prefix}{{number:{_KEY_DIGITS}}}")
     yield from _matching(wanted)
-    yield _of_length(min(_KEY_DIGITS, wanted.length or _KEY_DIGITS))
+    yield _numbered(min(_KEY_DIGITS, wanted.length or _KEY_DIGITS))
 
 
-def _of_length(width: int) -> Draw:
-    """The row number in this many digits, which limit the number of rows."""
-    examples = tuple(f"{number:0>{width}}" for number in ("1", "9" * width))
-    return Draw(f"{NUMBER}.str.zfill({width})", examples, is_unique=True)
+def _numbered(width: int, before: str = "", after: str = "") -> Draw:
+    """The row number in this many digits between two texts. The digits limit the number of rows."""
+    parts = [quoted(before)] * bool(before) + [f"{NUMBER}.str.zfill({width})"] + [quoted(after)] * bool(after)
+    examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "9" * width))
+    return Draw(" + ".join(parts), examples, is_unique=True)
 
 
 def templated(wanted: Wanted, template: str) -> Draw:
@@ -225,7 +219,7 @@ def _place(wanted: Wanted, name: str, *, is_only: bool) -> tuple[str, tuple[str,
         return f"{wanted.rows}.choice({draw}, {name})", (*words[:_SOME], words[-1])
     low, _, high = name.partition("-")
     draw = quoted(wanted.name if is_only else f"{wanted.name} number")
-    return f"{wanted.rows}.integers({draw}, {grouped(int(low))}, {grouped(int(high))}).cast(pl.String)", (high, low)
+    return f"{wanted.rows}.integers({draw}, {literal(int(low))}, {literal(int(high))}).cast(pl.String)", (high, low)
 
 
 def _matching(wanted: Wanted) -> Iterator[Draw]:
@@ -236,12 +230,7 @@ def _matching(wanted: Wanted) -> Iterator[Draw]:
             yield choice(wanted, texts)
         for text in texts[:1] if wanted.is_unique else ():
             for run in reversed(list(re.finditer(rf"\d{{{_ROOM},}}", text))):
-                width, before, after = len(run[0]), text[: run.start()], text[run.end() :]
-                parts = (
-                    [quoted(before)] * bool(before) + [f"{NUMBER}.str.zfill({width})"] + [quoted(after)] * bool(after)
-                )
-                examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "9" * width))
-                yield Draw(" + ".join(parts), examples, is_unique=True)
+                yield _numbered(len(run[0]), text[: run.start()], text[run.end() :])
 
 
 def texts_matching(pattern: str) -> tuple[str, ...]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import cycle, islice
 from uuid import UUID
 
-from snapseed.scaffold.checks import Bound, Limits
+from snapseed.scaffold.checks import NOW, Bound, Limits
 from snapseed.scaffold.draws import (
     NUMBER,
     Draw,
     Wanted,
     choice,
     constant,
-    grouped,
     in_parentheses,
+    literal,
     quoted,
     templated,
     text_draws,
@@ -36,6 +36,11 @@ _USUAL_DAYS = (-730, 0)
 _YEAR = timedelta(days=365)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = {"citext", "name"}
+_DOCUMENTS = [
+    Draw(quoted(text), (value,), is_whole=True) for text, value in (("{}", {}), ("[]", []), ("0", 0), ('""', ""))
+]
+# The same number for every row.
+_SAME = "pl.repeat({}, len(rows), eager=True)"
 # Ranges from the row number to the next, so that no two overlap: the format of their ends, quotation marks, hours.
 _RANGES = {
     "daterange": ("%Y-%m-%d", "", 24),
@@ -93,13 +98,13 @@ def _integers(wanted: Wanted) -> Iterator[Draw]:
     if wanted.is_unique:
         start = max(low - 1, 0) if wanted.limits.low is not None else 0
         for shift in (start, start + _FURTHER):
-            code = f"rows.number() + {grouped(shift)}" if shift else "rows.number()"
+            code = f"rows.number() + {literal(shift)}" if shift else "rows.number()"
             yield Draw(code, (1 + shift, 2 + shift, 999 + shift), is_unique=True)
         return
     if wanted.limits.allowed is not None:
         yield choice(wanted, tuple(int(value) for value in wanted.limits.allowed if isinstance(value, Decimal)))
     examples = tuple(dict.fromkeys((low, (low + high) // 2, high)))
-    yield Draw(f"{wanted.rows}.integers({wanted.draw}, {grouped(low)}, {grouped(high)})", examples)
+    yield Draw(f"{wanted.rows}.integers({wanted.draw}, {literal(low)}, {literal(high)})", examples)
     yield from (constant(int(value)) for value in (wanted.default, 0, 1) if isinstance(value, int | Decimal))
 
 
@@ -130,7 +135,7 @@ def _floats(wanted: Wanted) -> Iterator[Draw]:
     code, examples = "rows.number() / 1_000", (Decimal("0.001"), Decimal(1))
     if not wanted.is_unique:
         low, high = number_range(wanted, Decimal("0.001"))
-        bounds = f"{grouped(math.ceil(low * 1_000))}, {grouped(math.floor(high * 1_000))}"
+        bounds = f"{literal(math.ceil(low * 1_000))}, {literal(math.floor(high * 1_000))}"
         code, examples = f"{wanted.rows}.integers({wanted.draw}, {bounds}) / 1_000", (low, high)
     yield Draw(in_parentheses(code) + finish if finish else code, examples, is_unique=wanted.is_unique)
 
@@ -143,7 +148,7 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     low, high = _outermost(wanted.limits)
     hint = next(hints("moment", wanted.name), None) if wanted.after is None else None
     days = tuple(map(int, hint.split("..") if hint else _USUAL_DAYS))
-    first, last = (wanted.now + timedelta(days=day) for day in days)
+    first, last = (NOW + timedelta(days=day) for day in days)
     start, end = (
         "rows.now" + (f" {'-' if day < 0 else '+'} timedelta(days={abs(day):_})" if day else "") for day in days
     )
@@ -179,11 +184,6 @@ def _own_day(wanted: Wanted) -> Draw:
     return Draw(f"({first:_} {sign} rows.number()).cast(pl.Int32).cast(pl.Date)", (day,), is_unique=True)
 
 
-def _times(wanted: Wanted) -> Iterator[Draw]:
-    code = f"{wanted.rows}.timestamps({wanted.draw}, rows.now - timedelta(days=1))"
-    yield Draw(code, finish='.dt.truncate("1s").dt.time()')
-
-
 def _finish(kind: ColumnType) -> str:
     """What turns a moment in UTC into the type: a date, one without a time zone, or one with fewer digits."""
     if kind.family is Family.DATE:
@@ -202,10 +202,8 @@ def _outermost(limits: Limits) -> tuple[datetime | None, datetime | None]:
 
 
 def _moment_code(moment: datetime) -> str:
-    parts = [moment.year, moment.month, moment.day]
-    if moment.hour or moment.minute or moment.second:
-        parts += [moment.hour, moment.minute, moment.second]
-    return f"datetime({', '.join(map(str, parts))}, tzinfo=UTC)"
+    parts = moment.timetuple()[:6]
+    return f"datetime({', '.join(map(str, parts if any(parts[3:]) else parts[:3]))}, tzinfo=UTC)"
 
 
 def _booleans(wanted: Wanted) -> Iterator[Draw]:
@@ -215,28 +213,10 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
     yield from map(constant, (True, False))
 
 
-def _uuids(wanted: Wanted) -> Iterator[Draw]:
-    yield Draw(f"{wanted.rows}.uuids({wanted.draw})", (str(UUID(int=1)),), is_unique=True)
-
-
-def _documents(_wanted: Wanted) -> Iterator[Draw]:
-    for text, value in (("{}", {}), ("[]", []), ("0", 0), ('""', "")):
-        yield Draw(quoted(text), (value,), is_whole=True)
-
-
-def _bytes(_wanted: Wanted) -> Iterator[Draw]:
-    yield Draw(f"{NUMBER}.cast(pl.Binary)", is_unique=True)
-
-
 def _vectors(wanted: Wanted) -> Iterator[Draw]:
-    items = f"rows.items({wanted.draw}, {_same(wanted.kind.modifiers[0])})"
+    items = f"rows.items({wanted.draw}, {_SAME.format(wanted.kind.modifiers[0])})"
     code = "{local}.lists(({local}.integers(" + wanted.draw + ", -1_000, 1_000) / 1_000).cast(pl.Float32))"
     yield Draw(code, local=("items", items))
-
-
-def _same(count: int) -> str:
-    """The same number for every row, as code."""
-    return f"pl.repeat({count}, len(rows), eager=True)"
 
 
 def _arrays(wanted: Wanted) -> Iterator[Draw]:
@@ -247,13 +227,13 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
         name=singular(wanted.name) or wanted.name,
         kind="e" if wanted.column.element_kind == "e" else "b",
     )
-    inner = Wanted(column, wanted.kind.element, Limits(allowed=wanted.limits.allowed), wanted.now, rows="{local}")
+    inner = Wanted(column, wanted.kind.element, Limits(allowed=wanted.limits.allowed), rows="{local}")
     for draw in draws_of(inner):
         # The row number is not one per element.
         if draw.local is not None or (draw.is_unique and inner.kind.family is not Family.UUID):
             continue
         count = wanted.limits.elements
-        sizes = f"rows.integers({quoted('number of ' + wanted.name)}, 1, 3)" if count is None else _same(count)
+        sizes = f"rows.integers({quoted('number of ' + wanted.name)}, 1, 3)" if count is None else _SAME.format(count)
         lists = (1, 3) if count is None else (count,)
         examples = tuple(list(islice(cycle(draw.examples), size)) for size in lists) if draw.examples else ()
         items = f"rows.items({wanted.draw}, {sizes})"
@@ -269,7 +249,7 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
     elif base in {"int4range", "int8range"}:
         yield Draw(f'"[" + {NUMBER} + "," + (rows.number() + 1).cast(pl.String) + ")"', ("[1,2)",), is_unique=True)
     elif base in _RANGES and wanted.rows == "rows":
-        yield _moment_range(wanted, *_RANGES[base])
+        yield _moment_range(*_RANGES[base])
     elif base in {"bit", "bit varying"}:
         width = (*wanted.kind.modifiers, 1 if base == "bit" else 4)[0]
         yield choice(wanted, tuple(dict.fromkeys(f"{bits:0{width}b}"[-width:] for bits in (0, 1, 2**width - 1))))
@@ -277,9 +257,9 @@ def _spelled(wanted: Wanted) -> Iterator[Draw]:
         yield templated(wanted, TYPES[base])
 
 
-def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:
+def _moment_range(spelling: str, mark: str, hours: int) -> Draw:
     """From an hour (or a day) that is the row's own to the next."""
-    start = f"pl.Series([datetime({wanted.now.year - 100}, 1, 1, tzinfo=UTC)]).new_from_index(0, len(rows))"
+    start = f"pl.Series([datetime({NOW.year - 100}, 1, 1, tzinfo=UTC)]).new_from_index(0, len(rows))"
     begin = f'{start} + (rows.number() * {hours * 3_600_000_000:_}).cast(pl.Duration("us"))'
     text = f'.dt.to_string("{spelling}")'
     opened, between, closed = (quoted(part) for part in (f"[{mark}", f"{mark},{mark}", f"{mark})"))
@@ -287,18 +267,23 @@ def _moment_range(wanted: Wanted, spelling: str, mark: str, hours: int) -> Draw:
     return Draw(code, is_unique=True, local=("start", begin))
 
 
-_BY_FAMILY: dict[Family, Callable[[Wanted], Iterator[Draw]]] = {
+_BY_FAMILY: dict[Family, Callable[[Wanted], Iterable[Draw]]] = {
     **dict.fromkeys(INTEGERS, _integers),
     **dict.fromkeys(MOMENTS, _moments),
     Family.NUMERIC: _decimals,
-    Family.REAL: _floats,
-    Family.DOUBLE: _floats,
+    **dict.fromkeys([Family.REAL, Family.DOUBLE], _floats),
     Family.BOOLEAN: _booleans,
-    Family.UUID: _uuids,
-    Family.TIME: _times,
-    Family.JSON: _documents,
-    Family.JSONB: _documents,
-    Family.BYTEA: _bytes,
+    Family.UUID: lambda wanted: [
+        Draw(f"{wanted.rows}.uuids({wanted.draw})", (str(UUID(int=1)),), is_unique=True),
+    ],
+    Family.TIME: lambda wanted: [
+        Draw(
+            f"{wanted.rows}.timestamps({wanted.draw}, rows.now - timedelta(days=1))",
+            finish='.dt.truncate("1s").dt.time()',
+        )
+    ],
+    **dict.fromkeys([Family.JSON, Family.JSONB], lambda _: _DOCUMENTS),
+    Family.BYTEA: lambda _: [Draw(f"{NUMBER}.cast(pl.Binary)", is_unique=True)],
     Family.VECTOR: _vectors,
     Family.TEXT_FORM: _spelled,
 }

@@ -7,26 +7,13 @@ import json
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.names import WORDS
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
 
-_SETTINGS = """\
-# Rows for the tables of an existing database: `snapseed generate --scale 100 && snapseed load dev`.
-# That database's own migrations make the tables; snapseed only fills them.
-
-[snapseed]
-generators = "generators"
-snapshots = "snapshots"
-seed = 42
-now = 2026-01-01T00:00:00Z       # what generators take for now
-default_environment = "dev"
-
-[environments.dev]
-snapshot = "dev"
-scale = 100
-"""
+_SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8")
 _WIDTH = 100
 _STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
 _OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale")
@@ -106,35 +93,29 @@ def _imports(plan: EntityPlan) -> list[str]:
             lines.append(f"from {module} import {', '.join(found)}")
     lines += [""] * bool(lines) + ["import polars as pl", ""]
     lines.append(f"from snapseed import {', '.join(name for name in _OURS if name in used)}")
-    modules = {}
-    for name in plan.references | ({plan.parent} if plan.parent else set()):
-        alias = alias_of(name, plan.parameters) if name in plan.references else name
-        modules[name] = [name if alias == name else f"{name} as {alias}"]
-    for name in (plan.name, *plan.late):
-        modules.pop(name, None)
+    aliased = plan.references & {*plan.parameters}
+    modules = {
+        name: f"{name} as {alias_of(name, plan.parameters)}" if name in aliased else name
+        for name in (plan.references | ({plan.parent} if plan.parent else set())) - {plan.name, *plan.late}
+    }
     if words := sorted(WORDS.keys() & used):
-        modules["words"] = words
-    lines += [""] * bool(modules)
-    for module in sorted(modules):
-        lines.append(f"from .{module} import {', '.join(modules[module])}")
-    return lines
+        modules["words"] = ", ".join(words)
+    return [*lines, *[""] * bool(modules), *(f"from .{name} import {modules[name]}" for name in sorted(modules))]
 
 
 def _declaration(plan: EntityPlan) -> list[str]:
-    lines = []
-    if plan.parent is not None:
-        parent = alias_of(plan.parent, plan.parameters) if plan.parent in plan.references else plan.parent
-        lines += [f"    parent={parent},", f"    per_parent={plan.per_parent},"]
-    if plan.rows is not None:
-        lines.append(f"    rows={plan.rows},")
-    if plan.table is not None:
-        lines.append(f"    table={quoted(plan.table)},")
-    if plan.schema is not None:
-        lines.append(f"    schema={quoted(plan.schema)},")
     key = ", ".join(map(quoted, plan.key))
-    lines += [f"    key={f'({key})' if len(plan.key) > 1 else key},", "    columns={"]
-    lines += [f"        {quoted(name)}: {quoted(kind)}," for name, kind in plan.columns.items()]
-    return [*lines, "    },"]
+    arguments = {
+        "parent": alias_of(plan.parent, plan.parameters) if plan.parent in plan.references else plan.parent,
+        "per_parent": plan.per_parent,
+        "rows": plan.rows,
+        "table": plan.table and quoted(plan.table),
+        "schema": plan.schema and quoted(plan.schema),
+        "key": f"({key})" if len(plan.key) > 1 else key,
+    }
+    lines = [f"    {name}={value}," for name, value in arguments.items() if value is not None]
+    columns = [f"        {quoted(name)}: {quoted(kind)}," for name, kind in plan.columns.items()]
+    return [*lines, "    columns={", *columns, "    },"]
 
 
 def _described(plan: EntityPlan) -> str:
@@ -152,8 +133,16 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
     if len(line) <= _WIDTH:
         return [line]
     node = ast.parse(code, mode="eval").body
-    while isinstance(node, ast.Call) and (inner := _inner_call(node)) is not None and not inner.col_offset:
-        node = inner
+    operands = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        operands.append(_source(code, node.right))
+        node = node.left
+    if operands:
+        others = [f"{margin}    + {operand}" for operand in reversed(operands)]
+        return [f"{margin}{before}(", f"{margin}    {_source(code, node)}", *others, f"{margin}){after}"]
+    # The first of several calls on each other's results, as `f(x)` in `f(x).dt.date()`.
+    calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and not call.col_offset]
+    node = calls[-1] if calls else node
     code, after = _source(code, node), code[len(_source(code, node)) :] + after
     if isinstance(node, ast.List):
         items = [_source(code, item) for item in node.elts]
@@ -161,31 +150,7 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
     if isinstance(node, ast.Call) and (arguments := [*node.args, *node.keywords]):
         items = [_source(code, argument) for argument in arguments]
         return _wrapped(f"{before}{_source(code, node.func)}(", items, f"){after}", indent)
-    operands = _operands(code, node)
-    if len(operands) == 1:
-        return [line]
-    first, *others = operands
-    return [
-        f"{margin}{before}(",
-        f"{margin}    {first}",
-        *(f"{margin}    + {other}" for other in others),
-        f"{margin}){after}",
-    ]
-
-
-def _inner_call(call: ast.Call) -> ast.Call | None:
-    """The call on whose result another is called, as `f(x)` in `f(x).dt.date()`."""
-    inner = call.func
-    while isinstance(inner, ast.Attribute):
-        inner = inner.value
-    return inner if isinstance(inner, ast.Call) else None
-
-
-def _operands(code: str, node: ast.expr) -> list[str]:
-    """The parts of a sum."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return [*_operands(code, node.left), _source(code, node.right)]
-    return [_source(code, node)]
+    return [line]
 
 
 def _source(code: str, node: ast.AST) -> str:

@@ -21,7 +21,6 @@ COUNTRY_CODES: tuple[str, ...] = tuple(_DATA["codes"]["country"])
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
 _MODIFIED = re.compile(r"(?P<head>timestamp|time)(?P<modifier>\(\d+\))? (?P<zone>with|without) time zone(?P<array>.*)")
-_SHORT_TYPES = {"character varying": "varchar", "character": "char"}
 # What every generated module imports or defines.
 _TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "scale", "timedelta", "datetime", "words", "number"}
 
@@ -56,10 +55,7 @@ def short_type(name: str) -> str:
     if match:
         zone = "tz" if match["zone"] == "with" else ""
         return f"{match['head']}{zone}{match['modifier'] or ''}{match['array']}"
-    for long, short in _SHORT_TYPES.items():
-        if re.match(rf"{long}(?=$|\(|\[)", name):
-            return name.replace(long, short, 1)
-    return name
+    return re.sub(r"^character( varying)?(?=$|[(\[])", lambda found: "varchar" if found[1] else "char", name)
 
 
 def suggests(role: str, name: str) -> bool:

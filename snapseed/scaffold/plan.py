@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache, cached_property
 
 from snapseed.scaffold.arrangement import Arrangement, arrange
-from snapseed.scaffold.checks import Conditions, conditions_of
-from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, Subject, most_per_parent, propose
-from snapseed.scaffold.draws import NUMBER, Draw, in_parentheses, quoted
+from snapseed.scaffold.checks import Conditions, Rule, conditions_of
+from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
+from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
 from snapseed.scaffold.names import identifier, short_type, words_of
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, sources_of
-from snapseed.scaffold.trial import Columns, Question, Verdict, decide, question_of
+from snapseed.scaffold.trial import Candidates, Columns, Verdict, decide, question_of
 
-# The project's `now`, before which nearly everything has happened: the default of `now` in snapseed.toml.
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 _FEW_VALUES = 10_000
 # Up to this many rows each parent always has; from this many on it has two on average.
 _ALWAYS = 2
@@ -58,28 +57,27 @@ class EntityPlan:
     notes: tuple[str, ...]
     late: tuple[str, ...] = ()
 
-    @property
-    def codes(self) -> list[str]:
-        """All expressions of the module."""
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """The syntax of all expressions of the module."""
         declared = [code for code in (self.per_parent, self.rows) if code is not None]
-        return [*declared, *(code for _, code in self.statements), *self.values.values()]
+        codes = [*declared, *(code for _, code in self.statements), *self.values.values()]
+        return [node for code in codes for node in ast.walk(ast.parse(code, mode="eval"))]
 
     @property
     def used(self) -> set[tuple[str, str]]:
         """The columns of other entities that the code takes, by entity and column."""
-        return {
-            (node.value.id.removeprefix("one_of_"), node.slice.value)
-            for node in _nodes(self.codes)
-            if isinstance(node, ast.Subscript)
-            and isinstance(node.value, ast.Name)
-            and isinstance(node.slice, ast.Constant)
-            and isinstance(node.slice.value, str)
-        }
+        found = set()
+        for node in self.nodes:
+            match node:
+                case ast.Subscript(value=ast.Name(id=entity), slice=ast.Constant(value=str(column))):
+                    found.add((entity.removeprefix("one_of_"), column))
+        return found
 
     @property
     def names(self) -> set[str]:
         """All names that the code uses."""
-        return {node.id for node in _nodes(self.codes) if isinstance(node, ast.Name)}
+        return {node.id for node in self.nodes if isinstance(node, ast.Name)}
 
 
 @dataclass(frozen=True)
@@ -95,27 +93,22 @@ def alias_of(entity: str, parameters: Iterable[str]) -> str:
     return f"{entity}_entity" if entity in parameters else entity
 
 
-def plan_project(tables: Sequence[Table], answer: Callable[[Question], Verdict]) -> ProjectPlan:
+def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     """An entity for each table whose rows can be made so that its constraints hold.
 
     `answer` asks the server which draws meet the checks of a table. A table that turns out to be impossible is left
     out, and all are planned once more without it.
     """
     by_oid = {table.oid: table for table in tables}
-    conditions = {table.oid: conditions_of(table, NOW) for table in tables}
+    conditions = {table.oid: conditions_of(table) for table in tables}
     narrow = {table.oid: _narrow(conditions[table.oid]) for table in tables}
-    verdicts: dict[Question, Verdict] = {}
+    answer = cache(answer)
     excluded: dict[int, str] = {}
     single: frozenset[int] = frozenset()
     while True:
         arrangement = arrange(by_oid, narrow, excluded, single)
-        names = _names(arrangement)
         try:
-            proposals = _proposals(arrangement, conditions, names)
-            for proposal in proposals.values():
-                if (question := question_of(proposal)) not in verdicts:
-                    verdicts[question] = answer(question)
-            entities = _entities(arrangement, proposals, verdicts)
+            entities = _entities(arrangement, conditions, answer)
         except ImpossibleError as exc:
             # One with a key of several columns is tried once more with one of them.
             if len(arrangement.places[exc.oid].key) > 1:
@@ -123,9 +116,8 @@ def plan_project(tables: Sequence[Table], answer: Callable[[Question], Verdict])
             else:
                 excluded[exc.oid] = exc.reason
             continue
-        return ProjectPlan(
-            tuple(_without_circles(entities)), {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-        )
+        left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
+        return ProjectPlan(tuple(_without_circles(entities)), left_out)
 
 
 def _narrow(conditions: Conditions) -> frozenset[str]:
@@ -139,81 +131,103 @@ def _narrow(conditions: Conditions) -> frozenset[str]:
     return frozenset(few) | conditions.ordered
 
 
-def _names(arrangement: Arrangement) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for oid in arrangement.places:
-        table = arrangement.tables[oid]
-        plain = identifier(table.name, set(names.values()))
-        qualified = identifier(f"{table.schema}_{table.name}", set(names.values()))
-        names[oid] = plain if table.is_visible or plain == identifier(table.name) else qualified
-    return names
-
-
-def _proposals(
-    arrangement: Arrangement, conditions: Mapping[int, Conditions], names: Mapping[int, str]
-) -> dict[int, Proposal]:
+def _entities(arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer) -> list[EntityPlan]:
     """For all tables, parents before children."""
-    proposals: dict[int, Proposal] = {}
+    names = {place.name for place in arrangement.places.values()}
+    since: dict[int | None, str | None] = {None: None}
+    strides: dict[int | None, int] = {None: 1}
+    entities: dict[int, EntityPlan] = {}
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
-        parent = arrangement.places[oid].parent
-        proposals[oid] = propose(
-            Subject(
-                table=arrangement.tables[oid],
-                place=arrangement.places[oid],
-                name=names[oid],
-                conditions=conditions[oid],
-                sources=sources_of(arrangement, oid, conditions[oid], names),
-                now=NOW,
-                since=None if parent is None else proposals[parent.target].since,
-            )
-        )
-    return proposals
-
-
-def _entities(
-    arrangement: Arrangement, proposals: Mapping[int, Proposal], verdicts: Mapping[Question, Verdict]
-) -> list[EntityPlan]:
-    names = {oid: proposal.subject.name for oid, proposal in proposals.items()}
-    entities: dict[str, EntityPlan] = {}
-    strides: dict[int, int] = {}
-    for oid, proposal in proposals.items():
-        parent = arrangement.places[oid].parent
-        above = 1 if parent is None else strides[parent.target]
-        most = None if parent is None else most_per_parent(proposal, above)
-        strides[oid] = above * (most or 1)
-        columns = decide(proposal, verdicts[question_of(proposal)])
-        entities[names[oid]] = _entity(proposal, columns, None if parent is None else names[parent.target], most, names)
-    for oid, name in names.items():
-        for other, column in sorted(entities[name].used):
-            if other in entities and column not in entities[other].columns:
+        key = arrangement.places[oid].parent
+        parent = None if key is None else key.target
+        proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
+        most = None if parent is None else most_per_parent(proposal, strides[parent])
+        since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
+        columns = decide(proposal, answer(*question_of(proposal)))
+        entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
+    columns_of = {entity.name: entity.columns for entity in entities.values()}
+    for oid, entity in entities.items():
+        for other, column in sorted(entity.used):
+            if other in columns_of and column not in columns_of[other]:
                 raise ImpossibleError(oid, f"it needs the column {column} of {other}, whose values are not known")
     return list(entities.values())
 
 
 def _entity(
-    proposal: Proposal, columns: Columns, parent: str | None, most: int | None, names: Mapping[int, str]
+    proposal: Proposal, columns: Columns, parent: str | None, most: int | None, names: Collection[str]
 ) -> EntityPlan:
-    subject = proposal.subject
-    table, place, among = subject.table, subject.place, subject.sources.among
-    code = _Code(proposal, columns, names.values())
-    per_parent = None if most is None else _fan_out(most, among and alias_of(among, code.parameters))
-    return EntityPlan(
-        name=subject.name,
-        table=None if table.name == subject.name else table.name,
+    table, place, among = proposal.sources.table, proposal.sources.place, proposal.sources.among
+    statements, values = _code(proposal, columns, names)
+    codes = [*proposal.sources.foreign.values(), *(code for _, code in statements), *values.values()]
+    parameters = tuple(dict.fromkeys(name for code in codes for name in _ROWS.findall(code)))
+
+    def named(code: str) -> str:
+        return _ENTITY.sub(lambda match: alias_of(match[1], parameters), _ROWS.sub(r"\1", code))
+
+    plan = EntityPlan(
+        name=place.name,
+        table=None if table.name == place.name else table.name,
         schema=None if table.is_visible else table.schema,
         title=_title(table),
         key=place.key,
-        columns={name: short_type(subject.kind(name).name) for name in code.values},
+        columns={name: short_type(table.kind(name).name) for name in values},
         parent=parent,
-        per_parent=per_parent,
+        per_parent=None if most is None else _fan_out(most, among and alias_of(among, parameters)),
         among=among,
         rows=str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level),
-        parameters=code.parameters,
-        references=frozenset(code.references | ({among} if among else set())),
-        statements=tuple(code.statements),
-        values=code.values,
+        parameters=parameters,
+        references=frozenset(name for code in codes for name in _ENTITY.findall(code)) | ({among} if among else set()),
+        statements=tuple((name, named(code)) for name, code in statements),
+        values={name: named(code) for name, code in values.items()},
         notes=columns.notes,
     )
+    if NUMBER in plan.names:
+        plan = replace(plan, statements=((NUMBER, "rows.number().cast(pl.String)"), *plan.statements))
+    return plan
+
+
+def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """The statements of a function, and the code of each column. Entities and their rows are still placeholders.
+
+    A column from which others are drawn has a variable, except foreign columns and the key: drawing these again is
+    short, and gives the same values.
+    """
+    sources = proposal.sources
+    # Columns that have no value of their own may still be what others are drawn from.
+    draws = {name: found[0] for name, found in proposal.draws.items()} | {**columns.draws}
+    statements, taken = list(sources.statements), set(names)
+    variables: dict[str, str] = {}
+
+    def assigned(name: str, code: str) -> str:
+        variable = identifier(name, taken)
+        taken.add(variable)
+        statements.append((variable, code))
+        return variable
+
+    @cache
+    def drawn(name: str) -> str:
+        code = sources.foreign[name] if name in sources.foreign else draws[name].code
+        code = _OWN.sub(lambda match: own(match[1]), code)
+        if name in draws and (local := draws[name].local):
+            ending, made = local
+            code = code.replace("{local}", assigned(f"{name}_{ending}", made))
+        return code
+
+    def own(name: str) -> str:
+        if name in sources.foreign or sources.place.key == (name,):
+            return drawn(name)
+        if name not in variables:
+            variables[name] = assigned(name, drawn(name))
+        return variables[name]
+
+    filled = {name: drawn(name) for name in (*sources.foreign, *columns.draws)}
+    values = {}
+    for name in (column.name for column in sources.table.columns if column.name in filled):
+        code, finish = variables.get(name, filled[name]), draws[name].finish if name in draws else ""
+        code = in_parentheses(code) + finish if finish else code
+        is_null = name in columns.sometimes_null
+        values[name] = f"rows.or_null({quoted(name + ' missing')}, {code}, {_OFTEN})" if is_null else code
+    return statements, values
 
 
 def _fan_out(most: int, among: str | None) -> str:
@@ -252,93 +266,3 @@ def _without_circles(entities: list[EntityPlan]) -> list[EntityPlan]:
                 tops[plan.name].add(name)
         found.append(replace(plan, late=tuple(late)))
     return found
-
-
-def _nodes(codes: Iterable[str]) -> list[ast.AST]:
-    return [node for code in codes for node in ast.walk(ast.parse(code, mode="eval"))]
-
-
-class _Code:
-    """The inside of an entity's function. Statements come before those that use their variables."""
-
-    def __init__(self, proposal: Proposal, columns: Columns, entities: Iterable[str]) -> None:
-        subject = self._subject = proposal.subject
-        self._columns = columns
-        # Columns that have no value of their own may still be what others are drawn from.
-        self._draws: dict[str, Draw] = {name: found[0] for name, found in proposal.draws.items()} | {**columns.draws}
-        self._taken = set(entities)
-        self._variables: dict[str, str] = {}
-        foreign = {name: code for name, code in subject.sources.foreign.items() if name not in columns.null}
-        raw = [*foreign.values(), *(code for _, code in subject.sources.statements)]
-        drawn = dict.fromkeys(columns.draws)
-        drawn |= {
-            name: None for name in self._draws for draw in columns.draws.values() if f"{{own:{name}}}" in draw.code
-        }
-        raw += [self._draws[name].code for name in drawn]
-        self.parameters = tuple(dict.fromkeys(name for code in raw for name in _ROWS.findall(code)))
-        self.references = {name for code in raw for name in _ENTITY.findall(code)}
-        self._shared = {name for code in raw for name in _OWN.findall(code)}
-        self.statements = [(name, self._resolved(code)) for name, code in subject.sources.statements]
-        values = {name: self._foreign(name, code) for name, code in foreign.items()}
-        values |= {name: self._drawn(name) for name in columns.draws}
-        self.values = {column.name: values[column.name] for column in subject.table.columns if column.name in values}
-        names = {
-            node.id
-            for node in _nodes([*values.values(), *(code for _, code in self.statements)])
-            if isinstance(node, ast.Name)
-        }
-        if NUMBER in names:
-            self.statements.insert(0, (NUMBER, "rows.number().cast(pl.String)"))
-
-    def _foreign(self, name: str, code: str) -> str:
-        code = self._resolved(code)
-        return _now_and_then(name, code) if name in self._subject.sources.sometimes_null else code
-
-    def _drawn(self, name: str) -> str:
-        draw = self._draws[name]
-        code = self._own(name) if name in self._shared and not self._is_key(name) else self._plain(name)
-        code = in_parentheses(code) + draw.finish if draw.finish else code
-        return _now_and_then(name, code) if name in self._columns.sometimes_null else code
-
-    def _plain(self, name: str) -> str:
-        """A column's values as they are drawn."""
-        draw = self._draws[name]
-        code = self._resolved(draw.code)
-        if draw.local is not None:
-            ending, made = draw.local
-            local = self._variable(f"{name}_{ending}")
-            self.statements.append((local, self._resolved(made)))
-            code = code.replace("{local}", local)
-        return code
-
-    def _own(self, name: str) -> str:
-        """The variable that holds a column's values as they are drawn, or the expression if it is short."""
-        foreign = self._subject.sources.foreign
-        if name in foreign:
-            return self._resolved(foreign[name])
-        if self._is_key(name):
-            # Drawing again gives the same values.
-            return self._draws[name].code
-        if name not in self._variables:
-            code = self._plain(name)
-            self._variables[name] = self._variable(name)
-            self.statements.append((self._variables[name], code))
-        return self._variables[name]
-
-    def _is_key(self, name: str) -> bool:
-        return self._subject.place.key == (name,)
-
-    def _variable(self, name: str) -> str:
-        found = identifier(name, self._taken)
-        self._taken.add(found)
-        return found
-
-    def _resolved(self, code: str) -> str:
-        """Code with the names of entities, their rows and the values of other columns filled in."""
-        code = _OWN.sub(lambda match: self._own(match[1]), code)
-        code = _ROWS.sub(lambda match: match[1], code)
-        return _ENTITY.sub(lambda match: alias_of(match[1], self.parameters), code)
-
-
-def _now_and_then(name: str, code: str) -> str:
-    return f"rows.or_null({quoted(name + ' missing')}, {code}, {_OFTEN})"

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import interpolate
 from snapseed.errors import UsageError
-from snapseed.postgres.connect import Connection, connected, target_of
+from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify
 from snapseed.redaction import redacted, url_without_password
@@ -57,7 +57,7 @@ def scaffold_project(url: str) -> Scaffold:
         tables = read_schema(connection)
         connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
         plan = plan_project(tables, partial(answer, connection))
-        host = _remote_host(connection)
+        identity = identify(connection)
     if not plan.entities:
         raise UsageError(
             "there is no table to make rows for",
@@ -66,7 +66,8 @@ def scaffold_project(url: str) -> Scaffold:
             expected="tables in a schema that this role may use, apart from those of extensions",
             next_step="make the tables first, with the application's migrations",
         )
-    origin = origin_of(url, filled, host)
+    is_here = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
+    origin = origin_of(url, filled, None if is_here else identity.host or identity.address)
     remarks = [f"left out: {table}: {why}" for table, why in plan.left_out.items()]
     if origin.lacks_password:
         remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
@@ -82,9 +83,7 @@ def scaffold_project(url: str) -> Scaffold:
 
 def origin_of(url: str, filled: str, host: str | None) -> Origin:
     """How snapseed.toml names the database: as given, by the variable that holds it, or without its password."""
-    if url != filled:
-        return Origin(url, host)
-    if redacted(url) == url:
+    if url != filled or redacted(url) == url:
         return Origin(url, host)
     if interpolate(_USUAL_VARIABLE, where=_SOURCE)[0] == url:
         return Origin("${DATABASE_URL}", host)
@@ -92,11 +91,3 @@ def origin_of(url: str, filled: str, host: str | None) -> Origin:
         return Origin(bare, host, lacks_password=True)
     parts = {name: value for name, value in conninfo_to_dict(url).items() if name not in {"password", "sslpassword"}}
     return Origin(make_conninfo("", **parts), host, lacks_password=True)
-
-
-def _remote_host(connection: Connection) -> str | None:
-    """The server's name or address, None if it is this machine."""
-    identity = identify(connection)
-    if identity.address is None or ipaddress.ip_address(identity.address).is_loopback:
-        return None
-    return identity.host or identity.address

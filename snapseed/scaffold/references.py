@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from snapseed.scaffold.arrangement import Arrangement, Place, kind_of
+from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS
@@ -36,7 +36,6 @@ class References:
 
     arrangement: Arrangement
     oid: int
-    names: Mapping[int, str]
 
     @property
     def table(self) -> Table:
@@ -59,86 +58,78 @@ class References:
         if target in arrangement.ancestors(self.oid):
             if key != parent and parent is not None and target == parent.target and arrangement.is_referable(key):
                 return self._another(key)
-            return Source(self._of(target, key.pairs), is_fixed=key == parent)
+            return Source(self._of_row(key, self._rows(target)), is_fixed=key == parent)
         if self._is_lookup(key):
             return self._from_lookup(key, is_unique=is_unique)
         return self._referred(key, is_unique=is_unique)
 
     def is_implied(self, key: ForeignKey, origins: Mapping[str, tuple[int, str]]) -> bool:
         """Whether the rows that the columns come from refer to the key's table themselves, or are rows of it."""
-        for name, referred in key.pairs:
-            oid, column = origins[name]
-            places = [(oid, column)]
-            places += [
-                (other.target, its)
-                for other in self.arrangement.foreign_keys(oid)
-                for own, its in other.pairs
-                if own == column
-            ]
-            if (key.target, referred) not in places:
-                return False
-        return True
 
-    def by_position(self, key: ForeignKey) -> Source | None:
+        def leads_there(name: str, referred: str) -> bool:
+            oid, column = origins[name]
+            return (oid, column) == (key.target, referred) or any(
+                other.target == key.target and (column, referred) in other.pairs
+                for other in self.arrangement.foreign_keys(oid)
+            )
+
+        return all(leads_there(*pair) for pair in key.pairs)
+
+    def by_position(self, key: ForeignKey) -> Source:
         """Another row of a lookup for each row of the same parent."""
         if not self._is_lookup(key) or len(key.columns) > 1:
-            return None
-        (name,), (referred,) = key.columns, key.target_columns
-        code = f"rows.choice({quoted(name)}, {self._rows(key.target)}[{quoted(referred)}], distinct=True)"
-        return Source({name: code}, at_most=self._lookup_rows(key))
+            return Source()
+        ((name, code),) = self._of_row(key, self._rows(key.target)).items()
+        return Source(
+            {name: f"rows.choice({quoted(name)}, {code}, distinct=True)"},
+            at_most=self.arrangement.places[key.target].rows,
+        )
 
-    def ascending(self, key: ForeignKey) -> Source | None:
+    def ascending(self, key: ForeignKey) -> Source:
         """Another row for each row of the same parent, in the order of their keys."""
         (name,) = key.columns
         source = self.by_position(key)
-        if source is not None:
+        if source.codes:
             return replace(source, codes={name: f"rows.ascending({source.codes[name]})"})
-        if key.target not in self.arrangement.tables or not self.arrangement.is_referable(key):
-            return None
-        entity = self.names[key.target]
+        if not self.arrangement.is_referable(key):
+            return Source()
+        entity = self.arrangement.places[key.target].name
         return Source({name: f"rows.reference({quoted(name)}, {{entity:{entity}}}, distinct=True)"}, among=entity)
 
-    def one_each(self, key: ForeignKey) -> Source | None:
+    def one_each(self, key: ForeignKey) -> Source:
         """Another row for each row: the one of the same number."""
-        if key.target == self.oid or len(key.columns) > 1 or key.target not in self.arrangement.tables:
-            return None
-        source = Source()
+        if key.target == self.oid or len(key.columns) > 1:
+            return Source()
         if self._is_lookup(key):
-            source = self._from_lookup(key, is_unique=True)
-        elif self.arrangement.is_referable(key):
-            source = self._referred(key, is_unique=True)
-        return source if source.codes else None
+            return self._from_lookup(key, is_unique=True)
+        return self._referred(key, is_unique=True) if self.arrangement.is_referable(key) else Source()
 
     def _rows(self, target: int) -> str:
-        return f"{{rows:{self.names[target]}}}"
+        return f"{{rows:{self.arrangement.places[target].name}}}"
 
-    def _of(self, target: int, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """The columns of an ancestor's row."""
-        return {name: f"{self._rows(target)}[{quoted(referred)}]" for name, referred in pairs}
+    def _of_row(self, key: ForeignKey, row: str) -> dict[str, str]:
+        return {name: f"{row}[{quoted(referred)}]" for name, referred in key.pairs}
 
     def _is_lookup(self, key: ForeignKey) -> bool:
         return key.target in self.arrangement.lookups and key.target != self.oid
 
-    def _lookup_rows(self, key: ForeignKey) -> int:
-        return self.arrangement.places[key.target].rows or 0
-
     def _from_lookup(self, key: ForeignKey, *, is_unique: bool) -> Source:
-        rows = self._rows(key.target)
+        target = self.arrangement.places[key.target]
         if self.place.is_lookup and self._needs_us(key.target, {self.oid}):
             # Lookups that need each other cannot see each other's rows.
             return self._referred(key, is_unique=is_unique) if self.arrangement.is_referable(key) else Source()
+        codes = self._of_row(key, self._rows(key.target))
         if is_unique:
-            if not self.place.is_lookup or self._lookup_rows(key) < (self.place.rows or 0):
+            if not self.place.is_lookup or (target.rows or 0) < (self.place.rows or 0):
                 return Source()
-            codes = {name: f"{rows}[{quoted(referred)}].gather(rows.number() - 1)" for name, referred in key.pairs}
-            return Source(codes, is_unique=True)
-        if len(key.columns) == 1:
-            ((name, referred),) = key.pairs
-            code = f"rows.choice({quoted(name)}, {rows}[{quoted(referred)}])"
-            return Source({name: code}, may_be_null=True)
-        local = f"one_of_{self.names[key.target]}"
-        codes = {name: f"{local}[{quoted(referred)}]" for name, referred in key.pairs}
-        return Source(codes, statement=(local, f"rows.sample({quoted(' '.join(key.columns))}, {rows})"))
+            return Source({name: f"{code}.gather(rows.number() - 1)" for name, code in codes.items()}, is_unique=True)
+        if len(codes) == 1:
+            return Source(
+                {name: f"rows.choice({quoted(name)}, {code})" for name, code in codes.items()}, may_be_null=True
+            )
+        local = f"one_of_{target.name}"
+        sample = f"rows.sample({quoted(' '.join(key.columns))}, {self._rows(key.target)})"
+        return Source(self._of_row(key, local), statement=(local, sample))
 
     def _needs_us(self, target: int, seen: set[int]) -> bool:
         """Whether a lookup, to have its own rows, would need those of this one."""
@@ -155,14 +146,13 @@ class References:
     def _referred(self, key: ForeignKey, *, is_unique: bool) -> Source:
         """A random row of a root entity; if each may come once only, the one of the same number."""
         (name,) = key.columns
-        if is_unique:
-            target = self.arrangement.places[key.target]
-            kind = kind_of(self.arrangement.tables[key.target], key.target_columns[0])
-            grows_alike = self.place.is_lookup == target.is_lookup and self.place.level >= target.level
-            is_possible = kind.family in INTEGERS and self.place.is_root and grows_alike
-            return Source({name: "rows.number()"}, is_unique=True) if is_possible else Source()
-        code = f"rows.reference({quoted(name)}, {{entity:{self.names[key.target]}}})"
-        return Source({name: code}, may_be_null=True)
+        place, target = self.place, self.arrangement.places[key.target]
+        if not is_unique:
+            return Source({name: f"rows.reference({quoted(name)}, {{entity:{target.name}}})"}, may_be_null=True)
+        kind = self.arrangement.tables[key.target].kind(key.target_columns[0])
+        grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
+        is_possible = kind.family in INTEGERS and place.parent is None and grows_alike
+        return Source({name: "rows.number()"}, is_unique=True) if is_possible else Source()
 
     def _another(self, key: ForeignKey) -> Source:
         """Another row of the parent's table than the parent; for the very first row there is only the parent."""
@@ -176,13 +166,13 @@ class References:
         """An earlier row of the same table; the first row refers to itself if it must refer to any."""
         is_unique = self.table.are_unique(key.columns)
         if self.arrangement.is_referable(key) and not is_unique:
-            code = f"rows.reference({quoted(key.columns[0])}, {self.names[self.oid]})"
+            code = f"rows.reference({quoted(key.columns[0])}, {self.place.name})"
             if key.is_required:
                 code += f".fill_null({{own:{key.target_columns[0]}}})"
             return Source({key.columns[0]: code}, is_fixed=True, may_be_null=True)
         if key.is_required:
             return Source({name: f"{{own:{referred}}}" for name, referred in key.pairs}, is_fixed=True)
-        if self.place.is_root or is_unique:
+        if self.place.parent is None or is_unique:
             return Source()
         earlier = "pl.select(pl.when(rows.positions > 0).then({{own:{}}}.shift())).to_series()"
         codes = {name: earlier.format(referred) for name, referred in key.pairs}

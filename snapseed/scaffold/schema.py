@@ -5,22 +5,18 @@ Reads catalogs only, no rows. Expressions are in the server's own spelling.
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from psycopg.rows import dict_row
-
-from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_tables
+from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_rows, read_tables
 from snapseed.postgres.connect import Connection
+from snapseed.snapshot.types import ColumnType, parse_type
 
-# One query for each fact about all tables, on PostgreSQL 14 to 18.
-_QUERIES = {path.stem: path.read_bytes() for path in (Path(__file__).parent / "queries").glob("*.sql")}
-# A column of an exclusion constraint with its operator, as pg_get_constraintdef prints them.
-_ELEMENT = re.compile(r'[(,] ?((?:"(?:[^"]|"")+"|\w+)) WITH ([^\s,)]+)')
+_QUERIES = Path(__file__).parent / "queries"
+# Queries that return several facts about each table.
+_DETAILS = ("unique", "foreign_keys", "checks", "exclusions", "defaults", "partitions")
 
 
 @dataclass(frozen=True)
@@ -56,17 +52,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A constraint that keeps any two rows from matching in all of its columns or expressions."""
+    """A constraint that keeps any two rows from matching in all of its columns or expressions.
+
+    `equal` are the columns compared by `=`. If one of them is unique, the constraint holds.
+    """
 
     definition: str
     columns: tuple[str, ...]
-
-    @property
-    def equal(self) -> tuple[str, ...]:
-        """The columns compared by `=`. If one of them is unique, the constraint holds."""
-        elements = _ELEMENT.findall(self.definition)
-        named = {name.strip('"').replace('""', '"') for name, sign in elements if sign == "="}
-        return tuple(name for name in self.columns if name in named)
+    equal: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,10 +93,23 @@ class Table:
         """The column of this name, which must exist."""
         return next(column for column in self.columns if column.name == name)
 
+    def kind(self, name: str) -> ColumnType:
+        """The type of a column. Raises `ConfigurationError` for one that no snapshot has."""
+        return parse_type(self.column(name).type)
+
     def are_unique(self, columns: Iterable[str]) -> bool:
         """Whether no two rows may have the same values in these columns."""
         given = set(columns)
         return any(set(key) <= given for key in self.unique)
+
+    @property
+    def tried_exclusions(self) -> list[Exclusion]:
+        """Exclusion constraints that are not over ranges. Ranges never overlap as they are drawn."""
+        return [
+            exclusion
+            for exclusion in self.exclusions
+            if not any("range" in self.column(name).type for name in exclusion.columns)
+        ]
 
     @property
     def foreign_columns(self) -> frozenset[str]:
@@ -113,21 +119,18 @@ class Table:
 
 def read_schema(connection: Connection) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
-    found = _rows(connection, "tables")
-    oids = [row["oid"] for row in found]
+    found = read_rows(connection, (_QUERIES / "tables.sql").read_bytes())
     names = [TableName(row["schema"], row["name"]) for row in found]
     facts = {table.oid: table for table in read_tables(connection, names).values()}
-    details = {query: _by_table(connection, query, oids) for query in _QUERIES if query != "tables"}
-    return tuple(
-        _table(row, facts[row["oid"]], {name: rows[row["oid"]] for name, rows in details.items()})
-        for row in found
-        if row["oid"] in facts
-    )
+    details: dict[int, dict[str, list[dict[str, Any]]]] = {oid: {name: [] for name in _DETAILS} for oid in facts}
+    for name in _DETAILS:
+        for row in read_rows(connection, (_QUERIES / f"{name}.sql").read_bytes(), oids=list(facts)):
+            details[row.pop("oid")][name].append(row)
+    return tuple(_table(row, facts[row["oid"]], **details[row["oid"]]) for row in found if row["oid"] in facts)
 
 
-def _table(row: dict[str, Any], facts: TableFacts, details: dict[str, list[dict[str, Any]]]) -> Table:
+def _table(row: dict[str, Any], facts: TableFacts, **details: list[dict[str, Any]]) -> Table:
     required = {column.name for column in facts.columns if column.not_null}
-    (partitioned,) = details["partitions"] or [{}]
     return Table(
         **row,
         columns=facts.columns,
@@ -139,21 +142,7 @@ def _table(row: dict[str, Any], facts: TableFacts, details: dict[str, list[dict[
         checks=tuple(Check(**check) for check in details["checks"]),
         exclusions=tuple(Exclusion(**exclusion) for exclusion in details["exclusions"]),
         defaults={default["name"]: default["expression"] for default in details["defaults"]},
-        partitions=partitioned["conditions"] if partitioned else None,
+        partitions=next((partitioned["conditions"] for partitioned in details["partitions"]), None),
         serials=frozenset(sequence.column for sequence in facts.sequences),
         has_rows=facts.has_rows,
     )
-
-
-def _by_table(connection: Connection, query: str, oids: list[int]) -> dict[int, list[dict[str, Any]]]:
-    rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in _rows(connection, query, oids=oids):
-        rows[row.pop("oid")].append(row)
-    return rows
-
-
-def _rows(connection: Connection, query: str, **parameters: object) -> list[dict[str, Any]]:
-    """What a query returns, with columns named like the fields of its record."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(_QUERIES[query], parameters or None).fetchall()
-    return [{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows]

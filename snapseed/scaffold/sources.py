@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from snapseed.errors import ConfigurationError
-from snapseed.scaffold.arrangement import Arrangement, Place, kind_of
+from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.checks import Conditions
 from snapseed.scaffold.references import References, Source
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.snapshot.types import INTEGERS, Family, parse_type
+from snapseed.snapshot.types import INTEGERS, Family
 
 # Which columns are made unique first.
 _UNIQUE_FIRST = {
@@ -23,7 +23,6 @@ _UNIQUE_FIRST = {
     **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
     Family.BYTEA: 7,
 }
-_NEVER_UNIQUE = 100
 # Fewer characters or digits leave no room for many rows.
 _ROOMY = 6
 
@@ -39,13 +38,17 @@ class ImpossibleError(Exception):
 
 @dataclass(frozen=True)
 class Sources:
-    """What is decided about the columns of a table before anything is drawn.
+    """A table with what is decided about its columns before anything is drawn.
 
     `foreign` has the code of columns of foreign keys, `sometimes_null` are those of them that are NULL now and then,
     and `null` says why a column gets no value from us. The values of `unique` columns must each come once; those of
-    `by_position` columns differ within a parent, and take turns among labels if there are any.
+    `by_position` columns differ within a parent, and take turns among labels if there are any. `nullable` columns may
+    be NULL.
     """
 
+    table: Table
+    place: Place
+    conditions: Conditions
     foreign: Mapping[str, str]
     sometimes_null: frozenset[str]
     null: Mapping[str, str]
@@ -54,34 +57,44 @@ class Sources:
     by_position: Mapping[str, tuple[str, ...]]
     most_per_parent: int | None
     among: str | None
+    nullable: frozenset[str]
 
 
-def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions, names: Mapping[int, str]) -> Sources:
+def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> Sources:
     """Decide about the columns of a table. Raises `ImpossibleError` if a column must have values and has none."""
     table, place = arrangement.tables[oid], arrangement.places[oid]
-    references = References(arrangement, oid, names)
-    chosen, unfilled = _foreign(references)
+    references = References(arrangement, oid)
+    nullable = frozenset(column.name for column in table.columns if not column.not_null) - {*place.key}
+    chosen, unfilled = _foreign(references, nullable)
     null = {**_left_to_the_database(table, place), **unfilled}
     unique = _Uniqueness(references, conditions, {name for source in chosen.values() for name in source.codes})
     unique.settle({key: source for key, source in chosen.items() if source.is_unique}, set(null))
     chosen |= unique.replaced
-    foreign = {name: code for source in chosen.values() for name, code in source.codes.items()}
     for index in unique.unmet:
-        null |= _one_null(table, place, index)
+        # NULLs do not count as duplicates of each other.
+        why = f"are known that are unique by ({', '.join(index)})"
+        name = next((name for name in reversed(index) if name in nullable), None)
+        if name is None:
+            raise ImpossibleError(oid, f"no rows {why}")
+        null[name] = f"NULL, because no values {why}"
     return Sources(
-        foreign={name: code for name, code in foreign.items() if name not in null},
+        table=table,
+        place=place,
+        conditions=conditions,
+        foreign={name: code for source in chosen.values() for name, code in source.codes.items() if name not in null},
         sometimes_null=frozenset(
             name
             for key, source in chosen.items()
             for name in source.codes
-            if source.may_be_null and len(key.columns) == 1 and _takes_null(table, place, name)
+            if source.may_be_null and len(key.columns) == 1 and name in nullable
         ),
         null=null,
         statements=tuple(source.statement for source in chosen.values() if source.statement is not None),
-        unique=frozenset(unique.columns),
+        unique=frozenset(unique.columns | (set(place.key) if len(place.key) == 1 else set())),
         by_position=unique.by_position,
         most_per_parent=unique.most_per_parent,
         among=next((source.among for source in unique.replaced.values() if source.among), None),
+        nullable=nullable,
     )
 
 
@@ -93,10 +106,6 @@ def leave(table: Table, name: str, why: str) -> dict[str, str]:
     return {name: f"left to the database, because {why}" if column.has_default else f"NULL, because {why}"}
 
 
-def _takes_null(table: Table, place: Place, name: str) -> bool:
-    return not table.column(name).not_null and name not in place.key
-
-
 def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
     if table.partitions == ():
         raise ImpossibleError(table.oid, "it has no partitions")
@@ -105,7 +114,7 @@ def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
         if column.generated:
             continue
         try:
-            parse_type(column.type)
+            table.kind(column.name)
         except ConfigurationError:
             null |= leave(table, column.name, f"no values of type {column.type} are known")
             continue
@@ -115,15 +124,7 @@ def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
     return null
 
 
-def _one_null(table: Table, place: Place, index: tuple[str, ...]) -> dict[str, str]:
-    """NULLs do not count as duplicates of each other."""
-    name = next((name for name in reversed(index) if _takes_null(table, place, name)), None)
-    if name is None:
-        raise ImpossibleError(table.oid, f"no rows are known that are unique by ({', '.join(index)})")
-    return {name: f"NULL, because no values are known that are unique by ({', '.join(index)})"}
-
-
-def _foreign(references: References) -> tuple[dict[ForeignKey, Source], dict[str, str]]:
+def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[ForeignKey, Source], dict[str, str]]:
     """A source for each foreign key, for those of its columns that no other key fills; and the columns without one."""
     table, place = references.table, references.place
     chosen: dict[ForeignKey, Source] = {}
@@ -141,11 +142,11 @@ def _foreign(references: References) -> tuple[dict[ForeignKey, Source], dict[str
             filled |= chosen[key].codes
             origins |= {name: (key.target, referred) for name, referred in key.pairs if name in fresh}
             continue
-        nullable = [name for name in fresh if _takes_null(table, place, name)]
-        if not nullable:
+        empty = [name for name in fresh if name in nullable]
+        if not empty:
             columns = ", ".join(key.columns)
             raise ImpossibleError(table.oid, f"no row is known that its foreign key ({columns}) can refer to")
-        null |= dict.fromkeys(nullable, "NULL, because no row is known that it can refer to")
+        null |= dict.fromkeys(empty, "NULL, because no row is known that it can refer to")
     return chosen, null
 
 
@@ -166,15 +167,10 @@ class _Uniqueness:
         self.columns |= {name for key in unique for name in key.columns}
         if len(self._place.key) > 1 and not self._meet_key():
             self.unmet.append(self._place.key)
-        for index in sorted([*self._table.unique, *self._excluded()], key=len):
+        excluded = [exclusion.equal for exclusion in self._table.tried_exclusions if exclusion.equal]
+        for index in sorted([*self._table.unique, *excluded], key=len):
             if not self._is_met(index, null) and not self._meet(index):
                 self.unmet.append(index)
-
-    def _excluded(self) -> Iterator[tuple[str, ...]]:
-        """The columns of exclusion constraints that must be unique. Ranges never overlap as they are drawn."""
-        for exclusion in self._table.exclusions:
-            if exclusion.equal and not any("range" in self._table.column(name).type for name in exclusion.columns):
-                yield exclusion.equal
 
     def _is_met(self, index: tuple[str, ...], null: set[str]) -> bool:
         names, parent = set(index), self._place.parent
@@ -197,11 +193,9 @@ class _Uniqueness:
         own = [name for name in index if name not in self._foreign | self._conditions.ordered]
         if is_within_parent and self._positioned(own):
             return True
-        for name in sorted(own, key=self._preference):
-            is_free = not self._table.column(name).labels and self._conditions.limits[name].allowed is None
-            if is_free and self._preference(name) < _NEVER_UNIQUE:
-                self.columns.add(name)
-                return True
+        if ranks := {name: rank for name in own if (rank := self._rank(name)) is not None}:
+            self.columns.add(min(ranks, key=lambda name: ranks[name]))
+            return True
         for key in self._table.foreign_keys if is_within_parent else ():
             if set(key.columns) <= set(index) and self._replace(key, self._references.by_position(key)):
                 return True
@@ -214,25 +208,27 @@ class _Uniqueness:
                 return True
         return False
 
-    def _replace(self, key: ForeignKey, source: Source | None) -> bool:
+    def _replace(self, key: ForeignKey, source: Source) -> bool:
         """Give a foreign key another source, if there is one and it has no other than its usual one yet."""
-        if source is None or key in self.replaced:
+        if not source.codes or key in self.replaced:
             return False
         self.replaced[key] = source
         self._limit(source.at_most)
         return True
 
-    def _preference(self, name: str) -> int:
-        kind = parse_type(self._table.column(name).type)
-        if kind.is_array or kind.family not in _UNIQUE_FIRST:
-            return _NEVER_UNIQUE
+    def _rank(self, name: str) -> int | None:
+        """How early a column is made unique; None if it has too few values."""
+        column, kind = self._table.column(name), self._table.kind(name)
+        is_narrow = column.labels or self._conditions.limits[name].allowed is not None
+        if is_narrow or kind.is_array or kind.family not in _UNIQUE_FIRST:
+            return None
         is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
         return _UNIQUE_FIRST[kind.family] + is_short * len(Family)
 
     def _positioned(self, own: list[str]) -> bool:
         """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels."""
         for name in own:
-            limits, kind = self._conditions.limits[name], kind_of(self._table, name)
+            limits, kind = self._conditions.limits[name], self._table.kind(name)
             labels = self._table.column(name).labels
             labels = labels or tuple(value for value in limits.allowed or () if isinstance(value, str))
             if kind.is_array or (not labels and (kind.family not in INTEGERS or limits.allowed or limits.high)):

@@ -10,21 +10,19 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import islice, product
+from itertools import chain, islice, product
 
 import psycopg
 from psycopg import sql
 
 from snapseed.postgres.connect import Connection
-from snapseed.scaffold.checks import Rule
-from snapseed.scaffold.columns import Proposal, Subject
+from snapseed.scaffold.checks import Rule, constant_of
+from snapseed.scaffold.columns import Proposal
 from snapseed.scaffold.draws import Draw, choice, constant
-from snapseed.scaffold.sources import ImpossibleError, leave
+from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 
 # How many combinations of values are tried on a rule over several columns.
 _MOST = 4_096
-# How many columns are several.
-_SEVERAL = 2
 _NULL = "null"
 # What is left of a column that is narrowed to one of endlessly many values.
 _HARDLY_ANY = 0.01
@@ -45,58 +43,58 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Question:
-    """The question which draws of a table's columns meet its rules."""
-
-    rules: tuple[Rule, ...]
-    columns: tuple[Candidates, ...]
-
-
-@dataclass(frozen=True)
 class Verdict:
     """The server's answer: the first draw of each column that meets the column's own rules, None if none does.
 
-    `refuse_null` are the columns whose own rules do not take NULL. `combinations` has the rules over several columns
-    with the values tried, and whether they meet the rule. `untried` are rules that the server could not evaluate.
+    `combinations` has each rule with the values tried, and whether they meet it: none if the server could not tell.
     """
 
     first: Mapping[str, int | None]
-    refuse_null: frozenset[str]
     combinations: Mapping[Rule, Mapping[tuple[str, ...], bool]]
-    untried: frozenset[Rule]
+
+    @property
+    def untried(self) -> frozenset[Rule]:
+        """The rules that the server could not evaluate."""
+        return frozenset(rule for rule, met in self.combinations.items() if not met)
+
+    @property
+    def refuse_null(self) -> frozenset[str]:
+        """The columns whose own rules do not take NULL."""
+        rules = self.combinations.items()
+        return frozenset(rule.columns[0] for rule, met in rules if not met.get((_NULL,), True))
 
 
 @dataclass(frozen=True)
 class Columns:
     """What is decided about the columns of a table: a draw for each, or why there is none.
 
-    `values` are those that the columns of checks may have, as JSON, `never_null` columns that a check keeps from being
-    NULL, and `sometimes_null` those that are NULL now and then. `notes` are for people.
+    `values` are those that the columns of checks may have, as JSON. `never_null` columns were narrowed to values other
+    than NULL, `sometimes_null` columns are NULL now and then. `notes` are for people.
     """
 
     draws: Mapping[str, Draw]
     null: Mapping[str, str]
     values: Mapping[str, tuple[str, ...]]
-    never_null: frozenset[str]
     notes: tuple[str, ...]
+    never_null: frozenset[str] = frozenset()
     sometimes_null: frozenset[str] = frozenset()
 
 
-def question_of(proposal: Proposal) -> Question:
-    """What the server has to decide about a table."""
-    rules = tuple(rule for rule in proposal.subject.conditions.rules if rule.columns)
-    names = dict.fromkeys(name for rule in rules for name in rule.columns)
-    return Question(rules, tuple(_candidates(proposal, name) for name in names))
-
-
-def _candidates(proposal: Proposal, name: str) -> Candidates:
-    column, subject = proposal.subject.table.column(name), proposal.subject
-    known = [draw.examples for draw in proposal.draws.get(name, ())]
-    if name in proposal.null:
-        default = subject.default(name)
-        known = [(default,)] if default is not None or not column.has_default else []
-    examples = tuple(tuple(map(_encoded, values)) for values in known)
-    return Candidates(name, column.type, examples, name in proposal.draws and subject.takes_null(name))
+def question_of(proposal: Proposal) -> tuple[tuple[Rule, ...], tuple[Candidates, ...]]:
+    """The rules of a table, and the columns that they are about, for the server to try."""
+    table = proposal.sources.table
+    rules = tuple(rule for rule in proposal.sources.conditions.rules if rule.columns)
+    columns = []
+    for name in dict.fromkeys(name for rule in rules for name in rule.columns):
+        column = table.column(name)
+        known = [draw.examples for draw in proposal.draws.get(name, ())]
+        if name in proposal.null:
+            default = constant_of(table.defaults.get(name, ""))
+            known = [(default,)] if default is not None or not column.has_default else []
+        may_be_null = name in proposal.draws and name in proposal.sources.nullable
+        examples = tuple(tuple(map(_encoded, values)) for values in known)
+        columns.append(Candidates(name, column.type, examples, may_be_null))
+    return rules, tuple(columns)
 
 
 def _encoded(value: object) -> str:
@@ -104,49 +102,35 @@ def _encoded(value: object) -> str:
     return json.dumps(value, default=str, ensure_ascii=False)
 
 
-def answer(connection: Connection, question: Question) -> Verdict:
+def answer(connection: Connection, rules: Iterable[Rule], columns: Iterable[Candidates]) -> Verdict:
     """Try each draw's examples on the rules of its column, then those of the first that fits on all other rules."""
-    columns = {column.name: column for column in question.columns}
+    known = {column.name: column for column in columns}
+    tried: dict[str, list[str]] = {}
     first: dict[str, int | None] = {}
-    refuse_null: set[str] = set()
-    untried: set[Rule] = set()
-    for column in question.columns:
-        values = list(dict.fromkeys(value for examples in column.draws for value in examples))
-        values += [_NULL] * column.may_be_null
-        refused: set[str] = set()
-        for rule in question.rules if values else ():
-            if rule.columns == (column.name,):
-                met = _tried(connection, rule, [column], [(value,) for value in values])
-                untried |= {rule} if met is None else set()
-                refused |= {value for value, is_met in zip(values, met or (), strict=False) if not is_met}
+    met: dict[Rule, dict[tuple[str, ...], bool]] = {}
+    for name, column in known.items():
+        rows = [(value,) for value in dict.fromkeys(chain.from_iterable(column.draws))]
+        rows += [(_NULL,)] * column.may_be_null
+        alone = [rule for rule in rules if rule.columns == (name,)]
+        met |= {rule: _tried(connection, rule, [column], rows) for rule in alone}
+        refused = {value for rule in alone for (value,), is_met in met[rule].items() if not is_met}
         fitting = (place for place, examples in enumerate(column.draws) if not refused & set(examples))
-        first[column.name] = next(fitting, None)
-        refuse_null |= {column.name} if _NULL in refused else set()
-    combinations: dict[Rule, Mapping[tuple[str, ...], bool]] = {}
-    for rule in question.rules:
-        if len(rule.columns) < _SEVERAL or not set(rule.columns) <= columns.keys():
-            continue
-        involved = [columns[name] for name in rule.columns]
-        rows = list(islice(product(*(_values(column, first[column.name]) for column in involved)), _MOST))
-        met = _tried(connection, rule, involved, rows) if rows else None
-        if met is None:
-            untried.add(rule)
-        else:
-            combinations[rule] = dict(zip(rows, met, strict=True))
-    return Verdict(first, frozenset(refuse_null), combinations, frozenset(untried))
-
-
-def _values(column: Candidates, draw: int | None) -> Iterable[str]:
-    examples = () if draw is None else column.draws[draw]
-    return dict.fromkeys((*examples, _NULL) if column.may_be_null and examples else examples)
+        place = first[name] = next(fitting, None)
+        examples = () if place is None else column.draws[place]
+        tried[name] = list(dict.fromkeys((*examples, _NULL) if column.may_be_null and examples else examples))
+    for rule in rules:
+        if len(rule.columns) > 1:
+            combined = list(islice(product(*(tried[name] for name in rule.columns)), _MOST))
+            met[rule] = _tried(connection, rule, [known[name] for name in rule.columns], combined)
+    return Verdict(first, met)
 
 
 def _tried(
     connection: Connection, rule: Rule, columns: Sequence[Candidates], rows: Sequence[tuple[str, ...]]
-) -> list[bool] | None:
+) -> dict[tuple[str, ...], bool]:
     """Whether each row meets a rule: it does if the rule gives true or NULL, and does not if the rule raises an error.
 
-    None if the server cannot evaluate the rule at all.
+    Empty if the server cannot evaluate the rule at all.
     """
     names = [_DOMAIN_VALUE if rule.check.of_domain else column.name for column in columns]
     fields = [json.dumps(name, ensure_ascii=False) for name in names]
@@ -160,15 +144,15 @@ def _tried(
     )
     try:
         with connection.transaction():
-            return [bool(met) for (met,) in connection.execute(query, [document])]
+            return {row: bool(met) for row, (met,) in zip(rows, connection.execute(query, [document]), strict=True)}
     except (psycopg.DataError, psycopg.IntegrityError):
+        if len(rows) <= 1:
+            return dict.fromkeys(rows, False)
         middle = len(rows) // 2
-        if not middle:
-            return [False]
-        halves = [_tried(connection, rule, columns, half) for half in (rows[:middle], rows[middle:])]
-        return None if None in halves else [met for half in halves for met in half or ()]
+        first, second = (_tried(connection, rule, columns, half) for half in (rows[:middle], rows[middle:]))
+        return first | second if first and second else {}
     except psycopg.Error:
-        return None
+        return {}
 
 
 def _as_sql(text: str) -> sql.SQL:
@@ -181,65 +165,73 @@ def decide(proposal: Proposal, verdict: Verdict) -> Columns:
 
     Raises `ImpossibleError` if a check does not hold, and nothing that can be narrowed or left out would help.
     """
-    subject = proposal.subject
+    sources = proposal.sources
     chosen = _chosen(proposal, verdict)
-    for rule in subject.conditions.rules:
-        if len(rule.columns) < _SEVERAL or _holds_by_construction(subject, chosen, rule):
+    for rule in sources.conditions.rules:
+        if len(rule.columns) <= 1 or _is_drawn_in_order(sources, chosen, rule):
             continue
         if rule in verdict.untried:
             chosen = replace(chosen, notes=(*chosen.notes, f"not tried: {rule}"))
         elif not _holds(verdict, rule, chosen.values):
             chosen = _narrowed(proposal, verdict, rule, chosen)
     for name in chosen.null.keys() & verdict.refuse_null:
-        if not subject.table.column(name).has_default:
-            raise ImpossibleError(subject.table.oid, f"column {name}: no values are known that meet its checks")
-    exclusions = [
-        f"not tried: {exclusion.definition}"
-        for exclusion in subject.table.exclusions
-        if not exclusion.equal and not any("range" in subject.table.column(name).type for name in exclusion.columns)
+        if not sources.table.column(name).has_default:
+            raise ImpossibleError(sources.table.oid, f"column {name}: no values are known that meet its checks")
+    never_null = chosen.never_null.union(*(exclusion.columns for exclusion in sources.table.exclusions))
+    sometimes_null = [
+        name
+        for name in proposal.optional & chosen.draws.keys() - never_null
+        if "(" in chosen.draws[name].code
+        and all(
+            _holds(verdict, rule, {**chosen.values, name: (_NULL,)})
+            for rule in verdict.combinations
+            if name in rule.columns
+        )
     ]
-    notes = [*chosen.notes, *exclusions, *(f"{name}: {why}" for name, why in chosen.null.items())]
-    sometimes_null = frozenset(name for name in chosen.draws if _is_sometimes_null(subject, verdict, chosen, name))
-    return replace(chosen, sometimes_null=sometimes_null, notes=tuple(dict.fromkeys(notes)))
+    notes = [
+        *chosen.notes,
+        *(f"not tried: {found.definition}" for found in sources.table.tried_exclusions if not found.equal),
+        *(f"{name}: {why}" for name, why in chosen.null.items()),
+    ]
+    return replace(
+        chosen, sometimes_null=sources.sometimes_null.union(sometimes_null), notes=tuple(dict.fromkeys(notes))
+    )
 
 
 def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
     """The first draw of each column that meets the checks on this column alone."""
-    subject, notes = proposal.subject, []
+    sources, table, notes = proposal.sources, proposal.sources.table, []
     draws: dict[str, Draw] = {}
     null = dict(proposal.null)
     for name, found in proposal.draws.items():
         place = verdict.first.get(name, 0)
         if place is None:
-            null |= leave(subject.table, name, "no values are known that meet its checks")
+            null |= leave(table, name, "no values are known that meet its checks")
             continue
-        draw, column = found[place], subject.table.column(name)
-        alone = subject.conditions.alone(name)
+        draw = found[place]
+        alone = [rule for rule in sources.conditions.rules if rule.columns == (name,)]
         untried = next((rule for rule in alone if rule in verdict.untried or not draw.examples), None)
-        if untried is not None and not draw.is_unique and (column.has_default or subject.takes_null(name)):
-            null |= leave(subject.table, name, f"{untried} was not tried")
+        if untried and not draw.is_unique and (table.column(name).has_default or name in sources.nullable):
+            null |= leave(table, name, f"{untried} was not tried")
             continue
-        notes += [] if untried is None else [f"not tried: {untried}"]
+        notes += [f"not tried: {untried}"] if untried else []
         draws[name] = draw
     values = {
-        candidates.name: candidates.draws[verdict.first[candidates.name] or 0] if candidates.draws else ()
-        for candidates in question_of(proposal).columns
+        column.name: column.draws[verdict.first[column.name] or 0] if column.draws else ()
+        for column in question_of(proposal)[1]
     }
-    never_null = verdict.refuse_null
-    for name in draws:
-        if name in values and subject.is_optional(name) and name not in never_null:
-            values[name] = (*values[name], _NULL)
-    return Columns(draws, null, values, never_null, tuple(notes))
+    for name in proposal.optional & draws.keys() & values.keys() - verdict.refuse_null:
+        values[name] = (*values[name], _NULL)
+    return Columns(draws, null, values, tuple(notes))
 
 
-def _holds_by_construction(subject: Subject, chosen: Columns, rule: Rule) -> bool:
+def _is_drawn_in_order(sources: Sources, chosen: Columns, rule: Rule) -> bool:
     """Whether the rule asks for an order of moments, and the later one is drawn from the earlier one."""
     return any(
         order.rule == rule
-        and order.before in chosen.draws
-        and order.after in chosen.draws
+        and {order.before, order.after} <= chosen.draws.keys()
         and f"{{own:{order.before}}}" in chosen.draws[order.after].code
-        for order in subject.conditions.orders
+        for order in sources.conditions.orders
     )
 
 
@@ -253,7 +245,6 @@ def _holds(verdict: Verdict, rule: Rule, values: Mapping[str, tuple[str, ...]]) 
 
 def _narrowed(proposal: Proposal, verdict: Verdict, rule: Rule, chosen: Columns) -> Columns:
     """Narrow one of the columns of a rule until it holds, the one of which most is left; or leave one NULL."""
-    subject = proposal.subject
     free = [name for name in rule.columns if name in chosen.draws and not chosen.draws[name].is_unique]
     narrowed = []
     for name in free:
@@ -264,19 +255,20 @@ def _narrowed(proposal: Proposal, verdict: Verdict, rule: Rule, chosen: Columns)
         if (found := _kept(proposal, chosen, rule, name, kept)) is not None:
             return found
     for name in free:
-        if (
-            subject.takes_null(name)
-            and name not in verdict.refuse_null
-            and _holds(verdict, rule, {**chosen.values, name: (_NULL,)})
-        ):
+        may_be_null = name in proposal.sources.nullable and name not in verdict.refuse_null
+        if may_be_null and _holds(verdict, rule, {**chosen.values, name: (_NULL,)}):
             return _without(chosen, name, rule)
-    raise ImpossibleError(subject.table.oid, f"no rows are known that meet {rule}")
+    raise ImpossibleError(proposal.sources.table.oid, f"no rows are known that meet {rule}")
 
 
 def _kept(proposal: Proposal, chosen: Columns, rule: Rule, name: str, kept: tuple[str, ...]) -> Columns | None:
     """With only some values of a column. None if they cannot be written down."""
     draw = chosen.draws[name]
-    values = [_plain(example) for example in draw.examples if _encoded(example) in kept]
+    values = [
+        int(example) if isinstance(example, Decimal) and example == int(example) else example
+        for example in draw.examples
+        if _encoded(example) in kept
+    ]
     if not values:
         return _without(chosen, name, rule)
     if proposal.wanted[name].kind.is_array or not all(isinstance(value, str | int) for value in values):
@@ -300,17 +292,3 @@ def _without(chosen: Columns, name: str, rule: Rule) -> Columns:
         null={**chosen.null, name: f"NULL, so that {rule} holds"},
         values={**chosen.values, name: (_NULL,)},
     )
-
-
-def _plain(value: object) -> object:
-    """A whole number as an integer."""
-    return int(value) if isinstance(value, Decimal) and value == int(value) else value
-
-
-def _is_sometimes_null(subject: Subject, verdict: Verdict, chosen: Columns, name: str) -> bool:
-    """Whether NULLs are drawn for a column: it may have them, often has, and no check is against it."""
-    if not subject.is_optional(name) or name in chosen.never_null or "(" not in chosen.draws[name].code:
-        return False
-    rules = [rule for rule in verdict.combinations if name in rule.columns]
-    is_excluded = any(name in exclusion.columns for exclusion in subject.table.exclusions)
-    return not is_excluded and all(_holds(verdict, rule, {**chosen.values, name: (_NULL,)}) for rule in rules)

@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from snapseed.ci.process import run_ci
-from snapseed.ci.report import Attempt, CiOutcome, CiReport, Step
+from snapseed.ci.report import Attempt, CiReport, Step
 from snapseed.events import Advanced, Event, notes_to
 from snapseed.load.outcome import Outcome as LoadOutcome
 from snapseed.servers import EmbeddedPostgres
@@ -36,7 +36,7 @@ def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
     """If nothing is wrong, one attempt at each step, in order; the report has both inner reports and the memory."""
     said: list[str] = []
     report = run_ci(shop.project, shop.environment(), listener=notes_to(said.append))
-    assert (report.outcome, report.exit_code, report.error) == (CiOutcome.PASSED, 0, None)
+    assert (report.outcome, report.exit_code, report.error) == ("passed", 0, None)
     assert [(attempt.step, attempt.number, attempt.error) for attempt in report.attempts] == [
         (Step.WAIT, 1, None),
         (Step.LOAD, 1, None),
@@ -70,12 +70,12 @@ def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) 
         report = run_ci(shop.project, shop.environment(database=late.url("postgres")), listener=notes_to(start))
     finally:
         late.stop()
-    assert report.outcome is CiOutcome.PASSED
+    assert report.outcome == "passed"
     first, *_, last = attempts(report, Step.WAIT)
     assert "cannot be reached" in (first.error or "")
     assert (first.wait, last.error, last.wait) == (0.2, None, None)
     assert len(attempts(report, Step.LOAD)) == 1
-    assert report.retries == last.number - 1
+    assert report.metrics.retries == last.number - 1
     assert "waiting for the database, attempt 1 failed: the database cannot be reached" in said[1]
 
 
@@ -83,7 +83,7 @@ def test_a_server_that_never_answers_ends_with_exit_code_4(shop: Sandbox) -> Non
     """The number of attempts is bounded, and no password is shown."""
     environment = shop.environment(database="postgresql://nobody:hidden@127.0.0.1:1/none", retries=2)
     report = run_ci(shop.project, environment)
-    assert (report.outcome, report.exit_code, report.step) == (CiOutcome.FAILED, 4, Step.WAIT)
+    assert (report.outcome, report.exit_code, report.step) == ("failed", 4, Step.WAIT)
     assert [attempt.wait is None for attempt in report.attempts] == [False, False, True]
     assert "hidden" not in str(report)
 
@@ -109,7 +109,7 @@ def test_a_refused_password_is_not_retried(shop_there: Sandbox, harmed: OwnServe
     for password, refusal in (("wrong", "password authentication failed"), (None, "no password supplied")):
         url = make_conninfo(shop_there.url, user="guest", password=password)
         report = run_ci(shop_there.project, shop_there.environment(database=url))
-        assert (report.outcome, report.exit_code, report.step) == (CiOutcome.FAILED, 2, Step.WAIT)
+        assert (report.outcome, report.exit_code, report.step) == ("failed", 2, Step.WAIT)
         assert len(report.attempts) == 1
         assert refusal in str(report.error)
         assert "password=wrong" not in str(report)
@@ -153,7 +153,7 @@ def test_a_restart_during_the_load_is_survived(shop_there: Sandbox, harmed: OwnS
             harmed.start()
 
     report = run_ci(shop_there.project, shop_there.environment(), listener=at_moments(strike))
-    assert report.outcome is CiOutcome.PASSED
+    assert report.outcome == "passed"
     first, second = attempts(report, Step.LOAD)
     assert (first.error is not None, second.error) == (True, None)
     assert loads(shop_there) == 1
@@ -175,7 +175,7 @@ def test_an_attempt_that_was_committed_does_not_run_again(shop: Sandbox, moment:
 
     report = run_ci(shop.project, shop.environment(), listener=at_moments(strike))
     assert moment in reached
-    assert report.outcome is CiOutcome.PASSED, report.error
+    assert report.outcome == "passed", report.error
     assert len(attempts(report, Step.LOAD)) == 2
     assert report.load is not None
     assert report.load.outcome is LoadOutcome.COMMITTED
@@ -199,7 +199,7 @@ def test_a_connection_lost_while_verifying_repeats_only_the_verification(shop: S
 
     report = run_ci(shop.project, shop.environment(), listener=strike)
     assert struck
-    assert report.outcome is CiOutcome.PASSED, report.error
+    assert report.outcome == "passed", report.error
     assert (len(attempts(report, Step.LOAD)), len(attempts(report, Step.VERIFY))) == (1, 2)
     assert loads(shop) == 1
 
@@ -213,6 +213,6 @@ def test_rows_that_change_after_the_commit_are_findings(shop: Sandbox) -> None:
                 connection.execute("UPDATE customers SET name = 'x' WHERE id = (SELECT min(id) FROM customers)")
 
     report = run_ci(shop.project, shop.environment(), listener=at_moments(strike))
-    assert (report.outcome, report.exit_code, report.error) == (CiOutcome.FAILED, 1, None)
+    assert (report.outcome, report.exit_code, report.error) == ("failed", 1, None)
     assert report.verify is not None
     assert [entity.entity for entity in report.verify.entities if not entity.agrees] == ["customers"]

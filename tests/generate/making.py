@@ -83,8 +83,8 @@ def make_rows(
 ) -> Rows:
     """Rows of a root entity, from root row `first` on."""
     settings = Settings(seed, NOW, Pools(pools))
-    zeros = np.zeros(count, dtype=np.int64)
-    return Rows.of(of, settings, np.arange(first, first + count, dtype=np.uint64), zeros.astype(np.uint64), zeros)
+    roots = np.arange(first, first + count)
+    return Rows.of(of, settings, roots.astype(np.uint64), roots)
 
 
 class _Late(Future[_T]):

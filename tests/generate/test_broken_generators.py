@@ -109,7 +109,7 @@ BROKEN = {
     "the first of two falls back": two_keys(
         "-number", "number.cast(pl.String)", "the key of row 2, (-1, 1), is smaller than the one before"
     ),
-    "rows.key() of two": two_keys("rows.key()", "rows.key()", "rows.key()", "a, b", where="first.py"),
+    "rows.key() of two": two_keys("rows.key()", "rows.key()", "rows.key()", "a bigint, b text", where="first.py"),
     # values
     "floats for integers": one_column("integer", "rows.integers('v', 1, 9) / 2", "Float64", "values of integer"),
     "integers for floats": one_column("double precision", "rows.integers('v', 1, 9)", "Int64", "double precision"),

@@ -127,7 +127,7 @@ def test_more_descendants_than_a_uuid_holds_are_an_error() -> None:
 
 def test_text_keys_are_not_made() -> None:
     """A generator fills a text key itself."""
-    with pytest.raises(ValueError, match=r"level_0: .*id is text"):
+    with pytest.raises(ValueError, match=r"level_0: .*id text"):
         tree("text")[0].keys_of(*identities([0], [0]), 1)
 
 

@@ -53,8 +53,8 @@ def test_a_table_of_pools_is_grouped_once() -> None:
     """For each set of columns and weights, by all rows of a process; the pools that were read are recorded."""
     pools, others = Pools(SHOP_POOLS), Pools(SHOP_POOLS)
     table = pools.table("names")
-    assert pools.grouped(table, ["name"], None, "sample") is others.grouped(table, ["name"], None, "sample")
-    assert pools.grouped(table, ["name"], None, "sample") is not pools.grouped(table, [], None, "sample")
+    assert pools.grouped(table, ["name"], None) is others.grouped(table, ["name"], None)
+    assert pools.grouped(table, ["name"], None) is not pools.grouped(table, [], None)
     assert (pools.used, others.used) == ({"names"}, set())
 
 

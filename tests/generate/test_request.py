@@ -52,9 +52,9 @@ def test_a_part_made_alone_is_the_part_of_the_whole(tmp_path: Path) -> None:
 def test_a_part_includes_trees_of_a_single_part(project: Project) -> None:
     """The part also has the rows of a lookup entity."""
     tasks = Tasks(project, Request("x", 1, 250, part=2), project.snapshots)
-    assert [(task.root, task.first, task.last, list(task.paths.values())) for task in tasks] == [
-        ("parents", 200, 250, ["parents/part-00002.parquet", "children/part-00002.parquet"]),
-        ("kinds", 0, 4, ["kinds.parquet"]),
+    assert [(task.first, task.last, task.paths) for task in tasks] == [
+        (200, 250, {"parents": "parents/part-00002.parquet", "children": "children/part-00002.parquet"}),
+        (0, 4, {"kinds": "kinds.parquet"}),
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_billion_root_rows_are_planned_at_once(project: Project) -> None:
     assert len(tasks) == 10**7 + 1
     assert [task.first for task in islice(tasks, 5, 8)] == [500, 600, 700]
     last, kinds = Tasks(project, replace(request, part=10**7 - 1), project.snapshots)
-    assert (last.last, kinds.root) == (10**9, "kinds")
+    assert (last.last, list(kinds.paths)) == (10**9, ["kinds"])
 
 
 @pytest.mark.parametrize("size", [1, 1_000, 10**9])

@@ -9,17 +9,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snapseed.scaffold.checks import Bound, Conditions, Limits, conditions_of, constant_of
+from snapseed.scaffold.checks import NOW, Bound, Conditions, Limits, conditions_of, constant_of
 from snapseed.scaffold.schema import Check, Table, read_schema
 from tests.conftest import Connection
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def conditions(connection: Connection, ddl: str, name: str = "t") -> Conditions:
     """What is read of a table that is made by SQL."""
     connection.execute(ddl.encode())
-    return conditions_of(next(table for table in read_schema(connection) if table.name == name), NOW)
+    return conditions_of(next(table for table in read_schema(connection) if table.name == name))
 
 
 # A column of the name c with a condition on it, and the limits that are read.
@@ -54,7 +52,7 @@ def test_limits_are_read(connection: Connection) -> None:
         ddl += f"CREATE TABLE t{number} ({column});"
     connection.execute(ddl.encode())
     tables = {table.name: table for table in read_schema(connection)}
-    found = {name: conditions_of(tables[f"t{number}"], NOW).limits["c"] for number, name in enumerate(LIMITS)}
+    found = {name: conditions_of(tables[f"t{number}"]).limits["c"] for number, name in enumerate(LIMITS)}
     assert found == {name: limits for name, (_, limits) in LIMITS.items()}
 
 
@@ -124,7 +122,7 @@ def test_constants_are_read() -> None:
         "'{}'::text[]": None,
         "('x'::text || 'y'::text)": None,
     }
-    assert {text: constant_of(text, NOW) for text in constants} == constants
+    assert {text: constant_of(text) for text in constants} == constants
 
 
 @given(st.text(max_size=40))
@@ -134,4 +132,4 @@ def test_constants_are_read() -> None:
 def test_no_text_breaks_the_reader(text: str) -> None:
     """Whatever cannot be parsed is one rule without limits, over the columns that the catalog names."""
     table = Table(oid=1, schema="public", name="t", columns=(), checks=(Check(text, ("c",)),))
-    assert conditions_of(table, NOW).rules
+    assert conditions_of(table).rules

@@ -6,9 +6,8 @@ import json
 from dataclasses import replace
 
 from snapseed.scaffold.checks import Rule, conditions_of
-from snapseed.scaffold.plan import NOW
 from snapseed.scaffold.schema import Check, read_schema
-from snapseed.scaffold.trial import Candidates, Question, Verdict, answer
+from snapseed.scaffold.trial import Candidates, Verdict, answer
 from tests.conftest import Connection
 
 
@@ -22,7 +21,7 @@ def asked(connection: Connection, ddl: str, *, nullable: bool = False, **draws: 
         )
         for name, found in draws.items()
     )
-    return answer(connection, Question(conditions_of(table, NOW).rules, columns))
+    return answer(connection, conditions_of(table).rules, columns)
 
 
 def test_the_first_draw_that_fits_is_chosen(connection: Connection) -> None:
@@ -97,5 +96,5 @@ def test_many_combinations_are_cut_short(connection: Connection) -> None:
     connection.execute("CREATE TABLE t (a integer, b integer)")
     rule = Rule(Check("(a <> b)", ("a", "b")), "(a <> b)", ("a", "b"))
     column = Candidates("a", "integer", (tuple(map(str, range(200))),), may_be_null=False)
-    verdict = answer(connection, Question((rule,), (column, replace(column, name="b"))))
+    verdict = answer(connection, (rule,), (column, replace(column, name="b")))
     assert 1_000 <= len(verdict.combinations[rule]) <= 10_000

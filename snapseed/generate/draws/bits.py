@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -83,11 +84,8 @@ def thresholds(weights: Sequence[int]) -> UInt64s:
     total = sum(weights)
     if total <= 0 or min(weights) < 0:
         raise ValueError(f"weights must not be negative, and one must be positive: {list(weights)}")
-    running, ends = 0, []
-    for weight in weights[:-1]:
-        running += weight
-        if running < total:  # nothing can be drawn after the last positive weight
-            ends.append(running * 2**64 // total)
+    # Nothing can be drawn after the last positive weight.
+    ends = [running * 2**64 // total for running in accumulate(weights[:-1]) if running < total]
     return np.array(ends, dtype=np.uint64)
 
 

@@ -27,29 +27,28 @@ _BUCKETS = 4
 _STEPS = 8
 
 
-def chosen(
-    bits: UInt64s, options: Options, weights: Sequence[int] | None, siblings: pl.Series | None, what: str
-) -> pl.Series:
+def chosen(bits: UInt64s, options: Options, weights: Sequence[int] | None, siblings: pl.Series | None) -> pl.Series:
     """What `Rows.choice` documents: distinct among `siblings`, if these positions are given."""
     if isinstance(options, str):
-        raise ValueError(f"{what}: the options are one text, {options!r}; give a list")  # noqa: TRY004
+        raise ValueError(f"the options are one text, {options!r}; give a list")  # noqa: TRY004
     if isinstance(options, Mapping):
         weights = list(options.values())  # iterating over a mapping gives its options
-    values = options if isinstance(options, pl.Series) else pl.Series([_plain(option) for option in options])
-    if not len(values) or (weights is not None and len(weights) != len(values)):
-        raise ValueError(f"{what}: needs at least one option, and one weight for each if there are weights")
+    if not isinstance(options, pl.Series):
+        options = pl.Series([option.value if isinstance(option, Enum) else option for option in options])
+    if not len(options) or (weights is not None and len(weights) != len(options)):
+        raise ValueError("needs at least one option, and one weight for each if there are weights")
     if siblings is not None:
         if weights is not None:
-            raise ValueError(f"{what}: distinct options cannot have weights")
-        places = distinct_below(bits, siblings, np.full(len(bits), len(values)), what).astype(np.int64)
+            raise ValueError("distinct options cannot have weights")
+        places = distinct_below(bits, siblings, np.full(len(bits), len(options))).astype(np.int64)
     elif weights is None:
-        places = below(bits, len(values)).astype(np.int64)
+        places = below(bits, len(options)).astype(np.int64)
     else:
         places = categories(bits, thresholds(weights)).astype(np.int64)
-    return values.gather(places)
+    return options.gather(places)
 
 
-def distinct_below(bits: UInt64s, positions: pl.Series, limits: Int64s, what: str, remedy: str = "") -> UInt64s:
+def distinct_below(bits: UInt64s, positions: pl.Series, limits: Int64s, remedy: str = "") -> UInt64s:
     """Whole numbers below `limits`, different among siblings, which all have the same limit.
 
     The numbers are divided into as many ranges as there are siblings, and each sibling draws from its own; then all of
@@ -61,7 +60,7 @@ def distinct_below(bits: UInt64s, positions: pl.Series, limits: Int64s, what: st
     count = np.diff(first, append=len(bits))[group]
     if np.any(too_many := count > limits):
         row = int(too_many.argmax())
-        raise ValueError(f"{what}: {count[row]} siblings cannot be distinct among {limits[row]}{remedy}")
+        raise ValueError(f"{count[row]} siblings cannot be distinct among {limits[row]}{remedy}")
     sizes = limits.astype(np.uint64)
     width, more = np.divmod(limits, count)
     start, end = (number * width + number * more // count for number in (place, place + 1))
@@ -125,7 +124,7 @@ class Groups:
     sums: RunningSums | None
 
     @classmethod
-    def of(cls, table: pl.DataFrame, by: Sequence[str], weights: str | None, what: str) -> Groups:
+    def of(cls, table: pl.DataFrame, by: Sequence[str], weights: str | None) -> Groups:
         """Group `table` by the columns `by`; a row weighs one, or the whole number in its column `weights`.
 
         Raises `ValueError` for a weight that is negative or null.
@@ -134,13 +133,13 @@ class Groups:
             table = table.sort(by, maintain_order=True)  # the table's own order decides within a group
         weight = table[weights].cast(pl.Int64) if weights else pl.repeat(1, len(table), dtype=pl.Int64, eager=True)
         if weight.null_count() or (weight < 0).any():
-            raise ValueError(f"{what}: a weight in {weights!r} is negative or null")
+            raise ValueError(f"a weight in {weights!r} is negative or null")
         totals = table.select(*by, weight.alias(_TOTAL))
         totals = totals.group_by(by, maintain_order=True).sum() if by else totals.sum()
         ranges = totals.with_columns((pl.col(_TOTAL).cum_sum() - pl.col(_TOTAL)).alias(_START))
         return cls(table, ranges, RunningSums.of(weight.to_numpy()) if weights else None)
 
-    def drawn(self, bits: UInt64s, match: Mapping[str, pl.Series | str], what: str) -> pl.DataFrame:
+    def drawn(self, bits: UInt64s, match: Mapping[str, pl.Series | str]) -> pl.DataFrame:
         """For each draw, a row of the group whose values `match` says.
 
         Raises `ValueError` for a combination of values that the table does not have.
@@ -155,12 +154,6 @@ class Groups:
         if len(bits) and (not len(totals) or not totals.all()):
             row = int((totals == 0).argmax()) if len(totals) else 0
             wanted = ", ".join(f"{name}={own[name][row] if name in own else value!r}" for name, value in match.items())
-            raise ValueError(
-                f"{what}: the table {f'has no row with {wanted}' if match else 'has no rows, or no weight'}"
-            )
+            raise ValueError(f"the table {f'has no row with {wanted}' if match else 'has no rows, or no weight'}")
         places = below(bits, totals) + starts
         return self.table[places.astype(np.int64) if self.sums is None else self.sums.places(places)]
-
-
-def _plain(option: object) -> object:
-    return option.value if isinstance(option, Enum) else option

@@ -1,7 +1,6 @@
 """Numbers from bits: uniform, as decimals, as ranks, and by the normal and log-normal distributions.
 
-Bounds and parameters are single numbers or series with one value per row. Each error starts with `what`, the draw that
-asked.
+Bounds and parameters are single numbers or series with one value per row.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _HIGHEST = 62 << LOG_BITS
 _LARGEST_SPREAD = 1000
 
 
-def int64s(value: Numbers, what: str) -> Int64s:
+def int64s(value: Numbers) -> Int64s:
     """A number, or one per row, as a NumPy array.
 
     Raises `ValueError` for a null, `TypeError` for anything but a whole number or a series.
@@ -41,9 +40,9 @@ def int64s(value: Numbers, what: str) -> Int64s:
     if isinstance(value, (int, np.integer)):
         return np.asarray(value, dtype=np.int64)
     if not isinstance(value, pl.Series):
-        raise TypeError(f"{what}: expected a whole number or a series of whole numbers, got {value!r}")
+        raise TypeError(f"expected a whole number or a series of whole numbers, got {value!r}")
     if value.null_count():
-        raise ValueError(f"{what}: {value.null_count()} of {len(value)} values are null")
+        raise ValueError(f"{value.null_count()} of {len(value)} values are null")
     return value.cast(pl.Int64).to_numpy()
 
 
@@ -58,13 +57,13 @@ def logarithm(number: Fraction) -> int:
     return int(above - under)
 
 
-def between(bits: UInt64s, low: Int64s, high: Int64s, what: str) -> Int64s:
+def between(bits: UInt64s, low: Int64s, high: Int64s) -> Int64s:
     """Whole numbers from `low` to `high`, both included, all equally likely; any width up to 64 bits.
 
     Raises `ValueError` if a maximum is below its minimum.
     """
     if np.any(high < low):
-        raise ValueError(f"{what}: a maximum is smaller than its minimum")
+        raise ValueError("a maximum is smaller than its minimum")
     low, high = np.asarray(low), np.asarray(high)  # NumPy warns when a scalar wraps, which is intended here
     widest = high.astype(np.uint64) - low.astype(np.uint64)  # one less than there are numbers to choose from; wraps
     all_bits = np.uint64(2**64 - 1)
@@ -72,10 +71,10 @@ def between(bits: UInt64s, low: Int64s, high: Int64s, what: str) -> Int64s:
     return (drawn + low.astype(np.uint64)).astype(np.int64)
 
 
-def decimals(bits: UInt64s, minimum: Decimal | str, maximum: Decimal | str, digits: int, what: str) -> pl.Series:
+def decimals(bits: UInt64s, minimum: Decimal | str, maximum: Decimal | str, digits: int) -> pl.Series:
     """What `Rows.decimals` documents: multiples of 10^-digits within the bounds."""
     low, high = math.ceil(Decimal(minimum).scaleb(digits)), math.floor(Decimal(maximum).scaleb(digits))
-    return as_decimals(pl.Series(between(bits, int64s(low, what), int64s(high, what), what)), digits)
+    return as_decimals(pl.Series(between(bits, int64s(low), int64s(high))), digits)
 
 
 def as_decimals(units: pl.Series, digits: int) -> pl.Series:
@@ -84,17 +83,15 @@ def as_decimals(units: pl.Series, digits: int) -> pl.Series:
     >>> as_decimals(pl.Series([1999, -5]), 2).to_list()
     [Decimal('19.99'), Decimal('-0.05')]
     """
-    low = units.cast(pl.Int64).to_numpy()
-    words = np.stack([low, low >> 63], axis=1)  # a decimal128 is an integer of two words; the upper is the sign here
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(words))]
-    return series_of(pa.Array.from_buffers(pa.decimal128(19, digits), len(low), buffers))
+    whole = units.cast(pl.Int64).to_arrow().cast(pa.decimal128(19, 0))
+    return pl.Series(whole.view(pa.decimal128(19, digits)))  # a decimal is stored as a whole number
 
 
-def chances(bits: UInt64s, probability: float | pl.Series, what: str) -> Booleans:
+def chances(bits: UInt64s, probability: float | pl.Series) -> Booleans:
     """True with this probability. Raises `ValueError` for one that is null or not between 0 and 1."""
     given = probability if isinstance(probability, pl.Series) else pl.Series([probability])
     if given.null_count() or not given.is_between(0, 1).all():
-        raise ValueError(f"{what}: a probability must be between 0 and 1, and not null")
+        raise ValueError("a probability must be between 0 and 1, and not null")
     exact = given.cast(pl.Float64).to_numpy()
     # Multiplying by a power of two is exact; 1 itself would not fit into 64 bits.
     limits = (np.minimum(exact, 1 - 2**-53) * 2.0**64).astype(np.uint64)
@@ -102,14 +99,14 @@ def chances(bits: UInt64s, probability: float | pl.Series, what: str) -> Boolean
     return chosen
 
 
-def ranks(bits: UInt64s, sizes: Int64s, exponent: Number, what: str) -> Int64s:
+def ranks(bits: UInt64s, sizes: Int64s, exponent: Number) -> Int64s:
     """What `Rows.zipf` documents.
 
     The integral of 1 / x^s from 1 to x is a logarithm for s = 1 and a power otherwise; this inverts it.
     """
     steps = fraction(exponent) * _STEPS
     if np.any(sizes < 1) or np.any(sizes >= _LARGEST) or steps.denominator != 1 or int(steps) not in _EXPONENTS:
-        raise ValueError(f"{what}: sizes must be from 1 to 2^56, and the exponent from 0.1 to 5 in steps of 0.01")
+        raise ValueError("sizes must be from 1 to 2^56, and the exponent from 0.1 to 5 in steps of 0.01")
     ends, slope = log2(sizes + 1), int(steps) - _STEPS
     if not slope:
         exponents = below(bits, ends.view(np.uint64)).view(np.int64)
@@ -128,13 +125,13 @@ def ranks(bits: UInt64s, sizes: Int64s, exponent: Number, what: str) -> Int64s:
 
 
 def normals(
-    bits: UInt64s, mean: Numbers, deviation: Numbers, minimum: Numbers | None, maximum: Numbers | None, what: str
+    bits: UInt64s, mean: Numbers, deviation: Numbers, minimum: Numbers | None, maximum: Numbers | None
 ) -> Int64s:
     """What `Rows.normal` documents."""
-    middle, width = int64s(mean, what), int64s(deviation, what)
-    low, high = _bounds(minimum, maximum, -_LARGEST, what)
+    middle, width = int64s(mean), int64s(deviation)
+    low, high = _bounds(minimum, maximum, -_LARGEST)
     if np.any(width < 0) or np.any(width >= _LARGEST) or np.any(np.clip(middle, 1 - _LARGEST, _LARGEST - 1) != middle):
-        raise ValueError(f"{what}: means must be within ±2^56, and deviations from 0 to 2^56")
+        raise ValueError("means must be within ±2^56, and deviations from 0 to 2^56")
     if minimum is None and maximum is None:
         return middle + _spread(bits, width)
     ends = (_deviations(2 * (low - middle) - 1, width), _deviations(2 * (high - middle) + 1, width))
@@ -143,13 +140,13 @@ def normals(
 
 
 def log_normals(
-    bits: UInt64s, median: Numbers, spread: Number, minimum: Numbers | None, maximum: Numbers | None, what: str
+    bits: UInt64s, median: Numbers, spread: Number, minimum: Numbers | None, maximum: Numbers | None
 ) -> Int64s:
     """What `Rows.log_normal` documents. Draws twice the value and halves it, which rounds instead of truncating."""
-    middle, factor = int64s(median, what), fraction(spread)
-    low, high = _bounds(minimum, maximum, 0, what)
+    middle, factor = int64s(median), fraction(spread)
+    low, high = _bounds(minimum, maximum, 0)
     if np.any(middle < 1) or np.any(middle >= _LARGEST) or not 1 < factor < _LARGEST_SPREAD:
-        raise ValueError(f"{what}: medians must be from 1 to 2^56, and the spread above 1 and below {_LARGEST_SPREAD}")
+        raise ValueError(f"medians must be from 1 to 2^56, and the spread above 1 and below {_LARGEST_SPREAD}")
     center, width = log2(2 * middle), np.asarray(logarithm(factor))
     ends = [_deviations((log2(np.maximum(end, 1)) - center) * 2, width) for end in (2 * low - 1, 2 * high + 1)]
     exponents = np.minimum(center + _spread(_within(bits, *ends), width), _HIGHEST)
@@ -158,20 +155,11 @@ def log_normals(
     return found
 
 
-def series_of(array: pa.Array) -> pl.Series:
-    """An Arrow array as a polars series."""
-    series = pl.from_arrow(array)
-    assert isinstance(series, pl.Series)
-    return series
-
-
-def _bounds(minimum: Numbers | None, maximum: Numbers | None, lowest: int, what: str) -> tuple[Int64s, Int64s]:
-    low = int64s(lowest if minimum is None else minimum, what)
-    high = int64s(_LARGEST if maximum is None else maximum, what)
+def _bounds(minimum: Numbers | None, maximum: Numbers | None, lowest: int) -> tuple[Int64s, Int64s]:
+    low = int64s(lowest if minimum is None else minimum)
+    high = int64s(_LARGEST if maximum is None else maximum)
     if np.any(high < low) or np.any(low < lowest) or np.any(high > _LARGEST):
-        raise ValueError(
-            f"{what}: bounds must be from {'-2^56' if lowest else 0} to 2^56, the maximum not below the minimum"
-        )
+        raise ValueError(f"bounds must be from {'-2^56' if lowest else 0} to 2^56, the maximum not below the minimum")
     return low, high
 
 

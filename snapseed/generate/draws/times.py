@@ -22,7 +22,7 @@ _WEEK = 7 * 24 * _HOUR
 _MONDAY = 4 * 24 * _HOUR
 # The sum of a week's weights is at most this, so that what passes of a rhythm in three centuries fits into 64 bits.
 _LARGEST_SUM = 100_000
-_YEARS = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+_YEARS = range(*(round(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**6 for year in (1900, 2200)))
 # A growth is drawn as a whole number between 2^47 and 10,000 times as much.
 _GROWTH_BITS = 47
 _LARGEST_GROWTH = Fraction(10_000)
@@ -59,13 +59,6 @@ class Rhythm:
         """The weight that has passed by the end of each hour of a week, times microseconds."""
         return np.cumsum(self.weights * _HOUR)
 
-    def range(self, first: Int64s, last: Int64s, what: str) -> tuple[Int64s, Int64s]:
-        """The weight that has passed by these moments. Raises `ValueError` outside the years 1900 to 2199."""
-        start, end = (round(year.timestamp()) * 10**6 for year in _YEARS)
-        if np.any(first < start) or np.any(last >= end):
-            raise ValueError(f"{what}: a rhythm covers the years 1900 to 2199")
-        return self.passed(first), self.passed(last)
-
     def passed(self, moments: Int64s) -> Int64s:
         """The weight that has passed by these moments (microseconds since the epoch), as `ends` counts."""
         weeks, into = np.divmod(moments - _MONDAY, _WEEK)
@@ -82,55 +75,56 @@ class Rhythm:
         return moments
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How moments are spread: `growth` times as dense at the end as at the start, in a rhythm on clocks `ahead`."""
-
-    growth: Number = 1
-    rhythm: Rhythm | None = None
-    ahead: timedelta | pl.Series | None = None
-
-
 def timestamps(
-    bits: UInt64s, start: datetime | pl.Series, end: datetime | pl.Series, pace: Pace, what: str
+    bits: UInt64s,
+    start: datetime | pl.Series,
+    end: datetime | pl.Series,
+    growth: Number,
+    rhythm: Rhythm | None,
+    ahead: timedelta | pl.Series | None,
 ) -> pl.Series:
     """What `Rows.timestamps` documents."""
-    growth = fraction(pace.growth)
-    if not 1 / _LARGEST_GROWTH <= growth <= _LARGEST_GROWTH:
-        raise ValueError(f"{what}: the growth must be between 0.0001 and 10,000, got {pace.growth}")
-    first, last = _ordered(start, end, _MOMENT, what)
-    if pace.rhythm is None:
-        drawn = _growing(bits, first, last, growth, what)
+    if not 1 / _LARGEST_GROWTH <= fraction(growth) <= _LARGEST_GROWTH:
+        raise ValueError(f"the growth must be between 0.0001 and 10,000, got {growth}")
+    first, last = _ordered(start, end, _MOMENT)
+    if rhythm is None:
+        drawn = _growing(bits, first, last, fraction(growth))
     else:
-        clock = _clock(pace.ahead, what)
-        drawn = _growing(bits, *pace.rhythm.range(first + clock, last + clock, what), growth, what)
-        drawn = np.clip(pace.rhythm.moments(drawn) - clock, first, last)
+        clock = _whole(timedelta() if ahead is None else ahead, pl.Duration("us"))
+        low, high = first + clock, last + clock
+        if np.any(low < _YEARS.start) or np.any(high >= _YEARS.stop):
+            raise ValueError("a rhythm covers the years 1900 to 2199")
+        drawn = _growing(bits, rhythm.passed(low), rhythm.passed(high), fraction(growth))
+        drawn = np.clip(rhythm.moments(drawn) - clock, first, last)
     return pl.Series(drawn).cast(_MOMENT)
 
 
-def dates(bits: UInt64s, start: date | pl.Series, end: date | pl.Series, what: str) -> pl.Series:
+def dates(bits: UInt64s, start: date | pl.Series, end: date | pl.Series) -> pl.Series:
     """What `Rows.dates` documents."""
-    first, last = _ordered(start, end, pl.Date, what)
-    return pl.Series(between(bits, first, last, what)).cast(pl.Int32).cast(pl.Date)
+    first, last = _ordered(start, end, pl.Date())
+    return pl.Series(between(bits, first, last)).cast(pl.Int32).cast(pl.Date)
 
 
-def _ordered(
-    start: date | pl.Series, end: date | pl.Series, kind: pl.Datetime | type[pl.Date], what: str
-) -> tuple[Int64s, Int64s]:
-    """Both bounds as microseconds or days since the epoch. Raises `ValueError` if an end is before its start."""
-    given = (bound if isinstance(bound, pl.Series) else pl.Series([bound]) for bound in (start, end))
-    first, last = (int64s(bound.cast(kind).to_physical(), what) for bound in given)
+def _whole(given: date | timedelta | pl.Series, kind: pl.DataType) -> Int64s:
+    """Moments and durations in microseconds, dates in days."""
+    series = given if isinstance(given, pl.Series) else pl.Series([given])
+    return int64s(series.cast(kind).to_physical())
+
+
+def _ordered(start: date | pl.Series, end: date | pl.Series, kind: pl.DataType) -> tuple[Int64s, Int64s]:
+    """Both bounds, counted from the epoch. Raises `ValueError` if an end is before its start."""
+    first, last = _whole(start, kind), _whole(end, kind)
     if np.any(last < first):
-        raise ValueError(f"{what}: an end is before its start")
+        raise ValueError("an end is before its start")
     return first, last
 
 
-def _growing(bits: UInt64s, low: Int64s, high: Int64s, growth: Fraction, what: str) -> Int64s:
+def _growing(bits: UInt64s, low: Int64s, high: Int64s, growth: Fraction) -> Int64s:
     """Whole numbers from `low` to `high`, `growth` times as dense at the end as at the start: density growth^x."""
     if growth == 1:
-        return between(bits, low, high, what)
+        return between(bits, low, high)
     if growth < 1:
-        return low + high - _growing(bits, low, high, 1 / growth, what)
+        return low + high - _growing(bits, low, high, 1 / growth)
     one, whole = 1 << _GROWTH_BITS, logarithm(growth)
     # The inverse of the integral: log(1 + bits · (growth - 1)) / log(growth), first as a fraction of 2^places.
     drawn = below(bits, int(growth * one) - one) + np.uint64(one)
@@ -139,9 +133,3 @@ def _growing(bits: UInt64s, low: Int64s, high: Int64s, growth: Fraction, what: s
     part = passed.view(np.uint64) << np.uint64(64 - places)
     part += below(part, ((1 << places) - whole) * 2**64 // whole)
     return low + below(part, (high - low + 1).astype(np.uint64)).view(np.int64)
-
-
-def _clock(ahead: timedelta | pl.Series | None, what: str) -> Int64s:
-    if isinstance(ahead, pl.Series):
-        return int64s(ahead.cast(pl.Duration("us")).cast(pl.Int64), what)
-    return np.asarray((ahead or timedelta()) // timedelta(microseconds=1), dtype=np.int64)

@@ -12,7 +12,6 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.generate.draws.bits import Int64s, UInt64s, below, mixed, numbered
-from snapseed.generate.draws.numbers import series_of
 
 LETTERS = string.digits + string.ascii_lowercase
 _ROUNDS = 4
@@ -46,16 +45,16 @@ def random_uuids(bits: UInt64s) -> pl.Series:
     return _binary16(first, second)
 
 
-def codes(bits: UInt64s, numbers: Int64s, key: np.uint64, length: int, alphabet: str, what: str) -> pl.Series:
+def codes(bits: UInt64s, numbers: Int64s, key: np.uint64, length: int, alphabet: str) -> pl.Series:
     """What `Rows.code` documents; `numbers` count from 1."""
     base = len(alphabet)
     if length < 1 or base < 2 or len(set(alphabet)) != base or not alphabet.isascii():  # noqa: PLR2004
-        raise ValueError(f"{what}: needs a length of at least 1, and an alphabet of different ASCII characters")
+        raise ValueError("needs a length of at least 1, and an alphabet of different ASCII characters")
     numbers = numbers - 1
     # As many characters as fit into 63 bits are enough to be unique; those before them are drawn freely.
     places = next(count for count in range(length, 0, -1) if base**count < 2**63)
     if len(numbers) and int(numbers.max()) >= base**places:
-        raise ValueError(f"{what}: there are more rows than {base}^{length} texts; make them longer")
+        raise ValueError(f"there are more rows than {base}^{length} texts; make them longer")
     right = places // 2
     sides = permuted(numbers.astype(np.uint64), key, base ** (places - right), base**right)
     letters = np.frombuffer(alphabet.encode(), dtype=np.uint8)
@@ -68,25 +67,20 @@ def codes(bits: UInt64s, numbers: Int64s, key: np.uint64, length: int, alphabet:
             rest, digit = np.divmod(rest, np.uint64(base))
             written[:, place] = letters[digit]
     offsets = pa.py_buffer(np.arange(len(bits) + 1, dtype=np.int64) * length)
-    return series_of(pa.Array.from_buffers(pa.large_string(), len(bits), [None, offsets, pa.py_buffer(written)]))
+    return pl.Series(pa.Array.from_buffers(pa.large_string(), len(bits), [None, offsets, pa.py_buffer(written)]))
 
 
-def numbered_texts(
-    texts: pl.Series, numbers: Int64s, key: np.uint64, separator: str, longest: int | None, what: str
-) -> pl.Series:
+def numbered_texts(texts: pl.Series, numbers: Int64s, key: np.uint64, separator: str, longest: int | None) -> pl.Series:
     """What `Rows.unique` documents; `numbers` count from 1."""
     if separator[-1:].isdigit():
-        raise ValueError(f"{what}: the separator must not end in a digit, which would look like part of the number")
-    frame = pl.DataFrame({"text": texts.cast(pl.String), "number": shuffled_within_digits(numbers, key)})
-    frame = frame.with_columns(pl.col("number").cast(pl.String))
+        raise ValueError("the separator must not end in a digit, which would look like part of the number")
+    texts, ends = texts.cast(pl.String), pl.Series(shuffled_within_digits(numbers, key)).cast(pl.String)
     if longest is not None:
-        room = longest - frame["number"].str.len_bytes().cast(pl.Int64) - max(1, len(separator))
+        room = longest - ends.str.len_bytes().cast(pl.Int64) - max(1, len(separator))
         if (room < 0).any():
-            raise ValueError(f"{what}: {longest} characters leave no room for the rows' numbers")
-        frame = frame.with_columns(pl.col("text").str.head(room))
-    dash = pl.when(pl.col("text").str.contains("[0-9]$")).then(pl.lit("-")).otherwise(pl.lit(""))
-    text = pl.concat_str("text", pl.lit(separator) if separator else dash, "number")
-    return frame.select(text).to_series()
+            raise ValueError(f"{longest} characters leave no room for the rows' numbers")
+        texts = texts.str.head(room)
+    return (texts + separator if separator else texts.str.replace("([0-9])$", "$1-")) + ends
 
 
 def permuted(numbers: UInt64s, key: np.uint64, left: UInt64s | int, right: UInt64s | int) -> tuple[UInt64s, UInt64s]:
@@ -125,4 +119,4 @@ def _binary16(first: UInt64s, second: UInt64s) -> pl.Series:
     """Two 64-bit words as 16 bytes, most significant byte first."""
     words = np.empty((len(first), 2), dtype=">u8")
     words[:, 0], words[:, 1] = first, second
-    return series_of(pa.Array.from_buffers(pa.binary(16), len(words), [None, pa.py_buffer(words)]))
+    return pl.Series(pa.Array.from_buffers(pa.binary(16), len(words), [None, pa.py_buffer(words)]))
