@@ -10,9 +10,8 @@ from snapseed.ci.report import CiReport, Step
 from snapseed.errors import RefusedError, SnapseedError
 from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
-from snapseed.verify.committed import CommittedResult
 from snapseed.verify.database import VerifyReport
-from snapseed.verify.files import FileFinding
+from snapseed.verify.files import CommittedResult, FileFinding
 
 State = Literal["passed", "failed", "skipped"]
 

@@ -145,15 +145,8 @@ def _diff_entity(snapshot: Snapshot, table: _Table, limit: int) -> EntityDiff:
         extra += found.extra[: limit - len(extra)]
         for key, place in list(found.changed.items())[: limit - len(changed)]:
             changed.append(_changed_row(table, key, [column.slice(place, 1) for column in found.columns]))
-    return EntityDiff(
-        table.entity.name,
-        missing_count=missing_count,
-        extra_count=extra_count,
-        changed_count=changed_count,
-        missing=tuple(missing),
-        extra=tuple(extra),
-        changed=tuple(changed),
-    )
+    counts = missing_count, extra_count, changed_count
+    return EntityDiff(table.entity.name, *counts, tuple(missing), tuple(extra), tuple(changed))
 
 
 def _diff_chunk(snapshot: Snapshot, table: _Table, chunk: ChunkDifference) -> _ChunkDiff:

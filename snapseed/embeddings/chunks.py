@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from snapseed.embeddings.embedder import Embedder, TextBuffer
 from snapseed.errors import EmbeddingError
-from snapseed.snapshot.arrow import binary_array, data_of, offsets_of
+from snapseed.snapshot.arrow import data_of, offsets_of
 from snapseed.snapshot.hashing import hash_bytes
 from snapseed.snapshot.types import ColumnType, Family
 
@@ -92,8 +92,8 @@ def chunk_keys(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     framed = np.empty((len(binary), _UUID_BYTES + 4), dtype=np.uint8)
     framed[:, :_UUID_BYTES] = data_of(binary)[offsets[0] : offsets[-1]].reshape(-1, _UUID_BYTES)
     framed[:, _UUID_BYTES:] = number.astype(">u4").view(np.uint8).reshape(-1, 4)
-    places = np.arange(len(binary) + 1, dtype=np.int64) * framed.shape[1]
-    hashes = hash_bytes(binary_array(framed.ravel(), places), _KEY_SEED)
+    rows = pa.FixedSizeBinaryArray.from_buffers(pa.binary(framed.shape[1]), len(framed), [None, pa.py_buffer(framed)])
+    hashes = hash_bytes(rows.cast(pa.binary()), _KEY_SEED)
 
     words = np.ascontiguousarray(framed[:, :_UUID_BYTES]).view(">u8").astype(np.uint64)
     keys = np.empty(words.shape, dtype=">u8")

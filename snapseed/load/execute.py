@@ -214,7 +214,7 @@ def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mappi
                 seed=manifest.seed,
                 scale=manifest.scale,
                 mode=str(plan.mode),
-                tables=list(state),
+                tables=tuple(state),
                 rows=plan.rows,
                 state=state,
                 version=importlib.metadata.version("snapseed"),

@@ -60,11 +60,7 @@ _EACH_SERVER = "connection to server"
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether a retry may succeed.
-
-    It may after: not reachable, starting up, too many connections, serialization, deadlock, lock timeout, connection
-    lost. Takes errors of the drivers for PostgreSQL and Redis, and our own errors that they caused.
-    """
+    """Whether a retry may succeed. Takes the drivers' errors, and our own errors that they caused."""
     if isinstance(error, SnapseedError):
         cause = error.__cause__
         return isinstance(error, ServerError) and cause is not None and may_pass(cause)

@@ -18,13 +18,12 @@ from enum import IntEnum
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import class_row
 
 from snapseed.config import Environment
 from snapseed.errors import ServerError
 from snapseed.events import Listener, Note
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName
+from snapseed.postgres.catalog import TableName, read_rows
 from snapseed.postgres.connect import Connection, Target, apply_session_settings
 from snapseed.redaction import redacted_sql
 
@@ -148,15 +147,14 @@ class Watch:
             _log.debug("cannot find out who blocks the load", exc_info=True)
 
     def _look(self, session: Connection) -> None:
-        with session.cursor(row_factory=class_row(Blocker)) as cursor:
-            found = tuple(cursor.execute(query("blockers"), {"pid": self._pid}).fetchall())
+        found = tuple(Blocker(**row) for row in read_rows(session, query("blockers"), pid=self._pid))
         if not found:
             # Keep the blockers seen last: the wait may just have ended in an error, which should name them.
             return
         known = {blocker.pid for blocker in self.blockers}
         self.blockers = found
         if known != {blocker.pid for blocker in found}:
-            self._listener(Note(f"waiting for {found[0].waits_for}, blocked by {_on_one_line(found)}"))
+            self._listener(Note(f"waiting for {found[0].waits_for}, blocked by {' and by '.join(map(str, found))}"))
 
 
 @contextmanager
@@ -184,7 +182,7 @@ def watching(
     except ServerError as exc:
         cause = exc.__cause__
         if watch.blockers and isinstance(cause, psycopg.Error) and cause.sqlstate in _ENDED_BY:
-            exc.observed = f"{exc.observed}; blocked by {_on_one_line(watch.blockers)}"
+            exc.observed = f"{exc.observed}; blocked by {' and by '.join(map(str, watch.blockers))}"
             pids = [blocker.pid for blocker in watch.blockers]
             ends = [f"SELECT pg_terminate_backend({pid})" if pid else "ROLLBACK PREPARED" for pid in pids]
             ways = " and ".join(dict.fromkeys(ends))
@@ -198,7 +196,3 @@ def shortened(query: str) -> str:
     """The beginning of a statement on one line, without passwords."""
     text = redacted_sql(" ".join(query.split()))
     return text if len(text) <= QUERY_CHARACTERS else text[: QUERY_CHARACTERS - 1] + "…"
-
-
-def _on_one_line(blockers: Sequence[Blocker]) -> str:
-    return " and by ".join(map(str, blockers))

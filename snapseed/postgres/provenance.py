@@ -6,14 +6,14 @@ are in their queue, so that a crash after COMMIT loses none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from snapseed.postgres import query
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
 
 
@@ -27,7 +27,7 @@ class NewLoad:
     seed: int
     scale: int
     mode: str
-    tables: Sequence[str]
+    tables: tuple[str, ...]
     rows: int
     version: str
     state: Mapping[str, object] | None = None
@@ -57,10 +57,8 @@ def record_load(connection: Connection, load: NewLoad) -> LoadMark:
     elif not _has_states(connection):
         connection.execute("ALTER TABLE snapseed.loads ADD COLUMN state jsonb")
     values = {**vars(load), "tables": Jsonb(list(load.tables)), "state": Jsonb(load.state)}
-    with connection.cursor(row_factory=class_row(LoadMark)) as cursor:
-        mark = cursor.execute(query("insert_load"), values).fetchone()
-    assert mark is not None
-    return mark
+    (row,) = read_rows(connection, query("insert_load"), **values)
+    return LoadMark(**row)
 
 
 def is_recorded(connection: Connection, mark: LoadMark) -> bool:
@@ -75,8 +73,7 @@ def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
     """The latest loads, newest first; empty if nothing was ever loaded here."""
     if not has_table(connection, "snapseed.loads"):
         return []
-    with connection.cursor(row_factory=class_row(LoadRecord)) as cursor:
-        return cursor.execute(query("latest_loads"), {"limit": limit}).fetchall()
+    return [LoadRecord(**row) for row in read_rows(connection, query("latest_loads"), limit=limit)]
 
 
 def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:

@@ -156,14 +156,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Raises `UsageError` for a name that the snapshot does not have.
         """
+        known = [entity.name for entity in self.entities]
         for name in only:
-            if self.entity(name) is None:
-                known = ", ".join(entity.name for entity in self.entities)
+            if name not in known:
                 raise UsageError(
                     "the snapshot has no such entity",
                     where=f"snapshot {self.name!r}",
                     observed=name,
-                    expected=f"one of: {known}",
+                    expected=f"one of: {', '.join(known)}",
                     next_step="check the spelling, or generate the snapshot again if the entity is new",
                 )
         return [entity for entity in self.entities if not only or entity.name in only]
@@ -277,11 +277,10 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[t
 
 def _key_contradictions(entity: EntityRecord) -> Iterator[tuple[str, str, str]]:
     """First keys that do not match the key: for several columns, a value of the right type for each."""
-    forms: list[type] = []
+    forms: list[type] | None = None
     if not isinstance(entity.key, str):
         forms = [int if column.kind().family in INTEGERS else str for column in entity.key_columns]
-    for chunk in entity.chunks:
-        values = chunk.first_key if isinstance(chunk.first_key, tuple) else ()
-        if list(map(type, values)) != forms or isinstance(chunk.first_key, tuple) != bool(forms):
+    for first in (chunk.first_key for chunk in entity.chunks):
+        if forms != (list(map(type, first)) if isinstance(first, tuple) else None):
             expected = f"a list of {len(forms)} values" if forms else "one value"
-            yield f"entity {entity.name!r}", f"first key {chunk.first_key}", f"{expected}, of the key's types"
+            yield f"entity {entity.name!r}", f"first key {first}", f"{expected}, of the key's types"

@@ -129,11 +129,6 @@ def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
     return None
 
 
-def extra_files(snapshot: Snapshot) -> list[str]:
-    """Files in the snapshot folder that the manifest does not name, as sorted relative paths."""
-    return sorted(snapshot.present_files() - snapshot.named_files().keys())
-
-
 @contextmanager
 def replacing(snapshots: Path, name: str) -> Iterator[Path]:
     """A folder to write a new snapshot into. Call `commit` inside the block, or everything written is removed.

@@ -7,7 +7,7 @@ an extension) are stored as text, so every type works.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 
@@ -168,16 +168,8 @@ def _array(scalar: ColumnType, dimensions: int) -> ColumnType:
     arrow = scalar.arrow
     for _ in range(dimensions):
         arrow = pa.list_(arrow)
-    return ColumnType(
-        name=scalar.name + "[]" * dimensions,
-        base=scalar.base,
-        family=scalar.family,
-        arrow=arrow,
-        oid=0,
-        modifiers=scalar.modifiers,
-        element=scalar,
-        dimensions=dimensions,
-    )
+    name = scalar.name + "[]" * dimensions
+    return replace(scalar, name=name, arrow=arrow, oid=0, element=scalar, dimensions=dimensions)
 
 
 def _folded(text: str) -> str:
