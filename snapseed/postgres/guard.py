@@ -34,11 +34,6 @@ class Identity:
     version: int = 0
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Every name that may look like production."""
-        return (self.database, self.role, self.host, self.session_role, *self.asked)
-
-    @property
     def server(self) -> str:
         """The server and its version, in one line."""
         return f"PostgreSQL {self.version}, {self}"
@@ -111,7 +106,8 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
             next_step=f"if it is the right one, add --allow-host {suggested}, or"
             f" add {suggested!r} to allow_hosts of {place}",
         )
-    if looks_like_production(*identity.names) and not (consent and environment.replace_existing):
+    names = (identity.database, identity.role, identity.host, identity.session_role, *identity.asked)
+    if looks_like_production(*names) and not (consent and environment.replace_existing):
         raise RefusedError(
             "a name looks like production",
             where=f"{target.described} ({target.source})",

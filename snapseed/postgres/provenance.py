@@ -82,14 +82,14 @@ def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
     With `whole`, only tables without rows of others: those that a load in mode `replace` filled. A table that rows were
     only ever appended to is never ours.
     """
-    if not has_table(connection, "snapseed.loads") or not _has_states(connection):
+    if not _has_states(connection):
         return set()
     return {str(row[0]) for row in connection.execute(query("filled_tables"), {"whole": whole}).fetchall()}
 
 
 def last_states(connection: Connection) -> dict[str, tuple[str, object]]:
     """For each loaded table, as `schema.table`: the snapshot's identity, and the state that its last load left."""
-    if not has_table(connection, "snapseed.loads") or not _has_states(connection):
+    if not _has_states(connection):
         return {}
     rows = connection.execute(query("table_states")).fetchall()
     return {str(table): (str(identity), state) for table, identity, state in rows}
@@ -134,7 +134,7 @@ def has_table(connection: Connection, name: str) -> bool:
 
 
 def _has_states(connection: Connection) -> bool:
-    """Whether loads record their states; older versions of snapseed created the table without the column."""
+    """Whether there is a record of loads with their states; older versions of snapseed created it without them."""
     statement = """SELECT FROM pg_attribute
-                WHERE attrelid = 'snapseed.loads'::regclass AND attname = 'state' AND NOT attisdropped"""
+                WHERE attrelid = to_regclass('snapseed.loads') AND attname = 'state' AND NOT attisdropped"""
     return connection.execute(statement).fetchone() is not None

@@ -217,7 +217,6 @@ def _hand_over(path: Path, account: Account) -> None:
 
 
 def _name(uid: int) -> str:
-    try:
+    with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
+    return f"uid {uid}"

@@ -98,8 +98,7 @@ class EmbeddedPostgres(ProjectServer):
                 if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None:
                     return False
                 # template1, the default, cannot be copied while anybody is connected to it; template0 always can.
-                create = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
-                connection.execute(create)
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
             # Another process was faster. By how much decides which of the two errors it is.
             return False

@@ -38,10 +38,9 @@ class ServerProcesses:
                 return True if self.mark in " ".join(process.cmdline()) else None
         except psutil.NoSuchProcess:
             return False
-        try:
+        with suppress(OSError):  # the process's folder may have been deleted
             return self.data_directory.samefile(directory)
-        except OSError:  # the process's folder has been deleted
-            return False
+        return False
 
     def signal(self, pids: list[int], number: signal.Signals) -> None:
         """Send a signal to these of them. A process that turns out to be a foreign one gets none."""

@@ -7,7 +7,7 @@ an extension) are stored as text, so every type works.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
 
@@ -104,10 +104,11 @@ class ColumnType:
 
     name: str
     base: str
-    family: Family
-    arrow: pa.DataType
-    oid: int
     modifiers: tuple[int, ...] = ()
+    # Types that are not listed here are stored as text.
+    family: Family = Family.TEXT_FORM
+    arrow: pa.DataType = field(default=pa.string())
+    oid: int = 0
     element: ColumnType | None = None
     dimensions: int = 0
 
@@ -149,7 +150,7 @@ def parse_type(text: str) -> ColumnType:
             raise ConfigurationError(
                 "not the modifiers of a PostgreSQL type", observed=repr(text), expected="numbers, as in numeric(10,2)"
             )
-        scalar = _text_form(f"{base}({match['modifiers']})", base, ())
+        scalar = ColumnType(f"{base}({match['modifiers']})", base)
     else:
         modifiers = tuple(int(part) for part in (match["modifiers"] or "").split(",") if part)
         if match["base"] == "float" and modifiers:
@@ -164,7 +165,7 @@ def _array(scalar: ColumnType, dimensions: int) -> ColumnType:
         return scalar
     if scalar.family is Family.VECTOR:
         # Each database gives vector another identifier, so the binary form of its arrays differs.
-        scalar = _text_form(scalar.name, scalar.base, scalar.modifiers)
+        scalar = ColumnType(scalar.name, scalar.base, scalar.modifiers)
     arrow = scalar.arrow
     for _ in range(dimensions):
         arrow = pa.list_(arrow)
@@ -184,17 +185,13 @@ def _is_vector(base: str) -> bool:
     return base.rpartition(".")[2] == "vector"
 
 
-def _text_form(name: str, base: str, modifiers: tuple[int, ...]) -> ColumnType:
-    return ColumnType(name, base, Family.TEXT_FORM, pa.string(), 0, modifiers)
-
-
 def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
     name = _name(base, modifiers)
     if base == "numeric" and modifiers:
         precision, scale = digits = (*modifiers, 0)[:2]
         if 1 <= precision <= _DECIMAL_DIGITS and 0 <= scale <= precision:
             arrow = pa.decimal128(precision, scale)
-            return ColumnType(_name(base, digits), base, Family.NUMERIC, arrow, _NUMERIC_OID, digits)
+            return ColumnType(_name(base, digits), base, digits, Family.NUMERIC, arrow, _NUMERIC_OID)
     if _is_vector(base):
         if len(modifiers) != 1 or not 1 <= modifiers[0] <= _VECTOR_DIMENSIONS:
             raise ConfigurationError(
@@ -202,11 +199,11 @@ def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
                 observed=name,
                 expected=f"vector(n) with 1 <= n <= {_VECTOR_DIMENSIONS}",
             )
-        return ColumnType(name, base, Family.VECTOR, pa.list_(pa.float32(), modifiers[0]), 0, modifiers)
+        return ColumnType(name, base, modifiers, Family.VECTOR, pa.list_(pa.float32(), modifiers[0]))
     if base in _KNOWN:
         family, arrow, oid, _ = _KNOWN[base]
-        return ColumnType(name, base, family, arrow, oid, modifiers)
-    return _text_form(name, base, modifiers)
+        return ColumnType(name, base, modifiers, family, arrow, oid)
+    return ColumnType(name, base, modifiers)
 
 
 def _name(base: str, modifiers: tuple[int, ...]) -> str:
