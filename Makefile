@@ -103,7 +103,7 @@ wheel: install ## build the source distribution and the wheel into dist/
 wheels: install ## build the source distribution, and a wheel for each platform by cross-compiling
 	rm -rf dist
 	$(BIN)/python -m build --sdist --dependency-constraints-txt constraints.txt
-	for target in $$($(BIN)/python snapseed/core/build.py); do \
+	for target in $$($(BIN)/python build_core.py); do \
 	  SNAPSEED_TARGET=$$target $(BIN)/python -m build --wheel --dependency-constraints-txt constraints.txt || exit 1; \
 	done
 

@@ -150,7 +150,7 @@ def _timed() -> Iterator[Stopwatch]:
             current[0] = self.name
             super().add(table)
 
-        def close(self) -> output.WrittenFile:
+        def close(self) -> output.WrittenFile | None:
             current[0] = self.name
             return super().close()
 

@@ -1,34 +1,15 @@
-"""Every error that snapseed raises on purpose, with its exit code.
-
-The tree::
-
-    SnapseedError
-    ├── UsageError                2  the command line asks for something that does not exist
-    ├── ConfigurationError        2  snapseed.toml or an environment variable is wrong
-    ├── GeneratorError            2  a generator raised, or returned rows that break its declaration
-    ├── SnapshotError             2  a snapshot cannot be written, or is not what its manifest says
-    │   └── ManifestError         2  manifest.json itself is missing, damaged or of an unknown format
-    ├── SchemaError               2  the database's tables do not fit the snapshot
-    ├── LoadError                 2  PostgreSQL refused the rows (a constraint, a type, a privilege)
-    ├── EmbeddingError            2  the embedder failed, or returned something other than vectors
-    ├── VerificationError         1  the check ran, and something differs
-    ├── RefusedError              3  a guard said no
-    ├── ServerError               4  PostgreSQL or Redis failed or cannot be reached; worth a retry
-    │   └── EmbedderAwayError     4  the embedder fails for every text
-    └── InterruptedByUserError  130  Ctrl-C
-        └── TerminatedError     143  SIGTERM
-"""
+"""Every error that snapseed raises on purpose, with its exit code: 2 unless its class says otherwise."""
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
-_LINE_END = "\n"
 # The lines of a detail are aligned.
-_CONTINUED = _LINE_END + " " * 12
+_CONTINUED = "\n" + " " * 12
 
 
+@dataclass(eq=False, repr=False)
 class SnapseedError(Exception):
     """The root of all deliberate failures.
 
@@ -37,24 +18,14 @@ class SnapseedError(Exception):
     """
 
     exit_code: ClassVar[int] = 2
+    summary: str
+    _: KW_ONLY
+    observed: str | None = None
+    expected: str | None = None
+    where: str | None = None
+    next_step: str | None = None
     # How far the run came that this error ended, from a use case that reports that. It is not pickled.
-    report: object | None = None
-
-    def __init__(
-        self,
-        summary: str,
-        *,
-        observed: str | None = None,
-        expected: str | None = None,
-        where: str | None = None,
-        next_step: str | None = None,
-    ) -> None:
-        super().__init__(summary)
-        self.summary = summary
-        self.observed = observed
-        self.expected = expected
-        self.where = where
-        self.next_step = next_step
+    report: object | None = field(default=None, init=False)
 
     def details(self) -> dict[str, str]:
         """The fields that are known, in the order in which they are shown."""
@@ -62,12 +33,12 @@ class SnapseedError(Exception):
         return {name: text for name, text in parts.items() if text}
 
     def __str__(self) -> str:
-        lines = [f"  {name + ':':<10}{_CONTINUED.join(text.split(_LINE_END))}" for name, text in self.details().items()]
+        lines = [f"  {name + ':':<10}{text}".replace("\n", _CONTINUED) for name, text in self.details().items()]
         return "\n".join([self.summary, *lines])
 
     def __reduce__(self) -> tuple[object, ...]:
-        fields = {name: getattr(self, name) for name in ("observed", "expected", "where", "next_step")}
-        return (partial(type(self), **fields), (self.summary,))
+        fields = {name: value for name, value in vars(self).items() if name != "report"}
+        return type(self), (self.summary,), fields
 
 
 class UsageError(SnapseedError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from fractions import Fraction
 
 from snapseed.errors import ConfigurationError, UsageError
 
@@ -19,12 +20,10 @@ def parse_scale(text: str | float) -> int:
 
     Raises `UsageError` for anything else, including zero and fractions of a row.
     """
-    match = re.fullmatch(r"(\d+)(?:\.(\d+))?([kmb]?)", str(text).strip().lower())
-    if match:
-        whole, fraction, suffix = match[1], match[2] or "", match[3]
-        rows, remainder = divmod(int(whole + fraction) * _SCALE_SUFFIXES[suffix], int(10 ** len(fraction)))
-        if rows > 0 and remainder == 0 and rows < _LARGEST_SCALE:
-            return rows
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmb]?)", str(text).strip().lower())
+    rows = Fraction(match[1]) * _SCALE_SUFFIXES[match[2]] if match else Fraction()
+    if rows.denominator == 1 and 0 < rows < _LARGEST_SCALE:
+        return int(rows)
     raise UsageError(
         "the scale is not a number of rows",
         observed=repr(text),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from snapseed.ci.report import CiReport, Step
 from snapseed.errors import RefusedError, SnapseedError
 from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
-from snapseed.verify.committed import CommittedResult
 from snapseed.verify.database import VerifyReport
-from snapseed.verify.files import FileFinding
+from snapseed.verify.files import CommittedResult, FileFinding
 
 State = Literal["passed", "failed", "skipped"]
 
@@ -62,7 +61,8 @@ def verify_checks(report: VerifyReport) -> list[CheckResult]:
 
 def committed_checks(results: Sequence[CommittedResult]) -> list[CheckResult]:
     """A check for each committed snapshot; `path` begins with the folder of the snapshot."""
-    return [_check("committed", result.snapshot, result.findings, folder=f"{result.snapshot}/") for result in results]
+    checks = [_check("committed", result.snapshot, result.findings) for result in results]
+    return [replace(check, path=f"{check.name}/{check.path}") if check.path else check for check in checks]
 
 
 def error_check(error: SnapseedError) -> CheckResult:
@@ -71,16 +71,10 @@ def error_check(error: SnapseedError) -> CheckResult:
 
 
 def _check(
-    group: str,
-    name: str,
-    findings: Sequence[object],
-    seconds: float = 0.0,
-    *,
-    folder: str = "",
-    otherwise: State = "passed",
+    group: str, name: str, findings: Sequence[object], seconds: float = 0.0, otherwise: State = "passed"
 ) -> CheckResult:
     """A check that failed if there are findings."""
-    path = next((folder + finding.path for finding in findings if isinstance(finding, FileFinding)), None)
+    path = next((finding.path for finding in findings if isinstance(finding, FileFinding)), None)
     details = "\n".join(map(str, findings))
     return CheckResult(group, name, "failed" if findings else otherwise, seconds, details, path)
 

@@ -13,7 +13,7 @@ from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.files import require_files
+from snapseed.verify.files import require_none, verify_files
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _snapshot(project: Project, environment: Environment) -> str:
 
 def _files(project: Project, environment: Environment) -> str:
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
-    require_files(snapshot)
+    require_none(verify_files(snapshot), snapshot)
     return f"{sum(len(entity.files) for entity in snapshot.manifest.entities)} intact"
 
 

@@ -87,7 +87,8 @@ class EntityMetrics:
 class Metrics:
     """Seconds by step and by phase of the load, entities by name, and the server they were measured on.
 
-    `rows_per_second` is over the whole time of the load. A load that failed has the phases and entities it got to.
+    `rows_per_second` is over the whole time of the load; `retries` counts attempts after the first of each step. A load
+    that failed has the phases and entities it got to.
     """
 
     rows: int
@@ -142,11 +143,6 @@ class CiReport:
         return self.error.exit_code if self.error else int(self.outcome != "passed")
 
     @property
-    def retries(self) -> int:
-        """Attempts after the first, over all steps."""
-        return sum(attempt.number > 1 for attempt in self.attempts)
-
-    @property
     def metrics(self) -> Metrics:
         """What was measured, also of a run that failed."""
         load = self.load
@@ -158,7 +154,7 @@ class CiReport:
             bytes=sum(copy.bytes for copy in copies),
             seconds=self.seconds,
             rows_per_second=_rate(rows, load.seconds if load else 0.0),
-            retries=self.retries,
+            retries=sum(attempt.number > 1 for attempt in self.attempts),
             peak_memory_bytes=self.peak_memory_bytes,
             steps=self.steps,
             phases=load.phases if load else {},

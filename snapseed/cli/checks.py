@@ -48,7 +48,7 @@ def verify(
 
 def _verify_committed(call: Call) -> NoReturn:
     from snapseed.ci.checks import committed_checks
-    from snapseed.verify.committed import verify_committed
+    from snapseed.verify.files import verify_committed
 
     results = verify_committed(call.project)
     agree = not any(result.findings for result in results)

@@ -104,8 +104,7 @@ def _starter_files() -> dict[Path, Path]:
         )
     files = [path for path in (example / "generators").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     sources = {path.relative_to(example): path for path in files}
-    for name in ("snapseed.toml", ".gitattributes"):
-        sources[Path(name)] = example / name
+    sources |= {Path(name): example / name for name in ("snapseed.toml", ".gitattributes")}
     sources[Path(".gitignore")] = home / "gitignore"
     sources[Path(".github/workflows/snapseed.yml")] = home / "workflow.yml"
     return sources

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from snapseed.postgres.rowhash import TextKey
     from snapseed.snapshot.manifest import EntityRecord, Manifest
     from snapseed.testing.reset import ResetReport
-    from snapseed.verify.committed import CommittedResult
     from snapseed.verify.database import VerifyReport
+    from snapseed.verify.files import CommittedResult
     from snapseed.verify.status import EnvironmentStatus
 
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}

@@ -113,11 +113,9 @@ def find_project(start: Path | None = None, env_file: Path | None = None) -> Pro
     if named and not folder.is_dir():
         raise UsageError("the project folder does not exist", observed=str(folder), next_step="check --project")
     for candidate in [folder, *folder.parents]:
-        if (candidate / FILE_NAME).is_file():
-            return _read_project(candidate / FILE_NAME)
-        pyproject = candidate / "pyproject.toml"
-        if pyproject.is_file() and _has_our_table(read_toml(pyproject)):
-            return _read_project(pyproject)
+        for path in (candidate / FILE_NAME, candidate / "pyproject.toml"):
+            if path.is_file() and (tables := _read_tables(path)) is not None:
+                return _project(path, tables)
     raise UsageError(
         "no snapseed project found",
         where=str(folder),
@@ -168,13 +166,8 @@ def _resolve_setting(project: Project, environment: str, key: str, flag: object)
     return value, f"{project.file.name} {place}" + (f", from ${used[0]}" if used else "")
 
 
-def _has_our_table(pyproject: dict[str, Any]) -> bool:
-    tools = pyproject.get("tool")
-    return isinstance(tools, dict) and "snapseed" in tools
-
-
-def _read_project(file: Path) -> Project:
-    tables, main_name = _read_tables(file)
+def _project(file: Path, tables: dict[str, Any]) -> Project:
+    main_name = "snapseed" if file.name == FILE_NAME else "tool.snapseed"
     table = _project_table(tables.get("snapseed", {}), f"{file} [{main_name}]")
     environments, embeddings = tables.get("environments"), tables.get("embeddings")
     if not isinstance(environments, dict) or not environments:
@@ -213,17 +206,16 @@ def _read_project(file: Path) -> Project:
     )
 
 
-def _read_tables(file: Path) -> tuple[dict[str, Any], str]:
-    """The tables by their names in snapseed.toml, and the name of the main table in this file."""
+def _read_tables(file: Path) -> dict[str, Any] | None:
+    """The tables by their names in snapseed.toml; None for a pyproject.toml without [tool.snapseed]."""
     document = read_toml(file)
     if file.name == FILE_NAME:
         require_known(document, _TABLES, f"{file}, top level")
-        return document, "snapseed"
-    main = document["tool"]["snapseed"]
-    if not isinstance(main, dict):
-        return {"snapseed": main}, "tool.snapseed"
-    nested = {name: main.pop(name) for name in _TABLES[1:] if name in main}
-    return {"snapseed": main, **nested}, "tool.snapseed"
+        return document
+    tools = document.get("tool")
+    main = tools.get("snapseed") if isinstance(tools, dict) else None
+    nested = {name: main.pop(name) for name in _TABLES[1:] if name in main} if isinstance(main, dict) else {}
+    return None if main is None else {"snapseed": main, **nested}
 
 
 def _project_table(main: object, where: str) -> ProjectTable:

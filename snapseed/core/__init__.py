@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import ctypes
+import runpy
+import sys
 from ctypes import POINTER, c_int32, c_int64, c_uint64, c_void_p
 from enum import IntEnum
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snapseed.core.build import SOURCES, compile_core, library_name, source_digest
 from snapseed.errors import ConfigurationError
+
+_FOLDER = Path(__file__).parent
 
 Int64s = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.int8 | np.int16 | np.int32]
@@ -46,10 +50,6 @@ class Column(ctypes.Structure):
     """A column of Arrow: `struct column`."""
 
 
-class Sink(ctypes.Structure):
-    """Where decoded values go: `struct sink`."""
-
-
 Column._fields_ = [
     ("kind", c_int32),
     ("width", c_int32),
@@ -63,29 +63,13 @@ Column._fields_ = [
     ("data_bytes", c_int64),
     ("child", POINTER(Column)),
 ]
-Sink._fields_ = [
-    ("kind", c_int32),
-    ("width", c_int32),
-    ("precision", c_int32),
-    ("dimensions", c_int32),
-    ("rows", c_int64),
-    ("bytes", c_int64),
-    ("nulls", c_int64),
-    ("validity", c_void_p),
-    ("offsets", c_void_p),
-    ("data", c_void_p),
-    ("child", POINTER(Sink)),
-]
 
-_ADDRESS, _COLUMNS, _SINKS, _NUMBERS = c_void_p, POINTER(Column), POINTER(Sink), POINTER(c_int64)
+_ADDRESS, _COLUMNS, _NUMBERS = c_void_p, POINTER(Column), POINTER(c_int64)
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "snapseed_bound": (_COLUMNS, c_int32, c_int64, c_int64, _NUMBERS),
     "snapseed_encode": (_COLUMNS, c_int32, c_int64, c_int64, _ADDRESS, c_int64, _NUMBERS),
     "snapseed_hash_rows": (_COLUMNS, c_int32, c_int64, c_int64, c_uint64, _ADDRESS, _NUMBERS),
     "snapseed_hash_values": (_COLUMNS, c_uint64, _ADDRESS, _NUMBERS),
-    "snapseed_stream_header": (_ADDRESS, c_int64),
-    "snapseed_decode": (_ADDRESS, c_int64, _SINKS, c_int32, c_int64, c_int32, _NUMBERS),
-    "snapseed_read": (_ADDRESS, _ADDRESS, _ADDRESS, _ADDRESS, c_int64, _NUMBERS, _NUMBERS),
     **{
         f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)
         for sums, numbers in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4))
@@ -101,14 +85,6 @@ _REASONS = {
     -7: "a vector has a NULL element",
     -8: "there is not enough memory",
     -9: "a value is 1 GiB or larger, which PostgreSQL does not accept",
-    -10: "the stream is not in PostgreSQL's binary COPY format",
-    -11: "the value has the wrong length for its type",
-    -12: "the row has another number of columns",
-    -13: "the number is NaN or infinite, which a decimal cannot be",
-    -14: "the number has more digits than its type",
-    -15: "the lower bound of the array is not 1",
-    -16: "the array has another number of dimensions than its type",
-    -17: "the timestamp is after the year 294,247, which Arrow cannot hold",
 }
 
 
@@ -139,15 +115,19 @@ def sums_of_vectors(codes: Int64s, counts: Int64s, vectors: Vectors, dtype: npt.
 
 @cache
 def library() -> Any:  # noqa: ANN401 - ctypes has no type for functions that are found by name
-    """The loaded library. In a checkout it is compiled first if its sources have changed; a wheel has no sources."""
-    path = SOURCES / library_name()
-    if (SOURCES / "core.c").exists() and not (path.exists() and source_digest().encode() in path.read_bytes()):
+    """The loaded library. In a checkout it is compiled first if its sources have changed; a wheel has no sources.
+
+    Raises `ConfigurationError` if it cannot be compiled.
+    """
+    path = _FOLDER / ("core.dylib" if sys.platform == "darwin" else "core.so")
+    if (_FOLDER / "core.c").exists():
+        builder = runpy.run_path(str(_FOLDER.parents[1] / "build_core.py"))
         try:
-            compile_core(path)
+            builder["ensure_core"](path)
         except RuntimeError as exc:
             raise ConfigurationError(
                 "the compiled core of snapseed cannot be built",
-                where=str(SOURCES),
+                where=str(_FOLDER),
                 observed=str(exc),
                 next_step="install a C compiler, or `pip install ziglang`, and run the command again",
             ) from exc

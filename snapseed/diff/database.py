@@ -19,7 +19,7 @@ from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from snapseed.verify.database import ChunkDifference, verify_entity
-from snapseed.verify.files import require_files
+from snapseed.verify.files import require_none, verify_files
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def diff_snapshot(
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
-    require_files(snapshot, only=[entity.name for entity in entities])
+    require_none(verify_files(snapshot, only=only), snapshot)
     with reading(target, "comparing") as connection:
         problems, fitting = fitting_tables(connection, entities)
         differences = [_diff_entity(snapshot, _Table(connection, *each), limit) for each in fitting]
@@ -145,15 +145,8 @@ def _diff_entity(snapshot: Snapshot, table: _Table, limit: int) -> EntityDiff:
         extra += found.extra[: limit - len(extra)]
         for key, place in list(found.changed.items())[: limit - len(changed)]:
             changed.append(_changed_row(table, key, [column.slice(place, 1) for column in found.columns]))
-    return EntityDiff(
-        table.entity.name,
-        missing_count=missing_count,
-        extra_count=extra_count,
-        changed_count=changed_count,
-        missing=tuple(missing),
-        extra=tuple(extra),
-        changed=tuple(changed),
-    )
+    counts = missing_count, extra_count, changed_count
+    return EntityDiff(table.entity.name, *counts, tuple(missing), tuple(extra), tuple(changed))
 
 
 def _diff_chunk(snapshot: Snapshot, table: _Table, chunk: ChunkDifference) -> _ChunkDiff:

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from snapseed.embeddings.embedder import Embedder, TextBuffer
 from snapseed.errors import EmbeddingError
-from snapseed.snapshot.arrow import binary_array, data_of, offsets_of
+from snapseed.snapshot.arrow import data_of, offsets_of
 from snapseed.snapshot.hashing import hash_bytes
-from snapseed.snapshot.types import Family
+from snapseed.snapshot.types import ColumnType, Family
 
 if TYPE_CHECKING:
     # Generators import this module, and need no driver for it.
@@ -92,8 +92,8 @@ def chunk_keys(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     framed = np.empty((len(binary), _UUID_BYTES + 4), dtype=np.uint8)
     framed[:, :_UUID_BYTES] = data_of(binary)[offsets[0] : offsets[-1]].reshape(-1, _UUID_BYTES)
     framed[:, _UUID_BYTES:] = number.astype(">u4").view(np.uint8).reshape(-1, 4)
-    places = np.arange(len(binary) + 1, dtype=np.int64) * framed.shape[1]
-    hashes = hash_bytes(binary_array(framed.ravel(), places), _KEY_SEED)
+    rows = pa.FixedSizeBinaryArray.from_buffers(pa.binary(framed.shape[1]), len(framed), [None, pa.py_buffer(framed)])
+    hashes = hash_bytes(rows.cast(pa.binary()), _KEY_SEED)
 
     words = np.ascontiguousarray(framed[:, :_UUID_BYTES]).view(">u8").astype(np.uint64)
     keys = np.empty(words.shape, dtype=">u8")
@@ -116,8 +116,23 @@ def chunk_rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Arr
     A null text counts as empty, and has one chunk. Raises `EmbeddingError` if the embedder fails or the rows do not fit
     into the columns.
     """
+    settings = source.settings
+    given = pl.DataFrame({"key": keys, "text": texts.fill_null("")})
+    counted = given.with_columns(count=chunk_count(pl.col("text").str.count_matches(" ", literal=True) + 1))
+    rows = counted.select("key", "text", number=pl.int_ranges(0, "count")).explode("number", empty_as_null=False)
+    content = chunk_of(rows["text"], rows["number"])
+    by_column = {
+        settings.parent: rows["key"],
+        settings.number: rows["number"],
+        settings.model: pl.repeat(source.embedder.model, len(rows), eager=True),
+        settings.vector: embed_texts(source.embedder, content),
+    }
+    if settings.content is not None:
+        by_column[settings.content] = content
     try:
-        return _rows(source, keys, texts)
+        if settings.key is not None:
+            by_column[settings.key] = chunk_keys(rows["key"], rows["number"])
+        return [_array(by_column[column.name], column.kind()) for column in source.target.columns]
     except (ValueError, pl.exceptions.PolarsError) as exc:
         # Too many chunks for their keys; numbers, texts or keys that the types of the columns do not hold.
         raise EmbeddingError(
@@ -146,29 +161,8 @@ def embed_texts(embedder: Embedder, texts: pl.Series) -> pl.Series:
     )
 
 
-def _rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
-    settings = source.settings
-    given = pl.DataFrame({"key": keys, "text": texts.fill_null("")})
-    counted = given.with_columns(count=chunk_count(pl.col("text").str.count_matches(" ", literal=True) + 1))
-    rows = counted.select("key", "text", number=pl.int_ranges(0, "count")).explode("number", empty_as_null=False)
-    content = chunk_of(rows["text"], rows["number"])
-    by_column = {
-        settings.parent: rows["key"],
-        settings.number: rows["number"],
-        settings.model: pl.repeat(source.embedder.model, len(rows), eager=True),
-        settings.vector: embed_texts(source.embedder, content),
-    }
-    if settings.content is not None:
-        by_column[settings.content] = content
-    if settings.key is not None:
-        by_column[settings.key] = chunk_keys(rows["key"], rows["number"])
-    return [
-        _array(by_column[column.name], column.kind().family, column.kind().arrow) for column in source.target.columns
-    ]
-
-
-def _array(series: pl.Series, family: Family, arrow: pa.DataType) -> pa.Array:
+def _array(series: pl.Series, kind: ColumnType) -> pa.Array:
     array = series.rechunk().to_arrow()
-    if family is Family.UUID:
-        return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(16)))
-    return array if family is Family.VECTOR else array.cast(arrow)
+    if kind.family is Family.UUID:
+        return pa.ExtensionArray.from_storage(pa.uuid(), array.cast(pa.binary(_UUID_BYTES)))
+    return array if kind.family is Family.VECTOR else array.cast(kind.arrow)

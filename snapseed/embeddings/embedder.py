@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -76,7 +75,7 @@ class HashingEmbedder:
     dimensions = 384
 
     def __init__(self, vocabulary: Vocabulary | None = None, *, batch_texts: int = _BATCH_TEXTS) -> None:
-        self._vocabulary = vocabulary or _shared_vocabulary(self.dimensions)
+        self._vocabulary = vocabulary or _SHARED
         self._batch_texts = batch_texts
 
     def embed(self, texts: pl.Series) -> pl.Series:
@@ -178,9 +177,8 @@ class TextBuffer:
         begins[self.offsets] = True
         places = np.flatnonzero(begins)
         buffers = [None, pa.py_buffer(places), pa.py_buffer(np.ascontiguousarray(self.data))]
-        encoded = pa.Array.from_buffers(pa.large_binary(), len(places) - 1, buffers).dictionary_encode()
-        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        return Pieces(np.diff(np.searchsorted(places, self.offsets)), codes, encoded.dictionary)
+        pieces = pa.Array.from_buffers(pa.large_binary(), len(places) - 1, buffers)
+        return Pieces.of(pieces, np.diff(np.searchsorted(places, self.offsets)))
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,13 @@ class Pieces:
 
     counts: Int64s
     codes: Int64s
-    distinct: pa.LargeBinaryArray
+    distinct: pa.Array
+
+    @classmethod
+    def of(cls, pieces: pa.Array, counts: Int64s) -> Pieces:
+        """The pieces of all texts, one after another, the first `counts[0]` of the first text."""
+        encoded = pieces.dictionary_encode()
+        return cls(counts, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary)
 
     @property
     def recur(self) -> bool:
@@ -202,12 +206,6 @@ class Pieces:
 
 
 # ── Vectors of words ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@cache
-def _shared_vocabulary(dimensions: int) -> Vocabulary:
-    """One per process. Sharing is safe: a vector depends on its word alone, and a lock guards the memory."""
-    return Vocabulary(dimensions)
 
 
 class Vocabulary:
@@ -259,53 +257,47 @@ class Vocabulary:
         self._known = self._known.take(pa.array(places))
 
 
+# Sharing is safe: a vector depends on its word alone, and a lock guards the memory.
+_SHARED = Vocabulary(HashingEmbedder.dimensions)
+
+
 def _vectors_of_pieces(pieces: pa.LargeBinaryArray, dimensions: int, dtype: npt.DTypeLike) -> Vectors:
     """The sum over the words of each piece."""
-    texts = pl.Series("piece", pl.from_arrow(pieces.cast(pa.large_string())), dtype=pl.String)
+    texts = pl.Series(pl.from_arrow(pieces.cast(pa.large_string())), dtype=pl.String)
     # Only what the regular expression calls letters and digits counts, so punctuation and case make no difference.
-    words = texts.str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
-    counts = words.list.len().to_numpy().astype(np.int64)
-    encoded = words.explode(empty_as_null=False).to_arrow().cast(pa.large_binary()).dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    vectors = _vectors_of_words(encoded.dictionary, dimensions)
-    return Pieces(counts, codes, encoded.dictionary).sums(vectors, dtype)
-
-
-def _vectors_of_words(words: pa.LargeBinaryArray, dimensions: int) -> Int8s:
-    distinct = pl.Series("word", pl.from_arrow(words.cast(pa.large_string())), dtype=pl.String)
-    distinct = distinct.str.slice(0, _LONGEST_WORD)
+    found = texts.str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
+    counts = found.list.len().to_numpy().astype(np.int64)
+    words = Pieces.of(found.explode(empty_as_null=False).to_arrow(), counts)
+    distinct = pl.Series(pl.from_arrow(words.distinct), dtype=pl.String).str.slice(0, _LONGEST_WORD)
     vectors = np.empty((len(distinct), dimensions), dtype=np.int8)
     for start in range(0, len(distinct), _HASHED_WORDS):
-        vectors[start : start + _HASHED_WORDS] = _signs_and_parts(distinct.slice(start, _HASHED_WORDS), dimensions)
-    return vectors
+        vectors[start : start + _HASHED_WORDS] = _vectors_of_words(distinct.slice(start, _HASHED_WORDS), dimensions)
+    return words.sums(vectors, dtype)
 
 
-def _signs_and_parts(words: pl.Series, dimensions: int) -> Int8s:
+def _vectors_of_words(words: pl.Series, dimensions: int) -> Int8s:
     """The vector of each word: its own signs, and those of its parts."""
-    length = words.str.len_chars()
-    weight = np.where(length.to_numpy() > _SHORT_WORD, _WORD_WEIGHT, 1).astype(np.int8)
-    vectors = _signs(words, dimensions) * weight[:, None]
+    is_long = words.str.len_chars() > _SHORT_WORD
+    weight = np.where(is_long, _WORD_WEIGHT, 1).astype(np.int8)
+    vectors = _signs(words.to_arrow(), dimensions) * weight[:, None]
 
     # <word> in overlapping parts of four characters. Shorter words have no parts.
-    long = np.flatnonzero(length.to_numpy() > _SHORT_WORD)
-    framed = pl.DataFrame({"row": long, "word": ("<" + words.gather(long) + ">")})
+    framed = pl.select(row=is_long.arg_true(), word="<" + words.filter(is_long) + ">")
+    starts = pl.int_ranges(0, pl.col("word").str.len_chars() - _PART_LENGTH + 1)
     parts = (
-        framed.with_columns(start=pl.int_ranges(0, pl.col("word").str.len_chars() - _PART_LENGTH + 1))
+        framed.with_columns(start=starts)
         .explode("start", empty_as_null=False)
         .select("row", part=pl.col("word").str.slice(pl.col("start"), _PART_LENGTH))
     )
-    if len(parts):
-        counts = np.bincount(parts["row"].to_numpy(), minlength=len(words)).astype(np.int64)
-        encoded = parts["part"].to_arrow().dictionary_encode()
-        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        signs = _signs(pl.Series("part", pl.from_arrow(encoded.dictionary), dtype=pl.String), dimensions)
-        vectors += Pieces(counts, codes, encoded.dictionary).sums(signs, np.int8)
+    counts = np.bincount(parts["row"].to_numpy(), minlength=len(words)).astype(np.int64)
+    pieces = Pieces.of(parts["part"].to_arrow(), counts)
+    vectors += pieces.sums(_signs(pieces.distinct, dimensions), np.int8)
     return vectors
 
 
-def _signs(features: pl.Series, dimensions: int) -> Int8s:
+def _signs(features: pa.Array, dimensions: int) -> Int8s:
     """A vector of +1 and -1 for each feature: the bits of its hashes."""
-    values = pa.array(features.to_arrow().cast(pa.string())).cast(pa.binary())
+    values = features.cast(pa.string()).cast(pa.binary())
     hashes = [hash_bytes(values, seed) for seed in range(1, dimensions // 64 + 1)]
     octets = np.stack(hashes, axis=1).astype("<u8").view(np.uint8)
     signs = np.unpackbits(octets, axis=1).view(np.int8)

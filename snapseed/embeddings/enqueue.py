@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 from psycopg import sql
+from psycopg.rows import class_row
 
 from snapseed.config import Environment, Project
 from snapseed.embeddings.chunks import CHUNK_WORDS
@@ -26,32 +27,6 @@ from snapseed.servers.targets import redis_translated
 
 # Jobs that go to the queue in one command, and keys that come from the server in one message.
 BATCH_JOBS = 5_000
-
-# A text has at least one chunk, and another one after each 120 words between single blanks (see `chunks`). Only texts
-# that have chunks are read and counted, so those of a fresh load cost no more than a look into an index. If chunks keep
-# their content, it must be the text; if not, a text that a load has changed is known by the transaction that wrote it.
-_INCOMPLETE = """
-SELECT text.{key}::text
-  FROM {texts} text
- CROSS JOIN LATERAL (
-       SELECT count(*) AS chunks, max(chunk.{number}) AS last, {content} AS content
-         FROM {target} chunk WHERE chunk.{parent} = text.{key} AND chunk.{model} = %(name)s
-       ) held
- WHERE CASE held.chunks WHEN 0 THEN true
-       ELSE held.last <> held.chunks - 1
-         OR held.chunks
-            <> greatest(1, (cardinality(string_to_array(coalesce(text.{text}, ''), ' ')) + {words} - 1) / {words})
-         OR {changed} END
- ORDER BY text.{key}
-"""
-_IS_ORPHAN = "NOT EXISTS (SELECT FROM {texts} text WHERE text.{key} = chunk.{parent})"
-_DELETE_ORPHANS = "DELETE FROM {target} chunk WHERE {model} = %(name)s AND {is_orphan}"
-_COMPLETENESS = """
-SELECT (SELECT count(*) FROM {texts}) AS texts, (SELECT count(*) FROM ({incomplete}) lacking) AS incomplete,
-       count(*) AS rows, count(*) FILTER (WHERE {is_orphan}) AS orphans,
-       count(*) FILTER (WHERE {length} <> %(dimensions)s) AS wrong_dimension
-  FROM {target} chunk WHERE {model} = %(name)s
-"""
 
 
 @dataclass(frozen=True)
@@ -123,8 +98,8 @@ def enqueue_incomplete(
 def delete_orphans(session: Session) -> int:
     """Delete the chunks of this model that belong to no text, which no job would do; returns how many."""
     with translated("deleting chunks without a text", session.target.described):
-        query = sql.SQL(_DELETE_ORPHANS).format(**_names(session.source))
-        return session.connection.execute(query, {"name": session.source.embedder.model}).rowcount
+        statement = session.source.statement("delete_orphans")
+        return session.connection.execute(statement, {"name": session.source.embedder.model}).rowcount
 
 
 @dataclass(frozen=True)
@@ -154,30 +129,23 @@ class Completeness:
 
 def completeness(connection: Connection, source: Source) -> Completeness:
     """Ask the database whether every text has its chunks; reads both tables once."""
-    is_vector = next(column for column in source.target.columns if column.name == source.settings.vector).type
-    length = sql.SQL("cardinality({})" if is_vector.endswith("[]") else "cardinality({}::real[])").format(
-        sql.Identifier(source.settings.vector)
-    )
-    query = sql.SQL(_COMPLETENESS).format(incomplete=_incomplete(source), length=length, **_names(source))
+    declared = next(column.type for column in source.target.columns if column.name == source.settings.vector)
+    to_array = sql.SQL("" if declared.endswith("[]") else "::real[]")
+    statement = source.statement("completeness", incomplete=_incomplete(source), to_array=to_array)
     values = {"name": source.embedder.model, "dimensions": source.embedder.dimensions}
-    row = connection.execute(query, values).fetchone()
-    assert row is not None
-    return Completeness(*(int(str(number)) for number in row))
-
-
-def _names(source: Source) -> dict[str, sql.Composable]:
-    names = source.identifiers()
-    return names | {"is_orphan": sql.SQL(_IS_ORPHAN).format(**names)}
+    with connection.cursor(row_factory=class_row(Completeness)) as cursor:
+        found = cursor.execute(statement, values).fetchone()
+    assert found is not None
+    return found
 
 
 def _incomplete(source: Source, load: int | None = None) -> sql.Composed:
     """The query for the keys of the texts that need a job."""
-    names = source.identifiers() | {"words": sql.Literal(CHUNK_WORDS)}
-    texts: sql.Composable = sql.SQL("NULL::text")
     changed: sql.Composable = sql.SQL("false")
+    # If chunks keep their content, it must be the text; if not, a text that a load has changed is known by the
+    # transaction that wrote it.
     if source.settings.content is not None:
-        texts = sql.SQL("string_agg(chunk.{content}, ' ' ORDER BY chunk.{number})").format(**names)
-        changed = sql.SQL("held.content <> coalesce(text.{text}, '')").format(**names)
+        changed = sql.SQL("held.content <> coalesce(text.{}, '')").format(sql.Identifier(source.settings.text))
     elif load is not None:
         changed = sql.SQL("text.xmin = (SELECT xmin FROM snapseed.loads WHERE id = {})").format(sql.Literal(load))
-    return sql.SQL(_INCOMPLETE).format(**(names | {"content": texts, "changed": changed}))
+    return source.statement("incomplete", words=sql.Literal(CHUNK_WORDS), changed=changed)

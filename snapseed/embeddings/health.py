@@ -63,8 +63,14 @@ class Health:
         elif isinstance(event, WorkerFailed):
             self._counters["failures"].inc()
         self._heard_at, self._heard = time.time(), self._now()
-        if self._file is not None:
-            self._write(self._file)
+        if self._file is None:
+            return
+        beside = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        try:
+            beside.write_text(json.dumps(self.document()) + "\n", encoding="utf-8")
+            beside.replace(self._file)
+        except OSError as exc:
+            raise UsageError("the health file cannot be written", where=str(self._file), observed=exc.strerror) from exc
 
     @property
     def is_alive(self) -> bool:
@@ -80,14 +86,6 @@ class Health:
         times: dict[str, object] = {"alive": self.is_alive, "heard_at": self._heard_at, "started_at": self._started_at}
         counts = {name: int(self.total(name)) for name in _COUNTS}
         return times | counts | {name: self.total(name) for name in _SECONDS}
-
-    def _write(self, file: Path) -> None:
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            beside.write_text(json.dumps(self.document()) + "\n", encoding="utf-8")
-            beside.replace(file)
-        except OSError as exc:
-            raise UsageError("the health file cannot be written", where=str(file), observed=exc.strerror) from exc
 
 
 class _SilentHandler(WSGIRequestHandler):

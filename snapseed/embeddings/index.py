@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.embeddings.source import Source, source_of
+from snapseed.embeddings.source import QUERIES, Source, source_of
+from snapseed.postgres import query
 from snapseed.postgres.catalog import IndexFacts, TableFacts, read_tables
 from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.locks import AdvisoryLock, lock, set_limits
+from snapseed.postgres.provenance import create_schema, has_table
 from snapseed.servers.targets import resolve_target
 
 _LONGEST_NAME = 63
@@ -39,7 +41,8 @@ def drop_indexes(connection: Connection, source: Source, environment: Environmen
         if facts is None or facts.has_rows:
             return []
         lines = []
-        for index in _nearest(connection, facts):
+        nearest = {name for name, _ in _nearest(connection, facts)}
+        for index in (index for index in facts.indexes if index.name in nearest):
             if index.keep_reason or not facts.may_index:
                 why = index.keep_reason or "the table belongs to another role"
                 lines.append(f"the index {index.name} stays, and slows workers down: {why}")
@@ -51,27 +54,20 @@ def drop_indexes(connection: Connection, source: Source, environment: Environmen
     return lines
 
 
-def build_indexes(connection: Connection, source: Source, environment: Environment) -> list[str]:
+def index_embeddings(project: Project, environment: Environment, *, consent: bool = False) -> list[str]:
     """Restore dropped indexes, and build the one that [embeddings] asks for; returns a line for each.
 
-    Existing indexes stay as they are. Blocks writers meanwhile. Without pgvector there is nothing to build.
+    Existing indexes stay as they are. Blocks writers meanwhile. Without pgvector there is nothing to build. It is
+    guarded like a load, and does not need the queue.
     """
-    with connection.transaction():
-        set_limits(connection, environment)
-        lock(connection, AdvisoryLock.EMBEDDING_INDEXES)
-        facts = _facts(connection, source)
-        if facts is None:
-            return []
-        return [*_restore(connection, facts), *_build_own(connection, facts, source)]
-
-
-def index_embeddings(project: Project, environment: Environment, *, consent: bool = False) -> list[str]:
-    """`build_indexes` for an environment, guarded like a load. It does not need the queue."""
     source, target = source_of(project, environment), resolve_target(project, environment)
     with connected(target) as connection:
         identify_allowed(connection, target, environment, consent=consent)
-        with translated("building indexes", target.described):
-            return build_indexes(connection, source, environment)
+        with translated("building indexes", target.described), connection.transaction():
+            set_limits(connection, environment)
+            lock(connection, AdvisoryLock.EMBEDDING_INDEXES)
+            facts = _facts(connection, source)
+            return [*_restore(connection, facts), *_build_own(connection, facts, source)] if facts else []
 
 
 def own_name(facts: TableFacts, source: Source) -> str:
@@ -82,10 +78,11 @@ def own_name(facts: TableFacts, source: Source) -> str:
 
 
 def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
-    if connection.execute("SELECT to_regclass('snapseed.dropped_indexes')").fetchone() == (None,):
+    if not has_table(connection, "snapseed.dropped_indexes"):
         return
     present = {index.name for index in facts.indexes}
-    for name, tablespace, statements in connection.execute(_SAVED, {"table": facts.oid}).fetchall():
+    saved = "SELECT name, tablespace, statements FROM snapseed.dropped_indexes WHERE table_oid = %s ORDER BY name"
+    for name, tablespace, statements in connection.execute(saved, [facts.oid]).fetchall():
         assert isinstance(statements, list)
         if name not in present:
             started = time.monotonic()
@@ -94,7 +91,8 @@ def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
             for statement in statements:
                 connection.execute(str(statement).encode())
             yield f"rebuilt the index {name} in {time.monotonic() - started:.1f} s"
-        connection.execute(_FORGET, {"table": facts.oid, "name": name})
+        forget = "DELETE FROM snapseed.dropped_indexes WHERE table_oid = %s AND name = %s"
+        connection.execute(forget, [facts.oid, name])
 
 
 def _build_own(connection: Connection, facts: TableFacts, source: Source) -> Iterator[str]:
@@ -105,10 +103,10 @@ def _build_own(connection: Connection, facts: TableFacts, source: Source) -> Ite
         kind = column.type if column else "missing"
         yield f"no index: {source.settings.vector} is {kind}, but {method} needs a vector of pgvector"
         return
-    others = connection.execute(_NEAREST + _ON_COLUMN, {"table": facts.oid, "column": column.name}).fetchall()
-    if others:
-        yield f"the index {others[0][0]} exists"
-        return
+    for other, indexed in _nearest(connection, facts):
+        if indexed == column.name:
+            yield f"the index {other} exists"
+            return
     started, name = time.monotonic(), own_name(facts, source)
     statement = sql.SQL("CREATE INDEX {} ON {} USING {} ({} vector_cosine_ops)").format(
         sql.Identifier(name), facts.name.identifier(), sql.SQL(method), sql.Identifier(column.name)
@@ -126,49 +124,20 @@ def _lists(connection: Connection, facts: TableFacts) -> int:
     return max(1, rows // _ROWS_PER_LIST if rows <= _MANY_ROWS else math.isqrt(rows))
 
 
-def _nearest(connection: Connection, facts: TableFacts) -> list[IndexFacts]:
-    names = {name for (name,) in connection.execute(_NEAREST, {"table": facts.oid}).fetchall()}
-    return [index for index in facts.indexes if index.name in names]
+def _nearest(connection: Connection, facts: TableFacts) -> list[tuple[object, ...]]:
+    """The names of the indexes for nearest neighbors, and the column of each; None if it cannot be used."""
+    return connection.execute(query("nearest_indexes", QUERIES), {"table": facts.oid}).fetchall()
 
 
 def _save(connection: Connection, facts: TableFacts, index: IndexFacts) -> None:
-    if connection.execute("SELECT to_regclass('snapseed.dropped_indexes')").fetchone() == (None,):
-        # Not IF NOT EXISTS, which asks for the privilege to create even if there is nothing to do.
-        if connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,):
-            connection.execute("CREATE SCHEMA snapseed")
-        connection.execute(_CREATE)
+    if not has_table(connection, "snapseed.dropped_indexes"):
+        create_schema(connection)
+        connection.execute(query("create_dropped_indexes", QUERIES))
     values = {"table": facts.oid, "name": index.name, "tablespace": index.tablespace}
-    connection.execute(_SAVE, values | {"statements": [index.definition, *index.restore]})
+    connection.execute(
+        query("save_dropped_index", QUERIES), values | {"statements": [index.definition, *index.restore]}
+    )
 
 
 def _facts(connection: Connection, source: Source) -> TableFacts | None:
     return read_tables(connection, [table_name(source.target)]).get(table_name(source.target))
-
-
-_CREATE = """
-CREATE TABLE snapseed.dropped_indexes (
-    table_oid oid NOT NULL,
-    name text NOT NULL,
-    tablespace text NOT NULL,
-    statements text[] NOT NULL,
-    dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (table_oid, name)
-);
-COMMENT ON TABLE snapseed.dropped_indexes IS 'Indexes that come back once all embeddings are there';
-"""
-_SAVE = """
-INSERT INTO snapseed.dropped_indexes (table_oid, name, tablespace, statements)
-VALUES (%(table)s, %(name)s, %(tablespace)s, %(statements)s)
-ON CONFLICT (table_oid, name) DO UPDATE SET tablespace = excluded.tablespace, statements = excluded.statements
-"""
-_SAVED = "SELECT name, tablespace, statements FROM snapseed.dropped_indexes WHERE table_oid = %(table)s ORDER BY name"
-_FORGET = "DELETE FROM snapseed.dropped_indexes WHERE table_oid = %(table)s AND name = %(name)s"
-_NEAREST = """
-SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
- WHERE i.indrelid = %(table)s AND m.amname IN ('hnsw', 'ivfflat')
-"""
-_ON_COLUMN = """
-   AND i.indisvalid AND EXISTS (
-       SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname = %(column)s)
- ORDER BY c.relname
-"""

@@ -47,12 +47,13 @@ class OnnxEmbedder:
     def __init__(self, *, folder: Path | None = None, **options: object) -> None:
         settings = msgspec.convert(options, OnnxSettings)
         onnxruntime, tokenizers = _libraries()
-        model, tokenizer = (
-            _existing((folder or Path()) / file) for file in (settings.model_file, settings.tokenizer_file)
-        )
+        model, tokenizer = ((folder or Path()) / file for file in (settings.model_file, settings.tokenizer_file))
+        for path in (model, tokenizer):
+            if not path.is_file():
+                raise ConfigurationError("a file of the embedder is missing", where=str(path), expected="a file")
         session_options = onnxruntime.SessionOptions()
         session_options.intra_op_num_threads = settings.threads
-        self._session = onnxruntime.InferenceSession(model, session_options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(str(model), session_options, providers=["CPUExecutionProvider"])
         self._inputs = {given.name for given in self._session.get_inputs()}
         dimensions = self._session.get_outputs()[0].shape[-1]
         if not isinstance(dimensions, int):
@@ -60,7 +61,7 @@ class OnnxEmbedder:
         self.model = settings.name
         self.dimensions = dimensions
         self._pooling = settings.pooling
-        self._tokenizer = tokenizers.Tokenizer.from_file(tokenizer)
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer))
         self._tokenizer.enable_truncation(settings.max_tokens)
         self._tokenizer.no_padding()
 
@@ -94,12 +95,6 @@ class OnnxEmbedder:
             return found[:, 0]
         weights = mask[:, :, None].astype(np.float32)
         return np.asarray((found * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1), dtype=np.float32)
-
-
-def _existing(path: Path) -> str:
-    if not path.is_file():
-        raise ConfigurationError("a file of the embedder is missing", where=str(path), expected="a file")
-    return str(path)
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import polars as pl
@@ -214,6 +215,11 @@ class JobQueue(Protocol):
         """Remove all jobs, dead ones included; returns how many."""
 
 
+def script(name: str) -> str:
+    """A script for Redis: `queries/{name}.lua`."""
+    return (Path(__file__).parent / "queries" / f"{name}.lua").read_text()
+
+
 def hash_tag(name: str) -> str:
     """The beginning of all keys of a queue: its name in braces, so that a cluster keeps the keys on one node."""
     return f"{{{name}}}"
@@ -249,13 +255,11 @@ class DoneCounts:
             pipeline.expire(minute, _MINUTES_KEPT_SECONDS)
             pipeline.execute(raise_on_error=False)
 
-    def total(self) -> int:
-        """All jobs done since the queue was created or purged."""
-        return int(self._client.get(f"{self._name}:done") or 0)
-
-    def last_minute(self) -> int:
-        """The jobs done in the last full minute."""
-        return int(self._client.get(f"{self._name}:done:{self._minute() - 1}") or 0)
+    def read(self) -> tuple[int, int]:
+        """The jobs done since the queue was created or purged, and those of the last full minute."""
+        found = self._client.mget(f"{self._name}:done", f"{self._name}:done:{self._minute() - 1}")
+        total, last_minute = (int(count or 0) for count in found)
+        return total, last_minute
 
     def clear(self, pipeline: Pipeline) -> None:
         """Start at zero again."""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag
+from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag, script
 
 if TYPE_CHECKING:
     import redis
@@ -22,32 +22,7 @@ if TYPE_CHECKING:
 _RIGHT, _LEFT = "RIGHT", "LEFT"
 # LREM with this count removes one, searching from the end where the first job of a batch is: it is found at once.
 _FROM_THE_END = -1
-# Back into the queue, the first one last, so that it comes first again; except those that others have by now.
-_RELEASE = """
-for place = #ARGV, 2, -1 do
-  if redis.call('LREM', KEYS[1], -1, ARGV[place]) == 1 then
-    redis.call('RPUSH', KEYS[2], ARGV[place])
-    if ARGV[1] == 'tried' then redis.call('HINCRBY', KEYS[3], redis.sha1hex(ARGV[place]), 1) end
-  end
-end
-"""
-_BURY = """
-if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 1 then
-  redis.call('LPUSH', KEYS[2], ARGV[2])
-  redis.call('HDEL', KEYS[3], redis.sha1hex(ARGV[1]))
-end
-"""
-# A worker is forgotten, and its jobs go back. If it was taken for dead, only if it is still silent.
-_DISMISS = """
-if ARGV[2] == 'dead' and redis.call('EXISTS', KEYS[5]) == 1 then return end
-while true do
-  local job = redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
-  if not job then break end
-  if ARGV[2] == 'dead' then redis.call('HINCRBY', KEYS[3], redis.sha1hex(job), 1) end
-end
-redis.call('SREM', KEYS[4], ARGV[1])
-redis.call('DEL', KEYS[5])
-"""
+_RELEASE, _BURY, _DISMISS = map(script, ("list_release", "list_bury", "list_dismiss"))
 
 
 class ListQueue:
@@ -70,8 +45,10 @@ class ListQueue:
             self._client.lpush(self._jobs, *payloads)
 
     def claim(self, worker: str, count: int, wait_seconds: float) -> list[Claim]:
-        self._show_alive(worker)
-        self._take_over()
+        self.keep(worker)
+        for silent in self._known_workers():
+            if not self._client.exists(self._alive(silent)):
+                self._dismiss(silent, "dead")
         held = self._held(worker)
         first = self._client.lmove(self._jobs, held, _RIGHT, _LEFT)
         if first is None and wait_seconds:
@@ -84,12 +61,15 @@ class ListQueue:
             moved = [first, *(payload for payload in pipeline.execute() if payload is not None)]
         payloads = self._each_once(held, moved)
         # Again: if this took long, others may have taken this worker for dead and given its jobs back.
-        self._show_alive(worker)
+        self.keep(worker)
         tries = self._client.hmget(self._tries, [_digest(payload) for payload in payloads])
         return [Claim(payload, payload, int(tried or 0) + 1) for payload, tried in zip(payloads, tries, strict=True)]
 
     def keep(self, worker: str) -> None:
-        self._show_alive(worker)
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.sadd(self._workers, worker)
+            pipeline.set(self._alive(worker), 1, px=self._alive_ms)
+            pipeline.execute()
 
     def done(self, worker: str, claims: Sequence[Claim]) -> None:
         if claims:
@@ -99,7 +79,7 @@ class ListQueue:
                 pipeline.hdel(self._tries, *[_digest(claim.payload) for claim in claims])
                 *removed, _ = pipeline.execute()
             self._counts.add(sum(removed))
-        self._show_alive(worker)
+        self.keep(worker)
 
     def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
         payloads = [claim.payload for claim in claims]
@@ -128,12 +108,13 @@ class ListQueue:
             # A worker that joined in between may hold jobs that have left the queue.
             if self._known_workers() <= workers:
                 break
+        done, done_last_minute = self._counts.read()
         return QueueStatus(
             waiting=waiting,
             in_flight=sum(of_workers[::2]),
             dead=dead,
-            done=self._counts.total(),
-            done_last_minute=self._counts.last_minute(),
+            done=done,
+            done_last_minute=done_last_minute,
             workers=sum(of_workers[1::2]),
             oldest_seconds=None,
         )
@@ -176,21 +157,9 @@ class ListQueue:
     def _known_workers(self) -> set[str]:
         return {worker.decode() for worker in self._client.smembers(self._workers)}
 
-    def _take_over(self) -> None:
-        """Give back the jobs of silent workers."""
-        for worker in self._known_workers():
-            if not self._client.exists(self._alive(worker)):
-                self._dismiss(worker, "dead")
-
     def _dismiss(self, worker: str, why: str) -> None:
         keys = [self._held(worker), self._jobs, self._tries, self._workers, self._alive(worker)]
         self._client.eval(_DISMISS, len(keys), *keys, worker, why)
-
-    def _show_alive(self, worker: str) -> None:
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.sadd(self._workers, worker)
-            pipeline.set(self._alive(worker), 1, px=self._alive_ms)
-            pipeline.execute()
 
     def _held(self, worker: str) -> str:
         return f"{self._name}:held:{worker}"

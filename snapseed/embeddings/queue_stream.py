@@ -11,19 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag
+from snapseed.embeddings.queue import Claim, DeadJob, DoneCounts, QueueStatus, hash_tag, script
 
 if TYPE_CHECKING:
     import redis
 
 GROUP = "workers"
 FIELD = b"job"
-# One command for many jobs: one each would cost the client as much time as the server. The group is created here and
-# not by the first worker, because a Redis without memory would refuse that.
-_PUT = """
-redis.pcall('XGROUP', 'CREATE', KEYS[1], 'workers', '0', 'MKSTREAM')
-for _, job in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'job', job) end
-"""
+_PUT = script("stream_put")
 # Longer than any `claim_after`, so that XAUTOCLAIM hands the job out at once.
 _LONG_IDLE_MS = 2**31
 
@@ -48,13 +43,13 @@ class StreamQueue:
         except self._client_error() as exc:
             if not _is_flushed_away(exc):
                 raise
-            self._make_group()
+            self._client.eval(_PUT, 1, self._jobs)
             return self._claim(worker, count, wait_seconds)
 
     def keep(self, worker: str) -> None:
         with self._or_flushed_away():
-            if held := [entry["message_id"] for entry in self._pending(worker)]:
-                self._client.xclaim(self._jobs, GROUP, worker, 0, held, justid=True)
+            if held := self._held(worker):
+                self._client.xclaim(self._jobs, GROUP, worker, 0, list(held), justid=True)
 
     def done(self, worker: str, claims: Sequence[Claim]) -> None:  # noqa: ARG002 - a list needs it
         if claims:
@@ -67,10 +62,8 @@ class StreamQueue:
 
     def release(self, worker: str, claims: Sequence[Claim], *, tried: bool) -> None:
         with self._or_flushed_away(), self._client.pipeline(transaction=False) as pipeline:
-            held = {entry["message_id"] for entry in self._pending(worker)} if claims else set()
-            for claim in claims:
-                if claim.id not in held:
-                    continue
+            held = self._held(worker) if claims else {}
+            for claim in (claim for claim in claims if claim.id in held):
                 # The next claim adds one.
                 count = claim.deliveries if tried else claim.deliveries - 1
                 idle = {"idle": _LONG_IDLE_MS, "retrycount": count, "justid": True}
@@ -78,7 +71,7 @@ class StreamQueue:
             pipeline.execute()
 
     def bury(self, worker: str, claim: Claim, error: str) -> None:
-        if claim.id not in {entry["message_id"] for entry in self._pending(worker)}:
+        if claim.id not in self._held(worker):
             return
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.xadd(self._dead, {"job": claim.payload, "error": error, "deliveries": claim.deliveries})
@@ -88,7 +81,7 @@ class StreamQueue:
 
     def leave(self, worker: str) -> None:
         with self._or_flushed_away():
-            held = [Claim(entry["message_id"], b"", entry["times_delivered"]) for entry in self._pending(worker)]
+            held = [Claim(entry, b"", deliveries) for entry, deliveries in self._held(worker).items()]
             self.release(worker, held, tried=False)
             if not held:
                 # Deleting a consumer deletes what it holds.
@@ -105,12 +98,13 @@ class StreamQueue:
                 raise answer
         consumers: list[dict[str, Any]] = [] if isinstance(known, Exception) else known
         in_flight = sum(int(consumer["pending"]) for consumer in consumers)
+        done, done_last_minute = self._counts.read()
         return QueueStatus(
             waiting=max(0, length - in_flight),
             in_flight=min(length, in_flight),
             dead=dead,
-            done=self._counts.total(),
-            done_last_minute=self._counts.last_minute(),
+            done=done,
+            done_last_minute=done_last_minute,
             workers=sum(int(consumer["idle"]) < self._idle_ms for consumer in consumers),
             oldest_seconds=self._oldest_seconds(),
         )
@@ -147,7 +141,7 @@ class StreamQueue:
             block = max(1, int(wait_seconds * 1000)) if wait_seconds else None
             answer = self._client.xreadgroup(GROUP, worker, {self._jobs: ">"}, count=count, block=block)
             return [Claim(entry, _payload(fields), 1) for entry, fields in (answer[0][1] if answer else [])]
-        deliveries = {entry["message_id"]: int(entry["times_delivered"]) for entry in self._pending(worker)}
+        deliveries = self._held(worker)
         return [Claim(entry, _payload(fields), deliveries.get(entry, 1)) for entry, fields in entries]
 
     def _stale(self, worker: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
@@ -161,17 +155,10 @@ class StreamQueue:
             if entries or start == b"0-0":
                 return list(entries)
 
-    def _pending(self, worker: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._client.xpending_range(self._jobs, GROUP, "-", "+", 100_000, worker)
-        return found
-
-    def _make_group(self) -> None:
-        try:
-            self._client.xgroup_create(self._jobs, GROUP, id="0", mkstream=True)
-        except self._client_error() as exc:
-            # Another worker was faster.
-            if not str(exc).startswith("BUSYGROUP"):
-                raise
+    def _held(self, worker: str) -> dict[bytes, int]:
+        """The jobs that a worker holds, and how often each one was handed out."""
+        found = self._client.xpending_range(self._jobs, GROUP, "-", "+", 100_000, worker)
+        return {entry["message_id"]: entry["times_delivered"] for entry in found}
 
     def _oldest_seconds(self) -> float | None:
         first = self._client.xrange(self._jobs, count=1)

@@ -24,6 +24,7 @@ from snapseed.embeddings.queue import JobForm, JobQueue, job_form, require_form
 from snapseed.embeddings.queue_list import ListQueue
 from snapseed.embeddings.queue_stream import StreamQueue
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.postgres import query
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
@@ -33,6 +34,7 @@ from snapseed.snapshot.store import open_snapshot
 from snapseed.snapshot.types import Family
 from snapseed.units import parse_seconds
 
+QUERIES = Path(__file__).parent / "queries"
 # A worker that waits for jobs is heard of every second.
 _SHORTEST_CLAIM_SECONDS = 2.0
 _TEXT_FAMILIES = (Family.TEXT, Family.CHARACTER, Family.TEXT_FORM)
@@ -86,6 +88,10 @@ class Source:
             "target": table_name(self.target).identifier(),
         }
 
+    def statement(self, name: str, **names: sql.Composable) -> sql.Composed:
+        """The statement in `queries`, with tables, columns and other names filled in."""
+        return sql.SQL(query(name, QUERIES).decode()).format(**(self.identifiers() | names))
+
 
 def resolve_source(project: Project, environment: Environment, manifest: Manifest) -> Source:
     """The source of an environment's embeddings.
@@ -128,8 +134,7 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
             observed=repr(settings.claim_after),
             expected=f"{_SHORTEST_CLAIM_SECONDS:.0f}s or more",
         )
-    with _importable(project.folder):
-        embedder = load_embedder(settings.embedder, settings.options or {}, project.folder, f"{where} embedder")
+    embedder = load_embedder(settings.embedder, settings.options or {}, project.folder, f"{where} embedder")
     _require_dimensions(target, settings, embedder, where)
     written = tuple(column for column in target.columns if column.name in names)
     return Source(
@@ -201,9 +206,11 @@ def require_queue(project: Project, environment: Environment, *, consent: bool =
 def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: str) -> Embedder:
     """An instance of the class `package.module:Name`, made with `options`, and with `folder` if it takes that.
 
-    Raises `ConfigurationError` if it cannot be made or is not an embedder.
+    Modules in `folder` can be imported, wherever the command runs. Raises `ConfigurationError` if it cannot be made or
+    is not an embedder.
     """
     module, _, attribute = name.partition(":")
+    sys.path.append(str(folder))
     try:
         kind = getattr(importlib.import_module(module), attribute)
         known: dict[str, Any] = {"folder": folder} if "folder" in inspect.signature(kind).parameters else {}
@@ -219,17 +226,9 @@ def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: st
             observed=f"{name!r}: {type(exc).__name__}: {exc}",
             expected="package.module:Name of a class with model, dimensions and embed",
         ) from exc
-    return cast("Embedder", made)
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let the project's own modules be imported, wherever the command runs."""
-    sys.path.append(str(folder))
-    try:
-        yield
     finally:
         sys.path.remove(str(folder))
+    return cast("Embedder", made)
 
 
 def _entity(manifest: Manifest, name: str, where: str) -> EntityRecord:

@@ -31,7 +31,7 @@ _WAIT_SECONDS = 1.0
 _DRAIN_WAITS_SECONDS = (0.0, 0.1)
 # Jobs that were handed out before are processed in smaller groups, by this factor for each delivery.
 _GROUP_FACTOR = 8
-# A text that changes again and again while it is embedded is locked before the next attempt after this many.
+# A text that changes again and again while it is embedded stays locked from this attempt on.
 _FREE_TRIES = 3
 # Signs of life within the time after which the jobs would go to others.
 _SIGNS_OF_LIFE = 3
@@ -156,7 +156,9 @@ class Worker:
                 while groups:
                     smaller: list[list[Claim]] = []
                     try:
-                        written.append(self._write(writer, {claim: jobs[claim] for claim in groups[-1]}))
+                        keys = {key for claim in groups[-1] for key in jobs[claim]}
+                        written.append(self._write(writer, sorted(keys)))
+                        self.session.queue.done(self.name, groups[-1])
                     except SnapseedError as exc:
                         smaller, dead = self._apart(groups[-1], exc)
                         doomed += dead
@@ -228,33 +230,27 @@ class Worker:
                 doomed.append((claim, f"handed out {claim.deliveries} times, and never done"))
         return jobs, doomed
 
-    def _write(self, writer: Writer, jobs: dict[Claim, list[str]]) -> _Written:
-        """Write the chunks of these jobs in one transaction; then they are done."""
-        written = self._embed(writer, sorted({key for keys in jobs.values() for key in keys}))
-        self.session.queue.done(self.name, list(jobs))
-        return written
-
-    def _embed(self, writer: Writer, keys: list[str]) -> _Written:
-        """Embed and write these texts.
+    def _write(self, writer: Writer, keys: list[str]) -> _Written:
+        """Embed these texts and write their chunks in one transaction.
 
         Embedding may take long, so nothing is locked meanwhile; if a text changes, its new version is embedded.
         """
         connection, seconds = self.session.connection, 0.0
-        for _ in range(_FREE_TRIES):
+        for tries_left in reversed(range(_FREE_TRIES)):
             with self._translated("reading texts"):
                 texts = read_texts(connection, writer, keys)
             rows, spent = self._rows(texts)
             seconds += spent
             with self._translated("writing embeddings"), connection.transaction():
-                if lock_texts(connection, writer, keys) == texts.versions:
-                    changed = write_chunks(connection, writer, keys, rows)
-                    return _Written(changed, len(keys) - len(texts.keys), seconds)
-        with self._translated("writing embeddings"), connection.transaction():
-            lock_texts(connection, writer, keys)
-            texts = read_texts(connection, writer, keys)
-            rows, spent = self._rows(texts)
-            changed = write_chunks(connection, writer, keys, rows)
-            return _Written(changed, len(keys) - len(texts.keys), seconds + spent)
+                if lock_texts(connection, writer, keys) != texts.versions:
+                    if tries_left:
+                        continue
+                    texts = read_texts(connection, writer, keys)
+                    rows, spent = self._rows(texts)
+                    seconds += spent
+                changed = write_chunks(connection, writer, keys, rows)
+                break
+        return _Written(changed, len(keys) - len(texts.keys), seconds)
 
     def _rows(self, texts: TextBatch) -> tuple[list[pa.Array], float]:
         """The rows of the texts' chunks, none if there are no texts; and how many seconds that took."""
@@ -274,23 +270,20 @@ class Worker:
             half = len(group) // 2
             return [group[half:], group[:half]], []
         if isinstance(error, EmbeddingError):
-            self._require_embedder(error)
+            try:
+                embed_texts(self.session.source.embedder, _ANY_TEXT)
+            except EmbeddingError as exc:
+                raise EmbedderAwayError(
+                    "the embedder fails for any text",
+                    where=self.session.target.described,
+                    observed=exc.observed,
+                    expected=exc.expected,
+                    next_step="check the embedder of [embeddings] and what it needs",
+                ) from error
         if group[0].deliveries >= self.session.source.settings.tries:
             return [], [(group[0], str(error))]
         self.session.queue.release(self.name, group, tried=True)
         return [], []
-
-    def _require_embedder(self, error: EmbeddingError) -> None:
-        try:
-            embed_texts(self.session.source.embedder, _ANY_TEXT)
-        except EmbeddingError as exc:
-            raise EmbedderAwayError(
-                "the embedder fails for any text",
-                where=self.session.target.described,
-                observed=exc.observed,
-                expected=exc.expected,
-                next_step="check the embedder of [embeddings] and what it needs",
-            ) from error
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:

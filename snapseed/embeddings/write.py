@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import LiteralString
 
 import polars as pl
 import pyarrow as pa
@@ -28,53 +27,25 @@ from snapseed.postgres.rowhash import row_hash
 from snapseed.snapshot.types import Family
 
 # Once a worker has said that a job is done, nobody repeats it: its rows must be on disk by then.
-_DURABLE = """
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
-"""
-_CREATE_STAGE = """
-CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {target} WITH NO DATA
-"""
-# A version is the transaction that wrote the row.
-_READ = """
-SELECT text.{key}, text.xmin::text, text.{text} FROM {texts} text
- WHERE text.{key} = ANY (%s::text[]::{type}[]) ORDER BY 1
-"""
-_LOCK = """
-SELECT key, version FROM (
-       SELECT text.{key} AS key, text.xmin::text AS version FROM {texts} text
-        WHERE text.{key} = ANY (%s::text[]::{type}[]) ORDER BY 1 FOR SHARE OF text
-       ) locked
-"""
-_HAS_CHUNKS = "SELECT EXISTS (SELECT FROM {target} WHERE {parent} = ANY (%s::text[]::{type}[]) AND {model} = %s)"
-_COPY = "COPY {into} ({columns}) FROM STDIN WITH (FORMAT {format})"
-_MERGE = """
-INSERT INTO {target} AS held ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {stage} ORDER BY {conflict}
-    ON CONFLICT ({conflict}) DO UPDATE SET {updates} WHERE {old} <> {new}
-"""
-# The chunks beyond a text's last one: it used to be longer.
-_TRIM = """
-DELETE FROM {target} held
- USING (SELECT {parent} AS parent, max({number}) AS last FROM {stage} GROUP BY 1) staged
- WHERE held.{parent} = staged.parent AND held.{number} > staged.last AND held.{model} = %(model)s
-"""
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 
 
 @dataclass(frozen=True)
 class Writer:
-    """What a session knows about the two tables, asked once. `names` fill in the statements above.
+    """What a session knows about the two tables, asked once. `names` fill in the statements.
 
     `takes_copy`: COPY may write into the target itself, and not only into the temporary table.
     """
 
-    model: str
+    source: Source
     plan: TablePlan
     key_is_uuid: bool
     takes_copy: bool
     names: Mapping[str, sql.Composable]
 
-    def statement(self, template: LiteralString, **names: sql.Composable) -> sql.Composed:
-        """A statement with its names filled in."""
-        return sql.SQL(template).format(**self.names, **names)
+    def statement(self, name: str) -> sql.Composed:
+        """The statement in `queries`, with its names filled in."""
+        return self.source.statement(name, **self.names)
 
 
 @dataclass(frozen=True)
@@ -106,13 +77,12 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
     columns = source.target.columns
     (key,) = source.texts.key_columns
     updates = [sql.Identifier(column.name) for column in columns if column.name not in source.conflict]
-    names = source.identifiers() | {
+    names = {
         "texts": texts.name.identifier(),
         "target": plan.table.identifier(),
         "stage": sql.Identifier("pg_temp", "snapseed_chunks"),
         # The type is safe in SQL: the decoder of the manifest has parsed it.
         "type": sql.SQL(key.type),
-        "format": sql.SQL("binary" if plan.binary else "text"),
         "columns": sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
         "conflict": sql.SQL(", ").join(map(sql.Identifier, source.conflict)),
         "updates": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in updates),
@@ -120,15 +90,15 @@ def prepare_writer(connection: Connection, source: Source) -> Writer:
         "new": row_hash(columns, "excluded"),
     }
     takes_copy = target.is_table and not target.rules and not target.row_security
-    writer = Writer(source.embedder.model, plan, key.kind().family is Family.UUID, takes_copy, names)
+    writer = Writer(source, plan, key.kind().family is Family.UUID, takes_copy, names)
     connection.execute(_DURABLE)
-    connection.execute(writer.statement(_CREATE_STAGE))
+    connection.execute(writer.statement("create_stage"))
     return writer
 
 
 def read_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> TextBatch:
     """The texts with these keys, as far as they exist, in one query."""
-    found = connection.execute(writer.statement(_READ), [list(keys)]).fetchall()
+    found = connection.execute(writer.statement("read_texts"), {"keys": list(keys)}).fetchall()
     raw = [key.bytes if isinstance(key, uuid.UUID) else key for key, *_ in found]
     return TextBatch(
         pl.Series(raw, dtype=pl.Binary if writer.key_is_uuid else None),
@@ -142,7 +112,7 @@ def lock_texts(connection: Connection, writer: Writer, keys: Sequence[str]) -> l
 
     Without the lock, a worker with an old version of a text could write after a worker with the new one.
     """
-    return connection.execute(writer.statement(_LOCK), [list(keys)]).fetchall()
+    return connection.execute(writer.statement("lock_texts"), {"keys": list(keys)}).fetchall()
 
 
 def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], arrays: Sequence[pa.Array]) -> int:
@@ -153,20 +123,23 @@ def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], ar
     """
     if not arrays:
         return 0
+    model = {"model": writer.source.embedder.model}
     if writer.takes_copy:
-        held = connection.execute(writer.statement(_HAS_CHUNKS), [list(keys), writer.model]).fetchone()
+        held = connection.execute(writer.statement("has_chunks"), {"keys": list(keys), **model}).fetchone()
         with suppress(errors.UniqueViolation):
             if held == (False,):
                 with connection.transaction():
                     return _copy(connection, writer, "target", arrays)
     _copy(connection, writer, "stage", arrays)
-    changed = connection.execute(writer.statement(_MERGE)).rowcount
-    return changed + connection.execute(writer.statement(_TRIM), {"model": writer.model}).rowcount
+    changed = connection.execute(writer.statement("merge_chunks")).rowcount
+    return changed + connection.execute(writer.statement("trim_chunks"), model).rowcount
 
 
 def _copy(connection: Connection, writer: Writer, into: str, arrays: Sequence[pa.Array]) -> int:
     """Send the rows to the table that `into` names; returns how many."""
-    statement = writer.statement(_COPY, into=writer.names[into])
+    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT {})").format(
+        writer.names[into], writer.names["columns"], sql.SQL("binary" if writer.plan.binary else "text")
+    )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         if writer.plan.binary:
             copy.write(BINARY_HEADER)

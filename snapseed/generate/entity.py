@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -200,10 +201,7 @@ def fan_out(
     for value in means.values():
         if not 0 < value < maximum / 2:
             raise ValueError(f"fan_out() needs 0 < mean < maximum / 2, got mean={value}, maximum={maximum}")
-
-    @cache
-    def ends(mean: float) -> UInt64s:
-        return thresholds(skewed_weights(mean, maximum))
+    ends = cache(lambda mean: thresholds(skewed_weights(mean, maximum)))
 
     def count(bits: UInt64s, frame: pl.DataFrame) -> Int64s:
         if by is None:
@@ -237,20 +235,15 @@ def counted(expression: pl.Expr, maximum: int) -> FanOut:
 
 def skewed_weights(mean: float, maximum: int) -> list[int]:
     """Weights 1 / (number + shift)^2 in integers. The mean grows with the shift, so bisection finds it."""
-    wanted = round(mean * 10**6)
-    low, high = 1, 2**40
 
     def weights(shift: int) -> list[int]:
         return [2**120 // (number * 2**16 + shift) ** 2 for number in range(maximum + 1)]
 
-    while low < high:
-        shift = (low + high) // 2
+    def reaches_mean(shift: int) -> bool:
         found = weights(shift)
-        if sum(number * weight for number, weight in enumerate(found)) * 10**6 < wanted * sum(found):
-            low = shift + 1
-        else:
-            high = shift
-    return weights(low)
+        return sum(number * weight for number, weight in enumerate(found)) * 10**6 >= round(mean * 10**6) * sum(found)
+
+    return weights(bisect_left(range(2**40), x=True, lo=1, key=reaches_mean))
 
 
 @dataclass(frozen=True, kw_only=True)

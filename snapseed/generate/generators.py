@@ -40,20 +40,16 @@ def load_generators(folder: Path) -> Generators:
         raise GeneratorError(
             "the generators folder does not exist", where=str(folder), next_step="check `generators` in snapseed.toml"
         )
-    found: list[Entity] = []
-    for path in sorted(folder.glob("*.py")):
-        if path.name != "__init__.py":
-            module = _import(folder, path)
-            # An entity that several modules import, or one under several names, is one entity.
-            declared = (value for value in vars(module).values() if isinstance(value, Entity))
-            found = list(dict.fromkeys([*found, *declared]))
+    modules = [_import(folder, path) for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
+    # An entity that several modules import, or one under several names, is one entity.
+    found = dict.fromkeys(value for module in modules for value in vars(module).values() if isinstance(value, Entity))
     if not found:
         raise GeneratorError(
             "no generator declares an entity", where=str(folder), expected="functions under @entity(...)"
         )
-    _check_names(found)
     entities = {entity.name: entity for entity in sorted(found, key=lambda entity: len(entity.ancestors))}
-    _check_parameters(entities)
+    for entity in found:
+        _check(entity, entities)
     _check_lookups(entities)
     return Generators(entities, PoolFolder(folder / "pools"))
 
@@ -87,27 +83,23 @@ def _import(folder: Path, path: Path) -> ModuleType:
         ) from exc
 
 
-def _check_names(found: list[Entity]) -> None:
-    for number, entity in enumerate(found):
-        if any(other.name == entity.name for other in found[:number]):
-            raise GeneratorError(f"two entities are named {entity.name!r}", where=entity.function.__code__.co_filename)
-        for ancestor in entity.ancestors:
-            if ancestor not in found:
-                raise GeneratorError(f"{ancestor.name!r}, the parent of {entity.name!r}, is not among the generators")
-
-
-def _check_parameters(entities: Mapping[str, Entity]) -> None:
-    lookups = [entity for entity in entities.values() if entity.is_fixed]
-    for entity in entities.values():
-        possible = dict.fromkeys(other.name for other in (*entity.ancestors, *lookups))
-        for parameter in entity.parameters:
-            if parameter not in possible:
-                raise GeneratorError(
-                    f"the generator of {entity.name!r} has a parameter that names no ancestor and no lookup entity",
-                    where=entity.function.__code__.co_filename,
-                    observed=parameter,
-                    expected=f"rows, or one of: {', '.join(possible) or '(it has none)'}",
-                )
+def _check(entity: Entity, entities: Mapping[str, Entity]) -> None:
+    where = entity.function.__code__.co_filename
+    if entities[entity.name] is not entity:
+        raise GeneratorError(f"two entities are named {entity.name!r}", where=where)
+    for ancestor in entity.ancestors:
+        if entities.get(ancestor.name) is not ancestor:
+            raise GeneratorError(f"{ancestor.name!r}, the parent of {entity.name!r}, is not among the generators")
+    lookups = [name for name, other in entities.items() if other.is_fixed]
+    possible = dict.fromkeys([*(ancestor.name for ancestor in entity.ancestors), *lookups])
+    for parameter in entity.parameters:
+        if parameter not in possible:
+            raise GeneratorError(
+                f"the generator of {entity.name!r} has a parameter that names no ancestor and no lookup entity",
+                where=where,
+                observed=parameter,
+                expected=f"rows, or one of: {', '.join(possible) or '(it has none)'}",
+            )
 
 
 def _check_lookups(entities: Mapping[str, Entity]) -> None:

@@ -210,7 +210,6 @@ class PartWriter:
         self._path = folder / path
         self._chunk_rows = chunk_rows
         self._last_key: FirstKey | None = None
-        self._kinds = list(entity.columns.values())
         self._waiting: list[pa.Table] = []
         self._chunks: list[Chunk] = []
         self._file: pq.ParquetWriter | None = None
@@ -234,17 +233,12 @@ class PartWriter:
         while sum(map(len, self._waiting)) >= self._chunk_rows:
             self._write_chunk()
 
-    @property
-    def has_rows(self) -> bool:
-        """Whether any rows were added; without rows there is no file."""
-        return self._last_key is not None
-
-    def close(self) -> WrittenFile:
-        """Write the rows that are left, and describe the file. There must be rows."""
+    def close(self) -> WrittenFile | None:
+        """Write the rows that are left, and describe the file; None if there were no rows, and so no file."""
         if sum(map(len, self._waiting)):
             self._write_chunk()
-        assert self._file is not None
-        assert self._last_key is not None
+        if self._file is None or self._last_key is None:
+            return None
         with writing_to(self._path):
             self._file.close()
             path, size, sha256 = describe(self._path, self._folder)
@@ -269,7 +263,7 @@ class PartWriter:
         # Give freed memory back (malloc_trim) before the fingerprint, which needs the most. Once a chunk, it lowers the
         # peak by 30 MB; after every call of a generator, it would take a third of the system's time.
         pa.system_memory_pool().release_unused()
-        digest = fingerprint([column.chunk(0) for column in chunk.columns], self._kinds)
+        digest = fingerprint([column.chunk(0) for column in chunk.columns], list(self._entity.columns.values()))
         self._chunks.append(Chunk(len(chunk), _key(self._entity, chunk, 0), str(digest)))
 
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:

@@ -117,7 +117,7 @@ def make_part(task: PartTask) -> PartResult:
                     del table
                 rows = task.slices.next(last - first, size, task.last - last)
                 first = last
-            files = {name: writer.close() for name, writer in writers.items() if writer.has_rows}
+            files = {name: written for name, writer in writers.items() if (written := writer.close())}
     except BaseException:
         for writer in writers.values():
             writer.abandon()

@@ -472,8 +472,7 @@ class Items(Draws):
         >>> items.total(items.integers("cents", 1, 9)).to_list()
         [6, 0, 4, 3]
         """
-        running = self._running(values)
-        return pl.Series(running[self.offsets[1:]] - running[self.offsets[:-1]])
+        return self.lists(pl.Series(int64s(values))).list.sum()
 
     def running_total(self, values: pl.Series) -> pl.Series:
         """For each item, the sum over the row's items before it: where it starts, if the values are lengths (Int64).
@@ -482,12 +481,9 @@ class Items(Draws):
         >>> items.running_total(items.integers("seconds", 1, 9)).to_list()
         [0, 9, 0, 0]
         """
-        running = self._running(values)
-        return pl.Series(running[:-1] - running[self.offsets[self.owners]])
-
-    def _running(self, values: pl.Series) -> Int64s:
         self._check(values)
-        return np.concatenate([[0], np.cumsum(int64s(values))])
+        running = np.concatenate([[0], np.cumsum(int64s(values))])
+        return pl.Series(running[:-1] - running[self.offsets[self.owners]])
 
     def _check(self, values: pl.Series) -> None:
         if len(values) != len(self):

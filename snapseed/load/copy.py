@@ -1,20 +1,21 @@
 """Bring an entity's rows into its table: by COPY, and for an upsert by way of a temporary table.
 
-A thread reads and encodes chunks ahead of the socket. At most `queue_depth` encoded batches wait, so memory does not
-grow with the snapshot.
+A thread reads and encodes chunks ahead of the socket. At most `queue_depth` encoded batches wait for it, so memory does
+not grow with the snapshot.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import queue
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 from psycopg import sql
@@ -30,8 +31,7 @@ from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
 
-# An encoder that finds the queue full checks this often whether the reader is still there.
-_CHECK_SECONDS = 0.2
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -61,33 +61,6 @@ class Batch:
     rows: int
     read_seconds: float
     encode_seconds: float
-
-
-@dataclass(frozen=True)
-class Stream:
-    """The batches of one entity, to be iterated once. An exception in the queue ends it, None is its normal end.
-
-    `reader` is the thread that iterates. If it is gone, as after an interrupt that no cleanup followed, the encoder
-    stops.
-    """
-
-    waiting: queue.Queue[Batch | Exception | None]
-    stopped: threading.Event = field(default_factory=threading.Event)
-    reader: threading.Thread = field(default_factory=threading.current_thread)
-
-    def __iter__(self) -> Iterator[Batch]:
-        while (item := self.waiting.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-    def put(self, item: Batch | Exception | None) -> bool:
-        """Wait for room in the queue and add the item. False if the reader is gone."""
-        while not self.stopped.is_set() and self.reader.is_alive():
-            with suppress(queue.Full):
-                self.waiting.put(item, timeout=_CHECK_SECONDS)
-                return True
-        return False
 
 
 def copy_rows(
@@ -159,17 +132,9 @@ def merge_rows(connection: Connection, table: TablePlan) -> int:
         action = sql.SQL("UPDATE SET {} WHERE {} <> {}").format(
             assignments, row_hash(columns, "held"), row_hash(columns, "excluded")
         )
-    query = sql.SQL(
-        "INSERT INTO {} AS held ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT ({}) DO {}"
-    ).format(
-        table.table.identifier(),
-        _columns(table),
-        _columns(table),
-        stage_of(table),
-        key_list(table.entity),
-        action,
-    )
-    return connection.execute(query).rowcount
+    target, names, keys = table.table.identifier(), _columns(table), key_list(table.entity)
+    query = sql.SQL("INSERT INTO {} AS held ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ON CONFLICT ({}) DO {}")
+    return connection.execute(query.format(target, names, names, stage_of(table), keys, action)).rowcount
 
 
 def staged_keys(table: TablePlan) -> sql.Composed:
@@ -185,44 +150,52 @@ def stage_of(table: TablePlan) -> sql.Identifier:
 
 
 @contextmanager
-def encoded(snapshot: Snapshot, table: TablePlan, settings: LoadSettings = LoadSettings()) -> Iterator[Stream]:
+def encoded(snapshot: Snapshot, table: TablePlan, settings: LoadSettings = LoadSettings()) -> Iterator[Iterator[Batch]]:
     """The encoded rows of an entity in key order. The encoding thread has ended when the block is left.
 
     Iterating raises `SnapshotError` for a file that cannot be read or lacks a column of the manifest.
     """
-    stream = Stream(queue.Queue(settings.queue_depth))
-    arguments = (snapshot, table, stream, settings.batch_bytes)
-    thread = threading.Thread(target=_produce, args=arguments, name=f"encode {table.entity.name}")
+    with (
+        closing(_batches(snapshot, table, settings.batch_bytes)) as batches,
+        read_ahead(batches, settings.queue_depth, f"encode {table.entity.name}") as ahead,
+    ):
+        yield ahead
+
+
+@contextmanager
+def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterator[_Item]]:
+    """The items, which a thread called `name` produces: up to `depth` wait to be taken, while it works on one more.
+
+    The thread has ended when the block is left, and never keeps the process alive. An exception ends the items.
+    """
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
     try:
-        thread.start()
-        yield stream
+        waiting = deque(thread.submit(next, items, None) for _ in range(depth + 1))
+
+        def taken() -> Iterator[_Item]:
+            while (item := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, items, None))
+                yield item
+
+        yield taken()
     finally:
-        stream.stopped.set()
-        # Make room for the batch that the encoder may be about to put, so that it ends at once.
-        with suppress(queue.Empty):
-            stream.waiting.get_nowait()
-        if thread.ident is not None:
-            thread.join()
+        thread.shutdown(cancel_futures=True)
 
 
-def _produce(snapshot: Snapshot, table: TablePlan, stream: Stream, batch_bytes: int) -> None:
+def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generator[Batch]:
     try:
         for file in table.entity.files:
-            for batch in _batches(snapshot, file, table, batch_bytes):
-                if not stream.put(batch):
-                    return
-        stream.put(None)
-    except SnapseedError as exc:
-        stream.put(exc)
-    except Exception as exc:  # noqa: BLE001 - the thread that loads raises it, whatever it is
-        stream.put(_unreadable(f"{type(exc).__name__}: {exc}", str(snapshot.folder)))
+            yield from _batches_of(file, snapshot, table, batch_bytes)
+    except SnapseedError:
+        raise
+    except Exception as exc:
+        raise _unreadable(f"{type(exc).__name__}: {exc}", str(snapshot.folder)) from exc
 
 
-def _batches(snapshot: Snapshot, file: PartFile, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
+def _batches_of(file: PartFile, snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
     names = [column.name for column in table.columns]
-    path = str(snapshot.path(file))
     with snapshot.open_part(file) as part:
-        _check_columns(part.schema_arrow, table, path)
+        _check_columns(part.schema_arrow, table, str(snapshot.path(file)))
         for number in range(part.num_row_groups):
             started = time.monotonic()
             chunk = part.read_row_group(number, columns=names, use_threads=False).select(names)
@@ -265,14 +238,10 @@ def _widen_socket(connection: Connection, size: int) -> None:
 
 
 def _statement(table: TablePlan, into: sql.Composable) -> sql.Composed:
-    options = [sql.SQL("FORMAT binary" if table.binary else "FORMAT text")]
+    options = "FORMAT binary" if table.binary else "FORMAT text"
     if table.freeze:
-        options.append(sql.SQL("FREEZE"))
-    return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(
-        into,
-        _columns(table),
-        sql.SQL(", ").join(options),
-    )
+        options += ", FREEZE"
+    return sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(into, _columns(table), sql.SQL(options))
 
 
 def _columns(table: TablePlan) -> sql.Composed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import LiteralString
 
@@ -33,15 +34,16 @@ def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
     """
     connection, verify = session.connection, session.request.verify
     with session.phase("dropping indexes and keys"):
-        changed_before = {str(table.table): count_changes(connection, table.table) for table in plan.tables}
+        changes = Counter({str(table.table): count_changes(connection, table.table) for table in plan.tables})
         for setting in plan.settings:
             _set(connection, setting.name, setting.value)
         drop_indexes_and_keys(connection, plan)
     with session.phase("emptying tables"):
-        deleted = empty_tables(connection, plan)
+        changes.update(empty_tables(connection, plan))
         set_storage(connection, plan, "EXTERNAL")
     kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
-    written = [_fill(session, table) for table in plan.tables]
+    for table in plan.tables:
+        changes[str(table.table)] += _fill(session, table)
     with session.phase("building indexes"):
         build_indexes(connection, plan)
     with session.phase("checking foreign keys"):
@@ -50,9 +52,6 @@ def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
         _set_sequences(connection, plan, by_alter=True)
     if verify:
         _verify(session, plan, kept)
-    changes = {name: count + deleted.get(name, 0) for name, count in changed_before.items()}
-    for table, count in zip(plan.tables, written, strict=True):
-        changes[str(table.table)] += count
     _record(session, prepared, plan, changes)
     with session.phase("setting sequences"):
         _set_sequences(connection, plan, by_alter=False)
@@ -151,9 +150,7 @@ def _fill(session: Session, table: TablePlan) -> int:
     session.listener(CopyStarted(name))
     with session.phase("copying rows", doing=f"copying {name}"):
         into = stage_table(session.connection, table) if table.staged else table.table.identifier()
-        copied = copy_rows(
-            session.connection, session.snapshot, table, into, session.listener, settings=session.settings
-        )
+        copied = copy_rows(session.connection, session.snapshot, table, into, session.listener, session.settings)
     written = copied.rows
     if table.staged:
         with session.phase("merging rows", doing=f"merging {name}"):
@@ -164,10 +161,9 @@ def _fill(session: Session, table: TablePlan) -> int:
 
 def _fingerprints(session: Session, plan: LoadPlan) -> dict[str, Fingerprint]:
     """The rows that an append keeps, by table."""
+    tables = [(table.entity, table.table) for table in plan.tables]
     with session.phase("fingerprinting the existing rows"):
-        return {
-            str(table.table): table_fingerprint(session.connection, table.entity, table.table) for table in plan.tables
-        }
+        return {str(name): table_fingerprint(session.connection, entity, name) for entity, name in tables}
 
 
 def _verify(session: Session, plan: LoadPlan, kept: Mapping[str, Fingerprint]) -> None:
@@ -194,17 +190,17 @@ def _verify_table(
 
 def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mapping[str, int]) -> None:
     """Write the row of `snapseed.loads`, with the state that `--if-changed` compares."""
-    manifest = session.snapshot.manifest
+    manifest, states = session.snapshot.manifest, dict[str, dict[str, object]]()
     with session.phase("recording"):
-        state: dict[str, object] = {
-            str(table.table): table_state(
-                session.connection, table.entity, table.table, session.request, changes=changes[str(table.table)]
-            )
-            for table in plan.tables
-        }
+        for table in plan.tables:
+            state = table_state(session.connection, table.entity, table.table)
+            # The server's count does not include the changes of this transaction yet.
+            counted = None if state["changes"] is None else changes[str(table.table)]
+            how = {"mode": str(plan.mode), "verified": session.request.verify}
+            states[str(table.table)] = {**state, **how, "changes": counted}
         if plan.mode is Mode.REPLACE and (queued := prepared.facts.get(session.queued or "")):
             # The table that workers fill was emptied, so the rows that they put there are ours to replace.
-            state[str(queued.name)] = {"oid": queued.oid}
+            states[str(queued.name)] = {"oid": queued.oid}
         mark = record_load(
             session.connection,
             NewLoad(
@@ -214,9 +210,9 @@ def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mappi
                 seed=manifest.seed,
                 scale=manifest.scale,
                 mode=str(plan.mode),
-                tables=list(state),
+                tables=tuple(states),
                 rows=plan.rows,
-                state=state,
+                state=states,
                 version=importlib.metadata.version("snapseed"),
             ),
         )
@@ -237,25 +233,21 @@ def _set_sequences(connection: Connection, plan: LoadPlan, *, by_alter: bool) ->
                 uses.setdefault(name, []).append((table.table, sequence))
     for name, columns in uses.items():
         sequence = columns[0][1]
-        extreme = max if sequence.increment > 0 else min
+        extreme = sql.SQL("max" if sequence.increment > 0 else "min")
         query = sql.SQL("SELECT {}({}) FROM {}")
-        queries = [
-            query.format(sql.SQL(extreme.__name__), sql.Identifier(used.column), table.identifier())
-            for table, used in columns
-        ]
+        keys = [query.format(extreme, sql.Identifier(used.column), table.identifier()) for table, used in columns]
         starts_over = by_alter and plan.mode is Mode.REPLACE and any(used.owned for _, used in columns)
         if not starts_over:
             # Others may draw from it too, or existing rows stay, so it never goes back.
-            queries.append(sql.SQL("SELECT pg_sequence_last_value({}::regclass)").format(sql.Literal(name)))
-        found = [row[0] for query in queries for row in connection.execute(query).fetchall()]
-        keys = [int(str(key)) for key in found if key is not None]
-        # Where the sequence would be if it had produced these keys.
-        following = extreme(keys) + (sequence.increment if by_alter else 0) if keys else 0
-        value = sql.Literal(min(max(following, sequence.minimum), sequence.maximum))
-        if keys and by_alter:
-            connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART WITH {}").format(sql.SQL(name), value))
-        elif keys:
-            connection.execute(sql.SQL("SELECT setval({}::regclass, {})").format(sql.Literal(name), value))
+            keys.append(sql.SQL("SELECT pg_sequence_last_value({}::regclass)").format(sql.Literal(name)))
+        query = sql.SQL("SELECT {}(key)::int8 FROM ({}) AS keys (key)")
+        row = connection.execute(query.format(extreme, sql.SQL(" UNION ALL ").join(keys))).fetchone()
+        if row is not None and row[0] is not None:
+            # Where the sequence would be if it had produced these keys.
+            following = int(str(row[0])) + (sequence.increment if by_alter else 0)
+            value = sql.Literal(min(max(following, sequence.minimum), sequence.maximum))
+            change = "ALTER SEQUENCE {name} RESTART WITH {value}" if by_alter else "SELECT setval({text}, {value})"
+            connection.execute(sql.SQL(change).format(name=sql.SQL(name), text=sql.Literal(name), value=value))
         elif starts_over:
             connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.SQL(name)))
 
@@ -266,27 +258,22 @@ def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> Non
     def switch(*, always: bool) -> sql.SQL:
         return sql.SQL("DISABLE" if not on else "ENABLE ALWAYS" if always else "ENABLE")
 
+    # ONLY: the triggers of each partition are in the plan themselves.
+    alter = sql.SQL("ALTER TABLE ONLY {} {} TRIGGER {}")
     for table in _referring_first(plan):
         for trigger in table.disable_triggers:
-            # ONLY: the triggers of each partition are in the plan themselves.
-            statement = sql.SQL("ALTER TABLE ONLY {} {} TRIGGER {}").format(
-                sql.Identifier(trigger.schema, trigger.table),
-                switch(always=trigger.always),
-                sql.Identifier(trigger.name),
-            )
-            connection.execute(statement)
+            owner, name = sql.Identifier(trigger.schema, trigger.table), sql.Identifier(trigger.name)
+            connection.execute(alter.format(owner, switch(always=trigger.always), name))
         for rule in table.disable_rules:
             _alter(connection, table, "{} RULE {}", switch(always=rule.always), sql.Identifier(rule.name))
 
 
-def _referring_first(plan: LoadPlan) -> list[EmptiedTable | TablePlan]:
+def _referring_first(plan: LoadPlan) -> list[EmptiedTable]:
     """All tables of the plan, those that refer to others before these."""
     return [*plan.children, *reversed(plan.tables)]
 
 
-def _alter(
-    connection: Connection, table: EmptiedTable | TablePlan, action: LiteralString, *parts: sql.Composable
-) -> None:
+def _alter(connection: Connection, table: EmptiedTable, action: LiteralString, *parts: sql.Composable) -> None:
     connection.execute(sql.SQL("ALTER TABLE {} ").format(table.table.identifier()) + sql.SQL(action).format(*parts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,16 @@ from pathlib import Path
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.errors import ConfigurationError, SchemaError, SnapseedError, UsageError
+from snapseed.errors import ConfigurationError, SchemaError, UsageError
 from snapseed.events import Listener, phase
 from snapseed.load.outcome import Connected, SchemaCreated
 from snapseed.load.plan import ColumnContents, Prepared
 from snapseed.load.plan.requirements import schema_error, text_limit
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.postgres import locks
+from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import ReferenceFacts, TableFacts, TableName, read_server, read_tables
 from snapseed.postgres.connect import Connection, Target, apply_session_settings
 from snapseed.postgres.failures import translate, translated
@@ -127,20 +126,22 @@ def _lock(session: Session, tables: Sequence[TableName]) -> None:
 def _read_catalogs(session: Session) -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:
     """The entities to load, all tables of the manifest, and the tables outside the load that are emptied with it."""
     connection, manifest, request = session.connection, session.snapshot.manifest, session.request
-    facts = read_facts(connection, manifest.entities)
+
+    def read() -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:
+        facts = read_facts(connection, manifest.entities)
+        entities = choose_entities(manifest, facts, request)
+        return entities, facts, _read_children(session, entities, facts)
+
+    entities, facts, children = read()
     if not facts:
         _create_schema(session)
-        facts = read_facts(connection, manifest.entities)
-    entities = choose_entities(manifest, facts, request)
-    children = _read_children(session, entities, facts)
+        entities, facts, children = read()
     if not (request.with_parents or children):
         return entities, facts, children
     # The catalogs have named more tables: lock those too, and read again.
-    _lock(session, [facts[entity.name].name for entity in entities if entity.name in facts])
-    _lock(session, [child.name for child in children])
-    facts = read_facts(connection, manifest.entities)
-    entities = choose_entities(manifest, facts, request)
-    return entities, facts, _read_children(session, entities, facts)
+    loaded = [facts[entity.name] for entity in entities if entity.name in facts]
+    _lock(session, [table.name for table in [*loaded, *children]])
+    return read()
 
 
 def _read_children(
@@ -153,13 +154,11 @@ def _read_children(
     if session.request.mode is not Mode.REPLACE:
         return []
     loaded = {facts[entity.name].oid: facts[entity.name] for entity in entities if entity.name in facts}
-    found = dict(loaded)
-    if queued := facts.get(session.queued or ""):
-        found[queued.oid] = queued
+    queued = facts.get(session.queued or "")
+    found = loaded | ({queued.oid: queued} if queued else {})
     if not session.request.with_children:
         _require_unreferenced(list(found.values()))
-        return [table for oid, table in found.items() if oid not in loaded]
-    while names := [reference.name for _, reference in _references(list(found.values()))]:
+    while session.request.with_children and (names := [other.name for _, other in _references(list(found.values()))]):
         read = {table.oid: table for table in read_tables(session.connection, names).values()}
         if read.keys() <= found.keys():
             # The others were dropped a moment ago.
@@ -231,28 +230,23 @@ def _apply_schema(connection: Connection, schema: Path) -> None:
     search_path = connection.execute("SHOW search_path").fetchone()
     try:
         connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
-    except psycopg.errors.FeatureNotSupported as exc:
-        if "transaction" not in (exc.diag.message_primary or ""):
-            raise _schema_error(exc, schema, text) from exc
-        raise ConfigurationError(
-            "the schema file begins or ends a transaction",
-            where=str(schema),
-            observed=exc.diag.message_primary,
-            expected="a schema without BEGIN, COMMIT and ROLLBACK, so that a load changes everything or nothing",
-        ) from exc
     except psycopg.Error as exc:
-        raise _schema_error(exc, schema, text) from exc
+        message = exc.diag.message_primary or ""
+        if isinstance(exc, psycopg.errors.FeatureNotSupported) and "transaction" in message:
+            raise ConfigurationError(
+                "the schema file begins or ends a transaction",
+                where=str(schema),
+                observed=message,
+                expected="a schema without BEGIN, COMMIT and ROLLBACK, so that a load changes everything or nothing",
+            ) from exc
+        error = translate(exc, "applying the schema", str(schema))
+        # The file and the line, in place of the context, which would repeat the whole file.
+        error.where = str(schema)
+        if exc.diag.internal_query == text and exc.diag.internal_position:
+            error.where += f", line {text.count(chr(10), 0, int(exc.diag.internal_position) - 1) + 1}"
+        raise error from exc
     apply_session_settings(connection)
     connection.execute("SELECT set_config('search_path', %s, false)", search_path)
-
-
-def _schema_error(exc: psycopg.Error, schema: Path, text: str) -> SnapseedError:
-    """The driver's error with file and line, in place of the context, which would repeat the whole file."""
-    error = translate(exc, "applying the schema", str(schema))
-    error.where = str(schema)
-    if exc.diag.internal_query == text and exc.diag.internal_position:
-        error.where += f", line {text.count(chr(10), 0, int(exc.diag.internal_position) - 1) + 1}"
-    return error
 
 
 def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) -> dict[str, ColumnContents]:
@@ -271,8 +265,11 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     labels = {name: set[str]() for name in enums}
     for file in entity.files if required or read else ():
         with snapshot.open_part(file) as part:
-            for name, count in _count_nulls(part, required):
-                nulls[name] += count
+            groups = map(part.metadata.row_group, range(part.num_row_groups))
+            for chunk in (group.column(number) for group in groups for number in range(group.num_columns)):
+                # A list has the statistics of its elements, whose path is longer than the column's name.
+                if chunk.path_in_schema in required and chunk.is_stats_set:
+                    nulls[chunk.path_in_schema] += chunk.statistics.null_count or 0
             present = [name for name in read if name in part.schema_arrow.names]
             for batch in part.iter_batches(columns=present, use_threads=False) if present else ():
                 for name in texts.intersection(present):
@@ -287,39 +284,17 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     }
 
 
-def _count_nulls(part: pq.ParquetFile, columns: Collection[str]) -> Iterator[tuple[str, int]]:
-    for number in range(part.num_row_groups):
-        group = part.metadata.row_group(number)
-        for chunk in map(group.column, range(group.num_columns)):
-            # A list has the statistics of its elements, whose path is longer than the column's name.
-            if chunk.path_in_schema in columns and chunk.is_stats_set:
-                yield chunk.path_in_schema, chunk.statistics.null_count or 0
-
-
 def _found_elsewhere(connection: Connection, missing: Sequence[EntityRecord]) -> list[Problem]:
     """For entities without a table: tables of the same name in other schemas, which may be the ones that were meant."""
     problems = []
-    role = connection.execute("SELECT current_user").fetchone()
     for entity in missing:
-        found = connection.execute(_ELSEWHERE, (entity.table,)).fetchall()
-        if schemas := [str(schema) for schema, usable in found if usable]:
+        found = connection.execute(query("tables_elsewhere"), {"table": entity.table}).fetchall()
+        if schemas := [str(schema) for schema, usable, _ in found if usable]:
             how = "name it in the entity's schema" + ("" if entity.schema else ", or put it on the search_path")
             problems.append(Problem(f"a table {entity.table} is in schema {', '.join(schemas)}: {how}"))
-        for schema in [str(schema) for schema, usable in found if not (usable or entity.schema)]:
-            text = f"a table {entity.table} is in schema {schema}, on which the role lacks USAGE"
-            names = (sql.Identifier(schema), sql.Identifier(str(role[0] if role else "")))
-            problems.append(problem(text, "GRANT USAGE ON SCHEMA {} TO {}", *names))
+        for schema, usable, role in found:
+            if not (usable or entity.schema):
+                text = f"a table {entity.table} is in schema {schema}, on which the role lacks USAGE"
+                names = (sql.Identifier(str(schema)), sql.Identifier(str(role)))
+                problems.append(problem(text, "GRANT USAGE ON SCHEMA {} TO {}", *names))
     return problems
-
-
-# Only schemas that this role may use, or that its search path names although it may not.
-_ELSEWHERE = """
-SELECT schema, usable
-  FROM (SELECT n.nspname AS schema, has_schema_privilege(n.oid, 'USAGE') AS usable,
-               quote_ident(n.nspname) = ANY (string_to_array(replace(current_setting('search_path'), ' ', ''), ','))
-               OR n.nspname = current_user AS named
-          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT starts_with(n.nspname, 'pg_')) found
- WHERE usable OR named
- ORDER BY 1
-"""

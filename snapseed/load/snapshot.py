@@ -10,7 +10,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError
-from snapseed.events import Advanced, Event, Listener, PhaseStarted, ignore, phase, phase_seconds, recorded
+from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.plan import LoadPlan
@@ -19,10 +19,10 @@ from snapseed.load.prepare import Session, choose_entities, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.unchanged import is_unchanged
 from snapseed.postgres import locks
-from snapseed.postgres.connect import Connection, connected
+from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify_allowed, require_ours
-from snapseed.postgres.locks import Watch, watching
+from snapseed.postgres.locks import watching
 from snapseed.postgres.provenance import is_recorded
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -51,8 +51,7 @@ def load_snapshot(
     """
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
-    queued = queued_entity(project, environment, snapshot.manifest)
-    request = _without_queued(request, queued, snapshot.manifest)
+    request, queued = _without_queued(request, project, environment, snapshot.manifest)
     events, tell = recorded(listener)
 
     @contextmanager
@@ -61,8 +60,7 @@ def load_snapshot(
             with phase(tell, phase_name):
                 connection = stack.enter_context(connected(target))
             watch = stack.enter_context(watching(target, connection, tell))
-            told = _moving(watch, tell)
-            yield Session(project, environment, snapshot, target, request, settings, queued, connection, told)
+            yield Session(project, environment, snapshot, target, request, settings, queued, connection, watch.tell)
 
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
     try:
@@ -76,22 +74,12 @@ def load_snapshot(
             plan = _load(loading)
             if not request.dry_run:
                 with loading.phase("analyzing"):
-                    _analyze(loading.connection, environment, plan)
+                    locks.set_limits(loading.connection, environment, for_transaction=False)
+                    analyze(loading.connection, plan)
     except (SnapseedError, KeyboardInterrupt) as exc:
         error = failed(exc, report.after(events), only=request.only)
         raise error from (exc.__cause__ if error is exc else exc)
     return report.after(events)
-
-
-def _moving(watch: Watch, listener: Listener) -> Listener:
-    """A listener that also tells the watch when the load moves on: what it waits for next is something new."""
-
-    def tell(event: Event) -> None:
-        if isinstance(event, PhaseStarted | Advanced):
-            watch.moved()
-        listener(event)
-
-    return tell
 
 
 def finish_if_committed(
@@ -114,22 +102,22 @@ def finish_if_committed(
             if not is_recorded(connection, report.mark):
                 return None
         with phase(tell, "analyzing"), translated("analyzing", target.described):
-            _analyze(connection, environment, report.plan)
+            locks.set_limits(connection, environment, for_transaction=False)
+            analyze(connection, report.plan)
     return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
 
 
-def queued_entity(project: Project, environment: Environment, manifest: Manifest) -> str | None:
-    """The entity whose rows workers compute in this environment, and which is therefore not loaded."""
+def _without_queued(
+    request: LoadRequest, project: Project, environment: Environment, manifest: Manifest
+) -> tuple[LoadRequest, str | None]:
+    """The request without the entity whose rows workers compute in this environment, and that entity, if there is one.
+
+    Raises `UsageError` if the request names it.
+    """
     if environment.embeddings == "snapshot" or project.embeddings is None:
-        return None
-    target = project.embeddings.target
-    manifest.chosen([target])
-    return target
-
-
-def _without_queued(request: LoadRequest, queued: str | None, manifest: Manifest) -> LoadRequest:
-    if queued is None:
-        return request
+        return request, None
+    queued = project.embeddings.target
+    manifest.chosen([queued])
     if queued in request.only:
         raise UsageError(
             "this entity is not loaded: workers compute its rows",
@@ -138,7 +126,7 @@ def _without_queued(request: LoadRequest, queued: str | None, manifest: Manifest
             next_step="run `snapseed queue repair` to compute what is missing",
         )
     others = [entity.name for entity in manifest.entities if entity.name != queued]
-    return replace(request, only=request.only or others)
+    return replace(request, only=request.only or others), queued
 
 
 def _holds_snapshot(session: Session) -> bool:
@@ -197,8 +185,3 @@ def _transaction(session: Session) -> Iterator[None]:
         with phase(session.listener, "committing"):
             stack.close()
     session.listener(Outcome.COMMITTED)
-
-
-def _analyze(connection: Connection, environment: Environment, plan: LoadPlan) -> None:
-    locks.set_limits(connection, environment, for_transaction=False)
-    analyze(connection, plan)

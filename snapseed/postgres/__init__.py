@@ -5,6 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def query(name: str) -> bytes:
-    """The text of a long query."""
-    return (Path(__file__).parent / "queries" / f"{name}.sql").read_bytes()
+def query(name: str, folder: Path = Path(__file__).parent / "queries") -> bytes:
+    """The text of a long query: `{name}.sql` in a folder."""
+    return (folder / f"{name}.sql").read_bytes()

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
+import msgspec
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
 
-_Facts = TypeVar("_Facts")
+# The queries about the parts of a table. Each has the name of its field in `TableFacts`.
+_PARTS = ("columns", "indexes", "foreign_keys", "triggers", "rules", "sequences", "referenced_by")
 
 
 @dataclass(frozen=True)
@@ -260,62 +262,37 @@ class TableFacts:
 
 def read_server(connection: Connection) -> ServerFacts:
     """What the server offers, and what this role may do in the database."""
-    (row,) = read_rows(connection, query("server"))
-    return ServerFacts(**row)
+    return msgspec.convert(read_rows(connection, query("server"))[0], ServerFacts)
 
 
 def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[TableName, TableFacts]:
     """The facts about those of `names` that exist."""
-    found = {}
-    for name in names:
-        for row in read_rows(connection, query("tables"), schema=name.schema, table=name.table):
-            found[name] = _read_table(connection, **row)
-    return found
+    return {
+        name: _read_table(connection, row)
+        for name in names
+        for row in read_rows(connection, query("tables"), schema=name.schema, table=name.table)
+    }
 
 
-def _read_table(connection: Connection, *, has_publications: bool, **row: Any) -> TableFacts:  # noqa: ANN401 - any fact
-    oid, name = row["oid"], TableName(row["schema"], row["table"], alone=row["kind"] == "r")
+def _read_table(connection: Connection, row: dict[str, Any]) -> TableFacts:
+    parts: dict[str, Any] = {part: read_rows(connection, query(part), oid=row["oid"]) for part in _PARTS}
+    for other in parts["referenced_by"]:
+        name = TableName(other["schema"], other["table"], alone=other["alone"])
+        other["has_rows"] = _has_rows(connection, name, other["columns"]) if other["may_look"] else None
+    if row["has_publications"]:
+        refused = read_rows(connection, query("refused_commands"), oid=row["oid"])
+        parts["refuses"] = [found["command"] for found in refused]
     # With row-level security we cannot look. Such a table is not loaded into anyway.
     may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
-
-    def facts(kind: type[_Facts], name: str) -> tuple[_Facts, ...]:
-        return tuple(kind(**found) for found in read_rows(connection, query(name), oid=oid))
-
-    return TableFacts(
-        **{**row, "privileges": frozenset(row["privileges"])},
-        has_rows=not may_look or _has_rows(connection, name),
-        columns=facts(ColumnFacts, "columns"),
-        indexes=facts(IndexFacts, "indexes"),
-        foreign_keys=facts(ForeignKeyFacts, "foreign_keys"),
-        triggers=facts(TriggerFacts, "triggers"),
-        rules=facts(RuleFacts, "rules"),
-        sequences=facts(SequenceFacts, "sequences"),
-        referenced_by=tuple(
-            _read_reference(connection, **found) for found in read_rows(connection, query("referenced_by"), oid=oid)
-        ),
-        refuses=tuple(found["command"] for found in read_rows(connection, query("refused_commands"), oid=oid))
-        if has_publications
-        else (),
-    )
-
-
-def _read_reference(
-    connection: Connection,
-    *,
-    columns: Sequence[str],
-    may_look: bool,
-    alone: bool,
-    **row: Any,  # noqa: ANN401 - any fact
-) -> ReferenceFacts:
-    name = TableName(row["schema"], row["table"], alone=alone)
-    return ReferenceFacts(**row, has_rows=_has_rows(connection, name, columns) if may_look else None)
+    name = TableName(row["schema"], row["table"], alone=row["kind"] == "r")
+    return msgspec.convert({**row, **parts, "has_rows": not may_look or _has_rows(connection, name)}, TableFacts)
 
 
 def read_rows(connection: Connection, text: bytes, **parameters: object) -> list[dict[str, Any]]:
-    """The rows of a query whose columns are named like the fields of its record."""
+    """The rows of a query by the names of their columns, arrays as tuples."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(text, parameters).fetchall()
-    return [{column: _frozen(value) for column, value in row.items()} for row in rows]
+    return [{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows]
 
 
 def _has_rows(connection: Connection, table: TableName, filled: Sequence[str] = ()) -> bool:
@@ -324,7 +301,3 @@ def _has_rows(connection: Connection, table: TableName, filled: Sequence[str] = 
     where = sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
     exists = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(table.rows(), where)
     return connection.execute(exists).fetchone() == (True,)
-
-
-def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

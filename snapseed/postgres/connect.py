@@ -83,37 +83,31 @@ def target_of(url: str, source: str) -> Target:
 
     Raises `ConfigurationError` for one that cannot be parsed, or that libpq would cut in the middle of a password.
     """
-    _require_unambiguous(url, source)
+    parts, problem = {}, _ambiguity(url)
     try:
         # An empty string is fine: libpq then takes everything from PG* variables and service files.
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as exc:
-        # Without the cause, which may quote a password.
-        raise _not_parsed(source, redacted_quotes(str(exc).strip())) from None
+        problem = problem or redacted_quotes(str(exc).strip())
+    if problem:  # raised here, without the driver's error as the cause: it may quote a password
+        raise ConfigurationError(
+            "the database URL cannot be parsed",
+            where=source,
+            observed=problem,
+            expected="postgresql://USER@HOST:PORT/DATABASE, a libpq connection string, or `embedded`",
+            next_step="in a URL, escape user, password and database: / as %2F, @ as %40, % as %25, a space as %20",
+        )
     described = redacted(url) or "libpq's defaults (PG* variables, service file)"
     return Target(url, described, source, None, str(parts.get("dbname") or ""))
 
 
-def _require_unambiguous(url: str, source: str) -> None:
-    """Refuse a URL that libpq would cut inside the password, and then use and show the rest as host or database."""
+def _ambiguity(url: str) -> str | None:
+    """Why libpq would cut a URL inside the password, and then use and show the rest as host or database."""
     found = _URL.match(url)
-    if found is None:
-        return
-    user, at, _ = found[1].rpartition("@")
+    user, at, _ = found[1].rpartition("@") if found else ("", "", "")
     if at and ("/" in user or "@" in user):
-        raise _not_parsed(source, "an unescaped / or @ before the last @ of user, password, host and database")
-    if re.search(r"\s", url):
-        raise _not_parsed(source, "white space that is not percent-encoded")
-
-
-def _not_parsed(source: str, observed: str) -> ConfigurationError:
-    return ConfigurationError(
-        "the database URL cannot be parsed",
-        where=source,
-        observed=observed,
-        expected="postgresql://USER@HOST:PORT/DATABASE, a libpq connection string, or `embedded`",
-        next_step="in a URL, percent-encode user, password and database: / as %2F, @ as %40, % as %25, a space as %20",
-    )
+        return "an unescaped / or @ before the last @ of user, password, host and database"
+    return "white space that is not percent-encoded" if found and re.search(r"\s", url) else None
 
 
 @contextmanager

@@ -35,18 +35,12 @@ _PASSING_STATES = frozenset(
     }
 )
 _PASSING_OF_REDIS = {
-    f"redis.exceptions.{name}"
-    for name in (
-        "ConnectionError",
-        "TimeoutError",
-        "OutOfMemoryError",  # until workers have removed jobs
-        "ReadOnlyError",  # this one and the next three: during a failover
-        "ClusterDownError",
-        "MasterDownError",
-        "TryAgainError",
-    )
+    "ConnectionError",
+    "TimeoutError",
+    "OutOfMemoryError",  # until workers have removed jobs
+    *("ReadOnlyError", "ClusterDownError", "MasterDownError", "TryAgainError"),  # during a failover
 }
-_LASTING_OF_REDIS = {"redis.exceptions.AuthenticationError", "redis.exceptions.AuthorizationError"}
+_LASTING_OF_REDIS = {"AuthenticationError", "AuthorizationError"}
 # For a refused connection libpq gives only a text, no SQLSTATE. These texts mean that a retry will not help. A server
 # that answers in another language is retried.
 _REFUSALS = re.compile(
@@ -66,17 +60,13 @@ _EACH_SERVER = "connection to server"
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether a retry may succeed.
-
-    It may after: not reachable, starting up, too many connections, serialization, deadlock, lock timeout, connection
-    lost. Takes errors of the drivers for PostgreSQL and Redis, and our own errors that they caused.
-    """
+    """Whether a retry may succeed. Takes the drivers' errors, and our own errors that they caused."""
     if isinstance(error, SnapseedError):
         cause = error.__cause__
         return isinstance(error, ServerError) and cause is not None and may_pass(cause)
     if not isinstance(error, psycopg.Error):
         # Compared by name, since the client for Redis is an extra that may not be installed.
-        names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+        names = {kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "redis.exceptions"}
         return bool(names & _PASSING_OF_REDIS) and not names & _LASTING_OF_REDIS
     if error.sqlstate:
         return error.sqlstate.startswith(_PASSING_CLASS) or error.sqlstate in _PASSING_STATES
@@ -87,18 +77,10 @@ def not_connected(exc: psycopg.OperationalError, where: str) -> SnapseedError:
     """Our error for a connection that failed: `ConfigurationError` if the server refused us, else `ServerError`."""
     observed = redacted(" ".join(str(exc).split()))
     if _is_refused(str(exc)):
-        return ConfigurationError(
-            "the server refused the connection",
-            where=where,
-            observed=observed,
-            next_step="check database, role, password and SSL settings",
-        )
-    return ServerError(
-        "the database cannot be reached",
-        where=where,
-        observed=observed,
-        next_step="check that the server runs, and the host and port",
-    )
+        advice = "check database, role, password and SSL settings"
+        return ConfigurationError("the server refused the connection", where=where, observed=observed, next_step=advice)
+    advice = "check that the server runs, and the host and port"
+    return ServerError("the database cannot be reached", where=where, observed=observed, next_step=advice)
 
 
 def _is_refused(message: str) -> bool:
@@ -122,27 +104,17 @@ def translate(exc: psycopg.Error, doing: str, where: str) -> SnapseedError:
     lost = not state and isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError)
     diagnostic = exc.diag
     message = redacted(" ".join((diagnostic.message_primary or str(exc)).split()))
-    names = {
-        "table": diagnostic.table_name,
-        "column": diagnostic.column_name,
-        "constraint": diagnostic.constraint_name,
-    }
+    names = {label: getattr(diagnostic, f"{label}_name") for label in ("table", "column", "constraint")}
     places = [where, *(f"{label} {name!r}" for label, name in names.items() if name)]
     if diagnostic.context:
         places.append(diagnostic.context.splitlines()[0])
     observed = ". ".join(part.rstrip(".") for part in (message, diagnostic.message_detail) if part)
     observed += f" [SQLSTATE {state}]" if state else ""
-    if failed or lost:
-        again = "run the same command again" + ("; the server's log says why it ended the session" if lost else "")
-        return ServerError(
-            f"the connection was lost while {doing}" if lost else f"the server failed while {doing}",
-            where=", ".join(places),
-            observed=observed,
-            next_step=diagnostic.message_hint or again,
-        )
-    return LoadError(
-        f"PostgreSQL refused: {doing}",
-        where=", ".join(places),
-        observed=observed,
-        next_step=diagnostic.message_hint,
-    )
+    kind: type[SnapseedError] = LoadError
+    summary, advice = f"PostgreSQL refused: {doing}", None
+    if failed:
+        kind, summary, advice = ServerError, f"the server failed while {doing}", "run the same command again"
+    elif lost:
+        kind, summary = ServerError, f"the connection was lost while {doing}"
+        advice = "run the same command again; the server's log says why it ended the session"
+    return kind(summary, where=", ".join(places), observed=observed, next_step=diagnostic.message_hint or advice)

@@ -33,8 +33,10 @@ class Problem:
     fix: str | None = None
 
 
-def problem(text: str, fix: str, *names: sql.Composable | str) -> Problem:
-    """A problem whose fix has `names` at its braces: identifiers quoted, strings as they are."""
+def problem(text: str, fix: str | None, *names: sql.Composable | str) -> Problem:
+    """A problem whose fix, if any, has `names` at its braces: identifiers quoted, strings as they are."""
+    if fix is None:
+        return Problem(text)
     parts = [sql.SQL(name) if isinstance(name, str) else name for name in names]
     return Problem(text, sql.SQL(fix).format(*parts).as_string() + ";")
 
@@ -74,8 +76,7 @@ def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> P
         return problem(f"{place} does not exist (expected {column.type})", "ALTER TABLE {} ADD COLUMN {} {}", *names)
     if _fits(column.kind(), found):
         return None
-    text, fix = f"{place} is {found.type}, expected {column.type}", _type_fix(column.kind(), found)
-    return problem(text, fix, *names) if fix else Problem(text)
+    return problem(f"{place} is {found.type}, expected {column.type}", _type_fix(column.kind(), found), *names)
 
 
 def type_of(facts: ColumnFacts) -> ColumnType | None:
@@ -110,23 +111,17 @@ def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
     if kind.family is Family.TEXT_FORM and not kind.is_array and _bare(kind.base) in map(_bare, facts.domains):
         return True
     target = type_of(facts)
-    if target is None:
+    # format_type does not say how many dimensions an array has.
+    if target is None or kind.is_array != target.is_array:
         return False
-    texts = {Family.TEXT, Family.TEXT_FORM}
-    if kind.family in texts and target.family in texts and kind.is_array == target.is_array:
+    families = {kind.family, target.family}
+    if families <= {Family.TEXT, Family.TEXT_FORM}:
         # The snapshot knows an enum by its own name; a text column takes any text.
         same_name = _bare(kind.base) == _bare(target.base)
         return same_name or (kind.family is Family.TEXT and target.base in {"text", "character varying", "citext"})
-    if kind.family is Family.NUMERIC or target.family is Family.NUMERIC:
-        same = kind.is_array == target.is_array  # format_type does not say how many dimensions an array has
-        return same and (kind.element or kind).name == (target.element or target).name
-    return (
-        kind.family is target.family and kind.is_array == target.is_array and _dimensions(kind) == _dimensions(target)
-    )
-
-
-def _dimensions(kind: ColumnType) -> tuple[int, ...]:
-    return kind.modifiers if kind.family is Family.VECTOR else ()
+    if Family.NUMERIC in families:
+        return (kind.element or kind).name == (target.element or target).name
+    return kind.family is target.family and (kind.family is not Family.VECTOR or kind.modifiers == target.modifiers)
 
 
 def _bare(name: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from snapseed.config import Environment
 from snapseed.errors import RefusedError
-from snapseed.postgres.catalog import TableFacts
+from snapseed.postgres.catalog import TableFacts, read_rows
 from snapseed.postgres.connect import Connection, Target
 
 _PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:$|[^a-z])", re.IGNORECASE)
@@ -34,11 +34,6 @@ class Identity:
     version: int = 0
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Every name that may look like production."""
-        return (self.database, self.role, self.host, self.session_role, *self.asked)
-
-    @property
     def server(self) -> str:
         """The server and its version, in one line."""
         return f"PostgreSQL {self.version}, {self}"
@@ -58,21 +53,18 @@ class Identity:
 
 def identify(connection: Connection) -> Identity:
     """Ask the server for its address, database and roles, and the connection for what it asked for."""
-    row = connection.execute(
-        "SELECT host(inet_server_addr()), current_database(), current_user, session_user"
-    ).fetchone()
-    assert row is not None
-    address, database, role, session_role = row
+    (row,) = read_rows(
+        connection,
+        b"SELECT host(inet_server_addr()) AS address, current_database() AS database, current_user AS role,"
+        b" session_user AS session_role",
+    )
     info = connection.info
     # With an address, from the URL or from PGHOSTADDR, libpq does not look up the name, so the name proves nothing.
     # psycopg looks names up itself, and then passes the address on.
     given = info.get_parameters().get("hostaddr")
     return Identity(
-        address=None if address is None else str(address),
-        database=str(database),
-        role=str(role),
+        **row,
         host=info.host if given is None or _resolves_to(info.host, given) else "",
-        session_role=str(session_role),
         asked=(info.dbname, info.user, info.host),
         version=info.server_version // 10_000,
     )
@@ -114,7 +106,8 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
             next_step=f"if it is the right one, add --allow-host {suggested}, or"
             f" add {suggested!r} to allow_hosts of {place}",
         )
-    if looks_like_production(*identity.names) and not (consent and environment.replace_existing):
+    names = (identity.database, identity.role, identity.host, identity.session_role, *identity.asked)
+    if looks_like_production(*names) and not (consent and environment.replace_existing):
         raise RefusedError(
             "a name looks like production",
             where=f"{target.described} ({target.source})",

@@ -18,13 +18,12 @@ from enum import IntEnum
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import class_row
 
 from snapseed.config import Environment
 from snapseed.errors import ServerError
-from snapseed.events import Listener, Note
+from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName
+from snapseed.postgres.catalog import TableName, read_rows
 from snapseed.postgres.connect import Connection, Target, apply_session_settings
 from snapseed.redaction import redacted_sql
 
@@ -123,10 +122,12 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="watch for blockers", daemon=True)
         self._thread.start()
 
-    def moved(self) -> None:
-        """The step made progress: a wait from here on is a new one."""
-        self._moved_at = time.monotonic()
-        self.blockers = ()
+    def tell(self, event: Event) -> None:
+        """A listener that passes events on. After the start of a phase, or progress, a wait is a new one."""
+        if isinstance(event, PhaseStarted | Advanced):
+            self._moved_at = time.monotonic()
+            self.blockers = ()
+        self._listener(event)
 
     def end(self) -> None:
         """Stop watching, and close the second connection if it was opened."""
@@ -148,15 +149,14 @@ class Watch:
             _log.debug("cannot find out who blocks the load", exc_info=True)
 
     def _look(self, session: Connection) -> None:
-        with session.cursor(row_factory=class_row(Blocker)) as cursor:
-            found = tuple(cursor.execute(query("blockers"), {"pid": self._pid}).fetchall())
+        found = tuple(Blocker(**row) for row in read_rows(session, query("blockers"), pid=self._pid))
         if not found:
             # Keep the blockers seen last: the wait may just have ended in an error, which should name them.
             return
         known = {blocker.pid for blocker in self.blockers}
         self.blockers = found
         if known != {blocker.pid for blocker in found}:
-            self._listener(Note(f"waiting for {found[0].waits_for}, blocked by {_on_one_line(found)}"))
+            self._listener(Note(f"waiting for {found[0].waits_for}, blocked by {' and by '.join(map(str, found))}"))
 
 
 @contextmanager
@@ -168,14 +168,27 @@ def watching(
     A `ServerError` that a lock caused names the blockers and says what to do about them when it leaves the block. So
     translate the driver's errors inside.
     """
-    watch = Watch(_same_server(target, connection), connection.info.backend_pid, listener, patience)
+    info = connection.info
+    # The very server of `connection`: a connection string may name several.
+    conninfo = make_conninfo(
+        target.conninfo,
+        host=info.host,
+        port=info.port,
+        hostaddr=info.hostaddr or None,
+        connect_timeout=_CONNECT_SECONDS,
+        application_name=APPLICATION,
+    )
+    watch = Watch(conninfo, info.backend_pid, listener, patience)
     try:
         yield watch
     except ServerError as exc:
         cause = exc.__cause__
         if watch.blockers and isinstance(cause, psycopg.Error) and cause.sqlstate in _ENDED_BY:
-            exc.observed = f"{exc.observed}; blocked by {_on_one_line(watch.blockers)}"
-            exc.next_step = _next_step(watch.blockers)
+            exc.observed = f"{exc.observed}; blocked by {' and by '.join(map(str, watch.blockers))}"
+            pids = [blocker.pid for blocker in watch.blockers]
+            ends = [f"SELECT pg_terminate_backend({pid})" if pid else "ROLLBACK PREPARED" for pid in pids]
+            ways = " and ".join(dict.fromkeys(ends))
+            exc.next_step = f"wait until it has ended, end it by {ways}, or raise lock_timeout"
         raise
     finally:
         watch.end()
@@ -185,27 +198,3 @@ def shortened(query: str) -> str:
     """The beginning of a statement on one line, without passwords."""
     text = redacted_sql(" ".join(query.split()))
     return text if len(text) <= QUERY_CHARACTERS else text[: QUERY_CHARACTERS - 1] + "…"
-
-
-def _on_one_line(blockers: Sequence[Blocker]) -> str:
-    return " and by ".join(map(str, blockers))
-
-
-def _next_step(blockers: Sequence[Blocker]) -> str:
-    ends = [
-        f"SELECT pg_terminate_backend({blocker.pid})" if blocker.pid else "ROLLBACK PREPARED" for blocker in blockers
-    ]
-    return f"wait until it has ended, end it by {' and '.join(dict.fromkeys(ends))}, or raise lock_timeout"
-
-
-def _same_server(target: Target, connection: Connection) -> str:
-    """How to reach the very server of `connection`: a connection string may name several."""
-    info = connection.info
-    return make_conninfo(
-        target.conninfo,
-        host=info.host,
-        port=info.port,
-        hostaddr=info.hostaddr or None,
-        connect_timeout=_CONNECT_SECONDS,
-        application_name=APPLICATION,
-    )

@@ -6,14 +6,14 @@ are in their queue, so that a crash after COMMIT loses none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from snapseed.postgres import query
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Connection
 
 
@@ -27,7 +27,7 @@ class NewLoad:
     seed: int
     scale: int
     mode: str
-    tables: Sequence[str]
+    tables: tuple[str, ...]
     rows: int
     version: str
     state: Mapping[str, object] | None = None
@@ -52,17 +52,13 @@ class LoadMark:
 def record_load(connection: Connection, load: NewLoad) -> LoadMark:
     """Write one row; creates schema and table if they are missing."""
     if not has_table(connection, "snapseed.loads"):
-        # Not IF NOT EXISTS, which needs the right to create a schema even if it exists.
-        if connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,):
-            connection.execute("CREATE SCHEMA snapseed")
+        create_schema(connection)
         connection.execute(query("create_loads"))
     elif not _has_states(connection):
         connection.execute("ALTER TABLE snapseed.loads ADD COLUMN state jsonb")
     values = {**vars(load), "tables": Jsonb(list(load.tables)), "state": Jsonb(load.state)}
-    with connection.cursor(row_factory=class_row(LoadMark)) as cursor:
-        mark = cursor.execute(query("insert_load"), values).fetchone()
-    assert mark is not None
-    return mark
+    (row,) = read_rows(connection, query("insert_load"), **values)
+    return LoadMark(**row)
 
 
 def is_recorded(connection: Connection, mark: LoadMark) -> bool:
@@ -77,8 +73,7 @@ def last_loads(connection: Connection, limit: int = 1) -> list[LoadRecord]:
     """The latest loads, newest first; empty if nothing was ever loaded here."""
     if not has_table(connection, "snapseed.loads"):
         return []
-    with connection.cursor(row_factory=class_row(LoadRecord)) as cursor:
-        return cursor.execute(query("latest_loads"), {"limit": limit}).fetchall()
+    return [LoadRecord(**row) for row in read_rows(connection, query("latest_loads"), limit=limit)]
 
 
 def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
@@ -87,14 +82,14 @@ def loaded_tables(connection: Connection, *, whole: bool = True) -> set[str]:
     With `whole`, only tables without rows of others: those that a load in mode `replace` filled. A table that rows were
     only ever appended to is never ours.
     """
-    if not has_table(connection, "snapseed.loads") or not _has_states(connection):
+    if not _has_states(connection):
         return set()
     return {str(row[0]) for row in connection.execute(query("filled_tables"), {"whole": whole}).fetchall()}
 
 
 def last_states(connection: Connection) -> dict[str, tuple[str, object]]:
     """For each loaded table, as `schema.table`: the snapshot's identity, and the state that its last load left."""
-    if not has_table(connection, "snapseed.loads") or not _has_states(connection):
+    if not _has_states(connection):
         return {}
     rows = connection.execute(query("table_states")).fetchall()
     return {str(table): (str(identity), state) for table, identity, state in rows}
@@ -127,13 +122,19 @@ def record_jobs(connection: Connection, load: int, queue: str, model: str, jobs:
         connection.execute(query("insert_enqueued"), {"load": load, "queue": queue, "model": model, "jobs": jobs})
 
 
+def create_schema(connection: Connection) -> None:
+    """Create the schema of our tables, unless it exists. IF NOT EXISTS would need the right to create it even then."""
+    if connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,):
+        connection.execute("CREATE SCHEMA snapseed")
+
+
 def has_table(connection: Connection, name: str) -> bool:
     """Whether a table of ours exists."""
     return connection.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone() == (True,)
 
 
 def _has_states(connection: Connection) -> bool:
-    """Whether loads record their states; older versions of snapseed created the table without the column."""
+    """Whether there is a record of loads with their states; older versions of snapseed created it without them."""
     statement = """SELECT FROM pg_attribute
-                WHERE attrelid = 'snapseed.loads'::regclass AND attname = 'state' AND NOT attisdropped"""
+                WHERE attrelid = to_regclass('snapseed.loads') AND attname = 'state' AND NOT attisdropped"""
     return connection.execute(statement).fetchone() is not None

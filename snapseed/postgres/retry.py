@@ -1,7 +1,4 @@
-"""Run something again while its failure may pass: the project's one place for waits and limits, on top of stamina.
-
-Whether a failure may pass is a decision of its own, see `failures.may_pass`.
-"""
+"""Run something again while its failure may pass: the project's one place for waits and limits, on top of stamina."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ PostgreSQL compares from left to right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from psycopg import sql
 
@@ -99,7 +99,7 @@ def bucket(entity: EntityRecord) -> sql.Composable:
     if not entity.chunks:
         return sql.SQL("-1")
     # Both sides need the same type: neither arrays nor records mix types.
-    key = _row_of([_typed(name, column.kind()) for name, column in _columns(entity)])
+    key = _row_of([_typed(sql.Identifier(column.name), column.kind()) for column in entity.key_columns])
     bounds = sql.SQL(", ").join(_key_value(entity, chunk.first_key) for chunk in entity.chunks)
     return sql.SQL("CASE WHEN {} THEN -1 ELSE width_bucket({}, ARRAY[{}]) - 1 END").format(
         _has_null(entity), key, bounds
@@ -127,25 +127,14 @@ def has_key(entity: EntityRecord, key: TextKey) -> sql.Composed:
 
 def _terms(entity: EntityRecord) -> list[sql.Composable]:
     """The columns of the key in the order of the manifest, without a cast if possible, so that an index can be used."""
-    return [
-        _typed(name, column.kind()) if column.kind().family is Family.TEXT else name
-        for name, column in _columns(entity)
-    ]
-
-
-def _columns(entity: EntityRecord) -> Iterator[tuple[sql.Identifier, Column]]:
-    return zip(key_names(entity), entity.key_columns, strict=True)
+    columns = zip(key_names(entity), entity.key_columns, strict=True)
+    return [_typed(name, column.kind()) if column.kind().family is Family.TEXT else name for name, column in columns]
 
 
 def _key_value(entity: EntityRecord, key: FirstKey) -> sql.Composable:
     """A key of the manifest, or of a row as text, as a value of its type."""
-    values = key if isinstance(key, tuple) else (key,)
-    return _row_of(
-        [
-            _typed(sql.Literal(str(value)), column.kind())
-            for value, column in zip(values, entity.key_columns, strict=True)
-        ]
-    )
+    values = zip(key if isinstance(key, tuple) else (key,), entity.key_columns, strict=True)
+    return _row_of([_typed(sql.Literal(str(value)), column.kind()) for value, column in values])
 
 
 def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composed:

@@ -211,14 +211,9 @@ def _by_position(wanted: Wanted, labels: tuple[str, ...], *, in_key: bool) -> Dr
 def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     """The names, or the codes, of the rows of a lookup, one for each row."""
     count = sources.place.rows
-    is_text = wanted.kind.family in _TEXTS and not wanted.kind.is_array
-    if (
-        count is None
-        or count > _MOST_LISTED
-        or not is_text
-        or wanted.column.labels
-        or wanted.limits.allowed is not None
-    ):
+    is_free = not wanted.column.labels and wanted.limits.allowed is None
+    is_free_text = wanted.kind.family in _TEXTS and not wanted.kind.is_array and is_free
+    if count is None or count > _MOST_LISTED or not is_free_text:
         return
     table = words_of(sources.table.name)
     last, title = singular(table.rpartition("_")[2]), singular(table).replace("_", " ").capitalize()

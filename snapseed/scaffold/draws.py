@@ -147,7 +147,7 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
         titles = ("{WORDS} {number}",) if suggests("label", wanted.name) else ()
         yield from (templated(wanted, template) for template in (*titles, *_ANY_UNIQUE))
         if wanted.length is not None and (wanted.length > _ROOM or wanted.is_lookup):
-            yield _of_length(wanted.length)
+            yield _numbered(wanted.length)
     else:
         if wanted.limits.allowed is not None:
             yield choice(wanted, tuple(value for value in wanted.limits.allowed if isinstance(value, str)))
@@ -174,13 +174,14 @@ def _keys(wanted: Wanted) -> Iterator[Draw]:
     if wanted.length is None or wanted.length >= len(prefix) + _KEY_DIGITS:
         yield templated(wanted, f"{prefix}{{number:{_KEY_DIGITS}}}")
     yield from _matching(wanted)
-    yield _of_length(min(_KEY_DIGITS, wanted.length or _KEY_DIGITS))
+    yield _numbered(min(_KEY_DIGITS, wanted.length or _KEY_DIGITS))
 
 
-def _of_length(width: int) -> Draw:
-    """The row number in this many digits, which limit the number of rows."""
-    examples = tuple(f"{number:0>{width}}" for number in ("1", "9" * width))
-    return Draw(f"{NUMBER}.str.zfill({width})", examples, is_unique=True)
+def _numbered(width: int, before: str = "", after: str = "") -> Draw:
+    """The row number in this many digits between two texts. The digits limit the number of rows."""
+    parts = [quoted(before)] * bool(before) + [f"{NUMBER}.str.zfill({width})"] + [quoted(after)] * bool(after)
+    examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "9" * width))
+    return Draw(" + ".join(parts), examples, is_unique=True)
 
 
 def templated(wanted: Wanted, template: str) -> Draw:
@@ -229,12 +230,7 @@ def _matching(wanted: Wanted) -> Iterator[Draw]:
             yield choice(wanted, texts)
         for text in texts[:1] if wanted.is_unique else ():
             for run in reversed(list(re.finditer(rf"\d{{{_ROOM},}}", text))):
-                width, before, after = len(run[0]), text[: run.start()], text[run.end() :]
-                parts = (
-                    [quoted(before)] * bool(before) + [f"{NUMBER}.str.zfill({width})"] + [quoted(after)] * bool(after)
-                )
-                examples = tuple(f"{before}{number:0>{width}}{after}" for number in ("1", "9" * width))
-                yield Draw(" + ".join(parts), examples, is_unique=True)
+                yield _numbered(len(run[0]), text[: run.start()], text[run.end() :])
 
 
 def texts_matching(pattern: str) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ _TEXTS = {"citext", "name"}
 _DOCUMENTS = [
     Draw(quoted(text), (value,), is_whole=True) for text, value in (("{}", {}), ("[]", []), ("0", 0), ('""', ""))
 ]
+# The same number for every row.
+_SAME = "pl.repeat({}, len(rows), eager=True)"
 # Ranges from the row number to the next, so that no two overlap: the format of their ends, quotation marks, hours.
 _RANGES = {
     "daterange": ("%Y-%m-%d", "", 24),
@@ -200,10 +202,8 @@ def _outermost(limits: Limits) -> tuple[datetime | None, datetime | None]:
 
 
 def _moment_code(moment: datetime) -> str:
-    parts = [moment.year, moment.month, moment.day]
-    if moment.hour or moment.minute or moment.second:
-        parts += [moment.hour, moment.minute, moment.second]
-    return f"datetime({', '.join(map(str, parts))}, tzinfo=UTC)"
+    parts = moment.timetuple()[:6]
+    return f"datetime({', '.join(map(str, parts if any(parts[3:]) else parts[:3]))}, tzinfo=UTC)"
 
 
 def _booleans(wanted: Wanted) -> Iterator[Draw]:
@@ -214,14 +214,9 @@ def _booleans(wanted: Wanted) -> Iterator[Draw]:
 
 
 def _vectors(wanted: Wanted) -> Iterator[Draw]:
-    items = f"rows.items({wanted.draw}, {_same(wanted.kind.modifiers[0])})"
+    items = f"rows.items({wanted.draw}, {_SAME.format(wanted.kind.modifiers[0])})"
     code = "{local}.lists(({local}.integers(" + wanted.draw + ", -1_000, 1_000) / 1_000).cast(pl.Float32))"
     yield Draw(code, local=("items", items))
-
-
-def _same(count: int) -> str:
-    """The same number for every row, as code."""
-    return f"pl.repeat({count}, len(rows), eager=True)"
 
 
 def _arrays(wanted: Wanted) -> Iterator[Draw]:
@@ -238,7 +233,7 @@ def _arrays(wanted: Wanted) -> Iterator[Draw]:
         if draw.local is not None or (draw.is_unique and inner.kind.family is not Family.UUID):
             continue
         count = wanted.limits.elements
-        sizes = f"rows.integers({quoted('number of ' + wanted.name)}, 1, 3)" if count is None else _same(count)
+        sizes = f"rows.integers({quoted('number of ' + wanted.name)}, 1, 3)" if count is None else _SAME.format(count)
         lists = (1, 3) if count is None else (count,)
         examples = tuple(list(islice(cycle(draw.examples), size)) for size in lists) if draw.examples else ()
         items = f"rows.items({wanted.draw}, {sizes})"

@@ -93,35 +93,29 @@ def _imports(plan: EntityPlan) -> list[str]:
             lines.append(f"from {module} import {', '.join(found)}")
     lines += [""] * bool(lines) + ["import polars as pl", ""]
     lines.append(f"from snapseed import {', '.join(name for name in _OURS if name in used)}")
-    modules = {}
-    for name in plan.references | ({plan.parent} if plan.parent else set()):
-        alias = alias_of(name, plan.parameters) if name in plan.references else name
-        modules[name] = [name if alias == name else f"{name} as {alias}"]
-    for name in (plan.name, *plan.late):
-        modules.pop(name, None)
+    aliased = plan.references & {*plan.parameters}
+    modules = {
+        name: f"{name} as {alias_of(name, plan.parameters)}" if name in aliased else name
+        for name in (plan.references | ({plan.parent} if plan.parent else set())) - {plan.name, *plan.late}
+    }
     if words := sorted(WORDS.keys() & used):
-        modules["words"] = words
-    lines += [""] * bool(modules)
-    for module in sorted(modules):
-        lines.append(f"from .{module} import {', '.join(modules[module])}")
-    return lines
+        modules["words"] = ", ".join(words)
+    return [*lines, *[""] * bool(modules), *(f"from .{name} import {modules[name]}" for name in sorted(modules))]
 
 
 def _declaration(plan: EntityPlan) -> list[str]:
-    lines = []
-    if plan.parent is not None:
-        parent = alias_of(plan.parent, plan.parameters) if plan.parent in plan.references else plan.parent
-        lines += [f"    parent={parent},", f"    per_parent={plan.per_parent},"]
-    if plan.rows is not None:
-        lines.append(f"    rows={plan.rows},")
-    if plan.table is not None:
-        lines.append(f"    table={quoted(plan.table)},")
-    if plan.schema is not None:
-        lines.append(f"    schema={quoted(plan.schema)},")
     key = ", ".join(map(quoted, plan.key))
-    lines += [f"    key={f'({key})' if len(plan.key) > 1 else key},", "    columns={"]
-    lines += [f"        {quoted(name)}: {quoted(kind)}," for name, kind in plan.columns.items()]
-    return [*lines, "    },"]
+    arguments = {
+        "parent": alias_of(plan.parent, plan.parameters) if plan.parent in plan.references else plan.parent,
+        "per_parent": plan.per_parent,
+        "rows": plan.rows,
+        "table": plan.table and quoted(plan.table),
+        "schema": plan.schema and quoted(plan.schema),
+        "key": f"({key})" if len(plan.key) > 1 else key,
+    }
+    lines = [f"    {name}={value}," for name, value in arguments.items() if value is not None]
+    columns = [f"        {quoted(name)}: {quoted(kind)}," for name, kind in plan.columns.items()]
+    return [*lines, "    columns={", *columns, "    },"]
 
 
 def _described(plan: EntityPlan) -> str:

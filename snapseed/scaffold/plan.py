@@ -67,13 +67,12 @@ class EntityPlan:
     @property
     def used(self) -> set[tuple[str, str]]:
         """The columns of other entities that the code takes, by entity and column."""
-        return {
-            (entity.removeprefix("one_of_"), column)
-            for node in self.nodes
-            if isinstance(node, ast.Subscript)
-            for entity, column in [(getattr(node.value, "id", ""), getattr(node.slice, "value", None))]
-            if isinstance(column, str)
-        }
+        found = set()
+        for node in self.nodes:
+            match node:
+                case ast.Subscript(value=ast.Name(id=entity), slice=ast.Constant(value=str(column))):
+                    found.add((entity.removeprefix("one_of_"), column))
+        return found
 
     @property
     def names(self) -> set[str]:

@@ -23,7 +23,6 @@ _UNIQUE_FIRST = {
     **dict.fromkeys([Family.NUMERIC, Family.DOUBLE, Family.REAL], 6),
     Family.BYTEA: 7,
 }
-_NEVER_UNIQUE = 100
 # Fewer characters or digits leave no room for many rows.
 _ROOMY = 6
 
@@ -194,11 +193,9 @@ class _Uniqueness:
         own = [name for name in index if name not in self._foreign | self._conditions.ordered]
         if is_within_parent and self._positioned(own):
             return True
-        for name in sorted(own, key=self._preference):
-            is_free = not self._table.column(name).labels and self._conditions.limits[name].allowed is None
-            if is_free and self._preference(name) < _NEVER_UNIQUE:
-                self.columns.add(name)
-                return True
+        if ranks := {name: rank for name in own if (rank := self._rank(name)) is not None}:
+            self.columns.add(min(ranks, key=lambda name: ranks[name]))
+            return True
         for key in self._table.foreign_keys if is_within_parent else ():
             if set(key.columns) <= set(index) and self._replace(key, self._references.by_position(key)):
                 return True
@@ -219,10 +216,12 @@ class _Uniqueness:
         self._limit(source.at_most)
         return True
 
-    def _preference(self, name: str) -> int:
-        kind = self._table.kind(name)
-        if kind.is_array or kind.family not in _UNIQUE_FIRST:
-            return _NEVER_UNIQUE
+    def _rank(self, name: str) -> int | None:
+        """How early a column is made unique; None if it has too few values."""
+        column, kind = self._table.column(name), self._table.kind(name)
+        is_narrow = column.labels or self._conditions.limits[name].allowed is not None
+        if is_narrow or kind.is_array or kind.family not in _UNIQUE_FIRST:
+            return None
         is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
         return _UNIQUE_FIRST[kind.family] + is_short * len(Family)
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import islice, product
+from itertools import chain, islice, product
 
 import psycopg
 from psycopg import sql
@@ -46,29 +46,37 @@ class Candidates:
 class Verdict:
     """The server's answer: the first draw of each column that meets the column's own rules, None if none does.
 
-    `refuse_null` are the columns whose own rules do not take NULL. `combinations` has the rules over several columns
-    with the values tried, and whether they meet the rule. `untried` are rules that the server could not evaluate.
+    `combinations` has each rule with the values tried, and whether they meet it: none if the server could not tell.
     """
 
     first: Mapping[str, int | None]
-    refuse_null: frozenset[str]
     combinations: Mapping[Rule, Mapping[tuple[str, ...], bool]]
-    untried: frozenset[Rule]
+
+    @property
+    def untried(self) -> frozenset[Rule]:
+        """The rules that the server could not evaluate."""
+        return frozenset(rule for rule, met in self.combinations.items() if not met)
+
+    @property
+    def refuse_null(self) -> frozenset[str]:
+        """The columns whose own rules do not take NULL."""
+        rules = self.combinations.items()
+        return frozenset(rule.columns[0] for rule, met in rules if not met.get((_NULL,), True))
 
 
 @dataclass(frozen=True)
 class Columns:
     """What is decided about the columns of a table: a draw for each, or why there is none.
 
-    `values` are those that the columns of checks may have, as JSON, `never_null` columns that a check keeps from being
-    NULL, and `sometimes_null` those that are NULL now and then. `notes` are for people.
+    `values` are those that the columns of checks may have, as JSON. `never_null` columns were narrowed to values other
+    than NULL, `sometimes_null` columns are NULL now and then. `notes` are for people.
     """
 
     draws: Mapping[str, Draw]
     null: Mapping[str, str]
     values: Mapping[str, tuple[str, ...]]
-    never_null: frozenset[str]
     notes: tuple[str, ...]
+    never_null: frozenset[str] = frozenset()
     sometimes_null: frozenset[str] = frozenset()
 
 
@@ -99,42 +107,30 @@ def answer(connection: Connection, rules: Iterable[Rule], columns: Iterable[Cand
     known = {column.name: column for column in columns}
     tried: dict[str, list[str]] = {}
     first: dict[str, int | None] = {}
-    refuse_null: set[str] = set()
-    untried: set[Rule] = set()
-    for column in known.values():
-        values = list(dict.fromkeys(value for examples in column.draws for value in examples))
-        values += [_NULL] * column.may_be_null
-        refused: set[str] = set()
-        for rule in rules if values else ():
-            if rule.columns == (column.name,):
-                met = _tried(connection, rule, [column], [(value,) for value in values])
-                untried |= {rule} if met is None else set()
-                refused |= {value for value, is_met in zip(values, met or (), strict=False) if not is_met}
+    met: dict[Rule, dict[tuple[str, ...], bool]] = {}
+    for name, column in known.items():
+        rows = [(value,) for value in dict.fromkeys(chain.from_iterable(column.draws))]
+        rows += [(_NULL,)] * column.may_be_null
+        alone = [rule for rule in rules if rule.columns == (name,)]
+        met |= {rule: _tried(connection, rule, [column], rows) for rule in alone}
+        refused = {value for rule in alone for (value,), is_met in met[rule].items() if not is_met}
         fitting = (place for place, examples in enumerate(column.draws) if not refused & set(examples))
-        place = first[column.name] = next(fitting, None)
+        place = first[name] = next(fitting, None)
         examples = () if place is None else column.draws[place]
-        tried[column.name] = list(dict.fromkeys((*examples, _NULL) if column.may_be_null and examples else examples))
-        refuse_null |= {column.name} if _NULL in refused else set()
-    combinations: dict[Rule, Mapping[tuple[str, ...], bool]] = {}
+        tried[name] = list(dict.fromkeys((*examples, _NULL) if column.may_be_null and examples else examples))
     for rule in rules:
-        if len(rule.columns) <= 1 or not set(rule.columns) <= known.keys():
-            continue
-        involved = [known[name] for name in rule.columns]
-        rows = list(islice(product(*(tried[name] for name in rule.columns)), _MOST))
-        met = _tried(connection, rule, involved, rows) if rows else None
-        if met is None:
-            untried.add(rule)
-        else:
-            combinations[rule] = dict(zip(rows, met, strict=True))
-    return Verdict(first, frozenset(refuse_null), combinations, frozenset(untried))
+        if len(rule.columns) > 1:
+            combined = list(islice(product(*(tried[name] for name in rule.columns)), _MOST))
+            met[rule] = _tried(connection, rule, [known[name] for name in rule.columns], combined)
+    return Verdict(first, met)
 
 
 def _tried(
     connection: Connection, rule: Rule, columns: Sequence[Candidates], rows: Sequence[tuple[str, ...]]
-) -> list[bool] | None:
+) -> dict[tuple[str, ...], bool]:
     """Whether each row meets a rule: it does if the rule gives true or NULL, and does not if the rule raises an error.
 
-    None if the server cannot evaluate the rule at all.
+    Empty if the server cannot evaluate the rule at all.
     """
     names = [_DOMAIN_VALUE if rule.check.of_domain else column.name for column in columns]
     fields = [json.dumps(name, ensure_ascii=False) for name in names]
@@ -148,15 +144,15 @@ def _tried(
     )
     try:
         with connection.transaction():
-            return [bool(met) for (met,) in connection.execute(query, [document])]
+            return {row: bool(met) for row, (met,) in zip(rows, connection.execute(query, [document]), strict=True)}
     except (psycopg.DataError, psycopg.IntegrityError):
+        if len(rows) <= 1:
+            return dict.fromkeys(rows, False)
         middle = len(rows) // 2
-        if not middle:
-            return [False]
-        halves = [_tried(connection, rule, columns, half) for half in (rows[:middle], rows[middle:])]
-        return None if None in halves else [met for half in halves for met in half or ()]
+        first, second = (_tried(connection, rule, columns, half) for half in (rows[:middle], rows[middle:]))
+        return first | second if first and second else {}
     except psycopg.Error:
-        return None
+        return {}
 
 
 def _as_sql(text: str) -> sql.SQL:
@@ -226,7 +222,7 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
     }
     for name in proposal.optional & draws.keys() & values.keys() - verdict.refuse_null:
         values[name] = (*values[name], _NULL)
-    return Columns(draws, null, values, verdict.refuse_null, tuple(notes))
+    return Columns(draws, null, values, tuple(notes))
 
 
 def _is_drawn_in_order(sources: Sources, chosen: Columns, rule: Rule) -> bool:

@@ -12,6 +12,7 @@ import stat
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from snapseed.errors import ConfigurationError, RefusedError
@@ -179,19 +180,15 @@ def _account_for_new_data(project: Path) -> Account:
     `initdb` looks the name of its account up, and gives up where there is none.
     """
     owner = project.stat().st_uid if project.is_dir() else 0
-    with suppress(KeyError):
-        if owner != 0:
-            return _account(pwd.getpwuid(owner))
-    with suppress(KeyError):
-        return _account(pwd.getpwnam(UNPRIVILEGED))
+    for find in (partial(pwd.getpwuid, owner), partial(pwd.getpwnam, UNPRIVILEGED)):
+        with suppress(KeyError):
+            entry = find()
+            if entry.pw_uid != 0:
+                return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
     raise ConfigurationError(
         f"PostgreSQL does not run as root, and there is no account {UNPRIVILEGED} to run it as",
         next_step="run snapseed as an ordinary user",
     )
-
-
-def _account(entry: pwd.struct_passwd) -> Account:
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
 def _is_closed(folder: Path, account: Account) -> bool:
@@ -220,7 +217,6 @@ def _hand_over(path: Path, account: Account) -> None:
 
 
 def _name(uid: int) -> str:
-    try:
+    with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
+    return f"uid {uid}"

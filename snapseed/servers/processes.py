@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# psutil is imported late: only a start, a stop or a crash needs it, and it takes longer to import than a status takes.
+import psutil
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,6 @@ class ServerProcesses:
 
     def all(self) -> list[int]:
         """The ids of all of them, children included, in ascending order."""
-        import psutil  # noqa: PLC0415 - see above
-
         return [pid for pid in psutil.pids() if self.owns(pid)]
 
     def owns(self, pid: int) -> bool | None:
@@ -30,8 +28,6 @@ class ServerProcesses:
         The proof is its working folder: PostgreSQL and Valkey both change to their data. Where the kernel hides that
         (root in a container without SYS_PTRACE), the mark proves that it is one, and a missing mark proves nothing.
         """
-        import psutil  # noqa: PLC0415 - see above
-
         try:
             process = psutil.Process(pid)
             if process.name() != self.name or process.status() == psutil.STATUS_ZOMBIE:
@@ -42,25 +38,15 @@ class ServerProcesses:
                 return True if self.mark in " ".join(process.cmdline()) else None
         except psutil.NoSuchProcess:
             return False
-        try:
+        with suppress(OSError):  # the process's folder may have been deleted
             return self.data_directory.samefile(directory)
-        except OSError:  # the process's folder has been deleted
-            return False
+        return False
 
     def signal(self, pids: list[int], number: signal.Signals) -> None:
         """Send a signal to these of them. A process that turns out to be a foreign one gets none."""
-        import psutil  # noqa: PLC0415 - see above
-
         for pid in pids:
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
                 # Asked again, because the id may have passed on. psutil then signals this very process or none.
                 if self.owns(pid) is not False:
                     process.send_signal(number)
-
-
-def exists(pid: int) -> bool:
-    """Whether the system knows the process id, also that of an ended process that nobody has reaped yet."""
-    import psutil  # noqa: PLC0415 - see above
-
-    return psutil.pid_exists(pid)

@@ -20,11 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from snapseed.errors import ConfigurationError, ServerError
 from snapseed.servers.account import Account, account_for, give_to_owner_of, make_searchable, private_directory, run_as
-from snapseed.servers.processes import ServerProcesses
+
+if TYPE_CHECKING:
+    from snapseed.servers.processes import ServerProcesses
 
 # What fits into sockaddr_un.sun_path before the final NUL: 108 bytes on Linux, 104 on macOS and the BSDs.
 SUN_PATH_BYTES = 107 if sys.platform == "linux" else 103
@@ -61,9 +63,12 @@ class ProjectServer(ABC):
     project: Path
     timeouts: Timeouts
 
-    # In messages; of its folder and lock; of its processes; of its Unix socket; and which signal shuts it down.
+    # In messages; of its folder and lock; its package and a glob of the program in it; of its processes; of its Unix
+    # socket; and which signal shuts it down.
     title: ClassVar[str]
     name: ClassVar[str]
+    package: ClassVar[str]
+    program: ClassVar[str]
     process_name: ClassVar[str]
     socket_name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
@@ -111,13 +116,27 @@ class ProjectServer(ABC):
     def is_running(self) -> bool:
         """Whether the server accepts work; False while it starts, recovers from a crash, or shuts down."""
 
-    @abstractmethod
-    def find_program(self) -> Path:
-        """The program to start. Raises `ConfigurationError` when its wheel is not installed."""
+    @classmethod
+    def find_program(cls) -> Path:
+        """The program to start, found without importing its package, which would do more than that.
 
-    @abstractmethod
+        Raises `ConfigurationError` when the package is missing, or came without the program.
+        """
+        found = importlib.util.find_spec(cls.package)
+        for folder in (found.submodule_search_locations or []) if found else []:
+            for program in Path(folder).glob(cls.program):
+                return program.resolve()
+        name = cls.package.replace("_", "-")
+        raise ConfigurationError(
+            f"the {cls.title} is not installed",
+            observed=f"no package {name}" if found is None else f"the package {name} has no {cls.program}",
+            expected=f"{name} for this platform",
+            next_step="pip install 'snapseed[embedded]', or name a server of your own in snapseed.toml",
+        )
+
     def _prepare_data(self, account: Account) -> None:
         """Make the data folder, and everything in it, ready for a start."""
+        private_directory(self.data_directory, account)
 
     @abstractmethod
     def _start_command(self) -> list[str]:
@@ -152,8 +171,13 @@ class ProjectServer(ABC):
 
         Raises `RefusedError` for a server of another account, `ServerError` when it does not stop in time.
         """
-        if not self._may_have_data():
+        try:
+            if not stat.S_ISDIR(self.data_directory.stat().st_mode):
+                return False
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except PermissionError:
+            pass  # account_for() says why
         account_for(self.data_directory, self.project)
         with self._locked():
             if not self._main_processes():
@@ -175,31 +199,20 @@ class ProjectServer(ABC):
         """The processes that the signal to shut down goes to."""
         return self._processes.all()
 
-    def _may_have_data(self) -> bool:
-        """Whether there is a data folder. True where this account may not look; the next step then says why."""
-        try:
-            return stat.S_ISDIR(self.data_directory.stat().st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except PermissionError:
-            return True
-
-    def _connect(self) -> socket.socket | None:
+    @contextmanager
+    def _connected(self) -> Iterator[socket.socket | None]:
         """A connection to the socket, or None where nobody accepts one.
 
         A socket whose owner is not the owner of the data does not count: anybody may place files in `/tmp`.
         """
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(self.timeouts.connect)
-        try:
-            path = self.socket_file
-            if path.lstat().st_uid == self.data_directory.stat().st_uid:
-                connection.connect(str(path))
-                return connection
-        except OSError:
-            pass
-        connection.close()
-        return None
+        accepted = False
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(self.timeouts.connect)
+            with suppress(OSError):
+                if self.socket_file.lstat().st_uid == self.data_directory.stat().st_uid:
+                    connection.connect(str(self.socket_file))
+                    accepted = True
+            yield connection if accepted else None
 
     def _earlier_run_works(self) -> bool:
         """Wait while processes of an earlier run exist; True when they turn out to be a working server.
@@ -246,6 +259,9 @@ class ProjectServer(ABC):
 
     @property
     def _processes(self) -> ServerProcesses:
+        # Only a start, a stop or a crash needs psutil, which takes longer to import than a status takes.
+        from snapseed.servers.processes import ServerProcesses  # noqa: PLC0415 - see above
+
         return ServerProcesses(self.process_name, self.data_directory, self.mark)
 
     @contextmanager
@@ -289,20 +305,17 @@ class ProjectServer(ABC):
 
     def _await_lock(self, descriptor: int, path: Path) -> None:
         deadline = time.monotonic() + self.timeouts.lock
-        while True:
-            try:
+        while time.monotonic() <= deadline:
+            with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise ServerError(
-                        f"another process has been starting or stopping the {self.title} for too long",
-                        observed=f"the lock is still taken after {self.timeouts.lock:g} s",
-                        where=str(path),
-                        next_step="wait for that process, or end it, and run the same command again",
-                    ) from error
-                time.sleep(_POLL_SECONDS)
-            else:
                 return
+            time.sleep(_POLL_SECONDS)
+        raise ServerError(
+            f"another process has been starting or stopping the {self.title} for too long",
+            observed=f"the lock is still taken after {self.timeouts.lock:g} s",
+            where=str(path),
+            next_step="wait for that process, or end it, and run the same command again",
+        )
 
     def _run(
         self, command: list[str], account: Account, seconds: float, failure: str, directory: Path | None = None
@@ -326,21 +339,3 @@ class ProjectServer(ABC):
             where=str(self.data_directory),
             next_step=next_step or f"read {self.log_file}, then run the same command again",
         )
-
-
-def find_in_wheel(title: str, package: str, pattern: str) -> Path:
-    """A file of an installed package, found without importing it: its import would do more than that.
-
-    Raises `ConfigurationError` when the package is missing, or came without a file that matches `pattern`.
-    """
-    found = importlib.util.find_spec(package)
-    for folder in (found.submodule_search_locations or []) if found else []:
-        for program in Path(folder).glob(pattern):
-            return program.resolve()
-    name = package.replace("_", "-")
-    raise ConfigurationError(
-        f"the {title} is not installed",
-        observed=f"no package {name}" if found is None else f"the package {name} has no {pattern}",
-        expected=f"{name} for this platform",
-        next_step="pip install 'snapseed[embedded]', or name a server of your own in snapseed.toml",
-    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snapseed.config import Environment, Project
-from snapseed.errors import ConfigurationError, RefusedError, ServerError
+from snapseed.errors import ConfigurationError, RefusedError, ServerError, SnapseedError
 from snapseed.postgres.connect import Target, target_of
 from snapseed.postgres.guard import looks_like_production
 from snapseed.redaction import redacted
@@ -99,31 +99,23 @@ def redis_connected(target: RedisTarget, environment: Environment, *, consent: b
 def redis_translated(doing: str, target: RedisTarget) -> Iterator[None]:
     """Turn the client's errors into `ServerError`; wrong credentials and missing rights into `ConfigurationError`."""
     errors = _library().exceptions
-    where = f"{target.described} ({target.source})"
     try:
         yield
-    except (errors.AuthenticationError, errors.NoPermissionError) as exc:
-        raise ConfigurationError(
-            "Redis refused us",
-            where=where,
-            observed=redacted(str(exc)),
-            next_step="check user, password and the privileges of the user",
-        ) from exc
-    except errors.OutOfMemoryError as exc:
-        raise ServerError(
-            f"Redis has no memory left for {doing}",
-            where=where,
-            observed=redacted(str(exc)),
-            expected="room for all jobs, and maxmemory-policy noeviction",
-            next_step="raise maxmemory, or wait until workers have done some of the jobs; then run the command again",
-        ) from exc
     except errors.RedisError as exc:
-        raise ServerError(
-            f"Redis failed while {doing}",
-            where=where,
-            observed=redacted(str(exc)),
-            next_step="run the same command again; the server's log says more",
-        ) from exc
+        kind: type[SnapseedError] = ServerError
+        summary, expected = f"Redis failed while {doing}", None
+        next_step = "run the same command again; the server's log says more"
+        if isinstance(exc, (errors.AuthenticationError, errors.NoPermissionError)):
+            kind, summary = ConfigurationError, "Redis refused us"
+            next_step = "check user, password and the privileges of the user"
+        elif isinstance(exc, errors.OutOfMemoryError):
+            summary, expected = (
+                f"Redis has no memory left for {doing}",
+                "room for all jobs, and maxmemory-policy noeviction",
+            )
+            next_step = "raise maxmemory, or wait until workers have done some of the jobs; then run the command again"
+        where = f"{target.described} ({target.source})"
+        raise kind(summary, where=where, observed=redacted(str(exc)), expected=expected, next_step=next_step) from exc
 
 
 def require_redis_allowed(target: RedisTarget, environment: Environment, *, consent: bool) -> None:
@@ -145,12 +137,9 @@ def require_redis_allowed(target: RedisTarget, environment: Environment, *, cons
 
 
 def _is_local(host: str) -> bool:
-    if host in {"", "localhost"}:
-        return True
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host in {"", "localhost"}
 
 
 def _library() -> Any:  # noqa: ANN401 - a module

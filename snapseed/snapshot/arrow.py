@@ -14,20 +14,6 @@ def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def binary_array(data: Bytes, offsets: npt.NDArray[np.int64]) -> pa.BinaryArray:
-    """A binary array over `data` (any shape, C order); row i is bytes offsets[i]:offsets[i + 1]. No copy of `data`."""
-    buffer = pa.py_buffer(np.ascontiguousarray(data))
-    offset_buffer = pa.py_buffer(offsets.astype(np.int32))
-    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, offset_buffer, buffer])
-
-
-def running_offsets(lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """The start of each row and the end of the last one, for rows of these lengths."""
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
 def offsets_of(array: pa.Array) -> npt.NDArray[np.int32]:
     """The offsets of a binary or string array, or of a slice of one."""
     raw = np.frombuffer(array.buffers()[1], dtype=np.int32) if array.buffers()[1] else np.zeros(1, dtype=np.int32)

@@ -6,11 +6,12 @@ A manifest is untrusted input: nothing in it is used in a path or in SQL before 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from snapseed.config import NAME_PATTERN
 from snapseed.errors import ConfigurationError, ManifestError, UsageError
@@ -24,9 +25,9 @@ LFS_POINTER = b"version https://git-lfs"
 # change. An older snapseed says that format 2 is newer; otherwise it would reject it as not a manifest.
 FORMATS = (1, 2)
 # What `store.part_path` returns: users.parquet, users/part-00000.parquet.
-_PATH = re.compile(r"[A-Za-z0-9_-]+(?:/part-\d{5,})?\.parquet")
-_HEX_64_BITS = re.compile(r"[0-9a-f]{16}")
-_HEX_256_BITS = re.compile(r"[0-9a-f]{64}")
+_Path = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(?:/part-[0-9]{5,})?\.parquet\Z")]
+_Hex64Bits = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+_Hex256Bits = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 # PostgreSQL cuts identifiers at 63 bytes, and they cannot contain a NUL.
 _IDENTIFIER_BYTES = 63
 
@@ -37,9 +38,9 @@ FirstKey = KeyValue | tuple[KeyValue, ...]
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Parquet row group: the unit in which rows are streamed and verified. `first_key` is its smallest key."""
 
-    rows: int
+    rows: Annotated[int, Meta(ge=1)]
     first_key: FirstKey
-    fingerprint: str
+    fingerprint: _Hex64Bits
 
     def digest(self) -> Fingerprint:
         """The fingerprint of its rows."""
@@ -49,10 +50,10 @@ class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PartFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Parquet file; `path` is relative to the snapshot folder, with `/`."""
 
-    path: str
+    path: _Path
     rows: int
-    bytes: int
-    sha256: str
+    bytes: Annotated[int, Meta(ge=0)]
+    sha256: _Hex256Bits
     chunks: tuple[Chunk, ...]
 
 
@@ -80,7 +81,7 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[Column, ...]
     parent: str | None
     rows: int
-    fingerprint: str
+    fingerprint: _Hex64Bits
     files: tuple[PartFile, ...]
 
     @property
@@ -116,10 +117,10 @@ def names_of(key: str | tuple[str, ...]) -> tuple[str, ...]:
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything about a snapshot. It records no time and no machine, so the same inputs give the same manifest."""
 
-    name: str
+    name: Annotated[str, Meta(pattern=rf"^{NAME_PATTERN.pattern}\Z")]
     seed: int
     scale: int
-    now: datetime
+    now: Annotated[datetime, Meta(tz=True)]
     part_rows: int
     chunk_rows: int
     pools: dict[str, str]
@@ -129,7 +130,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def identity(self) -> str:
         """The SHA-256 of the canonical manifest. Two snapshots with the same identity are the same snapshot."""
-        return hashlib.sha256(_canonical(self)).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
     @property
     def format(self) -> int:
@@ -155,14 +156,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Raises `UsageError` for a name that the snapshot does not have.
         """
+        known = [entity.name for entity in self.entities]
         for name in only:
-            if self.entity(name) is None:
-                known = ", ".join(entity.name for entity in self.entities)
+            if name not in known:
                 raise UsageError(
                     "the snapshot has no such entity",
                     where=f"snapshot {self.name!r}",
                     observed=name,
-                    expected=f"one of: {known}",
+                    expected=f"one of: {', '.join(known)}",
                     next_step="check the spelling, or generate the snapshot again if the entity is new",
                 )
         return [entity for entity in self.entities if not only or entity.name in only]
@@ -208,7 +209,14 @@ def decode(data: bytes, *, where: str) -> Manifest:
         raise _foreign(where, str(exc)) from exc
     if manifest.format != stated:
         raise _foreign(where, f"format {stated}, but the content of format {manifest.format}")
-    _check(manifest, where)
+    for place, observed, expected in _contradictions(manifest):
+        raise ManifestError(
+            "the manifest is not valid",
+            where=f"{where}, {place}",
+            observed=observed,
+            expected=expected,
+            next_step=RESTORE,
+        )
     if manifest.identity != identity:
         raise ManifestError(
             "the manifest was changed after it was written",
@@ -218,10 +226,6 @@ def decode(data: bytes, *, where: str) -> Manifest:
             next_step=RESTORE,
         )
     return manifest
-
-
-def _canonical(manifest: Manifest) -> bytes:
-    return msgspec.json.encode(manifest, order="deterministic")
 
 
 def _foreign(where: str, observed: str) -> ManifestError:
@@ -234,24 +238,8 @@ def _foreign(where: str, observed: str) -> ManifestError:
     )
 
 
-def _check(manifest: Manifest, where: str) -> None:
-    """Raise `ManifestError` for the first thing that cannot be true or must not be trusted."""
-    for place, observed, expected in _contradictions(manifest):
-        raise ManifestError(
-            "the manifest is not valid",
-            where=f"{where}, {place}",
-            observed=observed,
-            expected=expected,
-            next_step=RESTORE,
-        )
-
-
 def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     """The place of each contradiction, what was observed and what was expected."""
-    if not NAME_PATTERN.fullmatch(manifest.name):
-        yield "name", repr(manifest.name), "a name of lower-case letters, digits, '-' and '_'"
-    if manifest.now.tzinfo is None:
-        yield "now", manifest.now.isoformat(), "a time with its time zone"
     names = [entity.name for entity in manifest.entities]
     paths = [file.path for entity in manifest.entities for file in entity.files]
     for what, values in (("entities", names), ("files", paths)):
@@ -260,7 +248,8 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     for entity in manifest.entities:
         yield from _entity_contradictions(entity, names)
         for file in entity.files:
-            yield from _file_contradictions(file)
+            if sum(chunk.rows for chunk in file.chunks) != file.rows:
+                yield file.path, f"{file.rows} rows", "the sum of its chunks"
 
 
 def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -282,29 +271,16 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[t
         except ConfigurationError:
             yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
     yield from _key_contradictions(entity)
-    chunks = entity.chunks
-    if not all(_HEX_64_BITS.fullmatch(text) for text in (entity.fingerprint, *(chunk.fingerprint for chunk in chunks))):
-        yield place, "a malformed fingerprint", "16 hexadecimal digits"
-    elif (total := combined(chunk.digest() for chunk in chunks)) != entity.digest():
+    if (total := combined(chunk.digest() for chunk in entity.chunks)) != entity.digest():
         yield place, f"{entity.rows} rows, {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}"
 
 
 def _key_contradictions(entity: EntityRecord) -> Iterator[tuple[str, str, str]]:
     """First keys that do not match the key: for several columns, a value of the right type for each."""
-    forms: list[type] = []
+    forms: list[type] | None = None
     if not isinstance(entity.key, str):
         forms = [int if column.kind().family in INTEGERS else str for column in entity.key_columns]
-    for chunk in entity.chunks:
-        values = chunk.first_key if isinstance(chunk.first_key, tuple) else ()
-        if list(map(type, values)) != forms or isinstance(chunk.first_key, tuple) != bool(forms):
+    for first in (chunk.first_key for chunk in entity.chunks):
+        if forms != (list(map(type, first)) if isinstance(first, tuple) else None):
             expected = f"a list of {len(forms)} values" if forms else "one value"
-            yield f"entity {entity.name!r}", f"first key {chunk.first_key}", f"{expected}, of the key's types"
-
-
-def _file_contradictions(file: PartFile) -> Iterator[tuple[str, str, str]]:
-    if not _PATH.fullmatch(file.path):
-        yield f"file {file.path!r}", "its path", "a path inside the snapshot folder"
-    if not _HEX_256_BITS.fullmatch(file.sha256) or file.bytes < 0:
-        yield file.path, f"sha256 {file.sha256!r}, bytes {file.bytes}", "64 hexadecimal digits, a size"
-    if any(chunk.rows < 1 for chunk in file.chunks) or sum(chunk.rows for chunk in file.chunks) != file.rows:
-        yield file.path, f"{file.rows} rows", "the sum of its chunks, each of at least one row"
+            yield f"entity {entity.name!r}", f"first key {first}", f"{expected}, of the key's types"

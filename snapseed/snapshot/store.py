@@ -129,11 +129,6 @@ def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
     return None
 
 
-def extra_files(snapshot: Snapshot) -> list[str]:
-    """Files in the snapshot folder that the manifest does not name, as sorted relative paths."""
-    return sorted(snapshot.present_files() - snapshot.named_files().keys())
-
-
 @contextmanager
 def replacing(snapshots: Path, name: str) -> Iterator[Path]:
     """A folder to write a new snapshot into. Call `commit` inside the block, or everything written is removed.
@@ -145,33 +140,37 @@ def replacing(snapshots: Path, name: str) -> Iterator[Path]:
     with writing_to(snapshots):
         snapshots.mkdir(parents=True, exist_ok=True)
         staging.mkdir(exist_ok=True)
-        lock = os.open(staging, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise _busy(staging, name) from exc
-        if not _is_at(staging, lock):  # its owner renamed it after we opened it and before we locked it
-            raise _busy(staging, name)
-        try:
-            _finish_replacement(final)
-            with writing_to(staging):
+        with _locked(staging) as lock:
+            # Its owner may have renamed it after we opened it and before we locked it.
+            if lock is None or not _is_at(staging, lock):
+                raise SnapshotError(
+                    f"another process is writing the snapshot {name!r}",
+                    where=str(staging),
+                    next_step="wait for it to end, then run this again",
+                )
+            try:
+                _finish_replacement(final)
                 _empty(staging)
                 yield staging
-        finally:
-            # After a commit the folder has its final name. A folder with this name is then another process's.
-            if _is_at(staging, lock):
-                shutil.rmtree(staging, ignore_errors=True)
+            finally:
+                # After a commit the folder has its final name. A folder with this name is then another process's.
+                if _is_at(staging, lock):
+                    shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int | None]:
+    """Lock a folder, and give its descriptor; None if another process has the lock."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        except BlockingIOError:
+            locked = False
+        yield handle if locked else None
     finally:
-        os.close(lock)
-
-
-def _busy(staging: Path, name: str) -> SnapshotError:
-    return SnapshotError(
-        f"another process is writing the snapshot {name!r}",
-        where=str(staging),
-        next_step="wait for it to end, then run this again",
-    )
+        os.close(handle)
 
 
 def _is_at(path: Path, handle: int) -> bool:
@@ -236,14 +235,9 @@ def _repair(final: Path) -> None:
     if not _staging(final).exists():
         _finish_replacement(final)
         return
-    handle = os.open(_staging(final), os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _finish_replacement(final)
-    except BlockingIOError:
-        return
-    finally:
-        os.close(handle)
+    with _locked(_staging(final)) as lock:
+        if lock is not None:
+            _finish_replacement(final)
 
 
 def _finish_replacement(final: Path) -> None:

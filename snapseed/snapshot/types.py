@@ -7,7 +7,7 @@ an extension) are stored as text, so every type works.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
 
@@ -15,26 +15,6 @@ import pyarrow as pa
 
 from snapseed.errors import ConfigurationError
 
-# format_type's own spellings (PostgreSQL manual, table 8.1) for the names people write.
-_ALIASES = {
-    "bool": "boolean",
-    "int2": "smallint",
-    "int": "integer",
-    "int4": "integer",
-    "int8": "bigint",
-    "float4": "real",
-    "float8": "double precision",
-    "float": "double precision",
-    "decimal": "numeric",
-    "varchar": "character varying",
-    "char": "character",
-    "bpchar": "character",
-    "timestamp": "timestamp without time zone",
-    "timestamptz": "timestamp with time zone",
-    "time": "time without time zone",
-    "varbit": "bit varying",
-    "timetz": "time with time zone",
-}
 _TYPE = re.compile(
     r"""(?P<base>(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)(?:\.(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*))?(?:\ [a-z]+)*?)
         (?:\((?P<modifiers>\d+(?:,-?\d+)?|[a-z0-9_]+(?:,-?[a-z0-9_]+)*)\))?
@@ -82,26 +62,32 @@ INTEGERS = frozenset({Family.SMALLINT, Family.INTEGER, Family.BIGINT})
 # The types that a key column can have.
 KEYS = INTEGERS | {Family.UUID, Family.TEXT}
 
-# Family, Arrow type and object identifier (pg_type.dat; fixed for built-in types). The binary form of an array contains
-# the identifier of its element type.
-_KNOWN: dict[str, tuple[Family, pa.DataType, int]] = {
-    "boolean": (Family.BOOLEAN, pa.bool_(), 16),
-    "smallint": (Family.SMALLINT, pa.int16(), 21),
-    "integer": (Family.INTEGER, pa.int32(), 23),
-    "bigint": (Family.BIGINT, pa.int64(), 20),
-    "real": (Family.REAL, pa.float32(), 700),
-    "double precision": (Family.DOUBLE, pa.float64(), 701),
-    "text": (Family.TEXT, pa.string(), 25),
-    "character varying": (Family.TEXT, pa.string(), 1043),
-    "character": (Family.CHARACTER, pa.string(), 1042),
-    "bytea": (Family.BYTEA, pa.binary(), 17),
-    "uuid": (Family.UUID, pa.uuid(), 2950),
-    "date": (Family.DATE, pa.date32(), 1082),
-    "time without time zone": (Family.TIME, pa.time64("us"), 1083),
-    "timestamp without time zone": (Family.TIMESTAMP, pa.timestamp("us"), 1114),
-    "timestamp with time zone": (Family.TIMESTAMPTZ, pa.timestamp("us", "UTC"), 1184),
-    "json": (Family.JSON, pa.string(), 114),
-    "jsonb": (Family.JSONB, pa.string(), 3802),
+# Family, Arrow type, object identifier (pg_type.dat; fixed for built-in types), and the other names that people write
+# (PostgreSQL manual, table 8.1). The binary form of an array contains the identifier of its element type.
+_KNOWN: dict[str, tuple[Family, pa.DataType, int, tuple[str, ...]]] = {
+    "boolean": (Family.BOOLEAN, pa.bool_(), 16, ("bool",)),
+    "smallint": (Family.SMALLINT, pa.int16(), 21, ("int2",)),
+    "integer": (Family.INTEGER, pa.int32(), 23, ("int", "int4")),
+    "bigint": (Family.BIGINT, pa.int64(), 20, ("int8",)),
+    "real": (Family.REAL, pa.float32(), 700, ("float4",)),
+    "double precision": (Family.DOUBLE, pa.float64(), 701, ("float8", "float")),
+    "text": (Family.TEXT, pa.string(), 25, ()),
+    "character varying": (Family.TEXT, pa.string(), 1043, ("varchar",)),
+    "character": (Family.CHARACTER, pa.string(), 1042, ("char", "bpchar")),
+    "bytea": (Family.BYTEA, pa.binary(), 17, ()),
+    "uuid": (Family.UUID, pa.uuid(), 2950, ()),
+    "date": (Family.DATE, pa.date32(), 1082, ()),
+    "time without time zone": (Family.TIME, pa.time64("us"), 1083, ("time",)),
+    "timestamp without time zone": (Family.TIMESTAMP, pa.timestamp("us"), 1114, ("timestamp",)),
+    "timestamp with time zone": (Family.TIMESTAMPTZ, pa.timestamp("us", "UTC"), 1184, ("timestamptz",)),
+    "json": (Family.JSON, pa.string(), 114, ()),
+    "jsonb": (Family.JSONB, pa.string(), 3802, ()),
+}
+_ALIASES = {
+    **{alias: name for name, (*_, aliases) in _KNOWN.items() for alias in aliases},
+    "decimal": "numeric",
+    "varbit": "bit varying",
+    "timetz": "time with time zone",
 }
 _NUMERIC_OID = 1700
 TEXT_OID = 25
@@ -118,10 +104,11 @@ class ColumnType:
 
     name: str
     base: str
-    family: Family
-    arrow: pa.DataType
-    oid: int
     modifiers: tuple[int, ...] = ()
+    # Types that are not listed here are stored as text.
+    family: Family = Family.TEXT_FORM
+    arrow: pa.DataType = field(default=pa.string())
+    oid: int = 0
     element: ColumnType | None = None
     dimensions: int = 0
 
@@ -140,7 +127,7 @@ class ColumnType:
 
         Floats may be stored as float16; they are widened on load.
         """
-        return _without_names(arrow) in {_without_names(kind) for kind in (self.arrow, *_narrower(self))}
+        return bool(_widened(arrow) == _widened(self.arrow))
 
 
 @cache
@@ -163,7 +150,7 @@ def parse_type(text: str) -> ColumnType:
             raise ConfigurationError(
                 "not the modifiers of a PostgreSQL type", observed=repr(text), expected="numbers, as in numeric(10,2)"
             )
-        scalar = _text_form(f"{base}({match['modifiers']})", base, ())
+        scalar = ColumnType(f"{base}({match['modifiers']})", base)
     else:
         modifiers = tuple(int(part) for part in (match["modifiers"] or "").split(",") if part)
         if match["base"] == "float" and modifiers:
@@ -178,23 +165,12 @@ def _array(scalar: ColumnType, dimensions: int) -> ColumnType:
         return scalar
     if scalar.family is Family.VECTOR:
         # Each database gives vector another identifier, so the binary form of its arrays differs.
-        scalar = _text_form(scalar.name, scalar.base, scalar.modifiers)
-    return ColumnType(
-        name=scalar.name + "[]" * dimensions,
-        base=scalar.base,
-        family=scalar.family,
-        arrow=_lists(scalar.arrow, dimensions),
-        oid=0,
-        modifiers=scalar.modifiers,
-        element=scalar,
-        dimensions=dimensions,
-    )
-
-
-def _lists(arrow: pa.DataType, dimensions: int) -> pa.DataType:
+        scalar = ColumnType(scalar.name, scalar.base, scalar.modifiers)
+    arrow = scalar.arrow
     for _ in range(dimensions):
         arrow = pa.list_(arrow)
-    return arrow
+    name = scalar.name + "[]" * dimensions
+    return replace(scalar, name=name, arrow=arrow, oid=0, element=scalar, dimensions=dimensions)
 
 
 def _folded(text: str) -> str:
@@ -209,19 +185,13 @@ def _is_vector(base: str) -> bool:
     return base.rpartition(".")[2] == "vector"
 
 
-def _text_form(name: str, base: str, modifiers: tuple[int, ...]) -> ColumnType:
-    return ColumnType(name, base, Family.TEXT_FORM, pa.string(), 0, modifiers)
-
-
 def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
     name = _name(base, modifiers)
     if base == "numeric" and modifiers:
-        precision, scale = modifiers[0], modifiers[1] if len(modifiers) > 1 else 0
+        precision, scale = digits = (*modifiers, 0)[:2]
         if 1 <= precision <= _DECIMAL_DIGITS and 0 <= scale <= precision:
             arrow = pa.decimal128(precision, scale)
-            return ColumnType(
-                _name(base, (precision, scale)), base, Family.NUMERIC, arrow, _NUMERIC_OID, (precision, scale)
-            )
+            return ColumnType(_name(base, digits), base, digits, Family.NUMERIC, arrow, _NUMERIC_OID)
     if _is_vector(base):
         if len(modifiers) != 1 or not 1 <= modifiers[0] <= _VECTOR_DIMENSIONS:
             raise ConfigurationError(
@@ -229,11 +199,11 @@ def _scalar(base: str, modifiers: tuple[int, ...]) -> ColumnType:
                 observed=name,
                 expected=f"vector(n) with 1 <= n <= {_VECTOR_DIMENSIONS}",
             )
-        return ColumnType(name, base, Family.VECTOR, pa.list_(pa.float32(), modifiers[0]), 0, modifiers)
+        return ColumnType(name, base, modifiers, Family.VECTOR, pa.list_(pa.float32(), modifiers[0]))
     if base in _KNOWN:
-        family, arrow, oid = _KNOWN[base]
-        return ColumnType(name, base, family, arrow, oid, modifiers)
-    return _text_form(name, base, modifiers)
+        family, arrow, oid, _ = _KNOWN[base]
+        return ColumnType(name, base, modifiers, family, arrow, oid)
+    return ColumnType(name, base, modifiers)
 
 
 def _name(base: str, modifiers: tuple[int, ...]) -> str:
@@ -244,18 +214,10 @@ def _name(base: str, modifiers: tuple[int, ...]) -> str:
     return f"{head}{inside}{space}{zone}" if zone and head in {"timestamp", "time"} else f"{base}{inside}"
 
 
-def _narrower(kind: ColumnType) -> list[pa.DataType]:
-    if kind.family is Family.VECTOR:
-        return [pa.list_(pa.float16(), kind.modifiers[0])]
-    if kind.family is Family.REAL:
-        return [_lists(pa.float16(), kind.dimensions)]
-    return []
-
-
-def _without_names(arrow: pa.DataType) -> pa.DataType:
-    """`arrow` without the name and nullability of list items, in which writers differ."""
+def _widened(arrow: pa.DataType) -> pa.DataType:
+    """`arrow` with float32 for float16, and without what writers differ in: the name and nullability of list items."""
     if pa.types.is_fixed_size_list(arrow):
-        return pa.list_(_without_names(arrow.value_type), arrow.list_size)
+        return pa.list_(_widened(arrow.value_type), arrow.list_size)
     if pa.types.is_list(arrow):
-        return pa.list_(_without_names(arrow.value_type))
-    return arrow
+        return pa.list_(_widened(arrow.value_type))
+    return pa.float32() if pa.types.is_float16(arrow) else arrow

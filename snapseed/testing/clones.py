@@ -1,26 +1,72 @@
-"""Databases for a suite of tests: clones of the template, made ahead by a thread, dropped when they come back."""
+"""Databases for a suite of tests: a template with tables and snapshot, and clones of it, made ahead by a thread."""
 
 from __future__ import annotations
 
+import hashlib
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psycopg
 
 from snapseed.config import Environment, Project
-from snapseed.errors import SnapseedError
+from snapseed.errors import ConfigurationError, SnapseedError
+from snapseed.load.request import LoadRequest
+from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.failures import translated
-from snapseed.servers.targets import resolve_target
+from snapseed.servers.targets import EMBEDDED, resolve_target
+from snapseed.snapshot.store import open_snapshot
 from snapseed.testing import SnapseedDatabase
-from snapseed.testing.server import KeptMark, Run, Server, another_connection, connected_server, lock_key
-from snapseed.testing.snapshot_template import Schema, hold_snapshot_template
-from snapseed.testing.template import Template, drop_unused
+from snapseed.testing.server import KeptMark, Server, another_connection, connected_server, template_name
+from snapseed.testing.template import SERVER_DEFAULT, Template, copy_database, drop_unused, hold_template
 
 # Dropping waits for a checkpoint, so wanted clones come first; but no more than these may wait to be dropped.
 _MOST_DROPPABLE = 8
+
+
+@dataclass(frozen=True)
+class Schema:
+    """How the tables are created, and a digest of every file that this depends on. Another digest, another template.
+
+    `create` gets the URL of an empty database. Without it, the load applies the project's schema file.
+    """
+
+    digest: str
+    create: Callable[[str], object] | None = None
+
+
+def project_schema(project: Project) -> Schema:
+    """The project's `schema` file. Raises `ConfigurationError` where the project names none, or it cannot be read."""
+    if project.schema is None:
+        raise ConfigurationError(
+            "nothing says how the tables of the snapshot are created",
+            where=str(project.file),
+            expected="a `schema` file in the project, or the application's own migrations",
+            next_step="name a `schema` file, or override the fixture snapseed_schema to run your migrations",
+        )
+    return Schema(_digest([project.schema], project.folder))
+
+
+def migrations(create: Callable[[str], object], files: Iterable[Path], folder: Path) -> Schema:
+    """Tables that `create(url)` creates, which depends on the contents of `files`; `folder` makes their names relative.
+
+    Raises `ConfigurationError` without any file, because a template would never notice a new migration.
+    """
+    found = sorted({path.resolve() for path in files if path.is_file()})
+    if not found:
+        raise ConfigurationError(
+            "nothing says when the tables that the application creates have changed",
+            where=str(folder),
+            observed="no file",
+            expected="the files that its migrations consist of",
+            next_step="name them by globs, for example snapseed_schema_files = migrations/**/*.py",
+        )
+    return Schema(_digest(found, folder.resolve()), create)
 
 
 @contextmanager
@@ -39,19 +85,49 @@ def opened_clones(
     """
     target = resolve_target(project, environment)
     with connected_server(target, environment) as server:
-        run = Run.new()
         with translated("making a template", target.described):
-            server.lock(lock_key(run.name))
-            template = hold_snapshot_template(server, project, environment, schema, run)
-        clones = Clones(server, template, run, ahead=ahead, at_most=at_most)
+            template = hold_snapshot_template(server, project, environment, schema)
+        clones = Clones(server, template, ahead=ahead, at_most=at_most)
         try:
             yield clones
         finally:
             with translated("dropping databases", target.described):
                 clones.close()
-                server.unlock(lock_key(run.name))
-                server.unlock(lock_key(template.name), shared=True)
                 drop_unused(server)
+
+
+def hold_snapshot_template(
+    server: Server, project: Project, environment: Environment, schema: Schema | None
+) -> Template:
+    """The template of a snapshot and a schema (default: the project's file), held by the server's connection.
+
+    It is made if it is missing. Raises what a load raises.
+    """
+    manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
+    tables = schema or project_schema(project)
+    name = template_name("snapshot", server.identity.role, manifest.identity, tables.digest)
+    if server.target.embedded is None:
+        # An administrator may have put something into template1, such as an extension.
+        source, own_name, database = "template1", environment.name, server.conninfo(name)
+    else:
+        # Its template1 is empty, and cannot be copied while anybody is connected to it. It names a database after its
+        # environment.
+        source, own_name, database = "template0", name.removeprefix("snapseed_"), EMBEDDED
+    # Embeddings come from the snapshot, because no worker serves the tests' databases.
+    own = replace(environment, name=own_name, database=database, embeddings="snapshot", create_schema=not tables.create)
+
+    def make() -> dict[str, str]:
+        copy_database(server, source, name, SERVER_DEFAULT)
+        if tables.create is not None:
+            tables.create(server.url(name))
+        load_snapshot(project, own, LoadRequest(consent=True))
+        with psycopg.connect(server.conninfo(name), autocommit=True) as connection:
+            connection.execute("UPDATE snapseed.loads SET environment = %s", [environment.name])
+            # Autovacuum then finds nothing to do here, and clones have their visibility maps from the start.
+            connection.execute("VACUUM (ANALYZE)")
+        return {}
+
+    return hold_template(server, name, manifest, make)
 
 
 class Clones:
@@ -62,12 +138,11 @@ class Clones:
     then succeeds, or raises.
     """
 
-    def __init__(self, server: Server, template: Template, run: Run, *, ahead: int, at_most: int | None = None) -> None:
+    def __init__(self, server: Server, template: Template, *, ahead: int, at_most: int | None = None) -> None:
         self.server = server
         self.template = template
-        self._run = run
         self._ahead = ahead
-        self._left = at_most
+        self._left = math.inf if at_most is None else at_most
         self._changed = threading.Condition()
         self._ready: deque[str] = deque()
         self._droppable: deque[str] = deque()
@@ -122,8 +197,7 @@ class Clones:
 
     def _take(self) -> str:
         with self._changed:
-            while not self._ready and self._making:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._ready or not self._making)
             if self._ready:
                 self._changed.notify_all()
                 return self._ready.popleft()
@@ -132,44 +206,53 @@ class Clones:
         return name
 
     def _next_name(self) -> str:
-        if self._left is not None:
-            self._left -= 1
-        return self._run.next_name()
+        self._left -= 1
+        return self.server.next_clone()
 
     def _work(self) -> None:
         try:
-            with another_connection(self.server) as server:
-                while (action := self._next_action(server)) is not None:
-                    action()
-        except (SnapseedError, psycopg.Error):
-            return
+            with suppress(SnapseedError, psycopg.Error), another_connection(self.server) as server:
+                while self._step(server):
+                    pass
         finally:
             with self._changed:
                 self._making = False
                 self._changed.notify_all()
 
-    def _next_action(self, server: Server) -> Callable[[], None] | None:
-        """Wait until there is something to do, and return it; None at the end."""
+    def _step(self, server: Server) -> bool:
+        """Make a clone that is wanted ahead, or else drop one, as soon as there is either; False at the end."""
         with self._changed:
-            while not self._closing:
-                if len(self._droppable) < _MOST_DROPPABLE and len(self._ready) < self._ahead and self._left != 0:
-                    name = self._next_name()
-                    self._making = True
-                    return lambda: self._make(server, name)
-                if self._droppable:
-                    name = self._droppable[0]
-                    return lambda: self._drop(server, name)
-                self._changed.wait()
-            return None
-
-    def _make(self, server: Server, name: str) -> None:
-        self.template.copy(server, name)
+            self._changed.wait_for(lambda: self._closing or self._wants_more() or self._droppable)
+            if self._closing:
+                return False
+            self._making = self._wants_more()
+            name = self._next_name() if self._making else self._droppable[0]
+        if self._making:
+            self.template.copy(server, name)
+        else:
+            server.drop(name)
         with self._changed:
-            self._ready.append(name)
+            if self._making:
+                self._ready.append(name)
+            else:
+                self._droppable.remove(name)
             self._making = False
             self._changed.notify_all()
+        return True
 
-    def _drop(self, server: Server, name: str) -> None:
-        server.drop(name)
-        with self._changed:
-            self._droppable.remove(name)
+    def _wants_more(self) -> bool:
+        return len(self._droppable) < _MOST_DROPPABLE and len(self._ready) < self._ahead and self._left > 0
+
+
+def _digest(files: Iterable[Path], folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            data = path.read_bytes()
+        except OSError as exc:
+            raise ConfigurationError(
+                "the schema file cannot be read", where=str(path), observed=exc.strerror or str(exc)
+            ) from exc
+        name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+        digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from django.core.management import CommandError, call_command
@@ -13,13 +11,9 @@ from django.db.migrations.loader import MigrationLoader
 from django.test.runner import DiscoverRunner
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapseed.config import Environment, Project, find_project
+from snapseed.config import find_project
 from snapseed.errors import SnapseedError
-from snapseed.postgres.failures import translated
-from snapseed.servers.targets import resolve_target
-from snapseed.testing.server import Run, connected_server, lock_key
-from snapseed.testing.snapshot_template import hold_snapshot_template, migrations
-from snapseed.testing.template import drop_unused
+from snapseed.testing.clones import migrations, opened_clones
 
 
 class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
@@ -47,24 +41,12 @@ class SnapshotRunner(DiscoverRunner):  # type: ignore[misc]
         parts = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
         url = make_conninfo("", **{part: settings[key] for part, key in parts.items() if settings[key]})
         environment = project.environment(name, {"database": url})
-        with self._template(project, environment) as template:
-            settings["TEST"]["TEMPLATE"] = template
-            return super().setup_databases(**options)
-
-    @contextmanager
-    def _template(self, project: Project, environment: Environment) -> Iterator[str]:
-        """The name of the template, which nobody drops in the meantime."""
         loader = MigrationLoader(None, ignore_no_migrations=True)
         files = [Path(inspect.getfile(type(migration))) for migration in loader.disk_migrations.values()]
         schema = migrations(self._migrate, files, project.folder)
-        target = resolve_target(project, environment)
-        with connected_server(target, environment) as server:
-            with translated("making a template", target.described):
-                template = hold_snapshot_template(server, project, environment, schema, Run.new())
-            yield template.name
-            with translated("dropping unused templates", target.described):
-                server.unlock(lock_key(template.name), shared=True)
-                drop_unused(server)
+        with opened_clones(project, environment, schema) as clones:
+            settings["TEST"]["TEMPLATE"] = clones.template.name
+            return super().setup_databases(**options)
 
     def _migrate(self, url: str) -> None:
         connection = connections[self.alias]

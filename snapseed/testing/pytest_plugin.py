@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from snapseed.config import Environment, Project
     from snapseed.testing import SnapseedDatabase
     from snapseed.testing.clones import Clones
-    from snapseed.testing.snapshot_template import Schema
 
 CreateTables = Callable[[str], object]
 
@@ -98,11 +97,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _shared_scope(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:  # noqa: ARG001 - pytest's
     scope = _setting(config, "scope") or "session"
-    if scope == "module":
-        return "module"
-    if scope != "session":
+    if scope not in {"session", "module"}:
         raise pytest.UsageError(f"snapseed_scope is {scope!r}; it must be session or module")
-    return "session"
+    return "module" if scope == "module" else "session"
 
 
 @pytest.fixture(scope="session")
@@ -117,24 +114,19 @@ def snapseed_schema() -> CreateTables | None:
 
 @pytest.fixture(scope="session")
 def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: CreateTables | None) -> Iterator[Clones]:
-    with ExitStack() as stack:
-        with _as_failure():
-            from snapseed.testing.clones import opened_clones  # noqa: PLC0415 - heavy
+    with _as_failure():
+        from snapseed.testing.clones import migrations, opened_clones  # noqa: PLC0415 - heavy
 
-            project, environment = _project(request.config)
-            wanted = sum(not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) for item in request.session.items)
-            clones = stack.enter_context(
-                opened_clones(
-                    project,
-                    environment,
-                    _schema(request.config, snapseed_schema),
-                    ahead=_ahead(request.config),
-                    at_most=wanted,
-                )
-            )
-        yield clones
-        with _as_failure():
-            stack.close()
+        config = request.config
+        project, environment = _project(config)
+        schema = None
+        if snapseed_schema is not None:
+            globs: list[str] = config.getini("snapseed_schema_files")
+            files = [path for glob in globs for path in config.rootpath.glob(glob)]
+            schema = migrations(snapseed_schema, files, config.rootpath)
+        wanted = sum(not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) for item in request.session.items)
+        with opened_clones(project, environment, schema, ahead=_ahead(config), at_most=wanted) as clones:
+            yield clones
 
 
 @pytest.fixture
@@ -160,19 +152,15 @@ def snapseed_connection(snapseed_url: str) -> Iterator[psycopg.Connection]:
     """A psycopg connection to the test's own database, closed afterwards. What it did not commit is lost."""
     import psycopg  # noqa: PLC0415 - heavy
 
-    connection = psycopg.connect(snapseed_url)
-    try:
+    with closing(psycopg.connect(snapseed_url)) as connection:
         yield connection
-    finally:
-        connection.close()
 
 
 def _handed_out(request: pytest.FixtureRequest, clones: Clones) -> Iterator[SnapseedDatabase]:
     with _as_failure():
         database = clones.take()
-    yield database
-    with _as_failure():
-        if request.node.stash.get(_failed, False) and _keeps(request.config):
+        yield database
+        if request.node.stash.get(_failed, False) and _setting(request.config, "keep_on_failure"):
             name = request.node.nodeid or "tests of the session"
             clones.keep(database, name)
             request.session.stash.setdefault(_kept, []).append((name, database.described))
@@ -200,28 +188,13 @@ def _project(config: pytest.Config) -> tuple[Project, Environment]:
     return project, project.environment(name, {"snapshot": _setting(config, "snapshot")})
 
 
-def _schema(config: pytest.Config, create: CreateTables | None) -> Schema | None:
-    from snapseed.testing.snapshot_template import migrations  # noqa: PLC0415 - only fixtures need it
-
-    if create is None:
-        return None
-    globs: list[str] = config.getini("snapseed_schema_files")
-    files = [path for glob in globs for path in config.rootpath.glob(glob)]
-    return migrations(create, files, config.rootpath)
-
-
 def _setting(config: pytest.Config, name: str) -> str | None:
     given = config.getoption(f"snapseed_{name}") or config.getini(f"snapseed_{name}")
     return str(given) if given else None
 
 
 def _ahead(config: pytest.Config) -> int:
-    text = _setting(config, "ahead")
-    if text is not None and not text.isdecimal():
+    text = _setting(config, "ahead") or str(_AHEAD)
+    if not text.isdecimal():
         raise pytest.UsageError(f"snapseed_ahead is {text!r}; it must be a number of databases, 0 or more")
-    return _AHEAD if text is None else int(text)
-
-
-def _keeps(config: pytest.Config) -> bool:
-    given = config.getoption("snapseed_keep_on_failure")
-    return bool(config.getini("snapseed_keep_on_failure") if given is None else given)
+    return int(text)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from enum import Enum, auto
 
 import psycopg
 from psycopg import sql
 
 from snapseed.errors import ServerError, UsageError
 from snapseed.events import Listener
+from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
-from snapseed.testing.server import Run, Server
+from snapseed.testing.server import QUERIES, Server
 from snapseed.testing.template import Template
 
 # ALTER DATABASE … RENAME waits five seconds for sessions to go. Shorter tries end those that come back meanwhile.
@@ -21,31 +23,21 @@ _TRIES = 20
 _END_MILLISECONDS = 5_000
 
 
-@dataclass(frozen=True)
-class CopyReady:
-    """The copy `name` is complete. The database is still in place."""
+class Replacing(Enum):
+    """What happens while a database is replaced, as told to a listener."""
 
-    name: str
-
-
-@dataclass(frozen=True)
-class CopyInPlace:
-    """The copy has taken the database's name. The old database, now named `old`, has not been dropped yet."""
-
-    old: str
+    # The copy is complete. The database is still in place.
+    COPY_READY = auto()
+    # The copy has taken the database's name. The old database, under another name, has not been dropped yet.
+    COPY_IN_PLACE = auto()
 
 
-@dataclass(frozen=True)
-class Ownership:
-    """Who owns a database, and whether it is marked as a template."""
+def require_replaceable(server: Server, database: str) -> tuple[str, bool]:
+    """The owner of a database, and whether it is marked as a template.
 
-    owner: str
-    is_template: bool
-
-
-def require_replaceable(server: Server, database: str) -> Ownership:
-    """Raise `UsageError` where the role does not own the database, or replication is bound to it."""
-    row = server.connection.execute(_OWNERSHIP, {"database": database}).fetchone()
+    Raises `UsageError` where the role does not own it, or replication is bound to it.
+    """
+    row = server.connection.execute(query("ownership", QUERIES), {"database": database}).fetchone()
     assert row is not None
     owner, is_template, is_owner, bound = row
     if bound:
@@ -60,74 +52,76 @@ def require_replaceable(server: Server, database: str) -> Ownership:
         raise UsageError(
             "only the owner of a database can replace it",
             where=database,
-            observed=f"it belongs to {owner!r}, and {server.role!r} is not a member of that role",
+            observed=f"it belongs to {owner!r}, and {server.identity.role!r} is not a member of that role",
             next_step="connect as the owner or as a superuser, or use `snapseed load`",
         )
-    return Ownership(str(owner), bool(is_template))
+    return str(owner), bool(is_template)
 
 
-def replace_database(
-    server: Server, database: str, template: Template, run: Run, own: set[int], listener: Listener
-) -> int:
+def replace_database(server: Server, database: str, template: Template, own: int, listener: Listener) -> int:
     """Put a copy of the template in the place of `database`, and return how many sessions were ended for it.
 
     Until the last moment nothing is changed; then both renames are committed together. If a crash leaves something
-    behind (before that the copy, after it the old database), it has a name of `run`, and is dropped with that run.
-    `own` are process ids of the caller's sessions that are about to end. The listener gets `CopyReady` and
-    `CopyInPlace`.
+    behind (before that the copy, after it the old database), it is named as a clone, and is dropped with this run.
+    `own` is the process id of the caller's session that is about to end. The listener gets `Replacing`.
     """
-    ownership = require_replaceable(server, database)
-    copy, old = run.next_name(), run.next_name()
+    owner, is_template = require_replaceable(server, database)
+    copy, old = server.next_clone(), server.next_clone()
+
+    def exchange_names() -> None:
+        try:
+            with server.connection.transaction():
+                server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
+                server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
+                server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
+        except psycopg.errors.QueryCanceled as exc:
+            raise psycopg.errors.ObjectInUse from exc
+
     try:
-        template.copy(server, copy, owner=ownership.owner)
+        template.copy(server, copy, owner=owner)
         with server.connection.transaction():
             _copy_properties(server.connection, database, copy)
-        listener(CopyReady(copy))
-        sessions = _rename(server, database, copy, old, own)
+        listener(Replacing.COPY_READY)
+        outcome = "nothing was changed"
+        sessions = when_unused(server, database, exchange_names, own=own, tries=_TRIES, outcome=outcome)
     except BaseException:
         with suppress(psycopg.Error):
             server.drop(copy)
         raise
-    listener(CopyInPlace(old))
+    listener(Replacing.COPY_IN_PLACE)
     with suppress(psycopg.Error):
         # If the old one cannot be dropped now, it is dropped with the run.
-        if ownership.is_template:
+        if is_template:
             server.execute("ALTER DATABASE {} IS_TEMPLATE false", old)
         server.drop(old)
     return sessions
 
 
-def _rename(server: Server, database: str, copy: str, old: str, own: set[int]) -> int:
-    """Rename `database` to `old` and `copy` to `database`; return how many sessions were ended."""
+def when_unused(
+    server: Server, database: str, action: Callable[[], None], *, own: int, tries: int, outcome: str
+) -> int:
+    """Do something that no other session in the database may see, and return how many sessions were ended for it.
+
+    `own`, the process id of a session of the caller that is about to end, does not count. Raises `ServerError`, which
+    says what the outcome is, where programs connect again as fast as their sessions are ended.
+    """
     sessions = 0
-    for _ in range(_TRIES):
-        sessions += disconnect(server, database, own)
-        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.QueryCanceled), server.connection.transaction():
-            server.connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_TRY_MILLISECONDS))
-            server.execute("ALTER DATABASE {} RENAME TO {}", database, old)
-            server.execute("ALTER DATABASE {} RENAME TO {}", copy, database)
+    for _ in range(tries):
+        rows = server.connection.execute(
+            "SELECT pid, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
+            " WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
+            [_END_MILLISECONDS, database],
+        ).fetchall()
+        sessions += sum(pid != own for pid, _ in rows)
+        with suppress(psycopg.errors.ObjectInUse):
+            action()
             return sessions
-    raise still_in_use(server, database, "nothing was changed")
-
-
-def disconnect(server: Server, database: str, own: set[int]) -> int:
-    """End the sessions of clients in a database, and return how many there were, without those in `own`."""
-    rows = server.connection.execute(
-        "SELECT pid, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
-        " WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
-        [_END_MILLISECONDS, database],
-    ).fetchall()
-    return sum(pid not in own for pid, _ in rows)
-
-
-def still_in_use(server: Server, database: str, outcome: str) -> ServerError:
-    """The error for a database to which programs connect again as fast as their sessions are ended."""
     rows = server.connection.execute(
         "SELECT DISTINCT coalesce(nullif(application_name, ''), 'unnamed') || ', role ' || coalesce(usename, '?')"
         "  FROM pg_stat_activity WHERE datname = %s",
         [database],
     ).fetchall()
-    return ServerError(
+    raise ServerError(
         f"programs connect to the database again faster than their sessions are ended; {outcome}",
         where=database,
         observed="; ".join(str(who) for (who,) in rows) or "a session, or a prepared transaction",
@@ -137,7 +131,8 @@ def still_in_use(server: Server, database: str, outcome: str) -> ServerError:
 
 def _copy_properties(connection: Connection, database: str, copy: str) -> None:
     """Give the copy what belongs to a database and not to its contents, which CREATE DATABASE does not copy."""
-    for setting, statement in connection.execute(_PROPERTIES, {"database": database, "copy": copy}).fetchall():
+    rows = connection.execute(query("properties", QUERIES), {"database": database, "copy": copy}).fetchall()
+    for setting, statement in rows:
         try:
             connection.execute(str(statement).encode())
         except psycopg.errors.InsufficientPrivilege as exc:
@@ -147,40 +142,3 @@ def _copy_properties(connection: Connection, database: str, copy: str) -> None:
                 observed=exc.diag.message_primary,
                 next_step="connect as a superuser, or ask one to GRANT SET ON PARAMETER to the role (PostgreSQL 15)",
             ) from exc
-
-
-_OWNERSHIP = """
-SELECT pg_get_userbyid(datdba), datistemplate, pg_has_role(datdba, 'USAGE'),
-       (SELECT string_agg(what, ', ')
-          FROM (SELECT 'replication slot ' || slot_name FROM pg_replication_slots WHERE database = datname
-                UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = d.oid) bound(what))
-  FROM pg_database d WHERE datname = %(database)s
-"""
-# Statements, with the setting that they make, in the order in which they are executed. A setting is made in the session
-# and taken FROM CURRENT, because a list such as search_path must not be quoted as one string.
-_PROPERTIES = """
-WITH d AS (SELECT *, quote_ident(%(copy)s) AS copy FROM pg_database WHERE datname = %(database)s)
-SELECT setting, statement FROM (
-    SELECT 1, 0, NULL, format('ALTER DATABASE %%s CONNECTION LIMIT %%s IS_TEMPLATE %%s', copy, datconnlimit,
-                              datistemplate::text) FROM d
-    UNION ALL
-    SELECT 2, 0, NULL, format('COMMENT ON DATABASE %%s IS %%L', copy, shobj_description(oid, 'pg_database')) FROM d
-    UNION ALL
-    SELECT 3, 0, NULL, format('REVOKE ALL ON DATABASE %%s FROM PUBLIC, %%I', copy, pg_get_userbyid(datdba))
-      FROM d WHERE datacl IS NOT NULL
-    UNION ALL
-    SELECT 4, 0, NULL, format('GRANT %%s ON DATABASE %%s TO %%s%%s', privilege_type, copy,
-                              CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
-                              CASE WHEN bool_or(is_grantable) THEN ' WITH GRANT OPTION' END)
-      FROM d, aclexplode(datacl) GROUP BY copy, grantee, privilege_type
-    UNION ALL
-    SELECT 5, row_number() OVER (ORDER BY setrole, place), name,
-           format('SELECT set_config(%%L, %%L, true); ALTER %%s SET %%s FROM CURRENT', name,
-                  substr(pair, strpos(pair, '=') + 1),
-                  CASE setrole WHEN 0 THEN '' ELSE format('ROLE %%I IN ', pg_get_userbyid(setrole)) END
-                  || 'DATABASE ' || copy,
-                  (SELECT string_agg(quote_ident(part), '.') FROM string_to_table(name, '.') part))
-      FROM d JOIN pg_db_role_setting ON setdatabase = oid, unnest(setconfig) WITH ORDINALITY listed(pair, place),
-           split_part(pair, '=', 1) name
-    ) AS listed(step, place, setting, statement) ORDER BY step, place
-"""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import psycopg
+from functools import partial
 
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, UsageError
 from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
-from snapseed.postgres import locks
+from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import TableFacts, read_tables
-from snapseed.postgres.connect import Target, connected
+from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import Identity, identify_allowed, require_ours
@@ -23,9 +23,8 @@ from snapseed.postgres.provenance import loaded_tables
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
-from snapseed.testing.replace import disconnect, replace_database, require_replaceable, still_in_use
-from snapseed.testing.server import Run, Server, connected_server, lock_key, template_name
-from snapseed.testing.state import UNREADABLE, outside_rows, schema_digest
+from snapseed.testing.replace import replace_database, require_replaceable, when_unused
+from snapseed.testing.server import QUERIES, Server, connected_server, template_name
 from snapseed.testing.template import (
     Template,
     copy_database,
@@ -35,6 +34,9 @@ from snapseed.testing.template import (
     strategy_for,
 )
 
+# The fingerprint of what this role may not read.
+UNREADABLE = "unreadable"
+# CREATE DATABASE waits five seconds for sessions to go.
 _TRIES = 5
 
 
@@ -65,11 +67,13 @@ class ResetReport:
 
 @dataclass(frozen=True)
 class _Database:
-    """The database as it is now, in its own words. `session` is the process id of the session that looked."""
+    """The database as it is now, in its own words, and the name of the template that fits it.
 
-    name: str
+    `session` is the process id of the session that looked.
+    """
+
     identity: Identity
-    schema: str
+    template: str
     outside: dict[str, str]
     tables: list[TableFacts]
     loaded: set[str]
@@ -101,32 +105,27 @@ def reset_environment(
             yield
 
     with connected_server(target, environment, consent=consent) as server:
-        run = Run.new()
         with step("waiting for another reset"):
-            server.lock(lock_key(run.name))
-            server.lock(lock_key(f"reset {target.database or target.described}"))
+            server.lock(f"reset {target.database or target.described}")
         with step("looking at the database"):
-            database = _look_at(target, environment, manifest, server, consent=consent)
-            require_replaceable(server, database.name)
-            template = None if fresh else find_template(server, _name(server, manifest, database, environment))
+            database = _look_at(server, environment, manifest, consent=consent)
+            name = database.identity.database
+            require_replaceable(server, name)
+            template = None if fresh else find_template(server, database.template)
+        loaded = template is None
         if template is not None:
-            loaded = False
             _require_nothing_lost(database, template, environment, consent=consent)
             with step("replacing the database"):
-                sessions = replace_database(server, database.name, template, run, {database.session}, listener)
+                sessions = replace_database(server, name, template, database.session, listener)
         else:
-            loaded = True
             with step("loading"):
                 load_snapshot(project, environment, LoadRequest(consent=consent), listener=listener)
             with step("making the template"):
-                database = _look_at(target, environment, manifest, server, consent=consent)
-                name = _name(server, manifest, database, environment)
+                database = _look_at(server, environment, manifest, consent=consent)
                 if fresh:
-                    server.drop(name)
-                template, sessions = _template_of(server, name, manifest, database, run)
+                    server.drop(database.template)
+                template, sessions = _template_of(server, database, manifest)
         with step("clearing"):
-            server.unlock(lock_key(run.name))
-            server.unlock(lock_key(template.name), shared=True)
             cleared = drop_unused(server)
         return ResetReport(
             environment=environment.name,
@@ -142,11 +141,9 @@ def reset_environment(
         )
 
 
-def _look_at(
-    target: Target, environment: Environment, manifest: Manifest, server: Server, *, consent: bool
-) -> _Database:
-    with connected(target) as connection:
-        identity = identify_allowed(connection, target, environment, consent=consent)
+def _look_at(server: Server, environment: Environment, manifest: Manifest, *, consent: bool) -> _Database:
+    with connected(server.target) as connection:
+        identity = identify_allowed(connection, server.target, environment, consent=consent)
         if identity.database == server.identity.database:
             raise UsageError(
                 "this database cannot be replaced: others are created from a connection to it",
@@ -158,20 +155,16 @@ def _look_at(
             locks.set_limits(connection, environment)
             locks.lock(connection)
         tables = list(read_tables(connection, [table_name(entity) for entity in manifest.entities]).values())
+        kind = f"database, embeddings by {environment.embeddings}"
+        schema = schema_digest(connection)
         return _Database(
-            identity.database,
             identity,
-            schema_digest(connection),
+            template_name(kind, server.identity.role, identity.database, manifest.identity, schema),
             outside_rows(connection, [table.oid for table in tables]),
             tables,
             loaded_tables(connection),
             connection.info.backend_pid,
         )
-
-
-def _name(server: Server, manifest: Manifest, database: _Database, environment: Environment) -> str:
-    kind = f"database, embeddings by {environment.embeddings}"
-    return template_name(kind, server.role, database.name, manifest.identity, database.schema)
 
 
 def _require_nothing_lost(database: _Database, template: Template, environment: Environment, *, consent: bool) -> None:
@@ -194,20 +187,46 @@ def _require_nothing_lost(database: _Database, template: Template, environment: 
         )
 
 
-def _template_of(server: Server, name: str, manifest: Manifest, database: _Database, run: Run) -> tuple[Template, int]:
+def _template_of(server: Server, database: _Database, manifest: Manifest) -> tuple[Template, int]:
     """A template that is a copy of the database as it is now, and how many sessions were ended to make it."""
-    ended: list[int] = []
+    name = database.identity.database
+    ended = 0
 
     def copy() -> dict[str, str]:
-        strategy = strategy_for(server, server.size(database.name))
-        for _ in range(_TRIES):
-            ended.append(disconnect(server, database.name, {database.session}))
-            try:
-                copy_database(server, database.name, name, strategy)
-            except psycopg.errors.ObjectInUse:
-                continue
-            return database.outside
-        raise still_in_use(server, database.name, "the snapshot is loaded, but there is no template yet")
+        nonlocal ended
+        copying = partial(copy_database, server, name, database.template, strategy_for(server, server.size(name)))
+        outcome = "the snapshot is loaded, but there is no template yet"
+        ended = when_unused(server, name, copying, own=database.session, tries=_TRIES, outcome=outcome)
+        return database.outside
 
-    template = hold_template(server, name, manifest, run, copy)
-    return template, sum(ended)
+    template = hold_template(server, database.template, manifest, copy)
+    return template, ended
+
+
+def schema_digest(connection: Connection) -> str:
+    """A digest of everything that the catalogs say about this database, except sizes and files.
+
+    Most objects count with their OIDs, which a copy shares with its template. So a table that was dropped and created
+    again counts as another one: the digest may differ for the same schema, but is never the same for different ones.
+    """
+    rows = _rows_of_all(connection, "catalogs")
+    rows += connection.execute(query("definitions", QUERIES)).fetchall()
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+def outside_rows(connection: Connection, inside: Collection[int]) -> dict[str, str]:
+    """A fingerprint of the contents of each table and sequence that the snapshot does not fill (`inside` has its OIDs).
+
+    Reads all of their rows, without snapseed's own tables. `UNREADABLE` is for what this role may not read.
+    """
+    rows = _rows_of_all(connection, "outside", {"inside": list(inside)})
+    return {str(name): str(fingerprint) for name, fingerprint in rows}
+
+
+def _rows_of_all(
+    connection: Connection, name: str, parameters: Mapping[str, object] | None = None
+) -> list[tuple[object, ...]]:
+    """The rows of all queries that the query `name` lists, sorted."""
+    listed = connection.execute(query(name, QUERIES), parameters).fetchall()
+    together = " UNION ALL ".join(str(statement) for (statement,) in listed)
+    return connection.execute(f"{together} ORDER BY 1".encode()).fetchall() if listed else []

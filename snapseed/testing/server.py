@@ -9,8 +9,10 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
 from typing import LiteralString
 from urllib.parse import quote, urlencode
 
@@ -24,6 +26,7 @@ from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify, require_allowed
 
+QUERIES = Path(__file__).parent / "queries"
 # With a new number, templates of older versions are not used any more.
 _FORMAT = 1
 # 96 bits of a digest: two templates never collide, and names stay far below PostgreSQL's 63 bytes.
@@ -57,12 +60,11 @@ class KeptMark(msgspec.Struct, frozen=True, tag="kept", tag_field="snapseed"):
 Mark = TemplateMark | KeptMark
 
 
-def read_mark(comment: object) -> Mark | None:
+def _read_mark(comment: object) -> Mark | None:
     """The mark in a comment on a database; None for any other comment, or none."""
-    try:
-        mark: Mark = msgspec.json.decode(str(comment), type=Mark)
-    except msgspec.DecodeError:
-        return None
+    mark: Mark | None = None
+    with suppress(msgspec.DecodeError):
+        mark = msgspec.json.decode(str(comment), type=Mark)
     return mark
 
 
@@ -72,69 +74,30 @@ def template_name(*parts: str) -> str:
     return f"snapseed_template_{digest[:_DIGEST_CHARACTERS]}"
 
 
-def is_template(name: str) -> bool:
-    """Whether this is a name that only we give, and only to templates."""
-    return _TEMPLATE.fullmatch(name) is not None
-
-
-def run_of(name: str) -> str | None:
-    """The run that a clone of this name belongs to; None where it is not a clone of ours."""
-    found = _CLONE.fullmatch(name)
-    return found["run"] if found else None
-
-
-def lock_key(name: str) -> int:
-    """The advisory lock of a template, a run or a database, as PostgreSQL's bigint."""
-    return int.from_bytes(hashlib.sha256(f"snapseed {name}".encode()).digest()[:8], signed=True)
-
-
-@dataclass
-class Run:
-    """Gives names to the clones of one process; no other process uses them. Not for several threads at once."""
-
-    name: str
-    made: int = 0
-
-    @classmethod
-    def new(cls) -> Run:
-        """A run with a name that no other run has."""
-        return cls(secrets.token_hex(8))
-
-    def next_name(self) -> str:
-        """The name of the next clone."""
-        self.made += 1
-        return f"snapseed_clone_{self.name}_{self.made}"
-
-
-@dataclass(frozen=True)
-class OwnDatabase:
-    """A database of this role with a name that begins like ours, and its mark if it has one."""
-
-    name: str
-    mark: Mark | None
+def lock_of(name: str) -> str | None:
+    """The lock that is held while this database is in use, by a run or a template; None where it is not one of ours."""
+    if found := _CLONE.fullmatch(name):
+        return found["run"]
+    return name if _TEMPLATE.fullmatch(name) else None
 
 
 @dataclass(frozen=True)
 class Server:
-    """An open connection to the server of an environment, in its database `meeting_place`.
+    """An open connection to the server of an environment, in the database where all processes take their locks.
 
-    Advisory locks belong to one database, so everybody who works on a server takes them there.
+    Advisory locks belong to one database. `run` is a name that no other process has: its clones are named after it, and
+    its lock is held until the connection ends.
     """
 
     connection: Connection
     target: Target
     identity: Identity
-    meeting_place: str
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
-    @property
-    def version(self) -> int:
-        """PostgreSQL's major version."""
-        return self.connection.info.server_version // 10_000
-
-    @property
-    def role(self) -> str:
-        """The role that owns what is made here."""
-        return self.identity.role
+    def next_clone(self) -> str:
+        """A name for another clone of this run."""
+        return f"snapseed_clone_{self.run}_{next(self._numbers)}"
 
     def execute(self, statement: LiteralString, *names: str) -> None:
         """A statement with these identifiers in it."""
@@ -147,12 +110,12 @@ class Server:
     def parameters(self, database: str) -> dict[str, str]:
         """The same as parameters of libpq, those that came from PG* variables and service files included."""
         info = self.connection.info
-        given = {name: str(value) for name, value in conninfo_to_dict(self.target.conninfo).items() if value}
-        found = {"host": info.host, "port": str(info.port), "user": info.user, "password": info.password}
-        others = {
-            name: value for name, value in given.items() if name not in {"service", "passfile", "application_name"}
+        found = {"host": info.host, "port": info.port, "user": info.user, "password": info.password}
+        parts = conninfo_to_dict(self.target.conninfo) | {name: value for name, value in found.items() if value}
+        left_out = {"service", "passfile", "application_name"}
+        return {
+            name: str(value) for name, value in {**parts, "dbname": database}.items() if value and name not in left_out
         }
-        return {**others, **{name: value for name, value in found.items() if value}, "dbname": database}
 
     def url(self, database: str) -> str:
         """The same as a URL that psycopg, asyncpg and SQLAlchemy understand, with the password if there is one."""
@@ -160,24 +123,18 @@ class Server:
         user, password = quote(parts.pop("user", ""), safe=""), parts.pop("password", None)
         login = user + (f":{quote(password, safe='')}" if password else "") + "@"
         name = quote(parts.pop("dbname"), safe="")
-        if parts.get("host", "").startswith(("/", "@")):
-            # The folder of a Unix socket does not fit between @ and /.
-            return f"postgresql://{login}/{name}?{urlencode(parts, safe='/', quote_via=quote)}"
-        host, port = parts.pop("host", "localhost"), parts.pop("port", "5432")
+        place = ""
+        # The folder of a Unix socket does not fit between @ and /.
+        if not parts.get("host", "").startswith(("/", "@")):
+            host, port = parts.pop("host", "localhost"), parts.pop("port", "5432")
+            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         rest = f"?{urlencode(parts, safe='/', quote_via=quote)}" if parts else ""
-        return f"postgresql://{login}{f'[{host}]' if ':' in host else host}:{port}/{name}{rest}"
+        return f"postgresql://{login}{place}/{name}{rest}"
 
     def size(self, database: str) -> int:
         """The size of a database in bytes."""
         row = self.connection.execute("SELECT pg_database_size(%s)", [database]).fetchone()
         return int(str(row[0])) if row else 0
-
-    def mark(self, database: str) -> Mark | None:
-        """The mark of a database; None where it has none, or does not exist."""
-        row = self.connection.execute(
-            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [database]
-        ).fetchone()
-        return read_mark(row[0]) if row else None
 
     def set_mark(self, database: str, mark: Mark) -> None:
         """Write the mark, which is the comment on the database."""
@@ -185,33 +142,34 @@ class Server:
         text = msgspec.json.encode(mark).decode()
         self.connection.execute(statement.format(sql.Identifier(database), sql.Literal(text)))
 
-    def own_databases(self) -> list[OwnDatabase]:
-        """All databases of this role with names that begin like ours."""
+    def marks(self) -> dict[str, Mark | None]:
+        """The databases of this role with names that begin like ours, each with its mark if it has one."""
         rows = self.connection.execute(
             """SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database
                 WHERE starts_with(datname, 'snapseed_') AND pg_get_userbyid(datdba) = current_user ORDER BY 1"""
         ).fetchall()
-        return [OwnDatabase(str(name), read_mark(comment)) for name, comment in rows]
+        return {str(name): _read_mark(comment) for name, comment in rows}
 
     def drop(self, database: str) -> None:
         """Drop a database of ours and end the sessions in it; nothing where it does not exist."""
         self.execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", database)
 
-    def lock(self, key: int, *, shared: bool = False) -> None:
-        """Wait for an advisory lock, which is held until the session ends or unlocks it."""
-        self.connection.execute(
-            "SELECT pg_advisory_lock_shared(%s)" if shared else "SELECT pg_advisory_lock(%s)", [key]
-        )
+    def lock(self, name: str, *, shared: bool = False) -> None:
+        """Wait for the lock of a template, a run or a database. It is held until the session ends or unlocks it."""
+        self._advisory_lock("pg_advisory_lock_shared" if shared else "pg_advisory_lock", name)
 
-    def try_lock(self, key: int) -> bool:
-        """Take an advisory lock if no other session has it; whether it worked."""
-        return self.connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (True,)
+    def try_lock(self, name: str) -> bool:
+        """Take a lock if no other session has it; whether it worked."""
+        return self._advisory_lock("pg_try_advisory_lock", name) is True
 
-    def unlock(self, key: int, *, shared: bool = False) -> None:
-        """Release an advisory lock of this session."""
-        self.connection.execute(
-            "SELECT pg_advisory_unlock_shared(%s)" if shared else "SELECT pg_advisory_unlock(%s)", [key]
-        )
+    def unlock(self, name: str, *, shared: bool = False) -> None:
+        """Release a lock of this session."""
+        self._advisory_lock("pg_advisory_unlock_shared" if shared else "pg_advisory_unlock", name)
+
+    def _advisory_lock(self, function: str, name: str) -> object:
+        key = int.from_bytes(hashlib.sha256(f"snapseed {name}".encode()).digest()[:8], signed=True)
+        row = self.connection.execute(sql.SQL("SELECT {}(%s)").format(sql.Identifier(function)), [key]).fetchone()
+        return row and row[0]
 
 
 @contextmanager
@@ -223,46 +181,45 @@ def connected_server(
     Where the database `meeting_place` does not exist, the environment's own takes its place. Raises `RefusedError`
     where the guards of a load say no, `LoadError` without CREATEDB, `ServerError` where the server does not answer.
     """
-    with _connected(target, meeting_place) as connection:
-        with translated("looking at the server", target.described):
-            identity = identify(connection)
-            asked = replace(identity, asked=(*identity.asked, target.database))
-            require_allowed(asked, target, environment, consent=consent)
-            _require_createdb(connection, identity, target)
-        yield Server(connection, target, identity, meeting_place)
-
-
-@contextmanager
-def another_connection(server: Server) -> Iterator[Server]:
-    """The same server over a second connection, for another thread."""
-    with _connected(server.target, server.meeting_place) as connection:
-        yield replace(server, connection=connection)
-
-
-@contextmanager
-def _connected(target: Target, meeting_place: str) -> Iterator[Connection]:
-    meeting = replace(target, conninfo=make_conninfo(target.conninfo, dbname=meeting_place), database=meeting_place)
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(connected(meeting))
+            connection = stack.enter_context(_connected(target, meeting_place))
         except (ConfigurationError, ServerError) as exc:
             # A failed connection has no SQLSTATE, only this message. In another language the failure is reported.
             if f'database "{meeting_place}" does not exist' not in str(exc.__cause__):
                 raise
             connection = stack.enter_context(connected(target))
-        yield connection
+        with translated("looking at the server", target.described):
+            identity = identify(connection)
+            asked = replace(identity, asked=(*identity.asked, target.database))
+            require_allowed(asked, target, environment, consent=consent)
+            _require_createdb(connection, identity, target)
+            server = Server(connection, target, identity)
+            server.lock(server.run)
+        yield server
+
+
+@contextmanager
+def another_connection(server: Server) -> Iterator[Server]:
+    """The same server over a second connection, for another thread."""
+    with _connected(server.target, server.identity.database) as connection:
+        yield replace(server, connection=connection)
+
+
+def _connected(target: Target, database: str) -> AbstractContextManager[Connection]:
+    return connected(replace(target, conninfo=make_conninfo(target.conninfo, dbname=database), database=database))
 
 
 def _require_createdb(connection: Connection, identity: Identity, target: Target) -> None:
     row = connection.execute(
-        "SELECT rolcreatedb OR rolsuper, format('ALTER ROLE %I CREATEDB', rolname) FROM pg_roles"
-        " WHERE rolname = current_user"
+        "SELECT format('ALTER ROLE %I CREATEDB', rolname) FROM pg_roles"
+        " WHERE rolname = current_user AND NOT (rolcreatedb OR rolsuper)"
     ).fetchone()
-    if row is None or not row[0]:
+    if row is not None:
         raise LoadError(
             "the role may not create databases",
             where=f"{target.described} ({target.source})",
             observed=f"{identity}, without CREATEDB",
             expected="a role with CREATEDB: the snapshot is loaded into a database of its own, which is then copied",
-            next_step=f"ask a superuser to run: {row[1] if row else 'ALTER ROLE ... CREATEDB'}",
+            next_step=f"ask a superuser to run: {row[0]}",
         )

@@ -5,6 +5,7 @@ A process makes a template under an advisory lock and marks it complete last; wh
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from snapseed.snapshot.manifest import Manifest
-from snapseed.testing.server import KeptMark, OwnDatabase, Run, Server, TemplateMark, is_template, lock_key, run_of
+from snapseed.testing.server import Server, TemplateMark, lock_of
 
 # How a database is copied. PostgreSQL 14 has no strategies: it always copies files.
 SERVER_DEFAULT = ""
@@ -52,17 +53,15 @@ class Template:
 
 def find_template(server: Server, name: str) -> Template | None:
     """The template, held from now on, or None where there is no complete one."""
-    key = lock_key(name)
-    server.lock(key, shared=True)
-    if (mark := _template_mark(server, name)) is not None:
+    server.lock(name, shared=True)
+    mark = server.marks().get(name)
+    if isinstance(mark, TemplateMark):
         return Template(name, _touched(server, name, mark), made=False)
-    server.unlock(key, shared=True)
+    server.unlock(name, shared=True)
     return None
 
 
-def hold_template(
-    server: Server, name: str, manifest: Manifest, run: Run, make: Callable[[], dict[str, str]]
-) -> Template:
+def hold_template(server: Server, name: str, manifest: Manifest, make: Callable[[], dict[str, str]]) -> Template:
     """The template, held from now on. Where it is missing or was left half-made, `make` creates the database `name`.
 
     `make` returns fingerprints of the tables outside the snapshot, or nothing where they do not matter. Processes that
@@ -70,16 +69,12 @@ def hold_template(
     """
     if (found := find_template(server, name)) is not None:
         return found
-    key = lock_key(name)
-    server.lock(key)
+    server.lock(name)
     try:
-        mark = _template_mark(server, name)
-        template = _make(server, name, manifest, run, make) if mark is None else Template(name, mark, made=False)
-        server.lock(key, shared=True)
-        return template
+        return find_template(server, name) or _make(server, name, manifest, make)
     finally:
         with suppress(psycopg.Error):
-            server.unlock(key)
+            server.unlock(name)
 
 
 def copy_database(server: Server, source: str, name: str, strategy: str, *, owner: str | None = None) -> None:
@@ -91,7 +86,7 @@ def copy_database(server: Server, source: str, name: str, strategy: str, *, owne
         options += sql.SQL(" STRATEGY wal_log")
     elif strategy != SERVER_DEFAULT:
         options += sql.SQL(" STRATEGY file_copy")
-    if strategy in {FILE_COPY, FILE_CLONE} and server.version >= _CLONES_SINCE:
+    if strategy in {FILE_COPY, FILE_CLONE} and server.identity.version >= _CLONES_SINCE:
         method = sql.SQL("clone" if strategy == FILE_CLONE else "copy")
         server.connection.execute(sql.SQL("SET file_copy_method = {}").format(method))
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
@@ -100,59 +95,61 @@ def copy_database(server: Server, source: str, name: str, strategy: str, *, owne
 
 def strategy_for(server: Server, size: int) -> str:
     """The fastest strategy on most file systems for a database of `size` bytes."""
-    if server.version < _STRATEGIES_SINCE:
+    if server.identity.version < _STRATEGIES_SINCE:
         return SERVER_DEFAULT
     return WAL_LOG if size < _FILES_FROM_BYTES else FILE_COPY
 
 
-def fastest_strategy(server: Server, template: str, size: int, spare: str) -> str:
-    """The fastest strategy for a template of `size` bytes. Creates and drops databases named `spare`.
+def fastest_strategy(server: Server, template: str, size: int) -> str:
+    """The fastest strategy for a template of `size` bytes.
 
     Only a trial tells whether the file system shares blocks. Where it does not, PostgreSQL asks for a clone and gets a
     copy, which is slower than its own.
     """
     strategy = strategy_for(server, size)
-    if strategy != FILE_COPY or server.version < _CLONES_SINCE:
+    if strategy != FILE_COPY or server.identity.version < _CLONES_SINCE:
         return strategy
-    cloned, copied = (_seconds_to_copy(server, template, spare, way) for way in (FILE_CLONE, FILE_COPY))
-    return FILE_CLONE if cloned is not None and copied is not None and cloned < copied else FILE_COPY
+    cloned, copied = (_seconds_to_copy(server, template, way) for way in (FILE_CLONE, FILE_COPY))
+    return FILE_CLONE if cloned < copied else FILE_COPY
 
 
 def drop_unused(server: Server, *, max_age: float = _MAX_AGE_SECONDS, max_templates: int = _MAX_TEMPLATES) -> list[str]:
     """Drop this role's clones of processes that are gone, and its templates by age and number; return their names.
 
-    Databases in use are recognised by their locks. The locks of this connection do not count: the caller releases them
-    first, and its clones are dropped with the rest. A clone that was kept stays until it is older than `max_age`, in
-    seconds.
+    Databases in use are recognised by their locks. The locks of this session do not count, so its clones are dropped
+    with the rest. A clone that was kept stays until it is older than `max_age`, in seconds.
     """
-    own = server.own_databases()
-    complete = [
-        (found.mark.used, found.name)
-        for found in own
-        if is_template(found.name) and isinstance(found.mark, TemplateMark)
-    ]
+    marks = server.marks()
+    locks = {name: lock for name in marks if (lock := lock_of(name))}
+    complete = [(mark.used, name) for name, mark in marks.items() if name in locks and isinstance(mark, TemplateMark)]
     too_many = {name for _, name in sorted(complete, reverse=True)[max_templates:]}
     dropped = []
-    for found in own:
-        run = run_of(found.name)
-        if run is not None:
-            dropped += _drop_clone(server, found, run, max_age)
-        elif is_template(found.name):
-            dropped += _drop_template(server, found.name, max_age, unwanted=found.name in too_many)
+    for name, lock in locks.items():
+        if not server.try_lock(lock):
+            continue
+        # Read under the lock: it may have been completed, used or kept since the list was made.
+        mark = server.marks().get(name)
+        if mark is None or name in too_many or time.time() - mark.used > max_age:
+            # Somebody may be copying it by hand. A later run finds it again.
+            with suppress(psycopg.errors.ObjectInUse):
+                server.drop(name)
+                dropped.append(name)
+        server.unlock(lock)
     return dropped
 
 
-def _make(server: Server, name: str, manifest: Manifest, run: Run, make: Callable[[], dict[str, str]]) -> Template:
+def _make(server: Server, name: str, manifest: Manifest, make: Callable[[], dict[str, str]]) -> Template:
     server.drop(name)
     try:
         outside = make()
         size = server.size(name)
-        strategy = fastest_strategy(server, name, size, run.next_name())
+        strategy = fastest_strategy(server, name, size)
         mark = TemplateMark(manifest.name, manifest.identity, int(time.time()), size, strategy, outside)
         with server.connection.transaction():
             # A session in it would keep others from copying it.
             server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
             server.set_mark(name, mark)
+        server.lock(name, shared=True)
     except BaseException:
         # As far as the connection allows. A later run drops what is left.
         with suppress(psycopg.Error):
@@ -161,65 +158,26 @@ def _make(server: Server, name: str, manifest: Manifest, run: Run, make: Callabl
     return Template(name, mark, made=True)
 
 
-def _template_mark(server: Server, name: str) -> TemplateMark | None:
-    mark = server.mark(name)
-    return mark if isinstance(mark, TemplateMark) else None
-
-
 def _touched(server: Server, name: str, mark: TemplateMark) -> TemplateMark:
     """The mark with the time of this use, if it is time to write it and no other process is about to."""
     now = int(time.time())
-    key = lock_key(f"{name} mark")
-    if now - mark.used < _TOUCH_SECONDS or not server.try_lock(key):
+    lock = f"{name} mark"
+    if now - mark.used < _TOUCH_SECONDS or not server.try_lock(lock):
         return mark
-    try:
-        mark = msgspec.structs.replace(mark, used=now)
-        server.set_mark(name, mark)
-    finally:
-        server.unlock(key)
+    mark = msgspec.structs.replace(mark, used=now)
+    server.set_mark(name, mark)
+    server.unlock(lock)
     return mark
 
 
-def _seconds_to_copy(server: Server, template: str, spare: str, strategy: str) -> float | None:
-    """How long a copy takes; None where the server cannot make one in this way."""
-    started = time.monotonic()
+def _seconds_to_copy(server: Server, template: str, strategy: str) -> float:
+    """How long a copy takes; for ever where the server cannot make one in this way."""
+    spare, started = server.next_clone(), time.monotonic()
     try:
         copy_database(server, template, spare, strategy)
         return time.monotonic() - started
     except psycopg.Error:
         # The server was built without clones, or its file system refuses them. Neither is a reason to fail.
-        return None
+        return math.inf
     finally:
         server.drop(spare)
-
-
-def _drop_clone(server: Server, found: OwnDatabase, run: str, max_age: float) -> list[str]:
-    if isinstance(found.mark, KeptMark):
-        return _drop(server, found.name) if time.time() - found.mark.used > max_age else []
-    if not server.try_lock(lock_key(run)):
-        return []
-    try:
-        return _drop(server, found.name)
-    finally:
-        server.unlock(lock_key(run))
-
-
-def _drop_template(server: Server, name: str, max_age: float, *, unwanted: bool) -> list[str]:
-    key = lock_key(name)
-    if not server.try_lock(key):
-        return []
-    try:
-        # Read again under the lock: it may have been completed, or used, since the list was made.
-        mark = server.mark(name)
-        old = isinstance(mark, TemplateMark) and time.time() - mark.used > max_age
-        return _drop(server, name) if unwanted or old or mark is None else []
-    finally:
-        server.unlock(key)
-
-
-def _drop(server: Server, name: str) -> list[str]:
-    # Somebody may be copying it by hand. A later run finds it again.
-    with suppress(psycopg.errors.ObjectInUse):
-        server.drop(name)
-        return [name]
-    return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
@@ -38,10 +38,9 @@ class ChunkDifference:
     def __str__(self) -> str:
         if self.first_key is None:
             return f"{self.observed.rows:,} rows with keys before the first chunk"
-        rows = f"{self.observed.rows:,} rows, expected {self.expected.rows:,}"
+        rows, key = f"{self.observed.rows:,} rows, expected {self.expected.rows:,}", self.first_key
         if self.observed.rows == self.expected.rows:
             rows = f"{self.expected.rows:,} rows as expected, but their contents differ"
-        key = self.first_key
         start = f"({', '.join(map(str, key))})" if isinstance(key, tuple) else str(key)
         return f"chunk {self.number} ({self.path}, from key {start}): {rows}"
 
@@ -118,12 +117,12 @@ def verify_snapshot(
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
     events, tell = recorded(listener)
-    findings: tuple[FileFinding, ...] = ()
+    findings: list[FileFinding] = []
     if files:
         with phase(tell, "files"):
-            findings = tuple(verify_files(snapshot, only=only, listener=tell))
-    tables: tuple[str, ...] = ()
-    results: tuple[EntityResult, ...] = ()
+            findings = verify_files(snapshot, only=only, listener=tell)
+    tables: list[str] = []
+    results: list[EntityResult] = []
     if target is not None:
         with phase(tell, "rows"):
             tables, results = _verify_rows(target, entities, tell)
@@ -132,16 +131,16 @@ def verify_snapshot(
         manifest=snapshot.manifest,
         target=target.described if target else None,
         source=target.source if target else None,
-        files=findings,
-        tables=tables,
-        entities=results,
+        files=tuple(findings),
+        tables=tuple(tables),
+        entities=tuple(results),
         phases=phase_seconds(events),
     )
 
 
 def _verify_rows(
     target: Target, entities: Sequence[EntityRecord], listener: Listener
-) -> tuple[tuple[str, ...], tuple[EntityResult, ...]]:
+) -> tuple[list[str], list[EntityResult]]:
     """Which tables do not fit their entity, and the results of the others, all as of one moment."""
     results = []
     with reading(target, "verifying") as connection:
@@ -149,20 +148,19 @@ def _verify_rows(
         for entity, table in fitting:
             results.append(verify_entity(connection, entity, table))
             listener(Advanced("rows", len(results), len(fitting), unit="tables"))
-    return tuple(problems), tuple(results)
+    return problems, results
 
 
 def verify_entity(connection: Connection, entity: EntityRecord, table: TableName) -> EntityResult:
     """Compare the rows of a table with the manifest. The table must fit the entity: see `postgres.fit`."""
     started = time.monotonic()
     observed = table_fingerprint(connection, entity, table)
-    chunks: tuple[ChunkDifference, ...] = ()
-    as_text: tuple[str, ...] = ()
-    if observed != entity.digest():
-        chunks = tuple(_differing_chunks(connection, entity, table))
-        as_text = tuple(_columns_as_text(connection, entity, table))
-    seconds = time.monotonic() - started
-    return EntityResult(entity.name, str(table), entity.digest(), observed, seconds, chunks, as_text)
+    result = EntityResult(entity.name, str(table), entity.digest(), observed, time.monotonic() - started)
+    if result.agrees:
+        return result
+    chunks = tuple(_differing_chunks(connection, entity, table))
+    as_text = tuple(_columns_as_text(connection, entity, table))
+    return replace(result, seconds=time.monotonic() - started, chunks=chunks, as_text=as_text)
 
 
 def require_rows(results: Sequence[EntityResult], where: str) -> None:
@@ -184,31 +182,24 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
 
 def _differing_chunks(connection: Connection, entity: EntityRecord, table: TableName) -> list[ChunkDifference]:
     """Query again, with the rows sorted into the manifest's chunks by key."""
-    found: dict[int, Fingerprint] = {}
-    query = sql.SQL("SELECT {} AS bucket, count(*), sum({}) FROM {} GROUP BY 1")
-    for number, rows, total in connection.execute(
-        query.format(bucket(entity), row_hash(entity.columns), table.rows())
-    ).fetchall():
-        found[int(str(number))] = Fingerprint(int(str(rows)), int(str(total)) % 2**64)
-    differences = []
-    if -1 in found:
-        differences.append(ChunkDifference(-1, "(before the first chunk)", None, EMPTY, found[-1]))
-    paths = [file.path for file in entity.files for _ in file.chunks]
-    for number, chunk in enumerate(entity.chunks):
-        observed = found.get(number, EMPTY)
-        if observed != chunk.digest():
-            differences.append(ChunkDifference(number, paths[number], chunk.first_key, chunk.digest(), observed))
-    return differences
+    query = sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1")
+    rows = connection.execute(query.format(bucket(entity), row_hash(entity.columns), table.rows())).fetchall()
+    found = {number: Fingerprint(int(str(count)), int(str(total)) % 2**64) for number, count, total in rows}
+    before = [ChunkDifference(-1, "(before the first chunk)", None, EMPTY, found[-1])] if -1 in found else []
+    chunks = ((file.path, chunk) for file in entity.files for chunk in file.chunks)
+    return before + [
+        ChunkDifference(number, path, chunk.first_key, chunk.digest(), found.get(number, EMPTY))
+        for number, (path, chunk) in enumerate(chunks)
+        if chunk.digest() != found.get(number, EMPTY)
+    ]
 
 
 def _columns_as_text(connection: Connection, entity: EntityRecord, table: TableName) -> list[str]:
     """The columns whose type has no binary form of ours; not enums, whose labels have only one spelling."""
     facts = read_tables(connection, [table])[table]
-    columns = []
-    for column in entity.columns:
-        kind, column_facts = column.kind(), facts.column(column.name)
-        assert column_facts is not None
-        is_enum = "e" in {column_facts.kind, column_facts.element_kind}
-        if not kind.has_binary_form and not is_enum:
-            columns.append(f"{column.name} ({column.type})")
-    return columns
+    enums = {column.name for column in facts.columns if "e" in {column.kind, column.element_kind}}
+    return [
+        f"{column.name} ({column.type})"
+        for column in entity.columns
+        if not column.kind().has_binary_form and column.name not in enums
+    ]

@@ -1,16 +1,21 @@
-"""Compare the files of a snapshot with its manifest: length and SHA-256, and which chunks changed if they differ."""
+"""Compare files with manifests: length and SHA-256, which chunks changed if they differ, and whether git tracks all."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CalledProcessError
 
-from snapseed.errors import SnapshotError
+from snapseed.config import Project
+from snapseed.errors import SnapshotError, UsageError
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import fingerprint
-from snapseed.snapshot.manifest import RESTORE, EntityRecord, PartFile
-from snapseed.snapshot.store import Snapshot, extra_files, file_problem
+from snapseed.snapshot.manifest import FILE_NAME, RESTORE, EntityRecord, PartFile
+from snapseed.snapshot.store import Snapshot, file_problem, open_snapshot
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,9 @@ def verify_files(snapshot: Snapshot, *, only: Sequence[str] = (), listener: List
             done += file.bytes
             listener(Advanced("files", done, total, unit="bytes"))
     if not only:
-        findings += [FileFinding(None, path, "not named by the manifest") for path in extra_files(snapshot)]
+        extra = sorted(snapshot.present_files() - snapshot.named_files().keys())
+        findings += [FileFinding(None, path, "not named by the manifest") for path in extra]
     return findings
-
-
-def require_files(snapshot: Snapshot, *, only: Sequence[str] = ()) -> None:
-    """Raise `SnapshotError` that lists everything that is wrong with the files, if anything is."""
-    require_none(verify_files(snapshot, only=only), snapshot)
 
 
 def require_none(findings: Sequence[FileFinding], snapshot: Snapshot) -> None:
@@ -79,3 +80,55 @@ def _changed_chunks(snapshot: Snapshot, entity: EntityRecord, file: PartFile) ->
             except Exception:  # noqa: BLE001 - so can damaged data
                 changed.append(number)
     return tuple(changed)
+
+
+@dataclass(frozen=True)
+class CommittedResult:
+    """One snapshot, and what is wrong with it. Without a valid manifest, `identity` is None."""
+
+    snapshot: str
+    identity: str | None
+    rows: int
+    findings: tuple[FileFinding, ...]
+
+
+def verify_committed(project: Project) -> list[CommittedResult]:
+    """Compare the files of each snapshot that git tracks with its manifest, sorted by name.
+
+    All snapshots, not only changed ones: a file that was deleted or never added breaks a snapshot too, and does not
+    appear in a list of changed files. Raises `UsageError` without git, or outside of a work tree.
+    """
+    return [_verify(project, name, tracked) for name, tracked in sorted(_tracked(project).items())]
+
+
+def _verify(project: Project, name: str, tracked: set[str]) -> CommittedResult:
+    try:
+        snapshot = open_snapshot(project.snapshots, name)
+    except SnapshotError as exc:
+        problem = exc.summary + (f": {exc.observed}" if exc.observed else "")
+        return CommittedResult(name, None, 0, (FileFinding(None, FILE_NAME, problem),))
+    untracked, named = snapshot.present_files() - tracked, snapshot.named_files()
+    findings = [FileFinding(entity, path, "not added to git") for path, entity in named.items() if path in untracked]
+    manifest = snapshot.manifest
+    return CommittedResult(name, manifest.identity, manifest.rows, (*verify_files(snapshot), *findings))
+
+
+def _tracked(project: Project) -> dict[str, set[str]]:
+    """The files in git's index below the folder of snapshots, by snapshot."""
+    # A hook's GIT_INDEX_FILE is relative to the folder that git runs the hook in, so stay there if possible.
+    here = Path.cwd()
+    folder = here if project.folder.is_relative_to(here) else project.folder
+    command = ["git", "ls-files", "-z", "--cached", "--", str(project.snapshots)]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    except (OSError, CalledProcessError) as exc:
+        said = exc.stderr.decode(errors="replace").strip() if isinstance(exc, CalledProcessError) else str(exc)
+        summary = "git cannot say which snapshots are committed"
+        raise UsageError(summary, where=str(project.snapshots), observed=said) from exc
+    files: dict[str, set[str]] = {}
+    for text in filter(None, os.fsdecode(done.stdout).split("\0")):
+        path = Path(os.path.normpath(folder / text)).relative_to(project.snapshots)
+        # A file directly in the folder of snapshots belongs to no snapshot.
+        if len(path.parts) > 1:
+            files.setdefault(path.parts[0], set()).add(Path(*path.parts[1:]).as_posix())
+    return files

@@ -30,30 +30,27 @@ def status(project: Project, names: Iterable[str]) -> list[EnvironmentStatus]:
 
 
 def _status(project: Project, name: str) -> EnvironmentStatus:
+    described, loaded = "-", None
     try:
         environment = project.environment(name)
         target = resolve_target(project, environment)
+        described = target.described
+        if target.embedded is not None and not target.embedded.is_running():
+            state = "embedded server not running"
+        elif (loaded := _last_load(target)) is None:
+            state = "nothing loaded"
+        elif loaded.identity == open_snapshot(project.snapshots, environment.snapshot).manifest.identity:
+            state = "the snapshot on disk"
+        else:
+            state = "another snapshot than the one on disk"
     except SnapseedError as exc:
-        return EnvironmentStatus(name, "-", None, exc.summary)
-    if target.embedded is not None and not target.embedded.is_running():
-        return EnvironmentStatus(name, target.described, None, "embedded server not running")
-    try:
-        loads = _last_load(target)
-    except SnapseedError as exc:
-        return EnvironmentStatus(name, target.described, None, exc.summary)
-    if not loads:
-        return EnvironmentStatus(name, target.described, None, "nothing loaded")
-    try:
-        identity = open_snapshot(project.snapshots, environment.snapshot).manifest.identity
-    except SnapseedError as exc:
-        return EnvironmentStatus(name, target.described, loads[0], exc.summary)
-    state = "the snapshot on disk" if loads[0].identity == identity else "another snapshot than the one on disk"
-    return EnvironmentStatus(name, target.described, loads[0], state)
+        state = exc.summary
+    return EnvironmentStatus(name, described, loaded, state)
 
 
-def _last_load(target: Target) -> list[LoadRecord]:
+def _last_load(target: Target) -> LoadRecord | None:
     """The last load, if there is one. Creates no database."""
     if target.embedded is not None and not has_database(target):
-        return []
+        return None
     with connected(target, create=False) as connection, translated("reading the record of loads", target.described):
-        return last_loads(connection)
+        return next(iter(last_loads(connection)), None)

@@ -127,7 +127,7 @@ def test_it_waits_for_redis_to_start(post: Post) -> None:
         report = run_ci(post.sandbox.project, post.environment(workers=1, redis=late.url), listener=notes_to(log))
         assert report.exit_code == 0, report.error
         assert failed
-        assert report.retries >= 1
+        assert report.metrics.retries >= 1
 
 
 def test_vectors_of_the_built_in_embedder_are_verified_against_the_snapshot(

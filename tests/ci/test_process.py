@@ -75,7 +75,7 @@ def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) 
     assert "cannot be reached" in (first.error or "")
     assert (first.wait, last.error, last.wait) == (0.2, None, None)
     assert len(attempts(report, Step.LOAD)) == 1
-    assert report.retries == last.number - 1
+    assert report.metrics.retries == last.number - 1
     assert "waiting for the database, attempt 1 failed: the database cannot be reached" in said[1]
 
 

@@ -1,4 +1,4 @@
-/* Random tables of every type, and damaged COPY streams, through all kernels. Compiled with sanitizers, which stop at
+/* Random tables of every type, some with damaged offsets, through all kernels. Compiled with sanitizers, which stop at
  * the first read or write outside of a buffer: each buffer here is exactly as large as it must be.
  *
  * fuzz FIRST COUNT: runs inputs FIRST to FIRST + COUNT - 1, and prints what came of them.
@@ -11,7 +11,7 @@
 enum { FEW_COLUMNS = 6, MOST_ROWS = 40 };
 
 static uint64_t random_state;
-static long counts[4]; /* encoded, refused by encode, decoded, refused by decode */
+static long counts[2]; /* encoded, refused */
 
 static uint32_t any(void) {
     random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -91,55 +91,6 @@ static void free_column(const column *c) {
     }
 }
 
-static sink sink_for(const column *c) {
-    sink s = {.kind = c->kind == HALF ? REAL : c->kind == TRIMMED ? TEXT : c->kind, .width = c->width, .precision = 38};
-    if (c->kind == LIST) {
-        s.width = 0;
-        s.dimensions = c->dimensions;
-        s.child = malloc(sizeof *s.child);
-        *s.child = sink_for(c->child);
-    }
-    return s;
-}
-
-static void give_room(sink *s) {
-    int64_t widths[] = {0, 0, 2, 4, 8, s->width, 2, 4, 8, 4, 8, 0, 0, 0, 16, 4 * (int64_t)s->width, 0};
-    int64_t bits = (s->rows + 7) / 8, size = s->kind == BOOLEAN ? bits : s->rows * widths[s->kind];
-    if (s->kind == TEXT || s->kind == JSONB) size = s->bytes;
-    s->validity = calloc(bits ? (size_t)bits : 1, 1);
-    s->data = calloc(size ? (size_t)size : 1, 1);
-    s->offsets = s->kind == TEXT || s->kind == JSONB || s->kind == LIST ? calloc((size_t)s->rows + 1, 4) : NULL;
-    s->rows = s->bytes = s->nulls = 0;
-    if (s->child) give_room(s->child);
-}
-
-static void free_sink(sink *s) {
-    free(s->validity);
-    free(s->data);
-    free(s->offsets);
-    if (s->child) {
-        free_sink(s->child);
-        free(s->child);
-    }
-}
-
-static void decode_again(const column *columns, int32_t count, const uint8_t *stream, int64_t size) {
-    sink sinks[FEW_COLUMNS];
-    int64_t told[3], again[3];
-    for (int32_t i = 0; i < count; i++) sinks[i] = sink_for(columns + i);
-    snapseed_stream_header(stream, size);
-    int64_t taken = snapseed_decode(stream, size, sinks, count, MOST_ROWS, 0, told);
-    if (taken >= 0) {
-        for (int32_t i = 0; i < count; i++) give_room(sinks + i);
-        int64_t filled = snapseed_decode(stream, size, sinks, count, told[0], 1, again);
-        /* The second pass may still refuse a value, but it never finds other rows. */
-        if (filled > taken || (filled >= 0 && again[0] != told[0])) abort();
-        taken = filled;
-    }
-    counts[taken >= 0 ? 2 : 3]++;
-    for (int32_t i = 0; i < count; i++) free_sink(sinks + i);
-}
-
 static void run(uint64_t number) {
     random_state = number * UINT64_C(0x9e3779b97f4a7c15) + 1;
     column columns[FEW_COLUMNS];
@@ -151,22 +102,9 @@ static void run(uint64_t number) {
     if (columns[0].kind == TEXT && !columns[0].validity) snapseed_hash_values(columns, 1, hashes, &row);
     free(hashes);
     int64_t room = snapseed_bound(columns, count, 0, rows, &row), size = room;
-    uint8_t *out = malloc(room > 0 ? (size_t)room + 2 : 2);
+    uint8_t *out = malloc(room > 0 ? (size_t)room : 1);
     if (room >= 0) size = snapseed_encode(columns, count, 0, rows, out, room, &row);
     counts[size >= 0 ? 0 : 1]++;
-    if (size < 0) size = 0;
-    put16(out + size, STREAM_END);
-    size += 2;
-    for (int damage = 0; damage < 4; damage++) {
-        int64_t kept = damage ? below(size + 1) : size;
-        if (damage && chance(50)) kept = size;
-        uint8_t *stream = malloc(kept ? (size_t)kept : 1);
-        memcpy(stream, out, (size_t)kept);
-        for (int64_t flips = damage ? below(4) : 0; flips > 0 && kept; flips--)
-            stream[below(kept)] = chance(50) ? (uint8_t)any() : (uint8_t)(chance(50) ? 0xff : 0);
-        decode_again(columns, count, stream, kept);
-        free(stream);
-    }
     free(out);
     for (int32_t i = 0; i < count; i++) free_column(columns + i);
 }
@@ -175,6 +113,6 @@ int main(int argc, char **argv) {
     if (argc != 3) return 2;
     uint64_t first = strtoull(argv[1], NULL, 10), number = strtoull(argv[2], NULL, 10);
     for (uint64_t i = first; i < first + number; i++) run(i);
-    printf("%ld encoded, %ld refused; %ld streams decoded, %ld refused\n", counts[0], counts[1], counts[2], counts[3]);
+    printf("%ld encoded, %ld refused\n", counts[0], counts[1]);
     return 0;
 }

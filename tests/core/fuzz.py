@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from snapseed.core.build import SOURCES, system_compiler
+from build_core import SOURCES, system_compiler
 
 FLAGS = ("-g", "-O1", "-std=c11", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

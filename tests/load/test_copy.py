@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
 from snapseed import LoadRequest, load_snapshot, open_snapshot
 from snapseed.errors import SnapshotError
-from snapseed.load.copy import encoded
+from snapseed.load.copy import encoded, read_ahead
 from snapseed.load.plan import LoadPlan, TablePlan
 from snapseed.load.request import LoadSettings
 from snapseed.snapshot.store import Snapshot
@@ -57,42 +61,43 @@ def test_all_rows_come_once_whatever_the_size_of_a_batch(snapshot: Snapshot, ord
     assert all(batch.encode_seconds > 0 for batch in small)
 
 
-def test_the_encoder_waits_for_the_socket(snapshot: Snapshot, orders: TablePlan) -> None:
-    """It fills the queue and then waits for room, however many batches are to come."""
-    with encoded(snapshot, orders, SMALL) as stream:
-        next(batches := iter(stream))
-        patiently(stream.waiting.full)
-        assert stream.waiting.qsize() == SMALL.queue_depth
-        assert encoders()
-        assert len(list(batches)) > 10 * SMALL.queue_depth
-
-
 def test_the_thread_ends_when_nobody_wants_the_rows(snapshot: Snapshot, orders: TablePlan) -> None:
-    """Leaving the block ends the thread, by an exception or not; what nobody wants is not encoded."""
+    """Leaving the block ends the thread, by an exception or not."""
     with encoded(snapshot, orders, SMALL) as stream:
-        next(iter(stream))
+        next(stream)
         assert encoders()
     assert not encoders()
-    assert stream.waiting.qsize() <= SMALL.queue_depth
     with pytest.raises(KeyboardInterrupt), encoded(snapshot, orders, SMALL):
         raise KeyboardInterrupt
     assert not encoders()
 
 
-def test_the_thread_ends_when_the_reader_is_gone(snapshot: Snapshot, orders: TablePlan) -> None:
+def test_the_encoder_waits_for_the_socket() -> None:
+    """It produces as many batches as may wait and one more, however many are to come."""
+    produced: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in count(1):
+            produced.append(number)
+            yield number
+
+    with read_ahead(numbers(), 3, "encode numbers") as ahead:
+        patiently(lambda: len(produced) == 4)
+        assert [next(ahead), next(ahead)] == [1, 2]
+        patiently(lambda: len(produced) == 6)
+    assert len(produced) == 6
+
+
+def test_the_process_ends_when_the_reader_is_gone() -> None:
     """An interrupt may strike where no cleanup follows. The process must end all the same."""
-    streams = encoded(snapshot, orders, SMALL)
-    seen: list[threading.Thread] = []
-
-    def take_one() -> None:
-        next(iter(streams.__enter__()))
-        seen.extend(encoders())
-
-    reader = threading.Thread(target=take_one)
-    reader.start()
-    reader.join()
-    assert seen
-    patiently(lambda: not encoders())
+    program = """
+import itertools
+from snapseed.load.copy import read_ahead
+block = read_ahead(itertools.count(1), 3, "encode")
+print(next(block.__enter__()))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1\n", "")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 not really PAR1", None], ids=["empty", "nonsense", "missing"])

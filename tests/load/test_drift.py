@@ -87,7 +87,7 @@ def test_a_problem_is_named_and_fixed(shapes: Shapes, ddl: str, problem: str) ->
         ),
         (
             "CREATE DOMAIN sure AS integer NOT NULL; CREATE DOMAIN surer AS sure; ALTER TABLE people ADD needed surer",
-            "people.needed is NOT NULL by its domain, without a default, and not in the snapshot",
+            "people.needed is NOT NULL by its domain without a default, and not in the snapshot",
         ),
         ("DROP TABLE badges", "table badges does not exist"),
         ("DROP TABLE badges; CREATE VIEW badges AS SELECT 1 AS id", "badges is not a table"),

@@ -12,7 +12,7 @@ import pytest
 
 from snapseed import load_snapshot
 from snapseed.errors import LoadError, ServerError
-from snapseed.events import Event, Listener, Note, ignore
+from snapseed.events import Event, Listener, Note, PhaseStarted, ignore
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, AdvisoryLock, lock, shortened, watching
@@ -128,7 +128,7 @@ def test_no_wait_no_second_connection(shop: Sandbox, target: Target, waiting: Co
         with watching(target, waiting, into(told), patience=0.2) as watch:
             for _ in range(8):
                 time.sleep(0.05)
-                watch.moved()
+                watch.tell(PhaseStarted("copying rows"))
                 assert sessions(connection) == 0
         with watching(target, waiting, into(told), patience=PATIENCE):
             patiently(lambda: sessions(connection) == 1)

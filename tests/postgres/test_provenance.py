@@ -16,7 +16,7 @@ LOAD = NewLoad(
     seed=2**64 - 1,
     scale=2**47,
     mode="replace",
-    tables=["public.users", 'Odd "Place".Kinds of things'],
+    tables=("public.users", 'Odd "Place".Kinds of things'),
     rows=5,
     version="0.1.0",
 )
@@ -53,7 +53,7 @@ def record(connection: Connection, *tables: str, mode: str = "replace") -> None:
     found = [connection.execute(query, (table,)).fetchone() for table in tables]
     states = {str(name): {"oid": oid, "mode": mode} for name, oid in filter(None, found)}
     assert len(states) == len(tables)
-    record_load(connection, replace(LOAD, mode=mode, tables=list(states), state=states))
+    record_load(connection, replace(LOAD, mode=mode, tables=tuple(states), state=states))
 
 
 def test_tables_of_all_loads_are_ours(connection: Connection) -> None:
@@ -104,7 +104,7 @@ def test_the_latest_load_tells_which_table_it_was(connection: Connection) -> Non
     """The oid in an earlier record no longer counts."""
     connection.execute("CREATE TABLE a ()")
     record(connection, "a")
-    record_load(connection, replace(LOAD, tables=["public.a"], state={"public.a": {"oid": 1}}))
+    record_load(connection, replace(LOAD, tables=("public.a",), state={"public.a": {"oid": 1}}))
     assert loaded_tables(connection) == set()
 
 
@@ -114,7 +114,7 @@ def test_the_latest_load_tells_which_table_it_was(connection: Connection) -> Non
 def test_a_record_without_an_oid_makes_no_table_ours(connection: Connection, state: dict[str, object] | None) -> None:
     """Older versions wrote such records."""
     connection.execute("CREATE TABLE a ()")
-    record_load(connection, replace(LOAD, tables=["public.a"], state=state))
+    record_load(connection, replace(LOAD, tables=("public.a",), state=state))
     assert loaded_tables(connection) == loaded_tables(connection, whole=False) == set()
 
 

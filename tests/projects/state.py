@@ -13,7 +13,7 @@ from psycopg import sql
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
 from snapseed.generate.part import CHUNK_ROWS
 from snapseed.load.outcome import Outcome
-from snapseed.servers.postgres import MAJOR, find_programs
+from snapseed.servers.postgres import MAJOR, EmbeddedPostgres
 from tests.conftest import Connection, Sandbox
 
 _PATIENCE_SECONDS = 20.0
@@ -100,7 +100,8 @@ def contents(connection: Connection) -> dict[str, object]:
 
 def schema_of(url: str) -> str:
     """What `pg_dump --schema-only` says, without snapseed's own schema."""
-    command = [str(find_programs() / "pg_dump"), "--schema-only", "--exclude-schema=snapseed", f"--dbname={url}"]
+    program = str(EmbeddedPostgres.find_program().with_name("pg_dump"))
+    command = [program, "--schema-only", "--exclude-schema=snapseed", f"--dbname={url}"]
     dumped = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     # \restrict carries a key that is another one each time.
     return "\n".join(line for line in dumped.splitlines() if "restrict " not in line)

@@ -19,9 +19,15 @@ import pytest
 from snapseed import verify_snapshot
 from snapseed.errors import ConfigurationError, LoadError, RefusedError
 from snapseed.servers.targets import resolve_target
-from snapseed.testing.clones import Clones, opened_clones
-from snapseed.testing.server import KeptMark, Run, TemplateMark, connected_server, lock_key
-from snapseed.testing.snapshot_template import Schema, hold_snapshot_template, migrations, project_schema
+from snapseed.testing.clones import (
+    Clones,
+    Schema,
+    hold_snapshot_template,
+    migrations,
+    opened_clones,
+    project_schema,
+)
+from snapseed.testing.server import KeptMark, TemplateMark, connected_server
 from snapseed.testing.template import copy_database, drop_unused, fastest_strategy
 from tests.conftest import without_coverage
 from tests.projects.state import patiently
@@ -32,8 +38,7 @@ _STOPPED = """
 import sys, time
 from pathlib import Path
 from snapseed import find_project
-from snapseed.testing.clones import opened_clones
-from snapseed.testing.snapshot_template import Schema
+from snapseed.testing.clones import Schema, opened_clones
 
 def wait(url):
     print("here", flush=True)
@@ -183,16 +188,15 @@ def test_templates_are_dropped_by_age_and_number_unless_in_use(owner: Owner, tmp
         used = replace(owner.project, schema=tmp_path / "0.sql")
         stack.enter_context(opened_clones(used, owner.environment()))
         other = stack.enter_context(opened_clones(used, owner.environment())).server
-        other.unlock(lock_key(names[0]), shared=True)
+        other.unlock(names[0], shared=True)
         for age, name in enumerate(reversed(names)):
-            mark = other.mark(name)
+            mark = other.marks()[name]
             assert isinstance(mark, TemplateMark)
             other.set_mark(name, msgspec.structs.replace(mark, used=mark.used - 1000 * age))
         assert drop_unused(other, max_templates=2) == []  # the third is in use
         assert drop_unused(other, max_templates=1) == [names[1]]
         assert drop_unused(other, max_age=500) == []
         assert set(owner.databases("snapseed_template")) == {names[0], names[2]}
-        other.lock(lock_key(names[0]), shared=True)
 
 
 def test_databases_of_others_are_never_dropped(owner: Owner) -> None:
@@ -255,9 +259,8 @@ def test_without_a_database_postgres_locks_are_taken_in_the_environments_own(own
     target = resolve_target(owner.project, environment)
     with connected_server(target, environment, meeting_place=f"{owner.role}_missing") as server:
         assert server.identity.database == f"{owner.role}_db"
-        run = Run.new()
-        template = hold_snapshot_template(server, owner.project, environment, None, run)
-        clones = Clones(server, template, run, ahead=1)
+        template = hold_snapshot_template(server, owner.project, environment, None)
+        clones = Clones(server, template, ahead=1)
         assert verify_snapshot(owner.project, owner.at(clones.take().url)).agrees
         clones.close()
     with owner.connect() as connection:
@@ -286,12 +289,11 @@ def test_the_strategy_depends_on_the_size(owner: Owner, size: int, *, large: boo
     """Each gives the same database. A large one is copied as files, and cloned where that was faster."""
     with ExitStack() as stack:
         clones = opened(stack, owner)
-        server, version = clones.server, clones.server.version
-        spare = Run.new()
-        strategy = fastest_strategy(server, clones.template.name, size, spare.next_name())
+        server, version = clones.server, clones.server.identity.version
+        strategy = fastest_strategy(server, clones.template.name, size)
         expected = ({"file_copy", "file_clone"} if version >= 18 else {"file_copy"}) if large else {"wal_log"}
         assert strategy in ({""} if version < 15 else expected)
-        name = spare.next_name()
+        name = server.next_clone()
         copy_database(server, clones.template.name, name, strategy)
         assert verify_snapshot(owner.project, owner.at(server.url(name))).agrees
 

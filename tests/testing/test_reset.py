@@ -14,7 +14,7 @@ import pytest
 
 from snapseed import load_snapshot, verify_snapshot
 from snapseed.errors import RefusedError, UsageError
-from snapseed.testing.replace import CopyInPlace, CopyReady
+from snapseed.testing.replace import Replacing
 from snapseed.testing.reset import ResetReport, reset_environment
 from tests.conftest import without_coverage
 from tests.projects.state import schema_of
@@ -28,7 +28,7 @@ from snapseed import find_project
 from snapseed.testing.reset import reset_environment
 
 def die(event):
-    if type(event).__name__ == sys.argv[3]:
+    if getattr(event, "name", None) == sys.argv[3]:
         os.kill(os.getpid(), signal.SIGKILL)
 
 project = find_project(Path(sys.argv[1]))
@@ -174,16 +174,16 @@ def test_a_changed_schema_stays_changed(owner: Owner) -> None:
     assert schema_of(owner.url) == before
 
 
-@pytest.mark.parametrize("event", [CopyReady, CopyInPlace])
-def test_the_next_reset_clears_up_after_a_killed_one(owner: Owner, event: type) -> None:
+@pytest.mark.parametrize("event", Replacing)
+def test_the_next_reset_clears_up_after_a_killed_one(owner: Owner, event: Replacing) -> None:
     """The database exists all the time, either unchanged or reset. The database that is left over is dropped."""
     reset(owner)
     execute(owner, "DELETE FROM badges")
-    command = [sys.executable, "-c", _KILLED, str(owner.folder), owner.url, event.__name__]
+    command = [sys.executable, "-c", _KILLED, str(owner.folder), owner.url, event.name]
     killed = subprocess.run(command, check=False, env=without_coverage())
     assert killed.returncode == -signal.SIGKILL
     assert len(owner.databases("snapseed_clone")) == 1
-    assert verify_snapshot(owner.project, owner.environment()).agrees is (event is CopyInPlace)
+    assert verify_snapshot(owner.project, owner.environment()).agrees is (event is Replacing.COPY_IN_PLACE)
     assert not reset(owner).loaded
 
 

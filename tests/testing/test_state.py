@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapseed.testing.state import UNREADABLE, outside_rows, schema_digest
+from snapseed.testing.reset import UNREADABLE, outside_rows, schema_digest
 from tests.conftest import Connection
 
 _SCHEMA = """

@@ -13,7 +13,7 @@ from snapseed.errors import SnapshotError
 from snapseed.events import Advanced, Event
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
-from snapseed.verify.files import FileFinding, require_files, verify_files
+from snapseed.verify.files import FileFinding, require_none, verify_files
 from tests.conftest import Sandbox, copied
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
@@ -40,7 +40,7 @@ def only_finding(snapshot: Snapshot) -> FileFinding:
     findings = verify_files(snapshot)
     assert len(findings) == 1
     with pytest.raises(SnapshotError, match="not what its manifest says") as caught:
-        require_files(snapshot)
+        require_none(verify_files(snapshot), snapshot)
     assert str(findings[0]) in str(caught.value)
     return findings[0]
 
@@ -148,7 +148,7 @@ def test_several_damages_are_all_listed(snapshot: Snapshot, part: PartFile) -> N
     snapshot.path(part).unlink()
     (snapshot.folder / "stray").write_text("")
     with pytest.raises(SnapseedError) as caught:
-        require_files(snapshot)
+        require_none(verify_files(snapshot), snapshot)
     assert part.path in str(caught.value)
     assert "stray" in str(caught.value)
 

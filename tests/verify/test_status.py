@@ -55,7 +55,7 @@ def test_what_was_loaded_last_is_named(on_database: Sandbox) -> None:
     assert found.loaded is not None
     assert found.loaded.identity == report.manifest.identity
     assert found.loaded.rows == report.manifest.rows
-    assert found.loaded.tables == [str(step.table) for step in report.plan.tables]
+    assert found.loaded.tables == tuple(str(step.table) for step in report.plan.tables)
     assert found.state == "the snapshot on disk"
 
 

@@ -34,9 +34,7 @@ def filled(templates: pl.Series, **values: pl.Series | str) -> pl.Series:
     distinct = templates.unique().drop_nulls().sort()
     pieces = [_pieces(template, list(values)) for template in distinct]
     longest = max((len(piece) for piece in pieces), default=1)
-    ids = pl.DataFrame({"text": templates}).join(
-        pl.DataFrame({"text": distinct, "id": np.arange(len(distinct))}), on="text", how="left", maintain_order="left"
-    )["id"]
+    ids = templates.replace_strict(distinct, np.arange(len(distinct)), default=None, return_dtype=pl.Int64)
     # All values in one series, after an empty text for the places that a template does not have.
     count = len(templates)
     stacked = pl.concat([pl.Series([""]), *(_as_texts(name, value, count) for name, value in values.items())])

@@ -57,14 +57,11 @@ class Prepared:
     problems: Sequence[Problem] = ()
 
     @property
-    def compression_is_ours(self) -> bool:
-        """Whether neither the environment nor the server's administrator says how long values are compressed."""
-        return self.may_choose_compression and self.server is not None and self.server.toast_compression_is_default
-
-    @property
-    def has_lz4(self) -> bool:
-        """Whether the server can compress by lz4, at a fraction of the cost of pglz."""
-        return self.server is not None and "lz4" in self.server.toast_compressions
+    def compression(self) -> str | None:
+        """How to compress long values, `lz4` if possible; None if the environment or the administrator has chosen."""
+        if self.server is None or not (self.may_choose_compression and self.server.toast_compression_is_default):
+            return None
+        return "lz4" if "lz4" in self.server.toast_compressions else "pglz"
 
 
 class Emptying(StrEnum):
@@ -86,45 +83,43 @@ class ColumnPlan:
 
 
 @dataclass(frozen=True)
-class TablePlan:
-    """What happens to one table. `reasons` says, in words, why each choice was made.
+class EmptiedTable:
+    """What happens to a table that loses its rows, and in `reasons`, in words, why.
+
+    As such, it is outside the load: its rows refer to replaced rows, and the user allowed emptying it.
+    """
+
+    table: TableName
+    empty_by: Emptying
+    disable_triggers: tuple[TriggerFacts, ...]
+    disable_rules: tuple[RuleFacts, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TablePlan(EmptiedTable):
+    """What happens to a table that is loaded.
 
     Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
     and are merged from there. `defers`: some of its foreign keys are checked only after all rows are in.
     """
 
     entity: EntityRecord
-    table: TableName
     columns: tuple[ColumnPlan, ...]
     binary: bool
-    empty_by: Emptying
     freeze: bool
     staged: bool
     make_unlogged: bool
     uncompressed: tuple[str, ...]
     drop_indexes: tuple[IndexFacts, ...]
     drop_foreign_keys: tuple[ForeignKeyFacts, ...]
-    disable_triggers: tuple[TriggerFacts, ...]
-    disable_rules: tuple[RuleFacts, ...]
     sequences: tuple[SequenceFacts, ...]
-    reasons: tuple[str, ...]
-    defers: bool = False
+    defers: bool
 
     @property
     def rebuilt(self) -> list[str]:
         """The names of the indexes and foreign keys that are dropped and rebuilt."""
         return [*(index.name for index in self.drop_indexes), *(key.name for key in self.drop_foreign_keys)]
-
-
-@dataclass(frozen=True)
-class EmptiedTable:
-    """A table outside the load that is emptied, as the user allowed, because its rows refer to replaced rows."""
-
-    table: TableName
-    empty_by: Emptying
-    disable_triggers: tuple[TriggerFacts, ...] = ()
-    disable_rules: tuple[RuleFacts, ...] = ()
-    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,7 +183,7 @@ class TableSet:
             truncated,
             truncatable,
             _logged(tables, truncated),
-            stores_uncompressed=prepared.is_embedded and prepared.compression_is_ours and not prepared.has_lz4,
+            stores_uncompressed=prepared.is_embedded and prepared.compression == "pglz",
         )
 
     def deletes_from(self, facts: TableFacts) -> bool:

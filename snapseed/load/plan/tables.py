@@ -118,7 +118,7 @@ def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
 
 
 def _choose_settings(prepared: Prepared) -> tuple[Setting, ...]:
-    if prepared.compression_is_ours and prepared.has_lz4:
+    if prepared.compression == "lz4":
         reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
         return (Setting("default_toast_compression", "lz4", reason),)
     return ()

@@ -1,4 +1,7 @@
-"""Compile the core by the machine's C compiler, or by zig. The build hook runs this file alone."""
+"""Compile `snapseed/core` by the machine's C compiler, or by zig: for the build hook, and in a checkout.
+
+`python build_core.py` prints the platforms that wheels are built for.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-SOURCES = Path(__file__).parent
+SOURCES = Path(__file__).parent / "snapseed" / "core"
 # What every build has in common. No floating-point shortcuts: all results are the same on every processor.
 FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-shared", "-s")
 # Platforms that we build wheels for: zig's name of the target, and the tag of the wheel.
@@ -82,6 +85,12 @@ def compile_core(library: Path, *, target: str | None = None, flags: Sequence[st
         if done.returncode != 0:
             raise RuntimeError(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
         made.replace(library)
+
+
+def ensure_core(library: Path) -> None:
+    """Compile unless the library is there and made of these sources. Raises as `compile_core`."""
+    if not (library.exists() and source_digest().encode() in library.read_bytes()):
+        compile_core(library)
 
 
 if __name__ == "__main__":
