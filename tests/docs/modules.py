@@ -1,4 +1,4 @@
-"""The table of modules in docs/architecture.md, made from their docstrings. `python -m tests.docs.modules` writes it."""
+"""The table of modules in architecture.md, made from their docstrings: `python -m tests.docs.modules` writes it."""
 
 from __future__ import annotations
 
