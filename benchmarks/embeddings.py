@@ -28,7 +28,7 @@ from benchmarks.workspace import Workspace
 from snapseed.config import Environment, Project
 from snapseed.embeddings.enqueue import completeness, enqueue_incomplete
 from snapseed.embeddings.queue import JobQueue, decode_job, encode_jobs
-from snapseed.embeddings.source import Session, embedding_session
+from snapseed.embeddings.source import EmbeddingSession, embedding_session
 from snapseed.embeddings.worker import Worker
 from snapseed.generate.part import available_cores
 from snapseed.load.request import LoadRequest
@@ -81,7 +81,7 @@ class Bench:
 
     workspace: Workspace
     environment: Environment
-    session: Session
+    session: EmbeddingSession
     payloads: Sequence[bytes]
 
     def reset(self) -> None:

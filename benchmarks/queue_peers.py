@@ -14,7 +14,7 @@ from psycopg import sql
 
 from snapseed.embeddings.chunks import chunk_rows
 from snapseed.embeddings.queue import decode_job
-from snapseed.embeddings.source import Session
+from snapseed.embeddings.source import EmbeddingSession
 from snapseed.embeddings.write import Writer, prepare_writer, read_texts, write_chunks
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 
@@ -30,7 +30,7 @@ _LIST = "benchmark:list"
 class Work:
     """What a job asks for: read a text, embed it, write the vectors and commit."""
 
-    session: Session
+    session: EmbeddingSession
     writer: Writer
 
     def __call__(self, keys: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ def work_for_rq(keys: Sequence[str]) -> None:
     _current_work[-1](keys)
 
 
-def embed_without_queue(session: Session) -> None:
+def embed_without_queue(session: EmbeddingSession) -> None:
     """Embed all texts in this process: read them with a cursor and COPY the vectors into the empty target."""
     connection, source = session.connection, session.source
     writer = prepare_writer(connection, source)
@@ -79,7 +79,7 @@ def enqueue_rq(client: redis.Redis, jobs: Sequence[Sequence[str]]) -> None:
         queue.enqueue_many([Queue.prepare_data(work_for_rq, (list(keys),), result_ttl=0) for keys in some])
 
 
-def drain_rq(session: Session, client: redis.Redis) -> None:
+def drain_rq(session: EmbeddingSession, client: redis.Redis) -> None:
     """Work with RQ's fastest worker, which does not fork, until its queue is empty."""
     from rq import Queue, SimpleWorker  # noqa: PLC0415 - only benchmarks need it
 
@@ -95,7 +95,7 @@ def push_list(client: redis.Redis, payloads: Sequence[bytes]) -> None:
         client.lpush(_LIST, *payloads[start : start + _BATCH])
 
 
-def drain_list(session: Session, client: redis.Redis) -> None:
+def drain_list(session: EmbeddingSession, client: redis.Redis) -> None:
     """Pop a job, do it, and repeat until the list is empty. If the process dies, the popped job is lost."""
     work = Work(session, prepare_writer(session.connection, session.source))
     while client.llen(_LIST):

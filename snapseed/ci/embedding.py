@@ -10,7 +10,7 @@ from snapseed.embeddings.embedder import HashingEmbedder
 from snapseed.embeddings.enqueue import Completeness, completeness, enqueue_load
 from snapseed.embeddings.index import index_embeddings
 from snapseed.embeddings.service import ServiceOptions, WorkerFailed, run_workers
-from snapseed.embeddings.source import Session, embedding_session, resolve_source
+from snapseed.embeddings.source import EmbeddingSession, embedding_session, resolve_source
 from snapseed.embeddings.worker import BatchDone
 from snapseed.errors import ServerError, VerificationError
 from snapseed.events import Advanced, Event, Listener, Note, ignore
@@ -96,7 +96,9 @@ def _work(
     run_workers(project, environment, options, told, lambda: time.monotonic() > deadline)
 
 
-def _await_jobs(session: Session, environment: str, deadline: float, nobody_seconds: float, listener: Listener) -> None:
+def _await_jobs(
+    session: EmbeddingSession, environment: str, deadline: float, nobody_seconds: float, listener: Listener
+) -> None:
     """Wait until no job is waiting or in progress."""
     moved, before, most = time.monotonic(), (-1, -1, -1), 0
     while not (status := session.queue.status()).is_empty:

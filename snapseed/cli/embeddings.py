@@ -20,7 +20,7 @@ from snapseed.config import Environment
 from snapseed.events import Event, notes_to
 
 if TYPE_CHECKING:
-    from snapseed.embeddings.source import Session
+    from snapseed.embeddings.source import EmbeddingSession
 
 queue_app = typer.Typer(help="See and fix the queue of embedding jobs.", no_args_is_help=True, rich_markup_mode=None)
 _SHOWN_DEAD = 5
@@ -112,7 +112,7 @@ def search(
     call.show(text.search(hits) if hits else [nothing], {"hits": document(hits)})
 
 
-def _session(call: Call, doing: str) -> AbstractContextManager[Session]:
+def _session(call: Call, doing: str) -> AbstractContextManager[EmbeddingSession]:
     """The queue and the database, open while a command does something."""
     from snapseed.embeddings.source import embedding_session
 

@@ -46,11 +46,11 @@ class Kind(IntEnum):
     LIST = 16
 
 
-class Column(ctypes.Structure):
+class ColumnBuffers(ctypes.Structure):
     """A column of Arrow: `struct column`."""
 
 
-Column._fields_ = [
+ColumnBuffers._fields_ = [
     ("kind", c_int32),
     ("width", c_int32),
     ("element_oid", c_int32),
@@ -61,10 +61,10 @@ Column._fields_ = [
     ("offsets", c_void_p),
     ("data", c_void_p),
     ("data_bytes", c_int64),
-    ("child", POINTER(Column)),
+    ("child", POINTER(ColumnBuffers)),
 ]
 
-_ADDRESS, _COLUMNS, _NUMBERS = c_void_p, POINTER(Column), POINTER(c_int64)
+_ADDRESS, _COLUMNS, _NUMBERS = c_void_p, POINTER(ColumnBuffers), POINTER(c_int64)
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "snapseed_bound": (_COLUMNS, c_int32, c_int64, c_int64, _NUMBERS),
     "snapseed_encode": (_COLUMNS, c_int32, c_int64, c_int64, _ADDRESS, c_int64, _NUMBERS),

@@ -15,7 +15,7 @@ from snapseed.config import Environment, Project
 from snapseed.embeddings.chunks import CHUNK_WORDS
 from snapseed.embeddings.index import drop_indexes
 from snapseed.embeddings.queue import encode_jobs
-from snapseed.embeddings.source import Session, Source, embedding_session
+from snapseed.embeddings.source import EmbeddingSession, Source, embedding_session
 from snapseed.embeddings.write import prepare_writer
 from snapseed.events import Listener, Note, ignore
 from snapseed.postgres.catalog import read_tables
@@ -71,7 +71,7 @@ def enqueue_load(
 
 
 def enqueue_incomplete(
-    session: Session, listener: Listener = ignore, *, load: int | None = None, batch_jobs: int = BATCH_JOBS
+    session: EmbeddingSession, listener: Listener = ignore, *, load: int | None = None, batch_jobs: int = BATCH_JOBS
 ) -> int:
     """Put a job into the queue for each text whose chunks of this model are missing, too many or outdated.
 
@@ -95,7 +95,7 @@ def enqueue_incomplete(
     return jobs
 
 
-def delete_orphans(session: Session) -> int:
+def delete_orphans(session: EmbeddingSession) -> int:
     """Delete the chunks of this model that belong to no text, which no job would do; returns how many."""
     with translated("deleting chunks without a text", session.target.described):
         statement = session.source.statement("delete_orphans")

@@ -150,7 +150,7 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
 
 
 @dataclass(frozen=True)
-class Session:
+class EmbeddingSession:
     """The database and the queue of an environment, open."""
 
     source: Source
@@ -163,7 +163,7 @@ class Session:
 @contextmanager
 def embedding_session(
     project: Project, environment: Environment, *, consent: bool = False, doing: str = "looking at the queue"
-) -> Iterator[Session]:
+) -> Iterator[EmbeddingSession]:
     """Open the database and the queue, guarded like a load, to do something. Errors of Redis say what.
 
     Raises `UsageError` for an environment without a queue, and what connecting and `resolve_source` raise.
@@ -185,7 +185,7 @@ def embedding_session(
             require_form(client, source.settings.queue, source.queue_name, redis_target.described)
             kind = StreamQueue if source.settings.queue == "stream" else ListQueue
             queue = kind(client, source.queue_name, source.claim_after)
-            yield Session(source, target, redis_target, connection, queue)
+            yield EmbeddingSession(source, target, redis_target, connection, queue)
 
 
 def source_of(project: Project, environment: Environment) -> Source:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from snapseed.embeddings.chunks import chunk_rows, embed_texts
 from snapseed.embeddings.queue import Claim, NotAJobError, decode_job
-from snapseed.embeddings.source import Session
+from snapseed.embeddings.source import EmbeddingSession
 from snapseed.embeddings.write import TextBatch, Writer, lock_texts, prepare_writer, read_texts, write_chunks
 from snapseed.errors import EmbedderAwayError, EmbeddingError, LoadError, SnapseedError
 from snapseed.events import Listener, ignore
@@ -113,7 +113,7 @@ class _Written:
 class Worker:
     """One worker. The listener gets `BatchDone` and `Heartbeat`; `stopping` is asked between batches."""
 
-    session: Session
+    session: EmbeddingSession
     listener: Listener = ignore
     stopping: Callable[[], bool] = lambda: False
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")

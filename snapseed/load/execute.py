@@ -13,7 +13,7 @@ from psycopg import sql
 from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
-from snapseed.load.prepare import Session
+from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
@@ -27,7 +27,7 @@ from snapseed.verify.database import EntityResult, require_rows, verify_entity
 _FLUSHES = 150_000
 
 
-def execute(session: Session, prepared: Prepared, plan: LoadPlan) -> None:
+def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
     """Do what the plan says, verify the rows and record the load. Only the commit is left to do.
 
     Raises `LoadError`, `ServerError` and `VerificationError`. The session's listener hears what was done.
@@ -144,7 +144,7 @@ def analyze(connection: Connection, plan: LoadPlan) -> None:
         connection.execute("SELECT pg_stat_force_next_flush()")
 
 
-def _fill(session: Session, table: TablePlan) -> int:
+def _fill(session: LoadSession, table: TablePlan) -> int:
     """COPY the rows, for an upsert through a temporary table. Returns how many were inserted or changed."""
     name = table.entity.name
     session.listener(CopyStarted(name))
@@ -159,14 +159,14 @@ def _fill(session: Session, table: TablePlan) -> int:
     return written
 
 
-def _fingerprints(session: Session, plan: LoadPlan) -> dict[str, Fingerprint]:
+def _fingerprints(session: LoadSession, plan: LoadPlan) -> dict[str, Fingerprint]:
     """The rows that an append keeps, by table."""
     tables = [(table.entity, table.table) for table in plan.tables]
     with session.phase("fingerprinting the existing rows"):
         return {str(name): table_fingerprint(session.connection, entity, name) for entity, name in tables}
 
 
-def _verify(session: Session, plan: LoadPlan, kept: Mapping[str, Fingerprint]) -> None:
+def _verify(session: LoadSession, plan: LoadPlan, kept: Mapping[str, Fingerprint]) -> None:
     results = []
     with session.phase("verifying"):
         for table in plan.tables:
@@ -188,7 +188,7 @@ def _verify_table(
     return EntityResult(table.entity.name, str(table.table), expected, observed, time.monotonic() - started)
 
 
-def _record(session: Session, prepared: Prepared, plan: LoadPlan, changes: Mapping[str, int]) -> None:
+def _record(session: LoadSession, prepared: Prepared, plan: LoadPlan, changes: Mapping[str, int]) -> None:
     """Write the row of `snapseed.loads`, with the state that `--if-changed` compares."""
     manifest, states = session.snapshot.manifest, dict[str, dict[str, object]]()
     with session.phase("recording"):

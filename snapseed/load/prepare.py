@@ -32,7 +32,7 @@ from snapseed.snapshot.store import Snapshot
 
 
 @dataclass(frozen=True)
-class Session:
+class LoadSession:
     """One load: what was asked for, the connection that it uses, and who is told. Nothing of it changes.
 
     `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled.
@@ -55,7 +55,7 @@ class Session:
             yield
 
 
-def prepare(session: Session) -> Prepared:
+def prepare(session: LoadSession) -> Prepared:
     """Check that this server may be loaded into, take the locks, create the schema if there is none, and read.
 
     Raises `RefusedError` for the server, `SchemaError` if no table exists, and `UsageError` if rows of other tables
@@ -117,13 +117,13 @@ def _parents(manifest: Manifest, facts: Mapping[str, TableFacts], chosen: set[st
     return by_foreign_key | {entity.parent for entity in manifest.entities if entity.name in chosen and entity.parent}
 
 
-def _lock(session: Session, tables: Sequence[TableName]) -> None:
+def _lock(session: LoadSession, tables: Sequence[TableName]) -> None:
     """Keep writers out before anything is decided, so that what was decided still holds when it is carried out."""
     if not session.request.dry_run:
         locks.lock_tables(session.connection, tables, exclusive=session.request.mode is Mode.REPLACE)
 
 
-def _read_catalogs(session: Session) -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:
+def _read_catalogs(session: LoadSession) -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:
     """The entities to load, all tables of the manifest, and the tables outside the load that are emptied with it."""
     connection, manifest, request = session.connection, session.snapshot.manifest, session.request
 
@@ -145,7 +145,7 @@ def _read_catalogs(session: Session) -> tuple[Sequence[EntityRecord], dict[str, 
 
 
 def _read_children(
-    session: Session, entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts]
+    session: LoadSession, entities: Sequence[EntityRecord], facts: Mapping[str, TableFacts]
 ) -> list[TableFacts]:
     """Tables outside the load whose rows refer to replaced rows, and the table that workers fill.
 
@@ -192,7 +192,7 @@ def _require_unreferenced(tables: Sequence[TableFacts]) -> None:
         )
 
 
-def _create_schema(session: Session) -> None:
+def _create_schema(session: LoadSession) -> None:
     environment, schema = session.environment, session.project.schema
     entities = session.snapshot.manifest.chosen(session.request.only)
     names = [str(table_name(entity)) for entity in entities]

@@ -15,7 +15,7 @@ from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.plan import LoadPlan
 from snapseed.load.plan.tables import plan_load
-from snapseed.load.prepare import Session, choose_entities, prepare, read_facts
+from snapseed.load.prepare import LoadSession, choose_entities, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.unchanged import is_unchanged
 from snapseed.postgres import locks
@@ -55,12 +55,12 @@ def load_snapshot(
     events, tell = recorded(listener)
 
     @contextmanager
-    def session(phase_name: str) -> Iterator[Session]:
+    def session(phase_name: str) -> Iterator[LoadSession]:
         with ExitStack() as stack:
             with phase(tell, phase_name):
                 connection = stack.enter_context(connected(target))
             watch = stack.enter_context(watching(target, connection, tell))
-            yield Session(project, environment, snapshot, target, request, settings, queued, connection, watch.tell)
+            yield LoadSession(project, environment, snapshot, target, request, settings, queued, connection, watch.tell)
 
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
     try:
@@ -129,7 +129,7 @@ def _without_queued(
     return replace(request, only=request.only or others), queued
 
 
-def _holds_snapshot(session: Session) -> bool:
+def _holds_snapshot(session: LoadSession) -> bool:
     """Whether there is nothing to do for `if_changed`."""
     connection, request, manifest = session.connection, session.request, session.snapshot.manifest
     with session.phase(_LOOKING):
@@ -154,7 +154,7 @@ def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -
         require_none(findings, snapshot)
 
 
-def _load(session: Session) -> LoadPlan:
+def _load(session: LoadSession) -> LoadPlan:
     """The transaction. Returns the plan that was carried out, or with `dry_run` would be."""
     request = session.request
     with _transaction(session):
@@ -174,7 +174,7 @@ def _load(session: Session) -> LoadPlan:
 
 
 @contextmanager
-def _transaction(session: Session) -> Iterator[None]:
+def _transaction(session: LoadSession) -> Iterator[None]:
     """Commit at the end of the block, or roll back after a dry run; tell what that makes of the database."""
     with translated("committing", session.target.described), ExitStack() as stack:
         stack.enter_context(session.connection.transaction(force_rollback=session.request.dry_run))

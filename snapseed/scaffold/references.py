@@ -12,7 +12,7 @@ from snapseed.snapshot.types import INTEGERS
 
 
 @dataclass(frozen=True)
-class Source:
+class KeySource:
     """Where the columns of a foreign key come from: an expression for each, none if there is no row to refer to.
 
     In an expression, `{own:NAME}` stands for a column of the row, `{rows:NAME}` for the rows of an entity that the
@@ -47,18 +47,18 @@ class References:
         """The place of the table."""
         return self.arrangement.places[self.oid]
 
-    def source(self, key: ForeignKey) -> Source:
+    def source(self, key: ForeignKey) -> KeySource:
         """Where the columns of a foreign key come from."""
         arrangement, target, parent = self.arrangement, key.target, self.place.parent
         if target not in arrangement.tables or self.oid in arrangement.ancestors(target):
-            return Source()
+            return KeySource()
         if target == self.oid:
             return self._to_itself(key)
         is_unique = self.table.are_unique(key.columns)
         if target in arrangement.ancestors(self.oid):
             if key != parent and parent is not None and target == parent.target and arrangement.is_referable(key):
                 return self._another(key)
-            return Source(self._of_row(key, self._rows(target)), is_fixed=key == parent)
+            return KeySource(self._of_row(key, self._rows(target)), is_fixed=key == parent)
         if self._is_lookup(key):
             return self._from_lookup(key, is_unique=is_unique)
         return self._referred(key, is_unique=is_unique)
@@ -75,34 +75,34 @@ class References:
 
         return all(leads_there(*pair) for pair in key.pairs)
 
-    def by_position(self, key: ForeignKey) -> Source:
+    def by_position(self, key: ForeignKey) -> KeySource:
         """Another row of a lookup for each row of the same parent."""
         if not self._is_lookup(key) or len(key.columns) > 1:
-            return Source()
+            return KeySource()
         ((name, code),) = self._of_row(key, self._rows(key.target)).items()
-        return Source(
+        return KeySource(
             {name: f"rows.choice({quoted(name)}, {code}, distinct=True)"},
             at_most=self.arrangement.places[key.target].rows,
         )
 
-    def ascending(self, key: ForeignKey) -> Source:
+    def ascending(self, key: ForeignKey) -> KeySource:
         """Another row for each row of the same parent, in the order of their keys."""
         (name,) = key.columns
         source = self.by_position(key)
         if source.codes:
             return replace(source, codes={name: f"rows.ascending({source.codes[name]})"})
         if not self.arrangement.is_referable(key):
-            return Source()
+            return KeySource()
         entity = self.arrangement.places[key.target].name
-        return Source({name: f"rows.reference({quoted(name)}, {{entity:{entity}}}, distinct=True)"}, among=entity)
+        return KeySource({name: f"rows.reference({quoted(name)}, {{entity:{entity}}}, distinct=True)"}, among=entity)
 
-    def one_each(self, key: ForeignKey) -> Source:
+    def one_each(self, key: ForeignKey) -> KeySource:
         """Another row for each row: the one of the same number."""
         if key.target == self.oid or len(key.columns) > 1:
-            return Source()
+            return KeySource()
         if self._is_lookup(key):
             return self._from_lookup(key, is_unique=True)
-        return self._referred(key, is_unique=True) if self.arrangement.is_referable(key) else Source()
+        return self._referred(key, is_unique=True) if self.arrangement.is_referable(key) else KeySource()
 
     def _rows(self, target: int) -> str:
         return f"{{rows:{self.arrangement.places[target].name}}}"
@@ -113,23 +113,25 @@ class References:
     def _is_lookup(self, key: ForeignKey) -> bool:
         return key.target in self.arrangement.lookups and key.target != self.oid
 
-    def _from_lookup(self, key: ForeignKey, *, is_unique: bool) -> Source:
+    def _from_lookup(self, key: ForeignKey, *, is_unique: bool) -> KeySource:
         target = self.arrangement.places[key.target]
         if self.place.is_lookup and self._needs_us(key.target, {self.oid}):
             # Lookups that need each other cannot see each other's rows.
-            return self._referred(key, is_unique=is_unique) if self.arrangement.is_referable(key) else Source()
+            return self._referred(key, is_unique=is_unique) if self.arrangement.is_referable(key) else KeySource()
         codes = self._of_row(key, self._rows(key.target))
         if is_unique:
             if not self.place.is_lookup or (target.rows or 0) < (self.place.rows or 0):
-                return Source()
-            return Source({name: f"{code}.gather(rows.number() - 1)" for name, code in codes.items()}, is_unique=True)
+                return KeySource()
+            return KeySource(
+                {name: f"{code}.gather(rows.number() - 1)" for name, code in codes.items()}, is_unique=True
+            )
         if len(codes) == 1:
-            return Source(
+            return KeySource(
                 {name: f"rows.choice({quoted(name)}, {code})" for name, code in codes.items()}, may_be_null=True
             )
         local = f"one_of_{target.name}"
         sample = f"rows.sample({quoted(' '.join(key.columns))}, {self._rows(key.target)})"
-        return Source(self._of_row(key, local), statement=(local, sample))
+        return KeySource(self._of_row(key, local), statement=(local, sample))
 
     def _needs_us(self, target: int, seen: set[int]) -> bool:
         """Whether a lookup, to have its own rows, would need those of this one."""
@@ -143,18 +145,18 @@ class References:
             for key in self.arrangement.foreign_keys(target)
         )
 
-    def _referred(self, key: ForeignKey, *, is_unique: bool) -> Source:
+    def _referred(self, key: ForeignKey, *, is_unique: bool) -> KeySource:
         """A random row of a root entity; if each may come once only, the one of the same number."""
         (name,) = key.columns
         place, target = self.place, self.arrangement.places[key.target]
         if not is_unique:
-            return Source({name: f"rows.reference({quoted(name)}, {{entity:{target.name}}})"}, may_be_null=True)
+            return KeySource({name: f"rows.reference({quoted(name)}, {{entity:{target.name}}})"}, may_be_null=True)
         kind = self.arrangement.tables[key.target].kind(key.target_columns[0])
         grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
         is_possible = kind.family in INTEGERS and place.parent is None and grows_alike
-        return Source({name: "rows.number()"}, is_unique=True) if is_possible else Source()
+        return KeySource({name: "rows.number()"}, is_unique=True) if is_possible else KeySource()
 
-    def _another(self, key: ForeignKey) -> Source:
+    def _another(self, key: ForeignKey) -> KeySource:
         """Another row of the parent's table than the parent; for the very first row there is only the parent."""
         source = self._referred(key, is_unique=False)
         if not key.is_required or self.arrangement.ancestors(self.oid)[-1] != key.target:
@@ -162,18 +164,18 @@ class References:
         own = f"{self._rows(key.target)}[{quoted(key.target_columns[0])}]"
         return replace(source, codes={name: f"{code}.fill_null({own})" for name, code in source.codes.items()})
 
-    def _to_itself(self, key: ForeignKey) -> Source:
+    def _to_itself(self, key: ForeignKey) -> KeySource:
         """An earlier row of the same table; the first row refers to itself if it must refer to any."""
         is_unique = self.table.are_unique(key.columns)
         if self.arrangement.is_referable(key) and not is_unique:
             code = f"rows.reference({quoted(key.columns[0])}, {self.place.name})"
             if key.is_required:
                 code += f".fill_null({{own:{key.target_columns[0]}}})"
-            return Source({key.columns[0]: code}, is_fixed=True, may_be_null=True)
+            return KeySource({key.columns[0]: code}, is_fixed=True, may_be_null=True)
         if key.is_required:
-            return Source({name: f"{{own:{referred}}}" for name, referred in key.pairs}, is_fixed=True)
+            return KeySource({name: f"{{own:{referred}}}" for name, referred in key.pairs}, is_fixed=True)
         if self.place.parent is None or is_unique:
-            return Source()
+            return KeySource()
         earlier = "pl.select(pl.when(rows.positions > 0).then({{own:{}}}.shift())).to_series()"
         codes = {name: earlier.format(referred) for name, referred in key.pairs}
-        return Source(codes, is_fixed=True, may_be_null=True)
+        return KeySource(codes, is_fixed=True, may_be_null=True)

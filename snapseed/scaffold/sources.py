@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.checks import Conditions
-from snapseed.scaffold.references import References, Source
+from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, Family
 
@@ -124,10 +124,10 @@ def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
     return null
 
 
-def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[ForeignKey, Source], dict[str, str]]:
+def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[ForeignKey, KeySource], dict[str, str]]:
     """A source for each foreign key, for those of its columns that no other key fills; and the columns without one."""
     table, place = references.table, references.place
-    chosen: dict[ForeignKey, Source] = {}
+    chosen: dict[ForeignKey, KeySource] = {}
     null: dict[str, str] = {}
     filled: dict[str, str] = {}
     origins: dict[str, tuple[int, str]] = {}
@@ -156,13 +156,13 @@ class _Uniqueness:
     def __init__(self, references: References, conditions: Conditions, foreign: set[str]) -> None:
         self.columns: set[str] = set()
         self.by_position: dict[str, tuple[str, ...]] = {}
-        self.replaced: dict[ForeignKey, Source] = {}
+        self.replaced: dict[ForeignKey, KeySource] = {}
         self.unmet: list[tuple[str, ...]] = []
         self.most_per_parent: int | None = 1 if references.place.one_each else None
         self._references, self._conditions, self._foreign = references, conditions, foreign
         self._table, self._place = references.table, references.place
 
-    def settle(self, unique: Mapping[ForeignKey, Source], null: set[str]) -> None:
+    def settle(self, unique: Mapping[ForeignKey, KeySource], null: set[str]) -> None:
         """Find a way to meet each unique index."""
         self.columns |= {name for key in unique for name in key.columns}
         if len(self._place.key) > 1 and not self._meet_key():
@@ -208,7 +208,7 @@ class _Uniqueness:
                 return True
         return False
 
-    def _replace(self, key: ForeignKey, source: Source) -> bool:
+    def _replace(self, key: ForeignKey, source: KeySource) -> bool:
         """Give a foreign key another source, if there is one and it has no other than its usual one yet."""
         if not source.codes or key in self.replaced:
             return False

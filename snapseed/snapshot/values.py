@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snapseed.core import Column, Kind, library, reason
+from snapseed.core import ColumnBuffers, Kind, library, reason
 from snapseed.snapshot.types import REAL_OID, TEXT_OID, ColumnType, Family
 
 KINDS = {
@@ -45,7 +45,7 @@ _TEXTS = {Kind.TEXT, Kind.TRIMMED, Kind.JSONB}
 class Described:
     """Columns side by side as the core takes them. Their addresses are valid as long as this object lives."""
 
-    records: ctypes.Array[Column]
+    records: ctypes.Array[ColumnBuffers]
     rows: int
     columns: tuple[pa.Array, ...]
 
@@ -122,25 +122,25 @@ def is_hashed_as_text_array(kind: ColumnType) -> bool:
     return kind.is_array and (kind.family in {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM})
 
 
-def text_column(values: pa.Array) -> Column:
+def text_column(values: pa.Array) -> ColumnBuffers:
     """A binary or string array without nulls, as the core takes it. Keep the array as long as the record."""
     return _described(values, Kind.TEXT)
 
 
-def _side_by_side(columns: Sequence[pa.Array], records: list[Column]) -> Described:
+def _side_by_side(columns: Sequence[pa.Array], records: list[ColumnBuffers]) -> Described:
     for column in columns:
         # Of a file or another library: no buffer may be shorter than its array.
         column.validate()
-    return Described((Column * len(records))(*records), len(columns[0]) if columns else 0, tuple(columns))
+    return Described((ColumnBuffers * len(records))(*records), len(columns[0]) if columns else 0, tuple(columns))
 
 
-def _hashed(column: pa.Array, kind: ColumnType) -> Column:
+def _hashed(column: pa.Array, kind: ColumnType) -> ColumnBuffers:
     if kind.family is Family.VECTOR and not kind.is_array:
         return _list(column, 1, REAL_OID, _scalar(column.values, Kind.REAL))
     return _record(column, kind, TEXT_OID if is_hashed_as_text_array(kind) else None, trim=True)
 
 
-def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim: bool = False) -> Column:
+def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim: bool = False) -> ColumnBuffers:
     """A column of this type. `trim` leaves out the padding of `char(n)`."""
     scalar = kind.element or kind
     form = Kind.TRIMMED if trim and scalar.family is Family.CHARACTER else KINDS[scalar.family]
@@ -155,7 +155,7 @@ def _record(column: pa.Array, kind: ColumnType, element_oid: int | None, *, trim
     return record
 
 
-def _scalar(column: pa.Array, form: Kind) -> Column:
+def _scalar(column: pa.Array, form: Kind) -> ColumnBuffers:
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if form is Kind.REAL and pa.types.is_float16(column.type):
@@ -171,7 +171,7 @@ def _scalar(column: pa.Array, form: Kind) -> Column:
     return record
 
 
-def _list(column: pa.Array, dimensions: int, element_oid: int, child: Column) -> Column:
+def _list(column: pa.Array, dimensions: int, element_oid: int, child: ColumnBuffers) -> ColumnBuffers:
     record = _described(column, Kind.LIST)
     record.width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 0
     record.dimensions, record.element_oid = dimensions, element_oid
@@ -179,12 +179,12 @@ def _list(column: pa.Array, dimensions: int, element_oid: int, child: Column) ->
     return record
 
 
-def _described(column: pa.Array, form: Kind) -> Column:
+def _described(column: pa.Array, form: Kind) -> ColumnBuffers:
     """The buffers of one array, without those of its elements."""
     buffers = column.buffers()
     has_offsets = form in _TEXTS or (form is Kind.LIST and not pa.types.is_fixed_size_list(column.type))
     data = None if form in {Kind.LIST, Kind.VECTOR} else buffers[2 if has_offsets else 1]
-    return Column(
+    return ColumnBuffers(
         kind=form,
         offset=column.offset,
         length=len(column),

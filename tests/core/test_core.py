@@ -52,7 +52,7 @@ def test_a_stale_library_is_compiled_again(compiler: list[str], tmp_path: Path) 
         if path.suffix in {".py", ".c", ".h"}:
             (package / "core" / path.name).write_bytes(path.read_bytes())
     source = package / "core" / "core.c"
-    code = "from snapseed.core import *; print(library().snapseed_hash_values(Column(kind=1), 0, None, None))"
+    code = "from snapseed.core import *; print(library().snapseed_hash_values(ColumnBuffers(kind=1), 0, None, None))"
 
     def start() -> str:
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

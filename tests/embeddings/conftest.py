@@ -16,7 +16,7 @@ from snapseed.config import Environment
 from snapseed.embeddings.embedder import Embedder
 from snapseed.embeddings.enqueue import enqueue_load
 from snapseed.embeddings.service import ServiceOptions, run_workers
-from snapseed.embeddings.source import Session, embedding_session
+from snapseed.embeddings.source import EmbeddingSession, embedding_session
 from snapseed.embeddings.worker import BatchDone
 from snapseed.events import Event, Listener
 from tests.conftest import Sandbox
@@ -72,7 +72,7 @@ class Post:
         load_snapshot(self.sandbox.project, self.environment())
         return enqueue_load(self.sandbox.project, self.environment())
 
-    def session(self) -> AbstractContextManager[Session]:
+    def session(self) -> AbstractContextManager[EmbeddingSession]:
         """The queue and the database, open."""
         return embedding_session(self.sandbox.project, self.environment())
 
