@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from snapseed.core import library, reason
+from snapseed.core import Kind, library, reason
 from snapseed.snapshot.types import ColumnType
-from snapseed.snapshot.values import for_hash, text_column
+from snapseed.snapshot.values import described, for_hash
 
 UInt64s = npt.NDArray[np.uint64]
 
@@ -70,7 +70,7 @@ def hash_bytes(values: pa.Array, seed: int) -> UInt64s:
     """PostgreSQL's `hash_bytes_extended` of each value of a binary or string array without nulls."""
     hashes, row = np.empty(len(values), dtype=np.uint64), ctypes.c_int64()
     values.validate()
-    failed = library().snapseed_hash_values(text_column(values), seed, hashes.ctypes.data, ctypes.byref(row))
+    failed = library().snapseed_hash_values(described(values, Kind.TEXT), seed, hashes.ctypes.data, ctypes.byref(row))
     if failed:
         raise ValueError(f"{reason(failed)} (value {row.value:,})")
     return hashes

@@ -122,11 +122,6 @@ def is_hashed_as_text_array(kind: ColumnType) -> bool:
     return kind.is_array and (kind.family in {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM})
 
 
-def text_column(values: pa.Array) -> ColumnBuffers:
-    """A binary or string array without nulls, as the core takes it. Keep the array as long as the record."""
-    return _described(values, Kind.TEXT)
-
-
 def _side_by_side(columns: Sequence[pa.Array], records: list[ColumnBuffers]) -> Described:
     for column in columns:
         # Of a file or another library: no buffer may be shorter than its array.
@@ -160,7 +155,7 @@ def _scalar(column: pa.Array, form: Kind) -> ColumnBuffers:
         column = column.storage
     if form is Kind.REAL and pa.types.is_float16(column.type):
         form = Kind.HALF
-    record = _described(column, form)
+    record = described(column, form)
     if form is Kind.VECTOR:
         record.width = column.type.list_size
         record.child = ctypes.pointer(_scalar(column.values, Kind.REAL))
@@ -172,15 +167,15 @@ def _scalar(column: pa.Array, form: Kind) -> ColumnBuffers:
 
 
 def _list(column: pa.Array, dimensions: int, element_oid: int, child: ColumnBuffers) -> ColumnBuffers:
-    record = _described(column, Kind.LIST)
+    record = described(column, Kind.LIST)
     record.width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 0
     record.dimensions, record.element_oid = dimensions, element_oid
     record.child = ctypes.pointer(child)
     return record
 
 
-def _described(column: pa.Array, form: Kind) -> ColumnBuffers:
-    """The buffers of one array, without those of its elements."""
+def described(column: pa.Array, form: Kind) -> ColumnBuffers:
+    """The buffers of one array, without those of its elements. Keep the array as long as the record."""
     buffers = column.buffers()
     has_offsets = form in _TEXTS or (form is Kind.LIST and not pa.types.is_fixed_size_list(column.type))
     data = None if form in {Kind.LIST, Kind.VECTOR} else buffers[2 if has_offsets else 1]
