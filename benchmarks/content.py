@@ -77,7 +77,7 @@ _READING = """\
 
 - Grammar connects the words of a sentence, and a subject connects the sentences of a talk, but no sentence follows from
   the one before. The texts are for programs that count and compare words, not for those that understand them.
-- Verbs and nouns of a topic are combined freely, so somebody may knead a recipe.
+- Verbs and nouns of a topic are combined freely, so a text may say "knead a recipe".
 - All languages share the names of people and places. Everything else belongs to one language.
 """
 

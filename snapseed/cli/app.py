@@ -90,7 +90,7 @@ def generate(
     seed: Annotated[int | None, typer.Option(min=0, max=2**64 - 1, help="Override the project's seed.")] = None,
     only: Only = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core).")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Regenerate elsewhere and compare; write nothing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Regenerate in a temporary folder and compare.")] = False,
     part: Annotated[
         int | None, typer.Option(min=0, metavar="NUMBER", help="Only this part, as the snapshot NAME-part-NUMBER.")
     ] = None,

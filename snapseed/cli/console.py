@@ -92,7 +92,7 @@ def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
     except typer.Exit:
         raise
     except BrokenPipeError:
-        # The reader of our output has left (`| head`), so there is nobody to tell.
+        # The reader of our output is gone (`| head`): print nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(141) from None
     except (Exception, KeyboardInterrupt) as exc:
@@ -117,7 +117,7 @@ def _failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
         return exc
     if isinstance(exc, KeyboardInterrupt):
         # A use case that knows more about the interrupt, such as a load, has raised an error of its own.
-        return interruption(exc, "interrupted; nothing was left half done")
+        return interruption(exc, "interrupted; nothing was left half-finished")
     return SnapseedError(
         "an unexpected error: this is a bug in snapseed",
         observed=redacted(f"{type(exc).__name__}: {exc}"),

@@ -70,7 +70,7 @@ def _require_absent(folder: Path, paths: Iterable[Path]) -> None:
     present = sorted({str(path) for path in paths if (folder / path).exists()})
     if present:
         raise UsageError(
-            "the folder already holds files of a project; nothing was written",
+            "the folder already contains project files; nothing was written",
             where=str(folder.resolve()),
             observed=", ".join(present),
             next_step="choose an empty folder: snapseed init DIR",

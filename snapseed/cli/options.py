@@ -37,11 +37,11 @@ OptionalEnvironment = Annotated[
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="ENTITY", help="Only this entity (repeat, or separate by commas)."),
+    typer.Option("--only", metavar="ENTITY", help="Only this entity (repeat, or separate with commas)."),
 ]
 # The options of a command that writes to the environment's database, which a guard may refuse.
 WRITES = ("environment", "allow_host", "yes", "database", "snapshot")
-# Those that all commands in a project have.
+# The options of every command in a project.
 _ALWAYS = ("project", "env_file", "verbose")
 
 

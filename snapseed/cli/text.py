@@ -197,7 +197,7 @@ def reset(report: ResetReport) -> Iterator[str]:
         yield f"sessions {report.sessions} ended"
     if report.cleared:
         yield f"cleared  {len(report.cleared)} databases that are no longer needed"
-    done = "loaded, and made the template:" if report.loaded else "reset to the template:"
+    done = "loaded the snapshot and made the template from it:" if report.loaded else "reset to the template:"
     yield f"{done} {report.manifest.rows:,} rows in {report.seconds:.2f} s"
 
 

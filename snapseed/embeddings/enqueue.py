@@ -31,7 +31,7 @@ BATCH_JOBS = 5_000
 
 @dataclass(frozen=True)
 class JobsAdded:
-    """So many jobs are in the queue now, since the call began."""
+    """How many jobs this call has added so far."""
 
     jobs: int
 

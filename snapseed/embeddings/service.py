@@ -80,7 +80,7 @@ def _keep_working(
     gc.freeze()
 
     def attempt() -> bool:
-        """True once the work is done. False after a failure before which all was well, so that patience starts anew."""
+        """True once the work is done. False if it failed after doing some work: the retry limits then restart."""
         if stopping():
             return True
         was_well = False

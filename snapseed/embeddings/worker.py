@@ -76,7 +76,7 @@ class Pace:
     """How many jobs the next batch should have, learned from the batches before.
 
     A batch costs `fixed` seconds however small it is, such as the latency of a remote model, plus a time per job; two
-    batches of different sizes tell the one from the other. The jobs of a batch should take at least `fixed` seconds:
+    comparing batches of different sizes separates the two. The jobs of a batch should take at least `fixed` seconds:
     smaller batches would only add latency.
     """
 
@@ -85,7 +85,7 @@ class Pace:
     last: tuple[int, float] | None = None
 
     def after(self, jobs: int, seconds: float) -> Pace:
-        """The pace once a batch of so many jobs has taken so long."""
+        """The pace after `jobs` jobs took `seconds`."""
         jobs, seconds = max(jobs, 1), max(seconds, 1e-3)
         average = seconds / jobs
         each = (seconds - min(self.fixed, seconds)) / jobs
@@ -146,7 +146,7 @@ class Worker:
                 queue.leave(self.name)
 
     def _work(self, writer: Writer, claims: Sequence[Claim]) -> BatchDone:
-        """Process a batch: all jobs at once, and if one of them makes it fail, by halves until that one is found."""
+        """Process all jobs at once. If that fails, halve the batch until the failing job is found."""
         started = time.monotonic()
         claims = self._fewer_if_suspect(claims)
         jobs, doomed = self._decoded(claims)
@@ -215,7 +215,7 @@ class Worker:
         return ordered[:most]
 
     def _decoded(self, claims: Sequence[Claim]) -> tuple[dict[Claim, list[str]], list[tuple[Claim, str]]]:
-        """The jobs with their keys; and with an error those that are not jobs, or were tried too often."""
+        """The valid jobs with their keys, and the rejected claims with the reason."""
         source = self.session.source
         jobs, doomed = {}, []
         for claim in claims:

@@ -26,7 +26,7 @@ Generator = Callable[..., pl.DataFrame]
 
 # The polars type of an integer key, and how many bits its numbers have.
 _INTEGERS = {Family.SMALLINT: (pl.Int16, 15), Family.INTEGER: (pl.Int32, 31), Family.BIGINT: (pl.Int64, 63)}
-# What a manifest accepts, so that whatever can be declared can be read back.
+# The limits of a manifest, so that every declared name can be read back.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _IDENTIFIER_BYTES = 63
 
@@ -60,7 +60,7 @@ def scale(fraction: float) -> RootRows:
 class Entity:
     """A table and the generator that fills it. `@entity` makes it; calling it calls the generator.
 
-    `parameters` are the generator's, except `rows`; `root_rows` means nothing for a child.
+    `parameters` are the generator's, except `rows`; `root_rows` is ignored for a child.
     """
 
     name: str
@@ -155,7 +155,7 @@ class FanOut:
     """How many children each parent has: what `per_parent` accepts. `exactly`, `fan_out` and `counted` make it.
 
     `count` gets 64 uniform bits per parent and the parents' frame, and must depend on nothing else. `maximum` is the
-    most children that a parent can have; the children's keys depend on it. `among` is that of `fan_out()`.
+    most children that a parent can have; the children's keys depend on it. for `among`, see `fan_out()`.
     """
 
     maximum: int
@@ -175,7 +175,7 @@ class FanOut:
 
 
 def exactly(children: int, *, among: Entity | None = None) -> FanOut:
-    """Give every parent the same number of children; `among` is that of `fan_out`."""
+    """Give every parent the same number of children; for `among`, see `fan_out`."""
     if children < 0:
         raise ValueError(f"a parent cannot have {children} children")
     return FanOut(children, lambda bits, _: np.full(len(bits), children, dtype=np.int64), among)

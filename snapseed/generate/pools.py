@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +21,10 @@ Derive = Callable[[Callable[[str], pl.DataFrame]], pl.DataFrame]
 
 @dataclass
 class _Kept:
-    """A table that stays in memory: the pools that it was made of, and its groups by columns and weights."""
+    """A table that stays in memory: the pools that it was made of, as they were then, and its groups."""
 
     table: pl.DataFrame
-    pools: frozenset[str]
-    changed: int = 0
+    pools: Mapping[str, int]
     groups: dict[tuple[tuple[str, ...], str | None], Groups] = field(default_factory=dict)
 
 
@@ -45,16 +44,21 @@ class PoolFolder:
                 f"there is no pool named {name!r}", where=str(path), expected=f"a CSV file; pools here: {known}"
             )
         changed = path.stat().st_mtime_ns
-        if name not in self._kept or self._kept[name].changed != changed:
-            self._kept[name] = _Kept(_read(path), frozenset([name]), changed)
+        if name not in self._kept or self._kept[name].pools != {name: changed}:
+            self._kept[name] = _Kept(_read(path), {name: changed})
         return self._kept[name]
 
     def derived(self, build: Derive) -> _Kept:
         """The table that `build` makes of pools."""
-        if build not in self._kept:
+        kept = self._kept.get(build)
+        if kept is None or kept.pools != self._as_they_are(kept.pools):
             pools = Pools(self)
-            self._kept[build] = _Kept(build(pools.table), frozenset(pools.used))
+            table = build(pools.table)
+            self._kept[build] = _Kept(table, self._as_they_are(pools.used))
         return self._kept[build]
+
+    def _as_they_are(self, pools: Iterable[str]) -> dict[str, int]:
+        return {name: self.pool(name).pools[name] for name in pools}
 
     def kept(self, table: pl.DataFrame) -> _Kept | None:
         """What is known about a table, if it came from here."""

@@ -1,4 +1,4 @@
-"""`Rows`, all that a generator sees: the rows that it is asked for, and everything it can draw for them.
+"""`Rows`, all that a generator sees: the rows that it fills, and the draws for their columns.
 
 Every draw has a name, its first argument. A value depends on the seed, the entity, this name and the row, and on
 nothing else: not on other draws, the order of calls, the scale, the machine or the time.
@@ -129,7 +129,7 @@ class Draws:
 
     @_draw
     def zipf(self, column: str, size: Numbers, exponent: Number = 1) -> pl.Series:
-        """Ranks from 1 to `size`: rank k about as often as 1 / k^exponent says, so a few are common, most rare (Int64).
+        """Ranks from 1 to `size`: the probability of rank k is about 1 / k^exponent, so few are common (Int64).
 
         Words and popularity have an exponent of about 1; with 2, most numbers are small and very few are large.
         Exactly, k is as likely as the integral of 1 / x^exponent from k to k + 1 says. Raises `ValueError` unless
@@ -254,7 +254,7 @@ class Draws:
 
     @_draw
     def reference(self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False) -> pl.Series:
-        """The key of a random row of a root entity, one that exists at every scale at which this row exists.
+        """The key of a random row of a root entity. It exists at every scale that has this row.
 
         In a root entity that grows, these are the earlier rows; the very first row has none, and gets null. All are
         equally likely, or with an `exponent` the first ones the most popular, as in `zipf`. With `distinct`, siblings
@@ -427,7 +427,7 @@ class Rows(Draws):
 
 @dataclass(frozen=True)
 class Items(Draws):
-    """The items of some rows, made by `Rows.items`: each row's items after those of the row before.
+    """The items of some rows, made by `Rows.items`, in the order of their rows.
 
     `owners` is the number of each item's row; row i has the items from `offsets[i]` to `offsets[i + 1]`. Items have no
     number and no key of their own, so `key`, `number`, `code` and `unique` exist for rows alone.

@@ -46,7 +46,7 @@ class GenerateReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """How an existing snapshot compares with the same one made again.
+    """How an existing snapshot compares with the same one regenerated.
 
     `different` says in one line each which settings, pools and entities differ.
     """
@@ -212,7 +212,7 @@ def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, objec
 
 
 def _differences(stored: Manifest, made: Manifest, names: Sequence[str]) -> Iterator[str]:
-    """One line for each setting, pool and entity in which the snapshot differs from the same one made again."""
+    """One line for each setting, pool and entity in which the snapshot differs from the same one regenerated."""
     for name, old_value, new_value in _other_settings(stored, made):
         yield f"{name}: the snapshot has {old_value}, the project asks for {new_value}"
     for pool, digest in made.pools.items():  # a pool that only the snapshot names may belong to other entities

@@ -164,7 +164,7 @@ def encoded(snapshot: Snapshot, table: TablePlan, settings: LoadSettings = LoadS
 
 @contextmanager
 def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterator[_Item]]:
-    """The items, which a thread called `name` produces: up to `depth` wait to be taken, while it works on one more.
+    """The items, which a thread called `name` produces: it is at most `depth` + 1 items ahead.
 
     The thread has ended when the block is left, and never keeps the process alive. An exception ends the items.
     """

@@ -24,7 +24,7 @@ NULL = "\\N"
 # PostgreSQL manual, COPY, "Text Format": what a value must not contain unescaped. The backslash comes first.
 _COPY_ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
 _ARRAY_ESCAPES = (("\\", "\\\\"), ('"', '\\"'))
-# pg_type.typdelim where it is not a comma: of the one built-in type, and of PostGIS.
+# Types whose pg_type.typdelim is not a comma: box, and those of PostGIS.
 _DELIMITERS = {"box": ";", "geometry": ":", "geography": ":"}
 # Julian day of 1970-01-01. PostgreSQL reads `J2440588` as a date, and in this form it takes any year.
 _JULIAN_1970 = 2_440_588

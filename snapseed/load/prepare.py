@@ -33,7 +33,7 @@ from snapseed.snapshot.store import Snapshot
 
 @dataclass(frozen=True)
 class LoadSession:
-    """One load: what was asked for, the connection that it uses, and who is told. Nothing of it changes.
+    """One load: what was asked for, the connection that it uses, and who is told. Immutable.
 
     `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled.
     """

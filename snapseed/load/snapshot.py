@@ -135,7 +135,7 @@ def _holds_snapshot(session: LoadSession) -> bool:
     with session.phase(_LOOKING):
         identity = identify_allowed(connection, session.target, session.environment, consent=request.consent)
         session.listener(Connected(identity.server))
-        # If a privilege or a column is missing, the load itself says so, better.
+        # If a privilege or a column is missing, the load reports it with a better message.
         with suppress(psycopg.ProgrammingError), connection.transaction():
             locks.set_limits(connection, session.environment)
             entities: Sequence[EntityRecord] = manifest.chosen(request.only)

@@ -20,7 +20,7 @@ from snapseed.redaction import redacted
 _FAILED_CLASSES = ("08", "53", "57", "58", "XX")
 _FAILED_STATES = ("25P03", "25P04", "40001", "40P01", "55P03")
 
-# Of these, what may succeed a moment later. A full disk, a cancelled statement or a full table will not.
+# Those of them that may succeed on a retry. A full disk, a cancelled statement or a full table will not.
 _PASSING_CLASS = "08"
 _PASSING_STATES = frozenset(
     {

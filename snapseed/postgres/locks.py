@@ -46,7 +46,7 @@ _log = logging.getLogger("snapseed")
 
 
 class AdvisoryLock(IntEnum):
-    """What only one session at a time may do in a database. The numbers are words in ASCII, which nobody else uses."""
+    """What only one session at a time may do in a database. The numbers are words in ASCII, to be unique."""
 
     LOADS = int.from_bytes(b"snapseed")
     EMBEDDING_INDEXES = int.from_bytes(b"snapindx")
@@ -169,7 +169,7 @@ def watching(
     translate the driver's errors inside.
     """
     info = connection.info
-    # The very server of `connection`: a connection string may name several.
+    # The same server as `connection`: a connection string may name several.
     conninfo = make_conninfo(
         target.conninfo,
         host=info.host,

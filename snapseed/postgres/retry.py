@@ -18,7 +18,7 @@ from snapseed.postgres.failures import may_pass
 # A server that starts answers within seconds, a failover takes half a minute: short waits, and many of them.
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 3.0
-# So that processes that failed together do not come back together.
+# Spreads out the retries of processes that failed together.
 _JITTER_SECONDS = 0.5
 _Result = TypeVar("_Result")
 

@@ -166,7 +166,7 @@ def _parents(tables: Mapping[int, Table], lookups: frozenset[int]) -> dict[int, 
         ]
         if oid not in lookups and scored and max(found[0] for found in scored) > 0:
             parents[oid] = max(scored, key=lambda found: found[:2])[2]
-    # Tables that others refer to than their own descendants become root entities: only those can be chosen from.
+    # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from.
     while True:
         freed = {
             key.target
@@ -186,7 +186,7 @@ def _score(table: Table, key: ForeignKey, target: Table) -> int:
     ours, theirs = words_of(table.name), words_of(target.name)
     points = _ONE_EACH if table.are_unique(key.columns) else 0
     points += _IN_KEY if any(set(key.columns) <= set(index) for index in table.unique) else 0
-    # Of a rental and its customer, the rental is the parent: it leads to the customer as well.
+    # If a table refers to a rental and to its customer, the rental is the parent: it leads to the customer.
     others = {other.target for other in table.foreign_keys if other.target != key.target}
     points += _BETWEEN if any(other.target in others and other.is_required for other in target.foreign_keys) else 0
     points += _REQUIRED if key.is_required else 0

@@ -19,7 +19,7 @@ from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.
 _LATEST = 30
-# Of lookups with this many rows people read, and change, the names one by one.
+# Lookups up to this size list their names one by one, so that people can edit them.
 _MOST_LISTED = 8
 # The most rows for each row of a parent; fewer for short keys, which count in steps of the product of these maxima.
 MOST_PER_PARENT = 20
@@ -230,7 +230,7 @@ def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
 
 
 def most_per_parent(proposal: Proposal, stride: int) -> int:
-    """The most rows for each row of a parent of which each root row has `stride` at most."""
+    """The most rows per parent row, if each root row has at most `stride` parent rows."""
     sources = proposal.sources
     most, (name, *others) = sources.most_per_parent or MOST_PER_PARENT, sources.place.key
     if others:

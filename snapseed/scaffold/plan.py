@@ -20,7 +20,7 @@ from snapseed.scaffold.trial import Candidates, Columns, Verdict, decide, questi
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 _FEW_VALUES = 10_000
-# Up to this many rows each parent always has; from this many on it has two on average.
+# Up to the first number, every parent has that many rows; from the second on, two on average.
 _ALWAYS = 2
 _SPREAD = 5
 _FRACTIONS = {1: "scale(0.2)", 2: "scale(0.05)"}
@@ -102,7 +102,7 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     by_oid = {table.oid: table for table in tables}
     conditions = {table.oid: conditions_of(table) for table in tables}
     narrow = {table.oid: _narrow(conditions[table.oid]) for table in tables}
-    answer = cache(answer)
+    answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
     excluded: dict[int, str] = {}
     single: frozenset[int] = frozenset()
     while True:
@@ -110,7 +110,7 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
         try:
             entities = _entities(arrangement, conditions, answer)
         except ImpossibleError as exc:
-            # One with a key of several columns is tried once more with one of them.
+            # A table with a key of several columns is tried again with one of them.
             if len(arrangement.places[exc.oid].key) > 1:
                 single |= {exc.oid}
             else:
@@ -193,7 +193,7 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     short, and gives the same values.
     """
     sources = proposal.sources
-    # Columns that have no value of their own may still be what others are drawn from.
+    # Other columns may be drawn from a column that has no value itself.
     draws = {name: found[0] for name, found in proposal.draws.items()} | {**columns.draws}
     statements, taken = list(sources.statements), set(names)
     variables: dict[str, str] = {}
@@ -246,7 +246,7 @@ def _title(table: Table) -> str:
 
 
 def _without_circles(entities: list[EntityPlan]) -> list[EntityPlan]:
-    """Imports by which modules would import each other move into the function."""
+    """Move imports that would form a cycle into the function."""
     # What a declaration names cannot wait; since root entities name none, these alone make no circle.
     tops = {plan.name: {name for name in (plan.parent, plan.among) if name} for plan in entities}
 

@@ -24,7 +24,7 @@ from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 # How many combinations of values are tried on a rule over several columns.
 _MOST = 4_096
 _NULL = "null"
-# What is left of a column that is narrowed to one of endlessly many values.
+# The share that remains of an unbounded column that is narrowed to one value.
 _HARDLY_ANY = 0.01
 _DOMAIN_VALUE = "value"
 
@@ -244,7 +244,7 @@ def _holds(verdict: Verdict, rule: Rule, values: Mapping[str, tuple[str, ...]]) 
 
 
 def _narrowed(proposal: Proposal, verdict: Verdict, rule: Rule, chosen: Columns) -> Columns:
-    """Narrow one of the columns of a rule until it holds, the one of which most is left; or leave one NULL."""
+    """Make a rule hold: narrow the column that keeps the most values, or leave one NULL."""
     free = [name for name in rule.columns if name in chosen.draws and not chosen.draws[name].is_unique]
     narrowed = []
     for name in free:

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 SUN_PATH_BYTES = 107 if sys.platform == "linux" else 103
 # Not tempfile.gettempdir(): TMPDIR differs between shells, and clients must find the socket that another shell made.
 TEMPORARY_DIRECTORY = Path("/tmp")  # noqa: S108 - only a private folder in it is used, and that is checked first
-# Nobody notices it, and a waiting process costs nothing.
+# Too short to notice, and polling is cheap.
 _POLL_SECONDS = 0.02
-# Before this a young daemon may not have its name and folder yet.
+# A daemon may need this long to set its name and folder.
 _GRACE_SECONDS = 0.5
-# A command that is told how long to wait has hung when it takes this much longer.
+# A command with a time limit counts as hung this long after it.
 _HUNG_SECONDS = 15
 # Enough for PostgreSQL's FATAL line with its detail and hint, and the lines that led to it.
 _LOG_TAIL_LINES = 12
@@ -118,7 +118,7 @@ class ProjectServer(ABC):
 
     @classmethod
     def find_program(cls) -> Path:
-        """The program to start, found without importing its package, which would do more than that.
+        """The program to start, found without importing its package, which has side effects.
 
         Raises `ConfigurationError` when the package is missing, or came without the program.
         """
@@ -145,9 +145,9 @@ class ProjectServer(ABC):
     def start(self) -> bool:
         """Start the server and wait until it accepts work; True when it had to be started.
 
-        What a crash left behind is waited for, or cleared away. Raises `ConfigurationError` when the wheel is missing,
-        the folder cannot be written or its data is of another version; `RefusedError` for folders of another account;
-        `ServerError` with the end of the server's log when it does not start.
+        It waits for processes that a crash left, and removes leftover files. Raises `ConfigurationError` when the wheel
+        is missing, the folder cannot be written or its data is of another version; `RefusedError` for folders of
+        another account; `ServerError` with the end of the server's log when it does not start.
         """
         if self.is_running():
             return False
@@ -182,7 +182,7 @@ class ProjectServer(ABC):
         with self._locked():
             if not self._main_processes():
                 if self.is_running():
-                    self._fail("did not stop", "it works, but in another container: its processes are not visible here")
+                    self._fail("did not stop", "it runs in another container, so its processes are not visible here")
                 return False
             self._shut_down()
             # A folder under `.snapseed`, and one that is not empty, stays.
@@ -203,7 +203,7 @@ class ProjectServer(ABC):
     def _connected(self) -> Iterator[socket.socket | None]:
         """A connection to the socket, or None where nobody accepts one.
 
-        A socket whose owner is not the owner of the data does not count: anybody may place files in `/tmp`.
+        It ignores a socket that the owner of the data does not own: anyone can create files in `/tmp`.
         """
         accepted = False
         with socket.socket(socket.AF_UNIX) as connection:

@@ -31,7 +31,7 @@ _MOST_DROPPABLE = 8
 
 @dataclass(frozen=True)
 class Schema:
-    """How the tables are created, and a digest of every file that this depends on. Another digest, another template.
+    """How the tables are created, and a digest of the files that this depends on. A new digest gives a new template.
 
     `create` gets the URL of an empty database. Without it, the load applies the project's schema file.
     """
@@ -110,8 +110,8 @@ def hold_snapshot_template(
         # An administrator may have put something into template1, such as an extension.
         source, own_name, database = "template1", environment.name, server.conninfo(name)
     else:
-        # Its template1 is empty, and cannot be copied while anybody is connected to it. It names a database after its
-        # environment.
+        # Its template1 is empty, and cannot be copied while anybody is connected to it. The server names a database
+        # after its environment.
         source, own_name, database = "template0", name.removeprefix("snapseed_"), EMBEDDED
     # Embeddings come from the snapshot, because no worker serves the tests' databases.
     own = replace(environment, name=own_name, database=database, embeddings="snapshot", create_schema=not tables.create)
@@ -131,7 +131,7 @@ def hold_snapshot_template(
 
 
 class Clones:
-    """Hands out clones of a template, each to one taker. `ahead` of them are ready before anybody asks.
+    """Gives each caller a clone of its own. `ahead` of them are ready before anybody asks.
 
     No more than `at_most` are made ahead in total, if it is known how many will be asked for. With `ahead` = 0,
     everything happens in the caller's thread. When the background fails, it only costs speed: the caller's own attempt
@@ -159,7 +159,7 @@ class Clones:
             return not self._ahead or (len(self._ready) == self._ahead and not self._droppable)
 
     def take(self) -> SnapseedDatabase:
-        """A database that nobody has used. Raises `LoadError` or `ServerError` where the server cannot create one."""
+        """A fresh clone. Raises `LoadError` or `ServerError` where the server cannot create one."""
         with translated("copying the template", self.server.target.described):
             name = self._take()
             parts = self.server.parameters(name)
@@ -220,7 +220,7 @@ class Clones:
                 self._changed.notify_all()
 
     def _step(self, server: Server) -> bool:
-        """Make a clone that is wanted ahead, or else drop one, as soon as there is either; False at the end."""
+        """Wait for work, then create or drop one clone. False when closing."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._wants_more() or self._droppable)
             if self._closing:

@@ -1,6 +1,6 @@
 """Templates: complete databases that are copied. They are made once, found again, copied, and dropped when unused.
 
-A process makes a template under an advisory lock and marks it complete last; whoever uses one holds its lock shared.
+A process makes a template under an advisory lock and marks it complete last. Its users hold a shared lock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FILES_FROM_BYTES = 24 * 10**6
 
 # A use of a template is noted at most this often: what drops unused ones counts in days.
 _TOUCH_SECONDS = 3600
-# The template of a branch that nobody tested for a week can be made again in the time of a load.
+# A template that was not used for a week can be rebuilt in the time of a load.
 _MAX_AGE_SECONDS = 7 * 24 * 3600
 # A template takes the room of a snapshot with its indexes. This many branches and environments can take turns.
 _MAX_TEMPLATES = 8

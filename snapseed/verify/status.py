@@ -42,7 +42,7 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
         elif loaded.identity == open_snapshot(project.snapshots, environment.snapshot).manifest.identity:
             state = "the snapshot on disk"
         else:
-            state = "another snapshot than the one on disk"
+            state = "not the snapshot on disk"
     except SnapseedError as exc:
         state = exc.summary
     return EnvironmentStatus(name, described, loaded, state)

@@ -49,6 +49,19 @@ def test_the_manifest_names_the_pools_of_a_derived_table(tmp_path: Path) -> None
     assert list(make_snapshot(project, 6).manifest.pools) == ["names"]
 
 
+def test_a_derived_table_follows_its_pools(tmp_path: Path) -> None:
+    """A pool that was edited changes the tables that were derived from it, in the same process."""
+    pools, path = PoolFolder(tmp_path), tmp_path / "names.csv"
+
+    def shouted(pool: Callable[[str], pl.DataFrame]) -> pl.DataFrame:
+        return pool("names").select(pl.col("name").str.to_uppercase())
+
+    for number, name in enumerate(["Ada", "Grace"]):
+        path.write_text(f"name\n{name}\n")
+        os.utime(path, ns=(number, number))
+        assert pools.derived(shouted).table["name"].to_list() == [name.upper()]
+
+
 def test_a_table_of_pools_is_grouped_once() -> None:
     """For each set of columns and weights, by all rows of a process; the pools that were read are recorded."""
     pools, others = Pools(SHOP_POOLS), Pools(SHOP_POOLS)

@@ -21,7 +21,7 @@ from tests.stress.kinds import IN_ANY_MODE, KINDS, Around, Run
 
 _PATIENCE_SECONDS = 60.0
 _INTERRUPTED = (130, 143)
-_BESIDE_THE_LOAD = "interrupted; nothing was left half done"
+_BESIDE_THE_LOAD = "interrupted; nothing was left half-finished"
 
 
 @dataclass(frozen=True)

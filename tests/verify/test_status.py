@@ -64,7 +64,7 @@ def test_another_snapshot_than_the_one_on_disk_is_said_to_be(on_database: Sandbo
     load_snapshot(on_database.project, on_database.environment())
     request = resolve_request(on_database.project, on_database.environment(), scale=20, seed=None)
     generate_snapshot(on_database.project, request)
-    assert state_of(on_database).state == "another snapshot than the one on disk"
+    assert state_of(on_database).state == "not the snapshot on disk"
 
 
 def test_a_seed_beyond_64_bits_of_sign_is_recorded_as_it_is(on_database: Sandbox) -> None:

@@ -91,7 +91,7 @@ class RunningSums:
 
     @classmethod
     def of(cls, weights: Int64s) -> RunningSums:
-        """The running sums of weights, none of which is negative."""
+        """The running sums of weights, which are zero or more."""
         sums = np.cumsum(weights).astype(np.uint64)
         total = int(sums[-1]) if len(sums) else 0
         shift = np.uint64(max(0, total.bit_length() - (_BUCKETS * len(sums)).bit_length()))

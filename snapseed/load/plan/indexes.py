@@ -88,7 +88,7 @@ def _in_the_way(key: ForeignKeyFacts, facts: TableFacts, load: TableSet) -> str 
     if key.references in load.tables and any(
         index.oid == key.index for index in _dropped_indexes(key.references, load)
     ):
-        return f"it rests on an index of {key.references_name} that is rebuilt"
+        return f"it depends on an index of {key.references_name} that is rebuilt"
     return None
 
 

@@ -16,7 +16,7 @@ from snapseed.postgres.rowhash import key_list
 from snapseed.snapshot.manifest import Column, EntityRecord, names_of
 from snapseed.snapshot.types import ColumnType, Family
 
-# Types of which a column may hold less than the snapshot declares: text is cut or refused, fractions are rounded.
+# Types whose column may hold less than the snapshot declares: text is cut or refused, fractions are rounded.
 _LENGTHS = {"character varying", "character", "bit varying", "bit"}
 _CHARACTERS = {"character varying", "character"}
 _FRACTIONS = {Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ}
