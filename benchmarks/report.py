@@ -128,7 +128,7 @@ _WEAK = """\
 - **Queues of single jobs.** RQ and the loop around `BRPOP` pay for each text what a snapseed worker pays for each
   batch: the round trips, a COMMIT, and the overhead of calling polars and NumPy. A slow model would hide most of that.
 - **These numbers.** They come from one machine, usually a small virtual one on a shared host. The server is local,
-  behind a Unix socket; over a network, its bandwidth decides. The file for the lower bound is in the system's cache.
+  behind a Unix socket; over a network, bandwidth sets the limit. The file for the lower bound is in the system's cache.
   Nothing here was measured with a database larger than memory.
 """
 

@@ -144,7 +144,7 @@ def _container() -> Iterator[str]:
     from testcontainers.core.wait_strategies import ExecWaitStrategy
 
     # On the network of this machine. Behind a port that Docker forwards (as PostgresContainer does), the server would
-    # have an address of its own. The guard would take it for another machine, and refuse in most tests.
+    # have its own address. The guard would treat it as another machine and refuse most tests.
     port = _free_port()
     ready = ExecWaitStrategy(["pg_isready", "--quiet", "--host=127.0.0.1", f"--port={port}"])
     container = DockerContainer(image(), network_mode="host").waiting_for(ready.with_startup_timeout(_START_SECONDS))

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from snapseed.errors import ConfigurationError, GeneratorError
-from snapseed.generate.draws.bits import Int64s, UInt64s, categories, row_hashes, thresholds
+from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, thresholds
 from snapseed.generate.draws.unique import uuid_keys
 from snapseed.snapshot.manifest import names_of
 from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
@@ -123,7 +123,7 @@ class Entity:
         """The keys of these rows. Raises `ValueError` unless the key is one column of uuid or an integer type."""
         family = None if isinstance(self.key, tuple) else self.columns[self.key].family
         if family is Family.UUID:
-            return uuid_keys(roots, ordinals, row_hashes(seed, self.name, roots, ordinals))
+            return uuid_keys(roots, ordinals, identity_hashes(seed, self.name, roots, ordinals))
         if family in _INTEGERS:
             return pl.Series(self.key, self.numbers_of(roots, ordinals, family), _INTEGERS[family][0])
         columns = ", ".join(f"{name} {self.columns[name].name}" for name in self.key_columns)

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.generate.draws import choices, numbers, times, unique
-from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits, name_hash, numbered, row_hashes
+from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits, identity_hashes, name_hash, numbered
 from snapseed.generate.draws.choices import Options
 from snapseed.generate.draws.numbers import Number, Numbers, int64s
 from snapseed.generate.draws.times import Rhythm
@@ -361,7 +361,7 @@ class Rows(Draws):
         """All descendants of these root rows: the root row and the parent of each, both in ascending order."""
         ordinals, positions = (np.arange(len(ids)) - np.searchsorted(ids, ids) for ids in (roots, parents))
         identities = roots, ordinals.astype(np.uint64)
-        hashes = row_hashes(settings.seed, entity.name, *identities)
+        hashes = identity_hashes(settings.seed, entity.name, *identities)
         return cls(entity, settings, *identities, pl.Series(positions), hashes)
 
     def key(self) -> pl.Series:

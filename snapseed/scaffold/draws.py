@@ -129,7 +129,7 @@ def in_parentheses(code: str) -> str:
     return f"({code})" if isinstance(ast.parse(plain, mode="eval").body, ast.BinOp) else code
 
 
-def shortened(draw: Draw, length: int | None) -> Draw:
+def cut_to(draw: Draw, length: int | None) -> Draw:
     """The same draw, cut if it is longer than a column takes."""
     if length is None or all(len(str(example)) <= length for example in draw.examples):
         return draw
@@ -156,7 +156,7 @@ def text_draws(wanted: Wanted) -> Iterator[Draw]:
             plain.append(constant(wanted.default))
         plain += map(constant, _ANY)
         yield from plain
-        yield from (shortened(draw, wanted.length) for draw in plain)
+        yield from (cut_to(draw, wanted.length) for draw in plain)
 
 
 def _by_name(wanted: Wanted) -> Iterator[Draw]:

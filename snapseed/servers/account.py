@@ -41,9 +41,9 @@ def account_for(data_directory: Path, project: Path) -> Account:
     """The account for a server with its data in `data_directory`, which need not exist yet.
 
     Without root it is the current account. As root it is the owner of the data; for new data, the owner of the project
-    folder; and where these are root, `nobody`. So each user's servers run as that user, whoever starts them.
+    folder; if both are root, `nobody`. So each user's servers run as that user, even if root starts them.
 
-    Raises `RefusedError` for data of another account, and `ConfigurationError` where `nobody` does not exist.
+    Raises `RefusedError` for data of another account, and `ConfigurationError` if `nobody` does not exist.
     """
     uid = os.geteuid()
     try:
@@ -106,9 +106,9 @@ def give_to_owner_of(project: Path, path: Path) -> None:
 
 
 def make_searchable(path: Path, account: Account) -> None:
-    """As root, let the account reach `path`: set the search bit (x) of each folder above that lacks it, and log that.
+    """As root, let the account reach `path`: set the search bit (x) on each parent folder that lacks it, and log it.
 
-    The search bit lets nobody list the folder. Raises `ConfigurationError` where it cannot be set.
+    The search bit does not let others list the folder. Raises `ConfigurationError` if it cannot be set.
     """
     if not account.is_another:
         return

@@ -71,7 +71,7 @@ def test_nothing_is_loaded_if_the_queue_cannot_be_reached(post: Post, command: s
 
 
 def test_a_reset_adds_the_jobs_of_its_rows(post: Post) -> None:
-    """First by a load, then by a copy that lacks what workers wrote since."""
+    """First by a load, then by a copy without the rows that workers wrote after it."""
     for _ in range(2):
         assert "40 jobs" in post.run("reset", "dev", "--yes")
         assert post.parts() == []

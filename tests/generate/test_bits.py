@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed.generate.draws.bits import below, categories, column_bits, mixed, name_hash, row_hashes, thresholds
+from snapseed.generate.draws.bits import below, categories, column_bits, identity_hashes, mixed, name_hash, thresholds
 from tests.generate.making import correlation, make_rows
 from tests.generate.statistics import chi_square
 
@@ -30,7 +30,7 @@ GOLDEN = {
 def test_hashes_are_the_same_as_in_every_earlier_version() -> None:
     """Golden values: all rows of all snapshots depend on these numbers."""
     assert int(name_hash("column", "name")) == GOLDEN_KEY
-    hashes = row_hashes(42, "users", np.arange(3, dtype=np.uint64), np.zeros(3, dtype=np.uint64))
+    hashes = identity_hashes(42, "users", np.arange(3, dtype=np.uint64), np.zeros(3, dtype=np.uint64))
     assert [int(value) for value in hashes] == GOLDEN_HASHES
     assert [int(value) for value in column_bits(hashes, "name")] == GOLDEN_BITS
 

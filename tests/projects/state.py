@@ -17,7 +17,7 @@ from snapseed.servers.postgres import MAJOR, EmbeddedPostgres
 from tests.conftest import Connection, Sandbox
 
 _PATIENCE_SECONDS = 20.0
-# Whoever looks while a lock is held waits for a mistake in a test, and not for ever.
+# A query that has to wait for a lock is a mistake in a test, and should not wait forever.
 _LOCK_TIMEOUT = "SET lock_timeout = '20s'"
 
 _RELATIONS = """

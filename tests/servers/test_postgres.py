@@ -53,7 +53,7 @@ def test_small_shared_memory_is_avoided(tmp_path: Path) -> None:
 
 
 def test_databases_are_created_once(running: EmbeddedPostgres) -> None:
-    """`ensure_database` creates a missing database, whatever its name and whoever is connected, and says whether."""
+    """`ensure_database` creates a missing database with any name, while others are connected, and says if it did."""
     for name in ("dev", "we\"ird 'näme; DROP", "x" * 63):
         with psycopg.connect(running.url("template1")):
             assert running.ensure_database(name)

@@ -37,7 +37,7 @@ def mixed(values: UInt64s) -> UInt64s:
     return values
 
 
-def row_hashes(seed: int, entity: str, roots: UInt64s, ordinals: UInt64s) -> UInt64s:
+def identity_hashes(seed: int, entity: str, roots: UInt64s, ordinals: UInt64s) -> UInt64s:
     """One hash for each row of an entity, which its root row and its ordinal identify."""
     return numbered(mixed(roots ^ name_hash(seed, entity)), ordinals)
 
