@@ -5,6 +5,7 @@ A command imports what only it needs, so that `--help` and shell completion answ
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -56,8 +57,12 @@ def main() -> None:
         if show is None or message is None:
             raise
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
-            typer.echo(console.as_json({"error": {"type": "UsageError", "summary": message()}, "exit_code": 2}))
-        show()
+            console.write_as_is(
+                console.as_json({"error": {"type": "UsageError", "summary": message()}, "exit_code": 2})
+            )
+        said = io.StringIO()
+        show(said)
+        console.note(said.getvalue().rstrip("\n"))
         code = 2
     sys.exit(code)
 
@@ -66,7 +71,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"snapseed {version('snapseed')}")
+        console.write(f"snapseed {version('snapseed')}")
         raise typer.Exit
 
 

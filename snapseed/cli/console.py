@@ -1,4 +1,7 @@
-"""What the commands print: results on stdout; failures, notes and progress on stderr; and the exit code."""
+"""What the commands print: results on stdout; failures, notes and progress on stderr; and the exit code.
+
+Names and values come from snapshots and servers that nobody may have looked at, so every line passes `printable` here.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ import typer
 from snapseed.cli.documents import failure
 from snapseed.errors import SnapseedError, Terminated, UsageError, interruption
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
+from snapseed.printable import printable
 from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
@@ -46,9 +50,20 @@ def is_in_github_actions() -> bool:
 # ── Results ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def write(*lines: str) -> None:
+    """Write lines for people to stdout. A line break in one of them is shown, not obeyed."""
+    typer.echo("\n".join(map(printable, lines)))
+
+
+def write_as_is(text: str, *, err: bool = False) -> None:
+    """Write a document or a workflow command, in which everything is escaped as its format demands."""
+    typer.echo(text, err=err)
+
+
 def as_json(document: dict[str, object]) -> str:
     """The document as it is printed and written to files, with `"format": 1` in front."""
-    return json.dumps({"format": 1, **document}, indent=2, default=str)
+    # `##[` would be a workflow command. In JSON, two # are always in a text.
+    return json.dumps({"format": 1, **document}, indent=2, default=str).replace("##", "#\\u0023")
 
 
 def write_file(path: Path, text: str, mode: Literal["w", "a"] = "w") -> None:
@@ -70,8 +85,8 @@ def append_named(variable: str, text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line for people to stderr."""
-    typer.echo(text, err=True)
+    """Write a line for people to stderr, or several."""
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)
 
 
 def complain(error: SnapseedError) -> None:
@@ -98,13 +113,13 @@ def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
     except (Exception, KeyboardInterrupt) as exc:
         error = _failure_of(exc)
         if output == "json":
-            typer.echo(as_json({"error": failure(error), "exit_code": error.exit_code}))
+            write_as_is(as_json({"error": failure(error), "exit_code": error.exit_code}))
         elif output != "text":
             from snapseed.ci.checks import error_check
             from snapseed.cli.formats import error_annotations, junit
 
             checks = [error_check(error)]
-            typer.echo(junit("snapseed", checks) if output == "junit" else error_annotations(checks, None)[0])
+            write_as_is(junit("snapseed", checks) if output == "junit" else error_annotations(checks, None)[0])
         if verbose:
             note(redacted("".join(traceback.format_exception(exc)).rstrip()))
         complain(error)
@@ -128,11 +143,16 @@ def _failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
 def _configure_logging(*, verbose: bool) -> None:
     """Our own warnings are always shown; log messages of libraries only with --verbose."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter(_LogFormatter("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG, handlers=[handler if verbose else logging.NullHandler()], force=True)
     own = logging.getLogger("snapseed")
     own.handlers = [] if verbose else [handler]
     own.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+class _LogFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
@@ -201,11 +221,13 @@ class Meter:
             note(f"{label}: {text}" if text else label)
 
     def _show_bar(self, label: str, done: float | None, total: float | None, text: str) -> None:
+        label = printable(label)
         if self._bars is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (TextColumn("{task.fields[label]:<14}"), BarColumn(), TextColumn("{task.fields[text]}"))
+            label_column = TextColumn("{task.fields[label]:<14}", markup=False)
+            columns = (label_column, BarColumn(), TextColumn("{task.fields[text]}", markup=False))
             self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bars.start()
         if label not in self._tasks:

@@ -33,8 +33,8 @@ def init(
     with console.reporting("text", verbose=verbose):
         if from_database is None:
             _write(folder, _starter_files(), {})
-            typer.echo(f"wrote a starter project into {folder.resolve()}")
-            typer.echo("next:  snapseed generate && snapseed load dev")
+            console.write(f"wrote a starter project into {folder.resolve()}")
+            console.write("next:  snapseed generate && snapseed load dev")
         else:
             _write_for_database(folder, from_database)
 
@@ -58,12 +58,12 @@ def _write_for_database(folder: Path, url: str) -> None:
     sources = {path: source for path, source in _starter_files().items() if path in _GIT_FILES}
     _write(folder, sources, made.files)
     for table, notes in made.notes.items():
-        typer.echo("\n".join([f"{table}:", *(f"  - {note}" for note in notes)]))
+        console.write(f"{table}:", *(f"  - {note}" for note in notes))
     for remark in made.remarks:
-        typer.echo(remark)
-    typer.echo(f"wrote generators for {made.tables} tables of {made.described} into {folder.resolve()}")
+        console.write(remark)
+    console.write(f"wrote generators for {made.tables} tables of {made.described} into {folder.resolve()}")
     consent = " --yes" if made.has_rows else ""
-    typer.echo(f"next:  snapseed generate --scale 100 && snapseed load dev{consent}")
+    console.write(f"next:  snapseed generate --scale 100 && snapseed load dev{consent}")
 
 
 def _require_absent(folder: Path, paths: Iterable[Path]) -> None:
@@ -91,7 +91,7 @@ def _write(folder: Path, sources: Mapping[Path, Path], texts: Mapping[str, str])
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
-    typer.echo("\n".join(f"  {path}" for path in sorted(map(str, paths))))
+    console.write(*(f"  {path}" for path in sorted(map(str, paths))))
 
 
 def _starter_files() -> dict[Path, Path]:

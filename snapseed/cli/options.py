@@ -108,7 +108,10 @@ class Call:
 
     def show(self, lines: Iterable[str], document: dict[str, object]) -> None:
         """Write a result to stdout, for people or for programs."""
-        typer.echo(console.as_json(document) if self.output == "json" else "\n".join(lines))
+        if self.output == "json":
+            console.write_as_is(console.as_json(document))
+        else:
+            console.write(*lines)
 
 
 def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
