@@ -7,10 +7,11 @@ which is what Arrow allocates memory by.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,26 +20,14 @@ from snapseed.core import longest_value
 from snapseed.errors import SnapseedError, SnapshotError
 from snapseed.snapshot.manifest import RESTORE, EntityRecord, PartFile
 
-# The most that a chunk may take when it is decoded, and the most that the largest pages of its columns may take.
-MOST_CHUNK_BYTES = 1 << 30
-MOST_PAGE_BYTES = 1 << 28
-# About how much is decoded at a time.
-_BATCH_BYTES = 1 << 26
+# The most memory that a chunk may take, and about how much is decoded at a time.
+MOST_BYTES = 1 << 30
+_BATCH_BYTES = 1 << 25
 # A page header has two statistics of at most 4 KiB, and is small otherwise.
 _HEADER_BYTES = 1 << 14
-# What a value takes in Arrow, for texts beside their characters.
-_VALUE_BYTES = {
-    "BOOLEAN": 1,
-    "INT32": 4,
-    "INT64": 8,
-    "FLOAT": 4,
-    "DOUBLE": 8,
-    "FIXED_LEN_BYTE_ARRAY": 16,
-    "BYTE_ARRAY": 4,
-}
-# Below this, it does not matter how long the values of a dictionary are.
-_SMALL_BYTES = 1 << 20
-# parquet.thrift: PageType, and the encodings that our writer uses.
+# What a value takes in Arrow, for a text beside its characters.
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "FIXED_LEN_BYTE_ARRAY": 16, "BYTE_ARRAY": 4}
+# parquet.thrift: PageType, and the values of Encoding that our writer uses.
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
 _PLAIN, _DICTIONARY_CODES = 0, {2, 8}
 
@@ -75,19 +64,16 @@ class Part:
         """How many rows of a chunk may be decoded at a time. Raises `ValueError` if it is too large altogether."""
         group, schema = self.parquet.metadata.row_group(number), self.parquet.schema
         rows = group.num_rows
-        total = pages = per_row = 0.0
+        total = per_row = 0.0
         for index in _leaves(schema, set(names)):
-            size = _column_size(self.stream, group.column(index))
+            values, size, per_value = _memory(self.stream, group.column(index))
+            total += size
+            if total > MOST_BYTES:
+                raise ValueError(f"chunk {number} would take more than {MOST_BYTES / 1e6:,.0f} MB of memory")
             flat = schema.column(index).max_repetition_level == 0
-            if flat and size.values != rows:
-                raise ValueError(f"chunk {number} has {rows:,} rows, but a column of {size.values:,} values")
-            total, pages = total + size.total, pages + size.pages
-            per_row += size.per_value if flat else size.total / rows
-        for what, observed, limit in (("", total, MOST_CHUNK_BYTES), ("pages of ", pages, MOST_PAGE_BYTES)):
-            if observed > limit:
-                raise ValueError(
-                    f"chunk {number} would take {what}{observed:,.0f} bytes of memory, more than {limit:,}"
-                )
+            if flat and values != rows:
+                raise ValueError(f"chunk {number} has {rows:,} rows, but a column of {values:,} values")
+            per_row += per_value if flat else size / rows
         return rows if total <= _BATCH_BYTES else max(1, int(_BATCH_BYTES / per_row))
 
 
@@ -141,8 +127,7 @@ def _listed(rows: list[int]) -> str:
 # ── Sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class _Page:
+class _Page(NamedTuple):
     """A page by its header: `bytes` when decompressed, of which the file has `stored` from `offset` on."""
 
     kind: int
@@ -153,37 +138,29 @@ class _Page:
     encoding: int
 
 
-@dataclass(frozen=True)
-class _Size:
-    """The memory that a column of a chunk takes: all of it, its largest pages, and its largest values on average."""
+def _memory(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> tuple[int, int, float]:
+    """The number of values of a column of a chunk, the memory that it takes, and the memory that a large value takes.
 
-    values: int
-    total: int
-    pages: int
-    per_value: float
-
-
-def _column_size(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> _Size:
-    values = texts = largest = dictionary = longest = 0
+    It stops where the memory exceeds `MOST_BYTES`.
+    """
+    width = _WIDTHS[column.physical_type]
+    values = total = longest = 0
     per_value = 0.0
-    varies = column.physical_type == "BYTE_ARRAY"
     for page in _pages(stream, column):
+        total += page.bytes
+        if total > MOST_BYTES:
+            break
         if page.kind == _DICTIONARY_PAGE:
-            dictionary = longest = page.bytes
-            if varies and page.bytes * column.num_values > _SMALL_BYTES:
-                longest = longest_value(_decompressed(stream, column, page))
+            longest = longest_value(_decompressed(stream, column, page)) if column.physical_type == "BYTE_ARRAY" else 0
             continue
-        values, largest = values + page.values, max(largest, page.bytes)
-        if varies:
-            bytes_of_texts = page.values * longest if page.encoding in _DICTIONARY_CODES else page.bytes
-            texts, per_value = texts + bytes_of_texts, max(per_value, bytes_of_texts / page.values)
-    width = _VALUE_BYTES[column.physical_type]
-    return _Size(values, texts + values * width, dictionary + largest, per_value + width)
+        is_coded = page.encoding in _DICTIONARY_CODES
+        values += page.values
+        total += page.values * (width + longest * is_coded)
+        per_value = max(per_value, width + (longest if is_coded else page.bytes / page.values))
+    return values, total, per_value
 
 
 def _decompressed(stream: BinaryIO, column: pq.ColumnChunkMetaData, page: _Page) -> bytes:
-    if page.bytes > MOST_PAGE_BYTES:
-        raise ValueError(f"a dictionary of {page.bytes:,} bytes, more than {MOST_PAGE_BYTES:,}")
     stream.seek(page.offset)
     data, codec = stream.read(page.stored), column.compression.lower()
     return data if codec == "uncompressed" else pa.decompress(data, page.bytes, codec, asbytes=True)
@@ -205,9 +182,9 @@ def _pages(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> Iterator[_Page]:
 
 
 def _page(data: bytes, offset: int) -> _Page:
-    reader = _ThriftReader(data)
+    header = io.BytesIO(data)
     try:
-        fields = reader.struct()
+        fields = _struct(header)
         kind, size, stored = (fields[number] for number in (1, 2, 3))
         details = fields[7 if kind == _DICTIONARY_PAGE else 5]
         values, encoding = details[1], details[2]
@@ -217,55 +194,45 @@ def _page(data: bytes, offset: int) -> _Page:
         raise ValueError(f"a page of type {kind} and encoding {encoding}, which snapseed does not write")
     if not (0 <= size < 2**31 and 0 <= stored < 2**31 and (values > 0 or kind == _DICTIONARY_PAGE)):
         raise ValueError("the header of a page has sizes out of range")
-    return _Page(kind, size, stored, offset + reader.position, values, encoding)
+    return _Page(kind, size, stored, offset + header.tell(), values, encoding)
 
 
-class _ThriftReader:
-    """Reads structures of Thrift's compact protocol: what a page begins with. Texts and lists are passed over."""
+def _struct(data: io.BytesIO) -> dict[int, Any]:
+    """The fields of a structure in Thrift's compact protocol, by their numbers; texts are passed over.
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.position = 0
-
-    def struct(self) -> dict[int, Any]:
-        """The fields by their numbers. No field may be there twice: readers differ in which one counts."""
-        fields: dict[int, Any] = {}
-        number = 0
-        while kind := self._byte():
-            number = number + (kind >> 4) if kind >> 4 else self._integer()
-            if number in fields:
-                raise LookupError(number)
-            fields[number] = self._value(kind & 15)
-        return fields
-
-    def _value(self, kind: int) -> Any:  # noqa: ANN401 - a field has any type
-        match kind:
+    No field may be there twice, because readers differ in which one counts. Raises `LookupError` for what cannot be
+    read, and for types that no page header has.
+    """
+    fields: dict[int, Any] = {}
+    number = 0
+    while kind := data.read(1)[0]:
+        number = number + (kind >> 4) if kind >> 4 else _integer(data)
+        if number in fields:
+            raise LookupError(number)
+        match kind & 15:
             case 1 | 2:
-                return kind == 1
+                fields[number] = None  # a Boolean
             case 5 | 6:
-                return self._integer()
+                fields[number] = _integer(data)
             case 8:
-                length = self._varint()
-                self.position += length
-                return None
+                fields[number] = data.seek(_varint(data), io.SEEK_CUR)
             case 12:
-                return self.struct()
-            case _:
-                raise LookupError(kind)
+                fields[number] = _struct(data)
+            case other:
+                raise LookupError(other)
+    return fields
 
-    def _byte(self) -> int:
-        self.position += 1
-        return self._data[self.position - 1]
 
-    def _varint(self) -> int:
-        result = 0
-        for shift in range(0, 64, 7):
-            byte = self._byte()
-            result |= (byte & 127) << shift
-            if byte < 128:  # noqa: PLR2004 - the highest bit says that more bytes follow
-                return result
-        raise LookupError(result)
+def _integer(data: io.BytesIO) -> int:
+    number = _varint(data)
+    return (number >> 1) ^ -(number & 1)
 
-    def _integer(self) -> int:
-        number = self._varint()
-        return (number >> 1) ^ -(number & 1)
+
+def _varint(data: io.BytesIO) -> int:
+    result = 0
+    for shift in range(0, 64, 7):
+        byte = data.read(1)[0]
+        result |= (byte & 127) << shift
+        if byte < 128:  # noqa: PLR2004 - the highest bit says that more bytes follow
+            return result
+    raise LookupError(result)
