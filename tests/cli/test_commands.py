@@ -217,40 +217,6 @@ def test_a_reader_that_leaves_is_not_reported_as_a_failure(shop: Sandbox) -> Non
     assert shown.stderr == ""
 
 
-def test_init_writes_a_project_that_generates_and_loads(server: str, database: str, tmp_path: Path) -> None:
-    """In an empty folder, followed by the two commands that it suggests."""
-    folder = tmp_path / "new"
-    folder.mkdir()
-    shown = Sandbox(tmp_path, database).run("init", "new", check=True)
-    assert "snapseed generate" in shown.stdout
-    for name in (
-        "snapseed.toml",
-        ".gitignore",
-        ".gitattributes",
-        ".github/workflows/snapseed.yml",
-        "generators/schema.sql",
-    ):
-        assert (folder / name).is_file()
-        assert name in shown.stdout
-    starter = Sandbox(folder, database)
-    starter.run("generate", "--scale", "20", check=True)
-    assert "verified before the commit" in starter.run("load", "dev", check=True).stdout
-    assert starter.run("verify", "dev").returncode == 0
-    del server
-
-
-def test_init_overwrites_nothing(tmp_path: Path, shop: Sandbox) -> None:
-    """A folder that already has one of the files is left unchanged."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "snapseed.toml").write_text("mine")
-    shown = Sandbox(tmp_path, shop.url).run("init", "mine")
-    assert shown.returncode == 2
-    assert "nothing was written" in shown.stderr
-    assert [path.name for path in folder.iterdir()] == ["snapseed.toml"]
-    assert (folder / "snapseed.toml").read_text() == "mine"
-
-
 @pytest.fixture
 def own_server(shop: Sandbox) -> Iterator[Sandbox]:
     """The shop on its own embedded server, stopped at the end."""
@@ -270,6 +236,7 @@ def test_the_embedded_server_is_managed_by_commands(own_server: Sandbox) -> None
     assert url in started
     selected = run("db", "psql", "dev", "-A", "-t", "-c", "SELECT current_database()", check=True)
     assert selected.stdout.strip() == "snapseed_dev"
+    assert run("db", "psql", "-At", "-c", "SELECT current_database()", check=True).stdout == selected.stdout
     assert run("db", "psql", "dev", "-c", "SELECT nonsense").returncode == 1
     assert "nothing loaded" in run("status", check=True).stdout
     run("load", "dev", check=True)
