@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snapseed.errors import GeneratorError
+from snapseed.generate.column_rules import ColumnRule
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.generate.entity import Entity
-from snapseed.generate.schema_file import ColumnRule
 from snapseed.snapshot.arrow import data_of, offsets_of
 from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.manifest import Chunk, FirstKey, PartFile

@@ -25,13 +25,13 @@ import pyarrow as pa
 
 from snapseed.config import Project
 from snapseed.errors import GeneratorError, SnapseedError
+from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators, where_it_failed
 from snapseed.generate.output import PartWriter, WrittenFile, checked_table
 from snapseed.generate.pools import Pools
 from snapseed.generate.rows import Rows, Settings
-from snapseed.generate.schema_file import read_schema_file
 
 # Rows per chunk. Many enough to make the cost of a chunk (page headers, a step of the loader) negligible, few enough to
 # keep a chunk of wide rows near 15 MB and to make a failed verification point at few rows. The manifest records it.
@@ -237,7 +237,7 @@ class _Maker:
         written = [self._generators.entities[name] for name in task.paths]
         needed = {entity for last in written for entity in (last, *last.ancestors)}
         self.entities = [entity for entity in self._generators.entities.values() if entity in needed]
-        schema = read_schema_file(task.project.schema)
+        schema = read_schema_rules(task.project.schema)
         self._rules = {name: schema.rules_of(entity) for name, entity in self._generators.entities.items()}
 
     def tables(self, first: int, last: int) -> Iterator[tuple[Entity, pa.Table]]:

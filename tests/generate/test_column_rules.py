@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from snapseed.errors import GeneratorError
-from snapseed.generate.schema_file import ColumnRule, read_schema_file
+from snapseed.generate.column_rules import ColumnRule, read_schema_rules
 from tests.conftest import PROJECTS
 from tests.generate.making import make_snapshot, write_project
 
@@ -34,7 +34,7 @@ WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p')
 def test_what_is_read_is_what_the_server_makes_of_the_file(path: Path, connection: psycopg.Connection) -> None:
     """Every NOT NULL, length and label that is read is in the catalogs, and most NOT NULLs are read."""
     connection.execute(path.read_bytes())
-    schema = read_schema_file(path)
+    schema = read_schema_rules(path)
     found = {(table, column): rest for table, column, *rest in connection.execute(COLUMNS)}
     assert found
     for (table, column), (kind, not_null, labels) in found.items():

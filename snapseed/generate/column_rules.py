@@ -36,7 +36,7 @@ class ColumnRule:
 
 
 @dataclass(frozen=True)
-class SchemaFile:
+class SchemaRules:
     """The rules of columns by the name of their table, the labels of enums, and every word of the file."""
 
     tables: Mapping[str, Mapping[str, ColumnRule]] = field(default_factory=dict)
@@ -71,8 +71,8 @@ class SchemaFile:
         return rules
 
 
-def read_schema_file(path: Path | None) -> SchemaFile:
-    """The file; an empty one if there is none, or none that can be read."""
+def read_schema_rules(path: Path | None) -> SchemaRules:
+    """What the file says; nothing if there is none, or none that can be read."""
     try:
         text = decoded(path.read_bytes()) if path else ""
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def read_schema_file(path: Path | None) -> SchemaFile:
                 tables[name] = {} if name in tables else dict(_columns(rest[opening + 1 :]))
             case ["alter" | "drop", "table", *rest] if {"drop", "rename", "type"}.intersection(words):
                 tables |= {name: {} for name in rest if name in tables}
-    return SchemaFile(tables, enums, frozenset(word for words in statements for word in words))
+    return SchemaRules(tables, enums, frozenset(word for words in statements for word in words))
 
 
 def _statements(text: str) -> Iterator[list[str]]:
