@@ -32,8 +32,8 @@ class Commands(TyperGroup):
         for before, argument in pairwise(["", *args]):
             option, equals, value = argument.partition("=") if argument.startswith("--") else (before, "=", argument)
             if equals and not value.strip():
-                after = f" after {option}" if option.startswith("-") else ""
-                raise typer.BadParameter(f"the text{after} is empty; is a variable of your shell not set?")
+                name = option if option.startswith("-") else "an argument"
+                raise typer.BadParameter(f"{name} is empty; is a variable of your shell not set?", ctx)
         return super().parse_args(ctx, args)
 
 
