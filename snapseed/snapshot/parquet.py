@@ -47,7 +47,7 @@ class Part:
         Raises `SnapshotError` for damaged data and for a chunk that would take more memory than one may; with `utf8`
         also for a text that is not UTF-8.
         """
-        with _readable(self.path):
+        with readable(self.path):
             step = self.rows_at_once(number, names)
             rows = 0
             for batch in self.parquet.iter_batches(step, row_groups=[number], columns=list(names), use_threads=False):
@@ -80,7 +80,7 @@ class Part:
 @contextmanager
 def read_part(stream: BinaryIO, path: str, entity: EntityRecord, file: PartFile) -> Iterator[Part]:
     """The part in `stream`. Raises `SnapshotError` if it does not have the columns and chunks of the manifest."""
-    with _readable(path):
+    with readable(path):
         # Read on demand: a memory map or a read-ahead buffer took a tenth more time and counted as our memory.
         parquet = pq.ParquetFile(stream, pre_buffer=False)
         _check_columns(parquet.schema_arrow, entity)
@@ -93,13 +93,15 @@ def read_part(stream: BinaryIO, path: str, entity: EntityRecord, file: PartFile)
 
 
 @contextmanager
-def _readable(path: str) -> Iterator[None]:
+def readable(path: str) -> Iterator[None]:
+    """Turn whatever fails while the file is read, which damaged data can cause, into a `SnapshotError`."""
     try:
         yield
     except SnapseedError:
         raise
-    except Exception as exc:  # damaged data can cause any error
-        raise SnapshotError("a part cannot be read", where=path, observed=str(exc), next_step=RESTORE) from exc
+    except Exception as exc:
+        observed = getattr(exc, "strerror", None) or str(exc)
+        raise SnapshotError("a part cannot be read", where=path, observed=observed, next_step=RESTORE) from exc
 
 
 def _check_columns(schema: pa.Schema, entity: EntityRecord) -> None:

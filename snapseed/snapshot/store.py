@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -34,7 +34,10 @@ from snapseed.snapshot.manifest import (
     decode,
     encode,
 )
-from snapseed.snapshot.parquet import Part, read_part
+from snapseed.snapshot.parquet import Part, read_part, readable
+
+# How Arrow has the infinities of PostgreSQL's timestamps and dates.
+_INFINITIES = {2**63 - 1: "infinity", -(2**63): "-infinity", 2**31 - 1: "infinity", -(2**31): "-infinity"}
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,12 @@ class Snapshot:
         be altered, the length that the manifest says.
         """
         where = str(self.path(file))
-        try:
-            stream = open_file(self.folder, file.path)
-        except OSError as exc:
-            observed = exc.strerror or str(exc)
-            raise SnapshotError("a part cannot be read", where=where, observed=observed, next_step=RESTORE) from exc
-        with stream:
-            if not altered and (problem := _length_problem(stream, file)):
-                raise SnapshotError("a part cannot be read", where=where, observed=problem, next_step=RESTORE)
-            with read_part(stream, where, entity, file) as part:
-                yield part
+        with ExitStack() as stack:
+            with readable(where):
+                stream = stack.enter_context(open_file(self.folder, file.path))
+                if not altered and (problem := _length_problem(stream, file)):
+                    raise ValueError(problem)
+            yield stack.enter_context(read_part(stream, where, entity, file))
 
     def chunk_columns(self, entity: EntityRecord, number: int) -> list[pa.Array]:
         """The columns of a chunk; `number` counts from 0 over all files of the entity."""
@@ -103,13 +102,8 @@ def _python_value(value: pa.Scalar) -> object:
     try:
         return value.as_py()
     except (OverflowError, ValueError):
-        infinities = {
-            (1 << 63) - 1: "infinity",
-            -(1 << 63): "-infinity",
-            (1 << 31) - 1: "infinity",
-            -(1 << 31): "-infinity",
-        }
-        return infinities.get(getattr(value, "value", 0)) or str(value.cast(pa.string()))
+        number = getattr(value, "value", None)
+        return _INFINITIES.get(number or 0, f"{number} ({value.type})")
 
 
 def open_file(folder: Path, path: str) -> BinaryIO:
@@ -320,19 +314,19 @@ def _retired(final: Path) -> Path:
 
 def _require_replaceable(final: Path) -> None:
     """Raise `SnapshotError` for a link, and for a file or a folder that was hardly meant to be replaced."""
-    if os.path.lexists(final) and not (
-        _is_folder(final) and (os.path.lexists(final / FILE_NAME) or not any(final.iterdir()))
-    ):
-        is_link = final.is_symlink()
-        raise SnapshotError(
-            "the place of the snapshot is taken",
-            where=str(final),
-            observed=f"a link to {final.readlink()}" if is_link else f"something without {FILE_NAME}",
-            expected="a snapshot, an empty folder, or nothing",
-            next_step="remove the link; to keep snapshots on another disk, set `snapshots` in snapseed.toml"
-            if is_link
-            else "move it away, or use another name for the snapshot",
-        )
+    if final.is_symlink():
+        observed = f"a link to {final.readlink()}"
+    elif not final.exists() or (final.is_dir() and (not any(final.iterdir()) or os.path.lexists(final / FILE_NAME))):
+        return
+    else:
+        observed = f"something without a {FILE_NAME}"
+    raise SnapshotError(
+        "the place of the snapshot is taken",
+        where=str(final),
+        observed=observed,
+        expected="a snapshot, or nothing",
+        next_step="move it away; to keep snapshots on another disk, set `snapshots` in snapseed.toml",
+    )
 
 
 def _repair(final: Path) -> None:
