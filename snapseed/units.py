@@ -25,10 +25,10 @@ def parse_scale(text: str | float, *, where: str | None = None) -> int:
     if rows.denominator == 1 and 0 < rows < LARGEST_SCALE:
         return int(rows)
     raise UsageError(
-        "the scale is too large" if rows >= _LARGEST_SCALE else "the scale is not a number of rows",
+        "the scale is too large" if rows >= LARGEST_SCALE else "the scale is not a number of rows",
         where=where,
         observed=repr(text),
-        expected=f"a whole number of root rows from 1 to {_LARGEST_SCALE - 1:,}, such as 500, 10k, 2.5m or 1b",
+        expected=f"a whole number of root rows from 1 to {LARGEST_SCALE - 1:,}, such as 500, 10k, 2.5m or 1b",
         next_step="for example: --scale 10k" if where is None else None,
     )
 

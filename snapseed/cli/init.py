@@ -141,4 +141,4 @@ def _write_one(path: Path, text: str) -> str:
 def _show_next(folder: Path, *commands: str) -> None:
     is_elsewhere = folder.resolve() != Path.cwd()
     enter = [f"cd {shlex.quote(str(folder))}"] if is_elsewhere else []
-    console.write("\n".join(["next:", *(f"  {line}" for line in (*enter, *commands))]))
+    console.write("next:", *(f"  {line}" for line in (*enter, *commands)))

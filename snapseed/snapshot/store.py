@@ -13,8 +13,8 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -75,6 +75,13 @@ class Snapshot:
                     raise ValueError(problem)
             yield stack.enter_context(read_part(stream, where, entity, file))
 
+    def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
+        """All rows of an entity with these of its columns, as `Part.batches` has them."""
+        for file in entity.files:
+            with self.open_part(entity, file) as part:
+                for number in range(len(file.chunks)):
+                    yield from part.batches(number, names)
+
     def chunk_columns(self, entity: EntityRecord, number: int) -> list[pa.Array]:
         """The columns of a chunk; `number` counts from 0 over all files of the entity."""
         file, group = [(file, group) for file in entity.files for group in range(len(file.chunks))][number]
@@ -84,16 +91,13 @@ class Snapshot:
         return [in_one_piece(column) for column in chunk.columns]
 
     def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
-        """The first rows of an entity as Python values, at most one chunk of them."""
-        if not entity.files or not count:
-            return []
+        """The first rows of an entity as Python values."""
         rows: list[dict[str, object]] = []
-        with self.open_part(entity, entity.files[0]) as part:
-            for batch in part.batches(0, [column.name for column in entity.columns]):
-                columns = [list(map(_python_value, column)) for column in batch.slice(0, count - len(rows))]
-                rows += [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
-                if len(rows) >= count:
-                    break
+        names = [column.name for column in entity.columns]
+        with closing(self.batches(entity, names)) as batches:
+            while len(rows) < count and (batch := next(batches, None)):
+                columns = [map(_python_value, column) for column in batch.slice(0, count - len(rows))]
+                rows += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
         return rows
 
 
