@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
 
@@ -132,6 +134,16 @@ def is_from_outside(exc: BaseException) -> bool:
     """Whether an exception ends the whole run: a signal, as opposed to a `raise KeyboardInterrupt` in a generator."""
     by_python = isinstance(exc, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return by_python or isinstance(exc, Interrupted)
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C. It reaches the whole process group, and processes that are started inside never see it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def interruption(

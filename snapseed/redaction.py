@@ -13,7 +13,7 @@ from setproctitle import setproctitle
 # to the last @ of the line, since a password may hold characters that nobody escaped. In its query: up to the next
 # parameter. In a string of keys and values: up to a space that no backslash escapes, or up to the closing quote if
 # there is one. A parameter whose name has encoded characters has something to hide.
-_AUTHORITY = re.compile(r"(?i)((?:://|%3A%2F%2F)(?:[^:/?#\n%]|%(?!3A))*(?::|%3A)).*(@|%40)")
+_AUTHORITY = re.compile(r"(?i)((?::/+|%3A%2F%2F)(?:[^:/?#\n%]|%(?!3A))*(?::|%3A)).*(@|%40)")
 _VALUE = r"(?:'(?:[^'\\]|\\.)*(?:'|\\?\Z)|(?:[^\s\\]|\\.|\\\Z)+)"
 # A setting that is not an option of a command line, and those that need no look at libpq's list: it takes 0.1 s.
 _SETTING = re.compile(r"(?<![-\w])(\w+)\s*(?:=|%3D)", re.IGNORECASE)

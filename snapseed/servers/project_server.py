@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import signal
 import socket
 import stat
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from snapseed.errors import ConfigurationError, ServerError
+from snapseed.errors import ConfigurationError, MachineError, ServerError, SnapseedError
 from snapseed.servers.account import (
     Account,
     account_for,
@@ -50,6 +51,13 @@ _GRACE_SECONDS = 0.5
 _HUNG_SECONDS = 15
 # Enough for PostgreSQL's FATAL line with its detail and hint, and the lines that led to it.
 _LOG_TAIL_LINES = 12
+_CAUSE = re.compile(r"(?:FATAL|PANIC|error): +(.*)")
+# What the system, or PostgreSQL for it, says in the locale C.
+_LACKING = re.compile(
+    "No space left|quota exceeded|File too large|Too many open files|insufficient file descr|Cannot allocate memory"
+    "|Read-only file system|could not map anonymous shared memory",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -340,13 +348,23 @@ class ProjectServer(ABC):
             self._fail(failure, done.stdout)
 
     def _fail(self, what: str, said: str, next_step: str | None = None) -> NoReturn:
-        """Raise `ServerError` with the end of the log."""
-        log = ""
+        """Raise `ServerError` with the sentence that says why and the end of the log, or `MachineError` if that is why.
+
+        A program in trouble says much before it. Of several sentences the first is the cause.
+        """
+        log, read = "", ""
         with suppress(OSError):
-            log = read_end(self.log_file)
-        raise ServerError(
+            log, read = read_end(self.log_file), f"read {self.log_file}, then "
+        cause = _CAUSE.search(said)
+        lines = [cause[1] if cause else said.strip(), *log.splitlines()[-_LOG_TAIL_LINES:]]
+        observed = "\n".join(line for line in lines if line)
+        kind: type[SnapseedError] = ServerError
+        advice = f"{read}run the same command again"
+        if _LACKING.search(observed):
+            kind, advice = MachineError, "make room for it or raise the limit, then run the same command again"
+        raise kind(
             f"the {self.title} {what}",
-            observed="\n".join(part for part in (said.strip(), *log.splitlines()[-_LOG_TAIL_LINES:]) if part),
+            observed=observed,
             where=str(self.data_directory),
-            next_step=next_step or f"read {self.log_file}, then run the same command again",
+            next_step=next_step or advice,
         )
