@@ -83,7 +83,7 @@ def probable_url(text: str) -> str | None:
     if _PLACE.fullmatch(text):
         return f"postgresql://{text}" if set(text) & set(".:/") or text == "localhost" else f"postgresql:///{text}"
     # As JDBC and SQLAlchemy write it.
-    url = re.sub(r"^(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?:/+", "postgresql://", text)
+    url = re.sub(r"^(?:jdbc:postgresql|postgres(?:ql)?\+\w+):", "postgresql:", text)
     return redacted(url) if url != text and "://" in url else None
 
 
