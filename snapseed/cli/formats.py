@@ -121,7 +121,7 @@ def masks(url: str, secrets: Sequence[str]) -> list[str]:
     before, found, after = redacted(url).partition("***")
     as_written = [url[len(before) : len(url) - len(after)]] if found else []
     forms = [*secrets, *map(quote, secrets), *(quote(secret, safe="") for secret in secrets), *as_written]
-    return [f"::add-mask::{_encoded(form)}" for form in dict.fromkeys(forms)]
+    return [f"::add-mask::{_encoded(form)}" for form in dict.fromkeys(forms) if form]
 
 
 def _message(text: str) -> str:

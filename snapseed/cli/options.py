@@ -128,7 +128,7 @@ class Call:
     def show(self, lines: Iterable[str], document: dict[str, object]) -> None:
         """Write a result to stdout, for people or for programs."""
         if self.output == "json":
-            console.write_as_is(console.as_json(document))
+            console.to_stdout(console.as_json(document))
         else:
             console.write(*lines)
 
@@ -157,7 +157,8 @@ def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
             output: Format = options.results
             if "checks" in names:
                 output = options.checks or ("github" if console.is_in_github_actions() else "text")
-            with console.reporting(output, verbose=options.verbose):
+            files = {name: values.get(f"{name}_file") for name in ("report", "junit")}
+            with console.reporting(output, verbose=options.verbose, **files):
                 project = find_project(options.project, options.env_file)
                 for warning in unknown_variables(project.file):
                     console.note(f"warning: {warning}")
