@@ -85,10 +85,12 @@ def test_what_belongs_to_the_database_stays(owner: Owner) -> None:
         "ALTER DATABASE {} CONNECTION LIMIT 7",
         'ALTER DATABASE {} SET search_path = "$user", public, other',
         "ALTER DATABASE {} SET app.tenant = 'a=b, c'",
+        'ALTER DATABASE {} SET temp_tablespaces = missing, "Two, words"',
         "ALTER DATABASE {} SET statement_timeout = '90s'",
     ):
         owner.administer(statement, name)
     owner.administer("ALTER ROLE {} IN DATABASE {} SET work_mem = '8MB'", owner.role, name)
+    owner.administer("ALTER ROLE {} IN DATABASE {} SET search_path = ''", owner.role, name)
     with psycopg.connect(owner.server) as connection:
         before = connection.execute(_PROPERTIES, [name]).fetchone()
     with pytest.raises(UsageError) as caught:
