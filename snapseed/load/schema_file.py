@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg import errors, sql
 
+from snapseed.config.settings import decoded
 from snapseed.errors import ConfigurationError, SnapseedError
 from snapseed.postgres.connect import Session
 from snapseed.postgres.failures import translate
@@ -29,8 +30,8 @@ def apply_schema(connection: Session, schema: Path) -> None:
     the line for any other failure.
     """
     try:
-        text = schema.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+        text = decoded(schema.read_bytes())
+    except (OSError, ValueError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
         raise ConfigurationError("the schema file cannot be read", where=str(schema), observed=reason) from exc
     if rows := _ROWS.search(text):
