@@ -15,8 +15,8 @@ from snapseed.postgres.failures import translate
 
 # What pg_dump writes and we do without: commands of psql, and limits, which our session has not, and of which an older
 # server does not know all.
-_LEFT_OUT = re.compile(r"^(?:\\(?:un)?restrict .*|SET \w+_timeout = 0;)$", re.MULTILINE)
-_ROWS = re.compile(r"^COPY .* FROM stdin\b.*;$", re.MULTILINE | re.IGNORECASE)
+_LEFT_OUT = re.compile(r"^(?:\\(?:un)?restrict .*|SET \w+_timeout = 0;)\r?$", re.MULTILINE)
+_ROWS = re.compile(r"^COPY .* FROM stdin\b.*;\r?$", re.MULTILINE | re.IGNORECASE)
 _NAME = re.compile('"(.+)"')
 # What the file may have changed of the session, beyond what a load pins.
 _RESTORE = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"

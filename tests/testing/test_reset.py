@@ -90,7 +90,7 @@ def test_what_belongs_to_the_database_stays(owner: Owner) -> None:
     ):
         owner.administer(statement, name)
     owner.administer("ALTER ROLE {} IN DATABASE {} SET work_mem = '8MB'", owner.role, name)
-    owner.administer("ALTER ROLE {} IN DATABASE {} SET search_path = ''", owner.role, name)
+    owner.administer("ALTER ROLE pg_monitor IN DATABASE {} SET search_path = ''", name)
     with psycopg.connect(owner.server) as connection:
         before = connection.execute(_PROPERTIES, [name]).fetchone()
     with pytest.raises(UsageError) as caught:
