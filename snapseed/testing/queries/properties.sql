@@ -22,9 +22,8 @@ SELECT setting, statement FROM (
                   (SELECT string_agg(quote_ident(part), '.') FROM string_to_table(name, '.') part),
                   CASE WHEN name NOT IN ('search_path', 'temp_tablespaces', 'session_preload_libraries',
                                          'local_preload_libraries') THEN quote_literal(value)
-                       ELSE coalesce((SELECT string_agg(CASE WHEN part[1] ~ '^"' THEN part[1]
-                                                             ELSE quote_literal(part[1]) END, ', ')
-                                        FROM regexp_matches(value, '"(?:[^"]|"")*"|[^,"\s]+', 'g') part), '''''') END)
+                       ELSE coalesce((SELECT string_agg(quote_literal(coalesce(replace(part[1], '""', '"'), part[2])), ', ')
+                                        FROM regexp_matches(value, '"((?:[^"]|"")*)"|([^,"\s]+)', 'g') part), '''''') END)
       FROM d JOIN pg_db_role_setting ON setdatabase = oid, unnest(setconfig) WITH ORDINALITY listed(pair, place),
            split_part(pair, '=', 1) name, substr(pair, strpos(pair, '=') + 1) value
     ) AS listed(step, place, setting, statement) ORDER BY step, place
