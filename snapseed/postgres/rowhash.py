@@ -7,6 +7,7 @@ PostgreSQL compares from left to right.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -99,7 +100,7 @@ def bucket(entity: EntityRecord) -> sql.Composable:
     if not entity.chunks:
         return sql.SQL("-1")
     # Both sides need the same type: neither arrays nor records mix types.
-    key = _row_of([_typed(sql.Identifier(column.name), column.kind()) for column in entity.key_columns])
+    key = _row_of(key_values(entity))
     bounds = sql.SQL(", ").join(_key_value(entity, chunk.first_key) for chunk in entity.chunks)
     return sql.SQL("CASE WHEN {} THEN -1 ELSE width_bucket({}, ARRAY[{}]) - 1 END").format(
         _has_null(entity), key, bounds
@@ -125,6 +126,16 @@ def has_key(entity: EntityRecord, key: TextKey) -> sql.Composed:
     return sql.SQL("{} = {}").format(_row_of(_terms(entity)), _key_value(entity, key))
 
 
+def key_values(entity: EntityRecord) -> list[sql.Composable]:
+    """The columns of the key, in the types in which keys are compared."""
+    return [_typed(sql.Identifier(column.name), column.kind()) for column in entity.key_columns]
+
+
+def key_type(kind: ColumnType) -> LiteralString:
+    """The type in which keys are compared: one of three."""
+    return "text" if kind.family is Family.TEXT else "uuid" if kind.family is Family.UUID else "bigint"
+
+
 def _terms(entity: EntityRecord) -> list[sql.Composable]:
     """The columns of the key in the order of the manifest, without a cast if possible, so that an index can be used."""
     columns = zip(key_names(entity), entity.key_columns, strict=True)
@@ -138,10 +149,9 @@ def _key_value(entity: EntityRecord, key: FirstKey) -> sql.Composable:
 
 
 def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composed:
-    """A value as one of the three types in which keys are compared; text by its bytes, whatever the collation."""
-    if kind.family is Family.TEXT:
-        return sql.SQL('{}::text COLLATE "C"').format(value)
-    return sql.SQL("{}::{}").format(value, sql.SQL("uuid" if kind.family is Family.UUID else "bigint"))
+    """A value in the type in which keys are compared; text by its bytes, whatever the collation."""
+    form = '{}::{} COLLATE "C"' if kind.family is Family.TEXT else "{}::{}"
+    return sql.SQL(form).format(value, sql.SQL(key_type(kind)))
 
 
 def _row_of(terms: list[sql.Composable]) -> sql.Composable:
