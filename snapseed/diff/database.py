@@ -17,7 +17,7 @@ from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, reading
 from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.fit import fitting_tables
-from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_type, key_values, row_hash, text_key
+from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_type, row_hash, text_key
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.hashing import row_hashes
@@ -100,15 +100,18 @@ class _Table:
 
     def rows(self, chunk: ChunkDifference) -> pl.DataFrame:
         """The key and the hash of each row in the chunk's range. A table without a primary key may hold a key twice."""
-        columns = [Column(name, key_type(column.kind())) for name, column in _keys(self.entity)]
-        columns.append(Column("hash", "bigint"))
-        values = [*key_values(self.entity), row_hash(self.entity.columns)]
-        named = zip(values, columns, strict=True)
-        selected = sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(value, sql.Identifier(column.name)) for value, column in named
-        )
+        selected: list[sql.Composable] = [sql.SQL("{} AS hash").format(row_hash(self.entity.columns))]
+        columns = [Column("hash", "bigint")]
+        for name, column in _keys(self.entity):
+            kind = key_type(column.kind())
+            selected.append(
+                sql.SQL("{}::{} AS {}").format(sql.Identifier(column.name), sql.SQL(kind), sql.Identifier(name))
+            )
+            columns.append(Column(name, kind))
         condition = in_chunk(self.entity, chunk.number)
-        source = sql.SQL("(SELECT {} FROM {} WHERE {}) AS rows").format(selected, self.name.rows(), condition)
+        source = sql.SQL("(SELECT {} FROM {} WHERE {}) AS rows").format(
+            sql.SQL(", ").join(selected), self.name.rows(), condition
+        )
         with copied_out(self.connection, columns, source, str(self.name)) as batches:
             return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
 
@@ -159,9 +162,9 @@ class _ChunkDiff:
 
 
 def _diff_chunk(entity: EntityRecord, columns: list[pa.Array], observed: pl.DataFrame) -> _ChunkDiff:
-    """Compare the snapshot's rows, which has no key twice, with those that the table holds in the chunk's range."""
+    """Compare the snapshot's rows, whose keys are unique, with those that the table holds in the chunk's range."""
     expected = (_keys_and_hashes(entity, columns) if columns else observed.clear()).with_row_index("place")
-    keys = observed.columns[:-1]
+    keys = observed.columns[1:]
     differing = expected.join(observed, on=[*keys, "hash"], how="anti", maintain_order="left")
     places = observed.join(expected, on=keys, how="left", maintain_order="left")
     return _ChunkDiff(
@@ -174,11 +177,11 @@ def _diff_chunk(entity: EntityRecord, columns: list[pa.Array], observed: pl.Data
 
 def _keys_and_hashes(entity: EntityRecord, columns: list[pa.Array]) -> pl.DataFrame:
     """The snapshot's side of `_Table.rows`."""
-    frame = {}
+    frame = {"hash": pa.array(row_hashes(columns, entity.kinds).view(np.int64))}
     for name, column in _keys(entity):
         key = columns[entity.columns.index(column)]
         frame[name] = key.cast(pa.int64()) if column.kind().family in INTEGERS else key
-    return pl.DataFrame(pa.table({**frame, "hash": row_hashes(columns, entity.kinds).view(np.int64)}))
+    return pl.DataFrame(pa.table(frame))
 
 
 def _keys(entity: EntityRecord) -> list[tuple[str, Column]]:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import LiteralString
 
 from psycopg import sql
+from psycopg.abc import AdaptContext
 
 from snapseed.postgres.catalog import TableName
-from snapseed.postgres.connect import Connection
+from snapseed.postgres.connect import Connection, holds_utf8
 from snapseed.snapshot.hashing import SEED, Fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord, FirstKey
 from snapseed.snapshot.types import ColumnType, Family
@@ -62,7 +63,7 @@ def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Compose
     return sql.SQL(again).format(record, sql.Literal(SEED))
 
 
-def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:
+def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composable:
     """The bytes of a column that are hashed: the SQL side of `snapshot.values.for_hash`."""
     if kind.is_array:
         as_text = is_hashed_as_text_array(kind)
@@ -73,7 +74,17 @@ def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:
         return sql.SQL("{}({})").format(sql.Identifier("pg_catalog", _SEND[kind.family]), column)
     if kind.family in {Family.BYTEA, Family.UUID}:
         return sql.SQL("{}").format(column)
-    return sql.SQL('{}::text COLLATE "C"').format(column)
+    return _Utf8(column)
+
+
+class _Utf8(sql.Composable):
+    """A text as its bytes in UTF-8: rows are hashed and keys are compared by them, in a database of any encoding."""
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        connection = context.connection if context else None
+        plain = connection is None or holds_utf8(connection)
+        form = '{}::text COLLATE "C"' if plain else "pg_catalog.convert_to({}::text, 'UTF8')"
+        return sql.SQL(form).format(self._obj).as_bytes(context)
 
 
 def key_names(entity: EntityRecord) -> list[sql.Identifier]:
@@ -100,7 +111,7 @@ def bucket(entity: EntityRecord) -> sql.Composable:
     if not entity.chunks:
         return sql.SQL("-1")
     # Both sides need the same type: neither arrays nor records mix types.
-    key = _row_of(key_values(entity))
+    key = _row_of([_typed(sql.Identifier(column.name), column.kind()) for column in entity.key_columns])
     bounds = sql.SQL(", ").join(_key_value(entity, chunk.first_key) for chunk in entity.chunks)
     return sql.SQL("CASE WHEN {} THEN -1 ELSE width_bucket({}, ARRAY[{}]) - 1 END").format(
         _has_null(entity), key, bounds
@@ -126,11 +137,6 @@ def has_key(entity: EntityRecord, key: TextKey) -> sql.Composed:
     return sql.SQL("{} = {}").format(_row_of(_terms(entity)), _key_value(entity, key))
 
 
-def key_values(entity: EntityRecord) -> list[sql.Composable]:
-    """The columns of the key, in the types in which keys are compared."""
-    return [_typed(sql.Identifier(column.name), column.kind()) for column in entity.key_columns]
-
-
 def key_type(kind: ColumnType) -> LiteralString:
     """The type in which keys are compared: one of three."""
     return "text" if kind.family is Family.TEXT else "uuid" if kind.family is Family.UUID else "bigint"
@@ -148,10 +154,11 @@ def _key_value(entity: EntityRecord, key: FirstKey) -> sql.Composable:
     return _row_of([_typed(sql.Literal(str(value)), column.kind()) for value, column in values])
 
 
-def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composed:
+def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
     """A value in the type in which keys are compared; text by its bytes, whatever the collation."""
-    form = '{}::{} COLLATE "C"' if kind.family is Family.TEXT else "{}::{}"
-    return sql.SQL(form).format(value, sql.SQL(key_type(kind)))
+    if kind.family is Family.TEXT:
+        return _Utf8(value)
+    return sql.SQL("{}::{}").format(value, sql.SQL(key_type(kind)))
 
 
 def _row_of(terms: list[sql.Composable]) -> sql.Composable:
