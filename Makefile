@@ -6,7 +6,7 @@ BIN := .venv/bin
 TEST_PROCESSES ?= 3
 # Tests start many processes. Without cached bytecode, each of them would compile all of snapseed.
 unexport PYTHONDONTWRITEBYTECODE
-WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
+WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \

@@ -18,7 +18,8 @@ import typer
 from snapseed.cli import checks, console, embeddings, servers, text
 from snapseed.cli.documents import document
 from snapseed.cli.init import init
-from snapseed.cli.options import WRITES, Call, Only, OptionalEnvironment, entity_names, in_project
+from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_project
+from snapseed.errors import UsageError
 from snapseed.redaction import hide_passwords_in_title
 from snapseed.units import parse_scale
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="snapseed",
+    cls=Commands,
     help="Deterministic snapshots of realistic rows, loaded into PostgreSQL by COPY and verified there.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -123,7 +125,7 @@ def generate(
 
 
 @app.command()
-@in_project(*WRITES, "results", "quiet", required=True)
+@in_project(*WRITES, "results", "quiet")
 def load(
     call: Call,
     only: Only = None,
@@ -147,12 +149,14 @@ def load(
     ] = False,
 ) -> None:
     """Load the environment's snapshot into its database, in one transaction."""
-    environment = call.environment
+    environment, names = call.environment, entity_names(only)
+    if with_parents and not names:
+        raise UsageError("--with-parents needs --only", next_step="leave it out: all entities are loaded")
     from snapseed.load.request import LoadRequest, Mode
     from snapseed.load.snapshot import load_snapshot
 
     request = LoadRequest(
-        only=entity_names(only),
+        only=names,
         mode=Mode(mode),
         with_parents=with_parents,
         with_children=with_children,
@@ -172,7 +176,7 @@ app.command()(checks.verify)
 
 
 @app.command()
-@in_project("environment", "database", "snapshot", "results", required=True)
+@in_project("environment", "database", "snapshot", "results")
 def diff(
     call: Call,
     only: Only = None,
@@ -192,7 +196,12 @@ app.command()(checks.doctor)
 
 @app.command()
 @in_project("results")
-def status(call: Call, environment: OptionalEnvironment = None) -> None:
+def status(
+    call: Call,
+    environment: Annotated[
+        str | None, typer.Argument(help="Only this environment (default: all).", autocompletion=environment_names)
+    ] = None,
+) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
     names = [call.project.environment(environment).name] if environment else list(call.project.environments)
     from snapseed.verify.status import status as states_of
@@ -202,7 +211,7 @@ def status(call: Call, environment: OptionalEnvironment = None) -> None:
 
 
 @app.command()
-@in_project("environment", "snapshot", "results", required=True)
+@in_project("environment", "snapshot", "results")
 def show(
     call: Call,
     entity: Annotated[str | None, typer.Argument(help="Show rows of this entity only.")] = None,
@@ -221,7 +230,7 @@ def show(
 
 
 @app.command()
-@in_project(*WRITES, "results", "quiet", required=True)
+@in_project(*WRITES, "results", "quiet")
 def reset(
     call: Call,
     fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,

@@ -75,7 +75,7 @@ def _import(folder: Path, path: Path) -> ModuleType:
         return importlib.import_module(f"{package}.{path.stem}")
     except GeneratorError:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise GeneratorError(
             f"the generator module {path.name} cannot be imported",
             where=where_it_failed(exc, folder),

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from snapseed.config import Project
 from snapseed.errors import GeneratorError, SnapseedError
+from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators, where_it_failed
@@ -236,6 +237,8 @@ class _Maker:
         written = [self._generators.entities[name] for name in task.paths]
         needed = {entity for last in written for entity in (last, *last.ancestors)}
         self.entities = [entity for entity in self._generators.entities.values() if entity in needed]
+        schema = read_schema_rules(task.project.schema)
+        self._rules = {name: schema.rules_of(entity) for name, entity in self._generators.entities.items()}
 
     def tables(self, first: int, last: int) -> Iterator[tuple[Entity, pa.Table]]:
         """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
@@ -252,7 +255,7 @@ class _Maker:
                 roots = parent.rows.roots[parents]
             rows = Rows.of(entity, self._settings, roots, parents)
             frame = self._frame(entity, rows, _ancestors(entity, parents, made))
-            yield entity, checked_table(entity, frame, len(rows))
+            yield entity, checked_table(entity, frame, len(rows), self._rules[entity.name])
             made[entity.name] = _Made(rows, frame, parents)
             # Rows that no later entity descends from can be freed.
             awaited = {ancestor.name for later in self.entities[number + 1 :] for ancestor in later.ancestors}
@@ -271,7 +274,7 @@ class _Maker:
             roots = np.arange(entity.root_rows.at(1))
             rows = Rows.of(entity, self._settings, roots.astype(np.uint64), roots)
             frame = self._frame(entity, rows, {})
-            checked_table(entity, frame, len(rows))
+            checked_table(entity, frame, len(rows), self._rules[entity.name])
             self._lookups[name] = frame
         return self._lookups[name]
 
@@ -282,7 +285,7 @@ class _Maker:
             yield
         except SnapseedError:
             raise
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
                 where=where_it_failed(exc, self._folder),

@@ -39,7 +39,11 @@ class RedisTarget:
 
 
 def resolve_target(project: Project, environment: Environment) -> Target:
-    """The database of `environment`; touches nothing. Raises `ConfigurationError` for a URL that does not parse."""
+    """The database of `environment`; touches nothing.
+
+    Raises `ConfigurationError` for a URL that does not parse or whose variable is not set.
+    """
+    environment.require("database")
     source = environment.sources.get("database", "")
     if environment.database == EMBEDDED:
         server = EmbeddedPostgres(project.folder)
@@ -49,7 +53,8 @@ def resolve_target(project: Project, environment: Environment) -> Target:
 
 
 def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
-    """The Redis of `environment`; touches nothing. Raises `ConfigurationError` for a URL that does not parse."""
+    """The Redis of `environment`; touches nothing. Raises `ConfigurationError` as `resolve_target` does."""
+    environment.require("redis")
     source = environment.sources.get("redis", "")
     if environment.redis == EMBEDDED:
         server = EmbeddedRedis(project.folder)
