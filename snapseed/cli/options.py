@@ -127,7 +127,7 @@ class Call:
 
     def show(self, lines: Iterable[str], document: dict[str, object]) -> None:
         """Write a result to stdout, for people or for programs."""
-        typer.echo(console.as_json(document) if self.output == "json" else "\n".join(lines))
+        console.write(console.as_json(document) if self.output == "json" else "\n".join(lines))
 
 
 def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -154,7 +154,8 @@ def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
             output: Format = options.results
             if "checks" in names:
                 output = options.checks or ("github" if console.is_in_github_actions() else "text")
-            with console.reporting(output, verbose=options.verbose):
+            files = {name: values.get(f"{name}_file") for name in ("report", "junit")}
+            with console.reporting(output, verbose=options.verbose, **files):
                 project = find_project(options.project, options.env_file)
                 for warning in unknown_variables(project.file):
                     console.note(f"warning: {warning}")

@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.config import Project
-from snapseed.errors import GeneratorError, SnapseedError
+from snapseed.errors import GeneratorError, SnapseedError, is_from_outside, without_interrupts
 from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
@@ -161,7 +161,9 @@ def _through(executor: Executor, tasks: Iterable[PartTask], ahead: int) -> Itera
     waiting: deque[Future[PartResult]] = deque()
     try:
         for task in tasks:
-            waiting.append(executor.submit(make_part, task))
+            # This may start a process. It must not print a traceback when Ctrl-C reaches it among its imports.
+            with without_interrupts():
+                waiting.append(executor.submit(make_part, task))
             if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -189,7 +191,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _follow_parent() -> None:
-    # Ctrl-C reaches the whole process group; the parent decides, and ends its workers with SIGTERM.
+    # Ctrl-C is the parent's, which ends its workers with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A parent that was killed cannot end them, and they must not write into the folder of a later run.
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -283,9 +285,10 @@ class _Maker:
         """Turn any exception of a generator into a `GeneratorError` that says where it was raised."""
         try:
             yield
-        except SnapseedError:
-            raise
-        except (Exception, SystemExit) as exc:
+        except BaseException as exc:
+            # An exit() or a KeyboardInterrupt of its own is a failure like any other.
+            if isinstance(exc, SnapseedError) or is_from_outside(exc):
+                raise
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
                 where=where_it_failed(exc, self._folder),

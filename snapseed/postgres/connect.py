@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.postgres.failures import not_connected, translated
-from snapseed.redaction import redacted, redacted_quotes
+from snapseed.redaction import probable_url, redacted, redacted_quotes
 
 Connection = psycopg.Connection[tuple[object, ...]]
 # A running server answers at once. One that is down should not hold up a command for minutes.
@@ -101,14 +101,16 @@ def target_of(url: str, source: str) -> Target:
         # An empty string is fine: libpq then takes everything from PG* variables and service files.
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as exc:
-        problem = problem or redacted_quotes(str(exc).strip())
+        problem = problem or redacted_quotes(str(exc).strip(), url)
     if problem:  # raised here, without the driver's error as the cause: it may quote a password
+        meant = probable_url(url)
+        escape = "in a URL, escape user, password and database: / as %2F, @ as %40, % as %25, a space as %20"
         raise ConfigurationError(
             "the database URL cannot be parsed",
             where=source,
             observed=problem,
             expected="postgresql://USER@HOST:PORT/DATABASE, a libpq connection string, or `embedded`",
-            next_step="in a URL, escape user, password and database: / as %2F, @ as %40, % as %25, a space as %20",
+            next_step=f"did you mean {meant}?" if meant else escape,
         )
     described = redacted(url) or "libpq's defaults (PG* variables, service file)"
     return Target(url, described, source, None, str(parts.get("dbname") or ""))
