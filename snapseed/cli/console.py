@@ -6,6 +6,7 @@ Names and values come from snapshots and servers that nobody may have looked at,
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -126,6 +127,7 @@ def leave(code: int) -> NoReturn:
         _discard(sys.stdout)
         complain(failure_of(exc))
         code = code or MachineError.exit_code
+    gc.freeze()
     sys.exit(code)
 
 
