@@ -10,7 +10,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings fuzz pools snapshots wheel wheels constraints clean
+  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -91,6 +91,9 @@ stress-settings: install ## give roles and databases each of 180 settings an awk
 
 fuzz: install ## run the compiled core under sanitizers on 200,000 random inputs (option: INPUTS=1000000)
 	$(BIN)/python -m tests.core.fuzz $(if $(INPUTS),--inputs $(INPUTS))
+
+fuzz-files: install ## damage and forge the files of a snapshot 10,000 times, check what reads them (option: MUTATIONS=500)
+	$(BIN)/python -m tests.stress.files $(if $(MUTATIONS),--mutations $(MUTATIONS))
 
 pools: install ## redraw the name pools with Faker (new names change every snapshot)
 	$(BIN)/python generators/pools/draw.py

@@ -33,7 +33,7 @@ def described(folder: Path, table: pa.Table, types: Mapping[str, str], name: str
         rows = table.slice(start, CHUNK_ROWS).combine_chunks()
         try:
             digest = str(fingerprint([column.chunk(0) for column in rows.columns], kinds))
-        except (ValueError, AttributeError, pa.ArrowException):  # of a column that does not have its type
+        except (ValueError, LookupError, AttributeError, pa.ArrowException):  # of a column that does not have its type
             digest = "0" * 16
         key = rows.column("id")[0].as_py()
         chunks.append(Chunk(len(rows), key if isinstance(key, int) else str(key), digest))

@@ -232,11 +232,7 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     labels = {name: set[str]() for name in enums}
     for file in entity.files if required else ():
         with snapshot.open_part(entity, file) as part:
-            groups = map(part.parquet.metadata.row_group, range(len(file.chunks)))
-            for chunk in (group.column(number) for group in groups for number in range(group.num_columns)):
-                # A list has the statistics of its elements, whose path is longer than the column's name.
-                if chunk.path_in_schema in required and chunk.is_stats_set:
-                    nulls[chunk.path_in_schema] += chunk.statistics.null_count or 0
+            nulls.update({name: part.null_count(name) for name in required})
     for batch in snapshot.batches(entity, read) if read else ():
         for name in texts:
             longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)

@@ -25,11 +25,19 @@ MOST_BYTES = 1 << 30
 _BATCH_BYTES = 1 << 25
 # A page header has two statistics of at most 4 KiB, and is small otherwise.
 _HEADER_BYTES = 1 << 14
-# What a value takes in Arrow, for a text beside its characters.
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "FIXED_LEN_BYTE_ARRAY": 16, "BYTE_ARRAY": 4}
-# parquet.thrift: PageType, and the values of Encoding that our writer uses.
+# No footer is longer: this is room for thousands of chunks.
+_FOOTER_BYTES = 1 << 24
+# parquet.thrift: fields of ColumnMetaData, and of its Statistics.
+_TYPE, _CODEC, _LENGTH, _DATA_OFFSET, _DICTIONARY_OFFSET, _STATISTICS, _NULL_COUNT = 1, 4, 7, 9, 11, 12, 3
+# Type: what a value takes in Arrow, for a text (6) beside its characters.
+_BYTE_ARRAY = 6
+_WIDTHS = {0: 1, 1: 4, 2: 8, 4: 4, 5: 8, _BYTE_ARRAY: 4, 7: 16}
+# CompressionCodec, PageType, and the values of Encoding that our writer uses.
+_CODECS = {0: None, 1: "snappy", 6: "zstd"}
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
 _PLAIN, _DICTIONARY_CODES = 0, {2, 8}
+
+_Fields = dict[int, Any]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,16 @@ class Part:
     file: PartFile
     stream: BinaryIO
     parquet: pq.ParquetFile
+    # By chunk and column.
+    columns: list[list[_Fields]]
+
+    def null_count(self, name: str) -> int:
+        """How many values of this column are NULL, as far as the footer says; for a list, it does not."""
+        with readable(self.path):
+            (index,) = _leaves(self.parquet.schema, {name})
+            if self.parquet.schema.column(index).max_repetition_level:
+                return 0
+            return sum(chunk[index].get(_STATISTICS, {}).get(_NULL_COUNT, 0) for chunk in self.columns)
 
     def batches(self, number: int, names: Sequence[str], *, utf8: bool = True) -> Iterator[pa.RecordBatch]:
         """The rows of a chunk, with the columns `names` in this order, in batches that take a limited amount of memory.
@@ -48,7 +66,7 @@ class Part:
         also for a text that is not UTF-8.
         """
         with readable(self.path):
-            step = self.rows_at_once(number, names)
+            step = self._rows_at_once(number, names)
             rows = 0
             for batch in self.parquet.iter_batches(step, row_groups=[number], columns=list(names), use_threads=False):
                 chosen = batch.select(names)
@@ -60,13 +78,18 @@ class Part:
             if rows != (expected := self.file.chunks[number].rows):
                 raise ValueError(f"chunk {number} has {rows:,} rows, expected {expected:,}")
 
-    def rows_at_once(self, number: int, names: Sequence[str]) -> int:
+    def require_memory(self, names: Sequence[str]) -> None:
+        """Raise `SnapshotError` for a chunk that would take more memory than one may."""
+        with readable(self.path):
+            for number in range(len(self.file.chunks)):
+                self._rows_at_once(number, names)
+
+    def _rows_at_once(self, number: int, names: Sequence[str]) -> int:
         """How many rows of a chunk may be decoded at a time. Raises `ValueError` if it is too large altogether."""
-        group, schema = self.parquet.metadata.row_group(number), self.parquet.schema
-        rows = group.num_rows
+        schema, rows = self.parquet.schema, self.file.chunks[number].rows
         total = per_row = 0.0
         for index in _leaves(schema, set(names)):
-            values, size, per_value = _memory(self.stream, group.column(index))
+            values, size, per_value = _memory(self.stream, self.columns[number][index])
             total += size
             if total > MOST_BYTES:
                 raise ValueError(f"chunk {number} would take more than {MOST_BYTES / 1e6:,.0f} MB of memory")
@@ -88,8 +111,9 @@ def read_part(stream: BinaryIO, path: str, entity: EntityRecord, file: PartFile)
         found = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
         if found != expected:
             raise ValueError(f"chunks of {_listed(found)} rows, expected {_listed(expected)}")
+        columns = _column_chunks(stream)
     with parquet:
-        yield Part(path, file, stream, parquet)
+        yield Part(path, file, stream, parquet, columns)
 
 
 @contextmanager
@@ -140,12 +164,29 @@ class _Page(NamedTuple):
     encoding: int
 
 
-def _memory(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> tuple[int, int, float]:
+def _column_chunks(stream: BinaryIO) -> list[list[_Fields]]:
+    """What the footer says of each column of each chunk: ColumnMetaData of parquet.thrift.
+
+    It is read here, because pyarrow ends the process for some damaged records of columns when it is asked for them.
+    """
+    end = stream.seek(-8, io.SEEK_END)
+    length = int.from_bytes(stream.read(4), "little")
+    if length > min(end, _FOOTER_BYTES):
+        raise ValueError(f"a footer of {length:,} bytes")
+    stream.seek(end - length)
+    try:
+        groups = _Thrift(stream.read(length)).struct()[4]
+        return [[column[3] for column in group[1]] for group in groups]
+    except (LookupError, TypeError, RecursionError) as exc:
+        raise ValueError("the footer is damaged") from exc
+
+
+def _memory(stream: BinaryIO, column: _Fields) -> tuple[int, int, float]:
     """The number of values of a column of a chunk, the memory that it takes, and the memory that a large value takes.
 
     It stops where the memory exceeds `MOST_BYTES`.
     """
-    width = _WIDTHS[column.physical_type]
+    width = _WIDTHS[column[_TYPE]]
     values = total = longest = 0
     per_value = 0.0
     for page in _pages(stream, column):
@@ -153,7 +194,7 @@ def _memory(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> tuple[int, int,
         if total > MOST_BYTES:
             break
         if page.kind == _DICTIONARY_PAGE:
-            longest = longest_value(_decompressed(stream, column, page)) if column.physical_type == "BYTE_ARRAY" else 0
+            longest = longest_value(_decompressed(stream, column, page)) if column[_TYPE] == _BYTE_ARRAY else 0
             continue
         is_coded = page.encoding in _DICTIONARY_CODES
         values += page.values
@@ -162,18 +203,18 @@ def _memory(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> tuple[int, int,
     return values, total, per_value
 
 
-def _decompressed(stream: BinaryIO, column: pq.ColumnChunkMetaData, page: _Page) -> bytes:
+def _decompressed(stream: BinaryIO, column: _Fields, page: _Page) -> bytes:
     stream.seek(page.offset)
-    data, codec = stream.read(page.stored), column.compression.lower()
-    return data if codec == "uncompressed" else pa.decompress(data, page.bytes, codec, asbytes=True)
+    data, codec = stream.read(page.stored), _CODECS[column[_CODEC]]
+    return data if codec is None else pa.decompress(data, page.bytes, codec, asbytes=True)
 
 
-def _pages(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> Iterator[_Page]:
+def _pages(stream: BinaryIO, column: _Fields) -> Iterator[_Page]:
     """The pages of a column of a chunk, in the order and up to the end that Arrow reads them."""
-    offset = column.data_page_offset
-    if column.has_dictionary_page and 0 < column.dictionary_page_offset < offset:
-        offset = column.dictionary_page_offset
-    end = offset + column.total_compressed_size
+    offset = column[_DATA_OFFSET]
+    if 0 < column.get(_DICTIONARY_OFFSET, 0) < offset:
+        offset = column[_DICTIONARY_OFFSET]
+    end = offset + column[_LENGTH]
     while offset < end:
         stream.seek(offset)
         page = _page(stream.read(min(_HEADER_BYTES, end - offset)), offset)
@@ -184,9 +225,9 @@ def _pages(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> Iterator[_Page]:
 
 
 def _page(data: bytes, offset: int) -> _Page:
-    header = io.BytesIO(data)
+    header = _Thrift(data)
     try:
-        fields = _struct(header)
+        fields = header.struct()
         kind, size, stored = (fields[number] for number in (1, 2, 3))
         details = fields[7 if kind == _DICTIONARY_PAGE else 5]
         values, encoding = details[1], details[2]
@@ -196,45 +237,60 @@ def _page(data: bytes, offset: int) -> _Page:
         raise ValueError(f"a page of type {kind} and encoding {encoding}, which snapseed does not write")
     if not (0 <= size < 2**31 and 0 <= stored < 2**31 and (values > 0 or kind == _DICTIONARY_PAGE)):
         raise ValueError("the header of a page has sizes out of range")
-    return _Page(kind, size, stored, offset + header.tell(), values, encoding)
+    return _Page(kind, size, stored, offset + header.position, values, encoding)
 
 
-def _struct(data: io.BytesIO) -> dict[int, Any]:
-    """The fields of a structure in Thrift's compact protocol, by their numbers; texts are passed over.
+class _Thrift:
+    """A structure in Thrift's compact protocol, read from the beginning of `data`; texts are passed over."""
 
-    No field may be there twice, because readers differ in which one counts. Raises `LookupError` for what cannot be
-    read, and for types that no page header has.
-    """
-    fields: dict[int, Any] = {}
-    number = 0
-    while kind := data.read(1)[0]:
-        number = number + (kind >> 4) if kind >> 4 else _integer(data)
-        if number in fields:
-            raise LookupError(number)
-        match kind & 15:
-            case 1 | 2:
-                fields[number] = None  # a Boolean
-            case 5 | 6:
-                fields[number] = _integer(data)
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.position = 0
+
+    def struct(self) -> _Fields:
+        """The fields by their numbers. Raises `LookupError` for what cannot be read.
+
+        No field may be there twice, because readers differ in which one counts.
+        """
+        fields: _Fields = {}
+        number = 0
+        while kind := self._byte():
+            number = number + (kind >> 4) if kind >> 4 else self._integer()
+            if number in fields:
+                raise LookupError(number)
+            # The value of a Boolean is its type.
+            fields[number] = None if kind & 15 in {1, 2} else self._value(kind & 15)
+        return fields
+
+    def _value(self, kind: int) -> Any:  # noqa: ANN401 - a field has any type
+        match kind:
+            case 1 | 2 | 3:
+                return self._byte()
+            case 4 | 5 | 6:
+                return self._integer()
             case 8:
-                fields[number] = data.seek(_varint(data), io.SEEK_CUR)
+                length = self._varint()
+                self.position += length
+                return None
+            case 9:
+                header = self._byte()
+                length = header >> 4 if header < 0xF0 else self._varint()  # noqa: PLR2004 - 15 stands for more
+                return [self._value(header & 15) for _ in range(length)]
             case 12:
-                fields[number] = _struct(data)
-            case other:
-                raise LookupError(other)
-    return fields
+                return self.struct()
+            case _:
+                raise LookupError(kind)
 
+    def _byte(self) -> int:
+        self.position += 1
+        return self._data[self.position - 1]
 
-def _integer(data: io.BytesIO) -> int:
-    number = _varint(data)
-    return (number >> 1) ^ -(number & 1)
+    def _varint(self) -> int:
+        result = shift = 0
+        while (byte := self._byte()) & 128 and shift < 63:  # noqa: PLR2004 - of 64 bits
+            result, shift = result | (byte & 127) << shift, shift + 7
+        return result | byte << shift
 
-
-def _varint(data: io.BytesIO) -> int:
-    result = 0
-    for shift in range(0, 64, 7):
-        byte = data.read(1)[0]
-        result |= (byte & 127) << shift
-        if byte < 128:  # noqa: PLR2004 - the highest bit says that more bytes follow
-            return result
-    raise LookupError(result)
+    def _integer(self) -> int:
+        number = self._varint()
+        return (number >> 1) ^ -(number & 1)

@@ -269,9 +269,13 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def commit(staging: Path, manifest: Manifest) -> Path:
-    """Give the snapshot in `staging` its manifest and its final place, then remove the old one."""
+    """Give the snapshot in `staging` its manifest and its final place, then remove the old one.
+
+    Raises `SnapshotError` for what no reader would accept: the old one stays.
+    """
     final = staging.parent / manifest.name
     (staging / FILE_NAME).write_bytes(encode(manifest))
+    _require_readable(Snapshot(staging, decode(encode(manifest), where=str(staging / FILE_NAME))))
     for path in [*staging.rglob("*"), staging]:
         _sync(path)
     retired = _retired(final)
@@ -283,6 +287,18 @@ def commit(staging: Path, manifest: Manifest) -> Path:
     with suppress(OSError):
         _remove(retired)
     return final
+
+
+def _require_readable(made: Snapshot) -> None:
+    for entity in made.manifest.entities:
+        for file in entity.files:
+            with made.open_part(entity, file) as part:
+                try:
+                    part.require_memory([column.name for column in entity.columns])
+                except SnapshotError as exc:
+                    where, advice = f"entity {entity.name!r}", "make the values smaller"
+                    summary = "the rows are too large for a snapshot; the one before stays"
+                    raise SnapshotError(summary, where=where, observed=exc.observed, next_step=advice) from exc
 
 
 def describe(path: Path, root: Path) -> tuple[str, int, str]:

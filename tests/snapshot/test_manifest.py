@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snapseed.errors import ManifestError, UsageError
-from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile, decode, encode
+from snapseed.snapshot.manifest import MOST_BYTES, Chunk, Column, EntityRecord, Manifest, PartFile, decode, encode
 
 WHERE = "snapshots/ci/manifest.json"
 Document = dict[str, Any]
@@ -228,6 +228,41 @@ BAD: dict[str, tuple[Callable[[Document], None], str]] = {
     "a digest that is none": (setting(*FIRST_FILE, "sha256")("ab"), "[0-9a-f]{64}"),
     "a size below zero": (setting(*FIRST_FILE, "bytes")(-1), ">= 0"),
     "a time without a zone": (setting("now")("2026-01-01T00:00:00"), "timezone"),
+    **{
+        f"a table of the system in {schema}": (setting(*FIRST, "schema")(schema), "a table of your own")
+        for schema in ("pg_catalog", "pg_toast", "pg_temp_3", "information_schema", "snapseed")
+    },
+    "a table of the system on the search path": (setting(*FIRST, "table")("pg_authid"), "a table of your own"),
+    **{
+        f"{character!r} in {what}": (setting(*place)(f"a{character}b"), "without control characters")
+        for character in ("\n", "\x1b", "\x07", "\x7f", "\x9b", "\u202e", "\u2028", "\u2066")
+        for what, place in {
+            "an entity": ("entities", 1, "name"),
+            "a table": (*FIRST, "table"),
+            "a schema": (*FIRST, "schema"),
+            "a column": (*FIRST, "columns", 1, "name"),
+            "a pool": ("pools", "words"),
+            "a version": ("libraries", "polars"),
+        }.items()
+    },
+    "a type with an escape": (setting(*FIRST, "columns", 1, "type")('"a\x1b[2J"'), "the name of a PostgreSQL type"),
+    **{
+        f"{number} for {what}": (setting(*place)(number), f"$.{place[0]}")
+        for what, place, numbers in (
+            ("the seed", ("seed",), (-1,)),
+            ("the scale", ("scale",), (-1, 0, 2**48, 2**200)),
+            ("part_rows", ("part_rows",), (-1, 0, 2**63, 2**200)),
+            ("chunk_rows", ("chunk_rows",), (-1, 0, 2**63, 2**200)),
+            ("rows", (*FIRST, "rows"), (-1, 2**63, 2**200)),
+            ("the rows of a file", (*FIRST_FILE, "rows"), (-1, 2**63, 2**200)),
+            ("the rows of a chunk", (*FIRST_FILE, "chunks", 0, "rows"), (-1, 0, 2**63, 2**200)),
+            ("bytes", (*FIRST_FILE, "bytes"), (2**63, 2**200)),
+        )
+        for number in numbers
+    },
+    "a seed of 65 bits": (setting("seed")(2**64), "a number below 2^64"),
+    "a short chunk before the last": (chunks_of(40, 60), "50 rows (chunk_rows) in each chunk"),
+    "a chunk larger than chunk_rows": (setting("chunk_rows")(49), "49 rows (chunk_rows) in each chunk"),
 }
 
 
@@ -297,6 +332,12 @@ def test_a_file_that_is_no_manifest_is_an_error(case: str) -> None:
     with pytest.raises(ManifestError) as caught:
         decode(data, where=WHERE)
     assert words in str(caught.value).lower() or words in str(caught.value)
+
+
+def test_a_manifest_of_any_size_is_not_read() -> None:
+    """There is a limit, which is compared before anything is decoded."""
+    with pytest.raises(ManifestError, match="67,108,864 bytes"):
+        decode(ENCODED + b" " * MOST_BYTES, where=WHERE)
 
 
 @given(st.binary(max_size=200))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -28,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl
 import pyarrow.parquet as pq
 
 from snapseed import find_project, generate_snapshot
@@ -37,10 +37,12 @@ from snapseed.snapshot.manifest import FILE_NAME, Manifest
 from tests.conftest import PROJECTS
 
 HANG_SECONDS = 10.0
+# Until its first answer, a process imports.
+_START_SECONDS = 120.0
 MEMORY_BYTES = 3 << 30
 COMMANDS = (("verify", "--offline"), ("verify", "--offline", "--rows"), ("show", "dev"))
 CRASHES = ("Traceback", "bug in snapseed", "memory is used up", "malloc of size", "realloc of size")
-FORGED = (
+FORGED: tuple[object, ...] = (
     None, True, -1, 0, 1, 7, 2**31, 2**63, 2**64, 2**200, -(2**70), 1e300, "", "id", "x" * 70, "pg_catalog", "snapseed",
     "a\nb", "\x1b[2J", "::error::x", "../x", "/etc/passwd", "bigint", "numeric(9999999)", "vector(16000)", "text[][][]",
     "0" * 16, "f" * 64, [], {}, [1, "a"], ["id", "id"],
@@ -67,7 +69,7 @@ def mutate(folder: Path, dice: random.Random) -> str:
         for _ in range(dice.choice([1, 1, 2])):
             place, key = dice.choice(list(_places(document)))
             other, other_key = dice.choice(list(_places(document)))
-            place[key] = dice.choice([dice.choice(FORGED), other[other_key]])
+            place[key] = copy.deepcopy(dice.choice([dice.choice(FORGED), other[other_key]]))
     elif kind == "swap":
         one, two = (folder / dice.choice(parts)["path"] for _ in range(2))
         data = one.read_bytes(), two.read_bytes()
@@ -136,7 +138,7 @@ def contents(folder: Path) -> list[str]:
         names = [column["name"] for column in entity["columns"]]
         for file in entity["files"]:
             table = pq.read_table(folder / file["path"], columns=names)
-            rows += [repr(row) for row in pl.DataFrame(pl.from_arrow(table)).rows()]
+            rows += map(repr, zip(*(column.to_pylist() for column in table.columns), strict=True))
     return sorted(rows)
 
 
@@ -151,7 +153,7 @@ def examine(project: Path, number: int, original: list[str]) -> tuple[str, str]:
         for code, said in results:
             if code not in {0, 1, 2} or any(word in said for word in CRASHES):
                 return kind, f"crash: {said}"
-            if any(ord(character) < 0x20 and character != "\n" for character in said):  # noqa: PLR2004 - control
+            if any(ord(character) < 0x20 and character != "\n" for character in said):
                 return kind, f"control characters: {said!r}"
         if results[1][0] == 0 and contents(folder) != original:
             return kind, f"false verified: {results[1][1]}"
@@ -181,8 +183,7 @@ def work(project: Path, first: int, last: int, step: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     original = contents(project / "snapshots/dev")
     for number in range(first, last, step):
-        sys.__stdout__ and sys.__stdout__.write(json.dumps([number, *examine(project, number, original)]) + "\n")
-        sys.__stdout__ and sys.__stdout__.flush()
+        print(json.dumps([number, *examine(project, number, original)]), flush=True)  # noqa: T201
 
 
 def fuzz(first: int, count: int, processes: int, tell: Callable[[str], None]) -> collections.Counter[str]:
@@ -208,10 +209,11 @@ def fuzz(first: int, count: int, processes: int, tell: Callable[[str], None]) ->
                     number += processes
                     selector.register(key.fileobj, selectors.EVENT_READ, (process, project, number, time.monotonic()))
                 elif number >= first + count:
-                    process.wait()
+                    process.communicate()
                     continue
                 else:
                     process.kill()
+                    process.communicate()
                     kind, found = "?", "hang" if hangs else f"crash: exit code {process.wait()}"
                     shutil.rmtree(project)
                     shutil.copytree(home, project)
@@ -225,9 +227,13 @@ def fuzz(first: int, count: int, processes: int, tell: Callable[[str], None]) ->
 
 def _start(selector: selectors.BaseSelector, project: Path, first: int, last: int, step: int) -> None:
     command = [sys.executable, "-m", "tests.stress.files", "--work", str(project), str(first), str(last), str(step)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1, env=os.environ | {"NO_COLOR": "1"})
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, bufsize=1, env=os.environ | {"NO_COLOR": "1"}
+    )
     assert process.stdout is not None
-    selector.register(process.stdout, selectors.EVENT_READ, (process, project, first, time.monotonic() + 20))
+    selector.register(
+        process.stdout, selectors.EVENT_READ, (process, project, first, time.monotonic() + _START_SECONDS)
+    )
 
 
 def findings(results: collections.Counter[str]) -> int:
