@@ -20,7 +20,7 @@ from snapseed.snapshot.types import TYPE_NAMES, Family
 # Comments and texts with escapes are passed over; a text, a quoted name, a word, and any other character are kept.
 _TOKEN = re.compile(
     r"""--[^\n]* | /\*.*?\*/ | \$(\w*)\$.*?\$\1\$ | [eE]'(?:\\.|''|[^'\\])*'
-        | (?P<text>'(?:[^']|'')*') | "(?P<name>(?:[^"]|"")+)" | (?P<word>\w+|\S)""",
+        | (?P<text>'(?:[^']|'')*)' | "(?P<name>(?:[^"]|"")+)" | (?P<word>\w+|\S)""",
     re.VERBOSE | re.DOTALL,
 )
 _CHARACTERS = {"character varying", "character"}
