@@ -105,8 +105,8 @@ def hold_snapshot_template(
     """
     manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
     tables = schema or project_schema(project)
-    # An administrator may have put something into template1, such as an extension. On an embedded server it is empty, and
-    # cannot be copied while anybody is connected to it.
+    # An administrator may have put something into template1, such as an extension. On an embedded server it is empty,
+    # and cannot be copied while anybody is connected to it.
     source = "template0" if server.target.embedded else "template1"
     surroundings = server.surroundings(source)
     name = template_name("snapshot", server.identity.role, manifest.identity, tables.digest, surroundings)
