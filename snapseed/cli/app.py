@@ -64,7 +64,7 @@ def main() -> None:
         code = error.exit_code
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
             with suppress(MachineError):
-                console.write(console.as_json({"error": failure(error), "exit_code": code}))
+                console.to_stdout(console.as_json({"error": failure(error), "exit_code": code}))
         if show is None:
             console.complain(error)
         else:
@@ -79,7 +79,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"snapseed {version('snapseed')}")
+        console.write(f"snapseed {version('snapseed')}")
         raise typer.Exit
 
 
