@@ -63,6 +63,13 @@ static inline uint64_t end_with(state s, const uint8_t *at, int64_t bytes) {
     return finish(s.a + words[0], s.b + words[1], s.c + (words[2] << 8));
 }
 
+/* The same for a value with zeros behind it: copying a fixed number of bytes takes half the time. */
+static inline uint64_t end_with_zeros(state s, const uint8_t *at) {
+    uint32_t words[3];
+    memcpy(words, at, BLOCK);
+    return finish(s.a + words[0], s.b + words[1], s.c + (words[2] << 8));
+}
+
 static inline uint64_t hash_bytes(const uint8_t *at, int64_t bytes, uint64_t seed) {
     state s = start(bytes, seed);
     for (; bytes >= BLOCK; at += BLOCK, bytes -= BLOCK) add_block(&s, at);
@@ -103,6 +110,14 @@ static int64_t hash_value(const column *c, int64_t row, uint64_t seed, scratch *
         if (bytes < 0) return bytes;
         *hash = hash_jsonb(at, bytes, seed);
         return 0;
+    case DECIMAL: {
+        uint8_t digits[8 + 2 * DECIMAL_GROUPS + BLOCK] = {0};
+        bytes = put_decimal(c, row, digits);
+        state s = start(bytes, seed);
+        for (at = digits; bytes >= BLOCK; at += BLOCK, bytes -= BLOCK) add_block(&s, at);
+        *hash = end_with_zeros(s, at);
+        return 0;
+    }
     default:
         bytes = value_bound(c, row);
         if (bytes < 0) return bytes;
@@ -136,7 +151,7 @@ static int64_t add_column(
                 }
                 state s = fresh;
                 if (width >= BLOCK) add_block(&s, bytes);
-                hash = end_with(s, width >= BLOCK ? bytes + BLOCK : bytes, width % BLOCK);
+                hash = end_with_zeros(s, width >= BLOCK ? bytes + BLOCK : bytes);
             }
             record[i] = record[i] * 31 + hash;
         }
