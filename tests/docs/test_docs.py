@@ -25,6 +25,7 @@ from snapseed import generate_snapshot, open_snapshot, resolve_request
 from snapseed.ci.report import Slowdown
 from snapseed.cli.app import app
 from snapseed.config import EmbeddingsTable, EnvironmentTable, ProjectTable, find_project
+from snapseed.postgres.connect import PINNED
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
 from tests.conftest import Sandbox
@@ -36,7 +37,7 @@ MakeProject = Callable[[str], Sandbox]
 SHOWN = {"text", "mermaid", "json", "yaml"}
 CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
 # Programs that a page may mention and that the test does not run.
-NOT_RUN = {"make", "pip", "git"}
+NOT_RUN = {"make", "pip", "git", "pg_dump"}
 
 
 def _name(page: Path) -> str:
@@ -278,3 +279,9 @@ def _check_settings(block: Block, folder: Path) -> None:
         project.environment(environment)
     assert project.now <= datetime.now(UTC)
     (folder / name).unlink()
+
+
+def test_the_settings_of_a_session_are_all_listed() -> None:
+    """The page about servers names each setting that sessions pin, and no other."""
+    _, _, rest = (DOCS / "servers.md").read_text(encoding="utf-8").partition("| why | settings |\n")
+    assert set(re.findall(r"`(\w+)`", rest.partition("\n\n")[0])) == PINNED.keys()
