@@ -155,13 +155,14 @@ class Groups:
         found = self.known.filter(same).drop(match.keys() - own.keys()) if same else self.known
         if own:
             found = pl.DataFrame(own).join(found, on=list(own), how="left", maintain_order="left")
-        groups = found[_GROUP].fill_null(-1).to_numpy() if len(found) else np.array([-1])
-        totals = self.totals[groups]
+        groups = found[_GROUP] if len(found) else pl.Series([-1])
+        numbers = (groups.fill_null(-1) if groups.null_count() else groups).to_numpy()
+        totals = self.totals[numbers]
         if len(bits) and not totals.all():
             row = int((totals == 0).argmax())
             wanted = ", ".join(f"{name}={own[name][row] if name in own else value!r}" for name, value in match.items())
             raise ValueError(f"the table {f'has no row with {wanted}' if match else 'has no rows, or no weight'}")
-        places = below(bits, totals) + self.starts[groups]
+        places = below(bits, totals) + self.starts[numbers]
         rows = pl.Series((places if self.sums is None else self.sums.places(places)).astype(np.uint32))
         # The values that were asked for are those that are found.
         return pl.DataFrame(
