@@ -56,18 +56,25 @@ static inline void add_block(state *s, const uint8_t *at) {
     mix(s);
 }
 
-/* The last block, of fewer than 12 bytes. The lowest byte of c belongs to the length. */
-static inline uint64_t end_with(state s, const uint8_t *at, int64_t bytes) {
-    uint32_t words[3] = {0, 0, 0};
-    memcpy(words, at, (size_t)bytes);
-    return finish(s.a + words[0], s.b + words[1], s.c + (words[2] << 8));
+static inline uint32_t word(const uint8_t *at) {
+    uint32_t v;
+    memcpy(&v, at, 4);
+    return v;
 }
 
-/* The same for a value with zeros behind it: copying a fixed number of bytes takes half the time. */
-static inline uint64_t end_with_zeros(state s, const uint8_t *at) {
-    uint32_t words[3];
-    memcpy(words, at, BLOCK);
-    return finish(s.a + words[0], s.b + words[1], s.c + (words[2] << 8));
+/* The last block, of fewer than 12 bytes, in words that overlap. The lowest byte of c belongs to the length. */
+static inline uint64_t end_with(state s, const uint8_t *at, int64_t bytes) {
+    if (bytes >= 8) {
+        s.a += word(at);
+        s.b += word(at + 4);
+        s.c += (uint32_t)((uint64_t)word(at + bytes - 4) >> 8 * (12 - bytes)) << 8;
+    } else if (bytes >= 4) {
+        s.a += word(at);
+        s.b += (uint32_t)((uint64_t)word(at + bytes - 4) >> 8 * (8 - bytes));
+    } else if (bytes > 0) {
+        s.a += at[0] | (uint32_t)at[bytes / 2] << 8 * (bytes / 2) | (uint32_t)at[bytes - 1] << 8 * (bytes - 1);
+    }
+    return finish(s.a, s.b, s.c);
 }
 
 static inline uint64_t hash_bytes(const uint8_t *at, int64_t bytes, uint64_t seed) {
@@ -111,11 +118,8 @@ static int64_t hash_value(const column *c, int64_t row, uint64_t seed, scratch *
         *hash = hash_jsonb(at, bytes, seed);
         return 0;
     case DECIMAL: {
-        uint8_t digits[8 + 2 * DECIMAL_GROUPS + BLOCK] = {0};
-        bytes = put_decimal(c, row, digits);
-        state s = start(bytes, seed);
-        for (at = digits; bytes >= BLOCK; at += BLOCK, bytes -= BLOCK) add_block(&s, at);
-        *hash = end_with_zeros(s, at);
+        uint8_t digits[8 + 2 * DECIMAL_GROUPS];
+        *hash = hash_bytes(digits, put_decimal(c, row, digits), seed);
         return 0;
     }
     default:
@@ -151,7 +155,7 @@ static int64_t add_column(
                 }
                 state s = fresh;
                 if (width >= BLOCK) add_block(&s, bytes);
-                hash = end_with_zeros(s, width >= BLOCK ? bytes + BLOCK : bytes);
+                hash = end_with(s, width >= BLOCK ? bytes + BLOCK : bytes, width % BLOCK);
             }
             record[i] = record[i] * 31 + hash;
         }
