@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -108,6 +109,7 @@ def leave(code: int) -> NoReturn:
         _discard(sys.stdout)
         complain(failure_of(exc))
         code = code or MachineError.exit_code
+    gc.freeze()
     sys.exit(code)
 
 
