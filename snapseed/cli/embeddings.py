@@ -17,6 +17,7 @@ from snapseed.cli import console, text
 from snapseed.cli.documents import document
 from snapseed.cli.options import WRITES, Call, in_project
 from snapseed.config import Environment
+from snapseed.config.settings import BUILT_IN_EMBEDDER
 from snapseed.errors import UsageError
 from snapseed.events import Event, notes_to
 
@@ -93,7 +94,7 @@ def worker(
         for line in index_embeddings(call.project, environment, consent=call.options.yes):
             console.note(line)
     jobs, batches, dead = (int(health.total(name)) for name in ("jobs", "batches", "dead"))
-    typer.echo(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
+    console.write(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
 
 
 @in_project("environment", "database", "snapshot", "results")
@@ -112,6 +113,9 @@ def search(
     from snapseed.embeddings.search import search as nearest
 
     hits = nearest(call.project, environment, question, limit)
+    settings = call.project.embeddings
+    if settings is not None and settings.embedder == BUILT_IN_EMBEDDER:
+        call.note("the built-in embedder compares words, not their meaning; docs/embeddings.md says how to use a model")
     nothing = "nothing found: the database holds no chunks of this model"
     if environment.embeddings == "queue":
         nothing += f"; workers make them, see `snapseed queue status {environment.name}`"
@@ -141,7 +145,7 @@ def status(call: Call) -> None:
 def retry(call: Call) -> None:
     """Put the dead jobs back into the queue."""
     with _session(call, "moving jobs") as session:
-        typer.echo(f"put {session.queue.retry():,} dead jobs back into the queue")
+        console.write(f"put {session.queue.retry():,} dead jobs back into the queue")
 
 
 @queue_app.command()
@@ -149,7 +153,7 @@ def retry(call: Call) -> None:
 def purge(call: Call) -> None:
     """Remove all jobs, including dead ones. `queue repair` recreates those that are needed."""
     with _session(call, "purging the queue") as session:
-        typer.echo(f"removed {session.queue.purge():,} jobs")
+        console.write(f"removed {session.queue.purge():,} jobs")
 
 
 @queue_app.command()
@@ -160,9 +164,9 @@ def repair(call: Call) -> None:
 
     with _session(call, "adding jobs") as session:
         jobs, orphans = enqueue_incomplete(session), delete_orphans(session)
-    typer.echo(f"{jobs:,} texts lack chunks; their jobs are in the queue")
+    console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
     if orphans:
-        typer.echo(f"deleted {orphans:,} chunks that belonged to no text")
+        console.write(f"deleted {orphans:,} chunks that belonged to no text")
 
 
 @queue_app.command()
@@ -172,4 +176,4 @@ def index(call: Call) -> None:
     from snapseed.embeddings.index import index_embeddings
 
     lines = index_embeddings(call.project, call.environment, consent=call.options.yes)
-    typer.echo("\n".join(lines) or "there is no index to build: [embeddings] has no `index`")
+    console.write(*(lines or ["there is no index to build: [embeddings] has no `index`"]))
