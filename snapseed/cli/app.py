@@ -224,6 +224,9 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
+    if entity is None and call.options.environment not in {None, *call.project.environments}:
+        # The only argument is an entity, not an environment.
+        entity, call = call.options.environment, call.without_environment()
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
