@@ -64,7 +64,7 @@ def main() -> None:
         code = error.exit_code
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
             with suppress(MachineError):
-                console.write(console.as_json({"error": failure(error), "exit_code": code}))
+                console.to_stdout(console.as_json({"error": failure(error), "exit_code": code}))
         if show is None:
             console.complain(error)
         else:
@@ -81,7 +81,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"snapseed {version('snapseed')}")
+        console.write(f"snapseed {version('snapseed')}")
         raise typer.Exit
 
 
@@ -228,6 +228,9 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
+    if entity is None and call.options.environment not in {None, *call.project.environments}:
+        # The only argument is an entity, not an environment.
+        entity, call = call.options.environment, call.without_environment()
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
