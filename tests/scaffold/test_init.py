@@ -106,6 +106,7 @@ def test_existing_rows_are_noticed(init: Init, connection: Connection) -> None:
     project = init(TABLE)
     assert "hold rows, which a load would replace: others\n" in said(project)
     assert "--yes" not in said(project)
+    assert "snapseed generate && snapseed load" in (project.folder / "snapseed.toml").read_text().partition("\n")[0]
     project.run("generate", check=True)
     assert project.run("load", "dev").returncode == 3
     project.run("load", "dev", "--yes", check=True)
