@@ -40,8 +40,8 @@ def copied_out(
 ) -> closing[Generator[pa.RecordBatch]]:
     """Columns of `source`, in batches. `source` is what follows FROM: a table or subquery, conditions, an order.
 
-    Use it in a `with` block: when the block is left early, the COPY is cancelled, and the connection can be used again.
-    Until then, nothing else may use the connection.
+    Use it in a `with` block. When the block is left early, the COPY is cancelled: its transaction has failed, but the
+    connection can be used again. Until then, nothing else may use the connection.
 
     Iterating raises the driver's errors, `SnapshotError` for a value that a snapshot cannot hold, and `ServerError` if
     the server does not send rows of these columns; `where` says in these errors where the rows are from.
