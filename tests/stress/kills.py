@@ -1,0 +1,353 @@
+"""Kill every command at random moments, and check what it leaves: `make stress-kills`.
+
+A script, not a test. Each kill is a SIGKILL, SIGTERM or SIGINT, to the process or to its whole group as a terminal
+does it, at a moment drawn from the time of an undisturbed run. Afterwards the old state or the new one must be there,
+whole; nothing may still run; and the same command must succeed and leave no litter. Prints a table; exit code 1 if a
+check failed. The seed repeats a draw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from snapseed import load_snapshot, open_snapshot
+from snapseed.embeddings.enqueue import completeness, enqueue_load
+from snapseed.servers import EmbeddedPostgres
+from snapseed.verify.files import verify_files
+from tests.conftest import PROJECTS, Sandbox
+from tests.embeddings.conftest import Post
+from tests.projects.own_server import own_server
+from tests.projects.own_valkey import own_valkey
+from tests.projects.state import generated, leftovers, patiently, whole_state
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+_PATIENCE_SECONDS = 120
+# Before that Python itself is starting, and none of our code can say anything.
+_PYTHON_SECONDS = 0.15
+_EXAMPLE = PROJECTS.parent.parent / "examples" / "pytest"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and all that it printed."""
+
+    code: int
+    said: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A command, the exit codes it may end with when it is told to, and what must hold after it was killed.
+
+    `before` returns the state that it starts from. `check` gets that state after a kill, says how things stand, and
+    raises `AssertionError` if they are neither old nor new. `clean` raises where a next, undisturbed run left litter.
+    """
+
+    command: tuple[str, ...]
+    folder: Path
+    variables: dict[str, str]
+    before: Callable[[], object]
+    check: Callable[[object], str]
+    clean: Callable[[], None] = lambda: None
+    module: str = "snapseed"
+    codes: frozenset[int] = frozenset({130, 143, -signal.SIGINT, -signal.SIGTERM})
+
+
+@dataclass
+class Result:
+    """All kills of one command."""
+
+    kills: int = 0
+    late: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+def run(victim: Victim, number: signal.Signals | None = None, moment: float = 0, *, group: bool = False) -> Ended:
+    """Run the command, and send it a signal after so many seconds; then make sure that nothing of it still runs."""
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", victim.module, *victim.command],
+            cwd=victim.folder,
+            env={**os.environ, **victim.variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+        if number is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(moment)
+            with suppress(ProcessLookupError):
+                (os.killpg if group else os.kill)(process.pid, number)
+        code = process.wait(_PATIENCE_SECONDS)
+        patiently(lambda: not _group_runs(process.pid))
+        output.seek(0)
+        return Ended(code, output.read(), time.monotonic() - started)
+
+
+def _group_runs(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill_once(victim: Victim, seconds: float, dice: random.Random, result: Result) -> None:
+    """Kill the command once, check, and run it once more."""
+    number, moment, group = dice.choice(SIGNALS), dice.uniform(0, 1.05 * seconds), dice.random() < 1 / 2
+    before = victim.before()
+    place = f"{number.name}{' to its group' if group else ''} after {moment:.3f} of {seconds:.3f} s"
+    said = ""
+    try:
+        ended = run(victim, number, moment, group=group)
+        said = ended.said
+        result.kills += 1
+        result.late += ended.code == 0 and victim.codes.isdisjoint({0})
+        result.codes[str(ended.code)] += 1
+        expected = {0, -number} if number is signal.SIGKILL else {0, *victim.codes}
+        assert ended.code in expected, f"exit code {ended.code}"
+        told = moment > _PYTHON_SECONDS and victim.module == "snapseed"
+        assert not (told and "Traceback" in said), "a traceback"
+        result.outcomes[victim.check(before)] += 1
+        ended = run(victim)
+        said = ended.said
+        assert ended.code == 0, f"the next run ended with {ended.code}"
+        victim.clean()
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is a finding
+        result.problems.append(f"{' '.join(victim.command)}: {place}: {type(exc).__name__}: {exc}\n{said}")
+        say(f"FAILED: {result.problems[-1]}")
+        with suppress(Exception):
+            run(victim)
+
+
+def database_victim(sandbox: Sandbox, *command: str, codes: frozenset[int] = Victim.codes) -> Victim:
+    """A command that brings the shop's database to its snapshot: as it was, or as an undisturbed run leaves it."""
+    variables = {"SNAPSEED_DATABASE": sandbox.url}
+
+    def state() -> dict[str, object]:
+        # When a load ran is no part of it.
+        return {name: rows for name, rows in whole_state(sandbox.url).items() if not name.startswith("snapseed.")}
+
+    def before() -> object:
+        with sandbox.connect() as connection:
+            connection.execute("UPDATE customers SET name = 'before'")
+            connection.execute("SELECT setval('customers_id_seq', 4711)")
+        return state()
+
+    def check(old: object) -> str:
+        assert leftovers(sandbox.url) == []
+        found = state()
+        assert found in (old, new), "neither old nor new"
+        return "unchanged" if found == old else "done"
+
+    def clean() -> None:
+        with sandbox.connect() as connection:
+            query = "SELECT datname FROM pg_database WHERE starts_with(datname, 'snapseed_clone_')"
+            assert connection.execute(query).fetchall() == [], "databases were left"
+
+    victim = Victim(command, sandbox.folder, variables, before, check, clean, codes=codes)
+    assert run(victim).code == 0
+    new = state()
+    return victim
+
+
+def generate_victim(folder: Path) -> Victim:
+    """A snapshot, which is replaced by that of another seed each time: the old one, or the new one, whole."""
+    snapshots = folder / "snapshots"
+    sandbox = Sandbox(folder, "")
+
+    def before() -> object:
+        shutil.rmtree(snapshots, ignore_errors=True)
+        shutil.copytree(old, snapshots)
+        return None
+
+    def check(_: object) -> str:
+        opened = open_snapshot(snapshots, "dev")
+        assert not verify_files(opened), "damaged files"
+        return "unchanged" if opened.manifest.seed == sandbox.project.seed else "done"
+
+    def clean() -> None:
+        assert sorted(path.name for path in snapshots.iterdir()) == ["dev"], sorted(snapshots.iterdir())
+
+    old = folder / "old"
+    generated(sandbox)
+    shutil.copytree(snapshots, old)
+    command = ("generate", "--seed", "99", "--scale", "3000", "--jobs", "2", "--quiet")
+    return Victim(command, folder, {}, before, check, clean)
+
+
+def start_victim(folder: Path) -> Victim:
+    """The first start of an embedded server: no half-made data, and one server afterwards."""
+    server = EmbeddedPostgres(folder)
+
+    def before() -> object:
+        server.stop()
+        shutil.rmtree(server.state_directory, ignore_errors=True)
+        return None
+
+    def check(_: object) -> str:
+        return "done" if server.is_running() else "unchanged"
+
+    def clean() -> None:
+        assert server.is_running()
+        names = sorted(path.name for path in server.state_directory.iterdir())
+        assert not [name for name in names if "initdb" in name or "incomplete" in name], names
+
+    return Victim(("db", "start"), folder, {}, before, check, clean)
+
+
+def pytest_victim(folder: Path, url: str) -> Victim:
+    """A test suite on copies of a database: the next run drops those that it left."""
+
+    def clean() -> None:
+        with psycopg.connect(url) as connection:
+            query = "SELECT datname FROM pg_database WHERE starts_with(datname, 'snapseed_clone_')"
+            assert connection.execute(query).fetchall() == [], "databases were left"
+
+    def check(_: object) -> str:
+        return "-"
+
+    codes = frozenset({1, 2, 3, *Victim.codes})
+    options = ("-q", "-p", "no:cacheprovider", "-p", "no:faker", "-p", "no:hypothesispytest", "--tb=short")
+    return Victim(options, folder, {"DATABASE_URL": url}, lambda: None, check, clean, "pytest", codes)
+
+
+def worker_victim(post: Post) -> Victim:
+    """A worker with a full queue: after the next one no text lacks its chunks, and no job is left."""
+
+    def before() -> object:
+        post.execute("UPDATE letters SET body = coalesce(body, '') || ' again' WHERE id % 2 = 0")
+        keys = [key for (key,) in post.execute("SELECT id FROM letters WHERE id % 2 = 0")]
+        post.put_keys(*keys)
+        return None
+
+    def check(_: object) -> str:
+        return "-"
+
+    def clean() -> None:
+        with post.session() as session:
+            status = session.queue.status()
+            assert (status.waiting, status.in_flight, status.dead) == (0, 0, 0), status
+            assert completeness(session.connection, session.source).is_complete
+
+    variables = {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
+    codes = frozenset({0, *Victim.codes})
+    return Victim(("worker", "dev", "--drain"), post.folder, variables, before, check, clean, codes=codes)
+
+
+@contextmanager
+def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
+    """All commands, on servers and in projects of their own."""
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snapseed-kills-", dir="/tmp")))
+        root.chmod(0o755)
+        server = stack.enter_context(own_server(resource.RLIM_INFINITY))
+        valkey = stack.enter_context(own_valkey())
+
+        def project(name: str, source: Path) -> Path:
+            return Path(shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__")))
+
+        def shop(name: str) -> Sandbox:
+            sandbox = generated(Sandbox(project(name, PROJECTS / "shop"), server.make_database(name)), 2000)
+            load_snapshot(sandbox.project, sandbox.environment())
+            return sandbox
+
+        def letters() -> Post:
+            folder = project("letters", PROJECTS / "letters")
+            post = Post(generated(Sandbox(folder, server.make_database("letters")), 400), valkey.url)
+            post.configure(claim_after="'2s'")
+            load_snapshot(post.sandbox.project, post.environment())
+            enqueue_load(post.sandbox.project, post.environment())
+            return post
+
+        def embedded() -> Path:
+            folder = project("embedded", PROJECTS / "shop")
+            stack.callback(EmbeddedPostgres(folder).stop)
+            return folder
+
+        made: dict[str, Callable[[], Victim]] = {
+            "load": lambda: database_victim(shop("load"), "load", "dev", "--yes", "--quiet"),
+            "upsert": lambda: database_victim(shop("upsert"), "load", "dev", "--mode", "upsert", "--yes", "--quiet"),
+            "ci": lambda: database_victim(shop("ci"), "ci", "dev", "--yes", "--quiet"),
+            "reset": lambda: database_victim(shop("reset"), "reset", "dev", "--yes", "--quiet"),
+            "generate": lambda: generate_victim(project("generate", PROJECTS / "shop")),
+            "db start": lambda: start_victim(embedded()),
+            "pytest": lambda: pytest_victim(project("suite", _EXAMPLE), server.make_database("suite")),
+            "worker": lambda: worker_victim(letters()),
+        }
+        yield {name: make() for name, make in made.items() if not only or name in only}
+
+
+def table(results: dict[str, Result]) -> str:
+    """Count, exit codes and outcomes, one line per command."""
+    lines = [f"\n{'command':<10} {'kills':>6} {'late':>5} {'failed':>6}  {'exit codes':<46} outcomes"]
+    for name, result in results.items():
+        codes, outcomes = (
+            ", ".join(f"{count} × {what}" for what, count in counter.most_common())
+            for counter in (result.codes, result.outcomes)
+        )
+        failed = len(result.problems)
+        lines.append(f"{name:<10} {result.kills:>6} {result.late:>5} {failed:>6}  {codes:<46} {outcomes}")
+    return "\n".join([*lines, ""])
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Kill the commands in turn until there were enough, and print the results."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.stress.kills", description=(__doc__ or "").split("\n\n", maxsplit=1)[0]
+    )
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="repeats a draw")
+    parser.add_argument("--kills", type=int, default=80, help="how many (default: 80)")
+    parser.add_argument("--only", nargs="*", default=[], metavar="COMMAND", help="these alone, as the table names them")
+    options = parser.parse_args()
+    dice = random.Random(options.seed)  # noqa: S311 - no secrets are drawn here
+    started = time.monotonic()
+    with victims(options.only) as chosen:
+        measured, results = {}, {name: Result() for name in chosen}
+        for name, victim in chosen.items():
+            victim.before()
+            ended = run(victim)
+            assert ended.code == 0, f"{name}: {ended.said}"
+            measured[name] = ended.seconds
+        say(f"seed {options.seed}: {', '.join(f'{name} {seconds:.1f} s' for name, seconds in measured.items())}")
+        for number in range(options.kills):
+            name = list(chosen)[number % len(chosen)]
+            kill_once(chosen[name], measured[name], random.Random(dice.random()), results[name])  # noqa: S311 - as above
+            if number % 20 == 0:
+                say(f"{number + 1} kills, {time.monotonic() - started:.0f} s")
+    say(table(results))
+    failed = sum(len(result.problems) for result in results.values())
+    kills = sum(result.kills for result in results.values())
+    say(f"{kills} kills, {failed} failed checks; {time.monotonic() - started:.0f} s, seed {options.seed}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
