@@ -17,6 +17,7 @@ from snapseed.cli import console, text
 from snapseed.cli.documents import document
 from snapseed.cli.options import WRITES, Call, in_project
 from snapseed.config import Environment
+from snapseed.config.settings import BUILT_IN_EMBEDDER
 from snapseed.errors import UsageError
 from snapseed.events import Event, notes_to
 
@@ -112,6 +113,9 @@ def search(
     from snapseed.embeddings.search import search as nearest
 
     hits = nearest(call.project, environment, question, limit)
+    settings = call.project.embeddings
+    if settings is not None and settings.embedder == BUILT_IN_EMBEDDER:
+        call.note("the built-in embedder compares words, not their meaning; docs/embeddings.md says how to use a model")
     nothing = "nothing found: the database holds no chunks of this model"
     if environment.embeddings == "queue":
         nothing += f"; workers make them, see `snapseed queue status {environment.name}`"

@@ -25,6 +25,7 @@ from snapseed.errors import ConfigurationError, UsageError
 # Snapshot and environment names become names of folders and databases, so only what is safe in both is allowed.
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+BUILT_IN_EMBEDDER = "snapseed:HashingEmbedder"
 # Variables of snapseed's own test suite begin like this.
 _OF_TESTS = "SNAPSEED_TEST_"
 _NotNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -60,7 +61,7 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str | None = None
     title: str | None = None
     index: Literal["hnsw", "ivfflat"] | None = None
-    embedder: str = "snapseed:HashingEmbedder"
+    embedder: str = BUILT_IN_EMBEDDER
     options: dict[str, Any] | None = None
     queue: Literal["stream", "list"] = "stream"
     name: str = "snapseed:{project}:{environment}"

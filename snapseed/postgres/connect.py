@@ -22,7 +22,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 _CONNECT_SECONDS = 10
 # What we must not inherit from the role, the database or the server: whatever changes a result or ends a run. Settings
 # that an older server does not know are skipped. A load has limits for locks and statements: see `locks.set_limits`.
-_PINNED = {
+PINNED = {
     # How values are printed and read as text.
     "client_encoding": "UTF8",
     "timezone": "UTC",
@@ -151,10 +151,10 @@ class Session(psycopg.Connection[tuple[object, ...]]):
 
 def pin_settings(connection: Connection) -> int:
     """Pin the settings, through a pooler only for this transaction; returns the process that serves the connection."""
-    pinned = _PINNED
+    pinned = PINNED
     if not holds_utf8(connection):
         # Parallel workers send texts, as `array_send` does, in the encoding of the database.
-        pinned = _PINNED | {"max_parallel_workers_per_gather": "0"}
+        pinned = PINNED | {"max_parallel_workers_per_gather": "0"}
     row = connection.execute(
         "SELECT pg_backend_pid(), count(set_config(name, value, pg_backend_pid() <> %s))"
         "  FROM unnest(%s::text[], %s::text[]) pinned(name, value) WHERE current_setting(name, true) <> value",
