@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -200,12 +200,14 @@ def main() -> int:
         shutil.copytree(PROJECTS / "letters", project, ignore=shutil.ignore_patterns("__pycache__"))
         url = server.make_database("letters")
         generated(Sandbox(project, url), 40)
-        for run in itertools.islice(runs(url, valkey.url, root), 0, None, options.every):
-            places_of_leaks, code = leaks(run, project, root / WRITTEN)
-            codes[code] += 1
-            if places_of_leaks:
-                found += 1
-                sys.stdout.write(f"FOUND: {run.place.name}: {run.arguments} in {places_of_leaks}\n")
+        # Ctrl-C shows what was found until then.
+        with suppress(KeyboardInterrupt):
+            for run in itertools.islice(runs(url, valkey.url, root), 0, None, options.every):
+                places_of_leaks, code = leaks(run, project, root / WRITTEN)
+                codes[code] += 1
+                if places_of_leaks:
+                    found += 1
+                    sys.stdout.write(f"FOUND: {run.place.name}: {run.arguments} in {places_of_leaks}\n")
     ended = ", ".join(f"{count} × {code}" for code, count in codes.most_common())
     sys.stdout.write(f"{codes.total()} runs ({ended}), the password in {found}; {time.monotonic() - started:.0f} s\n")
     return 1 if found else 0

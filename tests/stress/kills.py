@@ -399,11 +399,13 @@ def main() -> int:
             measured[name][fresh] = ended.seconds
         times = (f"{name} {seconds[True]:.1f} or {seconds[False]:.1f} s" for name, seconds in measured.items())
         say(f"seed {options.seed}: {', '.join(times)}")
-        for number in range(options.kills):
-            name = dice.choice([name for name in chosen for _ in range(_WEIGHTS.get(name, 3))])
-            kill_once(chosen[name], measured[name], random.Random(dice.random()), results[name])  # noqa: S311 - as above
-            if number % 20 == 0:
-                say(f"{number + 1} kills, {time.monotonic() - started:.0f} s")
+        # Ctrl-C shows what was found until then.
+        with suppress(KeyboardInterrupt):
+            for number in range(options.kills):
+                name = dice.choice([name for name in chosen for _ in range(_WEIGHTS.get(name, 3))])
+                kill_once(chosen[name], measured[name], random.Random(dice.random()), results[name])  # noqa: S311 - as above
+                if number % 20 == 0:
+                    say(f"{number + 1} kills, {time.monotonic() - started:.0f} s")
     say(table(results))
     failed = sum(len(result.problems) for result in results.values())
     kills = sum(result.kills for result in results.values())
