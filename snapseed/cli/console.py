@@ -1,8 +1,12 @@
-"""What the commands print: results on stdout; failures, notes and progress on stderr; and the exit code."""
+"""What the commands print: results on stdout; failures, notes and progress on stderr; and the exit code.
+
+Names and values come from snapshots and servers that nobody may have looked at, so every line passes `printable` here.
+"""
 
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -23,6 +27,7 @@ import typer
 from snapseed.cli.documents import failure
 from snapseed.errors import Interrupted, MachineError, SnapseedError, Terminated, UsageError, interruption
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
+from snapseed.printable import printable
 from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
@@ -49,9 +54,15 @@ def is_in_github_actions() -> bool:
 # ── Results ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def write(*lines: str) -> None:
+    """Write lines for people to stdout. A line break in one of them is shown, not obeyed."""
+    to_stdout("\n".join(map(printable, lines)))
+
+
 def as_json(document: dict[str, object]) -> str:
     """The document as it is printed and written to files, with `"format": 1` in front."""
-    return json.dumps({"format": 1, **document}, indent=2, default=str)
+    # `##[` would be a workflow command. In JSON, two # are always in a text.
+    return json.dumps({"format": 1, **document}, indent=2, default=str).replace("##", "#\\u0023")
 
 
 def write_file(path: Path, render: Callable[[], str], mode: Literal["w", "a"] = "w") -> None:
@@ -73,15 +84,23 @@ def append_named(variable: str, text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line for people to stderr. Where that takes none, nobody can be told, and the work goes on."""
+    """Write a line for people to stderr, or several."""
+    to_stderr("\n".join(map(printable, text.split("\n"))))
+
+
+def to_stderr(text: str, end: str = "\n") -> None:
+    """Write text to stderr as it is. Where that takes none, nobody can be told, and the work goes on."""
     try:
-        typer.echo(text, err=True)
+        typer.echo(text + end, err=True, nl=False)
     except OSError:
         _discard(sys.stderr)
 
 
-def write(text: str) -> None:
-    """Write a result to stdout. Raises `MachineError` if it cannot be written, `BrokenPipeError` if its reader left."""
+def to_stdout(text: str) -> None:
+    """Write a document or a command in which all is escaped as its format demands.
+
+    Raises `MachineError` if it cannot be written, `BrokenPipeError` if its reader left.
+    """
     try:
         typer.echo(text)
     except OSError as exc:
@@ -108,6 +127,7 @@ def leave(code: int) -> NoReturn:
         _discard(sys.stdout)
         complain(failure_of(exc))
         code = code or MachineError.exit_code
+    gc.freeze()
     sys.exit(code)
 
 
@@ -115,7 +135,8 @@ def complain(error: SnapseedError) -> None:
     """Write a failure and all that is known about it to stderr."""
     # NO_COLOR wins; otherwise only terminals get colors.
     plain = bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
-    note(("error: " if plain else typer.style("error: ", fg="red", bold=True)) + str(error))
+    to_stderr("error: " if plain else typer.style("error: ", fg="red", bold=True), end="")
+    note(str(error))
 
 
 def failures(*outputs: Callable[[], object]) -> list[SnapseedError]:
@@ -167,7 +188,7 @@ def _failure_outputs(
     if report is not None:
         yield partial(write_file, report, lambda: text + "\n")
     if output == "json":
-        yield partial(write, text)
+        yield partial(to_stdout, text)
     if junit_file is not None or output in {"junit", "github"}:
         from snapseed.ci.checks import error_check
         from snapseed.cli.formats import error_annotations, junit
@@ -177,7 +198,7 @@ def _failure_outputs(
         if junit_file is not None:
             yield partial(write_file, junit_file, lambda: document + "\n")
         if output in {"junit", "github"}:
-            yield partial(write, document if output == "junit" else error_annotations(checks, None)[0])
+            yield partial(to_stdout, document if output == "junit" else error_annotations(checks, None)[0])
 
 
 def failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
@@ -223,11 +244,16 @@ def _machine_error(exc: BaseException) -> MachineError | None:
 def _configure_logging(*, verbose: bool) -> None:
     """Our own warnings are always shown; log messages of libraries only with --verbose."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter(_LogFormatter("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG, handlers=[handler if verbose else logging.NullHandler()], force=True)
     own = logging.getLogger("snapseed")
     own.handlers = [] if verbose else [handler]
     own.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+class _LogFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
@@ -305,11 +331,13 @@ class Meter:
             note(f"{label}: {text}" if text else label)
 
     def _show_bar(self, label: str, done: float | None, total: float | None, text: str) -> None:
+        label = printable(label)
         if self._bars is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (TextColumn("{task.fields[label]:<14}"), BarColumn(), TextColumn("{task.fields[text]}"))
+            label_column = TextColumn("{task.fields[label]:<14}", markup=False)
+            columns = (label_column, BarColumn(), TextColumn("{task.fields[text]}", markup=False))
             self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bars.start()
         if label not in self._tasks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import runpy
 import sys
-from ctypes import POINTER, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint64, c_void_p
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -112,6 +112,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "snapseed_encode": (_COLUMNS, c_int32, c_int64, c_int64, _ADDRESS, c_int64, _NUMBERS),
     "snapseed_hash_rows": (_COLUMNS, c_int32, c_int64, c_int64, c_uint64, _ADDRESS, _NUMBERS),
     "snapseed_hash_values": (_COLUMNS, c_uint64, _ADDRESS, _NUMBERS),
+    "snapseed_longest_value": (c_char_p, c_int64),
     "snapseed_read": (POINTER(Source), POINTER(Sink), c_int32, c_int64, c_int64),
     **{
         f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)
@@ -165,6 +166,14 @@ def sums_of_vectors(codes: Int64s, counts: Int64s, vectors: Vectors, dtype: npt.
     if failed:
         raise ValueError(reason(failed))
     return sums
+
+
+def longest_value(page: bytes) -> int:
+    """The length of the longest text in a dictionary page of Parquet. Raises `ValueError` if it is damaged."""
+    longest = int(library().snapseed_longest_value(page, len(page)))
+    if longest < 0:
+        raise ValueError(reason(longest))
+    return longest
 
 
 @cache

@@ -334,3 +334,18 @@ EXPORT int64_t snapseed_encode(
     }
     return at - out;
 }
+
+/* The length of the longest value of a dictionary page of Parquet: of texts, each after its length in four bytes. */
+EXPORT int64_t snapseed_longest_value(const uint8_t *data, int64_t bytes) {
+    int64_t longest = 0;
+    for (int64_t at = 0; at < bytes;) {
+        uint32_t length;
+        if (bytes - at < 4) return BAD_OFFSETS;
+        memcpy(&length, data + at, 4);
+        at += 4;
+        if (length > bytes - at) return BAD_OFFSETS;
+        at += length;
+        if (length > longest) longest = length;
+    }
+    return longest;
+}

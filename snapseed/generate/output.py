@@ -101,7 +101,9 @@ def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -
         _check_characters(values, kind)
     except (pa.ArrowException, ValueError) as exc:
         detail = str(exc).splitlines()[0]
-        raise _broken(entity, name, f"{series.dtype}: {detail}", f"values of {kind.name} (Arrow {kind.arrow})") from exc
+        hint = "; as_decimals() makes them" if kind.family is Family.NUMERIC else ""
+        expected = f"values of {kind.name} (Arrow {kind.arrow}){hint}"
+        raise _broken(entity, name, f"{series.dtype}: {detail}", expected) from exc
     if kind.family is Family.JSONB:
         _check_json(entity, name, values)
     return converted

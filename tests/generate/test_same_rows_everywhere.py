@@ -63,6 +63,28 @@ def test_two_processes_write_the_same_bytes_as_one(shop: Project) -> None:
     assert files_of(make_snapshot(shop, jobs=2)) == files_of(make_snapshot(shop, jobs=1))
 
 
+PIDS = """
+import os
+
+@entity(key="id", columns={"id": "bigint", "pid": "bigint"})
+def users(rows):
+    return pl.DataFrame({"id": rows.key(), "pid": os.getpid()})
+
+@entity(key="id", columns={"id": "bigint", "pid": "bigint"}, rows=3)
+def plans(rows):
+    return pl.DataFrame({"id": rows.key(), "pid": os.getpid()})
+"""
+
+
+def test_only_full_parts_are_worth_a_process(tmp_path: Path) -> None:
+    """A few small root entities are made here, although each is a part; with more rows, other processes share them."""
+    project = write_project(tmp_path / "project", PIDS, part_rows=100)
+    for scale, is_here in ((50, True), (250, False)):
+        snapshot = make_snapshot(project, scale, jobs=2)
+        pids = {*frame_of(snapshot, "users")["pid"], *frame_of(snapshot, "plans")["pid"]}
+        assert (pids == {os.getpid()}) == is_here
+
+
 def test_parts_made_backwards_are_the_same_bytes(shop: Project) -> None:
     """Parts do not depend on each other, so their order does not matter."""
     executor = BackwardExecutor()

@@ -103,6 +103,7 @@ def test_existing_rows_are_noticed(init: Init, connection: Connection) -> None:
     connection.execute("INSERT INTO others VALUES (7)")
     project = init(TABLE)
     assert "snapseed load --yes" in said(project)
+    assert "snapseed generate && snapseed load" in (project.folder / "snapseed.toml").read_text().partition("\n")[0]
     project.run("generate", check=True)
     assert project.run("load", "dev").returncode == 3
     project.run("load", "dev", "--yes", check=True)
