@@ -183,10 +183,10 @@ def _look_at(server: Server, environment: Environment, manifest: Manifest, *, co
             locks.lock(connection)
         tables = list(read_tables(connection, [table_name(entity) for entity in manifest.entities]).values())
         kind = f"database, embeddings by {environment.embeddings}"
-        schema = schema_digest(connection)
+        schema, surroundings = schema_digest(connection), server.surroundings(identity.database)
         return _Database(
             identity,
-            template_name(kind, server.identity.role, identity.database, manifest.identity, schema),
+            template_name(kind, server.identity.role, identity.database, manifest.identity, schema, surroundings),
             outside_rows(connection, [table.oid for table in tables]),
             tables,
             loaded_tables(connection),

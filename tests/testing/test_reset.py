@@ -96,6 +96,8 @@ def test_what_belongs_to_the_database_stays(owner: Owner) -> None:
     owner.administer("ALTER ROLE {} IN DATABASE {} SET search_path = ''", superuser, name)
     with psycopg.connect(owner.server) as connection:
         before = connection.execute(_PROPERTIES, [name]).fetchone()
+    # Another setting, another template.
+    assert reset(owner).loaded
     with pytest.raises(UsageError) as caught:
         reset(owner)
     assert isinstance(caught.value.__cause__, psycopg.errors.InsufficientPrivilege)
