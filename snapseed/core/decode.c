@@ -40,12 +40,12 @@ typedef struct {
     int (*get_copy_data)(void *connection, char **message, int async);
     int (*consume_input)(void *connection);
     void (*free_memory)(void *message);
+    char *message;
+    int64_t message_bytes;
+    int64_t rows, bytes; /* of this batch */
     int32_t socket;
     int32_t begun, ended; /* whether the header and the trailer have been seen */
     int32_t column;       /* of an error; -1 if it is not one of a column */
-    int64_t rows, bytes;  /* of this batch */
-    char *message;
-    int64_t message_bytes;
 } source;
 
 /* Why `snapseed_read` returned, if not for an error. */

@@ -184,7 +184,7 @@ static void shorten(uint8_t *message, int64_t *size) {
     while (at + 4 <= *size) {
         last = at;
         int32_t length = (int32_t)get32(message + at);
-        at += 4 + (length > 0 ? length : 0);
+        at += 4 + (length > 0 ? (int64_t)length : 0);
     }
     if (!last || at != *size || last + 4 == *size) return;
     int64_t cut = 1 + below(*size - last - 4);

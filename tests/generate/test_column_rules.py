@@ -101,6 +101,9 @@ CASES = {
     "a label that was added": Case(
         ENUM + "; ALTER TYPE mood ADD VALUE IF NOT EXISTS 'glad' AFTER 'sad'", "mood", every("glad"), None
     ),
+    "an enum after an escaped quote": Case(
+        "CREATE TABLE a (b text DEFAULT E'\\''); " + ENUM, "mood", every("glad"), "'glad'"
+    ),
     "a quoted enum": Case("CREATE TYPE public.\"Mood\" AS ENUM ('sad')", '"Mood"', every("glad"), "'glad'"),
     "an enum of nobody knows where": Case("", "mood", every("glad"), None),
     "jsonbb": Case("", "jsonbb", every("{}"), "did you mean 'jsonb'?"),
