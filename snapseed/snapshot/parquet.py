@@ -29,7 +29,7 @@ _HEADER_BYTES = 1 << 14
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "FIXED_LEN_BYTE_ARRAY": 16, "BYTE_ARRAY": 4}
 # parquet.thrift: PageType, and the values of Encoding that our writer uses.
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
-_PLAIN, _DELTA_BINARY_PACKED, _DICTIONARY_CODES = 0, 5, {2, 8}
+_PLAIN, _DICTIONARY_CODES, _DIFFERENCES = 0, {2, 8}, 5
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _page(data: bytes, offset: int) -> _Page:
         values, encoding = details[1], details[2]
     except (LookupError, TypeError, RecursionError) as exc:
         raise ValueError("the header of a page is damaged") from exc
-    if kind not in {_DATA_PAGE, _DICTIONARY_PAGE} or encoding not in {_PLAIN, _DELTA_BINARY_PACKED, *_DICTIONARY_CODES}:
+    if kind not in {_DATA_PAGE, _DICTIONARY_PAGE} or encoding not in {_PLAIN, *_DICTIONARY_CODES, _DIFFERENCES}:
         raise ValueError(f"a page of type {kind} and encoding {encoding}, which snapseed does not write")
     if not (0 <= size < 2**31 and 0 <= stored < 2**31 and (values > 0 or kind == _DICTIONARY_PAGE)):
         raise ValueError("the header of a page has sizes out of range")
