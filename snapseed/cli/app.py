@@ -72,6 +72,8 @@ def main() -> None:
             show(file=usage)
             # It quotes arguments, and one of them may be a URL.
             console.note(redacted(usage.getvalue().rstrip()))
+    # The system takes all memory back. Looking for garbage in it first, as Python does, takes 50 ms.
+    gc.freeze()
     console.leave(code)
 
 
@@ -115,6 +117,8 @@ def generate(
     # from one arena for all threads instead of four per core. On a generation of 170,000 rows: 60 MB less at the peak
     # for 0.3 s of 8 more, all in the kernel. Returning it at once would save 10 MB more and cost 1.5 s.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:50,muzzy_decay_ms:0")
+    # What generators ask of it is too little to share among threads: without, a tenth less of CPU time, and no later.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from snapseed.generate.part import available_cores
     from snapseed.generate.request import resolve_check, resolve_request
     from snapseed.generate.snapshot import CheckReport, check_snapshot, generate_snapshot
@@ -224,6 +228,9 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
+    if entity is None and call.options.environment not in {None, *call.project.environments}:
+        # The only argument is an entity, not an environment.
+        entity, call = call.options.environment, call.without_environment()
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
@@ -256,11 +263,11 @@ app.command()(embeddings.search)
 
 
 def _announce_size(call: Call, request: Request) -> None:
-    """Say how large a snapshot of many parts will be before generating it."""
+    """Say how large a snapshot of many parts will be before generating it, unless --quiet."""
     from snapseed.generate.request import Tasks, estimate
 
     project = call.project
-    if len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
+    if call.options.quiet or len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
         return
     expected = estimate(project, request)
     folder = next(path for path in (project.snapshots, project.folder) if path.exists())

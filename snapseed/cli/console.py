@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TextIO
 import typer
 
 from snapseed.cli.documents import failure
+from snapseed.cli.text import size
 from snapseed.errors import Interrupted, MachineError, SnapseedError, Terminated, UsageError, interruption
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
 from snapseed.printable import printable
@@ -147,6 +148,8 @@ def failures(*outputs: Callable[[], object]) -> list[SnapseedError]:
             output()
         except SnapseedError as exc:
             found.append(exc)
+        except BrokenPipeError:  # its reader needs no more of it
+            continue
     return found
 
 
@@ -203,30 +206,42 @@ def _failure_outputs(
 
 def failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
     """What to tell the user."""
-    said = f"{type(exc).__name__}: {exc}"
     if isinstance(exc, SnapseedError):
         return exc
-    if isinstance(exc, KeyboardInterrupt):
+    cause: BaseException | None = exc
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    if cause is not None:
+        # What else fails while an interrupt is handled, as a generator of a driver that it cut short, follows from it.
         # A use case that knows more about the interrupt, such as a load, has raised an error of its own.
-        return interruption(exc, "interrupted; nothing was left half-finished")
-    # A library that cannot be mapped is an ImportError that quotes the system.
-    if isinstance(exc, MemoryError) or "failed to map segment" in said or os.strerror(errno.ENOMEM) in said:
-        advice = "free memory, raise the limit (`ulimit -v`, that of the container), or use fewer --jobs"
-        return MachineError("the memory is used up", observed=said, next_step=advice)
-    if os.strerror(errno.EMFILE) in said:
-        advice = "raise the limit: `ulimit -n 1024`"
-        return MachineError("too many open files for the limit of this process", observed=said, next_step=advice)
-    if isinstance(exc, OSError):
-        full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        summary = "there is no space left" if full else "the system refused access to a file or a device"
-        advice = "free some space" if full else "check that it exists, its permissions, and that it is not read-only"
-        where = str(exc.filename) if exc.filename is not None else None
-        return MachineError(summary, where=where, observed=exc.strerror or said, next_step=advice)
-    return SnapseedError(
+        return interruption(cause, "interrupted; nothing was left half-finished")
+    return _machine_error(exc) or SnapseedError(
         "an unexpected error: this is a bug in snapseed",
-        observed=said,
+        observed=f"{type(exc).__name__}: {exc}",
         next_step="run it again with --verbose, and report what it prints",
     )
+
+
+def _machine_error(exc: BaseException) -> MachineError | None:
+    """The error for what this machine lacks or does not allow; None for any other exception."""
+    number = exc.errno if isinstance(exc, OSError) else None
+    said = str(exc)
+    # A library that cannot be loaded is an ImportError that quotes the system.
+    if isinstance(exc, MemoryError) or number == errno.ENOMEM or "failed to map segment" in said:
+        summary = "the memory is used up"
+        advice = "free memory, raise the limit (`ulimit -v`, that of the container), or use fewer --jobs"
+    elif number in {errno.EMFILE, errno.ENFILE} or os.strerror(errno.EMFILE) in said:
+        summary, advice = "too many open files for the limit of this process", "raise the limit: `ulimit -n 1024`"
+    elif number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        summary, advice = "there is no space left", "free some space"
+    elif number is not None:
+        summary = "the system refused access to a file or a device"
+        advice = "check that it exists, its permissions, and that it is not read-only"
+    else:
+        return None
+    where = str(exc.filename) if isinstance(exc, OSError) and exc.filename is not None else None
+    observed = (isinstance(exc, OSError) and exc.strerror) or f"{type(exc).__name__}: {exc}"
+    return MachineError(summary, where=where, observed=observed, next_step=advice)
 
 
 def _configure_logging(*, verbose: bool) -> None:
@@ -298,11 +313,12 @@ class Meter:
     def _progress_text(self, event: Advanced) -> str:
         """How far it has come, how fast, and how long it will take from here."""
         seconds = self._clock() - self._began.setdefault(event.what, self._clock())
-        scale, unit, digits = (1e6, "MB", 1) if event.unit == "bytes" else (1, event.unit, 0)
-        parts = [f"{event.done / scale:,.{digits}f} of {event.total / scale:,.{digits}f} {unit}"]
+        is_bytes = event.unit == "bytes"
+        done, total = (size(count) if is_bytes else f"{count:,.0f}" for count in (event.done, event.total))
+        parts = [f"{done} of {total}" if is_bytes else f"{done} of {total} {event.unit}"]
         if seconds > _MEASURABLE_SECONDS:
-            megabytes, units = event.bytes / 1e6 / seconds, event.done / scale / seconds
-            parts.append(f"{megabytes:,.1f} MB/s" if event.bytes else f"{units:,.{digits}f} {unit}/s")
+            sent = event.done if is_bytes else event.bytes
+            parts.append(f"{size(sent / seconds)}/s" if sent else f"{event.done / seconds:,.0f} {event.unit}/s")
             left = seconds * (event.total - event.done) / event.done if event.done else 0
             if left >= 1:
                 parts.append(f"{left:.0f} s left" if left < _MINUTES_FROM else f"{left / 60:.0f} min left")

@@ -72,8 +72,7 @@ def _write_for_database(folder: Path, url: str) -> None:
         console.write(remark)
     console.write(f"generators for {made.tables} tables of {made.described}:")
     _write(folder, {**made.files, **_files("git")})
-    consent = " --yes" if made.has_rows else ""
-    _show_next(folder, "snapseed generate", f"snapseed load{consent}")
+    _show_next(folder, "snapseed generate", "snapseed load")
 
 
 def _require_no_project(folder: Path) -> None:

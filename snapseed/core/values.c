@@ -122,15 +122,17 @@ static int64_t put_decimal(const column *c, int64_t row, uint8_t *out) {
     if (negative) wide = -wide;
     uint16_t groups[DECIMAL_GROUPS]; /* the least significant first */
     int count = 0, below = (c->width + 3) / 4, partial = c->width % 4;
-    if (partial) {
-        groups[count++] = (uint16_t)((uint32_t)(wide % POWERS[partial]) * POWERS[4 - partial]);
-        wide /= POWERS[partial];
+    uint32_t divisor = POWERS[partial ? partial : 4], factor = POWERS[partial ? 4 - partial : 0];
+    for (; wide >> 64; divisor = 10000, factor = 1) {
+        groups[count++] = (uint16_t)((uint32_t)(wide % divisor) * factor);
+        wide /= divisor;
     }
-    while (wide >> 64) {
-        groups[count++] = (uint16_t)(wide % 10000);
-        wide /= 10000;
+    uint64_t narrow = (uint64_t)wide; /* most decimals: dividing 128 bits takes ten times as long */
+    if (factor > 1) {
+        groups[count++] = (uint16_t)((uint32_t)(narrow % divisor) * factor);
+        narrow /= divisor;
     }
-    for (uint64_t narrow = (uint64_t)wide; narrow; narrow /= 10000) groups[count++] = (uint16_t)(narrow % 10000);
+    for (; narrow; narrow /= 10000) groups[count++] = (uint16_t)(narrow % 10000);
     int low = 0, high = count;
     while (high > 0 && !groups[high - 1]) high--;
     while (low < high && !groups[low]) low++;

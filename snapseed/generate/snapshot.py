@@ -129,7 +129,9 @@ def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | N
     total, size = len(tasks), 0
     results: list[PartResult] = []
     listener(Advanced("generating", 0, total, "parts"))
-    for result in make_parts(tasks, jobs=min(jobs, total), executor=executor):
+    # Starting a process takes longer than making a small part: the lookup entities of a project are a part each.
+    full = -(-sum(tree.rows for tree in tasks.trees) // tasks.project.part_rows)
+    for result in make_parts(tasks, jobs=min(jobs, total, full), executor=executor):
         results.append(result)
         size += sum(written.file.bytes for written in result.files.values())
         listener(Advanced("generating", len(results), total, "parts", size))

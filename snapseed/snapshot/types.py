@@ -22,7 +22,8 @@ _TYPE = re.compile(
         (?P<dimensions>(?:\[\]){,6})""",
     re.VERBOSE,
 )
-_NUMBERS = re.compile(r"\d+(?:,-?\d+)?")
+# No modifier of PostgreSQL is longer, and Python converts no text of more than 4,300 digits.
+_NUMBERS = re.compile(r"\d{1,9}(?:,-?\d{1,9})?")
 _QUOTED = re.compile(r'("(?:[^"]|"")*")')
 _SPACE = re.compile(r"\s+")
 _SPACE_AROUND = re.compile(r" ?([(,\[]) ?| (?=\))")
@@ -94,7 +95,9 @@ _ALIASES = {
     "bigserial": "bigint",
 }
 # Names of types, also of some that are stored as text: a name that is almost one of these is a mistake.
-TYPE_NAMES = frozenset({*_KNOWN, *_ALIASES, *_ALIASES.values(), "citext", "inet", "interval", "money", "vector", "xml"})
+TYPE_NAMES = frozenset(
+    {*_KNOWN, *_ALIASES, *_ALIASES.values(), "citext", "inet", "interval", "money", "tsvector", "vector", "xml"}
+)
 _NUMERIC_OID = 1700
 TEXT_OID = 25
 REAL_OID = 700

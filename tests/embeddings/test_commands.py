@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis
 
 from snapseed.testing.clones import opened_clones
 from tests.embeddings.conftest import Post
@@ -39,6 +40,23 @@ def test_the_queue_is_shown_and_fixed(post: Post) -> None:
     assert post.parts() == post.expected()
 
 
+@pytest.mark.parametrize(("form", "other"), [("stream", "list"), ("list", "stream"), ("stream", "string")])
+def test_a_queue_in_another_form_is_found_before_a_load(post: Post, valkey: redis.Redis, form: str, other: str) -> None:
+    """By load and by ci. The rows that are there stay."""
+    post.configure(queue=repr(form))
+    post.run("load", "dev")
+    post.execute("UPDATE letters SET body = 'changed'")
+    key = "{snapseed:letters:dev}:jobs"
+    valkey.flushall()
+    put = {"list": lambda: valkey.lpush(key, "job"), "stream": lambda: valkey.xadd(key, {"job": "1"})}
+    put.get(other, lambda: valkey.set(key, "job"))()
+    for command in ("load", "ci"):
+        said = post.run(command, "dev", code=2)
+        assert f"redis-cli DEL {key}" in said
+        assert (f"queue = '{other}'" in said) == (other != "string")
+    assert post.execute("SELECT DISTINCT body FROM letters") == [("changed",)]
+
+
 def test_an_environment_without_a_queue_has_none_to_show(post: Post) -> None:
     """The error says which setting makes one."""
     result = post.sandbox.run("queue", "status", "dev", SNAPSEED_EMBEDDINGS="snapshot")
@@ -56,7 +74,7 @@ def test_search_finds_the_text_that_a_question_was_taken_from(post: Post) -> Non
     post.run("load", "dev")
     post.drain()
     ((letter, body),) = post.execute("SELECT id, split_part(body, ' ', 1) FROM letters WHERE body IS NOT NULL LIMIT 1")
-    document = json.loads(post.run("search", "dev", f"{body} {letter}", "--format", "json"))
+    document: Any = post.sandbox.run_json("search", "dev", f"{body} {letter}")
     assert document["hits"][0]["key"] == str(letter)
     assert document["hits"][0]["similarity"] > 0.9
 
