@@ -27,11 +27,11 @@ _BATCH_BYTES = 1 << 25
 _HEADER_BYTES = 1 << 14
 # No footer is longer: this is room for thousands of chunks.
 _FOOTER_BYTES = 1 << 24
-# parquet.thrift: fields of ColumnMetaData, and of its Statistics.
-_TYPE, _CODEC, _LENGTH, _DATA_OFFSET, _DICTIONARY_OFFSET, _STATISTICS, _NULL_COUNT = 1, 4, 7, 9, 11, 12, 3
-# Type: what a value takes in Arrow, for a text (6) beside its characters.
+# parquet.thrift: fields of ColumnMetaData, and of its SizeStatistics.
+_TYPE, _CODEC, _LENGTH, _DATA_OFFSET, _DICTIONARY_OFFSET, _SIZE_STATISTICS, _DEFINITION_LEVELS = 1, 4, 7, 9, 11, 16, 3
+# Type: what a value takes in Arrow, for a text (6) beside its characters. Integers (1, 2) may be decimals.
 _BYTE_ARRAY = 6
-_WIDTHS = {0: 1, 1: 4, 2: 8, 4: 4, 5: 8, _BYTE_ARRAY: 4, 7: 16}
+_WIDTHS = {0: 1, 1: 16, 2: 16, 4: 4, 5: 8, _BYTE_ARRAY: 4, 7: 16}
 # CompressionCodec, PageType, and the values of Encoding that our writer uses.
 _CODECS = {0: None, 1: "snappy", 6: "zstd"}
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
@@ -57,7 +57,9 @@ class Part:
             (index,) = _leaves(self.parquet.schema, {name})
             if self.parquet.schema.column(index).max_repetition_level:
                 return 0
-            return sum(chunk[index].get(_STATISTICS, {}).get(_NULL_COUNT, 0) for chunk in self.columns)
+            # How many values there are of each level: those of level 0 are NULL.
+            levels = (chunk[index].get(_SIZE_STATISTICS, {}).get(_DEFINITION_LEVELS) for chunk in self.columns)
+            return sum(counts[0] for counts in levels if counts and len(counts) > 1)
 
     def batches(self, number: int, names: Sequence[str], *, utf8: bool = True) -> Iterator[pa.RecordBatch]:
         """The rows of a chunk, with the columns `names` in this order, in batches that take a limited amount of memory.
