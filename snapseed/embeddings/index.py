@@ -21,7 +21,7 @@ from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.locks import AdvisoryLock, lock, set_limits
-from snapseed.postgres.provenance import create_schema, has_table
+from snapseed.postgres.provenance import ensure_table, has_table
 from snapseed.servers.targets import resolve_target
 
 _LONGEST_NAME = 63
@@ -78,7 +78,7 @@ def own_name(facts: TableFacts, source: Source) -> str:
 
 
 def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
-    if not has_table(connection, "snapseed.dropped_indexes"):
+    if not has_table(connection, "dropped_indexes"):
         return
     present = {index.name for index in facts.indexes}
     saved = "SELECT name, tablespace, statements FROM snapseed.dropped_indexes WHERE table_oid = %s ORDER BY name"
@@ -130,9 +130,7 @@ def _nearest(connection: Connection, facts: TableFacts) -> list[tuple[object, ..
 
 
 def _save(connection: Connection, facts: TableFacts, index: IndexFacts) -> None:
-    if not has_table(connection, "snapseed.dropped_indexes"):
-        create_schema(connection)
-        connection.execute(query("create_dropped_indexes", QUERIES))
+    ensure_table(connection, "dropped_indexes", query("create_dropped_indexes", QUERIES))
     values = {"table": facts.oid, "name": index.name, "tablespace": index.tablespace}
     connection.execute(
         query("save_dropped_index", QUERIES), values | {"statements": [index.definition, *index.restore]}

@@ -208,7 +208,8 @@ class TableFacts:
     `kind` is pg_class.relkind and `persistence` relpersistence. `owned`: this role may alter the table; `may_index`: it
     may also create indexes in its schema. `privileges` of this role: DELETE and TRUNCATE on the whole table, SELECT on
     any column, USAGE on the schema. `refuses` has UPDATE and DELETE if the server refuses them, because the table is
-    published without a replica identity. `has_update_rule` also counts a rule that is off.
+    published without a replica identity. `has_update_rule` also counts a rule that is off. The rows of
+    `foreign_partitions` are on another server.
     """
 
     oid: int
@@ -232,6 +233,7 @@ class TableFacts:
     refuses: tuple[str, ...] = ()
     has_update_rule: bool = False
     is_published: bool = False
+    foreign_partitions: tuple[str, ...] = ()
 
     @property
     def name(self) -> TableName:

@@ -111,6 +111,7 @@ def reset_environment(
             database = _look_at(server, environment, manifest, consent=consent)
             name = database.identity.database
             require_replaceable(server, name)
+            require_ours(database.tables, database.loaded, database.identity, environment, consent=consent)
             template = None if fresh else find_template(server, database.template)
         loaded = template is None
         if template is not None:
@@ -119,7 +120,8 @@ def reset_environment(
                 sessions = replace_database(server, name, template, database.session, listener)
         else:
             with step("loading"):
-                load_snapshot(project, environment, LoadRequest(consent=consent), listener=listener)
+                # What others have changed in tables that a load has filled is what a reset is for.
+                load_snapshot(project, environment, LoadRequest(consent=True), listener=listener)
             with step("making the template"):
                 database = _look_at(server, environment, manifest, consent=consent)
                 if fresh:
@@ -168,8 +170,7 @@ def _look_at(server: Server, environment: Environment, manifest: Manifest, *, co
 
 
 def _require_nothing_lost(database: _Database, template: Template, environment: Environment, *, consent: bool) -> None:
-    """Raise `RefusedError` for rows that a copy would delete, and that came neither with a load nor the template."""
-    require_ours(database.tables, database.loaded, database.identity, environment, consent=consent)
+    """Raise `RefusedError` for rows outside the snapshot that a copy would delete, and that the template lacks."""
     before = template.mark.outside
     changed = sorted(
         name

@@ -24,7 +24,7 @@ def test_an_append_keeps_existing_rows(shapes: Shapes) -> None:
     assert shapes.one("SELECT count(*) FROM people") == 31
     assert {result.expected.rows for result in report.verified} == {5, 31, 60}
     assert mentions(reasons(report), "people: not emptied … added")
-    error = shapes.refused(Mode.APPEND)
+    error = shapes.refused(Mode.APPEND, consent=True)
     assert isinstance(error, LoadError)
     assert "teams_pkey" in str(error)
 

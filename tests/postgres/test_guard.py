@@ -39,7 +39,7 @@ def target(embedded: EmbeddedPostgres | None = None) -> Target:
 
 def identity(address: str | None = None, *, database: str = "app", role: str = "me", host: str = "") -> Identity:
     """What a server says it is."""
-    return Identity(address, database, role, host)
+    return Identity(address, database, role, host, address)
 
 
 @pytest.mark.parametrize("address", [None, "127.0.0.1", "127.8.8.8", "::1"])
@@ -102,10 +102,10 @@ def test_the_refusal_of_such_a_name_says_how_to_go_on() -> None:
 @pytest.mark.parametrize(
     "looks",
     [
-        Identity(None, "app", "me", "", session_role="prod"),
-        Identity(None, "app", "me", "", asked=("live", "me")),
-        Identity(None, "app", "me", "", asked=("app", "production")),
-        Identity("127.0.0.1", "app", "me", "", asked=("app", "me", "prod.example.com")),
+        Identity(None, "app", "me", "", None, session_role="prod"),
+        Identity(None, "app", "me", "", None, asked=("live", "me")),
+        Identity(None, "app", "me", "", None, asked=("app", "production")),
+        Identity("127.0.0.1", "app", "me", "", None, asked=("app", "me", "prod.example.com")),
     ],
     ids=str,
 )
@@ -120,7 +120,7 @@ def test_every_name_counts_that_the_server_or_the_url_knows(looks: Identity) -> 
 
 def test_a_host_name_that_was_not_looked_up_allows_nothing() -> None:
     """With `hostaddr`, the name does not say where the server is; the address does."""
-    asked = Identity("10.0.0.5", "app", "me", "", asked=("app", "me", "db.example.com"))
+    asked = Identity("10.0.0.5", "app", "me", "", "10.0.0.5", asked=("app", "me", "db.example.com"))
     with pytest.raises(RefusedError) as caught:
         require_allowed(asked, target(), environment(hosts=("db.example.com", "")), consent=True)
     assert "--allow-host 10.0.0.5" in str(caught.value)
