@@ -125,7 +125,7 @@ def measure_load(workspace: Workspace) -> Findings:
         folder = workspace.project.folder
         files = [write_copy_file(large, table, folder / f"{table.entity.name}.copy") for table in plan.tables]
         whole, by_hand = spreads_in_turns(
-            rounds, through_snapseed, partial(seconds, partial(_load_by_hand, connection, plan, files))
+            rounds, through_snapseed, partial(seconds, partial(_load_by_hand, connection, environment, plan, files))
         )
         comparisons = [
             in_seconds(
@@ -146,7 +146,7 @@ def measure_load(workspace: Workspace) -> Findings:
     return Findings(tuple(comparisons), (_phases(loads, all_loads), _entities(all_loads)))
 
 
-def _load_by_hand(connection: Connection, plan: LoadPlan, files: Sequence[Path]) -> None:
+def _load_by_hand(connection: Connection, environment: Environment, plan: LoadPlan, files: Sequence[Path]) -> None:
     """The script that a careful engineer would write, with files that are already on the server."""
     with connection.transaction():
         execute.empty_tables(connection, plan)
@@ -155,7 +155,7 @@ def _load_by_hand(connection: Connection, plan: LoadPlan, files: Sequence[Path])
             server_side_copy(connection, table, file)
         execute.build_indexes(connection, plan)
         execute.build_foreign_keys(connection, plan)
-    execute.analyze(connection, plan)
+    execute.analyze(connection, plan, environment)
 
 
 def _verification(

@@ -149,7 +149,8 @@ class _Steps:
         """Connect, also to Redis if jobs go there. A guard refuses at once what no attempt would be allowed to do."""
         target = resolve_target(self.project, self.environment)
         self.tell(target)
-        with connected(target) as connection, translated("asking the server for its settings", target.described):
+        asking = translated("asking the server for its settings", target.described)
+        with connected(target) as connection, asking, connection.transaction():
             identity = identify_allowed(connection, target, self.environment, consent=self.request.consent)
             settings = {str(name): str(value) for name, value in connection.execute(query("speed_settings"))}
         if self.environment.embeddings == "queue":

@@ -25,7 +25,7 @@ from snapseed.embeddings.queue_list import ListQueue
 from snapseed.embeddings.queue_stream import StreamQueue
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.postgres import query
-from snapseed.postgres.connect import Connection, Target, connected
+from snapseed.postgres.connect import Connection, Target, connected, require_session
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
 from snapseed.servers.targets import RedisTarget, redis_connected, redis_translated, resolve_redis, resolve_target
@@ -177,6 +177,8 @@ def embedding_session(
     source = source_of(project, environment)
     target, redis_target = resolve_target(project, environment), resolve_redis(project, environment)
     with connected(target) as connection:
+        # A worker keeps a temporary table for all its batches.
+        require_session(connection, target)
         identify_allowed(connection, target, environment, consent=consent)
         with (
             redis_connected(redis_target, environment, consent=consent) as client,
@@ -196,11 +198,18 @@ def source_of(project: Project, environment: Environment) -> Source:
 def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:
     """Check before a load that jobs can be created after its COMMIT.
 
-    Raises what `resolve_source`, the guard of Redis and connecting to it raise.
+    Raises what `resolve_source`, the guard of Redis and connecting to it raise, and `ConfigurationError` for a pooler
+    before the database, or a queue in the other form.
     """
-    source_of(project, environment)
-    with redis_connected(resolve_redis(project, environment), environment, consent=consent):
-        pass
+    source, target = source_of(project, environment), resolve_target(project, environment)
+    redis_target = resolve_redis(project, environment)
+    with connected(target) as connection:
+        require_session(connection, target)
+    with (
+        redis_connected(redis_target, environment, consent=consent) as client,
+        redis_translated("looking at the queue", redis_target),
+    ):
+        require_form(client, source.settings.queue, source.queue_name, redis_target.described)
 
 
 def load_embedder(name: str, options: Mapping[str, Any], folder: Path, where: str) -> Embedder:

@@ -10,6 +10,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
+from snapseed.config import Environment
 from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
@@ -18,6 +19,7 @@ from snapseed.load.request import Mode
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.locks import set_limits
 from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
@@ -135,13 +137,15 @@ def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:
     _switch_triggers(connection, plan, on=True)
 
 
-def analyze(connection: Connection, plan: LoadPlan) -> None:
-    """Give the planner statistics about the new rows. This runs after the commit."""
+def analyze(connection: Connection, plan: LoadPlan, environment: Environment) -> None:
+    """Give the planner statistics about the new rows, in a transaction for each table. This runs after the commit."""
     for table in plan.tables:
-        connection.execute(sql.SQL("ANALYZE {}").format(table.table.identifier()))
-    if connection.info.server_version >= _FLUSHES:
-        # Publish the counts that `--if-changed` compares now, not some time after this session ends.
-        connection.execute("SELECT pg_stat_force_next_flush()")
+        with connection.transaction():
+            set_limits(connection, environment)
+            connection.execute(sql.SQL("ANALYZE {}").format(table.table.identifier()))
+            if connection.info.server_version >= _FLUSHES:
+                # Publish the counts that `--if-changed` compares now, not some time after this session ends.
+                connection.execute("SELECT pg_stat_force_next_flush()")
 
 
 def _fill(session: LoadSession, table: TablePlan) -> int:

@@ -6,24 +6,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.errors import ConfigurationError, SchemaError, UsageError
+from snapseed.errors import SchemaError, UsageError
 from snapseed.events import Listener, phase
+from snapseed.load.characters import unconvertible_texts
 from snapseed.load.outcome import Connected, SchemaCreated
 from snapseed.load.plan import ColumnContents, Prepared
 from snapseed.load.plan.requirements import schema_error, text_limit
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
+from snapseed.load.schema_file import apply_schema
 from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import ReferenceFacts, TableFacts, TableName, read_server, read_tables
-from snapseed.postgres.connect import Connection, Target, apply_session_settings
-from snapseed.postgres.failures import translate, translated
+from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
+from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
 from snapseed.postgres.provenance import FilledTable, filled_tables, has_other_rows, missing_privilege
@@ -45,7 +45,7 @@ class LoadSession:
     request: LoadRequest
     settings: LoadSettings
     queued: str | None
-    connection: Connection
+    connection: Session
     listener: Listener
 
     @contextmanager
@@ -75,6 +75,7 @@ def prepare(session: LoadSession) -> Prepared:
         entities, facts, children = _read_catalogs(session)
         there = [entity for entity in entities if entity.name in facts]
         problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
+        problems += [] if holds_utf8(connection) else unconvertible_texts(connection, session.snapshot, there)
         missing = missing_privilege(connection)
         if missing:
             problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
@@ -221,44 +222,10 @@ def _create_schema(session: LoadSession) -> None:
             + ("" if schema is not None else "name a `schema` file in snapseed.toml and ")
             + f"set create_schema = true in [environments.{environment.name}]",
         )
-    _apply_schema(session.connection, schema)
+    apply_schema(session.connection, schema)
     # The file may have set timeouts of its own, as those of pg_dump do.
     locks.set_limits(session.connection, environment)
     session.listener(SchemaCreated())
-
-
-def _apply_schema(connection: Connection, schema: Path) -> None:
-    """Run the project's schema file, and restore the session's settings.
-
-    It runs inside PL/pgSQL's EXECUTE, where the server refuses COMMIT before it commits anything. Raises
-    `ConfigurationError` for that and for a file that cannot be read, `LoadError` with the line for any other failure.
-    """
-    try:
-        text = schema.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
-        raise ConfigurationError("the schema file cannot be read", where=str(schema), observed=reason) from exc
-    body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(text)).as_string(connection)
-    search_path = connection.execute("SHOW search_path").fetchone()
-    try:
-        connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
-    except psycopg.Error as exc:
-        message = exc.diag.message_primary or ""
-        if isinstance(exc, psycopg.errors.FeatureNotSupported) and "transaction" in message:
-            raise ConfigurationError(
-                "the schema file begins or ends a transaction",
-                where=str(schema),
-                observed=message,
-                expected="a schema without BEGIN, COMMIT and ROLLBACK, so that a load changes everything or nothing",
-            ) from exc
-        error = translate(exc, "applying the schema", str(schema))
-        # The file and the line, in place of the context, which would repeat the whole file.
-        error.where = str(schema)
-        if exc.diag.internal_query == text and exc.diag.internal_position:
-            error.where += f", line {text.count(chr(10), 0, int(exc.diag.internal_position) - 1) + 1}"
-        raise error from exc
-    apply_session_settings(connection)
-    connection.execute("SELECT set_config('search_path', %s, false)", search_path)
 
 
 def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) -> dict[str, ColumnContents]:

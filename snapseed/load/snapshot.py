@@ -75,8 +75,7 @@ def load_snapshot(
             plan = _load(loading)
             if not request.dry_run:
                 with loading.phase("analyzing"):
-                    locks.set_limits(loading.connection, environment, for_transaction=False)
-                    analyze(loading.connection, plan)
+                    analyze(loading.connection, plan, environment)
     except (SnapseedError, KeyboardInterrupt) as exc:
         error = failed(exc, report.after(events), only=request.only)
         raise error from (exc.__cause__ if error is exc else exc)
@@ -103,8 +102,7 @@ def finish_if_committed(
             if not is_recorded(connection, report.mark):
                 return None
         with phase(tell, "analyzing"), translated("analyzing", target.described):
-            locks.set_limits(connection, environment, for_transaction=False)
-            analyze(connection, report.plan)
+            analyze(connection, report.plan, environment)
     return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
 
 
@@ -133,16 +131,15 @@ def _without_queued(
 def _holds_snapshot(session: LoadSession) -> bool:
     """Whether there is nothing to do for `if_changed`."""
     connection, request, manifest = session.connection, session.request, session.snapshot.manifest
-    with session.phase(_LOOKING):
+    # If a privilege or a column is missing, the load reports it with a better message.
+    with session.phase(_LOOKING), suppress(psycopg.ProgrammingError), connection.transaction():
         identity = identify_allowed(connection, session.target, session.environment, consent=request.consent)
         session.listener(Connected(identity.server))
-        # If a privilege or a column is missing, the load reports it with a better message.
-        with suppress(psycopg.ProgrammingError), connection.transaction():
-            locks.set_limits(connection, session.environment)
-            entities: Sequence[EntityRecord] = manifest.chosen(request.only)
-            if request.only and request.with_parents:
-                entities = choose_entities(manifest, read_facts(connection, manifest.entities), request)
-            return is_unchanged(connection, manifest, entities, request)
+        locks.set_limits(connection, session.environment)
+        entities: Sequence[EntityRecord] = manifest.chosen(request.only)
+        if request.only and request.with_parents:
+            entities = choose_entities(manifest, read_facts(connection, manifest.entities), request)
+        return is_unchanged(connection, manifest, entities, request)
     return False
 
 

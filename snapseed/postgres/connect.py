@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.postgres.failures import not_connected, translated
@@ -19,9 +20,9 @@ from snapseed.redaction import redacted, redacted_quotes
 Connection = psycopg.Connection[tuple[object, ...]]
 # A running server answers at once. One that is down should not hold up a command for minutes.
 _CONNECT_SECONDS = 10
-# What a session must not inherit from its role, its database or the server. Settings that an older server does not know
-# are skipped. Limits for locks and statements are the environment's: see `locks.set_limits`.
-_SESSION = {
+# What we must not inherit from the role, the database or the server: whatever changes a result or ends a run. Settings
+# that an older server does not know are skipped. A load has limits for locks and statements: see `locks.set_limits`.
+_PINNED = {
     # How values are printed and read as text.
     "client_encoding": "UTF8",
     "timezone": "UTC",
@@ -32,11 +33,20 @@ _SESSION = {
     "lc_monetary": "C",
     "array_nulls": "on",
     "xmloption": "content",
+    # How statements are read.
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
     # How the catalogs print types and definitions: "text" in quotes would be a type that we do not know.
     "quote_all_identifiers": "off",
     # A query fails instead of leaving rows out.
     "row_security": "off",
-    # What would end a long transaction, or a session that waits for files, jobs or another session.
+    # Each statement sees what others have committed before it.
+    "default_transaction_isolation": "read committed",
+    # Foreign keys are checked: not so in the role of a replica, which only a superuser may leave.
+    "session_replication_role": "origin",
+    # What would end a long statement, a long transaction, or a session that fails once or waits for something.
+    "exit_on_error": "off",
+    "statement_timeout": "0",
     "transaction_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
@@ -110,8 +120,65 @@ def _ambiguity(url: str) -> str | None:
     return "white space that is not percent-encoded" if found and re.search(r"\s", url) else None
 
 
+class Session(psycopg.Connection[tuple[object, ...]]):
+    """A connection with our settings. Through a pooler, whose sessions others use too, they last for a transaction.
+
+    `backend_pid` is the process that serves it. A pooler tells clients an invented number instead.
+    """
+
+    backend_pid = 0
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler stands between this connection and the server."""
+        return self.backend_pid != self.info.backend_pid
+
+    @contextmanager
+    def transaction(self, *options: Any, **named: Any) -> Iterator[psycopg.Transaction]:  # noqa: ANN401 - psycopg's
+        """A transaction as psycopg has it, with our settings."""
+        begins = self.info.transaction_status is TransactionStatus.IDLE
+        with super().transaction(*options, **named) as transaction:
+            if begins and self.is_pooled:
+                self.pin_settings()
+            yield transaction
+
+    def pin_settings(self) -> None:
+        """Pin the settings; call it again after SQL that is not ours, which may have changed them."""
+        self.backend_pid = pin_settings(self)
+
+
+def pin_settings(connection: Connection) -> int:
+    """Pin the settings, through a pooler only for this transaction; returns the process that serves the connection."""
+    pinned = _PINNED
+    if not holds_utf8(connection):
+        # Parallel workers send texts, as `array_send` does, in the encoding of the database.
+        pinned = _PINNED | {"max_parallel_workers_per_gather": "0"}
+    row = connection.execute(
+        "SELECT pg_backend_pid(), count(set_config(name, value, pg_backend_pid() <> %s))"
+        "  FROM unnest(%s::text[], %s::text[]) pinned(name, value) WHERE current_setting(name, true) <> value",
+        [connection.info.backend_pid, list(pinned), list(pinned.values())],
+    ).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
 @contextmanager
-def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
+def opened(conninfo: str, application: str = "snapseed", seconds: int = _CONNECT_SECONDS) -> Iterator[Session]:
+    """A connection with our settings, each statement a transaction of its own, closed at the end.
+
+    No statement is prepared, since a pooler may send the next one to another session. The driver's errors pass through.
+    """
+    with Session.connect(
+        conninfo, connect_timeout=seconds, application_name=application, autocommit=True, prepare_threshold=None
+    ) as session:
+        # A load that has waited for another must not see the catalogs as they were before the wait.
+        session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        session.pin_settings()
+        yield session
+
+
+@contextmanager
+def connected(target: Target, *, create: bool = True) -> Iterator[Session]:
     """An open connection with our session settings, closed at the end. Starts the embedded server if that is meant.
 
     A database that does not exist on the embedded server is created. With `create=False` it is a `UsageError` instead,
@@ -126,54 +193,49 @@ def connected(target: Target, *, create: bool = True) -> Iterator[Connection]:
             )
         target.embedded.start()
         target.embedded.ensure_database(target.database)
-    try:
-        connection = psycopg.connect(
-            target.conninfo, connect_timeout=_CONNECT_SECONDS, application_name="snapseed", autocommit=True
-        )
-    except psycopg.OperationalError as exc:
-        raise not_connected(exc, f"{target.described} ({target.source})") from exc
-    with connection:
-        # A load that has waited for another must not see the catalogs as they were before the wait.
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        with translated("setting up the session", target.described):
-            apply_session_settings(connection)
-            _require_triggers(connection, target)
-        yield connection
+    where = f"{target.described} ({target.source})"
+    with ExitStack() as stack:
+        try:
+            session = stack.enter_context(opened(target.conninfo))
+        except psycopg.errors.InsufficientPrivilege as exc:
+            raise ConfigurationError(
+                "this session would check no foreign key: session_replication_role is not origin",
+                where=where,
+                observed="another one is the default of the role or the database, and the role may not change it",
+                next_step="let a superuser run ALTER ROLE (or DATABASE) ... RESET session_replication_role",
+            ) from exc
+        except psycopg.OperationalError as exc:
+            raise not_connected(exc, where) from exc
+        yield session
 
 
 @contextmanager
-def reading(target: Target, doing: str) -> Iterator[Connection]:
+def reading(target: Target, doing: str) -> Iterator[Session]:
     """A connection that sees every table as of one moment and changes nothing; the database must exist.
 
     Raises as `connected` with `create=False`; the driver's errors are translated and say what was being done.
     """
-    with connected(target, create=False) as connection, translated(doing, target.described), connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield connection
+    with connected(target, create=False) as session, translated(doing, target.described):
+        session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+        with session.transaction():
+            yield session
 
 
-def apply_session_settings(connection: Connection) -> None:
-    """Pin the settings of the session; call it again after SQL that is not ours, which may have changed them."""
-    connection.execute(
-        "SELECT count(set_config(name, value, false)) FROM unnest(%s::text[], %s::text[]) pinned(name, value)"
-        " WHERE current_setting(name, true) IS NOT NULL",
-        [list(_SESSION), list(_SESSION.values())],
-    )
-
-
-def _require_triggers(connection: Connection, target: Target) -> None:
-    """Leave the role of a replica, in which no foreign key is checked. Only a superuser may do that for a session."""
-    if connection.execute("SHOW session_replication_role").fetchone() != ("replica",):
-        return
-    try:
-        connection.execute("SET session_replication_role = origin")
-    except psycopg.errors.InsufficientPrivilege as exc:
+def require_session(session: Session, target: Target) -> None:
+    """Raise `ConfigurationError` for a connection through a pooler, for a command that needs a session to itself."""
+    if session.is_pooled:
         raise ConfigurationError(
-            "this session would check no foreign key: session_replication_role is replica",
+            "this command needs a session of its own, and a pooler stands before the server",
             where=f"{target.described} ({target.source})",
-            observed="it is the default of the role or the database, and the role may not change it",
-            next_step="let a superuser run ALTER ROLE (or DATABASE) ... RESET session_replication_role",
-        ) from exc
+            observed=f"process {session.backend_pid} serves the connection, which was promised another one",
+            expected="a connection to PostgreSQL itself: locks, temporary tables and settings last for a session",
+            next_step="give the host and port of the server, for example by --database",
+        )
+
+
+def holds_utf8(connection: psycopg.BaseConnection[Any]) -> bool:
+    """Whether the database keeps texts in UTF-8. SQL_ASCII counts too: it keeps the bytes that we send."""
+    return connection.info.parameter_status("server_encoding") in {"UTF8", "SQL_ASCII"}
 
 
 def has_database(target: Target) -> bool:

@@ -24,7 +24,7 @@ from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted
 from snapseed.postgres import query
 from snapseed.postgres.catalog import TableName, read_rows
-from snapseed.postgres.connect import Connection, Target, apply_session_settings
+from snapseed.postgres.connect import Connection, Session, Target, opened
 from snapseed.redaction import redacted_sql
 
 # Shorter waits are normal. Longer ones make people wonder.
@@ -52,11 +52,10 @@ class AdvisoryLock(IntEnum):
     EMBEDDING_INDEXES = int.from_bytes(b"snapindx")
 
 
-def set_limits(connection: Connection, environment: Environment, *, for_transaction: bool = True) -> None:
-    """Limit how long we wait for locks and for single statements: in this transaction, or for the whole session."""
+def set_limits(connection: Connection, environment: Environment) -> None:
+    """Limit how long this transaction waits for locks, and for each statement."""
     for name in ("lock_timeout", "statement_timeout"):
-        value = getattr(environment, name)
-        connection.execute("SELECT set_config(%s, %s, %s)", (name, value, for_transaction))
+        connection.execute("SELECT set_config(%s, %s, true)", (name, getattr(environment, name)))
 
 
 def lock(connection: Connection, key: AdvisoryLock = AdvisoryLock.LOADS) -> None:
@@ -114,9 +113,9 @@ class Blocker:
 class Watch:
     """Watches one step of a load. `blockers` are the sessions seen last; empty as long as the step did not wait."""
 
-    def __init__(self, conninfo: str, pid: int, listener: Listener, patience: float) -> None:
+    def __init__(self, conninfo: str, watched: Session, listener: Listener, patience: float) -> None:
         self.blockers: tuple[Blocker, ...] = ()
-        self._conninfo, self._pid, self._listener, self._patience = conninfo, pid, listener, patience
+        self._conninfo, self._watched, self._listener, self._patience = conninfo, watched, listener, patience
         self._moved_at = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch for blockers", daemon=True)
@@ -139,17 +138,18 @@ class Watch:
             while (seconds := self._moved_at + self._patience - time.monotonic()) > 0:
                 if self._ended.wait(seconds):
                     return
-            with psycopg.connect(self._conninfo, autocommit=True) as session:
-                apply_session_settings(session)
-                session.execute(sql.SQL("SET statement_timeout = {}").format(_STATEMENT_TIMEOUT))
+            with opened(self._conninfo, APPLICATION, _CONNECT_SECONDS) as session:
                 while not self._ended.is_set():
                     self._look(session)
                     self._ended.wait(POLL_SECONDS)
         except Exception:  # noqa: BLE001 - whatever goes wrong here, the load itself goes on
             _log.debug("cannot find out who blocks the load", exc_info=True)
 
-    def _look(self, session: Connection) -> None:
-        found = tuple(Blocker(**row) for row in read_rows(session, query("blockers"), pid=self._pid))
+    def _look(self, session: Session) -> None:
+        with session.transaction():
+            session.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_STATEMENT_TIMEOUT))
+            rows = read_rows(session, query("blockers"), pid=self._watched.backend_pid)
+        found = tuple(Blocker(**row) for row in rows)
         if not found:
             # Keep the blockers seen last: the wait may just have ended in an error, which should name them.
             return
@@ -161,7 +161,7 @@ class Watch:
 
 @contextmanager
 def watching(
-    target: Target, connection: Connection, listener: Listener, *, patience: float = PATIENCE_SECONDS
+    target: Target, connection: Session, listener: Listener, *, patience: float = PATIENCE_SECONDS
 ) -> Iterator[Watch]:
     """Watch the step inside: the listener gets a `Note`, on another thread, when it waits for somebody else's locks.
 
@@ -170,15 +170,8 @@ def watching(
     """
     info = connection.info
     # The same server as `connection`: a connection string may name several.
-    conninfo = make_conninfo(
-        target.conninfo,
-        host=info.host,
-        port=info.port,
-        hostaddr=info.hostaddr or None,
-        connect_timeout=_CONNECT_SECONDS,
-        application_name=APPLICATION,
-    )
-    watch = Watch(conninfo, info.backend_pid, listener, patience)
+    conninfo = make_conninfo(target.conninfo, host=info.host, port=info.port, hostaddr=info.hostaddr or None)
+    watch = Watch(conninfo, connection, listener, patience)
     try:
         yield watch
     except ServerError as exc:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from psycopg import sql
+from psycopg.abc import AdaptContext
 
 from snapseed.postgres.catalog import TableName
-from snapseed.postgres.connect import Connection
+from snapseed.postgres.connect import Connection, holds_utf8
 from snapseed.snapshot.hashing import SEED, Fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord, FirstKey
 from snapseed.snapshot.types import ColumnType, Family
@@ -61,7 +62,7 @@ def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Compose
     return sql.SQL(again).format(record, sql.Literal(SEED))
 
 
-def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:
+def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composable:
     """The bytes of a column that are hashed: the SQL side of `snapshot.values.for_hash`."""
     if kind.is_array:
         as_text = is_hashed_as_text_array(kind)
@@ -72,7 +73,17 @@ def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composed:
         return sql.SQL("{}({})").format(sql.Identifier("pg_catalog", _SEND[kind.family]), column)
     if kind.family in {Family.BYTEA, Family.UUID}:
         return sql.SQL("{}").format(column)
-    return sql.SQL('{}::text COLLATE "C"').format(column)
+    return _Utf8(column)
+
+
+class _Utf8(sql.Composable):
+    """A text as its bytes in UTF-8: rows are hashed and keys are compared by them, in a database of any encoding."""
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        connection = context.connection if context else None
+        plain = connection is None or holds_utf8(connection)
+        form = '{}::text COLLATE "C"' if plain else "pg_catalog.convert_to({}::text, 'UTF8')"
+        return sql.SQL(form).format(self._obj).as_bytes(context)
 
 
 def key_names(entity: EntityRecord) -> list[sql.Identifier]:
@@ -137,10 +148,10 @@ def _key_value(entity: EntityRecord, key: FirstKey) -> sql.Composable:
     return _row_of([_typed(sql.Literal(str(value)), column.kind()) for value, column in values])
 
 
-def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composed:
+def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
     """A value as one of the three types in which keys are compared; text by its bytes, whatever the collation."""
     if kind.family is Family.TEXT:
-        return sql.SQL('{}::text COLLATE "C"').format(value)
+        return _Utf8(value)
     return sql.SQL("{}::{}").format(value, sql.SQL("uuid" if kind.family is Family.UUID else "bigint"))
 
 

@@ -12,8 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import interpolate
 from snapseed.errors import UsageError
-from snapseed.postgres.connect import connected, target_of
-from snapseed.postgres.failures import translated
+from snapseed.postgres.connect import reading, target_of
 from snapseed.postgres.guard import identify
 from snapseed.redaction import redacted, url_without_password
 from snapseed.scaffold.modules import Origin, project_files
@@ -48,12 +47,7 @@ def scaffold_project(url: str) -> Scaffold:
     """
     filled, _ = interpolate(url, where=_SOURCE)
     target = target_of(filled, _SOURCE)
-    with (
-        connected(target) as connection,
-        translated("reading the catalogs", target.described),
-        connection.transaction(),
-    ):
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with reading(target, "reading the catalogs") as connection:
         tables = read_schema(connection)
         connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
         plan = plan_project(tables, partial(answer, connection))

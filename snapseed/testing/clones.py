@@ -22,7 +22,7 @@ from snapseed.postgres.failures import translated
 from snapseed.servers.targets import EMBEDDED, resolve_target
 from snapseed.snapshot.store import open_snapshot
 from snapseed.testing import SnapseedDatabase
-from snapseed.testing.server import KeptMark, Server, another_connection, connected_server, template_name
+from snapseed.testing.server import KeptMark, Server, another_connection, connected_server, connected_to, template_name
 from snapseed.testing.template import SERVER_DEFAULT, Template, copy_database, drop_unused, hold_template
 
 # Dropping waits for a checkpoint, so wanted clones come first; but no more than these may wait to be dropped.
@@ -121,7 +121,7 @@ def hold_snapshot_template(
         if tables.create is not None:
             tables.create(server.url(name))
         load_snapshot(project, own, LoadRequest(consent=True))
-        with psycopg.connect(server.conninfo(name), autocommit=True) as connection:
+        with connected_to(server.target, name) as connection:
             # This gives the record another xmin than its rows, whose transaction it must tell: see `filled_tables`.
             connection.execute(
                 "UPDATE snapseed.loads SET environment = %s, state = state || jsonb_build_object('transaction', xmin)",

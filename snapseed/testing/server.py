@@ -22,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment
 from snapseed.errors import ConfigurationError, LoadError, ServerError
-from snapseed.postgres.connect import Connection, Target, connected
+from snapseed.postgres.connect import Connection, Session, Target, connected, require_session
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify, require_allowed
 
@@ -183,12 +183,13 @@ def connected_server(
     """
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(_connected(target, meeting_place))
+            connection = stack.enter_context(connected_to(target, meeting_place))
         except (ConfigurationError, ServerError) as exc:
             # A failed connection has no SQLSTATE, only this message. In another language the failure is reported.
             if f'database "{meeting_place}" does not exist' not in str(exc.__cause__):
                 raise
             connection = stack.enter_context(connected(target))
+        require_session(connection, target)
         with translated("looking at the server", target.described):
             identity = identify(connection)
             asked = replace(identity, asked=(*identity.asked, target.database))
@@ -202,11 +203,12 @@ def connected_server(
 @contextmanager
 def another_connection(server: Server) -> Iterator[Server]:
     """The same server over a second connection, for another thread."""
-    with _connected(server.target, server.identity.database) as connection:
+    with connected_to(server.target, server.identity.database) as connection:
         yield replace(server, connection=connection)
 
 
-def _connected(target: Target, database: str) -> AbstractContextManager[Connection]:
+def connected_to(target: Target, database: str) -> AbstractContextManager[Session]:
+    """Another database of the target's server, connected as the same role."""
     return connected(replace(target, conninfo=make_conninfo(target.conninfo, dbname=database), database=database))
 
 

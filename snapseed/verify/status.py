@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from snapseed.config import Project
 from snapseed.errors import SnapseedError
-from snapseed.postgres.connect import Target, connected, has_database
-from snapseed.postgres.failures import translated
+from snapseed.postgres.connect import Target, has_database, reading
 from snapseed.postgres.provenance import LoadRecord, last_loads
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
@@ -52,5 +51,5 @@ def _last_load(target: Target) -> LoadRecord | None:
     """The last load, if there is one. Creates no database."""
     if target.embedded is not None and not has_database(target):
         return None
-    with connected(target, create=False) as connection, translated("reading the record of loads", target.described):
+    with reading(target, "reading the record of loads") as connection:
         return next(iter(last_loads(connection)), None)

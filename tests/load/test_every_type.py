@@ -13,7 +13,7 @@ from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.errors import VerificationError
 from snapseed.load.outcome import LoadReport
 from snapseed.load.request import Mode
-from snapseed.postgres.connect import apply_session_settings
+from snapseed.postgres.connect import pin_settings
 from snapseed.snapshot.types import parse_type
 from tests.conftest import Connection, Sandbox, new_database
 from tests.generate.making import write_project
@@ -83,7 +83,7 @@ def require(connection: Connection, kind: Kind) -> None:
 
 def created(connection: Connection, kind: Kind) -> sql.Identifier:
     """Create the table of the type."""
-    apply_session_settings(connection)
+    pin_settings(connection)
     require(connection, kind)
     table = sql.Identifier(kind.name)
     columns = sql.SQL(", ").join(

@@ -13,7 +13,7 @@ import pytest
 from snapseed import load_snapshot
 from snapseed.errors import LoadError, ServerError
 from snapseed.events import Event, Listener, Note, PhaseStarted, ignore
-from snapseed.postgres.connect import Connection, Target, connected
+from snapseed.postgres.connect import Connection, Session, Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, AdvisoryLock, lock, shortened, watching
 from snapseed.servers.targets import resolve_target
@@ -32,7 +32,7 @@ def target(shop: Sandbox) -> Target:
 
 
 @pytest.fixture
-def waiting(target: Target) -> Iterator[Connection]:
+def waiting(target: Target) -> Iterator[Session]:
     """The session of a load, with a short lock_timeout."""
     with connected(target) as connection:
         connection.execute(LOCK_TIMEOUT)
@@ -52,7 +52,7 @@ def into(told: list[str]) -> Listener:
     return lambda event: told.append(event.text) if isinstance(event, Note) else None
 
 
-def wait_for_orders(target: Target, connection: Connection, told: list[str]) -> ServerError:
+def wait_for_orders(target: Target, connection: Session, told: list[str]) -> ServerError:
     """The error of a step that cannot lock the table `orders`."""
     with (
         pytest.raises(ServerError) as caught,
@@ -63,7 +63,7 @@ def wait_for_orders(target: Target, connection: Connection, told: list[str]) -> 
     return caught.value
 
 
-def test_a_wait_names_who_blocks_and_how_to_end_it(shop: Sandbox, target: Target, waiting: Connection) -> None:
+def test_a_wait_names_who_blocks_and_how_to_end_it(shop: Sandbox, target: Target, waiting: Session) -> None:
     """Process, application, role, state, since when, and the statement: in the note, and in the error afterwards."""
     told: list[str] = []
     with psycopg.connect(shop.url, application_name="a report") as holder:
@@ -82,7 +82,7 @@ def test_a_wait_names_who_blocks_and_how_to_end_it(shop: Sandbox, target: Target
     assert "lock_timeout" in (error.next_step or "")
 
 
-def test_all_who_block_are_named(shop: Sandbox, target: Target, waiting: Connection) -> None:
+def test_all_who_block_are_named(shop: Sandbox, target: Target, waiting: Session) -> None:
     """Two readers, two processes."""
     with ExitStack() as stack:
         holders = [stack.enter_context(psycopg.connect(shop.url)) for _ in range(2)]
@@ -94,7 +94,7 @@ def test_all_who_block_are_named(shop: Sandbox, target: Target, waiting: Connect
             assert f"pg_terminate_backend({holder.info.backend_pid})" in (error.next_step or "")
 
 
-def test_another_load_is_called_by_its_name(target: Target, waiting: Connection) -> None:
+def test_another_load_is_called_by_its_name(target: Target, waiting: Session) -> None:
     """The second of two loads learns that it waits for the first."""
     told: list[str] = []
     with connected(target) as first, first.transaction():
@@ -118,7 +118,7 @@ def test_every_version_takes_the_same_lock() -> None:
     assert int(AdvisoryLock.EMBEDDING_INDEXES) == 0x736E6170696E6478
 
 
-def test_no_wait_no_second_connection(shop: Sandbox, target: Target, waiting: Connection) -> None:
+def test_no_wait_no_second_connection(shop: Sandbox, target: Target, waiting: Session) -> None:
     """A quick step and one that makes progress open none. A step that stands still, for whatever reason, does."""
     told: list[str] = []
     with shop.connect() as connection:
@@ -137,7 +137,7 @@ def test_no_wait_no_second_connection(shop: Sandbox, target: Target, waiting: Co
     assert told == []
 
 
-def test_other_failures_stay_as_they_are(target: Target, waiting: Connection) -> None:
+def test_other_failures_stay_as_they_are(target: Target, waiting: Session) -> None:
     """An error that was not caused by a lock says nothing about blockers."""
     with (
         pytest.raises(LoadError) as caught,
@@ -148,7 +148,7 @@ def test_other_failures_stay_as_they_are(target: Target, waiting: Connection) ->
     assert caught.value.observed == "division by zero [SQLSTATE 22012]"
 
 
-def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Target, waiting: Connection) -> None:
+def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Target, waiting: Session) -> None:
     """If the second connection or the listener fails, the step ends as usual, and no thread stays."""
 
     def refuse(_: Event) -> None:
@@ -168,7 +168,7 @@ def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Targe
     patiently(lambda: not any(thread.name == "watch for blockers" for thread in threading.enumerate()))
 
 
-def test_a_watch_lets_the_process_end(target: Target, waiting: Connection) -> None:
+def test_a_watch_lets_the_process_end(target: Target, waiting: Session) -> None:
     """Its thread is a daemon."""
     with watching(target, waiting, ignore):
         (thread,) = [thread for thread in threading.enumerate() if thread.name == "watch for blockers"]
