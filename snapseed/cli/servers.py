@@ -73,7 +73,7 @@ def psql(call: Call, context: typer.Context) -> None:
     """Open psql on the environment's database. Further arguments are passed to psql."""
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    from snapseed.postgres.connect import connected
+    from snapseed.postgres.connect import connected, hidden_variables
     from snapseed.servers.targets import resolve_target
 
     target = resolve_target(call.project, call.environment)
@@ -90,7 +90,8 @@ def psql(call: Call, context: typer.Context) -> None:
     if password := parts.pop("password", None):
         os.environ["PGPASSWORD"] = str(password)
     conninfo = make_conninfo("", **parts) if password else target.conninfo
-    os.execv(program, [program, conninfo, *context.args])  # noqa: S606 - psql replaces us, without a shell
+    with hidden_variables(target):
+        os.execv(program, [program, conninfo, *context.args])  # noqa: S606 - psql replaces us, without a shell
 
 
 def _show(call: Call, values: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors, sql
 
 from snapseed.errors import ConfigurationError, SnapseedError
-from snapseed.postgres.connect import Session
+from snapseed.postgres.connect import Session, role_search_path
 from snapseed.postgres.failures import translate
 
 # pg_dump writes these for psql, since August 2025: in between, psql obeys no other command.
@@ -43,7 +43,8 @@ def apply_schema(connection: Session, schema: Path) -> None:
     text = _RESTRICTED.sub("", text)
     body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(text)).as_string(connection)
     try:
-        connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
+        with role_search_path(connection):
+            connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
     except psycopg.Error as exc:
         raise _error(exc, schema, text) from exc
     connection.execute(_RESTORE)

@@ -23,7 +23,7 @@ from snapseed.postgres import locks
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import identify_allowed
-from snapseed.postgres.locks import watching
+from snapseed.postgres.locks import waiting, watching
 from snapseed.postgres.provenance import is_recorded
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -94,7 +94,7 @@ def finish_if_committed(
         return None
     target = resolve_target(project, environment)
     events, tell = recorded(listener)
-    with connected(target) as connection, translated("looking for the load", target.described):
+    with connected(target) as connection, waiting(target, connection, "looking for the load", tell):
         with connection.transaction():
             locks.set_limits(connection, environment)
             # The lost session may still be committing. It holds this lock until it is done.

@@ -32,9 +32,9 @@ class Identity:
     """Who the server says it is: its address (None for a Unix socket), database, role and major version.
 
     `peer` is where our own connection ends, also None for a Unix socket. A proxy or pooler there may reach the server
-    in another way. `host` is the name that was looked up to find the server, empty if an address was given. `session_role` logged in;
-    `role` is what it became by SET ROLE. `asked` are database, role and host as the connection string names them. A
-    pooler may replace all three by others.
+    in another way. `host` is the name that was looked up to find the server, empty if an address was given.
+    `session_role` logged in; `role` is what it became by SET ROLE. `asked` are database, role and host as the
+    connection string names them. A pooler may replace all three by others.
     """
 
     address: str | None

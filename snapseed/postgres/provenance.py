@@ -174,13 +174,13 @@ def has_table(connection: Connection, name: str) -> bool:
     """
     (found,) = read_rows(connection, query("doubts"), table=name) or [{"found": False, "doubt": None}]
     if found["doubt"]:
+        give = f"ALTER SCHEMA snapseed OWNER TO {found['owner']}; ALTER TABLE snapseed.{name} OWNER TO {found['owner']}"
         raise RefusedError(
             "the records of loads in this database cannot be trusted",
             where=f"snapseed.{name}",
             observed=found["doubt"],
-            expected="schema and table as snapseed creates them, owned by this role, the database's owner or a superuser",
-            next_step=f"if you trust what they say, let a superuser run ALTER SCHEMA snapseed OWNER TO {found['owner']};"
-            f" ALTER TABLE snapseed.{name} OWNER TO {found['owner']}; otherwise DROP SCHEMA snapseed CASCADE",
+            expected="what snapseed creates, owned by this role, the database's owner or a superuser",
+            next_step=f"let a superuser run `{give};` if you trust the records, else `DROP SCHEMA snapseed CASCADE;`",
         )
     return bool(found["found"])
 

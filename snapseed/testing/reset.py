@@ -104,7 +104,7 @@ def reset_environment(
         with phase(tell, name), translated(name, target.described):
             yield
 
-    with connected_server(target, environment, consent=consent) as server:
+    with connected_server(target, environment, consent=consent, listener=listener) as server:
         with step("waiting for another reset"):
             server.lock(f"reset {target.database or target.described}")
         with step("looking at the database"):
@@ -152,9 +152,8 @@ def _look_at(server: Server, environment: Environment, manifest: Manifest, *, co
                 where=str(identity),
                 next_step="give the environment a database of its own, or use `snapseed load`",
             )
-        with connection.transaction():
-            # Wait for a running load: replacing the database would end its session.
-            locks.set_limits(connection, environment)
+        # Wait for a running load: replacing the database would end its session.
+        with locks.waiting(server.target, connection, "waiting for a load", server.listener), connection.transaction():
             locks.lock(connection)
         tables = list(read_tables(connection, [table_name(entity) for entity in manifest.entities]).values())
         kind = f"database, embeddings by {environment.embeddings}"

@@ -231,7 +231,7 @@ def test_a_single_entity_needs_the_rows_that_it_refers_to(shapes: Shapes) -> Non
     error = shapes.refused(only=["badges"])
     assert isinstance(error, UsageError)
     assert mentions(str(error), "badges … people … no rows")
-    assert (error.where, error.expected) == ("badges", "rows in people")
+    assert (error.where, error.expected) == ("badges", "rows in public.people")
     assert "--with-parents" in str(error)
     report = shapes.load(only=["badges"], with_parents=True)
     assert [table.entity.name for table in report.plan.tables] == ["teams", "people", "badges"]

@@ -10,8 +10,9 @@ import pytest
 from psycopg import sql
 
 from snapseed.errors import ConfigurationError, ServerError
-from snapseed.postgres.connect import connected, reading
+from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import may_pass
+from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from tests.conftest import Sandbox
 

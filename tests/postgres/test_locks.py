@@ -59,7 +59,7 @@ def wait_for_orders(target: Target, connection: Session, told: list[str]) -> Ser
         watching(target, connection, into(told), patience=PATIENCE),
         translated("emptying tables", "here"),
     ):
-        connection.execute("TRUNCATE orders CASCADE")
+        connection.execute("TRUNCATE public.orders CASCADE")
     return caught.value
 
 
@@ -73,7 +73,7 @@ def test_a_wait_names_who_blocks_and_how_to_end_it(shop: Sandbox, target: Target
     with shop.connect() as connection:
         patiently(lambda: sessions(connection) == 0)
     (line,) = told
-    assert line.startswith(f"waiting for a lock on orders, blocked by process {pid} (a report, role {role}, ")
+    assert line.startswith(f"waiting for a lock on public.orders, blocked by process {pid} (a report, role {role}, ")
     assert "idle in transaction, since " in line
     assert line.endswith(" s)): SELECT /* a long one */ count(*) FROM orders")
     assert "lock timeout" in (error.observed or "")
@@ -107,9 +107,9 @@ def test_another_load_is_called_by_its_name(target: Target, waiting: Session) ->
             waiting.transaction(),
         ):
             lock(waiting)
-    words = f"waiting for the advisory lock of loads, blocked by process {pid} (another load of snapseed, "
+    words = f"waiting for a lock of snapseed, blocked by process {pid} (another command of snapseed, "
     assert [line.startswith(words) for line in told] == [True]
-    assert f"process {pid} (another load of snapseed" in (caught.value.observed or "")
+    assert f"process {pid} (another command of snapseed" in (caught.value.observed or "")
 
 
 def test_every_version_takes_the_same_lock() -> None:
@@ -164,7 +164,7 @@ def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Targe
             watching(target, waiting, refuse, patience=0),
             translated("emptying", "here"),
         ):
-            waiting.execute("TRUNCATE orders CASCADE")
+            waiting.execute("TRUNCATE public.orders CASCADE")
     patiently(lambda: not any(thread.name == "watch for blockers" for thread in threading.enumerate()))
 
 
