@@ -6,11 +6,11 @@ BIN := .venv/bin
 TEST_PROCESSES ?= 3
 # Tests start many processes. Without cached bytecode, each of them would compile all of snapseed.
 unexport PYTHONDONTWRITEBYTECODE
-WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*.yml)
+WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings fuzz pools snapshots wheel wheels constraints clean
+  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings fuzz pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -78,13 +78,16 @@ bench-embeddings: .venv/bench ## measure the embedding queue, its workers and ot
 bench-content: .venv/bench ## measure the quality of the example's texts and write docs/content.md
 	$(BIN)/python -m benchmarks.content
 
-stress: stress-loads stress-embeddings ## run both stress tests below (a few minutes)
+stress: stress-loads stress-embeddings stress-settings ## run the stress tests below (some minutes)
 
 stress-loads: install ## inject 108 faults into loads at random points and check each (options: SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 stress-embeddings: install ## kill workers and servers during 20,000 jobs, check that no job is lost (option: SEED=7)
 	$(BIN)/python -m tests.stress.embeddings $(if $(SEED),--seed $(SEED))
+
+stress-settings: install ## give roles and databases each of 180 settings an awkward value, and check that nothing changes
+	$(BIN)/python -m tests.stress.settings
 
 fuzz: install ## run the compiled core under sanitizers on 200,000 random inputs (option: INPUTS=1000000)
 	$(BIN)/python -m tests.core.fuzz $(if $(INPUTS),--inputs $(INPUTS))

@@ -18,6 +18,7 @@ from benchmarks import (
     index_rebuild,
     load_peers,
     loads,
+    reading,
     report,
     reset,
 )
@@ -44,6 +45,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "load-memory": loads.measure_memory,
         "small-load": loads.measure_small_load,
         "ten-columns": copy_phase.measure_ten_columns,
+        "reading": reading.measure_reading,
         "peers": load_peers.measure_peers,
     },
     "Test databases": {"reset": reset.measure_reset},

@@ -1,4 +1,4 @@
-"""What a speech recogniser hears: the words that were said, some of them missed, doubled or confused."""
+"""What a speech recognizer hears: the words that were said, some of them missed, doubled or confused."""
 
 import polars as pl
 
@@ -51,7 +51,7 @@ _SOUNDS = {
     "ss": "s",
     "ui": "i",
 }
-# Each kind of mishearing makes several mistakes, but few in one word, so that a language stays recognisable.
+# Each kind of mishearing makes several mistakes, but few in one word, so that a language stays recognizable.
 MISTAKES = [
     [
         list(ways.items())[(number * step + first) % len(ways)]

@@ -56,7 +56,9 @@ CREATE TABLE transcripts (
     confidence numeric(4, 3) NOT NULL CHECK (confidence BETWEEN 0 AND 1),
     created_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE transcripts IS 'What is said in a share that is done. `body` is the texts of `segments`, joined by blanks.';
+COMMENT ON TABLE transcripts IS
+    'What a speech recognizer hears in a share that is done: words are missing, doubled or misheard on purpose.'
+    ' `body` is the texts of `segments`, joined by blanks.';
 
 CREATE TABLE embeddings (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),

@@ -1,4 +1,4 @@
-"""Links that users share: mostly on their favourite topic and in their own language, and sometimes one twice."""
+"""Links that users share: mostly on their favorite topic and in their own language, and sometimes one twice."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""What is said in a share, as a speech recogniser hears it: sentences of one or more people on its topic."""
+"""What is said in a share, as a speech recognizer hears it: sentences of one or more people on its topic."""
 
 import polars as pl
 
@@ -42,7 +42,10 @@ TALKS = pl.DataFrame(
     },
 )
 def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
-    """The less confident the recogniser is, the more the speakers hesitate and the more it mishears."""
+    """The less confident the recognizer is, the more the speakers hesitate and the more it mishears.
+
+    Words that are missing, doubled or misspelled are meant to be: search and its users must cope with such texts.
+    """
     medium = shares.select("platform").join(TALKS, on="platform", maintain_order="left")
     talk = pl.DataFrame(
         {
@@ -57,7 +60,7 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
     )
     # Most are short: half as many talks are at least twice as long.
     count = medium["fewest"] * medium["most"] // rows.integers("brevity", medium["fewest"], medium["most"])
-    # A repeated share has the same talk; the recogniser hears it again, and makes other mistakes.
+    # A repeated share has the same talk; the recognizer hears it again, and makes other mistakes.
     original = originals(shares)
     count = count.gather(original)
     segments = rows.items("segments", count)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar
+
+from snapseed.redaction import redacted
 
 # The lines of a detail are aligned.
 _CONTINUED = "\n" + " " * 12
@@ -14,7 +19,8 @@ class SnapseedError(Exception):
     """The root of all deliberate failures.
 
     `summary` says what happened. The other fields, each None if unknown, say what was observed and expected, where, and
-    what to do next. It can be pickled, so that a worker process can raise it.
+    what to do next, without passwords: any of them may quote a URL. It can be pickled, so that a worker process can
+    raise it.
     """
 
     exit_code: ClassVar[int] = 2
@@ -26,6 +32,11 @@ class SnapseedError(Exception):
     next_step: str | None = None
     # How far the run came that this error ended, from a use case that reports that. It is not pickled.
     report: object | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("summary", "observed", "expected", "where", "next_step"):
+            if text := getattr(self, name):
+                setattr(self, name, redacted(text))
 
     def details(self) -> dict[str, str]:
         """The fields that are known, in the order in which they are shown."""
@@ -47,6 +58,10 @@ class UsageError(SnapseedError):
 
 class ConfigurationError(SnapseedError):
     """snapseed.toml, or an environment variable that overrides it, is wrong."""
+
+
+class MachineError(SnapseedError):
+    """Out of disk, memory or open files, or not allowed to write where the command was told to."""
 
 
 class GeneratorError(SnapseedError):
@@ -107,8 +122,28 @@ class TerminatedError(InterruptedByUserError):
     exit_code = 143
 
 
-class Terminated(KeyboardInterrupt):
+class Interrupted(KeyboardInterrupt):
+    """SIGINT, raised by the command line's handler."""
+
+
+class Terminated(Interrupted):
     """SIGTERM, raised by the command line's handler. Code that handles Ctrl-C handles it too."""
+
+
+def is_from_outside(exc: BaseException) -> bool:
+    """Whether an exception ends the whole run: a signal, as opposed to a `raise KeyboardInterrupt` in a generator."""
+    by_python = isinstance(exc, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return by_python or isinstance(exc, Interrupted)
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C. It reaches the whole process group, and processes that are started inside never see it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def interruption(

@@ -15,7 +15,7 @@ _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 _LARGEST_SCALE = 2**48
 
 
-def parse_scale(text: str | float) -> int:
+def parse_scale(text: str | float, *, where: str | None = None) -> int:
     """`500`, `10k`, `2.5m`, `1b` as a whole number of root rows.
 
     Raises `UsageError` for anything else, including zero and fractions of a row.
@@ -25,18 +25,20 @@ def parse_scale(text: str | float) -> int:
     if rows.denominator == 1 and 0 < rows < _LARGEST_SCALE:
         return int(rows)
     raise UsageError(
-        "the scale is not a number of rows",
+        "the scale is too large" if rows >= _LARGEST_SCALE else "the scale is not a number of rows",
+        where=where,
         observed=repr(text),
-        expected="a positive whole number of rows such as 500, 10k, 2.5m or 1b",
-        next_step="for example: --scale 10k",
+        expected=f"a whole number of root rows from 1 to {_LARGEST_SCALE - 1:,}, such as 500, 10k, 2.5m or 1b",
+        next_step="for example: --scale 10k" if where is None else None,
     )
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, *, where: str | None = None) -> int:
     """`10MB`, `512KiB`, `1.5GB` as bytes. Raises `ConfigurationError` for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*((?:[KMG]I?)?B)", text.strip().upper())
     if not match:
-        raise ConfigurationError("not a size", observed=repr(text), expected="a size such as 10MB, 512KiB or 1.5GB")
+        expected = "a size such as 10MB, 512KiB or 1.5GB"
+        raise ConfigurationError("not a size", where=where, observed=repr(text), expected=expected)
     return int(Decimal(match[1]) * _SIZE_SUFFIXES[match[2]])
 
 

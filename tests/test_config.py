@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from snapseed import Project, find_project
 from snapseed.config import ProjectTable, interpolate
+from snapseed.config.settings import unknown_variables
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 
@@ -244,7 +246,7 @@ def test_values_are_filled_from_variables(tmp_path: Path, monkeypatch: pytest.Mo
     """With the default if there is one; otherwise the error names variable and key."""
     project = project_of(tmp_path, MINIMAL + 'database = "postgresql://${HOST_:-here}/${NAME_}"\n')
     with pytest.raises(ConfigurationError, match="NAME_ is not set") as caught:
-        project.environment()
+        project.environment().require("database")
     assert (caught.value.where or "").endswith("snapseed.toml [environments.dev] database")
     assert caught.value.next_step == "set NAME_, or write ${NAME_:-default}"
     monkeypatch.setenv("NAME_", "shop")
@@ -254,6 +256,64 @@ def test_values_are_filled_from_variables(tmp_path: Path, monkeypatch: pytest.Mo
     assert project.environment().database == "postgresql://there/shop"
     monkeypatch.setenv("HOST_", "")
     assert project.environment().database == "postgresql://here/shop"
+
+
+@pytest.mark.parametrize("key", ["database", "redis"])
+def test_the_variable_of_a_server_is_needed_only_where_it_is_used(key: str, tmp_path: Path) -> None:
+    """The environment is there without it; an override needs no variable; other settings need theirs at once."""
+    project = project_of(tmp_path, MINIMAL + f'{key} = "${{URL_}}"\nscale = 5\n')
+    environment = pickle.loads(pickle.dumps(project.environment()))  # noqa: S301 - ours
+    assert environment.scale == 5
+    with pytest.raises(ConfigurationError, match="URL_ is not set"):
+        environment.require(key)
+    project.environment(overrides={key: "embedded"}).require(key)
+    with pytest.raises(ConfigurationError, match="SIZE_ is not set"):
+        project_of(tmp_path, MINIMAL + 'max_size = "${SIZE_}"\n').environment()
+
+
+def test_a_variable_that_looks_like_a_setting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the one that was probably meant. Those of settings, and those that the file uses, are fine."""
+    project = project_of(tmp_path, MINIMAL + 'database = "${SNAPSEED_URL}"\n')
+    for name in ("DATABASE", "SEED", "PROJECT", "ENV_FILE", "TEST_DATABASE", "URL"):
+        monkeypatch.setenv(f"SNAPSEED_{name}", "1")
+    assert unknown_variables(project.file) == []
+    monkeypatch.setenv("SNAPSEED_DATABSE", "1")
+    (warning,) = unknown_variables(project.file)
+    assert "SNAPSEED_DATABSE" in warning
+    assert "'SNAPSEED_DATABASE'" in warning
+
+
+MARKED = "\ufeff" + MINIMAL.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize("text", [MARKED, MARKED.removeprefix("\ufeff")], ids=["with a mark", "without"])
+def test_a_file_from_windows_is_read(text: str, tmp_path: Path) -> None:
+    """A byte order mark and CRLF change nothing, in snapseed.toml and in a .env file."""
+    (tmp_path / "snapseed.toml").write_bytes((text + "[environments.ci]\r\nscale = 5\r\n").encode())
+    variables = tmp_path / ".env"
+    variables.write_bytes("\ufeffSNAPSEED_SCALE_=1\r\n".encode())
+    assert find_project(tmp_path, variables).environment("ci").scale == 5
+    assert os.environ.pop("SNAPSEED_SCALE_") == "1"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
+def test_a_file_in_another_encoding_is_an_error(encoding: str, tmp_path: Path) -> None:
+    """UTF-16 is named, because PowerShell writes it."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    for name in ("snapseed.toml", ".env"):
+        (tmp_path / name).write_bytes(f"{mark}# é\n{MINIMAL if name != '.env' else ''}".encode(encoding))
+        with pytest.raises(SnapseedError) as caught:
+            find_project(tmp_path, tmp_path / name if name == ".env" else None)
+        assert ("UTF-16" in (caught.value.observed or "")) == encoding.startswith("utf-16")
+        (tmp_path / name).write_text(MINIMAL if name != ".env" else "")
+
+
+def test_a_setting_that_is_no_size_or_scale_says_where_it_stands(tmp_path: Path) -> None:
+    """File, table and key, or the variable."""
+    for line in ("scale = '10q'", "max_size = '5 apples'", "timeout = 'soon'"):
+        with pytest.raises(SnapseedError) as caught:
+            project_of(tmp_path, MINIMAL + line).environment()
+        assert caught.value.where == f"snapseed.toml [environments.dev] {line.split()[0]}"
 
 
 def test_interpolation_leaves_other_text_alone() -> None:
@@ -268,6 +328,14 @@ SCALES = {"500": 500, "10k": 10_000, "2.5m": 2_500_000, "1b": 10**9, "1": 1, " 3
 def test_a_scale_is_a_number_of_rows(text: str) -> None:
     """With a suffix, a fraction, in either case."""
     assert parse_scale(text) == SCALES[text]
+
+
+@pytest.mark.parametrize("text", ["300000b", "999999b", 2**48])
+def test_a_scale_beyond_what_keys_can_count_is_too_large(text: str | float) -> None:
+    """The message has the largest one."""
+    with pytest.raises(UsageError, match="too large") as caught:
+        parse_scale(text)
+    assert f"{2**48 - 1:,}" in (caught.value.expected or "")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +354,6 @@ def test_a_scale_is_a_number_of_rows(text: str) -> None:
         "1_000",
         "0k",
         "10 k",
-        "300000b",
         0,
         -1,
         2.5,

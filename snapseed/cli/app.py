@@ -5,20 +5,22 @@ A command imports what only it needs, so that `--help` and shell completion answ
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from snapseed.cli import checks, console, embeddings, servers, text
-from snapseed.cli.documents import document
+from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
-from snapseed.cli.options import WRITES, Call, Only, OptionalEnvironment, entity_names, in_project
-from snapseed.redaction import hide_passwords_in_title
+from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_project
+from snapseed.errors import MachineError, UsageError
+from snapseed.redaction import hide_passwords_in_title, redacted
 from snapseed.units import parse_scale
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="snapseed",
+    cls=Commands,
     help="Deterministic snapshots of realistic rows, loaded into PostgreSQL by COPY and verified there.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -48,18 +51,24 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        console.note("interrupted; nothing was changed")
+        console.note("interrupted")
         code = 130
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - the last resort: no traceback, and an exit code that says what it was
         # click's errors about options and arguments. Where their classes live depends on the version of typer.
         show, message = getattr(exc, "show", None), getattr(exc, "format_message", None)
-        if show is None or message is None:
-            raise
+        error = console.failure_of(exc) if show is None or message is None else UsageError(message())
+        code = error.exit_code
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
-            typer.echo(console.as_json({"error": {"type": "UsageError", "summary": message()}, "exit_code": 2}))
-        show()
-        code = 2
-    sys.exit(code)
+            with suppress(MachineError):
+                console.write(console.as_json({"error": failure(error), "exit_code": code}))
+        if show is None:
+            console.complain(error)
+        else:
+            usage = io.StringIO()
+            show(file=usage)
+            # It quotes arguments, and one of them may be a URL.
+            console.note(redacted(usage.getvalue().rstrip()))
+    console.leave(code)
 
 
 def _version(wanted: bool) -> None:
@@ -118,7 +127,7 @@ def generate(
 
 
 @app.command()
-@in_project(*WRITES, "results", "quiet", required=True)
+@in_project(*WRITES, "results", "quiet")
 def load(
     call: Call,
     only: Only = None,
@@ -142,12 +151,14 @@ def load(
     ] = False,
 ) -> None:
     """Load the environment's snapshot into its database, in one transaction."""
-    environment = call.environment
+    environment, names = call.environment, entity_names(only)
+    if with_parents and not names:
+        raise UsageError("--with-parents needs --only", next_step="leave it out: all entities are loaded")
     from snapseed.load.request import LoadRequest, Mode
     from snapseed.load.snapshot import load_snapshot
 
     request = LoadRequest(
-        only=entity_names(only),
+        only=names,
         mode=Mode(mode),
         with_parents=with_parents,
         with_children=with_children,
@@ -167,7 +178,7 @@ app.command()(checks.verify)
 
 
 @app.command()
-@in_project("environment", "database", "snapshot", "results", required=True)
+@in_project("environment", "database", "snapshot", "results")
 def diff(
     call: Call,
     only: Only = None,
@@ -187,7 +198,12 @@ app.command()(checks.doctor)
 
 @app.command()
 @in_project("results")
-def status(call: Call, environment: OptionalEnvironment = None) -> None:
+def status(
+    call: Call,
+    environment: Annotated[
+        str | None, typer.Argument(help="Only this environment (default: all).", autocompletion=environment_names)
+    ] = None,
+) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
     names = [call.project.environment(environment).name] if environment else list(call.project.environments)
     from snapseed.verify.status import status as states_of
@@ -197,7 +213,7 @@ def status(call: Call, environment: OptionalEnvironment = None) -> None:
 
 
 @app.command()
-@in_project("environment", "snapshot", "results", required=True)
+@in_project("environment", "snapshot", "results")
 def show(
     call: Call,
     entity: Annotated[str | None, typer.Argument(help="Show rows of this entity only.")] = None,
@@ -216,7 +232,7 @@ def show(
 
 
 @app.command()
-@in_project(*WRITES, "results", "quiet", required=True)
+@in_project(*WRITES, "results", "quiet")
 def reset(
     call: Call,
     fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,
@@ -245,6 +261,6 @@ def _announce_size(call: Call, request: Request) -> None:
     expected = estimate(project, request)
     folder = next(path for path in (project.snapshots, project.folder) if path.exists())
     call.note(
-        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {expected.bytes / 1e9:,.1f} GB;"
-        f" {shutil.disk_usage(folder).free / 1e9:,.1f} GB are free"
+        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {text.size(expected.bytes)};"
+        f" {text.size(shutil.disk_usage(folder).free)} are free"
     )

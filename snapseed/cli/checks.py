@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -11,6 +12,7 @@ import typer
 from snapseed.cli import console, text
 from snapseed.cli.documents import document
 from snapseed.cli.options import Call, Only, entity_names, in_project
+from snapseed.errors import SnapseedError
 
 if TYPE_CHECKING:
     from snapseed.ci.checks import CheckResult
@@ -41,9 +43,11 @@ def verify(
         report = verify_snapshot(call.project, environment, offline=offline, only=names, listener=meter)
     name, checks = f"verify {environment.name}", verify_checks(report)
     folder = snapshot_folder(call.project.snapshots, environment.snapshot)
-    _show_checks(call, name, checks, folder, text.verified(report), document(report))
-    console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks))
-    raise typer.Exit(0 if report.agrees else 1)
+    lost = console.failures(
+        lambda: _show_checks(call, name, checks, folder, text.verified(report), document(report)),
+        lambda: console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks)),
+    )
+    _exit(0 if report.agrees else 1, lost)
 
 
 def _verify_committed(call: Call) -> NoReturn:
@@ -101,19 +105,26 @@ def ci(
         request = CiRequest(baseline, max_slowdown, call.options.yes)
         report = run_ci(call.project, environment, request, listener=meter)
     name, checks, contents = f"ci {environment.name}", checks_of(report), document(report)
-    if report_file is not None:
-        console.write_file(report_file, console.as_json(contents) + "\n")
-    if junit_file is not None:
-        console.write_file(junit_file, formats.junit(name, checks) + "\n")
-    if openmetrics_file is not None:
-        console.write_file(openmetrics_file, formats.openmetrics(report))
     folder = snapshot_folder(call.project.snapshots, environment.snapshot)
-    _show_checks(call, name, checks, folder, text.ci(report), contents)
-    console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report))
-    _set_github_outputs(call, report)
-    if report.error is not None:
-        console.complain(report.error)
-    raise typer.Exit(report.exit_code)
+    files = (
+        (report_file, lambda: console.as_json(contents) + "\n"),
+        (junit_file, lambda: formats.junit(name, checks) + "\n"),
+        (openmetrics_file, lambda: formats.openmetrics(report)),
+    )
+    lost = console.failures(
+        *(partial(console.write_file, path, render) for path, render in files if path is not None),
+        lambda: _show_checks(call, name, checks, folder, text.ci(report), contents),
+        lambda: console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks, report)),
+        lambda: _set_github_outputs(call, report),
+    )
+    _exit(report.exit_code, [report.error, *lost] if report.error else lost)
+
+
+def _exit(code: int, errors: Sequence[SnapseedError]) -> NoReturn:
+    """Say what went wrong. The first failure decides the exit code: a report that is lost does not hide a finding."""
+    for error in errors:
+        console.complain(error)
+    raise typer.Exit(code or next((error.exit_code for error in errors), 0))
 
 
 def _set_github_outputs(call: Call, report: CiReport) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TextIO
 
 import typer
 
 from snapseed.cli.documents import failure
-from snapseed.errors import SnapseedError, Terminated, UsageError, interruption
+from snapseed.errors import Interrupted, MachineError, SnapseedError, Terminated, UsageError, interruption
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
 from snapseed.redaction import redacted
 
@@ -51,11 +54,11 @@ def as_json(document: dict[str, object]) -> str:
     return json.dumps({"format": 1, **document}, indent=2, default=str)
 
 
-def write_file(path: Path, text: str, mode: Literal["w", "a"] = "w") -> None:
+def write_file(path: Path, render: Callable[[], str], mode: Literal["w", "a"] = "w") -> None:
     """Write a result to a file, or append it. Raises `UsageError` if it cannot be written."""
     try:
         with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
+            file.write(render())
     except OSError as exc:
         raise UsageError("the report cannot be written", where=str(path), observed=exc.strerror or str(exc)) from exc
 
@@ -63,64 +66,144 @@ def write_file(path: Path, text: str, mode: Literal["w", "a"] = "w") -> None:
 def append_named(variable: str, text: str) -> None:
     """Append a result to the file that a variable names, if it is set."""
     if name := os.environ.get(variable):
-        write_file(Path(name), text, "a")
+        write_file(Path(name), lambda: text, "a")
 
 
 # ── Messages and failures ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def note(text: str) -> None:
-    """Write a line for people to stderr."""
-    typer.echo(text, err=True)
+    """Write a line for people to stderr. Where that takes none, nobody can be told, and the work goes on."""
+    try:
+        typer.echo(text, err=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def write(text: str) -> None:
+    """Write a result to stdout. Raises `MachineError` if it cannot be written, `BrokenPipeError` if its reader left."""
+    try:
+        typer.echo(text)
+    except OSError as exc:
+        _discard(sys.stdout)
+        if isinstance(exc, BrokenPipeError):
+            raise
+        raise MachineError(
+            "the output cannot be written", where="stdout", observed=exc.strerror, next_step="send it somewhere else"
+        ) from exc
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is still to be written nowhere. Python would report it at its end, and change the exit code."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def leave(code: int) -> NoReturn:
+    """End the process. From here on, Ctrl-C has nothing more to interrupt."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(code))
+    try:
+        sys.stdout.flush()
+    except OSError as exc:
+        _discard(sys.stdout)
+        complain(failure_of(exc))
+        code = code or MachineError.exit_code
+    sys.exit(code)
 
 
 def complain(error: SnapseedError) -> None:
     """Write a failure and all that is known about it to stderr."""
     # NO_COLOR wins; otherwise only terminals get colors.
-    color = False if os.environ.get("NO_COLOR") else None
-    typer.secho("error: ", fg="red", bold=True, nl=False, err=True, color=color)
-    note(str(error))
+    plain = bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
+    note(("error: " if plain else typer.style("error: ", fg="red", bold=True)) + str(error))
+
+
+def failures(*outputs: Callable[[], object]) -> list[SnapseedError]:
+    """Write each output, whatever becomes of the others; returns the errors of those that could not be written."""
+    found = []
+    for output in outputs:
+        try:
+            output()
+        except SnapseedError as exc:
+            found.append(exc)
+    return found
 
 
 @contextmanager
-def reporting(output: Format, *, verbose: bool) -> Iterator[None]:
-    """Show a failure in this format and exit with its code. Tracebacks are shown here and nowhere else."""
+def reporting(
+    output: Format, *, verbose: bool, report: Path | None = None, junit: Path | None = None
+) -> Iterator[None]:
+    """Show a failure in this format and exit with its code. Tracebacks are shown here and nowhere else.
+
+    It also goes to the files that were to get a report, as JSON and as JUnit.
+    """
     _configure_logging(verbose=verbose)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _raise)
+    signal.signal(signal.SIGINT, _raise)
+    sys.unraisablehook = _raise_again
     try:
         yield
     except typer.Exit:
         raise
     except BrokenPipeError:
         # The reader of our output is gone (`| head`): print nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         raise typer.Exit(141) from None
     except (Exception, KeyboardInterrupt) as exc:
-        error = _failure_of(exc)
-        if output == "json":
-            typer.echo(as_json({"error": failure(error), "exit_code": error.exit_code}))
-        elif output != "text":
-            from snapseed.ci.checks import error_check
-            from snapseed.cli.formats import error_annotations, junit
-
-            checks = [error_check(error)]
-            typer.echo(junit("snapseed", checks) if output == "junit" else error_annotations(checks, None)[0])
+        error = failure_of(exc)
+        lost = failures(*_failure_outputs(error, output, report, junit))
         if verbose:
             note(redacted("".join(traceback.format_exception(exc)).rstrip()))
-        complain(error)
+        for each in (error, *lost):
+            complain(each)
         raise typer.Exit(error.exit_code) from exc
 
 
-def _failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
+def _failure_outputs(
+    error: SnapseedError, output: Format, report: Path | None, junit_file: Path | None
+) -> Iterator[Callable[[], object]]:
+    """Writes a failure to stdout and to each file that was to get a report."""
+    text = as_json({"error": failure(error), "exit_code": error.exit_code})
+    if report is not None:
+        yield partial(write_file, report, lambda: text + "\n")
+    if output == "json":
+        yield partial(write, text)
+    if junit_file is not None or output in {"junit", "github"}:
+        from snapseed.ci.checks import error_check
+        from snapseed.cli.formats import error_annotations, junit
+
+        checks = [error_check(error)]
+        document = junit("snapseed", checks)
+        if junit_file is not None:
+            yield partial(write_file, junit_file, lambda: document + "\n")
+        if output in {"junit", "github"}:
+            yield partial(write, document if output == "junit" else error_annotations(checks, None)[0])
+
+
+def failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
     """What to tell the user."""
+    said = f"{type(exc).__name__}: {exc}"
     if isinstance(exc, SnapseedError):
         return exc
     if isinstance(exc, KeyboardInterrupt):
         # A use case that knows more about the interrupt, such as a load, has raised an error of its own.
         return interruption(exc, "interrupted; nothing was left half-finished")
+    # A library that cannot be mapped is an ImportError that quotes the system.
+    if isinstance(exc, MemoryError) or "failed to map segment" in said or os.strerror(errno.ENOMEM) in said:
+        advice = "free memory, raise the limit (`ulimit -v`, that of the container), or use fewer --jobs"
+        return MachineError("the memory is used up", observed=said, next_step=advice)
+    if os.strerror(errno.EMFILE) in said:
+        advice = "raise the limit: `ulimit -n 1024`"
+        return MachineError("too many open files for the limit of this process", observed=said, next_step=advice)
+    if isinstance(exc, OSError):
+        full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        summary = "there is no space left" if full else "the system refused access to a file or a device"
+        advice = "free some space" if full else "check that it exists, its permissions, and that it is not read-only"
+        where = str(exc.filename) if exc.filename is not None else None
+        return MachineError(summary, where=where, observed=exc.strerror or said, next_step=advice)
     return SnapseedError(
         "an unexpected error: this is a bug in snapseed",
-        observed=redacted(f"{type(exc).__name__}: {exc}"),
+        observed=said,
         next_step="run it again with --verbose, and report what it prints",
     )
 
@@ -135,8 +218,17 @@ def _configure_logging(*, verbose: bool) -> None:
     own.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise Terminated
+def _raise(number: int, _frame: FrameType | None) -> None:
+    raise Terminated if number == signal.SIGTERM else Interrupted
+
+
+def _raise_again(ignored: sys.UnraisableHookArgs) -> None:
+    """A signal came during a callback of Python's own, such as those of imports, from which no exception gets out."""
+    if not isinstance(ignored.exc_value, Interrupted):
+        sys.__unraisablehook__(ignored)
+        return
+    number = signal.SIGTERM if isinstance(ignored.exc_value, Terminated) else signal.SIGINT
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
 
 
 # ── Progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,8 @@ from snapseed.cli import console, text
 from snapseed.cli.documents import document
 from snapseed.cli.options import WRITES, Call, in_project
 from snapseed.config import Environment
+from snapseed.config.settings import BUILT_IN_EMBEDDER
+from snapseed.errors import UsageError
 from snapseed.events import Event, notes_to
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def jobs_of_load(call: Call, environment: Environment) -> Iterator[None]:
         call.note(f"put {jobs:,} jobs into the queue")
 
 
-@in_project(*WRITES, "quiet", required=True)
+@in_project(*WRITES, "quiet")
 def worker(
     call: Call,
     drain: Annotated[bool, typer.Option("--drain", help="Exit once no job is waiting or in progress.")] = False,
@@ -95,17 +97,25 @@ def worker(
     typer.echo(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
 
 
-@in_project("environment", "database", "snapshot", "results", required=True)
+@in_project("environment", "database", "snapshot", "results")
 def search(
     call: Call,
-    question: Annotated[str, typer.Argument(help="What to look for.")],
+    question: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Chunks to show.")] = 5,
 ) -> None:
     """Show the chunks that are nearest to a question."""
+    if question is None:
+        # The only argument is the question, not an environment.
+        question, call = call.options.environment, call.without_environment()
+    if question is None:
+        raise UsageError("the question is missing", next_step='snapseed search [ENVIRONMENT] "how to bake bread"')
     environment = call.environment
     from snapseed.embeddings.search import search as nearest
 
     hits = nearest(call.project, environment, question, limit)
+    settings = call.project.embeddings
+    if settings is not None and settings.embedder == BUILT_IN_EMBEDDER:
+        call.note("the built-in embedder compares words, not their meaning; docs/embeddings.md says how to use a model")
     nothing = "nothing found: the database holds no chunks of this model"
     if environment.embeddings == "queue":
         nothing += f"; workers make them, see `snapseed queue status {environment.name}`"
@@ -120,7 +130,7 @@ def _session(call: Call, doing: str) -> AbstractContextManager[EmbeddingSession]
 
 
 @queue_app.command()
-@in_project(*WRITES, "results", required=True)
+@in_project(*WRITES, "results")
 def status(call: Call) -> None:
     """Show how many jobs are waiting, in progress, done and dead, and the errors of the dead ones."""
     with _session(call, "reading the queue") as session:
@@ -131,7 +141,7 @@ def status(call: Call) -> None:
 
 
 @queue_app.command()
-@in_project(*WRITES, required=True)
+@in_project(*WRITES)
 def retry(call: Call) -> None:
     """Put the dead jobs back into the queue."""
     with _session(call, "moving jobs") as session:
@@ -139,7 +149,7 @@ def retry(call: Call) -> None:
 
 
 @queue_app.command()
-@in_project(*WRITES, required=True)
+@in_project(*WRITES)
 def purge(call: Call) -> None:
     """Remove all jobs, including dead ones. `queue repair` recreates those that are needed."""
     with _session(call, "purging the queue") as session:
@@ -147,7 +157,7 @@ def purge(call: Call) -> None:
 
 
 @queue_app.command()
-@in_project(*WRITES, required=True)
+@in_project(*WRITES)
 def repair(call: Call) -> None:
     """Add a job for each text whose chunks are not in the database; delete chunks without a text."""
     from snapseed.embeddings.enqueue import delete_orphans, enqueue_incomplete
@@ -160,7 +170,7 @@ def repair(call: Call) -> None:
 
 
 @queue_app.command()
-@in_project(*WRITES, required=True)
+@in_project(*WRITES)
 def index(call: Call) -> None:
     """Build the search index that [embeddings] asks for, and those that were dropped before the jobs ran."""
     from snapseed.embeddings.index import index_embeddings

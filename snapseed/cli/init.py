@@ -1,48 +1,59 @@
 """`snapseed init`: a starter project, or a first project for the tables of a database.
 
-The starter is the example project itself, which the wheel carries, so that there is no second copy to maintain.
+A starter is a folder of `snapseed/starter`, and `git` there is what every project has. The example `media` is the
+project at the top of the repository, which the wheel carries, so that there is no second copy to maintain.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Mapping
+import json
+import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from snapseed.cli import console
 from snapseed.cli.options import Verbose
-from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.errors import ConfigurationError, UsageError
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-# What git needs next to the generators, also in a project for a database.
-_GIT_FILES = {Path(".gitignore"), Path(".gitattributes")}
+_STARTER = Path(__file__).resolve().parent.parent / "starter"
+_WORKFLOW = ".github/workflows/snapseed.yml"
+_FIRST = "snapseed generate && snapseed load   # rows for development, in a PostgreSQL of the project's own"
+_NEXT = {
+    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI; commit snapshots/test"),
+    "media": (_FIRST, "snapseed generate ci                 # rows for CI; commit snapshots/ci"),
+}
 
 
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to put the project.")] = Path(),
+    example: Annotated[
+        Literal["shop", "media"] | None,
+        typer.Option(help="shop: small, to read and copy (default). media: with texts, embeddings and a queue."),
+    ] = None,
     from_database: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Write generators for the tables of this database instead of the example."),
+        typer.Option(metavar="URL", help="Write generators for the tables of this database instead of an example."),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write a starter project: snapseed.toml, generators, schema, a CI workflow."""
+    """Write a starter project: snapseed.toml, generators, schema, a CI workflow. Overwrites nothing."""
     with console.reporting("text", verbose=verbose):
+        _require_no_project(folder)
         if from_database is None:
-            _write(folder, _starter_files(), {})
-            typer.echo(f"wrote a starter project into {folder.resolve()}")
-            typer.echo("next:  snapseed generate && snapseed load dev")
+            name = example or "shop"
+            _write(folder, _files(name) | _files("git"))
+            _show_next(folder, *_NEXT[name])
+        elif example is not None:
+            raise UsageError("--example and --from-database exclude each other", next_step="leave one of them out")
         else:
             _write_for_database(folder, from_database)
 
 
 def _write_for_database(folder: Path, url: str) -> None:
-    # Before the database is asked anything.
-    generators = [path.relative_to(folder) for path in folder.glob("generators/*.py")]
-    _require_absent(folder, [Path("snapseed.toml"), *generators])
     try:
         from snapseed.scaffold.project import scaffold_project
     except ModuleNotFoundError as exc:
@@ -55,56 +66,79 @@ def _write_for_database(folder: Path, url: str) -> None:
             next_step="pip install 'snapseed[init]'",
         ) from exc
     made = scaffold_project(url)
-    sources = {path: source for path, source in _starter_files().items() if path in _GIT_FILES}
-    _write(folder, sources, made.files)
     for table, notes in made.notes.items():
         typer.echo("\n".join([f"{table}:", *(f"  - {note}" for note in notes)]))
     for remark in made.remarks:
         typer.echo(remark)
-    typer.echo(f"wrote generators for {made.tables} tables of {made.described} into {folder.resolve()}")
+    typer.echo(f"generators for {made.tables} tables of {made.described}:")
+    _write(folder, {**made.files, **_files("git")})
     consent = " --yes" if made.has_rows else ""
-    typer.echo(f"next:  snapseed generate --scale 100 && snapseed load dev{consent}")
+    _show_next(folder, "snapseed generate", f"snapseed load{consent}")
 
 
-def _require_absent(folder: Path, paths: Iterable[Path]) -> None:
-    present = sorted({str(path) for path in paths if (folder / path).exists()})
+def _require_no_project(folder: Path) -> None:
+    """Raise `UsageError` if there is a project, or a folder of generators, which would become part of the new one."""
+    present = [name for name in ("snapseed.toml", "generators") if (folder / name).exists()]
+    settings = folder / "pyproject.toml"
+    if settings.is_file() and b"[tool.snapseed" in settings.read_bytes():
+        present.append("pyproject.toml with [tool.snapseed]")
     if present:
         raise UsageError(
-            "the folder already contains project files; nothing was written",
+            "the folder already contains a project; nothing was written",
             where=str(folder.resolve()),
             observed=", ".join(present),
-            next_step="choose an empty folder: snapseed init DIR",
+            next_step="choose another folder: snapseed init DIR",
         )
 
 
-def _write(folder: Path, sources: Mapping[Path, Path], texts: Mapping[str, str]) -> None:
-    """Copy the sources and write the texts, all by their path in the folder, and list them."""
-    paths = [*sources, *map(Path, texts)]
-    _require_absent(folder, paths)
+def _files(name: str) -> dict[str, str]:
+    """The files of a starter by their paths."""
+    home, root = _STARTER / name, _STARTER.parents[1]
+    found = [(home, path) for path in home.rglob("*")]
+    if name == "media" and not (home / "snapseed.toml").exists():
+        # Not a wheel, but a checkout.
+        found += [(root, path) for path in [root / "snapseed.toml", *(root / "generators").rglob("*")]]
+    return {
+        path.relative_to(base).as_posix(): path.read_text(encoding="utf-8")
+        for base, path in found
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files that are missing, add to git's own the lines that they lack, and list what was done."""
     try:
-        for path in paths:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        for path, source in sources.items():
-            shutil.copyfile(source, folder / path)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        home = folder.resolve()
+        root = next((place for place in (home, *home.parents) if (place / ".git").exists()), home)
+        typer.echo(f"in {home}:")
+        for name, text in sorted(files.items()):
+            # GitHub reads workflows only at the top of a repository.
+            path = (root if name == _WORKFLOW else home) / name
+            place = json.dumps(home.relative_to(root).as_posix(), ensure_ascii=False)
+            done = _write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
+            typer.echo(f"  {done:<14} {os.path.relpath(path, home)}")
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
-    typer.echo("\n".join(f"  {path}" for path in sorted(map(str, paths))))
 
 
-def _starter_files() -> dict[Path, Path]:
-    """Where each file of the starter comes from: a wheel carries the example project, a checkout is one."""
-    home = _PACKAGE / "starter"
-    example = home if (home / "snapseed.toml").is_file() else _PACKAGE.parent
-    if not (example / "snapseed.toml").is_file():
-        raise SnapseedError(
-            "this installation has no starter project", where=str(home), next_step="install snapseed again"
-        )
-    files = [path for path in (example / "generators").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    sources = {path.relative_to(example): path for path in files}
-    sources |= {Path(name): example / name for name in ("snapseed.toml", ".gitattributes")}
-    sources[Path(".gitignore")] = home / "gitignore"
-    sources[Path(".github/workflows/snapseed.yml")] = home / "workflow.yml"
-    return sources
+def _write_one(path: Path, text: str) -> str:
+    """What was done: wrote it, added to it, or left it as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")
+        return "wrote"
+    old = path.read_text(encoding="utf-8", errors="surrogateescape")
+    missing = [line for line in text.splitlines() if line not in old.splitlines()]
+    if not (path.name.startswith(".git") and missing):
+        return "left as it was"
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(["\n" if old and not old.endswith("\n") else "", *(f"{line}\n" for line in missing)]))
+    return f"added {len(missing)} lines"
+
+
+def _show_next(folder: Path, *commands: str) -> None:
+    is_elsewhere = folder.resolve() != Path.cwd()
+    enter = [f"cd {shlex.quote(str(folder))}"] if is_elsewhere else []
+    typer.echo("\n".join(["next:", *(f"  {line}" for line in (*enter, *commands))]))

@@ -8,20 +8,36 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from snapseed.cli import console
 from snapseed.cli.console import Format, ResultFormat
 from snapseed.config import Environment, Project, find_project
-from snapseed.errors import SnapseedError
+from snapseed.config.settings import unknown_variables
+from snapseed.errors import SnapseedError, UsageError
 
 
-def _environment_names(incomplete: str) -> list[str]:
+class Commands(TyperGroup):
+    """All commands. None takes an empty text: `--only "$ENTITY"` without that variable must not mean all entities."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer does not export its class
+        """Refuse empty arguments, at any depth, before anything is parsed."""
+        for before, argument in pairwise(["", *args]):
+            option, equals, value = argument.partition("=") if argument.startswith("--") else (before, "=", argument)
+            if equals and not value.strip():
+                name = option if option.startswith("-") else "an argument"
+                raise typer.BadParameter(f"{name} is empty; is a variable of your shell not set?", ctx)
+        return super().parse_args(ctx, args)
+
+
+def environment_names(incomplete: str) -> list[str]:
     """What the shell completes an environment's name to."""
     try:
         return [name for name in find_project().environments if name.startswith(incomplete)]
@@ -29,10 +45,9 @@ def _environment_names(incomplete: str) -> list[str]:
         return []
 
 
-RequiredEnvironment = Annotated[str, typer.Argument(help="The environment.", autocompletion=_environment_names)]
-OptionalEnvironment = Annotated[
+EnvironmentName = Annotated[
     str | None,
-    typer.Argument(help="The environment (default: default_environment).", autocompletion=_environment_names),
+    typer.Argument(help="The environment (default: default_environment).", autocompletion=environment_names),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]
 Only = Annotated[
@@ -49,7 +64,7 @@ _ALWAYS = ("project", "env_file", "verbose")
 class Options:
     """The shared options, in the order of the help text. `results` and `checks` are the two kinds of --format."""
 
-    environment: OptionalEnvironment = None
+    environment: EnvironmentName = None
     retries: Annotated[
         int | None, typer.Option(min=0, help="Attempts after the first, if a failure may pass (default: 20).")
     ] = None
@@ -101,6 +116,10 @@ class Call:
         settings = {name: getattr(given, name) for name in ("database", "snapshot", "retries", "timeout")}
         return self.project.environment(given.environment, settings).allowing(given.allow_host)
 
+    def without_environment(self) -> Call:
+        """The same call for the default environment, if what was parsed as its name is another argument."""
+        return replace(self, options=replace(self.options, environment=None))
+
     def note(self, text: str) -> None:
         """Show a line of progress, unless --quiet."""
         if not self.options.quiet:
@@ -108,20 +127,18 @@ class Call:
 
     def show(self, lines: Iterable[str], document: dict[str, object]) -> None:
         """Write a result to stdout, for people or for programs."""
-        typer.echo(console.as_json(document) if self.output == "json" else "\n".join(lines))
+        console.write(console.as_json(document) if self.output == "json" else "\n".join(lines))
 
 
-def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command these shared options, and --project, --env-file and --verbose, which all have.
 
-    The command is a function of a `Call` and its own parameters. With `required`, the environment must be named. Typer
-    reads the signature of the wrapper: the environment, the command's own parameters, then the shared ones. A failure
-    is shown in the format that was asked for, and ends the process with its exit code.
+    The command is a function of a `Call` and its own parameters. Typer reads the signature of the wrapper: the
+    environment, the command's own parameters, then the shared ones. A failure is shown in the format that was asked
+    for, and ends the process with its exit code.
     """
     shared = [parameter for parameter in _PARAMETERS if parameter.name in {*names, *_ALWAYS}]
     assert len(shared) == len(names) + len(_ALWAYS), names
-    if required:
-        shared[0] = shared[0].replace(default=Parameter.empty, annotation=RequiredEnvironment)
     leading = [parameter for parameter in shared if parameter.name == "environment"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -137,8 +154,12 @@ def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., N
             output: Format = options.results
             if "checks" in names:
                 output = options.checks or ("github" if console.is_in_github_actions() else "text")
-            with console.reporting(output, verbose=options.verbose):
-                command(Call(find_project(options.project, options.env_file), output, options), **values)
+            files = {name: values.get(f"{name}_file") for name in ("report", "junit")}
+            with console.reporting(output, verbose=options.verbose, **files):
+                project = find_project(options.project, options.env_file)
+                for warning in unknown_variables(project.file):
+                    console.note(f"warning: {warning}")
+                command(Call(project, output, options), **values)
 
         # Typer asks `inspect` for the signature, and `typing` for the annotations.
         wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -150,5 +171,8 @@ def in_project(*names: str, required: bool = False) -> Callable[[Callable[..., N
 
 
 def entity_names(only: list[str] | None) -> tuple[str, ...]:
-    """The names in `--only a,b --only c`."""
-    return tuple(name.strip() for text in only or [] for name in text.split(",") if name.strip())
+    """The names in `--only a,b --only c`. Raises `UsageError` for an empty one, which must not mean all."""
+    names = tuple(name.strip() for text in only or [] for name in text.split(","))
+    if "" in names:
+        raise UsageError("the name of an entity is empty", observed=f"--only {','.join(only or [])!r}")
+    return names

@@ -68,9 +68,12 @@ def url(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-@in_project("environment", "database", required=True)
+@in_project("environment", "database")
 def psql(call: Call, context: typer.Context) -> None:
     """Open psql on the environment's database. Further arguments are passed to psql."""
+    arguments = context.args
+    if (first := call.options.environment) and first.startswith("-"):
+        call, arguments = call.without_environment(), [first, *arguments]
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
     from snapseed.postgres.connect import connected, hidden_variables
@@ -91,7 +94,7 @@ def psql(call: Call, context: typer.Context) -> None:
         os.environ["PGPASSWORD"] = str(password)
     conninfo = make_conninfo("", **parts) if password else target.conninfo
     with hidden_variables(target):
-        os.execv(program, [program, conninfo, *context.args])  # noqa: S606 - psql replaces us, without a shell
+        os.execv(program, [program, conninfo, *arguments])  # noqa: S606 - psql replaces us, without a shell
 
 
 def _show(call: Call, values: dict[str, str]) -> None:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
 _SHOWN_SECONDS = 0.005
-# Sizes from here on are shown in megabytes.
-_MEGABYTES_FROM = 100_000
 # Values, jobs and chunks are cut to fit on one or two lines.
 _VALUE_CHARACTERS = 100
 _LINE_CHARACTERS = 160
@@ -53,8 +51,13 @@ def shown(value: object) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes."""
-    return f"{count / 1e6:,.1f} MB" if count >= _MEGABYTES_FROM else f"{count / 1e3:,.1f} kB"
+    """A number of bytes in the unit that shows at least two digits of it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        # Above, it would be rounded to 1,000.
+        if count < 999.5:  # noqa: PLR2004 - see above
+            return f"{count:,.0f} bytes" if unit == "bytes" else f"{count:.{1 if count < 99.95 else 0}f} {unit}"  # noqa: PLR2004
+        count /= 1000
+    return f"{count:,.1f} TB"
 
 
 def _times(header: str, seconds: Mapping[str, float]) -> str:

@@ -33,13 +33,16 @@ from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
 _TABLES = ("snapseed", "environments", "embeddings")
+# The settings that name a server.
+_SERVERS = ("database", "redis")
 
 
 @dataclass(frozen=True)
 class Environment:
     """A named target: which snapshot, which database, which Redis. Times are in seconds.
 
-    `sources` says in words, for each key, where its value came from.
+    `sources` says in words, for each key, where its value came from. A server whose variable is not set is in `unset`:
+    only those who use it need it.
     """
 
     name: str
@@ -60,6 +63,12 @@ class Environment:
     workers: int
     embeddings_timeout: float
     sources: Mapping[str, str] = field(default_factory=dict)
+    unset: Mapping[str, ConfigurationError] = field(default_factory=dict)
+
+    def require(self, key: str) -> None:
+        """Raise the `ConfigurationError` for the variable that the setting `key` lacks, if it does."""
+        if error := self.unset.get(key):
+            raise error
 
     def allowing(self, hosts: Sequence[str] | None) -> Environment:
         """A copy that also allows loading into `hosts`."""
@@ -86,9 +95,9 @@ class Project:
         """The environment `name` (default: `default_environment`) with flags (`overrides`) and variables applied.
 
         Raises `UsageError` for an unknown name, and `ConfigurationError` for a wrong value or a `${VARIABLE}` that is
-        not set and has no default.
+        not set and has no default; that of a database or Redis is only needed where it is used, by `require`.
         """
-        name = name or self.default_environment
+        name = self.default_environment if name is None else name
         if name not in self.environments:
             raise UsageError(
                 f"there is no environment named {name!r}",
@@ -127,8 +136,14 @@ def find_project(start: Path | None = None, env_file: Path | None = None) -> Pro
 def _resolve_environment(project: Project, name: str, overrides: Mapping[str, Any]) -> Environment:
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    unset: dict[str, ConfigurationError] = {}
     for key in EnvironmentTable.__struct_fields__:
-        values[key], sources[key] = _resolve_setting(project, name, key, overrides.get(key))
+        try:
+            values[key], sources[key] = _resolve_setting(project, name, key, overrides.get(key))
+        except ConfigurationError as exc:
+            if key not in _SERVERS:
+                raise
+            values[key], unset[key] = getattr(project.environments[name], key), exc
     if values["embeddings"] == "queue" and project.embeddings is None:
         raise ConfigurationError(
             "there is nothing to queue: the project has no table [embeddings]",
@@ -141,11 +156,14 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
     return Environment(
         name=name,
         sources=sources,
+        unset=unset,
         **{
             **values,
             "snapshot": snapshot,
-            "scale": None if values["scale"] is None else parse_scale(values["scale"]),
-            "max_size": None if values["max_size"] is None else parse_size(values["max_size"]),
+            "scale": None if values["scale"] is None else parse_scale(values["scale"], where=sources["scale"]),
+            "max_size": None
+            if values["max_size"] is None
+            else parse_size(values["max_size"], where=sources["max_size"]),
             "allow_hosts": tuple(values["allow_hosts"]),
             **{key: parse_seconds(values[key], where=sources[key]) for key in ("timeout", "embeddings_timeout")},
         },

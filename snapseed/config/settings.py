@@ -5,6 +5,7 @@ Every error names the file, table and key, or the variable.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import io
 import os
@@ -24,6 +25,9 @@ from snapseed.errors import ConfigurationError, UsageError
 # Snapshot and environment names become names of folders and databases, so only what is safe in both is allowed.
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+BUILT_IN_EMBEDDER = "snapseed:HashingEmbedder"
+# Variables of snapseed's own test suite begin like this.
+_OF_TESTS = "SNAPSEED_TEST_"
 _NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 
@@ -57,7 +61,7 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str | None = None
     title: str | None = None
     index: Literal["hnsw", "ivfflat"] | None = None
-    embedder: str = "snapseed:HashingEmbedder"
+    embedder: str = BUILT_IN_EMBEDDER
     options: dict[str, Any] | None = None
     queue: Literal["stream", "list"] = "stream"
     name: str = "snapseed:{project}:{environment}"
@@ -87,11 +91,18 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embeddings_timeout: str = "10min"
 
 
+def decoded(content: bytes) -> str:
+    """The text in a file of UTF-8, with or without a byte order mark. Raises `ValueError` for another encoding."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("the file is in UTF-16; save it in UTF-8")
+    return content.decode("utf-8-sig")
+
+
 def read_toml(file: Path) -> dict[str, Any]:
     """The document. Raises `ConfigurationError` for a file that cannot be read or is not TOML."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        return tomllib.loads(decoded(file.read_bytes()))
+    except (ValueError, OSError) as exc:
         raise ConfigurationError("the configuration cannot be read", where=str(file), observed=str(exc)) from exc
 
 
@@ -153,6 +164,15 @@ def value_of(variable: str) -> str | None:
     return os.environ.get(variable) or None
 
 
+def unknown_variables(file: Path) -> list[str]:
+    """In words, each variable that is named like a setting but is none, and that `file` does not name either."""
+    keys = ("project", "env_file", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)
+    known, text = [variable_of(key) for key in keys], file.read_text(encoding="utf-8", errors="replace")
+    names = [name for name in sorted(os.environ) if name.startswith(variable_of("")) and name not in known]
+    unknown = [name for name in names if not name.startswith(_OF_TESTS) and name not in text]
+    return [f"the variable {name} is not a setting; {suggestion(name, known) or 'it is ignored'}" for name in unknown]
+
+
 def from_variable(table: type[msgspec.Struct], key: str, text: str) -> object:
     """The text of a variable, as the type that the same key has in the table. Commas separate the items of lists.
 
@@ -205,8 +225,8 @@ def read_env_file(path: Path) -> None:
     Raises `UsageError` if the file cannot be read, `ConfigurationError` for a line that assigns nothing.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+        text = decoded(path.read_bytes())
+    except (OSError, ValueError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
         raise UsageError("the .env file cannot be read", where=str(path), observed=reason) from exc
     for binding in parse_stream(io.StringIO(text)):

@@ -64,18 +64,64 @@ ColumnBuffers._fields_ = [
     ("child", POINTER(ColumnBuffers)),
 ]
 
+
+class Sink(ctypes.Structure):
+    """The buffers that the values of a column are decoded into: `struct sink`."""
+
+
+Sink._fields_ = [
+    ("kind", c_int32),
+    ("stride", c_int32),
+    ("dimensions", c_int32),
+    ("precision", c_int32),
+    ("scale", c_int32),
+    ("has_null", c_int32),
+    ("room", c_int64),
+    ("needed", c_int64),
+    ("room_bytes", c_int64),
+    ("needed_bytes", c_int64),
+    ("validity", c_void_p),
+    ("offsets", c_void_p),
+    ("data", c_void_p),
+    ("child", POINTER(Sink)),
+]
+
+
+class Source(ctypes.Structure):
+    """A binary COPY stream that libpq receives: `source`."""
+
+    _fields_ = (
+        ("connection", c_void_p),
+        ("get_copy_data", c_void_p),
+        ("consume_input", c_void_p),
+        ("free_memory", c_void_p),
+        ("socket", c_int32),
+        ("begun", c_int32),
+        ("ended", c_int32),
+        ("column", c_int32),
+        ("rows", c_int64),
+        ("bytes", c_int64),
+        ("message", c_void_p),
+        ("message_bytes", c_int64),
+    )
+
+
 _ADDRESS, _COLUMNS, _NUMBERS = c_void_p, POINTER(ColumnBuffers), POINTER(c_int64)
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "snapseed_bound": (_COLUMNS, c_int32, c_int64, c_int64, _NUMBERS),
     "snapseed_encode": (_COLUMNS, c_int32, c_int64, c_int64, _ADDRESS, c_int64, _NUMBERS),
     "snapseed_hash_rows": (_COLUMNS, c_int32, c_int64, c_int64, c_uint64, _ADDRESS, _NUMBERS),
     "snapseed_hash_values": (_COLUMNS, c_uint64, _ADDRESS, _NUMBERS),
+    "snapseed_read": (POINTER(Source), POINTER(Sink), c_int32, c_int64, c_int64),
     **{
         f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)
         for sums, numbers in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4))
     },
 }
-# `enum error` of core.h as sentences.
+# `enum error` of core.h: the one that asks for more room, values that PostgreSQL has and Arrow's types cannot hold, and
+# what each of them means.
+NO_ROOM, BAD_STREAM = -8, -10
+BEYOND_ARROW = frozenset({-13, -14, -15, -16, -17})
 _REASONS = {
     -2: "the offsets of a column do not fit its values",
     -3: "a date or timestamp is before 4713 BC, where PostgreSQL's range begins",
@@ -85,6 +131,14 @@ _REASONS = {
     -7: "a vector has a NULL element",
     -8: "there is not enough memory",
     -9: "a value is 1 GiB or larger, which PostgreSQL does not accept",
+    -10: "bytes that are not in PostgreSQL's binary COPY format",
+    -11: "a value with the wrong length for its type",
+    -12: "a row with the wrong number of columns",
+    -13: "a number that is NaN or infinite, which a decimal cannot be",
+    -14: "a number with more digits than its type",
+    -15: "an array whose lower bound is not 1",
+    -16: "an array with the wrong number of dimensions",
+    -17: "a date or timestamp too late for Arrow, which counts from 1970",
 }
 
 

@@ -1,6 +1,7 @@
 /* All of the core as one unit, so that the compiler sees through its functions. */
 #include "values.c"
 #include "hash.c"
+#include "decode.c"
 
 /* Which sources this library was made of. */
 EXPORT const char *snapseed_source(void) { return SNAPSEED_SOURCE; }

@@ -1,7 +1,7 @@
-/* Kernels over Arrow buffers: hash rows, encode them as binary COPY, add up vectors.
+/* Kernels over Arrow buffers: hash rows, encode and decode binary COPY, read it from libpq, add up vectors.
  *
  * No Python API and no dependency: plain functions, called through ctypes, which releases the GIL. The caller owns
- * all memory. Whatever comes from a file is checked here before it is used as an address.
+ * all memory. Whatever comes from a file or a socket is checked here before it is used as an address.
  */
 #ifndef SNAPSEED_CORE_H
 #define SNAPSEED_CORE_H
@@ -50,7 +50,15 @@ enum error {
     EMPTY_INNER = -6,    /* an inner array without elements */
     NULL_ELEMENT = -7,   /* a NULL in a vector */
     NO_ROOM = -8,        /* the output buffer is too small, or memory is exhausted */
-    TOO_LONG = -9        /* a value of 1 GiB or more, which PostgreSQL does not take */
+    TOO_LONG = -9,       /* a value of 1 GiB or more, which PostgreSQL does not take */
+    BAD_STREAM = -10,    /* not a binary COPY stream, or one that ends within a value */
+    BAD_WIDTH = -11,     /* a value whose length is not that of its type */
+    BAD_COLUMNS = -12,   /* a row with another number of columns */
+    NOT_FINITE = -13,    /* a numeric NaN or infinity, which a decimal cannot hold */
+    BAD_DIGITS = -14,    /* a numeric with more digits than its type has */
+    BAD_BOUND = -15,     /* an array whose lower bound is not 1 */
+    BAD_DIMENSIONS = -16, /* an array of another number of dimensions */
+    TOO_LATE = -17       /* a date or timestamp that Arrow, which counts from 1970, cannot hold */
 };
 
 enum { MAX_DIMENSIONS = 6, MAX_VALUE = 0x3fffffff };
@@ -79,6 +87,9 @@ typedef struct {
     int32_t sizes[MAX_DIMENSIONS];
 } box;
 
+static inline uint16_t get16(const uint8_t *at) { uint16_t v; memcpy(&v, at, 2); return __builtin_bswap16(v); }
+static inline uint32_t get32(const uint8_t *at) { uint32_t v; memcpy(&v, at, 4); return __builtin_bswap32(v); }
+static inline uint64_t get64(const uint8_t *at) { uint64_t v; memcpy(&v, at, 8); return __builtin_bswap64(v); }
 static inline void put16(uint8_t *at, uint16_t v) { v = __builtin_bswap16(v); memcpy(at, &v, 2); }
 static inline void put32(uint8_t *at, uint32_t v) { v = __builtin_bswap32(v); memcpy(at, &v, 4); }
 static inline void put64(uint8_t *at, uint64_t v) { v = __builtin_bswap64(v); memcpy(at, &v, 8); }

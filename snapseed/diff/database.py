@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.fit import fitting_tables
 from snapseed.postgres.locks import reading
-from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_names, row_hash, text_key
+from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_type, row_hash, text_key
 from snapseed.servers.targets import resolve_target
+from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.hashing import row_hashes
-from snapseed.snapshot.manifest import EntityRecord
+from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.snapshot.types import INTEGERS
 from snapseed.verify.database import ChunkDifference, verify_entity
 from snapseed.verify.files import require_none, verify_files
 
@@ -93,16 +99,22 @@ class _Table:
     entity: EntityRecord
     name: TableName
 
-    def hashes(self, chunk: ChunkDifference) -> dict[TextKey, list[int]]:
-        """The row hashes for each key in the chunk's range. A table without a primary key may hold a key twice."""
-        keys = sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in key_names(self.entity))
-        query = sql.SQL("SELECT {}, {} FROM {} WHERE {}").format(
-            row_hash(self.entity.columns), keys, self.name.rows(), in_chunk(self.entity, chunk.number)
+    def rows(self, chunk: ChunkDifference) -> pl.DataFrame:
+        """The key and the hash of each row in the chunk's range. A table without a primary key may hold a key twice."""
+        selected: list[sql.Composable] = [sql.SQL("{} AS hash").format(row_hash(self.entity.columns))]
+        columns = [Column("hash", "bigint")]
+        for name, column in _keys(self.entity):
+            kind = key_type(column.kind())
+            selected.append(
+                sql.SQL("{}::{} AS {}").format(sql.Identifier(column.name), sql.SQL(kind), sql.Identifier(name))
+            )
+            columns.append(Column(name, kind))
+        condition = in_chunk(self.entity, chunk.number)
+        source = sql.SQL("(SELECT {} FROM {} WHERE {}) AS rows").format(
+            sql.SQL(", ").join(selected), self.name.rows(), condition
         )
-        found: dict[TextKey, list[int]] = {}
-        for digest, *key in self.connection.execute(query).fetchall():
-            found.setdefault(text_key(key), []).append(int(str(digest)) % 2**64)
-        return found
+        with copied_out(self.connection, columns, source, str(self.name)) as batches:
+            return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
 
     def row(self, key: TextKey) -> list[tuple[int, str | None]]:
         """For each column of a row: the hash of the row of this column alone, and the value as text."""
@@ -121,57 +133,67 @@ class _Table:
         ]
 
 
-@dataclass(frozen=True)
-class _ChunkDiff:
-    """All keys in which a chunk differs, and the place of the changed ones among the snapshot's rows."""
-
-    columns: list[pa.Array]
-    missing: list[TextKey]
-    extra: list[TextKey]
-    changed: dict[TextKey, int]
-
-
 def _diff_entity(snapshot: Snapshot, table: _Table, limit: int) -> EntityDiff:
-    differing = verify_entity(table.connection, table.entity, table.name).chunks
     missing_count = extra_count = changed_count = 0
     missing: list[TextKey] = []
     extra: list[TextKey] = []
     changed: list[ChangedRow] = []
-    for chunk in differing:
-        found = _diff_chunk(snapshot, table, chunk)
+    for chunk in verify_entity(table.connection, table.entity, table.name).chunks:
+        columns = [] if chunk.number < 0 else snapshot.chunk_columns(table.entity, chunk.number)
+        found = _diff_chunk(table.entity, columns, table.rows(chunk))
         missing_count += len(found.missing)
         extra_count += len(found.extra)
         changed_count += len(found.changed)
-        missing += found.missing[: limit - len(missing)]
-        extra += found.extra[: limit - len(extra)]
-        for key, place in list(found.changed.items())[: limit - len(changed)]:
-            changed.append(_changed_row(table, key, [column.slice(place, 1) for column in found.columns]))
+        missing += _named(found.missing[: limit - len(missing)])
+        extra += _named(found.extra[: limit - len(extra)])
+        named = found.changed[: limit - len(changed)]
+        for key, place in zip(_named(named), named["place"], strict=True):
+            changed.append(_changed_row(table, key, [column.slice(place, 1) for column in columns]))
     counts = missing_count, extra_count, changed_count
     return EntityDiff(table.entity.name, *counts, tuple(missing), tuple(extra), tuple(changed))
 
 
-def _diff_chunk(snapshot: Snapshot, table: _Table, chunk: ChunkDifference) -> _ChunkDiff:
-    columns = [] if chunk.number < 0 else snapshot.chunk_columns(table.entity, chunk.number)
-    expected = _expected_hashes(table.entity, columns)
-    observed = table.hashes(chunk)
+@dataclass(frozen=True)
+class _ChunkDiff:
+    """The keys in which a chunk differs; `place` is that of the row among the snapshot's."""
+
+    missing: pl.DataFrame
+    extra: pl.DataFrame
+    changed: pl.DataFrame
+
+
+def _diff_chunk(entity: EntityRecord, columns: list[pa.Array], observed: pl.DataFrame) -> _ChunkDiff:
+    """Compare the snapshot's rows, whose keys are unique, with those that the table holds in the chunk's range."""
+    expected = (_keys_and_hashes(entity, columns) if columns else observed.clear()).with_row_index("place")
+    keys = observed.columns[1:]
+    differing = expected.join(observed, on=[*keys, "hash"], how="anti", maintain_order="left")
+    places = observed.join(expected, on=keys, how="left", maintain_order="left")
     return _ChunkDiff(
-        columns,
-        missing=[key for key in expected if key not in observed],
+        missing=differing.join(observed, on=keys, how="anti", maintain_order="left"),
         # Of a key that the table holds twice, one row is the snapshot's and the others are extra.
-        extra=[key for key, digests in observed.items() for _ in digests[1 if key in expected else 0 :]],
-        changed={
-            key: place for key, (place, digest) in expected.items() if key in observed and digest not in observed[key]
-        },
+        extra=places.filter(pl.col("place").is_null() | ~pl.col("place").is_first_distinct()),
+        changed=differing.join(observed, on=keys, how="semi", maintain_order="left"),
     )
 
 
-def _expected_hashes(entity: EntityRecord, columns: list[pa.Array]) -> dict[TextKey, tuple[int, int]]:
-    """Place and row hash of each of the snapshot's rows, by its key as text."""
-    if not columns:
-        return {}
-    keys = zip(*(columns[entity.columns.index(column)].to_pylist() for column in entity.key_columns), strict=True)
-    hashes = row_hashes(columns, entity.kinds)
-    return {text_key(key): (place, int(digest)) for place, (key, digest) in enumerate(zip(keys, hashes, strict=True))}
+def _keys_and_hashes(entity: EntityRecord, columns: list[pa.Array]) -> pl.DataFrame:
+    """The snapshot's side of `_Table.rows`."""
+    frame = {"hash": pa.array(row_hashes(columns, entity.kinds).view(np.int64))}
+    for name, column in _keys(entity):
+        key = columns[entity.columns.index(column)]
+        frame[name] = key.cast(pa.int64()) if column.kind().family in INTEGERS else key
+    return pl.DataFrame(pa.table(frame))
+
+
+def _keys(entity: EntityRecord) -> list[tuple[str, Column]]:
+    """The columns of the key, with names for both sides that no column can have besides them."""
+    return [(f"key {number}", column) for number, column in enumerate(entity.key_columns)]
+
+
+def _named(rows: pl.DataFrame) -> list[TextKey]:
+    """The keys of the rows as text."""
+    keys = rows.select(r"^key \d+$").rows()
+    return [text_key([uuid.UUID(bytes=value) if isinstance(value, bytes) else value for value in key]) for key in keys]
 
 
 def _changed_row(table: _Table, key: TextKey, columns: list[pa.Array]) -> ChangedRow:

@@ -18,7 +18,7 @@ from typing import cast
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import embedding_session
 from snapseed.embeddings.worker import BatchDone, Heartbeat, Worker
-from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError
+from snapseed.errors import EmbedderAwayError, ServerError, SnapseedError, without_interrupts
 from snapseed.events import Event, Listener, ignore
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.retry import Attempted, RetryLimits, retried
@@ -148,7 +148,8 @@ class _Crew:
         process = context.Process(
             target=_member, args=(theirs, self._project, self._environment, self._options), name="snapseed worker"
         )
-        process.start()
+        with without_interrupts():
+            process.start()
         theirs.close()
         self._members[ours] = process
 
@@ -189,8 +190,7 @@ def _member(pipe: Pipe, project: Project, environment: Environment, options: Ser
     def end(number: int, _frame: FrameType | None) -> None:
         ending.append(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    signal.signal(signal.SIGTERM, end)
     try:
         _keep_working(project, environment, options, pipe.send, lambda: bool(ending))
     except SnapseedError as exc:

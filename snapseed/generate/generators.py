@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
-from snapseed.errors import GeneratorError
+from snapseed.errors import GeneratorError, is_from_outside
 from snapseed.generate.entity import Entity
 from snapseed.generate.pools import PoolFolder
 
@@ -73,9 +73,9 @@ def _import(folder: Path, path: Path) -> ModuleType:
         sys.modules[package] = parent
     try:
         return importlib.import_module(f"{package}.{path.stem}")
-    except GeneratorError:
-        raise
-    except Exception as exc:
+    except BaseException as exc:
+        if isinstance(exc, GeneratorError) or is_from_outside(exc):
+            raise
         raise GeneratorError(
             f"the generator module {path.name} cannot be imported",
             where=where_it_failed(exc, folder),

@@ -7,6 +7,7 @@ handed over at a time.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from snapseed.errors import GeneratorError
+from snapseed.generate.column_rules import ColumnRule
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.generate.entity import Entity
 from snapseed.snapshot.arrow import data_of, offsets_of
@@ -34,12 +36,12 @@ _NEVER_REPEATED = {Family.REAL, Family.DOUBLE, Family.VECTOR}
 _ESCAPED_NUL = (r"\\u0000", r"(^|[^\\])(\\\\)*\\u0000")
 
 
-def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
+def checked_table(entity: Entity, frame: object, rows: int, rules: Mapping[str, ColumnRule]) -> pa.Table:
     """The frame as an Arrow table with the entity's columns, in their order and of their Arrow types.
 
     Raises `GeneratorError` if the result is not a frame, columns are missing or extra, the number of rows is wrong, a
-    column does not fit its declared type, PostgreSQL cannot store a value (NUL in a text, an array whose inner arrays
-    differ in length), or a key is null, repeated or not ascending.
+    column does not fit its declared type or its rule, PostgreSQL cannot store a value (NUL in a text, an array whose
+    inner arrays differ in length), or a key is null, repeated or not ascending.
     """
     if not isinstance(frame, pl.DataFrame):
         raise _broken(entity, None, f"a {type(frame).__name__}", "a polars.DataFrame")
@@ -51,10 +53,28 @@ def checked_table(entity: Entity, frame: object, rows: int) -> pa.Table:
     if len(frame) != rows:
         raise _broken(entity, None, f"{len(frame)} rows", f"{rows} rows, one for each of `rows`")
     arrays = [_converted(entity, name, kind, frame[name]) for name, kind in entity.columns.items()]
+    for array, column in zip(arrays, entity.columns, strict=True):
+        _check_rule(entity, column, array, rules[column])
     table = pa.Table.from_arrays(arrays, names=list(entity.columns))
     if rows:
         _check_key(entity, table)
     return table
+
+
+def _check_rule(entity: Entity, column: str, values: pa.Array, rule: ColumnRule) -> None:
+    """Raise `GeneratorError`, with a sample, for values that the table would refuse."""
+    if rule.not_null and values.null_count:
+        raise _broken(entity, column, f"{values.null_count} NULLs", "no NULL, as the schema file says")
+    while pa.types.is_list(values.type):
+        values = values.flatten()
+    if not pa.types.is_string(values.type):
+        return
+    if rule.longest is not None and len(long := values.filter(pc.greater(pc.utf8_length(values), rule.longest))):
+        text = long[0].as_py()
+        raise _broken(entity, column, f"{text!r}, {len(text)} characters", f"at most {rule.longest} characters")
+    if rule.labels is not None and (unknown := sorted({*values.unique().to_pylist()} - rule.labels - {None})):
+        expected = f"labels of its enum in the schema file: {', '.join(sorted(rule.labels))}"
+        raise _broken(entity, column, repr(unknown[0]), expected)
 
 
 def _key(entity: Entity, table: pa.Table, row: int) -> FirstKey:

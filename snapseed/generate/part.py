@@ -24,7 +24,8 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.config import Project
-from snapseed.errors import GeneratorError, SnapseedError
+from snapseed.errors import GeneratorError, SnapseedError, is_from_outside, without_interrupts
+from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators, where_it_failed
@@ -160,7 +161,9 @@ def _through(executor: Executor, tasks: Iterable[PartTask], ahead: int) -> Itera
     waiting: deque[Future[PartResult]] = deque()
     try:
         for task in tasks:
-            waiting.append(executor.submit(make_part, task))
+            # This may start a process. It must not print a traceback when Ctrl-C reaches it among its imports.
+            with without_interrupts():
+                waiting.append(executor.submit(make_part, task))
             if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -188,7 +191,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _follow_parent() -> None:
-    # Ctrl-C reaches the whole process group; the parent decides, and ends its workers with SIGTERM.
+    # Ctrl-C is the parent's, which ends its workers with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A parent that was killed cannot end them, and they must not write into the folder of a later run.
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -236,6 +239,8 @@ class _Maker:
         written = [self._generators.entities[name] for name in task.paths]
         needed = {entity for last in written for entity in (last, *last.ancestors)}
         self.entities = [entity for entity in self._generators.entities.values() if entity in needed]
+        schema = read_schema_rules(task.project.schema)
+        self._rules = {name: schema.rules_of(entity) for name, entity in self._generators.entities.items()}
 
     def tables(self, first: int, last: int) -> Iterator[tuple[Entity, pa.Table]]:
         """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
@@ -252,7 +257,7 @@ class _Maker:
                 roots = parent.rows.roots[parents]
             rows = Rows.of(entity, self._settings, roots, parents)
             frame = self._frame(entity, rows, _ancestors(entity, parents, made))
-            yield entity, checked_table(entity, frame, len(rows))
+            yield entity, checked_table(entity, frame, len(rows), self._rules[entity.name])
             made[entity.name] = _Made(rows, frame, parents)
             # Rows that no later entity descends from can be freed.
             awaited = {ancestor.name for later in self.entities[number + 1 :] for ancestor in later.ancestors}
@@ -271,7 +276,7 @@ class _Maker:
             roots = np.arange(entity.root_rows.at(1))
             rows = Rows.of(entity, self._settings, roots.astype(np.uint64), roots)
             frame = self._frame(entity, rows, {})
-            checked_table(entity, frame, len(rows))
+            checked_table(entity, frame, len(rows), self._rules[entity.name])
             self._lookups[name] = frame
         return self._lookups[name]
 
@@ -280,9 +285,10 @@ class _Maker:
         """Turn any exception of a generator into a `GeneratorError` that says where it was raised."""
         try:
             yield
-        except SnapseedError:
-            raise
-        except Exception as exc:
+        except BaseException as exc:
+            # An exit() or a KeyboardInterrupt of its own is a failure like any other.
+            if isinstance(exc, SnapseedError) or is_from_outside(exc):
+                raise
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
                 where=where_it_failed(exc, self._folder),

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from snapseed.config.settings import decoded
 from snapseed.errors import GeneratorError
 from snapseed.generate.draws.choices import Groups
 
@@ -106,10 +108,10 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         # Python's reader rather than polars': it infers no types, so the words `nan` and `1984` stay text, and it does
         # the same in every version. A pool is small.
-        with path.open(encoding="utf-8", newline="") as stream:
-            header, *lines = list(csv.reader(stream, strict=True)) or [[]]
-        table = pl.DataFrame(lines, schema=dict.fromkeys(header, pl.String), orient="row")
-    except (csv.Error, UnicodeDecodeError, pl.exceptions.PolarsError) as exc:
+        lines = io.StringIO(decoded(path.read_bytes()), newline="")
+        header, *rows = list(csv.reader(lines, strict=True)) or [[]]
+        table = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+    except (csv.Error, ValueError, pl.exceptions.PolarsError) as exc:
         raise GeneratorError(
             "a pool cannot be read", where=str(path), observed=str(exc), expected="a CSV file"
         ) from exc

@@ -8,13 +8,15 @@ from pathlib import Path
 import psycopg
 from psycopg import errors, sql
 
+from snapseed.config.settings import decoded
 from snapseed.errors import ConfigurationError, SnapseedError
 from snapseed.postgres.connect import Session, role_search_path
 from snapseed.postgres.failures import translate
 
-# pg_dump writes these for psql, since August 2025: in between, psql obeys no other command.
-_RESTRICTED = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)
-_ROWS = re.compile(r"^COPY .* FROM stdin\b.*;$", re.MULTILINE | re.IGNORECASE)
+# What pg_dump writes and we do without: commands of psql, and limits, which our session has not, and of which an older
+# server does not know all.
+_LEFT_OUT = re.compile(r"^(?:\\(?:un)?restrict .*|SET \w+_timeout = 0;)\r?$", re.MULTILINE)
+_ROWS = re.compile(r"^COPY .* FROM stdin\b.*;\r?$", re.MULTILINE | re.IGNORECASE)
 _NAME = re.compile('"(.+)"')
 # What the file may have changed of the session, beyond what a load pins.
 _RESTORE = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
@@ -28,8 +30,8 @@ def apply_schema(connection: Session, schema: Path) -> None:
     the line for any other failure.
     """
     try:
-        text = schema.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+        text = decoded(schema.read_bytes())
+    except (OSError, ValueError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
         raise ConfigurationError("the schema file cannot be read", where=str(schema), observed=reason) from exc
     if rows := _ROWS.search(text):
@@ -40,7 +42,7 @@ def apply_schema(connection: Session, schema: Path) -> None:
             expected="the tables alone: their rows are in the snapshot",
             next_step="write the file by pg_dump --schema-only",
         )
-    text = _RESTRICTED.sub("", text)
+    text = _LEFT_OUT.sub("", text)
     body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(text)).as_string(connection)
     try:
         with role_search_path(connection):

@@ -17,14 +17,14 @@ from psycopg.pq import TransactionStatus
 
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.postgres.failures import not_connected, translated
-from snapseed.redaction import redacted, redacted_quotes
+from snapseed.redaction import probable_url, redacted, redacted_quotes
 
 Connection = psycopg.Connection[tuple[object, ...]]
 # A running server answers at once. One that is down should not hold up a command for minutes.
 _CONNECT_SECONDS = 10
 # What we must not inherit from the role, the database or the server: whatever changes a result or ends a run. Settings
 # that an older server does not know are skipped. A load has a limit for statements: see `locks.set_limits`.
-_PINNED = {
+PINNED = {
     # Whoever may create functions and operators in a schema of the role's search path runs nothing as us. For SQL that
     # is not ours, see `role_search_path`.
     "search_path": "pg_catalog, pg_temp",
@@ -108,14 +108,16 @@ def target_of(url: str, source: str) -> Target:
         # An empty string is fine: libpq then takes everything from PG* variables and service files.
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as exc:
-        problem = problem or redacted_quotes(str(exc).strip())
+        problem = problem or redacted_quotes(str(exc).strip(), url)
     if problem:  # raised here, without the driver's error as the cause: it may quote a password
+        meant = probable_url(url)
+        escape = "in a URL, escape user, password and database: / as %2F, @ as %40, % as %25, a space as %20"
         raise ConfigurationError(
             "the database URL cannot be parsed",
             where=source,
             observed=problem,
             expected="postgresql://USER@HOST:PORT/DATABASE, a libpq connection string, or `embedded`",
-            next_step="in a URL, escape user, password and database: / as %2F, @ as %40, % as %25, a space as %20",
+            next_step=f"did you mean {meant}?" if meant else escape,
         )
     described = redacted(url) or "libpq's defaults (PG* variables, service file)"
     return Target(url, described, source, None, str(parts.get("dbname") or ""))
@@ -160,7 +162,7 @@ class Session(psycopg.Connection[tuple[object, ...]]):
 
 def pin_settings(connection: Connection, lock_timeout: str = "0") -> int:
     """Pin the settings, through a pooler only for this transaction; returns the process that serves the connection."""
-    pinned = _PINNED | {"lock_timeout": lock_timeout}
+    pinned = PINNED | {"lock_timeout": lock_timeout}
     if not holds_utf8(connection):
         # Parallel workers send texts, as `array_send` does, in the encoding of the database.
         pinned |= {"max_parallel_workers_per_gather": "0"}

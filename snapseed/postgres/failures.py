@@ -20,6 +20,9 @@ from snapseed.redaction import redacted
 _FAILED_CLASSES = ("08", "53", "57", "58", "XX")
 _FAILED_STATES = ("25P03", "25P04", "40001", "40P01", "55P03")
 
+# On a standby, or by a setting.
+_READ_ONLY = "25006"
+
 # Those of them that may succeed on a retry. A full disk, a cancelled statement or a full table will not.
 _PASSING_CLASS = "08"
 _PASSING_STATES = frozenset(
@@ -117,4 +120,6 @@ def translate(exc: psycopg.Error, doing: str, where: str) -> SnapseedError:
     elif lost:
         kind, summary = ServerError, f"the connection was lost while {doing}"
         advice = "run the same command again; the server's log says why it ended the session"
+    elif state == _READ_ONLY:
+        advice = "connect to the primary server, or RESET default_transaction_read_only of the role or the database"
     return kind(summary, where=", ".join(places), observed=observed, next_step=diagnostic.message_hint or advice)

@@ -27,18 +27,19 @@ def table_name(entity: EntityRecord) -> TableName:
 
 @dataclass(frozen=True)
 class Problem:
-    """A mismatch in words, and the SQL that would fix it if one plain statement can."""
+    """A mismatch in words, the SQL that would fix it if one plain statement can, and what generators can do instead."""
 
     text: str
     fix: str | None = None
+    remedy: str | None = None
 
 
-def problem(text: str, fix: str | None, *names: sql.Composable | str) -> Problem:
+def problem(text: str, fix: str | None, *names: sql.Composable | str, remedy: str | None = None) -> Problem:
     """A problem whose fix, if any, has `names` at its braces: identifiers quoted, strings as they are."""
     if fix is None:
-        return Problem(text)
+        return Problem(text, remedy=remedy)
     parts = [sql.SQL(name) if isinstance(name, str) else name for name in names]
-    return Problem(text, sql.SQL(fix).format(*parts).as_string() + ";")
+    return Problem(text, sql.SQL(fix).format(*parts).as_string() + ";", remedy)
 
 
 def schema_problems(entity: EntityRecord, facts: TableFacts | None) -> list[Problem]:
@@ -73,10 +74,17 @@ def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> P
     name, found = table_name(entity), facts.column(column.name)
     place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name), column.type)
     if found is None:
-        return problem(f"{place} does not exist (expected {column.type})", "ALTER TABLE {} ADD COLUMN {} {}", *names)
+        text, remedy = f"{place} does not exist (expected {column.type})", f"leave {column.name} out of {entity.name}"
+        return problem(text, "ALTER TABLE {} ADD COLUMN {} {}", *names, remedy=remedy)
     if _fits(column.kind(), found):
         return None
-    return problem(f"{place} is {found.type}, expected {column.type}", _type_fix(column.kind(), found), *names)
+    text, remedy = f"{place} is {found.type}, expected {column.type}", declare(entity, found)
+    return problem(text, _type_fix(column.kind(), found), *names, remedy=remedy)
+
+
+def declare(entity: EntityRecord, facts: ColumnFacts) -> str:
+    """What an entity has to declare to fit the column of its table."""
+    return f"declare {entity.name}.{facts.name} as {facts.type}"
 
 
 def type_of(facts: ColumnFacts) -> ColumnType | None:

@@ -176,7 +176,7 @@ def reading(target: Target, doing: str, listener: Listener = log_note) -> Iterat
 
 @contextmanager
 def waiting(target: Target, session: Session, doing: str, listener: Listener = log_note) -> Iterator[None]:
-    """Do something that may have to wait: the driver's errors become ours, and waits for locks are told (`watching`)."""
+    """Do something that may wait: the driver's errors become ours, and waits for locks are told as by `watching`."""
     with watching(target, session, listener), translated(doing, target.described):
         yield
 

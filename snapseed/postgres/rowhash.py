@@ -7,6 +7,7 @@ PostgreSQL compares from left to right.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import LiteralString
 
 from psycopg import sql
 from psycopg.abc import AdaptContext
@@ -139,6 +140,11 @@ def has_key(entity: EntityRecord, key: TextKey) -> sql.Composed:
     return sql.SQL("{} = {}").format(_row_of(_terms(entity)), _key_value(entity, key))
 
 
+def key_type(kind: ColumnType) -> LiteralString:
+    """The type in which keys are compared: one of three."""
+    return "text" if kind.family is Family.TEXT else "uuid" if kind.family is Family.UUID else "bigint"
+
+
 def _terms(entity: EntityRecord) -> list[sql.Composable]:
     """The columns of the key in the order of the manifest, without a cast if possible, so that an index can be used."""
     columns = zip(key_names(entity), entity.key_columns, strict=True)
@@ -152,10 +158,10 @@ def _key_value(entity: EntityRecord, key: FirstKey) -> sql.Composable:
 
 
 def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
-    """A value as one of the three types in which keys are compared; text by its bytes, whatever the collation."""
+    """A value in the type in which keys are compared; text by its bytes, whatever the collation."""
     if kind.family is Family.TEXT:
         return _Utf8(value)
-    return sql.SQL("{}::{}").format(value, sql.SQL("uuid" if kind.family is Family.UUID else "bigint"))
+    return sql.SQL("{}::{}").format(value, sql.SQL(key_type(kind)))
 
 
 def _row_of(terms: list[sql.Composable]) -> sql.Composable:

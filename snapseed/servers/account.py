@@ -1,6 +1,7 @@
 """The account an embedded server runs as: the current one or, because PostgreSQL refuses to run as root, another.
 
-The only change made to folders other than the server's own is a missing search bit, and each one is logged.
+The only change made to folders other than the server's own is a missing search bit, and each one is logged. Root works
+by descriptors that follow no link, because the owner of a project may put one anywhere in it at any moment.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import os
 import pwd
 import stat
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +49,7 @@ def account_for(data_directory: Path, project: Path) -> Account:
     """
     uid = os.geteuid()
     try:
-        owner = data_directory.stat()
+        owner = data_directory.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return _account_for_new_data(project) if uid == 0 else Account(_name(uid), uid, os.getegid())
     except PermissionError:
@@ -67,72 +69,127 @@ def account_for(data_directory: Path, project: Path) -> Account:
     )
 
 
-def private_directory(path: Path, account: Account) -> None:
-    """Create the folder `path`, or make it one that only `account` can enter.
+@contextmanager
+def opened_folder(path: Path | str, inside: int | None = None) -> Iterator[int]:
+    """A descriptor of a folder; `inside` is that of the folder above. Raises `OSError` for a link or a file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def state_folder(path: Path, account: Account) -> Iterator[int]:
+    """The descriptor of `.snapseed`, created if it is missing. Whoever could write to it could take a server's place.
+
+    Other accounts cannot list it, whatever the umask. It belongs to the owner of the project. Raises `RefusedError` if
+    it is a link, or if another account than this one, root, the project's owner and the server's may write to it;
+    `OSError` if it cannot be created.
+    """
+    owner, created = path.parent.stat(), False
+    # Not mkdir(parents=True): a mistyped project folder is an error, not a reason to create one.
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        created = True
+    require_unshared(path, account)
+    with opened_folder(path) as folder:
+        if created:
+            if os.geteuid() == 0:
+                os.fchown(folder, owner.st_uid, owner.st_gid)
+            # The account passes through it on the way to its data.
+            os.fchmod(folder, 0o700 if os.fstat(folder).st_uid == account.uid else 0o711)
+        yield folder
+
+
+def require_unshared(path: Path, account: Account) -> None:
+    """Raise `RefusedError` if `.snapseed` exists and somebody else may write to it."""
+    with suppress(FileNotFoundError):
+        trusted = {0, os.geteuid(), account.uid, path.parent.stat().st_uid}
+        if observed := _danger(path.lstat(), trusted):
+            expected = "a folder, not a link, that only the owner of the project can write to"
+            advice = f"if what is in it is yours, run `chmod go-w {path}`; if not, delete it"
+            raise _refusal(path, observed, expected, advice)
+
+
+def private_directory(path: Path, account: Account, inside: int | None = None) -> None:
+    """Create the folder `path`, or make it one that only `account` can enter; `inside` is the folder above, if open.
 
     Raises `RefusedError` where somebody else may have planted it, and `ConfigurationError` where this process may not
     give it to the account.
     """
+    name = path if inside is None else path.name
     with suppress(FileExistsError):
-        path.mkdir(mode=0o700)
-    found = path.lstat()
-    mode = stat.S_IMODE(found.st_mode)
-    if not stat.S_ISDIR(found.st_mode):
-        observed = "it is not a folder"
-    elif found.st_uid not in {account.uid, os.geteuid()} and not _is_closed(path.parent, account):
-        observed = f"it belongs to {_name(found.st_uid)}"
-    elif mode & (stat.S_IWGRP | stat.S_IWOTH):
-        observed = f"other accounts can write to it (mode {mode:04o})"
-    else:
-        if mode != stat.S_IRWXU:
-            path.chmod(stat.S_IRWXU)
+        os.mkdir(name, 0o700, dir_fd=inside)
+    found = os.stat(name, dir_fd=inside, follow_symlinks=False)
+    trusted = {account.uid, os.geteuid()}
+    if _is_closed(path.parent, account):
+        trusted.add(found.st_uid)
+    if observed := _danger(found, trusted):
+        expected = f"a folder of the account {account.name} that no other account can write to"
+        raise _refusal(path, observed, expected, "find out who created it, then delete it")
+    with opened_folder(name, inside) as folder:
+        if not os.path.samestat(found, os.fstat(folder)):
+            raise _refusal(path, "it was replaced while it was checked", "a folder that stays", "find out by whom")
+        if stat.S_IMODE(found.st_mode) != stat.S_IRWXU:
+            os.fchmod(folder, stat.S_IRWXU)
         if found.st_uid != account.uid:
-            _hand_over(path, account)
-        return
-    raise RefusedError(
-        "a folder of the embedded server is not safe to use",
-        observed=observed,
-        expected=f"a folder of the account {account.name} that no other account can write to",
-        where=str(path),
-        next_step="find out who created it, then delete it",
-    )
+            _hand_over(path, folder, account)
 
 
-def give_to_owner_of(project: Path, path: Path) -> None:
-    """Give `path`, if root created it, to the owner of the project folder, so that this user can go on without root."""
-    if os.geteuid() == 0 and path.lstat().st_uid == 0:
-        owner = project.stat()
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+def create_in(folder: int, name: str, mode: int) -> int:
+    """A descriptor of a new file in an open folder, which belongs to the folder's owner: root's are given away.
+
+    Raises `FileExistsError` where there is one, of whatever kind.
+    """
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
+    owner = os.fstat(folder)
+    if os.geteuid() == 0:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
+
+
+def read_end(path: Path, length: int = 65_536) -> str:
+    """The end of a file of the server's account, as text. No link is followed, and no pipe waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, os.fstat(descriptor).st_size - length))
+        return file.read(length).decode("utf-8", "replace")
 
 
 def make_searchable(path: Path, account: Account) -> None:
     """As root, let the account reach `path`: set the search bit (x) on each parent folder that lacks it, and log it.
 
-    The search bit does not let others list the folder. Raises `ConfigurationError` if it cannot be set.
+    `path` has no links. The search bit does not let others list the folder. Raises `ConfigurationError` if it cannot be
+    set.
     """
     if not account.is_another:
         return
-    for folder in reversed(path.resolve().parents):
-        found = folder.stat()
-        if found.st_uid == account.uid:
-            who, needed = "u", stat.S_IXUSR
-        elif found.st_gid == account.gid:
-            who, needed = "g", stat.S_IXGRP
-        else:
-            who, needed = "o", stat.S_IXOTH
-        if found.st_mode & needed:
-            continue
-        try:
-            folder.chmod(stat.S_IMODE(found.st_mode) | needed)
-        except OSError as error:
-            raise ConfigurationError(
-                "the account of the embedded server cannot reach its files",
-                observed=f"cannot make {folder} searchable: {error.strerror}",
-                expected=f"search permission for the account {account.name} on every folder above",
-                where=str(path),
-                next_step=f"run `chmod {who}+x {folder}`, or do not run as root",
-            ) from error
-        _log.warning("made %s searchable (%s+x) for the account %s, to reach %s", folder, who, account.name, path)
+    with ExitStack() as stack:
+        folder, opened = Path("/"), stack.enter_context(opened_folder("/"))
+        # One by one from the top, so that a link that somebody puts there meanwhile leads nowhere.
+        for name in path.parts[1:-1]:
+            folder, opened = folder / name, stack.enter_context(opened_folder(name, opened))
+            found = os.fstat(opened)
+            if found.st_uid == account.uid:
+                who, needed = "u", stat.S_IXUSR
+            elif found.st_gid == account.gid:
+                who, needed = "g", stat.S_IXGRP
+            else:
+                who, needed = "o", stat.S_IXOTH
+            if found.st_mode & needed:
+                continue
+            try:
+                os.fchmod(opened, stat.S_IMODE(found.st_mode) | needed)
+            except OSError as error:
+                raise ConfigurationError(
+                    "the account of the embedded server cannot reach its files",
+                    observed=f"cannot make {folder} searchable: {error.strerror}",
+                    expected=f"search permission for the account {account.name} on every folder above",
+                    where=str(path),
+                    next_step=f"run `chmod {who}+x {folder}`, or do not run as root",
+                ) from error
+            _log.warning("made %s searchable (%s+x) for the account %s, to reach %s", folder, who, account.name, path)
 
 
 def run_as(
@@ -191,6 +248,22 @@ def _account_for_new_data(project: Path) -> Account:
     )
 
 
+def _danger(found: os.stat_result, trusted: set[int]) -> str | None:
+    """Why somebody else may have planted a folder, or may write to it; None where nobody may."""
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode):
+        return "it is not a folder"
+    if found.st_uid not in trusted:
+        return f"it belongs to {_name(found.st_uid)}"
+    shared = mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return f"other accounts can write to it (mode {mode:04o})" if shared else None
+
+
+def _refusal(path: Path, observed: str, expected: str, advice: str) -> RefusedError:
+    summary = "a folder of the embedded server is not safe to use"
+    return RefusedError(summary, observed=observed, expected=expected, where=str(path), next_step=advice)
+
+
 def _is_closed(folder: Path, account: Account) -> bool:
     """Whether only root (this process) and the account could have put something into the folder."""
     found = folder.stat()
@@ -198,14 +271,14 @@ def _is_closed(folder: Path, account: Account) -> bool:
     return os.geteuid() == 0 and found.st_uid in {0, account.uid} and not writable
 
 
-def _hand_over(path: Path, account: Account) -> None:
+def _hand_over(path: Path, folder: int, account: Account) -> None:
     try:
         # Links themselves change hands, never what they point to.
-        for folder, directories, files in os.walk(path):
+        for _, directories, files, inside in os.fwalk(dir_fd=folder):
             for name in directories + files:
-                os.chown(os.path.join(folder, name), account.uid, account.gid, follow_symlinks=False)  # noqa: PTH118 - 3x faster
+                os.chown(name, account.uid, account.gid, dir_fd=inside, follow_symlinks=False)
         # Last: the owner of the folder itself tells whether the rest is done.
-        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        os.fchown(folder, account.uid, account.gid)
     except OSError as error:
         raise ConfigurationError(
             "PostgreSQL does not run as root, and root may not change to another account here",

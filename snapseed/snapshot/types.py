@@ -88,7 +88,13 @@ _ALIASES = {
     "decimal": "numeric",
     "varbit": "bit varying",
     "timetz": "time with time zone",
+    # Integers that own a sequence.
+    "smallserial": "smallint",
+    "serial": "integer",
+    "bigserial": "bigint",
 }
+# Names of types, also of some that are stored as text: a name that is almost one of these is a mistake.
+TYPE_NAMES = frozenset({*_KNOWN, *_ALIASES, *_ALIASES.values(), "citext", "inet", "interval", "money", "vector", "xml"})
 _NUMERIC_OID = 1700
 TEXT_OID = 25
 REAL_OID = 700

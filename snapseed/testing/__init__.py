@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snapseed.redaction import redacted
+from snapseed.redaction import SecretUrl, redacted
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class SnapseedDatabase:
     """A database that holds the snapshot: its `url`, and the parts of it for drivers that want them one by one.
 
     `host` is a folder where the server listens on a Unix socket. `described` is the URL without its password, which no
-    representation shows.
+    representation shows, neither of the database nor of its URL.
     """
 
     name: str
@@ -27,4 +27,5 @@ class SnapseedDatabase:
     described: str = field(init=False, repr=True, default="")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "url", SecretUrl(self.url))
         object.__setattr__(self, "described", redacted(self.url))

@@ -64,6 +64,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return f"snapseed: environment {environment.name}, snapshot {environment.snapshot}, server {server}"
 
 
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Compare URLs of databases by their representations: pytest would show the texts, with their passwords."""
+    from snapseed.redaction import SecretUrl  # noqa: PLC0415 - as above
+
+    return [f"{left!r} {op} {right!r}"] if isinstance(left, SecretUrl) or isinstance(right, SecretUrl) else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember that a test failed, for the teardown of its fixtures, and report the databases that they keep."""
@@ -143,7 +150,7 @@ def snapseed_database_shared(request: pytest.FixtureRequest, _snapseed_clones: C
 
 @pytest.fixture
 def snapseed_url(snapseed_database: SnapseedDatabase) -> str:
-    """The URL of the test's own database."""
+    """The URL of the test's own database: a `str` whose `repr` hides the password."""
     return snapseed_database.url
 
 

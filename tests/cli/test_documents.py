@@ -94,7 +94,7 @@ def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
     yield run(shop, "db", "start")
     yield run(shop, "db", "stop")
     yield run(shop, "load", "nowhere")
-    yield run(shop, "load")
+    yield run(shop, "load", "")
     with shop.connect() as connection:
         connection.execute("UPDATE notes SET number = 9 WHERE id = 3; DELETE FROM notes WHERE id = 4")
         connection.execute("INSERT INTO categories VALUES ('mine', 'precious', 1); DROP TABLE shops CASCADE")

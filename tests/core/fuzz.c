@@ -1,17 +1,20 @@
-/* Random tables of every type, some with damaged offsets, through all kernels. Compiled with sanitizers, which stop at
+/* Random tables of every type, and damaged COPY streams, through all kernels. Compiled with sanitizers, which stop at
  * the first read or write outside of a buffer: each buffer here is exactly as large as it must be.
  *
  * fuzz FIRST COUNT: runs inputs FIRST to FIRST + COUNT - 1, and prints what came of them.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core.c"
 
 enum { FEW_COLUMNS = 6, MOST_ROWS = 40 };
+static const uint8_t HEADER[STREAM_HEADER] = "PGCOPY\n\xff\r\n";
+static int always_ready; /* a file that poll never waits for */
 
 static uint64_t random_state;
-static long counts[2]; /* encoded, refused */
+static long counts[4]; /* encoded, refused by encode, read, refused by read */
 
 static uint32_t any(void) {
     random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
@@ -91,6 +94,125 @@ static void free_column(const column *c) {
     }
 }
 
+static sink sink_for(const column *c) {
+    static const int strides[] = {0, 0, 2, 4, 8, 0, 4, 4, 8, 4, 8, 0, 0, 0, 16};
+    sink s = {.kind = c->kind == HALF ? REAL : c->kind == TRIMMED ? TEXT : c->kind, .precision = 1 + (int32_t)below(38)};
+    s.scale = c->kind == DECIMAL ? c->width : 0;
+    s.stride = c->kind == BYTES ? c->width : c->kind == VECTOR ? 4 * c->width : c->kind == LIST ? 0 : strides[c->kind];
+    if (c->kind == LIST) {
+        s.dimensions = c->dimensions;
+        s.child = malloc(sizeof *s.child);
+        *s.child = sink_for(c->child);
+    }
+    return s;
+}
+
+static void *moved(void *old, int64_t old_size, int64_t size, int filling) {
+    uint8_t *new = malloc(size ? (size_t)size : 1);
+    memset(new, filling, (size_t)size);
+    if (old) memcpy(new, old, (size_t)old_size);
+    free(old);
+    return new;
+}
+
+/* Exactly as much room as was asked for, at another address. Returns whether any was. */
+static bool give_room(sink *s) {
+    bool has_offsets = s->kind == TEXT || s->kind == JSONB || s->kind == LIST;
+    bool grown = s->needed > s->room || s->needed_bytes > s->room_bytes || (s->has_null && !s->validity);
+    int64_t room = s->needed > s->room ? s->needed : s->room, bits = (room + 7) / 8, old = (s->room + 7) / 8;
+    int64_t bytes = s->needed_bytes > s->room_bytes ? s->needed_bytes : s->room_bytes;
+    if (s->has_null) s->validity = moved(s->validity, old, bits, 0xff);
+    if (has_offsets) {
+        bool new = !s->offsets;
+        s->offsets = moved(s->offsets, 4 * (s->room + 1), 4 * (room + 1), 0xee);
+        if (new) s->offsets[0] = 0;
+        s->data = moved(s->data, s->room_bytes, bytes, 0xee);
+    } else {
+        s->data = moved(s->data, s->kind == BOOLEAN ? old : s->room * s->stride,
+            s->kind == BOOLEAN ? bits : room * s->stride, 0xee);
+    }
+    s->room = room;
+    s->room_bytes = bytes;
+    return (s->child && give_room(s->child)) || grown;
+}
+
+/* Take back the room, after a look at what the rows are. */
+static void end_batch(sink *s, int64_t rows) {
+    if (rows > s->room) abort();
+    int64_t end = s->offsets ? s->offsets[rows] : 0;
+    for (int64_t i = 0; s->offsets && i < rows; i++)
+        if (s->offsets[i] > s->offsets[i + 1]) abort();
+    if (end > (s->child ? s->child->room : s->room_bytes)) abort();
+    if (s->child) end_batch(s->child, end);
+    free(s->validity);
+    free(s->offsets);
+    free(s->data);
+    *s = (sink){.kind = s->kind, .stride = s->stride, .dimensions = s->dimensions, .precision = s->precision,
+        .scale = s->scale, .child = s->child};
+}
+
+/* A server: its messages, damaged or not, in place of libpq. */
+typedef struct {
+    uint8_t *messages[MOST_ROWS + 2];
+    int64_t sizes[MOST_ROWS + 2];
+    int count, next;
+} server;
+
+static int fake_get(void *connection, char **message, int async) {
+    server *from = connection;
+    if (!async) abort();
+    if (chance(10)) return 0;
+    if (from->next == from->count) return chance(95) ? -1 : -2;
+    int64_t size = from->sizes[from->next];
+    *message = malloc(size ? (size_t)size : 1);
+    memcpy(*message, from->messages[from->next++], (size_t)size);
+    return (int)size;
+}
+
+static int fake_consume(void *connection) { return connection && !chance(1); }
+
+static void say(server *from, const uint8_t *bytes, int64_t size) {
+    from->messages[from->count] = malloc(size ? (size_t)size : 1);
+    memcpy(from->messages[from->count], bytes, (size_t)size);
+    from->sizes[from->count++] = size;
+}
+
+static void damage(server *from) {
+    int at = (int)below(from->count);
+    uint8_t *message = from->messages[at];
+    int64_t size = from->sizes[at];
+    if (chance(20) && size > 1) from->sizes[at] = 1 + below(size - 1);
+    for (int64_t flips = below(4); flips > 0 && size; flips--)
+        message[below(size)] = chance(50) ? (uint8_t)any() : (uint8_t)(chance(50) ? 0xff : 0);
+    if (chance(10)) from->count = at + 1;
+}
+
+static void read_again(const column *columns, int32_t count, server *from) {
+    sink sinks[FEW_COLUMNS];
+    source stream = {.connection = from, .get_copy_data = fake_get, .consume_input = fake_consume, .free_memory = free,
+        .socket = always_ready};
+    int64_t most_rows = 1 + below(MOST_ROWS), most_bytes = 1 + below(4000), state;
+    for (int32_t i = 0; i < count; i++) sinks[i] = sink_for(columns + i);
+    from->next = 0;
+    do {
+        state = snapseed_read(&stream, sinks, count, most_rows, most_bytes);
+        bool grown = false;
+        for (int32_t i = 0; i < count && state == NO_ROOM; i++) grown |= give_room(sinks + i);
+        if (state == NO_ROOM && !grown) abort();
+        if (state == FULL && !stream.rows) abort();
+        if (state == NO_ROOM || state == WAITING) continue;
+        for (int32_t i = 0; i < count; i++) end_batch(sinks + i, stream.rows);
+        stream.rows = stream.bytes = 0;
+    } while (state == FULL || state == NO_ROOM || state == WAITING);
+    counts[state == ENDED && stream.ended ? 2 : 3]++;
+    free(stream.message);
+    for (int32_t i = 0; i < count; i++)
+        for (sink *s = sinks[i].child, *next; s; s = next) {
+            next = s->child;
+            free(s);
+        }
+}
+
 static void run(uint64_t number) {
     random_state = number * UINT64_C(0x9e3779b97f4a7c15) + 1;
     column columns[FEW_COLUMNS];
@@ -101,18 +223,33 @@ static void run(uint64_t number) {
     snapseed_hash_rows(columns, count, 0, rows, UINT64_C(0x736E617073656564), hashes, &row);
     if (columns[0].kind == TEXT && !columns[0].validity) snapseed_hash_values(columns, 1, hashes, &row);
     free(hashes);
-    int64_t room = snapseed_bound(columns, count, 0, rows, &row), size = room;
-    uint8_t *out = malloc(room > 0 ? (size_t)room : 1);
-    if (room >= 0) size = snapseed_encode(columns, count, 0, rows, out, room, &row);
+    server from = {.count = 0};
+    bool together = chance(50); /* the header in one message with the first row */
+    if (!together) say(&from, HEADER, sizeof HEADER);
+    int64_t size = 0;
+    for (int64_t at = 0; at < rows && size >= 0; at++) {
+        int64_t room = snapseed_bound(columns, count, at, 1, &row), before = !at && together ? (int64_t)sizeof HEADER : 0;
+        uint8_t *out = malloc(room > 0 ? (size_t)(room + before) : 1 + (size_t)before);
+        memcpy(out, HEADER, (size_t)before);
+        size = room < 0 ? room : snapseed_encode(columns, count, at, 1, out + before, room, &row);
+        if (size >= 0) say(&from, out, before + size);
+        free(out);
+    }
     counts[size >= 0 ? 0 : 1]++;
-    free(out);
+    say(&from, (const uint8_t[]){0xff, 0xff}, 2);
+    for (int times = 0; times < 4; times++) {
+        read_again(columns, count, &from);
+        damage(&from);
+    }
+    for (int i = 0; i < MOST_ROWS + 2; i++) free(from.messages[i]);
     for (int32_t i = 0; i < count; i++) free_column(columns + i);
 }
 
 int main(int argc, char **argv) {
     if (argc != 3) return 2;
+    always_ready = open("/dev/null", O_RDWR);
     uint64_t first = strtoull(argv[1], NULL, 10), number = strtoull(argv[2], NULL, 10);
     for (uint64_t i = first; i < first + number; i++) run(i);
-    printf("%ld encoded, %ld refused\n", counts[0], counts[1]);
+    printf("%ld encoded, %ld refused; %ld streams read, %ld refused\n", counts[0], counts[1], counts[2], counts[3]);
     return 0;
 }

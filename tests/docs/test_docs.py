@@ -25,6 +25,7 @@ from snapseed import generate_snapshot, open_snapshot, resolve_request
 from snapseed.ci.report import Slowdown
 from snapseed.cli.app import app
 from snapseed.config import EmbeddingsTable, EnvironmentTable, ProjectTable, find_project
+from snapseed.postgres.connect import PINNED
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
 from tests.conftest import Sandbox
@@ -36,7 +37,7 @@ MakeProject = Callable[[str], Sandbox]
 SHOWN = {"text", "mermaid", "json", "yaml"}
 CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
 # Programs that a page may mention and that the test does not run.
-NOT_RUN = {"make", "pip", "git"}
+NOT_RUN = {"make", "pip", "git", "pg_dump"}
 
 
 def _name(page: Path) -> str:
@@ -167,6 +168,26 @@ def test_the_fingerprint_of_the_manual_is_that_of_the_manifest(make_project: Mak
     assert found == (entity.rows, entity.fingerprint)
 
 
+def test_the_embedder_of_the_manual_works_on_the_example(make_project: MakeProject) -> None:
+    """Saved where the page says, workers use it for every text, and search finds what they wrote."""
+    sandbox = make_project("example")
+    (embedder,) = (block for block in blocks_of(DOCS / "embeddings.md") if block.file == "pairs.py")
+    (sandbox.folder / "pairs.py").write_text(embedder.text)
+    settings = sandbox.folder / "snapseed.toml"
+    settings.write_text(settings.read_text().replace("[embeddings]\n", '[embeddings]\nembedder = "pairs:Pairs"\n'))
+    sandbox.run("generate", "ci", "--scale", "5", check=True)
+    try:
+        sandbox.run("load", "queue", check=True)
+        assert ", 0 of them dead" in sandbox.run("worker", "queue", "--drain", check=True).stdout
+        shown = sandbox.run("search", "queue", "how to bake bread", check=True)
+        assert "chunk" in shown.stdout
+        assert "built-in" not in shown.stderr
+    finally:
+        EmbeddedRedis(sandbox.folder).stop()
+    with sandbox.connect() as connection:
+        assert connection.execute("SELECT DISTINCT model FROM embeddings").fetchall() == [("pairs-384",)]
+
+
 @pytest.mark.parametrize("page", [*PAGES, *sorted(DOCS.glob("adr/*.md")), ROOT / "CHANGELOG.md"], ids=_name)
 def test_every_local_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     """No link is dead."""
@@ -278,3 +299,9 @@ def _check_settings(block: Block, folder: Path) -> None:
         project.environment(environment)
     assert project.now <= datetime.now(UTC)
     (folder / name).unlink()
+
+
+def test_the_settings_of_a_session_are_all_listed() -> None:
+    """The page about servers names each setting that sessions pin, and no other."""
+    _, _, rest = (DOCS / "servers.md").read_text(encoding="utf-8").partition("| why | settings |\n")
+    assert set(re.findall(r"`(\w+)`", rest.partition("\n\n")[0])) == PINNED.keys()

@@ -57,7 +57,9 @@ def test_the_command_shows_titles(loaded: Sandbox, connection: Connection) -> No
     [(title, key, number)] = expected(connection, 1)
     row = connection.execute("SELECT content FROM embeddings ORDER BY id LIMIT 1").fetchone()
     assert row is not None
-    assert f"{title}, chunk {number}" in loaded.run("search", "test", str(row[0]), check=True).stdout
+    shown = loaded.run("search", "test", str(row[0]), check=True)
+    assert f"{title}, chunk {number}" in shown.stdout
+    assert "docs/embeddings.md" in shown.stderr
     document = loaded.run_json("search", "test", str(row[0]), "--limit", "1")
     hits = document["hits"]
     assert isinstance(hits, list)

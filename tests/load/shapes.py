@@ -100,6 +100,6 @@ def rebuilt(report: LoadReport) -> set[str]:
 
 def fix_of(error: SnapseedError) -> str:
     """The SQL that an error offers as a fix."""
-    said, _, statements = str(error.next_step).partition(":\n")
+    said, _, statements = str(error.next_step).rpartition("SQL would fix")[2].partition(":\n")
     assert statements, said
     return statements

@@ -126,6 +126,17 @@ def test_all_problems_at_once(shapes: Shapes) -> None:
         "badges.id is text",
     ):
         assert problem in str(error)
+    # What to change in the generators comes first.
+    generators = str(error.next_step).partition("SQL")[0]
+    for remedy in (
+        "declare teams.captain as text",
+        "declare teams.title as character varying(2)",
+        "add needed text to teams",
+        "draw no NULL for people.seat",
+        "leave team out of people",
+        "declare badges.id as text",
+    ):
+        assert remedy in generators
     shapes.execute(fix_of(error))
     shapes.load()
 

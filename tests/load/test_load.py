@@ -350,42 +350,6 @@ def test_missing_tables_are_named_where_none_may_be_created(shop: Sandbox) -> No
         assert word in str(error)
 
 
-@pytest.mark.parametrize("statement", ["COMMIT;", "ROLLBACK;", "COMMIT; BEGIN;", "BEGIN;", "END;"])
-def test_a_schema_file_cannot_end_the_transaction(shop: Sandbox, statement: str) -> None:
-    """A COMMIT in the schema file is refused before it commits: the tables above it do not exist afterwards."""
-    schema = shop.project.schema
-    assert schema is not None
-    schema.write_text(schema.read_text() + "\n" + statement)
-    error = refused(shop)
-    assert isinstance(error, ConfigurationError)
-    assert "transaction" in error.summary
-    assert "schema.sql" in str(error)
-
-
-def test_an_error_in_the_schema_file_names_its_line(shop: Sandbox) -> None:
-    """The message says which line, and does not repeat the file."""
-    schema = shop.project.schema
-    assert schema is not None
-    schema.write_text("CREATE TABLE one (id int);\n\nCREATE TABLE two (id nonsense);\n" + schema.read_text())
-    error = refused(shop)
-    assert error.where == f"{schema}, line 3"
-    assert "nonsense" in (error.observed or "")
-    assert "CREATE" not in str(error)
-
-
-def test_a_schema_file_written_by_pg_dump_works(shop: Sandbox) -> None:
-    """pg_dump's files clear the search path and set timeouts; the load restores its own."""
-    load(shop)
-    schema = shop.project.schema
-    assert schema is not None
-    dumped = schema_of(shop.url)
-    with shop.connect() as connection:
-        connection.execute("DROP SCHEMA public CASCADE; DROP SCHEMA snapseed CASCADE; CREATE SCHEMA public")
-    schema.write_text("\n".join(line for line in dumped.splitlines() if "transaction_timeout" not in line))
-    assert "set_config('search_path', ''" in schema.read_text()
-    assert load(shop).schema_created
-
-
 def test_all_problems_of_the_schema_are_reported_at_once(shop: Sandbox) -> None:
     """One error lists missing tables and columns, other types, generated columns and new columns that need values."""
     created(

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed.errors import ConfigurationError, ServerError
+from snapseed import load_snapshot, verify_snapshot
+from snapseed.errors import ConfigurationError, LoadError, ServerError
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.locks import reading
@@ -161,15 +162,16 @@ def test_every_connection_has_the_same_session_settings(shop: Sandbox) -> None:
         assert connection.execute("SHOW application_name").fetchone() == ("snapseed",)
 
 
-def test_a_limit_for_transactions_does_not_end_ours(shop: Sandbox) -> None:
-    """PostgreSQL 17 has such a limit. For an older server, which does not know the setting, it is skipped."""
+def test_a_database_that_takes_no_changes_is_obeyed(shop: Sandbox) -> None:
+    """The load fails, says which setting it is, and nothing is changed. Reading works."""
+    load_snapshot(shop.project, shop.environment())
     with shop.connect() as connection:
-        if connection.info.server_version >= 170_000:
-            name = sql.Identifier(connection.info.dbname)
-            connection.execute(sql.SQL("ALTER DATABASE {} SET transaction_timeout = '1min'").format(name))
-    with connected(resolve_target(shop.project, shop.environment())) as connection:
-        row = connection.execute("SELECT current_setting('transaction_timeout', true)").fetchone()
-        assert row in {("0",), (None,)}
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+    with pytest.raises(LoadError, match="nothing was changed") as caught:
+        load_snapshot(shop.project, shop.environment())
+    assert "default_transaction_read_only" in (caught.value.next_step or "")
+    assert verify_snapshot(shop.project, shop.environment()).agrees
 
 
 def test_a_reading_connection_sees_one_moment_and_changes_nothing(shop: Sandbox) -> None:

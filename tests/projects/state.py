@@ -104,11 +104,16 @@ def contents(connection: Connection) -> dict[str, object]:
     return found
 
 
+def dumped_by_pg_dump(url: str, *options: str) -> str:
+    """What `pg_dump` writes with these options, without snapseed's own schema."""
+    program = str(EmbeddedPostgres.find_program().with_name("pg_dump"))
+    command = [program, "--exclude-schema=snapseed", f"--dbname={url}", *options]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def schema_of(url: str) -> str:
     """What `pg_dump --schema-only` says, without snapseed's own schema."""
-    program = str(EmbeddedPostgres.find_program().with_name("pg_dump"))
-    command = [program, "--schema-only", "--exclude-schema=snapseed", f"--dbname={url}"]
-    dumped = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    dumped = dumped_by_pg_dump(url, "--schema-only")
     # \restrict carries a key that is another one each time.
     return "\n".join(line for line in dumped.splitlines() if "restrict " not in line)
 

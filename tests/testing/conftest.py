@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def shapes_folder(generated_once: Callable[[str], Path]) -> Path:
 @pytest.fixture
 def owner(server: str, shapes_folder: Path) -> Iterator[Owner]:
     """A role with CREATEDB and an empty database. Everything that it created is dropped afterwards."""
+    with new_owner(server, shapes_folder) as found:
+        yield found
+
+
+@contextmanager
+def new_owner(server: str, shapes_folder: Path) -> Iterator[Owner]:
+    """A role with CREATEDB and an empty database, until the end of the block."""
     role = f"snapseed_owner_{uuid.uuid4().hex[:8]}"
     database = f"{role}_db"
     url = make_conninfo(server, dbname=database, user=role, application_name="pytest")

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from snapseed import load_snapshot, verify_snapshot
 from snapseed.errors import RefusedError, UsageError
@@ -85,10 +86,13 @@ def test_what_belongs_to_the_database_stays(owner: Owner) -> None:
         "ALTER DATABASE {} CONNECTION LIMIT 7",
         'ALTER DATABASE {} SET search_path = "$user", public, other',
         "ALTER DATABASE {} SET app.tenant = 'a=b, c'",
+        'ALTER DATABASE {} SET temp_tablespaces = missing, "Two, words"',
         "ALTER DATABASE {} SET statement_timeout = '90s'",
     ):
         owner.administer(statement, name)
     owner.administer("ALTER ROLE {} IN DATABASE {} SET work_mem = '8MB'", owner.role, name)
+    superuser = str(conninfo_to_dict(owner.server)["user"])
+    owner.administer("ALTER ROLE {} IN DATABASE {} SET search_path = ''", superuser, name)
     with psycopg.connect(owner.server) as connection:
         before = connection.execute(_PROPERTIES, [name]).fetchone()
     with pytest.raises(UsageError) as caught:

@@ -1,4 +1,4 @@
-"""The fingerprint that we compute from Arrow is the one that PostgreSQL computes after COPY.
+"""The fingerprint that we compute from Arrow is the one that PostgreSQL computes after COPY, and what it sends back.
 
 Columns of every type are drawn as cells: a value, and whether a NULL hides it. So every NULL has bytes that must not
 count, and every column is a slice of a longer one.
@@ -28,8 +28,9 @@ from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_binary, e
 from snapseed.load.plan import ColumnPlan, Prepared
 from snapseed.load.plan.tables import plan_load
 from snapseed.postgres.catalog import TableName, read_tables
+from snapseed.postgres.copy_out import BatchLimits, copied_out
 from snapseed.snapshot import types as known_types
-from snapseed.snapshot.hashing import Fingerprint, fingerprint
+from snapseed.snapshot.hashing import Fingerprint, fingerprint, row_hashes
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.types import parse_type
 from snapseed.verify.database import verify_entity
@@ -371,6 +372,17 @@ class DrawnTable:
         """Our side."""
         return fingerprint(self.arrays, [parse_type(case.type) for case in self.cases])
 
+    def hashes(self) -> list[int]:
+        """Our hash of each row."""
+        return list(row_hashes(self.arrays, [parse_type(case.type) for case in self.cases]))
+
+    def read_back(self, connection: Connection) -> list[int]:
+        """The hash of each row as it comes out of the server, a few rows in a batch."""
+        kinds = [parse_type(case.table_type or case.type) for case in self.cases]
+        columns = [Column(name, kind.name) for name, kind in zip(self.names, kinds, strict=True)]
+        with copied_out(connection, columns, sql.SQL("t ORDER BY n"), "t", BatchLimits(rows=7)) as batches:
+            return [value for batch in batches for value in row_hashes(batch.columns, kinds)]
+
     def record(self, digest: Fingerprint) -> EntityRecord:
         """The table as a manifest would have it, with this fingerprint."""
         columns = [Column(name, parse_type(case.type).name) for name, case in zip(self.names, self.cases, strict=True)]
@@ -406,7 +418,10 @@ class DrawnTable:
 
 
 def check(connection: Connection, table: DrawnTable, *, text_only: bool = False) -> None:
-    """Load the table in both forms of COPY; the server's fingerprint is ours and its values are the drawn ones."""
+    """Load the table in both forms of COPY; the server's fingerprint is ours and its values are the drawn ones.
+
+    What is read from the server afterwards are the rows that were loaded, one by one.
+    """
     digest = table.fingerprint()
     record = table.record(digest)
     with connection.transaction(force_rollback=True):
@@ -424,6 +439,8 @@ def check(connection: Connection, table: DrawnTable, *, text_only: bool = False)
             result = verify_entity(connection, record, TableName(None, "t"))
             assert not table.wrong_values(connection), options
             assert result.observed == digest, options
+            if not binary:
+                assert table.read_back(connection) == table.hashes(), options
             connection.execute("TRUNCATE t RESTART IDENTITY")
 
 

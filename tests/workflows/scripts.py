@@ -31,8 +31,8 @@ class Script:
 
 def workflow_files() -> list[Path]:
     """Every workflow that we run or ship."""
-    folders = (".github/workflows", "examples/workflows", "snapseed/starter")
-    return sorted(path for folder in folders for path in (ROOT / folder).glob("*.yml"))
+    folders = (".github/workflows", "examples/workflows", "snapseed/starter/*/.github/workflows")
+    return sorted(path for folder in folders for path in ROOT.glob(f"{folder}/*.yml"))
 
 
 def all_scripts() -> dict[str, Script]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CI = ".github/workflows/ci.yml"
+STARTERS = "snapseed/starter"
 
 EXECUTED = {
     "test_action.py": [
@@ -32,8 +33,18 @@ EXECUTED = {
         f"{CI}: wheel: Use it as a newcomer would",
         f"{CI}: wheel: Test the commands of the wheel",
         f"{CI}: required: Check that every job passed",
-        "snapseed/starter/workflow.yml: seed: Install",
-        "snapseed/starter/workflow.yml: seed: Load and verify, with retries until the service answers",
+        *(
+            f"{STARTERS}/{name}"
+            for name in (
+                "media/.github/workflows/snapseed.yml: seed: Install",
+                "media/.github/workflows/snapseed.yml: seed: Generate the snapshot, unless it is committed",
+                "media/.github/workflows/snapseed.yml: seed: Load and verify, with retries until the service answers",
+                "shop/.github/workflows/snapseed.yml: test: Install",
+                "shop/.github/workflows/snapseed.yml: test: Generate the snapshot, unless it is committed",
+                "shop/.github/workflows/snapseed.yml: test: Load and verify, with retries until the service answers",
+                "shop/.github/workflows/snapseed.yml: test: Test, each test on a copy of these rows",
+            )
+        ),
     ],
 }
 # For these, `make -n` shows what would be done.

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from snapseed.servers import EmbeddedPostgres
 from tests.docs.pages import DOCS, ROOT
 from tests.workflows.conftest import NewPython
 from tests.workflows.scripts import Runner, all_scripts, load, workflow_files
-from tests.workflows.table import CI, DRY, EXECUTED
+from tests.workflows.table import CI, DRY, EXECUTED, STARTERS
 
 SCRIPTS = all_scripts()
 _DRY_MAKE = 'make() { command make -n --silent "$@"; }\n'
@@ -59,7 +60,7 @@ def test_actions_are_pinned_and_are_few() -> None:
     assert all(len(found) == 1 for found in pins.values()), pins
 
 
-@pytest.mark.parametrize("path", workflow_files(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", workflow_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_workflow_may_do_little(path: Path) -> None:
     """No permissions by default, read access per job, a time limit for each job, and no stored credentials."""
     document = load(path)
@@ -146,13 +147,21 @@ def test_the_wheel_works_outside_the_source_tree(runner: Runner, checkout: Path,
         assert found.stdout.startswith(str(runner.temporary / "clean"))
 
 
-def test_the_starter_workflow_loads_into_its_service(runner: Runner, database: str) -> None:
-    """Its scripts load the committed snapshot into the database that the job names."""
-    place = "snapseed/starter/workflow.yml: seed:"
+@pytest.mark.parametrize("starter", ["shop", "media"])
+def test_the_workflow_of_a_starter_passes_on_the_first_push(
+    starter: str, runner: Runner, database: str, tmp_path: Path
+) -> None:
+    """Its scripts, in order and in a project that has no snapshot, load into the database that the job names."""
     runner.run(SCRIPTS[f"{CI}: conformance: Install the pinned versions"])
-    runner.run(SCRIPTS[f"{place} Install"])
+    runner.workspace = tmp_path / "project"
+    init = [sys.executable, "-m", "snapseed", "init", str(runner.workspace), "--example", starter]
+    subprocess.run(init, check=True, capture_output=True)
     runner.variables["DATABASE_URL"] = database
-    said, _ = runner.run(SCRIPTS[f"{place} Load and verify, with retries until the service answers"])
-    assert "passed" in said
+    names = [name for name in SCRIPTS if name.startswith(f"{STARTERS}/{starter}/")]
+    for name in names:
+        said, _ = runner.run(SCRIPTS[name])
+        assert "passed" in said or name not in names[2:]
     with psycopg.connect(database) as connection:
-        assert connection.execute("SELECT count(*) FROM users").fetchone() == (200,)
+        table = {"shop": "customers", "media": "users"}[starter]
+        found = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+    assert found == ({"shop": 50, "media": 200}[starter],)

@@ -1,0 +1,127 @@
+"""What the project's schema file says about columns, so that generating finds what a load would refuse.
+
+It is read word by word, without a server. What is not understood here, the database decides.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+from snapseed.config.settings import decoded
+from snapseed.errors import GeneratorError
+from snapseed.generate.entity import Entity
+from snapseed.snapshot.types import TYPE_NAMES, Family
+
+# A comment, a text between dollars, a text, a quoted name, a word, or any other character.
+_TOKEN = re.compile(
+    r"--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|(?P<text>'(?:[^']|'')*)'|\"(?P<name>(?:[^\"]|\"\")+)\"|(?P<word>\w+|\S)",
+    re.DOTALL,
+)
+_CHARACTERS = {"character varying", "character"}
+_LENGTH = re.compile(r"(?:varchar|char|bpchar|character(?: varying)?) \( (\d+) \)")
+
+
+@dataclass(frozen=True)
+class ColumnRule:
+    """What a column refuses: NULL, texts of more characters, other labels than those of its enum."""
+
+    not_null: bool = False
+    longest: int | None = None
+    labels: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class SchemaRules:
+    """The rules of columns by the name of their table, the labels of enums, and every word of the file."""
+
+    tables: Mapping[str, Mapping[str, ColumnRule]] = field(default_factory=dict)
+    enums: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    words: frozenset[str] = frozenset()
+
+    def rules_of(self, entity: Entity) -> dict[str, ColumnRule]:
+        """What each column of the entity refuses, by this file and by its declared type.
+
+        Raises `GeneratorError` for a type that is neither PostgreSQL's nor in this file, if one can tell.
+        """
+        table, rules = self.tables.get(entity.table, {}), {}
+        for column, kind in entity.columns.items():
+            scalar = kind.element or kind
+            is_new = scalar.family is Family.TEXT_FORM and scalar.base not in TYPE_NAMES | self.words
+            # A name in quotes, or with a schema, is the application's own.
+            if is_new and scalar.base.isidentifier():
+                similar = difflib.get_close_matches(scalar.base, TYPE_NAMES, n=1, cutoff=0.85)
+                if similar or table:
+                    raise GeneratorError(
+                        "the type of a column is not known",
+                        where=f"{entity.function.__code__.co_filename}, entity {entity.name!r}, column {column!r}",
+                        observed=kind.name,
+                        expected="a type of PostgreSQL, or one that the schema file names",
+                        next_step=f"did you mean {similar[0]!r}?" if similar else None,
+                    )
+            rule = table.get(column, ColumnRule())
+            declared = scalar.modifiers[0] if scalar.base in _CHARACTERS and scalar.modifiers else None
+            longest = min((length for length in (rule.longest, declared) if length), default=None)
+            labels = self.enums.get(scalar.base.rpartition(".")[2].strip('"'))
+            rules[column] = replace(rule, longest=longest, labels=labels)
+        return rules
+
+
+def read_schema_rules(path: Path | None) -> SchemaRules:
+    """What the file says; nothing if there is none, or none that can be read."""
+    try:
+        text = decoded(path.read_bytes()) if path else ""
+    except (OSError, ValueError):
+        text = ""
+    statements = list(_statements(text))
+    tables: dict[str, Mapping[str, ColumnRule]] = {}
+    enums: dict[str, frozenset[str]] = {}
+    for words in statements:
+        texts = frozenset(word[1:].replace("''", "'") for word in words if word.startswith("'"))
+        match words:
+            case ["create", "type", *rest] if "enum" in rest:
+                enums[rest[rest.index("as") - 1]] = texts
+            case ["alter", "type", *rest]:
+                enums |= {name: enums[name] | texts for name in rest if name in enums}
+            case ["create", *rest] if "table" in rest[:2] and "(" in rest:
+                opening = rest.index("(")
+                name = rest[opening - 1]
+                # A table that is created twice, or changed later, is left to the database.
+                tables[name] = {} if name in tables else dict(_columns(rest[opening + 1 :]))
+            case ["alter" | "drop", "table", *rest] if {"drop", "rename", "type"}.intersection(words):
+                tables |= {name: {} for name in rest if name in tables}
+    return SchemaRules(tables, enums, frozenset(word for words in statements for word in words))
+
+
+def _statements(text: str) -> Iterator[list[str]]:
+    """The words of each statement, unquoted names in lower case; texts begin with a quote."""
+    words: list[str] = []
+    for token in _TOKEN.finditer(text):
+        if token["word"] == ";":
+            yield words
+            words = []
+        elif word := token["name"] or token["text"] or (token["word"] or "").lower():
+            words.append(word)
+    yield words
+
+
+def _columns(words: Sequence[str]) -> Iterator[tuple[str, ColumnRule]]:
+    """The columns of a CREATE TABLE, given the words after the parenthesis that opens the list."""
+    depth, column, outer = 0, list[str](), list[str]()
+    for word in words:
+        depth -= word == ")"
+        if column and (depth < 0 or (word == "," and not depth)):
+            length = _LENGTH.match(" ".join(column[1:]))
+            not_null = bool({("not", "null"), ("primary", "key")}.intersection(pairwise(outer)))
+            yield column[0], ColumnRule(not_null, int(length[1]) if length else None)
+            column, outer = [], []
+        else:
+            column.append(word)
+            outer += [] if depth else [word]
+        depth += word == "("
+        if depth < 0:
+            return
