@@ -307,7 +307,8 @@ def _read_table(connection: Connection, row: dict[str, Any], path: Sequence[str]
         refused = read_rows(connection, query("refused_commands"), oid=row["oid"])
         parts["refuses"] = [found["command"] for found in refused]
     # With row-level security we cannot look. Such a table is not loaded into anyway.
-    may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
+    # A foreign partition is on another server, which nobody has allowed.
+    may_look = not (row["row_security"] or row["foreign_partitions"]) and {"USAGE", "SELECT"} <= set(row["privileges"])
     name = TableName(row["schema"], row["table"], alone=row["kind"] == "r")
     return msgspec.convert({**row, **parts, "has_rows": not may_look or _has_rows(connection, name)}, TableFacts)
 

@@ -114,7 +114,7 @@ def has_other_rows(connection: Connection, facts: TableFacts, filled: FilledTabl
     if not facts.has_rows or filled.by_workers:
         return False
     allowed = connection.execute("SELECT has_column_privilege(%s::oid, 'xmin', 'SELECT')", [facts.oid]).fetchone()
-    if facts.row_security or allowed != (True,):
+    if facts.row_security or facts.foreign_partitions or allowed != (True,):
         return True
     others = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE xmin <> ALL (%s::xid[]))").format(facts.name.rows())
     return connection.execute(others, [list(filled.transactions)]).fetchone() == (True,)

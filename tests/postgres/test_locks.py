@@ -154,7 +154,7 @@ def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Targe
     def refuse(_: Event) -> None:
         raise ZeroDivisionError
 
-    nowhere = Target(f"{target.conninfo} dbname=no_such_database", "", "", None, "")
+    nowhere = Target(f"{target.conninfo} user=no_such_role", "", "", None, "")
     with psycopg.connect(shop.url) as holder:
         holder.execute("SELECT FROM orders")
         error = wait_for_orders(nowhere, waiting, [])
