@@ -10,7 +10,8 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings fuzz pools snapshots wheel wheels constraints clean
+  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
+  stress-canary fuzz pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -78,7 +79,7 @@ bench-embeddings: .venv/bench ## measure the embedding queue, its workers and ot
 bench-content: .venv/bench ## measure the quality of the example's texts and write docs/content.md
 	$(BIN)/python -m benchmarks.content
 
-stress: stress-loads stress-embeddings stress-settings ## run the stress tests below (some minutes)
+stress: stress-loads stress-embeddings stress-settings stress-kills stress-canary ## run the stress tests below (half an hour)
 
 stress-loads: install ## inject 108 faults into loads at random points and check each (options: SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
@@ -88,6 +89,12 @@ stress-embeddings: install ## kill workers and servers during 20,000 jobs, check
 
 stress-settings: install ## give roles and databases each of 180 settings an awkward value, and check that nothing changes
 	$(BIN)/python -m tests.stress.settings
+
+stress-kills: install ## kill each command at 80 random moments, check what it leaves (options: SEED=7 KILLS=1000)
+	$(BIN)/python -m tests.stress kills $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
+
+stress-canary: install ## run every command in 1,600 ways with a password, and look for it in all outputs and files
+	$(BIN)/python -m tests.stress canary
 
 fuzz: install ## run the compiled core under sanitizers on 200,000 random inputs (option: INPUTS=1000000)
 	$(BIN)/python -m tests.core.fuzz $(if $(INPUTS),--inputs $(INPUTS))

@@ -18,14 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Comparison, Findings, Spread, Stopwatch, Table, seconds, spreads_in_turns
-from benchmarks.processes import PROGRAM, peak_memory
+from benchmarks.processes import PROGRAM, cpu_seconds, peak_memory
 from benchmarks.workspace import Workspace
 from snapseed.generate import output, part
 from snapseed.generate.entity import Entity
 from snapseed.generate.part import PartResult, make_part
 from snapseed.generate.request import Request, Tasks, estimate
-from snapseed.generate.snapshot import generate_snapshot
-from snapseed.snapshot.manifest import Manifest
+from snapseed.generate.snapshot import GenerateReport, generate_snapshot
 
 _STEPS = ("draw", "convert, check", "fingerprint", "write", "SHA-256")
 # The functions to time: the module or class that they are looked up in, their name there, and the step they belong to.
@@ -41,6 +40,7 @@ _TIMED = (
 _BILLION = 10**9
 _FAR_PART = 10_000
 _MEMORY_TARGET = 400
+_CUSTOMERS = 50_000
 
 
 @dataclass
@@ -75,7 +75,26 @@ def measure_floor(workspace: Workspace) -> Findings:
         f" {size / 1e6 / wall:.0f} MB/s of Arrow data",
         2.5,
     )
-    return Findings((comparison,), (_by_step(generate().manifest, generate, workspace.rounds),))
+    _, table = _by_step("the example", generate, workspace.rounds)
+    return Findings((comparison,), (table,))
+
+
+def measure_business(workspace: Workspace) -> Findings:
+    """The steps of generating a plain business schema, and how much of its CPU time the fingerprints take."""
+    project = workspace.small_project("business")
+    request = Request("by-step", project.seed, workspace.rows(_CUSTOMERS))
+    runs, table = _by_step("a business schema", partial(generate_snapshot, project, request), workspace.rounds)
+    command = ("generate", "dev", "--scale", str(request.scale), "--jobs", "1", "--quiet")
+    whole = Spread(tuple(cpu_seconds(*PROGRAM, *command, "--project", str(project.folder)) for _ in runs))
+    hashing = Spread(tuple(sum(run[name] for name in run if name.endswith("fingerprint")) for run in runs))
+    comparison = Comparison(
+        "fingerprints of a business schema, CPU time",
+        "all of generating it, one process, start to exit",
+        hashing / whole,
+        f"{hashing.median:.2f} s ÷ {whole.median:.2f} s",
+        0.1,
+    )
+    return Findings((comparison,), (table,))
 
 
 def _recorded(generate: Callable[[], object]) -> Iterator[WrittenFile]:
@@ -106,9 +125,9 @@ def _write_again(files: list[WrittenFile], path: Path) -> None:
                 target.write_table(table, **options)
 
 
-def _by_step(manifest: Manifest, generate: Callable[[], object], rounds: int) -> Table:
-    """CPU seconds by entity and step: the median of several runs with timers around the steps."""
-    runs = []
+def _by_step(what: str, generate: Callable[[], GenerateReport], rounds: int) -> tuple[list[dict[str, float]], Table]:
+    """CPU seconds by entity and step of several runs with timers around the steps, and their medians as a table."""
+    manifest, runs = generate().manifest, []
     for _ in range(rounds):
         with _timed() as watch:
             whole = seconds(generate, time.process_time)
@@ -125,8 +144,8 @@ def _by_step(manifest: Manifest, generate: Callable[[], object], rounds: int) ->
     sums = [median(*(f"{name} {step}" for name in names)) for step in _STEPS]
     rows.append(("all", f"{manifest.rows:,}", *(f"{cell:.2f}" for cell in sums), f"{sum(sums):.2f}"))
     others = median("whole") - sum(sums)
-    return Table(
-        "Time by generation step",
+    return runs, Table(
+        f"Time by step: {what}",
         "CPU seconds by entity and step. The rest of a run (row identities, planning, the manifest, syncing to disk)"
         f" takes {max(others, 0):.2f} s. SHA-256 includes reading the file back.",
         ("entity", "rows", *_STEPS, "sum"),

@@ -144,8 +144,8 @@ def _mean_words(workspace: Workspace, name: str) -> int:
     snapshot = open_snapshot(workspace.project.snapshots, name)
     record = snapshot.manifest.entity("transcripts")
     assert record is not None
-    with snapshot.open_part(record.files[0]) as part:
-        return round(float(pc.mean(part.read(columns=["word_count"]).column(0)).as_py()))
+    with snapshot.open_part(record, record.files[0]) as part:
+        return round(float(pc.mean(part.parquet.read(columns=["word_count"]).column(0)).as_py()))
 
 
 def _one_and_two_processes(workspace: Workspace) -> Table:

@@ -124,8 +124,8 @@ def _encoded(snapshot: Snapshot, table: TablePlan, count: int) -> bytes:
     names = [column.name for column in table.columns]
     parts = []
     for file in table.entity.files:
-        with snapshot.open_part(file) as part:
-            parts.append(part.read(columns=names).select(names))
+        with snapshot.open_part(table.entity, file) as part:
+            parts.append(part.parquet.read(columns=names).select(names))
         if sum(map(len, parts)) >= count:
             break
     rows = pa.concat_tables(parts).slice(0, count)

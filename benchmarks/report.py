@@ -155,27 +155,17 @@ def describe_machine(workspace: Workspace) -> list[tuple[str, ...]]:
 
 def render(found: Mapping[str, Findings], machine: list[tuple[str, ...]], *, rounds: int, seconds: float) -> str:
     """The report as Markdown, without the sections."""
-    ratios = [
-        (line.what, line.baseline, f"**{line.ratio.median:.2f}**", line.ratio.range, line.absolute)
-        for findings in found.values()
-        for line in findings.comparisons
-    ]
     tables = [str(table) for findings in found.values() for table in findings.tables]
-    measured = f"{rounds} rounds (whole loads: at most 3, start-up: 15), {seconds / 60:.0f} minutes."
+    measured = (
+        f"{rounds} rounds (whole loads: at most 3, start-up: 15), {seconds / 60:.0f} minutes."
+        " Ratios should not exceed their target."
+    )
     return "\n".join(
         [
             _OPENING,
             "## Machine\n",
             aligned(("", ""), machine) + "\n",
-            *(
-                [
-                    "## Ratios\n",
-                    measured + "\n",
-                    aligned(("what", "÷ what", "ratio", "spread", "measured"), ratios) + "\n",
-                ]
-                if ratios
-                else []
-            ),
+            *(["## Ratios\n", measured + "\n", ratios] if (ratios := _ratios(found)) else []),
             _READING,
             _WEAK,
             "## Details\n",
@@ -190,7 +180,24 @@ def render_section(
     """A section as Markdown, with its own date and versions."""
     described = SECTIONS[section]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("snapseed", *described.packages))
-    ratios = [
+    text = (
+        f"{described.before}Measured on {_today()} in {seconds / 60:.0f} minutes, with a load average of"
+        f" {load_average:.1f} at the start, using {versions}. {described.repeats * rounds} rounds{described.rounds}."
+        f" Ratios should not exceed their target.{described.after}"
+    )
+    return "\n".join(
+        [
+            _heading(section),
+            text + "\n",
+            _ratios(found),
+            *(str(table) for findings in found.values() for table in findings.tables),
+        ]
+    )
+
+
+def _ratios(found: Mapping[str, Findings]) -> str:
+    """All comparisons as one table; empty if there is none."""
+    rows = [
         (
             line.what,
             line.baseline,
@@ -202,19 +209,7 @@ def render_section(
         for findings in found.values()
         for line in findings.comparisons
     ]
-    text = (
-        f"{described.before}Measured on {_today()} in {seconds / 60:.0f} minutes, with a load average of"
-        f" {load_average:.1f} at the start, using {versions}. {described.repeats * rounds} rounds{described.rounds}."
-        f" Ratios should not exceed their target.{described.after}"
-    )
-    return "\n".join(
-        [
-            _heading(section),
-            text + "\n",
-            aligned(("what", "÷ what", "ratio", "target", "spread", "measured"), ratios) + "\n",
-            *(str(table) for findings in found.values() for table in findings.tables),
-        ]
-    )
+    return aligned(("what", "÷ what", "ratio", "target", "spread", "measured"), rows) + "\n" if rows else ""
 
 
 def section_of(page: str, section: str) -> str:

@@ -39,6 +39,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
     "Generation": {
         "generators": generation_peers.measure_peers,
         "generate": generation.measure_floor,
+        "business": generation.measure_business,
         "scales": generation.measure_scales,
     },
     "Loads": {

@@ -23,8 +23,11 @@ def sentences(rows: Rows | Items, name: str, about: pl.DataFrame) -> pl.Series:
     The speaker stumbles if the row `hesitates`. If it `is_linked`, the sentence may go on: how, when, with what. The
     names of the draws start with `name`, so that an entity can have several kinds of sentences.
     """
+    about = words.coded(about)
     language, topic = about["language"], about["topic"]
-    nothing, any_topic = pl.repeat("", len(rows), eager=True), pl.repeat("any", len(rows), eager=True)
+    nothing, any_topic, thing = (
+        pl.repeat(code, len(rows), dtype=pl.Categorical, eager=True) for code in ("", "any", "thing")
+    )
 
     def drawn(part: str, table: Table, **match: pl.Series) -> pl.DataFrame:
         return rows.sample(f"{name}: {part}", rows.derived(table), "weight", language=language, **match)
@@ -44,7 +47,7 @@ def sentences(rows: Rows | Items, name: str, about: pl.DataFrame) -> pl.Series:
             "beginning": begin["text"],
             "predicate": predicate["text"],
             "verb": drawn("verb", words.verbs, topic=topic)["text"],
-            "thing": filled("thing", slot.replace("do", "thing")),
+            "thing": filled("thing", thing.zip_with(does, slot)),
             "link": link["text"],
             "other thing": filled("other thing", link["slot"].zip_with(is_linked, nothing)),
             "end": begin["end"],

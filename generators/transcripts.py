@@ -70,7 +70,7 @@ def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
     text = heard(said["text"], segments.integers("mistake", 1, len(MISTAKES)) * is_misheard.cast(pl.Int64))
 
     # A segment's time is in proportion to its words, minus a pause before it. In hundredths of a second.
-    words = text.str.count_matches(" ", literal=True).cast(pl.Int64) + 1
+    words = text.str.count_matches(" ").cast(pl.Int64) + 1
     before, total = segments.running_total(words), segments.total(words)
     seconds = total * rows.integers("hundredths per word", 32, 46) // 100 + 1
     hundredths, of_total = segments.of_owner(seconds * 100), segments.of_owner(total)

@@ -16,6 +16,8 @@ Table = Callable[[Pool], pl.DataFrame]
 
 # A phrase has at most one slot, and the text after it ends the sentence. `{do}` takes a verb and a thing.
 SLOT = r"^(.*?) ?\{(do|thing|saying|host|person|place)\}(.*)$"
+# Columns by which words are found.
+MATCHED = {"language", "topic", "subject", "about", "role", "person", "slot"}
 NUMBERS = pl.DataFrame({"value": [str(number) for number in (*range(2, 31), *range(35, 100, 5))]})
 # How many of a hundred statements are of each kind.
 WITH_SUBJECT, WITHOUT_SUBJECT, SAYINGS, QUESTIONS = 64, 20, 1, 15
@@ -48,11 +50,13 @@ def beginnings(pool: Pool) -> pl.DataFrame:
     )
     every = pl.concat([said, statements.with_columns(role=pl.lit("statement"))], how="diagonal")
     text = pl.concat_str("opener", "text", separator=" ", ignore_nulls=True).str.strip_chars()
-    return every.select(
-        pl.col("language", "role", "weight"),
-        pl.col("person", "slot").fill_null(""),
-        pl.col("end").fill_null("."),
-        text=capitalised(text),
+    return coded(
+        every.select(
+            pl.col("language", "role", "weight"),
+            pl.col("person", "slot").fill_null(""),
+            pl.col("end").fill_null("."),
+            text=capitalised(text),
+        )
     )
 
 
@@ -63,7 +67,7 @@ def predicates(pool: Pool) -> pl.DataFrame:
     fluent = pl.concat([known.filter(pl.col("person") != ""), nobody.with_columns(slot=pl.lit(""), text=pl.lit(""))])
     pauses = phrases(pool).filter(role="hesitation").select("language", "weight", inside("text").alias("pause"))
     hesitant = every_pair(fluent, pauses, "language").with_columns(text=pl.col("pause") + pl.col("text")).drop("pause")
-    return pl.concat([fluent.with_columns(hesitates=False), hesitant.with_columns(hesitates=True)])
+    return coded(pl.concat([fluent.with_columns(hesitates=False), hesitant.with_columns(hesitates=True)]))
 
 
 def links(pool: Pool) -> pl.DataFrame:
@@ -73,12 +77,8 @@ def links(pool: Pool) -> pl.DataFrame:
     with_adverb = every_pair(said.filter(role="link"), adverbs, "language").with_columns(
         text=pl.concat_str("adverb", inside("text"))
     )
-    return pl.concat(
-        [
-            share(60, said.filter(role="link"), "language"),
-            share(40, with_adverb.drop("adverb"), "language"),
-        ]
-    ).with_columns(inside("text"))
+    every = [share(60, said.filter(role="link"), "language"), share(40, with_adverb.drop("adverb"), "language")]
+    return coded(pl.concat(every).with_columns(inside("text")))
 
 
 def verbs(pool: Pool) -> pl.DataFrame:
@@ -94,7 +94,7 @@ def verbs(pool: Pool) -> pl.DataFrame:
         share(10, every_pair(general, pool("topics").select("topic")), *topic),
         share(30, two.with_columns(text=joined), *topic),
     ]
-    return pl.concat([table.select(words.columns) for table in every]).with_columns(inside("text"))
+    return coded(pl.concat([table.select(words.columns) for table in every]).with_columns(inside("text")))
 
 
 def fillings(pool: Pool) -> pl.DataFrame:
@@ -102,7 +102,12 @@ def fillings(pool: Pool) -> pl.DataFrame:
     nothing = pool("phrases").select("language").unique(maintain_order=True)
     nothing = nothing.with_columns(slot=pl.lit(""), about=pl.lit(""), text=pl.lit(""), weight=pl.lit(1, pl.Int64))
     tables = [things(pool), sayings(pool), names(pool), hosts(pool), nothing]
-    return pl.concat([table.select(nothing.columns) for table in tables]).with_columns(inside("text"))
+    return coded(pl.concat([table.select(nothing.columns) for table in tables]).with_columns(inside("text")))
+
+
+def coded(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with what it is matched by as numbers that stand for texts, which are faster to join and to compare."""
+    return table.with_columns(pl.col(name).cast(pl.Categorical) for name in table.columns if name in MATCHED)
 
 
 def things(pool: Pool) -> pl.DataFrame:

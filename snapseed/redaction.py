@@ -46,7 +46,7 @@ def _parameters() -> re.Pattern[str]:
         [r"\w*password", *(option.keyword.decode() for option in options if option.dispchar in {b"*", b"D"})]
     )
     query = rf"(?P<query>[?&](?:{names}|[^=&\s]*%[^=&\s]*)=)[^&\n]*"
-    return re.compile(rf"(?is){query}|(?P<key>\b(?:{names})(?:\s*=\s*|%3D)){_VALUE}")
+    return re.compile(rf"(?is){query}|(?P<key>(?:\b|(?<=%[0-9A-F][0-9A-F]))(?:{names})(?:\s*=\s*|%3D)){_VALUE}")
 
 
 class SecretUrl(str):

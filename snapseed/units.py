@@ -11,8 +11,8 @@ from snapseed.errors import ConfigurationError, UsageError
 _SCALE_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _SIZE_SUFFIXES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
-# A root row takes 48 bits of a key.
-_LARGEST_SCALE = 2**48
+# A root row takes 48 bits of a key, so a scale is below this.
+LARGEST_SCALE = 2**48
 
 
 def parse_scale(text: str | float, *, where: str | None = None) -> int:
@@ -22,13 +22,13 @@ def parse_scale(text: str | float, *, where: str | None = None) -> int:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmb]?)", str(text).strip().lower())
     rows = Fraction(match[1]) * _SCALE_SUFFIXES[match[2]] if match else Fraction()
-    if rows.denominator == 1 and 0 < rows < _LARGEST_SCALE:
+    if rows.denominator == 1 and 0 < rows < LARGEST_SCALE:
         return int(rows)
     raise UsageError(
-        "the scale is too large" if rows >= _LARGEST_SCALE else "the scale is not a number of rows",
+        "the scale is too large" if rows >= LARGEST_SCALE else "the scale is not a number of rows",
         where=where,
         observed=repr(text),
-        expected=f"a whole number of root rows from 1 to {_LARGEST_SCALE - 1:,}, such as 500, 10k, 2.5m or 1b",
+        expected=f"a whole number of root rows from 1 to {LARGEST_SCALE - 1:,}, such as 500, 10k, 2.5m or 1b",
         next_step="for example: --scale 10k" if where is None else None,
     )
 

@@ -8,21 +8,25 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
+from urllib.parse import quote
 
 import psutil
+import psycopg
 import pytest
 import typer
 from psycopg.conninfo import make_conninfo
 
 from snapseed.cli.console import Format, reporting
-from snapseed.errors import ServerError
+from snapseed.errors import ConfigurationError, ServerError
 from snapseed.postgres.locks import AdvisoryLock
 from snapseed.redaction import redacted, url_without_password
+from snapseed.servers.targets import resolve_target
 from tests.command_line import run_command
 from tests.conftest import Sandbox
 from tests.projects.state import patiently
 
 SECRET = "correct-horse"
+URL = f"postgresql://me:{SECRET}@host/db"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,76 @@ def test_passwords_are_redacted(conninfo: str) -> None:
     assert SECRET not in shown
     assert "staple" not in shown
     assert "***" in shown
+
+
+@pytest.mark.parametrize(
+    "option",
+    [option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.dispchar in {b"*", b"D"}],
+)
+def test_what_libpq_calls_secret_is_redacted(option: str) -> None:
+    """In every form that libpq reads, and in those of other libraries: whatever the next libpq adds to its list."""
+    encoded = f"%{ord(option[0]):02X}{option[1:]}"
+    url = f"postgresql://host/db?user=me&{option}={SECRET}&sslmode=require"
+    for text in (
+        f"host=h {option}={SECRET} dbname=d",
+        f"host=h {option} = '{SECRET}' dbname=d",
+        url,
+        url.replace(option, encoded),
+        f"--database={option}={SECRET}",
+        f"https://example.com/?next={quote(url, safe='')}",
+    ):
+        assert SECRET not in redacted(text)
+        assert "***" in redacted(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("postgres", "postgresql:///postgres"),
+        ("localhost", "postgresql://localhost"),
+        ("db.example.com:5432/app", "postgresql://db.example.com:5432/app"),
+        (f"postgresql+psycopg://me:{SECRET}@host/db", "postgresql://me:***@host/db"),
+        ("jdbc:postgresql://host/db", "postgresql://host/db"),
+        (f"postgres://u:battery@{SECRET}@h/db", None),
+        (f"me:{SECRET}/db", None),
+    ],
+)
+def test_the_url_that_was_probably_meant_is_named(shop: Sandbox, text: str, url: str | None) -> None:
+    """With libpq's own words about what was given, unless these may quote a password."""
+    with pytest.raises(ConfigurationError) as raised:
+        resolve_target(shop.project, shop.environment(database=text))
+    said = str(raised.value)
+    assert SECRET not in said
+    assert (url or "escape user") in str(raised.value.next_step)
+    # Only a host, a port and a database are harmless whatever they are.
+    assert (text in said) == (":///" in str(url) or text in str(url))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("load", URL),
+        ("show", "dev", URL),
+        ("load", "dev", "--only", URL),
+        ("load", "dev", "surplus", URL),
+        ("verify", "--snapshot", URL, "--format", "junit"),
+        ("verify", "--snapshot", URL, "--format", "github"),
+        ("generate", "--scale", URL, "--format", "json"),
+        ("generate", "--seed", URL, "--format", "json"),
+        ("status", "--project", URL),
+        ("status", "--env-file", URL, "--verbose"),
+        ("ci", "--baseline", URL),
+        (URL,),
+    ],
+)
+def test_a_url_in_the_wrong_place_keeps_its_password(
+    generated_once: Callable[[str], Path], arguments: tuple[str, ...]
+) -> None:
+    """The error about the argument quotes it, in any format."""
+    variables = {**os.environ, "SNAPSEED_DATABASE": "postgresql://127.0.0.1:1/none"}
+    said = run_command(arguments, generated_once("shop"), variables, timeout_seconds=60)
+    assert said.returncode not in {0, 1}
+    assert SECRET not in said.stdout + said.stderr
 
 
 @pytest.mark.parametrize(

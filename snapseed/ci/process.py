@@ -176,4 +176,4 @@ class _Steps:
         """The committed rows. The files were checked before they were loaded."""
         by_workers = self.environment.embeddings == "queue"
         only = comparable_entities(self.project, self.environment, manifest) if by_workers else []
-        return verify_snapshot(self.project, self.environment, files=False, only=only, listener=self.listener)
+        return verify_snapshot(self.project, self.environment, files="skip", only=only, listener=self.listener)

@@ -5,6 +5,7 @@ A command imports what only it needs, so that `--help` and shell completion answ
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import shutil
@@ -45,6 +46,9 @@ _MANY_PARTS = 8
 def main() -> None:
     """Run the command line and exit with its code: the console script."""
     hide_passwords_in_title()
+    # Imports leave 60,000 objects and hardly any garbage: look for it rarely, and not at all when leaving. This saves
+    # 0.1 s, a fifth of the CPU time of loading a few rows.
+    gc.set_threshold(100_000)
     # Arrow, which must not have been imported yet, then takes memory from the system's allocator, which returns what a
     # chunk leaves behind. On a load of 770,000 rows: 65 MB less at the peak than with Arrow's own, at the same speed.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
@@ -60,7 +64,7 @@ def main() -> None:
         code = error.exit_code
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
             with suppress(MachineError):
-                console.write(console.as_json({"error": failure(error), "exit_code": code}))
+                console.to_stdout(console.as_json({"error": failure(error), "exit_code": code}))
         if show is None:
             console.complain(error)
         else:
@@ -68,6 +72,8 @@ def main() -> None:
             show(file=usage)
             # It quotes arguments, and one of them may be a URL.
             console.note(redacted(usage.getvalue().rstrip()))
+    # The system takes all memory back. Looking for garbage in it first, as Python does, takes 50 ms.
+    gc.freeze()
     console.leave(code)
 
 
@@ -75,7 +81,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"snapseed {version('snapseed')}")
+        console.write(f"snapseed {version('snapseed')}")
         raise typer.Exit
 
 
@@ -111,6 +117,8 @@ def generate(
     # from one arena for all threads instead of four per core. On a generation of 170,000 rows: 60 MB less at the peak
     # for 0.3 s of 8 more, all in the kernel. Returning it at once would save 10 MB more and cost 1.5 s.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:50,muzzy_decay_ms:0")
+    # What generators ask of it is too little to share among threads: without, a tenth less of CPU time, and no later.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from snapseed.generate.part import available_cores
     from snapseed.generate.request import resolve_check, resolve_request
     from snapseed.generate.snapshot import CheckReport, check_snapshot, generate_snapshot
@@ -220,6 +228,9 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
+    if entity is None and call.options.environment not in {None, *call.project.environments}:
+        # The only argument is an entity, not an environment.
+        entity, call = call.options.environment, call.without_environment()
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
@@ -252,11 +263,11 @@ app.command()(embeddings.search)
 
 
 def _announce_size(call: Call, request: Request) -> None:
-    """Say how large a snapshot of many parts will be before generating it."""
+    """Say how large a snapshot of many parts will be before generating it, unless --quiet."""
     from snapseed.generate.request import Tasks, estimate
 
     project = call.project
-    if len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
+    if call.options.quiet or len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
         return
     expected = estimate(project, request)
     folder = next(path for path in (project.snapshots, project.folder) if path.exists())

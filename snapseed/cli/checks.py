@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -13,10 +14,12 @@ from snapseed.cli import console, text
 from snapseed.cli.documents import document
 from snapseed.cli.options import Call, Only, entity_names, in_project
 from snapseed.errors import SnapseedError
+from snapseed.printable import printable
 
 if TYPE_CHECKING:
     from snapseed.ci.checks import CheckResult
     from snapseed.ci.report import CiReport
+    from snapseed.verify.files import FileCheck
 
 
 @in_project("environment", "database", "snapshot", "checks", "quiet")
@@ -27,11 +30,14 @@ def verify(
         bool,
         typer.Option("--committed", help="Check only the files, of every snapshot that git tracks; no environment."),
     ] = False,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Also read the rows in the files, and compare them with the manifest.")
+    ] = False,
     only: Only = None,
 ) -> None:
     """Compare files with the manifest, then the database with the manifest."""
     if committed:
-        _verify_committed(call)
+        _verify_committed(call, rows=rows)
     environment = call.environment
     from snapseed.ci.checks import verify_checks
     from snapseed.cli import formats
@@ -40,7 +46,8 @@ def verify(
 
     with console.Meter(quiet=call.options.quiet) as meter:
         names = entity_names(only)
-        report = verify_snapshot(call.project, environment, offline=offline, only=names, listener=meter)
+        files: FileCheck = "rows" if rows else "digests"
+        report = verify_snapshot(call.project, environment, offline=offline, files=files, only=names, listener=meter)
     name, checks = f"verify {environment.name}", verify_checks(report)
     folder = snapshot_folder(call.project.snapshots, environment.snapshot)
     lost = console.failures(
@@ -50,11 +57,11 @@ def verify(
     _exit(0 if report.agrees else 1, lost)
 
 
-def _verify_committed(call: Call) -> NoReturn:
+def _verify_committed(call: Call, *, rows: bool) -> NoReturn:
     from snapseed.ci.checks import committed_checks
     from snapseed.verify.files import verify_committed
 
-    results = verify_committed(call.project)
+    results = verify_committed(call.project, rows=rows)
     agree = not any(result.findings for result in results)
     found = {"agrees": agree, "snapshots": document(results)}
     checks, folder = committed_checks(results), call.project.snapshots
@@ -69,10 +76,12 @@ def _show_checks(
     from snapseed.cli import formats
 
     if call.output == "junit":
-        lines = [formats.junit(name, checks)]
-    elif call.output == "github":
-        lines = [*lines, *formats.error_annotations(checks, folder)]
-    call.show(lines, found)
+        console.to_stdout(formats.junit(name, checks))
+    else:
+        call.show(lines, found)
+    if call.output == "github":
+        for annotation in formats.error_annotations(checks, folder):
+            console.to_stdout(annotation)
 
 
 @in_project("environment", "retries", "timeout", "allow_host", "yes", "database", "snapshot", "checks", "quiet")
@@ -101,6 +110,7 @@ def ci(
     from snapseed.cli import formats
     from snapseed.snapshot.store import snapshot_folder
 
+    _mask_secrets(call)
     with console.Meter(quiet=call.options.quiet) as meter:
         request = CiRequest(baseline, max_slowdown, call.options.yes)
         report = run_ci(call.project, environment, request, listener=meter)
@@ -127,16 +137,29 @@ def _exit(code: int, errors: Sequence[SnapseedError]) -> NoReturn:
     raise typer.Exit(code or next((error.exit_code for error in errors), 0))
 
 
-def _set_github_outputs(call: Call, report: CiReport) -> None:
-    """The outputs of the step, if GitHub Actions has named a file for them; the database's password is masked."""
-    from psycopg.conninfo import conninfo_to_dict
+def _mask_secrets(call: Call) -> None:
+    """Tell GitHub Actions the database's secrets, before a line of anybody else can tell it to stop listening."""
+    from psycopg.pq import Conninfo
 
     from snapseed.cli import formats
     from snapseed.servers.targets import resolve_target
 
+    if not console.is_in_github_actions():
+        return
+    # What is wrong with the settings is reported by the run.
+    with suppress(SnapseedError):
+        url = resolve_target(call.project, call.environment).conninfo
+        # libpq marks with * what must not be shown.
+        options = [option for option in Conninfo.parse(url.encode()) if option.val and option.dispchar == b"*"]
+        for command in formats.masks(url, [(option.val or b"").decode() for option in options]):
+            console.to_stderr(command)
+
+
+def _set_github_outputs(call: Call, report: CiReport) -> None:
+    """The outputs of the step, if GitHub Actions has named a file for them."""
+    from snapseed.servers.targets import resolve_target
+
     url = resolve_target(call.project, call.environment).conninfo if report.target else ""
-    if console.is_in_github_actions() and (password := conninfo_to_dict(url).get("password")):
-        console.note(formats.masked(str(password)))
     outputs = {
         "outcome": report.outcome,
         "rows": report.metrics.rows,
@@ -144,7 +167,8 @@ def _set_github_outputs(call: Call, report: CiReport) -> None:
         "snapshot-digest": report.manifest.identity if report.manifest else "",
         "database-url": url,
     }
-    console.append_named("GITHUB_OUTPUT", "".join(f"{key}={value}\n" for key, value in outputs.items()))
+    text = "".join(f"{key}={printable(str(value))}\n" for key, value in outputs.items())
+    console.append_named("GITHUB_OUTPUT", text)
 
 
 @in_project("environment", "database", "snapshot", "results")

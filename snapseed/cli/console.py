@@ -1,8 +1,12 @@
-"""What the commands print: results on stdout; failures, notes and progress on stderr; and the exit code."""
+"""What the commands print: results on stdout; failures, notes and progress on stderr; and the exit code.
+
+Names and values come from snapshots and servers that nobody may have looked at, so every line passes `printable` here.
+"""
 
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -23,6 +27,7 @@ import typer
 from snapseed.cli.documents import failure
 from snapseed.errors import Interrupted, MachineError, SnapseedError, Terminated, UsageError, interruption
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
+from snapseed.printable import printable
 from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
@@ -49,9 +54,15 @@ def is_in_github_actions() -> bool:
 # ── Results ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def write(*lines: str) -> None:
+    """Write lines for people to stdout. A line break in one of them is shown, not obeyed."""
+    to_stdout("\n".join(map(printable, lines)))
+
+
 def as_json(document: dict[str, object]) -> str:
     """The document as it is printed and written to files, with `"format": 1` in front."""
-    return json.dumps({"format": 1, **document}, indent=2, default=str)
+    # `##[` would be a workflow command. In JSON, two # are always in a text.
+    return json.dumps({"format": 1, **document}, indent=2, default=str).replace("##", "#\\u0023")
 
 
 def write_file(path: Path, render: Callable[[], str], mode: Literal["w", "a"] = "w") -> None:
@@ -73,15 +84,23 @@ def append_named(variable: str, text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line for people to stderr. Where that takes none, nobody can be told, and the work goes on."""
+    """Write a line for people to stderr, or several."""
+    to_stderr("\n".join(map(printable, text.split("\n"))))
+
+
+def to_stderr(text: str, end: str = "\n") -> None:
+    """Write text to stderr as it is. Where that takes none, nobody can be told, and the work goes on."""
     try:
-        typer.echo(text, err=True)
+        typer.echo(text + end, err=True, nl=False)
     except OSError:
         _discard(sys.stderr)
 
 
-def write(text: str) -> None:
-    """Write a result to stdout. Raises `MachineError` if it cannot be written, `BrokenPipeError` if its reader left."""
+def to_stdout(text: str) -> None:
+    """Write a document or a command in which all is escaped as its format demands.
+
+    Raises `MachineError` if it cannot be written, `BrokenPipeError` if its reader left.
+    """
     try:
         typer.echo(text)
     except OSError as exc:
@@ -108,6 +127,7 @@ def leave(code: int) -> NoReturn:
         _discard(sys.stdout)
         complain(failure_of(exc))
         code = code or MachineError.exit_code
+    gc.freeze()
     sys.exit(code)
 
 
@@ -115,7 +135,8 @@ def complain(error: SnapseedError) -> None:
     """Write a failure and all that is known about it to stderr."""
     # NO_COLOR wins; otherwise only terminals get colors.
     plain = bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
-    note(("error: " if plain else typer.style("error: ", fg="red", bold=True)) + str(error))
+    to_stderr("error: " if plain else typer.style("error: ", fg="red", bold=True), end="")
+    note(str(error))
 
 
 def failures(*outputs: Callable[[], object]) -> list[SnapseedError]:
@@ -167,7 +188,7 @@ def _failure_outputs(
     if report is not None:
         yield partial(write_file, report, lambda: text + "\n")
     if output == "json":
-        yield partial(write, text)
+        yield partial(to_stdout, text)
     if junit_file is not None or output in {"junit", "github"}:
         from snapseed.ci.checks import error_check
         from snapseed.cli.formats import error_annotations, junit
@@ -177,45 +198,62 @@ def _failure_outputs(
         if junit_file is not None:
             yield partial(write_file, junit_file, lambda: document + "\n")
         if output in {"junit", "github"}:
-            yield partial(write, document if output == "junit" else error_annotations(checks, None)[0])
+            yield partial(to_stdout, document if output == "junit" else error_annotations(checks, None)[0])
 
 
 def failure_of(exc: Exception | KeyboardInterrupt) -> SnapseedError:
     """What to tell the user."""
-    said = f"{type(exc).__name__}: {exc}"
     if isinstance(exc, SnapseedError):
         return exc
-    if isinstance(exc, KeyboardInterrupt):
+    cause: BaseException | None = exc
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    if cause is not None:
+        # What else fails while an interrupt is handled, as a generator of a driver that it cut short, follows from it.
         # A use case that knows more about the interrupt, such as a load, has raised an error of its own.
-        return interruption(exc, "interrupted; nothing was left half-finished")
-    # A library that cannot be mapped is an ImportError that quotes the system.
-    if isinstance(exc, MemoryError) or "failed to map segment" in said or os.strerror(errno.ENOMEM) in said:
-        advice = "free memory, raise the limit (`ulimit -v`, that of the container), or use fewer --jobs"
-        return MachineError("the memory is used up", observed=said, next_step=advice)
-    if os.strerror(errno.EMFILE) in said:
-        advice = "raise the limit: `ulimit -n 1024`"
-        return MachineError("too many open files for the limit of this process", observed=said, next_step=advice)
-    if isinstance(exc, OSError):
-        full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        summary = "there is no space left" if full else "the system refused access to a file or a device"
-        advice = "free some space" if full else "check that it exists, its permissions, and that it is not read-only"
-        where = str(exc.filename) if exc.filename is not None else None
-        return MachineError(summary, where=where, observed=exc.strerror or said, next_step=advice)
-    return SnapseedError(
+        return interruption(cause, "interrupted; nothing was left half-finished")
+    return _machine_error(exc) or SnapseedError(
         "an unexpected error: this is a bug in snapseed",
-        observed=said,
+        observed=f"{type(exc).__name__}: {exc}",
         next_step="run it again with --verbose, and report what it prints",
     )
+
+
+def _machine_error(exc: BaseException) -> MachineError | None:
+    """The error for what this machine lacks or does not allow; None for any other exception."""
+    number = exc.errno if isinstance(exc, OSError) else None
+    said = str(exc)
+    # A library that cannot be loaded is an ImportError that quotes the system.
+    if isinstance(exc, MemoryError) or number == errno.ENOMEM or "failed to map segment" in said:
+        summary = "the memory is used up"
+        advice = "free memory, raise the limit (`ulimit -v`, that of the container), or use fewer --jobs"
+    elif number in {errno.EMFILE, errno.ENFILE} or os.strerror(errno.EMFILE) in said:
+        summary, advice = "too many open files for the limit of this process", "raise the limit: `ulimit -n 1024`"
+    elif number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        summary, advice = "there is no space left", "free some space"
+    elif number is not None:
+        summary = "the system refused access to a file or a device"
+        advice = "check that it exists, its permissions, and that it is not read-only"
+    else:
+        return None
+    where = str(exc.filename) if isinstance(exc, OSError) and exc.filename is not None else None
+    observed = (isinstance(exc, OSError) and exc.strerror) or f"{type(exc).__name__}: {exc}"
+    return MachineError(summary, where=where, observed=observed, next_step=advice)
 
 
 def _configure_logging(*, verbose: bool) -> None:
     """Our own warnings are always shown; log messages of libraries only with --verbose."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter(_LogFormatter("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG, handlers=[handler if verbose else logging.NullHandler()], force=True)
     own = logging.getLogger("snapseed")
     own.handlers = [] if verbose else [handler]
     own.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+class _LogFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
@@ -293,11 +331,13 @@ class Meter:
             note(f"{label}: {text}" if text else label)
 
     def _show_bar(self, label: str, done: float | None, total: float | None, text: str) -> None:
+        label = printable(label)
         if self._bars is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (TextColumn("{task.fields[label]:<14}"), BarColumn(), TextColumn("{task.fields[text]}"))
+            label_column = TextColumn("{task.fields[label]:<14}", markup=False)
+            columns = (label_column, BarColumn(), TextColumn("{task.fields[text]}", markup=False))
             self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bars.start()
         if label not in self._tasks:

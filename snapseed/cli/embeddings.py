@@ -94,7 +94,7 @@ def worker(
         for line in index_embeddings(call.project, environment, consent=call.options.yes):
             console.note(line)
     jobs, batches, dead = (int(health.total(name)) for name in ("jobs", "batches", "dead"))
-    typer.echo(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
+    console.write(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
 
 
 @in_project("environment", "database", "snapshot", "results")
@@ -145,7 +145,7 @@ def status(call: Call) -> None:
 def retry(call: Call) -> None:
     """Put the dead jobs back into the queue."""
     with _session(call, "moving jobs") as session:
-        typer.echo(f"put {session.queue.retry():,} dead jobs back into the queue")
+        console.write(f"put {session.queue.retry():,} dead jobs back into the queue")
 
 
 @queue_app.command()
@@ -153,7 +153,7 @@ def retry(call: Call) -> None:
 def purge(call: Call) -> None:
     """Remove all jobs, including dead ones. `queue repair` recreates those that are needed."""
     with _session(call, "purging the queue") as session:
-        typer.echo(f"removed {session.queue.purge():,} jobs")
+        console.write(f"removed {session.queue.purge():,} jobs")
 
 
 @queue_app.command()
@@ -164,9 +164,9 @@ def repair(call: Call) -> None:
 
     with _session(call, "adding jobs") as session:
         jobs, orphans = enqueue_incomplete(session), delete_orphans(session)
-    typer.echo(f"{jobs:,} texts lack chunks; their jobs are in the queue")
+    console.write(f"{jobs:,} texts lack chunks; their jobs are in the queue")
     if orphans:
-        typer.echo(f"deleted {orphans:,} chunks that belonged to no text")
+        console.write(f"deleted {orphans:,} chunks that belonged to no text")
 
 
 @queue_app.command()
@@ -176,4 +176,4 @@ def index(call: Call) -> None:
     from snapseed.embeddings.index import index_embeddings
 
     lines = index_embeddings(call.project, call.environment, consent=call.options.yes)
-    typer.echo("\n".join(lines) or "there is no index to build: [embeddings] has no `index`")
+    console.write(*(lines or ["there is no index to build: [embeddings] has no `index`"]))

@@ -1,5 +1,6 @@
 """The formats that CI systems read: JUnit's XML, GitHub's annotations, summaries and outputs, and OpenMetrics.
 
+Each format escapes what means something in it, after `printable` took out what no format should carry.
 JUnit: the schema of the Jenkins JUnit plugin, that is testsuites, testsuite, testcase with failure or skipped.
 GitHub: its documentation, "Workflow commands for GitHub Actions". OpenMetrics: the specification 1.0.
 """
@@ -11,16 +12,19 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from snapseed.cli.text import entity_cells, shown, size
+from snapseed.printable import printable
+from snapseed.redaction import redacted
 
 if TYPE_CHECKING:
     from snapseed.ci.checks import CheckResult
     from snapseed.ci.report import CiReport
 
-# What XML 1.0 cannot carry at all (section 2.2).
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What means something in GitHub's Markdown, which any punctuation mark with a backslash before it does not.
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>&|~$#!:@])")
 _MARKS = {"passed": "✅", "failed": "❌", "skipped": "⏭"}
 
 
@@ -34,12 +38,12 @@ def junit(name: str, checks: Sequence[CheckResult]) -> str:
         cases = list(members)
         suite = ET.SubElement(root, "testsuite", {"name": f"{name}.{group}", **_totals(cases)})
         for check in cases:
-            case = ET.SubElement(suite, "testcase", classname=f"{name}.{group}", name=_xml(check.name))
+            case = ET.SubElement(suite, "testcase", classname=f"{name}.{group}", name=_lines(check.name))
             case.set("time", f"{check.seconds:.3f}")
             if check.path:
-                case.set("file", _xml(check.path))
+                case.set("file", _lines(check.path))
             if check.state == "failed":
-                ET.SubElement(case, "failure", message=_xml(check.message)).text = _xml(check.details)
+                ET.SubElement(case, "failure", message=_lines(check.message)).text = _lines(check.details)
             elif check.state == "skipped":
                 ET.SubElement(case, "skipped", message="not reached")
     ET.indent(root)
@@ -56,8 +60,8 @@ def _totals(checks: Sequence[CheckResult]) -> dict[str, str]:
     }
 
 
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 # ── GitHub Actions ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -96,28 +100,35 @@ def summary(name: str, checks: Sequence[CheckResult], report: CiReport | None = 
     outcome = "passed" if not failed else f"{failed} of {len(checks)} checks failed"
     if report is not None and report.outcome == "interrupted":
         outcome = "interrupted"
-    lines = [f"### snapseed {name}: {outcome}", ""]
+    lines = [f"### snapseed {_cell(name)}: {outcome}", ""]
     if report is not None:
-        server = f" on {report.server.version}" if report.server else ""
+        server = f" on {_cell(report.server.version)}" if report.server else ""
         rows = f"{report.metrics.rows:,} rows in {report.seconds:.1f} s, {report.metrics.retries} retries"
         memory = f"peak memory {size(report.metrics.peak_memory_bytes)}"
         lines += [f"Snapshot `{report.snapshot}`{server}: {rows}, {memory}.", ""]
     lines += ["| | check | | |", "|---|---|---|---|"]
     for check in checks:
         remark = _cell(check.message) or (f"{check.seconds:.2f} s" if check.seconds else "")
-        lines.append(f"| {_MARKS[check.state]} | {check.group} | {_cell(check.name)} | {remark} |")
+        lines.append(f"| {_MARKS[check.state]} | {_cell(check.group)} | {_cell(check.name)} | {remark} |")
     if report is not None and report.metrics.entities:
         lines += ["", "| entity | rows | sent | copy | rows/s | verify |", "|---|--:|--:|--:|--:|--:|"]
-        lines += [f"| {' | '.join(map(shown, cells))} |" for cells in entity_cells(report)]
+        lines += [f"| {' | '.join(_cell(shown(cell)) for cell in cells)} |" for cells in entity_cells(report)]
     return "\n".join([*lines, ""])
 
 
-def masked(secret: str) -> str:
-    """The command that keeps a secret out of the rest of the log."""
-    return f"::add-mask::{_message(secret)}"
+def masks(url: str, secrets: Sequence[str]) -> list[str]:
+    """The commands that keep the secrets of a connection string out of the log: as they are, and in forms of URLs."""
+    before, found, after = redacted(url).partition("***")
+    as_written = [url[len(before) : len(url) - len(after)]] if found else []
+    forms = [*secrets, *map(quote, secrets), *(quote(secret, safe="") for secret in secrets), *as_written]
+    return [f"::add-mask::{_encoded(form)}" for form in dict.fromkeys(forms) if form]
 
 
 def _message(text: str) -> str:
+    return _encoded(_lines(text))
+
+
+def _encoded(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
@@ -126,7 +137,7 @@ def _property(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return _MARKDOWN.sub(r"\\\1", printable(text.replace("\n", " ")))
 
 
 # ── OpenMetrics ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -67,13 +67,12 @@ def _write_for_database(folder: Path, url: str) -> None:
         ) from exc
     made = scaffold_project(url)
     for table, notes in made.notes.items():
-        typer.echo("\n".join([f"{table}:", *(f"  - {note}" for note in notes)]))
+        console.write(f"{table}:", *(f"  - {note}" for note in notes))
     for remark in made.remarks:
-        typer.echo(remark)
-    typer.echo(f"generators for {made.tables} tables of {made.described}:")
+        console.write(remark)
+    console.write(f"generators for {made.tables} tables of {made.described}:")
     _write(folder, {**made.files, **_files("git")})
-    consent = " --yes" if made.has_rows else ""
-    _show_next(folder, "snapseed generate", f"snapseed load{consent}")
+    _show_next(folder, "snapseed generate", "snapseed load")
 
 
 def _require_no_project(folder: Path) -> None:
@@ -111,13 +110,13 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         home = folder.resolve()
         root = next((place for place in (home, *home.parents) if (place / ".git").exists()), home)
-        typer.echo(f"in {home}:")
+        console.write(f"in {home}:")
         for name, text in sorted(files.items()):
             # GitHub reads workflows only at the top of a repository.
             path = (root if name == _WORKFLOW else home) / name
             place = json.dumps(home.relative_to(root).as_posix(), ensure_ascii=False)
             done = _write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
-            typer.echo(f"  {done:<14} {os.path.relpath(path, home)}")
+            console.write(f"  {done:<14} {os.path.relpath(path, home)}")
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
@@ -141,4 +140,4 @@ def _write_one(path: Path, text: str) -> str:
 def _show_next(folder: Path, *commands: str) -> None:
     is_elsewhere = folder.resolve() != Path.cwd()
     enter = [f"cd {shlex.quote(str(folder))}"] if is_elsewhere else []
-    typer.echo("\n".join(["next:", *(f"  {line}" for line in (*enter, *commands))]))
+    console.write("next:", *(f"  {line}" for line in (*enter, *commands)))

@@ -127,7 +127,10 @@ class Call:
 
     def show(self, lines: Iterable[str], document: dict[str, object]) -> None:
         """Write a result to stdout, for people or for programs."""
-        console.write(console.as_json(document) if self.output == "json" else "\n".join(lines))
+        if self.output == "json":
+            console.to_stdout(console.as_json(document))
+        else:
+            console.write(*lines)
 
 
 def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

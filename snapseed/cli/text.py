@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
+from snapseed.printable import printable
 
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
@@ -32,15 +33,15 @@ _VALUE_CHARACTERS = 100
 _LINE_CHARACTERS = 160
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns under a header; a column that holds a number in every row is aligned to the right."""
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Columns under a header, line by line; a column that holds a number in every row is aligned to the right."""
     columns = []
     for title, *values in zip(header, *rows, strict=True):
-        cells = [shown(value) for value in values]
+        cells = [printable(shown(value)) for value in values]
         aligned = ">" if cells and all(cell[:1].isdigit() for cell in cells) else "<"
         width = max(map(len, [title, *cells]))
         columns.append([f"{cell:{aligned}{width}}" for cell in [title, *cells]])
-    return "\n".join(f"  {'  '.join(row)}".rstrip() for row in zip(*columns, strict=True))
+    return [f"  {'  '.join(row)}".rstrip() for row in zip(*columns, strict=True)]
 
 
 def shown(value: object) -> str:
@@ -60,7 +61,7 @@ def size(count: float) -> str:
     return f"{count:,.1f} TB"
 
 
-def _times(header: str, seconds: Mapping[str, float]) -> str:
+def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
     return table([header, "time"], [row for row in seconds.items() if row[1] >= _SHOWN_SECONDS])
 
 
@@ -77,7 +78,7 @@ def _headline(manifest: Manifest) -> str:
     return f"snapshot {manifest.name}: {counts}, seed {manifest.seed}, scale {manifest.scale:,}"
 
 
-def _entities(manifest: Manifest) -> str:
+def _entities(manifest: Manifest) -> list[str]:
     rows = [
         [entity.name, entity.rows, size(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
         for entity in manifest.entities
@@ -88,7 +89,7 @@ def _entities(manifest: Manifest) -> str:
 def generated(report: GenerateReport) -> Iterator[str]:
     """What was written."""
     manifest = report.manifest
-    yield _entities(manifest)
+    yield from _entities(manifest)
     yield f"{_headline(manifest)}, in {report.seconds:.1f} s"
     yield f"identity {manifest.identity}" + (" (the same as before)" if report.replaced == manifest.identity else "")
     yield f"written to {report.folder}"
@@ -112,12 +113,13 @@ def contents(
     """What is in a snapshot: settings, entities, and sample rows with one column per line."""
     yield _headline(manifest)
     yield f"identity {manifest.identity}"
-    yield _entities(manifest)
+    yield from _entities(manifest)
     for entity, rows in samples:
         names = max(len(column.name) for column in entity.columns)
         types = max(len(column.type) for column in entity.columns)
         for number, row in enumerate(rows, 1):
-            yield f"\n{entity.name}, row {number} of {entity.rows:,}"
+            yield ""
+            yield f"{entity.name}, row {number} of {entity.rows:,}"
             for column in entity.columns:
                 value = "NULL" if row[column.name] is None else one_line(row[column.name])
                 line = f"  {column.name:<{names}}  {column.type:<{types}}  {value}"
@@ -141,9 +143,9 @@ def loaded(report: LoadReport) -> Iterator[str]:
         rows = [
             [*_copied(copy.entity, copy), copy.read, copy.encode, copy.send, copy.server] for copy in report.entities
         ]
-        yield table(header, rows)
+        yield from table(header, rows)
         yield _bottleneck(report)
-        yield _times("phase", report.phases)
+        yield from _times("phase", report.phases)
         total = sum(copy.rows for copy in report.entities)
         verified = "verified before the commit" if report.verified else "NOT verified (--no-verify)"
         yield f"loaded {total:,} rows in {report.seconds:.2f} s, {verified}"
@@ -188,7 +190,7 @@ def status(states: Sequence[EnvironmentStatus]) -> Iterator[str]:
         holds = f"{record.snapshot} {record.identity[:12]}… ({record.rows:,} rows)" if record else "-"
         when = f"{record.loaded_at:%Y-%m-%d %H:%M:%S} UTC, snapseed {record.version}" if record else "-"
         rows.append([item.environment, item.target, holds, when, item.state])
-    yield table(["environment", "target", "loaded", "when", "state"], rows)
+    yield from table(["environment", "target", "loaded", "when", "state"], rows)
 
 
 def reset(report: ResetReport) -> Iterator[str]:
@@ -209,17 +211,25 @@ def verified(report: VerifyReport) -> Iterator[str]:
     if report.target:
         yield _target(report)
     files = sum(len(entity.files) for entity in report.manifest.entities)
-    yield f"files    {files} checked, " + (f"{len(report.files)} differ" if report.files else "all intact")
+    if report.file_check != "skip":
+        what = "SHA-256 and rows" if report.file_check == "rows" else "SHA-256"
+        yield f"files    {files} checked ({what}), " + (f"{len(report.files)} differ" if report.files else "all intact")
     rows = [
         [entity.entity, entity.observed.rows, entity.observed, _AGREES[entity.agrees], entity.seconds]
         for entity in report.entities
     ]
     if rows:
-        yield table(["entity", "rows", "fingerprint", "manifest", "time"], rows)
+        yield from table(["entity", "rows", "fingerprint", "manifest", "time"], rows)
     yield from (f"finding: {finding}" for finding in [*report.files, *report.tables])
     yield from (f"finding: {line}" for entity in report.entities for line in entity.lines())
-    what = "the files and the database match the manifest" if report.target else "the files match the manifest"
-    yield f"verified: {what}" if report.agrees else "NOT verified: see the findings"
+    if not report.agrees:
+        yield "NOT verified: see the findings"
+    elif report.target:
+        yield "verified: the files and the database match the manifest"
+    elif report.file_check == "rows":
+        yield "verified: the files and the rows in them match the manifest"
+    else:
+        yield "verified: the files match the manifest by SHA-256 (--rows also reads the rows in them)"
 
 
 def committed(results: Sequence[CommittedResult]) -> Iterator[str]:
@@ -230,7 +240,7 @@ def committed(results: Sequence[CommittedResult]) -> Iterator[str]:
     rows = [
         [result.snapshot, f"{result.rows:,} rows", "DIFFERS" if result.findings else "intact"] for result in results
     ]
-    yield table(["snapshot", "", "files"], rows)
+    yield from table(["snapshot", "", "files"], rows)
     yield from (f"finding: {result.snapshot}: {finding}" for result in results for finding in result.findings)
     if any(result.findings for result in results):
         yield "NOT verified: see the findings; `snapseed generate` regenerates a snapshot, `git restore` restores it"
@@ -270,7 +280,7 @@ def _shortened(text: str | None) -> str:
 def doctor(requirements: Sequence[Requirement]) -> Iterator[str]:
     """Each thing that a load needs with what was found, and how to fix what is missing."""
     rows = [["MISSING" if item.error else "ok", item.name, item.found] for item in requirements]
-    yield table(["", "check", "found"], rows)
+    yield from table(["", "check", "found"], rows)
     for item in requirements:
         if item.error:
             yield from (f"{item.name}: {line.strip()}" for line in str(item.error).splitlines())
@@ -291,14 +301,14 @@ def ci(report: CiReport) -> Iterator[str]:
     results = {entity.entity: entity.agrees for entity in report.verify.entities} if report.verify else {}
     entities = [[*cells, _AGREES[results.get(str(cells[0]))]] for cells in entity_cells(report)]
     if entities:
-        yield table(["entity", "rows", "sent", "copy", "rows/s", "verify", "manifest"], entities)
+        yield from table(["entity", "rows", "sent", "copy", "rows/s", "verify", "manifest"], entities)
     times: dict[str, float] = {}
     for step, seconds in metrics.steps.items():
         times[step] = seconds
         if step == "loading":
             times |= {f"  {phase}": value for phase, value in metrics.phases.items()}
     if any(seconds >= _SHOWN_SECONDS for seconds in times.values()):
-        yield _times("step", times)
+        yield from _times("step", times)
     outcome = "passed" if report.outcome == "passed" else report.outcome.upper()
     yield (
         f"ci {report.environment}: {outcome} in {report.seconds:.1f} s: {metrics.rows:,} rows,"
@@ -321,11 +331,11 @@ def queue(name: str, numbers: QueueStatus, dead: Sequence[DeadJob]) -> Iterator[
     yield f"done        {numbers.done:,}, {numbers.done_last_minute:,} in the last full minute"
     yield f"dead        {numbers.dead:,}"
     for job in dead:
-        yield f"  {job.payload.decode('utf-8', 'replace')[:_LINE_CHARACTERS]}: {job.error}"
+        yield f"  {job.payload.decode('utf-8', 'replace')[:_LINE_CHARACTERS]}: {one_line(job.error)}"
 
 
 def search(hits: Sequence[Hit]) -> Iterator[str]:
     """How near each chunk is, the text it is from, and how it begins."""
     for hit in hits:
         yield f"{hit.similarity:6.3f}  {hit.title or hit.key}, chunk {hit.number}"
-        yield f"        {(hit.content or '')[:_LINE_CHARACTERS]}"
+        yield f"        {one_line(hit.content or '')[:_LINE_CHARACTERS]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import runpy
 import sys
-from ctypes import POINTER, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint64, c_void_p
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -70,39 +70,20 @@ class Sink(ctypes.Structure):
 
 
 Sink._fields_ = [
-    ("kind", c_int32),
-    ("stride", c_int32),
-    ("dimensions", c_int32),
-    ("precision", c_int32),
-    ("scale", c_int32),
-    ("has_null", c_int32),
-    ("room", c_int64),
-    ("needed", c_int64),
-    ("room_bytes", c_int64),
-    ("needed_bytes", c_int64),
-    ("validity", c_void_p),
-    ("offsets", c_void_p),
-    ("data", c_void_p),
+    *((name, c_int32) for name in ("kind", "stride", "dimensions", "precision", "scale", "has_null")),
+    *((name, c_int64) for name in ("room", "needed", "room_bytes", "needed_bytes")),
+    *((name, c_void_p) for name in ("validity", "offsets", "data")),
     ("child", POINTER(Sink)),
 ]
 
 
 class Source(ctypes.Structure):
-    """A binary COPY stream that libpq receives: `source`."""
+    """A binary COPY stream that libpq receives: `source` in decode.c."""
 
     _fields_ = (
-        ("connection", c_void_p),
-        ("get_copy_data", c_void_p),
-        ("consume_input", c_void_p),
-        ("free_memory", c_void_p),
-        ("socket", c_int32),
-        ("begun", c_int32),
-        ("ended", c_int32),
-        ("column", c_int32),
-        ("rows", c_int64),
-        ("bytes", c_int64),
-        ("message", c_void_p),
-        ("message_bytes", c_int64),
+        *((name, c_void_p) for name in ("connection", "get_copy_data", "consume_input", "free_memory", "message")),
+        *((name, c_int64) for name in ("message_bytes", "rows", "bytes")),
+        *((name, c_int32) for name in ("socket", "begun", "ended", "column")),
     )
 
 
@@ -112,6 +93,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "snapseed_encode": (_COLUMNS, c_int32, c_int64, c_int64, _ADDRESS, c_int64, _NUMBERS),
     "snapseed_hash_rows": (_COLUMNS, c_int32, c_int64, c_int64, c_uint64, _ADDRESS, _NUMBERS),
     "snapseed_hash_values": (_COLUMNS, c_uint64, _ADDRESS, _NUMBERS),
+    "snapseed_longest_value": (c_char_p, c_int64),
     "snapseed_read": (POINTER(Source), POINTER(Sink), c_int32, c_int64, c_int64),
     **{
         f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)
@@ -165,6 +147,14 @@ def sums_of_vectors(codes: Int64s, counts: Int64s, vectors: Vectors, dtype: npt.
     if failed:
         raise ValueError(reason(failed))
     return sums
+
+
+def longest_value(page: bytes) -> int:
+    """The length of the longest text in a dictionary page of Parquet. Raises `ValueError` if it is damaged."""
+    longest = int(library().snapseed_longest_value(page, len(page)))
+    if longest < 0:
+        raise ValueError(reason(longest))
+    return longest
 
 
 @cache

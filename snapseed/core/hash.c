@@ -56,11 +56,25 @@ static inline void add_block(state *s, const uint8_t *at) {
     mix(s);
 }
 
-/* The last block, of fewer than 12 bytes. The lowest byte of c belongs to the length. */
+static inline uint32_t word(const uint8_t *at) {
+    uint32_t v;
+    memcpy(&v, at, 4);
+    return v;
+}
+
+/* The last block, of fewer than 12 bytes, in words that overlap. The lowest byte of c belongs to the length. */
 static inline uint64_t end_with(state s, const uint8_t *at, int64_t bytes) {
-    uint32_t words[3] = {0, 0, 0};
-    memcpy(words, at, (size_t)bytes);
-    return finish(s.a + words[0], s.b + words[1], s.c + (words[2] << 8));
+    if (bytes >= 8) {
+        s.a += word(at);
+        s.b += word(at + 4);
+        s.c += (uint32_t)((uint64_t)word(at + bytes - 4) >> 8 * (12 - bytes)) << 8;
+    } else if (bytes >= 4) {
+        s.a += word(at);
+        s.b += (uint32_t)((uint64_t)word(at + bytes - 4) >> 8 * (8 - bytes));
+    } else if (bytes > 0) {
+        s.a += at[0] | (uint32_t)at[bytes / 2] << 8 * (bytes / 2) | (uint32_t)at[bytes - 1] << 8 * (bytes - 1);
+    }
+    return finish(s.a, s.b, s.c);
 }
 
 static inline uint64_t hash_bytes(const uint8_t *at, int64_t bytes, uint64_t seed) {
@@ -103,6 +117,11 @@ static int64_t hash_value(const column *c, int64_t row, uint64_t seed, scratch *
         if (bytes < 0) return bytes;
         *hash = hash_jsonb(at, bytes, seed);
         return 0;
+    case DECIMAL: {
+        uint8_t digits[8 + 2 * DECIMAL_GROUPS];
+        *hash = hash_bytes(digits, put_decimal(c, row, digits), seed);
+        return 0;
+    }
     default:
         bytes = value_bound(c, row);
         if (bytes < 0) return bytes;

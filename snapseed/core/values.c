@@ -122,15 +122,17 @@ static int64_t put_decimal(const column *c, int64_t row, uint8_t *out) {
     if (negative) wide = -wide;
     uint16_t groups[DECIMAL_GROUPS]; /* the least significant first */
     int count = 0, below = (c->width + 3) / 4, partial = c->width % 4;
-    if (partial) {
-        groups[count++] = (uint16_t)((uint32_t)(wide % POWERS[partial]) * POWERS[4 - partial]);
-        wide /= POWERS[partial];
+    uint32_t divisor = POWERS[partial ? partial : 4], factor = POWERS[partial ? 4 - partial : 0];
+    for (; wide >> 64; divisor = 10000, factor = 1) {
+        groups[count++] = (uint16_t)((uint32_t)(wide % divisor) * factor);
+        wide /= divisor;
     }
-    while (wide >> 64) {
-        groups[count++] = (uint16_t)(wide % 10000);
-        wide /= 10000;
+    uint64_t narrow = (uint64_t)wide; /* most decimals: dividing 128 bits takes ten times as long */
+    if (factor > 1) {
+        groups[count++] = (uint16_t)((uint32_t)(narrow % divisor) * factor);
+        narrow /= divisor;
     }
-    for (uint64_t narrow = (uint64_t)wide; narrow; narrow /= 10000) groups[count++] = (uint16_t)(narrow % 10000);
+    for (; narrow; narrow /= 10000) groups[count++] = (uint16_t)(narrow % 10000);
     int low = 0, high = count;
     while (high > 0 && !groups[high - 1]) high--;
     while (low < high && !groups[low]) low++;
@@ -333,4 +335,19 @@ EXPORT int64_t snapseed_encode(
         }
     }
     return at - out;
+}
+
+/* The length of the longest value of a dictionary page of Parquet: of texts, each after its length in four bytes. */
+EXPORT int64_t snapseed_longest_value(const uint8_t *data, int64_t bytes) {
+    int64_t longest = 0;
+    for (int64_t at = 0; at < bytes;) {
+        uint32_t length;
+        if (bytes - at < 4) return BAD_OFFSETS;
+        memcpy(&length, data + at, 4);
+        at += 4;
+        if (length > bytes - at) return BAD_OFFSETS;
+        at += length;
+        if (length > longest) longest = length;
+    }
+    return longest;
 }

@@ -226,17 +226,18 @@ def hash_tag(name: str) -> str:
 
 
 def require_form(client: redis.Redis, form: Literal["stream", "list"], name: str, where: str) -> None:
-    """Raise `ConfigurationError` if the queue of this name exists in the other form."""
+    """Raise `ConfigurationError` if the queue of this name exists in another form."""
     key = f"{hash_tag(name)}:jobs"
     # According to the client's annotations this may also be an awaitable.
     found = cast("bytes", client.type(key)).decode()
     if found not in {"none", form}:
+        drain = f"let workers drain it with queue = {found!r} first, or " if found in {"stream", "list"} else ""
         raise ConfigurationError(
-            "the queue exists in the other form",
+            "the queue exists in another form",
             where=f"key {key} in {where}",
             observed=f"a {found}",
             expected=f"queue = {form!r}, as in [embeddings]",
-            next_step=f"let workers drain it with queue = {found!r} first, or delete it with `redis-cli DEL {key}`",
+            next_step=f"{drain}delete it with `redis-cli DEL {key}`",
         )
 
 

@@ -17,10 +17,11 @@ from snapseed.errors import GeneratorError
 from snapseed.generate.entity import Entity
 from snapseed.snapshot.types import TYPE_NAMES, Family
 
-# A comment, a text between dollars, a text, a quoted name, a word, or any other character.
+# Comments and texts with escapes are passed over; a text, a quoted name, a word, and any other character are kept.
 _TOKEN = re.compile(
-    r"--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|(?P<text>'(?:[^']|'')*)'|\"(?P<name>(?:[^\"]|\"\")+)\"|(?P<word>\w+|\S)",
-    re.DOTALL,
+    r"""--[^\n]* | /\*.*?\*/ | \$(\w*)\$.*?\$\1\$ | [eE]'(?:\\.|''|[^'\\])*'
+        | (?P<text>'(?:[^']|'')*)' | "(?P<name>(?:[^"]|"")+)" | (?P<word>\w+|\S)""",
+    re.VERBOSE | re.DOTALL,
 )
 _CHARACTERS = {"character varying", "character"}
 _LENGTH = re.compile(r"(?:varchar|char|bpchar|character(?: varying)?) \( (\d+) \)")

@@ -19,16 +19,15 @@ import polars as pl
 from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, thresholds
 from snapseed.generate.draws.unique import uuid_keys
-from snapseed.snapshot.manifest import names_of
+from snapseed.snapshot.manifest import IDENTIFIER, USERS_TABLE, is_identifier, is_system_table, names_of
 from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
 
 Generator = Callable[..., pl.DataFrame]
 
 # The polars type of an integer key, and how many bits its numbers have.
 _INTEGERS = {Family.SMALLINT: (pl.Int16, 15), Family.INTEGER: (pl.Int32, 31), Family.BIGINT: (pl.Int64, 63)}
-# The limits of a manifest, so that every declared name can be read back.
+# The limit of a manifest, so that every declared name can be read back.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_IDENTIFIER_BYTES = 63
 
 
 @dataclass(frozen=True)
@@ -302,9 +301,11 @@ class entity:  # noqa: N801 - written as a decorator
 
     def _check_names(self, name: str, error: partial[GeneratorError]) -> None:
         for identifier in [name, self.table or name, name if self.schema is None else self.schema, *self.columns]:
-            if not identifier or "\0" in identifier or len(identifier.encode()) > _IDENTIFIER_BYTES:
-                expected = f"1 to {_IDENTIFIER_BYTES} bytes without NUL"
-                raise error("not a PostgreSQL identifier", observed=repr(identifier), expected=expected)
+            if not is_identifier(identifier):
+                raise error("not a PostgreSQL identifier", observed=repr(identifier), expected=IDENTIFIER)
+        if is_system_table(self.schema, self.table or name):
+            observed = f"table {self.table or name}, schema {self.schema}"
+            raise error("a table of the system", observed=observed, expected=USERS_TABLE)
         if not _NAME.fullmatch(name):
             raise error(
                 "the name of an entity is also the name of its files",

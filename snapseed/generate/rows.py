@@ -124,7 +124,7 @@ class Draws:
         >>> rows.or_null("no phone", rows.integers("phone", 100, 999), 0.5).to_list()
         [644, 856, None, None]
         """
-        nulls = pl.repeat(None, len(self), dtype=values.dtype, eager=True)
+        nulls = pl.Series([None], dtype=values.dtype).new_from_index(0, len(self))
         return nulls.zip_with(self.chance(column, probability), values).alias(column)
 
     @_draw
@@ -359,7 +359,7 @@ class Rows(Draws):
     @classmethod
     def of(cls, entity: Entity, settings: Settings, roots: UInt64s, parents: Int64s) -> Rows:
         """All descendants of these root rows: the root row and the parent of each, both in ascending order."""
-        ordinals, positions = (np.arange(len(ids)) - np.searchsorted(ids, ids) for ids in (roots, parents))
+        ordinals, positions = _places(roots), _places(parents)
         identities = roots, ordinals.astype(np.uint64)
         hashes = identity_hashes(settings.seed, entity.name, *identities)
         return cls(entity, settings, *identities, pl.Series(positions), hashes)
@@ -454,7 +454,9 @@ class Items(Draws):
         """
         self._check(values)
         offsets = pa.array(self.offsets, type=pa.int64())
-        return pl.Series(pa.LargeListArray.from_arrays(offsets, values.rechunk().to_arrow()))
+        # In the newest of Arrow's formats, which is that of polars itself, no text is copied.
+        elements = values.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+        return pl.Series(pa.LargeListArray.from_arrays(offsets, elements))
 
     def joined(self, values: pl.Series, separator: str = " ") -> pl.Series:
         """A series with one text per item, joined to one text per row.
@@ -488,3 +490,9 @@ class Items(Draws):
     def _check(self, values: pl.Series) -> None:
         if len(values) != len(self):
             raise ValueError(f"there are {len(self)} items, but {len(values)} values for them")
+
+
+def _places(ids: UInt64s | Int64s) -> Int64s:
+    """The place of each row among those with the same of these ascending numbers, from 0."""
+    first = np.flatnonzero(np.diff(ids, prepend=ids[:1] + 1))
+    return np.arange(len(ids)) - np.repeat(first, np.diff(first, append=len(ids)))

@@ -27,7 +27,16 @@ from snapseed.generate.part import PartResult, make_parts
 from snapseed.generate.request import Request, Tasks
 from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
-from snapseed.snapshot.store import Snapshot, commit, file_problem, has_snapshot, open_snapshot, replacing, writing_to
+from snapseed.snapshot.store import (
+    Snapshot,
+    commit,
+    file_problem,
+    has_snapshot,
+    open_file,
+    open_snapshot,
+    replacing,
+    writing_to,
+)
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
 # What rows and files depend on, apart from the generators and their pools.
@@ -48,7 +57,7 @@ class GenerateReport:
 class CheckReport:
     """How an existing snapshot compares with the same one regenerated.
 
-    `different` says in one line each which settings, pools and entities differ.
+    `different` says in one line each which settings, pools and entities differ, and which files are damaged.
     """
 
     manifest: Manifest
@@ -97,11 +106,19 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     Writes nothing in the project. Raises what `generate_snapshot` raises, and `SnapshotError` if there is no snapshot.
     """
     started = time.monotonic()
-    stored = open_snapshot(project.snapshots, request.name).manifest
+    snapshot = open_snapshot(project.snapshots, request.name)
+    stored = snapshot.manifest
     with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
         made = _made(Tasks(project, request, Path(folder)), None, jobs, None, listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
-    different = tuple(_differences(stored, made, names))
+    damaged = tuple(
+        f"{file.path}: {problem}"
+        for name in names
+        if (record := stored.entity(name))
+        for file in record.files
+        if (problem := file_problem(snapshot, file))
+    )
+    different = (*_differences(stored, made, names), *damaged)
     old_files, new_files = ({entity.name: entity.files for entity in side.entities} for side in (stored, made))
     same_bytes = all(old_files.get(name, ()) == new_files.get(name, ()) for name in names)
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
@@ -112,7 +129,9 @@ def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | N
     total, size = len(tasks), 0
     results: list[PartResult] = []
     listener(Advanced("generating", 0, total, "parts"))
-    for result in make_parts(tasks, jobs=min(jobs, total), executor=executor):
+    # Starting a process takes longer than making a small part: the lookup entities of a project are a part each.
+    full = -(-sum(tree.rows for tree in tasks.trees) // tasks.project.part_rows)
+    for result in make_parts(tasks, jobs=min(jobs, total, full), executor=executor):
         results.append(result)
         size += sum(written.file.bytes for written in result.files.values())
         listener(Advanced("generating", len(results), total, "parts", size))
@@ -202,7 +221,8 @@ def _copy_files(kept: Snapshot, staging: Path) -> None:
             )
         target = staging / file.path
         target.parent.mkdir(exist_ok=True)
-        shutil.copy2(kept.path(file), target)
+        with open_file(kept.folder, file.path) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
 
 
 def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, object, object]]:

@@ -40,14 +40,11 @@ def unconvertible_texts(
 
 def _texts(snapshot: Snapshot, entity: EntityRecord, column: str) -> Iterator[pa.Array]:
     """The texts of a column, those in lists too; nothing for columns of other types."""
-    for file in entity.files:
-        with snapshot.open_part(file) as part:
-            if column in part.schema_arrow.names:
-                for batch in part.iter_batches(columns=[column], use_threads=False):
-                    values = batch.column(0)
-                    values = pc.list_flatten(values, recursive=True) if pa.types.is_nested(values.type) else values
-                    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-                        yield values.drop_null()
+    for batch in snapshot.batches(entity, [column]):
+        values = batch.column(0)
+        values = pc.list_flatten(values, recursive=True) if pa.types.is_nested(values.type) else values
+        if pa.types.is_string(values.type):
+            yield values.drop_null()
 
 
 def _lacking(connection: Connection, encoding: str, characters: str) -> str | None:

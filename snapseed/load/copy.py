@@ -27,7 +27,6 @@ from snapseed.load.plan import TablePlan
 from snapseed.load.request import LoadSettings
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import key_list, row_hash
-from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
 
@@ -194,30 +193,22 @@ def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generato
 
 def _batches_of(file: PartFile, snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
     names = [column.name for column in table.columns]
-    with snapshot.open_part(file) as part:
-        _check_columns(part.schema_arrow, table, str(snapshot.path(file)))
-        for number in range(part.num_row_groups):
+    with snapshot.open_part(table.entity, file) as part:
+        for number in range(len(file.chunks)):
             started = time.monotonic()
-            chunk = part.read_row_group(number, columns=names, use_threads=False).select(names)
-            columns = [in_one_piece(column) for column in chunk.columns]
-            read_seconds = time.monotonic() - started
-            rows = max(1, min(len(chunk), batch_bytes * len(chunk) // max(1, chunk.nbytes)))
-            for start in range(0, len(chunk), rows):
+            # PostgreSQL checks that texts are UTF-8.
+            for chunk in part.batches(number, names, utf8=False):
+                read_seconds = time.monotonic() - started
+                rows = max(1, min(len(chunk), batch_bytes * len(chunk) // max(1, chunk.nbytes)))
+                for start in range(0, len(chunk), rows):
+                    started = time.monotonic()
+                    slices = [column.slice(start, rows) for column in chunk.columns]
+                    data = encode_rows(slices, table)
+                    yield Batch(data, len(slices[0]), read_seconds, time.monotonic() - started)
+                    read_seconds = 0.0
+                # Free these rows before the next are read: two at once would be the peak of a load's memory.
+                del chunk, slices, data
                 started = time.monotonic()
-                slices = [column.slice(start, rows) for column in columns]
-                data = encode_rows(slices, table)
-                yield Batch(data, len(slices[0]), read_seconds, time.monotonic() - started)
-                read_seconds = 0.0
-            # Free this chunk before the next one is read: two at once would be the peak of a load's memory.
-            del chunk, columns, slices, data
-
-
-def _check_columns(schema: pa.Schema, table: TablePlan, path: str) -> None:
-    for column in table.columns:
-        index = schema.get_field_index(column.name)
-        if index < 0 or not column.kind.stores(schema.field(index).type):
-            observed = "no such column" if index < 0 else str(schema.field(index).type)
-            raise _unreadable(f"column {column.name!r}: {observed}, expected {column.kind.arrow}", path)
 
 
 def _unreadable(observed: str, path: str) -> SnapshotError:

@@ -242,21 +242,20 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     nulls = Counter[str]()
     longest = dict.fromkeys(texts, 0)
     labels = {name: set[str]() for name in enums}
-    for file in entity.files if required or read else ():
-        with snapshot.open_part(file) as part:
-            groups = map(part.metadata.row_group, range(part.num_row_groups))
+    for file in entity.files if required else ():
+        with snapshot.open_part(entity, file) as part:
+            groups = map(part.parquet.metadata.row_group, range(len(file.chunks)))
             for chunk in (group.column(number) for group in groups for number in range(group.num_columns)):
                 # A list has the statistics of its elements, whose path is longer than the column's name.
                 if chunk.path_in_schema in required and chunk.is_stats_set:
                     nulls[chunk.path_in_schema] += chunk.statistics.null_count or 0
-            present = [name for name in read if name in part.schema_arrow.names]
-            for batch in part.iter_batches(columns=present, use_threads=False) if present else ():
-                for name in texts.intersection(present):
-                    longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
-                for name in enums.intersection(present):
-                    values = batch.column(name)
-                    values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
-                    labels[name].update(pc.unique(values.drop_null()).to_pylist())
+    for batch in snapshot.batches(entity, read) if read else ():
+        for name in texts:
+            longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+        for name in enums:
+            values = batch.column(name)
+            values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+            labels[name].update(pc.unique(values.drop_null()).to_pylist())
     return {
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*required, *read}

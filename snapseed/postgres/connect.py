@@ -22,8 +22,9 @@ from snapseed.redaction import probable_url, redacted, redacted_quotes
 Connection = psycopg.Connection[tuple[object, ...]]
 # A running server answers at once. One that is down should not hold up a command for minutes.
 _CONNECT_SECONDS = 10
-# What we must not inherit from the role, the database or the server: whatever changes a result or ends a run. Settings
-# that an older server does not know are skipped. A load has a limit for statements: see `locks.set_limits`.
+# What we must not inherit from the role, the database or the server: whatever changes a result, ends a run or slows it.
+# Settings that an older server does not know are skipped. A load has a limit for statements: see
+# `locks.set_limits`.
 PINNED = {
     # Whoever may create functions and operators in a schema of the role's search path runs nothing as us. For SQL that
     # is not ours, see `role_search_path`.
@@ -55,6 +56,8 @@ PINNED = {
     "transaction_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
+    # The planner prices the hash of a row of 4 kB like a sum of two numbers, and so thinks that workers do not pay.
+    "parallel_setup_cost": "0",
 }
 _HIDING = threading.Lock()
 _URL = re.compile(r"postgres(?:ql)?://([^?]*)", re.IGNORECASE)

@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -42,8 +40,8 @@ def copied_out(
 ) -> closing[Generator[pa.RecordBatch]]:
     """Columns of `source`, in batches. `source` is what follows FROM: a table or subquery, conditions, an order.
 
-    Use it in a `with` block: when the block is left early, the COPY is cancelled, and the connection can be used again.
-    Until then, nothing else may use the connection.
+    Use it in a `with` block. When the block is left early, the COPY is cancelled: its transaction has failed, but the
+    connection can be used again. Until then, nothing else may use the connection.
 
     Iterating raises the driver's errors, `SnapshotError` for a value that a snapshot cannot hold, and `ServerError` if
     the server does not send rows of these columns; `where` says in these errors where the rows are from.
@@ -128,22 +126,19 @@ def _unexpected(where: str, observed: str) -> SnapseedError:
 
 @contextmanager
 def _stream(pgconn: pq.abc.PGconn) -> Iterator[Source]:
-    """The driver's connection, and the functions by which the core reads from it."""
-    libpq = _libpq()
+    """The driver's connection, and the functions by which the core reads from it.
+
+    They are those of the libpq that the driver uses: in another one, a connection could be laid out differently. A
+    compiled driver is linked with it, so that it is found through the driver's own library.
+    """
+    driver = sys.modules["psycopg.pq._pq_ctypes" if pq.__impl__ == "python" else pq.PGconn.__module__]
+    libpq = driver.pq if pq.__impl__ == "python" else ctypes.CDLL(driver.__file__)
     functions = [libpq.PQgetCopyData, libpq.PQconsumeInput, libpq.PQfreemem]
     addresses = [ctypes.cast(function, ctypes.c_void_p) for function in functions]
-    stream = Source(pgconn.pgconn_ptr, *addresses, pgconn.socket)  # type: ignore[attr-defined] # all implementations have it
+    connection = pgconn.pgconn_ptr  # type: ignore[attr-defined] # all implementations have it
+    stream = Source(connection, *addresses, socket=pgconn.socket)
     try:
         yield stream
     finally:
         if stream.message:
             libpq.PQfreemem(ctypes.c_void_p(stream.message))
-
-
-@cache
-def _libpq() -> Any:  # noqa: ANN401 - ctypes has no type for functions that are found by name
-    """The libpq that the driver uses. In another one, a connection could be laid out differently."""
-    if pq.__impl__ == "python":
-        return sys.modules["psycopg.pq._pq_ctypes"].pq
-    # Found through the driver's own library, which is linked with it.
-    return ctypes.CDLL(sys.modules[pq.PGconn.__module__].__file__)

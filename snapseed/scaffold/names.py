@@ -17,6 +17,7 @@ _DATA: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "names
 WORDS: dict[str, tuple[str, ...]] = {name: tuple(words) for name, words in _DATA["words"].items()}
 LOOKUPS: dict[str, tuple[str, ...]] = {name: tuple(rows) for name, rows in _DATA["lookups"].items()}
 TYPES: dict[str, str] = _DATA["types"]
+_KEPT_BY = {name.lower(): tool for tool, names in _DATA["bookkeeping"].items() for name in names}
 COUNTRY_CODES: tuple[str, ...] = tuple(_DATA["codes"]["country"])
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _OTHER = re.compile(r"[^a-z0-9]+")
@@ -61,6 +62,11 @@ def short_type(name: str) -> str:
 def suggests(role: str, name: str) -> bool:
     """Whether the name of a table or a column suggests a role in `names.toml`."""
     return re.search(_DATA["roles"][role], f"_{words_of(name)}_") is not None
+
+
+def kept_by(schema: str, table: str) -> str | None:
+    """The tool that keeps records of its own in a table of this name; None for a table of the application."""
+    return _KEPT_BY.get(table.lower()) or _KEPT_BY.get(f"{schema}.{table}".lower())
 
 
 def hints(family: str, name: str) -> Iterator[str]:

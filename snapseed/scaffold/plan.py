@@ -13,7 +13,7 @@ from snapseed.scaffold.arrangement import Arrangement, arrange
 from snapseed.scaffold.checks import Conditions, Rule, conditions_of
 from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
 from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
-from snapseed.scaffold.names import identifier, short_type, words_of
+from snapseed.scaffold.names import identifier, kept_by, short_type, words_of
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import Candidates, Columns, Verdict, decide, question_of
@@ -103,7 +103,8 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     conditions = {table.oid: conditions_of(table) for table in tables}
     narrow = {table.oid: _narrow(conditions[table.oid]) for table in tables}
     answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
-    excluded: dict[int, str] = {}
+    tools = {table.oid: kept_by(table.schema, table.name) for table in tables}
+    excluded = {oid: f"{tool} fills it" for oid, tool in tools.items() if tool}
     single: frozenset[int] = frozenset()
     while True:
         arrangement = arrange(by_oid, narrow, excluded, single)

@@ -37,7 +37,6 @@ class Scaffold:
     remarks: tuple[str, ...]
     tables: int
     described: str
-    has_rows: bool
 
 
 def scaffold_project(url: str) -> Scaffold:
@@ -66,13 +65,15 @@ def scaffold_project(url: str) -> Scaffold:
     remarks = [f"left out: {table}: {why}" for table, why in plan.left_out.items()]
     if origin.lacks_password:
         remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
+    filled_tables = [str(table) for table in tables if table.has_rows and str(table) not in plan.left_out]
+    if filled_tables:
+        remarks.insert(0, f"these tables hold rows, which a load would replace: {', '.join(filled_tables)}")
     return Scaffold(
         files=project_files(plan, origin),
         notes={entity.table or entity.name: entity.notes for entity in plan.entities if entity.notes},
         remarks=tuple(remarks),
         tables=len(plan.entities),
         described=target.described,
-        has_rows=any(table.has_rows for table in tables),
     )
 
 

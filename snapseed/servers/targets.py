@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,6 +24,12 @@ EMBEDDED = "embedded"
 # A server that is up answers at once. A claim that waits for jobs waits for less than a reply may take.
 _CONNECT_SECONDS = 10
 _REPLY_SECONDS = 60
+# URLs with a single meaning: redis-py would cut a password at /, ? or #, and take the parts for host, port and options.
+_LOGIN = r"(?:(?:[^/?#%\r\n\t]|%[0-9a-f]{2})*@)?"
+_REDIS = re.compile(
+    rf"(?:rediss?://{_LOGIN}(?:\[[^]/?#@]*]|[^/?#@:]*)(?::\d*)?(?:/\d*)?|unix://{_LOGIN}/[^?#]*)(?:\?(?:\w+=[^&#@]*(?:&\w+=[^&#@]*)*)?)?",
+    re.IGNORECASE,
+)
 # What redis-py calls the parts of a URL. Options about certificates, `ssl_…`, are allowed too.
 _URL_PARTS = {"connection_class", "db", "host", "password", "path", "port", "username"}
 
@@ -61,6 +68,8 @@ def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
         server = EmbeddedRedis(project.folder)
         return RedisTarget(server.url(), "embedded Valkey", source, "", server)
     try:
+        if not _REDIS.fullmatch(environment.redis):
+            raise ValueError("not a URL of this form, or with a character that has to be escaped")  # noqa: TRY301
         parts = _library().connection.parse_url(environment.redis)
         if unknown := [name for name in parts if name not in _URL_PARTS and not name.startswith("ssl_")]:
             raise ValueError(f"unknown options: {', '.join(unknown)}")  # noqa: TRY301
@@ -70,6 +79,7 @@ def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
             where=source,
             observed=redacted_quotes(str(exc), environment.redis),
             expected="redis://USER:PASSWORD@HOST:PORT/NUMBER, rediss://…, unix:///PATH?db=NUMBER, or `embedded`",
+            next_step="in a password, write / as %2F, # as %23, ? as %3F, @ as %40 and % as %25",
         ) from None
     return RedisTarget(environment.redis, redacted(environment.redis), source, str(parts.get("host", "")), None)
 

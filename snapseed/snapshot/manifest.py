@@ -15,8 +15,10 @@ from msgspec import Meta
 
 from snapseed.config import NAME_PATTERN
 from snapseed.errors import ConfigurationError, ManifestError, UsageError
+from snapseed.printable import UNPRINTABLE
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.types import INTEGERS, ColumnType, parse_type
+from snapseed.units import LARGEST_SCALE
 
 FILE_NAME = "manifest.json"
 RESTORE = "restore the snapshot from git, or generate it again"
@@ -28,8 +30,15 @@ FORMATS = (1, 2)
 _Path = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(?:/part-[0-9]{5,})?\.parquet\Z")]
 _Hex64Bits = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 _Hex256Bits = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-# PostgreSQL cuts identifiers at 63 bytes, and they cannot contain a NUL.
+# No manifest is longer: this is room for 400,000 chunks.
+MOST_BYTES = 1 << 26
+# PostgreSQL cuts identifiers at 63 bytes.
 _IDENTIFIER_BYTES = 63
+# What is expected of the name of an entity, table or column, and of a table.
+IDENTIFIER = f"a PostgreSQL identifier of 1 to {_IDENTIFIER_BYTES} bytes, without control characters"
+USERS_TABLE = "a table of your own: not in a schema pg_…, information_schema or snapseed"
+_Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 KeyValue = int | str
 FirstKey = KeyValue | tuple[KeyValue, ...]
@@ -38,7 +47,7 @@ FirstKey = KeyValue | tuple[KeyValue, ...]
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Parquet row group: the unit in which rows are streamed and verified. `first_key` is its smallest key."""
 
-    rows: Annotated[int, Meta(ge=1)]
+    rows: _Positive
     first_key: FirstKey
     fingerprint: _Hex64Bits
 
@@ -51,8 +60,8 @@ class PartFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One Parquet file; `path` is relative to the snapshot folder, with `/`."""
 
     path: _Path
-    rows: int
-    bytes: Annotated[int, Meta(ge=0)]
+    rows: _Count
+    bytes: _Count
     sha256: _Hex256Bits
     chunks: tuple[Chunk, ...]
 
@@ -80,7 +89,7 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str | tuple[str, ...]
     columns: tuple[Column, ...]
     parent: str | None
-    rows: int
+    rows: _Count
     fingerprint: _Hex64Bits
     files: tuple[PartFile, ...]
 
@@ -118,11 +127,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything about a snapshot. It records no time and no machine, so the same inputs give the same manifest."""
 
     name: Annotated[str, Meta(pattern=rf"^{NAME_PATTERN.pattern}\Z")]
-    seed: int
-    scale: int
+    seed: Annotated[int, Meta(ge=0)]
+    scale: Annotated[int, Meta(ge=1, lt=LARGEST_SCALE)]
     now: Annotated[datetime, Meta(tz=True)]
-    part_rows: int
-    chunk_rows: int
+    part_rows: _Positive
+    chunk_rows: _Positive
     pools: dict[str, str]
     libraries: dict[str, str]
     entities: tuple[EntityRecord, ...]
@@ -182,6 +191,8 @@ def decode(data: bytes, *, where: str) -> Manifest:
     Raises `ManifestError` for a Git LFS pointer, an unknown format, anything that is not a manifest, an unsafe name or
     path, sums that do not add up, and content that does not match the identity.
     """
+    if len(data) > MOST_BYTES:
+        raise _foreign(where, f"more than {MOST_BYTES:,} bytes")
     if data.startswith(LFS_POINTER):
         raise ManifestError(
             "the manifest is only a Git LFS pointer",
@@ -228,6 +239,16 @@ def decode(data: bytes, *, where: str) -> Manifest:
     return manifest
 
 
+def is_identifier(name: str) -> bool:
+    """Whether PostgreSQL takes `name` as a name of its own, and people can read it."""
+    return 0 < len(name.encode(errors="replace")) <= _IDENTIFIER_BYTES and not UNPRINTABLE.search(name)
+
+
+def is_system_table(schema: str | None, table: str) -> bool:
+    """Whether the table belongs to PostgreSQL or to snapseed. Without a schema, pg_catalog is searched first."""
+    return (table if schema is None else schema).startswith("pg_") or schema in {"information_schema", "snapseed"}
+
+
 def _foreign(where: str, observed: str) -> ManifestError:
     return ManifestError(
         "not a snapseed manifest",
@@ -240,6 +261,11 @@ def _foreign(where: str, observed: str) -> ManifestError:
 
 def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     """The place of each contradiction, what was observed and what was expected."""
+    if manifest.seed >= 2**64:
+        yield "seed", str(manifest.seed), "a number below 2^64"
+    for text in [*manifest.pools, *manifest.pools.values(), *manifest.libraries, *manifest.libraries.values()]:
+        if UNPRINTABLE.search(text):
+            yield "pools and libraries", repr(text), "text without control characters"
     names = [entity.name for entity in manifest.entities]
     paths = [file.path for entity in manifest.entities for file in entity.files]
     for what, values in (("entities", names), ("files", paths)):
@@ -248,16 +274,23 @@ def _contradictions(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
     for entity in manifest.entities:
         yield from _entity_contradictions(entity, names)
         for file in entity.files:
-            if sum(chunk.rows for chunk in file.chunks) != file.rows:
+            rows = [chunk.rows for chunk in file.chunks]
+            if sum(rows) != file.rows:
                 yield file.path, f"{file.rows} rows", "the sum of its chunks"
+            wrong = [count for count in rows[:-1] if count != manifest.chunk_rows]
+            if wrong or max(rows, default=0) > manifest.chunk_rows:
+                expected = f"{manifest.chunk_rows} rows (chunk_rows) in each chunk, fewer only in the last"
+                yield file.path, f"a chunk of {(wrong or rows)[0]} rows", expected
 
 
 def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[tuple[str, str, str]]:
     place = f"entity {entity.name!r}"
     columns = [column.name for column in entity.columns]
     for identifier in [entity.name, entity.table, *columns, *([] if entity.schema is None else [entity.schema])]:
-        if not 0 < len(identifier.encode()) <= _IDENTIFIER_BYTES or "\0" in identifier:
-            yield place, repr(identifier), f"a PostgreSQL identifier of 1 to {_IDENTIFIER_BYTES} bytes"
+        if not is_identifier(identifier):
+            yield place, repr(identifier), IDENTIFIER
+    if is_system_table(entity.schema, entity.table):
+        yield place, f"table {entity.table}, schema {entity.schema}", USERS_TABLE
     key = names_of(entity.key)
     if len(set(columns)) != len(columns) or not set(key) <= set(columns):
         yield place, f"key {entity.key!r}, columns {columns}", "each column once, the key among them"
@@ -266,13 +299,19 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Iterator[t
     if entity.parent is not None and entity.parent not in names:
         yield place, f"parent {entity.parent!r}", "an entity of this manifest"
     for column in entity.columns:
-        try:
-            column.kind()
-        except ConfigurationError:
+        if not _is_type(column.type):
             yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
     yield from _key_contradictions(entity)
     if (total := combined(chunk.digest() for chunk in entity.chunks)) != entity.digest():
         yield place, f"{entity.rows} rows, {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}"
+
+
+def _is_type(text: str) -> bool:
+    try:
+        parse_type(text)
+    except ConfigurationError:
+        return False
+    return not UNPRINTABLE.search(text)
 
 
 def _key_contradictions(entity: EntityRecord) -> Iterator[tuple[str, str, str]]:

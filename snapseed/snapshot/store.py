@@ -1,7 +1,8 @@
 """Where the files of snapshots are: no other module knows. A snapshot is replaced as a whole or not at all.
 
 A new snapshot is written into a locked folder next to its final place, and renamed when it is complete. If a crash cuts
-that short, the next command that opens the snapshot repairs it.
+that short, the next command that opens the snapshot repairs it. Whoever wrote the folder may have put anything in the
+place of a file, so no link is followed below the folder of a snapshot, and only regular files are read.
 """
 
 from __future__ import annotations
@@ -11,17 +12,32 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from snapseed.errors import ManifestError, SnapshotError
 from snapseed.snapshot.arrow import in_one_piece
-from snapseed.snapshot.manifest import FILE_NAME, LFS_POINTER, RESTORE, EntityRecord, Manifest, PartFile, decode, encode
+from snapseed.snapshot.manifest import (
+    FILE_NAME,
+    LFS_POINTER,
+    MOST_BYTES,
+    RESTORE,
+    EntityRecord,
+    Manifest,
+    PartFile,
+    decode,
+    encode,
+)
+from snapseed.snapshot.parquet import Part, read_part, readable
+
+# How Arrow has the infinities of PostgreSQL's timestamps and dates.
+_INFINITIES = {2**63 - 1: "infinity", -(2**63): "-infinity", 2**31 - 1: "infinity", -(2**31): "-infinity"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Snapshot:
     manifest: Manifest
 
     def path(self, file: PartFile) -> Path:
-        """The path of a part. The manifest's checks made sure that it is inside the folder."""
+        """The path of a part, for messages; `open_file` opens it."""
         return self.folder / file.path
 
     def named_files(self) -> dict[str, str | None]:
@@ -41,33 +57,79 @@ class Snapshot:
         return {FILE_NAME: None, **parts}
 
     def present_files(self) -> set[str]:
-        """The relative paths of all files in the folder."""
-        return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not path.is_dir()}
+        """The relative paths of everything in the folder that is no folder itself."""
+        return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not _is_folder(path)}
 
-    def open_part(self, file: PartFile) -> pq.ParquetFile:
-        """The part, ready to read row group by row group. Raises `SnapshotError` if it cannot be read."""
-        try:
-            # Read on demand: a memory map or a read-ahead buffer took a tenth more time and counted as our memory.
-            return pq.ParquetFile(self.path(file), pre_buffer=False)
-        except (OSError, ValueError, pa.ArrowException) as exc:
-            raise SnapshotError(
-                "a part cannot be read", where=str(self.path(file)), observed=str(exc), next_step=RESTORE
-            ) from exc
+    @contextmanager
+    def open_part(self, entity: EntityRecord, file: PartFile, *, altered: bool = False) -> Iterator[Part]:
+        """A part of the entity, ready to be read chunk by chunk.
+
+        Raises `SnapshotError` if it cannot be read, or does not have the columns, the chunks and, unless it is known to
+        be altered, the length that the manifest says.
+        """
+        where = str(self.path(file))
+        with ExitStack() as stack:
+            with readable(where):
+                stream = stack.enter_context(open_file(self.folder, file.path))
+                if not altered and (problem := _length_problem(stream, file)):
+                    raise ValueError(problem)
+            yield stack.enter_context(read_part(stream, where, entity, file))
+
+    def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
+        """All rows of an entity with these of its columns, as `Part.batches` has them."""
+        for file in entity.files:
+            with self.open_part(entity, file) as part:
+                for number in range(len(file.chunks)):
+                    yield from part.batches(number, names)
 
     def chunk_columns(self, entity: EntityRecord, number: int) -> list[pa.Array]:
         """The columns of a chunk; `number` counts from 0 over all files of the entity."""
         file, group = [(file, group) for file in entity.files for group in range(len(file.chunks))][number]
-        with self.open_part(file) as part:
-            rows = part.read_row_group(group)
-        return [in_one_piece(rows.column(column.name)) for column in entity.columns]
+        names = [column.name for column in entity.columns]
+        with self.open_part(entity, file) as part:
+            chunk = pa.Table.from_batches(part.batches(group, names))
+        return [in_one_piece(column) for column in chunk.columns]
 
     def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
-        """The first rows of an entity as Python values, at most one chunk of them."""
-        if not entity.files:
-            return []
-        with self.open_part(entity.files[0]) as part:
-            rows: list[dict[str, object]] = part.read_row_group(0).slice(0, count).to_pylist()
+        """The first rows of an entity as Python values."""
+        rows: list[dict[str, object]] = []
+        names = [column.name for column in entity.columns]
+        with closing(self.batches(entity, names)) as batches:
+            while len(rows) < count and (batch := next(batches, None)):
+                columns = [map(_python_value, column) for column in batch.slice(0, count - len(rows))]
+                rows += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
         return rows
+
+
+def _python_value(value: pa.Scalar) -> object:
+    """A value as Python has it; as text if it is beyond Python's range of dates, as the infinities are."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        number = getattr(value, "value", None)
+        return _INFINITIES.get(number or 0, f"{number} ({value.type})")
+
+
+def open_file(folder: Path, path: str) -> BinaryIO:
+    """Open a regular file below the folder of a snapshot: the one place where a snapshot's files are opened.
+
+    `path` has `/`. Raises `OSError`, also for a link on the way and for a FIFO or device, which it does not wait for.
+    """
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in path.split("/"):
+            # A FIFO without O_NONBLOCK would wait for a writer.
+            inner = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=opened)
+            os.close(opened)
+            opened = inner
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - to be closed like the others
+    except OSError as exc:
+        os.close(opened)
+        if exc.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a link, which is not followed") from exc
+        raise
+    return os.fdopen(opened, "rb", buffering=0)
 
 
 def snapshot_folder(snapshots: Path, name: str) -> Path:
@@ -86,9 +148,13 @@ def open_snapshot(snapshots: Path, name: str) -> Snapshot:
     Raises `SnapshotError` if there is none, and `ManifestError` if its manifest is not valid.
     """
     folder = snapshot_folder(snapshots, name)
-    _repair(folder)
+    with writing_to(folder):
+        _repair(folder)
+    where = str(folder / FILE_NAME)
     try:
-        data = (folder / FILE_NAME).read_bytes()
+        with open_file(folder, FILE_NAME) as stream:
+            # A read may return less than it was asked for only at the end.
+            data = stream.read(MOST_BYTES + 1)
     except FileNotFoundError as exc:
         raise SnapshotError(
             f"there is no snapshot named {name!r}",
@@ -97,36 +163,53 @@ def open_snapshot(snapshots: Path, name: str) -> Snapshot:
             next_step=f"run `snapseed generate` for the environment that uses {name!r}",
         ) from exc
     except OSError as exc:
-        raise ManifestError("the manifest cannot be read", where=str(folder / FILE_NAME), observed=str(exc)) from exc
-    return Snapshot(folder, decode(data, where=str(folder / FILE_NAME)))
+        observed = exc.strerror or str(exc)
+        raise ManifestError("the manifest cannot be read", where=where, observed=observed) from exc
+    manifest = decode(data, where=where)
+    if manifest.name != name:
+        raise ManifestError(
+            "the manifest is that of another snapshot",
+            where=where,
+            observed=f"name {manifest.name!r}",
+            expected=f"{name!r}, the name of its folder",
+            next_step=f"rename the folder to {manifest.name}, or {RESTORE}",
+        )
+    return Snapshot(folder, manifest)
 
 
 def has_snapshot(snapshots: Path, name: str) -> bool:
     """Whether a snapshot of this name exists, valid or not."""
     folder = snapshot_folder(snapshots, name)
-    _repair(folder)
+    with writing_to(folder):
+        _repair(folder)
     return (folder / FILE_NAME).is_file()
 
 
 def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
     """What is wrong with a part's length or SHA-256, in words; None if both are those of the manifest."""
-    path = snapshot.path(file)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-                return "only a Git LFS pointer, not the data; run `git lfs pull`"
-            if size != file.bytes:
-                return f"has {size} bytes, expected {file.bytes}: truncated or altered"
-            stream.seek(0)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        with open_file(snapshot.folder, file.path) as stream:
+            if problem := _length_problem(stream, file):
+                return problem
+            digest, left = hashlib.sha256(), file.bytes
+            while left and (data := stream.read(min(left, 1 << 20))):
+                digest.update(data)
+                left -= len(data)
     except FileNotFoundError:
         return "missing"
     except OSError as exc:
         return f"cannot be read: {exc.strerror}"
-    if digest != file.sha256:
-        return f"altered: SHA-256 is {digest}, expected {file.sha256}"
+    if digest.hexdigest() != file.sha256:
+        return f"altered: SHA-256 is {digest.hexdigest()}, expected {file.sha256}"
     return None
+
+
+def _length_problem(stream: BinaryIO, file: PartFile) -> str | None:
+    if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+        return "only a Git LFS pointer, not the data; run `git lfs pull`"
+    stream.seek(0)
+    size = os.fstat(stream.fileno()).st_size
+    return None if size == file.bytes else f"has {size} bytes, expected {file.bytes}: truncated or altered"
 
 
 @contextmanager
@@ -139,6 +222,9 @@ def replacing(snapshots: Path, name: str) -> Iterator[Path]:
     staging = _staging(final)
     with writing_to(snapshots):
         snapshots.mkdir(parents=True, exist_ok=True)
+        _require_replaceable(final)
+        if not _is_folder(staging):
+            _remove(staging)
         staging.mkdir(exist_ok=True)
         with _locked(staging) as lock:
             # Its owner may have renamed it after we opened it and before we locked it.
@@ -150,7 +236,8 @@ def replacing(snapshots: Path, name: str) -> Iterator[Path]:
                 )
             try:
                 _finish_replacement(final)
-                _empty(staging)
+                for path in staging.iterdir():
+                    _remove(path)
                 yield staging
             finally:
                 # After a commit the folder has its final name. A folder with this name is then another process's.
@@ -161,7 +248,7 @@ def replacing(snapshots: Path, name: str) -> Iterator[Path]:
 @contextmanager
 def _locked(folder: Path) -> Iterator[int | None]:
     """Lock a folder, and give its descriptor; None if another process has the lock."""
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -176,7 +263,7 @@ def _locked(folder: Path) -> Iterator[int | None]:
 def _is_at(path: Path, handle: int) -> bool:
     """Whether the folder at `path` is the one that `handle` refers to."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
+        return os.path.samestat(path.lstat(), os.fstat(handle))
     except FileNotFoundError:
         return False
 
@@ -188,12 +275,13 @@ def commit(staging: Path, manifest: Manifest) -> Path:
     for path in [*staging.rglob("*"), staging]:
         _sync(path)
     retired = _retired(final)
-    shutil.rmtree(retired, ignore_errors=True)
+    _remove(retired)
     if final.exists():
         final.rename(retired)
     staging.rename(final)
     _sync(final.parent)
-    shutil.rmtree(retired, ignore_errors=True)
+    with suppress(OSError):
+        _remove(retired)
     return final
 
 
@@ -228,11 +316,28 @@ def _retired(final: Path) -> Path:
     return final.parent / f".{final.name}.replaced"
 
 
+def _require_replaceable(final: Path) -> None:
+    """Raise `SnapshotError` for a link, and for a file or a folder that was hardly meant to be replaced."""
+    if final.is_symlink():
+        observed = f"a link to {final.readlink()}"
+    elif not final.exists() or (final.is_dir() and (not any(final.iterdir()) or os.path.lexists(final / FILE_NAME))):
+        return
+    else:
+        observed = f"something without a {FILE_NAME}"
+    raise SnapshotError(
+        "the place of the snapshot is taken",
+        where=str(final),
+        observed=observed,
+        expected="a snapshot, or nothing",
+        next_step="move it away; to keep snapshots on another disk, set `snapshots` in snapseed.toml",
+    )
+
+
 def _repair(final: Path) -> None:
     """Finish or undo a replacement that a crash cut short, but not one whose process is still running."""
-    if not _retired(final).exists():
+    if not _is_folder(_retired(final)):
         return
-    if not _staging(final).exists():
+    if not _is_folder(_staging(final)):
         _finish_replacement(final)
         return
     with _locked(_staging(final)) as lock:
@@ -243,17 +348,23 @@ def _repair(final: Path) -> None:
 def _finish_replacement(final: Path) -> None:
     retired = _retired(final)
     if final.exists():
-        shutil.rmtree(retired, ignore_errors=True)
-    elif retired.exists():
+        with suppress(OSError):
+            _remove(retired)
+    elif _is_folder(retired):
         retired.rename(final)
 
 
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder, and not a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder and what is in it, or a file, or a link but not what it leads to."""
+    if _is_folder(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

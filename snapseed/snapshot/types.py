@@ -94,7 +94,9 @@ _ALIASES = {
     "bigserial": "bigint",
 }
 # Names of types, also of some that are stored as text: a name that is almost one of these is a mistake.
-TYPE_NAMES = frozenset({*_KNOWN, *_ALIASES, *_ALIASES.values(), "citext", "inet", "interval", "money", "vector", "xml"})
+TYPE_NAMES = frozenset(
+    {*_KNOWN, *_ALIASES, *_ALIASES.values(), "citext", "inet", "interval", "money", "tsvector", "vector", "xml"}
+)
 _NUMERIC_OID = 1700
 TEXT_OID = 25
 REAL_OID = 700

@@ -105,14 +105,15 @@ def hold_snapshot_template(
     """
     manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
     tables = schema or project_schema(project)
-    name = template_name("snapshot", server.identity.role, manifest.identity, tables.digest)
-    if server.target.embedded is None:
-        # An administrator may have put something into template1, such as an extension.
-        source, own_name, database = "template1", environment.name, server.conninfo(name)
-    else:
-        # Its template1 is empty, and cannot be copied while anybody is connected to it. The server names a database
-        # after its environment.
-        source, own_name, database = "template0", name.removeprefix("snapseed_"), EMBEDDED
+    # An administrator may have put something into template1, such as an extension. On an embedded server it is empty,
+    # and cannot be copied while anybody is connected to it.
+    source = "template0" if server.target.embedded else "template1"
+    surroundings = server.surroundings(source)
+    name = template_name("snapshot", server.identity.role, manifest.identity, tables.digest, surroundings)
+    own_name, database = environment.name, server.conninfo(name)
+    if server.target.embedded:
+        # The server names a database after its environment.
+        own_name, database = name.removeprefix("snapseed_"), EMBEDDED
     # Embeddings come from the snapshot, because no worker serves the tests' databases.
     own = replace(environment, name=own_name, database=database, embeddings="snapshot", create_schema=not tables.create)
 

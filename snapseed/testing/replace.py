@@ -82,8 +82,7 @@ def replace_database(server: Server, database: str, template: Template, own: int
         with server.connection.transaction():
             _copy_properties(server.connection, database, copy)
         listener(Replacing.COPY_READY)
-        outcome = "nothing was changed"
-        sessions = when_unused(server, database, exchange_names, own=own, tries=_TRIES, outcome=outcome)
+        sessions = when_unused(server, database, exchange_names, own=own, tries=_TRIES)
     except BaseException:
         with suppress(psycopg.Error):
             server.drop(copy)
@@ -97,13 +96,11 @@ def replace_database(server: Server, database: str, template: Template, own: int
     return sessions
 
 
-def when_unused(
-    server: Server, database: str, action: Callable[[], None], *, own: int, tries: int, outcome: str
-) -> int:
+def when_unused(server: Server, database: str, action: Callable[[], None], *, own: int, tries: int) -> int:
     """Do something that no other session in the database may see, and return how many sessions were ended for it.
 
-    `own`, the process id of a session of the caller that is about to end, does not count. Raises `ServerError`, which
-    says what the outcome is, where programs connect again as fast as their sessions are ended.
+    `own`, the process id of a session of the caller that is about to end, does not count. Raises `ServerError` where
+    programs connect again as fast as their sessions are ended.
     """
     sessions = 0
     for _ in range(tries):
@@ -122,7 +119,7 @@ def when_unused(
         [database],
     ).fetchall()
     raise ServerError(
-        f"programs connect to the database again faster than their sessions are ended; {outcome}",
+        "programs connect to the database again faster than their sessions are ended",
         where=database,
         observed="; ".join(str(who) for (who,) in rows) or "a session, or a prepared transaction",
         next_step="stop the programs that use it, or their connection pools, and run the same command again",
@@ -137,7 +134,7 @@ def _copy_properties(connection: Connection, database: str, copy: str) -> None:
             connection.execute(str(statement).encode())
         except psycopg.errors.InsufficientPrivilege as exc:
             raise UsageError(
-                "a property of the database could not be copied; nothing was changed",
+                "a property of the database could not be copied",
                 where=f"{setting or 'the properties'} of {database}",
                 observed=exc.diag.message_primary,
                 next_step="connect as a superuser, or ask one to GRANT SET ON PARAMETER to the role (PostgreSQL 15)",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from snapseed.config import Environment, Project
-from snapseed.errors import RefusedError, UsageError
-from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
+from snapseed.errors import RefusedError, SnapseedError, UsageError, interruption
+from snapseed.events import Event, Listener, PhaseStarted, ignore, phase, phase_seconds, recorded
+from snapseed.load.outcome import report_of
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres import locks, query
@@ -23,7 +24,7 @@ from snapseed.postgres.provenance import loaded_tables
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
-from snapseed.testing.replace import replace_database, require_replaceable, when_unused
+from snapseed.testing.replace import Replacing, replace_database, require_replaceable, when_unused
 from snapseed.testing.server import QUERIES, Server, connected_server, template_name
 from snapseed.testing.template import (
     Template,
@@ -36,6 +37,7 @@ from snapseed.testing.template import (
 
 # The fingerprint of what this role may not read.
 UNREADABLE = "unreadable"
+_TEMPLATING = "making the template"
 # CREATE DATABASE waits five seconds for sessions to go.
 _TRIES = 5
 
@@ -104,7 +106,8 @@ def reset_environment(
         with phase(tell, name), translated(name, target.described):
             yield
 
-    with connected_server(target, environment, consent=consent, listener=listener) as server:
+    connecting = connected_server(target, environment, consent=consent, listener=listener)
+    with _saying_what_stands(events), connecting as server:
         with step("waiting for another reset"):
             server.lock(f"reset {target.database or target.described}")
         with step("looking at the database"):
@@ -113,22 +116,23 @@ def reset_environment(
             require_replaceable(server, name)
             require_ours(database.tables, database.loaded, database.identity, environment, consent=consent)
             template = None if fresh else find_template(server, database.template)
+        with step("clearing"):
+            # First: what a killed reset left takes as much room as the copy that is about to be made.
+            cleared = drop_unused(server)
         loaded = template is None
         if template is not None:
             _require_nothing_lost(database, template, environment, consent=consent)
             with step("replacing the database"):
-                sessions = replace_database(server, name, template, database.session, listener)
+                sessions = replace_database(server, name, template, database.session, tell)
         else:
             with step("loading"):
                 # What others have changed in tables that a load has filled is what a reset is for.
                 load_snapshot(project, environment, LoadRequest(consent=True), listener=listener)
-            with step("making the template"):
+            with step(_TEMPLATING):
                 database = _look_at(server, environment, manifest, consent=consent)
                 if fresh:
                     server.drop(database.template)
                 template, sessions = _template_of(server, database, manifest)
-        with step("clearing"):
-            cleared = drop_unused(server)
         return ResetReport(
             environment=environment.name,
             target=target.described,
@@ -141,6 +145,30 @@ def reset_environment(
             cleared=cleared,
             phases=phase_seconds(events),
         )
+
+
+@contextmanager
+def _saying_what_stands(events: Sequence[Event]) -> Iterator[None]:
+    """Add to a failure whether the database is the old or the new one. A load says that itself."""
+    try:
+        yield
+    except SnapseedError as exc:
+        if report_of(exc) is None:
+            exc.summary += f"; {_outcome(events, certain=exc.__cause__ is None)}"
+        raise
+    except KeyboardInterrupt as exc:
+        raise interruption(exc, f"interrupted; {_outcome(events, certain=False)}") from exc
+
+
+def _outcome(events: Sequence[Event], *, certain: bool) -> str:
+    """What stands after these events. It is not certain if a connection was lost, perhaps during a COMMIT."""
+    if Replacing.COPY_IN_PLACE in events:
+        return "the database is reset"
+    if PhaseStarted(_TEMPLATING) in events:
+        return "the snapshot is loaded, but there is no template of it yet"
+    if Replacing.COPY_READY in events and not certain:
+        return "the database is as it was or reset, and nothing in between"
+    return "nothing was changed"
 
 
 def _look_at(server: Server, environment: Environment, manifest: Manifest, *, consent: bool) -> _Database:
@@ -157,10 +185,10 @@ def _look_at(server: Server, environment: Environment, manifest: Manifest, *, co
             locks.lock(connection)
         tables = list(read_tables(connection, [table_name(entity) for entity in manifest.entities]).values())
         kind = f"database, embeddings by {environment.embeddings}"
-        schema = schema_digest(connection)
+        schema, surroundings = schema_digest(connection), server.surroundings(identity.database)
         return _Database(
             identity,
-            template_name(kind, server.identity.role, identity.database, manifest.identity, schema),
+            template_name(kind, server.identity.role, identity.database, manifest.identity, schema, surroundings),
             outside_rows(connection, [table.oid for table in tables]),
             tables,
             loaded_tables(connection),
@@ -178,7 +206,7 @@ def _require_nothing_lost(database: _Database, template: Template, environment: 
     )
     if changed and not (consent or environment.replace_existing):
         raise RefusedError(
-            "tables outside the snapshot have other rows than the template; nothing was changed",
+            "tables outside the snapshot have other rows than the template",
             where=str(database.identity),
             observed=f"changed, or not readable: {', '.join(changed)}",
             expected="the rows that were there when the template was made",
@@ -195,8 +223,7 @@ def _template_of(server: Server, database: _Database, manifest: Manifest) -> tup
     def copy() -> dict[str, str]:
         nonlocal ended
         copying = partial(copy_database, server, name, database.template, strategy_for(server, server.size(name)))
-        outcome = "the snapshot is loaded, but there is no template yet"
-        ended = when_unused(server, name, copying, own=database.session, tries=_TRIES, outcome=outcome)
+        ended = when_unused(server, name, copying, own=database.session, tries=_TRIES)
         return database.outside
 
     template = hold_template(server, database.template, manifest, copy)

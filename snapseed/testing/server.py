@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from snapseed.config import Environment
 from snapseed.errors import ConfigurationError, LoadError, ServerError
 from snapseed.events import Listener
+from snapseed.postgres import query
 from snapseed.postgres.connect import Connection, Session, Target, connected, require_session
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify, require_allowed
@@ -138,6 +139,11 @@ class Server:
         """The size of a database in bytes."""
         row = self.connection.execute("SELECT pg_database_size(%s)", [database]).fetchone()
         return int(str(row[0])) if row else 0
+
+    def surroundings(self, database: str) -> str:
+        """What a database depends on besides its schema and its rows: with another text, it needs another template."""
+        row = self.connection.execute(query("surroundings", QUERIES), {"database": database}).fetchone()
+        return str(row)
 
     def set_mark(self, database: str, mark: Mark) -> None:
         """Write the mark, which is the comment on the database."""

@@ -20,7 +20,7 @@ from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
 from snapseed.snapshot.manifest import EntityRecord, FirstKey, Manifest
 from snapseed.snapshot.store import open_snapshot
-from snapseed.verify.files import FileFinding, verify_files
+from snapseed.verify.files import FileCheck, FileFinding, verify_files
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class VerifyReport:
     tables: tuple[str, ...] = ()
     entities: tuple[EntityResult, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
+    file_check: FileCheck = "digests"
 
     @property
     def agrees(self) -> bool:
@@ -105,23 +106,24 @@ def verify_snapshot(
     *,
     only: Sequence[str] = (),
     offline: bool = False,
-    files: bool = True,
+    files: FileCheck = "digests",
     listener: Listener = ignore,
 ) -> VerifyReport:
     """Compare the snapshot's files with its manifest, then the database. Changes nothing.
 
-    `offline` skips the database, `files=False` the files; `only` names the entities, all if it is empty. Differences
-    are in the report. Raises an error only if the check cannot run: `SnapshotError` for a missing snapshot or a damaged
-    manifest, `ServerError`, `UsageError` for an unknown entity or an embedded database that no load has created yet.
+    `offline` skips the database; `files` says what is compared of the files; `only` names the entities, all if it is
+    empty. Differences are in the report. Raises an error only if the check cannot run: `SnapshotError` for a missing
+    snapshot or a damaged manifest, `ServerError`, `UsageError` for an unknown entity or an embedded database that no
+    load has created yet.
     """
     target = None if offline else resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
     events, tell = recorded(listener)
     findings: list[FileFinding] = []
-    if files:
+    if files != "skip":
         with phase(tell, "files"):
-            findings = verify_files(snapshot, only=only, listener=tell)
+            findings = verify_files(snapshot, only=only, rows=files == "rows", listener=tell)
     tables: list[str] = []
     results: list[EntityResult] = []
     if target is not None:
@@ -136,6 +138,7 @@ def verify_snapshot(
         tables=tuple(tables),
         entities=tuple(results),
         phases=phase_seconds(events),
+        file_check=files,
     )
 
 

@@ -1,21 +1,29 @@
-"""Compare files with manifests: length and SHA-256, which chunks changed if they differ, and whether git tracks all."""
+"""Compare files with manifests: length and SHA-256, the rows in them, and whether git tracks all files.
+
+Rows are read for a file whose SHA-256 differs, to name the chunks that changed, and of every file on request.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from subprocess import CalledProcessError
+from typing import Literal
 
 from snapseed.config import Project
 from snapseed.errors import SnapshotError, UsageError
 from snapseed.events import Advanced, Listener, ignore
-from snapseed.snapshot.arrow import in_one_piece
-from snapseed.snapshot.hashing import fingerprint
-from snapseed.snapshot.manifest import FILE_NAME, RESTORE, EntityRecord, PartFile
+from snapseed.snapshot.hashing import EMPTY, fingerprint
+from snapseed.snapshot.manifest import FILE_NAME, RESTORE, EntityRecord, PartFile, names_of
+from snapseed.snapshot.parquet import Part
 from snapseed.snapshot.store import Snapshot, file_problem, open_snapshot
+
+# What is compared of the files: nothing, length and SHA-256, or these and the rows in them.
+FileCheck = Literal["skip", "digests", "rows"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,12 @@ class FileFinding:
         return f"{self.path}{place}: {self.problem}"
 
 
-def verify_files(snapshot: Snapshot, *, only: Sequence[str] = (), listener: Listener = ignore) -> list[FileFinding]:
+def verify_files(
+    snapshot: Snapshot, *, only: Sequence[str] = (), rows: bool = False, listener: Listener = ignore
+) -> list[FileFinding]:
     """Everything that is wrong with the files; extra files count only if all entities are compared.
 
+    With `rows`, the columns, types, keys and rows of each file are compared with the manifest too, without a server.
     The listener gets `Advanced` in bytes after each file.
     """
     entities = snapshot.manifest.chosen(only)
@@ -42,8 +53,9 @@ def verify_files(snapshot: Snapshot, *, only: Sequence[str] = (), listener: List
     findings = []
     for entity in entities:
         for file in entity.files:
-            if problem := file_problem(snapshot, file):
-                findings.append(FileFinding(entity.name, file.path, problem, _changed_chunks(snapshot, entity, file)))
+            problem = file_problem(snapshot, file)
+            if problem or rows:
+                findings += _row_findings(snapshot, entity, file, problem)
             done += file.bytes
             listener(Advanced("files", done, total, unit="bytes"))
     if not only:
@@ -63,23 +75,46 @@ def require_none(findings: Sequence[FileFinding], snapshot: Snapshot) -> None:
         )
 
 
-def _changed_chunks(snapshot: Snapshot, entity: EntityRecord, file: PartFile) -> tuple[int, ...]:
-    """The chunks of a damaged file that cannot be read or whose rows changed; empty if the file cannot be opened."""
+def _row_findings(snapshot: Snapshot, entity: EntityRecord, file: PartFile, problem: str | None) -> list[FileFinding]:
+    """The problem with the file, and the chunks whose rows changed; without one, a finding for each such chunk."""
+    differing = list(_row_differences(snapshot, entity, file, altered=problem is not None))
+    if problem:
+        return [
+            FileFinding(entity.name, file.path, problem, tuple(chain.from_iterable(chunks for chunks, _ in differing)))
+        ]
+    return [FileFinding(entity.name, file.path, difference, chunks) for chunks, difference in differing]
+
+
+def _row_differences(
+    snapshot: Snapshot, entity: EntityRecord, file: PartFile, *, altered: bool
+) -> Iterator[tuple[tuple[int, ...], str]]:
+    """The chunks that differ from the manifest, each with the difference; or none, with what the whole file lacks."""
     try:
-        part = snapshot.open_part(file)
-    except Exception:  # noqa: BLE001 - a damaged footer can cause any error
-        return ()
-    changed = []
-    with part:
-        for number, chunk in enumerate(file.chunks[: part.num_row_groups]):
-            try:
-                table = part.read_row_group(number, use_threads=False)
-                columns = [in_one_piece(table.column(column.name)) for column in entity.columns]
-                if fingerprint(columns, entity.kinds) != chunk.digest():
-                    changed.append(number)
-            except Exception:  # noqa: BLE001 - so can damaged data
-                changed.append(number)
-    return tuple(changed)
+        with snapshot.open_part(entity, file, altered=altered) as part:
+            for number in range(len(file.chunks)):
+                if difference := _chunk_difference(part, entity, number):
+                    yield (number,), difference
+    except SnapshotError as exc:
+        yield (), f"cannot be read: {exc.observed}"
+
+
+def _chunk_difference(part: Part, entity: EntityRecord, number: int) -> str | None:
+    """In what the rows of a chunk, computed from the file, differ from the manifest."""
+    chunk, observed, first_key = part.file.chunks[number], EMPTY, None
+    try:
+        for batch in part.batches(number, [column.name for column in entity.columns]):
+            if first_key is None:
+                values = [batch.column(name)[0].as_py() for name in names_of(entity.key)]
+                first_key = tuple(value if isinstance(value, int) else str(value) for value in values)
+            observed += fingerprint(batch.columns, entity.kinds)
+    except SnapshotError as exc:
+        return f"cannot be read: {exc.observed}"
+    except ValueError as exc:
+        return f"a value that PostgreSQL does not have: {exc}"
+    if observed != chunk.digest():
+        return f"{observed.rows:,} rows with fingerprint {observed}, expected {chunk.rows:,} with {chunk.fingerprint}"
+    expected_key = chunk.first_key if isinstance(chunk.first_key, tuple) else (chunk.first_key,)
+    return None if first_key == expected_key else f"begins with the key {first_key}, expected {expected_key}"
 
 
 @dataclass(frozen=True)
@@ -92,16 +127,16 @@ class CommittedResult:
     findings: tuple[FileFinding, ...]
 
 
-def verify_committed(project: Project) -> list[CommittedResult]:
-    """Compare the files of each snapshot that git tracks with its manifest, sorted by name.
+def verify_committed(project: Project, *, rows: bool = False) -> list[CommittedResult]:
+    """Compare the files of each snapshot that git tracks with its manifest as `verify_files` does, sorted by name.
 
     All snapshots, not only changed ones: a file that was deleted or never added breaks a snapshot too, and does not
     appear in a list of changed files. Raises `UsageError` without git, or outside of a work tree.
     """
-    return [_verify(project, name, tracked) for name, tracked in sorted(_tracked(project).items())]
+    return [_verify(project, name, tracked, rows=rows) for name, tracked in sorted(_tracked(project).items())]
 
 
-def _verify(project: Project, name: str, tracked: set[str]) -> CommittedResult:
+def _verify(project: Project, name: str, tracked: set[str], *, rows: bool) -> CommittedResult:
     try:
         snapshot = open_snapshot(project.snapshots, name)
     except SnapshotError as exc:
@@ -110,7 +145,7 @@ def _verify(project: Project, name: str, tracked: set[str]) -> CommittedResult:
     untracked, named = snapshot.present_files() - tracked, snapshot.named_files()
     findings = [FileFinding(entity, path, "not added to git") for path, entity in named.items() if path in untracked]
     manifest = snapshot.manifest
-    return CommittedResult(name, manifest.identity, manifest.rows, (*verify_files(snapshot), *findings))
+    return CommittedResult(name, manifest.identity, manifest.rows, (*verify_files(snapshot, rows=rows), *findings))
 
 
 def _tracked(project: Project) -> dict[str, set[str]]:

@@ -46,6 +46,7 @@ def test_commands_without_an_environment_use_the_default_one(shop: Sandbox) -> N
     assert shop.run("verify", check=True).stdout
     assert shop.run("diff").returncode == 0
     assert "customers" in shop.run("show", check=True).stdout
+    assert shop.run("show", "orders", check=True).stdout == shop.run("show", "dev", "orders", check=True).stdout
     shown = shop.run("search", "how to bake bread")
     assert "[embeddings]" in shown.stderr
 

@@ -53,6 +53,8 @@ def test_a_starter_works_as_its_last_lines_say(starter: str, new: Sandbox) -> No
     assert first == "cd new"
     commands = [command.split() for line in lines for command in line.partition("#")[0].split("&&")]
     assert ["snapseed", "load"] in commands
+    # The first line of the settings says the same.
+    assert "snapseed generate && snapseed load" in (new.folder / "snapseed.toml").read_text().partition("\n")[0]
     small = ["--scale", "20"] if starter == "media" else []
     for program, *words in commands:
         if program == "pytest":

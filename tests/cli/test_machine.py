@@ -121,7 +121,7 @@ def test_a_report_that_cannot_be_written_changes_no_exit_code(shop: Sandbox, tmp
         kept.unlink(missing_ok=True)
         shown = shop.run("ci", "--retries", "0", *files, "--database", database, "--format", "json")
         assert shown.returncode == code
-        assert json.loads(shown.stdout)["exit_code"] == (code if code == 4 else 0)
+        assert json.loads(shown.stdout)["exit_code"] == (code if code == 4 else 0), shown.stdout + shown.stderr
         assert kept.read_text().startswith("<?xml")
         assert shown.stderr.count("the report cannot be written") == 2
         assert str(lost) in shown.stderr

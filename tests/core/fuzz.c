@@ -9,7 +9,7 @@
 
 #include "core.c"
 
-enum { FEW_COLUMNS = 6, MOST_ROWS = 40 };
+enum { FEW_COLUMNS = 6, MOST_ROWS = 40, MOST_ROOM = 100000 };
 static const uint8_t HEADER[STREAM_HEADER] = "PGCOPY\n\xff\r\n";
 static int always_ready; /* a file that poll never waits for */
 
@@ -119,6 +119,7 @@ static void *moved(void *old, int64_t old_size, int64_t size, int filling) {
 static bool give_room(sink *s) {
     bool has_offsets = s->kind == TEXT || s->kind == JSONB || s->kind == LIST;
     bool grown = s->needed > s->room || s->needed_bytes > s->room_bytes || (s->has_null && !s->validity);
+    if (s->needed > MOST_ROOM || s->needed_bytes > MOST_ROOM) abort(); /* more than any message has */
     int64_t room = s->needed > s->room ? s->needed : s->room, bits = (room + 7) / 8, old = (s->room + 7) / 8;
     int64_t bytes = s->needed_bytes > s->room_bytes ? s->needed_bytes : s->room_bytes;
     if (s->has_null) s->validity = moved(s->validity, old, bits, 0xff);
@@ -177,10 +178,28 @@ static void say(server *from, const uint8_t *bytes, int64_t size) {
     from->sizes[from->count++] = size;
 }
 
+/* Cut the end of a message's last value, and its length: nothing but the value itself is wrong then. */
+static void shorten(uint8_t *message, int64_t *size) {
+    int64_t at = *size > STREAM_HEADER && !memcmp(message, HEADER, SIGNATURE) ? STREAM_HEADER + 2 : 2, last = 0;
+    while (at + 4 <= *size) {
+        last = at;
+        int32_t length = (int32_t)get32(message + at);
+        at += 4 + (length > 0 ? (int64_t)length : 0);
+    }
+    if (!last || at != *size || last + 4 == *size) return;
+    int64_t cut = 1 + below(*size - last - 4);
+    *size -= cut;
+    put32(message + last, (uint32_t)(*size - last - 4));
+}
+
 static void damage(server *from) {
     int at = (int)below(from->count);
     uint8_t *message = from->messages[at];
     int64_t size = from->sizes[at];
+    if (chance(30)) {
+        shorten(message, from->sizes + at);
+        return;
+    }
     if (chance(20) && size > 1) from->sizes[at] = 1 + below(size - 1);
     for (int64_t flips = below(4); flips > 0 && size; flips--)
         message[below(size)] = chance(50) ? (uint8_t)any() : (uint8_t)(chance(50) ? 0xff : 0);

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from enum import Enum
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import typer
 
@@ -71,16 +70,12 @@ def _options(command: Any) -> list[Any]:  # noqa: ANN401 - as above
 def _option(parameter: Any) -> str:  # noqa: ANN401 - as above
     """`--name`, `-n` VALUE — its help."""
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-    kind = parameter.type_descriptor.annotation
     value = ""
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        value = " " + "|".join(member.value for member in kind)
-    elif get_origin(kind) is Literal:
-        value = " " + "|".join(get_args(kind))
+    if choices := getattr(parameter.type, "choices", ()):
+        value = " " + "|".join(choices)
     elif not parameter.is_flag:
-        value = f" {parameter.metavar or {int: 'N', float: 'N'}.get(kind, 'DIR')}"
-    default = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default
-    words = f" Default: `{default}`." if default not in {None, False} else ""
+        value = f" {parameter.metavar or ('DIR' if parameter.type.name == 'path' else 'N')}"
+    words = f" Default: `{parameter.default}`." if parameter.default not in {None, False} else ""
     return f"{names}{value} — {parameter.help}{words}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis
 
 from snapseed.testing.clones import opened_clones
 from tests.embeddings.conftest import Post
@@ -37,6 +38,23 @@ def test_the_queue_is_shown_and_fixed(post: Post) -> None:
     assert "3 texts lack chunks" in post.run("queue", "repair", "dev")
     post.drain()
     assert post.parts() == post.expected()
+
+
+@pytest.mark.parametrize(("form", "other"), [("stream", "list"), ("list", "stream"), ("stream", "string")])
+def test_a_queue_in_another_form_is_found_before_a_load(post: Post, valkey: redis.Redis, form: str, other: str) -> None:
+    """By load and by ci. The rows that are there stay."""
+    post.configure(queue=repr(form))
+    post.run("load", "dev")
+    post.execute("UPDATE letters SET body = 'changed'")
+    key = "{snapseed:letters:dev}:jobs"
+    valkey.flushall()
+    put = {"list": lambda: valkey.lpush(key, "job"), "stream": lambda: valkey.xadd(key, {"job": "1"})}
+    put.get(other, lambda: valkey.set(key, "job"))()
+    for command in ("load", "ci"):
+        said = post.run(command, "dev", code=2)
+        assert f"redis-cli DEL {key}" in said
+        assert (f"queue = '{other}'" in said) == (other != "string")
+    assert post.execute("SELECT DISTINCT body FROM letters") == [("changed",)]
 
 
 def test_an_environment_without_a_queue_has_none_to_show(post: Post) -> None:

@@ -334,7 +334,7 @@ def things(rows):
         make_snapshot(write_project(tmp_path / "project", module), 150)
     assert caught.value.where == "entity 'things', column 'id'"
     with pytest.raises(GeneratorError, match="do not ascend"):
-        make_snapshot(write_project(tmp_path / "one", module.replace("100", "250"), part_rows=5000), 500)
+        make_snapshot(write_project(tmp_path / "one", module.replace("100", "500"), part_rows=5000), 1_000)
 
 
 def test_keys_of_several_columns_are_in_order_from_part_to_part(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def things(rows):
     assert caught.value.where == "entity 'things', columns 'a', 'b'"
     assert "parent's key" in str(caught.value)
     with pytest.raises(GeneratorError, match="do not ascend"):
-        make_snapshot(write_project(tmp_path / "one", module.replace("120", "250"), part_rows=5000), 500)
+        make_snapshot(write_project(tmp_path / "one", module.replace("120", "500"), part_rows=5000), 1_000)
     snapshot = make_snapshot(write_project(tmp_path / "right", module.replace("120", "1_000")), 2_500)
     assert len(snapshot.manifest.entities[0].files) == 25
 

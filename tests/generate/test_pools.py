@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snapseed.errors import GeneratorError
 from snapseed.generate.draws.choices import RunningSums
 from snapseed.generate.pools import PoolFolder, Pools
 from tests.generate.making import SHOP_POOLS, make_rows, make_snapshot, write_project
@@ -60,6 +61,19 @@ def test_a_derived_table_follows_its_pools(tmp_path: Path) -> None:
         path.write_text(f"name\n{name}\n")
         os.utime(path, ns=(number, number))
         assert pools.derived(shouted).table["name"].to_list() == [name.upper()]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_pool_from_a_spreadsheet_is_read(encoding: str, tmp_path: Path) -> None:
+    """A byte order mark and CRLF are no part of names and values; another encoding is named."""
+    (tmp_path / "names.csv").write_bytes("name,city\r\nÖzil,Köln\r\n".encode(encoding))
+    pools = PoolFolder(tmp_path)
+    if encoding == "utf-16":
+        with pytest.raises(GeneratorError, match="cannot be read") as caught:
+            pools.pool("names")
+        assert "UTF-16" in (caught.value.observed or "")
+    else:
+        assert pools.pool("names").table.rows(named=True) == [{"name": "Özil", "city": "Köln"}]
 
 
 def test_a_table_of_pools_is_grouped_once() -> None:

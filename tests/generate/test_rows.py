@@ -119,11 +119,11 @@ def test_decimals_are_exact_and_stay_within_bounds_finer_than_their_steps() -> N
     assert sorted(rows.decimals("d", "0.005", "0.026").unique()) == [Decimal("0.01"), Decimal("0.02")]
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.integers(0, 18))
-def test_as_decimals_moves_the_point_and_nothing_else(units: list[int], digits: int) -> None:
-    """Exact over the whole range, for negative numbers too."""
+@given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=5), st.integers(0, 18))
+def test_as_decimals_moves_the_point_and_nothing_else(units: list[int | None], digits: int) -> None:
+    """Exact over the whole range, for negative numbers too; a null stays null."""
     assert as_decimals(pl.Series(units, dtype=pl.Int64), digits).to_list() == [
-        Decimal(n).scaleb(-digits) for n in units
+        None if n is None else Decimal(n).scaleb(-digits) for n in units
     ]
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
-from snapseed import Project, check_snapshot
+from snapseed import Project, check_snapshot, find_project
 from snapseed.generate.part import PartTask, make_part
 from snapseed.generate.request import Request
+from snapseed.snapshot.manifest import names_of
 from snapseed.snapshot.store import Snapshot
+from tests.conftest import PROJECTS
 from tests.generate.making import BackwardExecutor, copy_shop, files_of, frame_of, make_snapshot, write_project
 
 # Rows and fingerprints of the shop at scale 250 with its own seed. They change only if its generators do.
@@ -61,6 +65,28 @@ def test_a_second_run_writes_the_same_bytes(shop: Project) -> None:
 def test_two_processes_write_the_same_bytes_as_one(shop: Project) -> None:
     """The number of jobs does not matter."""
     assert files_of(make_snapshot(shop, jobs=2)) == files_of(make_snapshot(shop, jobs=1))
+
+
+PIDS = """
+import os
+
+@entity(key="id", columns={"id": "bigint", "pid": "bigint"})
+def users(rows):
+    return pl.DataFrame({"id": rows.key(), "pid": os.getpid()})
+
+@entity(key="id", columns={"id": "bigint", "pid": "bigint"}, rows=3)
+def plans(rows):
+    return pl.DataFrame({"id": rows.key(), "pid": os.getpid()})
+"""
+
+
+def test_only_full_parts_are_worth_a_process(tmp_path: Path) -> None:
+    """A few small root entities are made here, although each is a part; with more rows, other processes share them."""
+    project = write_project(tmp_path / "project", PIDS, part_rows=100)
+    for scale, is_here in ((50, True), (250, False)):
+        snapshot = make_snapshot(project, scale, jobs=2)
+        pids = {*frame_of(snapshot, "users")["pid"], *frame_of(snapshot, "plans")["pid"]}
+        assert (pids == {os.getpid()}) == is_here
 
 
 def test_parts_made_backwards_are_the_same_bytes(shop: Project) -> None:
@@ -149,6 +175,28 @@ def test_the_size_of_parts_changes_files_and_no_row(shop: Project, tmp_path: Pat
     assert len(many.manifest.entities[1].files) == 23
     for a, b in zip(many.manifest.entities, one.manifest.entities, strict=True):
         assert (a.name, a.rows, a.fingerprint) == (b.name, b.rows, b.fingerprint)
+
+
+def test_whole_numbers_are_packed_and_other_readers_know_how(tmp_path: Path) -> None:
+    """Whole numbers of all types are packed, in arrays too; only keys have statistics; polars reads the same values."""
+    project = tmp_path / "kinds"
+    shutil.copytree(PROJECTS / "kinds", project)
+    snapshot = make_snapshot(find_project(project), 50)
+    packed = set()
+    for record in snapshot.manifest.entities:
+        path = snapshot.path(record.files[0])
+        with pq.ParquetFile(path) as file:
+            group, rows = file.metadata.row_group(0), pl.from_arrow(file.read())
+        for column in map(group.column, range(group.num_columns)):
+            assert not column.has_dictionary_page
+            assert column.is_stats_set == (column.path_in_schema in names_of(record.key))
+            if "DELTA_BINARY_PACKED" in column.encodings:
+                packed.add(column.path_in_schema)
+        assert isinstance(rows, pl.DataFrame)
+        comparable = [name for name, dtype in rows.schema.items() if dtype in pl.read_parquet_schema(path).values()]
+        assert pl.read_parquet(path, columns=comparable).equals(rows.select(comparable))
+    numbers = {"small", "whole", "big", "amount", "day", "hour", "local", "moment"}
+    assert packed >= numbers | {"numbers.list.element", "grid.list.element.list.element"}
 
 
 def test_the_pools_of_a_manifest_do_not_depend_on_earlier_runs(shop: Project, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 
+import msgspec
 import pytest
 
 from snapseed import LoadRequest, load_snapshot, open_snapshot
@@ -115,8 +117,9 @@ def test_a_part_that_cannot_be_read_is_named(snapshot: Snapshot, orders: TablePl
 
 def test_a_part_of_another_entity_is_not_taken_for_it(snapshot: Snapshot, orders: TablePlan) -> None:
     """Columns with a wrong type or name are reported before any row is sent."""
-    file = orders.entity.files[1]
-    snapshot.path(file).write_bytes((snapshot.folder / "categories.parquet").read_bytes())
-    with pytest.raises(SnapshotError, match="cannot be read") as caught, encoded(snapshot, orders) as stream:
+    categories = snapshot.manifest.entity("categories")
+    assert categories is not None
+    table = replace(orders, entity=msgspec.structs.replace(orders.entity, files=categories.files))
+    with pytest.raises(SnapshotError, match="cannot be read") as caught, encoded(snapshot, table) as stream:
         list(stream)
     assert "column 'id': no such column, expected int64" in str(caught.value)

@@ -84,7 +84,7 @@ def test_what_cannot_run_is_named_with_its_line(shop: Sandbox, case: str) -> Non
 
 
 def test_words_that_only_look_like_those_of_pg_dump_stay(shop: Sandbox) -> None:
-    """A backslash inside a text, COPY inside a comment, a setting for a function."""
+    """A backslash inside a text, COPY inside a comment, a setting for a function, a byte order mark."""
     more = r"""
         -- COPY t FROM stdin;
         COMMENT ON TABLE customers IS 'one
@@ -92,7 +92,7 @@ def test_words_that_only_look_like_those_of_pg_dump_stay(shop: Sandbox) -> None:
         CREATE FUNCTION nothing() RETURNS void LANGUAGE sql SET statement_timeout = 0 AS '';
     """
     schema = schema_file(shop)
-    schema.write_text(schema.read_text(encoding="utf-8") + more, encoding="utf-8")
+    schema.write_text(schema.read_text(encoding="utf-8") + more, encoding="utf-8-sig")
     load_snapshot(shop.project, shop.environment())
     with shop.connect() as connection:
         comment = connection.execute("SELECT obj_description('customers'::regclass)").fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.errors import UsageError
+from snapseed.scaffold import names as names_of_tools
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.project import origin_of, scaffold_project
 from snapseed.scaffold.schema import read_schema
@@ -98,14 +100,35 @@ def test_a_variable_is_written_as_such(connection: Connection, database: str, mo
 
 
 def test_existing_rows_are_noticed(init: Init, connection: Connection) -> None:
-    """Init names the option without which the load refuses to empty the tables."""
+    """Init names the tables that hold rows, and never offers the option that would replace them."""
     connection.execute("CREATE TABLE others (id integer PRIMARY KEY)")
     connection.execute("INSERT INTO others VALUES (7)")
     project = init(TABLE)
-    assert "snapseed load --yes" in said(project)
+    assert "hold rows, which a load would replace: others\n" in said(project)
+    assert "--yes" not in said(project)
+    assert "snapseed generate && snapseed load" in (project.folder / "snapseed.toml").read_text().partition("\n")[0]
     project.run("generate", check=True)
     assert project.run("load", "dev").returncode == 3
     project.run("load", "dev", "--yes", check=True)
+
+
+def test_tables_of_tools_are_left_out(init: Init, connection: Connection) -> None:
+    """Those in which tools for migrations and frameworks keep their records, however their names are written."""
+    names = tomllib.loads((Path(names_of_tools.__file__).parent / "names.toml").read_text())["bookkeeping"]
+    places = [name.rpartition(".") for tool in names.values() for name in tool]
+    tables = [(schema or "public", table) for schema, _, table in places] + [("public", "DATABASECHANGELOG")]
+    for schema, table in tables:
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        create = "CREATE TABLE {0} (version varchar PRIMARY KEY); INSERT INTO {0} VALUES ('20240101')"
+        connection.execute(sql.SQL(create).format(sql.Identifier(schema, table)))
+    birds = "CREATE TABLE bird_migrations (id integer PRIMARY KEY); CREATE TABLE version (id integer PRIMARY KEY)"
+    project = init(f"{TABLE}; {birds}; CREATE TABLE rights (id varchar PRIMARY KEY REFERENCES auth_permission)")
+    written = {path.stem for path in (project.folder / "generators").glob("*.py")}
+    assert written - {"__init__", "words"} == {"things", "bird_migrations", "version"}
+    for _, table in tables:
+        assert re.search(rf"left out: (\w+\.)?{re.escape(table)}: ", said(project))
+    assert "left out: rights: it needs rows of auth_permission" in said(project)
+    assert "hold rows" not in said(project)
 
 
 def test_a_role_reads_the_schemas_that_it_may_use(connection: Connection, database: str, server: str) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -152,6 +153,37 @@ def test_an_invalid_url_is_refused(shop: Sandbox, url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         target_of(shop, url)
     assert "unix:///PATH" in str(caught.value.expected)
+
+
+AWKWARD = "/#?%@ :&=+[]\"'ü"
+
+
+@pytest.mark.parametrize("prefix", ["Zq7", "12", ""])
+@pytest.mark.parametrize("character", AWKWARD)
+def test_no_part_of_a_password_is_shown_or_taken_for_something_else(shop: Sandbox, prefix: str, character: str) -> None:
+    """Whatever it contains: the URL means the whole password, or is refused without a word of it."""
+    password = f"{prefix}{character}canary{character}x=Pw"
+    for place in ("redis://{}@127.0.0.1:6379/0", "rediss://me{}@localhost", "unix://me{}@/tmp/s?db=1"):
+        for login in (f":{password}", f":{quote(password, safe='')}"):
+            url = place.format(login)
+            try:
+                target = target_of(shop, url)
+            except ConfigurationError as exc:
+                said = str(exc)
+                assert login != f":{quote(password, safe='')}"
+            else:
+                said = f"{target.described} {target.host}"
+                assert redis.Redis.from_url(target.url).connection_pool.connection_kwargs["password"] == password
+            for part in filter(None, ("canary", "Zq7", "Pw")):
+                assert part not in said
+
+
+def test_a_password_of_awkward_characters_logs_in(shop: Sandbox, port: int, locked: OwnValkey) -> None:
+    """Percent-encoded."""
+    with redis.Redis(unix_socket_path=f"{locked.folder}/s", username="app", password="s3cret") as admin:
+        admin.execute_command("ACL", "SETUSER", "odd", "on", f">{AWKWARD.replace(' ', '')}", "~*", "+@all")
+    with connected(shop, f"redis://odd:{quote(AWKWARD.replace(' ', ''), safe='')}@127.0.0.1:{port}/0") as client:
+        assert client.ping()
 
 
 @pytest.mark.parametrize("url", ["redis://queue.internal:6379/0", "rediss://app:s3cret@10.0.0.7/1"])

@@ -75,12 +75,15 @@ LINK = EntityRecord(
     key=("user_id", "friend"),
     columns=(Column("since", "date"), Column("friend", "uuid"), Column("user_id", "bigint")),
     parent="users",
-    rows=2,
+    rows=51,
     fingerprint="0" * 15 + "3",
     files=(
         part(
             "friends.parquet",
-            *(Chunk(1, (key, f"0000000{key}-0000-8000-8000-000000000000"), f"{key:016x}") for key in (1, 2)),
+            *(
+                Chunk(rows, (key, f"0000000{key}-0000-8000-8000-000000000000"), f"{key:016x}")
+                for key, rows in ((1, 50), (2, 1))
+            ),
         ),
     ),
 )
@@ -279,8 +282,9 @@ NOT_MANIFESTS: dict[str, tuple[bytes, str]] = {
     "not UTF-8": (ENCODED.replace(b'"users"', b'"us\xffrs"', 1), "invalid"),
     "half a character": (ENCODED.replace(b'"users"', b'"\\ud800"', 1), "surrogate"),
     "too deep": (b"[" * 100_000, "recursion"),
-    "a number of 400 digits": (ENCODED.replace(b'"scale": 300', b'"scale": ' + b"9" * 400, 1), "changed after"),
-    "a number of 70 bits": (ENCODED.replace(b'"scale": 300', b'"scale": ' + str(2**70).encode(), 1), "changed after"),
+    "a number of 400 digits": (ENCODED.replace(b'"scale": 300', b'"scale": ' + b"9" * 400, 1), "$.scale"),
+    "a number of 5,000 digits": (ENCODED.replace(b'"scale": 300', b'"scale": ' + b"9" * 5000, 1), "out of range"),
+    "a number of 70 bits": (ENCODED.replace(b'"scale": 300', b'"scale": ' + str(2**70).encode(), 1), "$.scale"),
     "changed": (ENCODED.replace(b'"scale": 300', b'"scale": 301', 1), "changed after it was written"),
     "without identity": (ENCODED.replace(b'"identity"', b'"identify"', 1), "identify"),
 }

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -99,6 +100,38 @@ def test_the_template_is_made_once_and_found_again(owner: Owner, tmp_path: Path)
     with opened_clones(replace(owner.project, schema=other), owner.environment()) as clones:
         assert clones.template.made
     assert len(owner.databases("snapseed_template")) == 2
+
+
+def template_of(owner: Owner) -> str:
+    """The name of the template that a run uses now."""
+    with opened_clones(owner.project, owner.environment()) as clones:
+        return clones.template.name
+
+
+def test_another_setting_gives_another_template(owner: Owner) -> None:
+    """Of the role, since it may decide where tables are created. Without it, the old template is found again."""
+    first = template_of(owner)
+    owner.administer("ALTER ROLE {} SET search_path = elsewhere, public", owner.role)
+    second = template_of(owner)
+    owner.administer("ALTER ROLE {} RESET ALL", owner.role)
+    assert template_of(owner) == first != second
+
+
+def test_an_upgraded_extension_gives_another_template(owner: Owner) -> None:
+    """CREATE EXTENSION in a schema file installs the version that is the default now."""
+    with owner.connect() as connection:
+        if connection.info.server_version < 180_000:
+            pytest.skip("PostgreSQL 18 brought extension_control_path, by which a test can bring an extension")
+    with tempfile.TemporaryDirectory(prefix="snapseed-extensions-") as folder:
+        Path(folder).chmod(0o755)
+        control = Path(folder) / "extension" / "upgraded.control"
+        control.parent.mkdir()
+        owner.administer(f"ALTER ROLE {{}} SET extension_control_path = '{folder}:$system'", owner.role)
+        names = []
+        for version in ("1.0", "1.1", "1.1"):
+            control.write_text(f"default_version = '{version}'\n")
+            names.append(template_of(owner))
+    assert names[0] != names[1] == names[2]
 
 
 def test_one_of_many_processes_makes_the_template(owner: Owner) -> None:

@@ -14,7 +14,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from snapseed import load_snapshot, verify_snapshot
-from snapseed.errors import RefusedError, UsageError
+from snapseed.errors import InterruptedByUserError, RefusedError, UsageError
+from snapseed.events import PhaseStarted
 from snapseed.testing.replace import Replacing
 from snapseed.testing.reset import ResetReport, reset_environment
 from tests.conftest import without_coverage
@@ -95,6 +96,8 @@ def test_what_belongs_to_the_database_stays(owner: Owner) -> None:
     owner.administer("ALTER ROLE {} IN DATABASE {} SET search_path = ''", superuser, name)
     with psycopg.connect(owner.server) as connection:
         before = connection.execute(_PROPERTIES, [name]).fetchone()
+    # Another setting, another template.
+    assert reset(owner).loaded
     with pytest.raises(UsageError) as caught:
         reset(owner)
     assert isinstance(caught.value.__cause__, psycopg.errors.InsufficientPrivilege)
@@ -188,7 +191,42 @@ def test_the_next_reset_clears_up_after_a_killed_one(owner: Owner, event: Replac
     assert killed.returncode == -signal.SIGKILL
     assert len(owner.databases("snapseed_clone")) == 1
     assert verify_snapshot(owner.project, owner.environment()).agrees is (event is Replacing.COPY_IN_PLACE)
-    assert not reset(owner).loaded
+    left: list[str] = []
+
+    def look(event: object) -> None:
+        if event is Replacing.COPY_READY:
+            left.extend(owner.databases("snapseed_clone"))
+
+    # It takes no room any more when the next copy is made.
+    assert not reset_environment(owner.project, owner.environment(), listener=look).loaded
+    assert len(left) == 1
+    assert owner.databases("snapseed_clone") == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "stands"),
+    [
+        (PhaseStarted("looking at the database"), "nothing was changed"),
+        (Replacing.COPY_READY, "as it was or reset"),
+        (Replacing.COPY_IN_PLACE, "the database is reset"),
+        (PhaseStarted("making the template"), "the snapshot is loaded"),
+    ],
+)
+def test_a_failure_says_which_database_stands(owner: Owner, moment: object, stands: str) -> None:
+    """The old one, whole, or the new one."""
+    loads = moment == PhaseStarted("making the template")
+    environment = replace(owner.environment(), create_schema=True)
+    if not loads:
+        reset(owner)
+        execute(owner, "DELETE FROM badges")
+
+    def interrupt(event: object) -> None:
+        if event == moment:
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedByUserError, match=stands):
+        reset_environment(owner.project, environment, listener=interrupt)
+    assert verify_snapshot(owner.project, environment).agrees is (loads or moment is Replacing.COPY_IN_PLACE)
 
 
 def test_two_at_once_take_turns(owner: Owner) -> None:

@@ -19,8 +19,8 @@ from snapseed.generate.draws.bits import Int64s, UInt64s, below, categories, mix
 Options = Iterable[object] | Mapping[object, int] | pl.Series
 Int32s = npt.NDArray[np.int32]
 
-# Columns of `Groups.ranges`, with names that no table has.
-_START, _TOTAL = "\0start", "\0total"
+# Columns for `Groups`, with names that no table has.
+_GROUP, _TOTAL = "\0group", "\0total"
 # Buckets per sum: so many that most numbers find their sum at once, while the guide stays below 16 bytes a sum.
 _BUCKETS = 4
 # Steps from the first sum of a bucket. Numbers that need more, in long runs of small weights, are searched for.
@@ -101,12 +101,12 @@ class RunningSums:
     def places(self, numbers: UInt64s) -> Int64s:
         """For each number below the last sum, how many sums do not exceed it."""
         places = self.guide[(numbers >> self.shift).astype(np.int64)].astype(np.int64)
-        for _ in range(_STEPS):
-            too_low = self.sums[places] <= numbers
-            if not too_low.any():
-                return places
-            places += too_low
         late = np.flatnonzero(self.sums[places] <= numbers)
+        for _ in range(_STEPS):
+            if not len(late):
+                return places
+            places[late] += 1
+            late = late[self.sums[places[late]] <= numbers[late]]
         places[late] = np.searchsorted(self.sums, numbers[late], side="right")
         return places
 
@@ -115,12 +115,15 @@ class RunningSums:
 class Groups:
     """A table sorted into groups, whose rows have the same values in some columns, to draw rows of a group by weight.
 
-    `ranges` has those columns, and where each group starts in the running sum of weights (`_START`) and how much of it
-    the group has (`_TOTAL`). `sums` has the running sums of the rows' weights, and is None if each row weighs one.
+    `known` has those columns, and the number of each group. A group has the numbers from `starts` on, `totals` of them,
+    in the running sum of weights; a last one without any stands for all groups that the table does not have. `sums` has
+    the running sums of the rows' weights, and is None if each row weighs one.
     """
 
     table: pl.DataFrame
-    ranges: pl.DataFrame
+    known: pl.DataFrame
+    starts: UInt64s
+    totals: UInt64s
     sums: RunningSums | None
 
     @classmethod
@@ -134,26 +137,37 @@ class Groups:
         weight = table[weights].cast(pl.Int64) if weights else pl.repeat(1, len(table), dtype=pl.Int64, eager=True)
         if weight.null_count() or (weight < 0).any():
             raise ValueError(f"a weight in {weights!r} is negative or null")
-        totals = table.select(*by, weight.alias(_TOTAL))
-        totals = totals.group_by(by, maintain_order=True).sum() if by else totals.sum()
-        ranges = totals.with_columns((pl.col(_TOTAL).cum_sum() - pl.col(_TOTAL)).alias(_START))
-        return cls(table, ranges, RunningSums.of(weight.to_numpy()) if weights else None)
+        found = table.select(*by, weight.alias(_TOTAL))
+        found = found.group_by(by, maintain_order=True).sum() if by else found.sum()
+        totals = np.append(found[_TOTAL].to_numpy(), 0).astype(np.uint64)
+        known = found.select(*by, pl.int_range(pl.len()).alias(_GROUP))
+        sums = RunningSums.of(weight.to_numpy()) if weights else None
+        return cls(table, known, np.cumsum(totals) - totals, totals, sums)
 
     def drawn(self, bits: UInt64s, match: Mapping[str, pl.Series | str]) -> pl.DataFrame:
         """For each draw, a row of the group whose values `match` says.
 
         Raises `ValueError` for a combination of values that the table does not have.
         """
-        types = self.ranges.schema
+        types = self.known.schema
         own = {name: value.cast(types[name]) for name, value in match.items() if isinstance(value, pl.Series)}
         same = [pl.col(name) == value for name, value in match.items() if name not in own]
-        found = (self.ranges.filter(same) if same else self.ranges).select(*own, _START, _TOTAL)
+        found = self.known.filter(same).drop(match.keys() - own.keys()) if same else self.known
         if own:
             found = pl.DataFrame(own).join(found, on=list(own), how="left", maintain_order="left")
-        starts, totals = (found[name].fill_null(0).to_numpy().astype(np.uint64) for name in (_START, _TOTAL))
-        if len(bits) and (not len(totals) or not totals.all()):
-            row = int((totals == 0).argmax()) if len(totals) else 0
+        groups = found[_GROUP] if len(found) else pl.Series([-1])
+        numbers = (groups.fill_null(-1) if groups.null_count() else groups).to_numpy()
+        totals = self.totals[numbers]
+        if len(bits) and not totals.all():
+            row = int((totals == 0).argmax())
             wanted = ", ".join(f"{name}={own[name][row] if name in own else value!r}" for name, value in match.items())
             raise ValueError(f"the table {f'has no row with {wanted}' if match else 'has no rows, or no weight'}")
-        places = below(bits, totals) + starts
-        return self.table[places.astype(np.int64) if self.sums is None else self.sums.places(places)]
+        places = below(bits, totals) + self.starts[numbers]
+        rows = pl.Series((places if self.sums is None else self.sums.places(places)).astype(np.uint32))
+        # The values that were asked for are those that are found.
+        return pl.DataFrame(
+            [
+                own[column.name].alias(column.name) if column.name in own else column.gather(rows)
+                for column in self.table
+            ]
+        )

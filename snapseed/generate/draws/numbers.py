@@ -83,8 +83,10 @@ def as_decimals(units: pl.Series, digits: int) -> pl.Series:
     >>> as_decimals(pl.Series([1999, -5]), 2).to_list()
     [Decimal('19.99'), Decimal('-0.05')]
     """
-    whole = units.cast(pl.Int64).to_arrow().cast(pa.decimal128(19, 0))
-    return pl.Series(whole.view(pa.decimal128(19, digits)))  # a decimal is stored as a whole number
+    numbers = int64s(units.fill_null(0))
+    words = np.stack([numbers, numbers >> 63], axis=1)  # a decimal is stored as a whole number of 128 bits
+    decimals = pa.Array.from_buffers(pa.decimal128(19, digits), len(numbers), [None, pa.py_buffer(words)])
+    return pl.Series(decimals).set(units.is_null(), None) if units.null_count() else pl.Series(decimals)
 
 
 def chances(bits: UInt64s, probability: float | pl.Series) -> Booleans:

@@ -13,11 +13,14 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
+from snapseed.snapshot.arrow import data_of
+
 # Letters that Unicode does not decompose into a Latin letter and a mark.
 _LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "\u0131": "i"}
 # escape_json in PostgreSQL's src/backend/utils/adt/json.c: these by name, other control characters as \u00XX.
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ALL_ESCAPES = _ESCAPES | {chr(code): f"\\u{code:04x}" for code in range(1, 32) if chr(code) not in _ESCAPES}
+_BLANK, _QUOTE, _BACKSLASH = b' "\\'
 
 
 def filled(templates: pl.Series, **values: pl.Series | str) -> pl.Series:
@@ -78,14 +81,15 @@ def json_object(**values: pl.Series | json_raw) -> pl.Series:
     names = sorted(values, key=_jsonb_order)
     if not names:
         raise ValueError("json_object() needs at least one key")
-    frame = pl.DataFrame(
-        {name: value.texts if isinstance(value, json_raw) else value for name, value in values.items()}
-    )
+    columns: dict[str, pl.Series] = {}
     parts: list[pl.Expr] = []
-    for position, name in enumerate(names):
-        parts.append(pl.lit(f'{", " if position else "{"}"{_escaped(name)}": '))
-        parts.append(_json_value(name, frame.schema[name], raw=isinstance(values[name], json_raw)))
-    return frame.select(pl.concat_str([*parts, pl.lit("}")]).alias("json")).to_series()
+    before, quote = "{", ""
+    for name in names:
+        after = quote
+        quote, columns[name] = _json_value(name, values[name])
+        parts += [pl.lit(f'{after}{before}"{_escaped(name)}": {quote}'), pl.col(name)]
+        before = ", "
+    return pl.DataFrame(columns).select(pl.concat_str([*parts, pl.lit(quote + "}")]).alias("json")).to_series()
 
 
 def json_array(texts: pl.Series) -> pl.Series:
@@ -138,13 +142,21 @@ def _as_texts(name: str, value: pl.Series | str, count: int) -> pl.Series:
     return value.cast(pl.String)
 
 
-def _json_value(name: str, dtype: pl.DataType, *, raw: bool) -> pl.Expr:
-    if dtype.is_float():
+def _json_value(name: str, value: pl.Series | json_raw) -> tuple[str, pl.Series]:
+    """The values as JSON, and what belongs before and after each of them: a quote, or nothing."""
+    if isinstance(value, json_raw):
+        return "", value.texts.fill_null("null")
+    if value.dtype.is_float():
         raise TypeError(f"json_object(): {name} is a float; use a Decimal or whole numbers")
-    if raw or dtype == pl.Boolean or dtype.is_numeric():
-        return pl.col(name).cast(pl.String).fill_null("null")
-    text = pl.col(name).cast(pl.String).str.replace_many(_ALL_ESCAPES)
-    return pl.concat_str(pl.lit('"'), text, pl.lit('"')).fill_null("null")
+    texts = value.cast(pl.String)
+    if value.dtype == pl.Boolean or value.dtype.is_numeric():
+        return "", texts.fill_null("null")
+    letters = data_of(texts.rechunk().to_arrow())
+    if np.any(letters < _BLANK) or np.any(letters == _QUOTE) or np.any(letters == _BACKSLASH):
+        texts = texts.str.replace_many(_ALL_ESCAPES)
+    if texts.null_count():
+        return "", ('"' + texts + '"').fill_null("null")
+    return '"', texts
 
 
 def _printed(value: object) -> str:

@@ -108,7 +108,7 @@ def dates(bits: UInt64s, start: date | pl.Series, end: date | pl.Series) -> pl.S
 def _whole(given: date | timedelta | pl.Series, kind: pl.DataType) -> Int64s:
     """Moments and durations in microseconds, dates in days."""
     series = given if isinstance(given, pl.Series) else pl.Series([given])
-    return int64s(series.cast(kind).to_physical())
+    return int64s(series.cast(kind))
 
 
 def _ordered(start: date | pl.Series, end: date | pl.Series, kind: pl.DataType) -> tuple[Int64s, Int64s]:

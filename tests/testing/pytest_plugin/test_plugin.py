@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from snapseed.servers import EmbeddedPostgres
 from tests.testing.pytest_plugin.conftest import EXAMPLE, QUICK, Suite, outcomes
@@ -49,6 +50,48 @@ def test_one(snapseed_database_shared):
 def test_two(snapseed_database_shared):
     assert names == {snapseed_database_shared.name}
 """
+
+
+_SECRET = """
+import os
+import psycopg
+import pytest
+
+SECRET = "correct" + "-horse"
+
+def fail(url):
+    local = {"url": url, "in a list": [url]}
+    assert SECRET in url and url.startswith("postgresql://")
+    os.environ["COPY"] = url
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    raise AssertionError(f"{local!r}")
+
+def test_raises(snapseed_url):
+    fail(snapseed_url)
+
+def test_compares(snapseed_url):
+    assert snapseed_url == "postgresql://other"
+
+def test_compares_the_other_way(snapseed_database):
+    assert "postgresql://other" == snapseed_database.url
+
+def test_holds(snapseed_database):
+    url = snapseed_database.url
+    assert [url] == []
+"""
+
+
+def test_failing_tests_do_not_print_the_password(suite: Suite) -> None:
+    """Neither on the terminal, with all local variables, nor in JUnit's file; drivers still get it."""
+    suite.write(test_secret=_SECRET)
+    url = make_conninfo(suite.url, password="correct-horse")
+    said = suite.run("-vv", "--showlocals", "--junitxml=junit.xml", DATABASE_URL=url)
+    assert outcomes(said) == {"failed": 4}, said
+    written = (suite.folder / "junit.xml").read_text()
+    for text in (said, written):
+        assert "***" in text
+        assert "correct-horse" not in text
 
 
 def test_each_test_has_its_own_rows(suite: Suite) -> None:
