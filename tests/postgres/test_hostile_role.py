@@ -123,8 +123,10 @@ def test_nothing_that_others_planted_runs_as_us(shop: Sandbox, hostile: Hostile)
         connection.execute("UPDATE public.customers SET name = pg_catalog.upper(name)")
     assert not diff_snapshot(project, environment).agrees
     reset_environment(project, environment)
-    reset_environment(project, environment)
+    report = reset_environment(project, environment)
     assert scaffold_project(shop.url).files
+    with shop.connect() as connection:
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(report.template)))
 
 
 # What somebody may have done to our table, and what the refusal says of it.

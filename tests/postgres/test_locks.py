@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import psycopg
 import pytest
 
-from snapseed import load_snapshot
+from snapseed import load_snapshot, verify_snapshot
 from snapseed.errors import LoadError, ServerError
 from snapseed.events import Event, Listener, Note, PhaseStarted, ignore
+from snapseed.load.outcome import Outcome
+from snapseed.load.snapshot import finish_if_committed
 from snapseed.postgres.connect import Connection, Session, Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, AdvisoryLock, lock, shortened, watching
 from snapseed.servers.targets import resolve_target
+from snapseed.testing.reset import reset_environment
+from snapseed.testing.server import connected_server
 from tests.conftest import Sandbox
 from tests.projects.state import patiently, sessions_of_snapseed
 
@@ -194,3 +199,43 @@ def test_a_long_query_is_cut() -> None:
     """To what fits on a line, after the redaction, so that no half of a password is left."""
     assert shortened("x" * 500) == "x" * (QUERY_CHARACTERS - 1) + "…"
     assert "sec" not in shortened("ALTER ROLE " + "r" * 55 + " PASSWORD 'secret'")
+
+
+@pytest.mark.parametrize("command", ["verify", "reset", "finish"])
+def test_every_wait_ends_and_names_who_holds_the_lock(shop: Sandbox, command: str) -> None:
+    """Not only a load's: of readers for a table, of resets for each other and for a load. A note tells it meanwhile."""
+    environment = shop.environment(lock_timeout="1500ms")
+    report = load_snapshot(shop.project, environment)
+    told: list[str] = []
+    commands: dict[str, Callable[[], object]] = {
+        "verify": lambda: verify_snapshot(shop.project, environment, files="skip", listener=into(told)),
+        "reset": lambda: reset_environment(shop.project, environment, listener=into(told)),
+        "finish": lambda: finish_if_committed(
+            shop.project, environment, replace(report, outcome=Outcome.UNKNOWN), listener=into(told)
+        ),
+    }
+    with psycopg.connect(shop.url, application_name="a migration") as holder:
+        if command == "verify":
+            holder.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        else:
+            lock(holder)
+        with pytest.raises(ServerError) as caught:
+            commands[command]()
+        pid = holder.info.backend_pid
+    assert f"blocked by process {pid} (a migration" in str(caught.value.observed)
+    assert f"pg_terminate_backend({pid})" in str(caught.value.next_step)
+    assert [f"blocked by process {pid}" in line for line in told] == [True]
+
+
+def test_a_reset_waits_for_another_and_not_for_ever(shop: Sandbox) -> None:
+    """It says who holds the lock, and its error too."""
+    environment = shop.environment(lock_timeout="1500ms")
+    load_snapshot(shop.project, environment)
+    target = resolve_target(shop.project, environment)
+    told: list[str] = []
+    with connected_server(target, environment) as other:
+        other.lock(f"reset {target.database}")
+        with pytest.raises(ServerError) as caught:
+            reset_environment(shop.project, environment, listener=into(told))
+        assert f"process {other.connection.info.backend_pid} (another command of snapseed" in str(caught.value.observed)
+    assert [line.startswith("waiting for a lock of snapseed") for line in told] == [True]
