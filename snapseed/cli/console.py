@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TextIO
 import typer
 
 from snapseed.cli.documents import failure
+from snapseed.cli.text import size
 from snapseed.errors import Interrupted, MachineError, SnapseedError, Terminated, UsageError, interruption
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
 from snapseed.printable import printable
@@ -147,6 +148,8 @@ def failures(*outputs: Callable[[], object]) -> list[SnapseedError]:
             output()
         except SnapseedError as exc:
             found.append(exc)
+        except BrokenPipeError:  # its reader needs no more of it
+            continue
     return found
 
 
@@ -310,11 +313,12 @@ class Meter:
     def _progress_text(self, event: Advanced) -> str:
         """How far it has come, how fast, and how long it will take from here."""
         seconds = self._clock() - self._began.setdefault(event.what, self._clock())
-        scale, unit, digits = (1e6, "MB", 1) if event.unit == "bytes" else (1, event.unit, 0)
-        parts = [f"{event.done / scale:,.{digits}f} of {event.total / scale:,.{digits}f} {unit}"]
+        is_bytes = event.unit == "bytes"
+        done, total = (size(count) if is_bytes else f"{count:,.0f}" for count in (event.done, event.total))
+        parts = [f"{done} of {total}" if is_bytes else f"{done} of {total} {event.unit}"]
         if seconds > _MEASURABLE_SECONDS:
-            megabytes, units = event.bytes / 1e6 / seconds, event.done / scale / seconds
-            parts.append(f"{megabytes:,.1f} MB/s" if event.bytes else f"{units:,.{digits}f} {unit}/s")
+            sent = event.done if is_bytes else event.bytes
+            parts.append(f"{size(sent / seconds)}/s" if sent else f"{event.done / seconds:,.0f} {event.unit}/s")
             left = seconds * (event.total - event.done) / event.done if event.done else 0
             if left >= 1:
                 parts.append(f"{left:.0f} s left" if left < _MINUTES_FROM else f"{left / 60:.0f} min left")

@@ -269,7 +269,7 @@ def require_session(session: Session, target: Target) -> None:
         raise ConfigurationError(
             "this command needs a session of its own, and a pooler stands before the server",
             where=f"{target.described} ({target.source})",
-            observed=f"process {session.backend_pid} serves the connection, which was promised another one",
+            observed=f"process {session.backend_pid} serves this connection, which was told {session.info.backend_pid}",
             expected="a connection to PostgreSQL itself: locks, temporary tables and settings last for a session",
             next_step="give the host and port of the server, for example by --database",
         )

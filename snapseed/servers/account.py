@@ -94,7 +94,8 @@ def state_folder(path: Path, account: Account) -> Iterator[int]:
         created = True
     require_unshared(path, account)
     with opened_folder(path) as folder:
-        if created:
+        # An empty one, because it could have been exchanged for a folder of root's.
+        if created and not os.listdir(folder):  # noqa: PTH208 - of a descriptor
             if os.geteuid() == 0:
                 os.fchown(folder, owner.st_uid, owner.st_gid)
             # The account passes through it on the way to its data.

@@ -22,7 +22,8 @@ _TYPE = re.compile(
         (?P<dimensions>(?:\[\]){,6})""",
     re.VERBOSE,
 )
-_NUMBERS = re.compile(r"\d+(?:,-?\d+)?")
+# No modifier of PostgreSQL is longer, and Python converts no text of more than 4,300 digits.
+_NUMBERS = re.compile(r"\d{1,9}(?:,-?\d{1,9})?")
 _QUOTED = re.compile(r'("(?:[^"]|"")*")')
 _SPACE = re.compile(r"\s+")
 _SPACE_AROUND = re.compile(r" ?([(,\[]) ?| (?=\))")

@@ -6,8 +6,6 @@ import base64
 from itertools import islice
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import Sandbox
 from tests.stress.canary import SECRET, WRITTEN, leaks, runs, shows_secret
 
@@ -21,11 +19,10 @@ def test_every_form_of_the_password_is_recognized() -> None:
         assert shows_secret(base64.b64encode(f"{prefix}{SECRET}".encode()).decode())
 
 
-@pytest.mark.parametrize("start", range(0, 60, 20))
-def test_no_command_shows_it(shop: Sandbox, tmp_path: Path, start: int) -> None:
-    """One run in sixty, another one for each number; the script does them all."""
+def test_no_command_shows_it(shop: Sandbox, tmp_path: Path) -> None:
+    """One run in two hundred; the script does them all."""
     root = tmp_path / "canary"
     root.mkdir()
-    for run in islice(runs(shop.url, "unix:///nowhere?db=0", root), start, None, 60):
+    for run in islice(runs(shop.url, "unix:///nowhere?db=0", root), 0, None, 201):
         found, code = leaks(run, shop.folder, root / WRITTEN)
         assert (found, code >= 0) == ([], True), run

@@ -215,6 +215,10 @@ def test_a_reader_that_leaves_is_not_reported_as_a_failure(shop: Sandbox) -> Non
     shown = subprocess.run(line, shell=True, cwd=shop.folder, capture_output=True, text=True, timeout=60, check=False)  # noqa: S602 - a pipe is what is tested
     assert shown.stdout == "{\n"
     assert shown.stderr == ""
+    line = f"({sys.executable} -m snapseed show nowhere --format json; echo $? >&2) | true"
+    shown = subprocess.run(line, shell=True, cwd=shop.folder, capture_output=True, text=True, timeout=60, check=False)  # noqa: S602 - as above
+    assert shown.stderr.splitlines()[-1] == "2"
+    assert "Traceback" not in shown.stderr
 
 
 @pytest.fixture

@@ -65,7 +65,6 @@ def test_a_size_has_a_unit_that_shows_its_digits(bytes_: float, shown: str) -> N
     ("arguments", "code"),
     [
         (("show", "dev"), 2),
-        (("show", "dev", "--format", "json"), 2),
         (("verify", "--offline", "--format", "junit"), 2),
         (("--version",), 2),
         (("load", "nowhere", "--format", "json"), 2),

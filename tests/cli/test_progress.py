@@ -50,7 +50,7 @@ def test_lines_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bytes_are_shown_in_megabytes(capsys: pytest.CaptureFixture[str]) -> None:
     """As an amount, and as the speed of something that counts both."""
     assert told(capsys, [(0, Advanced("files", 0, 8)), (8, Advanced("files", 4_000_000, 8_000_000, "bytes"))]) == [
-        "files: 4.0 of 8.0 MB, 0.5 MB/s, 8 s left"
+        "files: 4.0 MB of 8.0 MB, 500 kB/s, 8 s left"
     ]
     made = Advanced("generating", 2, 600, "parts", bytes=16_000_000)
     assert told(capsys, [(0, made), (8, made)]) == ["generating: 2 of 600 parts, 2.0 MB/s, 40 min left"]

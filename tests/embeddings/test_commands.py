@@ -74,7 +74,7 @@ def test_search_finds_the_text_that_a_question_was_taken_from(post: Post) -> Non
     post.run("load", "dev")
     post.drain()
     ((letter, body),) = post.execute("SELECT id, split_part(body, ' ', 1) FROM letters WHERE body IS NOT NULL LIMIT 1")
-    document = json.loads(post.run("search", "dev", f"{body} {letter}", "--format", "json"))
+    document: Any = post.sandbox.run_json("search", "dev", f"{body} {letter}")
     assert document["hits"][0]["key"] == str(letter)
     assert document["hits"][0]["similarity"] > 0.9
 

@@ -75,6 +75,8 @@ REFUSED = [
     "numeric(a)",
     "varchar(-1)",
     "numeric(1,2,3)",
+    f"numeric({'9' * 5000})",
+    f"varchar({'9' * 5000})",
     'a"b',
     '""',
     "a.b.c",
