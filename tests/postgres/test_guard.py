@@ -178,8 +178,9 @@ def test_a_proxy_on_another_address_is_no_local_server(shop: Sandbox) -> None:
 
 PRODUCTION_NAMES = """
 prod production live prd PROD-2 app_production myproddb shopProd prd01 prd-eu-1 db.prod.example.com liveshop shopLive
-SHOPLIVE shoplive mylivedb live2 2live prod2024 productionDB myproductiondb goLive autoLive photolive eu1prd prodproducts
-productsprod livedelivery delivery_live ProductsLive preprod shopPROD PRODshop livereplica LIVEdb pRoDdb prod_products
+SHOPLIVE shoplive mylivedb live2 2live prod2024 productionDB myproductiondb goLive autoLive photolive eu1prd
+prodproducts productsprod livedelivery delivery_live ProductsLive preprod shopPROD PRODshop livereplica LIVEdb pRoDdb
+prod_products
 """
 OTHER_NAMES = """
 products product products_test productivity productdb myproducts ProductCatalog reproduce reproduction producer
