@@ -5,7 +5,7 @@ A flag overrides a `SNAPSEED_*` variable, and a variable overrides the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,8 +33,13 @@ from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
 _TABLES = ("snapseed", "environments", "embeddings")
-# The settings that name a server.
+# The settings that name a server, and those that are written as people write them.
 _SERVERS = ("database", "redis")
+_PARSERS: dict[str, Callable[..., float]] = {
+    **dict.fromkeys(("timeout", "embeddings_timeout"), parse_seconds),
+    "scale": parse_scale,
+    "max_size": parse_size,
+}
 
 
 @dataclass(frozen=True)
@@ -151,23 +156,12 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
             expected="[embeddings] with entity, text, target and the columns of the target",
             next_step="see docs/embeddings.md",
         )
-    snapshot = values["snapshot"] or name
-    require_name(snapshot, where=sources["snapshot"])
-    return Environment(
-        name=name,
-        sources=sources,
-        unset=unset,
-        **{
-            **values,
-            "snapshot": snapshot,
-            "scale": None if values["scale"] is None else parse_scale(values["scale"], where=sources["scale"]),
-            "max_size": None
-            if values["max_size"] is None
-            else parse_size(values["max_size"], where=sources["max_size"]),
-            "allow_hosts": tuple(values["allow_hosts"]),
-            **{key: parse_seconds(values[key], where=sources[key]) for key in ("timeout", "embeddings_timeout")},
-        },
-    )
+    values["snapshot"] = values["snapshot"] or name
+    require_name(values["snapshot"], where=sources["snapshot"])
+    values |= {
+        key: parse(values[key], where=sources[key]) for key, parse in _PARSERS.items() if values[key] is not None
+    }
+    return Environment(name=name, sources=sources, unset=unset, **values)
 
 
 def _resolve_setting(project: Project, environment: str, key: str, flag: object) -> tuple[Any, str]:

@@ -10,8 +10,9 @@ import pytest
 
 from snapseed.errors import GeneratorError
 from snapseed.generate.column_rules import ColumnRule, read_schema_rules
+from snapseed.snapshot.types import parse_type
 from tests.conftest import PROJECTS
-from tests.generate.making import make_snapshot, write_project
+from tests.generate.making import make_snapshot, things, write_project
 
 ROOT = PROJECTS.parent.parent
 FILES = [
@@ -47,6 +48,18 @@ def test_what_is_read_is_what_the_server_makes_of_the_file(path: Path, connectio
             assert schema.enums.get(name) in {frozenset(labels), None}, (table, column)
     read = sum(rule.not_null for columns in schema.tables.values() for rule in columns.values())
     assert read >= 0.5 * sum(bool(not_null) for _, not_null, *_ in found.values())
+
+
+def test_no_type_of_the_server_is_taken_for_a_mistake(connection: psycopg.Connection) -> None:
+    """Without a schema file: the types that a column can have, by both their names."""
+    query = """
+        SELECT name FROM pg_type, LATERAL (VALUES (typname::text), (format_type(oid, NULL))) AS names (name)
+        WHERE typtype IN ('b', 'r', 'm') AND typelem = 0 AND typnamespace = 'pg_catalog'::regnamespace
+              AND typname NOT LIKE ALL (ARRAY['pg\\_%', 'gtsvector'])
+    """
+    columns = {str(name): parse_type(str(name)) for (name,) in connection.execute(query)}
+    assert len(columns) > 50
+    assert list(read_schema_rules(None).rules_of(replace(things, columns=columns))) == list(columns)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def suffer(place: Arena, around: Around, number: int, dice: random.Random) -> Re
             _require("Traceback" not in said, "a traceback")
             _require(code != 4 or "next:" in said, "no next step")
             # A killed load says nothing, and so does one that is interrupted while it starts or prints.
-            silent = code <= 0 or not said or _BESIDE_THE_LOAD in said
+            silent = code <= 0 or said.strip() in {"", "interrupted"} or _BESIDE_THE_LOAD in said
             found = outcome(case.sandbox, before) if silent else check_told(case.sandbox, before, said)
             _require(code != 0 or found is Outcome.COMMITTED, "exit code 0, and not loaded")
             _require(code not in _INTERRUPTED or bool(said) or found is Outcome.UNCHANGED, "loaded, without a word")
