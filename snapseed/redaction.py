@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from contextlib import suppress
 from functools import cache
 
 from setproctitle import setproctitle
@@ -37,16 +38,18 @@ def redacted(text: str) -> str:
 
 @cache
 def _parameters() -> re.Pattern[str]:
-    """Settings that libpq itself does not want shown, and everything that is called a password."""
-    import psycopg  # noqa: PLC0415 - start-up time; only the list of options is asked for, no server
+    """Settings that libpq itself does not want shown, and everything that is called a password or a secret."""
+    names = [r"\w*(?:password|secret)"]
+    # Without the driver, as where no more files can be opened, there is an error to show all the same.
+    with suppress(ImportError):
+        import psycopg  # noqa: PLC0415 - start-up time; only the list of options is asked for, no server
 
-    # "*" marks a password, "D" what is not shown by default, such as keys: PQconninfoOption in libpq-fe.h.
-    options = psycopg.pq.Conninfo.get_defaults()
-    names = "|".join(
-        [r"\w*password", *(option.keyword.decode() for option in options if option.dispchar in {b"*", b"D"})]
-    )
-    query = rf"(?P<query>[?&](?:{names}|[^=&\s]*%[^=&\s]*)=)[^&\n]*"
-    return re.compile(rf"(?is){query}|(?P<key>(?:\b|(?<=%[0-9A-F][0-9A-F]))(?:{names})(?:\s*=\s*|%3D)){_VALUE}")
+        # "*" marks a password, "D" what is not shown by default, such as keys: PQconninfoOption in libpq-fe.h.
+        options = psycopg.pq.Conninfo.get_defaults()
+        names += [option.keyword.decode() for option in options if option.dispchar in {b"*", b"D"}]
+    name = "|".join(names)
+    query = rf"(?P<query>[?&](?:{name}|[^=&\s]*%[^=&\s]*)=)[^&\n]*"
+    return re.compile(rf"(?is){query}|(?P<key>(?:\b|(?<=%[0-9A-F][0-9A-F]))(?:{name})(?:\s*=\s*|%3D)){_VALUE}")
 
 
 class SecretUrl(str):

@@ -76,7 +76,7 @@ def psql(call: Call, context: typer.Context) -> None:
         call, arguments = call.without_environment(), [first, *arguments]
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    from snapseed.postgres.connect import connected
+    from snapseed.postgres.connect import connected, hidden_variables
     from snapseed.servers.targets import resolve_target
 
     target = resolve_target(call.project, call.environment)
@@ -93,7 +93,8 @@ def psql(call: Call, context: typer.Context) -> None:
     if password := parts.pop("password", None):
         os.environ["PGPASSWORD"] = str(password)
     conninfo = make_conninfo("", **parts) if password else target.conninfo
-    os.execv(program, [program, conninfo, *arguments])  # noqa: S606 - psql replaces us, without a shell
+    with hidden_variables(target):
+        os.execv(program, [program, conninfo, *arguments])  # noqa: S606 - psql replaces us, without a shell
 
 
 def _show(call: Call, values: dict[str, str]) -> None:

@@ -14,9 +14,10 @@ from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.postgres.catalog import TableName
-from snapseed.postgres.connect import Connection, reading
+from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.fit import fitting_tables
+from snapseed.postgres.locks import reading
 from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_type, row_hash, text_key
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.decoding import arrow_schema

@@ -19,9 +19,10 @@ from snapseed.embeddings.source import EmbeddingSession, Source, embedding_sessi
 from snapseed.embeddings.write import prepare_writer
 from snapseed.events import Listener, Note, ignore
 from snapseed.postgres.catalog import read_tables
-from snapseed.postgres.connect import Connection
+from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
+from snapseed.postgres.locks import waiting
 from snapseed.postgres.provenance import load_without_jobs, record_jobs
 from snapseed.servers.targets import redis_translated
 
@@ -58,7 +59,7 @@ def enqueue_load(
             load = load_without_jobs(connection, table, source.queue_name, source.embedder.model)
         if load is None:
             return None
-        with translated("dropping indexes", where):
+        with waiting(session.target, connection, "dropping indexes", listener):
             for line in drop_indexes(connection, source, environment):
                 listener(Note(line))
         with translated("preparing to write", where):
@@ -97,9 +98,10 @@ def enqueue_incomplete(
 
 def delete_orphans(session: EmbeddingSession) -> int:
     """Delete the chunks of this model that belong to no text, which no job would do; returns how many."""
-    with translated("deleting chunks without a text", session.target.described):
-        statement = session.source.statement("delete_orphans")
-        return session.connection.execute(statement, {"name": session.source.embedder.model}).rowcount
+    connection, statement = session.connection, session.source.statement("delete_orphans")
+    doing = waiting(session.target, connection, "deleting chunks without a text")
+    with doing, connection.transaction(), role_search_path(connection):
+        return connection.execute(statement, {"name": session.source.embedder.model}).rowcount
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,14 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.embeddings.source import QUERIES, Source, source_of
+from snapseed.embeddings.source import QUERIES, Source, extension_schema, source_of
 from snapseed.postgres import query
 from snapseed.postgres.catalog import IndexFacts, TableFacts, read_tables
-from snapseed.postgres.connect import Connection, connected
-from snapseed.postgres.failures import translated
+from snapseed.postgres.connect import Connection, connected, role_search_path
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
-from snapseed.postgres.locks import AdvisoryLock, lock, set_limits
-from snapseed.postgres.provenance import create_schema, has_table
+from snapseed.postgres.locks import AdvisoryLock, lock, set_limits, waiting
+from snapseed.postgres.provenance import ensure_table, has_table
 from snapseed.servers.targets import resolve_target
 
 _LONGEST_NAME = 63
@@ -63,7 +62,7 @@ def index_embeddings(project: Project, environment: Environment, *, consent: boo
     source, target = source_of(project, environment), resolve_target(project, environment)
     with connected(target) as connection:
         identify_allowed(connection, target, environment, consent=consent)
-        with translated("building indexes", target.described), connection.transaction():
+        with waiting(target, connection, "building indexes"), connection.transaction():
             set_limits(connection, environment)
             lock(connection, AdvisoryLock.EMBEDDING_INDEXES)
             facts = _facts(connection, source)
@@ -78,7 +77,7 @@ def own_name(facts: TableFacts, source: Source) -> str:
 
 
 def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
-    if not has_table(connection, "snapseed.dropped_indexes"):
+    if not has_table(connection, "dropped_indexes"):
         return
     present = {index.name for index in facts.indexes}
     saved = "SELECT name, tablespace, statements FROM snapseed.dropped_indexes WHERE table_oid = %s ORDER BY name"
@@ -88,8 +87,9 @@ def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
             started = time.monotonic()
             # If empty, the database's default applies, as it did before.
             connection.execute("SELECT set_config('default_tablespace', %s, true)", [tablespace])
-            for statement in statements:
-                connection.execute(str(statement).encode())
+            with role_search_path(connection):
+                for statement in statements:
+                    connection.execute(str(statement).encode())
             yield f"rebuilt the index {name} in {time.monotonic() - started:.1f} s"
         forget = "DELETE FROM snapseed.dropped_indexes WHERE table_oid = %s AND name = %s"
         connection.execute(forget, [facts.oid, name])
@@ -108,8 +108,9 @@ def _build_own(connection: Connection, facts: TableFacts, source: Source) -> Ite
             yield f"the index {other} exists"
             return
     started, name = time.monotonic(), own_name(facts, source)
-    statement = sql.SQL("CREATE INDEX {} ON {} USING {} ({} vector_cosine_ops)").format(
-        sql.Identifier(name), facts.name.identifier(), sql.SQL(method), sql.Identifier(column.name)
+    names = (sql.Identifier(name), facts.name.identifier(), sql.SQL(method), sql.Identifier(column.name))
+    statement = sql.SQL("CREATE INDEX {} ON {} USING {} ({} {}.vector_cosine_ops)").format(
+        *names, extension_schema(connection)
     )
     if method == "ivfflat":
         statement += sql.SQL(" WITH (lists = {})").format(sql.Literal(_lists(connection, facts)))
@@ -130,9 +131,7 @@ def _nearest(connection: Connection, facts: TableFacts) -> list[tuple[object, ..
 
 
 def _save(connection: Connection, facts: TableFacts, index: IndexFacts) -> None:
-    if not has_table(connection, "snapseed.dropped_indexes"):
-        create_schema(connection)
-        connection.execute(query("create_dropped_indexes", QUERIES))
+    ensure_table(connection, "dropped_indexes", query("create_dropped_indexes", QUERIES))
     values = {"table": facts.oid, "name": index.name, "tablespace": index.tablespace}
     connection.execute(
         query("save_dropped_index", QUERIES), values | {"statements": [index.definition, *index.restore]}

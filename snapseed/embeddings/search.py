@@ -12,13 +12,13 @@ from psycopg.rows import class_row
 
 from snapseed.config import Environment, Project
 from snapseed.embeddings.chunks import embed_texts
-from snapseed.embeddings.source import QUERIES, Source, resolve_source
+from snapseed.embeddings.source import QUERIES, Source, extension_schema, resolve_source
 from snapseed.errors import ConfigurationError, SchemaError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import TableFacts, TableName, read_tables
-from snapseed.postgres.connect import Connection, connected
-from snapseed.postgres.failures import translated
+from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
+from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
@@ -56,11 +56,7 @@ def search(project: Project, environment: Environment, question: str, limit: int
     source = resolve_source(project, environment, manifest)
     target = resolve_target(project, environment)
     vector = embed_texts(source.embedder, pl.Series([question])).cast(pl.List(pl.Float64))[0].to_list()
-    with (
-        connected(target, create=False) as connection,
-        translated("searching", target.described),
-        connection.transaction(),
-    ):
+    with reading(target, "searching") as connection:
         ef_search = min(max(_EF_SEARCH, limit), _HIGHEST_EF_SEARCH)
         settings = {"probes": str(_PROBES), "ef_search": str(ef_search)}
         connection.execute(query("search_settings", QUERIES), settings)
@@ -79,7 +75,7 @@ def _statement(connection: Connection, source: Source, manifest: Manifest, where
             "there is nothing to search", where=str(table_name(source.target)), next_step="run `snapseed load` first"
         )
     name = "nearest_vectors" if column.type.startswith("vector") else "nearest_arrays"
-    nearest = source.statement(name, target=facts.name.identifier())
+    nearest = source.statement(name, target=facts.name.identifier(), extension=extension_schema(connection))
     title, joins = _title(connection, source, manifest, tables, where)
     return source.statement("titled", nearest=nearest, title=title, joins=joins)
 

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,8 @@ from snapseed.embeddings.queue_list import ListQueue
 from snapseed.embeddings.queue_stream import StreamQueue
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.postgres import query
-from snapseed.postgres.connect import Connection, Target, connected, require_session
+from snapseed.postgres.catalog import find_tables, search_schemas
+from snapseed.postgres.connect import Connection, Session, Target, connected, require_session
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
 from snapseed.servers.targets import RedisTarget, redis_connected, redis_translated, resolve_redis, resolve_target
@@ -73,6 +74,16 @@ class Source:
     def conflict(self) -> tuple[str, str, str]:
         """The columns that are unique for each chunk."""
         return (self.settings.parent, self.settings.number, self.settings.model)
+
+    def found_in(self, connection: Connection) -> Source:
+        """The same with the schemas in which the two tables are, as far as they exist."""
+        names = [table_name(self.texts), table_name(self.target)]
+        found = find_tables(connection, names, search_schemas(connection))
+        texts, target = (
+            msgspec.structs.replace(entity, schema=found.get(name, name).schema)
+            for entity, name in zip((self.texts, self.target), names, strict=True)
+        )
+        return replace(self, texts=texts, target=target)
 
     def identifiers(self) -> dict[str, sql.Composable]:
         """The tables and columns by their role, for `sql.SQL.format`; `key` is that of the texts.
@@ -156,7 +167,7 @@ class EmbeddingSession:
     source: Source
     target: Target
     redis: RedisTarget
-    connection: Connection
+    connection: Session
     queue: JobQueue
 
 
@@ -187,7 +198,15 @@ def embedding_session(
             require_form(client, source.settings.queue, source.queue_name, redis_target.described)
             kind = StreamQueue if source.settings.queue == "stream" else ListQueue
             queue = kind(client, source.queue_name, source.claim_after)
-            yield EmbeddingSession(source, target, redis_target, connection, queue)
+            yield EmbeddingSession(source.found_in(connection), target, redis_target, connection, queue)
+
+
+def extension_schema(connection: Connection) -> sql.Composable:
+    """The schema that has the types and operators of pgvector; NULL without it."""
+    statement = """SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+                    WHERE e.extname = 'vector'"""
+    row = connection.execute(statement).fetchone()
+    return sql.Identifier(str(row[0])) if row else sql.NULL
 
 
 def source_of(project: Project, environment: Environment) -> Source:

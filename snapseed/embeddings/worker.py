@@ -23,7 +23,7 @@ from snapseed.embeddings.source import EmbeddingSession
 from snapseed.embeddings.write import TextBatch, Writer, lock_texts, prepare_writer, read_texts, write_chunks
 from snapseed.errors import EmbedderAwayError, EmbeddingError, LoadError, SnapseedError
 from snapseed.events import Listener, ignore
-from snapseed.postgres.failures import translated
+from snapseed.postgres.locks import waiting
 
 # How long a worker waits at an empty queue before it asks whether to stop.
 _WAIT_SECONDS = 1.0
@@ -287,7 +287,7 @@ class Worker:
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
-        with translated(doing, self.session.target.described):
+        with waiting(self.session.target, self.session.connection, doing):
             yield
 
 

@@ -21,7 +21,7 @@ from snapseed.load.plan import Prepared, TablePlan
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.postgres.catalog import read_tables
-from snapseed.postgres.connect import Connection
+from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.rowhash import row_hash
 from snapseed.snapshot.types import Family
@@ -128,11 +128,12 @@ def write_chunks(connection: Connection, writer: Writer, keys: Sequence[str], ar
         held = connection.execute(writer.statement("has_chunks"), {"keys": list(keys), **model}).fetchone()
         with suppress(errors.UniqueViolation):
             if held == (False,):
-                with connection.transaction():
+                with connection.transaction(), role_search_path(connection):
                     return _copy(connection, writer, "target", arrays)
     _copy(connection, writer, "stage", arrays)
-    changed = connection.execute(writer.statement("merge_chunks")).rowcount
-    return changed + connection.execute(writer.statement("trim_chunks"), model).rowcount
+    with role_search_path(connection):
+        changed = connection.execute(writer.statement("merge_chunks")).rowcount
+        return changed + connection.execute(writer.statement("trim_chunks"), model).rowcount
 
 
 def _copy(connection: Connection, writer: Writer, into: str, arrays: Sequence[pa.Array]) -> int:

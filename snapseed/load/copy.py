@@ -128,7 +128,7 @@ def merge_rows(connection: Connection, table: TablePlan) -> int:
     action: sql.Composable = sql.SQL("NOTHING")
     if others:
         assignments = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(name) for name in others)
-        action = sql.SQL("UPDATE SET {} WHERE {} <> {}").format(
+        action = sql.SQL("UPDATE SET {} WHERE {} OPERATOR(pg_catalog.<>) {}").format(
             assignments, row_hash(columns, "held"), row_hash(columns, "excluded")
         )
     target, names, keys = table.table.identifier(), _columns(table), key_list(table.entity)

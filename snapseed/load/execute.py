@@ -1,4 +1,7 @@
-"""Carry out the plan inside the load's transaction. Each step does one thing to the database, as the plan says."""
+"""Carry out the plan inside the load's transaction. Each step does one thing to the database, as the plan says.
+
+Steps that run triggers, defaults, checks and indexes of the tables use the role's search path.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
-from snapseed.postgres.connect import Connection
+from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.postgres.locks import set_limits
 from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
@@ -41,12 +44,13 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
             _set(connection, setting.name, setting.value)
         drop_indexes_and_keys(connection, plan)
     with session.phase("emptying tables"):
-        changes.update(empty_tables(connection, plan))
+        with role_search_path(connection):
+            changes.update(empty_tables(connection, plan))
         set_storage(connection, plan, "EXTERNAL")
     kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
     for table in plan.tables:
         changes[str(table.table)] += _fill(session, table)
-    with session.phase("building indexes"):
+    with session.phase("building indexes"), role_search_path(connection):
         build_indexes(connection, plan)
     with session.phase("checking foreign keys"):
         build_foreign_keys(connection, plan)
@@ -142,7 +146,8 @@ def analyze(connection: Connection, plan: LoadPlan, environment: Environment) ->
     for table in plan.tables:
         with connection.transaction():
             set_limits(connection, environment)
-            connection.execute(sql.SQL("ANALYZE {}").format(table.table.identifier()))
+            with role_search_path(connection):
+                connection.execute(sql.SQL("ANALYZE {}").format(table.table.identifier()))
             if connection.info.server_version >= _FLUSHES:
                 # Publish the counts that `--if-changed` compares now, not some time after this session ends.
                 connection.execute("SELECT pg_stat_force_next_flush()")
@@ -152,12 +157,12 @@ def _fill(session: LoadSession, table: TablePlan) -> int:
     """COPY the rows, for an upsert through a temporary table. Returns how many were inserted or changed."""
     name = table.entity.name
     session.listener(CopyStarted(name))
-    with session.phase("copying rows", doing=f"copying {name}"):
+    with session.phase("copying rows", doing=f"copying {name}"), role_search_path(session.connection):
         into = stage_table(session.connection, table) if table.staged else table.table.identifier()
         copied = copy_rows(session.connection, session.snapshot, table, into, session.listener, session.settings)
     written = copied.rows
     if table.staged:
-        with session.phase("merging rows", doing=f"merging {name}"):
+        with session.phase("merging rows", doing=f"merging {name}"), role_search_path(session.connection):
             written = merge_rows(session.connection, table)
     session.listener(copied)
     return written

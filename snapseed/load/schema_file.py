@@ -10,7 +10,7 @@ from psycopg import errors, sql
 
 from snapseed.config.settings import decoded
 from snapseed.errors import ConfigurationError, SnapseedError
-from snapseed.postgres.connect import Session
+from snapseed.postgres.connect import Session, role_search_path
 from snapseed.postgres.failures import translate
 
 # What pg_dump writes and we do without: commands of psql, and limits, which our session has not, and of which an older
@@ -45,7 +45,8 @@ def apply_schema(connection: Session, schema: Path) -> None:
     text = _LEFT_OUT.sub("", text)
     body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(text)).as_string(connection)
     try:
-        connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
+        with role_search_path(connection):
+            connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
     except psycopg.Error as exc:
         raise _error(exc, schema, text) from exc
     connection.execute(_RESTORE)

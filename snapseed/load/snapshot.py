@@ -14,15 +14,16 @@ from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.plan import LoadPlan
+from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, choose_entities, prepare, read_facts
-from snapseed.load.request import LoadRequest, LoadSettings, Mode
+from snapseed.load.request import LoadRequest, LoadSettings
 from snapseed.load.unchanged import is_unchanged
 from snapseed.postgres import locks
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
-from snapseed.postgres.guard import identify_allowed, require_ours
-from snapseed.postgres.locks import watching
+from snapseed.postgres.guard import identify_allowed
+from snapseed.postgres.locks import waiting, watching
 from snapseed.postgres.provenance import is_recorded
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -93,7 +94,7 @@ def finish_if_committed(
         return None
     target = resolve_target(project, environment)
     events, tell = recorded(listener)
-    with connected(target) as connection, translated("looking for the load", target.described):
+    with connected(target) as connection, waiting(target, connection, "looking for the load", tell):
         with connection.transaction():
             locks.set_limits(connection, environment)
             # The lost session may still be committing. It holds this lock until it is done.
@@ -158,12 +159,7 @@ def _load(session: LoadSession) -> LoadPlan:
         prepared = prepare(session)
         with session.phase("planning"):
             plan = plan_load(prepared, request, session.settings)
-            if request.mode is not Mode.APPEND:
-                replaced = [*(prepared.facts[entity.name] for entity in prepared.entities), *prepared.children]
-                assert prepared.identity is not None
-                require_ours(
-                    replaced, set(prepared.loaded), prepared.identity, session.environment, consent=request.consent
-                )
+            require_consent(prepared, request, session.environment, session.snapshot.manifest.identity)
         session.listener(plan)
         if not request.dry_run:
             execute(session, prepared, plan)

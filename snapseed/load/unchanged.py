@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName
+from snapseed.postgres.catalog import TableName, find_tables, search_schemas
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.provenance import last_states
@@ -35,8 +35,9 @@ def is_unchanged(
     asks for verification, an unverified load does not count.
     """
     states = last_states(connection)
+    tables = find_tables(connection, [table_name(entity) for entity in entities], search_schemas(connection))
     for entity in entities:
-        found = _resolve(connection, table_name(entity))
+        found = tables.get(table_name(entity))
         if found is None:
             return False
         identity, state = states.get(str(found), ("", None))
@@ -91,10 +92,3 @@ def _facts(connection: Connection, table: TableName) -> dict[str, Any]:
         facts = cursor.execute(query("table_state"), {"table": table.identifier().as_string(connection)}).fetchone()
     assert facts is not None
     return facts
-
-
-def _resolve(connection: Connection, name: TableName) -> TableName | None:
-    statement = """SELECT n.nspname, c.relname, c.relkind = 'r'
-                     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)"""
-    row = connection.execute(statement, [name.identifier().as_string(connection)]).fetchone()
-    return None if row is None else TableName(str(row[0]), str(row[1]), alone=bool(row[2]))

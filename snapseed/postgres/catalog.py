@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from snapseed.postgres import query
-from snapseed.postgres.connect import Connection
+from snapseed.postgres.connect import Connection, role_search_path
 
 # The queries about the parts of a table. Each has the name of its field in `TableFacts`.
 _PARTS = ("columns", "indexes", "foreign_keys", "triggers", "rules", "sequences", "referenced_by")
@@ -58,6 +58,7 @@ class ServerFacts:
 class ColumnFacts:
     """One column. `type` is spelled as by `format_type`, for a domain its base type; `kind` is pg_type.typtype.
 
+    `full_type` has the schema of the type also if the role's search path finds it.
     `domains` lie between the column and that type, the outermost first. `not_null`: the column takes no NULL, by its
     own constraint or because of a domain (`domain_not_null`). `labels` are those of an enum, or of an array of enums.
     `is_used`: a view, rule, policy, trigger or generated column depends on it, so that its type cannot be altered.
@@ -82,6 +83,7 @@ class ColumnFacts:
     may_insert: bool = True
     may_select: bool = True
     may_update: bool = True
+    full_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,8 @@ class TableFacts:
     `kind` is pg_class.relkind and `persistence` relpersistence. `owned`: this role may alter the table; `may_index`: it
     may also create indexes in its schema. `privileges` of this role: DELETE and TRUNCATE on the whole table, SELECT on
     any column, USAGE on the schema. `refuses` has UPDATE and DELETE if the server refuses them, because the table is
-    published without a replica identity. `has_update_rule` also counts a rule that is off.
+    published without a replica identity. `has_update_rule` also counts a rule that is off. The rows of
+    `foreign_partitions` are on another server.
     """
 
     oid: int
@@ -232,6 +235,7 @@ class TableFacts:
     refuses: tuple[str, ...] = ()
     has_update_rule: bool = False
     is_published: bool = False
+    foreign_partitions: tuple[str, ...] = ()
 
     @property
     def name(self) -> TableName:
@@ -265,17 +269,37 @@ def read_server(connection: Connection) -> ServerFacts:
     return msgspec.convert(read_rows(connection, query("server"))[0], ServerFacts)
 
 
+def search_schemas(connection: Connection) -> list[str]:
+    """The schemas in which the role's own sessions look for a name, in this order."""
+    with connection.transaction(force_rollback=True), role_search_path(connection):
+        (schemas,) = connection.execute("SELECT pg_catalog.current_schemas(true)").fetchall()
+    return list(schemas[0])  # type: ignore[call-overload, no-any-return]
+
+
+def find_tables(connection: Connection, names: Sequence[TableName], path: Sequence[str]) -> dict[TableName, TableName]:
+    """Those of `names` that exist, each with the name in full. Without a schema, they are looked up in `path`."""
+    parameters = {"schemas": [name.schema for name in names], "tables": [name.table for name in names]}
+    found = read_rows(connection, query("found_tables"), **parameters, path=list(path))
+    return {names[row.pop("number") - 1]: TableName(**row) for row in found}
+
+
 def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[TableName, TableFacts]:
     """The facts about those of `names` that exist."""
+    path = search_schemas(connection)
     return {
-        name: _read_table(connection, row)
-        for name in names
-        for row in read_rows(connection, query("tables"), schema=name.schema, table=name.table)
+        name: _read_table(connection, row, path)
+        for name, found in find_tables(connection, names, path).items()
+        for row in read_rows(connection, query("tables"), schema=found.schema, table=found.table)
     }
 
 
-def _read_table(connection: Connection, row: dict[str, Any]) -> TableFacts:
-    parts: dict[str, Any] = {part: read_rows(connection, query(part), oid=row["oid"]) for part in _PARTS}
+def _read_table(connection: Connection, row: dict[str, Any], path: Sequence[str]) -> TableFacts:
+    parts: dict[str, Any] = {part: read_rows(connection, query(part), oid=row["oid"], path=path) for part in _PARTS}
+    with connection.transaction(force_rollback=True), role_search_path(connection):
+        # The text of an index means the same where it is read and where it is rebuilt.
+        for index in parts["indexes"]:
+            definition = "SELECT pg_catalog.pg_get_indexdef(%s::pg_catalog.oid)"
+            (index["definition"],) = connection.execute(definition, [index["oid"]]).fetchone() or ("",)
     for other in parts["referenced_by"]:
         name = TableName(other["schema"], other["table"], alone=other["alone"])
         other["has_rows"] = _has_rows(connection, name, other["columns"]) if other["may_look"] else None
@@ -283,7 +307,8 @@ def _read_table(connection: Connection, row: dict[str, Any]) -> TableFacts:
         refused = read_rows(connection, query("refused_commands"), oid=row["oid"])
         parts["refuses"] = [found["command"] for found in refused]
     # With row-level security we cannot look. Such a table is not loaded into anyway.
-    may_look = not row["row_security"] and {"USAGE", "SELECT"} <= set(row["privileges"])
+    # A foreign partition is on another server, which nobody has allowed.
+    may_look = not (row["row_security"] or row["foreign_partitions"]) and {"USAGE", "SELECT"} <= set(row["privileges"])
     name = TableName(row["schema"], row["table"], alone=row["kind"] == "r")
     return msgspec.convert({**row, **parts, "has_rows": not may_look or _has_rows(connection, name)}, TableFacts)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,9 +23,12 @@ Connection = psycopg.Connection[tuple[object, ...]]
 # A running server answers at once. One that is down should not hold up a command for minutes.
 _CONNECT_SECONDS = 10
 # What we must not inherit from the role, the database or the server: whatever changes a result, ends a run or slows it.
-# Settings that an older server does not know are skipped. A load has limits for locks and statements: see
+# Settings that an older server does not know are skipped. A load has a limit for statements: see
 # `locks.set_limits`.
 PINNED = {
+    # Whoever may create functions and operators in a schema of the role's search path runs nothing as us. For SQL that
+    # is not ours, see `role_search_path`.
+    "search_path": "pg_catalog, pg_temp",
     # How values are printed and read as text.
     "client_encoding": "UTF8",
     "timezone": "UTC",
@@ -54,6 +59,7 @@ PINNED = {
     # The planner prices the hash of a row of 4 kB like a sum of two numbers, and so thinks that workers do not pay.
     "parallel_setup_cost": "0",
 }
+_HIDING = threading.Lock()
 _URL = re.compile(r"postgres(?:ql)?://([^?]*)", re.IGNORECASE)
 
 
@@ -82,13 +88,17 @@ class EmbeddedServer(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """A database to connect to. `described` is `conninfo` without the password; `source` says where it came from."""
+    """A database to connect to. `described` is `conninfo` without the password; `source` says where it came from.
+
+    No session waits longer than `lock_timeout` for a lock.
+    """
 
     conninfo: str
     described: str
     source: str
     embedded: EmbeddedServer | None
     database: str
+    lock_timeout: str = "30s"
 
 
 def target_of(url: str, source: str) -> Target:
@@ -132,6 +142,7 @@ class Session(psycopg.Connection[tuple[object, ...]]):
     """
 
     backend_pid = 0
+    lock_timeout = "0"
 
     @property
     def is_pooled(self) -> bool:
@@ -149,33 +160,71 @@ class Session(psycopg.Connection[tuple[object, ...]]):
 
     def pin_settings(self) -> None:
         """Pin the settings; call it again after SQL that is not ours, which may have changed them."""
-        self.backend_pid = pin_settings(self)
+        self.backend_pid = pin_settings(self, self.lock_timeout)
 
 
-def pin_settings(connection: Connection) -> int:
+def pin_settings(connection: Connection, lock_timeout: str = "0") -> int:
     """Pin the settings, through a pooler only for this transaction; returns the process that serves the connection."""
-    pinned = PINNED
+    pinned = PINNED | {"lock_timeout": lock_timeout}
     if not holds_utf8(connection):
         # Parallel workers send texts, as `array_send` does, in the encoding of the database.
-        pinned = PINNED | {"max_parallel_workers_per_gather": "0"}
-    row = connection.execute(
-        "SELECT pg_backend_pid(), count(set_config(name, value, pg_backend_pid() <> %s))"
-        "  FROM unnest(%s::text[], %s::text[]) pinned(name, value) WHERE current_setting(name, true) <> value",
-        [connection.info.backend_pid, list(pinned), list(pinned.values())],
-    ).fetchone()
+        pinned |= {"max_parallel_workers_per_gather": "0"}
+    # Until now, names are looked up in the role's search path.
+    statement = """SELECT pg_catalog.pg_backend_pid(), pg_catalog.count(pg_catalog.set_config(
+                          name, value, pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) %s))
+                     FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[]))
+                          pinned(name, value)
+                    WHERE pg_catalog.current_setting(name, true) OPERATOR(pg_catalog.<>) value"""
+    parameters = [connection.info.backend_pid, list(pinned), list(pinned.values())]
+    row = connection.execute(statement, parameters).fetchone()
     assert row is not None
     return int(str(row[0]))
 
 
 @contextmanager
-def opened(conninfo: str, application: str = "snapseed", seconds: int = _CONNECT_SECONDS) -> Iterator[Session]:
+def role_search_path(connection: Connection) -> Iterator[None]:
+    """Look names up as the role's own sessions do, in this transaction: for SQL of users, such as triggers and indexes.
+
+    SQL of ours inside must qualify functions, operators and types, or others choose what it means (CVE-2018-1058).
+    """
+    connection.execute("SET LOCAL search_path TO DEFAULT")
+    yield
+    # After an error, the rollback does it.
+    connection.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
+
+
+@contextmanager
+def hidden_variables(target: Target) -> Iterator[None]:
+    """Hide libpq's variables from a connection to the embedded server: they are meant for other servers.
+
+    The whole process does without them for these milliseconds: a connection string cannot override `PGSERVICE`, `PGTZ`
+    and some others.
+    """
+    with _HIDING if target.embedded is not None else nullcontext():
+        names = [name for name in os.environ if name.startswith("PG")] if target.embedded is not None else []
+        hidden = {name: os.environ.pop(name) for name in names}
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
+
+
+@contextmanager
+def opened(target: Target, application: str = "snapseed", seconds: int = _CONNECT_SECONDS) -> Iterator[Session]:
     """A connection with our settings, each statement a transaction of its own, closed at the end.
 
     No statement is prepared, since a pooler may send the next one to another session. The driver's errors pass through.
     """
-    with Session.connect(
-        conninfo, connect_timeout=seconds, application_name=application, autocommit=True, prepare_threshold=None
-    ) as session:
+    with hidden_variables(target):
+        connection = Session.connect(
+            target.conninfo,
+            connect_timeout=seconds,
+            application_name=application,
+            autocommit=True,
+            prepare_threshold=None,
+        )
+    with connection as session:
+        session.lock_timeout = target.lock_timeout
         # A load that has waited for another must not see the catalogs as they were before the wait.
         session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         session.pin_settings()
@@ -201,7 +250,7 @@ def connected(target: Target, *, create: bool = True) -> Iterator[Session]:
     where = f"{target.described} ({target.source})"
     with ExitStack() as stack:
         try:
-            session = stack.enter_context(opened(target.conninfo))
+            session = stack.enter_context(opened(target))
         except psycopg.errors.InsufficientPrivilege as exc:
             raise ConfigurationError(
                 "this session would check no foreign key: session_replication_role is not origin",
@@ -212,18 +261,6 @@ def connected(target: Target, *, create: bool = True) -> Iterator[Session]:
         except psycopg.OperationalError as exc:
             raise not_connected(exc, where) from exc
         yield session
-
-
-@contextmanager
-def reading(target: Target, doing: str) -> Iterator[Session]:
-    """A connection that sees every table as of one moment and changes nothing; the database must exist.
-
-    Raises as `connected` with `create=False`; the driver's errors are translated and say what was being done.
-    """
-    with connected(target, create=False) as session, translated(doing, target.described):
-        session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
-        with session.transaction():
-            yield session
 
 
 def require_session(session: Session, target: Target) -> None:
@@ -251,7 +288,7 @@ def has_database(target: Target) -> bool:
     target.embedded.start()
     with (
         translated("looking for the database", target.described),
-        psycopg.connect(target.embedded.url("postgres"), autocommit=True) as connection,
+        opened(replace(target, conninfo=target.embedded.url("postgres"))) as connection,
     ):
         found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [target.database]).fetchone()
     return found is not None

@@ -1,8 +1,12 @@
-"""Refuse to change a database that may be somebody's real one. What counts is what the server says about itself."""
+"""Refuse to change a database that may be somebody's real one.
+
+What counts is what the server says about itself, and where our own connection ends.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from collections.abc import Collection
@@ -13,22 +17,31 @@ from snapseed.errors import RefusedError
 from snapseed.postgres.catalog import TableFacts, read_rows
 from snapseed.postgres.connect import Connection, Target
 
-_PRODUCTION = re.compile(r"(?:^|[^a-z])(?:prod|production|live)(?:$|[^a-z])", re.IGNORECASE)
+# What names of production databases contain, as a word or joined to others, and other words with these letters.
+_PRODUCTION = re.compile(r"prod|prd|live")
+_HARMLESS = re.compile(
+    r"""productions | reproduction | prod (?: uc (?!tion) | u[kit] | ig | ott )
+      | (?<![a-z]) (?: a | c | en | o | out | re ) live | deliver | sliver | (?<![a-z]) liver (?!e)
+      | (?<![a-z]) live [ds] (?![a-z]) | live (?: li | ly | ness | stock )""",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
 class Identity:
     """Who the server says it is: its address (None for a Unix socket), database, role and major version.
 
-    `host` is the name that was looked up to find the server, empty if an address was given. `session_role` logged in;
-    `role` is what it became by SET ROLE. `asked` are database, role and host as the connection string names them. A
-    pooler may replace all three by others.
+    `peer` is where our own connection ends, also None for a Unix socket. A proxy or pooler there may reach the server
+    in another way. `host` is the name that was looked up to find the server, empty if an address was given.
+    `session_role` logged in; `role` is what it became by SET ROLE. `asked` are database, role and host as the
+    connection string names them. A pooler may replace all three by others.
     """
 
     address: str | None
     database: str
     role: str
     host: str
+    peer: str | None
     session_role: str = ""
     asked: tuple[str, ...] = ()
     version: int = 0
@@ -42,6 +55,8 @@ class Identity:
         where = self.address or "a Unix socket"
         if self.host or self.address is None:
             where += f" (host {self.host or 'local'})"
+        if not _is_local(self.peer) and self.peer != self.address:
+            where += f", reached through {self.peer}"
         role = repr(self.role)
         if self.session_role not in {"", self.role}:
             role += f" (logged in as {self.session_role!r})"
@@ -65,6 +80,7 @@ def identify(connection: Connection) -> Identity:
     return Identity(
         **row,
         host=info.host if given is None or _resolves_to(info.host, given) else "",
+        peer=_peer(connection),
         asked=(info.dbname, info.user, info.host),
         version=info.server_version // 10_000,
     )
@@ -77,6 +93,15 @@ def _resolves_to(host: str, address: str) -> bool:
         return False
 
 
+def _peer(connection: Connection) -> str | None:
+    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as wire:
+        return None if wire.family == socket.AF_UNIX else str(wire.getpeername()[0])
+
+
+def _is_local(address: str | None) -> bool:
+    return address is None or ipaddress.ip_address(address).is_loopback
+
+
 def identify_allowed(connection: Connection, target: Target, environment: Environment, *, consent: bool) -> Identity:
     """Identify the server, and raise `RefusedError` unless this environment may change it."""
     identity = identify(connection)
@@ -87,20 +112,30 @@ def identify_allowed(connection: Connection, target: Target, environment: Enviro
 def require_allowed(identity: Identity, target: Target, environment: Environment, *, consent: bool) -> None:
     """Raise `RefusedError` unless this environment may change the server.
 
-    A Unix socket and loopback are local, and allowed. Any other server must be listed in `allow_hosts`, by the host
-    name that was asked for or by the address it reports. A name that looks like production needs both `consent` and
-    `replace_existing`.
+    It is local, and allowed, if both ends are a Unix socket or loopback: of our connection, and of the server's. Any
+    other must be listed in `allow_hosts`, by the host name that was asked for or by the address of either end. A name
+    that looks like production needs both `consent` and `replace_existing`. The embedded server is the project's own.
     """
+    where = f"{target.described} ({target.source})"
+    ends = (identity.peer, identity.address)
     if target.embedded is not None:
+        if ends != (None, None):
+            raise RefusedError(
+                "the server that answers is not the embedded one",
+                where=where,
+                observed=str(identity),
+                expected="a Unix socket at both ends",
+                next_step="run `snapseed db stop`, then the same command again",
+            )
         return
-    local = identity.address is None or ipaddress.ip_address(identity.address).is_loopback
     place = f"[environments.{environment.name}]"
-    known = {identity.host, identity.address} - {""}
-    if not local and not known & set(environment.allow_hosts):
-        suggested = identity.host or identity.address
+    # A loopback address of a server behind a proxy says nothing about where that is.
+    remote = [end for end in ends if end is not None and not _is_local(end)]
+    if remote and not ({identity.host, *remote} - {""}) & set(environment.allow_hosts):
+        suggested = identity.host or remote[0]
         raise RefusedError(
             "this environment does not allow this server",
-            where=f"{target.described} ({target.source})",
+            where=where,
             observed=str(identity),
             expected=f"a Unix socket, loopback, or a host in allow_hosts = {list(environment.allow_hosts)}",
             next_step=f"if it is the right one, add --allow-host {suggested}, or"
@@ -110,17 +145,22 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
     if looks_like_production(*names) and not (consent and environment.replace_existing):
         raise RefusedError(
             "a name looks like production",
-            where=f"{target.described} ({target.source})",
+            where=where,
             observed=str(identity),
-            expected="both --yes and replace_existing = true for a name that contains prod, production or live",
+            expected="both --yes and replace_existing = true for a name that contains prod, prd, production or live",
             next_step="check the target twice; if it is the right one, add --yes to the command and"
             f" replace_existing = true to {place}",
         )
 
 
 def looks_like_production(*names: str) -> bool:
-    """Whether `prod`, `production` or `live` is a word in one of the names; parts of words do not count."""
-    return any(_PRODUCTION.search(name) for name in names)
+    """Whether one of the names contains `prod`, `prd`, `production` or `live`, other than in a word like `product`.
+
+    `myproddb`, `shopProd` and `prd01` do; `products`, `delivery` and `olive` do not.
+    """
+    # Each name as it is, and with the words of camel case apart: `goLive`.
+    texts = [text.lower() for name in names for text in (name, re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))]
+    return any(_PRODUCTION.search(_HARMLESS.sub(" ", text)) for text in texts)
 
 
 def require_ours(
@@ -133,7 +173,7 @@ def require_ours(
             "these tables hold rows that snapseed did not load",
             where=str(identity),
             observed=f"rows in {', '.join(foreign)}",
-            expected="empty tables, or tables that snapseed has filled before",
-            next_step="to replace the rows, add --yes, or replace_existing = true to"
-            f" [environments.{environment.name}]",
+            expected="empty tables, or only rows that a load has put there and nobody has changed since",
+            next_step=f"see the rows with `snapseed diff {environment.name}`; to replace them, add --yes, or"
+            f" replace_existing = true to [environments.{environment.name}]",
         )

@@ -11,20 +11,21 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment
 from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName, read_rows
-from snapseed.postgres.connect import Connection, Session, Target, opened
+from snapseed.postgres.catalog import TableName, find_tables, read_rows, search_schemas
+from snapseed.postgres.connect import Connection, Session, Target, connected, opened
+from snapseed.postgres.failures import translated
 from snapseed.redaction import redacted_sql
 
 # Shorter waits are normal. Longer ones make people wonder.
@@ -53,9 +54,8 @@ class AdvisoryLock(IntEnum):
 
 
 def set_limits(connection: Connection, environment: Environment) -> None:
-    """Limit how long this transaction waits for locks, and for each statement."""
-    for name in ("lock_timeout", "statement_timeout"):
-        connection.execute("SELECT set_config(%s, %s, true)", (name, getattr(environment, name)))
+    """Limit how long this transaction waits for each statement. Waits for locks are limited in every session."""
+    connection.execute("SELECT set_config('statement_timeout', %s, true)", (environment.statement_timeout,))
 
 
 def lock(connection: Connection, key: AdvisoryLock = AdvisoryLock.LOADS) -> None:
@@ -68,12 +68,9 @@ def lock_tables(connection: Connection, tables: Sequence[TableName], *, exclusiv
 
     Skips tables that do not exist and those that this role may not lock.
     """
-    locked = []
-    for name in tables:
-        found = connection.execute(query("lockable"), {"schema": name.schema, "table": name.table}).fetchone()
-        if found is not None:
-            locked.append(TableName(str(found[0]), str(found[1]), alone=bool(found[2])).rows())
-    if locked:
+    found = find_tables(connection, tables, search_schemas(connection)).values()
+    may_lock = query("lockable")
+    if locked := [n.rows() for n in found if read_rows(connection, may_lock, schema=n.schema, table=n.table)]:
         # Either the lock that TRUNCATE and ALTER TABLE take later, or the weakest that keeps writers out.
         mode = sql.SQL("ACCESS EXCLUSIVE" if exclusive else "SHARE ROW EXCLUSIVE")
         connection.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.SQL(", ").join(locked), mode))
@@ -100,7 +97,7 @@ class Blocker:
         if self.pid == 0:
             return "a prepared transaction (see pg_prepared_xacts)"
         known = [
-            "another load of snapseed" if self.application == "snapseed" else self.application,
+            "another command of snapseed" if self.application == "snapseed" else self.application,
             f"role {self.role}" if self.role else None,
             f"from {self.address}" if self.address else None,
             self.state,
@@ -110,12 +107,18 @@ class Blocker:
         return f"{process}: {shortened(self.query)}" if self.query else process
 
 
+def log_note(event: Event) -> None:
+    """A listener for those who have none: what makes us wait is a warning in the log, which commands show."""
+    if isinstance(event, Note):
+        _log.warning("%s", event.text)
+
+
 class Watch:
     """Watches one step of a load. `blockers` are the sessions seen last; empty as long as the step did not wait."""
 
-    def __init__(self, conninfo: str, watched: Session, listener: Listener, patience: float) -> None:
+    def __init__(self, target: Target, watched: Session, listener: Listener, patience: float) -> None:
         self.blockers: tuple[Blocker, ...] = ()
-        self._conninfo, self._watched, self._listener, self._patience = conninfo, watched, listener, patience
+        self._target, self._watched, self._listener, self._patience = target, watched, listener, patience
         self._moved_at = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch for blockers", daemon=True)
@@ -138,7 +141,7 @@ class Watch:
             while (seconds := self._moved_at + self._patience - time.monotonic()) > 0:
                 if self._ended.wait(seconds):
                     return
-            with opened(self._conninfo, APPLICATION, _CONNECT_SECONDS) as session:
+            with opened(self._target, APPLICATION, _CONNECT_SECONDS) as session:
                 while not self._ended.is_set():
                     self._look(session)
                     self._ended.wait(POLL_SECONDS)
@@ -160,6 +163,25 @@ class Watch:
 
 
 @contextmanager
+def reading(target: Target, doing: str, listener: Listener = log_note) -> Iterator[Session]:
+    """A connection that sees every table as of one moment and changes nothing; the database must exist.
+
+    Raises as `connected` with `create=False`, and is translated and watched as in `waiting`.
+    """
+    with connected(target, create=False) as session, waiting(target, session, doing, listener):
+        session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+        with session.transaction():
+            yield session
+
+
+@contextmanager
+def waiting(target: Target, session: Session, doing: str, listener: Listener = log_note) -> Iterator[None]:
+    """Do something that may wait: the driver's errors become ours, and waits for locks are told as by `watching`."""
+    with watching(target, session, listener), translated(doing, target.described):
+        yield
+
+
+@contextmanager
 def watching(
     target: Target, connection: Session, listener: Listener, *, patience: float = PATIENCE_SECONDS
 ) -> Iterator[Watch]:
@@ -169,9 +191,9 @@ def watching(
     translate the driver's errors inside.
     """
     info = connection.info
-    # The same server as `connection`: a connection string may name several.
-    conninfo = make_conninfo(target.conninfo, host=info.host, port=info.port, hostaddr=info.hostaddr or None)
-    watch = Watch(conninfo, connection, listener, patience)
+    # The same server and database as `connection`: a connection string may name several.
+    place = conninfo_to_dict("", host=info.host, port=info.port, hostaddr=info.hostaddr or None, dbname=info.dbname)
+    watch = Watch(replace(target, conninfo=make_conninfo(target.conninfo, **place)), connection, listener, patience)
     try:
         yield watch
     except ServerError as exc:

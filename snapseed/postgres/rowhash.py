@@ -53,8 +53,8 @@ def table_fingerprint(
 def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Composed:
     """The SQL expression for the hash of a row: the SQL side of `snapshot.hashing.row_hashes`.
 
-    `table` qualifies the columns in a query over several tables. The functions are qualified, because a search path may
-    name another schema before `pg_catalog`.
+    `table` qualifies the columns in a query over several tables. Everything is qualified, because an upsert runs with
+    the role's search path.
     """
     prefix = () if table is None else (table,)
     fields = sql.SQL(", ").join(_field(sql.Identifier(*prefix, column.name), column.kind()) for column in columns)
@@ -67,9 +67,11 @@ def _field(column: sql.Identifier, kind: ColumnType) -> sql.Composable:
     """The bytes of a column that are hashed: the SQL side of `snapshot.values.for_hash`."""
     if kind.is_array:
         as_text = is_hashed_as_text_array(kind)
-        return sql.SQL("pg_catalog.array_send({}::text[])" if as_text else "pg_catalog.array_send({})").format(column)
+        return sql.SQL(
+            "pg_catalog.array_send({}::pg_catalog.text[])" if as_text else "pg_catalog.array_send({})"
+        ).format(column)
     if kind.family is Family.VECTOR:
-        return sql.SQL("pg_catalog.array_send({}::real[])").format(column)
+        return sql.SQL("pg_catalog.array_send({}::pg_catalog.float4[])").format(column)
     if kind.family in _SEND:
         return sql.SQL("{}({})").format(sql.Identifier("pg_catalog", _SEND[kind.family]), column)
     if kind.family in {Family.BYTEA, Family.UUID}:
@@ -83,7 +85,8 @@ class _Utf8(sql.Composable):
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
         connection = context.connection if context else None
         plain = connection is None or holds_utf8(connection)
-        form = '{}::text COLLATE "C"' if plain else "pg_catalog.convert_to({}::text, 'UTF8')"
+        text = "{}::pg_catalog.text"
+        form = text + ' COLLATE pg_catalog."C"' if plain else f"pg_catalog.convert_to({text}, 'UTF8')"
         return sql.SQL(form).format(self._obj).as_bytes(context)
 
 

@@ -12,8 +12,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import interpolate
 from snapseed.errors import UsageError
-from snapseed.postgres.connect import reading, target_of
+from snapseed.postgres.connect import target_of
 from snapseed.postgres.guard import identify
+from snapseed.postgres.locks import reading
 from snapseed.redaction import redacted, url_without_password
 from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import plan_project

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_rows, read_tables
+from snapseed.postgres.catalog import (
+    ColumnFacts,
+    TableFacts,
+    TableName,
+    find_tables,
+    read_rows,
+    read_tables,
+    search_schemas,
+)
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.types import ColumnType, parse_type
 
@@ -120,12 +128,16 @@ class Table:
 def read_schema(connection: Connection) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
     found = read_rows(connection, (_QUERIES / "tables.sql").read_bytes())
+    bare = [TableName(None, row["name"]) for row in found]
+    visible = find_tables(connection, bare, search_schemas(connection))
     names = [TableName(row["schema"], row["name"]) for row in found]
     facts = {table.oid: table for table in read_tables(connection, names).values()}
     details: dict[int, dict[str, list[dict[str, Any]]]] = {oid: {name: [] for name in _DETAILS} for oid in facts}
     for name in _DETAILS:
         for row in read_rows(connection, (_QUERIES / f"{name}.sql").read_bytes(), oids=list(facts)):
             details[row.pop("oid")][name].append(row)
+    for row, table in zip(found, bare, strict=True):
+        row["is_visible"] = table in visible and visible[table].schema == row["schema"]
     return tuple(_table(row, facts[row["oid"]], **details[row["oid"]]) for row in found if row["oid"] in facts)
 
 

@@ -93,7 +93,7 @@ def question_of(proposal: Proposal) -> tuple[tuple[Rule, ...], tuple[Candidates,
             known = [(default,)] if default is not None or not column.has_default else []
         may_be_null = name in proposal.draws and name in proposal.sources.nullable
         examples = tuple(tuple(map(_encoded, values)) for values in known)
-        columns.append(Candidates(name, column.type, examples, may_be_null))
+        columns.append(Candidates(name, column.full_type, examples, may_be_null))
     return rules, tuple(columns)
 
 

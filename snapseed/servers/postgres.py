@@ -86,6 +86,8 @@ class EmbeddedPostgres(ProjectServer):
         import psycopg  # noqa: PLC0415 - start-up time: url() and is_running() need no driver
         from psycopg import sql  # noqa: PLC0415 - as above
 
+        from snapseed.postgres.connect import Target, opened  # noqa: PLC0415 - as above
+
         if not 0 < len(name.encode()) <= _NAME_BYTES or "\0" in name:
             raise ConfigurationError(
                 "PostgreSQL cannot hold this database name",
@@ -94,7 +96,7 @@ class EmbeddedPostgres(ProjectServer):
                 next_step="give the environment a shorter name",
             )
         try:
-            with psycopg.connect(self.url(SUPERUSER), autocommit=True) as connection:
+            with opened(Target(self.url(SUPERUSER), self.title, "", self, SUPERUSER)) as connection:
                 if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None:
                     return False
                 # template1, the default, cannot be copied while anybody is connected to it; template0 always can.

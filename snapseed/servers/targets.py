@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snapseed.config import Environment, Project
@@ -55,8 +55,9 @@ def resolve_target(project: Project, environment: Environment) -> Target:
     if environment.database == EMBEDDED:
         server = EmbeddedPostgres(project.folder)
         name = f"snapseed_{environment.name.replace('-', '_')}"
-        return Target(server.url(name), f"embedded PostgreSQL, database {name}", source, server, name)
-    return target_of(environment.database, source)
+        described = f"embedded PostgreSQL, database {name}"
+        return Target(server.url(name), described, source, server, name, environment.lock_timeout)
+    return replace(target_of(environment.database, source), lock_timeout=environment.lock_timeout)
 
 
 def resolve_redis(project: Project, environment: Environment) -> RedisTarget:

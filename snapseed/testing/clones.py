@@ -123,7 +123,11 @@ def hold_snapshot_template(
             tables.create(server.url(name))
         load_snapshot(project, own, LoadRequest(consent=True))
         with connected_to(server.target, name) as connection:
-            connection.execute("UPDATE snapseed.loads SET environment = %s", [environment.name])
+            # This gives the record another xmin than its rows, whose transaction it must tell: see `filled_tables`.
+            connection.execute(
+                "UPDATE snapseed.loads SET environment = %s, state = state || jsonb_build_object('transaction', xmin)",
+                [environment.name],
+            )
             # Autovacuum then finds nothing to do here, and clones have their visibility maps from the start.
             connection.execute("VACUUM (ANALYZE)")
         return {}

@@ -155,11 +155,15 @@ def snapseed_url(snapseed_database: SnapseedDatabase) -> str:
 
 
 @pytest.fixture
-def snapseed_connection(snapseed_url: str) -> Iterator[psycopg.Connection]:
+def snapseed_connection(snapseed_url: str, _snapseed_clones: Clones) -> Iterator[psycopg.Connection]:
     """A psycopg connection to the test's own database, closed afterwards. What it did not commit is lost."""
     import psycopg  # noqa: PLC0415 - heavy
 
-    with closing(psycopg.connect(snapseed_url)) as connection:
+    from snapseed.postgres.connect import hidden_variables  # noqa: PLC0415 - as above
+
+    with hidden_variables(_snapseed_clones.server.target):
+        connection = psycopg.connect(snapseed_url)
+    with closing(connection):
         yield connection
 
 

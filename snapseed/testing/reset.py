@@ -106,13 +106,15 @@ def reset_environment(
         with phase(tell, name), translated(name, target.described):
             yield
 
-    with _saying_what_stands(events), connected_server(target, environment, consent=consent) as server:
+    connecting = connected_server(target, environment, consent=consent, listener=listener)
+    with _saying_what_stands(events), connecting as server:
         with step("waiting for another reset"):
             server.lock(f"reset {target.database or target.described}")
         with step("looking at the database"):
             database = _look_at(server, environment, manifest, consent=consent)
             name = database.identity.database
             require_replaceable(server, name)
+            require_ours(database.tables, database.loaded, database.identity, environment, consent=consent)
             template = None if fresh else find_template(server, database.template)
         with step("clearing"):
             # First: what a killed reset left takes as much room as the copy that is about to be made.
@@ -124,7 +126,8 @@ def reset_environment(
                 sessions = replace_database(server, name, template, database.session, tell)
         else:
             with step("loading"):
-                load_snapshot(project, environment, LoadRequest(consent=consent), listener=listener)
+                # What others have changed in tables that a load has filled is what a reset is for.
+                load_snapshot(project, environment, LoadRequest(consent=True), listener=listener)
             with step(_TEMPLATING):
                 database = _look_at(server, environment, manifest, consent=consent)
                 if fresh:
@@ -177,9 +180,8 @@ def _look_at(server: Server, environment: Environment, manifest: Manifest, *, co
                 where=str(identity),
                 next_step="give the environment a database of its own, or use `snapseed load`",
             )
-        with connection.transaction():
-            # Wait for a running load: replacing the database would end its session.
-            locks.set_limits(connection, environment)
+        # Wait for a running load: replacing the database would end its session.
+        with locks.waiting(server.target, connection, "waiting for a load", server.listener), connection.transaction():
             locks.lock(connection)
         tables = list(read_tables(connection, [table_name(entity) for entity in manifest.entities]).values())
         kind = f"database, embeddings by {environment.embeddings}"
@@ -195,8 +197,7 @@ def _look_at(server: Server, environment: Environment, manifest: Manifest, *, co
 
 
 def _require_nothing_lost(database: _Database, template: Template, environment: Environment, *, consent: bool) -> None:
-    """Raise `RefusedError` for rows that a copy would delete, and that came neither with a load nor the template."""
-    require_ours(database.tables, database.loaded, database.identity, environment, consent=consent)
+    """Raise `RefusedError` for rows outside the snapshot that a copy would delete, and that the template lacks."""
     before = template.mark.outside
     changed = sorted(
         name

@@ -22,10 +22,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment
 from snapseed.errors import ConfigurationError, LoadError, ServerError
+from snapseed.events import Listener
 from snapseed.postgres import query
 from snapseed.postgres.connect import Connection, Session, Target, connected, require_session
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify, require_allowed
+from snapseed.postgres.locks import log_note, waiting
 
 QUERIES = Path(__file__).parent / "queries"
 # With a new number, templates of older versions are not used any more.
@@ -87,12 +89,13 @@ class Server:
     """An open connection to the server of an environment, in the database where all processes take their locks.
 
     Advisory locks belong to one database. `run` is a name that no other process has: its clones are named after it, and
-    its lock is held until the connection ends.
+    its lock is held until the connection ends. The listener hears of waits.
     """
 
-    connection: Connection
+    connection: Session
     target: Target
     identity: Identity
+    listener: Listener = log_note
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -161,8 +164,12 @@ class Server:
         self.execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", database)
 
     def lock(self, name: str, *, shared: bool = False) -> None:
-        """Wait for the lock of a template, a run or a database. It is held until the session ends or unlocks it."""
-        self._advisory_lock("pg_advisory_lock_shared" if shared else "pg_advisory_lock", name)
+        """Wait for the lock of a template, a run or a database, up to `lock_timeout`.
+
+        It is held until the session ends or unlocks it. Raises `ServerError` that says who has it.
+        """
+        with waiting(self.target, self.connection, f"waiting for the lock of {name}", self.listener):
+            self._advisory_lock("pg_advisory_lock_shared" if shared else "pg_advisory_lock", name)
 
     def try_lock(self, name: str) -> bool:
         """Take a lock if no other session has it; whether it worked."""
@@ -180,7 +187,12 @@ class Server:
 
 @contextmanager
 def connected_server(
-    target: Target, environment: Environment, *, consent: bool = False, meeting_place: str = "postgres"
+    target: Target,
+    environment: Environment,
+    *,
+    consent: bool = False,
+    meeting_place: str = "postgres",
+    listener: Listener = log_note,
 ) -> Iterator[Server]:
     """The server of an environment, if it may be loaded into and the role may create databases.
 
@@ -201,7 +213,7 @@ def connected_server(
             asked = replace(identity, asked=(*identity.asked, target.database))
             require_allowed(asked, target, environment, consent=consent)
             _require_createdb(connection, identity, target)
-            server = Server(connection, target, identity)
+            server = Server(connection, target, identity, listener)
             server.lock(server.run)
         yield server
 

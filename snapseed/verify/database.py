@@ -12,8 +12,9 @@ from snapseed.config import Environment, Project
 from snapseed.errors import VerificationError
 from snapseed.events import Advanced, Listener, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.catalog import TableName, read_tables
-from snapseed.postgres.connect import Connection, Target, reading
+from snapseed.postgres.connect import Connection, Target
 from snapseed.postgres.fit import fitting_tables
+from snapseed.postgres.locks import reading
 from snapseed.postgres.rowhash import bucket, row_hash, table_fingerprint
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
@@ -146,7 +147,7 @@ def _verify_rows(
 ) -> tuple[list[str], list[EntityResult]]:
     """Which tables do not fit their entity, and the results of the others, all as of one moment."""
     results = []
-    with reading(target, "verifying") as connection:
+    with reading(target, "verifying", listener) as connection:
         problems, fitting = fitting_tables(connection, entities)
         for entity, table in fitting:
             results.append(verify_entity(connection, entity, table))

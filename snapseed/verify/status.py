@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from snapseed.config import Project
 from snapseed.errors import SnapseedError
-from snapseed.postgres.connect import Target, has_database, reading
+from snapseed.postgres.connect import Target, has_database
 from snapseed.postgres.fit import table_name
+from snapseed.postgres.locks import reading
 from snapseed.postgres.provenance import LoadRecord, last_loads, last_states
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot

@@ -17,7 +17,7 @@ def test_one_entity_alone(shop: Sandbox) -> None:
     error = json.loads(shown.stdout)["error"]
     assert shown.returncode == 2
     assert error["summary"].endswith("; nothing was changed")
-    assert "invoices refers to orders, which has no rows" in error["observed"]
+    assert "invoices refers to public.orders, which has no rows" in error["observed"]
     assert "--with-parents" in error["next"]
     shown = shop.run("load", "dev", "--only", "invoices", "--with-parents", check=True)
     for name in ("customers", "categories", "orders", "invoices"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapseed import load_snapshot
+from snapseed import LoadRequest, load_snapshot
 from snapseed.diff.database import ChangedRow, EntityDiff, diff_snapshot
 from snapseed.errors import SnapshotError, UsageError
 from tests.conftest import Sandbox
@@ -96,7 +96,7 @@ def test_rows_of_text_and_uuid_keys_are_named(loaded: Sandbox) -> None:
     """Rows are found by keys of every type."""
     found = differing(loaded, "UPDATE categories SET rank = 5 WHERE code = 'music'")
     assert found.changed == (ChangedRow("music", {"rank": ("2", "5")}),)
-    load_snapshot(loaded.project, loaded.environment())
+    load_snapshot(loaded.project, loaded.environment(), LoadRequest(consent=True))
     with loaded.connect() as connection:
         row = connection.execute("SELECT id::text, customer_name FROM invoices ORDER BY id LIMIT 1").fetchone()
     assert row is not None

@@ -99,6 +99,7 @@ def test_rows_in_any_encoding_are_the_rows_of_the_snapshot(server: str, tmp_path
         record = open_snapshot(project.snapshots, "dev").manifest.entity("words")
         assert record is not None
         with connected(resolve_target(project, environment)) as connection:
+            connection.execute("SET search_path TO public")
             numbers = sql.SQL("SELECT {} AS number, count(*) FROM words GROUP BY 1 ORDER BY 1").format(bucket(record))
             found = connection.execute(numbers).fetchall()
             assert found == [(number, chunk.rows) for number, chunk in enumerate(record.chunks)]
@@ -106,6 +107,7 @@ def test_rows_in_any_encoding_are_the_rows_of_the_snapshot(server: str, tmp_path
         load_snapshot(project, environment, LoadRequest(mode=Mode.UPSERT))
         new = ENCODINGS[encoding][0] + "!"
         with connected(resolve_target(project, environment)) as connection:
+            connection.execute("SET search_path TO public")
             changed = "SELECT FROM words w JOIN before USING (book, word) WHERE w.xmin::text <> version"
             assert connection.execute(changed).fetchall() == []
             connection.execute("UPDATE words SET t = %s WHERE book = 3 AND word = %s", [new, ENCODINGS[encoding][1]])

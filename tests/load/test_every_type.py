@@ -84,6 +84,7 @@ def require(connection: Connection, kind: Kind) -> None:
 def created(connection: Connection, kind: Kind) -> sql.Identifier:
     """Create the table of the type."""
     pin_settings(connection)
+    connection.execute("SET search_path TO DEFAULT")
     require(connection, kind)
     table = sql.Identifier(kind.name)
     columns = sql.SQL(", ").join(

@@ -90,7 +90,7 @@ def test_an_append_adds_to_existing_rows(films: Sandbox) -> None:
     execute(films, "INSERT INTO seats VALUES (-3, 99, 'mine')")
     load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.APPEND))
     with pytest.raises(LoadError, match="seats_pkey"):
-        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.APPEND, only=["seats"]))
+        load_snapshot(films.project, films.environment(), LoadRequest(mode=Mode.APPEND, only=["seats"], consent=True))
 
 
 @pytest.mark.parametrize(

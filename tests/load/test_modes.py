@@ -24,7 +24,7 @@ def test_an_append_keeps_existing_rows(shapes: Shapes) -> None:
     assert shapes.one("SELECT count(*) FROM people") == 31
     assert {result.expected.rows for result in report.verified} == {5, 31, 60}
     assert mentions(reasons(report), "people: not emptied … added")
-    error = shapes.refused(Mode.APPEND)
+    error = shapes.refused(Mode.APPEND, consent=True)
     assert isinstance(error, LoadError)
     assert "teams_pkey" in str(error)
 
@@ -231,7 +231,7 @@ def test_a_single_entity_needs_the_rows_that_it_refers_to(shapes: Shapes) -> Non
     error = shapes.refused(only=["badges"])
     assert isinstance(error, UsageError)
     assert mentions(str(error), "badges … people … no rows")
-    assert (error.where, error.expected) == ("badges", "rows in people")
+    assert (error.where, error.expected) == ("badges", "rows in public.people")
     assert "--with-parents" in str(error)
     report = shapes.load(only=["badges"], with_parents=True)
     assert [table.entity.name for table in report.plan.tables] == ["teams", "people", "badges"]

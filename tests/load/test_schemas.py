@@ -560,7 +560,7 @@ def test_rows_of_inheriting_tables_are_left_alone(shapes: Shapes) -> None:
     found = diff_snapshot(shapes.project, shapes.environment())
     changed = {entity.entity: [row.key for row in entity.changed] for entity in found.entities}
     assert changed == {"teams": [], "people": ["1"], "badges": []}
-    assert not shapes.load(if_changed=True).already_loaded
+    assert not shapes.load(if_changed=True, consent=True).already_loaded
     assert shapes.one("SELECT name FROM retired") == "Ida"
 
 

@@ -29,9 +29,9 @@ CREATE TABLE notes (id bigint PRIMARY KEY, title text, body text, chosen text CO
 STORED = """
 SELECT a.attname, a.attstorage::text, a.attcompression::text,
        (SELECT string_agg(DISTINCT coalesce(pg_column_compression(v), 'plain'), ' ')
-          FROM notes, LATERAL (VALUES ('title', title), ('body', body), ('chosen', chosen)) c (name, v)
+          FROM public.notes, LATERAL (VALUES ('title', title), ('body', body), ('chosen', chosen)) c (name, v)
          WHERE c.name = a.attname)
-  FROM pg_attribute a WHERE a.attrelid = 'notes'::regclass AND a.attnum > 1 ORDER BY a.attnum
+  FROM pg_attribute a WHERE a.attrelid = 'public.notes'::regclass AND a.attnum > 1 ORDER BY a.attnum
 """
 
 

@@ -11,8 +11,9 @@ from psycopg import sql
 
 from snapseed import load_snapshot, verify_snapshot
 from snapseed.errors import ConfigurationError, LoadError, ServerError
-from snapseed.postgres.connect import connected, reading
+from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import may_pass
+from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from tests.conftest import Sandbox
 

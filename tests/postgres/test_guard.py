@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from snapseed import LoadRequest, SnapseedError, find_project, load_snapshot
 from snapseed.config import Environment
 from snapseed.errors import RefusedError
 from snapseed.postgres.connect import Target
-from snapseed.postgres.guard import Identity, identify, require_allowed
+from snapseed.postgres.guard import Identity, identify, looks_like_production, require_allowed
 from snapseed.servers import EmbeddedPostgres
 from tests.conftest import PROJECTS, Connection, Sandbox
 from tests.projects.proxy import proxied
@@ -38,8 +41,17 @@ def target(embedded: EmbeddedPostgres | None = None) -> Target:
 
 
 def identity(address: str | None = None, *, database: str = "app", role: str = "me", host: str = "") -> Identity:
-    """What a server says it is."""
-    return Identity(address, database, role, host)
+    """What a server says it is, reached directly."""
+    return Identity(address, database, role, host, address)
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback; the test is skipped without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as chosen, suppress(OSError):
+        chosen.connect(("192.0.2.1", 9))  # sends nothing
+        if not ipaddress.ip_address(chosen.getsockname()[0]).is_loopback:
+            return str(chosen.getsockname()[0])
+    pytest.skip("this machine has no address but loopback")
 
 
 @pytest.mark.parametrize("address", [None, "127.0.0.1", "127.8.8.8", "::1"])
@@ -102,10 +114,10 @@ def test_the_refusal_of_such_a_name_says_how_to_go_on() -> None:
 @pytest.mark.parametrize(
     "looks",
     [
-        Identity(None, "app", "me", "", session_role="prod"),
-        Identity(None, "app", "me", "", asked=("live", "me")),
-        Identity(None, "app", "me", "", asked=("app", "production")),
-        Identity("127.0.0.1", "app", "me", "", asked=("app", "me", "prod.example.com")),
+        Identity(None, "app", "me", "", None, session_role="prod"),
+        Identity(None, "app", "me", "", None, asked=("live", "me")),
+        Identity(None, "app", "me", "", None, asked=("app", "production")),
+        Identity("127.0.0.1", "app", "me", "", None, asked=("app", "me", "prod.example.com")),
     ],
     ids=str,
 )
@@ -120,17 +132,74 @@ def test_every_name_counts_that_the_server_or_the_url_knows(looks: Identity) -> 
 
 def test_a_host_name_that_was_not_looked_up_allows_nothing() -> None:
     """With `hostaddr`, the name does not say where the server is; the address does."""
-    asked = Identity("10.0.0.5", "app", "me", "", asked=("app", "me", "db.example.com"))
+    asked = Identity("10.0.0.5", "app", "me", "", "10.0.0.5", asked=("app", "me", "db.example.com"))
     with pytest.raises(RefusedError) as caught:
         require_allowed(asked, target(), environment(hosts=("db.example.com", "")), consent=True)
     assert "--allow-host 10.0.0.5" in str(caught.value)
     require_allowed(asked, target(), environment(hosts=("10.0.0.5",)), consent=False)
 
 
-@pytest.mark.parametrize("name", ["products", "reproduce", "olive", "delivery", "app_test", "alive"])
-def test_names_that_only_contain_such_words_are_allowed(name: str) -> None:
-    """`prod`, `production` and `live` count as words, not as parts of others."""
-    require_allowed(identity(database=name), target(), environment(), consent=False)
+# The end of our connection, the server's own address, and what of `allow_hosts` lets it pass; None: nothing is needed.
+ENDS = [
+    (None, None, None),
+    ("127.0.0.1", None, None),
+    (None, "::1", None),
+    ("127.0.0.1", "127.0.0.1", None),
+    # A pooler or proxy there reaches the server by its socket or loopback, or on a third machine.
+    ("10.0.0.5", None, {"10.0.0.5", "db"}),
+    ("10.0.0.5", "127.0.0.1", {"10.0.0.5", "db"}),
+    ("fd00::5", "::1", {"fd00::5", "db"}),
+    ("10.0.0.5", "10.0.0.9", {"10.0.0.5", "10.0.0.9", "db"}),
+    ("127.0.0.1", "172.17.0.2", {"172.17.0.2", "db"}),
+    (None, "172.17.0.2", {"172.17.0.2", "db"}),
+]
+
+
+@pytest.mark.parametrize(("peer", "address", "passes"), ENDS)
+def test_both_ends_must_be_local_or_allowed(peer: str | None, address: str | None, passes: set[str] | None) -> None:
+    """What the server says does not make a remote one local, and a loopback address in allow_hosts allows none."""
+    found = Identity(address, "app", "me", "db", peer)
+    for hosts in (("127.0.0.1", "::1", "other"), ("10.0.0.5",), ("10.0.0.9",), ("fd00::5",), ("172.17.0.2",), ("db",)):
+        refused = passes is not None and not passes & set(hosts)
+        with pytest.raises(RefusedError) if refused else nullcontext():
+            require_allowed(found, target(), environment(hosts=hosts), consent=True)
+
+
+def test_a_proxy_on_another_address_is_no_local_server(shop: Sandbox) -> None:
+    """A real one, that reaches the server by its socket: exit 3, until its address is allowed."""
+    address = own_address()
+    with proxied(shop.url, address=address) as proxy:
+        remote = replace(shop, url=proxy.url)
+        refused = remote.run("load", "dev")
+        assert refused.returncode == 3, refused.stderr
+        assert f"--allow-host {address}" in refused.stderr
+        remote.run("load", "dev", "--allow-host", address, check=True)
+
+
+PRODUCTION_NAMES = """
+prod production live prd PROD-2 app_production myproddb shopProd prd01 prd-eu-1 db.prod.example.com liveshop shopLive
+SHOPLIVE shoplive mylivedb live2 2live prod2024 productionDB myproductiondb goLive autoLive photolive eu1prd
+prodproducts productsprod livedelivery delivery_live ProductsLive preprod shopPROD PRODshop livereplica LIVEdb pRoDdb
+prod_products
+"""
+OTHER_NAMES = """
+products product products_test productivity productdb myproducts ProductCatalog reproduce reproduction producer
+productions produkte produits prodigy prodotti olive olives olivedb delivery deliveries deliverydb deliver alive oliver
+clive relive outlive liver liverpool livery lively livelihood livestock lives lived liveness enliven sliver believe
+app_test dev shop snapseed_test_0a1b2c
+"""
+
+
+@pytest.mark.parametrize("name", PRODUCTION_NAMES.split())
+def test_a_name_may_be_joined_from_words_of_which_one_says_production(name: str) -> None:
+    """In any case, with digits or without, as a part of camel case or of one long word."""
+    assert looks_like_production("app", name)
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES.split())
+def test_other_words_with_these_letters_say_nothing(name: str) -> None:
+    """`products_test` is a name like any other."""
+    assert not looks_like_production(name, name.upper(), f"my_{name}_2")
 
 
 def test_the_embedded_server_is_always_allowed(tmp_path: Path) -> None:
@@ -138,6 +207,16 @@ def test_the_embedded_server_is_always_allowed(tmp_path: Path) -> None:
     require_allowed(
         identity(database="snapseed_production"), target(EmbeddedPostgres(tmp_path)), environment(), consent=False
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"), [("10.0.0.5", "10.0.0.5"), ("127.0.0.1", "127.0.0.1"), (None, "10.0.0.5")]
+)
+def test_a_server_with_an_address_is_not_the_embedded_one(tmp_path: Path, address: str | None, peer: str) -> None:
+    """Something redirected the connection; no consent makes that right."""
+    found = Identity(address, "snapseed_dev", "postgres", "db", peer)
+    with pytest.raises(RefusedError, match="not the embedded one"):
+        require_allowed(found, target(EmbeddedPostgres(tmp_path)), environment(hosts=("db",)), consent=True)
 
 
 def test_a_server_identifies_itself(connection: Connection) -> None:

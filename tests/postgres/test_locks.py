@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import psycopg
 import pytest
 
-from snapseed import load_snapshot
+from snapseed import load_snapshot, verify_snapshot
 from snapseed.errors import LoadError, ServerError
 from snapseed.events import Event, Listener, Note, PhaseStarted, ignore
+from snapseed.load.outcome import Outcome
+from snapseed.load.snapshot import finish_if_committed
 from snapseed.postgres.connect import Connection, Session, Target, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.locks import APPLICATION, QUERY_CHARACTERS, AdvisoryLock, lock, shortened, watching
 from snapseed.servers.targets import resolve_target
+from snapseed.testing.reset import reset_environment
+from snapseed.testing.server import connected_server
 from tests.conftest import Sandbox
 from tests.projects.state import patiently, sessions_of_snapseed
 
@@ -59,7 +64,7 @@ def wait_for_orders(target: Target, connection: Session, told: list[str]) -> Ser
         watching(target, connection, into(told), patience=PATIENCE),
         translated("emptying tables", "here"),
     ):
-        connection.execute("TRUNCATE orders CASCADE")
+        connection.execute("TRUNCATE public.orders CASCADE")
     return caught.value
 
 
@@ -73,7 +78,7 @@ def test_a_wait_names_who_blocks_and_how_to_end_it(shop: Sandbox, target: Target
     with shop.connect() as connection:
         patiently(lambda: sessions(connection) == 0)
     (line,) = told
-    assert line.startswith(f"waiting for a lock on orders, blocked by process {pid} (a report, role {role}, ")
+    assert line.startswith(f"waiting for a lock on public.orders, blocked by process {pid} (a report, role {role}, ")
     assert "idle in transaction, since " in line
     assert line.endswith(" s)): SELECT /* a long one */ count(*) FROM orders")
     assert "lock timeout" in (error.observed or "")
@@ -107,9 +112,9 @@ def test_another_load_is_called_by_its_name(target: Target, waiting: Session) ->
             waiting.transaction(),
         ):
             lock(waiting)
-    words = f"waiting for the advisory lock of loads, blocked by process {pid} (another load of snapseed, "
+    words = f"waiting for a lock of snapseed, blocked by process {pid} (another command of snapseed, "
     assert [line.startswith(words) for line in told] == [True]
-    assert f"process {pid} (another load of snapseed" in (caught.value.observed or "")
+    assert f"process {pid} (another command of snapseed" in (caught.value.observed or "")
 
 
 def test_every_version_takes_the_same_lock() -> None:
@@ -154,7 +159,7 @@ def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Targe
     def refuse(_: Event) -> None:
         raise ZeroDivisionError
 
-    nowhere = Target(f"{target.conninfo} dbname=no_such_database", "", "", None, "")
+    nowhere = Target(f"{target.conninfo} user=no_such_role", "", "", None, "")
     with psycopg.connect(shop.url) as holder:
         holder.execute("SELECT FROM orders")
         error = wait_for_orders(nowhere, waiting, [])
@@ -164,7 +169,7 @@ def test_watching_that_fails_does_not_fail_the_load(shop: Sandbox, target: Targe
             watching(target, waiting, refuse, patience=0),
             translated("emptying", "here"),
         ):
-            waiting.execute("TRUNCATE orders CASCADE")
+            waiting.execute("TRUNCATE public.orders CASCADE")
     patiently(lambda: not any(thread.name == "watch for blockers" for thread in threading.enumerate()))
 
 
@@ -194,3 +199,43 @@ def test_a_long_query_is_cut() -> None:
     """To what fits on a line, after the redaction, so that no half of a password is left."""
     assert shortened("x" * 500) == "x" * (QUERY_CHARACTERS - 1) + "…"
     assert "sec" not in shortened("ALTER ROLE " + "r" * 55 + " PASSWORD 'secret'")
+
+
+@pytest.mark.parametrize("command", ["verify", "reset", "finish"])
+def test_every_wait_ends_and_names_who_holds_the_lock(shop: Sandbox, command: str) -> None:
+    """Not only a load's: of readers for a table, of resets for each other and for a load. A note tells it meanwhile."""
+    environment = shop.environment(lock_timeout="1500ms")
+    report = load_snapshot(shop.project, environment)
+    told: list[str] = []
+    commands: dict[str, Callable[[], object]] = {
+        "verify": lambda: verify_snapshot(shop.project, environment, files="skip", listener=into(told)),
+        "reset": lambda: reset_environment(shop.project, environment, listener=into(told)),
+        "finish": lambda: finish_if_committed(
+            shop.project, environment, replace(report, outcome=Outcome.UNKNOWN), listener=into(told)
+        ),
+    }
+    with psycopg.connect(shop.url, application_name="a migration") as holder:
+        if command == "verify":
+            holder.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        else:
+            lock(holder)
+        with pytest.raises(ServerError) as caught:
+            commands[command]()
+        pid = holder.info.backend_pid
+    assert f"blocked by process {pid} (a migration" in str(caught.value.observed)
+    assert f"pg_terminate_backend({pid})" in str(caught.value.next_step)
+    assert [f"blocked by process {pid}" in line for line in told] == [True]
+
+
+def test_a_reset_waits_for_another_and_not_for_ever(shop: Sandbox) -> None:
+    """It says who holds the lock, and its error too."""
+    environment = shop.environment(lock_timeout="1500ms")
+    load_snapshot(shop.project, environment)
+    target = resolve_target(shop.project, environment)
+    told: list[str] = []
+    with connected_server(target, environment) as other:
+        other.lock(f"reset {target.database}")
+        with pytest.raises(ServerError) as caught:
+            reset_environment(shop.project, environment, listener=into(told))
+        assert f"process {other.connection.info.backend_pid} (another command of snapseed" in str(caught.value.observed)
+    assert [line.startswith("waiting for a lock of snapseed") for line in told] == [True]

@@ -84,9 +84,9 @@ class Proxy:
 
 
 @contextmanager
-def proxied(url: str, cut: Cut | None = None) -> Iterator[Proxy]:
-    """A proxy in front of the server of `url`, which need not listen on TCP itself."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def proxied(url: str, cut: Cut | None = None, address: str = "127.0.0.1") -> Iterator[Proxy]:
+    """A proxy in front of the server of `url`, which need not listen on TCP itself; it listens on `address`."""
+    with socket.create_server((address, 0)) as listening:
         host, port = listening.getsockname()
         parts = {name: value for name, value in conninfo_to_dict(url).items() if name != "hostaddr"}
         proxy = Proxy(make_conninfo(**{**parts, "host": host, "port": port, "sslmode": "disable"}), url, cut)

@@ -76,14 +76,14 @@ def test_the_smallest_change_of_one_value_is_found(kinds: Sandbox) -> None:
     for column, change in SMALLEST_CHANGES.items():
         statement = query.format(table, sql.Identifier(column), sql.SQL(change), sql.Identifier("Id")).as_string()
         assert changed(kinds, statement) == [("kinds", [1])], column
-        load_snapshot(kinds.project, kinds.environment(), LoadRequest(only=["kinds"]))
+        load_snapshot(kinds.project, kinds.environment(), LoadRequest(only=["kinds"], consent=True))
 
 
 def test_changes_of_types_without_an_encoder_are_found(kinds: Sandbox) -> None:
     """An interval of the same length in other units, and an address with another mask."""
     query = "UPDATE spans SET length = '24:00:00' WHERE id = (SELECT min(id) FROM spans WHERE length::text = '1 day')"
     assert changed(kinds, query) == [("spans", [0])]
-    load_snapshot(kinds.project, kinds.environment())
+    load_snapshot(kinds.project, kinds.environment(), LoadRequest(consent=True))
     query = (
         "UPDATE spans SET address = '10.1.0.0/17' WHERE id = (SELECT max(id) FROM spans WHERE masklen(address) = 16)"
     )

@@ -1,2 +1,2 @@
 INSERT INTO {target} AS held ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {stage} ORDER BY {conflict}
-    ON CONFLICT ({conflict}) DO UPDATE SET {updates} WHERE {old} <> {new}
+    ON CONFLICT ({conflict}) DO UPDATE SET {updates} WHERE {old} OPERATOR(pg_catalog.<>) {new}

@@ -23,6 +23,7 @@ from snapseed.postgres.catalog import (
 )
 from snapseed.postgres.fit import Problem
 from snapseed.postgres.guard import Identity
+from snapseed.postgres.provenance import FilledTable
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.types import ColumnType
 
@@ -41,8 +42,9 @@ class Prepared:
     """Everything that was read before the load is planned.
 
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
-    that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and
-    column. `loaded` are the tables that snapseed filled before. `problems` were found while reading.
+    that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
+    what earlier loads have put into tables, and `changed` are those of them in which others have written since.
+    `problems` were found while reading.
     """
 
     entities: Sequence[EntityRecord]
@@ -54,7 +56,8 @@ class Prepared:
     is_embedded: bool = False
     contents: Mapping[str, Mapping[str, ColumnContents]] = field(default_factory=dict)
     identity: Identity | None = None
-    loaded: frozenset[str] = frozenset()
+    filled: Mapping[str, FilledTable] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()
 
     @property

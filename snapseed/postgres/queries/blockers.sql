@@ -4,7 +4,7 @@ SELECT blocking.pid, b.application_name AS application, b.usename::text AS role,
        b.state, b.xact_start AS since, extract(epoch FROM clock_timestamp() - b.xact_start)::float8 AS seconds, b.query,
        coalesce((SELECT CASE WHEN l.relation IS NOT NULL THEN 'a lock on ' || l.relation::regclass
                              WHEN l.locktype = 'transactionid' THEN 'the end of another transaction'
-                             WHEN l.locktype = 'advisory' THEN 'the advisory lock of loads'
+                             WHEN l.locktype = 'advisory' THEN 'a lock of snapseed'
                              ELSE 'a lock of type ' || l.locktype END
                    FROM pg_locks l WHERE l.pid = w.pid AND NOT l.granted LIMIT 1), 'a lock') AS waits_for
   FROM pg_stat_activity w

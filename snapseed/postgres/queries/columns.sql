@@ -1,4 +1,5 @@
--- The columns of a table. A domain may be based on another domain; `beneath` ends at the type under all of them.
+-- The columns of a table. A domain may be based on another domain; `beneath` ends at the type under all of them. The
+-- names of types in schemas of the path are as the role's own sessions show them, without the schema; `full_type` has it.
 WITH RECURSIVE beneath AS (
   SELECT attnum, atttypid AS type, atttypmod AS modifier, atthasdef AS has_default, '{}'::text[] AS domains,
          false AS not_null
@@ -8,7 +9,9 @@ WITH RECURSIVE beneath AS (
          d.domains || format_type(d.type, NULL), d.not_null OR t.typnotnull
     FROM beneath d JOIN pg_type t ON t.oid = d.type WHERE t.typtype = 'd'
 )
-SELECT a.attname AS name, format_type(d.type, d.modifier) AS type, d.domains,
+SELECT a.attname AS name, d.domains, format_type(d.type, d.modifier) AS full_type,
+       replace(format_type(d.type, d.modifier),
+               CASE WHEN n.nspname = ANY (%(path)s::text[]) THEN quote_ident(n.nspname) || '.' ELSE '' END, '') AS type,
        b.typtype::text AS kind, b.typelem::int8 AS element_oid, e.typtype::text AS element_kind,
        a.attnotnull OR d.not_null AS not_null, d.not_null AS domain_not_null, d.has_default,
        a.attstorage = 'x' AND b.typstorage = 'x' AND a.attcompression = '' AS compresses,
@@ -27,5 +30,6 @@ SELECT a.attname AS name, format_type(d.type, d.modifier) AS type, d.domains,
   FROM beneath d
   JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = d.attnum
   JOIN pg_type b ON b.oid = d.type AND b.typtype <> 'd'
+  JOIN pg_namespace n ON n.oid = b.typnamespace
   LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A'
  ORDER BY a.attnum

@@ -1,10 +1,20 @@
--- The tables that loads have filled. The name alone proves nothing: somebody may have dropped the table and created
--- another one, or restored a dump that contains the record. So the oid must be that of the latest load. A record
--- without an oid does not count.
-SELECT latest.name
-  FROM (SELECT DISTINCT ON (t.name) t.name, state -> t.name ->> 'oid' AS oid
-          FROM snapseed.loads, jsonb_array_elements_text(tables) t(name)
-         WHERE mode = 'replace' OR mode = 'upsert' AND NOT %(whole)s
-         ORDER BY t.name, id DESC) latest
-  JOIN pg_class c ON c.oid::text = latest.oid
-  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname || '.' || c.relname = latest.name
+-- What loads have put into each table since it was last replaced: the snapshots, and the transactions, which are the
+-- xmin of the rows. The name alone proves nothing: somebody may have dropped the table and created another one, or
+-- restored a dump that contains the record. So the recorded oid must be the table's. The record of a table that workers
+-- fill has nothing else. A copy of a record, as in a template, names the transaction of the original.
+WITH filled AS (
+  SELECT t.name, l.id, l.mode, l.identity, l.state -> t.name AS state,
+         coalesce(l.state ->> 'transaction', l.xmin::text) AS transaction,
+         max(l.id) FILTER (WHERE l.mode = 'replace') OVER (PARTITION BY t.name) AS replaced
+    FROM snapseed.loads l, jsonb_array_elements_text(l.tables) t(name)
+)
+SELECT f.name, bool_or(f.mode = 'replace') AS replaced, bool_or(f.mode = 'upsert') AS upserted,
+       bool_or(f.state = jsonb_build_object('oid', f.state -> 'oid')) AS by_workers,
+       coalesce(bool_and(NOT f.state -> 'tree' @> (SELECT jsonb_agg(p.relid::oid::int8) FROM pg_partition_tree(c.oid) p)),
+                false) AS has_grown,
+       array_agg(f.identity) AS identities, array_agg(f.transaction) AS transactions
+  FROM filled f
+  JOIN pg_class c ON c.oid::text = f.state ->> 'oid'
+  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname || '.' || c.relname = f.name
+ WHERE f.id >= coalesce(f.replaced, 0)
+ GROUP BY f.name, c.oid

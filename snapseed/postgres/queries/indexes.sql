@@ -1,7 +1,7 @@
 -- The indexes of a table. pg_get_indexdef says everything about an index except its tablespace; a constraint is
 -- added on top of the index once that exists. Everything else about an index is in `restore`, or is a reason to keep
 -- it.
-SELECT c.oid::int8 AS oid, c.relname AS name, pg_get_indexdef(c.oid) AS definition, i.indisunique AS is_unique,
+SELECT c.oid::int8 AS oid, c.relname AS name, i.indisunique AS is_unique,
        NOT i.indimmediate AS is_deferrable,
        CASE WHEN i.indpred IS NULL AND i.indexprs IS NULL AND i.indisvalid
             THEN ARRAY(SELECT a.attname::text

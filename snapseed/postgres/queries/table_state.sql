@@ -2,6 +2,7 @@
 SELECT %(table)s::regclass::oid::int8 AS oid,
        (SELECT to_jsonb(array_agg(attname || ' ' || format_type(atttypid, atttypmod) ORDER BY attnum))
           FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped) AS columns,
+       to_jsonb(array_agg(relid::oid::int8 ORDER BY relid)) AS tree,
        to_jsonb(array_agg(pg_relation_filenode(relid) ORDER BY relid)) AS files,
        CASE WHEN current_setting('track_counts')::bool
             THEN sum(pg_stat_get_tuples_inserted(relid) + pg_stat_get_tuples_updated(relid)

@@ -1,5 +1,4 @@
--- One ordinary, partitioned or foreign table, or a view. Without a schema, to_regclass follows the search path. With
--- one it would raise if this role may not use the schema.
+-- One ordinary, partitioned or foreign table, or a view.
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS table, c.relkind::text AS kind,
        c.relpersistence::text AS persistence, pg_has_role(c.relowner, 'USAGE') AS owned,
        pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE') AS may_index,
@@ -9,8 +8,8 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS table, c.relkind::t
        greatest(c.reltuples, 0)::int8 AS estimated_rows, row_security_active(c.oid) AS row_security,
        EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '2') AS has_update_rule,
        EXISTS (SELECT FROM pg_publication) AS has_publications,
-       EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid) AS is_published
+       EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid) AS is_published,
+       ARRAY(SELECT p.relid::regclass::text FROM pg_partition_tree(c.oid) p JOIN pg_class f ON f.oid = p.relid
+              WHERE f.relkind = 'f' AND f.relispartition ORDER BY 1) AS foreign_partitions
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.oid = CASE WHEN %(schema)s::text IS NULL THEN to_regclass(quote_ident(%(table)s))
-                    ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
-                           WHERE o.relname = %(table)s AND s.nspname = %(schema)s) END
+ WHERE n.nspname = %(schema)s AND c.relname = %(table)s

@@ -1,5 +1,5 @@
 -- Ordinary and partitioned tables: no partitions, no tables of extensions, not our own.
-SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, pg_table_is_visible(c.oid) AS is_visible,
+SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name,
        coalesce(obj_description(c.oid, 'pg_class'), '') AS comment
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'

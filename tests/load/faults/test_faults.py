@@ -85,10 +85,10 @@ FAULTS = {
         ("notes.number",),
     ),
     "failure after the rows are in": Fault(
-        "ALTER TABLE snapseed.loads ADD CONSTRAINT once CHECK (id < 2)",
+        "ALTER SEQUENCE snapseed.loads_id_seq MINVALUE 0 MAXVALUE 1",
         LoadError,
         2,
-        ("recording", "constraint 'once'"),
+        ("recording", '"loads_id_seq"'),
     ),
 }
 

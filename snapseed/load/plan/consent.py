@@ -1,0 +1,41 @@
+"""Refuse what a load may do only with the user's consent: lose rows of others, or add the same rows once more."""
+
+from __future__ import annotations
+
+from snapseed.config import Environment
+from snapseed.errors import RefusedError
+from snapseed.load.plan import Prepared
+from snapseed.load.request import LoadRequest, Mode
+from snapseed.postgres.guard import require_ours
+
+
+def require_consent(prepared: Prepared, request: LoadRequest, environment: Environment, snapshot: str) -> None:
+    """Raise `RefusedError` if the load needs consent that was not given. `snapshot` is the snapshot's identity.
+
+    Rows on another server, in a partition that is a foreign table, are never written or removed.
+    """
+    tables = [*(prepared.facts[entity.name] for entity in prepared.entities), *prepared.children]
+    identity, filled = prepared.identity, prepared.filled
+    assert identity is not None
+    if remote := [f"{name} of {table.name}" for table in tables for name in table.foreign_partitions]:
+        raise RefusedError(
+            "the rows of a partition are on another server",
+            where=str(identity),
+            observed=f"foreign tables: {', '.join(remote)}",
+            expected="partitions in this database",
+            next_step="detach these partitions, or leave the table out by naming the others with --only",
+        )
+    if request.mode is not Mode.APPEND:
+        upsert = request.mode is Mode.UPSERT
+        ours = {name for name, table in filled.items() if table.replaced or (upsert and table.upserted)}
+        require_ours(tables, ours - prepared.changed, identity, environment, consent=request.consent)
+        return
+    known = {name for name, table in filled.items() if snapshot in table.identities}
+    if (twice := sorted(str(t.name) for t in tables if t.has_rows and str(t.name) in known)) and not request.consent:
+        raise RefusedError(
+            "these tables already hold the rows of this snapshot",
+            where=str(identity),
+            observed=f"loaded before, and not replaced since: {', '.join(twice)}",
+            expected="tables to which this snapshot was not added yet",
+            next_step="there is nothing to do if a job was only repeated; to add the rows once more, add --yes",
+        )

@@ -1,0 +1,146 @@
+"""Whose rows a load would lose or double: decided row by row, and asked for when they are not snapseed's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from snapseed import load_snapshot
+from snapseed.errors import RefusedError
+from snapseed.load.request import Mode
+from tests.load.shapes import Shapes
+
+PARTITIONED = """
+DROP TABLE teams;
+CREATE TABLE teams (code text PRIMARY KEY, title text NOT NULL, captain bigint) PARTITION BY LIST (code);
+CREATE TABLE teams_red PARTITION OF teams FOR VALUES IN ('Red');
+CREATE TABLE teams_rest PARTITION OF teams FOR VALUES IN ('blue', 'green', 'ünï');
+CREATE TABLE more (LIKE teams INCLUDING ALL);
+"""
+# What somebody does to a loaded table, and whether a load would lose anything by it.
+DEEDS = {
+    "a row added": ("INSERT INTO teams VALUES ('mine', 'precious')", True),
+    "a row changed": ("UPDATE teams SET title = 'mine' WHERE code = (SELECT min(code) FROM teams)", True),
+    "a row changed in a child": ("UPDATE badges SET mark = 'mine' WHERE id = (SELECT id FROM badges LIMIT 1)", True),
+    "all replaced by the same": (
+        "CREATE TEMP TABLE t AS TABLE badges; DELETE FROM badges; INSERT INTO badges TABLE t",
+        True,
+    ),
+    "rewritten with new values": ("ALTER TABLE teams ADD COLUMN extra float DEFAULT random()", True),
+    "rows deleted": ("DELETE FROM badges", False),
+    "emptied": ("TRUNCATE badges", False),
+    "rows locked": ("SELECT FROM teams FOR UPDATE", False),
+    "a column added": ("ALTER TABLE teams ADD COLUMN extra text DEFAULT 'same'", False),
+    "an index built": ("CREATE INDEX ON teams (title); REINDEX TABLE teams; ANALYZE teams", False),
+    "moved": ("CLUSTER teams USING teams_pkey", False),
+    "rows of another table": ("CREATE TABLE other AS TABLE teams", False),
+}
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_rows_that_others_wrote_since_the_load_need_consent(shapes: Shapes, deed: str) -> None:
+    """Added and changed ones, whoever counted them or not. What is gone, or only stored elsewhere, needs none."""
+    statement, loses = DEEDS[deed]
+    shapes.create()
+    shapes.load()
+    shapes.execute(statement)
+    if loses:
+        assert isinstance(shapes.refused(), RefusedError)
+        assert isinstance(shapes.refused(dry_run=True), RefusedError)
+        shapes.load(consent=True)
+    shapes.load(agrees="extra" not in statement)
+
+
+def test_vacuum_moves_rows_and_freezes_them(shapes: Shapes) -> None:
+    """They are still those of the load. Not in the table above, because VACUUM runs in no transaction."""
+    shapes.create()
+    shapes.load()
+    with shapes.connect() as connection:
+        connection.execute("VACUUM (FULL, FREEZE) teams")
+    shapes.load()
+
+
+def test_replace_existing_is_consent(shapes: Shapes) -> None:
+    """As it is for rows from before the first load."""
+    shapes.create()
+    shapes.load()
+    shapes.execute("INSERT INTO teams VALUES ('mine', 'precious')")
+    load_snapshot(shapes.project, shapes.environment(replace_existing=True))
+    shapes.load(agrees=True)
+
+
+def test_rows_of_several_loads_are_ours(shapes: Shapes) -> None:
+    """What a load in another mode added, or changed back, is no reason to ask; what others did in between is."""
+    shapes.create()
+    shapes.load()
+    shapes.execute("DELETE FROM badges")
+    shapes.load(Mode.UPSERT, agrees=True)
+    shapes.load(agrees=True)
+    shapes.execute("INSERT INTO teams VALUES ('mine', 'precious')")
+    shapes.load(Mode.UPSERT)
+    assert isinstance(shapes.refused(), RefusedError)
+
+
+@pytest.mark.parametrize(
+    ("attach", "loses"),
+    [
+        ("INSERT INTO more VALUES ('mine', 'precious'); ", True),
+        ("", False),
+        ("INSERT INTO more VALUES ('mine', 'precious'); DELETE FROM more; ", False),
+    ],
+)
+def test_the_partitions_of_a_table_belong_to_it(shapes: Shapes, attach: str, *, loses: bool) -> None:
+    """Rows that came with a partition after the load need consent. An empty partition does not."""
+    shapes.create(PARTITIONED)
+    shapes.load()
+    shapes.execute(f"{attach}ALTER TABLE teams ATTACH PARTITION more FOR VALUES IN ('mine')")
+    if loses:
+        assert isinstance(shapes.refused(), RefusedError)
+    shapes.load(agrees=True, consent=loses)
+    shapes.load()
+
+
+@pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.APPEND])
+def test_a_partition_on_another_server_is_refused_whatever_the_consent(shapes: Shapes, mode: Mode) -> None:
+    """Nobody has allowed that server. It is not even asked whether it has rows."""
+    shapes.create(PARTITIONED)
+    shapes.execute(
+        """
+        ALTER TABLE teams DROP CONSTRAINT teams_pkey;
+        DROP FOREIGN DATA WRAPPER IF EXISTS nowhere CASCADE;
+        CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nowhere;
+        CREATE FOREIGN TABLE far PARTITION OF teams DEFAULT SERVER elsewhere;
+        """
+    )
+    with pytest.raises(RefusedError) as caught:
+        shapes.load(mode, consent=True)
+    assert "far of public.teams" in str(caught.value.observed)
+
+
+@pytest.mark.parametrize("first", [Mode.APPEND, Mode.REPLACE, Mode.UPSERT])
+def test_a_snapshot_is_not_added_twice(shapes: Shapes, first: Mode) -> None:
+    """A job that is repeated doubles nothing, although no unique index keeps the rows out. Consent adds them again."""
+    shapes.create("ALTER TABLE teams DROP CONSTRAINT teams_pkey")
+    shapes.execute("ALTER TABLE people DROP CONSTRAINT people_pkey; ALTER TABLE badges DROP CONSTRAINT badges_pkey")
+    if first is Mode.UPSERT:
+        shapes.execute("ALTER TABLE teams ADD PRIMARY KEY (code)")
+    shapes.load(first, only=["teams"])
+    error = shapes.refused(Mode.APPEND, only=["teams"])
+    assert isinstance(error, RefusedError)
+    assert "public.teams" in str(error.observed)
+    shapes.execute("ALTER TABLE teams DROP CONSTRAINT IF EXISTS teams_pkey")
+    rows = shapes.one("SELECT count(*) FROM teams")
+    shapes.load(Mode.APPEND, only=["people", "badges"])
+    shapes.load(Mode.APPEND, only=["teams"], consent=True)
+    assert shapes.one("SELECT count(*) FROM teams") == 2 * int(str(rows))
+
+
+def test_an_append_that_failed_may_be_repeated(shapes: Shapes) -> None:
+    """It added nothing. So may one to a table that was emptied or created again."""
+    shapes.create("ALTER TABLE teams ADD CONSTRAINT c CHECK (code <> 'Red')")
+    shapes.refused(Mode.APPEND)
+    shapes.execute("ALTER TABLE teams DROP CONSTRAINT c")
+    shapes.load(Mode.APPEND)
+    shapes.empty()
+    shapes.load(Mode.APPEND)
+    shapes.execute("ALTER TABLE teams RENAME TO teams_before; CREATE TABLE teams (LIKE teams_before INCLUDING ALL)")
+    shapes.load(Mode.APPEND, only=["teams"], agrees=True)
