@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
+import logging
 import os
 import re
 import signal
@@ -45,6 +46,8 @@ SUN_PATH_BYTES = 107 if sys.platform == "linux" else 103
 TEMPORARY_DIRECTORY = Path("/tmp")  # noqa: S108 - only a private folder in it is used, and that is checked first
 # Too short to notice, and polling is cheap.
 _POLL_SECONDS = 0.02
+# Shorter waits for another process are normal. Longer ones are told.
+_PATIENCE_SECONDS = 1.0
 # A daemon may need this long to set its name and folder.
 _GRACE_SECONDS = 0.5
 # A command with a time limit counts as hung this long after it.
@@ -58,6 +61,9 @@ _LACKING = re.compile(
     "|Read-only file system|could not map anonymous shared memory",
     re.IGNORECASE,
 )
+
+
+_log = logging.getLogger("snapseed")
 
 
 @dataclass(frozen=True)
@@ -323,15 +329,21 @@ class ProjectServer(ABC):
             yield folder
 
     def _await_lock(self, descriptor: int, path: Path) -> None:
-        deadline = time.monotonic() + self.timeouts.lock
-        while time.monotonic() <= deadline:
+        """Wait for the lock, and write into its file who has it. A wait of more than a second is told in the log."""
+        started, holder = time.monotonic(), ""
+        while time.monotonic() <= started + self.timeouts.lock:
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
                 return
+            if not holder and time.monotonic() > started + _PATIENCE_SECONDS:
+                holder = f"process {os.pread(descriptor, 20, 0).decode() or 'unknown'}"
+                _log.warning("waiting for %s, which is starting or stopping the %s", holder, self.title)
             time.sleep(_POLL_SECONDS)
         raise ServerError(
             f"another process has been starting or stopping the {self.title} for too long",
-            observed=f"the lock is still taken after {self.timeouts.lock:g} s",
+            observed=f"the lock is still taken after {self.timeouts.lock:g} s, by {holder or 'another process'}",
             where=str(path),
             next_step="wait for that process, or end it, and run the same command again",
         )

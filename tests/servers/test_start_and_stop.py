@@ -122,13 +122,15 @@ except ConfigurationError as error: print(error.observed, error.where)
     fresh.project.chmod(0o755)
 
 
-def test_a_lock_held_too_long_is_an_error(fresh: Server) -> None:
-    """A start that waits for another one longer than any start takes gives up and names the lock."""
-    impatient = replace(fresh, timeouts=replace(fresh.timeouts, lock=0.1))
+def test_a_lock_held_too_long_is_an_error(fresh: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """A start that waits for another one longer than any start takes gives up, and names the lock and who has it."""
+    impatient = replace(fresh, timeouts=replace(fresh.timeouts, lock=1.2))
     account = account_for(fresh.data_directory, fresh.project)
     with fresh._locked(account), pytest.raises(ServerError) as raised:
         impatient.start()
     assert raised.value.where == str(fresh.state_directory / f"{fresh.name}.lock")
+    assert f"process {os.getpid()}" in str(raised.value.observed)
+    assert sum(text.startswith(f"waiting for process {os.getpid()}, ") for text in caplog.messages) == 1
 
 
 def test_state_is_known_without_a_driver() -> None:
