@@ -60,18 +60,17 @@ def main() -> None:
     except Exception as exc:  # noqa: BLE001 - the last resort: no traceback, and an exit code that says what it was
         # click's errors about options and arguments. Where their classes live depends on the version of typer.
         show, message = getattr(exc, "show", None), getattr(exc, "format_message", None)
-        error = console.failure_of(exc) if show is None or message is None else UsageError(message())
+        # They quote arguments, and one of them may be a URL.
+        error = UsageError(redacted(message())) if show and message else console.failure_of(exc)
         code = error.exit_code
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
             with suppress(MachineError):
                 console.to_stdout(console.as_json({"error": failure(error), "exit_code": code}))
-        if show is None:
-            console.complain(error)
-        else:
+        if show:
             usage = io.StringIO()
             show(file=usage)
-            # It quotes arguments, and one of them may be a URL.
-            console.note(redacted(usage.getvalue().rstrip()))
+            console.note(usage.getvalue().partition("\n\nError: ")[0])
+        console.complain(error)
     # The system takes all memory back. Looking for garbage in it first, as Python does, takes 50 ms.
     gc.freeze()
     console.leave(code)
@@ -179,7 +178,8 @@ def load(
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
         with console.Meter(quiet=call.options.quiet) as meter:
             report = load_snapshot(call.project, environment, request, listener=meter)
-        call.show(text.loaded(report), document(report))
+        verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}
+        call.show(text.loaded(report, **verbosity), document(report))
 
 
 app.command()(checks.verify)
@@ -237,9 +237,8 @@ def show(
     count = rows if rows is not None else 5 if entity else 1
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
-    width = max(60, shutil.get_terminal_size((120, 24)).columns)
     found = {**document(snapshot.manifest), "samples": {record.name: document(sample) for record, sample in samples}}
-    call.show(text.contents(snapshot.manifest, samples, width), found)
+    call.show(text.contents(snapshot.manifest, samples), found)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import gc
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -42,6 +43,11 @@ _LINE_SECONDS = 5.0
 _MEASURABLE_SECONDS = 0.1
 # From here on, minutes read better.
 _MINUTES_FROM = 120
+# Words that say how a check ended: in a column of a table, or where a line begins.
+_COLORS = {
+    "green": re.compile(r"(?<=  )(same|ok|intact)(?=  |$)|^verified|(?<= s, )verified|^ci \S+: passed"),
+    "red": re.compile(r"(?<=  )(DIFFERS|PROBLEM)(?=  |$)|^(error|finding)(?=:)|NOT verified|^ci \S+: [A-Z]+"),
+}
 # How a result, and how that of checks, is written to stdout.
 ResultFormat = Literal["text", "json"]
 Format = Literal["text", "json", "junit", "github"]
@@ -57,7 +63,16 @@ def is_in_github_actions() -> bool:
 
 def write(*lines: str) -> None:
     """Write lines for people to stdout. A line break in one of them is shown, not obeyed."""
-    to_stdout("\n".join(map(printable, lines)))
+    to_stdout("\n".join(_colored(printable(line), sys.stdout) for line in lines))
+
+
+def _colored(line: str, stream: TextIO) -> str:
+    """The line with the outcomes of checks in color. NO_COLOR wins; otherwise only terminals get colors."""
+    if os.environ.get("NO_COLOR") or not stream.isatty():
+        return line
+    for color, words in _COLORS.items():
+        line = words.sub(lambda found, color=color: typer.style(found[0], fg=color), line)  # type: ignore[misc]
+    return line
 
 
 def as_json(document: dict[str, object]) -> str:
@@ -86,7 +101,7 @@ def append_named(variable: str, text: str) -> None:
 
 def note(text: str) -> None:
     """Write a line for people to stderr, or several."""
-    to_stderr("\n".join(map(printable, text.split("\n"))))
+    to_stderr("\n".join(_colored(printable(line), sys.stderr) for line in text.split("\n")))
 
 
 def to_stderr(text: str, end: str = "\n") -> None:
@@ -134,10 +149,7 @@ def leave(code: int) -> NoReturn:
 
 def complain(error: SnapseedError) -> None:
     """Write a failure and all that is known about it to stderr."""
-    # NO_COLOR wins; otherwise only terminals get colors.
-    plain = bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
-    to_stderr("error: " if plain else typer.style("error: ", fg="red", bold=True), end="")
-    note(str(error))
+    note(f"error: {error}")
 
 
 def failures(*outputs: Callable[[], object]) -> list[SnapseedError]:
@@ -278,7 +290,8 @@ def _raise_again(ignored: sys.UnraisableHookArgs) -> None:
 class Meter:
     """Listens to one run and shows where it is. With `quiet` it shows nothing, notes included.
 
-    The clock is a parameter for tests.
+    A step that tells nothing is shown by its name as soon as it has taken too long to look alive. The clock is a
+    parameter for tests.
     """
 
     def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
@@ -288,27 +301,47 @@ class Meter:
         self._began: dict[str, float] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, Any] = {}
+        self._phases: list[str] = []
+        self._lock = threading.RLock()
+        self._has_bars = sys.stderr.isatty() and not os.environ.get("CI")
+        self._timer = threading.Timer(_PATIENCE_SECONDS if self._has_bars else _LINE_SECONDS, self._show_phase)
+        self._timer.daemon = True
 
     def __enter__(self) -> Self:
+        if not self._quiet:
+            self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        self._timer.cancel()
+        with self._lock:
+            self._phases.clear()
+            if self._bars is not None:
+                self._bars.stop()
 
     def __call__(self, event: Event) -> None:
         """Show an event. Unknown ones are ignored."""
         if self._quiet:
             return
-        match event:
-            case Note(text):
-                note(text)
-            case PhaseStarted(phase):
+        with self._lock:
+            match event:
+                case Note(text):
+                    note(text)
+                case PhaseStarted(phase):
+                    self._phases.append(phase)
+                    self._show(phase, None, None, "")
+                case PhaseEnded(phase):
+                    self._phases = [other for other in self._phases if other != phase]
+                    self._hide(phase)
+                case Advanced():
+                    self._show(event.what, event.done, event.total, self._progress_text(event))
+                    if event.done >= event.total:
+                        self._hide(event.what)
+
+    def _show_phase(self) -> None:
+        with self._lock:
+            for phase in self._phases[-1:]:
                 self._show(phase, None, None, "")
-            case PhaseEnded(phase) if self._bars is not None and phase in self._tasks:
-                self._bars.remove_task(self._tasks.pop(phase))
-            case Advanced():
-                self._show(event.what, event.done, event.total, self._progress_text(event))
 
     def _progress_text(self, event: Advanced) -> str:
         """How far it has come, how fast, and how long it will take from here."""
@@ -328,7 +361,7 @@ class Meter:
         now = self._clock()
         if now - self._started < _PATIENCE_SECONDS:
             return
-        if sys.stderr.isatty() and not os.environ.get("CI"):
+        if self._has_bars:
             self._show_bar(label, done, total, text)
         elif now - self._line_at >= _LINE_SECONDS:
             self._line_at = now
@@ -339,12 +372,18 @@ class Meter:
         if self._bars is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
+            from rich.table import Column
 
-            label_column = TextColumn("{task.fields[label]:<14}", markup=False)
-            columns = (label_column, BarColumn(), TextColumn("{task.fields[text]}", markup=False))
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            label_column = TextColumn("{task.fields[label]:<14}", markup=False, table_column=Column(no_wrap=True))
+            bar_column = BarColumn(20, complete_style="cyan", finished_style="cyan", pulse_style="cyan")
+            text_column = TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True))
+            self._bars = Progress(label_column, bar_column, text_column, console=Console(stderr=True), transient=True)
             self._bars.start()
         if label not in self._tasks:
             # Without a total, the bar only shows that something is happening.
             self._tasks[label] = self._bars.add_task(label, total=total, label=label, text=text)
         self._bars.update(self._tasks[label], completed=done, total=total, text=text)
+
+    def _hide(self, label: str) -> None:
+        if self._bars is not None and (label := printable(label)) in self._tasks:
+            self._bars.remove_task(self._tasks.pop(label))

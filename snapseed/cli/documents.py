@@ -27,7 +27,7 @@ _COMPUTED: dict[str, Callable[[Any], object]] = {
     "CiReport.identity": lambda report: report.manifest and report.manifest.identity,
     "CommittedResult.agrees": lambda result: not result.findings,
     "DeadJob.job": lambda job: job.payload.decode("utf-8", "replace"),
-    "EmptiedTable.disable": lambda table: _names(table.disable_triggers, table.disable_rules),
+    "ChildPlan.disable": lambda table: _names(table.disable_triggers, table.disable_rules),
     "EntityRecord.files": lambda entity: len(entity.files),
     "Fingerprint.fingerprint": str,
     "LoadRecord.loaded_at": lambda record: record.loaded_at.isoformat(),

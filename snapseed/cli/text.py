@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
@@ -28,26 +31,69 @@ if TYPE_CHECKING:
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
 _SHOWN_SECONDS = 0.005
-# Values, jobs and chunks are cut to fit on one or two lines.
-_VALUE_CHARACTERS = 100
-_LINE_CHARACTERS = 160
+# Values, jobs and chunks are cut to fit on one line, also where there is no terminal.
+_LINE_CHARACTERS = 120
+# Narrower columns say nothing.
+_COLUMN_CHARACTERS = 6
+_NUMBER = re.compile(r"-|[\d,.]+( \S+)?")
+
+
+def columns() -> int:
+    """The columns of the terminal, or `COLUMNS`. Where there is neither, as in a file, lines may be of any length."""
+    return max(40, shutil.get_terminal_size((100_000, 24)).columns)
+
+
+def cut(text: str, most: int = _LINE_CHARACTERS) -> str:
+    """A text that fits into a line, and into `most` characters."""
+    most = min(most, columns())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    """A sentence on as many lines as it needs, all but the first indented."""
+    return textwrap.wrap(text, columns(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+class Bytes(int):
+    """A number of bytes in a table, whose column has one unit: that of the smallest number, but at least kB."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Columns under a header, line by line; a column that holds a number in every row is aligned to the right."""
-    columns = []
-    for title, *values in zip(header, *rows, strict=True):
-        cells = [printable(shown(value)) for value in values]
-        aligned = ">" if cells and all(cell[:1].isdigit() for cell in cells) else "<"
-        width = max(map(len, [title, *cells]))
-        columns.append([f"{cell:{aligned}{width}}" for cell in [title, *cells]])
-    return [f"  {'  '.join(row)}".rstrip() for row in zip(*columns, strict=True)]
+    """Columns under a header, line by line; a column that holds a number in every row is aligned to the right.
+
+    Where the terminal is too narrow, texts are cut, the longest first.
+    """
+    titled = [[title, *map(printable, _cells(values))] for title, *values in zip(header, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in titled]
+    is_number = [all(map(_NUMBER.fullmatch, cells)) for _, *cells in titled]
+    while sum(widths) + 2 * len(widths) > columns():
+        width, widest = max((0 if is_number[at] else width, at) for at, width in enumerate(widths))
+        if width <= _COLUMN_CHARACTERS:
+            break
+        widths[widest] -= 1
+    lines = []
+    for row in zip(*titled, strict=True):
+        aligned = zip(row, widths, is_number, strict=True)
+        cells = [f"{cut(cell, width):{'>' if right else '<'}{width}}" for cell, width, right in aligned]
+        lines.append(cut(f"  {'  '.join(cells)}".rstrip(), columns()))
+    return lines
+
+
+def _cells(column: Sequence[object]) -> list[str]:
+    counts = [value for value in column if isinstance(value, Bytes)]
+    if not counts:
+        return [shown(value) for value in column]
+    smallest = min(filter(None, counts), default=0)
+    unit, factor = next((each for each in (("GB", 1e9), ("MB", 1e6)) if smallest >= each[1]), ("kB", 1e3))
+    return [f"{count / factor:,.{int(smallest < 100 * factor)}f} {unit}" for count in counts]
 
 
 def shown(value: object) -> str:
     """A cell of a table: counts with separators, floats as seconds."""
     if isinstance(value, float):
         return f"{value:.2f} s"
+    if isinstance(value, Bytes):
+        return size(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -61,12 +107,18 @@ def size(count: float) -> str:
     return f"{count:,.1f} TB"
 
 
+def _findings(lines: Iterable[object]) -> Iterator[str]:
+    for line in lines:
+        yield from wrapped(f"finding: {line}")
+
+
 def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
     return table([header, "time"], [row for row in seconds.items() if row[1] >= _SHOWN_SECONDS])
 
 
-def _target(report: DiffReport | LoadReport | ResetReport | VerifyReport | CiReport) -> str:
-    return f"target   {report.target} ({report.source})"
+def _target(report: DiffReport | LoadReport | ResetReport | VerifyReport | CiReport) -> list[str]:
+    target, source = f"target   {report.target}", f"({report.source})"
+    return [f"{target} {source}"] if len(target) + len(source) < columns() else [target, f"{'':9}{source}"]
 
 
 def _snapshot(manifest: Manifest) -> str:
@@ -80,7 +132,7 @@ def _headline(manifest: Manifest) -> str:
 
 def _entities(manifest: Manifest) -> list[str]:
     rows = [
-        [entity.name, entity.rows, size(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
+        [entity.name, entity.rows, Bytes(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
         for entity in manifest.entities
     ]
     return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)
@@ -107,9 +159,7 @@ def regenerated(report: CheckReport) -> Iterator[str]:
         yield f"snapshot {manifest.name} regenerated: {same} ({manifest.rows:,} rows, {report.seconds:.1f} s)"
 
 
-def contents(
-    manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]], width: int
-) -> Iterator[str]:
+def contents(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]]) -> Iterator[str]:
     """What is in a snapshot: settings, entities, and sample rows with one column per line."""
     yield _headline(manifest)
     yield f"identity {manifest.identity}"
@@ -122,39 +172,52 @@ def contents(
             yield f"{entity.name}, row {number} of {entity.rows:,}"
             for column in entity.columns:
                 value = "NULL" if row[column.name] is None else one_line(row[column.name])
-                line = f"  {column.name:<{names}}  {column.type:<{types}}  {value}"
-                yield line if len(line) <= width else line[: width - 1] + "…"
+                yield cut(f"  {column.name:<{names}}  {column.type:<{types}}  {value}")
 
 
-def loaded(report: LoadReport) -> Iterator[str]:
-    """What was loaded, or with --dry-run what would be."""
-    yield _target(report)
-    yield f"server   {report.server}"
-    yield _snapshot(report.manifest)
-    if report.schema_created:
-        yield "schema   " + ("would be created" if report.dry_run else "created, because no table existed")
+def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) -> Iterator[str]:
+    """What was loaded, or with --dry-run what would be: `quiet` leaves only the result, `verbose` adds all phases."""
+    if not quiet:
+        yield from _target(report)
+        if verbose or report.dry_run:
+            yield from wrapped(f"server   {report.server}", " " * 9)
+            yield _snapshot(report.manifest)
+        if report.schema_created:
+            yield "schema   " + ("would be created" if report.dry_run else "created, because no table existed")
+        if report.dry_run:
+            yield from _plan(report.plan)
+        elif report.entities:
+            yield from _entity_times(report, verbose=verbose)
+        if verbose:
+            yield from _times("phase", report.phases)
+    if emptied := [str(child) for child in report.plan.children if child.rows != 0]:
+        yield from wrapped(f"{'would be ' if report.dry_run else ''}emptied: {', '.join(emptied)}")
     if report.already_loaded:
         yield f"already loaded and unchanged since (checked in {report.seconds:.3f} s)"
     elif report.dry_run:
-        yield from _plan(report.plan)
         yield "dry run: nothing was changed"
     else:
-        header = ["entity", "rows", "sent", "time", "rows/s", "read", "encode", "send", "server"]
-        rows = [
-            [*_copied(copy.entity, copy), copy.read, copy.encode, copy.send, copy.server] for copy in report.entities
-        ]
-        yield from table(header, rows)
-        yield _bottleneck(report)
-        yield from _times("phase", report.phases)
         total = sum(copy.rows for copy in report.entities)
         verified = "verified before the commit" if report.verified else "NOT verified (--no-verify)"
         yield f"loaded {total:,} rows in {report.seconds:.2f} s, {verified}"
 
 
+def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
+    if not verbose:
+        yield from table(
+            ["entity", "rows", "time"], [[copy.entity, copy.rows, copy.seconds] for copy in report.entities]
+        )
+        return
+    header = ["entity", "rows", "sent", "time", "rows/s", "read", "encode", "send", "server"]
+    rows = [[*_copied(copy.entity, copy), copy.read, copy.encode, copy.send, copy.server] for copy in report.entities]
+    yield from table(header, rows)
+    yield _bottleneck(report)
+
+
 def _copied(name: str, copy: EntityLoad | EntityMetrics) -> list[object]:
     """What the COPY of an entity sent, and how fast."""
     speed = f"{copy.rows / copy.seconds:,.0f}" if copy.seconds > 0 else "-"
-    return [name, copy.rows, size(copy.bytes), copy.seconds, speed]
+    return [name, copy.rows, Bytes(copy.bytes), copy.seconds, speed]
 
 
 def _plan(plan: LoadPlan) -> Iterator[str]:
@@ -164,7 +227,7 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
         yield f"{number}. {entity.name} -> {step.table}: {entity.rows:,} rows, {size(entity.bytes)}"
         yield from (f"   - {reason}" for reason in step.reasons)
     for child in plan.children:
-        yield f"also emptied: {child.table}"
+        yield f"also emptied: {child}"
         yield from (f"   - {reason}" for reason in child.reasons)
     for setting in plan.settings:
         yield f"setting {setting.name} = {setting.value}: {setting.reason}"
@@ -183,20 +246,24 @@ def _bottleneck(report: LoadReport) -> str:
 
 
 def status(states: Sequence[EnvironmentStatus]) -> Iterator[str]:
-    """What is loaded where."""
-    rows = []
+    """What is loaded where: a few lines for each environment."""
+    width = max(len(item.environment) for item in states)
     for item in states:
-        record = item.loaded
-        holds = f"{record.snapshot} {record.identity[:12]}… ({record.rows:,} rows)" if record else "-"
-        when = f"{record.loaded_at:%Y-%m-%d %H:%M:%S} UTC, snapseed {record.version}" if record else "-"
-        rows.append([item.environment, item.target, holds, when, item.state])
-    yield from table(["environment", "target", "loaded", "when", "state"], rows)
+        indent = " " * (width + 2)
+        yield from wrapped(f"{item.environment:<{width}}  {item.state}", indent)
+        if record := item.loaded:
+            yield from wrapped(
+                f"{indent}{record.snapshot} {record.identity[:12]}…, {record.rows:,} rows,"
+                f" {record.loaded_at:%Y-%m-%d %H:%M:%S} UTC, snapseed {record.version}",
+                indent,
+            )
+        yield from wrapped(f"{indent}{item.target}", indent)
 
 
 def reset(report: ResetReport) -> Iterator[str]:
     """What was done to the database, and how long it took."""
-    yield _target(report)
-    yield f"server   {report.server}"
+    yield from _target(report)
+    yield from wrapped(f"server   {report.server}", " " * 9)
     yield _snapshot(report.manifest)
     if report.sessions:
         yield f"sessions {report.sessions} ended"
@@ -209,7 +276,7 @@ def reset(report: ResetReport) -> Iterator[str]:
 def verified(report: VerifyReport) -> Iterator[str]:
     """What was compared, and everything that differs."""
     if report.target:
-        yield _target(report)
+        yield from _target(report)
     files = sum(len(entity.files) for entity in report.manifest.entities)
     if report.file_check != "skip":
         what = "SHA-256 and rows" if report.file_check == "rows" else "SHA-256"
@@ -220,16 +287,19 @@ def verified(report: VerifyReport) -> Iterator[str]:
     ]
     if rows:
         yield from table(["entity", "rows", "fingerprint", "manifest", "time"], rows)
-    yield from (f"finding: {finding}" for finding in [*report.files, *report.tables])
-    yield from (f"finding: {line}" for entity in report.entities for line in entity.lines())
+    yield from _findings(
+        [*report.files, *report.tables, *(line for entity in report.entities for line in entity.lines())]
+    )
     if not report.agrees:
         yield "NOT verified: see the findings"
+        if not all(entity.agrees for entity in report.entities):
+            yield f"next: snapseed diff {report.environment}"
     elif report.target:
         yield "verified: the files and the database match the manifest"
     elif report.file_check == "rows":
         yield "verified: the files and the rows in them match the manifest"
     else:
-        yield "verified: the files match the manifest by SHA-256 (--rows also reads the rows in them)"
+        yield "verified: the files match the manifest by SHA-256 (--rows also reads the rows)"
 
 
 def committed(results: Sequence[CommittedResult]) -> Iterator[str]:
@@ -241,17 +311,18 @@ def committed(results: Sequence[CommittedResult]) -> Iterator[str]:
         [result.snapshot, f"{result.rows:,} rows", "DIFFERS" if result.findings else "intact"] for result in results
     ]
     yield from table(["snapshot", "", "files"], rows)
-    yield from (f"finding: {result.snapshot}: {finding}" for result in results for finding in result.findings)
+    yield from _findings(f"{result.snapshot}: {finding}" for result in results for finding in result.findings)
     if any(result.findings for result in results):
-        yield "NOT verified: see the findings; `snapseed generate` regenerates a snapshot, `git restore` restores it"
+        yield "NOT verified: see the findings"
+        yield "next: `snapseed generate` regenerates a snapshot, `git restore` restores it"
     else:
         yield "verified: every committed snapshot matches its manifest"
 
 
 def differences(report: DiffReport) -> Iterator[str]:
     """Rows and columns that differ, by entity."""
-    yield _target(report)
-    yield from (f"finding: {line}" for line in report.tables)
+    yield from _target(report)
+    yield from _findings(report.tables)
     for entity in report.entities:
         if entity.agrees:
             yield f"{entity.entity}: no difference"
@@ -263,23 +334,24 @@ def differences(report: DiffReport) -> Iterator[str]:
         for row in entity.changed:
             yield f"  ~ {_key(row.key)}"
             for column, (expected, observed) in row.columns.items():
-                yield f"      {column}: snapshot {_shortened(expected)}"
-                yield f"      {' ' * len(column)}  database {_shortened(observed)}"
+                yield cut(f"      {column}: snapshot {_quoted(expected)}")
+                yield cut(f"      {' ' * len(column)}  database {_quoted(observed)}")
+        listed = len(entity.missing) + len(entity.extra) + len(entity.changed)
+        if hidden := sum(counts.values()) - listed:
+            yield f"  … {hidden:,} more"
 
 
 def _key(key: TextKey) -> str:
     return key if isinstance(key, str) else f"({', '.join(key)})"
 
 
-def _shortened(text: str | None) -> str:
-    if text is None:
-        return "NULL"
-    return repr(text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…")
+def _quoted(text: str | None) -> str:
+    return "NULL" if text is None else repr(text)
 
 
 def doctor(requirements: Sequence[Requirement]) -> Iterator[str]:
     """Each thing that a load needs with what was found, and how to fix what is missing."""
-    rows = [["MISSING" if item.error else "ok", item.name, item.found] for item in requirements]
+    rows = [["PROBLEM" if item.error else "ok", item.name, item.found] for item in requirements]
     yield from table(["", "check", "found"], rows)
     for item in requirements:
         if item.error:
@@ -290,14 +362,14 @@ def ci(report: CiReport) -> Iterator[str]:
     """Where it ran, findings, and two tables: entities, and where the time went."""
     metrics = report.metrics
     if report.target:
-        yield _target(report)
+        yield from _target(report)
     if report.server:
-        yield f"server   {report.server.version}, {report.server.identity}"
+        yield from wrapped(f"server   {report.server.version}, {report.server.identity}", " " * 9)
     if report.manifest:
         yield _snapshot(report.manifest)
     if report.verify and not report.verify.agrees:
         yield from verified(report.verify)
-    yield from (f"finding: {slowdown}" for slowdown in report.slowdowns)
+    yield from _findings(report.slowdowns)
     results = {entity.entity: entity.agrees for entity in report.verify.entities} if report.verify else {}
     entities = [[*cells, _AGREES[results.get(str(cells[0]))]] for cells in entity_cells(report)]
     if entities:
@@ -331,11 +403,12 @@ def queue(name: str, numbers: QueueStatus, dead: Sequence[DeadJob]) -> Iterator[
     yield f"done        {numbers.done:,}, {numbers.done_last_minute:,} in the last full minute"
     yield f"dead        {numbers.dead:,}"
     for job in dead:
-        yield f"  {job.payload.decode('utf-8', 'replace')[:_LINE_CHARACTERS]}: {one_line(job.error)}"
+        yield cut(f"  {job.payload.decode('utf-8', 'replace')}")
+        yield from wrapped(f"    {one_line(job.error)}", "    ")
 
 
 def search(hits: Sequence[Hit]) -> Iterator[str]:
     """How near each chunk is, the text it is from, and how it begins."""
     for hit in hits:
-        yield f"{hit.similarity:6.3f}  {hit.title or hit.key}, chunk {hit.number}"
-        yield f"        {one_line(hit.content or '')[:_LINE_CHARACTERS]}"
+        yield cut(f"{hit.similarity:6.3f}  {hit.title or hit.key}, chunk {hit.number}")
+        yield cut(f"        {one_line(hit.content or '')}")

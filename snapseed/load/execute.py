@@ -210,6 +210,7 @@ def _record(session: LoadSession, prepared: Prepared, plan: LoadPlan, changes: M
         if plan.mode is Mode.REPLACE and (queued := prepared.facts.get(session.queued or "")):
             # The table that workers fill was emptied, so the rows that they put there are ours to replace.
             states[str(queued.name)] = {"oid": queued.oid}
+        emptied = {str(child.table): child.rows for child in plan.children}
         mark = record_load(
             session.connection,
             NewLoad(
@@ -221,7 +222,7 @@ def _record(session: LoadSession, prepared: Prepared, plan: LoadPlan, changes: M
                 mode=str(plan.mode),
                 tables=tuple(states),
                 rows=plan.rows,
-                state=states,
+                state={**states, "emptied": emptied},
                 version=importlib.metadata.version("snapseed"),
             ),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -84,6 +84,7 @@ def prepare(session: LoadSession) -> Prepared:
             entities=entities,
             facts=facts,
             children=children,
+            rows_lost={table.oid: _count_rows(connection, table) for table in children},
             server=read_server(connection),
             may_choose_compression=environment.compression == "auto",
             is_embedded=session.target.embedded is not None,
@@ -170,7 +171,7 @@ def _read_children(
     queued = facts.get(session.queued or "")
     found = loaded | ({queued.oid: queued} if queued else {})
     if not session.request.with_children:
-        _require_unreferenced(list(found.values()))
+        _require_unreferenced(list(found.values()), {table.name for table in facts.values()})
     while session.request.with_children and (names := [other.name for _, other in _references(list(found.values()))]):
         read = {table.oid: table for table in read_tables(session.connection, names).values()}
         if read.keys() <= found.keys():
@@ -186,7 +187,16 @@ def _references(tables: Sequence[TableFacts]) -> list[tuple[TableFacts, Referenc
     return [(table, reference) for table in tables for reference in table.referenced_by if not reference.is_among(oids)]
 
 
-def _require_unreferenced(tables: Sequence[TableFacts]) -> None:
+def _count_rows(connection: Connection, table: TableFacts) -> int | None:
+    """The rows that a table outside the load loses; None if this role may not see all of them."""
+    if table.row_security or not all(column.may_select for column in table.columns):
+        return None
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table.name.rows())).fetchone()
+    return int(str(row[0])) if row else None
+
+
+def _require_unreferenced(tables: Sequence[TableFacts], known: Collection[TableName]) -> None:
+    """Raise `UsageError` if rows of other tables refer to these; `known` are the tables of the snapshot."""
     refusals: dict[str, TableName] = {}
     for table, reference in _references(tables):
         if reference.has_rows:
@@ -195,13 +205,14 @@ def _require_unreferenced(tables: Sequence[TableFacts]) -> None:
             text = f"rows of {reference.name}, which this role may not read, would be deleted or changed with those of"
             refusals[f"{text} {table.name}"] = table.name
     if refusals:
+        others = all(reference.name in known for _, reference in _references(tables))
         raise UsageError(
             "rows of other tables refer to the rows that this load replaces",
             where=", ".join(dict.fromkeys(map(str, refusals.values()))),
             observed="; ".join(refusals),
             expected="no such rows, or tables that are part of the load",
-            next_step="add --with-children to empty those tables in the same transaction, or load them too, without"
-            " --only",
+            next_step="add --with-children to empty those tables in the same transaction"
+            + (", or load them too, without --only" if others else ""),
         )
 
 

@@ -21,7 +21,10 @@ from snapseed.postgres.connect import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class NewLoad:
-    """A load to be recorded. `tables` are named `schema.table`; `state` has, by table, what the load left there."""
+    """A load to be recorded. `tables` are named `schema.table`; `state` has, by table, what the load left there.
+
+    Under `emptied` it has the tables outside the load that lost their rows, with the number of these.
+    """
 
     environment: str
     snapshot: str

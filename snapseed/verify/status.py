@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from snapseed.config import Project
 from snapseed.errors import SnapseedError
 from snapseed.postgres.connect import Target, has_database
+from snapseed.postgres.fit import table_name
 from snapseed.postgres.locks import reading
-from snapseed.postgres.provenance import LoadRecord, last_loads
+from snapseed.postgres.provenance import LoadRecord, last_loads, last_states
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
 
 
 @dataclass(frozen=True)
 class EnvironmentStatus:
-    """The last load into an environment's database, and in a few words how it compares with the snapshot on disk."""
+    """The last load into an environment's database, and in a few words how it compares with the snapshot on disk.
+
+    `missing` are the entities of that snapshot that are not loaded, or that a later load has emptied.
+    """
 
     environment: str
     target: str
     loaded: LoadRecord | None
     state: str
+    missing: tuple[str, ...] = ()
 
 
 def status(project: Project, names: Iterable[str]) -> list[EnvironmentStatus]:
@@ -30,27 +35,36 @@ def status(project: Project, names: Iterable[str]) -> list[EnvironmentStatus]:
 
 
 def _status(project: Project, name: str) -> EnvironmentStatus:
-    described, loaded = "-", None
+    described, loaded, missing = "-", None, tuple[str, ...]()
     try:
         environment = project.environment(name)
         target = resolve_target(project, environment)
         described = target.described
         if target.embedded is not None and not target.embedded.is_running():
             state = "embedded server not running"
-        elif (loaded := _last_load(target)) is None:
+        elif (found := _loads(target)) is None:
             state = "nothing loaded"
-        elif loaded.identity == open_snapshot(project.snapshots, environment.snapshot).manifest.identity:
-            state = "the snapshot on disk"
         else:
-            state = "not the snapshot on disk"
+            loaded, holding = found
+            manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
+            queued = project.embeddings.target if project.embeddings and environment.embeddings == "queue" else None
+            held = {table for table, identity in holding.items() if identity == manifest.identity}
+            # An entity may name its table without the schema.
+            held |= {table.rpartition(".")[2] for table in held}
+            wanted = (entity for entity in manifest.entities if entity.name != queued)
+            missing = tuple(entity.name for entity in wanted if str(table_name(entity)) not in held)
+            state = "the snapshot on disk" if loaded.identity == manifest.identity else "not the snapshot on disk"
+            if held and missing:
+                state = f"partly loaded: without {', '.join(missing)}"
     except SnapseedError as exc:
         state = exc.summary
-    return EnvironmentStatus(name, described, loaded, state)
+    return EnvironmentStatus(name, described, loaded, state, missing)
 
 
-def _last_load(target: Target) -> LoadRecord | None:
-    """The last load, if there is one. Creates no database."""
+def _loads(target: Target) -> tuple[LoadRecord, Mapping[str, str]] | None:
+    """The last load, if there is one, and by table the identity of the snapshot that it holds. Creates no database."""
     if target.embedded is not None and not has_database(target):
         return None
     with reading(target, "reading the record of loads") as connection:
-        return next(iter(last_loads(connection)), None)
+        holding = {table: identity for table, (identity, _) in last_states(connection).items()}
+        return next(((record, holding) for record in last_loads(connection)), None)

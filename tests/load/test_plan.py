@@ -110,7 +110,7 @@ def plan_of(
     children: list[TableFacts] | None = None,
 ) -> LoadPlan:
     """The plan for these entities."""
-    return plan_load(Prepared(records, facts, children or [], server), request)
+    return plan_load(Prepared(records, facts, children or [], server=server), request)
 
 
 def plan_one(record: EntityRecord, facts: TableFacts, request: LoadRequest = LoadRequest()) -> TablePlan:

@@ -9,6 +9,7 @@ import pytest
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
 from snapseed.diff.database import diff_snapshot
 from snapseed.errors import UsageError
+from snapseed.load.request import LoadRequest
 from snapseed.postgres.connect import has_database
 from snapseed.servers import EmbeddedPostgres
 from snapseed.servers.targets import resolve_target
@@ -57,6 +58,25 @@ def test_what_was_loaded_last_is_named(on_database: Sandbox) -> None:
     assert found.loaded.rows == report.manifest.rows
     assert found.loaded.tables == tuple(str(step.table) for step in report.plan.tables)
     assert found.state == "the snapshot on disk"
+
+
+def test_a_load_of_some_entities_is_a_part(on_database: Sandbox) -> None:
+    """Until the others are loaded too, and again once a load has emptied them, which its record says."""
+    project, environment = on_database.project, on_database.environment()
+    load_snapshot(project, environment)
+    assert state_of(on_database).missing == ()
+    report = load_snapshot(project, environment, LoadRequest(only=["customers"], with_children=True))
+    found = state_of(on_database)
+    assert "orders" in found.missing
+    assert "customers" not in found.missing
+    assert "partly loaded" in found.state
+    lost = {str(child.table): child.rows for child in report.plan.children}
+    assert lost["public.orders"]
+    with on_database.connect() as connection:
+        state = connection.execute("SELECT state -> 'emptied' FROM snapseed.loads ORDER BY id DESC LIMIT 1").fetchone()
+    assert state == (lost,)
+    load_snapshot(project, environment, LoadRequest(only=found.missing))
+    assert state_of(on_database).missing == ()
 
 
 def test_another_snapshot_than_the_one_on_disk_is_said_to_be(on_database: Sandbox) -> None:

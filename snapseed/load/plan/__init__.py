@@ -42,13 +42,15 @@ class Prepared:
     """Everything that was read before the load is planned.
 
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
-    that are emptied with it. `contents` are known by entity and column. `filled` says what earlier loads have put into
-    tables, and `changed` are those of them in which others have written since. `problems` were found while reading.
+    that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
+    what earlier loads have put into tables, and `changed` are those of them in which others have written since.
+    `problems` were found while reading.
     """
 
     entities: Sequence[EntityRecord]
     facts: Mapping[str, TableFacts]
     children: Sequence[TableFacts] = ()
+    rows_lost: Mapping[int, int | None] = field(default_factory=dict)
     server: ServerFacts | None = None
     may_choose_compression: bool = True
     is_embedded: bool = False
@@ -86,16 +88,27 @@ class ColumnPlan:
 
 @dataclass(frozen=True)
 class EmptiedTable:
-    """What happens to a table that loses its rows, and in `reasons`, in words, why.
-
-    As such, it is outside the load: its rows refer to replaced rows, and the user allowed emptying it.
-    """
+    """What happens to a table that loses its rows, and in `reasons`, in words, why."""
 
     table: TableName
     empty_by: Emptying
     disable_triggers: tuple[TriggerFacts, ...]
     disable_rules: tuple[RuleFacts, ...]
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChildPlan(EmptiedTable):
+    """What happens to a table outside the load: its rows refer to replaced rows, and the user allowed emptying it.
+
+    `rows` are those that it loses, None if this role may not count them.
+    """
+
+    rows: int | None
+
+    def __str__(self) -> str:
+        rows = "an unknown number of" if self.rows is None else f"{self.rows:,}"
+        return f"{str(self.table).removeprefix('public.')} ({rows} rows)"
 
 
 @dataclass(frozen=True)
@@ -139,7 +152,7 @@ class LoadPlan:
 
     tables: tuple[TablePlan, ...]
     mode: Mode = Mode.REPLACE
-    children: tuple[EmptiedTable, ...] = ()
+    children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()
 
     @property

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from snapseed.load.plan import (
+    ChildPlan,
     ColumnPlan,
-    EmptiedTable,
     Emptying,
     LoadPlan,
     Prepared,
@@ -42,7 +42,10 @@ def plan_load(
     return LoadPlan(
         tables=tuple(_plan_table(entity, prepared.facts[entity.name], load) for entity in entities),
         mode=request.mode,
-        children=tuple(_plan_child(child, load) for child in reversed(referenced_first(prepared.children))),
+        children=tuple(
+            _plan_child(child, load, prepared.rows_lost.get(child.oid))
+            for child in reversed(referenced_first(prepared.children))
+        ),
         settings=_choose_settings(prepared),
     )
 
@@ -94,10 +97,10 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
     )
 
 
-def _plan_child(facts: TableFacts, load: TableSet) -> EmptiedTable:
+def _plan_child(facts: TableFacts, load: TableSet, rows: int | None) -> ChildPlan:
     empty_by, reason = _choose_emptying(facts, load)
     triggers, rules, off_reasons = _choose_off(facts, rules=facts.owned and empty_by is Emptying.DELETE)
-    return EmptiedTable(facts.name, empty_by, triggers, rules, reasons=(reason, *off_reasons))
+    return ChildPlan(facts.name, empty_by, triggers, rules, reasons=(reason, *off_reasons), rows=rows)
 
 
 def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
