@@ -19,6 +19,7 @@ import pytest
 from snapseed import generate_snapshot, open_snapshot
 from snapseed.errors import ManifestError, SnapshotError
 from snapseed.generate.request import Request
+from snapseed.generate.snapshot import check_snapshot
 from snapseed.snapshot import store
 from snapseed.snapshot.manifest import FILE_NAME, Manifest
 from snapseed.verify.files import verify_files
@@ -147,6 +148,18 @@ def test_a_folder_that_is_no_snapshot_is_not_replaced(tmp_path: Path) -> None:
     generate_snapshot(project, Request("dev", 1, 5))
     with pytest.raises(SnapshotError, match="taken"):
         generate_snapshot(project, Request("file", 1, 5))
+
+
+def test_a_check_notices_a_damaged_file(tmp_path: Path) -> None:
+    """Although the manifest beside it is that of the same rows."""
+    project = write_project(tmp_path / "project", THINGS)
+    generate_snapshot(project, Request("dev", 1, 5))
+    assert check_snapshot(project, Request("dev", 1, 5)).same_rows
+    with (project.snapshots / "dev/things.parquet").open("ab") as file:
+        file.write(b"more")
+    report = check_snapshot(project, Request("dev", 1, 5))
+    assert not report.same_rows
+    assert report.different[0].startswith("things.parquet: has ")
 
 
 # ── Sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
