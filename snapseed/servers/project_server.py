@@ -420,9 +420,10 @@ def _telling(text: Callable[[], str]) -> Iterator[None]:
 
 
 def _polls(seconds: float, text: Callable[[], str]) -> Iterator[None]:
-    """Yield again and again until the time is over, and say in the log what is waited for, as `_telling` does."""
+    """Yield once, and again until the time is over; say in the log what is waited for, as `_telling` does."""
     deadline = time.monotonic() + seconds
     with _telling(text):
+        yield
         while time.monotonic() <= deadline:
-            yield
             time.sleep(_POLL_SECONDS)
+            yield

@@ -249,9 +249,9 @@ def test_a_failing_initdb_shows_what_it_said(project: Path) -> None:
     code = """
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try: EmbeddedPostgres(project).start()
-except ServerError as error: print(error.observed)
+except MachineError as error: print(error.observed)
 """
-    assert "initdb:" in output(python(code, project))
+    assert "File too large" in output(python(code, project))
     assert [path.name for path in (project / ".snapseed").glob("postgres*")] == ["postgres.lock"]
 
 
@@ -285,10 +285,14 @@ def test_data_of_another_major_version_is_left_alone(postgres: EmbeddedPostgres)
     postgres.stop()
     (postgres.data_directory / "PG_VERSION").write_text("15\n")
     state = postgres.state_directory
-    before = {path: path.lstat().st_mtime_ns for path in [state, *state.rglob("*")]}
+
+    def times() -> dict[Path, int]:  # but not of the lock, in which each start leaves its process
+        return {path: path.lstat().st_mtime_ns for path in [state, *state.rglob("*")] if path.suffix != ".lock"}
+
+    before = times()
     with pytest.raises(ConfigurationError) as raised:
         postgres.start()
     assert (raised.value.observed, str(raised.value.expected)[:13]) == ("PostgreSQL 15", "PostgreSQL 18")
     assert raised.value.next_step
-    assert {path: path.lstat().st_mtime_ns for path in [state, *state.rglob("*")]} == before
+    assert times() == before
     (postgres.data_directory / "PG_VERSION").write_text("18\n")
