@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from snapseed.config import Environment, Project
+from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError
 from snapseed.generate.generators import load_generators
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
-from snapseed.servers.targets import resolve_target
+from snapseed.servers.targets import resolve_redis, resolve_target
 from snapseed.snapshot.store import open_snapshot
 from snapseed.verify.files import require_none, verify_files
 
@@ -32,13 +33,15 @@ class Requirement:
 def examine(project: Project, environment: Environment) -> Iterator[Requirement]:
     """Check each requirement in the order in which a load needs it. May start an embedded server."""
     failed: list[str] = []
-    for name, look, needs in (
+    checks = [
         ("generators", _generators, ()),
         ("snapshot", _snapshot, ()),
         ("files", _files, ("snapshot",)),
         ("server", _server, ()),
         ("load plan", _plan, ("snapshot", "files", "server")),
-    ):
+        ("queue", _queue, ("server",)),
+    ]
+    for name, look, needs in checks if environment.embeddings == "queue" else checks[:-1]:
         missing = [need for need in needs if need in failed]
         try:
             found = f"needs the {missing[0]}" if missing else look(project, environment)
@@ -77,3 +80,9 @@ def _plan(project: Project, environment: Environment) -> str:
     report = load_snapshot(project, environment, LoadRequest(dry_run=True))
     created = ", after creating the schema" if report.schema_created else ""
     return f"{len(report.plan.tables)} tables, {report.plan.rows:,} rows{created}"
+
+
+def _queue(project: Project, environment: Environment) -> str:
+    """Where the load leaves its embedding jobs."""
+    require_queue(project, environment)
+    return resolve_redis(project, environment).described
