@@ -9,7 +9,7 @@ from dataclasses import replace
 import psycopg
 
 from snapseed.config import Environment, Project
-from snapseed.errors import SnapseedError, UsageError
+from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
@@ -17,7 +17,7 @@ from snapseed.load.plan import LoadPlan
 from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, choose_entities, prepare, read_facts
-from snapseed.load.request import LoadRequest, LoadSettings
+from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.unchanged import is_unchanged
 from snapseed.postgres import locks
 from snapseed.postgres.connect import connected
@@ -52,6 +52,8 @@ def load_snapshot(
     """
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
+    if request.recreate:
+        _require_recreatable(request, project, environment)
     request, queued = _without_queued(request, project, environment, snapshot.manifest)
     events, tell = recorded(listener)
 
@@ -104,6 +106,21 @@ def finish_if_committed(
         with phase(tell, "analyzing"), translated("analyzing", target.described):
             analyze(connection, report.plan, environment)
     return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
+
+
+def _require_recreatable(request: LoadRequest, project: Project, environment: Environment) -> None:
+    if project.schema is None or not environment.create_schema:
+        raise ConfigurationError(
+            "nothing says how to create the tables again",
+            where=str(project.file),
+            expected=f"a `schema` file, and create_schema = true in [environments.{environment.name}]",
+            next_step="add both; if migrations create the tables, run `snapseed db drop` and then the migrations",
+        )
+    if request.only or request.if_changed or request.mode is not Mode.REPLACE:
+        raise UsageError(
+            "--recreate drops all tables, so all of the snapshot has to be loaded",
+            next_step="leave out --only, --if-changed and --mode",
+        )
 
 
 def _without_queued(
