@@ -125,6 +125,8 @@ def generate(
     resolve, run = (resolve_check, check_snapshot) if check else (resolve_request, generate_snapshot)
     request = resolve(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
     _announce_size(call, request)
+    if check and rows is None and environment.scale not in {None, request.scale}:
+        call.note(f"the snapshot has scale {request.scale:,}, the environment's is {environment.scale:,}")
     with console.Meter(quiet=call.options.quiet) as meter:
         report = run(call.project, request, jobs=jobs or available_cores(), listener=meter)
     if isinstance(report, CheckReport):
@@ -160,7 +162,7 @@ def load(
         bool, typer.Option("--unlogged", help="UNSAFE: make the tables unlogged. A crash of the server empties them.")
     ] = False,
 ) -> None:
-    """Load the environment's snapshot into its database, in one transaction."""
+    """Load the snapshot into the environment's database, atomically."""
     environment, names = call.environment, entity_names(only)
     if with_parents and not names:
         raise UsageError("--with-parents needs --only", next_step="leave it out: all entities are loaded")
@@ -196,7 +198,7 @@ def diff(
     only: Only = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show per entity.")] = 20,
 ) -> None:
-    """Show which rows and columns of the database differ from the snapshot."""
+    """Show the rows and columns that differ from the snapshot."""
     from snapseed.diff.database import diff_snapshot
 
     report = diff_snapshot(call.project, call.environment, only=entity_names(only), limit=limit)
@@ -254,7 +256,7 @@ def reset(
         bool, typer.Option("--recreate", help="Drop all tables first; create them from the schema file.")
     ] = False,
 ) -> None:
-    """Reset the environment's database to its snapshot by copying a template; ends all sessions in it."""
+    """Put the database back to its snapshot, from a template. Ends all sessions in it."""
     environment = call.environment
     from snapseed.testing.reset import reset_environment
 

@@ -35,7 +35,7 @@ def verify(
     ] = False,
     only: Only = None,
 ) -> None:
-    """Compare files with the manifest, then the database with the manifest."""
+    """Compare the files, then the database, with the manifest."""
     if committed:
         _verify_committed(call, rows=rows)
     environment = call.environment
@@ -103,7 +103,7 @@ def ci(
         float, typer.Option(min=1.0, metavar="FACTOR", help="With --baseline: taking this many times as long fails.")
     ] = 1.5,
 ) -> None:
-    """Wait for the database, load with retries, verify, measure, report."""
+    """For CI: wait, load with retries, verify, measure, report."""
     environment = call.environment
     from snapseed.ci.checks import checks_of
     from snapseed.ci.process import CiRequest, run_ci
@@ -173,7 +173,7 @@ def _set_github_outputs(call: Call, report: CiReport) -> None:
 
 @in_project("environment", "database", "snapshot", "results")
 def doctor(call: Call) -> None:
-    """Check everything a load needs, and say what is missing and how to fix it."""
+    """Check everything a load needs, and say how to fix the rest."""
     from snapseed.ci.doctor import examine
 
     requirements = list(examine(call.project, call.environment))

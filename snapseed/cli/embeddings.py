@@ -49,7 +49,7 @@ def jobs_of_load(call: Call, environment: Environment) -> Iterator[None]:
         call.note(f"put {jobs:,} jobs into the queue")
 
 
-@in_project(*WRITES, "quiet")
+@in_project(*WRITES, "results", "quiet")
 def worker(
     call: Call,
     drain: Annotated[bool, typer.Option("--drain", help="Exit once no job is waiting or in progress.")] = False,
@@ -61,7 +61,10 @@ def worker(
         int | None, typer.Option(min=1, max=65535, help="Serve /healthz and /metrics on this port of localhost.")
     ] = None,
 ) -> None:
-    """Work on the queue of embedding jobs. SIGTERM or Ctrl-C ends it after the current batch."""
+    """Work on the queue of embedding jobs. SIGTERM or Ctrl-C ends it after the current batch.
+
+    With --format json, each batch is one line of JSON on stdout.
+    """
     environment = call.environment
     from snapseed.embeddings.health import Health, serving
     from snapseed.embeddings.index import index_embeddings
@@ -81,7 +84,11 @@ def worker(
         health(event)
         if isinstance(event, BatchDone):
             known = {name: round(value, 3) for name, value in vars(event).items()}
-            call.note(f"batch {json.dumps(known | {'environment': environment.name})}")
+            line = json.dumps(known | {"environment": environment.name})
+            if call.output == "json":
+                console.to_stdout(line)
+            else:
+                call.note(f"batch {line}")
         elif isinstance(event, WorkerFailed):
             console.note(f"failure {event}")
 
@@ -94,7 +101,9 @@ def worker(
         for line in index_embeddings(call.project, environment, consent=call.options.yes):
             console.note(line)
     jobs, batches, dead = (int(health.total(name)) for name in ("jobs", "batches", "dead"))
-    console.write(f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead")
+    (console.note if call.output == "json" else console.write)(
+        f"finished {jobs:,} jobs in {batches:,} batches, {dead:,} of them dead"
+    )
 
 
 @in_project("environment", "database", "snapshot", "results")
@@ -132,7 +141,7 @@ def _session(call: Call, doing: str) -> AbstractContextManager[EmbeddingSession]
 @queue_app.command()
 @in_project(*WRITES, "results")
 def status(call: Call) -> None:
-    """Show how many jobs are waiting, in progress, done and dead, and the errors of the dead ones."""
+    """Count the jobs by state, and show why jobs are dead."""
     with _session(call, "reading the queue") as session:
         numbers, dead = session.queue.status(), list(session.queue.dead(_SHOWN_DEAD))
         name = session.source.queue_name
@@ -159,7 +168,7 @@ def purge(call: Call) -> None:
 @queue_app.command()
 @in_project(*WRITES)
 def repair(call: Call) -> None:
-    """Add a job for each text whose chunks are not in the database; delete chunks without a text."""
+    """Add jobs for texts without chunks; delete chunks without a text."""
     from snapseed.embeddings.enqueue import delete_orphans, enqueue_incomplete
 
     with _session(call, "adding jobs") as session:
@@ -172,7 +181,7 @@ def repair(call: Call) -> None:
 @queue_app.command()
 @in_project(*WRITES)
 def index(call: Call) -> None:
-    """Build the search index that [embeddings] asks for, and those that were dropped before the jobs ran."""
+    """Build the search index, and indexes that were dropped before."""
     from snapseed.embeddings.index import index_embeddings
 
     lines = index_embeddings(call.project, call.environment, consent=call.options.yes)

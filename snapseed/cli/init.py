@@ -40,7 +40,7 @@ def init(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write a starter project: snapseed.toml, generators, schema, a CI workflow. Overwrites nothing."""
+    """Write a starter project, into an existing repository too. Overwrites nothing."""
     with console.reporting("text", verbose=verbose):
         _require_no_project(folder)
         if from_database is None:

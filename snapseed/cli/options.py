@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
 from itertools import pairwise
@@ -45,6 +47,19 @@ def environment_names(incomplete: str) -> list[str]:
         return []
 
 
+def _in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
+    """What the shell completes the name of a snapshot, or of an entity in one, to. Reads no more than the manifests."""
+
+    def complete(incomplete: str) -> list[str]:
+        with suppress(SnapseedError, OSError, ValueError, LookupError, TypeError):
+            manifests = (json.loads(file.read_bytes()) for file in find_project().snapshots.glob("*/manifest.json"))
+            named = [item for each in manifests for item in (each["entities"] if entities else [each])]
+            return sorted({item["name"] for item in named if item["name"].startswith(incomplete)})
+        return []
+
+    return complete
+
+
 EnvironmentName = Annotated[
     str | None,
     typer.Argument(help="The environment (default: default_environment).", autocompletion=environment_names),
@@ -52,7 +67,12 @@ EnvironmentName = Annotated[
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="ENTITY", help="Only this entity (repeat, or separate with commas)."),
+    typer.Option(
+        "--only",
+        metavar="ENTITY",
+        help="Only this entity (repeat, or separate with commas).",
+        autocompletion=_in_manifests(entities=True),
+    ),
 ]
 # The options of a command that writes to the environment's database, which a guard may refuse.
 WRITES = ("environment", "allow_host", "yes", "database", "snapshot")
@@ -77,7 +97,14 @@ class Options:
     ] = None
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")] = False
     database: Annotated[str | None, typer.Option(metavar="URL", help="Override the environment's database.")] = None
-    snapshot: Annotated[str | None, typer.Option(metavar="NAME", help="Override the environment's snapshot.")] = None
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Override the environment's snapshot.",
+            autocompletion=_in_manifests(entities=False),
+        ),
+    ] = None
     project: Annotated[
         Path | None, typer.Option(help="The project folder (default: this folder or the nearest one above).")
     ] = None

@@ -21,7 +21,7 @@ app = typer.Typer(
 @app.command()
 @in_project("environment", "results")
 def start(call: Call) -> None:
-    """Start the embedded servers that the environment uses, and create its database."""
+    """Start the servers of the environment; create its database."""
     environment = call.environment
     from snapseed.postgres.connect import connected
     from snapseed.servers import EmbeddedRedis

@@ -406,8 +406,9 @@ def queue(name: str, numbers: QueueStatus, dead: Sequence[DeadJob]) -> Iterator[
     yield f"done        {numbers.done:,}, {numbers.done_last_minute:,} in the last full minute"
     yield f"dead        {numbers.dead:,}"
     for job in dead:
-        yield cut(f"  {job.payload.decode('utf-8', 'replace')}")
-        yield from wrapped(f"    {one_line(job.error)}", "    ")
+        yield from wrapped(
+            f"  {job.payload.decode('utf-8', 'replace')[:_LINE_CHARACTERS]}: {one_line(job.error)}", "    "
+        )
 
 
 def search(hits: Sequence[Hit]) -> Iterator[str]:

@@ -20,7 +20,6 @@ from typing import TypeVar
 import pyarrow as pa
 from psycopg import sql
 
-from snapseed.errors import SnapseedError, SnapshotError
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 from snapseed.load.plan import TablePlan
@@ -28,6 +27,7 @@ from snapseed.load.request import LoadSettings
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import key_list, row_hash
 from snapseed.snapshot.manifest import PartFile
+from snapseed.snapshot.parquet import readable
 from snapseed.snapshot.store import Snapshot
 
 _Item = TypeVar("_Item")
@@ -182,13 +182,9 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
 
 
 def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generator[Batch]:
-    try:
+    with readable(str(snapshot.folder)):
         for file in table.entity.files:
             yield from _batches_of(file, snapshot, table, batch_bytes)
-    except SnapseedError:
-        raise
-    except Exception as exc:
-        raise _unreadable(f"{type(exc).__name__}: {exc}", str(snapshot.folder)) from exc
 
 
 def _batches_of(file: PartFile, snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
@@ -209,12 +205,6 @@ def _batches_of(file: PartFile, snapshot: Snapshot, table: TablePlan, batch_byte
                 # Free these rows before the next are read: two at once would be the peak of a load's memory.
                 del chunk, slices, data
                 started = time.monotonic()
-
-
-def _unreadable(observed: str, path: str) -> SnapshotError:
-    return SnapshotError(
-        "a part cannot be read", where=path, observed=observed, next_step="restore it from git, or generate it again"
-    )
 
 
 def _widen_socket(connection: Connection, size: int) -> None:

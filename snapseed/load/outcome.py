@@ -13,6 +13,7 @@ from snapseed.errors import SnapseedError, interruption
 from snapseed.events import Event, phase_seconds
 from snapseed.load.copy import EntityLoad
 from snapseed.load.plan import LoadPlan
+from snapseed.load.request import Mode
 from snapseed.postgres.provenance import LoadMark
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.database import EntityResult
@@ -21,6 +22,7 @@ from snapseed.verify.files import FileFinding
 # Classes of SQLSTATE that say that the connection or the server is going away. They leave open what a COMMIT did.
 _GOING_AWAY = ("08", "57P")
 _FOREIGN_KEY_VIOLATION = "23503"
+_UNIQUE_VIOLATION = "23505"
 _Kind = TypeVar("_Kind")
 
 
@@ -127,6 +129,8 @@ def failed(exc: SnapseedError | KeyboardInterrupt, report: LoadReport, *, only: 
         error.next_step = f"see what is loaded: snapseed status {report.environment}"
     elif state == _FOREIGN_KEY_VIOLATION and only and (report.copying or report.entities):
         error.next_step = "add --with-parents to load the rows that these refer to as well"
+    elif state == _UNIQUE_VIOLATION and report.plan.mode is Mode.APPEND:
+        error.next_step = "--mode upsert updates the rows whose keys exist; --mode replace empties the tables first"
     error.summary += f"; {report.outcome}"
     error.report = report
     return error

@@ -10,7 +10,7 @@ import psycopg
 
 from snapseed.config import Environment, Project
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
-from snapseed.events import Listener, ignore, phase, phase_seconds, recorded
+from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.plan import LoadPlan
@@ -18,7 +18,7 @@ from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, choose_entities, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.load.unchanged import is_unchanged
+from snapseed.load.unchanged import why_to_load
 from snapseed.postgres import locks
 from snapseed.postgres.connect import connected
 from snapseed.postgres.failures import translated
@@ -70,7 +70,6 @@ def load_snapshot(
         if request.if_changed:
             with session(_LOOKING) as looking:
                 if _holds_snapshot(looking):
-                    tell(AlreadyLoaded())
                     return report.after(events)
         _check_files(snapshot, request, tell)
         with session("connecting") as loading:
@@ -156,7 +155,9 @@ def _holds_snapshot(session: LoadSession) -> bool:
         entities: Sequence[EntityRecord] = manifest.chosen(request.only)
         if request.only and request.with_parents:
             entities = choose_entities(manifest, read_facts(connection, manifest.entities), request)
-        return is_unchanged(connection, manifest, entities, request)
+        reason = why_to_load(connection, manifest, entities, request)
+        session.listener(Note(f"loading: {reason}") if reason else AlreadyLoaded())
+        return reason is None
     return False
 
 

@@ -26,10 +26,10 @@ from snapseed.snapshot.manifest import EntityRecord, Manifest
 _SAMPLED_PAGES = 8
 
 
-def is_unchanged(
+def why_to_load(
     connection: Connection, manifest: Manifest, entities: Sequence[EntityRecord], request: LoadRequest
-) -> bool:
-    """Whether the tables of `entities` were last loaded from this snapshot and have not changed since.
+) -> str | None:
+    """None if the tables of `entities` were last loaded from this snapshot and have not changed since, else the reason.
 
     After an upsert or an append they may hold other rows, which a load in mode `replace` would remove. If the request
     asks for verification, an unverified load does not count.
@@ -39,15 +39,17 @@ def is_unchanged(
     for entity in entities:
         found = tables.get(table_name(entity))
         if found is None:
-            return False
+            return f"{table_name(entity)} does not exist"
         identity, state = states.get(str(found), ("", None))
         if identity != manifest.identity or not isinstance(state, dict) or state.get("changes") is None:
-            return False
-        if state["mode"] not in {request.mode, Mode.REPLACE} or (request.verify and not state.get("verified")):
-            return False
+            return f"{found} was not last loaded from this snapshot"
+        if state["mode"] not in {request.mode, Mode.REPLACE}:
+            return f"{found} was last loaded with --mode {state['mode']}, so it may hold other rows too"
+        if request.verify and not state.get("verified"):
+            return f"the last load of {found} was not verified"
         if state != state | table_state(connection, entity, found, state["pages"]):
-            return False
-    return True
+            return f"{found} has changed since the last load"
+    return None
 
 
 def count_changes(connection: Connection, table: TableName) -> int:

@@ -58,6 +58,15 @@ def test_every_command_and_option_has_help(name: str) -> None:
         assert getattr(parameter, "help", None), f"{name}: {parameter.name}"
 
 
+@pytest.mark.parametrize("name", ["", "db", "queue"])
+def test_a_list_of_commands_fits_80_columns(name: str, tmp_path: Path) -> None:
+    """No description is cut."""
+    shown = run(*name.split(), "--help", cwd=tmp_path, COLUMNS="80").stdout
+    _, commands_shown = shown.split("Commands:\n")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "..." not in commands_shown
+
+
 @pytest.mark.parametrize("name", ["", "load", "db psql"])
 def test_help_lists_every_option(name: str, tmp_path: Path) -> None:
     """--help and -h print the same, on stdout, with exit code 0, also outside a project."""
@@ -131,12 +140,27 @@ def test_completion_can_be_set_up(shell: str, tmp_path: Path) -> None:
 def test_completion_knows_the_environments_of_the_project(tmp_path: Path, command: str) -> None:
     """The names in snapseed.toml that begin like the word, for every kind of command."""
     (tmp_path / "snapseed.toml").write_text("[environments.dev]\n[environments.demo]\n[environments.ci]\n")
-    completion = {
-        "_SNAPSEED_COMPLETE": "complete_bash",
-        "COMP_WORDS": f"snapseed {command} de",
-        "COMP_CWORD": str(1 + len(command.split())),
-    }
+    assert completed(f"{command} de", tmp_path) == ["dev", "demo"]
+
+
+def test_completion_knows_the_snapshots_and_their_entities(tmp_path: Path) -> None:
+    """By the manifests of the project. One that cannot be read completes nothing, and prints nothing."""
+    (tmp_path / "snapseed.toml").write_text("[environments.dev]\n")
+    for name, entities in (("big", ["users", "orders"]), ("bare", ["users", "units"])):
+        manifest = {"name": name, "entities": [{"name": entity} for entity in entities]}
+        (tmp_path / "snapshots" / name).mkdir(parents=True)
+        (tmp_path / "snapshots" / name / "manifest.json").write_text(json.dumps(manifest))
+    assert completed("load --snapshot b", tmp_path) == ["bare", "big"]
+    assert completed("verify dev --only u", tmp_path) == ["units", "users"]
+    (tmp_path / "snapshots/big/manifest.json").write_text('{"entities": 3}')
+    assert completed("verify dev --only u", tmp_path) == []
+
+
+def completed(line: str, folder: Path) -> list[str]:
+    """What the shell offers for the last word of a line."""
     program = Path(sys.executable).with_name("snapseed")
-    environment = {**os.environ, **completion}
-    done = subprocess.run([program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["dev", "demo"]
+    completion = {"COMP_WORDS": f"snapseed {line}", "COMP_CWORD": str(len(line.split()))}
+    environment = {**os.environ, **completion, "_SNAPSEED_COMPLETE": "complete_bash"}
+    done = subprocess.run([program], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()

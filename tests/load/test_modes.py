@@ -27,6 +27,7 @@ def test_an_append_keeps_existing_rows(shapes: Shapes) -> None:
     error = shapes.refused(Mode.APPEND, consent=True)
     assert isinstance(error, LoadError)
     assert "teams_pkey" in str(error)
+    assert "--mode upsert" in str(error.next_step)
 
 
 def test_an_append_rebuilds_what_it_may(shapes: Shapes) -> None:
