@@ -18,11 +18,15 @@ from snapseed.verify.files import require_none, verify_files
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that a load needs: what was found, and if it is missing the error that says how to fix it."""
+    """One thing that a load needs: what was found, and if it is missing the error that says how to fix it.
+
+    It was `skipped` if something that the check needs is missing.
+    """
 
     name: str
     found: str
     error: SnapseedError | None = None
+    skipped: bool = False
 
 
 def examine(project: Project, environment: Environment) -> Iterator[Requirement]:
@@ -37,8 +41,8 @@ def examine(project: Project, environment: Environment) -> Iterator[Requirement]
     ):
         missing = [need for need in needs if need in failed]
         try:
-            found = f"not checked: needs the {missing[0]}" if missing else look(project, environment)
-            requirement = Requirement(name, found)
+            found = f"needs the {missing[0]}" if missing else look(project, environment)
+            requirement = Requirement(name, found, skipped=bool(missing))
         except SnapseedError as exc:
             requirement = Requirement(name, exc.summary, exc)
         if missing or requirement.error:

@@ -354,11 +354,11 @@ def _quoted(text: str | None) -> str:
 
 def doctor(requirements: Sequence[Requirement]) -> Iterator[str]:
     """Each thing that a load needs with what was found, and how to fix what is missing."""
-    rows = [["PROBLEM" if item.error else "ok", item.name, item.found] for item in requirements]
-    yield from table(["", "check", "found"], rows)
+    states = {item.name: "PROBLEM" if item.error else "SKIPPED" if item.skipped else "ok" for item in requirements}
+    yield from table(["", "check", "found"], [[states[item.name], item.name, item.found] for item in requirements])
     for item in requirements:
         if item.error:
-            yield from (f"{item.name}: {line.strip()}" for line in str(item.error).splitlines())
+            yield from f"{item.name}: {item.error}".splitlines()
 
 
 def ci(report: CiReport) -> Iterator[str]:

@@ -11,6 +11,7 @@ from snapseed.postgres.connect import Target, has_database
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.locks import reading
 from snapseed.postgres.provenance import LoadRecord, last_loads, last_states
+from snapseed.servers.account import account_for
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.store import open_snapshot
 
@@ -41,6 +42,8 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
         target = resolve_target(project, environment)
         described = target.described
         if target.embedded is not None and not target.embedded.is_running():
+            # What another account's server does, only that account sees.
+            account_for(target.embedded.data_directory, project.folder)
             state = "embedded server not running"
         elif (found := _loads(target)) is None:
             state = "nothing loaded"

@@ -6,6 +6,7 @@ import pytest
 
 from snapseed.cli.console import Meter
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
+from tests.projects.state import patiently
 
 
 class Clock:
@@ -78,3 +79,21 @@ def test_a_terminal_gets_bars(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "\x1b[" in "".join(told(capsys, events))
     monkeypatch.setenv("CI", "true")
     assert told(capsys, events) == ["building indexes"]
+
+
+def test_a_silent_phase_is_shown_by_its_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal, after a second in which nothing else happened."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    shown: list[str] = []
+
+    def is_shown() -> bool:
+        shown.append(capsys.readouterr().err)
+        return "verifying" in "".join(shown)
+
+    with Meter(quiet=False) as meter:
+        meter(PhaseStarted("verifying"))
+        patiently(is_shown)

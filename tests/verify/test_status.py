@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -38,6 +39,21 @@ def embedded(shop: Sandbox) -> Iterator[EmbeddedPostgres]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
+def test_the_server_of_another_account_is_not_said_to_be_stopped(shop: Sandbox) -> None:
+    """Only that account sees what it does."""
+    data = EmbeddedPostgres(shop.folder).data_directory
+    data.mkdir(parents=True)
+    os.chown(data, 4321, 4321)
+    project = shop.project
+    os.seteuid(1234)
+    try:
+        (found,) = status(project, ["dev"])
+    finally:
+        os.seteuid(0)
+    assert "another account" in found.state
 
 
 def test_an_empty_database_has_nothing_loaded(on_database: Sandbox) -> None:
