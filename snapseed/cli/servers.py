@@ -55,7 +55,7 @@ def stop(call: Call) -> None:
 @app.command()
 @in_project("environment", "allow_host", "yes", "database", "results")
 def drop(call: Call) -> None:
-    """Drop the environment's database. The next load creates an embedded one again."""
+    """Drop the environment's database."""
     from snapseed.load.recreate import drop_database
 
     name = drop_database(call.project, call.environment, consent=call.options.yes)
@@ -67,17 +67,16 @@ def drop(call: Call) -> None:
 def logs(
     call: Call, lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 40
 ) -> None:
-    """Print the log of the environment's embedded PostgreSQL, since its last start."""
+    """Print the end of the log of the embedded PostgreSQL."""
     from snapseed.servers import EmbeddedPostgres
     from snapseed.servers.account import read_end
     from snapseed.servers.targets import resolve_target
 
-    server, target = EmbeddedPostgres(call.project.folder), resolve_target(call.project, call.environment)
-    if target.embedded is None or not server.log_file.exists():
-        what = "uses no embedded server" if target.embedded is None else "has not started its server yet"
-        raise UsageError(f"environment {call.environment.name!r} {what}", observed=target.described)
-    last = read_end(server.log_file).splitlines()[-lines:]
-    call.show([f"log: {server.log_file}", *last], {"log": str(server.log_file), "lines": last})
+    target, log = resolve_target(call.project, call.environment), EmbeddedPostgres(call.project.folder).log_file
+    if target.embedded is None or not log.exists():
+        raise UsageError("there is no log of an embedded server", where=str(log), observed=target.described)
+    last = read_end(log).splitlines()[-lines:]
+    call.show([f"log: {log}", *last], {"log": str(log), "lines": last})
 
 
 @app.command()

@@ -17,7 +17,7 @@ from snapseed.postgres.catalog import TableName, read_rows, read_tables
 from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify_allowed, require_ours
-from snapseed.postgres.locks import sessions_in
+from snapseed.postgres.locks import lock_tables, sessions_in
 from snapseed.postgres.provenance import filled_tables, has_other_rows
 from snapseed.servers.targets import resolve_target
 
@@ -31,6 +31,8 @@ def drop_contents(connection: Connection, identity: Identity, environment: Envir
     The records of loads stay, and so does what is in no schema: settings and privileges of the database, publications,
     foreign servers. Raises `RefusedError` as `drop_database` does.
     """
+    # Before anything is decided about their rows.
+    lock_tables(connection, _find_tables(connection), exclusive=True)
     _require_disposable(connection, identity, environment, consent=consent)
     for (statements,) in connection.execute(query("drop_schemas")).fetchall():
         connection.execute(str(statements).encode())
@@ -48,9 +50,15 @@ def drop_database(project: Project, environment: Environment, *, consent: bool =
         with connected(target, create=False) as connection, connection.transaction():
             identity = identify_allowed(connection, target, environment, consent=consent)
             _require_disposable(connection, identity, environment, consent=consent)
-            own = connection.backend_pid
-        name = identity.database
-        elsewhere = replace(target, conninfo=make_conninfo(target.conninfo, dbname="postgres"), database="postgres")
+            own, info, name = connection.backend_pid, connection.info, identity.database
+            # The same server: a connection string may name several.
+            server: dict[str, str | int | None] = {
+                "host": info.host,
+                "port": info.port,
+                "hostaddr": info.hostaddr or None,
+                "dbname": "postgres",
+            }
+        elsewhere = replace(target, conninfo=make_conninfo(target.conninfo, **server), database="postgres")
         with connected(elsewhere) as connection:
             identify_allowed(connection, target, environment, consent=consent)
             if others := sessions_in(connection, name, own=own):
@@ -64,6 +72,10 @@ def drop_database(project: Project, environment: Environment, *, consent: bool =
     return name
 
 
+def _find_tables(connection: Connection) -> list[TableName]:
+    return [TableName(row["schema"], row["table"]) for row in read_rows(connection, query("all_tables"))]
+
+
 def _require_disposable(connection: Connection, identity: Identity, environment: Environment, *, consent: bool) -> None:
     if identity.database in _MAINTENANCE:
         raise RefusedError(
@@ -71,8 +83,7 @@ def _require_disposable(connection: Connection, identity: Identity, environment:
             where=str(identity),
             next_step="give the environment a database of its own",
         )
-    names = [TableName(row["schema"], row["table"]) for row in read_rows(connection, query("all_tables"))]
-    tables, filled = list(read_tables(connection, names).values()), filled_tables(connection)
+    tables, filled = read_tables(connection, _find_tables(connection)).values(), filled_tables(connection)
     ours = {
         name
         for table in tables

@@ -9,7 +9,7 @@ from dataclasses import replace
 import psycopg
 
 from snapseed.config import Environment, Project
-from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.errors import SnapseedError, UsageError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
@@ -52,8 +52,14 @@ def load_snapshot(
     """
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
-    if request.recreate:
-        _require_recreatable(request, project, environment)
+    is_whole = not (request.only or request.if_changed) and request.mode is Mode.REPLACE
+    if request.recreate and not (is_whole and project.schema and environment.create_schema):
+        raise UsageError(
+            "--recreate drops all tables, creates them from the schema file and loads the whole snapshot",
+            expected=f"a `schema` file, create_schema = true in [environments.{environment.name}], and no --only,"
+            " --mode or --if-changed",
+            next_step="if migrations create the tables, run `snapseed db drop` and then the migrations",
+        )
     request, queued = _without_queued(request, project, environment, snapshot.manifest)
     events, tell = recorded(listener)
 
@@ -105,21 +111,6 @@ def finish_if_committed(
         with phase(tell, "analyzing"), translated("analyzing", target.described):
             analyze(connection, report.plan, environment)
     return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
-
-
-def _require_recreatable(request: LoadRequest, project: Project, environment: Environment) -> None:
-    if project.schema is None or not environment.create_schema:
-        raise ConfigurationError(
-            "nothing says how to create the tables again",
-            where=str(project.file),
-            expected=f"a `schema` file, and create_schema = true in [environments.{environment.name}]",
-            next_step="add both; if migrations create the tables, run `snapseed db drop` and then the migrations",
-        )
-    if request.only or request.if_changed or request.mode is not Mode.REPLACE:
-        raise UsageError(
-            "--recreate drops all tables, so all of the snapshot has to be loaded",
-            next_step="leave out --only, --if-changed and --mode",
-        )
 
 
 def _without_queued(

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from snapseed.errors import ConfigurationError, RefusedError, ServerError, UsageError
+from snapseed.errors import RefusedError, ServerError, UsageError
 from snapseed.load.recreate import drop_database
 from tests.load.shapes import Shapes
 
@@ -86,7 +86,7 @@ def test_only_a_whole_load_recreates(shapes: Shapes, options: dict[str, object])
 def test_without_a_schema_file_nothing_is_dropped(shapes: Shapes) -> None:
     """Migrations create the tables then."""
     shapes.create()
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(UsageError):
         shapes.load(recreate=True, create_schema=False)
     assert shapes.one(_OID)
 

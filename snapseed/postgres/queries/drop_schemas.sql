@@ -1,9 +1,10 @@
 -- The statements that drop each schema with all that is in it, but those of the server, of extensions, and ours. The
--- schema public is created again with the same owner and privileges: a schema file, as pg_dump writes it, expects it.
+-- schema public is created again with the same owner, comment and privileges: a schema file, as pg_dump writes it, expects it.
 SELECT concat_ws(
          '; ', format('DROP SCHEMA %I CASCADE', n.nspname),
          CASE WHEN n.nspname = 'public' THEN
-           format('CREATE SCHEMA public AUTHORIZATION %I', pg_get_userbyid(n.nspowner)) END,
+           format('CREATE SCHEMA public AUTHORIZATION %I', pg_get_userbyid(n.nspowner))
+             || format('; COMMENT ON SCHEMA public IS %L', obj_description(n.oid, 'pg_namespace')) END,
          (SELECT string_agg(format('GRANT %s ON SCHEMA public TO %s', a.privilege_type,
                                    CASE a.grantee WHEN 0 THEN 'PUBLIC'
                                                   ELSE quote_ident(pg_get_userbyid(a.grantee)) END), '; ')
