@@ -16,9 +16,10 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,9 +170,10 @@ class ProjectServer(ABC):
     def start(self) -> bool:
         """Start the server and wait until it accepts work; True when it had to be started.
 
-        It waits for processes that a crash left, and removes leftover files. Raises `ConfigurationError` when the wheel
-        is missing, the folder cannot be written or its data is of another version; `RefusedError` for folders of
-        another account; `ServerError` with the end of the server's log when it does not start.
+        It waits for processes that a crash left, ends those whose data was deleted, and removes leftover files. Raises
+        `ConfigurationError` when the wheel is missing, the folder cannot be written or its data is of another version;
+        `RefusedError` for folders of another account; `ServerError` with the end of the server's log when it does not
+        start.
         """
         account = account_for(self.data_directory, self.project)
         # First of all: who may write there can let somebody else's server answer.
@@ -180,28 +182,31 @@ class ProjectServer(ABC):
             return False
         program = self.find_program()
         with self._locked(account) as folder:
+            self._end_orphans()
             if self._earlier_run_works():
                 return False
             make_searchable(program.resolve(), account)
             make_searchable(self.data_directory, account)
             private_directory(self.socket_directory, account)
-            self._prepare_data(account, folder)
-            # One log is kept, so that messages quote this run and nothing grows without end.
-            with suppress(FileNotFoundError):
-                self.log_file.replace(self.log_file.with_name("server.log.1"))
-            self._launch(account)
+            with _telling(lambda: f"still starting the {self.title}; a first start takes some seconds"):
+                self._prepare_data(account, folder)
+                # One log is kept, so that messages quote this run and nothing grows without end.
+                with suppress(FileNotFoundError):
+                    self.log_file.replace(self.log_file.with_name("server.log.1"))
+                self._launch(account)
             return True
 
     def stop(self) -> bool:
         """Disconnect all clients, write everything to disk and wait for the end; False when it was not running.
 
-        Raises `RefusedError` for a server of another account, `ServerError` when it does not stop in time.
+        A server whose data was deleted is ended too. Raises `RefusedError` for a server of another account,
+        `ServerError` when it does not stop in time.
         """
         try:
             if not stat.S_ISDIR(self.data_directory.lstat().st_mode):
                 return False
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return self._end_orphans()
         except PermissionError:
             pass  # account_for() says why
         with self._locked(account_for(self.data_directory, self.project)):
@@ -239,25 +244,45 @@ class ProjectServer(ABC):
                     accepted = True
             yield connection if accepted else None
 
+    def _end_orphans(self) -> bool:
+        """End processes of this server whose data was deleted while they ran; True when there were any.
+
+        Nobody can reach them. They may hold the socket's folder, Valkey runs on forever, and PostgreSQL for a minute.
+        """
+        if not (found := self._processes.signal_orphans(self.stop_signal)):
+            return False
+        ids = " ".join(map(str, found))
+        _log.warning("ending the %s whose data was deleted while it ran: process %s", self.title, ids)
+        for _ in _polls(self.timeouts.stop, lambda: f"waiting for the end of process {ids}"):
+            if not self._processes.orphans():
+                break
+        else:
+            said = f"process {ids} still runs after {self.timeouts.stop:g} s"
+            self._fail("lost its data and did not end", said, f"run `kill -9 {ids}`, then the same command again")
+        return True
+
     def _earlier_run_works(self) -> bool:
         """Wait while processes of an earlier run exist; True when they turn out to be a working server.
 
         Starting another server on the same data would damage it, and Valkey would not notice.
         """
-        deadline = time.monotonic() + self.timeouts.start
-        while not self.is_running():
-            processes = self._processes.all()
-            if not processes:
+
+        def processes() -> str:
+            return f"process {', '.join(map(str, self._processes.all()))}"
+
+        for _ in _polls(self.timeouts.start, lambda: f"waiting for an earlier run of the {self.title}: {processes()}"):
+            if self.is_running():
+                break
+            if not self._processes.all():
                 return False
             if self._is_cut_off():
                 self._shut_down()
-            elif time.monotonic() > deadline:
-                self._fail(
-                    "has processes of an earlier run that have not ended",
-                    f"process {', '.join(map(str, processes))} after {self.timeouts.start:g} s",
-                    "run `snapseed db stop`, or end these processes yourself; then run the same command again",
-                )
-            time.sleep(_POLL_SECONDS)
+        else:
+            self._fail(
+                "has processes of an earlier run that have not ended",
+                f"{processes()} after {self.timeouts.start:g} s",
+                "run `snapseed db stop`, or end these processes yourself; then run the same command again",
+            )
         return True
 
     def _launch(self, account: Account) -> None:
@@ -275,12 +300,12 @@ class ProjectServer(ABC):
         """Tell the server to shut down, and wait until all of its processes have ended."""
         main = self._main_processes()
         self._processes.signal(main, self.stop_signal)
-        deadline = time.monotonic() + self.timeouts.stop
-        while remaining := self._processes.all() or [pid for pid in main if self._processes.owns(pid) is not False]:
-            if time.monotonic() > deadline:
-                ids = ", ".join(map(str, remaining))
-                self._fail("did not stop", f"process {ids} still runs after {self.timeouts.stop:g} s")
-            time.sleep(_POLL_SECONDS)
+        for _ in _polls(self.timeouts.stop, lambda: f"waiting for the {self.title} to stop"):
+            remaining = self._processes.all() or [pid for pid in main if self._processes.owns(pid) is not False]
+            if not remaining:
+                return
+        ids = ", ".join(map(str, remaining))
+        self._fail("did not stop", f"process {ids} still runs after {self.timeouts.stop:g} s")
 
     @property
     def _processes(self) -> ServerProcesses:
@@ -329,21 +354,21 @@ class ProjectServer(ABC):
             yield folder
 
     def _await_lock(self, descriptor: int, path: Path) -> None:
-        """Wait for the lock, and write into its file who has it. A wait of more than a second is told in the log."""
-        started, holder = time.monotonic(), ""
-        while time.monotonic() <= started + self.timeouts.lock:
+        """Wait for the lock, and write into its file who has it."""
+
+        def holder() -> str:
+            return f"process {os.pread(descriptor, 20, 0).decode() or 'unknown'}"
+
+        doing = f"which is starting or stopping the {self.title}"
+        for _ in _polls(self.timeouts.lock, lambda: f"waiting for {holder()}, {doing}"):
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
                 return
-            if not holder and time.monotonic() > started + _PATIENCE_SECONDS:
-                holder = f"process {os.pread(descriptor, 20, 0).decode() or 'unknown'}"
-                _log.warning("waiting for %s, which is starting or stopping the %s", holder, self.title)
-            time.sleep(_POLL_SECONDS)
         raise ServerError(
             f"another process has been starting or stopping the {self.title} for too long",
-            observed=f"the lock is still taken after {self.timeouts.lock:g} s, by {holder or 'another process'}",
+            observed=f"the lock is still taken after {self.timeouts.lock:g} s, by {holder()}",
             where=str(path),
             next_step="wait for that process, or end it, and run the same command again",
         )
@@ -380,3 +405,25 @@ class ProjectServer(ABC):
             where=str(self.data_directory),
             next_step=next_step or advice,
         )
+
+
+@contextmanager
+def _telling(text: Callable[[], str]) -> Iterator[None]:
+    """Say in the log what the block waits for, if that takes more than a second."""
+    timer = threading.Timer(_PATIENCE_SECONDS, lambda: _log.warning("%s", text()))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _polls(seconds: float, text: Callable[[], str]) -> Iterator[None]:
+    """Yield once, and again until the time is over; say in the log what is waited for, as `_telling` does."""
+    deadline = time.monotonic() + seconds
+    with _telling(text):
+        yield
+        while time.monotonic() <= deadline:
+            time.sleep(_POLL_SECONDS)
+            yield

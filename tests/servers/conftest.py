@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +34,7 @@ IMPORTS = """
 import os, pwd, resource, sys, time, tempfile, subprocess, psutil, psycopg
 from pathlib import Path
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
+from snapseed.servers.project_server import Timeouts
 from snapseed.errors import *
 project = Path(sys.argv[1])
 """
@@ -151,12 +152,17 @@ def postmaster(postgres: EmbeddedPostgres) -> psutil.Process:
     return psutil.Process(int((postgres.data_directory / "postmaster.pid").read_text().split()[0]))
 
 
-def python(code: str, project: Path, account: pwd.struct_passwd | None = None) -> subprocess.Popen[str]:
-    """A process that runs the code, the leader of its own process group; as root, under another account if given."""
+def python(
+    code: str, project: Path, account: pwd.struct_passwd | None = None, *, prefix: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """A process that runs the code, the leader of its own process group; as root, under another account if given.
+
+    `prefix` is a command that runs it.
+    """
     # It changes the account after its imports: the interpreter itself may be where only root can read.
     change = f"os.setgroups([]); os.setgid({account.pw_gid}); os.setuid({account.pw_uid})\n" if account else ""
     return subprocess.Popen(
-        [sys.executable, "-c", IMPORTS + (change if os.geteuid() == 0 else "") + code, str(project)],
+        [*prefix, sys.executable, "-c", IMPORTS + (change if os.geteuid() == 0 else "") + code, str(project)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

