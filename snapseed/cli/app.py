@@ -155,6 +155,9 @@ def load(
         bool, typer.Option("--if-changed", help="Do nothing if the database already holds the snapshot.")
     ] = False,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Commit without comparing fingerprints.")] = False,
+    recreate: Annotated[
+        bool, typer.Option("--recreate", help="Drop all tables first; create them from the schema file.")
+    ] = False,
     unlogged: Annotated[
         bool, typer.Option("--unlogged", help="UNSAFE: make the tables unlogged. A crash of the server empties them.")
     ] = False,
@@ -175,6 +178,7 @@ def load(
         dry_run=dry_run,
         verify=not no_verify,
         unlogged=unlogged,
+        recreate=recreate,
         consent=call.options.yes,
     )
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
@@ -248,6 +252,9 @@ def show(
 def reset(
     call: Call,
     fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,
+    recreate: Annotated[
+        bool, typer.Option("--recreate", help="Drop all tables first; create them from the schema file.")
+    ] = False,
 ) -> None:
     """Put the database back to its snapshot, from a template. Ends all sessions in it."""
     environment = call.environment
@@ -255,7 +262,9 @@ def reset(
 
     with embeddings.jobs_of_load(call, environment):
         with console.Meter(quiet=call.options.quiet) as meter:
-            report = reset_environment(call.project, environment, consent=call.options.yes, fresh=fresh, listener=meter)
+            report = reset_environment(
+                call.project, environment, consent=call.options.yes, fresh=fresh, recreate=recreate, listener=meter
+            )
         call.show(text.reset(report), document(report))
 
 

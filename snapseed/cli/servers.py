@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from argparse import ArgumentParser
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from snapseed.errors import UsageError
 from snapseed.redaction import redacted
 
 app = typer.Typer(
-    help="The embedded servers: start, stop, URLs, and psql.", no_args_is_help=True, rich_markup_mode=None
+    help="The embedded servers: start, stop, drop, logs, URLs, and psql.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -52,6 +53,33 @@ def stop(call: Call) -> None:
 
 
 @app.command()
+@in_project("environment", "allow_host", "yes", "database", "results")
+def drop(call: Call) -> None:
+    """Drop the environment's database."""
+    from snapseed.load.recreate import drop_database
+
+    name = drop_database(call.project, call.environment, consent=call.options.yes)
+    call.show([f"dropped database {name}"], {"dropped": name})
+
+
+@app.command()
+@in_project("environment", "results")
+def logs(
+    call: Call, lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 40
+) -> None:
+    """Print the end of the log of the embedded PostgreSQL."""
+    from snapseed.servers import EmbeddedPostgres
+    from snapseed.servers.account import read_end
+    from snapseed.servers.targets import resolve_target
+
+    target, log = resolve_target(call.project, call.environment), EmbeddedPostgres(call.project.folder).log_file
+    if target.embedded is None or not log.exists():
+        raise UsageError("there is no log of an embedded server", where=str(log), observed=target.described)
+    last = read_end(log).splitlines()[-lines:]
+    call.show([f"log: {log}", *last], {"log": str(log), "lines": last})
+
+
+@app.command()
 @in_project("environment", "results")
 def url(
     call: Call,
@@ -70,7 +98,7 @@ def url(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @in_project("environment", "database")
 def psql(call: Call, context: typer.Context) -> None:
-    """Open psql on the environment's database. Further arguments are passed to psql."""
+    """Open psql on the environment's database. Further arguments are passed to psql; -d names another one."""
     arguments = context.args
     if (first := call.options.environment) and first.startswith("-"):
         call, arguments = call.without_environment(), [first, *arguments]
@@ -90,9 +118,13 @@ def psql(call: Call, context: typer.Context) -> None:
         raise UsageError("psql is not on the PATH", next_step="install PostgreSQL's client programs")
     # Others can see a process's arguments, but not its environment.
     parts = conninfo_to_dict(target.conninfo)
+    # psql would take only the first of two databases, on the server that it finds by itself.
+    given = ArgumentParser("snapseed db psql", add_help=False, allow_abbrev=False)
+    given.add_argument("-d", "--dbname", default=parts.get("dbname"))
+    chosen, arguments = given.parse_known_args(arguments)
     if password := parts.pop("password", None):
         os.environ["PGPASSWORD"] = str(password)
-    conninfo = make_conninfo("", **parts) if password else target.conninfo
+    conninfo = make_conninfo("" if password else target.conninfo, **{**parts, "dbname": chosen.dbname})
     with hidden_variables(target):
         os.execv(program, [program, conninfo, *arguments])  # noqa: S606 - psql replaces us, without a shell
 

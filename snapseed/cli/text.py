@@ -183,7 +183,10 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
             yield from wrapped(f"server   {report.server}", " " * 9)
             yield _snapshot(report.manifest)
         if report.schema_created:
-            yield "schema   " + ("would be created" if report.dry_run else "created, because no table existed")
+            how = (
+                "recreated, after dropping all schemas" if report.plan.recreate else "created, because no table existed"
+            )
+            yield f"schema   {'would be ' if report.dry_run else ''}{how}"
         if report.dry_run:
             yield from _plan(report.plan)
         elif report.entities:

@@ -18,6 +18,7 @@ from snapseed.load.characters import unconvertible_texts
 from snapseed.load.outcome import Connected, SchemaCreated
 from snapseed.load.plan import ColumnContents, Prepared
 from snapseed.load.plan.requirements import schema_error, text_limit
+from snapseed.load.recreate import drop_contents
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.schema_file import apply_schema
 from snapseed.postgres import locks, query
@@ -69,6 +70,9 @@ def prepare(session: LoadSession) -> Prepared:
         locks.set_limits(connection, environment)
     with session.phase("waiting for another load"):
         locks.lock(connection)
+    if request.recreate:
+        with session.phase("dropping the schemas"):
+            drop_contents(connection, identity, environment, consent=request.consent)
     with session.phase("waiting for the tables"):
         _lock(session, [table_name(entity) for entity in session.snapshot.manifest.chosen(request.only)])
     with session.phase("planning"):

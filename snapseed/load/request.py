@@ -22,7 +22,8 @@ class LoadRequest:
     `only` names the entities to load, all if it is empty; `with_parents` adds the entities that their rows refer to.
     `with_children` allows emptying tables outside the load whose rows refer to replaced rows. `if_changed` does nothing
     if the database still holds the snapshot; `dry_run` stops after the plan. `unlogged` turns the tables into unlogged
-    ones, which a crash of the server empties. `consent` is the user's yes to losing rows that snapseed did not load.
+    ones, which a crash of the server empties. `recreate` drops all tables first, in the same transaction, and creates
+    them from the project's schema file. `consent` is the user's yes to losing rows that snapseed did not load.
     """
 
     only: Sequence[str] = ()
@@ -33,6 +34,7 @@ class LoadRequest:
     dry_run: bool = False
     verify: bool = True
     unlogged: bool = False
+    recreate: bool = False
     consent: bool = False
 
     def __post_init__(self) -> None:

@@ -209,6 +209,17 @@ def watching(
         watch.end()
 
 
+def sessions_in(connection: Connection, database: str, *, own: int) -> list[str]:
+    """Who is connected to a database, in words, without the caller's `own` session, which may be about to end."""
+    rows = connection.execute(
+        "SELECT format('process %%s (%%s, role %%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'),"
+        " coalesce(usename, '?')) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
+        " AND backend_type = 'client backend' ORDER BY pid",
+        [database, own],
+    ).fetchall()
+    return [str(who) for (who,) in rows]
+
+
 def shortened(query: str) -> str:
     """The beginning of a statement on one line, without passwords."""
     text = redacted_sql(" ".join(query.split()))

@@ -13,6 +13,7 @@ from snapseed.errors import ServerError, UsageError
 from snapseed.events import Listener
 from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.locks import sessions_in
 from snapseed.testing.server import QUERIES, Server
 from snapseed.testing.template import Template
 
@@ -113,15 +114,10 @@ def when_unused(server: Server, database: str, action: Callable[[], None], *, ow
         with suppress(psycopg.errors.ObjectInUse):
             action()
             return sessions
-    rows = server.connection.execute(
-        "SELECT DISTINCT coalesce(nullif(application_name, ''), 'unnamed') || ', role ' || coalesce(usename, '?')"
-        "  FROM pg_stat_activity WHERE datname = %s",
-        [database],
-    ).fetchall()
     raise ServerError(
         "programs connect to the database again faster than their sessions are ended",
         where=database,
-        observed="; ".join(str(who) for (who,) in rows) or "a session, or a prepared transaction",
+        observed="; ".join(sessions_in(server.connection, database, own=own)) or "a session, or a prepared transaction",
         next_step="stop the programs that use it, or their connection pools, and run the same command again",
     )
 

@@ -88,14 +88,16 @@ def reset_environment(
     *,
     consent: bool = False,
     fresh: bool = False,
+    recreate: bool = False,
     listener: Listener = ignore,
 ) -> ResetReport:
     """Put the environment's database back to its snapshot, and everything else in it to when the template was made.
 
     Without a template for this database, schema and snapshot, or with `fresh`, the snapshot is loaded and a template
-    made of the result. Sessions in the database are ended. Raises `RefusedError` where a load would be refused, and
-    where rows outside the snapshot differ from the template, unless there is `consent`; `UsageError` where the role
-    does not own the database; and what a load raises.
+    made of the result; with `recreate`, that load drops all tables and creates them from the schema file. Sessions in
+    the database are ended. Raises `RefusedError` where a load would be refused, and where rows outside the snapshot
+    differ from the template, unless there is `consent`; `UsageError` where the role does not own the database; and what
+    a load raises.
     """
     target = resolve_target(project, environment)
     manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
@@ -114,8 +116,9 @@ def reset_environment(
             database = _look_at(server, environment, manifest, consent=consent)
             name = database.identity.database
             require_replaceable(server, name)
-            require_ours(database.tables, database.loaded, database.identity, environment, consent=consent)
-            template = None if fresh else find_template(server, database.template)
+            if not recreate:
+                require_ours(database.tables, database.loaded, database.identity, environment, consent=consent)
+            template = None if fresh or recreate else find_template(server, database.template)
         with step("clearing"):
             # First: what a killed reset left takes as much room as the copy that is about to be made.
             cleared = drop_unused(server)
@@ -126,8 +129,10 @@ def reset_environment(
                 sessions = replace_database(server, name, template, database.session, tell)
         else:
             with step("loading"):
-                # What others have changed in tables that a load has filled is what a reset is for.
-                load_snapshot(project, environment, LoadRequest(consent=True), listener=listener)
+                # What others have changed in tables that a load has filled is what a reset is for. A load with
+                # `recreate` loses all tables, and asks about each.
+                request = LoadRequest(consent=consent or not recreate, recreate=recreate)
+                load_snapshot(project, environment, request, listener=listener)
             with step(_TEMPLATING):
                 database = _look_at(server, environment, manifest, consent=consent)
                 if fresh:

@@ -241,10 +241,16 @@ def test_the_embedded_server_is_managed_by_commands(own_server: Sandbox) -> None
     selected = run("db", "psql", "dev", "-A", "-t", "-c", "SELECT current_database()", check=True)
     assert selected.stdout.strip() == "snapseed_dev"
     assert run("db", "psql", "-At", "-c", "SELECT current_database()", check=True).stdout == selected.stdout
+    other = run("db", "psql", "dev", "-At", "-d", "postgres", "-c", "SELECT current_database()", check=True)
+    assert other.stdout.strip() == "postgres"
     assert run("db", "psql", "dev", "-c", "SELECT nonsense").returncode == 1
+    assert "nonsense" in run("db", "logs", "dev", check=True).stdout
     assert "nothing loaded" in run("status", check=True).stdout
     run("load", "dev", check=True)
     assert "the snapshot on disk" in run("status", check=True).stdout
+    assert "snapseed_dev" in run("db", "drop", "dev", check=True).stdout
+    assert run("verify").returncode == 2
+    run("load", "dev", check=True)
     assert "postgres: stopped" in run("db", "stop", check=True).stdout
     assert "postgres: was not running" in run("db", "stop", check=True).stdout
     assert "embedded server not running" in run("status", check=True).stdout

@@ -45,7 +45,7 @@ def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedPro
 def test_the_commands_of_the_design_are_there() -> None:
     """Removing a command is a decision, and takes a change here."""
     assert {"init", "generate", "load", "verify", "diff", "ci", "status", "show", "doctor"} <= set(ALL)
-    assert {"db start", "db stop", "db url", "db psql"} <= set(ALL)
+    assert {"db start", "db stop", "db drop", "db logs", "db url", "db psql"} <= set(ALL)
 
 
 @pytest.mark.parametrize("name", ALL)

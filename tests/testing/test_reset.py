@@ -181,6 +181,19 @@ def test_a_changed_schema_stays_changed(owner: Owner) -> None:
     assert schema_of(owner.url) == before
 
 
+def test_a_new_schema_file_replaces_what_loads_have_filled(owner: Owner) -> None:
+    """With `recreate`; rows of others are refused first, as in a load."""
+    reset(owner)
+    before = schema_of(owner.url)
+    execute(owner, "ALTER TABLE people DROP COLUMN team CASCADE")
+    execute(owner, "CREATE TABLE notes AS SELECT 1 AS n")
+    environment = replace(owner.environment(), create_schema=True)
+    with pytest.raises(RefusedError):
+        reset_environment(owner.project, environment, recreate=True)
+    assert reset_environment(owner.project, environment, recreate=True, consent=True).loaded
+    assert schema_of(owner.url) == before
+
+
 @pytest.mark.parametrize("event", Replacing)
 def test_the_next_reset_clears_up_after_a_killed_one(owner: Owner, event: Replacing) -> None:
     """The database exists all the time, either unchanged or reset. The database that is left over is dropped."""

@@ -148,12 +148,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """The tables in the order in which they are loaded."""
+    """The tables in the order in which they are loaded. `recreate`: all schemas are dropped before, as was asked."""
 
     tables: tuple[TablePlan, ...]
     mode: Mode = Mode.REPLACE
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()
+    recreate: bool = False
 
     @property
     def rows(self) -> int:

@@ -57,7 +57,8 @@ def schema_error(problems: Sequence[Problem], tables: Sequence[str]) -> SchemaEr
     """One error that states each of the problems once."""
     problems = list(dict.fromkeys(problems))
     remedies = list(dict.fromkeys(found.remedy for found in problems if found.remedy))
-    steps = ["change the generators, and generate again:", *remedies] if remedies else []
+    anew = "or, if the schema file has changed, create all tables from it again: snapseed load --recreate"
+    steps = ["change the generators, and generate again:", *remedies, anew] if remedies else []
     if fixes := list(dict.fromkeys(found.fix for found in problems if found.fix)):
         how_much = "it" if all(found.fix for found in problems) else "some of it"
         steps += [f"{'or change the database; ' if remedies else ''}this SQL would fix {how_much}:", *fixes]

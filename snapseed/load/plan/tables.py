@@ -47,6 +47,7 @@ def plan_load(
             for child in reversed(referenced_first(prepared.children))
         ),
         settings=_choose_settings(prepared),
+        recreate=request.recreate,
     )
 
 

@@ -1,0 +1,93 @@
+"""Remake a database: everything in it is dropped inside the load's transaction, or the database itself is dropped.
+
+Both are guarded as a load is. Rows that no load wrote are looked for in every table, not only in the snapshot's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from snapseed.config import Environment, Project
+from snapseed.errors import RefusedError, ServerError
+from snapseed.postgres import query
+from snapseed.postgres.catalog import TableName, read_rows, read_tables
+from snapseed.postgres.connect import Connection, connected
+from snapseed.postgres.failures import translated
+from snapseed.postgres.guard import Identity, identify_allowed, require_ours
+from snapseed.postgres.locks import lock_tables, sessions_in
+from snapseed.postgres.provenance import filled_tables, has_other_rows
+from snapseed.servers.targets import resolve_target
+
+# Others connect to these to create and drop databases, and copy them.
+_MAINTENANCE = ("postgres", "template0", "template1")
+
+
+def drop_contents(connection: Connection, identity: Identity, environment: Environment, *, consent: bool) -> None:
+    """Drop every schema with all that is in it, in the current transaction; `public` comes back empty.
+
+    The records of loads stay, and so does what is in no schema: settings and privileges of the database, publications,
+    foreign servers. Raises `RefusedError` as `drop_database` does.
+    """
+    # Before anything is decided about their rows.
+    lock_tables(connection, _find_tables(connection), exclusive=True)
+    _require_disposable(connection, identity, environment, consent=consent)
+    for (statements,) in connection.execute(query("drop_schemas")).fetchall():
+        connection.execute(str(statements).encode())
+
+
+def drop_database(project: Project, environment: Environment, *, consent: bool = False) -> str:
+    """Drop the environment's database, and return its name.
+
+    Raises `RefusedError` for a server that a load may not change, for a maintenance database, and without `consent` for
+    rows that no load wrote; `UsageError` if there is no embedded database; `ServerError` that names the sessions if
+    others are connected to it.
+    """
+    target = resolve_target(project, environment)
+    with translated("dropping the database", target.described):
+        with connected(target, create=False) as connection, connection.transaction():
+            identity = identify_allowed(connection, target, environment, consent=consent)
+            _require_disposable(connection, identity, environment, consent=consent)
+            own, info, name = connection.backend_pid, connection.info, identity.database
+            # The same server: a connection string may name several.
+            server: dict[str, str | int | None] = {
+                "host": info.host,
+                "port": info.port,
+                "hostaddr": info.hostaddr or None,
+                "dbname": "postgres",
+            }
+        elsewhere = replace(target, conninfo=make_conninfo(target.conninfo, **server), database="postgres")
+        with connected(elsewhere) as connection:
+            identify_allowed(connection, target, environment, consent=consent)
+            if others := sessions_in(connection, name, own=own):
+                raise ServerError(
+                    "other sessions are connected to the database; it was not dropped",
+                    where=str(identity),
+                    observed="; ".join(others),
+                    next_step="end them, and run the same command again",
+                )
+            connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+    return name
+
+
+def _find_tables(connection: Connection) -> list[TableName]:
+    return [TableName(row["schema"], row["table"]) for row in read_rows(connection, query("all_tables"))]
+
+
+def _require_disposable(connection: Connection, identity: Identity, environment: Environment, *, consent: bool) -> None:
+    if identity.database in _MAINTENANCE:
+        raise RefusedError(
+            "this is a maintenance database of the server, which is never dropped",
+            where=str(identity),
+            next_step="give the environment a database of its own",
+        )
+    tables, filled = read_tables(connection, _find_tables(connection)).values(), filled_tables(connection)
+    ours = {
+        name
+        for table in tables
+        if (found := filled.get(name := str(table.name))) and found.replaced
+        if consent or environment.replace_existing or not has_other_rows(connection, table, found)
+    }
+    require_ours(tables, ours, identity, environment, consent=consent)
