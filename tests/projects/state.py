@@ -78,17 +78,19 @@ def generated(sandbox: Sandbox, scale: int | None = None, *, chunk_rows: int = C
 
 
 def load_and_mark(sandbox: Sandbox) -> Sandbox:
-    """Load a shop, then change rows and a sequence, so that what is there differs from what a load would bring.
-
-    From now on, the project replaces rows without asking.
-    """
+    """Load a shop, then change rows and a sequence, so that what is there differs from what a load would bring."""
     load_snapshot(sandbox.project, sandbox.environment())
-    file = sandbox.folder / "snapseed.toml"
-    if "replace_existing" not in (text := file.read_text(encoding="utf-8")):
-        file.write_text(text.replace("[environments.dev]", "[environments.dev]\nreplace_existing = true"))
     with sandbox.connect() as connection:
         connection.execute("UPDATE customers SET name = 'before'")
         connection.execute("SELECT setval('customers_id_seq', 4711)")
+    return replacing(sandbox)
+
+
+def replacing(sandbox: Sandbox) -> Sandbox:
+    """The same sandbox, whose project from now on replaces rows without asking. The folder must be the test's own."""
+    file = sandbox.folder / "snapseed.toml"
+    if "replace_existing" not in (text := file.read_text(encoding="utf-8")):
+        file.write_text(text.replace("[environments.dev]", "[environments.dev]\nreplace_existing = true"))
     return sandbox
 
 

@@ -264,7 +264,8 @@ def test_a_small_file_does_not_become_gigabytes_of_memory(tmp_path: Path) -> Non
         else:
             assert len(found) == 2, (name, found)
             assert all("more than 1,074 MB of memory" in problem for problem in found), (name, found)
-    assert megabytes < 400
+    # Without limits it is 4 GB.
+    assert megabytes < 700
 
 
 def test_rows_that_nobody_could_read_are_not_written(tmp_path: Path) -> None:

@@ -10,21 +10,24 @@ import pytest
 
 from tests.conftest import Sandbox, copied, new_database
 from tests.projects.own_server import OwnServer, own_server
-from tests.projects.state import load_and_mark
+from tests.projects.state import load_and_mark, replacing
 
 
 @pytest.fixture(scope="session")
-def marked(server: str, generated_once: Callable[[str], Path]) -> Iterator[str]:
+def marked(
+    server: str, generated_once: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The database of a shop that was loaded and then changed. Tests use copies of it."""
+    folder = copied(generated_once("shop"), tmp_path_factory.mktemp("marked"))
     with new_database(server) as url:
-        yield load_and_mark(Sandbox(generated_once("shop"), url)).url
+        yield load_and_mark(Sandbox(folder, url)).url
 
 
 @pytest.fixture
 def loaded(server: str, marked: str, generated_once: Callable[[str], Path], tmp_path: Path) -> Iterator[Sandbox]:
     """A shop whose tables hold rows that a second load would replace."""
     with new_database(server, template=marked) as url:
-        yield Sandbox(copied(generated_once("shop"), tmp_path), url)
+        yield replacing(Sandbox(copied(generated_once("shop"), tmp_path), url))
 
 
 @pytest.fixture(scope="session")
