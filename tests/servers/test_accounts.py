@@ -71,7 +71,7 @@ def test_in_a_users_project_it_runs_as_that_user(fresh: Server) -> None:
     assert owners(fresh) == {USER.pw_uid}
     assert {path.stat().st_uid for path in fresh.project.rglob("*")} == {USER.pw_uid}
     code = f"server = {type(fresh).__name__}(project); print(server.start(), server.stop(), server.start())"
-    assert output(python(code, fresh.project, USER)) == "False True True"
+    assert output(python(code, fresh.project, USER)).splitlines()[-1] == "False True True"
     assert fresh.stop()
 
 
@@ -79,11 +79,11 @@ def test_a_users_state_folder_in_roots_project_stays_the_users(fresh: Server) ->
     """Where a user could create `.snapseed`, this user can still start and stop servers after root did."""
     fresh.project.chmod(0o777)
     code = f"server = {type(fresh).__name__}(project); print(server.start(), server.stop())"
-    assert output(python(code, fresh.project, USER)) == "True True"
+    assert output(python(code, fresh.project, USER)).splitlines()[-1] == "True True"
     assert fresh.start()
     assert owners(fresh) == {USER.pw_uid}
     assert fresh.stop()
-    assert output(python(code, fresh.project, USER)) == "True True"
+    assert output(python(code, fresh.project, USER)).splitlines()[-1] == "True True"
 
 
 def test_in_a_project_of_an_account_without_a_name_it_runs_as_nobody(fresh: Server) -> None:
