@@ -70,6 +70,8 @@ class Workspace:
         """A connection to the database of an environment, which is created if missing."""
         database = f"snapseed_{environment}"
         with connected(Target(self.server.url(database), database, "benchmarks", self.server, database)) as connection:
+            # Our own connections see the catalogs only; benchmarks name tables as users do.
+            connection.execute("SET search_path = public")
             yield connection
 
 
