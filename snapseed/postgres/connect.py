@@ -26,7 +26,7 @@ _CONNECT_SECONDS = 10
 # Settings that an older server does not know are skipped. A load has a limit for statements: see
 # `locks.set_limits`.
 PINNED = {
-    # Whoever may create functions and operators in a schema of the role's search path runs nothing as us. For SQL that
+    # A role that can create functions and operators in a schema of our search path could run code as us. For SQL that
     # is not ours, see `role_search_path`.
     "search_path": "pg_catalog, pg_temp",
     # How values are printed and read as text.

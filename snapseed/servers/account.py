@@ -81,7 +81,7 @@ def opened_folder(path: Path | str, inside: int | None = None) -> Iterator[int]:
 
 @contextmanager
 def state_folder(path: Path, account: Account) -> Iterator[int]:
-    """The descriptor of `.snapseed`, created if it is missing. Whoever could write to it could take a server's place.
+    """The descriptor of `.snapseed`, created if it is missing. An account that can write to it could replace a server.
 
     Other accounts cannot list it, whatever the umask. It belongs to the owner of the project. Raises `RefusedError` if
     it is a link, or if another account than this one, root, the project's owner and the server's may write to it;

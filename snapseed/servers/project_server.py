@@ -339,7 +339,7 @@ class ProjectServer(ABC):
                         file.write(text)
                 lock = os.open(path.name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)
                 stack.callback(os.close, lock)
-                # Earlier versions let everybody read it, and whoever can read it can lock it.
+                # Earlier versions let everybody read it, so any account could lock it.
                 if os.fstat(lock).st_uid == os.fstat(folder).st_uid:
                     os.fchmod(lock, 0o600)
             except OSError as error:
