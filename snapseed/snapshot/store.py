@@ -1,8 +1,8 @@
 """Where the files of snapshots are: no other module knows. A snapshot is replaced as a whole or not at all.
 
 A new snapshot is written into a locked folder next to its final place, and renamed when it is complete. If a crash cuts
-that short, the next command that opens the snapshot repairs it. The folder may come from anybody and have anything in the
-place of a file, so no link is followed below the folder of a snapshot, and only regular files are read.
+that short, the next command that opens the snapshot repairs it. The folder may come from anybody and have anything
+in the place of a file, so no link is followed below the folder of a snapshot, and only regular files are read.
 """
 
 from __future__ import annotations
