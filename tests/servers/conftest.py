@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -145,6 +145,13 @@ def processes_of(server: Server) -> list[psutil.Process]:
         if process.info["name"] == PROGRAMS[type(server)] and at_home and process.info["status"] != "zombie":
             found.append(process)
     return found
+
+
+def network_sockets_of(process: psutil.Process) -> list[tuple[object, ...]]:
+    """The TCP and UDP sockets of a process; none if it has just ended, as workers of PostgreSQL do at any time."""
+    with suppress(psutil.NoSuchProcess):
+        return list(process.net_connections(kind="inet"))
+    return []
 
 
 def postmaster(postgres: EmbeddedPostgres) -> psutil.Process:

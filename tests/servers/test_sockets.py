@@ -16,7 +16,7 @@ import pytest
 from snapseed.errors import ConfigurationError, RefusedError
 from snapseed.servers import EmbeddedPostgres
 from snapseed.servers.project_server import SUN_PATH_BYTES, TEMPORARY_DIRECTORY
-from tests.servers.conftest import KINDS, NOBODY, NewProject, Server, answers, as_root, processes_of
+from tests.servers.conftest import KINDS, NOBODY, NewProject, Server, answers, as_root, network_sockets_of, processes_of
 
 Place = Callable[[type[Server], str], Server]
 
@@ -98,7 +98,7 @@ def test_nothing_listens_on_tcp(embedded: Server) -> None:
     embedded.start()
     processes = processes_of(embedded)
     assert processes
-    assert [found for process in processes for found in process.net_connections(kind="inet")] == []
+    assert [found for process in processes for found in network_sockets_of(process)] == []
     for folder in (embedded.socket_directory, embedded.data_directory):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert folder.stat().st_uid == processes[0].uids().effective
