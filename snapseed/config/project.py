@@ -16,10 +16,12 @@ import msgspec
 from snapseed.config.settings import (
     EmbeddingsTable,
     EnvironmentTable,
+    MaskRule,
     ProjectTable,
     convert,
     from_variable,
     interpolate,
+    mask_rules,
     read_env_file,
     read_toml,
     require_known,
@@ -32,7 +34,7 @@ from snapseed.errors import ConfigurationError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
-_TABLES = ("snapseed", "environments", "embeddings")
+_TABLES = ("snapseed", "environments", "embeddings", "mask")
 # The settings that name a server, and those that are written as people write them.
 _SERVERS = ("database", "redis")
 _PARSERS: dict[str, Callable[..., float]] = {
@@ -95,6 +97,7 @@ class Project:
     default_environment: str
     environments: Mapping[str, EnvironmentTable]
     embeddings: EmbeddingsTable | None = None
+    mask: Mapping[str, MaskRule] = field(default_factory=dict)
 
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
         """The environment `name` (default: `default_environment`) with flags (`overrides`) and variables applied.
@@ -215,6 +218,7 @@ def _project(file: Path, tables: dict[str, Any]) -> Project:
         default_environment=table.default_environment,
         environments=converted,
         embeddings=None if embeddings is None else convert(embeddings, EmbeddingsTable, f"{file} [embeddings]"),
+        mask=mask_rules(tables.get("mask", {}), f"{file} [mask]"),
     )
 
 

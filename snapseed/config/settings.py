@@ -70,6 +70,24 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claim_after: str = "1min"
 
 
+class MaskRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A rule of `[mask]`: its name, or `module:function`, and the options of that rule."""
+
+    rule: str
+    value: str | int | float | bool | None = None
+    options: tuple[str | int | float | bool, ...] = ()
+    pool: str | None = None
+    column: str | None = None
+    domain: str = "example.com"
+    days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
+    by: str | None = None
+    noise: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    bucket: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    paths: dict[str, str] | None = None
+    other: str = "text"
+    unique: bool = False
+
+
 class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of `[environments.NAME]`."""
 
@@ -122,6 +140,20 @@ def convert(value: object, kind: type[_Table], where: str) -> _Table:
             observed=observed or None,
             expected=expected,
         ) from exc
+
+
+def mask_rules(table: object, where: str, above: str = "") -> dict[str, MaskRule]:
+    """The rules of `[mask]` by `table.column`, also of `[mask.table]`. Raises as `convert`."""
+    if not isinstance(table, dict):
+        raise ConfigurationError("not a table", where=where, observed=repr(table), expected="a TOML table")
+    rules: dict[str, MaskRule] = {}
+    for key, value in table.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict) and ("." not in name or "rule" not in value):
+            rules |= mask_rules(value, where, f"{name}.")
+        else:
+            rules[name] = convert({"rule": value} if isinstance(value, str) else value, MaskRule, f"{where} {name}")
+    return rules
 
 
 def require_known(keys: Iterable[str], known: Iterable[str], where: str) -> None:

@@ -1,0 +1,1 @@
+"""Capture: a snapshot made from a living database."""
