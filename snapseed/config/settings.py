@@ -83,7 +83,7 @@ class MaskRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     by: str | None = None
     noise: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     bucket: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    paths: dict[str, str] | None = None
+    paths: dict[str, str | MaskRule] | None = None
     other: str = "text"
     unique: bool = False
 

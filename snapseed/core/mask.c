@@ -215,3 +215,92 @@ EXPORT int64_t snapseed_permute_texts(const column *c, const uint8_t *key, uint8
     }
     return 0;
 }
+
+/* A value in a document that is neither an object nor an array: where it begins and ends in the data of its column, and
+ * the number of the rule for its path. */
+typedef struct {
+    int64_t begin, end, rule;
+} leaf;
+
+/* An object or an array: the hash of the keys that lead to it, and the rule for what has none of its own. */
+typedef struct {
+    uint64_t path;
+    int64_t rule;
+    bool is_object;
+} level;
+
+enum { MOST_LEVELS = 1024 };
+
+static inline bool is_blank(uint8_t c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+
+/* The end of a string that begins at `from`, or of any other value without parts; more than `bytes` if it has none. */
+static int64_t end_of_leaf(const uint8_t *at, int64_t from, int64_t bytes) {
+    int64_t i = from;
+    if (at[i] == '"') {
+        for (i++; i < bytes && at[i] != '"'; i++) i += at[i] == '\\';
+        return i + 1;
+    }
+    while (i < bytes && !is_blank(at[i]) && at[i] != ',' && at[i] != ']' && at[i] != '}') i++;
+    return i;
+}
+
+static int64_t leaves_of(
+    const uint8_t *at, int64_t bytes, const uint64_t *paths, int64_t count, leaf *leaves, int64_t room) {
+    level levels[MOST_LEVELS];
+    level here = {.rule = count};
+    int64_t depth = 0, found = 0;
+    bool is_key = false;
+    for (int64_t i = 0; i < bytes;) {
+        uint8_t c = at[i];
+        if (is_blank(c) || c == ':' || c == ',') {
+            if (c == ',' && depth) is_key = levels[depth - 1].is_object, here = levels[depth - 1];
+            i++;
+        } else if (c == '{' || c == '[') {
+            if (depth == MOST_LEVELS) return BAD_DIMENSIONS;
+            here.is_object = is_key = c == '{';
+            levels[depth++] = here;
+            i++;
+        } else if (c == '}' || c == ']') {
+            if (!depth--) return BAD_STREAM;
+            is_key = false;
+            i++;
+        } else {
+            int64_t end = end_of_leaf(at, i, bytes);
+            if (end > bytes || end == i) return BAD_STREAM;
+            if (is_key) {
+                if (end - i < 2) return BAD_STREAM;
+                here.path = hash_bytes(at + i + 1, end - i - 2, here.path);
+                for (int64_t p = 0; p < count; p++)
+                    if (paths[p] == here.path) here.rule = p;
+                is_key = false;
+            } else {
+                if (found == room) return NO_ROOM;
+                leaves[found++] = (leaf){i, end, here.rule};
+            }
+            i = end;
+        }
+    }
+    return depth ? BAD_STREAM : found;
+}
+
+/* The leaves of all documents of a column, with the number of the rule that their path has: `paths` are hashes of the
+ * keys from the outermost on, and what none of them leads to has the rule `count`. Returns how many there are, or an
+ * error; `counts` says how many each document has. */
+EXPORT int64_t snapseed_json_leaves(
+    const column *c, const uint64_t *paths, int64_t count, int64_t *counts, leaf *leaves, int64_t room, int64_t *row) {
+    if (c->kind != TEXT) return BAD_KIND;
+    int64_t found = 0;
+    for (*row = 0; *row < c->length; ++*row) {
+        const uint8_t *at;
+        int64_t bytes = is_valid(c, *row) ? span(c, *row, &at) : 0;
+        counts[*row] = 0;
+        if (bytes < 0) return bytes;
+        if (!bytes) continue;
+        int64_t own = leaves_of(at, bytes, paths, count, leaves + found, room - found);
+        if (own < 0) return own;
+        for (leaf *l = leaves + found; l < leaves + found + own; l++) l->begin += at - c->data, l->end += at - c->data;
+        counts[*row] = own;
+        found += own;
+    }
+    return found;
+}

@@ -8,6 +8,7 @@ from functools import reduce
 
 import pyarrow as pa
 
+from snapseed.capture.mask.documents import replaced_documents
 from snapseed.capture.mask.values import BoundRule, replaced, shifted
 from snapseed.errors import SnapshotError
 from snapseed.generate.draws.bits import UInt64s, mixed
@@ -66,6 +67,8 @@ def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
     if column.bound.rule.rule == "date":
         bits = [column.bound.key.bits(batch.column(name))[0] for name in column.by]
         return shifted(column.bound, values, reduce(_mixed_in, bits[1:], bits[0]))
+    if column.bound.other is not None:
+        return replaced_documents(values, column.bound.paths, column.bound.other)
     return replaced(column.bound, values, column.kind).cast(values.type)
 
 

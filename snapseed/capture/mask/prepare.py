@@ -19,10 +19,10 @@ from snapseed.capture.mask.facts import CheckFacts, Facts, MaskableColumn, Place
 from snapseed.capture.mask.keyed import MaskKey
 from snapseed.capture.mask.masks import MaskedColumn, Masks
 from snapseed.capture.mask.personal import Personal, personal_columns, sampled_reasons, values_in_schema
-from snapseed.capture.mask.rules import kind_of, label_of
+from snapseed.capture.mask.rules import kind_of, label_of, rules_of_paths
 from snapseed.capture.mask.values import BoundRule, Function
 from snapseed.config import MaskRule, Project
-from snapseed.errors import ConfigurationError, RefusedError
+from snapseed.errors import ConfigurationError, RefusedError, SnapseedError
 from snapseed.generate.pools import PoolFolder, Pools
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
@@ -122,26 +122,39 @@ def _bound(
 ) -> tuple[dict[Place, BoundRule], list[str]]:
     """Each rule with its key, and what the columns that have it can hold."""
     of_label: dict[str, BoundRule] = {}
+
+    def of(rule: MaskRule) -> BoundRule:
+        return of_label.get(label_of(rule)) or BoundRule(rule, MaskKey.of(secret, label_of(rule)))
+
     for place, rule in rules.items():
-        column, label = facts.columns[place], label_of(rule)
-        known = of_label.get(label) or BoundRule(rule, MaskKey.of(secret, label))
+        column, known = facts.columns[place], of(rule)
         room = min((room for room in (known.room, column.room) if room is not None), default=None)
         ends = np.iinfo(column.kind.arrow.to_pandas_dtype()).max if column.kind.family in INTEGERS else known.limit
-        of_label[label] = replace(known, room=room, limit=min(known.limit, int(ends)))
+        of_label[label_of(rule)] = replace(known, room=room, limit=min(known.limit, int(ends)))
     bound, problems = {}, []
     for place, rule in rules.items():
         column = facts.columns[place]
-        own = replace(of_label[label_of(rule)], rule=rule)
         try:
-            if ":" in rule.rule:
-                own = replace(own, function=_function(rule.rule, project.folder))
-            elif rule.rule in {"choice", "constant"}:
+            own = _completed(replace(of(rule), rule=rule), project)
+            if rule.rule in {"choice", "constant"}:
                 own = replace(own, options=_options(connection, column, _given(rule, project)))
-        except (ConfigurationError, psycopg.Error) as exc:
+            elif rule.rule == "json":
+                inner = {path: _completed(of(path_rule), project) for path, path_rule in rules_of_paths(rule).items()}
+                own = replace(own, paths=inner, other=of(MaskRule(rule.other)))
+            bound[place] = own
+        except (SnapseedError, psycopg.Error) as exc:
             text = exc.diag.message_primary if isinstance(exc, psycopg.Error) else exc.summary
             problems.append(f"{facts.names[place]}: {text}")
-        bound[place] = own
     return bound, problems
+
+
+def _completed(bound: BoundRule, project: Project) -> BoundRule:
+    """The rule with its function, or with the texts that it chooses from."""
+    if ":" in bound.rule.rule:
+        return replace(bound, function=_function(bound.rule.rule, project.folder))
+    if bound.rule.rule in {"choice", "constant"}:
+        return replace(bound, options=pa.array(_given(bound.rule, project)))
+    return bound
 
 
 def _given(rule: MaskRule, project: Project) -> list[str]:

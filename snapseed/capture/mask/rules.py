@@ -64,6 +64,11 @@ def kind_of(rule: MaskRule) -> RuleKind | None:
     return _KINDS.get("function" if ":" in rule.rule else rule.rule)
 
 
+def rules_of_paths(rule: MaskRule) -> dict[str, MaskRule]:
+    """The rules of `json` for the values under some keys."""
+    return {path: MaskRule(own) if isinstance(own, str) else own for path, own in (rule.paths or {}).items()}
+
+
 def label_of(rule: MaskRule) -> str:
     """What the key of a rule is made from: its name and options, but not the column that says how far dates move."""
     return msgspec.json.encode(msgspec.structs.replace(rule, by=None), order="sorted").decode()
@@ -101,6 +106,12 @@ def misfits(rule: MaskRule, column: MaskableColumn) -> Iterator[str]:
     length = kind.length + len(rule.domain) * (rule.rule == "email")
     if column.room is not None and length > column.room:
         yield f"{rule.rule} needs {length} characters, and the column has {column.room}; use text"
+    if rule.rule in {"json", "date"} and column.type.endswith("[]"):
+        yield f"{rule.rule} does not fit arrays; use null, constant or a function"
+    for path, own in {**rules_of_paths(rule), "other": MaskRule(rule.other)}.items():
+        of_path = kind_of(own)
+        if of_path is None or (of_path.types is not None and not of_path.types & (TEXTS | {"numeric"})):
+            yield f"{own.rule} is no rule for the values of a document ({path}); use one that fits texts or numbers"
     yield from _misused(rule, column)
 
 

@@ -5,8 +5,8 @@ All but `date` depend on nothing but the value itself, so that equal values stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ class BoundRule:
 
     `room` is the length of the shortest column, None without a limit, and `limit` the largest whole number of the
     smallest integer type. `options` are those of `choice`, or the value of `constant`, in the type of one column.
-    `paths` are the rules of `json`, and `function` is the user's own.
+    `paths` and `other` are the rules of `json`, and `function` is the user's own.
     """
 
     rule: MaskRule
@@ -52,6 +52,8 @@ class BoundRule:
     limit: int = 2**63 - 1
     options: pa.Array | None = None
     function: Function | None = None
+    paths: Mapping[str, BoundRule] = field(default_factory=dict)
+    other: BoundRule | None = None
 
 
 def replaced(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
@@ -185,8 +187,8 @@ def _changed_numerics(bound: BoundRule, values: pa.Array) -> pa.Array:
     sign = pl.when(pl.col("changed") < 0).then(pl.lit("-")).otherwise(pl.lit(""))
     frame = pl.DataFrame({"changed": changed, "scale": scale})
     made = frame.select(pl.concat_str(sign, whole, point, digits.str.tail(pl.col("scale")))).to_series()
-    long = _as_array(pl.Series(bound.key.texts(values)).zip_with(texts.str.contains(r"\d"), texts))
-    return pc.if_else(pa.array(numbers.is_not_null()), _as_array(made), long)
+    long = as_array(pl.Series(bound.key.texts(values)).zip_with(texts.str.contains(r"\d"), texts))
+    return pc.if_else(pa.array(numbers.is_not_null()), as_array(made), long)
 
 
 def _permuted_texts(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
@@ -235,14 +237,15 @@ def _joined(parts: Sequence[pl.Series | str], room: int | None = None, separator
     pieces = [pl.lit(part) if isinstance(part, str) else pl.col(str(place)) for place, part in enumerate(parts)]
     text = pl.concat_str(pieces, separator=separator)
     made = pl.DataFrame(columns).select(text if room is None else text.str.head(room))
-    return _as_array(made.to_series())
+    return as_array(made.to_series())
 
 
 def _between(separator: str, parts: list[pl.Series]) -> list[pl.Series | str]:
     return [piece for part in parts for piece in (separator, part)][1:]
 
 
-def _as_array(texts: pl.Series) -> pa.Array:
+def as_array(texts: pl.Series) -> pa.Array:
+    """Texts of polars as Arrow has them in a snapshot."""
     return texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
 
 

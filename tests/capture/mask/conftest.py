@@ -24,14 +24,14 @@ def shared(server: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def tables(shared: Connection) -> Iterator[Callable[[str], None]]:
-    """Create tables, which are gone after the test."""
+def tables(shared: Connection) -> Callable[[str], None]:
+    """Create tables in place of those of other tests."""
 
     def create(sql: str) -> None:
         shared.execute(sql.encode())
 
     shared.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; RESET search_path")
-    yield create
+    return create
 
 
 @pytest.fixture
