@@ -113,7 +113,7 @@ def _require_secret(rules: Iterable[MaskRule], request: MaskRequest) -> None:
             where=f"the variable {SECRET}",
             observed="not set" if not request.secret else "too short",
             expected=f"at least {_SHORTEST_SECRET} characters, which nobody can guess",
-            next_step=f"export {SECRET}=$(openssl rand -hex 32), and keep it: another secret gives other values",
+            next_step="make one with `openssl rand -hex 32`, and keep it: another secret gives other values",
         )
 
 
@@ -250,21 +250,29 @@ def _tried(
         document = json.dumps(rows.to_pylist(), default=str)
     except (ValueError, OverflowError):
         return  # moments that Python does not have
-    table = columns[0].table
-    fields = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column.name), _as_sql(column.full_type)) for column in columns
-    )
+    own = {column.name: column for column in columns if column.name in rows.schema.names}
+    # Evaluated for each value, and never false.
+    questions: list[tuple[tuple[str, ...], str, str]] = [
+        ((name,), f"the type {column.full_type}", "t::text IS NOT NULL") for name, column in own.items()
+    ]
+    questions += [(check.columns, f"the check {check.name} {check.expression}", check.expression) for check in checks]
     query = sql.SQL("SELECT count(*) FROM jsonb_to_recordset(%s::jsonb) AS t ({}) WHERE ({}) IS FALSE")
-    for name, expression in [("", "true"), *((check.name, check.expression) for check in checks)]:
-        what = f"the check {name} ({expression})" if name else "the types of the columns"
+    for names, what, expression in questions:
+        fields = [
+            sql.SQL("{} {}").format(sql.Identifier(column.name), _as_sql(column.full_type))
+            for column in columns
+            if column.name in names
+        ]
         try:
             with connection.transaction():
-                (unmet,) = connection.execute(query.format(fields, _as_sql(expression)), [document]).fetchone() or (0,)
+                statement = query.format(sql.SQL(", ").join(fields), _as_sql(expression))
+                (unmet,) = connection.execute(statement, [document]).fetchone() or (0,)
+                problem = "masked values do not meet " + what if unmet else None
         except (psycopg.DataError, psycopg.IntegrityError) as exc:
-            yield f"{table}: masked rows do not fit {what}: {exc.diag.message_primary}"
-        else:
-            if unmet:
-                yield f"{table}: masked rows do not meet {what}"
+            problem = f"masked values do not fit {what}: {exc.diag.message_primary}"
+        if problem:
+            yield f"{columns[0].table}.{next(name for name in names if name in own)}: {problem}"
+            return
 
 
 def _as_sql(text: str) -> sql.SQL:
