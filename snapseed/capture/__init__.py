@@ -1,1 +1,1 @@
-"""Capture: a snapshot made from a living database."""
+"""Snapshots of living databases: their schema, and rows whole, in part or masked."""

@@ -198,7 +198,7 @@ def value_of(variable: str) -> str | None:
 
 def unknown_variables(file: Path) -> list[str]:
     """In words, each variable that is named like a setting but is none, and that `file` does not name either."""
-    keys = ("project", "env_file", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)
+    keys = ("project", "env_file", "mask_secret", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)
     known, text = [variable_of(key) for key in keys], file.read_text(encoding="utf-8", errors="replace")
     names = [name for name in sorted(os.environ) if name.startswith(variable_of("")) and name not in known]
     unknown = [name for name in names if not name.startswith(_OF_TESTS) and name not in text]
