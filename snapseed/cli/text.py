@@ -257,6 +257,8 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
         yield from (f"   - {reason}" for reason in child.reasons)
     for setting in plan.settings:
         yield f"setting {setting.name} = {setting.value}: {setting.reason}"
+    for view in plan.restoration.unfilled:
+        yield f"materialized view {view}: filled at the end"
 
 
 def _bottleneck(report: LoadReport) -> str:

@@ -20,7 +20,11 @@ from snapseed.load.outcome import CopyStarted
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
+<<<<<<< HEAD
 from snapseed.load.sequences import set_sequences
+=======
+from snapseed.load.restore import fill_views, restore_positions
+>>>>>>> main
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.postgres.locks import set_limits
@@ -56,7 +60,15 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
     with session.phase("checking foreign keys"):
         build_foreign_keys(connection, plan)
     with session.phase("setting sequences"):
+<<<<<<< HEAD
         set_sequences(connection, plan, by_alter=True)
+=======
+        _set_sequences(connection, plan, by_alter=True)
+        restore_positions(connection, plan.restoration)
+    if plan.restoration.unfilled:
+        with session.phase("filling materialized views"):
+            fill_views(connection, plan.restoration)
+>>>>>>> main
     if verify:
         _verify(session, plan, kept)
     _record(session, prepared, plan, changes)
@@ -67,8 +79,8 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
 def drop_indexes_and_keys(connection: Connection, plan: LoadPlan) -> None:
     """Drop what slows a bulk load, and turn off what acts on its rows."""
     for table in plan.tables:
-        for foreign_key in table.drop_foreign_keys:
-            _alter(connection, table, "DROP CONSTRAINT {}", sql.Identifier(foreign_key.name))
+        for constraint in (*table.postponed, *table.drop_foreign_keys):
+            _alter(connection, table, "DROP CONSTRAINT {}", sql.Identifier(constraint.name))
     for table in plan.tables:
         for index in table.drop_indexes:
             if index.constraint:
@@ -133,11 +145,11 @@ def build_indexes(connection: Connection, plan: LoadPlan) -> None:
 def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:
     """Rebuild the dropped foreign keys, which checks every row, and turn triggers and rules back on."""
     for table in plan.tables:
-        for foreign_key in table.drop_foreign_keys:
-            name, definition = sql.Identifier(foreign_key.name), foreign_key.definition.encode()
+        for constraint in (*table.postponed, *table.drop_foreign_keys):
+            name, definition = sql.Identifier(constraint.name), constraint.definition.encode()
             statement = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} ").format(table.table.identifier(), name)
             connection.execute(statement.as_bytes(connection) + definition)
-            for restore in foreign_key.restore:
+            for restore in constraint.restore:
                 connection.execute(restore.encode())
     _switch_triggers(connection, plan, on=True)
 
