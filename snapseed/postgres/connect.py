@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from snapseed.errors import ConfigurationError, UsageError
@@ -124,6 +124,15 @@ def target_of(url: str, source: str) -> Target:
         )
     described = redacted(url) or "libpq's defaults (PG* variables, service file)"
     return Target(url, described, source, None, str(parts.get("dbname") or ""))
+
+
+def beside(target: Target, connection: Connection, database: str | None = None) -> Target:
+    """The server that this connection has found, of several that a connection string may name, and a database there."""
+    info = connection.info
+    conninfo = make_conninfo(
+        target.conninfo, host=info.host, port=info.port, hostaddr=info.hostaddr or None, dbname=database or info.dbname
+    )
+    return replace(target, conninfo=conninfo, database=database or target.database)
 
 
 def _ambiguity(url: str) -> str | None:
