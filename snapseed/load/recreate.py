@@ -5,13 +5,16 @@ Both are guarded as a load is. Rows that no load wrote are looked for in every t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, ServerError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import every_table, read_tables
-from snapseed.postgres.connect import Connection, beside, connected
+from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify_allowed, require_ours
 from snapseed.postgres.locks import lock_tables, sessions_in
@@ -47,9 +50,9 @@ def drop_database(project: Project, environment: Environment, *, consent: bool =
         with connected(target, create=False) as connection, connection.transaction():
             identity = identify_allowed(connection, target, environment, consent=consent)
             _require_disposable(connection, identity, environment, consent=consent)
-            own, name = connection.backend_pid, identity.database
-            meeting_place = beside(target, connection, "postgres")
-        with connected(meeting_place) as connection:
+            own, name, server = connection.backend_pid, identity.database, connection.place | {"dbname": "postgres"}
+        elsewhere = replace(target, conninfo=make_conninfo(target.conninfo, **server), database="postgres")
+        with connected(elsewhere) as connection:
             identify_allowed(connection, target, environment, consent=consent)
             if others := sessions_in(connection, name, own=own):
                 raise ServerError(

@@ -11,19 +11,20 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from snapseed.config import Environment
 from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event, Listener, Note, PhaseStarted
 from snapseed.postgres import query
 from snapseed.postgres.catalog import TableName, find_tables, read_rows, search_schemas
-from snapseed.postgres.connect import Connection, Session, Target, beside, connected, opened
+from snapseed.postgres.connect import Connection, Session, Target, connected, opened
 from snapseed.postgres.failures import translated
 from snapseed.redaction import redacted_sql
 
@@ -189,7 +190,8 @@ def watching(
     A `ServerError` that a lock caused names the blockers and says what to do about them when it leaves the block. So
     translate the driver's errors inside.
     """
-    watch = Watch(beside(target, connection), connection, listener, patience)
+    conninfo = make_conninfo(target.conninfo, **connection.place)
+    watch = Watch(replace(target, conninfo=conninfo), connection, listener, patience)
     try:
         yield watch
     except ServerError as exc:
