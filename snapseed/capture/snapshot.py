@@ -12,11 +12,14 @@ from pathlib import Path
 
 from snapseed.capture.connections import capturing, joined, shared_among
 from snapseed.capture.files import PART_ROWS, Layout
+from snapseed.capture.mask.masks import NO_MASKS, Masks
+from snapseed.capture.mask.personal import Personal
+from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
 from snapseed.capture.prepare import Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.sequences import Positions, read_positions
-from snapseed.config import Environment, Project
+from snapseed.config import Environment, Project, mask_secret
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
@@ -65,6 +68,29 @@ class CaptureReport:
         return sum(self.phases.values())
 
 
+@dataclass(frozen=True)
+class MaskReport:
+    """The masked columns, those that look personal and have no rule, and where the schema looks personal."""
+
+    target: str
+    masked: tuple[str, ...]
+    personal: tuple[Personal, ...]
+    in_schema: tuple[str, ...]
+
+
+def check_masks(project: Project, environment: Environment, request: CaptureRequest = CaptureRequest()) -> MaskReport:
+    """Check the rules for masks against the catalogs of the environment's `source`. Reads no rows, writes nothing.
+
+    Raises what `prepare` and `prepare_masks` raise.
+    """
+    target = resolve_source(environment)
+    with capturing("checking the masks", target), reading(target, "checking the masks", ignore) as connection:
+        source = prepare(connection, request, target.described)
+        tables = frozenset(table.name for table in source.tables)
+        found = prepare_masks(connection, project, MaskRequest(tables, is_check=True))
+    return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
+
+
 def capture_snapshot(
     project: Project,
     environment: Environment,
@@ -88,13 +114,15 @@ def capture_snapshot(
         with capturing("capturing", target), reading(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
                 source = prepare(leader, request, target.described)
-                for text in source.notes:
+                masks, found = _masks(leader, project, request, source)
+                notes = (*source.notes, *found)
+                for text in notes:
                     tell(Note(text))
             with joined(target, leader, request.jobs) as sessions:
-                captured = _read(target, sessions, source, Layout(staging), tell)
+                captured = _read(target, sessions, source, Reading(Layout(staging), tell, masks))
             with phase(tell, "reading sequences"):
-                positions = read_positions(leader, source)
-        manifest = _manifest(environment, source, captured, positions)
+                positions = read_positions(leader, source, masks)
+        manifest = _manifest(environment, source, captured, positions, masks)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = commit(staging, manifest)
@@ -110,7 +138,7 @@ def capture_snapshot(
             )
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
-        notes=source.notes,
+        notes=notes,
         phases=phase_seconds(events),
         replaced=replaced,
     )
@@ -125,15 +153,35 @@ def _identity(project: Project, name: str) -> str | None:
     return None
 
 
-def _read(
-    target: Target, sessions: Sequence[Session], source: Source, layout: Layout, listener: Listener
-) -> list[CapturedTable]:
+def _masks(connection: Session, project: Project, request: CaptureRequest, source: Source) -> tuple[Masks, list[str]]:
+    """What replaces values, and where the schema has personal values of its own. None of it if all is to be copied."""
+    if request.unmasked:
+        return NO_MASKS, []
+    prepared = prepare_masks(
+        connection, project, MaskRequest({table.name for table in source.tables}, (), mask_secret())
+    )
+    prepared.require_rules(project)
+    return prepared.masks, [
+        f"the schema is copied as it is, and {place} looks personal" for place in prepared.in_schema
+    ]
+
+
+def _read(target: Target, sessions: Sequence[Session], source: Source, reading: Reading) -> list[CapturedTable]:
     """Read all rows, and prove that they are those that the server has at this moment."""
-    with phase(listener, "planning"):
-        tables = [whole_table(sessions[0], table, layout, jobs=len(sessions)) for table in source.tables]
-    with phase(listener, "reading rows"):
-        captured = read_tables(target, sessions, tables, Reading(layout, listener))
-    with phase(listener, "verifying"):
+    with phase(reading.listener, "planning"):
+        tables = [
+            # Rows that come in another order cannot be read in ranges.
+            whole_table(
+                sessions[0],
+                table,
+                reading.layout,
+                jobs=1 if reading.masks.reorders(table.name, table.key) else len(sessions),
+            )
+            for table in source.tables
+        ]
+    with phase(reading.listener, "reading rows"):
+        captured = read_tables(target, sessions, tables, reading)
+    with phase(reading.listener, "verifying"):
         _prove(target, sessions, tables, captured)
     return captured
 
@@ -166,12 +214,12 @@ def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop
 
 
 def _manifest(
-    environment: Environment, source: Source, captured: Sequence[CapturedTable], positions: Positions
+    environment: Environment, source: Source, captured: Sequence[CapturedTable], positions: Positions, masks: Masks
 ) -> Manifest:
     return Manifest(
         name=environment.snapshot,
         capture=CaptureRecord(
-            schema=None, subset=False, masked=(), server=source.identity.version, sequences=positions.others
+            schema=None, subset=False, masked=masks.names, server=source.identity.version, sequences=positions.others
         ),
         part_rows=PART_ROWS,
         chunk_rows=CHUNK_ROWS,

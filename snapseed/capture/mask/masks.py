@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,6 +13,7 @@ from snapseed.capture.mask.values import BoundRule, replaced, shifted
 from snapseed.errors import SnapshotError
 from snapseed.generate.draws.bits import UInt64s, mixed
 from snapseed.postgres.catalog import TableName
+from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import ColumnType
 
 
@@ -42,8 +43,18 @@ class Masks:
         return tuple(sorted(column.shown for found in self.tables.values() for column in found))
 
     def masked(self, table: TableName) -> frozenset[str]:
-        """The masked columns of a table. Where its key is among them, its rows come in another order."""
+        """The masked columns of a table."""
         return frozenset(column.name for column in self.tables.get(table, ()))
+
+    def reorders(self, table: TableName, key: Sequence[Column]) -> bool:
+        """Whether the order of a table's rows changes: that of its key, or of the whole rows if it has none."""
+        masked = self.masked(table)
+        return any(column.name in masked for column in key) if key else bool(masked)
+
+    def furthest(self, table: TableName, column: str, key: int) -> int:
+        """How far from 0 a sequence must stand that fills a masked column, whose furthest key is `key`."""
+        found = next((found for found in self.tables.get(table, ()) if found.name == column), None)
+        return key if found is None else found.bound.key.furthest(key, found.bound.limit)
 
     def apply(self, table: TableName, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with all rules applied.
@@ -60,6 +71,9 @@ class Masks:
                 raise _failed(f"{table}, column {column.name}", column.bound, exc) from None
             batch = batch.set_column(place, batch.schema.field(place), made)
         return batch
+
+
+NO_MASKS = Masks({})
 
 
 def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
