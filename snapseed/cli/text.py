@@ -177,7 +177,7 @@ def masks(report: MaskReport) -> Iterator[str]:
     yield from wrapped(f"masked   {', '.join(report.masked) or 'no column'}", " " * 9)
     yield from (line for place in report.in_schema for line in wrapped(f"note: the schema is copied as it is: {place}"))
     if report.personal:
-        yield f"{len(report.personal)} without a rule look personal; check these lines, and add them:"
+        yield f"{len(report.personal)} columns without a rule look personal; check these lines, and add them:"
         yield "[mask]"
         yield from (personal.line for personal in report.personal)
     else:

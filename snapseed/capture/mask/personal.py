@@ -51,6 +51,10 @@ def personal_columns(
         for place in places
         if (looks := _by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
     }
+    for reference in facts.references:
+        # It follows the column that it refers to.
+        if (reference.target, reference.target_name) in found and reference.oid != reference.target:
+            found.pop((reference.oid, reference.name), None)
     proposed: dict[Place, MaskRule] = {}
     remaining = {place: _proposals(facts.columns[place], rule) for place, (_, rule) in found.items()}
     while remaining:

@@ -64,11 +64,8 @@ class PreparedMasks:
             raise RefusedError(
                 f"{columns} column{'s' * (columns > 1)} without a rule look{'s' * (columns == 1)} personal",
                 where=f"{project.file} [mask]",
-                observed="\n".join(personal.column for personal in self.personal),
                 expected='a rule for each, or "keep" where the values may be copied as they are',
-                next_step="\n".join(
-                    ["check these lines, and add them:", "[mask]", *(personal.line for personal in self.personal)]
-                ),
+                next_step="\n".join(["check these lines, and add them:", "[mask]", *lines]),
             )
 
 
