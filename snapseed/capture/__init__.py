@@ -1,0 +1,1 @@
+"""Capture: from a living database to a snapshot."""

@@ -1,0 +1,101 @@
+"""Choose subsets in tests: from tables made by SQL in a transaction that is rolled back, or from a whole database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+from psycopg import sql
+
+from snapseed.capture.subset.graph import reference_graph
+from snapseed.capture.subset.plan import SubsetPlan, choose_rows
+from snapseed.capture.subset.request import subset_request
+from snapseed.capture.subset.tables import Table, read_table_columns
+from snapseed.config.settings import CaptureTable
+from snapseed.postgres import query
+from snapseed.postgres.catalog import TableName, read_rows, read_tables
+from snapseed.postgres.connect import Session, opened, target_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a subset as the command line has them, and the table `[capture]` as TOML has it."""
+
+    root: str | None = None
+    rows: int | None = None
+    sample: int | None = None
+    where: Sequence[str] = ()
+    capture: Mapping[str, object] = field(default_factory=dict)
+    batch_rows: int = 3
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A subset and the connection whose transaction it was chosen in."""
+
+    session: Session
+    plan: SubsetPlan
+    batch_rows: int
+
+    def table(self, name: str) -> Table:
+        """One of the tables."""
+        return next(table for table in self.plan.graph.tables if table.name == name)
+
+    def rows(self, name: str) -> list[tuple[object, ...]]:
+        """The rows of a table in the order in which they are read; values as text, where they are no numbers."""
+        table, found = self.table(name), []
+        forms = [sql.SQL("{}::int8" if column.is_integer else "{}::text") for column in table.columns]
+        names = [sql.Identifier(column.name) for column in table.columns]
+        columns = sql.SQL(", ").join(form.format(name) for form, name in zip(forms, names, strict=True))
+        for source in self.plan.sources(table, self.batch_rows):
+            found += self.session.execute(sql.SQL("SELECT {} FROM {}").format(columns, source)).fetchall()
+        return found
+
+    @property
+    def keys(self) -> dict[str, list[object]]:
+        """The first value of each row, by table, without tables that have no rows."""
+        found = {table.name: [row[0] for row in self.rows(table.name)] for table in self.plan.graph.tables}
+        return {name: keys for name, keys in found.items() if keys}
+
+    @property
+    def reasons(self) -> dict[str, dict[str, int]]:
+        """How many rows each table has for which reason."""
+        return {
+            table.table: {reason.reason: reason.rows for reason in table.reasons}
+            for table in self.plan.report.tables
+            if table.rows
+        }
+
+
+def choose(session: Session, options: Options) -> Chosen:
+    """Choose rows from all tables of the database, in the session's transaction."""
+    names = [TableName(row["schema"], row["table"]) for row in read_rows(session, query("all_tables"))]
+    facts = {found.table: found for found in read_tables(session, names).values()}
+    keys = {
+        name: [column for index in table.indexes if index.constraint == "p" for column in index.key]
+        for name, table in facts.items()
+    }
+    tables = read_table_columns(session, facts, keys)
+    graph = reference_graph(tables, msgspec.convert(options.capture, CaptureTable), "snapseed.toml")
+    request = subset_request(options.root, options.rows, options.sample, options.where)
+    assert request is not None
+    return Chosen(session, choose_rows(session, graph, request, options.batch_rows), options.batch_rows)
+
+
+@contextmanager
+def chosen(session: Session, schema: str, options: Options) -> Iterator[Chosen]:
+    """Run SQL, choose rows, and take everything back."""
+    with session.transaction(force_rollback=True):
+        session.execute("SET LOCAL search_path TO public")
+        session.execute(schema.encode())
+        session.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
+        yield choose(session, options)
+
+
+@contextmanager
+def session_with(url: str) -> Iterator[Session]:
+    """A connection with our settings."""
+    with opened(target_of(url, "the test's database")) as session:
+        yield session
