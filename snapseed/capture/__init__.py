@@ -1,1 +1,1 @@
-"""Capture: from a living database to a snapshot."""
+"""Snapshots of living databases: their schema, and rows whole, in part or masked."""

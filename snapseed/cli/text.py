@@ -127,7 +127,11 @@ def _snapshot(manifest: Manifest) -> str:
 
 def _headline(manifest: Manifest) -> str:
     counts = f"{manifest.rows:,} rows, {size(manifest.bytes)}"
-    return f"snapshot {manifest.name}: {counts}, seed {manifest.seed}, scale {manifest.scale:,}"
+    if manifest.scale:
+        source = f"seed {manifest.seed}, scale {manifest.scale:,}"
+    else:
+        source = f"captured from PostgreSQL {manifest.capture and manifest.capture.server}"
+    return f"snapshot {manifest.name}: {counts}, {source}"
 
 
 def _entities(manifest: Manifest) -> list[str]:

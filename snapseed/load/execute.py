@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import LiteralString
 
+from msgspec import UNSET
 from psycopg import sql
 
 from snapseed.config import Environment
@@ -217,8 +218,8 @@ def _record(session: LoadSession, prepared: Prepared, plan: LoadPlan, changes: M
                 environment=session.environment.name,
                 snapshot=manifest.name,
                 identity=manifest.identity,
-                seed=manifest.seed,
-                scale=manifest.scale,
+                seed=None if manifest.seed is UNSET else manifest.seed,
+                scale=manifest.scale or None,
                 mode=str(plan.mode),
                 tables=tuple(states),
                 rows=plan.rows,

@@ -20,7 +20,7 @@ from snapseed.load.plan import ColumnContents, Prepared
 from snapseed.load.plan.requirements import schema_error, text_limit
 from snapseed.load.recreate import drop_contents
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.load.schema_file import apply_schema
+from snapseed.load.schema_file import apply_schema, read_schema_file
 from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import ReferenceFacts, TableFacts, TableName, read_server, read_tables
 from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
@@ -237,7 +237,7 @@ def _create_schema(session: LoadSession) -> None:
             + ("" if schema is not None else "name a `schema` file in snapseed.toml and ")
             + f"set create_schema = true in [environments.{environment.name}]",
         )
-    apply_schema(session.connection, schema)
+    apply_schema(session.connection, read_schema_file(schema))
     # The file may have set timeouts of its own, as those of pg_dump do.
     locks.set_limits(session.connection, environment)
     session.listener(SchemaCreated())

@@ -50,14 +50,7 @@ def drop_database(project: Project, environment: Environment, *, consent: bool =
         with connected(target, create=False) as connection, connection.transaction():
             identity = identify_allowed(connection, target, environment, consent=consent)
             _require_disposable(connection, identity, environment, consent=consent)
-            own, info, name = connection.backend_pid, connection.info, identity.database
-            # The same server: a connection string may name several.
-            server: dict[str, str | int | None] = {
-                "host": info.host,
-                "port": info.port,
-                "hostaddr": info.hostaddr or None,
-                "dbname": "postgres",
-            }
+            own, name, server = connection.backend_pid, identity.database, connection.place | {"dbname": "postgres"}
         elsewhere = replace(target, conninfo=make_conninfo(target.conninfo, **server), database="postgres")
         with connected(elsewhere) as connection:
             identify_allowed(connection, target, environment, consent=consent)

@@ -17,7 +17,7 @@ from enum import IntEnum
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from snapseed.config import Environment
 from snapseed.errors import ServerError
@@ -190,10 +190,8 @@ def watching(
     A `ServerError` that a lock caused names the blockers and says what to do about them when it leaves the block. So
     translate the driver's errors inside.
     """
-    info = connection.info
-    # The same server and database as `connection`: a connection string may name several.
-    place = conninfo_to_dict("", host=info.host, port=info.port, hostaddr=info.hostaddr or None, dbname=info.dbname)
-    watch = Watch(replace(target, conninfo=make_conninfo(target.conninfo, **place)), connection, listener, patience)
+    conninfo = make_conninfo(target.conninfo, **connection.place)
+    watch = Watch(replace(target, conninfo=conninfo), connection, listener, patience)
     try:
         yield watch
     except ServerError as exc:

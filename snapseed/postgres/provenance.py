@@ -23,14 +23,15 @@ from snapseed.postgres.connect import Connection
 class NewLoad:
     """A load to be recorded. `tables` are named `schema.table`; `state` has, by table, what the load left there.
 
-    Under `emptied` it has the tables outside the load that lost their rows, with the number of these.
+    Under `emptied` it has the tables outside the load that lost their rows, with the number of these. A capture has no
+    seed and no scale.
     """
 
     environment: str
     snapshot: str
     identity: str
-    seed: int
-    scale: int
+    seed: int | None
+    scale: int | None
     mode: str
     tables: tuple[str, ...]
     rows: int

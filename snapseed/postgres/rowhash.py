@@ -7,8 +7,8 @@ PostgreSQL compares from left to right.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import LiteralString
 
+import pyarrow as pa
 from psycopg import sql
 from psycopg.abc import AdaptContext
 
@@ -16,7 +16,7 @@ from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, holds_utf8
 from snapseed.snapshot.hashing import SEED, Fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord, FirstKey
-from snapseed.snapshot.types import ColumnType, Family
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 from snapseed.snapshot.values import is_hashed_as_text_array
 
 # A key as text; for several columns, the text of each.
@@ -111,10 +111,10 @@ def bucket(entity: EntityRecord) -> sql.Composable:
 
     -1 is the range before the first chunk. Keys that contain a NULL are in it too.
     """
-    if not entity.chunks:
+    if not entity.chunks or not entity.key_columns:
         return sql.SQL("-1")
     # Both sides need the same type: neither arrays nor records mix types.
-    key = _row_of([_typed(sql.Identifier(column.name), column.kind()) for column in entity.key_columns])
+    key = _row_of([typed_key(column) for column in entity.key_columns])
     bounds = sql.SQL(", ").join(_key_value(entity, chunk.first_key) for chunk in entity.chunks)
     return sql.SQL("CASE WHEN {} THEN -1 ELSE width_bucket({}, ARRAY[{}]) - 1 END").format(
         _has_null(entity), key, bounds
@@ -140,15 +140,20 @@ def has_key(entity: EntityRecord, key: TextKey) -> sql.Composed:
     return sql.SQL("{} = {}").format(_row_of(_terms(entity)), _key_value(entity, key))
 
 
-def key_type(kind: ColumnType) -> LiteralString:
-    """The type in which keys are compared: one of three."""
-    return "text" if kind.family is Family.TEXT else "uuid" if kind.family is Family.UUID else "bigint"
+def key_type(kind: ColumnType) -> str:
+    """The type in which keys are compared: text for all that a snapshot stores as text, one for all integers."""
+    return "text" if pa.types.is_string(kind.arrow) else "bigint" if kind.family in INTEGERS else kind.name
+
+
+def typed_key(column: Column) -> sql.Composable:
+    """A column of a key in the type in which keys are compared; text by its bytes, whatever the collation."""
+    return _typed(sql.Identifier(column.name), column.kind())
 
 
 def _terms(entity: EntityRecord) -> list[sql.Composable]:
     """The columns of the key in the order of the manifest, without a cast if possible, so that an index can be used."""
-    columns = zip(key_names(entity), entity.key_columns, strict=True)
-    return [_typed(name, column.kind()) if column.kind().family is Family.TEXT else name for name, column in columns]
+    keys = entity.key_columns
+    return [typed_key(key) if key_type(key.kind()) == "text" else sql.Identifier(key.name) for key in keys]
 
 
 def _key_value(entity: EntityRecord, key: FirstKey) -> sql.Composable:
@@ -158,9 +163,9 @@ def _key_value(entity: EntityRecord, key: FirstKey) -> sql.Composable:
 
 
 def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
-    """A value in the type in which keys are compared; text by its bytes, whatever the collation."""
-    if kind.family is Family.TEXT:
+    if key_type(kind) == "text":
         return _Utf8(value)
+    # The name of a type of PostgreSQL's own, which `parse_type` has spelled.
     return sql.SQL("{}::{}").format(value, sql.SQL(key_type(kind)))
 
 

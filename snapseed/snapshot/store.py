@@ -31,9 +31,9 @@ from snapseed.snapshot.manifest import (
     EntityRecord,
     Manifest,
     PartFile,
-    decode,
     encode,
 )
+from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
 
 # How Arrow has the infinities of PostgreSQL's timestamps and dates.
@@ -52,9 +52,10 @@ class Snapshot:
         return self.folder / file.path
 
     def named_files(self) -> dict[str, str | None]:
-        """The relative paths that belong to the snapshot, each with its entity; None for the manifest itself."""
+        """The relative paths that belong to the snapshot, each with its entity; None for manifest and schema."""
         parts = {file.path: entity.name for entity in self.manifest.entities for file in entity.files}
-        return {FILE_NAME: None, **parts}
+        schema = self.manifest.capture and self.manifest.capture.schema
+        return {FILE_NAME: None, **({schema.path: None} if schema else {}), **parts}
 
     def present_files(self) -> set[str]:
         """The relative paths of everything in the folder that is no folder itself."""

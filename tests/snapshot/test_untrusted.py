@@ -294,7 +294,7 @@ OTHER_FILES: dict[str, tuple[pa.Table, Mapping[str, str], str]] = {
     "more rows": (pa.concat_tables([TABLE, TABLE]), TYPES, "chunks of 6 rows, expected 3"),
     "no rows": (TABLE.slice(0, 0), TYPES, "expected 3"),
     "other rows": (TABLE.set_column(1, "note", pa.array(["a", None, "c"])), TYPES, "fingerprint"),
-    "rows in another order": (TABLE.take([2, 1, 0]), TYPES, "begins with the key (3,), expected (1,)"),
+    "rows in another order": (TABLE.take([2, 1, 0]), TYPES, "begins with the key 3, expected 1"),
 }
 
 
