@@ -15,15 +15,16 @@ class Reference:
     """Columns of `child` that refer to columns of `parent`: a foreign key, or a convention of `[[capture.references]]`.
 
     `operators` compare each column of the parent with the child's. `where` limits the rows of the child that refer.
+    `declared_in` is the place of a convention in the settings.
     """
 
-    name: str
     child: Table
     columns: tuple[str, ...]
     parent: Table
     parent_columns: tuple[str, ...]
     operators: tuple[str, ...]
     where: str | None = None
+    declared_in: str | None = None
 
     @property
     def is_to_one(self) -> bool:
@@ -88,7 +89,7 @@ def reference_graph(tables: Sequence[Table], settings: CaptureTable, file: str) 
     """
     by_oid = {table.facts.oid: table for table in tables}
     references = [
-        Reference(key.name, table, key.columns, by_oid[oid], key.target_columns, key.operators)
+        Reference(table, key.columns, by_oid[oid], key.target_columns, key.operators)
         for table in tables
         for key in table.facts.foreign_keys
         for oid in sorted(key.targets & by_oid.keys())
@@ -123,7 +124,7 @@ def _rule(rule: int | ChildrenTable) -> ChildrenTable:
 
 def _declared(tables: Sequence[Table], declared: ReferenceTable, where: str) -> Reference:
     child, parent = named(tables, declared.table, where), named(tables, declared.to, where)
-    targets = declared.to_columns or parent.key
+    targets = declared.to_columns or tuple(column.name for column in parent.source.key)
     for table, columns in ((child, declared.columns), (parent, targets)):
         for name in columns:
             if table.facts.column(name) is None:
@@ -144,4 +145,4 @@ def _declared(tables: Sequence[Table], declared: ReferenceTable, where: str) -> 
         )
     pairs = [(parent.column(to), child.column(name)) for to, name in zip(targets, declared.columns, strict=True)]
     operators = tuple(to.operator if to.type == column.type else EQUALS for to, column in pairs)
-    return Reference("by convention", child, declared.columns, parent, targets, operators, declared.where)
+    return Reference(child, declared.columns, parent, targets, operators, declared.where, where)

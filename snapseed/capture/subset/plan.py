@@ -12,13 +12,15 @@ from snapseed.capture.subset.fixpoint import Closure, closure
 from snapseed.capture.subset.graph import Graph, Step
 from snapseed.capture.subset.keys import ROOT, WHOLE
 from snapseed.capture.subset.request import Root, SubsetRequest
-from snapseed.capture.subset.selection import read_roots, read_step, require_condition, rows_with
+from snapseed.capture.subset.selection import read_roots, read_step, require_condition, require_reference, rows_with
 from snapseed.capture.subset.tables import Table, named
 from snapseed.errors import UsageError
 from snapseed.postgres.connect import Connection, role_search_path
 
-# An array of so many keys is about 1 MB. Larger ones gain nothing, and the planner's choice of an index gets worse.
+# Keys of a step: many, because without an index each statement reads the whole table. Rows are read in smaller batches,
+# which the server sorts in memory.
 _BATCH_ROWS = 20_000
+_READ_ROWS = 4_000
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,19 @@ class SubsetPlan:
 
     graph: Graph
     closure: Closure
+    batch_rows: int
 
-    def sources(self, table: Table, batch_rows: int = _BATCH_ROWS) -> Iterator[sql.Composed]:
-        """What follows FROM to read the table's rows: one source after the other, they are in key order."""
+    def keys(self, table: Table) -> pl.DataFrame:
+        """The keys of the table's rows."""
         rows = self.closure.rows[table.name]
-        keys = rows.present.select(rows.keys)
+        return rows.present.select(rows.keys)
+
+    def sources(self, table: Table, batch_rows: int = _READ_ROWS) -> Iterator[sql.Composed]:
+        """What follows FROM to read the table's rows: one source after the other, they are in key order."""
+        keys = self.keys(table)
         if not table.is_sortable:
             batch_rows = max(1, len(keys))  # the server sorts them, at once
-        for batch in keys.sort(rows.keys).iter_slices(batch_rows):
+        for batch in keys.sort(keys.columns).iter_slices(batch_rows):
             yield rows_with(table, batch)
 
     @property
@@ -126,15 +133,14 @@ def choose_rows(
     with role_search_path(connection):
         for table, root in roots:
             if root.where is not None:
-                require_condition(connection, table, root.where, root.option)
+                require_condition(connection, table, root.where, root.option, UsageError)
         for reference in graph.references:
-            if reference.where is not None:
-                require_condition(connection, reference.child, reference.where, str(reference))
+            require_reference(connection, reference)
         for table, root in [*roots, *((table, Root(table.name, "[capture] whole")) for table in graph.whole)]:
             why = WHOLE if table in graph.whole and root not in request.roots else ROOT
             keys = read_roots(connection, table, root, request.sample if root.rows else None)
             found.setdefault(table.name, []).append(keys.with_columns(why=pl.lit(why, pl.Int16)))
-        return SubsetPlan(graph, closure(graph, found, reach))
+        return SubsetPlan(graph, closure(graph, found, reach), batch_rows)
 
 
 def _missing_index(step: Step) -> Sequence[MissingIndex]:

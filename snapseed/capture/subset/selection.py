@@ -20,24 +20,22 @@ from snapseed.capture.subset.tables import Table
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
-from snapseed.postgres.rowhash import row_hash
+from snapseed.postgres.rowhash import key_order, row_hash, whole_row_order
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.manifest import Column
 
 
 def read_roots(connection: Connection, table: Table, root: Root, sample: int | None) -> pl.DataFrame:
     """The keys of a root's rows: the first in key order, or, with the seed `sample`, in the order of a hash of both."""
-    name, order = table.facts.table, key_order(table, table.facts.table)
+    order = _order(table)
     if sample is not None:
-        hashed = [Column(column.name, column.kind.name) for column in table.identity if table.key]
-        order = sql.SQL("pg_catalog.hashint8extended({}, {}), {}").format(
-            row_hash(hashed or table.stored), sample, order
-        )
+        hashed = row_hash(table.ordered)
+        order = sql.SQL("pg_catalog.hashint8extended({}, {}), {}").format(hashed, sample, order)
     condition = sql.SQL("true") if root.where is None else _raw(root.where)
     limit = sql.SQL("" if root.rows is None else "ORDER BY {} LIMIT {}").format(order, root.rows)
     query = sql.SQL("(SELECT {} FROM {} WHERE ({}) {}) AS found")
     with _naming(root.option, UsageError):
-        return _read(connection, table, query.format(_keys(table, name), table.facts.name.rows(), condition, limit))
+        return _read(connection, table, query.format(_keys(table), table.facts.name.rows(), condition, limit))
 
 
 def read_step(connection: Connection, step: Step, keys: pl.DataFrame) -> pl.DataFrame:
@@ -52,47 +50,76 @@ def read_step(connection: Connection, step: Step, keys: pl.DataFrame) -> pl.Data
         _rows_of(step.end, "end", step.reference if step.is_down else None),
         _refers(step),
     )
-    found, counts = _keys(step.end, "end"), []
     if step.limit is None:
         query = sql.SQL("(SELECT {} FROM {}) AS found" if step.is_down else "(SELECT DISTINCT {} FROM {}) AS found")
-        source = query.format(found, joined)
+        source, counts = query.format(_keys(step.end, "end"), joined), []
     else:
-        counts = [Column("place", "bigint"), Column("siblings", "bigint")]
-        family = sql.SQL(", ").join(sql.Identifier("start", column.name) for column in step.start.identity)
         query = sql.SQL(
             "(SELECT * FROM (SELECT {}, pg_catalog.row_number() OVER (PARTITION BY {family} ORDER BY {}) AS place,"
-            " pg_catalog.count(*) OVER (PARTITION BY {family}) AS siblings FROM {}) AS ranked"
-            " WHERE place OPERATOR(pg_catalog.<=) {}) AS found"
+            " pg_catalog.count(*) OVER (PARTITION BY {family}) AS siblings FROM (SELECT {}, {family} FROM {}) AS children)"
+            " AS ranked WHERE place OPERATOR(pg_catalog.<=) {}) AS found"
         )
-        source = query.format(found, key_order(step.end, "end"), joined, step.limit, family=family)
-    with _naming(str(step.reference), ConfigurationError):
+        names = dict.fromkeys(column.name for column in (*step.end.identity, *step.end.ordered))
+        needed = sql.SQL(", ").join(sql.Identifier("end", name) for name in names)
+        family = sql.SQL(", ").join(_in_keys(number) for number in range(1, len(step.start.identity) + 1))
+        source = query.format(_keys(step.end), _order(step.end), needed, joined, step.limit, family=family)
+        counts = [Column("place", "bigint"), Column("siblings", "bigint")]
+    with _naming(step.reference.declared_in or str(step.reference), ConfigurationError):
         return _read(connection, step.end, source, counts)
 
 
-def rows_with(table: Table, keys: pl.DataFrame) -> sql.Composed:
-    """What follows FROM to read the rows with these keys, in key order."""
-    return sql.SQL("{} JOIN {} AS rows ON {} ORDER BY {}").format(
-        _batch(keys), table.facts.name.rows(), _in_batch(table, "rows"), key_order(table, "rows")
+def count_orphans(connection: Connection, reference: Reference, keys: pl.DataFrame) -> int:
+    """How many of the children with these keys refer to a row that the source does not have."""
+    step = Step(reference, is_down=True)
+    filled = [sql.SQL("{} IS NOT NULL").format(sql.Identifier("end", name)) for name in reference.columns]
+    statement = sql.SQL(
+        "SELECT pg_catalog.count(*) FROM {} JOIN {} ON {} WHERE {} AND NOT EXISTS (SELECT FROM {} WHERE {})"
+    ).format(
+        _batch(keys),
+        _rows_of(reference.child, "end", reference),
+        _in_batch(reference.child, "end"),
+        sql.SQL(" AND ").join(filled),
+        _rows_of(reference.parent, "start", None),
+        _refers(step),
     )
+    row = connection.execute(statement).fetchone()
+    return int(str(row[0])) if row else 0
 
 
-def key_order(table: Table, alias: str) -> sql.Composed:
-    """The order of a snapshot: by the key, texts by their bytes; by all columns if there is none."""
-    form = sql.SQL('{}::pg_catalog.text COLLATE pg_catalog."C"')
-    columns = table.identity if table.key else table.columns
-    names = [(column.is_text or not table.key, sql.Identifier(alias, column.name)) for column in columns]
-    return sql.SQL(", ").join(form.format(name) if is_text else name for is_text, name in names)
+def rows_with(table: Table, keys: pl.DataFrame) -> sql.Composed:
+    """What follows FROM to read the rows with these keys."""
+    return sql.SQL("{} JOIN {} AS rows ON {}").format(_batch(keys), table.facts.name.rows(), _in_batch(table, "rows"))
 
 
-def require_condition(connection: Connection, table: Table, condition: str, option: str) -> None:
-    """Raise `UsageError` unless the server reads the text as one condition on rows of the table.
+def require_condition(
+    connection: Connection, table: Table, condition: str, where: str, kind: type[SnapseedError]
+) -> None:
+    """Raise an error of this kind unless the server reads the text as one condition on rows of the table.
 
     It is not executed. It is read in two contexts: what closes our parenthesis and goes on fits into one at most.
     """
     for context in ("EXPLAIN SELECT FROM {1} WHERE ({0})", "EXPLAIN SELECT CASE WHEN ({0}) THEN 1 END FROM {1}"):
-        with _naming(option, UsageError):
-            # Asking for binary results takes the extended protocol, in which a text is a single statement.
-            connection.execute(sql.SQL(context).format(_raw(condition), table.facts.name.rows()), binary=True)
+        _explain(connection, sql.SQL(context).format(_raw(condition), table.facts.name.rows()), where, kind)
+
+
+def require_reference(connection: Connection, reference: Reference) -> None:
+    """Raise `ConfigurationError` unless the server takes the condition and the columns of a declared reference."""
+    if reference.declared_in is None:
+        return
+    if reference.where is not None:
+        require_condition(connection, reference.child, reference.where, reference.declared_in, ConfigurationError)
+    statement = sql.SQL("EXPLAIN SELECT FROM {} JOIN {} ON {}").format(
+        _rows_of(reference.child, "end", reference),
+        _rows_of(reference.parent, "start", None),
+        _refers(Step(reference, is_down=True)),
+    )
+    _explain(connection, statement, reference.declared_in, ConfigurationError)
+
+
+def _explain(connection: Connection, statement: sql.Composed, where: str, kind: type[SnapseedError]) -> None:
+    with _naming(where, kind):
+        # Asking for binary results takes the extended protocol, in which a text is a single statement.
+        connection.execute(statement, binary=True)
 
 
 @contextmanager
@@ -112,13 +139,18 @@ def _read(connection: Connection, table: Table, source: sql.Composed, counts: Se
         return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
 
 
-def _keys(table: Table, alias: str) -> sql.Composed:
+def _keys(table: Table, *alias: str) -> sql.Composed:
     """The columns of the key in the form that we keep, named `1`, `2` and so on."""
     terms = []
     for number, column in enumerate(table.identity, 1):
         form = sql.SQL("{}::pg_catalog.int8 AS {}" if column.is_integer else "{}::pg_catalog.text AS {}")
-        terms.append(form.format(sql.Identifier(alias, column.name), sql.Identifier(str(number))))
+        terms.append(form.format(sql.Identifier(*alias, column.name), sql.Identifier(str(number))))
     return sql.SQL(", ").join(terms)
+
+
+def _order(table: Table) -> sql.Composed:
+    """The order of a snapshot: by the key, by all columns if there is none."""
+    return key_order(table.ordered) if table.source.key else whole_row_order(table.ordered)
 
 
 def _batch(keys: pl.DataFrame) -> sql.Composed:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from snapseed.capture.prepare import SourceTable
 from snapseed.config.settings import suggestion
 from snapseed.errors import ConfigurationError, SnapseedError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import TableFacts, read_rows
 from snapseed.postgres.connect import Connection
+from snapseed.postgres.rowhash import key_type
 from snapseed.snapshot.manifest import Column
-from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
+from snapseed.snapshot.types import INTEGERS, ColumnType, parse_type
 
 EQUALS = "OPERATOR(pg_catalog.=)"
 
@@ -31,11 +33,6 @@ class ColumnSql:
         """Whether its values are numbers for us; all others are texts."""
         return self.kind.family in INTEGERS
 
-    @property
-    def is_text(self) -> bool:
-        """Whether a snapshot orders its values by the bytes of their texts."""
-        return self.kind.family in {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM}
-
 
 # Of a table without a key: where a row is, which does not change within a transaction that sees one moment.
 _PLACE = tuple(
@@ -46,29 +43,37 @@ _PLACE = tuple(
 
 @dataclass(frozen=True)
 class Table:
-    """A table, and the columns by which its rows are told apart: its key, or their place if it has none."""
+    """A table that is captured, with all its columns, also those that a snapshot does not store."""
 
-    name: str
-    facts: TableFacts
+    source: SourceTable
     columns: tuple[ColumnSql, ...]
-    key: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its entity."""
+        return self.source.entity
+
+    @property
+    def facts(self) -> TableFacts:
+        """What the catalogs say about it."""
+        return self.source.facts
 
     @property
     def identity(self) -> tuple[ColumnSql, ...]:
-        """The columns that tell rows apart."""
-        return tuple(self.column(name) for name in self.key) or _PLACE
+        """The columns that tell rows apart: those of the key, or the place of a row if there is none."""
+        return tuple(self.column(column.name) for column in self.source.key) or _PLACE
+
+    @property
+    def ordered(self) -> tuple[Column, ...]:
+        """The columns that rows are ordered by in a snapshot."""
+        return self.source.key or self.source.columns
 
     @property
     def is_sortable(self) -> bool:
         """Whether keys as we keep them, numbers and texts, have the order of a snapshot."""
-        return bool(self.key) and all(
-            column.is_integer or column.is_text or column.kind.family is Family.UUID for column in self.identity
+        return bool(self.source.key) and all(
+            key_type(column.kind()) in {"bigint", "text", "uuid"} for column in self.source.key
         )
-
-    @property
-    def stored(self) -> list[Column]:
-        """The columns as a manifest has them."""
-        return [Column(column.name, column.kind.name) for column in self.columns]
 
     def column(self, name: str) -> ColumnSql:
         """The column of this name, which must exist."""
@@ -79,16 +84,14 @@ class Table:
         return any(set(index.key[: len(columns)]) == set(columns) for index in self.facts.indexes)
 
 
-def read_table_columns(
-    connection: Connection, tables: Mapping[str, TableFacts], keys: Mapping[str, Sequence[str]]
-) -> tuple[Table, ...]:
-    """The tables by the names that they have in the snapshot, with their keys."""
-    columns: dict[int, list[ColumnSql]] = {facts.oid: [] for facts in tables.values()}
-    kinds = {(facts.oid, column.name): column.type for facts in tables.values() for column in facts.columns}
+def read_columns(connection: Connection, tables: Sequence[SourceTable]) -> tuple[Table, ...]:
+    """The tables with what the catalogs say about the types of their columns."""
+    columns: dict[int, list[ColumnSql]] = {table.facts.oid: [] for table in tables}
+    kinds = {(table.facts.oid, column.name): column.type for table in tables for column in table.facts.columns}
     for row in read_rows(connection, query("columns", Path(__file__).parent / "queries"), oids=list(columns)):
         kind = parse_type(kinds[row["oid"], row["name"]])
         columns[row["oid"]].append(ColumnSql(row["name"], row["type"], row["operator"], kind))
-    return tuple(Table(name, facts, tuple(columns[facts.oid]), tuple(keys[name])) for name, facts in tables.items())
+    return tuple(Table(table, tuple(columns[table.facts.oid])) for table in tables)
 
 
 def named(tables: Sequence[Table], name: str, where: str, kind: type[SnapseedError] = ConfigurationError) -> Table:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from psycopg import sql
 
+from snapseed.errors import ConfigurationError, UsageError
 from snapseed.postgres.connect import Session
-from tests.capture.subset.choosing import Options, chosen
+from tests.capture.subset.choosing import Options, choose, chosen
 
 # A shop: two roots at the top, a table between, events without a key, and countries that everybody refers to.
 SHOP = """
@@ -135,6 +137,16 @@ CASES: dict[str, tuple[str, Options, dict[str, list[object]]]] = {
         ),
         {"notes": [2, 3, 4], "posts": [2, 4], "photos": [1, 2]},
     ),
+    "a child of one row that by convention refers to another one too": (
+        """CREATE TABLE p(id int PRIMARY KEY, code text); CREATE TABLE c(id int PRIMARY KEY, code text);
+        INSERT INTO p VALUES (1, 'x'), (2, 'x'), (3, 'y'); INSERT INTO c VALUES (1, 'x'), (2, 'y')""",
+        Options(
+            "p",
+            1,
+            capture={"references": [{"table": "c", "columns": ["code"], "to": "p", "to_columns": ["code"]}]},
+        ),
+        {"p": [1, 2], "c": [1]},
+    ),
     "partitions, and tables that inherit": (
         """CREATE TABLE s(id int, at date, PRIMARY KEY(id, at)) PARTITION BY RANGE (at);
         CREATE TABLE s24 PARTITION OF s FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
@@ -174,3 +186,153 @@ def test_rows(session: Session, schema: str, options: Options, expected: dict[st
     """A subset has exactly these rows, in key order."""
     with chosen(session, schema, options) as subset:
         assert subset.keys == expected
+
+
+def test_report(session: Session) -> None:
+    """The report says why each table has its rows, what limits cut, what was left out, and which indexes are missing."""
+    capture = {
+        "children": {"orders": 2, "events": False, "lines": {"limit": 1, "of_parents": True}},
+        "whole": ["alone"],
+    }
+    with chosen(session, SHOP, Options("users", 1, capture=capture)) as subset:
+        report = subset.plan.report
+        assert subset.reasons == {
+            "users": {"root": 1, "parent of orders by gift_for": 1, "parent of orders by user_id": 1},
+            "orders": {"child of users by user_id": 2, "child of users by gift_for": 1},
+            "lines": {"child of orders by order_id": 3},
+            "countries": {"parent of users by country": 2},
+            "alone": {"whole table": 2},
+        }
+        cuts = {(cut.step, cut.limit, cut.rows, cut.parents) for cut in report.cuts}
+        assert cuts == {("child of orders by order_id", 1, 3, 3), ("child of users by user_id", 2, 1, 1)}
+        assert report.left_out == ("events",)
+        # The primary key of lines begins with order_id, and the index on user_id is there.
+        assert [index.sql for index in report.missing_indexes] == [
+            'CREATE INDEX CONCURRENTLY ON "public"."orders" ("gift_for");'
+        ]
+        for index in report.missing_indexes:
+            session.execute(index.sql.replace("CONCURRENTLY ", "").encode())
+        again = choose(session, Options("users", 1, capture=capture))
+        assert not again.plan.report.missing_indexes
+
+
+def test_sample(session: Session) -> None:
+    """A sample depends on keys and seed alone: rows that come or go elsewhere in the table do not change the others."""
+    schema = (
+        "CREATE TABLE t(id text PRIMARY KEY, x int); INSERT INTO t SELECT 'k' || g, g FROM generate_series(1, 99) g"
+    )
+    samples = {}
+    for name, more in (("one", ""), ("other rows", "; DELETE FROM t WHERE x > 90; UPDATE t SET x = 0")):
+        for seed in (0, 1, 2**63 - 1):
+            with chosen(session, schema + more, Options("t", 20, sample=seed)) as subset:
+                samples[name, seed] = [str(key) for key in subset.keys["t"]]
+    for seed in (0, 1, 2**63 - 1):
+        one, other = (samples[name, seed] for name in ("one", "other rows"))
+        assert len(one) == len(other) == 20
+        assert {key for key in one if int(key[1:]) <= 90} <= set(other)
+    assert len({tuple(keys) for keys in samples.values()}) == 6 or samples["one", 0] != samples["one", 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    {
+        "integer": ["-5", "10", "9"],
+        "bigint": ["-9223372036854775808", "9223372036854775807", "0"],
+        "text": ["é", "Z", "a", "a b", ""],
+        "uuid": ["b0000000-0000-0000-0000-000000000000", "0a000000-0000-0000-0000-000000000000"],
+        "date": ["infinity", "0044-03-15 BC", "2024-01-01", "12024-01-01", "-infinity"],
+        "timestamptz": ["infinity", "0044-03-15 BC", "2024-01-01", "12024-01-01"],
+        "numeric": ["10", "9.5", "-1", "NaN", "1e20"],
+        "double precision": ["10", "9.5", "-1", "NaN", "-Infinity"],
+        "bytea": ["\\x10", "\\x", "\\xff"],
+        "boolean": ["t", "f"],
+        "inet": ["10.0.0.1", "9.0.0.1", "::1"],
+        "time": ["24:00", "9:30", "10:00:00.5"],
+    }.items(),
+)
+def test_order(session: Session, kind: str, values: list[str]) -> None:
+    """Keys of every type find their rows, and the rows come in the order of a snapshot, however many are read at once."""
+    rows = ", ".join(f"('{value}', {number})" for number, value in enumerate(values))
+    schema = f"CREATE TABLE t(k {kind}, n int, PRIMARY KEY (k, n)); INSERT INTO t SELECT v::{kind}, m FROM (VALUES {rows}) d(v, m)"
+    with chosen(session, schema, Options("t", len(values), batch_rows=2)) as subset:
+        order = 'k::text COLLATE "C"' if kind in {"text", "inet", "numeric"} else "k"
+        expected = session.execute(f"SELECT n FROM public.t ORDER BY {order}, n".encode()).fetchall()
+        assert [(row[1],) for row in subset.rows("t")] == expected
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "true); DROP TABLE t; --",
+        "true; DROP TABLE t",
+        "true) UNION SELECT 5 WHERE (true",
+        "true) THEN 1 WHEN (true",
+        "id = 'x",
+        "id = 1 /*",
+        "$$",
+        "id",
+        "nonsense = 1",
+        "id = 'one'",
+        "1 / (id - id) = 1",
+        "nowhere(id)",
+        "count(*) > 1",
+    ],
+)
+def test_conditions(session: Session, condition: str) -> None:
+    """Anything but one condition is refused before anything is run, and the error names the option."""
+    schema = "CREATE TABLE t(id int PRIMARY KEY); INSERT INTO t VALUES (1)"
+    with pytest.raises(UsageError) as failure, chosen(session, schema, Options(where=[f"t: {condition}"])):
+        pass
+    assert failure.value.where == "--where t"
+    reference = {"table": "t", "columns": ["id"], "to": "t", "where": condition}
+    options = Options("t", 1, capture={"references": [reference]})
+    with pytest.raises(ConfigurationError) as failure_of_setting, chosen(session, schema, options):
+        pass
+    assert failure_of_setting.value.where == "snapseed.toml [[capture.references]], number 1"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options("users"),
+        Options(rows=5),
+        Options("users", 0),
+        Options(sample=1),
+        Options(where=["users"]),
+        Options(where=["users:"]),
+        Options(where=["users: true", "users: false"]),
+        Options("nobody", 1),
+        Options(where=["nobody: true"]),
+        Options("lines", 1, capture={"whole": ["nobody"]}),
+        Options("lines", 1, capture={"children": {"nobody": 1}}),
+        Options("lines", 1, capture={"references": [{"table": "events", "columns": ["nothing"], "to": "users"}]}),
+        Options("lines", 1, capture={"references": [{"table": "events", "columns": ["what"], "to": "lines"}]}),
+        Options("lines", 1, capture={"references": [{"table": "events", "columns": ["what"], "to": "events"}]}),
+        Options("lines", 1, capture={"references": [{"table": "events", "columns": ["what"], "to": "users"}]}),
+    ],
+)
+def test_what_does_not_fit(session: Session, options: Options) -> None:
+    """Options and settings that name nothing, or do not fit together, are errors."""
+    with pytest.raises((UsageError, ConfigurationError)), chosen(session, SHOP, options):
+        pass
+
+
+def test_select_is_enough(session: Session) -> None:
+    """A role that may only read rows, in a transaction that may only read, can choose them; nothing is created."""
+    with session.transaction(force_rollback=True):
+        session.execute("SET LOCAL search_path TO public")
+        session.execute(SHOP.encode())
+        session.execute("CREATE ROLE reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        session.execute("SET LOCAL ROLE reader; SET LOCAL search_path TO pg_catalog, pg_temp")
+        session.execute("SET TRANSACTION READ ONLY")
+        assert choose(session, Options("users", 1, where=["alone: id = 1"])).keys["orders"] == [10, 11, 12, 20]
+
+
+def test_indexes_are_used(session: Session) -> None:
+    """The server looks rows up by indexes, so that the cost follows the subset and not the table."""
+    schema = """CREATE TABLE big(id bigint PRIMARY KEY, filler text);
+      INSERT INTO big SELECT g, repeat('x', 100) FROM generate_series(1, 20000) g; ANALYZE big"""
+    with chosen(session, schema, Options("big", 20, batch_rows=10)) as subset:
+        for source in subset.plan.sources(subset.table("big")):
+            plan = session.execute(sql.SQL("EXPLAIN SELECT id FROM {}").format(source)).fetchall()
+            assert "Seq Scan on" not in str(plan)

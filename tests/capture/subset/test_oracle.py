@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,7 +175,7 @@ def _row(kind: str, tag: int) -> Row:
 
 
 @given(case=cases())
-@examples(40, suppress=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@examples(25, suppress=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_subsets_are_what_the_definition_says(session: Session, case: Case) -> None:
     """The rows, their order, and their number by reasons."""
     with chosen(session, case.schema, case.options) as subset:

@@ -1,0 +1,100 @@
+"""Prove that no reference dangles: from the written rows, and by the server where these alone do not decide."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from snapseed.capture.subset.graph import Reference, Step
+from snapseed.capture.subset.plan import SubsetPlan
+from snapseed.capture.subset.selection import count_orphans, read_step
+from snapseed.capture.subset.tables import Table
+from snapseed.errors import SnapshotError
+from snapseed.postgres.connect import Connection, role_search_path
+from snapseed.snapshot.store import Snapshot
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """Rows of the subset that refer to a row that is not there, because the source does not have it either."""
+
+    reference: str
+    rows: int
+
+
+def prove_references(
+    connection: Connection, plan: SubsetPlan, snapshot: Snapshot, masked: Collection[str]
+) -> tuple[Orphans, ...]:
+    """Raise `SnapshotError` if a row in the files refers to a row of the source that is not in them.
+
+    `masked` are columns such as `users.email`. Values that differ in the files may still be equal for the server, as
+    numbers with other decimals are: if some are left over, it decides about all rows of that reference.
+    """
+    found = []
+    for reference in plan.graph.references:
+        unmatched = _unmatched(snapshot, reference)
+        orphans = _orphans(connection, plan, reference) if unmatched else 0
+        sides = ((reference.child, reference.columns), (reference.parent, reference.parent_columns))
+        is_masked = any(f"{table.name}.{name}" in masked for table, names in sides for name in names)
+        if is_masked and unmatched > orphans:
+            raise _dangling(reference, unmatched - orphans, "the columns of both sides masked by the same rule")
+        if orphans:
+            found.append(Orphans(str(reference), orphans))
+    return tuple(found)
+
+
+def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
+    """How many rows of the child have values in the files, and no NULL, that no row of the parent has.
+
+    All rows of the child, if a column is not in the files, because it is generated.
+    """
+    if not {*reference.columns} <= {column.name for column in reference.child.source.columns} or not {
+        *reference.parent_columns
+    } <= {column.name for column in reference.parent.source.columns}:
+        entity = snapshot.manifest.entity(reference.child.name)
+        return entity.rows if entity else 0
+    children = _values(snapshot, reference.child, reference.columns)
+    parents = _values(snapshot, reference.parent, reference.parent_columns)
+    if children.schema != parents.schema:
+        children, parents = (
+            frame.with_columns(pl.selectors.integer().cast(pl.Int64), ~pl.selectors.integer().cast(pl.String))
+            for frame in (children, parents)
+        )
+    return int(children.join(parents, on=parents.columns[:-1], how="anti")["rows"].sum())
+
+
+def _values(snapshot: Snapshot, table: Table, names: Sequence[str]) -> pl.DataFrame:
+    """The distinct values of columns, without rows that have a NULL in one, and how many `rows` have them."""
+    entity = snapshot.manifest.entity(table.name)
+    assert entity is not None
+    columns = [str(number) for number, _ in enumerate(names)]
+    frames = [
+        pl.DataFrame([batch.column(name) for name in names], columns).drop_nulls().group_by(columns).agg(rows=pl.len())
+        for batch in snapshot.batches(entity, list(dict.fromkeys(names)))
+    ]
+    if not frames:
+        return pl.DataFrame(schema={**dict.fromkeys(columns, pl.Int64), "rows": pl.UInt32})
+    return pl.concat(frames).group_by(columns).agg(pl.col("rows").sum())
+
+
+def _orphans(connection: Connection, plan: SubsetPlan, reference: Reference) -> int:
+    """The server's answer about all rows of the child: how many refer to no row of the source."""
+    parents, count = plan.keys(reference.parent), 0
+    with role_search_path(connection):
+        for batch in plan.keys(reference.child).iter_slices(plan.batch_rows):
+            needed = read_step(connection, Step(reference), batch)
+            if missing := len(needed.join(parents, on=parents.columns, how="anti")):
+                raise _dangling(reference, missing, "every row of the source that a captured row refers to")
+            count += count_orphans(connection, reference, batch)
+    return count
+
+
+def _dangling(reference: Reference, rows: int, expected: str) -> SnapshotError:
+    return SnapshotError(
+        "the subset lacks rows that others refer to",
+        where=str(reference),
+        observed=f"{rows:,} missing",
+        expected=expected,
+    )
