@@ -56,10 +56,12 @@ def read_step(connection: Connection, step: Step, keys: pl.DataFrame) -> pl.Data
     else:
         query = sql.SQL(
             "(SELECT * FROM (SELECT {}, pg_catalog.row_number() OVER (PARTITION BY {family} ORDER BY {}) AS place,"
-            " pg_catalog.count(*) OVER (PARTITION BY {family}) AS siblings FROM (SELECT {}, {family} FROM {}) AS children)"
+            " pg_catalog.count(*) OVER (PARTITION BY {family}) AS siblings FROM (SELECT {}, {family} FROM {}) AS child)"
             " AS ranked WHERE place OPERATOR(pg_catalog.<=) {}) AS found"
         )
-        names = dict.fromkeys(column.name for column in (*step.end.identity, *step.end.ordered))
+        names = dict.fromkeys(
+            [*(column.name for column in step.end.identity), *(column.name for column in step.end.ordered)]
+        )
         needed = sql.SQL(", ").join(sql.Identifier("end", name) for name in names)
         family = sql.SQL(", ").join(_in_keys(number) for number in range(1, len(step.start.identity) + 1))
         source = query.format(_keys(step.end), _order(step.end), needed, joined, step.limit, family=family)

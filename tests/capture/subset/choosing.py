@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import msgspec
 from psycopg import sql
 
+from snapseed.capture.prepare import prepare
+from snapseed.capture.request import CaptureRequest
 from snapseed.capture.subset.graph import reference_graph
 from snapseed.capture.subset.plan import SubsetPlan, choose_rows
 from snapseed.capture.subset.request import subset_request
-from snapseed.capture.subset.tables import Table, read_table_columns
+from snapseed.capture.subset.tables import Table, read_columns
 from snapseed.config.settings import CaptureTable
-from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName, read_rows, read_tables
 from snapseed.postgres.connect import Session, opened, target_of
+from snapseed.postgres.rowhash import key_order, whole_row_order
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,14 @@ class Chosen:
     def rows(self, name: str) -> list[tuple[object, ...]]:
         """The rows of a table in the order in which they are read; values as text, where they are no numbers."""
         table, found = self.table(name), []
-        forms = [sql.SQL("{}::int8" if column.is_integer else "{}::text") for column in table.columns]
+        forms = [sql.SQL("{}::int8 AS value" if column.is_integer else "{}::text AS value") for column in table.columns]
         names = [sql.Identifier(column.name) for column in table.columns]
         columns = sql.SQL(", ").join(form.format(name) for form, name in zip(forms, names, strict=True))
+        key = table.source.key
+        order = key_order(key) if key else whole_row_order(table.source.columns)
         for source in self.plan.sources(table, self.batch_rows):
-            found += self.session.execute(sql.SQL("SELECT {} FROM {}").format(columns, source)).fetchall()
+            statement = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(columns, source, order)
+            found += self.session.execute(statement).fetchall()
         return found
 
     @property
@@ -71,13 +75,7 @@ class Chosen:
 
 def choose(session: Session, options: Options) -> Chosen:
     """Choose rows from all tables of the database, in the session's transaction."""
-    names = [TableName(row["schema"], row["table"]) for row in read_rows(session, query("all_tables"))]
-    facts = {found.table: found for found in read_tables(session, names).values()}
-    keys = {
-        name: [column for index in table.indexes if index.constraint == "p" for column in index.key]
-        for name, table in facts.items()
-    }
-    tables = read_table_columns(session, facts, keys)
+    tables = read_columns(session, prepare(session, CaptureRequest(), "the source").tables)
     graph = reference_graph(tables, msgspec.convert(options.capture, CaptureTable), "snapseed.toml")
     request = subset_request(options.root, options.rows, options.sample, options.where)
     assert request is not None
