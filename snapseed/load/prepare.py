@@ -22,7 +22,15 @@ from snapseed.load.recreate import drop_contents
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.schema_file import apply_schema, read_schema_file
 from snapseed.postgres import locks, query
-from snapseed.postgres.catalog import ReferenceFacts, TableFacts, TableName, read_server, read_tables
+from snapseed.postgres.catalog import (
+    ReferenceFacts,
+    SequenceFacts,
+    TableFacts,
+    TableName,
+    read_rows,
+    read_server,
+    read_tables,
+)
 from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
@@ -76,6 +84,7 @@ def prepare(session: LoadSession) -> Prepared:
     with session.phase("waiting for the tables"):
         _lock(session, [table_name(entity) for entity in session.snapshot.manifest.chosen(request.only)])
     with session.phase("planning"):
+        manifest = session.snapshot.manifest
         entities, facts, children = _read_catalogs(session)
         there = [entity for entity in entities if entity.name in facts]
         problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
@@ -97,6 +106,15 @@ def prepare(session: LoadSession) -> Prepared:
             filled=filled,
             changed=_find_changed(session, [*(facts[entity.name] for entity in there), *children], filled),
             problems=tuple(problems),
+            sequences=_free_sequences(connection, manifest, request),
+            positions={
+                (position.schema, position.name): position
+                for positions in (
+                    manifest.capture and manifest.capture.sequences,
+                    *(each.sequences for each in entities),
+                )
+                for position in positions or ()
+            },
         )
 
 
@@ -271,6 +289,17 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*required, *read}
     }
+
+
+def _free_sequences(connection: Connection, manifest: Manifest, request: LoadRequest) -> tuple[SequenceFacts, ...]:
+    """The sequences of a capture that fill no column, as the database has them; only a load of everything sets them."""
+    if not manifest.capture or request.only or request.mode is not Mode.REPLACE:
+        return ()
+    names = [(sequence.schema, sequence.name) for sequence in manifest.capture.sequences]
+    found = read_rows(
+        connection, query("named_sequences"), schemas=[name[0] for name in names], names=[name[1] for name in names]
+    )
+    return tuple(SequenceFacts(**row) for row in found)
 
 
 def _found_elsewhere(connection: Connection, missing: Sequence[EntityRecord]) -> list[Problem]:

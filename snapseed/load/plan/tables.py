@@ -48,6 +48,8 @@ def plan_load(
         ),
         settings=_choose_settings(prepared),
         recreate=request.recreate,
+        sequences=tuple(prepared.sequences),
+        positions=prepared.positions if request.mode is Mode.REPLACE else {},
     )
 
 
