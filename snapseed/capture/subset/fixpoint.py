@@ -1,21 +1,38 @@
 """The fixpoint: from the roots along all steps until no row is new. Pure but for `reach`, which finds rows.
 
 It goes by rounds. The steps of a round begin at the rows that the last one added, and what they find is put together
-in the order of the steps, so a row's reason depends on nothing else.
+in the order of the steps, so a row's reason depends on nothing else. A frame of keys has a column for each column of
+the key, named `1`, `2` and so on; `why` says how a row came in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from snapseed.capture.subset.graph import Graph, Step
-from snapseed.capture.subset.keys import ROOT, Rows, grown, no_rows
+
+# Values of `why`; those from 0 on are numbers of steps.
+ROOT, WHOLE = -1, -2
+
 
 # Finds, for a step and the keys of rows at its start, the keys at its end; with a limit also `place` and `siblings`.
 Reach = Callable[[Step, pl.DataFrame], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table that are in the subset, and the keys of those whose children are followed."""
+
+    present: pl.DataFrame
+    followed: pl.DataFrame
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of the columns of the key."""
+        return self.followed.columns
 
 
 @dataclass(frozen=True)
@@ -40,12 +57,12 @@ def closure(graph: Graph, roots: Mapping[str, list[pl.DataFrame]], reach: Reach)
     `roots` are keys with `why`. Every row's parents are followed. Children are followed of roots and of children, and
     of other rows by steps that say so.
     """
-    rows = {table.name: no_rows([column.is_integer for column in table.identity]) for table in graph.tables}
+    rows = {table.name: _no_rows([column.is_integer for column in table.identity]) for table in graph.tables}
     descending = [ROOT, *(number for number, step in enumerate(graph.steps) if step.is_down)]
     cuts: dict[int, Cut] = {}
     found = roots
     while found:
-        new = {name: grown(rows[name], frames, descending) for name, frames in found.items()}
+        new = {name: _grown(rows[name], frames, descending) for name, frames in found.items()}
         rows |= {name: everything for name, (everything, _) in new.items()}
         ends: dict[str, list[pl.DataFrame]] = {name: [] for name in rows}
         for number, step in enumerate(graph.steps):
@@ -78,3 +95,22 @@ def _with_cut(cut: Cut, step: Step, end: pl.DataFrame) -> Cut:
         return cut
     over = end.filter((pl.col("place") == 1) & (pl.col("siblings") > step.limit))
     return Cut(cut.rows + int(over["siblings"].sum()) - step.limit * len(over), cut.parents + len(over))
+
+
+def _no_rows(are_integers: Sequence[bool]) -> Rows:
+    """An empty set, for a key with these columns."""
+    keys = {str(number): pl.Int64 if integer else pl.String for number, integer in enumerate(are_integers, 1)}
+    return Rows(pl.DataFrame(schema={**keys, "why": pl.Int16}), pl.DataFrame(schema=keys))
+
+
+def _grown(known: Rows, found: Sequence[pl.DataFrame], descending: Sequence[int]) -> tuple[Rows, Rows]:
+    """The set with the rows that were found, and those of them that are new: present, or followed.
+
+    Children are followed of rows that came in by one of the ways in `descending`, also if the row was there before.
+    """
+    every = pl.concat([known.present.clear(), *found])
+    keys = known.keys
+    present = every.unique(keys, keep="first", maintain_order=True).join(known.present, on=keys, how="anti")
+    descended = every.filter(pl.col("why").is_in(descending)).select(keys).unique(maintain_order=True)
+    followed = descended.join(known.followed, on=keys, how="anti")
+    return Rows(known.present.vstack(present), known.followed.vstack(followed)), Rows(present, followed)

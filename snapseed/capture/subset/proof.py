@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
-from snapseed.capture.subset.graph import Reference, Step
-from snapseed.capture.subset.plan import SubsetPlan
+from snapseed.capture.subset.graph import Reference, Step, Table
+from snapseed.capture.subset.plan import Orphans, SubsetPlan
 from snapseed.capture.subset.selection import count_orphans, read_step
-from snapseed.capture.subset.tables import Table
 from snapseed.errors import SnapshotError
 from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.snapshot.store import Snapshot
-
-
-@dataclass(frozen=True)
-class Orphans:
-    """Rows of the subset that refer to a row that is not there, because the source does not have it either."""
-
-    reference: str
-    rows: int
 
 
 def prove_references(
@@ -81,9 +71,9 @@ def _values(snapshot: Snapshot, table: Table, names: Sequence[str]) -> pl.DataFr
 
 def _orphans(connection: Connection, plan: SubsetPlan, reference: Reference) -> int:
     """The server's answer about all rows of the child: how many refer to no row of the source."""
-    parents, count = plan.keys(reference.parent), 0
+    parents, count = plan.keys(reference.parent.name), 0
     with role_search_path(connection):
-        for batch in plan.keys(reference.child).iter_slices(plan.batch_rows):
+        for batch in plan.keys(reference.child.name).iter_slices(plan.step_rows):
             needed = read_step(connection, Step(reference), batch)
             if missing := len(needed.join(parents, on=parents.columns, how="anti")):
                 raise _dangling(reference, missing, "every row of the source that a captured row refers to")

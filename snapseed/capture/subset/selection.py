@@ -13,10 +13,8 @@ import polars as pl
 import pyarrow as pa
 from psycopg import errors, sql
 
-from snapseed.capture.subset.graph import Reference, Step
-from snapseed.capture.subset.keys import array_literal
-from snapseed.capture.subset.request import Root
-from snapseed.capture.subset.tables import Table
+from snapseed.capture.request import Root
+from snapseed.capture.subset.graph import Reference, Step, Table
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
@@ -157,7 +155,7 @@ def _order(table: Table) -> sql.Composed:
 
 def _batch(keys: pl.DataFrame) -> sql.Composed:
     """Keys as rows of a function, in columns whose names no table has."""
-    arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(array_literal(column)) for column in keys]
+    arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(_array(column)) for column in keys]
     names = [_in_keys(number) for number, _ in enumerate(arrays, 1)]
     return sql.SQL("ROWS FROM ({}) AS batch ({})").format(sql.SQL(", ").join(arrays), sql.SQL(", ").join(names))
 
@@ -200,3 +198,9 @@ def _refers(step: Step) -> sql.Composed:
 def _raw(text: str) -> sql.SQL:
     """SQL from the catalog or from the user, on lines of its own: it may end in a comment."""
     return sql.SQL(f"\n{text}\n")
+
+
+def _array(values: pl.Series) -> str:
+    """Values, none of them NULL, as an array of texts that PostgreSQL reads (PostgreSQL manual, section 8.15.6)."""
+    texts = values.cast(pl.String).str.replace_all(r'(["\\])', r"\$1")
+    return '{"' + str(texts.str.join('","').item()) + '"}' if len(texts) else "{}"

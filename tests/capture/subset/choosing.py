@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 from psycopg import sql
 
+from snapseed import find_project
 from snapseed.capture.prepare import prepare
-from snapseed.capture.request import CaptureRequest
-from snapseed.capture.subset.graph import reference_graph
-from snapseed.capture.subset.plan import SubsetPlan, choose_rows
-from snapseed.capture.subset.request import subset_request
-from snapseed.capture.subset.tables import Table, read_columns
+from snapseed.capture.request import CaptureRequest, subset_request
+from snapseed.capture.subset.graph import Table
+from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
 from snapseed.config.settings import CaptureTable
 from snapseed.postgres.connect import Session, opened, target_of
 from snapseed.postgres.rowhash import key_order, whole_row_order
+
+PROJECT = find_project(Path(__file__).parents[3] / "tests" / "projects" / "shop")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Chosen:
         columns = sql.SQL(", ").join(form.format(name) for form, name in zip(forms, names, strict=True))
         key = table.source.key
         order = key_order(key) if key else whole_row_order(table.source.columns)
-        for source in self.plan.sources(table, self.batch_rows):
+        for source in self.plan.sources(name, self.batch_rows):
             statement = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(columns, source, order)
             found += self.session.execute(statement).fetchall()
         return found
@@ -66,20 +68,24 @@ class Chosen:
     @property
     def reasons(self) -> dict[str, dict[str, int]]:
         """How many rows each table has for which reason."""
-        return {
-            table.table: {reason.reason: reason.rows for reason in table.reasons}
-            for table in self.plan.report.tables
-            if table.rows
-        }
+        found: dict[str, dict[str, int]] = {}
+        for reason in self.report.reasons:
+            found.setdefault(reason.table, {})[reason.reason] = reason.rows
+        return found
+
+    @property
+    def report(self) -> SubsetReport:
+        """The report, as if no row were an orphan."""
+        return subset_report(self.plan.graph, self.plan.closure)
 
 
 def choose(session: Session, options: Options) -> Chosen:
     """Choose rows from all tables of the database, in the session's transaction."""
-    tables = read_columns(session, prepare(session, CaptureRequest(), "the source").tables)
-    graph = reference_graph(tables, msgspec.convert(options.capture, CaptureTable), "snapseed.toml")
+    tables = prepare(session, CaptureRequest(), "the source").tables
     request = subset_request(options.root, options.rows, options.sample, options.where)
     assert request is not None
-    return Chosen(session, choose_rows(session, graph, request, options.batch_rows), options.batch_rows)
+    project = replace(PROJECT, capture=msgspec.convert(options.capture, CaptureTable))
+    return Chosen(session, choose_rows(session, tables, project, request, options.batch_rows), options.batch_rows)
 
 
 @contextmanager

@@ -202,7 +202,7 @@ def test_report(session: Session) -> None:
         "whole": ["alone"],
     }
     with chosen(session, SHOP, Options("users", 1, capture=capture)) as subset:
-        report = subset.plan.report
+        report = subset.report
         assert subset.reasons == {
             "users": {"root": 1, "parent of orders by gift_for": 1, "parent of orders by user_id": 1},
             "orders": {"child of users by user_id": 2, "child of users by gift_for": 1},
@@ -220,7 +220,7 @@ def test_report(session: Session) -> None:
         for index in report.missing_indexes:
             session.execute(index.sql.replace("CONCURRENTLY ", "").encode())
         again = choose(session, Options("users", 1, capture=capture))
-        assert not again.plan.report.missing_indexes
+        assert not again.report.missing_indexes
 
 
 def test_sample(session: Session) -> None:
@@ -340,6 +340,6 @@ def test_indexes_are_used(session: Session) -> None:
     schema = """CREATE TABLE big(id bigint PRIMARY KEY, filler text);
       INSERT INTO big SELECT g, repeat('x', 100) FROM generate_series(1, 20000) g; ANALYZE big"""
     with chosen(session, schema, Options("big", 20, batch_rows=10)) as subset:
-        for source in subset.plan.sources(subset.table("big")):
+        for source in subset.plan.sources("big"):
             plan = session.execute(sql.SQL("EXPLAIN SELECT id FROM {}").format(source)).fetchall()
             assert "Seq Scan on" not in str(plan)
