@@ -171,7 +171,7 @@ def captured(report: CaptureReport) -> Iterator[str]:
 def _about(subset: SubsetReport) -> Iterator[str]:
     """What a subset left out, and what would make it faster."""
     for cut in subset.cuts:
-        yield f"the limit of {cut.limit:,} left out {cut.rows:,} rows, {cut.step}, of {cut.parents:,} rows"
+        yield f"{cut.step}: the limit of {cut.limit:,} for each leaves out {cut.rows:,} rows of {cut.parents:,}"
     if subset.left_out:
         yield f"[capture.children] leaves out {', '.join(subset.left_out)}"
     for orphans in subset.orphans:

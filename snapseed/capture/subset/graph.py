@@ -139,7 +139,7 @@ class Step:
 
     def __str__(self) -> str:
         columns = ", ".join(self.reference.columns)
-        return f"{'child' if self.is_down else 'parent'} of {self.start.name} by {columns}"
+        return f"{'children' if self.is_down else 'parents'} of {self.start.name} by {columns}"
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class SubsetPlan:
 
 @dataclass(frozen=True)
 class Reason:
-    """How many rows of a table came in first for this reason, such as "child of users by user_id"."""
+    """How many rows of a table came in first for this reason, such as "children of users by user_id"."""
 
     table: str
     reason: str
@@ -150,7 +150,7 @@ def subset_report(graph: Graph, closure: Closure, orphans: tuple[Orphans, ...] =
 def _reasons(graph: Graph, closure: Closure, table: str) -> Iterator[Reason]:
     counts = closure.rows[table].present.group_by("why").len().sort("why").rows()
     for why, rows in counts:
-        yield Reason(table, {ROOT: "root", WHOLE: "whole table"}.get(why) or str(graph.steps[why]), rows)
+        yield Reason(table, {ROOT: "roots", WHOLE: "all rows"}.get(why) or str(graph.steps[why]), rows)
 
 
 def _missing_index(step: Step) -> Iterator[MissingIndex]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import polars as pl
+import pyarrow as pa
 
 from snapseed.capture.subset.graph import Reference, Step, Table
 from snapseed.capture.subset.plan import Orphans, SubsetPlan
@@ -60,10 +61,12 @@ def _values(snapshot: Snapshot, table: Table, names: Sequence[str]) -> pl.DataFr
     entity = snapshot.manifest.entity(table.name)
     assert entity is not None
     columns = [str(number) for number, _ in enumerate(names)]
-    frames = [
-        pl.DataFrame([batch.column(name) for name in names], columns).drop_nulls().group_by(columns).agg(rows=pl.len())
-        for batch in snapshot.batches(entity, list(dict.fromkeys(names)))
-    ]
+    frames = []
+    for batch in snapshot.batches(entity, list(dict.fromkeys(names))):
+        arrays = [batch.column(name) for name in names]
+        # Polars does not know the type of UUIDs.
+        stored = [array.storage if isinstance(array, pa.ExtensionArray) else array for array in arrays]
+        frames.append(pl.DataFrame(pa.table(stored, columns)).drop_nulls().group_by(columns).agg(rows=pl.len()))
     if not frames:
         return pl.DataFrame(schema={**dict.fromkeys(columns, pl.Int64), "rows": pl.UInt32})
     return pl.concat(frames).group_by(columns).agg(pl.col("rows").sum())

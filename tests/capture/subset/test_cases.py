@@ -204,14 +204,14 @@ def test_report(session: Session) -> None:
     with chosen(session, SHOP, Options("users", 1, capture=capture)) as subset:
         report = subset.report
         assert subset.reasons == {
-            "users": {"root": 1, "parent of orders by gift_for": 1, "parent of orders by user_id": 1},
-            "orders": {"child of users by user_id": 2, "child of users by gift_for": 1},
-            "lines": {"child of orders by order_id": 3},
-            "countries": {"parent of users by country": 2},
-            "alone": {"whole table": 2},
+            "users": {"roots": 1, "parents of orders by gift_for": 1, "parents of orders by user_id": 1},
+            "orders": {"children of users by user_id": 2, "children of users by gift_for": 1},
+            "lines": {"children of orders by order_id": 3},
+            "countries": {"parents of users by country": 2},
+            "alone": {"all rows": 2},
         }
         cuts = {(cut.step, cut.limit, cut.rows, cut.parents) for cut in report.cuts}
-        assert cuts == {("child of orders by order_id", 1, 3, 3), ("child of users by user_id", 2, 1, 1)}
+        assert cuts == {("children of orders by order_id", 1, 3, 3), ("children of users by user_id", 2, 1, 1)}
         assert report.left_out == ("events",)
         # The primary key of lines begins with order_id, and the index on user_id is there.
         assert [index.sql for index in report.missing_indexes] == [
