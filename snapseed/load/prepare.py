@@ -20,16 +20,17 @@ from snapseed.load.plan import ColumnContents, Prepared
 from snapseed.load.plan.requirements import schema_error, text_limit
 from snapseed.load.recreate import drop_contents
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.load.schema_file import apply_schema, read_schema_file
+from snapseed.load.restore import read_restoration
+from snapseed.load.schema_file import apply_schema, find_schema
 from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import (
     ReferenceFacts,
-    SequenceFacts,
     TableFacts,
     TableName,
-    read_rows,
+    find_tables,
     read_server,
     read_tables,
+    search_schemas,
 )
 from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
 from snapseed.postgres.failures import translated
@@ -85,7 +86,13 @@ def prepare(session: LoadSession) -> Prepared:
         _lock(session, [table_name(entity) for entity in session.snapshot.manifest.chosen(request.only)])
     with session.phase("planning"):
         manifest = session.snapshot.manifest
+        names = [table_name(entity) for entity in manifest.entities]
+        if is_created := not find_tables(connection, names, search_schemas(connection)):
+            _create_schema(session)
         entities, facts, children = _read_catalogs(session)
+        oids = [found.oid for found in facts.values()]
+        restoration = read_restoration(connection, manifest, request, oids, created=is_created)
+        facts = {name: restoration.facts(found) for name, found in facts.items()}
         there = [entity for entity in entities if entity.name in facts]
         problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
         problems += [] if holds_utf8(connection) else unconvertible_texts(connection, session.snapshot, there)
@@ -106,15 +113,7 @@ def prepare(session: LoadSession) -> Prepared:
             filled=filled,
             changed=_find_changed(session, [*(facts[entity.name] for entity in there), *children], filled),
             problems=tuple(problems),
-            sequences=_free_sequences(connection, manifest, request),
-            positions={
-                (position.schema, position.name): position
-                for positions in (
-                    manifest.capture and manifest.capture.sequences,
-                    *(each.sequences for each in entities),
-                )
-                for position in positions or ()
-            },
+            restoration=restoration,
         )
 
 
@@ -169,9 +168,6 @@ def _read_catalogs(session: LoadSession) -> tuple[Sequence[EntityRecord], dict[s
         return entities, facts, _read_children(session, entities, facts)
 
     entities, facts, children = read()
-    if not facts:
-        _create_schema(session)
-        entities, facts, children = read()
     if not (request.with_parents or children):
         return entities, facts, children
     # The catalogs have named more tables: lock those too, and read again.
@@ -239,7 +235,7 @@ def _require_unreferenced(tables: Sequence[TableFacts], known: Collection[TableN
 
 
 def _create_schema(session: LoadSession) -> None:
-    environment, schema = session.environment, session.project.schema
+    environment, schema = session.environment, find_schema(session.project, session.snapshot)
     entities = session.snapshot.manifest.chosen(session.request.only)
     names = [str(table_name(entity)) for entity in entities]
     elsewhere = _found_elsewhere(session.connection, entities)
@@ -252,10 +248,10 @@ def _create_schema(session: LoadSession) -> None:
             observed="; ".join(problem.text for problem in elsewhere) or None,
             expected=", ".join(names),
             next_step="run your migrations first, or let snapseed create the tables: "
-            + ("" if schema is not None else "name a `schema` file in snapseed.toml and ")
+            + ("" if schema else "name a `schema` file in snapseed.toml and ")
             + f"set create_schema = true in [environments.{environment.name}]",
         )
-    apply_schema(session.connection, read_schema_file(schema))
+    apply_schema(session.connection, schema)
     # The file may have set timeouts of its own, as those of pg_dump do.
     locks.set_limits(session.connection, environment)
     session.listener(SchemaCreated())
@@ -289,17 +285,6 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*required, *read}
     }
-
-
-def _free_sequences(connection: Connection, manifest: Manifest, request: LoadRequest) -> tuple[SequenceFacts, ...]:
-    """The sequences of a capture that fill no column, as the database has them; only a load of everything sets them."""
-    if not manifest.capture or request.only or request.mode is not Mode.REPLACE:
-        return ()
-    names = [(sequence.schema, sequence.name) for sequence in manifest.capture.sequences]
-    found = read_rows(
-        connection, query("named_sequences"), schemas=[name[0] for name in names], names=[name[1] for name in names]
-    )
-    return tuple(SequenceFacts(**row) for row in found)
 
 
 def _found_elsewhere(connection: Connection, missing: Sequence[EntityRecord]) -> list[Problem]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psycopg
+from msgspec import UNSET
 from psycopg import errors, sql
 
+from snapseed.config import Project
 from snapseed.config.settings import decoded
 from snapseed.errors import ConfigurationError, SchemaError, SnapseedError
 from snapseed.postgres import query
@@ -16,6 +17,7 @@ from snapseed.postgres.catalog import read_rows, read_server
 from snapseed.postgres.connect import Session, role_search_path
 from snapseed.postgres.dump import Entry, entries
 from snapseed.postgres.failures import translate
+from snapseed.snapshot.store import Snapshot
 
 # What pg_dump writes and we do without: commands of psql, and limits, which our session has not, and of which an older
 # server does not know all.
@@ -46,10 +48,17 @@ class Schema:
         return self.where if position < 0 else f"{self.where}, line {self.text.count(chr(10), 0, position) + 1}"
 
 
-def read_schema_file(file: Path) -> Schema:
-    """The project's schema file. Raises `ConfigurationError` if it cannot be read."""
+def find_schema(project: Project, snapshot: Snapshot) -> Schema | None:
+    """The schema that creates the tables: the snapshot's own if it was captured, or else the project's, if it has one.
+
+    Raises `ConfigurationError` if the project's cannot be read, and `SnapshotError` if the snapshot's was altered.
+    """
+    capture, file = snapshot.manifest.capture, project.schema
+    if capture is not UNSET and capture.schema is not None:
+        text = snapshot.read_schema(capture.schema).decode(errors="replace")
+        return Schema(str(snapshot.folder / capture.schema.path), text, capture.server)
     try:
-        return Schema(str(file), decoded(file.read_bytes()))
+        return None if file is None else Schema(str(file), decoded(file.read_bytes()))
     except (OSError, ValueError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
         raise ConfigurationError("the schema file cannot be read", where=str(file), observed=reason) from exc

@@ -31,7 +31,7 @@ FORMATS = (1, 2, 3)
 _Path = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(?:/part-[0-9]{5,})?\.parquet\Z")]
 _Hex64Bits = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 _Hex256Bits = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-# No manifest is longer: this is room for 400,000 chunks.
+# No manifest and no schema is longer: this is room for 400,000 chunks.
 MOST_BYTES = 1 << 26
 # PostgreSQL cuts identifiers at 63 bytes.
 _IDENTIFIER_BYTES = 63
@@ -139,7 +139,7 @@ class SchemaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The schema of the captured database, as SQL, in a file of the snapshot."""
 
     path: Literal["schema.sql"]
-    bytes: _Count
+    bytes: Annotated[int, Meta(ge=0, le=MOST_BYTES)]
     sha256: _Hex256Bits
 
 
@@ -184,6 +184,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if self.capture is not UNSET:
             return 3
         return 1 if all(isinstance(entity.key, str) for entity in self.entities) else 2
+
+    @property
+    def schema_file(self) -> SchemaFile | None:
+        """The file with the schema, which only a capture may have."""
+        return None if self.capture is UNSET else self.capture.schema
 
     @property
     def rows(self) -> int:

@@ -128,7 +128,9 @@ def readable(path: str) -> Iterator[None]:
         raise
     except Exception as exc:
         observed = getattr(exc, "strerror", None) or str(exc)
-        raise SnapshotError("a part cannot be read", where=path, observed=observed, next_step=RESTORE) from exc
+        raise SnapshotError(
+            "a file of the snapshot cannot be read", where=path, observed=observed, next_step=RESTORE
+        ) from exc
 
 
 def _check_columns(schema: pa.Schema, entity: EntityRecord) -> None:

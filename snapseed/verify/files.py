@@ -60,6 +60,9 @@ def verify_files(
             done += file.bytes
             listener(Advanced("files", done, total, unit="bytes"))
     if not only:
+        schema = snapshot.manifest.schema_file
+        if schema and (problem := file_problem(snapshot, schema)):
+            findings.append(FileFinding(None, schema.path, problem))
         extra = sorted(snapshot.present_files() - snapshot.named_files().keys())
         findings += [FileFinding(None, path, "not named by the manifest") for path in extra]
     return findings

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from snapseed.load.request import LoadRequest, Mode
+from snapseed.load.restore import Restoration
 from snapseed.postgres.catalog import (
+    ConstraintFacts,
     ForeignKeyFacts,
     IndexFacts,
     RuleFacts,
@@ -24,7 +26,7 @@ from snapseed.postgres.catalog import (
 from snapseed.postgres.fit import Problem
 from snapseed.postgres.guard import Identity
 from snapseed.postgres.provenance import FilledTable
-from snapseed.snapshot.manifest import EntityRecord, SequencePosition
+from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.types import ColumnType
 
 
@@ -44,7 +46,7 @@ class Prepared:
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
     that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
-    `problems` were found while reading. `sequences` and `positions` are those of a capture, as in `LoadPlan`.
+    `problems` were found while reading. `restoration` is what comes back besides rows.
     """
 
     entities: Sequence[EntityRecord]
@@ -59,8 +61,7 @@ class Prepared:
     filled: Mapping[str, FilledTable] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()
-    sequences: Sequence[SequenceFacts] = ()
-    positions: Mapping[tuple[str, str], SequencePosition] = field(default_factory=dict)
+    restoration: Restoration = field(default_factory=Restoration)
 
     @property
     def compression(self) -> str | None:
@@ -118,7 +119,8 @@ class TablePlan(EmptiedTable):
     """What happens to a table that is loaded.
 
     Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
-    and are merged from there. `defers`: some of its foreign keys are checked only after all rows are in.
+    and are merged from there. `postponed` are constraints that its rows may break, added after the rows are in.
+    `defers`: some of its foreign keys are checked only then.
     """
 
     entity: EntityRecord
@@ -130,6 +132,7 @@ class TablePlan(EmptiedTable):
     uncompressed: tuple[str, ...]
     drop_indexes: tuple[IndexFacts, ...]
     drop_foreign_keys: tuple[ForeignKeyFacts, ...]
+    postponed: tuple[ConstraintFacts, ...]
     sequences: tuple[SequenceFacts, ...]
     defers: bool
 
@@ -150,19 +153,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """The tables in the order in which they are loaded. `recreate`: all schemas are dropped before, as was asked.
-
-    `positions` are where the sequences of a capture stood, by schema and name; `sequences` are those of them that fill
-    no column.
-    """
+    """The tables in the order in which they are loaded. `recreate`: all schemas are dropped before, as was asked."""
 
     tables: tuple[TablePlan, ...]
     mode: Mode = Mode.REPLACE
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()
     recreate: bool = False
-    sequences: tuple[SequenceFacts, ...] = ()
-    positions: Mapping[tuple[str, str], SequencePosition] = field(default_factory=dict)
+    restoration: Restoration = field(default_factory=Restoration)
 
     @property
     def rows(self) -> int:
@@ -186,6 +184,7 @@ class TableSet:
     truncatable: frozenset[int]
     logged: Mapping[int, str]
     stores_uncompressed: bool
+    restoration: Restoration
 
     @classmethod
     def of(
@@ -208,6 +207,7 @@ class TableSet:
             truncatable,
             _logged(tables, truncated),
             stores_uncompressed=prepared.is_embedded and prepared.compression == "pglz",
+            restoration=prepared.restoration,
         )
 
     def deletes_from(self, facts: TableFacts) -> bool:
