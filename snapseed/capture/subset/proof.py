@@ -12,6 +12,7 @@ from snapseed.capture.subset.plan import Orphans, SubsetPlan
 from snapseed.capture.subset.selection import count_orphans, read_step
 from snapseed.errors import SnapshotError
 from snapseed.postgres.connect import Connection, role_search_path
+from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
 
 
@@ -23,6 +24,15 @@ def prove_references(
     `masked` are columns such as `users.email`. Values that differ in the files may still be equal for the server, as
     numbers with other decimals are: if some are left over, it decides about all rows of that reference.
     """
+    for table in plan.graph.tables:
+        rows, keys = _entity(snapshot, table).rows, len(plan.keys(table.name))
+        if rows != keys:
+            raise SnapshotError(
+                "the subset has other rows than those that were chosen",
+                where=table.name,
+                observed=f"{rows:,} rows",
+                expected=f"{keys:,}",
+            )
     found = []
     for reference in plan.graph.references:
         unmatched = _unmatched(snapshot, reference)
@@ -30,42 +40,41 @@ def prove_references(
         sides = ((reference.child, reference.columns), (reference.parent, reference.parent_columns))
         is_masked = any(f"{table.name}.{name}" in masked for table, names in sides for name in names)
         if is_masked and unmatched > orphans:
-            raise _dangling(reference, unmatched - orphans, "the columns of both sides masked by the same rule")
+            raise _dangling(reference, unmatched - orphans, "both sides masked by the same rule")
         if orphans:
             found.append(Orphans(str(reference), orphans))
     return tuple(found)
 
 
+def _entity(snapshot: Snapshot, table: Table) -> EntityRecord:
+    return next(entity for entity in snapshot.manifest.entities if entity.name == table.name)
+
+
 def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
     """How many rows of the child have values in the files, and no NULL, that no row of the parent has.
 
-    All rows of the child, if a column is not in the files, because it is generated.
+    They all count if a column is not in the files, because it is generated, or the types of both sides differ.
     """
-    if not {*reference.columns} <= {column.name for column in reference.child.source.columns} or not {
-        *reference.parent_columns
-    } <= {column.name for column in reference.parent.source.columns}:
-        entity = snapshot.manifest.entity(reference.child.name)
-        return entity.rows if entity else 0
+    sides = ((reference.child, reference.columns), (reference.parent, reference.parent_columns))
+    if any(name not in {column.name for column in table.source.columns} for table, names in sides for name in names):
+        return _entity(snapshot, reference.child).rows
     children = _values(snapshot, reference.child, reference.columns)
     parents = _values(snapshot, reference.parent, reference.parent_columns)
-    if children.schema != parents.schema:
-        children, parents = (
-            frame.with_columns(pl.selectors.integer().cast(pl.Int64), ~pl.selectors.integer().cast(pl.String))
-            for frame in (children, parents)
-        )
-    return int(children.join(parents, on=parents.columns[:-1], how="anti")["rows"].sum())
+    if children.schema == parents.schema:
+        children = children.join(parents, on=parents.columns[:-1], how="anti")
+    return int(children["rows"].sum())
 
 
 def _values(snapshot: Snapshot, table: Table, names: Sequence[str]) -> pl.DataFrame:
     """The distinct values of columns, without rows that have a NULL in one, and how many `rows` have them."""
-    entity = snapshot.manifest.entity(table.name)
-    assert entity is not None
+    entity = _entity(snapshot, table)
     columns = [str(number) for number, _ in enumerate(names)]
     frames = []
     for batch in snapshot.batches(entity, list(dict.fromkeys(names))):
         arrays = [batch.column(name) for name in names]
         # Polars does not know the type of UUIDs.
         stored = [array.storage if isinstance(array, pa.ExtensionArray) else array for array in arrays]
+        stored = [array.cast(pa.int64()) if pa.types.is_integer(array.type) else array for array in stored]
         frames.append(pl.DataFrame(pa.table(stored, columns)).drop_nulls().group_by(columns).agg(rows=pl.len()))
     if not frames:
         return pl.DataFrame(schema={**dict.fromkeys(columns, pl.Int64), "rows": pl.UInt32})
