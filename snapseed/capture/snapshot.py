@@ -19,6 +19,8 @@ from snapseed.capture.prepare import Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.sequences import Positions, read_positions
+from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
+from snapseed.capture.subset.proof import prove_references
 from snapseed.config import Environment, Project, mask_secret
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
@@ -28,7 +30,7 @@ from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
-from snapseed.snapshot.store import commit, has_snapshot, open_snapshot, replacing
+from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing
 from snapseed.snapshot.writing import CHUNK_ROWS
 
 
@@ -42,7 +44,7 @@ class TableReport:
     bytes: int
     fingerprint: str
     seconds: float
-    why: str = "all rows"
+    why: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class CaptureReport:
     notes: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     replaced: str | None = None
+    subset: SubsetReport | None = None
 
     @property
     def seconds(self) -> float:
@@ -118,11 +121,14 @@ def capture_snapshot(
                 notes = (*source.notes, *found)
                 for text in notes:
                     tell(Note(text))
+            subset = _choose(leader, source, project, request, tell)
             with joined(target, leader, request.jobs) as sessions:
-                captured = _read(target, sessions, source, Reading(Layout(staging), tell, masks))
+                how = Reading(Layout(staging), tell, masks)
+                captured = _read(target, sessions, (source, subset), how)
             with phase(tell, "reading sequences"):
                 positions = read_positions(leader, source, masks)
-        manifest = _manifest(environment, source, captured, positions, masks)
+            manifest = _manifest(environment, (source, subset, masks), captured, positions)
+            reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), how)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = commit(staging, manifest)
@@ -134,13 +140,20 @@ def capture_snapshot(
         server=source.identity.server,
         tables=tuple(
             TableReport(
-                record.name, str(table.table.name), record.rows, record.bytes, record.fingerprint, table.seconds
+                entity=record.name,
+                table=str(table.table.name),
+                rows=record.rows,
+                bytes=record.bytes,
+                fingerprint=record.fingerprint,
+                seconds=table.seconds,
+                why=reasons.why(record.name) if reasons else "all rows",
             )
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
         notes=notes,
         phases=phase_seconds(events),
         replaced=replaced,
+        subset=reasons,
     )
 
 
@@ -157,27 +170,44 @@ def _masks(connection: Session, project: Project, request: CaptureRequest, sourc
     """What replaces values, and where the schema has personal values of its own. None of it if all is to be copied."""
     if request.unmasked:
         return NO_MASKS, []
-    prepared = prepare_masks(
-        connection, project, MaskRequest({table.name for table in source.tables}, (), mask_secret())
-    )
+    tables = frozenset(table.name for table in source.tables)
+    prepared = prepare_masks(connection, project, MaskRequest(tables, secret=mask_secret()))
     prepared.require_rules(project)
-    return prepared.masks, [
-        f"the schema is copied as it is, and {place} looks personal" for place in prepared.in_schema
-    ]
+    return prepared.masks, [f"the schema is copied as it is: {place} looks personal" for place in prepared.in_schema]
 
 
-def _read(target: Target, sessions: Sequence[Session], source: Source, reading: Reading) -> list[CapturedTable]:
+def _choose(
+    leader: Session, source: Source, project: Project, request: CaptureRequest, listener: Listener
+) -> SubsetPlan | None:
+    """The rows that the request asks for; None for all rows of all tables."""
+    if request.subset is None:
+        return None
+    with phase(listener, "choosing rows"):
+        return choose_rows(leader, source.tables, project, request.subset)
+
+
+def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:
+    """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
+    tables = [table.source for table in subset.graph.tables]
+    masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.masked(table.name)}
+    with phase(reading.listener, "checking references"):
+        orphans = prove_references(leader, subset, snapshot, masked)
+        return subset_report(subset.graph, subset.closure, orphans)
+
+
+def _read(
+    target: Target, sessions: Sequence[Session], chosen: tuple[Source, SubsetPlan | None], reading: Reading
+) -> list[CapturedTable]:
     """Read all rows, and prove that they are those that the server has at this moment."""
     with phase(reading.listener, "planning"):
+        source, subset = chosen
+        # Rows that masks bring into another order are sorted as a whole.
+        is_sorted = [reading.masks.reorders(table.name, table.key) for table in source.tables]
         tables = [
-            # Rows that come in another order cannot be read in ranges.
-            whole_table(
-                sessions[0],
-                table,
-                reading.layout,
-                jobs=1 if reading.masks.reorders(table.name, table.key) else len(sessions),
-            )
-            for table in source.tables
+            TableRows(table, list(subset.sources(table.entity)))
+            if subset
+            else whole_table(sessions[0], table, reading.layout, jobs=1 if sorts else len(sessions))
+            for table, sorts in zip(source.tables, is_sorted, strict=True)
         ]
     with phase(reading.listener, "reading rows"):
         captured = read_tables(target, sessions, tables, reading)
@@ -214,12 +244,20 @@ def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop
 
 
 def _manifest(
-    environment: Environment, source: Source, captured: Sequence[CapturedTable], positions: Positions, masks: Masks
+    environment: Environment,
+    chosen: tuple[Source, SubsetPlan | None, Masks],
+    captured: Sequence[CapturedTable],
+    positions: Positions,
 ) -> Manifest:
+    source, subset, masks = chosen
     return Manifest(
         name=environment.snapshot,
         capture=CaptureRecord(
-            schema=None, subset=False, masked=masks.names, server=source.identity.version, sequences=positions.others
+            schema=None,
+            subset=subset is not None,
+            masked=masks.names,
+            server=source.identity.version,
+            sequences=positions.others,
         ),
         part_rows=PART_ROWS,
         chunk_rows=CHUNK_ROWS,

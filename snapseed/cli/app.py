@@ -158,9 +158,21 @@ def capture(
     check: Annotated[
         bool, typer.Option("--check", help="Only check the rules for masks, by the catalogs; write nothing.")
     ] = False,
+    root: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Only rows of this table, and all that they need.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many rows of --root.")] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, metavar="SEED", help="Draw the rows of --root (default: the first ones)."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar='"TABLE: CONDITION"', help="Only rows that meet this SQL (repeat)."),
+    ] = None,
 ) -> None:
     """Write the environment's snapshot from a living database. Changes nothing there."""
-    from snapseed.capture.request import CaptureRequest
+    from snapseed.capture.request import CaptureRequest, subset_request
     from snapseed.capture.snapshot import capture_snapshot, check_masks
 
     request = CaptureRequest(
@@ -170,6 +182,7 @@ def capture(
         visible_rows=visible_rows,
         large_objects=not without_large_objects,
         unmasked=unmasked,
+        subset=subset_request(root, rows, sample, where or ()),
     )
     if check:
         found = check_masks(call.project, call.environment, request)

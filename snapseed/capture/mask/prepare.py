@@ -38,13 +38,9 @@ _SAMPLE = 100
 
 @dataclass(frozen=True)
 class MaskRequest:
-    """What to mask: the captured tables (None: all), and references that are no foreign keys.
-
-    `secret` is None for a check, which reads no rows: then neither samples nor the gate look at values.
-    """
+    """What to mask: the captured tables (None: all). A check needs no secret, and looks at no values."""
 
     tables: Collection[TableName] | None = None
-    references: tuple[tuple[str, str], ...] = ()
     secret: str | None = None
     is_check: bool = False
 
@@ -76,7 +72,7 @@ def prepare_masks(connection: Connection, project: Project, request: MaskRequest
     could not stay unique, a check that masked values would not meet; and for a secret that is missing or short.
     """
     facts, where = read_facts(connection), f"{project.file} [mask]"
-    assigned = assign(facts, project.mask, request.references)
+    assigned = assign(facts, project.mask, _declared(facts, project))
     _require_none(assigned.problems, where)
     _require_secret(assigned.rules.values(), request)
     bound, problems = _bound(connection, facts, assigned.rules, project, request.secret or "")
@@ -92,6 +88,21 @@ def prepare_masks(connection: Connection, project: Project, request: MaskRequest
     reasons = {} if request.is_check else sampled_reasons(connection, facts, captured)
     personal = personal_columns(facts, project.mask, captured, reasons)
     return PreparedMasks(masks, personal, tuple(values_in_schema(connection)))
+
+
+def _declared(facts: Facts, project: Project) -> Iterator[tuple[str, str]]:
+    """The columns of `[[capture.references]]`, each with the one that it refers to: of the key, if nothing is said."""
+    keys = {
+        spelled.rpartition(".")[0]: unique.parts
+        for unique in facts.unique
+        if unique.is_primary
+        for spelled, place in facts.spelled.items()
+        if place == (unique.oid, unique.parts[0])
+    }
+    for reference in project.capture.references:
+        targets = reference.to_columns or keys.get(reference.to, ())
+        for own, target in zip(reference.columns, targets, strict=False):
+            yield f"{reference.table}.{own}", f"{reference.to}.{target}"
 
 
 def _require_none(problems: Iterable[str], where: str) -> None:
