@@ -1,1 +1,1 @@
-"""Snapshots of living databases: their schema, and rows whole, in part or masked."""
+"""Capture a living database: what it has, which rows, how they are read, and the snapshot that comes of it."""

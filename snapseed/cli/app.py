@@ -136,6 +136,40 @@ def generate(
 
 
 @app.command()
+@in_project("environment", "source", "snapshot", "results", "quiet")
+def capture(
+    call: Call,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="TABLE", help="Only this table (repeat, or use commas).")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="TABLE", help="Not this table (repeat, or use commas).")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Connections to the source, all of which see one moment.")] = 1,
+    visible_rows: Annotated[
+        bool, typer.Option("--visible-rows", help="Capture what row-level security lets this role see.")
+    ] = False,
+    without_large_objects: Annotated[
+        bool, typer.Option("--without-large-objects", help="Leave large objects out, which a snapshot cannot hold.")
+    ] = False,
+) -> None:
+    """Write the environment's snapshot from a living database. Changes nothing there."""
+    from snapseed.capture.request import CaptureRequest
+    from snapseed.capture.snapshot import capture_snapshot
+
+    request = CaptureRequest(
+        only=entity_names(only),
+        exclude=entity_names(exclude),
+        jobs=jobs,
+        visible_rows=visible_rows,
+        large_objects=not without_large_objects,
+    )
+    with console.Meter(quiet=call.options.quiet) as meter:
+        report = capture_snapshot(call.project, call.environment, request, listener=meter)
+    call.show(text.captured(report), document(report))
+
+
+@app.command()
 @in_project(*WRITES, "results", "quiet")
 def load(
     call: Call,

@@ -97,6 +97,9 @@ class Options:
     ] = None
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")] = False
     database: Annotated[str | None, typer.Option(metavar="URL", help="Override the environment's database.")] = None
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="URL", help="The database to capture (default: `source`).")
+    ] = None
     snapshot: Annotated[
         str | None,
         typer.Option(
@@ -140,7 +143,7 @@ class Call:
         Raises `UsageError` if there is no such environment, `ConfigurationError` if its settings are wrong.
         """
         given = self.options
-        settings = {name: getattr(given, name) for name in ("database", "snapshot", "retries", "timeout")}
+        settings = {name: getattr(given, name) for name in ("database", "source", "snapshot", "retries", "timeout")}
         return self.project.environment(given.environment, settings).allowing(given.allow_host)
 
     def without_environment(self) -> Call:

@@ -12,6 +12,7 @@ from snapseed.cli.documents import one_line
 from snapseed.printable import printable
 
 if TYPE_CHECKING:
+    from snapseed.capture.snapshot import CaptureReport
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport, EntityMetrics
     from snapseed.diff.database import DiffReport
@@ -147,8 +148,26 @@ def generated(report: GenerateReport) -> Iterator[str]:
     manifest = report.manifest
     yield from _entities(manifest)
     yield f"{_headline(manifest)}, in {report.seconds:.1f} s"
-    yield f"identity {manifest.identity}" + (" (the same as before)" if report.replaced == manifest.identity else "")
+    yield f"identity {manifest.identity}" + _same(report)
     yield f"written to {report.folder}"
+
+
+def captured(report: CaptureReport) -> Iterator[str]:
+    """What was captured, from where, and that it was proved."""
+    yield f"source   {report.target} ({report.source})"
+    yield from wrapped(f"server   {report.server}", " " * 9)
+    rows = [
+        [each.entity, each.rows, Bytes(each.bytes), each.why, each.seconds, each.fingerprint] for each in report.tables
+    ]
+    yield from table(["entity", "rows", "size", "why", "time", "fingerprint"], rows)
+    yield from (line for note in report.notes for line in wrapped(f"note: {note}"))
+    yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
+    yield f"identity {report.manifest.identity}" + _same(report)
+    yield f"written to {report.folder}"
+
+
+def _same(report: CaptureReport | GenerateReport) -> str:
+    return " (the same as before)" if report.replaced == report.manifest.identity else ""
 
 
 def regenerated(report: CheckReport) -> Iterator[str]:

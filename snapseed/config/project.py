@@ -34,7 +34,7 @@ from snapseed.units import parse_scale, parse_seconds, parse_size
 FILE_NAME = "snapseed.toml"
 _TABLES = ("snapseed", "environments", "embeddings")
 # The settings that name a server, and those that are written as people write them.
-_SERVERS = ("database", "redis")
+_SERVERS = ("database", "source", "redis")
 _PARSERS: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("timeout", "embeddings_timeout"), parse_seconds),
     "scale": parse_scale,
@@ -46,6 +46,8 @@ _PARSERS: dict[str, Callable[..., float]] = {
 class Environment:
     """A named target: which snapshot, which database, which Redis. Times are in seconds.
 
+    `source` is the database that the snapshot is captured from.
+
     `sources` says in words, for each key, where its value came from. A server whose variable is not set is in `unset`:
     only those who use it need it.
     """
@@ -54,6 +56,7 @@ class Environment:
     snapshot: str
     scale: int | None
     database: str
+    source: str | None
     redis: str
     embeddings: str
     create_schema: bool
@@ -167,7 +170,7 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
 def _resolve_setting(project: Project, environment: str, key: str, flag: object) -> tuple[Any, str]:
     """The value of a key, and where it came from: a flag, else a variable, else the file."""
     if flag is not None:
-        return flag, f"--{key.replace('_', '-')}"
+        return flag, "--from" if key == "source" else f"--{key.replace('_', '-')}"
     if text := value_of(variable_of(key)):
         return from_variable(EnvironmentTable, key, text), variable_of(key)
     value = getattr(project.environments[environment], key)

@@ -76,6 +76,7 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot: str | None = None
     scale: str | int | float | None = None
     database: str = "embedded"
+    source: str | None = None
     redis: str = "embedded"
     embeddings: Literal["snapshot", "queue"] = "snapshot"
     create_schema: bool = False
