@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers, text
+from snapseed.cli import checks, console, embeddings, servers, states, text
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_project
@@ -254,10 +254,10 @@ def status(
 ) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
     names = [call.project.environment(environment).name] if environment else list(call.project.environments)
-    from snapseed.verify.status import status as states_of
+    from snapseed.verify.status import status as status_of
 
-    states = states_of(call.project, names)
-    call.show(text.status(states), {"environments": document(states)})
+    found = status_of(call.project, names)
+    call.show(text.status(found), {"environments": document(found)})
 
 
 @app.command()
@@ -268,9 +268,7 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
-    if entity is None and call.options.environment not in {None, *call.project.environments}:
-        # The only argument is an entity, not an environment.
-        entity, call = call.options.environment, call.without_environment()
+    call, entity = call.with_second(entity)
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
@@ -281,27 +279,9 @@ def show(
     call.show(text.contents(snapshot.manifest, samples), found)
 
 
-@app.command()
-@in_project(*WRITES, "results", "quiet")
-def reset(
-    call: Call,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,
-    recreate: Annotated[
-        bool, typer.Option("--recreate", help="Drop all tables first; create them from the schema file.")
-    ] = False,
-) -> None:
-    """Put the database back to its snapshot, from a template. Ends all sessions in it."""
-    environment = call.environment
-    from snapseed.testing.reset import reset_environment
-
-    with embeddings.jobs_of_load(call, environment):
-        with console.Meter(quiet=call.options.quiet) as meter:
-            report = reset_environment(
-                call.project, environment, consent=call.options.yes, fresh=fresh, recreate=recreate, listener=meter
-            )
-        call.show(text.reset(report), document(report))
-
-
+app.command()(states.reset)
+app.command()(states.save)
+app.command("states")(states.listed)
 app.command()(embeddings.worker)
 app.command()(embeddings.search)
 

@@ -38,6 +38,7 @@ _COMPUTED: dict[str, Callable[[Any], object]] = {
     "LoadReport.verified": lambda report: bool(report.verified),
     "Requirement.error": lambda requirement: requirement.error and requirement.error.details(),
     "ResetReport.done": lambda report: "loaded" if report.loaded else "copied",
+    "StateMark.saved_at": lambda state: state.saved_at.isoformat(),
     "TablePlan.copy": lambda table: "binary" if table.binary else "text",
     "TablePlan.disable": lambda table: _names(table.disable_triggers, table.disable_rules),
     "TablePlan.sequences": lambda table: _names(table.sequences),

@@ -55,11 +55,15 @@ def stop(call: Call) -> None:
 @app.command()
 @in_project("environment", "allow_host", "yes", "database", "results")
 def drop(call: Call) -> None:
-    """Drop the environment's database."""
+    """Drop the environment's database. Its saved states stay."""
     from snapseed.load.recreate import drop_database
+    from snapseed.testing.states import list_states
 
-    name = drop_database(call.project, call.environment, consent=call.options.yes)
-    call.show([f"dropped database {name}"], {"dropped": name})
+    environment = call.environment
+    name = drop_database(call.project, environment, consent=call.options.yes)
+    states = [state.name for state in list_states(call.project, environment).states]
+    stay = [f"its states stay: {', '.join(states)} (see `snapseed states {environment.name}`)"] if states else []
+    call.show([f"dropped database {name}", *stay], {"dropped": name, "states": states})
 
 
 @app.command()

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from snapseed.postgres.rowhash import TextKey
     from snapseed.snapshot.manifest import EntityRecord, Manifest
     from snapseed.testing.reset import ResetReport
+    from snapseed.testing.states import SavedStates, StateReport
     from snapseed.verify.database import VerifyReport
     from snapseed.verify.files import CommittedResult
     from snapseed.verify.status import EnvironmentStatus
+
+    _OnDatabase = DiffReport | LoadReport | ResetReport | SavedStates | StateReport | VerifyReport | CiReport
 
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
@@ -117,7 +120,9 @@ def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
     return table([header, "time"], [row for row in seconds.items() if row[1] >= _SHOWN_SECONDS])
 
 
-def _target(report: DiffReport | LoadReport | ResetReport | VerifyReport | CiReport) -> list[str]:
+def _target(
+    report: DiffReport | LoadReport | ResetReport | SavedStates | StateReport | VerifyReport | CiReport,
+) -> list[str]:
     target, source = f"target   {report.target}", f"({report.source})"
     return [f"{target} {source}"] if len(target) + len(source) < columns() else [target, f"{'':9}{source}"]
 
@@ -293,12 +298,33 @@ def reset(report: ResetReport) -> Iterator[str]:
     yield from _target(report)
     yield from wrapped(f"server   {report.server}", " " * 9)
     yield _snapshot(report.manifest)
-    if report.sessions:
-        yield f"sessions {report.sessions} ended"
-    if report.cleared:
-        yield f"cleared  {len(report.cleared)} databases that are no longer needed"
+    yield from _ended_and_cleared(report)
     done = "loaded the snapshot and made the template from it:" if report.loaded else "reset to the template:"
     yield f"{done} {report.manifest.rows:,} rows in {report.seconds:.2f} s"
+
+
+def state(report: StateReport) -> Iterator[str]:
+    """What was saved, or what the database was put back to."""
+    yield from _target(report)
+    yield from _ended_and_cleared(report)
+    if report.replaced:
+        yield from wrapped(f"replaced {report.replaced}", " " * 9)
+    done = "reset to " if report.done == "reset" else ""
+    yield from wrapped(f"{done}{report.state}: {size(report.state.size)} in {report.seconds:.2f} s")
+
+
+def states(found: SavedStates) -> Iterator[str]:
+    """The states of a database."""
+    yield from _target(found)
+    rows = [[s.name, Bytes(s.size), f"{s.saved_at:%Y-%m-%d %H:%M:%S} UTC", s.snapshot or "-"] for s in found.states]
+    yield from table(["state", "size", "saved", "snapshot"], rows) if rows else ["no state is saved"]
+
+
+def _ended_and_cleared(report: ResetReport | StateReport) -> Iterator[str]:
+    if report.ended:
+        yield from wrapped(f"sessions {len(report.ended)} ended: {'; '.join(report.ended)}", " " * 9)
+    if report.cleared:
+        yield f"cleared  {len(report.cleared)} databases that are no longer needed"
 
 
 def verified(report: VerifyReport) -> Iterator[str]:

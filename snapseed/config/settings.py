@@ -145,10 +145,10 @@ def suggestion(word: str, known: Iterable[str]) -> str | None:
 
 
 def require_name(name: str, *, where: str) -> None:
-    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database."""
+    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database, and easy to type."""
     if not NAME_PATTERN.fullmatch(name):
         raise ConfigurationError(
-            "not a valid name for a snapshot or an environment",
+            "not a valid name for a snapshot, an environment or a state",
             observed=repr(name),
             expected="up to 41 lower-case letters, digits, '-' and '_', starting with a letter or a digit",
             where=where,

@@ -90,8 +90,8 @@ def prepare(session: LoadSession) -> Prepared:
         if is_created := not find_tables(connection, names, search_schemas(connection)):
             _create_schema(session)
         entities, facts, children = _read_catalogs(session)
-        loaded = {entity.name: facts[entity.name] for entity in entities if entity.name in facts}
-        restoration = read_restoration(connection, manifest, request, loaded, is_created=is_created)
+        oids = [found.oid for found in facts.values()]
+        restoration = read_restoration(connection, manifest, request, oids, created=is_created)
         facts = {name: restoration.facts(found) for name, found in facts.items()}
         there = [entity for entity in entities if entity.name in facts]
         problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])

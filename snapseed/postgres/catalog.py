@@ -282,6 +282,11 @@ def search_schemas(connection: Connection) -> list[str]:
     return list(schemas[0])  # type: ignore[call-overload, no-any-return]
 
 
+def every_table(connection: Connection) -> list[TableName]:
+    """Every table that holds rows of its own or in partitions, without those of the server, of extensions, and ours."""
+    return [TableName(**row) for row in read_rows(connection, query("all_tables"))]
+
+
 def find_tables(connection: Connection, names: Sequence[TableName], path: Sequence[str]) -> dict[TableName, TableName]:
     """Those of `names` that exist, each with the name in full. Without a schema, they are looked up in `path`."""
     parameters = {"schemas": [name.schema for name in names], "tables": [name.table for name in names]}

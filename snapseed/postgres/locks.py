@@ -207,15 +207,20 @@ def watching(
         watch.end()
 
 
-def sessions_in(connection: Connection, database: str, *, own: int) -> list[str]:
-    """Who is connected to a database, in words, without the caller's `own` session, which may be about to end."""
+def sessions_in(connection: Connection, database: str, *, own: int, end_within: int | None = None) -> list[str]:
+    """Who is connected to a database, in words; with `end_within`, a number of milliseconds, their sessions are ended.
+
+    The caller's `own` session, which may be about to end, is ended too, but not returned.
+    """
     rows = connection.execute(
-        "SELECT format('process %%s (%%s, role %%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'),"
-        " coalesce(usename, '?')) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
-        " AND backend_type = 'client backend' ORDER BY pid",
-        [database, own],
+        "SELECT pid, format('process %%s (%%s, role %%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'),"
+        " coalesce(usename, '?')), CASE WHEN %(ms)s >= 0 THEN pg_terminate_backend(pid, %(ms)s) END"
+        " FROM pg_stat_activity WHERE datname = %(database)s AND pid <> pg_backend_pid()"
+        # The type of a session of another role may be hidden; its role is not.
+        " AND (backend_type = 'client backend' OR backend_type IS NULL AND usename IS NOT NULL) ORDER BY pid",
+        {"database": database, "ms": -1 if end_within is None else end_within},
     ).fetchall()
-    return [str(who) for (who,) in rows]
+    return [str(who) for pid, who, _ in rows if pid != own]
 
 
 def shortened(query: str) -> str:
