@@ -10,7 +10,8 @@ class CaptureRequest:
     """A capture, with everything decided that does not depend on the source.
 
     `only` and `exclude` name tables as `table` or `schema.table`, or by the name of their entity. With `visible_rows`,
-    row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source.
+    row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source. `schema`:
+    False leaves the schema out, which creates the tables elsewhere; `schema_only` leaves all rows out.
     """
 
     only: tuple[str, ...] = ()
@@ -18,3 +19,5 @@ class CaptureRequest:
     jobs: int = 1
     visible_rows: bool = False
     large_objects: bool = True
+    schema: bool = True
+    schema_only: bool = False

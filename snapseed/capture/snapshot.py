@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from psycopg import sql
+
 from snapseed.capture.connections import capturing, joined, shared_among
 from snapseed.capture.files import PART_ROWS, Layout
 from snapseed.capture.prepare import Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
+from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
 from snapseed.config import Environment, Project
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
@@ -24,8 +28,8 @@ from snapseed.postgres.locks import reading
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
-from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
-from snapseed.snapshot.store import commit, has_snapshot, open_snapshot, replacing
+from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
+from snapseed.snapshot.store import commit, has_snapshot, open_snapshot, replacing, writing_to
 from snapseed.snapshot.writing import CHUNK_ROWS
 
 
@@ -88,13 +92,17 @@ def capture_snapshot(
         with capturing("capturing", target), reading(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
                 source = prepare(leader, request, target.described)
-                for text in source.notes:
+                schema, notes = None, source.notes
+                if request.schema:
+                    schema, left_out = _write_schema(leader, target, staging)
+                    notes += tuple(f"{name} is left out of the schema" for name in left_out)
+                for text in notes:
                     tell(Note(text))
             with joined(target, leader, request.jobs) as sessions:
-                captured = _read(target, sessions, source, Layout(staging), tell)
+                captured = _read(target, sessions, source, Layout(staging), tell, schema_only=request.schema_only)
             with phase(tell, "reading sequences"):
-                positions = read_positions(leader, source)
-        manifest = _manifest(environment, source, captured, positions)
+                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source)
+        manifest = _manifest(environment, source, captured, positions, schema)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = commit(staging, manifest)
@@ -110,7 +118,7 @@ def capture_snapshot(
             )
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
-        notes=source.notes,
+        notes=notes,
         phases=phase_seconds(events),
         replaced=replaced,
     )
@@ -126,11 +134,22 @@ def _identity(project: Project, name: str) -> str | None:
 
 
 def _read(
-    target: Target, sessions: Sequence[Session], source: Source, layout: Layout, listener: Listener
+    target: Target,
+    sessions: Sequence[Session],
+    source: Source,
+    layout: Layout,
+    listener: Listener,
+    *,
+    schema_only: bool,
 ) -> list[CapturedTable]:
-    """Read all rows, and prove that they are those that the server has at this moment."""
+    """Read all rows, or none, and prove that they are those that the server has at this moment."""
     with phase(listener, "planning"):
-        tables = [whole_table(sessions[0], table, layout, jobs=len(sessions)) for table in source.tables]
+        if schema_only:
+            tables = [
+                TableRows(table, [sql.SQL("{} WHERE false").format(table.name.rows())]) for table in source.tables
+            ]
+        else:
+            tables = [whole_table(sessions[0], table, layout, jobs=len(sessions)) for table in source.tables]
     with phase(listener, "reading rows"):
         captured = read_tables(target, sessions, tables, Reading(layout, listener))
     with phase(listener, "verifying"):
@@ -165,13 +184,26 @@ def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop
         return combined(rows_fingerprint(session, rows.table.columns, source) for source in sources)
 
 
+def _write_schema(session: Session, target: Target, staging: Path) -> tuple[SchemaFile, tuple[str, ...]]:
+    """Write the schema into the snapshot; also returns the names of what is left out of it."""
+    text, left_out = dump_schema(session, target)
+    file = SchemaFile("schema.sql", len(text), hashlib.sha256(text).hexdigest())
+    with writing_to(staging):
+        (staging / file.path).write_bytes(text)
+    return file, left_out
+
+
 def _manifest(
-    environment: Environment, source: Source, captured: Sequence[CapturedTable], positions: Positions
+    environment: Environment,
+    source: Source,
+    captured: Sequence[CapturedTable],
+    positions: Positions,
+    schema: SchemaFile | None,
 ) -> Manifest:
     return Manifest(
         name=environment.snapshot,
         capture=CaptureRecord(
-            schema=None, subset=False, masked=(), server=source.identity.version, sequences=positions.others
+            schema=schema, subset=False, masked=(), server=source.identity.version, sequences=positions.others
         ),
         part_rows=PART_ROWS,
         chunk_rows=CHUNK_ROWS,

@@ -152,6 +152,10 @@ def capture(
     without_large_objects: Annotated[
         bool, typer.Option("--without-large-objects", help="Leave large objects out, which a snapshot cannot hold.")
     ] = False,
+    without_schema: Annotated[
+        bool, typer.Option("--without-schema", help="Leave the schema out: migrations create the tables elsewhere.")
+    ] = False,
+    schema_only: Annotated[bool, typer.Option("--schema-only", help="Capture the schema alone: empty tables.")] = False,
 ) -> None:
     """Write the environment's snapshot from a living database. Changes nothing there."""
     from snapseed.capture.request import CaptureRequest
@@ -163,6 +167,8 @@ def capture(
         jobs=jobs,
         visible_rows=visible_rows,
         large_objects=not without_large_objects,
+        schema=not without_schema,
+        schema_only=schema_only,
     )
     with console.Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)
