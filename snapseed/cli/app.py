@@ -156,9 +156,21 @@ def capture(
         bool, typer.Option("--without-schema", help="Leave the schema out: migrations create the tables elsewhere.")
     ] = False,
     schema_only: Annotated[bool, typer.Option("--schema-only", help="Capture the schema alone: empty tables.")] = False,
+    root: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Only rows of this table, and all that they need.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many rows of --root.")] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, metavar="SEED", help="Draw the rows of --root (default: the first ones)."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar='"TABLE: CONDITION"', help="Only rows that meet this SQL (repeat)."),
+    ] = None,
 ) -> None:
     """Write the environment's snapshot from a living database. Changes nothing there."""
-    from snapseed.capture.request import CaptureRequest
+    from snapseed.capture.request import CaptureRequest, subset_request
     from snapseed.capture.snapshot import capture_snapshot
 
     request = CaptureRequest(
@@ -169,6 +181,7 @@ def capture(
         large_objects=not without_large_objects,
         schema=not without_schema,
         schema_only=schema_only,
+        subset=subset_request(root, rows, sample, where or ()),
     )
     with console.Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)

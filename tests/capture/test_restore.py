@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.capture.request import CaptureRequest
 from snapseed.load.outcome import LoadReport
 from snapseed.load.snapshot import load_snapshot
 from tests.capture.conftest import SOURCE, Captured, filled, project_in
@@ -19,7 +18,7 @@ EVERYTHING = Path(__file__).with_name("everything.sql").read_text(encoding="utf-
 
 
 def state(url: str) -> list[str]:
-    """The schema, then the rows and the positions of sequences, as pg_dump has them; rows sorted, as they have no order."""
+    """The schema, then rows and positions of sequences, as pg_dump has them; sorted, since rows have no order."""
     rows = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
     return [*schema_of(url).splitlines(), *sorted(line for line in rows if "restrict " not in line)]
 
