@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import threading
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+from psycopg import sql
 
 from snapseed.capture.connections import capturing, joined, shared_among
 from snapseed.capture.files import PART_ROWS, Layout
@@ -18,6 +21,7 @@ from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
 from snapseed.capture.prepare import Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
+from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
 from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
 from snapseed.capture.subset.proof import prove_references
@@ -29,8 +33,8 @@ from snapseed.postgres.locks import reading
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
-from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
-from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing
+from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
+from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing, writing_to
 from snapseed.snapshot.writing import CHUNK_ROWS
 
 
@@ -118,16 +122,22 @@ def capture_snapshot(
             with phase(tell, "planning"):
                 source = prepare(leader, request, target.described)
                 masks, found = _masks(leader, project, request, source)
-                notes = (*source.notes, *found)
+                schema, notes = None, source.notes
+                if request.schema:
+                    schema, left_out = _write_schema(leader, target, staging)
+                    notes += tuple(f"{name} is left out of the schema" for name in left_out)
+                    notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
                 for text in notes:
                     tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
             with joined(target, leader, request.jobs) as sessions:
                 how = Reading(Layout(staging), tell, masks)
-                captured = _read(target, sessions, (source, subset), how)
+                with phase(tell, "planning"):
+                    tables = _rows(leader, (source, subset), request, how)
+                captured = _read(target, sessions, tables, how)
             with phase(tell, "reading sequences"):
-                positions = read_positions(leader, source, masks)
-            manifest = _manifest(environment, (source, subset, masks), captured, positions)
+                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, masks)
+            manifest = _manifest(environment, (source, subset, masks), captured, positions, schema)
             reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), how)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
@@ -166,14 +176,16 @@ def _identity(project: Project, name: str) -> str | None:
     return None
 
 
-def _masks(connection: Session, project: Project, request: CaptureRequest, source: Source) -> tuple[Masks, list[str]]:
-    """What replaces values, and where the schema has personal values of its own. None of it if all is to be copied."""
-    if request.unmasked:
-        return NO_MASKS, []
+def _masks(
+    connection: Session, project: Project, request: CaptureRequest, source: Source
+) -> tuple[Masks, tuple[str, ...]]:
+    """What replaces values, and where the schema has personal values of its own. Neither if all is to be copied."""
+    if request.unmasked or request.schema_only:
+        return NO_MASKS, ()
     tables = frozenset(table.name for table in source.tables)
     prepared = prepare_masks(connection, project, MaskRequest(tables, secret=mask_secret()))
     prepared.require_rules(project)
-    return prepared.masks, [f"the schema is copied as it is: {place} looks personal" for place in prepared.in_schema]
+    return prepared.masks, prepared.in_schema
 
 
 def _choose(
@@ -195,20 +207,29 @@ def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, readi
         return subset_report(subset.graph, subset.closure, orphans)
 
 
+def _rows(
+    leader: Session, chosen: tuple[Source, SubsetPlan | None], request: CaptureRequest, how: Reading
+) -> list[TableRows]:
+    """Which rows of each table to read, and in which pieces."""
+    source, subset = chosen
+    if request.schema_only:
+        return [TableRows(table, [sql.SQL("{} WHERE false").format(table.name.rows())]) for table in source.tables]
+    if subset:
+        return [TableRows(table, list(subset.sources(table.entity))) for table in source.tables]
+    # Rows that masks bring into another order are sorted as a whole.
+    jobs = [1 if how.masks.reorders(table.name, table.key) else request.jobs for table in source.tables]
+    return [
+        whole_table(leader, table, how.layout, jobs=number) for table, number in zip(source.tables, jobs, strict=True)
+    ]
+
+
 def _read(
-    target: Target, sessions: Sequence[Session], chosen: tuple[Source, SubsetPlan | None], reading: Reading
+    target: Target,
+    sessions: Sequence[Session],
+    tables: Sequence[TableRows],
+    reading: Reading,
 ) -> list[CapturedTable]:
-    """Read all rows, and prove that they are those that the server has at this moment."""
-    with phase(reading.listener, "planning"):
-        source, subset = chosen
-        # Rows that masks bring into another order are sorted as a whole.
-        is_sorted = [reading.masks.reorders(table.name, table.key) for table in source.tables]
-        tables = [
-            TableRows(table, list(subset.sources(table.entity)))
-            if subset
-            else whole_table(sessions[0], table, reading.layout, jobs=1 if sorts else len(sessions))
-            for table, sorts in zip(source.tables, is_sorted, strict=True)
-        ]
+    """Read the rows, and prove that they are those that the server has at this moment."""
     with phase(reading.listener, "reading rows"):
         captured = read_tables(target, sessions, tables, reading)
     with phase(reading.listener, "verifying"):
@@ -243,17 +264,27 @@ def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop
         return combined(rows_fingerprint(session, rows.table.columns, source) for source in sources)
 
 
+def _write_schema(session: Session, target: Target, staging: Path) -> tuple[SchemaFile, tuple[str, ...]]:
+    """Write the schema into the snapshot; also returns the names of what is left out of it."""
+    text, left_out = dump_schema(session, target)
+    file = SchemaFile("schema.sql", len(text), hashlib.sha256(text).hexdigest())
+    with writing_to(staging):
+        (staging / file.path).write_bytes(text)
+    return file, left_out
+
+
 def _manifest(
     environment: Environment,
     chosen: tuple[Source, SubsetPlan | None, Masks],
     captured: Sequence[CapturedTable],
     positions: Positions,
+    schema: SchemaFile | None,
 ) -> Manifest:
     source, subset, masks = chosen
     return Manifest(
         name=environment.snapshot,
         capture=CaptureRecord(
-            schema=None,
+            schema=schema,
             subset=subset is not None,
             masked=masks.names,
             server=source.identity.version,

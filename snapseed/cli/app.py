@@ -158,6 +158,10 @@ def capture(
     check: Annotated[
         bool, typer.Option("--check", help="Only check the rules for masks, by the catalogs; write nothing.")
     ] = False,
+    without_schema: Annotated[
+        bool, typer.Option("--without-schema", help="Leave the schema out: migrations create the tables elsewhere.")
+    ] = False,
+    schema_only: Annotated[bool, typer.Option("--schema-only", help="Capture the schema alone: empty tables.")] = False,
     root: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Only rows of this table, and all that they need.")
     ] = None,
@@ -182,6 +186,8 @@ def capture(
         visible_rows=visible_rows,
         large_objects=not without_large_objects,
         unmasked=unmasked,
+        schema=not without_schema,
+        schema_only=schema_only,
         subset=subset_request(root, rows, sample, where or ()),
     )
     if check:
