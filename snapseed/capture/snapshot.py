@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from snapseed.capture.connections import capturing, joined, shared_among
 from snapseed.capture.files import PART_ROWS, Layout
-from snapseed.capture.prepare import Source, prepare
+from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.sequences import Positions, read_positions
@@ -20,6 +20,7 @@ from snapseed.config import Environment, Project
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
+from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.locks import reading
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
@@ -78,17 +79,36 @@ def capture_snapshot(
     the rows of each table, and a `Note` for what is left out and while a table is locked by others; with several jobs,
     on several threads.
 
+    A column with a value that its type in a snapshot cannot hold, such as an array that begins at another index than 1,
+    is stored as text: everything is then read again, as of another moment.
+
     Raises `ConfigurationError` without a source, what `prepare` and `read_tables` raise, `VerificationError` if the
     server has other rows than were read, and `SnapshotError` for a snapshot that is too large.
     """
-    target = resolve_source(environment)
     events, tell = recorded(listener)
+    as_text = frozenset[ColumnName]()
+    while True:
+        try:
+            report = _capture(project, environment, request, as_text, tell)
+        except UnstorableError as exc:
+            if exc.column is None or (exc.table, exc.column) in as_text:
+                raise
+            as_text |= {(exc.table, exc.column)}
+            tell(Note(f"{exc.table}.{exc.column} is stored as text, and everything read again: {exc.observed}"))
+        else:
+            return replace(report, phases=phase_seconds(events))
+
+
+def _capture(
+    project: Project, environment: Environment, request: CaptureRequest, as_text: Collection[ColumnName], tell: Listener
+) -> CaptureReport:
+    target = resolve_source(environment)
     replaced = _identity(project, environment.snapshot)
     with replacing(project.snapshots, environment.snapshot) as staging:
         with capturing("capturing", target), reading(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
-                source = prepare(leader, request, target.described)
-                for text in source.notes:
+                source = prepare(leader, request, as_text, target.described)
+                for text in source.notes if not as_text else ():
                     tell(Note(text))
             with joined(target, leader, request.jobs) as sessions:
                 captured = _read(target, sessions, source, Layout(staging), tell)
@@ -111,7 +131,6 @@ def capture_snapshot(
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
         notes=source.notes,
-        phases=phase_seconds(events),
         replaced=replaced,
     )
 
