@@ -11,23 +11,21 @@ from functools import partial
 from pathlib import Path
 
 from snapseed.capture.connections import capturing, joined, shared_among
-from snapseed.capture.files import PART_ROWS, Layout
 from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
-from snapseed.capture.request import CaptureRequest
+from snapseed.capture.request import CaptureRequest, Sizes
 from snapseed.capture.sequences import Positions, read_positions
 from snapseed.config import Environment, Project
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
 from snapseed.postgres.copy_out import UnstorableError
-from snapseed.postgres.locks import reading
+from snapseed.postgres.locks import reading as reading_from
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
 from snapseed.snapshot.store import commit, has_snapshot, open_snapshot, replacing
-from snapseed.snapshot.writing import CHUNK_ROWS
 
 
 @dataclass(frozen=True)
@@ -105,16 +103,16 @@ def _capture(
     target = resolve_source(environment)
     replaced = _identity(project, environment.snapshot)
     with replacing(project.snapshots, environment.snapshot) as staging:
-        with capturing("capturing", target), reading(target, "capturing", tell) as leader:
+        with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
                 source = prepare(leader, request, as_text, target.described)
                 for text in source.notes if not as_text else ():
                     tell(Note(text))
             with joined(target, leader, request.jobs) as sessions:
-                captured = _read(target, sessions, source, Layout(staging), tell)
+                captured = _read(target, sessions, source, Reading(staging, request.sizes, tell))
             with phase(tell, "reading sequences"):
                 positions = read_positions(leader, source)
-        manifest = _manifest(environment, source, captured, positions)
+        manifest = _manifest(environment, request.sizes, source, captured, positions)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = commit(staging, manifest)
@@ -144,15 +142,13 @@ def _identity(project: Project, name: str) -> str | None:
     return None
 
 
-def _read(
-    target: Target, sessions: Sequence[Session], source: Source, layout: Layout, listener: Listener
-) -> list[CapturedTable]:
+def _read(target: Target, sessions: Sequence[Session], source: Source, reading: Reading) -> list[CapturedTable]:
     """Read all rows, and prove that they are those that the server has at this moment."""
-    with phase(listener, "planning"):
-        tables = [whole_table(sessions[0], table, layout, jobs=len(sessions)) for table in source.tables]
-    with phase(listener, "reading rows"):
-        captured = read_tables(target, sessions, tables, Reading(layout, listener))
-    with phase(listener, "verifying"):
+    with phase(reading.listener, "planning"):
+        tables = [whole_table(sessions[0], table, reading.sizes, jobs=len(sessions)) for table in source.tables]
+    with phase(reading.listener, "reading rows"):
+        captured = read_tables(target, sessions, tables, reading)
+    with phase(reading.listener, "verifying"):
         _prove(target, sessions, tables, captured)
     return captured
 
@@ -185,15 +181,15 @@ def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop
 
 
 def _manifest(
-    environment: Environment, source: Source, captured: Sequence[CapturedTable], positions: Positions
+    environment: Environment, sizes: Sizes, source: Source, captured: Sequence[CapturedTable], positions: Positions
 ) -> Manifest:
     return Manifest(
         name=environment.snapshot,
         capture=CaptureRecord(
             schema=None, subset=False, masked=(), server=source.identity.version, sequences=positions.others
         ),
-        part_rows=PART_ROWS,
-        chunk_rows=CHUNK_ROWS,
+        part_rows=sizes.part_rows,
+        chunk_rows=sizes.chunk_rows,
         pools={},
         libraries={"pyarrow": importlib.metadata.version("pyarrow")},
         entities=tuple(_record(each, positions.entities.get(each.table.entity, ())) for each in captured),
