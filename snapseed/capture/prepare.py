@@ -64,7 +64,9 @@ class Source:
     notes: tuple[str, ...]
 
 
-def prepare(connection: Connection, request: CaptureRequest, as_text: Collection[ColumnName], where: str) -> Source:
+def prepare(
+    connection: Connection, request: CaptureRequest, where: str, as_text: Collection[ColumnName] = ()
+) -> Source:
     """Read what the source has. The columns `as_text` are stored as text, whatever their types are.
 
     Raises `UsageError` for a name that no table has, `RefusedError` if row-level security would hide rows or there are

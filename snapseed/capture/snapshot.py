@@ -15,6 +15,8 @@ from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest, Sizes
 from snapseed.capture.sequences import Positions, read_positions
+from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
+from snapseed.capture.subset.proof import prove_references
 from snapseed.config import Environment, Project
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
@@ -25,7 +27,7 @@ from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
-from snapseed.snapshot.store import commit, has_snapshot, open_snapshot, replacing
+from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class TableReport:
     bytes: int
     fingerprint: str
     seconds: float
-    why: str = "all rows"
+    why: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class CaptureReport:
     notes: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     replaced: str | None = None
+    subset: SubsetReport | None = None
 
     @property
     def seconds(self) -> float:
@@ -105,14 +108,16 @@ def _capture(
     with replacing(project.snapshots, environment.snapshot) as staging:
         with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
-                source = prepare(leader, request, as_text, target.described)
+                source = prepare(leader, request, target.described, as_text)
                 for text in source.notes if not as_text else ():
                     tell(Note(text))
+            subset = _choose(leader, source, project, request, tell)
             with joined(target, leader, request.jobs) as sessions:
-                captured = _read(target, sessions, source, Reading(staging, request.sizes, tell))
+                captured = _read(target, sessions, (source, subset), Reading(staging, request.sizes, tell))
             with phase(tell, "reading sequences"):
                 positions = read_positions(leader, source)
-        manifest = _manifest(environment, request.sizes, source, captured, positions)
+            manifest = _manifest(environment, request.sizes, (source, subset), captured, positions)
+            reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), tell)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = commit(staging, manifest)
@@ -124,12 +129,19 @@ def _capture(
         server=source.identity.server,
         tables=tuple(
             TableReport(
-                record.name, str(table.table.name), record.rows, record.bytes, record.fingerprint, table.seconds
+                entity=record.name,
+                table=str(table.table.name),
+                rows=record.rows,
+                bytes=record.bytes,
+                fingerprint=record.fingerprint,
+                seconds=table.seconds,
+                why=reasons.why(record.name) if reasons else "all rows",
             )
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
         notes=source.notes,
         replaced=replaced,
+        subset=reasons,
     )
 
 
@@ -142,10 +154,38 @@ def _identity(project: Project, name: str) -> str | None:
     return None
 
 
-def _read(target: Target, sessions: Sequence[Session], source: Source, reading: Reading) -> list[CapturedTable]:
+def _choose(
+    leader: Session, source: Source, project: Project, request: CaptureRequest, listener: Listener
+) -> SubsetPlan | None:
+    """The rows that the request asks for; None for all rows of all tables."""
+    if request.subset is None:
+        return None
+    with phase(listener, "choosing rows"):
+        return choose_rows(leader, source.tables, project, request.subset)
+
+
+def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, listener: Listener) -> SubsetReport:
+    """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
+    with phase(listener, "checking references"):
+        orphans = prove_references(leader, subset, snapshot, ())
+        return subset_report(subset.graph, subset.closure, orphans)
+
+
+def _read(
+    target: Target,
+    sessions: Sequence[Session],
+    chosen: tuple[Source, SubsetPlan | None],
+    reading: Reading,
+) -> list[CapturedTable]:
     """Read all rows, and prove that they are those that the server has at this moment."""
     with phase(reading.listener, "planning"):
-        tables = [whole_table(sessions[0], table, reading.sizes, jobs=len(sessions)) for table in source.tables]
+        source, subset = chosen
+        tables = [
+            TableRows(table, list(subset.sources(table.entity)))
+            if subset
+            else whole_table(sessions[0], table, reading.sizes, jobs=len(sessions))
+            for table in source.tables
+        ]
     with phase(reading.listener, "reading rows"):
         captured = read_tables(target, sessions, tables, reading)
     with phase(reading.listener, "verifying"):
@@ -181,12 +221,21 @@ def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop
 
 
 def _manifest(
-    environment: Environment, sizes: Sizes, source: Source, captured: Sequence[CapturedTable], positions: Positions
+    environment: Environment,
+    sizes: Sizes,
+    chosen: tuple[Source, SubsetPlan | None],
+    captured: Sequence[CapturedTable],
+    positions: Positions,
 ) -> Manifest:
+    source, subset = chosen
     return Manifest(
         name=environment.snapshot,
         capture=CaptureRecord(
-            schema=None, subset=False, masked=(), server=source.identity.version, sequences=positions.others
+            schema=None,
+            subset=subset is not None,
+            masked=(),
+            server=source.identity.version,
+            sequences=positions.others,
         ),
         part_rows=sizes.part_rows,
         chunk_rows=sizes.chunk_rows,
