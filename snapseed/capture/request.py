@@ -46,8 +46,9 @@ class CaptureRequest:
     """A capture, with everything decided that does not depend on the source.
 
     `only` and `exclude` name tables as `table` or `schema.table`, or by the name of their entity. With `visible_rows`,
-    row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source. With
-    `subset`, only some rows are captured.
+    row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source. `schema`:
+    False leaves out the SQL that creates the tables elsewhere; `schema_only` leaves out all rows. With `subset`, only
+    some rows are captured.
     """
 
     only: tuple[str, ...] = ()
@@ -56,7 +57,13 @@ class CaptureRequest:
     visible_rows: bool = False
     large_objects: bool = True
     sizes: Sizes = Sizes()
+    schema: bool = True
+    schema_only: bool = False
     subset: SubsetRequest | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema_only and not (self.schema and self.subset is None):
+            raise UsageError("--schema-only excludes --without-schema and every choice of rows")
 
 
 def subset_request(
