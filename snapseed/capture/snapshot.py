@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from psycopg import sql
 
 from snapseed.capture.connections import capturing, joined, shared_among
-from snapseed.capture.files import PART_ROWS, Layout
 from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.mask.personal import Personal
 from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
-from snapseed.capture.prepare import Source, prepare
+from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import dump_schema
@@ -29,13 +28,13 @@ from snapseed.config import Environment, Project, mask_secret
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
-from snapseed.postgres.locks import reading
+from snapseed.postgres.copy_out import UnstorableError
+from snapseed.postgres.locks import reading as reading_from
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
 from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing, writing_to
-from snapseed.snapshot.writing import CHUNK_ROWS
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def check_masks(project: Project, environment: Environment, request: CaptureRequ
     Raises what `prepare` and `prepare_masks` raise.
     """
     target = resolve_source(environment)
-    with capturing("checking the masks", target), reading(target, "checking the masks", ignore) as connection:
+    with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
         source = prepare(connection, request, target.described)
         tables = frozenset(table.name for table in source.tables)
         found = prepare_masks(connection, project, MaskRequest(tables, is_check=True))
@@ -111,33 +110,60 @@ def capture_snapshot(
     the rows of each table, and a `Note` for what is left out and while a table is locked by others; with several jobs,
     on several threads.
 
+    A column with a value that its type in a snapshot cannot hold, such as an array that begins at another index than 1,
+    is stored as text: everything is then read again, as of another moment.
+
     Raises `ConfigurationError` without a source, what `prepare` and `read_tables` raise, `VerificationError` if the
     server has other rows than were read, and `SnapshotError` for a snapshot that is too large.
     """
-    target = resolve_source(environment)
     events, tell = recorded(listener)
+    as_text = frozenset[ColumnName]()
+    while True:
+        try:
+            report = _capture(project, environment, request, as_text, tell)
+        except UnstorableError as exc:
+            if exc.column is None or (exc.table, exc.column) in as_text:
+                raise
+            as_text |= {(exc.table, exc.column)}
+            tell(Note(f"{exc.table}.{exc.column} is stored as text, and everything read again: {exc.observed}"))
+        else:
+            return replace(report, phases=phase_seconds(events))
+
+
+def _capture(
+    project: Project, environment: Environment, request: CaptureRequest, as_text: Collection[ColumnName], tell: Listener
+) -> CaptureReport:
+    target = resolve_source(environment)
     replaced = _identity(project, environment.snapshot)
     with replacing(project.snapshots, environment.snapshot) as staging:
-        with capturing("capturing", target), reading(target, "capturing", tell) as leader:
+        with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
-                source = prepare(leader, request, target.described)
+                source = prepare(leader, request, target.described, as_text)
                 masks, found = _masks(leader, project, request, source)
                 schema, notes = None, source.notes
                 if request.schema:
                     schema, left_out = _write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
                     notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
-                for text in notes:
+                for text in notes if not as_text else ():
                     tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
             with joined(target, leader, request.jobs) as sessions:
-                how = Reading(Layout(staging), tell, masks)
+                how = Reading(staging, request.sizes, tell, masks)
                 with phase(tell, "planning"):
-                    tables = _rows(leader, (source, subset), request, how)
+                    tables = _rows(leader, source, subset, request, masks)
                 captured = _read(target, sessions, tables, how)
             with phase(tell, "reading sequences"):
                 positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, masks)
-            manifest = _manifest(environment, (source, subset, masks), captured, positions, schema)
+            record = CaptureRecord(
+                schema=schema,
+                subset=subset is not None,
+                masked=masks.names,
+                server=source.identity.version,
+                sequences=positions.others,
+            )
+            entities = [_record(each, positions.entities.get(each.table.entity, ())) for each in captured]
+            manifest = _manifest(environment.snapshot, request, record, entities)
             reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), how)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
@@ -161,7 +187,6 @@ def capture_snapshot(
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
         notes=notes,
-        phases=phase_seconds(events),
         replaced=replaced,
         subset=reasons,
     )
@@ -208,18 +233,18 @@ def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, readi
 
 
 def _rows(
-    leader: Session, chosen: tuple[Source, SubsetPlan | None], request: CaptureRequest, how: Reading
+    leader: Session, source: Source, subset: SubsetPlan | None, request: CaptureRequest, masks: Masks
 ) -> list[TableRows]:
     """Which rows of each table to read, and in which pieces."""
-    source, subset = chosen
     if request.schema_only:
         return [TableRows(table, [sql.SQL("{} WHERE false").format(table.name.rows())]) for table in source.tables]
     if subset:
         return [TableRows(table, list(subset.sources(table.entity))) for table in source.tables]
     # Rows that masks bring into another order are sorted as a whole.
-    jobs = [1 if how.masks.reorders(table.name, table.key) else request.jobs for table in source.tables]
+    jobs = [1 if masks.reorders(table.name, table.key) else request.jobs for table in source.tables]
     return [
-        whole_table(leader, table, how.layout, jobs=number) for table, number in zip(source.tables, jobs, strict=True)
+        whole_table(leader, table, request.sizes, jobs=number)
+        for table, number in zip(source.tables, jobs, strict=True)
     ]
 
 
@@ -273,28 +298,15 @@ def _write_schema(session: Session, target: Target, staging: Path) -> tuple[Sche
     return file, left_out
 
 
-def _manifest(
-    environment: Environment,
-    chosen: tuple[Source, SubsetPlan | None, Masks],
-    captured: Sequence[CapturedTable],
-    positions: Positions,
-    schema: SchemaFile | None,
-) -> Manifest:
-    source, subset, masks = chosen
+def _manifest(name: str, request: CaptureRequest, record: CaptureRecord, entities: Sequence[EntityRecord]) -> Manifest:
     return Manifest(
-        name=environment.snapshot,
-        capture=CaptureRecord(
-            schema=schema,
-            subset=subset is not None,
-            masked=masks.names,
-            server=source.identity.version,
-            sequences=positions.others,
-        ),
-        part_rows=PART_ROWS,
-        chunk_rows=CHUNK_ROWS,
+        name=name,
+        capture=record,
+        part_rows=request.sizes.part_rows,
+        chunk_rows=request.sizes.chunk_rows,
         pools={},
         libraries={"pyarrow": importlib.metadata.version("pyarrow")},
-        entities=tuple(_record(each, positions.entities.get(each.table.entity, ())) for each in captured),
+        entities=tuple(entities),
     )
 
 

@@ -14,7 +14,7 @@ from snapseed.errors import SnapshotError
 from snapseed.generate.draws.bits import UInt64s, mixed
 from snapseed.postgres.catalog import TableName
 from snapseed.snapshot.manifest import Column
-from snapseed.snapshot.types import ColumnType
+from snapseed.snapshot.types import ColumnType, parse_type
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,23 @@ class Masks:
         return batch
 
 
+_FOR_TEXT_FORMS = {"null", "number"}
 NO_MASKS = Masks({})
 
 
 def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
-    values = batch.column(column.name)
+    values, kind = batch.column(column.name), column.kind
+    if pa.types.is_string(values.type) and not pa.types.is_string(kind.arrow):
+        # A value somewhere in the column does not fit its own type, so that all of them are stored as text.
+        if column.bound.rule.rule not in _FOR_TEXT_FORMS:
+            raise TypeError("a column that is stored as text")
+        kind = parse_type("numeric")
     if column.bound.rule.rule == "date":
         bits = [column.bound.key.bits(batch.column(name))[0] for name in column.by]
         return shifted(column.bound, values, reduce(_mixed_in, bits[1:], bits[0]))
     if column.bound.other is not None:
         return replaced_documents(values, column.bound.paths, column.bound.other)
-    return replaced(column.bound, values, column.kind).cast(values.type)
+    return replaced(column.bound, values, kind).cast(values.type)
 
 
 def _mixed_in(bits: UInt64s, more: UInt64s) -> UInt64s:

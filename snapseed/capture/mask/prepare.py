@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from snapseed.capture.mask.personal import Personal, personal_columns, sampled_r
 from snapseed.capture.mask.rules import kind_of, label_of, rules_of_paths
 from snapseed.capture.mask.values import BoundRule, Function
 from snapseed.config import MaskRule, Project, variable_of
-from snapseed.errors import ConfigurationError, RefusedError, SnapseedError
+from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError
 from snapseed.generate.pools import PoolFolder, Pools
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
@@ -231,10 +232,12 @@ def _unmet_checks(connection: Connection, facts: Facts, masks: Masks, *, is_chec
 
 
 def _sampled(connection: Connection, columns: list[Column], table: TableName) -> pa.RecordBatch:
-    """The first rows of a table."""
+    """The first rows of a table; none if one of them has a value that its type in a snapshot cannot hold."""
     source = sql.SQL("(SELECT * FROM {} LIMIT {}) sample").format(table.identifier(), sql.Literal(_SAMPLE))
-    with copied_out(connection, columns, source, str(table)) as batches:
-        rows = pa.Table.from_batches(batches, arrow_schema(columns)).combine_chunks()
+    rows = arrow_schema(columns).empty_table()
+    with suppress(SnapshotError), connection.transaction():  # noqa: SIM117 - the COPY has ended before the transaction
+        with copied_out(connection, columns, source, str(table)) as batches:
+            rows = pa.Table.from_batches(batches, arrow_schema(columns)).combine_chunks()
     return next(iter(rows.to_batches()), pa.RecordBatch.from_pylist([], arrow_schema(columns)))
 
 
