@@ -13,7 +13,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from snapseed.capture.connections import capturing, joined, shared_among
+from snapseed.capture.connections import capturing, joined, shared_among, show_rows
 from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
@@ -112,6 +112,7 @@ def _capture(
     with replacing(project.snapshots, environment.snapshot) as staging:
         with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
+                show_rows(leader, request)
                 source = prepare(leader, request, target.described, as_text)
                 schema, notes = None, source.notes
                 if request.schema:
@@ -120,7 +121,7 @@ def _capture(
                 for text in notes if not as_text else ():
                     tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
-            with joined(target, leader, request.jobs) as sessions:
+            with joined(target, leader, request) as sessions:
                 with phase(tell, "planning"):
                     tables = _rows(leader, source, subset, request)
                 captured = _read(target, sessions, tables, Reading(staging, request.sizes, tell))
