@@ -13,7 +13,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from snapseed.capture.connections import capturing, joined, shared_among
+from snapseed.capture.connections import capturing, joined, shared_among, show_rows
 from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.mask.personal import Personal
 from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
@@ -138,6 +138,7 @@ def _capture(
     with replacing(project.snapshots, environment.snapshot) as staging:
         with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
+                show_rows(leader, request)
                 source = prepare(leader, request, target.described, as_text)
                 masks, found = _masks(leader, project, request, source)
                 schema, notes = None, source.notes
@@ -148,7 +149,7 @@ def _capture(
                 for text in notes if not as_text else ():
                     tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
-            with joined(target, leader, request.jobs) as sessions:
+            with joined(target, leader, request) as sessions:
                 how = Reading(staging, request.sizes, tell, masks)
                 with phase(tell, "planning"):
                     tables = _rows(leader, source, subset, request, masks)
