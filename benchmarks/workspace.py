@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapseed.config import Environment, Project, find_project
-from snapseed.generate.part import CHUNK_ROWS, available_cores
+from snapseed.generate.part import available_cores
 from snapseed.generate.request import Request
 from snapseed.generate.snapshot import generate_snapshot
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot
+from snapseed.snapshot.writing import CHUNK_ROWS
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 # Small projects with tables made for one benchmark.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers, text
+from snapseed.cli import checks, console, embeddings, servers, states, text
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_project
@@ -136,6 +136,59 @@ def generate(
 
 
 @app.command()
+@in_project("environment", "source", "snapshot", "results", "quiet")
+def capture(
+    call: Call,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="TABLE", help="Only this table (repeat, or use commas).")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="TABLE", help="Not this table (repeat, or use commas).")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Connections to the source, all of which see one moment.")] = 1,
+    visible_rows: Annotated[
+        bool, typer.Option("--visible-rows", help="Capture what row-level security lets this role see.")
+    ] = False,
+    without_large_objects: Annotated[
+        bool, typer.Option("--without-large-objects", help="Leave large objects out, which a snapshot cannot hold.")
+    ] = False,
+    without_schema: Annotated[
+        bool, typer.Option("--without-schema", help="Leave the schema out: migrations create the tables elsewhere.")
+    ] = False,
+    schema_only: Annotated[bool, typer.Option("--schema-only", help="Capture the schema alone: empty tables.")] = False,
+    root: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Only rows of this table, and all that they need.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many rows of --root.")] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, metavar="SEED", help="Draw the rows of --root (default: the first ones)."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar='"TABLE: CONDITION"', help="Only rows that meet this SQL (repeat)."),
+    ] = None,
+) -> None:
+    """Write the environment's snapshot from a living database. Changes nothing there."""
+    from snapseed.capture.request import CaptureRequest, subset_request
+    from snapseed.capture.snapshot import capture_snapshot
+
+    request = CaptureRequest(
+        only=entity_names(only),
+        exclude=entity_names(exclude),
+        jobs=jobs,
+        visible_rows=visible_rows,
+        large_objects=not without_large_objects,
+        schema=not without_schema,
+        schema_only=schema_only,
+        subset=subset_request(root, rows, sample, where or ()),
+    )
+    with console.Meter(quiet=call.options.quiet) as meter:
+        report = capture_snapshot(call.project, call.environment, request, listener=meter)
+    call.show(text.captured(report), document(report))
+
+
+@app.command()
 @in_project(*WRITES, "results", "quiet")
 def load(
     call: Call,
@@ -220,10 +273,10 @@ def status(
 ) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
     names = [call.project.environment(environment).name] if environment else list(call.project.environments)
-    from snapseed.verify.status import status as states_of
+    from snapseed.verify.status import status as status_of
 
-    states = states_of(call.project, names)
-    call.show(text.status(states), {"environments": document(states)})
+    found = status_of(call.project, names)
+    call.show(text.status(found), {"environments": document(found)})
 
 
 @app.command()
@@ -234,9 +287,7 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
-    if entity is None and call.options.environment not in {None, *call.project.environments}:
-        # The only argument is an entity, not an environment.
-        entity, call = call.options.environment, call.without_environment()
+    call, entity = call.with_second(entity)
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
@@ -247,27 +298,9 @@ def show(
     call.show(text.contents(snapshot.manifest, samples), found)
 
 
-@app.command()
-@in_project(*WRITES, "results", "quiet")
-def reset(
-    call: Call,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,
-    recreate: Annotated[
-        bool, typer.Option("--recreate", help="Drop all tables first; create them from the schema file.")
-    ] = False,
-) -> None:
-    """Put the database back to its snapshot, from a template. Ends all sessions in it."""
-    environment = call.environment
-    from snapseed.testing.reset import reset_environment
-
-    with embeddings.jobs_of_load(call, environment):
-        with console.Meter(quiet=call.options.quiet) as meter:
-            report = reset_environment(
-                call.project, environment, consent=call.options.yes, fresh=fresh, recreate=recreate, listener=meter
-            )
-        call.show(text.reset(report), document(report))
-
-
+app.command()(states.reset)
+app.command()(states.save)
+app.command("states")(states.listed)
 app.command()(embeddings.worker)
 app.command()(embeddings.search)
 

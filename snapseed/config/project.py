@@ -14,12 +14,15 @@ from typing import Any
 import msgspec
 
 from snapseed.config.settings import (
+    CaptureTable,
     EmbeddingsTable,
     EnvironmentTable,
+    MaskRule,
     ProjectTable,
     convert,
     from_variable,
     interpolate,
+    mask_rules,
     read_env_file,
     read_toml,
     require_known,
@@ -32,9 +35,9 @@ from snapseed.errors import ConfigurationError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
-_TABLES = ("snapseed", "environments", "embeddings")
+_TABLES = ("snapseed", "environments", "embeddings", "capture", "mask")
 # The settings that name a server, and those that are written as people write them.
-_SERVERS = ("database", "redis")
+_SERVERS = ("database", "source", "redis")
 _PARSERS: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("timeout", "embeddings_timeout"), parse_seconds),
     "scale": parse_scale,
@@ -46,6 +49,8 @@ _PARSERS: dict[str, Callable[..., float]] = {
 class Environment:
     """A named target: which snapshot, which database, which Redis. Times are in seconds.
 
+    `source` is the database that the snapshot is captured from.
+
     `sources` says in words, for each key, where its value came from. A server whose variable is not set is in `unset`:
     only those who use it need it.
     """
@@ -54,6 +59,7 @@ class Environment:
     snapshot: str
     scale: int | None
     database: str
+    source: str | None
     redis: str
     embeddings: str
     create_schema: bool
@@ -95,6 +101,8 @@ class Project:
     default_environment: str
     environments: Mapping[str, EnvironmentTable]
     embeddings: EmbeddingsTable | None = None
+    capture: CaptureTable = CaptureTable()
+    mask: Mapping[str, MaskRule] = field(default_factory=dict)
 
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
         """The environment `name` (default: `default_environment`) with flags (`overrides`) and variables applied.
@@ -167,7 +175,7 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
 def _resolve_setting(project: Project, environment: str, key: str, flag: object) -> tuple[Any, str]:
     """The value of a key, and where it came from: a flag, else a variable, else the file."""
     if flag is not None:
-        return flag, f"--{key.replace('_', '-')}"
+        return flag, "--from" if key == "source" else f"--{key.replace('_', '-')}"
     if text := value_of(variable_of(key)):
         return from_variable(EnvironmentTable, key, text), variable_of(key)
     value = getattr(project.environments[environment], key)
@@ -215,6 +223,8 @@ def _project(file: Path, tables: dict[str, Any]) -> Project:
         default_environment=table.default_environment,
         environments=converted,
         embeddings=None if embeddings is None else convert(embeddings, EmbeddingsTable, f"{file} [embeddings]"),
+        capture=convert(tables.get("capture", {}), CaptureTable, f"{file} [capture]"),
+        mask=mask_rules(tables.get("mask", {}), f"{file} [mask]"),
     )
 
 

@@ -29,13 +29,11 @@ from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators, where_it_failed
-from snapseed.generate.output import PartWriter, WrittenFile, checked_table
+from snapseed.generate.output import checked_table, columns_of, require_following
 from snapseed.generate.pools import Pools
 from snapseed.generate.rows import Rows, Settings
+from snapseed.snapshot.writing import CHUNK_ROWS, PartWriter, WrittenFile
 
-# Rows per chunk. Many enough to make the cost of a chunk (page headers, a step of the loader) negligible, few enough to
-# keep a chunk of wide rows near 15 MB and to make a failed verification point at few rows. The manifest records it.
-CHUNK_ROWS = 8_192
 # Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work.
 _AHEAD = 2
 # polars reads this when it is imported, so it only affects processes that are started later.
@@ -101,7 +99,13 @@ def make_part(task: PartTask) -> PartResult:
     """
     maker = _Maker(task)
     writers = {
-        entity.name: PartWriter(entity, task.folder, task.paths[entity.name], task.chunk_rows)
+        entity.name: PartWriter(
+            columns_of(entity, entity.columns),
+            columns_of(entity, entity.key_columns),
+            task.folder,
+            task.paths[entity.name],
+            task.chunk_rows,
+        )
         for entity in maker.entities
         if entity.name in task.paths
     }
@@ -113,8 +117,9 @@ def make_part(task: PartTask) -> PartResult:
                 size = 0
                 for entity, table in maker.tables(first, last):
                     size += table.nbytes
-                    if entity.name in writers and len(table):
-                        writers[entity.name].add(table)
+                    if len(table) and (writer := writers.get(entity.name)):
+                        require_following(entity, table, writer, task.paths[entity.name])
+                        writer.add(table)
                     del table
                 rows = task.slices.next(last - first, size, task.last - last)
                 first = last

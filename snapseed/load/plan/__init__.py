@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from snapseed.load.request import LoadRequest, Mode
+from snapseed.load.restore import Restoration
 from snapseed.postgres.catalog import (
+    ConstraintFacts,
     ForeignKeyFacts,
     IndexFacts,
     RuleFacts,
@@ -44,7 +46,7 @@ class Prepared:
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
     that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
-    `problems` were found while reading.
+    `problems` were found while reading. `restoration` is what comes back besides rows.
     """
 
     entities: Sequence[EntityRecord]
@@ -59,6 +61,7 @@ class Prepared:
     filled: Mapping[str, FilledTable] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()
+    restoration: Restoration = field(default_factory=Restoration)
 
     @property
     def compression(self) -> str | None:
@@ -116,7 +119,8 @@ class TablePlan(EmptiedTable):
     """What happens to a table that is loaded.
 
     Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
-    and are merged from there. `defers`: some of its foreign keys are checked only after all rows are in.
+    and are merged from there. `postponed` are constraints that its rows may break, added after the rows are in.
+    `defers`: some of its foreign keys are checked only then.
     """
 
     entity: EntityRecord
@@ -128,6 +132,7 @@ class TablePlan(EmptiedTable):
     uncompressed: tuple[str, ...]
     drop_indexes: tuple[IndexFacts, ...]
     drop_foreign_keys: tuple[ForeignKeyFacts, ...]
+    postponed: tuple[ConstraintFacts, ...]
     sequences: tuple[SequenceFacts, ...]
     defers: bool
 
@@ -155,6 +160,7 @@ class LoadPlan:
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()
     recreate: bool = False
+    restoration: Restoration = field(default_factory=Restoration)
 
     @property
     def rows(self) -> int:
@@ -178,6 +184,7 @@ class TableSet:
     truncatable: frozenset[int]
     logged: Mapping[int, str]
     stores_uncompressed: bool
+    restoration: Restoration
 
     @classmethod
     def of(
@@ -200,6 +207,7 @@ class TableSet:
             truncatable,
             _logged(tables, truncated),
             stores_uncompressed=prepared.is_embedded and prepared.compression == "pglz",
+            restoration=prepared.restoration,
         )
 
     def deletes_from(self, facts: TableFacts) -> bool:
