@@ -118,6 +118,20 @@ def test_a_partition_on_another_server_is_refused_whatever_the_consent(shapes: S
     assert "far of public.teams" in str(caught.value.observed)
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_a_table_of_an_extension_is_refused_whatever_the_consent(shapes: Shapes, mode: Mode) -> None:
+    """Its rows are commands to the extension, such as the jobs of pg_cron. Other tables can be loaded."""
+    shapes.create()
+    shapes.execute("ALTER EXTENSION plpgsql ADD TABLE badges")
+    try:
+        with pytest.raises(RefusedError) as caught:
+            shapes.load(mode, consent=True)
+        assert "public.badges, of plpgsql" in str(caught.value.observed)
+        assert shapes.load(mode, only=["teams", "people"], consent=True).outcome is Outcome.COMMITTED
+    finally:
+        shapes.execute("ALTER EXTENSION plpgsql DROP TABLE badges")
+
+
 @pytest.mark.parametrize("first", [Mode.APPEND, Mode.REPLACE, Mode.UPSERT])
 def test_a_snapshot_is_not_added_twice(shapes: Shapes, first: Mode) -> None:
     """A job that is repeated doubles nothing, although no unique index keeps the rows out. Consent adds them again."""
