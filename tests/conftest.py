@@ -82,7 +82,9 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, inner_pytest: Pat
     for name in list(os.environ):
         if name.startswith(("SNAPSEED_", "PG")) and not name.startswith("SNAPSEED_TEST_"):
             monkeypatch.delenv(name)
-    for name in ("DATABASE_URL", "CI", "NO_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
+    # Also the width of a terminal: pytest-xdist tells its processes one of 80 columns, in which long lines break.
+    outside = ("DATABASE_URL", "CI", "NO_COLOR", "COLUMNS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")
+    for name in outside:
         monkeypatch.delenv(name, raising=False)
 
 
