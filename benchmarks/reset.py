@@ -22,10 +22,12 @@ from benchmarks.measure import Comparison, Findings, Table, in_milliseconds, sec
 from benchmarks.workspace import Workspace, temporary_workspace
 from snapseed.config import Environment
 from snapseed.load.snapshot import load_snapshot
+from snapseed.servers.targets import resolve_target
 from snapseed.testing.clones import Clones, opened_clones
 from snapseed.testing.reset import reset_environment
-from snapseed.testing.server import Server
-from snapseed.testing.template import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
+from snapseed.testing.server import Server, connected_server
+from snapseed.testing.states import reset_to_state, save_state
+from snapseed.testing.template import FILE_CLONE, FILE_COPY, SERVER_DEFAULT, WAL_LOG, copy_database
 
 PACKAGES = ("pgmem",)
 
@@ -33,6 +35,7 @@ PACKAGES = ("pgmem",)
 MORE_ROUNDS = 6
 _TESTS = 20
 _AHEAD = 2
+_FILLED = sql.SQL("CREATE TABLE filled AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, {}::int) n")
 _MEMORY = Path("/dev/shm")  # noqa: S108 - only a temporary folder inside it is used
 
 
@@ -92,6 +95,37 @@ def measure_reset(workspace: Workspace) -> Findings:
         comparisons = _comparisons(ways)
         tables = (_waits(ways), _strategies(workspace, ways.on_demand.server))
     return Findings((*comparisons, _large_reset(workspace)), (*tables, *_in_memory(workspace)))
+
+
+def measure_states(workspace: Workspace) -> Findings:
+    """`snapseed save` over an older state, and `snapseed reset` to it, in this process, on a database of 250 MB."""
+    project, environment = workspace.project, replace(workspace.project.environment("dev"), name="states")
+    with workspace.connection("states") as connection:
+        connection.execute(_FILLED.format(round(220_000 * workspace.scale)))
+    save = partial(save_state, project, environment, "measured", consent=True)
+    # The first one tries which way of copying is the fastest.
+    size, numbers = save().state.size, count()
+    with connected_server(resolve_target(project, environment), environment) as server:
+
+        def copied_twice(strategy: str) -> float:
+            return sum(_copied(server, strategy, numbers, "snapseed_states") for _ in range(2))
+
+        saved, gone_back, plain, files = spreads_in_turns(
+            workspace.rounds,
+            partial(seconds, save),
+            partial(seconds, partial(reset_to_state, project, environment, "measured", consent=True)),
+            partial(copied_twice, SERVER_DEFAULT),
+            partial(copied_twice, FILE_COPY),
+        )
+    what = f"`save` and `reset` of a database of {size / 1e6:.0f} MB"
+    both, twice = saved + gone_back, "`CREATE DATABASE … TEMPLATE` twice"
+    return Findings(
+        (
+            in_milliseconds(what, twice, both, plain, 1.1),
+            in_milliseconds(what, f"{twice}, `STRATEGY file_copy`", both, files),
+            in_milliseconds("`save` alone", "`reset` alone", saved, gone_back),
+        )
+    )
 
 
 def _comparisons(ways: _Ways) -> list[Comparison]:
@@ -229,15 +263,14 @@ def _create_large(server: Server, rows: int) -> int:
     server.drop("large")
     copy_database(server, "template0", "large", WAL_LOG)
     with psycopg.connect(server.conninfo("large"), autocommit=True) as connection:
-        query = sql.SQL("CREATE TABLE filled AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, {}::int) n")
-        connection.execute(query.format(rows))
+        connection.execute(_FILLED.format(rows))
         row = connection.execute("SELECT pg_database_size('large')").fetchone()
     assert row is not None
     return int(row[0])
 
 
-def _copied(server: Server, strategy: str, numbers: Iterator[int]) -> float:
+def _copied(server: Server, strategy: str, numbers: Iterator[int], source: str = "large") -> float:
     name = f"copied_{next(numbers)}"
-    took = seconds(lambda: copy_database(server, "large", name, strategy))
+    took = seconds(lambda: copy_database(server, source, name, strategy))
     server.drop(name)
     return took
