@@ -20,12 +20,9 @@ from snapseed.load.outcome import CopyStarted
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
-<<<<<<< HEAD
-from snapseed.load.sequences import set_sequences
-=======
 from snapseed.load.restore import fill_views, restore_positions
->>>>>>> main
 from snapseed.load.unchanged import count_changes, table_state
+from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection, role_search_path
 from snapseed.postgres.locks import set_limits
 from snapseed.postgres.provenance import NewLoad, record_load
@@ -60,20 +57,16 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
     with session.phase("checking foreign keys"):
         build_foreign_keys(connection, plan)
     with session.phase("setting sequences"):
-<<<<<<< HEAD
-        set_sequences(connection, plan, by_alter=True)
-=======
         _set_sequences(connection, plan, by_alter=True)
         restore_positions(connection, plan.restoration)
     if plan.restoration.unfilled:
         with session.phase("filling materialized views"):
             fill_views(connection, plan.restoration)
->>>>>>> main
     if verify:
         _verify(session, plan, kept)
     _record(session, prepared, plan, changes)
     with session.phase("setting sequences"):
-        set_sequences(connection, plan, by_alter=False)
+        _set_sequences(connection, plan, by_alter=False)
 
 
 def drop_indexes_and_keys(connection: Connection, plan: LoadPlan) -> None:
@@ -240,6 +233,39 @@ def _record(session: LoadSession, prepared: Prepared, plan: LoadPlan, changes: M
             ),
         )
     session.listener(mark)
+
+
+def _set_sequences(connection: Connection, plan: LoadPlan, *, by_alter: bool) -> None:
+    """Let sequences continue after the loaded keys.
+
+    `by_alter`: those that this role owns, by ALTER SEQUENCE, which a rollback undoes. Otherwise the others, by setval,
+    which takes effect at once (PostgreSQL manual, "ALTER SEQUENCE", Notes), so only the commit may be left to do.
+    """
+    uses: dict[str, list[tuple[TableName, SequenceFacts]]] = {}
+    for table in plan.tables:
+        for sequence in table.sequences:
+            if sequence.may_alter is by_alter:
+                name = sql.Identifier(sequence.schema, sequence.name).as_string(connection)
+                uses.setdefault(name, []).append((table.table, sequence))
+    for name, columns in uses.items():
+        sequence = columns[0][1]
+        extreme = sql.SQL("max" if sequence.increment > 0 else "min")
+        query = sql.SQL("SELECT {}({}) FROM {}")
+        keys = [query.format(extreme, sql.Identifier(used.column), table.identifier()) for table, used in columns]
+        starts_over = by_alter and plan.mode is Mode.REPLACE and any(used.owned for _, used in columns)
+        if not starts_over:
+            # Others may draw from it too, or existing rows stay, so it never goes back.
+            keys.append(sql.SQL("SELECT pg_sequence_last_value({}::regclass)").format(sql.Literal(name)))
+        query = sql.SQL("SELECT {}(key)::int8 FROM ({}) AS keys (key)")
+        row = connection.execute(query.format(extreme, sql.SQL(" UNION ALL ").join(keys))).fetchone()
+        if row is not None and row[0] is not None:
+            # Where the sequence would be if it had produced these keys.
+            following = int(str(row[0])) + (sequence.increment if by_alter else 0)
+            value = sql.Literal(min(max(following, sequence.minimum), sequence.maximum))
+            change = "ALTER SEQUENCE {name} RESTART WITH {value}" if by_alter else "SELECT setval({text}, {value})"
+            connection.execute(sql.SQL(change).format(name=sql.SQL(name), text=sql.Literal(name), value=value))
+        elif starts_over:
+            connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.SQL(name)))
 
 
 def _switch_triggers(connection: Connection, plan: LoadPlan, *, on: bool) -> None:

@@ -25,21 +25,12 @@ from snapseed.load.schema_file import apply_schema, find_schema
 from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import (
     ReferenceFacts,
-<<<<<<< HEAD
-    SequenceFacts,
-    TableFacts,
-    TableName,
-    read_rows,
-    read_server,
-    read_tables,
-=======
     TableFacts,
     TableName,
     find_tables,
     read_server,
     read_tables,
     search_schemas,
->>>>>>> main
 )
 from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
 from snapseed.postgres.failures import translated
@@ -95,12 +86,9 @@ def prepare(session: LoadSession) -> Prepared:
         _lock(session, [table_name(entity) for entity in session.snapshot.manifest.chosen(request.only)])
     with session.phase("planning"):
         manifest = session.snapshot.manifest
-<<<<<<< HEAD
-=======
         names = [table_name(entity) for entity in manifest.entities]
         if is_created := not find_tables(connection, names, search_schemas(connection)):
             _create_schema(session)
->>>>>>> main
         entities, facts, children = _read_catalogs(session)
         oids = [found.oid for found in facts.values()]
         restoration = read_restoration(connection, manifest, request, oids, created=is_created)
@@ -125,19 +113,7 @@ def prepare(session: LoadSession) -> Prepared:
             filled=filled,
             changed=_find_changed(session, [*(facts[entity.name] for entity in there), *children], filled),
             problems=tuple(problems),
-<<<<<<< HEAD
-            sequences=_free_sequences(connection, manifest, request),
-            positions={
-                (position.schema, position.name): position
-                for positions in (
-                    manifest.capture and manifest.capture.sequences,
-                    *(each.sequences for each in entities),
-                )
-                for position in positions or ()
-            },
-=======
             restoration=restoration,
->>>>>>> main
         )
 
 
@@ -309,17 +285,6 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*required, *read}
     }
-
-
-def _free_sequences(connection: Connection, manifest: Manifest, request: LoadRequest) -> tuple[SequenceFacts, ...]:
-    """The sequences of a capture that fill no column, as the database has them; only a load of everything sets them."""
-    if not manifest.capture or request.only or request.mode is not Mode.REPLACE:
-        return ()
-    names = [(sequence.schema, sequence.name) for sequence in manifest.capture.sequences]
-    found = read_rows(
-        connection, query("named_sequences"), schemas=[name[0] for name in names], names=[name[1] for name in names]
-    )
-    return tuple(SequenceFacts(**row) for row in found)
 
 
 def _found_elsewhere(connection: Connection, missing: Sequence[EntityRecord]) -> list[Problem]:

@@ -26,7 +26,7 @@ from snapseed.postgres.catalog import (
 from snapseed.postgres.fit import Problem
 from snapseed.postgres.guard import Identity
 from snapseed.postgres.provenance import FilledTable
-from snapseed.snapshot.manifest import EntityRecord, SequencePosition
+from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.types import ColumnType
 
 
@@ -46,11 +46,7 @@ class Prepared:
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
     that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
-<<<<<<< HEAD
-    `problems` were found while reading. `sequences` and `positions` are those of a capture, as in `LoadPlan`.
-=======
     `problems` were found while reading. `restoration` is what comes back besides rows.
->>>>>>> main
     """
 
     entities: Sequence[EntityRecord]
@@ -65,12 +61,7 @@ class Prepared:
     filled: Mapping[str, FilledTable] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()
-<<<<<<< HEAD
-    sequences: Sequence[SequenceFacts] = ()
-    positions: Mapping[tuple[str, str], SequencePosition] = field(default_factory=dict)
-=======
     restoration: Restoration = field(default_factory=Restoration)
->>>>>>> main
 
     @property
     def compression(self) -> str | None:
@@ -162,23 +153,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """The tables in the order in which they are loaded. `recreate`: all schemas are dropped before, as was asked.
-
-    `positions` are where the sequences of a capture stood, by schema and name; `sequences` are those of them that fill
-    no column.
-    """
+    """The tables in the order in which they are loaded. `recreate`: all schemas are dropped before, as was asked."""
 
     tables: tuple[TablePlan, ...]
     mode: Mode = Mode.REPLACE
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()
     recreate: bool = False
-<<<<<<< HEAD
-    sequences: tuple[SequenceFacts, ...] = ()
-    positions: Mapping[tuple[str, str], SequencePosition] = field(default_factory=dict)
-=======
     restoration: Restoration = field(default_factory=Restoration)
->>>>>>> main
 
     @property
     def rows(self) -> int:

@@ -48,12 +48,7 @@ def plan_load(
         ),
         settings=_choose_settings(prepared),
         recreate=request.recreate,
-<<<<<<< HEAD
-        sequences=tuple(prepared.sequences),
-        positions=prepared.positions if request.mode is Mode.REPLACE else {},
-=======
         restoration=prepared.restoration,
->>>>>>> main
     )
 
 
