@@ -5,6 +5,10 @@ Each way ends with a connection, or with an unused database. Dropping what it le
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,8 +22,17 @@ import pgmem
 import psycopg
 from psycopg import sql
 
-from benchmarks.measure import Comparison, Findings, Table, in_milliseconds, seconds, spreads_in_turns
-from benchmarks.workspace import Workspace, temporary_workspace
+from benchmarks.measure import (
+    Comparison,
+    Findings,
+    Spread,
+    Table,
+    in_milliseconds,
+    in_seconds,
+    seconds,
+    spreads_in_turns,
+)
+from benchmarks.workspace import PROJECTS, Workspace, temporary_workspace
 from snapseed.config import Environment
 from snapseed.load.snapshot import load_snapshot
 from snapseed.servers.targets import resolve_target
@@ -124,6 +137,32 @@ def measure_states(workspace: Workspace) -> Findings:
             in_milliseconds(what, twice, both, plain, 1.1),
             in_milliseconds(what, f"{twice}, `STRATEGY file_copy`", both, files),
             in_milliseconds("`save` alone", "`reset` alone", saved, gone_back),
+        )
+    )
+
+
+def measure_suite(workspace: Workspace) -> Findings:
+    """A suite of small tests, each with a database of its own, next to the same tests on a database that is there."""
+    workspace.copy_committed("test")
+    project, environment = workspace.project, workspace.project.environment("test")
+    load_snapshot(project, environment)
+    # In the project's folder, away from the settings of our own tests.
+    tests = shutil.copy(PROJECTS / "small_suite" / "test_small.py", project.folder)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+    run = partial(subprocess.run, cwd=project.folder, check=True, stdout=subprocess.DEVNULL)
+    shared = {**os.environ, "SHARED": resolve_target(project, environment).conninfo}
+    with_plugin = partial(seconds, partial(run, command))
+    without = partial(seconds, partial(run, [*command, "-p", "no:snapseed"], env=shared))
+    # The first run makes the template.
+    with_plugin()
+    ours, theirs = spreads_in_turns(workspace.rounds, with_plugin, without)
+    added = Spread(tuple(mine - yours for mine, yours in zip(ours.values, theirs.values, strict=True)))
+    limit = Spread((2.0,) * workspace.rounds)
+    what = f"what {_TESTS} small tests take longer, each with a database of its own"
+    return Findings(
+        (
+            in_seconds(what, "two seconds", added, limit, 1.0),
+            in_seconds("the whole run of pytest", "the same tests on a database that is there", ours, theirs),
         )
     )
 
