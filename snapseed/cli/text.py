@@ -13,6 +13,7 @@ from snapseed.printable import printable
 
 if TYPE_CHECKING:
     from snapseed.capture.snapshot import CaptureReport
+    from snapseed.capture.subset.plan import SubsetReport
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport, EntityMetrics
     from snapseed.diff.database import DiffReport
@@ -162,13 +163,26 @@ def captured(report: CaptureReport) -> Iterator[str]:
     yield f"source   {report.target} ({report.source})"
     yield from wrapped(f"server   {report.server}", " " * 9)
     rows = [
-        [each.entity, each.rows, Bytes(each.bytes), each.why, each.seconds, each.fingerprint] for each in report.tables
+        [each.entity, each.rows, Bytes(each.bytes), each.seconds, each.fingerprint, each.why] for each in report.tables
     ]
-    yield from table(["entity", "rows", "size", "why", "time", "fingerprint"], rows)
-    yield from (line for note in report.notes for line in wrapped(f"note: {note}"))
+    yield from table(["entity", "rows", "size", "time", "fingerprint", "why"], rows)
+    notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
+    yield from (line for note in notes for line in wrapped(f"note: {note}"))
     yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
     yield f"identity {report.manifest.identity}" + _same(report)
     yield f"written to {report.folder}"
+
+
+def _about(subset: SubsetReport) -> Iterator[str]:
+    """What a subset left out, and what would make it faster."""
+    for cut in subset.cuts:
+        yield f"{cut.step}: the limit of {cut.limit:,} for each leaves out {cut.rows:,} rows of {cut.parents:,}"
+    if subset.left_out:
+        yield f"[capture.children] leaves out {', '.join(subset.left_out)}"
+    for orphans in subset.orphans:
+        yield f"{orphans.rows:,} rows of {orphans.reference} refer to a row that the source does not have either"
+    for index in subset.missing_indexes:
+        yield f"{index.table} has no index on {', '.join(index.columns)}, so the whole table was read: {index.sql}"
 
 
 def _same(report: CaptureReport | GenerateReport) -> str:

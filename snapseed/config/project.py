@@ -14,12 +14,15 @@ from typing import Any
 import msgspec
 
 from snapseed.config.settings import (
+    CaptureTable,
     EmbeddingsTable,
     EnvironmentTable,
+    MaskRule,
     ProjectTable,
     convert,
     from_variable,
     interpolate,
+    mask_rules,
     read_env_file,
     read_toml,
     require_known,
@@ -32,7 +35,7 @@ from snapseed.errors import ConfigurationError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
-_TABLES = ("snapseed", "environments", "embeddings")
+_TABLES = ("snapseed", "environments", "embeddings", "capture", "mask")
 # The settings that name a server, and those that are written as people write them.
 _SERVERS = ("database", "source", "redis")
 _PARSERS: dict[str, Callable[..., float]] = {
@@ -98,6 +101,8 @@ class Project:
     default_environment: str
     environments: Mapping[str, EnvironmentTable]
     embeddings: EmbeddingsTable | None = None
+    capture: CaptureTable = CaptureTable()
+    mask: Mapping[str, MaskRule] = field(default_factory=dict)
 
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
         """The environment `name` (default: `default_environment`) with flags (`overrides`) and variables applied.
@@ -218,6 +223,8 @@ def _project(file: Path, tables: dict[str, Any]) -> Project:
         default_environment=table.default_environment,
         environments=converted,
         embeddings=None if embeddings is None else convert(embeddings, EmbeddingsTable, f"{file} [embeddings]"),
+        capture=convert(tables.get("capture", {}), CaptureTable, f"{file} [capture]"),
+        mask=mask_rules(tables.get("mask", {}), f"{file} [mask]"),
     )
 
 

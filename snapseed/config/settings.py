@@ -70,6 +70,55 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claim_after: str = "1min"
 
 
+class ChildrenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a table in `[capture.children]`: how many rows of it come with the row that they refer to.
+
+    `of_parents`: they also come with rows that are only there because others refer to them.
+    """
+
+    limit: _NotNegative | None = None
+    of_parents: bool = False
+
+
+class ReferenceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[[capture.references]]`: columns that refer to those of another table, without a foreign key.
+
+    `to_columns` are those of its key if nothing is said. `where` limits the rows of `table` that refer.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    to: str
+    to_columns: tuple[str, ...] = ()
+    where: str | None = None
+
+
+class CaptureTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[capture]`: what a subset follows. The tables in `whole` come with all rows."""
+
+    children: dict[str, bool | _NotNegative | ChildrenTable] = {}
+    references: tuple[ReferenceTable, ...] = ()
+    whole: tuple[str, ...] = ()
+
+
+class MaskRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A rule of `[mask]`: its name, or `module:function`, and the options of that rule."""
+
+    rule: str
+    value: str | int | float | bool | None = None
+    options: tuple[str | int | float | bool, ...] = ()
+    pool: str | None = None
+    column: str | None = None
+    domain: str = "example.com"
+    days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
+    by: str | None = None
+    noise: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    bucket: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    paths: dict[str, str | MaskRule] | None = None
+    other: str = "text"
+    unique: bool = False
+
+
 class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of `[environments.NAME]`."""
 
@@ -125,6 +174,20 @@ def convert(value: object, kind: type[_Table], where: str) -> _Table:
         ) from exc
 
 
+def mask_rules(table: object, where: str, above: str = "") -> dict[str, MaskRule]:
+    """The rules of `[mask]` by `table.column`, also of `[mask.table]`. Raises as `convert`."""
+    if not isinstance(table, dict):
+        raise ConfigurationError("not a table", where=where, observed=repr(table), expected="a TOML table")
+    rules: dict[str, MaskRule] = {}
+    for key, value in table.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict) and ("." not in name or "rule" not in value):
+            rules |= mask_rules(value, where, f"{name}.")
+        else:
+            rules[name] = convert({"rule": value} if isinstance(value, str) else value, MaskRule, f"{where} {name}")
+    return rules
+
+
 def require_known(keys: Iterable[str], known: Iterable[str], where: str) -> None:
     """Raise `ConfigurationError` for the first key that is not known."""
     for key in keys:
@@ -167,7 +230,7 @@ def value_of(variable: str) -> str | None:
 
 def unknown_variables(file: Path) -> list[str]:
     """In words, each variable that is named like a setting but is none, and that `file` does not name either."""
-    keys = ("project", "env_file", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)
+    keys = ("project", "env_file", "mask_secret", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)
     known, text = [variable_of(key) for key in keys], file.read_text(encoding="utf-8", errors="replace")
     names = [name for name in sorted(os.environ) if name.startswith(variable_of("")) and name not in known]
     unknown = [name for name in names if not name.startswith(_OF_TESTS) and name not in text]
