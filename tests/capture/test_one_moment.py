@@ -23,7 +23,7 @@ from tests.capture.conftest import Captured, filled, project_in
 from tests.conftest import Connection, new_database
 from tests.projects.state import patiently, sessions_of_snapseed
 
-ROWS = CaptureRequest(schema=False)
+ROWS = CaptureRequest(schema=False, unmasked=True)
 # Files of 500 rows, so that several connections share a table.
 SHARED = Sizes(part_rows=500, chunk_rows=100)
 ACCOUNTS = """

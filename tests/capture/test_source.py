@@ -15,7 +15,7 @@ from tests.capture.conftest import Captured, filled, project_in
 from tests.capture.test_schema import role_in
 from tests.conftest import Connection
 
-ROWS = CaptureRequest(schema=False)
+ROWS = CaptureRequest(schema=False, unmasked=True)
 OTHERS = """
 CREATE TABLE plain(id serial PRIMARY KEY); INSERT INTO plain DEFAULT VALUES;
 CREATE SEQUENCE free;
