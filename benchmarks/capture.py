@@ -1,7 +1,8 @@
 """Capturing a table of a million rows, from the start of the process to its exit, against its lower bound and others.
 
 The lower bound is one thing after the other: the server reads the rows and drops them, and the same rows are written to
-a Parquet file with the same options and flushed to disk.
+a Parquet file with the same options and flushed to disk. Like the lower bound, and all others but pg_dump, the capture
+takes no schema along.
 """
 
 from __future__ import annotations
@@ -69,7 +70,18 @@ class Source:
 
     def command(self, *options: str) -> tuple[str, ...]:
         """The capture as a command."""
-        return (*PROGRAM, "capture", "dev", "--from", self.url, "--snapshot", "captured", "--quiet", *options)
+        return (
+            *PROGRAM,
+            "capture",
+            "dev",
+            "--from",
+            self.url,
+            "--snapshot",
+            "captured",
+            "--unmasked",
+            "--quiet",
+            *options,
+        )
 
     def capture(self, *options: str) -> CaptureTime:
         """Capture, and check that the rows are those that were loaded."""
@@ -97,8 +109,8 @@ def measure_capture(workspace: Workspace) -> Findings:
     with closing(psycopg.connect(source.url, autocommit=True)) as connection:
         ours, parallel, floor, *peers = in_turns(
             workspace.rounds,
-            source.capture,
-            partial(source.capture, "--jobs", "2"),
+            partial(source.capture, "--without-schema"),
+            partial(source.capture, "--without-schema", "--jobs", "2"),
             lambda: CaptureTime(seconds(partial(_to_nowhere, connection)) + _written(source, rows), 0.0),
             *(partial(_peer, command, target) for command in _peers(workspace, source, target).values()),
         )
