@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapseed.config import Environment, Project, find_project
-from snapseed.generate.part import CHUNK_ROWS, available_cores
+from snapseed.generate.parallel import available_cores
+from snapseed.generate.part import CHUNK_ROWS
 from snapseed.generate.request import Request
 from snapseed.generate.snapshot import generate_snapshot
 from snapseed.postgres.connect import Connection, Target, connected

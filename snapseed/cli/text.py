@@ -1,15 +1,12 @@
-"""Every result as lines of text for people: the layout, then one function for each report."""
+"""Every result as lines of text for people: one function for each report."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
-from snapseed.printable import printable
+from snapseed.cli.layout import Bytes, columns, cut, problem, size, table, wrapped
 
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
@@ -31,85 +28,17 @@ if TYPE_CHECKING:
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
 _SHOWN_SECONDS = 0.005
-# Values, jobs and chunks are cut to fit on one line, also where there is no terminal.
-_LINE_CHARACTERS = 120
-# Narrower columns say nothing.
-_COLUMN_CHARACTERS = 6
-_NUMBER = re.compile(r"-|[\d,.]+( \S+)?")
-
-
-def columns() -> int:
-    """The columns of the terminal, or `COLUMNS`. Where there is neither, as in a file, lines may be of any length."""
-    return max(40, shutil.get_terminal_size((100_000, 24)).columns)
-
-
-def cut(text: str, most: int = _LINE_CHARACTERS) -> str:
-    """A text that fits into a line, and into `most` characters."""
-    most = min(most, columns())
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def wrapped(text: str, indent: str = "  ") -> list[str]:
-    """A sentence on as many lines as it needs, all but the first indented."""
-    return textwrap.wrap(text, columns(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-class Bytes(int):
-    """A number of bytes in a table, whose column has one unit: that of the smallest number, but at least kB."""
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Columns under a header, line by line; a column that holds a number in every row is aligned to the right.
-
-    Where the terminal is too narrow, texts are cut, the longest first.
-    """
-    titled = [[title, *map(printable, _cells(values))] for title, *values in zip(header, *rows, strict=True)]
-    widths = [max(map(len, column)) for column in titled]
-    is_number = [all(map(_NUMBER.fullmatch, cells)) for _, *cells in titled]
-    while sum(widths) + 2 * len(widths) > columns():
-        width, widest = max((0 if is_number[at] else width, at) for at, width in enumerate(widths))
-        if width <= _COLUMN_CHARACTERS:
-            break
-        widths[widest] -= 1
-    lines = []
-    for row in zip(*titled, strict=True):
-        aligned = zip(row, widths, is_number, strict=True)
-        cells = [f"{cut(cell, width):{'>' if right else '<'}{width}}" for cell, width, right in aligned]
-        lines.append(cut(f"  {'  '.join(cells)}".rstrip(), columns()))
-    return lines
-
-
-def _cells(column: Sequence[object]) -> list[str]:
-    counts = [value for value in column if isinstance(value, Bytes)]
-    if not counts:
-        return [shown(value) for value in column]
-    smallest = min(filter(None, counts), default=0)
-    unit, factor = next((each for each in (("GB", 1e9), ("MB", 1e6)) if smallest >= each[1]), ("kB", 1e3))
-    return [f"{count / factor:,.{int(smallest < 100 * factor)}f} {unit}" for count in counts]
-
-
-def shown(value: object) -> str:
-    """A cell of a table: counts with separators, floats as seconds."""
-    if isinstance(value, float):
-        return f"{value:.2f} s"
-    if isinstance(value, Bytes):
-        return size(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def size(count: float) -> str:
-    """A number of bytes in the unit that shows at least two digits of it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        # Above, it would be rounded to 1,000.
-        if count < 999.5:  # noqa: PLR2004 - see above
-            return f"{count:,.0f} bytes" if unit == "bytes" else f"{count:.{1 if count < 99.95 else 0}f} {unit}"  # noqa: PLR2004
-        count /= 1000
-    return f"{count:,.1f} TB"
 
 
 def _findings(lines: Iterable[object]) -> Iterator[str]:
     for line in lines:
         yield from wrapped(f"finding: {line}")
+
+
+def _repairs(report: DiffReport | VerifyReport) -> Iterator[str]:
+    """Where to read what would fix tables that do not fit."""
+    if report.tables:
+        yield f"next: snapseed doctor {report.environment}"
 
 
 def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
@@ -152,21 +81,26 @@ def regenerated(report: CheckReport) -> Iterator[str]:
     manifest = report.manifest
     if report.different:
         yield "regenerated, the snapshot differs:"
-        yield from (f"  {line}" for line in report.different)
+        for line in report.different:
+            yield from wrapped(f"  {line}", " " * 4)
     else:
         versions = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
         same = "same rows, same bytes" if report.same_bytes else f"same rows, other bytes (written by {versions})"
         yield f"snapshot {manifest.name} regenerated: {same} ({manifest.rows:,} rows, {report.seconds:.1f} s)"
 
 
-def contents(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]]) -> Iterator[str]:
-    """What is in a snapshot: settings, entities, and sample rows with one column per line."""
+def contents(
+    manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]], notes: Mapping[str, str]
+) -> Iterator[str]:
+    """What is in a snapshot: settings, entities, and sample rows after their note, with one column per line."""
     yield _headline(manifest)
     yield f"identity {manifest.identity}"
     yield from _entities(manifest)
     for entity, rows in samples:
         names = max(len(column.name) for column in entity.columns)
         types = max(len(column.type) for column in entity.columns)
+        if rows and (note := notes.get(entity.name)):
+            yield from ("", *wrapped(f"{entity.name}: {note}"))
         for number, row in enumerate(rows, 1):
             yield ""
             yield f"{entity.name}, row {number} of {entity.rows:,}"
@@ -193,6 +127,7 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
             yield from _entity_times(report, verbose=verbose)
         if verbose:
             yield from _times("phase", report.phases)
+    yield from _dropped(report.plan.dropped, "would be " if report.dry_run else "")
     if emptied := [str(child) for child in report.plan.children if child.rows != 0]:
         yield from wrapped(f"{'would be ' if report.dry_run else ''}emptied: {', '.join(emptied)}")
     if report.already_loaded:
@@ -203,6 +138,12 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
         total = sum(copy.rows for copy in report.entities)
         verified = "verified before the commit" if report.verified else "NOT verified (--no-verify)"
         yield f"loaded {total:,} rows in {report.seconds:.2f} s, {verified}"
+
+
+def _dropped(tables: Iterable[object], would_be: str = "") -> Iterator[str]:
+    """The tables outside the snapshot that --recreate dropped."""
+    if names := [str(table).removeprefix("public.") for table in tables]:
+        yield from wrapped(f"{would_be}dropped: {', '.join(names)}")
 
 
 def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
@@ -272,6 +213,7 @@ def reset(report: ResetReport) -> Iterator[str]:
         yield f"sessions {report.sessions} ended"
     if report.cleared:
         yield f"cleared  {len(report.cleared)} databases that are no longer needed"
+    yield from _dropped(report.dropped)
     done = "loaded the snapshot and made the template from it:" if report.loaded else "reset to the template:"
     yield f"{done} {report.manifest.rows:,} rows in {report.seconds:.2f} s"
 
@@ -295,6 +237,7 @@ def verified(report: VerifyReport) -> Iterator[str]:
     )
     if not report.agrees:
         yield "NOT verified: see the findings"
+        yield from _repairs(report)
         if not all(entity.agrees for entity in report.entities):
             yield f"next: snapseed diff {report.environment}"
     elif report.target:
@@ -326,6 +269,7 @@ def differences(report: DiffReport) -> Iterator[str]:
     """Rows and columns that differ, by entity."""
     yield from _target(report)
     yield from _findings(report.tables)
+    yield from _repairs(report)
     for entity in report.entities:
         if entity.agrees:
             yield f"{entity.entity}: no difference"
@@ -358,7 +302,7 @@ def doctor(requirements: Sequence[Requirement]) -> Iterator[str]:
     yield from table(["", "check", "found"], [[states[item.name], item.name, item.found] for item in requirements])
     for item in requirements:
         if item.error:
-            yield from f"{item.name}: {item.error}".splitlines()
+            yield from problem(f"{item.name}: {item.error}")
 
 
 def ci(report: CiReport) -> Iterator[str]:
@@ -406,9 +350,7 @@ def queue(name: str, numbers: QueueStatus, dead: Sequence[DeadJob]) -> Iterator[
     yield f"done        {numbers.done:,}, {numbers.done_last_minute:,} in the last full minute"
     yield f"dead        {numbers.dead:,}"
     for job in dead:
-        yield from wrapped(
-            f"  {job.payload.decode('utf-8', 'replace')[:_LINE_CHARACTERS]}: {one_line(job.error)}", "    "
-        )
+        yield from wrapped(f"  {cut(job.payload.decode('utf-8', 'replace'))}: {one_line(job.error)}", "    ")
 
 
 def search(hits: Sequence[Hit]) -> Iterator[str]:

@@ -314,6 +314,8 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
+        if exc.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:  # not a fault of the folder
+            raise
         full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         raise SnapshotError(
             "there is no space left for the snapshot" if full else "the snapshot cannot be written",

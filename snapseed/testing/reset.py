@@ -15,7 +15,7 @@ from snapseed.load.outcome import report_of
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres import locks, query
-from snapseed.postgres.catalog import TableFacts, read_tables
+from snapseed.postgres.catalog import TableFacts, TableName, read_tables
 from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import table_name
@@ -47,7 +47,7 @@ class ResetReport:
     """What was done: the snapshot was `loaded` and a template made of it, or the database replaced by a copy of one.
 
     `sessions` is how many sessions of others were ended. `cleared` has the names of unused databases that were dropped,
-    `phases` the seconds of each phase.
+    `dropped` the tables outside the snapshot that are gone, `phases` the seconds of each phase.
     """
 
     environment: str
@@ -59,6 +59,7 @@ class ResetReport:
     loaded: bool
     sessions: int
     cleared: list[str]
+    dropped: tuple[TableName, ...]
     phases: dict[str, float]
 
     @property
@@ -122,7 +123,7 @@ def reset_environment(
         with step("clearing"):
             # First: what a killed reset left takes as much room as the copy that is about to be made.
             cleared = drop_unused(server)
-        loaded = template is None
+        loaded, dropped = template is None, tuple[TableName, ...]()
         if template is not None:
             _require_nothing_lost(database, template, environment, consent=consent)
             with step("replacing the database"):
@@ -132,7 +133,7 @@ def reset_environment(
                 # What others have changed in tables that a load has filled is what a reset is for. A load with
                 # `recreate` loses all tables, and asks about each.
                 request = LoadRequest(consent=consent or not recreate, recreate=recreate)
-                load_snapshot(project, environment, request, listener=listener)
+                dropped = load_snapshot(project, environment, request, listener=listener).plan.dropped
             with step(_TEMPLATING):
                 database = _look_at(server, environment, manifest, consent=consent)
                 if fresh:
@@ -148,6 +149,7 @@ def reset_environment(
             loaded=loaded,
             sessions=sessions,
             cleared=cleared,
+            dropped=dropped,
             phases=phase_seconds(events),
         )
 

@@ -44,7 +44,7 @@ class Prepared:
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
     that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
-    `problems` were found while reading.
+    `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone.
     """
 
     entities: Sequence[EntityRecord]
@@ -59,6 +59,7 @@ class Prepared:
     filled: Mapping[str, FilledTable] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()
+    dropped: tuple[TableName, ...] = ()
 
     @property
     def compression(self) -> str | None:
@@ -148,13 +149,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """The tables in the order in which they are loaded. `recreate`: all schemas are dropped before, as was asked."""
+    """The tables in the order in which they are loaded.
+
+    `recreate`: all schemas are dropped before, as was asked. `dropped` are the tables in them that the snapshot lacks.
+    """
 
     tables: tuple[TablePlan, ...]
     mode: Mode = Mode.REPLACE
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()
     recreate: bool = False
+    dropped: tuple[TableName, ...] = ()
 
     @property
     def rows(self) -> int:
