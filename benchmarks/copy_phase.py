@@ -19,7 +19,6 @@ from psycopg import sql
 
 from benchmarks.measure import Comparison, Findings, Spread, Table, in_seconds, in_turns, seconds, spreads_in_turns
 from benchmarks.workspace import Workspace, ensure_snapshot, project_of
-from snapseed.generate.part import CHUNK_ROWS
 from snapseed.load.copy import EntityLoad, copy_rows, encoded
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER
 from snapseed.load.outcome import LoadReport
@@ -31,6 +30,7 @@ from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
+from snapseed.snapshot.writing import CHUNK_ROWS
 
 _ROWS = 1_000_000
 _TARGETS = {"ten_columns": 1.10, "shares": 1.12}

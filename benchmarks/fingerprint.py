@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from benchmarks.measure import Findings, Table, seconds, spreads_in_turns
 from benchmarks.workspace import Workspace
-from snapseed.generate.part import CHUNK_ROWS
 from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.types import ColumnType, parse_type
+from snapseed.snapshot.writing import CHUNK_ROWS
 
 # Chunks per measurement, so that each one takes at least a few milliseconds.
 _CHUNKS = 4

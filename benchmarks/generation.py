@@ -6,7 +6,7 @@ Times are CPU time of all threads of one process: polars uses several, and other
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,22 +20,24 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Comparison, Findings, Spread, Stopwatch, Table, seconds, spreads_in_turns
 from benchmarks.processes import PROGRAM, cpu_seconds, peak_memory
 from benchmarks.workspace import Workspace
-from snapseed.generate import output, part
+from snapseed.generate import part
 from snapseed.generate.entity import Entity
 from snapseed.generate.part import PartResult, make_part
 from snapseed.generate.request import Request, Tasks, estimate
 from snapseed.generate.snapshot import GenerateReport, generate_snapshot
+from snapseed.snapshot import writing
+from snapseed.snapshot.manifest import Column
 
 _STEPS = ("draw", "convert, check", "fingerprint", "write", "SHA-256")
 # The functions to time: the module or class that they are looked up in, their name there, and the step they belong to.
 _TIMED = (
     (Entity, "__call__", "draw"),
     (part, "checked_table", "convert, check"),
-    (output, "fingerprint", "fingerprint"),
+    (writing, "fingerprint", "fingerprint"),
     (pq.ParquetWriter, "__init__", "write"),
     (pq.ParquetWriter, "write_table", "write"),
     (pq.ParquetWriter, "close", "write"),
-    (output, "describe", "SHA-256"),
+    (writing, "describe", "SHA-256"),
 )
 _BILLION = 10**9
 _FAR_PART = 10_000
@@ -158,18 +160,20 @@ def _timed() -> Iterator[Stopwatch]:
     """Time the steps of `make_part`. Fails if one of them was renamed."""
     watch, current = Stopwatch(time.process_time), [""]
 
-    class NamedWriter(output.PartWriter):
+    class NamedWriter(writing.PartWriter):
         """Notes whose rows it writes, because it holds rows back while those of other entities are drawn."""
 
-        def __init__(self, entity: Entity, folder: Path, path: str, chunk_rows: int) -> None:
-            super().__init__(entity, folder, path, chunk_rows)
-            self.name = entity.name
+        def __init__(
+            self, columns: Sequence[Column], key: Sequence[Column], folder: Path, path: str, chunk_rows: int
+        ) -> None:
+            super().__init__(columns, key, folder, path, chunk_rows)
+            self.name = path.partition("/")[0].removesuffix(".parquet")
 
-        def add(self, table: pa.Table) -> None:
+        def add(self, rows: pa.Table) -> None:
             current[0] = self.name
-            super().add(table)
+            super().add(rows)
 
-        def close(self) -> output.WrittenFile | None:
+        def close(self) -> writing.WrittenFile | None:
             current[0] = self.name
             return super().close()
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from snapseed.config import Environment, Project, find_project
 from snapseed.generate.parallel import available_cores
-from snapseed.generate.part import CHUNK_ROWS
 from snapseed.generate.request import Request
 from snapseed.generate.snapshot import generate_snapshot
 from snapseed.postgres.connect import Connection, Target, connected
 from snapseed.servers import EmbeddedPostgres
 from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot
+from snapseed.snapshot.writing import CHUNK_ROWS
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 # Small projects with tables made for one benchmark.

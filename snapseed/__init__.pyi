@@ -35,6 +35,10 @@ from .load.snapshot import load_snapshot as load_snapshot
 from .snapshot.store import open_snapshot as open_snapshot
 from .testing import SnapseedDatabase as SnapseedDatabase
 from .testing.reset import reset_environment as reset_environment
+from .testing.states import delete_state as delete_state
+from .testing.states import list_states as list_states
+from .testing.states import reset_to_state as reset_to_state
+from .testing.states import save_state as save_state
 from .verify.database import verify_snapshot as verify_snapshot
 
 __all__: list[str]  # noqa: PYI035 - lazy_loader makes it from the imports above

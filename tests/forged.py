@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snapseed.snapshot.hashing import combined, fingerprint
-from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile, encode
+from snapseed.snapshot.manifest import (
+    CaptureRecord,
+    Chunk,
+    Column,
+    EntityRecord,
+    Manifest,
+    PartFile,
+    SchemaFile,
+    encode,
+)
 from snapseed.snapshot.types import parse_type
 
 CHUNK_ROWS = 8_192
@@ -66,3 +75,13 @@ def forge(folder: Path, table: pa.Table, types: Mapping[str, str], *, dictionary
     """A snapshot with one entity, `things`, that holds `table`: its file, and a manifest that describes it."""
     write_file(folder / "things.parquet", table, dictionary=dictionary)
     return write_manifest(folder, described(folder, table, types))
+
+
+def forge_capture(folder: Path, table: pa.Table, types: Mapping[str, str], schema: bytes) -> Manifest:
+    """A captured snapshot with one entity, `things`, and this schema."""
+    write_file(folder / "things.parquet", table)
+    (folder / "schema.sql").write_bytes(schema)
+    file = SchemaFile("schema.sql", len(schema), hashlib.sha256(schema).hexdigest())
+    capture = CaptureRecord(schema=file, subset=False, masked=(), server=18)
+    absent = dict.fromkeys(("seed", "scale", "now"), msgspec.UNSET)
+    return write_manifest(folder, described(folder, table, types), capture=capture, **absent)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers, text
+from snapseed.cli import checks, console, embeddings, servers, states, text
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -145,6 +145,40 @@ def generate(
 
 
 @app.command()
+@in_project("environment", "source", "snapshot", "results", "quiet")
+def capture(
+    call: Call,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="TABLE", help="Only this table (repeat, or use commas).")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="TABLE", help="Not this table (repeat, or use commas).")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Connections to the source, all of which see one moment.")] = 1,
+    visible_rows: Annotated[
+        bool, typer.Option("--visible-rows", help="Capture what row-level security lets this role see.")
+    ] = False,
+    without_large_objects: Annotated[
+        bool, typer.Option("--without-large-objects", help="Leave large objects out, which a snapshot cannot hold.")
+    ] = False,
+) -> None:
+    """Write the environment's snapshot from a living database. Changes nothing there."""
+    from snapseed.capture.request import CaptureRequest
+    from snapseed.capture.snapshot import capture_snapshot
+
+    request = CaptureRequest(
+        only=entity_names(only),
+        exclude=entity_names(exclude),
+        jobs=jobs,
+        visible_rows=visible_rows,
+        large_objects=not without_large_objects,
+    )
+    with Meter(quiet=call.options.quiet) as meter:
+        report = capture_snapshot(call.project, call.environment, request, listener=meter)
+    call.show(text.captured(report), document(report))
+
+
+@app.command()
 @in_project(*WRITES, "results", "quiet")
 def load(
     call: Call,
@@ -229,10 +263,10 @@ def status(
 ) -> None:
     """Show what is loaded where: snapshot, time, version of snapseed. Starts no server."""
     names = [call.project.environment(environment).name] if environment else list(call.project.environments)
-    from snapseed.verify.status import status as states_of
+    from snapseed.verify.status import status as status_of
 
-    states = states_of(call.project, names)
-    call.show(text.status(states), {"environments": document(states)})
+    found = status_of(call.project, names)
+    call.show(text.status(found), {"environments": document(found)})
 
 
 @app.command()
@@ -243,9 +277,7 @@ def show(
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
-    if entity is None and call.options.environment not in {None, *call.project.environments}:
-        # The only argument is an entity, not an environment.
-        entity, call = call.options.environment, call.without_environment()
+    call, entity = call.with_second(entity)
     from snapseed.generate.notes import read_notes
     from snapseed.snapshot.store import open_snapshot
 
@@ -262,27 +294,9 @@ def show(
     call.show(text.contents(snapshot.manifest, samples, notes), found)
 
 
-@app.command()
-@in_project(*WRITES, "results", "quiet")
-def reset(
-    call: Call,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,
-    recreate: Annotated[
-        bool, typer.Option("--recreate", help="Drop all tables first; create them from the schema file.")
-    ] = False,
-) -> None:
-    """Put the database back to its snapshot, from a template. Ends all sessions in it."""
-    environment = call.environment
-    from snapseed.testing.reset import reset_environment
-
-    with embeddings.jobs_of_load(call, environment):
-        with Meter(quiet=call.options.quiet) as meter:
-            report = reset_environment(
-                call.project, environment, consent=call.options.yes, fresh=fresh, recreate=recreate, listener=meter
-            )
-        call.show(text.reset(report), document(report))
-
-
+app.command()(states.reset)
+app.command()(states.save)
+app.command("states")(states.listed)
 app.command()(embeddings.worker)
 app.command()(embeddings.search)
 

@@ -12,6 +12,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from snapseed.errors import SnapseedError
 
 Document = dict[str, object]
@@ -32,10 +34,11 @@ _COMPUTED: dict[str, Callable[[Any], object]] = {
     "Fingerprint.fingerprint": str,
     "LoadRecord.loaded_at": lambda record: record.loaded_at.isoformat(),
     # Numeric in the database, because a seed may be too large for a bigint.
-    "LoadRecord.seed": lambda record: int(record.seed),
+    "LoadRecord.seed": lambda record: None if record.seed is None else int(record.seed),
     "LoadReport.verified": lambda report: bool(report.verified),
     "Requirement.error": lambda requirement: requirement.error and requirement.error.details(),
     "ResetReport.done": lambda report: "loaded" if report.loaded else "copied",
+    "StateMark.saved_at": lambda state: state.saved_at.isoformat(),
     "TablePlan.copy": lambda table: "binary" if table.binary else "text",
     "TablePlan.disable": lambda table: _names(table.disable_triggers, table.disable_rules),
     "TablePlan.sequences": lambda table: _names(table.sequences),
@@ -47,8 +50,8 @@ _TEXTS = {"TableName"}
 def document(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
     """A report, or any part of one, as JSON has it. What JSON does not know becomes text."""
     name = type(value).__name__
-    if value is None or type(value) in {str, bool, int, float}:
-        return value
+    if value is None or value is msgspec.UNSET or type(value) in {str, bool, int, float}:
+        return None if value is msgspec.UNSET else value
     if isinstance(value, Mapping):
         return {str(key): document(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -47,6 +47,19 @@ def environment_names(incomplete: str) -> list[str]:
         return []
 
 
+def state_names(context: typer.Context, incomplete: str) -> list[str]:
+    """What the shell completes the name of a state to: nothing unless the server runs and answers at once."""
+    # Whatever goes wrong: it would be printed into the command that is being typed.
+    with suppress(Exception):
+        given = context.params
+        project = find_project(given.get("project"), given.get("env_file"))
+        environment = project.environment(given.get("environment"), {"database": given.get("database")})
+        from snapseed.testing.states import names_at_once
+
+        return [name for name in names_at_once(project, environment) if name.startswith(incomplete)]
+    return []
+
+
 def _in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
     """What the shell completes the name of a snapshot, or of an entity in one, to. Reads no more than the manifests."""
 
@@ -97,6 +110,9 @@ class Options:
     ] = None
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")] = False
     database: Annotated[str | None, typer.Option(metavar="URL", help="Override the environment's database.")] = None
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="URL", help="The database to capture (default: `source`).")
+    ] = None
     snapshot: Annotated[
         str | None,
         typer.Option(
@@ -140,13 +156,19 @@ class Call:
         Raises `UsageError` if there is no such environment, `ConfigurationError` if its settings are wrong.
         """
         given = self.options
-        settings = {name: getattr(given, name) for name in ("database", "snapshot", "retries", "timeout")}
+        settings = {name: getattr(given, name) for name in ("database", "source", "snapshot", "retries", "timeout")}
         environment = self.project.environment(given.environment, settings)
         return environment.changed(allow_hosts=(*environment.allow_hosts, *(given.allow_host or ())))
 
     def without_environment(self) -> Call:
         """The same call for the default environment, if what was parsed as its name is another argument."""
         return replace(self, options=replace(self.options, environment=None))
+
+    def with_second(self, argument: str | None) -> tuple[Call, str | None]:
+        """The call, and the argument after its environment. A single one that names no environment is that argument."""
+        if argument is None and self.options.environment not in {None, *self.project.environments}:
+            return self.without_environment(), self.options.environment
+        return self, argument
 
     def note(self, text: str) -> None:
         """Show a line of progress, unless --quiet."""

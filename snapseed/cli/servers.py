@@ -59,11 +59,15 @@ def stop(call: Call) -> None:
 @app.command()
 @in_project("environment", "allow_host", "yes", "database", "results")
 def drop(call: Call) -> None:
-    """Drop the environment's database."""
+    """Drop the environment's database. Its saved states stay."""
     from snapseed.load.recreate import drop_database
+    from snapseed.testing.states import list_states
 
-    name = drop_database(call.project, call.environment, consent=call.options.yes)
-    call.show([f"dropped database {name}"], {"dropped": name})
+    environment = call.environment
+    name = drop_database(call.project, environment, consent=call.options.yes)
+    states = [state.name for state in list_states(call.project, environment).states]
+    stay = [f"its states stay: {', '.join(states)} (see `snapseed states {environment.name}`)"] if states else []
+    call.show([f"dropped database {name}", *stay], {"dropped": name, "states": states})
 
 
 @app.command()
@@ -106,9 +110,9 @@ def psql(call: Call, context: typer.Context) -> None:
     arguments = context.args
     if (first := call.options.environment) and first.startswith("-"):
         call, arguments = call.without_environment(), [first, *arguments]
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+    from psycopg.conninfo import conninfo_to_dict
 
-    from snapseed.postgres.connect import connected, hidden_variables
+    from snapseed.postgres.connect import connected, for_program
     from snapseed.servers.targets import resolve_target
 
     target = resolve_target(call.project, call.environment)
@@ -120,19 +124,14 @@ def psql(call: Call, context: typer.Context) -> None:
             program = str(target.embedded.psql())
     if program is None:
         raise UsageError("psql is not on the PATH", next_step="install PostgreSQL's client programs")
-    # Others can see a process's arguments, but not its environment.
-    parts = conninfo_to_dict(target.conninfo)
     # psql would take only the first of two databases, on the server that it finds by itself.
     split = ((text, _FLAGS_AND_DATABASE.fullmatch(text)) for text in arguments)
     arguments = [part for text, found in split for part in ((found[1], f"-{found[2]}") if found else (text,))]
     given = ArgumentParser("snapseed db psql", add_help=False, allow_abbrev=False)
-    given.add_argument("-d", "--dbname", default=parts.get("dbname"))
+    given.add_argument("-d", "--dbname", default=conninfo_to_dict(target.conninfo).get("dbname"))
     chosen, arguments = given.parse_known_args(arguments)
-    if password := parts.pop("password", None):
-        os.environ["PGPASSWORD"] = str(password)
-    conninfo = make_conninfo("" if password else target.conninfo, **{**parts, "dbname": chosen.dbname})
-    with hidden_variables(target):
-        os.execv(program, [program, conninfo, *arguments])  # noqa: S606 - psql replaces us, without a shell
+    conninfo, variables = for_program(target, dbname=chosen.dbname)
+    os.execve(program, [program, conninfo, *arguments], variables)  # noqa: S606 - psql replaces us, without a shell
 
 
 def _show(call: Call, values: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from snapseed.cli.documents import one_line
 from snapseed.cli.layout import Bytes, columns, cut, problem, size, table, wrapped
 
 if TYPE_CHECKING:
+    from snapseed.capture.snapshot import CaptureReport
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport, EntityMetrics
     from snapseed.diff.database import DiffReport
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from snapseed.postgres.rowhash import TextKey
     from snapseed.snapshot.manifest import EntityRecord, Manifest
     from snapseed.testing.reset import ResetReport
+    from snapseed.testing.states import SavedStates, StateReport
     from snapseed.verify.database import VerifyReport
     from snapseed.verify.files import CommittedResult
     from snapseed.verify.status import EnvironmentStatus
+
+    _OnDatabase = DiffReport | LoadReport | ResetReport | SavedStates | StateReport | VerifyReport | CiReport
 
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
@@ -45,7 +49,9 @@ def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
     return table([header, "time"], [row for row in seconds.items() if row[1] >= _SHOWN_SECONDS])
 
 
-def _target(report: DiffReport | LoadReport | ResetReport | VerifyReport | CiReport) -> list[str]:
+def _target(
+    report: DiffReport | LoadReport | ResetReport | SavedStates | StateReport | VerifyReport | CiReport,
+) -> list[str]:
     target, source = f"target   {report.target}", f"({report.source})"
     return [f"{target} {source}"] if len(target) + len(source) < columns() else [target, f"{'':9}{source}"]
 
@@ -56,7 +62,11 @@ def _snapshot(manifest: Manifest) -> str:
 
 def _headline(manifest: Manifest) -> str:
     counts = f"{manifest.rows:,} rows, {size(manifest.bytes)}"
-    return f"snapshot {manifest.name}: {counts}, seed {manifest.seed}, scale {manifest.scale:,}"
+    if manifest.scale:
+        source = f"seed {manifest.seed}, scale {manifest.scale:,}"
+    else:
+        source = f"captured from PostgreSQL {manifest.capture and manifest.capture.server}"
+    return f"snapshot {manifest.name}: {counts}, {source}"
 
 
 def _entities(manifest: Manifest) -> list[str]:
@@ -72,8 +82,26 @@ def generated(report: GenerateReport) -> Iterator[str]:
     manifest = report.manifest
     yield from _entities(manifest)
     yield f"{_headline(manifest)}, in {report.seconds:.1f} s"
-    yield f"identity {manifest.identity}" + (" (the same as before)" if report.replaced == manifest.identity else "")
+    yield f"identity {manifest.identity}" + _same(report)
     yield f"written to {report.folder}"
+
+
+def captured(report: CaptureReport) -> Iterator[str]:
+    """What was captured, from where, and that it was proved."""
+    yield f"source   {report.target} ({report.source})"
+    yield from wrapped(f"server   {report.server}", " " * 9)
+    rows = [
+        [each.entity, each.rows, Bytes(each.bytes), each.why, each.seconds, each.fingerprint] for each in report.tables
+    ]
+    yield from table(["entity", "rows", "size", "why", "time", "fingerprint"], rows)
+    yield from (line for note in report.notes for line in wrapped(f"note: {note}"))
+    yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
+    yield f"identity {report.manifest.identity}" + _same(report)
+    yield f"written to {report.folder}"
+
+
+def _same(report: CaptureReport | GenerateReport) -> str:
+    return " (the same as before)" if report.replaced == report.manifest.identity else ""
 
 
 def regenerated(report: CheckReport) -> Iterator[str]:
@@ -175,6 +203,8 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
         yield from (f"   - {reason}" for reason in child.reasons)
     for setting in plan.settings:
         yield f"setting {setting.name} = {setting.value}: {setting.reason}"
+    for view in plan.restoration.unfilled:
+        yield f"materialized view {view}: filled at the end"
 
 
 def _bottleneck(report: LoadReport) -> str:
@@ -209,13 +239,34 @@ def reset(report: ResetReport) -> Iterator[str]:
     yield from _target(report)
     yield from wrapped(f"server   {report.server}", " " * 9)
     yield _snapshot(report.manifest)
-    if report.sessions:
-        yield f"sessions {report.sessions} ended"
-    if report.cleared:
-        yield f"cleared  {len(report.cleared)} databases that are no longer needed"
+    yield from _ended_and_cleared(report)
     yield from _dropped(report.dropped)
     done = "loaded the snapshot and made the template from it:" if report.loaded else "reset to the template:"
     yield f"{done} {report.manifest.rows:,} rows in {report.seconds:.2f} s"
+
+
+def state(report: StateReport) -> Iterator[str]:
+    """What was saved, or what the database was put back to."""
+    yield from _target(report)
+    yield from _ended_and_cleared(report)
+    if report.replaced:
+        yield from wrapped(f"replaced {report.replaced}", " " * 9)
+    done = "reset to " if report.done == "reset" else ""
+    yield from wrapped(f"{done}{report.state}: {size(report.state.size)} in {report.seconds:.2f} s")
+
+
+def states(found: SavedStates) -> Iterator[str]:
+    """The states of a database."""
+    yield from _target(found)
+    rows = [[s.name, Bytes(s.size), f"{s.saved_at:%Y-%m-%d %H:%M:%S} UTC", s.snapshot or "-"] for s in found.states]
+    yield from table(["state", "size", "saved", "snapshot"], rows) if rows else ["no state is saved"]
+
+
+def _ended_and_cleared(report: ResetReport | StateReport) -> Iterator[str]:
+    if report.ended:
+        yield from wrapped(f"sessions {len(report.ended)} ended: {'; '.join(report.ended)}", " " * 9)
+    if report.cleared:
+        yield f"cleared  {len(report.cleared)} databases that are no longer needed"
 
 
 def verified(report: VerifyReport) -> Iterator[str]:

@@ -4,13 +4,21 @@ No other package reads variables for settings.
 """
 
 from snapseed.config.project import Environment, Project, find_project
-from snapseed.config.settings import NAME_PATTERN, EmbeddingsTable, EnvironmentTable, ProjectTable, interpolate
+from snapseed.config.settings import (
+    NAME_PATTERN,
+    EmbeddingsTable,
+    EnvironmentTable,
+    MaskRule,
+    ProjectTable,
+    interpolate,
+)
 
 __all__ = [
     "NAME_PATTERN",
     "EmbeddingsTable",
     "Environment",
     "EnvironmentTable",
+    "MaskRule",
     "Project",
     "ProjectTable",
     "find_project",

@@ -17,10 +17,12 @@ import msgspec
 from snapseed.config.settings import (
     EmbeddingsTable,
     EnvironmentTable,
+    MaskRule,
     ProjectTable,
     convert,
     from_variable,
     interpolate,
+    mask_rules,
     read_env_file,
     read_toml,
     require_known,
@@ -33,7 +35,7 @@ from snapseed.errors import ConfigurationError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
-_TABLES = ("snapseed", "environments", "embeddings")
+_TABLES = ("snapseed", "environments", "embeddings", "mask")
 # The settings that are written as people write them.
 _PARSERS: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("timeout", "embeddings_timeout"), parse_seconds),
@@ -46,14 +48,17 @@ _PARSERS: dict[str, Callable[..., float]] = {
 class Environment:
     """A named target: which snapshot, which database, which Redis. Times are in seconds.
 
+    `source` is the database that the snapshot is captured from.
+
     `sources` says in words, for each key, where its value came from. A setting whose variable is not set is in `unset`
-    and nowhere else: whoever reads it gets that `ConfigurationError`, and nobody else needs the variable.
+    and nowhere else: reading it raises that `ConfigurationError`, so other commands do not need the variable.
     """
 
     name: str
     snapshot: str
     scale: int | None
     database: str
+    source: str | None
     redis: str
     embeddings: str
     create_schema: bool
@@ -101,6 +106,7 @@ class Project:
     default_environment: str
     environments: Mapping[str, EnvironmentTable]
     embeddings: EmbeddingsTable | None = None
+    mask: Mapping[str, MaskRule] = field(default_factory=dict)
 
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
         """The environment `name` (default: `default_environment`) with flags (`overrides`) and variables applied.
@@ -172,7 +178,7 @@ def _resolve_setting(project: Project, environment: str, key: str, flag: object)
     The value is an error if the file names a variable that is not set.
     """
     if flag is not None:
-        return flag, f"--{key.replace('_', '-')}"
+        return flag, "--from" if key == "source" else f"--{key.replace('_', '-')}"
     if text := value_of(variable_of(key)):
         return from_variable(EnvironmentTable, key, text), variable_of(key)
     value = getattr(project.environments[environment], key)
@@ -223,6 +229,7 @@ def _project(file: Path, tables: dict[str, Any]) -> Project:
         default_environment=table.default_environment,
         environments=converted,
         embeddings=None if embeddings is None else convert(embeddings, EmbeddingsTable, f"{file} [embeddings]"),
+        mask=mask_rules(tables.get("mask", {}), f"{file} [mask]"),
     )
 
 

@@ -70,12 +70,31 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claim_after: str = "1min"
 
 
+class MaskRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A rule of `[mask]`: its name, or `module:function`, and the options of that rule."""
+
+    rule: str
+    value: str | int | float | bool | None = None
+    options: tuple[str | int | float | bool, ...] = ()
+    pool: str | None = None
+    column: str | None = None
+    domain: str = "example.com"
+    days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
+    by: str | None = None
+    noise: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    bucket: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    paths: dict[str, str | MaskRule] | None = None
+    other: str = "text"
+    unique: bool = False
+
+
 class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of `[environments.NAME]`."""
 
     snapshot: str | None = None
     scale: str | int | float | None = None
     database: str = "embedded"
+    source: str | None = None
     redis: str = "embedded"
     embeddings: Literal["snapshot", "queue"] = "snapshot"
     create_schema: bool = False
@@ -124,6 +143,20 @@ def convert(value: object, kind: type[_Table], where: str) -> _Table:
         ) from exc
 
 
+def mask_rules(table: object, where: str, above: str = "") -> dict[str, MaskRule]:
+    """The rules of `[mask]` by `table.column`, also of `[mask.table]`. Raises as `convert`."""
+    if not isinstance(table, dict):
+        raise ConfigurationError("not a table", where=where, observed=repr(table), expected="a TOML table")
+    rules: dict[str, MaskRule] = {}
+    for key, value in table.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict) and ("." not in name or "rule" not in value):
+            rules |= mask_rules(value, where, f"{name}.")
+        else:
+            rules[name] = convert({"rule": value} if isinstance(value, str) else value, MaskRule, f"{where} {name}")
+    return rules
+
+
 def require_known(keys: Iterable[str], known: Iterable[str], where: str) -> None:
     """Raise `ConfigurationError` for the first key that is not known."""
     for key in keys:
@@ -144,10 +177,10 @@ def suggestion(word: str, known: Iterable[str]) -> str | None:
 
 
 def require_name(name: str, *, where: str) -> None:
-    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database."""
+    """Raise `ConfigurationError` unless `name` is safe as the name of a folder and of a database, and easy to type."""
     if not NAME_PATTERN.fullmatch(name):
         raise ConfigurationError(
-            "not a valid name for a snapshot or an environment",
+            "not a valid name for a snapshot, an environment or a state",
             observed=repr(name),
             expected="up to 41 lower-case letters, digits, '-' and '_', starting with a letter or a digit",
             where=where,
@@ -166,7 +199,7 @@ def value_of(variable: str) -> str | None:
 
 def unknown_variables(file: Path) -> list[str]:
     """In words, each variable that is named like a setting but is none, and that `file` does not name either."""
-    keys = ("project", "env_file", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)
+    keys = ("project", "env_file", "mask_secret", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)
     known, text = [variable_of(key) for key in keys], file.read_text(encoding="utf-8", errors="replace")
     names = [name for name in sorted(os.environ) if name.startswith(variable_of("")) and name not in known]
     unknown = [name for name in names if not name.startswith(_OF_TESTS) and name not in text]

@@ -93,7 +93,12 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "snapseed_encode": (_COLUMNS, c_int32, c_int64, c_int64, _ADDRESS, c_int64, _NUMBERS),
     "snapseed_hash_rows": (_COLUMNS, c_int32, c_int64, c_int64, c_uint64, _ADDRESS, _NUMBERS),
     "snapseed_hash_values": (_COLUMNS, c_uint64, _ADDRESS, _NUMBERS),
+    "snapseed_json_leaves": (_COLUMNS, _ADDRESS, c_int64, _ADDRESS, _ADDRESS, c_int64, _NUMBERS),
+    "snapseed_keyed": (_COLUMNS, c_char_p, _ADDRESS, _NUMBERS),
     "snapseed_longest_value": (c_char_p, c_int64),
+    "snapseed_permute_numbers": (_ADDRESS, _ADDRESS, c_int64, c_char_p),
+    "snapseed_permute_texts": (_COLUMNS, c_char_p, _ADDRESS, _NUMBERS),
+    "snapseed_permute_uuids": (_ADDRESS, c_int64, c_char_p),
     "snapseed_read": (POINTER(Source), POINTER(Sink), c_int32, c_int64, c_int64),
     **{
         f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)

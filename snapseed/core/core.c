@@ -2,6 +2,7 @@
 #include "values.c"
 #include "hash.c"
 #include "decode.c"
+#include "mask.c"
 
 /* Which sources this library was made of. */
 EXPORT const char *snapseed_source(void) { return SNAPSEED_SOURCE; }

@@ -1,4 +1,5 @@
-/* Kernels over Arrow buffers: hash rows, encode and decode binary COPY, read it from libpq, add up vectors.
+/* Kernels over Arrow buffers: hash rows, encode and decode binary COPY, read it from libpq, add up vectors,
+ * replace values by a key.
  *
  * No Python API and no dependency: plain functions, called through ctypes, which releases the GIL. The caller owns
  * all memory. Whatever comes from a file or a socket is checked here before it is used as an address.

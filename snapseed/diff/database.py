@@ -18,13 +18,13 @@ from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.fit import fitting_tables
 from snapseed.postgres.locks import reading
-from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_type, row_hash, text_key
+from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_type, row_hash, text_key, typed_key
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot
-from snapseed.snapshot.types import INTEGERS
+from snapseed.snapshot.types import INTEGERS, Family
 from snapseed.verify.database import ChunkDifference, verify_entity
 from snapseed.verify.files import require_none, verify_files
 
@@ -87,8 +87,16 @@ def diff_snapshot(
     require_none(verify_files(snapshot, only=only), snapshot)
     with reading(target, "comparing") as connection:
         problems, fitting = fitting_tables(connection, entities)
-        differences = [_diff_entity(snapshot, _Table(connection, *each), limit) for each in fitting]
+        problems += [problem for entity, table in fitting if (problem := _keyless_problem(connection, entity, table))]
+        keyed = [each for each in fitting if each[0].key]
+        differences = [_diff_entity(snapshot, _Table(connection, *each), limit) for each in keyed]
     return DiffReport(environment.name, target.described, target.source, tuple(problems), tuple(differences))
+
+
+def _keyless_problem(connection: Connection, entity: EntityRecord, table: TableName) -> str | None:
+    """What differs in a table without a key, whose rows cannot be named; None if nothing does."""
+    result = None if entity.key else verify_entity(connection, entity, table)
+    return None if result is None or result.agrees else f"{result.lines()[0]}; without a key, no row can be named"
 
 
 @dataclass(frozen=True)
@@ -105,9 +113,7 @@ class _Table:
         columns = [Column("hash", "bigint")]
         for name, column in _keys(self.entity):
             kind = key_type(column.kind())
-            selected.append(
-                sql.SQL("{}::{} AS {}").format(sql.Identifier(column.name), sql.SQL(kind), sql.Identifier(name))
-            )
+            selected.append(sql.SQL("{} AS {}").format(typed_key(column), sql.Identifier(name)))
             columns.append(Column(name, kind))
         condition = in_chunk(self.entity, chunk.number)
         source = sql.SQL("(SELECT {} FROM {} WHERE {}) AS rows").format(
@@ -144,10 +150,10 @@ def _diff_entity(snapshot: Snapshot, table: _Table, limit: int) -> EntityDiff:
         missing_count += len(found.missing)
         extra_count += len(found.extra)
         changed_count += len(found.changed)
-        missing += _named(found.missing[: limit - len(missing)])
-        extra += _named(found.extra[: limit - len(extra)])
+        missing += _named(table.entity, found.missing[: limit - len(missing)])
+        extra += _named(table.entity, found.extra[: limit - len(extra)])
         named = found.changed[: limit - len(changed)]
-        for key, place in zip(_named(named), named["place"], strict=True):
+        for key, place in zip(_named(table.entity, named), named["place"], strict=True):
             changed.append(_changed_row(table, key, [column.slice(place, 1) for column in columns]))
     counts = missing_count, extra_count, changed_count
     return EntityDiff(table.entity.name, *counts, tuple(missing), tuple(extra), tuple(changed))
@@ -190,10 +196,18 @@ def _keys(entity: EntityRecord) -> list[tuple[str, Column]]:
     return [(f"key {number}", column) for number, column in enumerate(entity.key_columns)]
 
 
-def _named(rows: pl.DataFrame) -> list[TextKey]:
+def _named(entity: EntityRecord, rows: pl.DataFrame) -> list[TextKey]:
     """The keys of the rows as text."""
-    keys = rows.select(r"^key \d+$").rows()
-    return [text_key([uuid.UUID(bytes=value) if isinstance(value, bytes) else value for value in key]) for key in keys]
+    families = [column.kind().family for column in entity.key_columns]
+    return [
+        text_key(
+            [
+                uuid.UUID(bytes=value) if value is not None and family is Family.UUID else _text(value)
+                for value, family in zip(key, families, strict=True)
+            ]
+        )
+        for key in rows.select(r"^key \d+$").rows()
+    ]
 
 
 def _changed_row(table: _Table, key: TextKey, columns: list[pa.Array]) -> ChangedRow:

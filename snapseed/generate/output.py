@@ -1,37 +1,30 @@
-"""What a generator returns, checked and converted to Arrow, and written to Parquet.
+"""What a generator returns, checked and converted to Arrow.
 
-A violated declaration is an error that names entity and column. The same rows give the same bytes, however many are
-handed over at a time.
+A violated declaration is an error that names entity and column.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from snapseed.errors import GeneratorError
 from snapseed.generate.column_rules import ColumnRule
 from snapseed.generate.draws.texts import canonical_json
 from snapseed.generate.entity import Entity
 from snapseed.snapshot.arrow import data_of, offsets_of
-from snapseed.snapshot.hashing import fingerprint
-from snapseed.snapshot.manifest import Chunk, FirstKey, PartFile
-from snapseed.snapshot.store import describe, writing_to
+from snapseed.snapshot.keys import key_at
+from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import ColumnType, Family
 from snapseed.snapshot.values import array_elements
+from snapseed.snapshot.writing import PartWriter
 
 # This many rows of each call are checked for PostgreSQL's own spelling of JSON, value by value in Python. Enough to
 # catch a generator that spells it differently; a rare wrong row is still found when a load is verified.
 _JSON_SAMPLE = 4
-# Parquet writes decimals of so many digits as 64-bit integers, if asked.
-_INTEGER_DIGITS = 18
 # The first pattern finds candidates in 60 ns per kilobyte of text. The second, which sees whether the backslash itself
 # is escaped, takes 1,400.
 _ESCAPED_NUL = (r"\\u0000", r"(^|[^\\])(\\\\)*\\u0000")
@@ -76,13 +69,6 @@ def _check_rule(entity: Entity, column: str, values: pa.Array, rule: ColumnRule)
     if rule.labels is not None and (unknown := sorted({*values.unique().to_pylist()} - rule.labels - {None})):
         expected = f"labels of its enum in the schema file: {', '.join(sorted(rule.labels))}"
         raise _broken(entity, column, repr(unknown[0]), expected)
-
-
-def _key(entity: Entity, table: pa.Table, row: int) -> FirstKey:
-    """The key of a row as the manifest records it. Such keys compare as in PostgreSQL."""
-    values = [table.column(name)[row].as_py() for name in entity.key_columns]
-    keys = tuple(value if isinstance(value, int) else str(value) for value in values)
-    return keys if len(keys) > 1 else keys[0]
 
 
 def _comparable(keys: pa.Array) -> pa.Array:
@@ -216,113 +202,23 @@ def _broken(entity: Entity, column: str | None, observed: str, expected: str) ->
     )
 
 
-@dataclass(frozen=True)
-class WrittenFile:
-    """A file as the manifest describes it, and its last key."""
-
-    file: PartFile
-    last_key: FirstKey
+def columns_of(entity: Entity, names: Iterable[str]) -> tuple[Column, ...]:
+    """These columns of an entity, as the manifest records them."""
+    return tuple(Column(name, entity.columns[name].name) for name in names)
 
 
-class PartWriter:
-    """Writes one file of one entity, at `path` below `folder`, in chunks of `chunk_rows` rows."""
-
-    def __init__(self, entity: Entity, folder: Path, path: str, chunk_rows: int) -> None:
-        self._entity = entity
-        self._folder = folder
-        self._path = folder / path
-        self._chunk_rows = chunk_rows
-        self._last_key: FirstKey | None = None
-        self._waiting: list[pa.Table] = []
-        self._chunks: list[Chunk] = []
-        self._file: pq.ParquetWriter | None = None
-
-    def add(self, table: pa.Table) -> None:
-        """Take the next rows, at least one, as `checked_table` returns them. They wait until they fill a chunk.
-
-        Raises `GeneratorError` if they do not fit the rows before, `SnapshotError` if they cannot be written.
-        """
-        if self._last_key is not None and _key(self._entity, table, 0) <= self._last_key:  # type: ignore[operator]
-            raise keys_do_not_ascend(self._entity, self._path.relative_to(self._folder).as_posix())
-        if self._waiting and table.schema != self._waiting[0].schema:
-            raise GeneratorError(
-                f"the generator of {self._entity.name!r} returned other types than before",
-                where=f"entity {self._entity.name!r}",
-                observed=str(table.schema).replace("\n", ", "),
-                expected=str(self._waiting[0].schema).replace("\n", ", "),
-            )
-        self._last_key = _key(self._entity, table, len(table) - 1)
-        self._waiting.append(table)
-        while sum(map(len, self._waiting)) >= self._chunk_rows:
-            self._write_chunk()
-
-    def close(self) -> WrittenFile | None:
-        """Write the rows that are left, and describe the file; None if there were no rows, and so no file."""
-        if sum(map(len, self._waiting)):
-            self._write_chunk()
-        if self._file is None or self._last_key is None:
-            return None
-        with writing_to(self._path):
-            self._file.close()
-            path, size, sha256 = describe(self._path, self._folder)
-        rows = sum(chunk.rows for chunk in self._chunks)
-        file = PartFile(path=path, rows=rows, bytes=size, sha256=sha256, chunks=tuple(self._chunks))
-        return WrittenFile(file, self._last_key)
-
-    def abandon(self) -> None:
-        """Close the file without finishing it, because the part failed."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-
-    def _write_chunk(self) -> None:
-        table = pa.concat_tables(self._waiting)
-        chunk, self._waiting = table.slice(0, self._chunk_rows).combine_chunks(), [table.slice(self._chunk_rows)]
-        # Free the tables before the chunk, which is a copy of them, is encoded.
-        del table
-        with writing_to(self._path):
-            self._file = self._file or self._open(chunk.schema)
-            self._file.write_table(chunk, row_group_size=self._chunk_rows)
-        digest = fingerprint([column.chunk(0) for column in chunk.columns], list(self._entity.columns.values()))
-        self._chunks.append(Chunk(len(chunk), _key(self._entity, chunk, 0), str(digest)))
-
-    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
-        """A writer with every option fixed, so that the bytes do not depend on defaults."""
-        self._path.parent.mkdir(exist_ok=True)
-        return pq.ParquetWriter(
-            self._path,
-            schema,
-            version="2.6",
-            data_page_version="1.0",
-            compression="zstd",
-            # Level 1 takes half the time of level 3, for a few percent more bytes.
-            compression_level=1,
-            # A dictionary for every 8,192 rows takes more time than zstd saves on it, and more bytes.
-            use_dictionary=False,
-            column_encoding=dict(_encoding(name, kind.arrow) for name, kind in self._entity.columns.items()),
-            store_decimal_as_integer=True,
-            # A load finds NULLs by them. Lists, whose elements have longer paths, go without: a vector's took two
-            # fifths of the time to write it.
-            write_statistics=list(self._entity.columns),
-            data_page_size=1 << 20,
-            write_batch_size=1024,
-            store_schema=True,
-            write_page_index=False,
-            use_byte_stream_split=False,
+def require_following(entity: Entity, table: pa.Table, writer: PartWriter, path: str) -> None:
+    """Raise `GeneratorError` unless the rows fit those that the writer of this path has taken: by key and by types."""
+    first = key_at(table, columns_of(entity, entity.key_columns), 0)
+    if writer.last_key is not None and first <= writer.last_key:  # type: ignore[operator]
+        raise keys_do_not_ascend(entity, path)
+    if writer.waiting and table.schema != writer.waiting[0].schema:
+        raise GeneratorError(
+            f"the generator of {entity.name!r} returned other types than before",
+            where=f"entity {entity.name!r}",
+            observed=str(table.schema).replace("\n", ", "),
+            expected=str(writer.waiting[0].schema).replace("\n", ", "),
         )
-
-
-def _encoding(path: str, arrow: pa.DataType) -> tuple[str, str]:
-    """A column of Parquet, which for lists is that of their elements, and the encoding of its values.
-
-    Whole numbers, also those that stand for days, moments and decimals, are packed as differences: half the time to
-    write and to read, a fifth less space.
-    """
-    if pa.types.is_list(arrow) or pa.types.is_fixed_size_list(arrow):
-        return _encoding(f"{path}.list.element", arrow.value_type)
-    is_decimal = pa.types.is_decimal(arrow) and arrow.precision <= _INTEGER_DIGITS
-    is_whole = is_decimal or pa.types.is_integer(arrow) or pa.types.is_temporal(arrow)
-    return path, "DELTA_BINARY_PACKED" if is_whole else "PLAIN"
 
 
 def keys_do_not_ascend(entity: Entity, path: str) -> GeneratorError:

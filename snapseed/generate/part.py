@@ -20,13 +20,10 @@ from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators, where_it_failed
-from snapseed.generate.output import PartWriter, WrittenFile, checked_table
+from snapseed.generate.output import checked_table, columns_of, require_following
 from snapseed.generate.pools import Pools
 from snapseed.generate.rows import Rows, Settings
-
-# Rows per chunk. Many enough to make the cost of a chunk (page headers, a step of the loader) negligible, few enough to
-# keep a chunk of wide rows near 15 MB and to make a failed verification point at few rows. The manifest records it.
-CHUNK_ROWS = 8_192
+from snapseed.snapshot.writing import CHUNK_ROWS, PartWriter, WrittenFile
 
 # Is told how many more root rows are made.
 Told = Callable[[int], None]
@@ -92,7 +89,13 @@ def make_part(task: PartTask, told: Told = lambda _: None) -> PartResult:
     """
     maker = _Maker(task)
     writers = {
-        entity.name: PartWriter(entity, task.folder, task.paths[entity.name], task.chunk_rows)
+        entity.name: PartWriter(
+            columns_of(entity, entity.columns),
+            columns_of(entity, entity.key_columns),
+            task.folder,
+            task.paths[entity.name],
+            task.chunk_rows,
+        )
         for entity in maker.entities
         if entity.name in task.paths
     }
@@ -104,8 +107,9 @@ def make_part(task: PartTask, told: Told = lambda _: None) -> PartResult:
                 size = 0
                 for entity, table in maker.tables(first, last):
                     size += table.nbytes
-                    if entity.name in writers and len(table):
-                        writers[entity.name].add(table)
+                    if len(table) and (writer := writers.get(entity.name)):
+                        require_following(entity, table, writer, task.paths[entity.name])
+                        writer.add(table)
                     del table
                 rows = task.slices.next(last - first, size, task.last - last)
                 told(last - first)

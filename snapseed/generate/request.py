@@ -10,8 +10,9 @@ from pathlib import Path
 from snapseed.config import Environment, Project
 from snapseed.errors import UsageError
 from snapseed.generate.generators import load_generators
-from snapseed.generate.part import CHUNK_ROWS, SLICES, PartTask, Slices, make_part
+from snapseed.generate.part import SLICES, PartTask, Slices, make_part
 from snapseed.snapshot.store import has_snapshot, open_snapshot, part_path, writing_to
+from snapseed.snapshot.writing import CHUNK_ROWS
 
 # Root rows that are made to estimate a size: takes some tenths of a second and is right within a few percent.
 _SAMPLED_ROWS = 1_000
@@ -70,7 +71,9 @@ def resolve_request(
 
 
 def _existing_scale(project: Project, name: str) -> int | None:
-    return open_snapshot(project.snapshots, name).manifest.scale if has_snapshot(project.snapshots, name) else None
+    if not has_snapshot(project.snapshots, name):
+        return None
+    return open_snapshot(project.snapshots, name).manifest.scale or None
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.events import Advanced, Listener, ignore, phase
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators
-from snapseed.generate.output import keys_do_not_ascend
+from snapseed.generate.output import columns_of, keys_do_not_ascend
 from snapseed.generate.parallel import make_parts
 from snapseed.generate.part import PartResult
 from snapseed.generate.request import Request, Tasks
 from snapseed.snapshot.hashing import combined
-from snapseed.snapshot.manifest import Column, EntityRecord, Manifest
+from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import (
     Snapshot,
     commit,
@@ -110,7 +110,9 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     started = time.monotonic()
     snapshot = open_snapshot(project.snapshots, request.name)
     stored = snapshot.manifest
-    same = replace(request, seed=stored.seed, scale=stored.scale)
+    same = request
+    if stored.seed is not msgspec.UNSET and stored.scale is not msgspec.UNSET:  # as in a capture
+        same = replace(request, seed=stored.seed, scale=stored.scale)
     with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
         made = _made(Tasks(project, same, Path(folder)), None, jobs, None, listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
@@ -184,7 +186,7 @@ def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
         schema=entity.schema,
         table=entity.table,
         key=entity.key,
-        columns=tuple(Column(name, kind.name) for name, kind in entity.columns.items()),
+        columns=columns_of(entity, entity.columns),
         parent=entity.parent.name if entity.parent else None,
         rows=total.rows,
         fingerprint=str(total),
@@ -236,7 +238,11 @@ def _copy_files(kept: Snapshot, staging: Path) -> None:
 
 def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, object, object]]:
     """The name of each setting that differs, its value in the snapshot, and the value wanted now."""
-    values = ((name, getattr(stored, name), getattr(wanted, name)) for name in _SETTINGS)
+    captured = "none, since it was captured"
+    old_values = {
+        name: captured if getattr(stored, name) is msgspec.UNSET else getattr(stored, name) for name in _SETTINGS
+    }
+    values = ((name, old_values[name], getattr(wanted, name)) for name in _SETTINGS)
     return [(name, old, new) for name, old, new in values if old != new]
 
 

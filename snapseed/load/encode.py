@@ -126,6 +126,12 @@ def _date(column: pa.Array) -> pa.StringArray:
     return _with_infinity(days, _julian(days.cast(pa.int64())))
 
 
+def _time(column: pa.Array) -> pa.StringArray:
+    # Arrow's day ends before 24:00, PostgreSQL's with it.
+    is_end = pc.equal(column.cast(pa.int64()), _DAY_MICROSECONDS)
+    return pc.if_else(is_end, "24:00:00", column.cast(pa.string()))
+
+
 def _timestamp(column: pa.Array) -> pa.StringArray:
     moments = column.cast(pa.int64())
     values = moments.fill_null(0).to_numpy()
@@ -162,6 +168,7 @@ _FORMS: dict[Family, Callable[[pa.Array], pa.StringArray]] = {
     Family.BYTEA: _bytea,
     Family.UUID: _hex,
     Family.DATE: _date,
+    Family.TIME: _time,
     Family.TIMESTAMP: _timestamp,
     Family.TIMESTAMPTZ: _timestamptz,
     Family.VECTOR: _vector,

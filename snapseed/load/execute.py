@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import LiteralString
 
+from msgspec import UNSET
 from psycopg import sql
 
 from snapseed.config import Environment
@@ -19,6 +20,7 @@ from snapseed.load.outcome import CopyStarted
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
+from snapseed.load.restore import fill_views, restore_positions
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection, role_search_path
@@ -56,6 +58,10 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
         build_foreign_keys(connection, plan)
     with session.phase("setting sequences"):
         _set_sequences(connection, plan, by_alter=True)
+        restore_positions(connection, plan.restoration)
+    if plan.restoration.unfilled:
+        with session.phase("filling materialized views"):
+            fill_views(connection, plan.restoration)
     if verify:
         _verify(session, plan, kept)
     _record(session, prepared, plan, changes)
@@ -66,8 +72,8 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
 def drop_indexes_and_keys(connection: Connection, plan: LoadPlan) -> None:
     """Drop what slows a bulk load, and turn off what acts on its rows."""
     for table in plan.tables:
-        for foreign_key in table.drop_foreign_keys:
-            _alter(connection, table, "DROP CONSTRAINT {}", sql.Identifier(foreign_key.name))
+        for constraint in (*table.postponed, *table.drop_foreign_keys):
+            _alter(connection, table, "DROP CONSTRAINT {}", sql.Identifier(constraint.name))
     for table in plan.tables:
         for index in table.drop_indexes:
             if index.constraint:
@@ -132,11 +138,11 @@ def build_indexes(connection: Connection, plan: LoadPlan) -> None:
 def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:
     """Rebuild the dropped foreign keys, which checks every row, and turn triggers and rules back on."""
     for table in plan.tables:
-        for foreign_key in table.drop_foreign_keys:
-            name, definition = sql.Identifier(foreign_key.name), foreign_key.definition.encode()
+        for constraint in (*table.postponed, *table.drop_foreign_keys):
+            name, definition = sql.Identifier(constraint.name), constraint.definition.encode()
             statement = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} ").format(table.table.identifier(), name)
             connection.execute(statement.as_bytes(connection) + definition)
-            for restore in foreign_key.restore:
+            for restore in constraint.restore:
                 connection.execute(restore.encode())
     _switch_triggers(connection, plan, on=True)
 
@@ -217,8 +223,8 @@ def _record(session: LoadSession, prepared: Prepared, plan: LoadPlan, changes: M
                 environment=session.environment.name,
                 snapshot=manifest.name,
                 identity=manifest.identity,
-                seed=manifest.seed,
-                scale=manifest.scale,
+                seed=None if manifest.seed is UNSET else manifest.seed,
+                scale=manifest.scale or None,
                 mode=str(plan.mode),
                 tables=tuple(states),
                 rows=plan.rows,

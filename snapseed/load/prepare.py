@@ -20,9 +20,18 @@ from snapseed.load.plan import ColumnContents, Prepared
 from snapseed.load.plan.requirements import schema_error, text_limit
 from snapseed.load.recreate import drop_contents
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
-from snapseed.load.schema_file import apply_schema
+from snapseed.load.restore import read_restoration
+from snapseed.load.schema_file import apply_schema, find_schema
 from snapseed.postgres import locks, query
-from snapseed.postgres.catalog import ReferenceFacts, TableFacts, TableName, read_server, read_tables
+from snapseed.postgres.catalog import (
+    ReferenceFacts,
+    TableFacts,
+    TableName,
+    find_tables,
+    read_server,
+    read_tables,
+    search_schemas,
+)
 from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
@@ -77,7 +86,14 @@ def prepare(session: LoadSession) -> Prepared:
     with session.phase("waiting for the tables"):
         _lock(session, [table_name(entity) for entity in session.snapshot.manifest.chosen(request.only)])
     with session.phase("planning"):
+        manifest = session.snapshot.manifest
+        names = [table_name(entity) for entity in manifest.entities]
+        if is_created := not find_tables(connection, names, search_schemas(connection)):
+            _create_schema(session)
         entities, facts, children = _read_catalogs(session)
+        oids = [found.oid for found in facts.values()]
+        restoration = read_restoration(connection, manifest, request, oids, created=is_created)
+        facts = {name: restoration.facts(found) for name, found in facts.items()}
         there = [entity for entity in entities if entity.name in facts]
         problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
         problems += [] if holds_utf8(connection) else unconvertible_texts(connection, session.snapshot, there)
@@ -102,6 +118,7 @@ def prepare(session: LoadSession) -> Prepared:
             else changed_tables(connection, [*(facts[entity.name] for entity in there), *children], filled),
             dropped=tuple(table for table in dropped if str(table) not in replaced),
             problems=tuple(problems),
+            restoration=restoration,
         )
 
 
@@ -145,9 +162,6 @@ def _read_catalogs(session: LoadSession) -> tuple[Sequence[EntityRecord], dict[s
         return entities, facts, _read_children(session, entities, facts)
 
     entities, facts, children = read()
-    if not facts:
-        _create_schema(session)
-        entities, facts, children = read()
     if not (request.with_parents or children):
         return entities, facts, children
     # The catalogs have named more tables: lock those too, and read again.
@@ -215,7 +229,7 @@ def _require_unreferenced(tables: Sequence[TableFacts], known: Collection[TableN
 
 
 def _create_schema(session: LoadSession) -> None:
-    environment, schema = session.environment, session.project.schema
+    environment, schema = session.environment, find_schema(session.project, session.snapshot)
     entities = session.snapshot.manifest.chosen(session.request.only)
     names = [str(table_name(entity)) for entity in entities]
     elsewhere = _found_elsewhere(session.connection, entities)
@@ -228,7 +242,7 @@ def _create_schema(session: LoadSession) -> None:
             observed="; ".join(problem.text for problem in elsewhere) or None,
             expected=", ".join(names),
             next_step="run your migrations first, or let snapseed create the tables: "
-            + ("" if schema is not None else "name a `schema` file in snapseed.toml and ")
+            + ("" if schema else "name a `schema` file in snapseed.toml and ")
             + f"set create_schema = true in [environments.{environment.name}]",
         )
     apply_schema(session.connection, schema)

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, ServerError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableName, read_rows, read_tables
+from snapseed.postgres.catalog import TableName, every_table, read_tables
 from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify_allowed, require_ours
@@ -34,7 +34,7 @@ def drop_contents(
     privileges of the database, publications, foreign servers. Raises `RefusedError` as `drop_database` does.
     """
     # Before anything is decided about their rows.
-    tables = _find_tables(connection)
+    tables = every_table(connection)
     lock_tables(connection, tables, exclusive=True)
     _require_disposable(connection, identity, environment, consent=consent)
     for (statements,) in connection.execute(query("drop_schemas")).fetchall():
@@ -54,14 +54,7 @@ def drop_database(project: Project, environment: Environment, *, consent: bool =
         with connected(target, create=False) as connection, connection.transaction():
             identity = identify_allowed(connection, target, environment, consent=consent)
             _require_disposable(connection, identity, environment, consent=consent)
-            own, info, name = connection.backend_pid, connection.info, identity.database
-            # The same server: a connection string may name several.
-            server: dict[str, str | int | None] = {
-                "host": info.host,
-                "port": info.port,
-                "hostaddr": info.hostaddr or None,
-                "dbname": "postgres",
-            }
+            own, name, server = connection.backend_pid, identity.database, connection.place | {"dbname": "postgres"}
         elsewhere = replace(target, conninfo=make_conninfo(target.conninfo, **server), database="postgres")
         with connected(elsewhere) as connection:
             identify_allowed(connection, target, environment, consent=consent)
@@ -76,10 +69,6 @@ def drop_database(project: Project, environment: Environment, *, consent: bool =
     return name
 
 
-def _find_tables(connection: Connection) -> list[TableName]:
-    return [TableName(row["schema"], row["table"]) for row in read_rows(connection, query("all_tables"))]
-
-
 def _require_disposable(connection: Connection, identity: Identity, environment: Environment, *, consent: bool) -> None:
     if identity.database in _MAINTENANCE:
         raise RefusedError(
@@ -87,7 +76,7 @@ def _require_disposable(connection: Connection, identity: Identity, environment:
             where=str(identity),
             next_step="give the environment a database of its own",
         )
-    tables, filled = read_tables(connection, _find_tables(connection)).values(), filled_tables(connection)
+    tables, filled = read_tables(connection, every_table(connection)).values(), filled_tables(connection)
     ours = {name for name, found in filled.items() if found.replaced}
     if not (consent or environment.replace_existing):
         ours -= changed_tables(connection, tables, filled)

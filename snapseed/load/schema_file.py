@@ -1,64 +1,130 @@
-"""Run the project's schema file inside the load's transaction, also one that pg_dump wrote."""
+"""Run a schema file inside the load's transaction: the snapshot's own or the project's, also one that pg_dump wrote."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import psycopg
+from msgspec import UNSET
 from psycopg import errors, sql
 
+from snapseed.config import Project
 from snapseed.config.settings import decoded
-from snapseed.errors import ConfigurationError, SnapseedError
+from snapseed.errors import ConfigurationError, SchemaError, SnapseedError
+from snapseed.postgres import query
+from snapseed.postgres.catalog import read_rows, read_server
 from snapseed.postgres.connect import Session, role_search_path
+from snapseed.postgres.dump import Entry, entries
 from snapseed.postgres.failures import translate
+from snapseed.snapshot.store import Snapshot
 
 # What pg_dump writes and we do without: commands of psql, and limits, which our session has not, and of which an older
 # server does not know all.
 _LEFT_OUT = re.compile(r"^(?:\\(?:un)?restrict .*|SET \w+_timeout = 0;)\r?$", re.MULTILINE)
+# How values are stored makes no difference to what they are, and not every server can do it.
+_LZ4 = re.compile(r"^ALTER TABLE ONLY .* SET COMPRESSION lz4;\r?$", re.MULTILINE)
 _ROWS = re.compile(r"^COPY .* FROM stdin\b.*;\r?$", re.MULTILINE | re.IGNORECASE)
 _NAME = re.compile('"(.+)"')
+# An identifier as pg_dump writes it, and the roles of a policy.
+_ID = r'(?:"(?:[^"]|"")+"|\w+)'
+_POLICY = re.compile(
+    rf"^CREATE POLICY {_ID} ON {_ID}(?:\.{_ID})?(?: AS \w+)?(?: FOR \w+)? TO (?P<roles>{_ID}(?:, {_ID})*)", re.MULTILINE
+)
 # What the file may have changed of the session, beyond what a load pins.
 _RESTORE = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
 
 
-def apply_schema(connection: Session, schema: Path) -> None:
+@dataclass(frozen=True)
+class Schema:
+    """SQL that creates tables: the file it is in, its text, and for a capture the source's major version."""
+
+    where: str
+    text: str
+    server: int | None = None
+
+    def place(self, position: int) -> str:
+        """The file, and the line of a position in its text; without a line for one that is not known, below 0."""
+        return self.where if position < 0 else f"{self.where}, line {self.text.count(chr(10), 0, position) + 1}"
+
+
+def find_schema(project: Project, snapshot: Snapshot) -> Schema | None:
+    """The schema that creates the tables: the snapshot's own if it was captured, or else the project's, if it has one.
+
+    Raises `ConfigurationError` if the project's cannot be read, and `SnapshotError` if the snapshot's was altered.
+    """
+    capture, file = snapshot.manifest.capture, project.schema
+    if capture is not UNSET and capture.schema is not None:
+        text = snapshot.read_schema(capture.schema).decode(errors="replace")
+        return Schema(str(snapshot.folder / capture.schema.path), text, capture.server)
+    try:
+        return None if file is None else Schema(str(file), decoded(file.read_bytes()))
+    except (OSError, ValueError) as exc:
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+        raise ConfigurationError("the schema file cannot be read", where=str(file), observed=reason) from exc
+
+
+def apply_schema(connection: Session, schema: Schema) -> None:
     """Run the file, and restore the session's settings.
 
     It runs inside PL/pgSQL's EXECUTE, where the server refuses COMMIT before it commits anything. Raises
-    `ConfigurationError` for that, for rows and commands of psql, and for a file that cannot be read; `LoadError` with
-    the line for any other failure.
+    `ConfigurationError` for that, and for rows and commands of psql; `SchemaError` that names all extensions and roles
+    that the server lacks; `LoadError` with the line for any other failure.
     """
-    try:
-        text = decoded(schema.read_bytes())
-    except (OSError, ValueError) as exc:
-        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
-        raise ConfigurationError("the schema file cannot be read", where=str(schema), observed=reason) from exc
-    if rows := _ROWS.search(text):
+    if rows := _ROWS.search(schema.text):
         raise ConfigurationError(
             "the schema file holds rows",
-            where=_place(schema, text, rows.start()),
+            where=schema.place(rows.start()),
             observed=rows[0],
             expected="the tables alone: their rows are in the snapshot",
             next_step="write the file by pg_dump --schema-only",
         )
-    text = _LEFT_OUT.sub("", text)
+    _require_of_server(connection, schema)
+    text = _LEFT_OUT.sub("", schema.text)
+    if _LZ4.search(text) and "lz4" not in read_server(connection).toast_compressions:
+        text = _LZ4.sub("", text)
     body = sql.SQL("BEGIN EXECUTE {}; END").format(sql.Literal(text)).as_string(connection)
     try:
         with role_search_path(connection):
             connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(sql.Literal(body)))
     except psycopg.Error as exc:
-        raise _error(exc, schema, text) from exc
+        raise _error(exc, replace(schema, text=text), connection.info.server_version // 10_000) from exc
     connection.execute(_RESTORE)
     connection.pin_settings()
 
 
-def _error(exc: psycopg.Error, schema: Path, text: str) -> SnapseedError:
+def _require_of_server(connection: Session, schema: Schema) -> None:
+    """Raise `SchemaError` that names what a file of pg_dump needs of the server, before anything is created."""
+    parts = list(entries(schema.text))
+    extensions = [part.name for part in parts if part.type == "EXTENSION"]
+    roles = [role for part in parts for role in _roles(part)]
+    lacking = read_rows(connection, query("lacking"), extensions=extensions, roles=roles)
+    if lacking:
+        fixes = [row["fix"] for row in lacking if row["fix"]]
+        has_all = len(fixes) == len(lacking)
+        steps = [] if has_all else ["install the extensions on the server's machine, or load into another server"]
+        raise SchemaError(
+            "the server lacks what the schema needs",
+            where=schema.where,
+            observed="; ".join(row["problem"] for row in lacking),
+            next_step="\n".join([*steps, *(["this SQL creates the roles:", *fixes] if fixes else [])]),
+        )
+
+
+def _roles(entry: Entry) -> list[str]:
+    """The roles that a policy is for."""
+    found = _POLICY.search(entry.text) if entry.type == "POLICY" else None
+    names = re.findall(_ID, found["roles"]) if found else []
+    return [name[1:-1].replace('""', '"') if name.startswith('"') else name for name in names]
+
+
+def _error(exc: psycopg.Error, schema: Schema, major: int) -> SnapseedError:
+    text = schema.text
     message = exc.diag.message_primary or ""
     if isinstance(exc, errors.FeatureNotSupported) and "transaction" in message:
         return ConfigurationError(
             "the schema file begins or ends a transaction",
-            where=str(schema),
+            where=schema.where,
             observed=message,
             expected="a schema without BEGIN, COMMIT and ROLLBACK, so that a load changes everything or nothing",
         )
@@ -67,21 +133,22 @@ def _error(exc: psycopg.Error, schema: Path, text: str) -> SnapseedError:
     if text.startswith("\\", max(place, 0)):
         return ConfigurationError(
             "the schema file has a command of psql, but the server runs it",
-            where=_place(schema, text, place),
+            where=schema.place(place),
             observed=text[place:].partition("\n")[0],
             expected="SQL alone",
             next_step="remove the line, or write out what it does in SQL",
         )
-    error = translate(exc, "applying the schema", str(schema))
+    error = translate(exc, "applying the schema", schema.where)
     # The server's functions that look up a role: the message is in the server's language.
     if (exc.diag.source_function or "").startswith(("get_role", "check_can_set_role")):
         name = _NAME.search(message)
         place = text.find(name[1]) if name else place
         error.next_step = "create the role, or write the file by pg_dump --no-owner --no-privileges"
-    error.where = _place(schema, text, place)
+    elif exc.diag.source_function == "execute_extension_script":
+        names = [entry.name for entry in entries(text) if entry.type == "EXTENSION"]
+        creates = (sql.SQL("CREATE EXTENSION IF NOT EXISTS {};").format(sql.Identifier(name)) for name in names)
+        error.next_step = "\n".join(["let a superuser run this SQL:", *(create.as_string() for create in creates)])
+    elif schema.server and schema.server > major:
+        error.next_step = f"this server is PostgreSQL {major}: load into {schema.server}, as the source is, or newer"
+    error.where = schema.place(place)
     return error
-
-
-def _place(schema: Path, text: str, position: int) -> str:
-    """The file, and the line of a position in its text; without a line for a position that is not known, below 0."""
-    return str(schema) if position < 0 else f"{schema}, line {text.count(chr(10), 0, position) + 1}"

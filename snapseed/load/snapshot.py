@@ -18,6 +18,7 @@ from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, choose_entities, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
+from snapseed.load.schema_file import find_schema
 from snapseed.load.unchanged import why_to_load
 from snapseed.postgres import locks
 from snapseed.postgres.connect import connected
@@ -53,7 +54,7 @@ def load_snapshot(
     target = resolve_target(project, environment)
     snapshot = open_snapshot(project.snapshots, environment.snapshot)
     is_whole = not (request.only or request.if_changed) and request.mode is Mode.REPLACE
-    if request.recreate and not (is_whole and project.schema and environment.create_schema):
+    if request.recreate and not (is_whole and environment.create_schema and find_schema(project, snapshot)):
         raise UsageError(
             "--recreate drops all tables, creates them from the schema file and loads the whole snapshot",
             expected=f"a `schema` file, create_schema = true in [environments.{environment.name}], and no --only,"

@@ -107,20 +107,26 @@ class IndexFacts:
 
 
 @dataclass(frozen=True)
-class ForeignKeyFacts:
+class ConstraintFacts:
+    """A constraint of the table: `definition` adds it, and `restore` adds what that leaves out."""
+
+    name: str
+    definition: str
+    restore: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ForeignKeyFacts(ConstraintFacts):
     """A foreign key of the table, with the table and the index it refers to. Otherwise like an index.
 
     `is_required`: none of its columns can be NULL, so every row needs a row in the other table. `is_checked`: new rows
     are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of.
     """
 
-    name: str
-    definition: str
     references: int
     references_name: str
     index: int
     is_required: bool
-    restore: tuple[str, ...]
     keep_reason: str | None
     deferrable: bool = False
     is_checked: bool = True
@@ -274,6 +280,11 @@ def search_schemas(connection: Connection) -> list[str]:
     with connection.transaction(force_rollback=True), role_search_path(connection):
         (schemas,) = connection.execute("SELECT pg_catalog.current_schemas(true)").fetchall()
     return list(schemas[0])  # type: ignore[call-overload, no-any-return]
+
+
+def every_table(connection: Connection) -> list[TableName]:
+    """Every table that holds rows of its own or in partitions, without those of the server, of extensions, and ours."""
+    return [TableName(**row) for row in read_rows(connection, query("all_tables"))]
 
 
 def find_tables(connection: Connection, names: Sequence[TableName], path: Sequence[str]) -> dict[TableName, TableName]:

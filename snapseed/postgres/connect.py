@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo, TransactionStatus
 
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.postgres.failures import not_connected, translated
@@ -149,6 +149,12 @@ class Session(psycopg.Connection[tuple[object, ...]]):
         """Whether a pooler stands between this connection and the server."""
         return self.backend_pid != self.info.backend_pid
 
+    @property
+    def place(self) -> dict[str, str | int | None]:
+        """The server and the database that answer here: a connection string may name several."""
+        info = self.info
+        return {"host": info.host, "port": info.port, "hostaddr": info.hostaddr or None, "dbname": info.dbname}
+
     @contextmanager
     def transaction(self, *options: Any, **named: Any) -> Iterator[psycopg.Transaction]:  # noqa: ANN401 - psycopg's
         """A transaction as psycopg has it, with our settings."""
@@ -207,6 +213,28 @@ def hidden_variables(target: Target) -> Iterator[None]:
             yield
         finally:
             os.environ.update(hidden)
+
+
+def for_program(target: Target, **parts: str | int | None) -> tuple[str, dict[str, str]]:
+    """How another program connects to `target`, with these parts in place of its own: connection string and variables.
+
+    Others can see the arguments of a process, so the password is among the variables. Raises `ConfigurationError` for
+    another secret, which libpq takes from no variable.
+    """
+    given = conninfo_to_dict(target.conninfo, **parts)
+    is_ours = target.embedded is not None
+    variables = {name: value for name, value in os.environ.items() if not (is_ours and name.startswith("PG"))}
+    if password := given.pop("password", None):
+        variables["PGPASSWORD"] = str(password)
+    conninfo = make_conninfo("", **given)
+    if secrets := [found for found in Conninfo.parse(conninfo.encode()) if found.val and found.dispchar == b"*"]:
+        raise ConfigurationError(
+            "the database URL has a secret that would be seen in the list of processes",
+            where=target.source,
+            observed=", ".join(found.keyword.decode() for found in secrets),
+            next_step="put it into libpq's service file, and name the service in the URL",
+        )
+    return conninfo, variables
 
 
 @contextmanager

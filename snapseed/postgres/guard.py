@@ -167,13 +167,20 @@ def require_ours(
     tables: Collection[TableFacts], loaded: set[str], identity: Identity, environment: Environment, *, consent: bool
 ) -> None:
     """Raise `RefusedError` if a table holds rows that snapseed did not load, unless the user consents to lose them."""
-    foreign = sorted(str(table.name) for table in tables if table.has_rows and str(table.name) not in loaded)
-    if foreign and not (consent or environment.replace_existing):
-        raise RefusedError(
+    if foreign := sorted(str(table.name) for table in tables if table.has_rows and str(table.name) not in loaded):
+        refusal = RefusedError(
             "these tables hold rows that snapseed did not load",
             where=str(identity),
             observed=f"rows in {', '.join(foreign)}",
             expected="empty tables, or only rows that a load has put there and nobody has changed since",
-            next_step=f"see the rows with `snapseed diff {environment.name}`; to replace them, add --yes, or"
-            f" replace_existing = true to [environments.{environment.name}]",
+            next_step=f"see the rows with `snapseed diff {environment.name}`; to replace them",
         )
+        require_consent_to_replace(refusal, environment, consent=consent)
+
+
+def require_consent_to_replace(refusal: RefusedError, environment: Environment, *, consent: bool) -> None:
+    """Raise an error about rows that would be replaced, unless the user consents. Its next step ends with how to."""
+    if not (consent or environment.replace_existing):
+        how = f"add --yes, or replace_existing = true to [environments.{environment.name}]"
+        refusal.next_step = f"{refusal.next_step}, {how}"
+        raise refusal

@@ -17,7 +17,7 @@ from enum import IntEnum
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from snapseed.config import Environment
 from snapseed.errors import ServerError
@@ -190,10 +190,8 @@ def watching(
     A `ServerError` that a lock caused names the blockers and says what to do about them when it leaves the block. So
     translate the driver's errors inside.
     """
-    info = connection.info
-    # The same server and database as `connection`: a connection string may name several.
-    place = conninfo_to_dict("", host=info.host, port=info.port, hostaddr=info.hostaddr or None, dbname=info.dbname)
-    watch = Watch(replace(target, conninfo=make_conninfo(target.conninfo, **place)), connection, listener, patience)
+    conninfo = make_conninfo(target.conninfo, **connection.place)
+    watch = Watch(replace(target, conninfo=conninfo), connection, listener, patience)
     try:
         yield watch
     except ServerError as exc:
@@ -209,15 +207,20 @@ def watching(
         watch.end()
 
 
-def sessions_in(connection: Connection, database: str, *, own: int) -> list[str]:
-    """Who is connected to a database, in words, without the caller's `own` session, which may be about to end."""
+def sessions_in(connection: Connection, database: str, *, own: int, end_within: int | None = None) -> list[str]:
+    """Who is connected to a database, in words; with `end_within`, a number of milliseconds, their sessions are ended.
+
+    The caller's `own` session, which may be about to end, is ended too, but not returned.
+    """
     rows = connection.execute(
-        "SELECT format('process %%s (%%s, role %%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'),"
-        " coalesce(usename, '?')) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
-        " AND backend_type = 'client backend' ORDER BY pid",
-        [database, own],
+        "SELECT pid, format('process %%s (%%s, role %%s)', pid, coalesce(nullif(application_name, ''), 'unnamed'),"
+        " coalesce(usename, '?')), CASE WHEN %(ms)s >= 0 THEN pg_terminate_backend(pid, %(ms)s) END"
+        " FROM pg_stat_activity WHERE datname = %(database)s AND pid <> pg_backend_pid()"
+        # The type of a session of another role may be hidden; its role is not.
+        " AND (backend_type = 'client backend' OR backend_type IS NULL AND usename IS NOT NULL) ORDER BY pid",
+        {"database": database, "ms": -1 if end_within is None else end_within},
     ).fetchall()
-    return [str(who) for (who,) in rows]
+    return [str(who) for pid, who, _ in rows if pid != own]
 
 
 def shortened(query: str) -> str:

@@ -23,14 +23,15 @@ from snapseed.postgres.connect import Connection
 class NewLoad:
     """A load to be recorded. `tables` are named `schema.table`; `state` has, by table, what the load left there.
 
-    Under `emptied` it has the tables outside the load that lost their rows, with the number of these.
+    Under `emptied` it has the tables outside the load that lost their rows, with the number of these. A capture has no
+    seed and no scale.
     """
 
     environment: str
     snapshot: str
     identity: str
-    seed: int
-    scale: int
+    seed: int | None
+    scale: int | None
     mode: str
     tables: tuple[str, ...]
     rows: int
@@ -127,8 +128,12 @@ def _has_other_rows(connection: Connection, facts: TableFacts, filled: FilledTab
     allowed = connection.execute("SELECT has_column_privilege(%s::oid, 'xmin', 'SELECT')", [facts.oid]).fetchone()
     if facts.row_security or facts.foreign_partitions or allowed != (True,):
         return True
-    others = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE xmin <> ALL (%s::xid[]))").format(facts.name.rows())
-    return connection.execute(others, [list(filled.transactions)]).fetchone() == (True,)
+    # Not as parameters: a name may contain %.
+    known = sql.Literal(list(filled.transactions))
+    others = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE xmin <> ALL ({}::text[]::xid[]))").format(
+        facts.name.rows(), known
+    )
+    return connection.execute(others).fetchone() == (True,)
 
 
 def last_states(connection: Connection) -> dict[str, tuple[str, object]]:

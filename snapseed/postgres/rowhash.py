@@ -7,8 +7,8 @@ PostgreSQL compares from left to right.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import LiteralString
 
+import pyarrow as pa
 from psycopg import sql
 from psycopg.abc import AdaptContext
 
@@ -16,7 +16,7 @@ from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, holds_utf8
 from snapseed.snapshot.hashing import SEED, Fingerprint
 from snapseed.snapshot.manifest import Column, EntityRecord, FirstKey
-from snapseed.snapshot.types import ColumnType, Family
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family
 from snapseed.snapshot.values import is_hashed_as_text_array
 
 # A key as text; for several columns, the text of each.
@@ -44,8 +44,14 @@ def table_fingerprint(
     connection: Connection, entity: EntityRecord, table: TableName, among: sql.Composable | None = None
 ) -> Fingerprint:
     """The fingerprint of all rows of a table, or of those that meet the condition `among`."""
-    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {} WHERE {}")
-    row = connection.execute(query.format(row_hash(entity.columns), table.rows(), among or sql.SQL("true"))).fetchone()
+    source = sql.SQL("{} WHERE {}").format(table.rows(), among or sql.SQL("true"))
+    return rows_fingerprint(connection, entity.columns, source)
+
+
+def rows_fingerprint(connection: Connection, columns: Sequence[Column], source: sql.Composable) -> Fingerprint:
+    """The fingerprint of the rows of `source`, which is what follows FROM."""
+    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {}")
+    row = connection.execute(query.format(row_hash(columns), source)).fetchone()
     assert row is not None
     return Fingerprint(int(str(row[0])), int(str(row[1])) % 2**64)
 
@@ -111,11 +117,11 @@ def bucket(entity: EntityRecord) -> sql.Composable:
 
     -1 is the range before the first chunk. Keys that contain a NULL are in it too.
     """
-    if not entity.chunks:
+    if not entity.chunks or not entity.key_columns:
         return sql.SQL("-1")
     # Both sides need the same type: neither arrays nor records mix types.
-    key = _row_of([_typed(sql.Identifier(column.name), column.kind()) for column in entity.key_columns])
-    bounds = sql.SQL(", ").join(_key_value(entity, chunk.first_key) for chunk in entity.chunks)
+    key = _row_of([typed_key(column) for column in entity.key_columns])
+    bounds = sql.SQL(", ").join(_key_value(entity.key_columns, chunk.first_key) for chunk in entity.chunks)
     return sql.SQL("CASE WHEN {} THEN -1 ELSE width_bucket({}, ARRAY[{}]) - 1 END").format(
         _has_null(entity), key, bounds
     )
@@ -123,44 +129,71 @@ def bucket(entity: EntityRecord) -> sql.Composable:
 
 def in_chunk(entity: EntityRecord, number: int) -> sql.Composable:
     """The condition for the rows to which `bucket` gives this number."""
-    bounds = [_key_value(entity, chunk.first_key) for chunk in entity.chunks]
-    key = _row_of(_terms(entity))
-    conditions: list[sql.Composable] = [sql.SQL("true")]
-    if number >= 0:
-        conditions.append(sql.SQL("{} >= {}").format(key, bounds[number]))
-    if number + 1 < len(bounds):
-        conditions.append(sql.SQL("{} < {}").format(key, bounds[number + 1]))
-    inside = sql.SQL(" AND ").join(conditions)
+    bounds = [None, *(chunk.first_key for chunk in entity.chunks), None]
+    inside = between(entity.key_columns, bounds[number + 1], bounds[number + 2])
     # A key that contains a NULL can still compare, if a column before it decides.
     return sql.SQL("({}) AND NOT ({})" if number >= 0 else "({}) OR {}").format(inside, _has_null(entity))
 
 
+def between(key: Sequence[Column], first: FirstKey | None, last: FirstKey | None) -> sql.Composable:
+    """The condition for rows whose key is at least `first` and below `last`; None is no bound."""
+    bounds = [(sql.SQL(">="), first), (sql.SQL("<"), last)]
+    conditions = [
+        sql.SQL("{} {} {}").format(_row_of(_terms(key)), operator, _key_value(key, bound))
+        for operator, bound in bounds
+        if bound is not None
+    ]
+    return sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
+
+
 def has_key(entity: EntityRecord, key: TextKey) -> sql.Composed:
     """The condition for the rows with this key."""
-    return sql.SQL("{} = {}").format(_row_of(_terms(entity)), _key_value(entity, key))
+    return sql.SQL("{} = {}").format(_row_of(_terms(entity.key_columns)), _key_value(entity.key_columns, key))
 
 
-def key_type(kind: ColumnType) -> LiteralString:
-    """The type in which keys are compared: one of three."""
-    return "text" if kind.family is Family.TEXT else "uuid" if kind.family is Family.UUID else "bigint"
+def key_order(key: Sequence[Column]) -> sql.Composed:
+    """The order of rows in a snapshot, for ORDER BY."""
+    return sql.SQL(", ").join(_terms(key))
 
 
-def _terms(entity: EntityRecord) -> list[sql.Composable]:
+def whole_row_order(columns: Sequence[Column]) -> sql.Composed:
+    """An order in which rows that are not the same have only one place, whatever their types, for ORDER BY."""
+    terms: list[sql.Composable] = []
+    for column in columns:
+        name, kind = sql.Identifier(column.name), column.kind()
+        if not kind.is_array and key_type(kind) != "text" and kind.family is not Family.VECTOR:
+            terms.append(name)
+        if kind.is_array or key_type(kind) == "text" or kind.family in {Family.VECTOR, Family.REAL, Family.DOUBLE}:
+            # 0 and -0 are equal, but not the same.
+            terms.append(_Utf8(name))
+    return sql.SQL(", ").join(terms)
+
+
+def key_type(kind: ColumnType) -> str:
+    """The type in which keys are compared: text for all that a snapshot stores as text, one for all integers."""
+    return "text" if pa.types.is_string(kind.arrow) else "bigint" if kind.family in INTEGERS else kind.name
+
+
+def typed_key(column: Column) -> sql.Composable:
+    """A column of a key in the type in which keys are compared; text by its bytes, whatever the collation."""
+    return _typed(sql.Identifier(column.name), column.kind())
+
+
+def _terms(key: Sequence[Column]) -> list[sql.Composable]:
     """The columns of the key in the order of the manifest, without a cast if possible, so that an index can be used."""
-    columns = zip(key_names(entity), entity.key_columns, strict=True)
-    return [_typed(name, column.kind()) if column.kind().family is Family.TEXT else name for name, column in columns]
+    return [typed_key(column) if key_type(column.kind()) == "text" else sql.Identifier(column.name) for column in key]
 
 
-def _key_value(entity: EntityRecord, key: FirstKey) -> sql.Composable:
+def _key_value(key: Sequence[Column], found: FirstKey) -> sql.Composable:
     """A key of the manifest, or of a row as text, as a value of its type."""
-    values = zip(key if isinstance(key, tuple) else (key,), entity.key_columns, strict=True)
+    values = zip(found if isinstance(found, tuple) else (found,), key, strict=True)
     return _row_of([_typed(sql.Literal(str(value)), column.kind()) for value, column in values])
 
 
 def _typed(value: sql.Composable, kind: ColumnType) -> sql.Composable:
-    """A value in the type in which keys are compared; text by its bytes, whatever the collation."""
-    if kind.family is Family.TEXT:
+    if key_type(kind) == "text":
         return _Utf8(value)
+    # The name of a type of PostgreSQL's own, which `parse_type` has spelled.
     return sql.SQL("{}::{}").format(value, sql.SQL(key_type(kind)))
 
 

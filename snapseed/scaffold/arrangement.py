@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from snapseed.errors import ConfigurationError
-from snapseed.scaffold.names import identifier, singular, suggests, words_of
+from snapseed.generate.words import words_of
+from snapseed.scaffold.names import identifier, singular, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, KEYS, Family
 

@@ -9,10 +9,11 @@ from decimal import Decimal
 from itertools import chain
 from uuid import UUID
 
+from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.checks import Bound, Limits, Order, constant_of
 from snapseed.scaffold.draws import Draw, Wanted, quoted
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
-from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, WORDS, short_type, singular, suggests, words_of
+from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family

@@ -15,9 +15,10 @@ from itertools import islice, product
 
 from rstr import Rstr
 
+from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.catalog import ColumnFacts
 from snapseed.scaffold.checks import Limits
-from snapseed.scaffold.names import WORDS, hints, singular, suggests, words_of
+from snapseed.scaffold.names import hints, singular, suggests
 from snapseed.snapshot.types import ColumnType
 
 NUMBER = "number"

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from snapseed.generate.words import WORDS
 from snapseed.scaffold.draws import quoted
-from snapseed.scaffold.names import WORDS
 from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
 
 _SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8")

@@ -13,22 +13,16 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from snapseed.generate.words import words_of
+
 _DATA: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "names.toml").read_text(encoding="utf-8"))
-WORDS: dict[str, tuple[str, ...]] = {name: tuple(words) for name, words in _DATA["words"].items()}
 LOOKUPS: dict[str, tuple[str, ...]] = {name: tuple(rows) for name, rows in _DATA["lookups"].items()}
 TYPES: dict[str, str] = _DATA["types"]
 _KEPT_BY = {name.lower(): tool for tool, names in _DATA["bookkeeping"].items() for name in names}
 COUNTRY_CODES: tuple[str, ...] = tuple(_DATA["codes"]["country"])
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_OTHER = re.compile(r"[^a-z0-9]+")
 _MODIFIED = re.compile(r"(?P<head>timestamp|time)(?P<modifier>\(\d+\))? (?P<zone>with|without) time zone(?P<array>.*)")
 # What every generated module imports or defines.
 _TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "scale", "timedelta", "datetime", "words", "number"}
-
-
-def words_of(name: str) -> str:
-    """A name in lower case with `_` between its words: `OrderDetails` and `Order Details` give `order_details`."""
-    return _OTHER.sub("_", _CAMEL.sub("_", name).lower()).strip("_")
 
 
 def singular(word: str) -> str:

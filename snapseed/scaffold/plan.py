@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache, cached_property
 
+from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, arrange
 from snapseed.scaffold.checks import Conditions, Rule, conditions_of
 from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
 from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
-from snapseed.scaffold.names import identifier, kept_by, short_type, words_of
+from snapseed.scaffold.names import identifier, kept_by, short_type
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import Candidates, Columns, Verdict, decide, question_of

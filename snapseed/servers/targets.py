@@ -59,6 +59,21 @@ def resolve_target(project: Project, environment: Environment) -> Target:
     return replace(target_of(setting, source), lock_timeout=environment.lock_timeout)
 
 
+def resolve_source(environment: Environment) -> Target:
+    """The database that the environment's snapshot is captured from; touches nothing.
+
+    Raises `ConfigurationError` if there is none, for a URL that does not parse or whose variable is not set.
+    """
+    if environment.source is None:
+        raise ConfigurationError(
+            "there is no database to capture",
+            where=f"environment {environment.name!r}",
+            expected="its URL",
+            next_step=f"add --from URL, or `source` to [environments.{environment.name}]",
+        )
+    return replace(target_of(environment.source, environment.sources["source"]), lock_timeout=environment.lock_timeout)
+
+
 def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
     """The Redis of `environment`; touches nothing. Raises `ConfigurationError` as `resolve_target` does."""
     source = environment.sources.get("redis", "")

@@ -72,7 +72,8 @@ class Part:
             rows = 0
             for batch in self.parquet.iter_batches(step, row_groups=[number], columns=list(names), use_threads=False):
                 chosen = batch.select(names)
-                chosen.validate(full=utf8)
+                for column in chosen.columns:
+                    _validated(column).validate(full=utf8)
                 rows += len(chosen)
                 yield chosen
                 # Free these rows before the next are decoded.
@@ -127,7 +128,9 @@ def readable(path: str) -> Iterator[None]:
         raise
     except Exception as exc:
         observed = getattr(exc, "strerror", None) or str(exc)
-        raise SnapshotError("a part cannot be read", where=path, observed=observed, next_step=RESTORE) from exc
+        raise SnapshotError(
+            "a file of the snapshot cannot be read", where=path, observed=observed, next_step=RESTORE
+        ) from exc
 
 
 def _check_columns(schema: pa.Schema, entity: EntityRecord) -> None:
@@ -136,6 +139,19 @@ def _check_columns(schema: pa.Schema, entity: EntityRecord) -> None:
         if index < 0 or not kind.stores(schema.field(index).type):
             observed = "no such column" if index < 0 else str(schema.field(index).type)
             raise ValueError(f"column {column.name!r}: {observed}, expected {kind.arrow}")
+
+
+def _validated(column: pa.Array) -> pa.Array:
+    """The column as Arrow can validate it: 24:00, a time in PostgreSQL, is none in Arrow."""
+    inner, lists = column.type, 0
+    while pa.types.is_list(inner):
+        inner, lists = inner.value_type, lists + 1
+    if not pa.types.is_time(inner):
+        return column
+    whole: pa.DataType = pa.int64()
+    for _ in range(lists):
+        whole = pa.list_(whole)
+    return column.cast(whole)
 
 
 def _leaves(schema: pq.ParquetSchema, names: set[str]) -> list[int]:

@@ -31,9 +31,10 @@ from snapseed.snapshot.manifest import (
     EntityRecord,
     Manifest,
     PartFile,
-    decode,
+    SchemaFile,
     encode,
 )
+from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
 
 # How Arrow has the infinities of PostgreSQL's timestamps and dates.
@@ -52,13 +53,23 @@ class Snapshot:
         return self.folder / file.path
 
     def named_files(self) -> dict[str, str | None]:
-        """The relative paths that belong to the snapshot, each with its entity; None for the manifest itself."""
+        """The relative paths that belong to the snapshot, each with its entity; None for manifest and schema."""
         parts = {file.path: entity.name for entity in self.manifest.entities for file in entity.files}
-        return {FILE_NAME: None, **parts}
+        schema = self.manifest.capture and self.manifest.capture.schema
+        return {FILE_NAME: None, **({schema.path: None} if schema else {}), **parts}
 
     def present_files(self) -> set[str]:
         """The relative paths of everything in the folder that is no folder itself."""
         return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not _is_folder(path)}
+
+    def read_schema(self, file: SchemaFile) -> bytes:
+        """The SQL of the schema. Raises `SnapshotError` unless it is what the manifest says."""
+        with readable(str(self.folder / file.path)), open_file(self.folder, file.path) as stream:
+            data = stream.read(file.bytes + 1)
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            where, observed = str(self.folder / file.path), "another SHA-256 than the manifest has"
+            raise SnapshotError("the schema was altered", where=where, observed=observed, next_step=RESTORE)
+        return data
 
     @contextmanager
     def open_part(self, entity: EntityRecord, file: PartFile, *, altered: bool = False) -> Iterator[Part]:
@@ -185,8 +196,8 @@ def has_snapshot(snapshots: Path, name: str) -> bool:
     return (folder / FILE_NAME).is_file()
 
 
-def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
-    """What is wrong with a part's length or SHA-256, in words; None if both are those of the manifest."""
+def file_problem(snapshot: Snapshot, file: PartFile | SchemaFile) -> str | None:
+    """What is wrong with a file's length or SHA-256, in words; None if both are those of the manifest."""
     try:
         with open_file(snapshot.folder, file.path) as stream:
             if problem := _length_problem(stream, file):
@@ -204,7 +215,7 @@ def file_problem(snapshot: Snapshot, file: PartFile) -> str | None:
     return None
 
 
-def _length_problem(stream: BinaryIO, file: PartFile) -> str | None:
+def _length_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
     if stream.read(len(LFS_POINTER)) == LFS_POINTER:
         return "only a Git LFS pointer, not the data; run `git lfs pull`"
     stream.seek(0)
@@ -290,6 +301,8 @@ def commit(staging: Path, manifest: Manifest) -> Path:
 
 
 def _require_readable(made: Snapshot) -> None:
+    if made.manifest.schema_file:
+        made.read_schema(made.manifest.schema_file)
     for entity in made.manifest.entities:
         for file in entity.files:
             with made.open_part(entity, file) as part:

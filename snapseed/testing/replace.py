@@ -1,11 +1,16 @@
-"""Replace a database by a copy of a template that keeps its settings: copied first, then renamed in one transaction."""
+"""Replace a database by a copy of another one: copied first, then renamed in one transaction.
+
+An environment's database keeps its settings. Whatever a crash leaves has the name of a clone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 
+import msgspec
 import psycopg
 from psycopg import sql
 
@@ -14,12 +19,14 @@ from snapseed.events import Listener
 from snapseed.postgres import query
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.locks import sessions_in
-from snapseed.testing.server import QUERIES, Server
-from snapseed.testing.template import Template
+from snapseed.testing.server import QUERIES, Server, StateMark
+from snapseed.testing.template import copy_database, fastest_strategy
 
 # ALTER DATABASE … RENAME waits five seconds for sessions to go. Shorter tries end those that come back meanwhile.
 _TRY_MILLISECONDS = 500
 _TRIES = 20
+# CREATE DATABASE waits five seconds for those in its template.
+COPY_TRIES = 5
 # How long a session may take to end before it counts as one that stays.
 _END_MILLISECONDS = 5_000
 
@@ -29,8 +36,8 @@ class Replacing(Enum):
 
     # The copy is complete. The database is still in place.
     COPY_READY = auto()
-    # The copy has taken the database's name. The old database, under another name, has not been dropped yet.
-    COPY_IN_PLACE = auto()
+    # The copy, if there is one, has the name. The old database, under another name, has not been dropped yet.
+    RENAMED = auto()
 
 
 def require_replaceable(server: Server, database: str) -> tuple[str, bool]:
@@ -43,7 +50,7 @@ def require_replaceable(server: Server, database: str) -> tuple[str, bool]:
     owner, is_template, is_owner, bound = row
     if bound:
         raise UsageError(
-            "the database cannot be replaced: replication is bound to it",
+            "the database cannot be copied or replaced: replication is bound to it",
             where=database,
             observed=str(bound),
             expected="no logical replication slot and no subscription in it",
@@ -51,7 +58,7 @@ def require_replaceable(server: Server, database: str) -> tuple[str, bool]:
         )
     if not is_owner:
         raise UsageError(
-            "only the owner of a database can replace it",
+            "only the owner of a database can copy or replace it",
             where=database,
             observed=f"it belongs to {owner!r}, and {server.identity.role!r} is not a member of that role",
             next_step="connect as the owner or as a superuser, or use `snapseed load`",
@@ -59,8 +66,36 @@ def require_replaceable(server: Server, database: str) -> tuple[str, bool]:
     return str(owner), bool(is_template)
 
 
-def replace_database(server: Server, database: str, template: Template, own: int, listener: Listener) -> int:
-    """Put a copy of the template in the place of `database`, and return how many sessions were ended for it.
+def keep_copy(server: Server, state: StateMark, name: str, own: int, listener: Listener) -> list[str]:
+    """Copy the state's database into a database `name`, in the place of the one that is there, if any.
+
+    Returns the sessions that were ended for it. `own`, the listener and what a crash leaves: as in `replace_database`.
+    """
+    copy, old = server.next_clone(), server.next_clone()
+    copying = partial(copy_database, server, state.database, copy, state.strategy, connectable=False)
+    try:
+        ended = when_unused(server, state.database, copying, own=own, tries=COPY_TRIES)
+        strategy = fastest_strategy(server, copy, state.size)
+        server.set_mark(copy, msgspec.structs.replace(state, strategy=strategy))
+        listener(Replacing.COPY_READY)
+        with server.connection.transaction():
+            if name in server.marks():
+                server.execute("ALTER DATABASE {} RENAME TO {}", name, old)
+            server.execute("ALTER DATABASE {} RENAME TO {}", copy, name)
+    except BaseException:
+        with suppress(psycopg.Error):
+            server.drop(copy)
+        raise
+    listener(Replacing.RENAMED)
+    with suppress(psycopg.Error):
+        server.drop(old)
+    return ended
+
+
+def replace_database(
+    server: Server, database: str, source: str, strategy: str, own: int, listener: Listener
+) -> list[str]:
+    """Put a copy of the database `source` in the place of `database`, and return the sessions that were ended for it.
 
     Until the last moment nothing is changed; then both renames are committed together. If a crash leaves something
     behind (before that the copy, after it the old database), it is named as a clone, and is dropped with this run.
@@ -79,43 +114,44 @@ def replace_database(server: Server, database: str, template: Template, own: int
             raise psycopg.errors.ObjectInUse from exc
 
     try:
-        template.copy(server, copy, owner=owner)
+        copy_database(server, source, copy, strategy, owner=owner)
         with server.connection.transaction():
             _copy_properties(server.connection, database, copy)
         listener(Replacing.COPY_READY)
-        sessions = when_unused(server, database, exchange_names, own=own, tries=_TRIES)
+        ended = when_unused(server, database, exchange_names, own=own, tries=_TRIES)
     except BaseException:
         with suppress(psycopg.Error):
             server.drop(copy)
         raise
-    listener(Replacing.COPY_IN_PLACE)
+    listener(Replacing.RENAMED)
     with suppress(psycopg.Error):
         # If the old one cannot be dropped now, it is dropped with the run.
         if is_template:
             server.execute("ALTER DATABASE {} IS_TEMPLATE false", old)
         server.drop(old)
-    return sessions
+    return ended
 
 
-def when_unused(server: Server, database: str, action: Callable[[], None], *, own: int, tries: int) -> int:
-    """Do something that no other session in the database may see, and return how many sessions were ended for it.
+def when_unused(server: Server, database: str, action: Callable[[], None], *, own: int, tries: int) -> list[str]:
+    """Do something that no other session in the database may see, and return the sessions that were ended for it.
 
-    `own`, the process id of a session of the caller that is about to end, does not count. Raises `ServerError` where
-    programs connect again as fast as their sessions are ended.
+    `own`, the process id of a session of the caller that is about to end, does not count. Raises `ServerError` that
+    names the sessions where programs connect again as fast as they are ended, or the role may not end them.
     """
-    sessions = 0
+    ended: list[str] = []
     for _ in range(tries):
-        rows = server.connection.execute(
-            "SELECT pid, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
-            " WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
-            [_END_MILLISECONDS, database],
-        ).fetchall()
-        sessions += sum(pid != own for pid, _ in rows)
+        try:
+            ended += sessions_in(server.connection, database, own=own, end_within=_END_MILLISECONDS)
+        except psycopg.errors.InsufficientPrivilege:
+            problem = "sessions of other roles are connected to the database, and this role may not end them"
+            break
         with suppress(psycopg.errors.ObjectInUse):
             action()
-            return sessions
+            return ended
+    else:
+        problem = "programs connect to the database again faster than their sessions are ended"
     raise ServerError(
-        "programs connect to the database again faster than their sessions are ended",
+        problem,
         where=database,
         observed="; ".join(sessions_in(server.connection, database, own=own)) or "a session, or a prepared transaction",
         next_step="stop the programs that use it, or their connection pools, and run the same command again",

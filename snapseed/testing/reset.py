@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from snapseed.config import Environment, Project
-from snapseed.errors import RefusedError, SnapseedError, UsageError, interruption
-from snapseed.events import Event, Listener, PhaseStarted, ignore, phase, phase_seconds, recorded
-from snapseed.load.outcome import report_of
+from snapseed.errors import RefusedError
+from snapseed.events import Listener, ignore
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
-from snapseed.postgres import locks, query
+from snapseed.postgres import query
 from snapseed.postgres.catalog import TableFacts, TableName, read_tables
-from snapseed.postgres.connect import Connection, connected
-from snapseed.postgres.failures import translated
+from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
-from snapseed.postgres.guard import Identity, identify_allowed, require_ours
+from snapseed.postgres.guard import Identity, require_consent_to_replace, require_ours
 from snapseed.postgres.provenance import loaded_tables
-from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
-from snapseed.testing.replace import Replacing, replace_database, require_replaceable, when_unused
-from snapseed.testing.server import QUERIES, Server, connected_server, template_name
+from snapseed.testing.replace import COPY_TRIES, replace_database, require_replaceable, when_unused
+from snapseed.testing.server import QUERIES, Server, template_name
 from snapseed.testing.template import (
     Template,
     copy_database,
@@ -34,19 +30,17 @@ from snapseed.testing.template import (
     hold_template,
     strategy_for,
 )
+from snapseed.testing.turn import TEMPLATING, Turn, taking_turns
 
 # The fingerprint of what this role may not read.
 UNREADABLE = "unreadable"
-_TEMPLATING = "making the template"
-# CREATE DATABASE waits five seconds for sessions to go.
-_TRIES = 5
 
 
 @dataclass(frozen=True)
 class ResetReport:
     """What was done: the snapshot was `loaded` and a template made of it, or the database replaced by a copy of one.
 
-    `sessions` is how many sessions of others were ended. `cleared` has the names of unused databases that were dropped,
+    `ended` names the sessions of others that were ended. `cleared` has the names of unused databases that were dropped,
     `dropped` the tables outside the snapshot that are gone, `phases` the seconds of each phase.
     """
 
@@ -57,7 +51,7 @@ class ResetReport:
     server: str
     template: str
     loaded: bool
-    sessions: int
+    ended: list[str]
     cleared: list[str]
     dropped: tuple[TableName, ...]
     phases: dict[str, float]
@@ -66,6 +60,11 @@ class ResetReport:
     def seconds(self) -> float:
         """All phases together."""
         return sum(self.phases.values())
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions of others were ended."""
+        return len(self.ended)
 
 
 @dataclass(frozen=True)
@@ -100,106 +99,63 @@ def reset_environment(
     differ from the template, unless there is `consent`; `UsageError` where the role does not own the database; and what
     a load raises.
     """
-    target = resolve_target(project, environment)
     manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
-    events, tell = recorded(listener)
-
-    @contextmanager
-    def step(name: str) -> Iterator[None]:
-        with phase(tell, name), translated(name, target.described):
-            yield
-
-    connecting = connected_server(target, environment, consent=consent, listener=listener)
-    with _saying_what_stands(events), connecting as server:
-        with step("waiting for another reset"):
-            server.lock(f"reset {target.database or target.described}")
-        with step("looking at the database"):
-            database = _look_at(server, environment, manifest, consent=consent)
+    with taking_turns(project, environment, "the database is reset", consent=consent, listener=listener) as turn:
+        server = turn.server
+        with turn.step("looking at the database"):
+            database = _look_at(turn, manifest)
             name = database.identity.database
             require_replaceable(server, name)
             if not recreate:
                 require_ours(database.tables, database.loaded, database.identity, environment, consent=consent)
             template = None if fresh or recreate else find_template(server, database.template)
-        with step("clearing"):
+        with turn.step("clearing"):
             # First: what a killed reset left takes as much room as the copy that is about to be made.
             cleared = drop_unused(server)
         loaded, dropped = template is None, tuple[TableName, ...]()
         if template is not None:
             _require_nothing_lost(database, template, environment, consent=consent)
-            with step("replacing the database"):
-                sessions = replace_database(server, name, template, database.session, tell)
+            with turn.step("replacing the database"):
+                strategy = template.mark.strategy
+                ended = replace_database(server, name, template.name, strategy, database.session, turn.tell)
         else:
-            with step("loading"):
+            with turn.step("loading"):
                 # What others have changed in tables that a load has filled is what a reset is for. A load with
                 # `recreate` loses all tables, and asks about each.
                 request = LoadRequest(consent=consent or not recreate, recreate=recreate)
                 dropped = load_snapshot(project, environment, request, listener=listener).plan.dropped
-            with step(_TEMPLATING):
-                database = _look_at(server, environment, manifest, consent=consent)
+            with turn.step(TEMPLATING):
+                database = _look_at(turn, manifest)
                 if fresh:
                     server.drop(database.template)
-                template, sessions = _template_of(server, database, manifest)
+                template, ended = _template_of(server, database, manifest)
         return ResetReport(
             environment=environment.name,
-            target=target.described,
-            source=target.source,
+            target=turn.target.described,
+            source=turn.target.source,
             manifest=manifest,
             server=database.identity.server,
             template=template.name,
             loaded=loaded,
-            sessions=sessions,
+            ended=ended,
             cleared=cleared,
             dropped=dropped,
-            phases=phase_seconds(events),
+            phases=turn.phases,
         )
 
 
-@contextmanager
-def _saying_what_stands(events: Sequence[Event]) -> Iterator[None]:
-    """Add to a failure whether the database is the old or the new one. A load says that itself."""
-    try:
-        yield
-    except SnapseedError as exc:
-        if report_of(exc) is None:
-            exc.summary += f"; {_outcome(events, certain=exc.__cause__ is None)}"
-        raise
-    except KeyboardInterrupt as exc:
-        raise interruption(exc, f"interrupted; {_outcome(events, certain=False)}") from exc
-
-
-def _outcome(events: Sequence[Event], *, certain: bool) -> str:
-    """What stands after these events. It is not certain if a connection was lost, perhaps during a COMMIT."""
-    if Replacing.COPY_IN_PLACE in events:
-        return "the database is reset"
-    if PhaseStarted(_TEMPLATING) in events:
-        return "the snapshot is loaded, but there is no template of it yet"
-    if Replacing.COPY_READY in events and not certain:
-        return "the database is as it was or reset, and nothing in between"
-    return "nothing was changed"
-
-
-def _look_at(server: Server, environment: Environment, manifest: Manifest, *, consent: bool) -> _Database:
-    with connected(server.target) as connection:
-        identity = identify_allowed(connection, server.target, environment, consent=consent)
-        if identity.database == server.identity.database:
-            raise UsageError(
-                "this database cannot be replaced: others are created from a connection to it",
-                where=str(identity),
-                next_step="give the environment a database of its own, or use `snapseed load`",
-            )
-        # Wait for a running load: replacing the database would end its session.
-        with locks.waiting(server.target, connection, "waiting for a load", server.listener), connection.transaction():
-            locks.lock(connection)
+def _look_at(turn: Turn, manifest: Manifest) -> _Database:
+    with turn.database() as (connection, identity):
         tables = list(read_tables(connection, [table_name(entity) for entity in manifest.entities]).values())
-        kind = f"database, embeddings by {environment.embeddings}"
-        schema, surroundings = schema_digest(connection), server.surroundings(identity.database)
+        kind = f"database, embeddings by {turn.environment.embeddings}"
+        schema, surroundings = schema_digest(connection), turn.server.surroundings(identity.database)
         return _Database(
             identity,
-            template_name(kind, server.identity.role, identity.database, manifest.identity, schema, surroundings),
+            template_name(kind, turn.server.identity.role, identity.database, manifest.identity, schema, surroundings),
             outside_rows(connection, [table.oid for table in tables]),
             tables,
             loaded_tables(connection),
-            connection.info.backend_pid,
+            connection.backend_pid,
         )
 
 
@@ -211,30 +167,28 @@ def _require_nothing_lost(database: _Database, template: Template, environment: 
         for name in before.keys() | database.outside.keys()
         if before.get(name) != database.outside.get(name) or database.outside.get(name) == UNREADABLE
     )
-    if changed and not (consent or environment.replace_existing):
-        raise RefusedError(
+    if changed:
+        refusal = RefusedError(
             "tables outside the snapshot have other rows than the template",
             where=str(database.identity),
             observed=f"changed, or not readable: {', '.join(changed)}",
             expected="the rows that were there when the template was made",
-            next_step="to put these tables back too, add --yes, or replace_existing = true to"
-            f" [environments.{environment.name}]; to keep them as they are, in a new template, add --fresh",
+            next_step="to keep these tables as they are, in a new template, add --fresh; to put them back too",
         )
+        require_consent_to_replace(refusal, environment, consent=consent)
 
 
-def _template_of(server: Server, database: _Database, manifest: Manifest) -> tuple[Template, int]:
-    """A template that is a copy of the database as it is now, and how many sessions were ended to make it."""
+def _template_of(server: Server, database: _Database, manifest: Manifest) -> tuple[Template, list[str]]:
+    """A template that is a copy of the database as it is now, and the sessions that were ended to make it."""
     name = database.identity.database
-    ended = 0
+    ended: list[str] = []
 
     def copy() -> dict[str, str]:
-        nonlocal ended
         copying = partial(copy_database, server, name, database.template, strategy_for(server, server.size(name)))
-        ended = when_unused(server, name, copying, own=database.session, tries=_TRIES)
+        ended.extend(when_unused(server, name, copying, own=database.session, tries=COPY_TRIES))
         return database.outside
 
-    template = hold_template(server, database.template, manifest, copy)
-    return template, ended
+    return hold_template(server, database.template, manifest, copy), ended
 
 
 def schema_digest(connection: Connection) -> str:

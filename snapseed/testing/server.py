@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import LiteralString
@@ -60,7 +61,31 @@ class KeptMark(msgspec.Struct, frozen=True, tag="kept", tag_field="snapseed"):
     used: int
 
 
-Mark = TemplateMark | KeptMark
+class StateMark(msgspec.Struct, frozen=True, tag="state", tag_field="snapseed"):
+    """The comment on the state `name` of `database`, saved so many seconds after 1970.
+
+    `snapshot` and `identity` are those of the last load into it. `size` and `strategy` are as in a template's mark.
+    """
+
+    name: str
+    database: str
+    saved: int
+    size: int
+    strategy: str
+    snapshot: str | None = None
+    identity: str | None = None
+
+    @property
+    def saved_at(self) -> datetime:
+        """When it was saved."""
+        return datetime.fromtimestamp(self.saved, UTC)
+
+    def __str__(self) -> str:
+        held = f", snapshot {self.snapshot} ({str(self.identity)[:12]}…)" if self.snapshot else ""
+        return f"{self.name}, saved {self.saved_at:%Y-%m-%d %H:%M:%S} UTC{held}"
+
+
+Mark = TemplateMark | KeptMark | StateMark
 
 
 def _read_mark(comment: object) -> Mark | None:
@@ -73,8 +98,16 @@ def _read_mark(comment: object) -> Mark | None:
 
 def template_name(*parts: str) -> str:
     """The name of the template that is made from these parts: a digest, so any other part gives another template."""
-    digest = hashlib.sha256(msgspec.json.encode([_FORMAT, *parts])).hexdigest()
-    return f"snapseed_template_{digest[:_DIGEST_CHARACTERS]}"
+    return f"snapseed_template_{_digest(_FORMAT, *parts)}"
+
+
+def state_name(*parts: str) -> str:
+    """The name of the database that is a state: a digest of role, database and state, which may have long names."""
+    return f"snapseed_state_{_digest(*parts)}"
+
+
+def _digest(*parts: str | int) -> str:
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def lock_of(name: str) -> str | None:
@@ -186,6 +219,26 @@ class Server:
 
 
 @contextmanager
+def opened_server(target: Target, meeting_place: str = "postgres", listener: Listener = log_note) -> Iterator[Server]:
+    """The server of a target, to look at it.
+
+    Where the database `meeting_place` does not exist, the target's own takes its place. Raises `ServerError` where the
+    server does not answer.
+    """
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(connected_to(target, meeting_place))
+        except (ConfigurationError, ServerError) as exc:
+            # A failed connection has no SQLSTATE, only this message. In another language the failure is reported.
+            if f'database "{meeting_place}" does not exist' not in str(exc.__cause__):
+                raise
+            connection = stack.enter_context(connected(target))
+        with translated("looking at the server", target.described):
+            identity = identify(connection)
+        yield Server(connection, target, identity, listener)
+
+
+@contextmanager
 def connected_server(
     target: Target,
     environment: Environment,
@@ -196,24 +249,15 @@ def connected_server(
 ) -> Iterator[Server]:
     """The server of an environment, if it may be loaded into and the role may create databases.
 
-    Where the database `meeting_place` does not exist, the environment's own takes its place. Raises `RefusedError`
-    where the guards of a load say no, `LoadError` without CREATEDB, `ServerError` where the server does not answer.
+    Raises as `opened_server`; `RefusedError` where the guards of a load say no, `LoadError` without CREATEDB, and
+    `ConfigurationError` through a pooler.
     """
-    with ExitStack() as stack:
-        try:
-            connection = stack.enter_context(connected_to(target, meeting_place))
-        except (ConfigurationError, ServerError) as exc:
-            # A failed connection has no SQLSTATE, only this message. In another language the failure is reported.
-            if f'database "{meeting_place}" does not exist' not in str(exc.__cause__):
-                raise
-            connection = stack.enter_context(connected(target))
-        require_session(connection, target)
+    with opened_server(target, meeting_place, listener) as server:
+        require_session(server.connection, target)
         with translated("looking at the server", target.described):
-            identity = identify(connection)
-            asked = replace(identity, asked=(*identity.asked, target.database))
+            asked = replace(server.identity, asked=(*server.identity.asked, target.database))
             require_allowed(asked, target, environment, consent=consent)
-            _require_createdb(connection, identity, target)
-            server = Server(connection, target, identity, listener)
+            _require_createdb(server.connection, server.identity, target)
             server.lock(server.run)
         yield server
 

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from snapseed.snapshot.manifest import Manifest
-from snapseed.testing.server import Server, TemplateMark, lock_of
+from snapseed.testing.server import KeptMark, Server, StateMark, TemplateMark, lock_of
 
 # How a database is copied. PostgreSQL 14 has no strategies: it always copies files.
 SERVER_DEFAULT = ""
@@ -77,9 +77,11 @@ def hold_template(server: Server, name: str, manifest: Manifest, make: Callable[
             server.unlock(name)
 
 
-def copy_database(server: Server, source: str, name: str, strategy: str, *, owner: str | None = None) -> None:
+def copy_database(
+    server: Server, source: str, name: str, strategy: str, *, owner: str | None = None, connectable: bool = True
+) -> None:
     """`CREATE DATABASE name TEMPLATE source`. The driver's errors pass through."""
-    options: sql.Composable = sql.SQL("")
+    options: sql.Composable = sql.SQL("" if connectable else " ALLOW_CONNECTIONS false")
     if owner is not None:
         options += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
     if strategy == WAL_LOG:
@@ -94,20 +96,20 @@ def copy_database(server: Server, source: str, name: str, strategy: str, *, owne
 
 
 def strategy_for(server: Server, size: int) -> str:
-    """The fastest strategy on most file systems for a database of `size` bytes."""
+    """The fastest strategy for a database of `size` bytes, as far as it is known without a trial."""
     if server.identity.version < _STRATEGIES_SINCE:
         return SERVER_DEFAULT
-    return WAL_LOG if size < _FILES_FROM_BYTES else FILE_COPY
+    return WAL_LOG if size < _FILES_FROM_BYTES else _tried(server) or FILE_COPY
 
 
 def fastest_strategy(server: Server, template: str, size: int) -> str:
     """The fastest strategy for a template of `size` bytes.
 
     Only a trial tells whether the file system shares blocks. Where it does not, PostgreSQL asks for a clone and gets a
-    copy, which is slower than its own.
+    copy, which is slower than its own. Another large database of this role knows what its trial has found.
     """
     strategy = strategy_for(server, size)
-    if strategy != FILE_COPY or server.identity.version < _CLONES_SINCE:
+    if strategy != FILE_COPY or server.identity.version < _CLONES_SINCE or _tried(server):
         return strategy
     cloned, copied = (_seconds_to_copy(server, template, way) for way in (FILE_CLONE, FILE_COPY))
     return FILE_CLONE if cloned < copied else FILE_COPY
@@ -117,7 +119,8 @@ def drop_unused(server: Server, *, max_age: float = _MAX_AGE_SECONDS, max_templa
     """Drop this role's clones of processes that are gone, and its templates by age and number; return their names.
 
     Databases in use are recognised by their locks. The locks of this session do not count, so its clones are dropped
-    with the rest. A clone that was kept stays until it is older than `max_age`, in seconds.
+    with the rest. A clone that was kept stays until it is older than `max_age`, in seconds. States stay; what a save or
+    the end of a state has left has the name of a clone.
     """
     marks = server.marks()
     locks = {name: lock for name in marks if (lock := lock_of(name))}
@@ -129,7 +132,7 @@ def drop_unused(server: Server, *, max_age: float = _MAX_AGE_SECONDS, max_templa
             continue
         # Read under the lock: it may have been completed, used or kept since the list was made.
         mark = server.marks().get(name)
-        if mark is None or name in too_many or time.time() - mark.used > max_age:
+        if not isinstance(mark, TemplateMark | KeptMark) or name in too_many or time.time() - mark.used > max_age:
             # Somebody may be copying it by hand. A later run finds it again.
             with suppress(psycopg.errors.ObjectInUse):
                 server.drop(name)
@@ -168,6 +171,12 @@ def _touched(server: Server, name: str, mark: TemplateMark) -> TemplateMark:
     server.set_mark(name, mark)
     server.unlock(lock)
     return mark
+
+
+def _tried(server: Server) -> str | None:
+    """The strategy of a large database of this role; None where there is none."""
+    strategies = (mark.strategy for mark in server.marks().values() if isinstance(mark, TemplateMark | StateMark))
+    return next((strategy for strategy in strategies if strategy in {FILE_COPY, FILE_CLONE}), None)
 
 
 def _seconds_to_copy(server: Server, template: str, strategy: str) -> float:

@@ -185,7 +185,9 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
 
 
 def _differing_chunks(connection: Connection, entity: EntityRecord, table: TableName) -> list[ChunkDifference]:
-    """Query again, with the rows sorted into the manifest's chunks by key."""
+    """Query again, with the rows sorted into the manifest's chunks by key; none for rows without a key."""
+    if not entity.key_columns:
+        return []
     query = sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1")
     rows = connection.execute(query.format(bucket(entity), row_hash(entity.columns), table.rows())).fetchall()
     found = {number: Fingerprint(int(str(count)), int(str(total)) % 2**64) for number, count, total in rows}

@@ -18,7 +18,8 @@ from snapseed.config import Project
 from snapseed.errors import SnapshotError, UsageError
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.snapshot.hashing import EMPTY, fingerprint
-from snapseed.snapshot.manifest import FILE_NAME, RESTORE, EntityRecord, PartFile, names_of
+from snapseed.snapshot.keys import key_at
+from snapseed.snapshot.manifest import FILE_NAME, RESTORE, EntityRecord, PartFile
 from snapseed.snapshot.parquet import Part
 from snapseed.snapshot.store import Snapshot, file_problem, open_snapshot
 
@@ -59,6 +60,9 @@ def verify_files(
             done += file.bytes
             listener(Advanced("files", done, total, unit="bytes"))
     if not only:
+        schema = snapshot.manifest.schema_file
+        if schema and (problem := file_problem(snapshot, schema)):
+            findings.append(FileFinding(None, schema.path, problem))
         extra = sorted(snapshot.present_files() - snapshot.named_files().keys())
         findings += [FileFinding(None, path, "not named by the manifest") for path in extra]
     return findings
@@ -104,8 +108,7 @@ def _chunk_difference(part: Part, entity: EntityRecord, number: int) -> str | No
     try:
         for batch in part.batches(number, [column.name for column in entity.columns]):
             if first_key is None:
-                values = [batch.column(name)[0].as_py() for name in names_of(entity.key)]
-                first_key = tuple(value if isinstance(value, int) else str(value) for value in values)
+                first_key = key_at(batch, entity.key_columns, 0)
             observed += fingerprint(batch.columns, entity.kinds)
     except SnapshotError as exc:
         return f"cannot be read: {exc.observed}"
@@ -113,8 +116,8 @@ def _chunk_difference(part: Part, entity: EntityRecord, number: int) -> str | No
         return f"a value that PostgreSQL does not have: {exc}"
     if observed != chunk.digest():
         return f"{observed.rows:,} rows with fingerprint {observed}, expected {chunk.rows:,} with {chunk.fingerprint}"
-    expected_key = chunk.first_key if isinstance(chunk.first_key, tuple) else (chunk.first_key,)
-    return None if first_key == expected_key else f"begins with the key {first_key}, expected {expected_key}"
+    expected = chunk.first_key
+    return None if first_key == expected else f"begins with the key {first_key}, expected {expected}"
 
 
 @dataclass(frozen=True)

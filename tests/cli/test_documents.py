@@ -36,8 +36,10 @@ VARYING = {
     "redis",
     "replaced",
     "role",
+    "saved_at",
     "server",
     "settings",
+    "size",
     "source",
     "target",
     "template",
@@ -112,6 +114,10 @@ def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
     yield run(post.sandbox, "queue", "status", "dev", "--yes")
     yield run(post.sandbox, "search", "dev", "a letter", "--limit", "1")
     yield run(post.sandbox, "reset", "dev")
+    yield run(post.sandbox, "save", "dev", "one")
+    yield run(post.sandbox, "reset", "dev", "one", "--yes")
+    yield run(post.sandbox, "states", "dev")
+    yield run(post.sandbox, "states", "dev", "--delete", "one")
     yield run(post.sandbox, "ci", "dev")
 
 

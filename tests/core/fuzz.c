@@ -232,6 +232,31 @@ static void read_again(const column *columns, int32_t count, server *from) {
         }
 }
 
+/* Replace values: texts into a buffer as large as theirs, and leaves of documents into one that is often too small. */
+static void mask(const column *c, int64_t rows) {
+    static const uint8_t key[KEY_BYTES] = {1, 2, 3};
+    int64_t row, leaf_room = below(40), many = below(30);
+    uint64_t *tags = malloc(rows ? (size_t)rows * 16 : 1), paths[2] = {hash_bytes((const uint8_t *)"a", 1, 0), any()};
+    int64_t *counts = malloc(rows ? (size_t)rows * 8 : 1);
+    leaf *leaves = malloc(leaf_room ? (size_t)leaf_room * sizeof *leaves : 1);
+    uint8_t *out = malloc(c->data_bytes ? (size_t)c->data_bytes : 1), *uuids = random_bytes(many * 16);
+    snapseed_keyed(c, key, tags, &row);
+    snapseed_permute_uuids(uuids, many, key);
+    if (c->kind == TEXT) {
+        snapseed_permute_texts(c, key, out, &row);
+        uint8_t *data = (uint8_t *)(intptr_t)c->data;
+        for (int64_t i = 0; i < c->data_bytes; i++) data[i] = (uint8_t) "{}[],:\"\\a1 \n"[data[i] % 12];
+        snapseed_json_leaves(c, paths, 2, counts, leaves, leaf_room, &row);
+    }
+    uint64_t *numbers = random_bytes(many * 8), *sizes = malloc(many ? (size_t)many * 8 : 1);
+    for (int64_t i = 0; i < many; i++) {
+        sizes[i] = numbers[i] >> 1 >> below(63);
+        numbers[i] = sizes[i] ? numbers[i] % sizes[i] : below(2);
+    }
+    snapseed_permute_numbers(numbers, sizes, many, key);
+    free(tags), free(counts), free(leaves), free(out), free(uuids), free(numbers), free(sizes);
+}
+
 static void run(uint64_t number) {
     random_state = number * UINT64_C(0x9e3779b97f4a7c15) + 1;
     column columns[FEW_COLUMNS];
@@ -260,6 +285,7 @@ static void run(uint64_t number) {
         read_again(columns, count, &from);
         damage(&from);
     }
+    for (int32_t i = 0; i < count; i++) mask(columns + i, rows);
     for (int i = 0; i < MOST_ROWS + 2; i++) free(from.messages[i]);
     for (int32_t i = 0; i < count; i++) free_column(columns + i);
 }

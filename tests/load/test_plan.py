@@ -60,11 +60,11 @@ def foreign_key(table: str, other: int, keep: str | None = None) -> ForeignKeyFa
     return ForeignKeyFacts(
         f"{table}_to_{other}",
         "FOREIGN KEY …",
+        (),
         other,
         f"t{other}",
         other * 10,
         is_required=False,
-        restore=(),
         keep_reason=keep,
     )
 

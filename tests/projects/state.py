@@ -11,9 +11,9 @@ import psycopg
 from psycopg import sql
 
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
-from snapseed.generate.part import CHUNK_ROWS
 from snapseed.load.outcome import Outcome
 from snapseed.servers.postgres import MAJOR, EmbeddedPostgres
+from snapseed.snapshot.writing import CHUNK_ROWS
 from tests.conftest import Connection, Sandbox
 
 _PATIENCE_SECONDS = 20.0

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.draws import in_parentheses, quoted, texts_matching
 from snapseed.scaffold.modules import laid_out
-from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, WORDS, hints, identifier, short_type, singular, words_of
+from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, hints, identifier, short_type, singular
 from snapseed.snapshot.types import parse_type
 
 LONG = "a_name_that_is_long_enough_to_matter"

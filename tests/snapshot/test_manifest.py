@@ -15,7 +15,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snapseed.errors import ManifestError, UsageError
-from snapseed.snapshot.manifest import MOST_BYTES, Chunk, Column, EntityRecord, Manifest, PartFile, decode, encode
+from snapseed.snapshot.manifest import (
+    MOST_BYTES,
+    CaptureRecord,
+    Chunk,
+    Column,
+    EntityRecord,
+    Manifest,
+    PartFile,
+    SchemaFile,
+    SequencePosition,
+    encode,
+)
+from snapseed.snapshot.manifest_checks import decode
 
 WHERE = "snapshots/ci/manifest.json"
 Document = dict[str, Any]
@@ -90,6 +102,37 @@ LINK = EntityRecord(
 LINKED = encode(msgspec.structs.replace(sample(), entities=(*sample().entities, LINK)))
 
 
+KEYLESS = EntityRecord(
+    name="history",
+    schema="public",
+    table="History",
+    key=(),
+    columns=(Column("at", "timestamp with time zone"),),
+    parent=None,
+    rows=1,
+    fingerprint="0" * 15 + "1",
+    files=(part("history.parquet", Chunk(1, (), "0" * 15 + "1")),),
+    sequences=(SequencePosition("public", "history_seq", -5, is_called=False),),
+)
+CAPTURED = encode(
+    Manifest(
+        name="ci",
+        capture=CaptureRecord(
+            schema=SchemaFile("schema.sql", 7, "ab" * 32),
+            subset=False,
+            masked=("history.at",),
+            server=18,
+            sequences=(SequencePosition("public", "free", 1, is_called=True),),
+        ),
+        part_rows=100,
+        chunk_rows=50,
+        pools={},
+        libraries={"pyarrow": "25.0.0"},
+        entities=(KEYLESS,),
+    )
+)
+
+
 def signed(document: Document) -> bytes:
     """The document with a matching identity, as an attacker would write it."""
     body = {key: value for key, value in document.items() if key not in {"format", "identity"}}
@@ -125,6 +168,15 @@ def test_a_key_of_several_columns_makes_a_manifest_of_format_2() -> None:
     document = json.loads(LINKED)
     assert (document["format"], document["entities"][2]["key"]) == (2, ["user_id", "friend"])
     assert document["entities"][2]["files"][0]["chunks"][1]["first_key"] == [2, "00000002-0000-8000-8000-000000000000"]
+
+
+def test_a_capture_makes_a_manifest_of_format_3() -> None:
+    """It has no seed, scale and moment, and a key of no columns where the table has none."""
+    decoded, document = decode(CAPTURED, where=WHERE), json.loads(CAPTURED)
+    assert encode(decoded) == CAPTURED
+    assert (decoded.format, document["format"], decoded.entities) == (3, 3, (KEYLESS,))
+    assert not {"seed", "scale", "now"} & document.keys()
+    assert "sequences" not in json.loads(ENCODED)["entities"][0]
 
 
 def test_the_order_of_keys_and_blanks_do_not_matter() -> None:
@@ -178,7 +230,7 @@ def chunks_of(*rows: int) -> Callable[[Document], None]:
 FIRST = ("entities", 0)
 FIRST_FILE = (*FIRST, "files", 0)
 BAD: dict[str, tuple[Callable[[Document], None], str]] = {
-    "a newer format": (setting("format")(3), "upgrade snapseed"),
+    "a newer format": (setting("format")(4), "upgrade snapseed"),
     "the format of other keys": (setting("format")(2), "format 2, but the content of format 1"),
     "first keys of several columns for a key of one": (
         setting(*FIRST_FILE, "chunks", 0, "first_key")([1, 2]),
@@ -284,7 +336,7 @@ LINKS_FIRST_KEY = (*LINKS, "files", 0, "chunks", 0, "first_key")
 BAD_LINKS: dict[str, tuple[Callable[[Document], None], str]] = {
     "the format of keys of one column": (setting("format")(1), "format 1, but the content of format 2"),
     "a key of one column in a list": (setting(*LINKS, "key")(["user_id"]), "several different ones"),
-    "a key of no column": (setting(*LINKS, "key")([]), "several different ones"),
+    "a key of no column": (setting(*LINKS, "key")([]), "only in a capture"),
     "a column twice in a key": (setting(*LINKS, "key")(["user_id", "user_id"]), "several different ones"),
     "no column of the entity in a key": (setting(*LINKS, "key")(["user_id", 'x"; --']), "the key among them"),
     "a number in a key": (setting(*LINKS, "key")(["user_id", 1]), "Expected `str`"),
@@ -302,6 +354,32 @@ def test_a_bad_key_of_several_columns_is_an_error(case: str) -> None:
     """A key is used in SQL, so it is checked as strictly as the rest."""
     change, words = BAD_LINKS[case]
     document = json.loads(LINKED)
+    change(document)
+    with pytest.raises(ManifestError) as caught:
+        decode(signed(document), where=WHERE)
+    assert words in str(caught.value)
+
+
+SEQUENCE = ("entities", 0, "sequences", 0)
+BAD_CAPTURES: dict[str, tuple[Callable[[Document], None], str]] = {
+    "a seed too": (setting("seed")(1), "in place of all three"),
+    "neither": (lambda document: document.pop("capture"), "format 3, but the content of format 2"),
+    "the format of a generated one": (setting("format")(1), "format 1, but the content of format 3"),
+    "a first key": (setting("entities", 0, "files", 0, "chunks", 0, "first_key")("a"), "a list of 0 values"),
+    "a sequence of the server's": (setting(*SEQUENCE, "schema")("pg_catalog"), "a table of your own"),
+    "a sequence that no terminal shows": (setting(*SEQUENCE, "name")("a\x1b"), "without control characters"),
+    "a position that is none": (setting(*SEQUENCE, "last_value")(2**63), "last_value"),
+    "a free sequence of the server's": (setting("capture", "sequences", 0, "schema")("pg_toast"), "of your own"),
+    "a masked column that no terminal shows": (setting("capture", "masked")(["a\nb"]), "without control characters"),
+    "another schema file": (setting("capture", "schema", "path")("../schema.sql"), "path"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CAPTURES)
+def test_a_bad_capture_is_an_error(case: str) -> None:
+    """What only captures have is checked like everything else."""
+    change, words = BAD_CAPTURES[case]
+    document = json.loads(CAPTURED)
     change(document)
     with pytest.raises(ManifestError) as caught:
         decode(signed(document), where=WHERE)

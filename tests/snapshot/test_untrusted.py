@@ -23,7 +23,7 @@ from snapseed.generate.snapshot import check_snapshot
 from snapseed.snapshot import store
 from snapseed.snapshot.manifest import FILE_NAME, Manifest
 from snapseed.verify.files import verify_files
-from tests.forged import described, forge, write_file, write_manifest
+from tests.forged import described, forge, forge_capture, write_file, write_manifest
 from tests.generate.making import write_project
 from tests.stress.files import findings, fuzz
 
@@ -88,6 +88,31 @@ def test_no_more_is_read_than_the_manifest_says(tmp_path: Path) -> None:
     os.truncate(tmp_path / "dev/things.parquet", 1 << 40)
     (finding,) = verify_files(open_snapshot(tmp_path, "dev"))
     assert "has 1099511627776 bytes" in finding.problem
+
+
+ALTERED: dict[str, Callable[[Path], object]] = {
+    **NO_FILES,
+    "other bytes": lambda path: path.write_bytes(b"DROP TABLE t;\n"),
+    "more bytes": lambda path: path.write_bytes(path.read_bytes() + b"DROP TABLE t;\n"),
+    "a terabyte": lambda path: os.truncate(path, 1 << 40),
+    "missing": Path.unlink,
+    "a pointer": lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
+}
+
+
+@pytest.mark.parametrize("case", ALTERED)
+def test_a_schema_that_was_altered_is_found_and_not_read(case: str, tmp_path: Path) -> None:
+    """It is SQL that a load would run."""
+    manifest = forge_capture(tmp_path / "dev", TABLE, TYPES, b"CREATE t (id);")
+    assert manifest.schema_file
+    snapshot = open_snapshot(tmp_path, "dev")
+    assert verify_files(snapshot) == []
+    assert snapshot.read_schema(manifest.schema_file) == b"CREATE t (id);"
+    ALTERED[case](tmp_path / "dev/schema.sql")
+    (finding,) = verify_files(snapshot)
+    assert (finding.entity, finding.path) == (None, "schema.sql")
+    with pytest.raises(SnapshotError):
+        snapshot.read_schema(manifest.schema_file)
 
 
 def test_a_manifest_of_another_folder_is_refused(tmp_path: Path) -> None:
@@ -294,7 +319,7 @@ OTHER_FILES: dict[str, tuple[pa.Table, Mapping[str, str], str]] = {
     "more rows": (pa.concat_tables([TABLE, TABLE]), TYPES, "chunks of 6 rows, expected 3"),
     "no rows": (TABLE.slice(0, 0), TYPES, "expected 3"),
     "other rows": (TABLE.set_column(1, "note", pa.array(["a", None, "c"])), TYPES, "fingerprint"),
-    "rows in another order": (TABLE.take([2, 1, 0]), TYPES, "begins with the key (3,), expected (1,)"),
+    "rows in another order": (TABLE.take([2, 1, 0]), TYPES, "begins with the key 3, expected 1"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import Environment
+from tests.command_line import CONTEXT
 from tests.conftest import Sandbox
 
 
@@ -49,6 +52,28 @@ class Owner(Sandbox):
     def at(self, url: str) -> Environment:
         """The project's environment on another database."""
         return self.project.environment(None, {"database": url})
+
+
+def kill_at(event: object, action: Callable[..., object], owner: Owner, *arguments: object, **options: object) -> None:
+    """Do something with the owner's project and environment in another process, which is killed at this event."""
+    process = CONTEXT.Process(target=_killed, args=(event, action, owner, arguments, options))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _killed(
+    event: object,
+    action: Callable[..., object],
+    owner: Owner,
+    arguments: tuple[object, ...],
+    options: dict[str, object],
+) -> None:
+    def die(told: object) -> None:
+        if told == event:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    action(owner.project, owner.environment(), *arguments, **options, listener=die)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from snapseed import LoadRequest, load_snapshot, verify_snapshot
+from snapseed import (
+    LoadRequest,
+    delete_state,
+    list_states,
+    load_snapshot,
+    reset_to_state,
+    save_state,
+    verify_snapshot,
+)
 from snapseed.ci.process import run_ci
 from snapseed.diff.database import diff_snapshot
 from snapseed.embeddings.source import embedding_session, require_queue
@@ -93,11 +101,15 @@ def test_a_wait_behind_a_pooler_names_who_blocks(shop: Sandbox) -> None:
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])
 def test_what_needs_a_session_refuses_a_pooler(shop: Sandbox, mode: str) -> None:
-    """Reset, databases for tests, and workers: before anything is changed."""
+    """Reset, states, databases for tests, and workers: before anything is changed. Listing states needs none."""
     with own_pooler(shop.url, mode) as url:
         pooled = Sandbox(shop.folder, url)
         with pytest.raises(ConfigurationError, match="pooler"):
             reset_environment(pooled.project, pooled.environment())
+        for action in (save_state, reset_to_state, delete_state):
+            with pytest.raises(ConfigurationError, match="pooler"):
+                action(pooled.project, pooled.environment(), "one")
+        assert list_states(pooled.project, pooled.environment()).states == []
         with pytest.raises(ConfigurationError, match="pooler"), opened_clones(pooled.project, pooled.environment()):
             pass
         assert pooled.run("reset").returncode == 2

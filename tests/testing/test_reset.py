@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -18,25 +15,9 @@ from snapseed.errors import InterruptedByUserError, RefusedError, UsageError
 from snapseed.events import PhaseStarted
 from snapseed.testing.replace import Replacing
 from snapseed.testing.reset import ResetReport, reset_environment
-from tests.conftest import without_coverage
 from tests.projects.state import schema_of
-from tests.testing.conftest import Owner
+from tests.testing.conftest import Owner, kill_at
 
-# A process that kills itself in the middle of a reset, at the event with this name.
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from snapseed import find_project
-from snapseed.testing.reset import reset_environment
-
-def die(event):
-    if getattr(event, "name", None) == sys.argv[3]:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-project = find_project(Path(sys.argv[1]))
-environment = project.environment(None, {"database": sys.argv[2]})
-reset_environment(project, environment, listener=die)
-"""
 _PROPERTIES = """
 SELECT pg_get_userbyid(datdba), datconnlimit, array(SELECT unnest(datacl)::text ORDER BY 1),
        shobj_description(d.oid, 'pg_database'),
@@ -199,11 +180,9 @@ def test_the_next_reset_clears_up_after_a_killed_one(owner: Owner, event: Replac
     """The database exists all the time, either unchanged or reset. The database that is left over is dropped."""
     reset(owner)
     execute(owner, "DELETE FROM badges")
-    command = [sys.executable, "-c", _KILLED, str(owner.folder), owner.url, event.name]
-    killed = subprocess.run(command, check=False, env=without_coverage())
-    assert killed.returncode == -signal.SIGKILL
+    kill_at(event, reset_environment, owner)
     assert len(owner.databases("snapseed_clone")) == 1
-    assert verify_snapshot(owner.project, owner.environment()).agrees is (event is Replacing.COPY_IN_PLACE)
+    assert verify_snapshot(owner.project, owner.environment()).agrees is (event is Replacing.RENAMED)
     left: list[str] = []
 
     def look(event: object) -> None:
@@ -220,8 +199,8 @@ def test_the_next_reset_clears_up_after_a_killed_one(owner: Owner, event: Replac
     ("moment", "stands"),
     [
         (PhaseStarted("looking at the database"), "nothing was changed"),
-        (Replacing.COPY_READY, "as it was or reset"),
-        (Replacing.COPY_IN_PLACE, "the database is reset"),
+        (Replacing.COPY_READY, "either nothing was changed or the database is reset"),
+        (Replacing.RENAMED, "the database is reset"),
         (PhaseStarted("making the template"), "the snapshot is loaded"),
     ],
 )
@@ -239,7 +218,7 @@ def test_a_failure_says_which_database_stands(owner: Owner, moment: object, stan
 
     with pytest.raises(InterruptedByUserError, match=stands):
         reset_environment(owner.project, environment, listener=interrupt)
-    assert verify_snapshot(owner.project, environment).agrees is (loads or moment is Replacing.COPY_IN_PLACE)
+    assert verify_snapshot(owner.project, environment).agrees is (loads or moment is Replacing.RENAMED)
 
 
 def test_two_at_once_take_turns(owner: Owner) -> None:

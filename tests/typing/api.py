@@ -16,6 +16,7 @@ from snapseed import (
     as_decimals,
     check_snapshot,
     counted,
+    delete_state,
     entity,
     exactly,
     fan_out,
@@ -25,9 +26,12 @@ from snapseed import (
     json_array,
     json_object,
     json_raw,
+    list_states,
     load_snapshot,
     reset_environment,
+    reset_to_state,
     resolve_request,
+    save_state,
     scale,
     slug,
     verify_snapshot,
@@ -94,6 +98,10 @@ identity: str = generate_snapshot(project, request, jobs=2).manifest.identity
 seconds: float = load_snapshot(project, environment, LoadRequest(only=["people"], consent=True)).seconds
 agrees: bool = verify_snapshot(project, environment, offline=True).agrees
 ended: int = reset_environment(project, environment, consent=True, fresh=False).sessions
+size: int = save_state(project, environment, "before", consent=True).state.size
+cleared: list[str] = reset_to_state(project, environment, "before", consent=True).cleared
+states: list[str] = [state.name for state in list_states(project, environment).states]
+snapshot: str | None = delete_state(project, environment, "before").snapshot
 
 
 def test_something(snapseed_database: SnapseedDatabase) -> None:

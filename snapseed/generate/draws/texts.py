@@ -19,7 +19,7 @@ from snapseed.snapshot.arrow import data_of
 _LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "\u0131": "i"}
 # escape_json in PostgreSQL's src/backend/utils/adt/json.c: these by name, other control characters as \u00XX.
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_ALL_ESCAPES = _ESCAPES | {chr(code): f"\\u{code:04x}" for code in range(1, 32) if chr(code) not in _ESCAPES}
+ALL_ESCAPES = _ESCAPES | {chr(code): f"\\u{code:04x}" for code in range(1, 32) if chr(code) not in _ESCAPES}
 _BLANK, _QUOTE, _BACKSLASH = b' "\\'
 
 
@@ -153,7 +153,7 @@ def _json_value(name: str, value: pl.Series | json_raw) -> tuple[str, pl.Series]
         return "", texts.fill_null("null")
     letters = data_of(texts.rechunk().to_arrow())
     if np.any(letters < _BLANK) or np.any(letters == _QUOTE) or np.any(letters == _BACKSLASH):
-        texts = texts.str.replace_many(_ALL_ESCAPES)
+        texts = texts.str.replace_many(ALL_ESCAPES)
     if texts.null_count():
         return "", ('"' + texts + '"').fill_null("null")
     return '"', texts
@@ -174,7 +174,7 @@ def _printed(value: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(_ALL_ESCAPES.get(character, character) for character in text)
+    return "".join(ALL_ESCAPES.get(character, character) for character in text)
 
 
 def _jsonb_order(name: str) -> tuple[int, bytes]:

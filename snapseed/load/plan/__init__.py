@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from snapseed.load.request import LoadRequest, Mode
+from snapseed.load.restore import Restoration
 from snapseed.postgres.catalog import (
+    ConstraintFacts,
     ForeignKeyFacts,
     IndexFacts,
     RuleFacts,
@@ -44,7 +46,8 @@ class Prepared:
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
     that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
-    `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone.
+    `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone. `restoration` is
+    what comes back besides rows.
     """
 
     entities: Sequence[EntityRecord]
@@ -60,6 +63,7 @@ class Prepared:
     changed: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()
     dropped: tuple[TableName, ...] = ()
+    restoration: Restoration = field(default_factory=Restoration)
 
     @property
     def compression(self) -> str | None:
@@ -117,7 +121,8 @@ class TablePlan(EmptiedTable):
     """What happens to a table that is loaded.
 
     Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
-    and are merged from there. `defers`: some of its foreign keys are checked only after all rows are in.
+    and are merged from there. `postponed` are constraints that its rows may break, added after the rows are in.
+    `defers`: some of its foreign keys are checked only then.
     """
 
     entity: EntityRecord
@@ -129,6 +134,7 @@ class TablePlan(EmptiedTable):
     uncompressed: tuple[str, ...]
     drop_indexes: tuple[IndexFacts, ...]
     drop_foreign_keys: tuple[ForeignKeyFacts, ...]
+    postponed: tuple[ConstraintFacts, ...]
     sequences: tuple[SequenceFacts, ...]
     defers: bool
 
@@ -160,6 +166,7 @@ class LoadPlan:
     settings: tuple[Setting, ...] = ()
     recreate: bool = False
     dropped: tuple[TableName, ...] = ()
+    restoration: Restoration = field(default_factory=Restoration)
 
     @property
     def rows(self) -> int:
@@ -183,6 +190,7 @@ class TableSet:
     truncatable: frozenset[int]
     logged: Mapping[int, str]
     stores_uncompressed: bool
+    restoration: Restoration
 
     @classmethod
     def of(
@@ -205,6 +213,7 @@ class TableSet:
             truncatable,
             _logged(tables, truncated),
             stores_uncompressed=prepared.is_embedded and prepared.compression == "pglz",
+            restoration=prepared.restoration,
         )
 
     def deletes_from(self, facts: TableFacts) -> bool:

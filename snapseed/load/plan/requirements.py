@@ -180,6 +180,11 @@ def text_limit(column: Column, facts: ColumnFacts) -> int | None:
 def _conflict_problems(entity: EntityRecord, facts: TableFacts) -> Iterator[Problem]:
     """What keeps PostgreSQL from INSERT … ON CONFLICT."""
     name, unique = table_name(entity), facts.unique_on(*names_of(entity.key))
+    if not entity.key:
+        yield Problem(
+            f"{name} has no key, so an upsert cannot tell which rows are the same: --mode replace can load it"
+        )
+        return
     if facts.has_update_rule:
         yield Problem(f"{name} has a rule on UPDATE, on or off, with which PostgreSQL refuses INSERT … ON CONFLICT")
     for index in unique:

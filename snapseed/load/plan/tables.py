@@ -49,6 +49,7 @@ def plan_load(
         settings=_choose_settings(prepared),
         recreate=request.recreate,
         dropped=prepared.dropped,
+        restoration=prepared.restoration,
     )
 
 
@@ -64,7 +65,9 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
     triggers, rules, off_reasons = _choose_off(facts, rules=disables_rules)
     deferred = [key.name for key in keys_to_later_rows(facts, load)]
     names = {column.name for column in columns}
-    sequences = tuple(sequence for sequence in facts.sequences if sequence.column in names)
+    postponed, captured = load.restoration.postponed(facts.oid), load.restoration.sequences
+    filling = [sequence for sequence in facts.sequences if sequence.column in names]
+    sequences = tuple(sequence for sequence in filling if (sequence.schema, sequence.name) not in captured)
     return TablePlan(
         entity=entity,
         table=facts.name,
@@ -77,6 +80,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
         uncompressed=uncompressed,
         drop_indexes=indexes,
         drop_foreign_keys=foreign_keys,
+        postponed=postponed,
         disable_triggers=triggers,
         disable_rules=rules,
         sequences=sequences,
@@ -88,7 +92,9 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
             *storage_reasons,
             *rebuild_reasons,
             *(f"foreign key {name} is checked after all rows are in: it refers to later rows" for name in deferred),
+            *(f"{found.name} is added after the rows are in: it is not validated" for found in postponed),
             *off_reasons,
+            *(f"sequence {found.name} is set as it was captured" for found in filling if found not in sequences),
             *(
                 f"sequence {sequence.name} is set to continue after the loaded keys, "
                 + ("by ALTER SEQUENCE" if sequence.may_alter else "by setval, last, since a rollback does not undo it")

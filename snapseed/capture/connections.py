@@ -1,0 +1,89 @@
+"""Connections that see the source as of one moment, and work that is shared among them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TypeVar
+
+import psycopg
+from psycopg import sql
+
+from snapseed.errors import ServerError
+from snapseed.postgres.connect import Session, Target, connected, require_session
+from snapseed.postgres.failures import translated
+
+_Result = TypeVar("_Result")
+# A standby ends a query that keeps it from replaying what the primary has done (PostgreSQL manual, 26.4.2).
+_RECOVERY_CONFLICT = "40001"
+
+
+@contextmanager
+def joined(target: Target, leader: Session, jobs: int) -> Iterator[list[Session]]:
+    """The leader and as many other connections as `jobs` needs, whose transactions have the leader's snapshot."""
+    with ExitStack() as stack:
+        sessions = [leader]
+        if jobs > 1:
+            require_session(leader, target)
+            (exported,) = leader.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
+        while len(sessions) < jobs:
+            session = stack.enter_context(connected(target))
+            session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+            stack.enter_context(session.transaction())
+            # Any query before it would give the transaction a snapshot of its own.
+            session.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(exported)))
+            sessions.append(session)
+        yield sessions
+
+
+def shared_among(
+    sessions: Sequence[Session], tasks: Sequence[Callable[[Session, threading.Event], _Result]]
+) -> list[_Result]:
+    """The result of each task, in the order of the tasks. Each runs on a thread, with a connection to itself.
+
+    When a task fails, or the caller is interrupted, the event that all tasks got is set, what the server does for the
+    others is cancelled, and all threads have ended before the error is raised.
+    """
+    free, stop = queue.SimpleQueue[Session](), threading.Event()
+    for session in sessions:
+        free.put(session)
+
+    def run(task: Callable[[Session, threading.Event], _Result]) -> _Result:
+        session = free.get()
+        try:
+            return task(session, stop)
+        finally:
+            free.put(session)
+
+    with ThreadPoolExecutor(len(sessions), thread_name_prefix="capture") as pool:
+        futures = [pool.submit(run, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            for session in sessions:
+                with suppress(psycopg.Error):
+                    session.cancel()
+            raise
+        return [future.result() for future in futures]
+
+
+@contextmanager
+def capturing(doing: str, target: Target) -> Iterator[None]:
+    """Turn the driver's errors into ours. What a standby has ended needs other advice than to try again."""
+    try:
+        with translated(doing, target.described):
+            yield
+    except ServerError as exc:
+        if isinstance(exc.__cause__, psycopg.Error) and exc.__cause__.sqlstate == _RECOVERY_CONFLICT:
+            exc.next_step = (
+                "on the standby, set hot_standby_feedback = on or raise max_standby_streaming_delay;"
+                " or capture from the primary"
+            )
+        raise

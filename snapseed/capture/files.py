@@ -1,0 +1,114 @@
+"""Write the rows of one table into files. Where a file ends depends on the rows alone, not on how they come in."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from snapseed.snapshot.arrow import offsets_of
+from snapseed.snapshot.manifest import Column, PartFile
+from snapseed.snapshot.store import part_path, writing_to
+from snapseed.snapshot.writing import CHUNK_ROWS, PartWriter
+
+# Rows per file, a multiple of those per chunk: few enough that several connections share a table of a million rows.
+PART_ROWS = 32 * CHUNK_ROWS
+# The most values of a chunk, as Arrow has them; a file ends early rather than to have a larger one.
+CHUNK_BYTES = 1 << 25
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where files are written, and when they end. The numbers are fixed, except in tests."""
+
+    folder: Path
+    part_rows: int = PART_ROWS
+    chunk_rows: int = CHUNK_ROWS
+    chunk_bytes: int = CHUNK_BYTES
+
+
+@dataclass
+class FileSeries:
+    """The files of a range of rows. They have names of their own until `placed` knows their numbers."""
+
+    layout: Layout
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[Column, ...]
+    files: list[PartFile] = field(default_factory=list)
+    _writer: PartWriter | None = None
+    _file_rows: int = 0
+    _chunk_bytes: int = 0
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take the next rows. Raises `SnapshotError` if they cannot be written."""
+        layout = self.layout
+        while len(rows):
+            in_chunk = self._file_rows % layout.chunk_rows
+            piece = rows.slice(0, min(layout.chunk_rows - in_chunk, layout.part_rows - self._file_rows))
+            left = layout.chunk_bytes - (self._chunk_bytes if in_chunk else 0)
+            count, ends = len(piece), False
+            if _bytes(piece) > left:
+                count = bisect_right(range(1, len(piece) + 1), left, key=lambda rows: _bytes(piece.slice(0, rows)))
+                # A row that is too large for any chunk has one to itself.
+                count, ends = (count or not in_chunk), True
+            if count:
+                self._write(piece.slice(0, count), begins_chunk=not in_chunk)
+            if ends or self._file_rows == layout.part_rows:
+                self.end_file()
+            rows = rows.slice(count)
+
+    def end_file(self) -> None:
+        """Finish the file at hand, if there is one."""
+        written = self._writer.close() if self._writer else None
+        if written:
+            self.files.append(written.file)
+        self._writer, self._file_rows = None, 0
+
+    def abandon(self) -> None:
+        """Close the file at hand without finishing it."""
+        if self._writer:
+            self._writer.abandon()
+
+    def _write(self, piece: pa.RecordBatch, *, begins_chunk: bool) -> None:
+        if self._writer is None:
+            path = f"{self.name}-{len(self.files)}.parquet"
+            self._writer = PartWriter(self.columns, self.key, self.layout.folder, path, self.layout.chunk_rows)
+        self._writer.add(pa.Table.from_batches([piece]))
+        self._file_rows += len(piece)
+        self._chunk_bytes = _bytes(piece) + (0 if begins_chunk else self._chunk_bytes)
+
+
+def placed(folder: Path, entity: str, files: list[PartFile]) -> tuple[PartFile, ...]:
+    """The files of an entity, in key order, renamed to what they are called in a snapshot."""
+    found = []
+    for number, file in enumerate(files):
+        path = part_path(entity, None if len(files) == 1 else number)
+        with writing_to(folder):
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / file.path).rename(folder / path)
+        found.append(msgspec.structs.replace(file, path=path))
+    if len(files) == 1:
+        (folder / files[0].path).parent.rmdir()
+    return tuple(found)
+
+
+def _bytes(rows: pa.RecordBatch) -> int:
+    return sum(map(_value_bytes, rows.columns))
+
+
+def _value_bytes(array: pa.Array) -> int:
+    """What the values take in Arrow, without the bits that say which are NULL."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if pa.types.is_string(array.type) or pa.types.is_binary(array.type):
+        offsets = offsets_of(array)
+        return 4 * len(array) + int(offsets[-1] - offsets[0])
+    if pa.types.is_list(array.type):
+        return 4 * len(array) + _value_bytes(array.flatten())
+    if pa.types.is_fixed_size_list(array.type):
+        return len(array) * int(array.type.list_size) * int(array.type.value_type.bit_width) // 8
+    return len(array) * int(array.type.bit_width) // 8

@@ -1,0 +1,139 @@
+"""The rule `json`: replace the values in documents, by the keys that lead to them. The rest of the text stays as it is.
+
+An array is no key of its own: `emails` is the rule of each element of that array, and of all that is below it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from snapseed.capture.mask.keyed import with_nulls_of
+from snapseed.capture.mask.values import BoundRule, as_array, replaced
+from snapseed.core import NO_ROOM, Int64s, Kind, library, reason
+from snapseed.generate.draws.bits import UInt64s
+from snapseed.generate.draws.texts import ALL_ESCAPES
+from snapseed.snapshot.arrow import offsets_of
+from snapseed.snapshot.types import parse_type
+from snapseed.snapshot.values import described
+
+_TEXT, _NUMBER = parse_type("text"), parse_type("numeric")
+# Room for leaves to begin with, for each document.
+_FEW = 8
+
+
+@dataclass(frozen=True)
+class _Leaves:
+    """Values in documents that are neither objects nor arrays: where each begins and ends, and the number of its rule.
+
+    `counts` says how many each document has.
+    """
+
+    begins: Int64s
+    ends: Int64s
+    rules: Int64s
+    counts: Int64s
+
+
+def replaced_documents(values: pa.Array, paths: Mapping[str, BoundRule], other: BoundRule) -> pa.Array:
+    """Documents whose texts and numbers are replaced by the rules of their paths, and all other texts by `other`."""
+    values = values.cast(pa.string())
+    leaves = _found(values, _hashed(list(paths)))
+    tokens = _slices(values, leaves.begins, leaves.ends)
+    is_text = pc.starts_with(tokens, '"')
+    made = tokens
+    for number, rule in enumerate([*paths.values(), other]):
+        is_own = pa.array(leaves.rules == number)
+        if rule.rule.rule != "keep":
+            texts = pc.filter(tokens, pc.and_(is_own, is_text))
+            made = pc.replace_with_mask(made, pc.and_(is_own, is_text), _replaced_texts(rule, texts))
+            if number < len(paths):
+                is_plain = pc.and_(is_own, pc.invert(is_text))
+                made = pc.replace_with_mask(made, is_plain, _replaced_plain(rule, pc.filter(tokens, is_plain)))
+    return with_nulls_of(values, _spliced(values, leaves, made))
+
+
+def _replaced_texts(rule: BoundRule, tokens: pa.Array) -> pa.Array:
+    decoded = as_array(pl.Series(tokens, dtype=pl.String).str.json_decode(pl.String))
+    return _encoded(rule.key.texts(decoded) if rule.rule.rule == "number" else replaced(rule, decoded, _TEXT))
+
+
+def _replaced_plain(rule: BoundRule, tokens: pa.Array) -> pa.Array:
+    """Numbers by `number`, or by what a rule makes of their digits; `null`, `true` and `false` only by `null`."""
+    if rule.rule.rule == "null":
+        return _encoded(pa.nulls(len(tokens), pa.string()))
+    # Numbers with an exponent, which only `json` has, become 0.
+    tokens = pc.replace_substring_regex(tokens, r"^-?[\d.]+[eE].*$", "0")
+    is_number = pc.match_substring_regex(tokens, r"^-?\d")
+    if rule.rule.rule in {"number", "text"}:
+        made = replaced(rule, tokens.filter(is_number), _NUMBER)
+    else:
+        made = _encoded(replaced(rule, tokens.filter(is_number), _TEXT))
+    return pc.replace_with_mask(tokens, is_number, made)
+
+
+def _encoded(texts: pa.Array) -> pa.Array:
+    """Texts as JSON, in the spelling of PostgreSQL."""
+    escaped = pl.Series(texts, dtype=pl.String).str.replace_many(ALL_ESCAPES)
+    return as_array(('"' + escaped + '"').fill_null("null"))
+
+
+def _hashed(paths: list[str]) -> UInt64s:
+    """The hash of each path, a name after the other, as the core makes it."""
+    hashes = np.zeros(len(paths), dtype=np.uint64)
+    for number, path in enumerate(paths):
+        for name in path.split("."):
+            column, row = pa.array([name]), ctypes.c_int64()
+            seed, into = int(hashes[number]), hashes[number:]
+            library().snapseed_hash_values(described(column, Kind.TEXT), seed, into.ctypes.data, row)
+    return hashes
+
+
+def _found(values: pa.Array, paths: UInt64s) -> _Leaves:
+    column, counts, row = described(values, Kind.TEXT), np.empty(len(values), dtype=np.int64), ctypes.c_int64()
+    room = _FEW * len(values)
+    while True:
+        leaves = np.empty((room, 3), dtype=np.int64)
+        found = library().snapseed_json_leaves(
+            column, paths.ctypes.data, len(paths), counts.ctypes.data, leaves.ctypes.data, room, row
+        )
+        if found != NO_ROOM:
+            break
+        room = 2 * room + 1
+    if found < 0:
+        raise ValueError(reason(found))
+    begins, ends, rules = (leaves[:found, place].copy() for place in range(3))
+    return _Leaves(begins, ends, rules, counts)
+
+
+def _slices(values: pa.Array, begins: Int64s, ends: Int64s) -> pa.Array:
+    """Pieces of the data of a column, as a column."""
+    between = np.stack([begins, ends], axis=1).ravel()
+    offsets = np.concatenate([between, between[-1:]]).astype(np.int32)
+    pieces = pa.Array.from_buffers(pa.string(), len(between), [None, pa.py_buffer(offsets), values.buffers()[2]])
+    return pieces.take(pa.array(np.arange(0, len(between), 2)))
+
+
+def _spliced(values: pa.Array, leaves: _Leaves, made: pa.Array) -> pa.Array:
+    """The documents with each leaf replaced: what stands between leaves, and the new leaves, by turns."""
+    rows, offsets = len(values), offsets_of(values).astype(np.int64)
+    # Of each document: its beginning, then beginning and end of each leaf.
+    firsts = np.concatenate([[0], np.cumsum(2 * leaves.counts + 1)])
+    starts = np.empty(firsts[-1] + 1, dtype=np.int64)
+    starts[firsts[:-1]] = offsets[:-1]
+    starts[-1] = offsets[-1]
+    place = np.arange(len(made)) * 2 + 1 + np.repeat(np.arange(rows), leaves.counts)
+    starts[place], starts[place + 1] = leaves.begins, leaves.ends
+    pieces = pa.Array.from_buffers(
+        pa.string(), firsts[-1], [None, pa.py_buffer(starts.astype(np.int32)), values.buffers()[2]]
+    )
+    is_leaf = np.zeros(firsts[-1], dtype=np.bool_)
+    is_leaf[place] = True
+    pieces = pc.replace_with_mask(pieces, pa.array(is_leaf), made)
+    return pc.binary_join(pa.ListArray.from_arrays(pa.array(firsts.astype(np.int32)), pieces), "")

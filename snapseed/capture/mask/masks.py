@@ -1,0 +1,91 @@
+"""Masks: all rules of a capture, ready to replace values. `prepare.py` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+import pyarrow as pa
+
+from snapseed.capture.mask.documents import replaced_documents
+from snapseed.capture.mask.values import BoundRule, replaced, shifted
+from snapseed.errors import SnapshotError
+from snapseed.generate.draws.bits import UInt64s, mixed
+from snapseed.postgres.catalog import TableName
+from snapseed.snapshot.types import ColumnType
+
+
+@dataclass(frozen=True)
+class MaskedColumn:
+    """A column whose values are replaced. `by` are the columns that say how far the dates of a row move.
+
+    `shown` is the name of the column in the configuration and the manifest.
+    """
+
+    name: str
+    shown: str
+    kind: ColumnType
+    bound: BoundRule
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The columns of each table whose values are replaced."""
+
+    tables: Mapping[TableName, tuple[MaskedColumn, ...]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The masked columns, as the manifest lists them."""
+        return tuple(sorted(column.shown for found in self.tables.values() for column in found))
+
+    def masked(self, table: TableName) -> frozenset[str]:
+        """The masked columns of a table. Where its key is among them, its rows come in another order."""
+        return frozenset(column.name for column in self.tables.get(table, ()))
+
+    def apply(self, table: TableName, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with all rules applied.
+
+        Raises `SnapshotError` for a rule that fails. It does not say why: the reason may quote a value.
+        """
+        for column in self.tables.get(table, ()):
+            place = batch.schema.get_field_index(column.name)
+            if place < 0:
+                continue
+            try:
+                made = _replaced(column, batch)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, its text may quote a value
+                raise _failed(f"{table}, column {column.name}", column.bound, exc) from None
+            batch = batch.set_column(place, batch.schema.field(place), made)
+        return batch
+
+
+def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
+    values = batch.column(column.name)
+    if column.bound.rule.rule == "date":
+        bits = [column.bound.key.bits(batch.column(name))[0] for name in column.by]
+        return shifted(column.bound, values, reduce(_mixed_in, bits[1:], bits[0]))
+    if column.bound.other is not None:
+        return replaced_documents(values, column.bound.paths, column.bound.other)
+    return replaced(column.bound, values, column.kind).cast(values.type)
+
+
+def _mixed_in(bits: UInt64s, more: UInt64s) -> UInt64s:
+    return mixed(bits) ^ more
+
+
+def _failed(where: str, bound: BoundRule, exc: Exception) -> SnapshotError:
+    frames, trace = [], exc.__traceback__
+    while trace is not None:
+        frames.append(trace)
+        trace = trace.tb_next
+    last = frames[-1]
+    place = f"{last.tb_frame.f_code.co_filename}, line {last.tb_lineno}"
+    return SnapshotError(
+        f"the rule {bound.rule.rule} failed",
+        where=where,
+        observed=f"{type(exc).__name__} in {place}; its text may quote a value, so it is not shown",
+        next_step="fix the function" if bound.function else "use another rule",
+    )

@@ -1,0 +1,293 @@
+"""What replaces values, rule by rule: pure functions from one Arrow array to another. NULL stays NULL.
+
+All but `date` depend on nothing but the value itself, so that equal values stay equal wherever the rule is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from snapseed.capture.mask.keyed import MaskKey, with_nulls_of
+from snapseed.config import MaskRule
+from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits
+from snapseed.generate.draws.choices import chosen
+from snapseed.generate.draws.unique import random_uuids
+from snapseed.generate.words import WORDS
+from snapseed.snapshot.types import ColumnType, Family
+
+Function = Callable[[pl.Series], pl.Series]
+
+# Letters and digits of a token, without those that look like others (Crockford's base 32), and how many a token has:
+# 80 bits. Among 10^8 different values, two share a token with a probability below 10^-8.
+_ALPHABET = np.frombuffer(b"0123456789abcdefghjkmnpqrstvwxyz", dtype=np.uint8)
+TOKEN = 16
+_LETTER_BITS, _LETTERS_PER_WORD = 5, 12
+_PER_MILLE = 1000
+_DAY = 86_400_000_000
+# Days before 1970: in 4602 BC. PostgreSQL's range begins 40,588 days earlier.
+_EARLIEST = -2_400_000
+_FIRST_NAMES, _LAST_NAMES = WORDS["FIRST_NAMES"], WORDS["LAST_NAMES"]
+_LONGEST_NAME = sum(max(map(len, names)) + 1 for names in (_FIRST_NAMES, _LAST_NAMES))
+
+
+@dataclass(frozen=True)
+class BoundRule:
+    """A rule with its key, and what all columns that have it can hold.
+
+    `room` is the length of the shortest column, None without a limit, and `limit` the largest whole number of the
+    smallest integer type. `options` are those of `choice`, or the value of `constant`, in the type of one column.
+    `paths` and `other` are the rules of `json`, and `function` is the user's own.
+    """
+
+    rule: MaskRule
+    key: MaskKey
+    room: int | None = None
+    limit: int = 2**63 - 1
+    options: pa.Array | None = None
+    function: Function | None = None
+    paths: Mapping[str, BoundRule] = field(default_factory=dict)
+    other: BoundRule | None = None
+
+
+def replaced(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
+    """The values of a column, or the elements of its arrays, replaced by what the rule says. Not for `date`."""
+    if pa.types.is_list(values.type):
+        flat = replaced(bound, values.flatten(), kind)
+        return pa.ListArray.from_arrays(_offsets(values), flat, mask=values.is_null())
+    if kind.base.endswith("citext"):
+        values = pc.utf8_lower(values)
+    elif kind.family is Family.CHARACTER:
+        values = pc.ascii_rtrim(values, " ")
+    made = _REPLACE[bound.rule.rule if bound.function is None else "function"](bound, values, kind)
+    return with_nulls_of(values, made) if made.null_count == 0 else made
+
+
+def shifted(bound: BoundRule, values: pa.Array, row_bits: UInt64s) -> pa.Array:
+    """Dates and timestamps moved by whole days, the same number for all columns of a row.
+
+    Infinities stay, and what is so far away that it might leave PostgreSQL's range.
+    """
+    days = below(row_bits, 2 * bound.rule.days + 1).astype(np.int64) - bound.rule.days
+    is_date = pa.types.is_date32(values.type)
+    numbers = _numbers(values.cast(pa.int32()) if is_date else values)
+    ends = np.iinfo(np.int32 if is_date else np.int64)
+    low, high = (_EARLIEST, 2**30) if is_date else (_EARLIEST * _DAY, 2**62)
+    moved = numbers + (days if is_date else days * _DAY)
+    moved = np.where((numbers < low) | (numbers > high), numbers, moved)
+    return with_nulls_of(values, pa.array(moved.astype(ends.dtype)).view(values.type))
+
+
+def _names(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    bits = bound.key.bits(values)[0]
+    names = {"first_name": [_first(bits)], "last_name": [_last(bits)]}.get(bound.rule.rule, [_first(bits), _last(bits)])
+    return _joined([*names[:1], *(part for name in names[1:] for part in (" ", name))], bound.room)
+
+
+def _emails(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    """`ada.lopez.TOKEN@example.com`, or without the name where that is too long."""
+    bits, more = bound.key.bits(values)
+    token, domain = _tokens(bits, more), f"@{bound.rule.domain}"
+    if bound.room is not None and bound.room < _LONGEST_NAME + TOKEN + len(domain):
+        return _joined([token, domain])
+    first, last = (names.str.to_lowercase() for names in (_first(more), _last(more)))
+    return _joined([first, ".", last, ".", token, domain])
+
+
+def _phones(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    """Numbers of an area code that no telephone has."""
+    return _joined(["+1555", _digits(bound.key.bits(values)[0], "phone", 10**7, 7)])
+
+
+def _addresses(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    bits = bound.key.bits(values)[0]
+    street = chosen(column_bits(bits, "street"), WORDS["STREETS"], None, None)
+    number = pl.Series(below(column_bits(bits, "number"), 250) + np.uint64(1)).cast(pl.String)
+    return _joined([number, " ", street], bound.room)
+
+
+def _ips(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
+    """Addresses of private networks (RFC 1918, RFC 4193): 10.0.0.0/8, and fd00::/8 for IPv6."""
+    bits, more = bound.key.bits(values)
+    end = kind.family is Family.TEXT_FORM
+    parts = [pl.Series((bits >> np.uint64(8 * place)) & np.uint64(0xFF)).cast(pl.String) for place in range(3)]
+    four = _joined(["10.", *_between(".", parts), "/32" if end else ""])
+    is_six = pc.match_substring(values, ":").fill_null(fill_value=False)
+    if not pc.any(is_six).as_py():
+        return four
+    # Groups without a zero in front, so that PostgreSQL prints them as they are.
+    words = [word << np.uint64(16 * place) for word in (bits, more) for place in range(4)][:7]
+    groups = [_hex(np.uint64(0x1000) + below(word, 0xF000)) for word in words]
+    return pc.if_else(is_six, _joined(["fd00:", *_between(":", groups), "/128" if end else ""]), four)
+
+
+def _uuids(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
+    if kind.family is Family.UUID:
+        return bound.key.uuids(values)
+    digits = random_uuids(bound.key.bits(values)[0]).bin.encode("hex")
+    cuts = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+    return _joined([digits.str.slice(begin, length) for begin, length in cuts], separator="-")
+
+
+def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
+    if pa.types.is_floating(values.type):
+        floats = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
+        with np.errstate(all="ignore"):  # NaN and the infinities stay as they are
+            if bound.rule.bucket is not None:
+                made = np.trunc(floats / bound.rule.bucket) * bound.rule.bucket
+            else:
+                # From -1 to 1 in steps of 2^-52, then operations that IEEE 754 rounds exactly.
+                unit = (bound.key.bits(values)[0] >> np.uint64(11)).astype(np.float64) / 2.0**52 - 1
+                made = floats * (1 + unit * (bound.rule.noise or 0))
+            return pa.array(made.astype(values.type.to_pandas_dtype()))
+    if kind.family is Family.TEXT_FORM:
+        return _changed_numerics(bound, values)
+    if kind.family is Family.NUMERIC:
+        # The number without its point: the lower of the two words, which has all of it up to 18 digits.
+        words = np.frombuffer(values.buffers()[1], dtype=np.int64)[2 * values.offset :][: 2 * len(values)]
+        numbers = _changed_whole(bound, values, np.where(_valid(values), words[::2], 0), 10**kind.arrow.scale)
+        limit = 10**kind.arrow.precision - 1
+        both = np.empty((len(values), 2), dtype=np.int64)
+        both[:, 0] = numbers.clip(-limit, limit)
+        both[:, 1] = both[:, 0] >> 63
+        return pa.Array.from_buffers(values.type, len(values), [None, pa.py_buffer(both)])
+    made = _changed_whole(bound, values, _numbers(values), 1)
+    ends = np.iinfo(values.type.to_pandas_dtype())
+    return pa.array(made.clip(ends.min, ends.max).astype(ends.dtype))
+
+
+def _changed_whole(bound: BoundRule, values: pa.Array, numbers: Int64s, unit: int | Int64s) -> Int64s:
+    if bound.rule.bucket is not None:
+        width = np.maximum(1, np.rint(bound.rule.bucket * np.asarray(unit, dtype=np.float64)).astype(np.int64))
+        return numbers - np.fmod(numbers, width)  # towards zero, so that it fits the type
+    if bound.rule.noise is None:
+        return bound.key.numbers(numbers, bound.limit)
+    share, whole, rest = round(bound.rule.noise * _PER_MILLE), *np.divmod(np.abs(numbers), _PER_MILLE)
+    reach = np.maximum(whole * share + rest * share // _PER_MILLE, numbers != 0)
+    bits = bound.key.bits(values)[0]
+    changed: Int64s = numbers + below(bits, (2 * reach + 1).astype(np.uint64)).astype(np.int64) - reach
+    return changed
+
+
+def _changed_numerics(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """Numbers of the type `numeric` without limits, which are texts. NaN and the infinities stay as they are."""
+    texts = pl.Series(values)
+    scale = texts.str.extract(r"\.(\d+)$").str.len_bytes().fill_null(0).cast(pl.Int64)
+    numbers = texts.str.replace(".", "", literal=True).cast(pl.Int64, strict=False)
+    changed = pl.Series(_changed_whole(bound, values, numbers.fill_null(0).to_numpy(), 10 ** scale.to_numpy()))
+    digits = pl.col("changed").abs().cast(pl.String).str.zfill(pl.col("scale") + 1)
+    whole = digits.str.head(digits.str.len_bytes().cast(pl.Int64) - pl.col("scale"))
+    point = pl.when(pl.col("scale") > 0).then(pl.lit(".")).otherwise(pl.lit(""))
+    sign = pl.when(pl.col("changed") < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    frame = pl.DataFrame({"changed": changed, "scale": scale})
+    made = frame.select(pl.concat_str(sign, whole, point, digits.str.tail(pl.col("scale")))).to_series()
+    long = as_array(pl.Series(bound.key.texts(values)).zip_with(texts.str.contains(r"\d"), texts))
+    return pc.if_else(pa.array(numbers.is_not_null()), as_array(made), long)
+
+
+def _permuted_texts(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    return bound.key.texts(values)
+
+
+def _chosen(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    assert bound.options is not None
+    if len(bound.options) == 1:
+        return bound.options.take(pa.array(np.zeros(len(values), dtype=np.int64)))
+    return bound.options.take(pa.array(below(bound.key.bits(values)[0], len(bound.options)).astype(np.int64)))
+
+
+def _nulls(_bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    return pa.nulls(len(values), values.type)
+
+
+def _by_function(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    assert bound.function is not None
+    given = values.storage if isinstance(values, pa.ExtensionArray) else values
+    made = bound.function(pl.Series(given))
+    if len(made) != len(values):
+        raise TypeError(f"expected a polars Series of {len(values)} values")
+    array = made.rechunk().to_arrow().cast(given.type)
+    return pa.ExtensionArray.from_storage(values.type, array) if given is not values else array
+
+
+_REPLACE: dict[str, Callable[[BoundRule, pa.Array, ColumnType], pa.Array]] = {
+    **dict.fromkeys(("name", "first_name", "last_name"), _names),
+    **dict.fromkeys(("constant", "choice"), _chosen),
+    "address": _addresses,
+    "email": _emails,
+    "function": _by_function,
+    "ip": _ips,
+    "null": _nulls,
+    "number": _changed_numbers,
+    "phone": _phones,
+    "text": _permuted_texts,
+    "uuid": _uuids,
+}
+
+
+def _joined(parts: Sequence[pl.Series | str], room: int | None = None, separator: str = "") -> pa.Array:
+    """The parts of each text, joined and cut to `room` characters."""
+    columns = {str(place): part for place, part in enumerate(parts) if isinstance(part, pl.Series)}
+    pieces = [pl.lit(part) if isinstance(part, str) else pl.col(str(place)) for place, part in enumerate(parts)]
+    text = pl.concat_str(pieces, separator=separator)
+    made = pl.DataFrame(columns).select(text if room is None else text.str.head(room))
+    return as_array(made.to_series())
+
+
+def _between(separator: str, parts: list[pl.Series]) -> list[pl.Series | str]:
+    return [piece for part in parts for piece in (separator, part)][1:]
+
+
+def as_array(texts: pl.Series) -> pa.Array:
+    """Texts of polars as Arrow has them in a snapshot."""
+    return texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
+
+
+def _first(bits: UInt64s) -> pl.Series:
+    return chosen(column_bits(bits, "first name"), _FIRST_NAMES, None, None)
+
+
+def _last(bits: UInt64s) -> pl.Series:
+    return chosen(column_bits(bits, "last name"), _LAST_NAMES, None, None)
+
+
+def _digits(bits: UInt64s, name: str, limit: int, width: int) -> pl.Series:
+    return pl.Series(below(column_bits(bits, name), limit)).cast(pl.String).str.zfill(width)
+
+
+def _tokens(bits: UInt64s, more: UInt64s) -> pl.Series:
+    letters = np.empty((len(bits), TOKEN), dtype=np.uint8)
+    for place in range(TOKEN):
+        word, shift = (bits, place) if place < _LETTERS_PER_WORD else (more, place - _LETTERS_PER_WORD)
+        letters[:, place] = _ALPHABET[(word >> np.uint64(_LETTER_BITS * shift)) & np.uint64(31)]
+    offsets = pa.py_buffer(np.arange(len(bits) + 1, dtype=np.int64) * TOKEN)
+    return pl.Series(pa.Array.from_buffers(pa.large_string(), len(bits), [None, offsets, pa.py_buffer(letters)]))
+
+
+def _hex(numbers: UInt64s) -> pl.Series:
+    """Numbers of four hexadecimal digits."""
+    raw = pa.Array.from_buffers(pa.binary(2), len(numbers), [None, pa.py_buffer(numbers.astype(">u2"))])
+    return pl.Series(raw.cast(pa.binary())).bin.encode("hex")
+
+
+def _valid(values: pa.Array) -> npt.NDArray[np.bool_]:
+    valid: npt.NDArray[np.bool_] = values.is_valid().to_numpy(zero_copy_only=False)
+    return valid
+
+
+def _numbers(values: pa.Array) -> Int64s:
+    """Whole numbers, dates or timestamps as 64 bits; 0 for NULL."""
+    numbers: Int64s = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _offsets(values: pa.Array) -> pa.Array:
+    """The offsets of lists, as they fit the flattened elements: NULL lists are empty."""
+    lengths = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))

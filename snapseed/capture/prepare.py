@@ -1,0 +1,259 @@
+"""What the source has: its tables with columns and key, its sequences, and what is left out and why.
+
+All is read in the transaction whose snapshot the rows come from, and everything that stands in the way is told at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+
+from snapseed.capture.request import CaptureRequest
+from snapseed.errors import ConfigurationError, RefusedError, SchemaError, UsageError
+from snapseed.postgres import query
+from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_rows, read_tables
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.fit import Problem, problem
+from snapseed.postgres.guard import Identity, identify
+from snapseed.snapshot.keys import is_key_type
+from snapseed.snapshot.manifest import IDENTIFIER, Column, is_identifier
+from snapseed.snapshot.types import parse_type
+
+QUERIES = Path(__file__).parent / "queries"
+_OTHER_CHARACTERS = re.compile(r"[^a-z0-9_-]")
+# Rows of a table whose arrays are looked at for the number of their dimensions, which its type does not say.
+_SAMPLED_ROWS = 1_000
+_IDENTIFIER_BYTES = 63
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A table to capture, as an entity: the columns that are stored, and those of its key, none if it has no key."""
+
+    entity: str
+    columns: tuple[Column, ...]
+    key: tuple[Column, ...]
+    facts: TableFacts
+
+    @property
+    def name(self) -> TableName:
+        """The table in full; it does not stand for tables that inherit from it."""
+        return self.facts.name
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source as the capture sees it. `sequences` are those that fill no integer column of these tables.
+
+    `notes` say what is left out, and what else the user should know, in words.
+    """
+
+    identity: Identity
+    tables: tuple[SourceTable, ...]
+    sequences: tuple[TableName, ...]
+    notes: tuple[str, ...]
+
+
+def prepare(connection: Connection, request: CaptureRequest, where: str) -> Source:
+    """Read what the source has. `where` says which database it is, for messages.
+
+    Raises `UsageError` for a name that no table has, `RefusedError` if row-level security would hide rows or there are
+    large objects, and `SchemaError` that lists everything else that cannot be captured.
+    """
+    identity = identify(connection)
+    _require_no_large_objects(connection, request, where)
+    relations = read_rows(connection, query("relations", QUERIES))
+    found = [row for row in relations if row["kind"] != "S"]
+    names = _entity_names([row for row in found if row["reason"] is None])
+    chosen = _choose(names, request)
+    facts = read_tables(connection, list(chosen))
+    notes = [f"{row['schema']}.{row['name']} is left out: {row['reason']}" for row in found if row["reason"]]
+    notes += [
+        f"{row['schema']}.{row['name']} is unlogged"
+        for row in found
+        if row["unlogged"] and TableName(row["schema"], row["name"]) in facts
+    ]
+    notes += [
+        f"{name} is left out: a partition is on another server" for name in facts if facts[name].foreign_partitions
+    ]
+    present = {name: table for name, table in facts.items() if not table.foreign_partitions}
+    _require_visible(list(present.values()), request, where)
+    problems = [found for table in present.values() for found in _problems(table, identity.role)]
+    free = _free_sequences([row for row in relations if row["kind"] == "S"], present, request)
+    problems += [_unreadable_sequence(row, identity.role) for row in free if not row["readable"]]
+    tables = []
+    for name, table in present.items():
+        columns = _columns(connection, table)
+        problems += [found for found in columns if isinstance(found, Problem)]
+        stored = tuple(column for column in columns if isinstance(column, Column))
+        if stored:
+            tables.append(SourceTable(chosen[name], stored, _key(table, stored), table))
+        else:
+            notes.append(f"{name} is left out: it has no column whose values are stored")
+    if problems:
+        raise _not_capturable(problems, where)
+    free_names = tuple(TableName(row["schema"], row["name"]) for row in free)
+    return Source(identity, tuple(tables), free_names, tuple(notes))
+
+
+def _require_no_large_objects(connection: Connection, request: CaptureRequest, where: str) -> None:
+    (count,) = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() or (0,)
+    if count and request.large_objects and not request.only:
+        raise RefusedError(
+            "the database has large objects, which a snapshot cannot hold",
+            where=where,
+            observed=f"{count:,} in pg_largeobject",
+            expected="values in columns of tables, such as bytea",
+            next_step="add --without-large-objects to capture everything else",
+        )
+
+
+def _entity_names(tables: Sequence[dict[str, Any]]) -> dict[TableName, str]:
+    """The name of each table's entity: its own if no other table has it, else with its schema; safe in a path."""
+    plain = {TableName(row["schema"], row["name"]): _safe(row["name"]) for row in tables}
+    counts, taken = Counter(plain.values()), set[str]()
+    names = {}
+    for table, name in plain.items():
+        wanted = name if counts[name] == 1 else _safe(f"{table.schema}_{table.table}")
+        unique = next(each for each in _numbered(wanted) if each not in taken)
+        taken.add(unique)
+        names[table] = unique
+    return names
+
+
+def _safe(name: str) -> str:
+    return _OTHER_CHARACTERS.sub("_", name.lower())[:_IDENTIFIER_BYTES]
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name[: _IDENTIFIER_BYTES - 10]}_{number}"
+        number += 1
+
+
+def _choose(names: dict[TableName, str], request: CaptureRequest) -> dict[TableName, str]:
+    """The tables that the request asks for, with the names of their entities."""
+
+    def asked(wanted: Sequence[str]) -> set[TableName]:
+        tables = set[TableName]()
+        for text in wanted:
+            same = {table for table, name in names.items() if text in {name, table.table, str(table)}}
+            if not same:
+                raise UsageError(
+                    "the database has no such table",
+                    observed=text,
+                    expected=f"one of: {', '.join(map(str, names))}" if names else "a table that can be captured",
+                    next_step="check the spelling; a table may be named with its schema",
+                )
+            tables |= same
+        return tables
+
+    only, excluded = asked(request.only), asked(request.exclude)
+    return {table: name for table, name in names.items() if (table in only or not only) and table not in excluded}
+
+
+def _require_visible(tables: Sequence[TableFacts], request: CaptureRequest, where: str) -> None:
+    hidden = [str(table.name) for table in tables if table.row_security]
+    if hidden and not request.visible_rows:
+        raise RefusedError(
+            "row-level security may hide rows from this role",
+            where=where,
+            observed=f"policies apply to {', '.join(hidden)}",
+            expected="all rows: capture as the owner of the tables, or as a role with BYPASSRLS",
+            next_step="add --visible-rows to capture only the rows that this role may see",
+        )
+
+
+def _problems(table: TableFacts, role: str) -> Iterator[Problem]:
+    """What the role may not read, and names that no snapshot can have."""
+    names = (table.name.identifier(), sql.Identifier(role))
+    if "USAGE" not in table.privileges:
+        text = f"the role lacks USAGE on schema {table.schema}"
+        yield problem(text, "GRANT USAGE ON SCHEMA {} TO {}", sql.Identifier(table.schema), sql.Identifier(role))
+    if lacking := [column.name for column in table.columns if not column.may_select]:
+        text = f"the role lacks SELECT on {table.name} ({', '.join(lacking)})"
+        yield problem(text, "GRANT SELECT ON {} TO {}", *names)
+    for name in (table.schema, table.table, *(column.name for column in table.columns)):
+        if not is_identifier(name):
+            yield Problem(f"{str(table.name)!r} has the name {name!r}, expected {IDENTIFIER}")
+    for sequence in table.sequences:
+        if not sequence.may_look:
+            yield _unreadable_sequence({"schema": sequence.schema, "name": sequence.name}, role)
+
+
+def _unreadable_sequence(row: dict[str, Any], role: str) -> Problem:
+    text = f"the role lacks SELECT on sequence {row['schema']}.{row['name']}"
+    name = sql.Identifier(row["schema"], row["name"])
+    return problem(text, "GRANT SELECT ON SEQUENCE {} TO {}", name, sql.Identifier(role))
+
+
+def _not_capturable(problems: Sequence[Problem], where: str) -> SchemaError:
+    fixes = list(dict.fromkeys(found.fix for found in problems if found.fix))
+    return SchemaError(
+        "the database cannot be captured as it is",
+        where=where,
+        observed="; ".join(dict.fromkeys(found.text for found in problems)),
+        next_step="\n".join(["this SQL would fix it:", *fixes] if fixes else ["leave these tables out with --exclude"]),
+    )
+
+
+def _free_sequences(
+    sequences: Sequence[dict[str, Any]], tables: dict[TableName, TableFacts], request: CaptureRequest
+) -> list[dict[str, Any]]:
+    """The sequences that fill no integer column; if only some tables were asked for, those that belong to no table."""
+    filling = {(found.schema, found.name) for table in tables.values() for found in table.sequences}
+    is_partial = bool(request.only or request.exclude)
+    return [
+        row
+        for row in sequences
+        if row["reason"] is None
+        and (row["schema"], row["name"]) not in filling
+        and not (is_partial and row["attached"])
+    ]
+
+
+def _columns(connection: Connection, table: TableFacts) -> list[Column | Problem]:
+    """The columns whose values are stored: all but generated ones. A `Problem` for a type that a snapshot lacks."""
+    stored = [column for column in table.columns if not column.generated]
+    dimensions = _dimensions(connection, table, [column for column in stored if column.full_type.endswith("[]")])
+    found: list[Column | Problem] = []
+    for column in stored:
+        spelled = column.full_type + "[]" * (dimensions.get(column.name, 1) - 1)
+        try:
+            parse_type(spelled)
+        except ConfigurationError as exc:
+            found.append(Problem(f"{table.name}.{column.name} is {spelled}: {exc.summary}, expected {exc.expected}"))
+        else:
+            found.append(Column(column.name, spelled))
+    return found
+
+
+def _dimensions(connection: Connection, table: TableFacts, arrays: Sequence[ColumnFacts]) -> dict[str, int]:
+    """How many dimensions the first arrays in these columns have. A later one that has others is refused by its row."""
+    if not arrays:
+        return {}
+    names = [sql.Identifier(column.name) for column in arrays]
+    most = sql.SQL(", ").join(sql.SQL("coalesce(max(array_ndims({})), 1)").format(name) for name in names)
+    statement = sql.SQL("SELECT {} FROM (SELECT {} FROM {} LIMIT {}) AS sampled")
+    row = connection.execute(
+        statement.format(most, sql.SQL(", ").join(names), table.name.rows(), sql.Literal(_SAMPLED_ROWS))
+    ).fetchone()
+    return {column.name: int(str(count)) for column, count in zip(arrays, row or (), strict=True)}
+
+
+def _key(table: TableFacts, stored: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of the primary key, else of the first unique index without NULLs; none if there is neither."""
+    usable = {column.name: column for column in stored if is_key_type(column.kind())}
+    required = {column.name for column in table.columns if column.not_null}
+    for index in sorted(table.indexes, key=lambda index: (index.constraint != "p", index.name)):
+        if index.is_unique and index.key and usable.keys() & required >= set(index.key):
+            return tuple(usable[name] for name in index.key)
+    return ()

@@ -1,0 +1,209 @@
+"""Read the rows of tables over one connection or several, all as of one moment, and write them to files.
+
+Each connection has a thread that reads, and a second one that writes what it has read. What a table's files hold does
+not depend on the number of connections.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+
+import pyarrow as pa
+from psycopg import sql
+
+from snapseed.capture.connections import capturing, shared_among
+from snapseed.capture.files import FileSeries, Layout, placed
+from snapseed.capture.prepare import SourceTable
+from snapseed.events import Advanced, Listener, ignore
+from snapseed.postgres.connect import Connection, Session, Target
+from snapseed.postgres.copy_out import copied_out
+from snapseed.postgres.rowhash import between, key_order, key_type, whole_row_order
+from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
+from snapseed.snapshot.manifest import FirstKey, PartFile
+
+# Batches that wait for the thread that writes.
+_WAITING_BATCHES = 2
+
+Mask = Callable[[str, pa.RecordBatch], pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Rows of a table. A source is what follows FROM, without an order: `users WHERE id < 9`.
+
+    One after the other, and each in the order of the key, the sources have the rows in the order of the key. With
+    `ranges`, each begins a file, and may be read over a connection of its own. `everything` is a source that has all
+    rows at once, if there is one.
+    """
+
+    table: SourceTable
+    sources: Sequence[sql.Composable]
+    ranges: bool = False
+    everything: sql.Composable | None = None
+
+
+@dataclass(frozen=True)
+class CapturedTable:
+    """The files of a table, the fingerprint of the rows as they were read, and how many seconds that took."""
+
+    table: SourceTable
+    files: tuple[PartFile, ...]
+    observed: Fingerprint
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Range:
+    """What a connection reads at a time, and then: its files, the fingerprint of its rows, when it began and ended."""
+
+    table: SourceTable
+    sources: Sequence[sql.Composable]
+    name: str
+    files: Sequence[PartFile] = ()
+    observed: Fingerprint = EMPTY
+    began: float = 0.0
+    ended: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rows are read: into which files, what replaces their values on the way, and who is told."""
+
+    layout: Layout
+    listener: Listener = ignore
+    mask: Mask | None = None
+
+
+def whole_table(connection: Connection, table: SourceTable, layout: Layout, *, jobs: int) -> TableRows:
+    """All rows of a table: for several jobs, one source for each file, if an index can find where it begins."""
+    rows = table.name.rows()
+    is_ordered = table.key and all(key_type(column.kind()) != "text" for column in table.key)
+    if jobs == 1 or not is_ordered:
+        return TableRows(table, [rows])
+    bounds: list[FirstKey | None] = [*_first_keys(connection, table, layout.part_rows), None]
+    ranges = pairwise(bounds if len(bounds) > 1 else [None, None])
+    condition = sql.SQL("{} WHERE {}")
+    sources = [condition.format(rows, between(table.key, first, last)) for first, last in ranges]
+    return TableRows(table, sources, ranges=True, everything=rows)
+
+
+def _first_keys(connection: Connection, table: SourceTable, part_rows: int) -> list[FirstKey]:
+    """The first key of each file, from an index alone where the server can."""
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
+    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.key)
+    statement = sql.SQL(
+        "SELECT {texts} FROM (SELECT {names}, row_number() OVER (ORDER BY {order}) AS number FROM {rows}) AS numbered"
+        " WHERE number % {part_rows} = 1 ORDER BY number"
+    )
+    found = connection.execute(
+        statement.format(
+            texts=texts,
+            names=names,
+            order=key_order(table.key),
+            rows=table.name.rows(),
+            part_rows=sql.Literal(part_rows),
+        )
+    ).fetchall()
+    return [tuple(map(str, row)) for row in found]
+
+
+def read_tables(
+    target: Target, sessions: Sequence[Session], tables: Sequence[TableRows], reading: Reading
+) -> list[CapturedTable]:
+    """Read the rows of all tables and write them into files, over all these connections at once.
+
+    Raises `SnapshotError` for a value that no snapshot can hold, with its table, column and row, or if a file cannot be
+    written; `ServerError` and `LoadError` if the server fails or refuses.
+    """
+    ranges = [
+        _Range(rows.table, sources, f"{rows.table.entity}/range-{number:05d}")
+        for rows in tables
+        for number, sources in enumerate([[source] for source in rows.sources] if rows.ranges else [rows.sources])
+    ]
+    progress = _Progress(reading.listener)
+    tasks = [partial(_read, target, reading, progress, part) for part in ranges]
+    # The largest first, so that no connection is left alone with it in the end.
+    order = sorted(range(len(ranges)), key=lambda place: -ranges[place].table.facts.estimated_rows)
+    results = dict(zip(order, shared_among(sessions, [tasks[place] for place in order]), strict=True))
+    return [
+        _captured(
+            rows.table, [results[place] for place in range(len(ranges)) if ranges[place].table is rows.table], reading
+        )
+        for rows in tables
+    ]
+
+
+def _read(
+    target: Target, reading: Reading, progress: _Progress, part: _Range, session: Session, stop: threading.Event
+) -> _Range:
+    """Read one range of a table, while a second thread writes."""
+    table, began, observed = part.table, time.monotonic(), EMPTY
+    series = FileSeries(reading.layout, part.name, table.columns, table.key)
+    waiting: deque[Future[None]] = deque()
+    with (
+        capturing(f"capturing {table.name}", target),
+        ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
+        closing(_batches(session, part, stop)) as batches,
+    ):
+        try:
+            for batch in batches:
+                rows = batch
+                if reading.mask is not None:
+                    observed += fingerprint(batch.columns, [column.kind() for column in table.columns])
+                    rows = reading.mask(table.entity, batch)
+                waiting.append(writer.submit(series.add, rows))
+                if len(waiting) > _WAITING_BATCHES:
+                    waiting.popleft().result()
+                progress.add(table, len(batch), batch.nbytes)
+            for written in waiting:
+                written.result()
+            series.end_file()
+        except BaseException:
+            writer.shutdown(cancel_futures=True)
+            series.abandon()
+            raise
+    if reading.mask is None:
+        observed = combined(chunk.digest() for file in series.files for chunk in file.chunks)
+    return replace(part, files=series.files, observed=observed, began=began, ended=time.monotonic())
+
+
+def _batches(session: Session, part: _Range, stop: threading.Event) -> Generator[pa.RecordBatch]:
+    """The rows of all sources, in the order of the key. Ends with `CancelledError` when `stop` is set."""
+    table = part.table
+    order = key_order(table.key) if table.key else whole_row_order(table.columns)
+    for source in part.sources:
+        ordered = sql.SQL("{} ORDER BY {}").format(source, order)
+        with copied_out(session, table.columns, ordered, str(table.name)) as batches:
+            for batch in batches:
+                if stop.is_set():
+                    raise CancelledError
+                yield batch
+
+
+def _captured(table: SourceTable, ranges: Sequence[_Range], reading: Reading) -> CapturedTable:
+    files = placed(reading.layout.folder, table.entity, [file for part in ranges for file in part.files])
+    seconds = max(part.ended for part in ranges) - min(part.began for part in ranges)
+    return CapturedTable(table, files, combined(part.observed for part in ranges), seconds)
+
+
+class _Progress:
+    """Tells how many rows of each table have come, whichever connection they came over."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._done: dict[str, tuple[int, int]] = {}
+
+    def add(self, table: SourceTable, rows: int, size: int) -> None:
+        with self._lock:
+            before = self._done.get(table.entity, (0, 0))
+            done, size = self._done[table.entity] = before[0] + rows, before[1] + size
+            self._listener(Advanced(table.entity, done, max(done, table.facts.estimated_rows), bytes=size))

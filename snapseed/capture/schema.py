@@ -1,0 +1,122 @@
+"""The schema of a captured database as SQL: written by pg_dump, as of the snapshot that the rows are read in.
+
+Nothing in it depends on the moment, on the version of pg_dump in its comments, or on who captures, and it has no
+password: the same schema gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from snapseed.errors import ConfigurationError, ServerError, SnapshotError
+from snapseed.postgres import query
+from snapseed.postgres.connect import Session, Target, for_program
+from snapseed.postgres.dump import Entry, entries
+from snapseed.servers.postgres import EmbeddedPostgres
+from snapseed.snapshot.manifest import MOST_BYTES
+
+_OPTIONS = (
+    "--schema-only",
+    # Whoever loads the capture owns it, and who may do what there is theirs to say.
+    *("--no-owner", "--no-privileges", "--no-security-labels", "--no-tablespaces"),
+    # It would bring the rows of another database, and its connection string holds a password.
+    "--no-subscriptions",
+    # Our records of loads.
+    "--exclude-schema=snapseed",
+    "--encoding=UTF8",
+    "--no-password",
+)
+# What pg_dump leaves to the role and the database, and what changes how it prints names and defaults.
+_PINNED = "-c quote_all_identifiers=off -c lc_monetary=C"
+# What acts on the copy from outside, or on every change of its tables, or holds a password.
+_LEFT_OUT = ("EVENT TRIGGER", "USER MAPPING", "PUBLICATION")
+# The server itself gives an extension its comment. It may be there already, and only its owner may comment on it.
+_COMMENTS_LEFT_OUT = ("EVENT TRIGGER ", "PUBLICATION ", "EXTENSION ")
+# What differs between two runs, and a limit that older servers do not know.
+_CHANGING = re.compile(r"^(?:\\restrict |-- Dumped (?:from|by) |SET transaction_timeout = ).*\n+", re.MULTILINE)
+# The options of foreign servers and tables may hold secrets too.
+_WITH_OPTIONS = ("SERVER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE")
+_SECRET = re.compile(
+    r"""\b(\w*(?:pass|secret|token|key|credential)\w*"? )E?'(?:[^']|'')*'""",
+    re.IGNORECASE,
+)
+
+
+def dump_schema(session: Session, target: Target, snapshot: str) -> tuple[bytes, tuple[str, ...]]:
+    """The schema that `snapshot`, exported by `session`, sees; and the names of what is left out of it.
+
+    `target` is what the session is connected to. Raises `ConfigurationError` if there is no pg_dump that is new enough,
+    `ServerError` with its message if it fails, and `SnapshotError` for a schema that no load would take.
+    """
+    program = find_pg_dump(session.info.server_version // 10_000)
+    options = [*_OPTIONS, f"--snapshot={snapshot}", f"--lock-wait-timeout={target.lock_timeout}"]
+    conninfo, variables = for_program(target, **session.place, options=f"{session.info.options} {_PINNED}")
+    command = [program, *options, f"--dbname={conninfo}"]
+    done = subprocess.run(command, env=variables | {"LC_ALL": "C"}, capture_output=True, check=False)
+    if done.returncode:
+        grants = [str(row[0]) for row in session.execute(query("unreadable")).fetchall()]
+        kind = ConfigurationError if grants else ServerError
+        raise kind(
+            "pg_dump cannot read the schema",
+            where=target.described,
+            observed=" ".join(done.stderr.decode(errors="replace").split()),
+            expected="SELECT on every table: pg_dump locks them against changes" if grants else None,
+            next_step="\n".join(grants) or "run the same command again",
+        )
+    try:
+        text, left_out = _portable(done.stdout.decode())
+    except UnicodeDecodeError as exc:
+        summary, advice = "the schema has texts that are not UTF-8", "rename what has that name, or change the comment"
+        raise SnapshotError(summary, where=target.described, observed=str(exc), next_step=advice) from exc
+    if len(schema := text.encode()) > MOST_BYTES:
+        raise SnapshotError(
+            "the schema is too large", observed=f"{len(schema)} bytes", expected=f"{MOST_BYTES} or fewer"
+        )
+    return schema, left_out
+
+
+def _portable(dumped: str) -> tuple[str, tuple[str, ...]]:
+    """What pg_dump wrote, without what differs between runs or has no place in a copy; and the names of the latter."""
+    kept, left_out = [], []
+    for entry in entries(dumped):
+        if entry.type in _LEFT_OUT:
+            left_out.append(f"{entry.type.lower()} {entry.name.removeprefix('USER MAPPING ')}")
+        elif not entry.type:
+            kept.append(_CHANGING.sub("", entry.text))
+        elif entry.type in _WITH_OPTIONS:
+            kept.append(_SECRET.sub(r"\1''", entry.text))
+        elif not (entry.type.startswith("PUBLICATION ") or _is_comment_left_out(entry)):
+            kept.append(entry.text)
+    return "".join(kept).rstrip("\n") + "\n", tuple(left_out)
+
+
+def _is_comment_left_out(entry: Entry) -> bool:
+    return entry.type == "COMMENT" and entry.name.startswith(_COMMENTS_LEFT_OUT)
+
+
+def find_pg_dump(major: int) -> str:
+    """That of the embedded PostgreSQL, or else the one on the PATH: whichever is not older than the server."""
+    seen = []
+    for program in (_embedded(), shutil.which("pg_dump")):
+        if program is None:
+            continue
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+        if (version := re.search(r"\d+", said)) and int(version[0]) >= major:
+            return str(program)
+        seen.append(f"{program}: {said.strip() or 'no version'}")
+    raise ConfigurationError(
+        "there is no pg_dump that can read the schema of this server",
+        observed="; ".join(seen) or "no pg_dump",
+        expected=f"pg_dump of PostgreSQL {major} or newer, on the PATH",
+        next_step=f"install it, for example by `apt install postgresql-client-{major}` or `brew install libpq`",
+    )
+
+
+def _embedded() -> Path | None:
+    try:
+        return EmbeddedPostgres.find_program().with_name("pg_dump")
+    except ConfigurationError:
+        return None

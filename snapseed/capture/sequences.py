@@ -1,0 +1,58 @@
+"""Where the sequences of the source stand. They are not part of a transaction, so they are read after the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from snapseed.capture.prepare import Source
+from snapseed.postgres.catalog import SequenceFacts, TableName
+from snapseed.postgres.connect import Connection
+from snapseed.snapshot.manifest import SequencePosition
+
+
+@dataclass(frozen=True)
+class Positions:
+    """The positions of sequences: by entity those that fill its columns, and those of no entity."""
+
+    entities: Mapping[str, tuple[SequencePosition, ...]]
+    others: tuple[SequencePosition, ...]
+
+
+def read_positions(connection: Connection, source: Source) -> Positions:
+    """The positions of all sequences, each once. None is behind the furthest key that its columns hold."""
+    users: dict[TableName, list[tuple[TableName, SequenceFacts]]] = {}
+    first_user: dict[TableName, str] = {}
+    for table in source.tables:
+        for sequence in table.facts.sequences:
+            if sequence.column in {column.name for column in table.columns}:
+                name = TableName(sequence.schema, sequence.name)
+                users.setdefault(name, []).append((table.name, sequence))
+                first_user.setdefault(name, table.entity)
+    found = {name: _position(connection, name, users.get(name, [])) for name in [*users, *source.sequences]}
+    entities: dict[str, tuple[SequencePosition, ...]] = {}
+    for name, entity in first_user.items():
+        entities[entity] = (*entities.get(entity, ()), found[name])
+    return Positions(entities, tuple(found[name] for name in source.sequences))
+
+
+def _position(
+    connection: Connection, name: TableName, users: list[tuple[TableName, SequenceFacts]]
+) -> SequencePosition:
+    query = sql.SQL("SELECT last_value, is_called FROM {}").format(name.identifier())
+    (last, is_called) = connection.execute(query).fetchone() or (1, False)
+    value = int(str(last))
+    for table, sequence in users:
+        up = sequence.increment > 0
+        furthest = sql.SQL("SELECT {}({}) FROM {}").format(
+            sql.SQL("max" if up else "min"), sql.Identifier(sequence.column), table.rows()
+        )
+        (key,) = connection.execute(furthest).fetchone() or (None,)
+        if key is None or not sequence.minimum <= int(str(key)) <= sequence.maximum:
+            continue
+        behind = int(str(key)) - value if up else value - int(str(key))
+        if behind > 0 or (behind == 0 and not is_called):
+            value, is_called = int(str(key)), True
+    return SequencePosition(str(name.schema), name.table, value, bool(is_called))

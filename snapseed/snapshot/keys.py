@@ -1,0 +1,69 @@
+"""Keys as the manifest records them: integers as they are, all others as text that PostgreSQL takes for the value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from snapseed.snapshot.manifest import Column, FirstKey, KeyValue
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family
+
+_SECOND = 1_000_000
+
+
+def key_at(rows: pa.Table | pa.RecordBatch, key: Sequence[Column], row: int) -> FirstKey:
+    """The key of a row: one value, or a tuple if it has several columns or none."""
+    values = tuple(_value(rows.column(column.name)[row], column.kind()) for column in key)
+    return values[0] if len(values) == 1 else values
+
+
+def is_key_type(kind: ColumnType) -> bool:
+    """Whether a column of this type can be in a key."""
+    return not kind.is_array and kind.family is not Family.VECTOR
+
+
+def _value(value: pa.Scalar, kind: ColumnType) -> KeyValue:
+    if kind.family in INTEGERS:
+        return int(value.as_py())
+    return _TEXTS.get(kind.family, lambda value: str(value.as_py()))(value)
+
+
+def _float(value: pa.Scalar) -> str:
+    text = str(value.as_py() if pa.types.is_float64(value.type) else np.float32(value.as_py()))
+    return text.removesuffix(".0").replace("inf", "Infinity").replace("nan", "NaN")
+
+
+def _moment(value: pa.Scalar) -> str:
+    """A date or a timestamp, of any year that PostgreSQL has."""
+    is_date, number = pa.types.is_date32(value.type), int(value.value)
+    limits = np.iinfo(np.int32 if is_date else np.int64)
+    if number in {limits.min, limits.max}:
+        return "infinity" if number > 0 else "-infinity"
+    day, time, clock = str(np.datetime64(number, "D") if is_date else np.datetime64(number, "us")).partition("T")
+    # NumPy counts astronomically: the year 0 is 1 BC.
+    year, rest = int(day[:-6]), day[-6:]
+    era, zone = " BC" if year < 1 else "", "" if is_date or not value.type.tz else "+00"
+    return f"{1 - year if era else year:04d}{rest}{time and ' '}{_without_zeros(clock)}{zone}{era}"
+
+
+def _time(value: pa.Scalar) -> str:
+    seconds, fraction = divmod(value.value, _SECOND)
+    return _without_zeros(f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{fraction:06d}")
+
+
+def _without_zeros(clock: str) -> str:
+    return clock.rstrip("0").removesuffix(".") if "." in clock else clock
+
+
+_TEXTS: dict[Family, Callable[[Any], str]] = {
+    Family.BOOLEAN: lambda value: str(value.as_py()).lower(),
+    Family.CHARACTER: lambda value: value.as_py().rstrip(" "),
+    Family.BYTEA: lambda value: f"\\x{value.as_py().hex()}",
+    Family.NUMERIC: lambda value: format(value.as_py(), "f"),
+    **dict.fromkeys((Family.REAL, Family.DOUBLE), _float),
+    **dict.fromkeys((Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ), _moment),
+    Family.TIME: _time,
+}

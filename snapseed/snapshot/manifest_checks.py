@@ -1,0 +1,187 @@
+"""Read a manifest that anybody may have written: nothing in it is used before `decode` has checked it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from snapseed.errors import ConfigurationError, ManifestError
+from snapseed.printable import UNPRINTABLE
+from snapseed.snapshot.hashing import combined
+from snapseed.snapshot.manifest import (
+    FORMATS,
+    IDENTIFIER,
+    LFS_POINTER,
+    MOST_BYTES,
+    RESTORE,
+    USERS_TABLE,
+    EntityRecord,
+    Manifest,
+    SequencePosition,
+    is_identifier,
+    is_system_table,
+    names_of,
+)
+from snapseed.snapshot.types import INTEGERS, parse_type
+
+_Contradictions = Iterator[tuple[str, str, str]]
+
+
+def decode(data: bytes, *, where: str) -> Manifest:
+    """The manifest in `data`, after all checks.
+
+    Raises `ManifestError` for a Git LFS pointer, an unknown format, anything that is not a manifest, an unsafe name or
+    path, sums that do not add up, and content that does not match the identity.
+    """
+    if len(data) > MOST_BYTES:
+        raise _foreign(where, f"more than {MOST_BYTES:,} bytes")
+    if data.startswith(LFS_POINTER):
+        raise ManifestError(
+            "the manifest is only a Git LFS pointer",
+            where=where,
+            next_step="run `git lfs pull`, or take snapshots out of LFS: they are small",
+        )
+    try:
+        document = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise _foreign(where, str(exc)) from exc
+    if not isinstance(document, dict) or type(document.get("format")) is not int:  # a bool is an int too
+        raise _foreign(where, "no number `format`")
+    if document["format"] not in FORMATS:
+        raise ManifestError(
+            "this version of snapseed does not know the manifest's format",
+            where=where,
+            observed=f"format {document['format']}",
+            expected=f"a format from {FORMATS[0]} to {FORMATS[-1]}",
+            next_step="upgrade snapseed" if document["format"] > FORMATS[-1] else "generate the snapshot again",
+        )
+    stated, identity = document.pop("format"), document.pop("identity", None)
+    try:
+        manifest = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as exc:
+        raise _foreign(where, str(exc)) from exc
+    if manifest.format != stated:
+        raise _foreign(where, f"format {stated}, but the content of format {manifest.format}")
+    for place, observed, expected in _contradictions(manifest):
+        raise ManifestError(
+            "the manifest is not valid",
+            where=f"{where}, {place}",
+            observed=observed,
+            expected=expected,
+            next_step=RESTORE,
+        )
+    if manifest.identity != identity:
+        raise ManifestError(
+            "the manifest was changed after it was written",
+            where=where,
+            observed=f"its content has the identity {manifest.identity}",
+            expected=f"{identity}, the identity it states",
+            next_step=RESTORE,
+        )
+    return manifest
+
+
+def _foreign(where: str, observed: str) -> ManifestError:
+    return ManifestError(
+        "not a snapseed manifest",
+        where=where,
+        observed=observed,
+        expected=f"the manifest of a snapshot, in a format from {FORMATS[0]} to {FORMATS[-1]}",
+        next_step=RESTORE,
+    )
+
+
+def _contradictions(manifest: Manifest) -> _Contradictions:
+    """The place of each contradiction, what was observed and what was expected."""
+    yield from _source_contradictions(manifest)
+    for text in [*manifest.pools, *manifest.pools.values(), *manifest.libraries, *manifest.libraries.values()]:
+        if UNPRINTABLE.search(text):
+            yield "pools and libraries", repr(text), "text without control characters"
+    names = [entity.name for entity in manifest.entities]
+    paths = [file.path for entity in manifest.entities for file in entity.files]
+    for what, values in (("entities", names), ("files", paths)):
+        if len(set(values)) != len(values):
+            yield what, f"a repeated name among {values}", "each name once"
+    for entity in manifest.entities:
+        yield from _entity_contradictions(entity, names)
+        for file in entity.files:
+            rows = [chunk.rows for chunk in file.chunks]
+            if sum(rows) != file.rows:
+                yield file.path, f"{file.rows} rows", "the sum of its chunks"
+            wrong = [count for count in rows[:-1] if count != manifest.chunk_rows]
+            if wrong or max(rows, default=0) > manifest.chunk_rows:
+                expected = f"{manifest.chunk_rows} rows (chunk_rows) in each chunk, fewer only in the last"
+                yield file.path, f"a chunk of {(wrong or rows)[0]} rows", expected
+
+
+def _source_contradictions(manifest: Manifest) -> _Contradictions:
+    """What does not go with where the rows come from: either a seed, a scale and a moment, or a database."""
+    generated = [name for name in ("seed", "scale", "now") if getattr(manifest, name) is not UNSET]
+    capture = manifest.capture
+    if len(generated) != (0 if capture else 3):
+        expected = "seed, scale and now, or capture in place of all three"
+        yield "source", ", ".join([*generated, *(["capture"] if capture else [])]) or "none", expected
+    if manifest.seed and manifest.seed >= 2**64:
+        yield "seed", str(manifest.seed), "a number below 2^64"
+    for entity in manifest.entities:
+        if entity.sequences:
+            yield from _sequence_contradictions(f"entity {entity.name!r}", entity.sequences)
+        if not capture and (entity.key == () or entity.sequences is not UNSET):
+            yield f"entity {entity.name!r}", "no key, or positions of sequences", "these only in a capture"
+    if capture:
+        yield from _sequence_contradictions("capture", capture.sequences)
+        if any(UNPRINTABLE.search(text) for text in capture.masked):
+            yield "capture", f"masked columns {capture.masked!r}", "text without control characters"
+
+
+def _entity_contradictions(entity: EntityRecord, names: list[str]) -> _Contradictions:
+    place = f"entity {entity.name!r}"
+    columns = [column.name for column in entity.columns]
+    for identifier in [entity.name, entity.table, *columns, *([] if entity.schema is None else [entity.schema])]:
+        if not is_identifier(identifier):
+            yield place, repr(identifier), IDENTIFIER
+    if is_system_table(entity.schema, entity.table):
+        yield place, f"table {entity.table}, schema {entity.schema}", USERS_TABLE
+    key = names_of(entity.key)
+    if len(set(columns)) != len(columns) or not set(key) <= set(columns):
+        yield place, f"key {entity.key!r}, columns {columns}", "each column once, the key among them"
+    if not isinstance(entity.key, str) and (len(key) == 1 or len(key) != len(set(key))):
+        yield place, f"key {list(key)}", "one column, or several different ones"
+    if entity.parent is not None and entity.parent not in names:
+        yield place, f"parent {entity.parent!r}", "an entity of this manifest"
+    for column in entity.columns:
+        if not _is_type(column.type):
+            yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
+    yield from _key_contradictions(entity)
+    if (total := combined(chunk.digest() for chunk in entity.chunks)) != entity.digest():
+        yield place, f"{entity.rows} rows, {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}"
+
+
+def _sequence_contradictions(place: str, sequences: Sequence[SequencePosition]) -> _Contradictions:
+    for sequence in sequences:
+        for identifier in (sequence.schema, sequence.name):
+            if not is_identifier(identifier):
+                yield place, repr(identifier), IDENTIFIER
+        if is_system_table(sequence.schema, sequence.name):
+            yield place, f"sequence {sequence.name}, schema {sequence.schema}", USERS_TABLE
+
+
+def _is_type(text: str) -> bool:
+    try:
+        parse_type(text)
+    except ConfigurationError:
+        return False
+    return not UNPRINTABLE.search(text)
+
+
+def _key_contradictions(entity: EntityRecord) -> _Contradictions:
+    """First keys that do not match the key: for several columns, a value of the right type for each."""
+    forms: list[type] | None = None
+    if not isinstance(entity.key, str):
+        forms = [int if column.kind().family in INTEGERS else str for column in entity.key_columns]
+    for first in (chunk.first_key for chunk in entity.chunks):
+        if forms != (list(map(type, first)) if isinstance(first, tuple) else None):
+            expected = "one value" if forms is None else f"a list of {len(forms)} values"
+            yield f"entity {entity.name!r}", f"first key {first}", f"{expected}, of the key's types"

@@ -1,0 +1,79 @@
+"""A project whose snapshot is captured, and databases with the schema of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from snapseed import Project, find_project
+from snapseed.capture.request import CaptureRequest
+from snapseed.capture.snapshot import CaptureReport, capture_snapshot
+from snapseed.load.outcome import LoadReport
+from snapseed.load.snapshot import load_snapshot
+from tests.conftest import new_database
+from tests.projects.state import dumped_by_pg_dump, schema_of
+
+SOURCE = (Path(__file__).parent / "source.sql").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A project without generators, and the URL of the database that it captures."""
+
+    folder: Path
+    url: str
+
+    @property
+    def project(self) -> Project:
+        """The project as it is on disk now."""
+        return find_project(self.folder)
+
+    def capture(self, request: CaptureRequest = CaptureRequest()) -> CaptureReport:
+        """Capture the source."""
+        return capture_snapshot(self.project, self.project.environment("dev", {"source": self.url}), request)
+
+    def load(self, url: str) -> LoadReport:
+        """Load the snapshot into the database of this URL, which has the tables."""
+        return load_snapshot(self.project, self.project.environment("dev", {"database": url}))
+
+
+def project_in(folder: Path, url: str) -> Captured:
+    """A project in an empty folder."""
+    (folder / "snapseed.toml").write_text("[environments.dev]\n", encoding="utf-8")
+    return Captured(folder, url)
+
+
+def filled(url: str, statements: str) -> str:
+    """The same URL, after these statements."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statements.encode())
+    return url
+
+
+def rows_of(url: str) -> list[str]:
+    """The rows and the positions of sequences, as `pg_dump --data-only` has them, sorted."""
+    lines = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
+    return sorted(line for line in lines if line.startswith(("INSERT", "SELECT pg_catalog.setval")))
+
+
+@pytest.fixture(scope="session")
+def source(server: str) -> Iterator[str]:
+    """The database of `source.sql`; tests only read it."""
+    with new_database(server) as url:
+        yield filled(url, SOURCE)
+
+
+@pytest.fixture
+def captured(source: str, tmp_path: Path) -> Captured:
+    """A project for this database."""
+    return project_in(tmp_path, source)
+
+
+@pytest.fixture
+def emptied(database: str, source: str) -> str:
+    """An empty database with the tables of the source."""
+    return filled(database, schema_of(source))

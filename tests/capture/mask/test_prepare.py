@@ -1,0 +1,221 @@
+"""What is found before a row is read: rules that do not fit, columns that look personal, broken references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from snapseed.capture.mask.prepare import PreparedMasks
+from snapseed.config import find_project
+from snapseed.errors import ConfigurationError, RefusedError, SnapshotError
+from snapseed.postgres.catalog import TableName
+from tests.capture.mask.conftest import Prepare
+
+Tables = Callable[[str], None]
+CHAIN = """
+CREATE TABLE a (id int PRIMARY KEY, ref text NOT NULL UNIQUE);
+CREATE TABLE b (id bigint PRIMARY KEY REFERENCES a, a_ref text REFERENCES a (ref), UNIQUE (id, a_ref));
+CREATE TABLE c (id int PRIMARY KEY, b_id bigint, a_ref text, FOREIGN KEY (b_id, a_ref) REFERENCES b (id, a_ref));
+CREATE TABLE log (id int PRIMARY KEY, who text, parts text[]) PARTITION BY RANGE (id);
+CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (0) TO (9);
+"""
+
+
+def problems(prepare: Prepare, lines: str, **request: object) -> str:
+    """What is wrong with the rules."""
+    with pytest.raises(ConfigurationError) as caught:
+        prepare(lines, **request)
+    return caught.value.observed or ""
+
+
+def rules_of(prepared: PreparedMasks) -> dict[str, str]:
+    """The rule of each masked column."""
+    return {
+        f"{table.table}.{column.name}": column.bound.rule.rule
+        for table, columns in prepared.masks.tables.items()
+        for column in columns
+    }
+
+
+def test_references_follow_through_chains(tables: Tables, prepare: Prepare) -> None:
+    """Also through a key that refers to another one, keys of several columns and declared references."""
+    tables(CHAIN)
+    prepared = prepare('"a.id" = "number"\n"a.ref" = "text"', references=(("log.who", "c.a_ref"),))
+    assert rules_of(prepared) == {
+        **dict.fromkeys(("a.id", "b.id", "c.b_id"), "number"),
+        **dict.fromkeys(("a.ref", "b.a_ref", "c.a_ref", "log.who"), "text"),
+    }
+    assert prepared.masks.names == ("a.id", "a.ref", "b.a_ref", "b.id", "c.a_ref", "c.b_id", "log.who")
+    masks = prepared.masks
+
+    def column(table: str, values: pa.Array, name: str) -> list[object]:
+        batch = pa.RecordBatch.from_arrays([values], names=[name])
+        return list(masks.apply(TableName("public", table), batch).column(0).to_pylist())
+
+    keys = [1, 70_000, 2_147_483_647, None]
+    assert column("a", pa.array(keys, pa.int32()), "id") == column("c", pa.array(keys, pa.int64()), "b_id")
+
+
+@pytest.mark.parametrize(
+    ("lines", "column"),
+    [
+        ('"b.a_ref" = "email"', "b.a_ref"),
+        ('"a.ref" = "text"\n"c.a_ref" = "email"', "c.a_ref"),
+        ('"a.ref" = "text"\n"b.a_ref" = "keep"', "b.a_ref"),
+        ('"a.ref" = "null"', "a.ref"),
+    ],
+)
+def test_rules_that_would_break_references_are_refused(
+    lines: str, column: str, tables: Tables, prepare: Prepare
+) -> None:
+    """A column that refers to another one has no rule of its own; null is one that always works."""
+    tables(CHAIN)
+    assert f"{column}: " in problems(prepare, lines)
+    assert rules_of(prepare('"c.a_ref" = "null"')) == {"c.a_ref": "null"}
+
+
+@pytest.mark.parametrize(
+    ("column", "rule"),
+    [
+        ("v int", '"email"'),
+        ("v text", '"emial"'),
+        ("v text", '{ rule = "email", days = 3 }'),
+        ("v text NOT NULL", '"null"'),
+        ("v varchar(20)", '"email"'),
+        ("v char(11)", '"phone"'),
+        ("v mood", '"text"'),
+        ("v mood", '{ rule = "choice", options = ["good", "bad", "ugly"] }'),
+        ("v inet", '{ rule = "constant", value = "nowhere" }'),
+        ("v short_text", '"email"'),
+        ("v text CHECK (v LIKE '%@x.org')", '"email"'),
+        ("v text CHECK (v IN ('a', 'b'))", '"text"'),
+        ("v date CHECK (v > '2020-01-01')", '{ rule = "date", days = 3000 }'),
+        ("v date", '{ rule = "date", by = "w" }'),
+        ("v real", '"number"'),
+        ("v numeric(30,2)", '"number"'),
+        ("v jsonb", '"text"'),
+        ("v jsonb", '{ rule = "json", other = "date" }'),
+        ("v text", '"constant"'),
+        ("v text", '{ rule = "choice", pool = "no_such_pool" }'),
+        ("v text", '"no_such_module:mask"'),
+        ("v text GENERATED ALWAYS AS (id::text) STORED", '"text"'),
+        ("w text", '"text"'),
+    ],
+)
+def test_a_rule_that_does_not_fit_its_column_is_refused(
+    column: str, rule: str, tables: Tables, prepare: Prepare
+) -> None:
+    """By type, length, check, domain, label or NOT NULL, with what does not fit."""
+    tables(
+        "CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE DOMAIN short_text AS text CHECK (length(VALUE) < 9);"
+        f"CREATE TABLE t (id int PRIMARY KEY, {column});"
+    )
+    if "GENERATED" not in column:
+        value = {"d": "'2026-01-01'", "i": "NULL", "r": "NULL", "n": "NULL", "j": "NULL", "m": "NULL"}.get(
+            column[2], "'a'"
+        )
+        value = "'a@x.org'" if "@" in column else value
+        tables(f"INSERT INTO t SELECT g, {value} FROM generate_series(1, 50) g")  # noqa: S608 - values of ours
+    assert "t." in problems(prepare, f'"t.v" = {rule}')
+
+
+@pytest.mark.parametrize(
+    ("column", "rule"),
+    [
+        ("v varchar(28)", '"email"'),
+        ("v mood", '{ rule = "choice", options = ["bad"] }'),
+        ("v mood[]", '{ rule = "constant", value = "bad" }'),
+        ("v inet", '{ rule = "choice", options = ["::1", "10.0.0.1"] }'),
+        ("v short_text", '"text"'),
+        ("v text CHECK (v ~ '^[^@]+@[^@]+[.][a-z]+$')", '"email"'),
+        ("v text CHECK (length(v) > 3 AND id > 0)", '"email"'),
+        ("v jsonb", '{ rule = "json", paths = { "a.b" = { rule = "number", noise = 0.2 } }, other = "keep" }'),
+        ("v timestamptz", '"date"'),
+        ("v boolean", '{ rule = "constant", value = false }'),
+        ("v citext_or_text", '"text"'),
+    ],
+)
+def test_a_rule_that_fits_is_taken(column: str, rule: str, tables: Tables, prepare: Prepare) -> None:
+    """For domains, enums, arrays and columns with checks too."""
+    tables(
+        "CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE DOMAIN short_text AS text CHECK (length(VALUE) < 9);"
+        f"CREATE DOMAIN citext_or_text AS text; CREATE TABLE t (id int PRIMARY KEY, {column});"
+    )
+    assert rules_of(prepare(f'"t.v" = {rule}'))
+    assert prepare(f'"t.v" = {rule}', is_check=True, secret=None).personal == ()
+
+
+PERSONAL = """
+CREATE TYPE mood AS ENUM ('good', 'ann@x.org');
+CREATE TABLE users (id int PRIMARY KEY, "firstName" text, mail varchar(20) UNIQUE, birthday date, phone bigint,
+  seen_from inet, note text DEFAULT 'ask bo@x.org', name text, plan text, data jsonb, email_verified text, mood mood);
+COMMENT ON COLUMN users.plan IS 'as agreed with cy@x.org';
+INSERT INTO users (id, plan, data) SELECT g, 'plan', '{}' FROM generate_series(1, 50) g;
+UPDATE users SET plan = 'like that of di@x.org' WHERE id = 3;
+UPDATE users SET data = '{"who": "+49 30 1234567"}' WHERE id = 4;
+"""
+BY_NAME = [
+    "users.birthday",
+    "users.firstName",
+    "users.mail",
+    "users.name",
+    "users.note",
+    "users.phone",
+    "users.seen_from",
+]
+
+
+def test_columns_that_look_personal_need_a_rule(tables: Tables, prepare: Prepare, tmp_path: Path) -> None:
+    """By name, type and a sample of values; a check looks at no values. The lines that are proposed are enough."""
+    tables(PERSONAL)
+    prepared = prepare()
+    assert sorted(found.column for found in prepared.personal) == sorted([*BY_NAME, "users.plan", "users.data"])
+    assert sorted(found.column for found in prepare(is_check=True, secret=None).personal) == BY_NAME
+    with pytest.raises(RefusedError) as caught:
+        prepared.require_rules(find_project(tmp_path))
+    lines = str(caught.value.next_step).partition("[mask]\n")[2]
+    assert "ann" not in str(caught.value)
+    assert prepare(lines).personal == ()
+    assert '"users.mail" = "text"' in lines  # an address of 20 characters has no room for a unique email
+    assert prepare("\n".join(f'"{name}" = "keep"' for name in [*BY_NAME, "users.plan", "users.data"])).personal == ()
+
+
+def test_values_in_the_schema_are_pointed_out_without_being_shown(tables: Tables, prepare: Prepare) -> None:
+    """Those of comments, defaults and labels: the schema travels as it is."""
+    tables(PERSONAL)
+    places = prepare().in_schema
+    assert len(places) == 3
+    assert not any("@" in place for place in places)
+
+
+def test_only_captured_tables_are_looked_at(tables: Tables, prepare: Prepare) -> None:
+    """A table that is left out needs no rules."""
+    tables(PERSONAL + "CREATE TABLE other (id int PRIMARY KEY, email text)")
+    found = prepare(tables={TableName("public", "other")}).personal
+    assert [column.column for column in found] == ["other.email"]
+
+
+@pytest.mark.parametrize("secret", [None, "", "guessed", "x" * 31])
+def test_a_secret_is_required(secret: str | None, tables: Tables, prepare: Prepare) -> None:
+    """One that can be guessed is none. The error does not show it. Rules without a key need none."""
+    tables("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    with pytest.raises(ConfigurationError) as caught:
+        prepare('"t.v" = "text"', secret=secret)
+    assert not secret or secret not in str(caught.value)
+    assert prepare('"t.v" = "null"', secret=secret).masks.names
+
+
+def test_a_failing_rule_shows_no_value(tables: Tables, prepare: Prepare, tmp_path: Path) -> None:
+    """Neither in the error nor in what caused it: only the kind of error, and where it was."""
+    tables("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    (tmp_path / "failing_masks.py").write_text("def mask(values):\n    return values.cast(int)\n")
+    masks = prepare('"t.v" = "failing_masks:mask"').masks
+    batch = pa.RecordBatch.from_arrays([pa.array(["canary-7"])], names=["v"])
+    with pytest.raises(SnapshotError) as caught:
+        masks.apply(TableName("public", "t"), batch)
+    assert "canary" not in repr(caught.value.__reduce__()) + str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__

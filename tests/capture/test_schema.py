@@ -1,0 +1,186 @@
+"""The schema that a capture carries: every kind of object, no secrets, always the same text, and the server runs it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from snapseed.capture.schema import dump_schema, find_pg_dump
+from snapseed.errors import ConfigurationError, SchemaError, ServerError
+from snapseed.load.schema_file import Schema, apply_schema
+from snapseed.postgres.connect import connected, target_of
+from snapseed.postgres.locks import reading
+from tests.conftest import Connection, new_database
+from tests.projects.state import schema_of
+
+EVERYTHING = Path(__file__).with_name("everything.sql").read_text(encoding="utf-8")
+# What acts from outside or holds secrets, and the role of a policy.
+OUTSIDE = """
+CREATE EVENT TRIGGER noticed ON ddl_command_end EXECUTE FUNCTION app.noticed();
+ALTER EVENT TRIGGER noticed DISABLE;
+COMMENT ON EVENT TRIGGER noticed IS 'noticed';
+CREATE PUBLICATION pub FOR TABLE app.tree, app.base;
+COMMENT ON PUBLICATION pub IS 'pub';
+CREATE FOREIGN DATA WRAPPER wrapper OPTIONS (dbpassword 'geheim');
+CREATE SERVER far FOREIGN DATA WRAPPER wrapper OPTIONS (host 'far', "Api_Key" E'geheim''\\\\x');
+CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'me', password 'geheim');
+CREATE FOREIGN TABLE app.far (id integer OPTIONS (access_token 'geheim')) SERVER far OPTIONS (secret 'geheim');
+"""
+
+
+ROLES = ('one "role"', "another")
+
+
+@contextmanager
+def role_in(url: str) -> Iterator[tuple[str, str, Connection]]:
+    """A role without any rights, the URL of the database for it, and a connection of its owner."""
+    name = f"low_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+        try:
+            yield name, make_conninfo(url, user=name), owner
+        finally:
+            owner.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
+
+
+def dumped(url: str) -> tuple[str, tuple[str, ...]]:
+    """The schema of a database as a capture has it, and what is left out."""
+    target = target_of(url, "the test")
+    with reading(target, "reading the schema") as session:
+        (snapshot,) = session.execute("SELECT pg_export_snapshot()").fetchone() or ()
+        schema, left_out = dump_schema(session, target, str(snapshot))
+    return schema.decode(), left_out
+
+
+def applied(url: str, text: str) -> None:
+    """Run a schema in a database."""
+    with connected(target_of(url, "the test")) as session, session.transaction():
+        apply_schema(session, Schema("schema.sql", text))
+
+
+@pytest.fixture(scope="module")
+def source(server: str) -> Iterator[str]:
+    """A database with everything, which no test changes."""
+    with new_database(server) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(EVERYTHING.encode())
+            connection.execute(OUTSIDE.encode())
+        yield url
+
+
+def test_the_schema_gives_the_same_schema(source: str, database: str) -> None:
+    """And what is left out of it is named: what acts from outside, or on the load's own changes of tables."""
+    schema, left_out = dumped(source)
+    assert sorted(left_out) == ["event trigger noticed", "publication pub", "user mapping public SERVER far"]
+    applied(database, schema)
+    assert dumped(database) == (schema, ())
+    # As pg_dump itself says it, without what was left out.
+    with psycopg.connect(source) as connection:
+        connection.execute("DROP EVENT TRIGGER noticed")
+        connection.execute("DROP PUBLICATION pub")
+        connection.execute("DROP USER MAPPING FOR PUBLIC SERVER far")
+        connection.commit()
+    assert "geheim" in schema_of(source)
+    without_secrets = re.sub("E?'geheim.*'", "''", schema_of(source))
+    assert schema_of(database) == without_secrets
+
+
+def test_no_secret_is_in_the_schema(source: str) -> None:
+    """Of foreign servers, user mappings and foreign tables."""
+    schema, _ = dumped(source)
+    assert "geheim" not in schema
+    assert "host 'far'" in schema
+
+
+def test_a_role_that_may_only_select_can_read_the_schema(source: str) -> None:
+    """One that may not is told what it lacks."""
+    with role_in(source) as (role, url, owner):
+        with pytest.raises(ConfigurationError) as caught:
+            dumped(url)
+        grants = (caught.value.next_step or "").split("\n")
+        assert f"GRANT SELECT ON app.events_rest_all TO {role};" in grants
+        for grant in grants:
+            owner.execute(grant.encode())
+        assert dumped(url)[0] == dumped(source)[0]
+
+
+def test_everything_that_the_server_lacks_is_named_at_once(connection: Connection, database: str) -> None:
+    """Extensions, and the roles of policies, before anything is created; what is only mentioned is no matter."""
+    roles = sql.SQL(", ").join(map(sql.Identifier, ROLES))
+    for statement in ("CREATE ROLE {0}", "CREATE ROLE {1}"):
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, ROLES)))
+    connection.execute("CREATE TABLE t (id integer)")
+    connection.execute(sql.SQL("CREATE POLICY {} ON t FOR SELECT TO {}").format(sql.Identifier("a TO b"), roles))
+    connection.execute("COMMENT ON TABLE t IS 'CREATE EXTENSION nothing; CREATE POLICY a ON t TO nobody'")
+    schema, _ = dumped(database)
+    connection.execute("DROP TABLE t")
+    connection.execute(sql.SQL("DROP ROLE {}").format(roles))
+    needed = "".join(
+        f"--\n-- Name: {name}; Type: EXTENSION; Schema: -; Owner: -\n--\n\nCREATE EXTENSION {name};\n\n\n"
+        for name in ("no_such", "nor_this")
+    )
+    with pytest.raises(SchemaError) as caught:
+        applied(database, needed + schema)
+    error = caught.value
+    for name in (*ROLES, "no_such", "nor_this"):
+        assert name in (error.observed or "")
+    fixes = [line for line in (error.next_step or "").splitlines() if line.startswith("CREATE ROLE")]
+    for fix in fixes:
+        connection.execute(fix.encode())
+    applied(database, schema)
+    assert dumped(database)[0] == schema
+    connection.execute("DROP TABLE t")
+    connection.execute(sql.SQL("DROP ROLE {}").format(roles))
+
+
+def test_a_snapshot_decides_what_is_seen(connection: Connection, database: str) -> None:
+    """A table that is made after the snapshot was taken is not in the schema."""
+    target = target_of(database, "the test")
+    with reading(target, "reading the schema") as session:
+        (snapshot,) = session.execute("SELECT pg_export_snapshot()").fetchone() or ()
+        connection.execute("CREATE TABLE later (id integer)")
+        schema, _ = dump_schema(session, target, str(snapshot))
+    assert b"later" not in schema
+
+
+def test_a_locked_table_ends_the_wait(connection: Connection, database: str) -> None:
+    """After the lock timeout, as an error of the server."""
+    connection.execute("CREATE TABLE t (id integer)")
+    target = replace(target_of(database, "the test"), lock_timeout="10ms")
+    with reading(target, "reading the schema") as session, connection.transaction():
+        (snapshot,) = session.execute("SELECT pg_export_snapshot()").fetchone() or ()
+        connection.execute("LOCK TABLE t")
+        with pytest.raises(ServerError) as caught:
+            dump_schema(session, target, str(snapshot))
+    assert "LOCK TABLE public.t" in (caught.value.observed or "")
+
+
+@pytest.mark.parametrize("setting", ["quote_all_identifiers = on", "datestyle = German"])
+def test_the_settings_of_a_database_change_nothing(connection: Connection, database: str, setting: str) -> None:
+    """How names and values are printed is pinned."""
+    connection.execute("CREATE TABLE t (id integer, price money DEFAULT 1.5::money, at date DEFAULT '2024-02-03')")
+    before, _ = dumped(database)
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} SET {setting}".encode())
+    assert dumped(database)[0] == before
+
+
+def test_a_pg_dump_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the version that is needed."""
+    (tmp_path / "pg_dump").write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.1'\n")
+    (tmp_path / "pg_dump").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(ConfigurationError) as caught:
+        find_pg_dump(99)
+    assert "9.6.1" in (caught.value.observed or "")
+    assert "99" in (caught.value.expected or "")
+    (tmp_path / "pg_dump").write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 99beta1'\n")
+    assert find_pg_dump(99) == str(tmp_path / "pg_dump")
