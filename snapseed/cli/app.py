@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers, states, text
+from snapseed.cli import checks, console, embeddings, servers, snapshot_text, states, text
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -139,9 +139,9 @@ def generate(
     with Meter(quiet=call.options.quiet) as meter:
         report = run(call.project, request, jobs=jobs or available_cores(), listener=meter)
     if isinstance(report, CheckReport):
-        call.show(text.regenerated(report), document(report))
+        call.show(snapshot_text.regenerated(report), document(report))
         raise typer.Exit(0 if report.same_rows else 1)
-    call.show(text.generated(report), document(report))
+    call.show(snapshot_text.generated(report), document(report))
 
 
 @app.command()
@@ -175,7 +175,7 @@ def capture(
     )
     with Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)
-    call.show(text.captured(report), document(report))
+    call.show(snapshot_text.captured(report), document(report))
 
 
 @app.command()
@@ -291,7 +291,7 @@ def show(
         "notes": {record.name: notes[record.name] for record in chosen if record.name in notes},
         "samples": {record.name: document(sample) for record, sample in samples},
     }
-    call.show(text.contents(snapshot.manifest, samples, notes), found)
+    call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
 
 
 app.command()(states.reset)

@@ -25,7 +25,7 @@ from typing import Literal, NoReturn, TextIO
 import typer
 
 from snapseed.cli.documents import failure
-from snapseed.cli.layout import problem
+from snapseed.cli.layout import paragraphs
 from snapseed.errors import Interrupted, MachineError, SnapseedError, Terminated, UsageError, interruption
 from snapseed.printable import printable
 from snapseed.redaction import redacted
@@ -87,8 +87,9 @@ def append_named(variable: str, text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line for people to stderr, or several."""
-    to_stderr("\n".join(_colored(printable(line), sys.stderr) for line in text.split("\n")))
+    """Write a line for people to stderr, or several, wrapped."""
+    lines = [printable(line) for line in paragraphs(text, sys.stderr)]
+    to_stderr("\n".join(_colored(line, sys.stderr) for line in lines))
 
 
 def to_stderr(text: str, end: str = "\n") -> None:
@@ -136,7 +137,7 @@ def leave(code: int) -> NoReturn:
 
 def complain(error: SnapseedError) -> None:
     """Write a failure and all that is known about it to stderr."""
-    note("\n".join(problem(f"error: {error}", sys.stderr)))
+    note(f"error: {error}")
 
 
 def failures(*outputs: Callable[[], object]) -> list[SnapseedError]:
@@ -176,7 +177,9 @@ def reporting(
         error = failure_of(exc)
         lost = failures(*_failure_outputs(error, output, report, junit))
         if verbose:
-            note(redacted("".join(traceback.format_exception(exc)).rstrip()))
+            to_stderr(
+                "\n".join(map(printable, redacted("".join(traceback.format_exception(exc)).rstrip()).split("\n")))
+            )
         for each in (error, *lost):
             complain(each)
         raise typer.Exit(error.exit_code) from exc
@@ -255,7 +258,7 @@ def _configure_logging(*, verbose: bool) -> None:
 
 class _LogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        return "\n".join(map(printable, paragraphs(super().format(record), sys.stderr)))
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:

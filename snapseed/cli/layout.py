@@ -55,10 +55,10 @@ def wrapped(text: str, indent: str = "  ", stream: TextIO | None = None) -> list
     return [line.replace("\0", " ") for line in lines]
 
 
-def problem(text: str, stream: TextIO | None = None) -> list[str]:
-    """An error, its summary and a line or several for each detail, with each line wrapped under its beginning."""
+def paragraphs(text: str, stream: TextIO | None = None) -> list[str]:
+    """The lines of a note, or of an error with its details, each wrapped under its beginning."""
     lines = text.split("\n")
-    return [part for line in lines for part in wrapped(line, " " * (12 if line[:1] == " " else 4), stream)]
+    return [part for line in lines for part in wrapped(line, " " * (12 if line[:1] == " " else 4), stream) or [""]]
 
 
 def width_of(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Every result as lines of text for people: one function for each report."""
+"""What was found and done in databases, as lines of text for people: one function for each report."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
-from snapseed.cli.layout import Bytes, columns, cut, problem, size, table, wrapped
+from snapseed.cli.layout import Bytes, columns, cut, paragraphs, size, table, wrapped
 
 if TYPE_CHECKING:
-    from snapseed.capture.snapshot import CaptureReport
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport, EntityMetrics
     from snapseed.diff.database import DiffReport
     from snapseed.embeddings.queue import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
-    from snapseed.generate.snapshot import CheckReport, GenerateReport
     from snapseed.load.copy import EntityLoad
     from snapseed.load.outcome import LoadReport
     from snapseed.load.plan import LoadPlan
     from snapseed.postgres.rowhash import TextKey
-    from snapseed.snapshot.manifest import EntityRecord, Manifest
+    from snapseed.snapshot.manifest import Manifest
     from snapseed.testing.reset import ResetReport
     from snapseed.testing.states import SavedStates, StateReport
     from snapseed.verify.database import VerifyReport
@@ -58,83 +56,6 @@ def _target(
 
 def _snapshot(manifest: Manifest) -> str:
     return f"snapshot {manifest.name} (identity {manifest.identity[:16]}…)"
-
-
-def _headline(manifest: Manifest) -> str:
-    counts = f"{manifest.rows:,} rows, {size(manifest.bytes)}"
-    if manifest.scale:
-        source = f"seed {manifest.seed}, scale {manifest.scale:,}"
-    else:
-        source = f"captured from PostgreSQL {manifest.capture and manifest.capture.server}"
-    return f"snapshot {manifest.name}: {counts}, {source}"
-
-
-def _entities(manifest: Manifest) -> list[str]:
-    rows = [
-        [entity.name, entity.rows, Bytes(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
-        for entity in manifest.entities
-    ]
-    return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)
-
-
-def generated(report: GenerateReport) -> Iterator[str]:
-    """What was written."""
-    manifest = report.manifest
-    yield from _entities(manifest)
-    yield f"{_headline(manifest)}, in {report.seconds:.1f} s"
-    yield f"identity {manifest.identity}" + _same(report)
-    yield f"written to {report.folder}"
-
-
-def captured(report: CaptureReport) -> Iterator[str]:
-    """What was captured, from where, and that it was proved."""
-    yield f"source   {report.target} ({report.source})"
-    yield from wrapped(f"server   {report.server}", " " * 9)
-    rows = [
-        [each.entity, each.rows, Bytes(each.bytes), each.why, each.seconds, each.fingerprint] for each in report.tables
-    ]
-    yield from table(["entity", "rows", "size", "why", "time", "fingerprint"], rows)
-    yield from (line for note in report.notes for line in wrapped(f"note: {note}"))
-    yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
-    yield f"identity {report.manifest.identity}" + _same(report)
-    yield f"written to {report.folder}"
-
-
-def _same(report: CaptureReport | GenerateReport) -> str:
-    return " (the same as before)" if report.replaced == report.manifest.identity else ""
-
-
-def regenerated(report: CheckReport) -> Iterator[str]:
-    """How a snapshot compares with the same one generated again."""
-    manifest = report.manifest
-    if report.different:
-        yield "regenerated, the snapshot differs:"
-        for line in report.different:
-            yield from wrapped(f"  {line}", " " * 4)
-    else:
-        versions = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
-        same = "same rows, same bytes" if report.same_bytes else f"same rows, other bytes (written by {versions})"
-        yield f"snapshot {manifest.name} regenerated: {same} ({manifest.rows:,} rows, {report.seconds:.1f} s)"
-
-
-def contents(
-    manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]], notes: Mapping[str, str]
-) -> Iterator[str]:
-    """What is in a snapshot: settings, entities, and sample rows after their note, with one column per line."""
-    yield _headline(manifest)
-    yield f"identity {manifest.identity}"
-    yield from _entities(manifest)
-    for entity, rows in samples:
-        names = max(len(column.name) for column in entity.columns)
-        types = max(len(column.type) for column in entity.columns)
-        if rows and (note := notes.get(entity.name)):
-            yield from ("", *wrapped(f"{entity.name}: {note}"))
-        for number, row in enumerate(rows, 1):
-            yield ""
-            yield f"{entity.name}, row {number} of {entity.rows:,}"
-            for column in entity.columns:
-                value = "NULL" if row[column.name] is None else one_line(row[column.name])
-                yield cut(f"  {column.name:<{names}}  {column.type:<{types}}  {value}")
 
 
 def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) -> Iterator[str]:
@@ -197,14 +118,19 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
     for number, step in enumerate(plan.tables, 1):
         entity = step.entity
         yield f"{number}. {entity.name} -> {step.table}: {entity.rows:,} rows, {size(entity.bytes)}"
-        yield from (f"   - {reason}" for reason in step.reasons)
+        yield from _reasons(step.reasons)
     for child in plan.children:
         yield f"also emptied: {child}"
-        yield from (f"   - {reason}" for reason in child.reasons)
+        yield from _reasons(child.reasons)
     for setting in plan.settings:
-        yield f"setting {setting.name} = {setting.value}: {setting.reason}"
+        yield from wrapped(f"setting {setting.name} = {setting.value}: {setting.reason}")
     for view in plan.restoration.unfilled:
         yield f"materialized view {view}: filled at the end"
+
+
+def _reasons(reasons: Iterable[str]) -> Iterator[str]:
+    for reason in reasons:
+        yield from wrapped(f"   - {reason}", " " * 5)
 
 
 def _bottleneck(report: LoadReport) -> str:
@@ -353,7 +279,7 @@ def doctor(requirements: Sequence[Requirement]) -> Iterator[str]:
     yield from table(["", "check", "found"], [[states[item.name], item.name, item.found] for item in requirements])
     for item in requirements:
         if item.error:
-            yield from problem(f"{item.name}: {item.error}")
+            yield from paragraphs(f"{item.name}: {item.error}")
 
 
 def ci(report: CiReport) -> Iterator[str]:

@@ -206,7 +206,7 @@ class _Maker:
                 raise
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
-                where=where_it_failed(exc, self._folder),
+                where=where_it_failed(exc, self._folder, entity.function.__code__),
                 observed=f"{type(exc).__name__}: {exc}",
                 next_step="run again with --verbose for the whole traceback",
             ) from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from snapseed.cli.layout import Bytes, cut, problem, table, wrapped
+from snapseed.cli.layout import Bytes, cut, paragraphs, table, wrapped
 from snapseed.errors import SchemaError
 
 NAMES = ["orders", "a_table_with_a_very_long_name_that_says_everything_about_itself", "x"]
@@ -39,7 +39,7 @@ def test_an_error_is_wrapped_and_what_can_be_copied_stays_whole(monkeypatch: pyt
     sql = f"ALTER TABLE {'long_' * 12} ADD COLUMN added text;"
     command = "`snapseed load dev --recreate --yes`"
     steps = f"{'a step ' * 9}and then {command} and so on:\n{sql}\n{sql}"
-    lines = problem(f"error: {SchemaError('it does not fit ' * 5, observed='word ' * 30, next_step=steps)}")
+    lines = paragraphs(f"error: {SchemaError('it does not fit ' * 5, observed='word ' * 30, next_step=steps)}")
     assert [line.strip() for line in lines if len(line) > 60] == [sql, sql]
     assert any(command in line for line in lines)
     assert {len(line) - len(line.lstrip()) for line in lines} == {0, 2, 4, 12}
