@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from snapseed.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Root:
+    """Rows of a table to begin with: those that meet a condition, of these the first `rows`. `option` asked for it."""
+
+    table: str
+    option: str
+    rows: int | None = None
+    where: str | None = None
+
+
+@dataclass(frozen=True)
+class SubsetRequest:
+    """Some rows, and what belongs to them. With `sample`, `rows` are not the first ones, but drawn by this seed."""
+
+    roots: tuple[Root, ...]
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
@@ -10,7 +31,9 @@ class CaptureRequest:
     """A capture, with everything decided that does not depend on the source.
 
     `only` and `exclude` name tables as `table` or `schema.table`, or by the name of their entity. With `visible_rows`,
-    row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source.
+    row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source. `schema`:
+    False leaves out the SQL that creates the tables elsewhere; `schema_only` leaves out all rows. With `subset`, only
+    some rows are captured.
     """
 
     only: tuple[str, ...] = ()
@@ -18,3 +41,42 @@ class CaptureRequest:
     jobs: int = 1
     visible_rows: bool = False
     large_objects: bool = True
+    schema: bool = True
+    schema_only: bool = False
+    subset: SubsetRequest | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema_only and not (self.schema and self.subset is None):
+            raise UsageError("--schema-only excludes --without-schema and every choice of rows")
+
+
+def subset_request(
+    root: str | None, rows: int | None, sample: int | None, where: Sequence[str]
+) -> SubsetRequest | None:
+    """The request that these options make; None without any. Raises `UsageError` for options that do not fit together.
+
+    `--rows` counts rows of `--root`. A condition on the same table limits which rows are counted.
+    """
+    if (root is None) != (rows is None):
+        raise _misused("--root TABLE and --rows N", "only one of them")
+    if sample is not None and root is None:
+        raise _misused("--sample SEED together with --root and --rows", "--sample alone")
+    if rows is not None and rows < 1:
+        raise _misused("--rows N with at least one row", f"--rows {rows}")
+    conditions: dict[str, str] = {}
+    for text in where:
+        table, colon, condition = (part.strip() for part in text.partition(":"))
+        if not (table and colon and condition) or table in conditions:
+            expected = '--where "TABLE: CONDITION", once for each table'
+            raise _misused(expected, f"--where {text!r}")
+        conditions[table] = condition
+    roots = [
+        Root(table, f"--where {table}", where=condition) for table, condition in conditions.items() if table != root
+    ]
+    if root is not None:
+        roots.insert(0, Root(root, "--root", rows, conditions.get(root)))
+    return SubsetRequest(tuple(roots), sample) if roots else None
+
+
+def _misused(expected: str, observed: str) -> UsageError:
+    return UsageError("these options do not say which rows", observed=observed, expected=expected)

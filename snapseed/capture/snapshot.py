@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from psycopg import sql
+
 from snapseed.capture.connections import capturing, joined, shared_among
 from snapseed.capture.files import PART_ROWS, Layout
 from snapseed.capture.prepare import Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
+from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
+from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
+from snapseed.capture.subset.proof import prove_references
 from snapseed.config import Environment, Project
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
@@ -24,8 +30,8 @@ from snapseed.postgres.locks import reading
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
-from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
-from snapseed.snapshot.store import commit, has_snapshot, open_snapshot, replacing
+from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
+from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing, writing_to
 from snapseed.snapshot.writing import CHUNK_ROWS
 
 
@@ -39,7 +45,7 @@ class TableReport:
     bytes: int
     fingerprint: str
     seconds: float
-    why: str = "all rows"
+    why: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class CaptureReport:
     notes: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
     replaced: str | None = None
+    subset: SubsetReport | None = None
 
     @property
     def seconds(self) -> float:
@@ -88,13 +95,22 @@ def capture_snapshot(
         with capturing("capturing", target), reading(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
                 source = prepare(leader, request, target.described)
-                for text in source.notes:
+                schema, notes = None, source.notes
+                if request.schema:
+                    schema, left_out = _write_schema(leader, target, staging)
+                    notes += tuple(f"{name} is left out of the schema" for name in left_out)
+                for text in notes:
                     tell(Note(text))
+            subset = _choose(leader, source, project, request, tell)
             with joined(target, leader, request.jobs) as sessions:
-                captured = _read(target, sessions, source, Layout(staging), tell)
+                with phase(tell, "planning"):
+                    layout = Layout(staging)
+                    tables = _rows(leader, (source, subset), request, layout)
+                captured = _read(target, sessions, tables, Reading(layout, tell))
             with phase(tell, "reading sequences"):
-                positions = read_positions(leader, source)
-        manifest = _manifest(environment, source, captured, positions)
+                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source)
+            manifest = _manifest(environment, (source, subset), captured, positions, schema)
+            reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), tell)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = commit(staging, manifest)
@@ -106,13 +122,20 @@ def capture_snapshot(
         server=source.identity.server,
         tables=tuple(
             TableReport(
-                record.name, str(table.table.name), record.rows, record.bytes, record.fingerprint, table.seconds
+                entity=record.name,
+                table=str(table.table.name),
+                rows=record.rows,
+                bytes=record.bytes,
+                fingerprint=record.fingerprint,
+                seconds=table.seconds,
+                why=reasons.why(record.name) if reasons else "all rows",
             )
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
-        notes=source.notes,
+        notes=notes,
         phases=phase_seconds(events),
         replaced=replaced,
+        subset=reasons,
     )
 
 
@@ -125,15 +148,45 @@ def _identity(project: Project, name: str) -> str | None:
     return None
 
 
+def _choose(
+    leader: Session, source: Source, project: Project, request: CaptureRequest, listener: Listener
+) -> SubsetPlan | None:
+    """The rows that the request asks for; None for all rows of all tables."""
+    if request.subset is None:
+        return None
+    with phase(listener, "choosing rows"):
+        return choose_rows(leader, source.tables, project, request.subset)
+
+
+def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, listener: Listener) -> SubsetReport:
+    """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
+    with phase(listener, "checking references"):
+        orphans = prove_references(leader, subset, snapshot, ())
+        return subset_report(subset.graph, subset.closure, orphans)
+
+
+def _rows(
+    leader: Session, chosen: tuple[Source, SubsetPlan | None], request: CaptureRequest, layout: Layout
+) -> list[TableRows]:
+    """Which rows of each table to read, and in which pieces."""
+    source, subset = chosen
+    if request.schema_only:
+        return [TableRows(table, [sql.SQL("{} WHERE false").format(table.name.rows())]) for table in source.tables]
+    if subset:
+        return [TableRows(table, list(subset.sources(table.entity))) for table in source.tables]
+    return [whole_table(leader, table, layout, jobs=request.jobs) for table in source.tables]
+
+
 def _read(
-    target: Target, sessions: Sequence[Session], source: Source, layout: Layout, listener: Listener
+    target: Target,
+    sessions: Sequence[Session],
+    tables: Sequence[TableRows],
+    reading: Reading,
 ) -> list[CapturedTable]:
-    """Read all rows, and prove that they are those that the server has at this moment."""
-    with phase(listener, "planning"):
-        tables = [whole_table(sessions[0], table, layout, jobs=len(sessions)) for table in source.tables]
-    with phase(listener, "reading rows"):
-        captured = read_tables(target, sessions, tables, Reading(layout, listener))
-    with phase(listener, "verifying"):
+    """Read the rows, and prove that they are those that the server has at this moment."""
+    with phase(reading.listener, "reading rows"):
+        captured = read_tables(target, sessions, tables, reading)
+    with phase(reading.listener, "verifying"):
         _prove(target, sessions, tables, captured)
     return captured
 
@@ -165,13 +218,31 @@ def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop
         return combined(rows_fingerprint(session, rows.table.columns, source) for source in sources)
 
 
+def _write_schema(session: Session, target: Target, staging: Path) -> tuple[SchemaFile, tuple[str, ...]]:
+    """Write the schema into the snapshot; also returns the names of what is left out of it."""
+    text, left_out = dump_schema(session, target)
+    file = SchemaFile("schema.sql", len(text), hashlib.sha256(text).hexdigest())
+    with writing_to(staging):
+        (staging / file.path).write_bytes(text)
+    return file, left_out
+
+
 def _manifest(
-    environment: Environment, source: Source, captured: Sequence[CapturedTable], positions: Positions
+    environment: Environment,
+    chosen: tuple[Source, SubsetPlan | None],
+    captured: Sequence[CapturedTable],
+    positions: Positions,
+    schema: SchemaFile | None,
 ) -> Manifest:
+    source, subset = chosen
     return Manifest(
         name=environment.snapshot,
         capture=CaptureRecord(
-            schema=None, subset=False, masked=(), server=source.identity.version, sequences=positions.others
+            schema=schema,
+            subset=subset is not None,
+            masked=(),
+            server=source.identity.version,
+            sequences=positions.others,
         ),
         part_rows=PART_ROWS,
         chunk_rows=CHUNK_ROWS,

@@ -161,9 +161,25 @@ def capture(
     without_large_objects: Annotated[
         bool, typer.Option("--without-large-objects", help="Leave large objects out, which a snapshot cannot hold.")
     ] = False,
+    without_schema: Annotated[
+        bool, typer.Option("--without-schema", help="Leave the schema out: migrations create the tables elsewhere.")
+    ] = False,
+    schema_only: Annotated[bool, typer.Option("--schema-only", help="Capture the schema alone: empty tables.")] = False,
+    root: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Only rows of this table, and all that they need.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many rows of --root.")] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, metavar="SEED", help="Draw the rows of --root (default: the first ones)."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar='"TABLE: CONDITION"', help="Only rows that meet this SQL (repeat)."),
+    ] = None,
 ) -> None:
     """Write the environment's snapshot from a living database. Changes nothing there."""
-    from snapseed.capture.request import CaptureRequest
+    from snapseed.capture.request import CaptureRequest, subset_request
     from snapseed.capture.snapshot import capture_snapshot
 
     request = CaptureRequest(
@@ -172,6 +188,9 @@ def capture(
         jobs=jobs,
         visible_rows=visible_rows,
         large_objects=not without_large_objects,
+        schema=not without_schema,
+        schema_only=schema_only,
+        subset=subset_request(root, rows, sample, where or ()),
     )
     with Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)
@@ -278,14 +297,13 @@ def show(
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
     call, entity = call.with_second(entity)
-    from snapseed.generate.notes import read_notes
     from snapseed.snapshot.store import open_snapshot
 
     snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
     count = rows if rows is not None else 5 if entity else 1
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
-    notes = read_notes(call.project.generators)
+    notes = snapshot_text.read_notes(call.project.generators)
     found = {
         **document(snapshot.manifest),
         "notes": {record.name: notes[record.name] for record in chosen if record.name in notes},

@@ -177,9 +177,8 @@ def reporting(
         error = failure_of(exc)
         lost = failures(*_failure_outputs(error, output, report, junit))
         if verbose:
-            to_stderr(
-                "\n".join(map(printable, redacted("".join(traceback.format_exception(exc)).rstrip()).split("\n")))
-            )
+            shown = redacted("".join(traceback.format_exception(exc)).rstrip())
+            to_stderr("\n".join(map(printable, shown.split("\n"))))
         for each in (error, *lost):
             complain(each)
         raise typer.Exit(error.exit_code) from exc

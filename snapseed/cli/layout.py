@@ -46,6 +46,8 @@ def wrapped(text: str, indent: str = "  ", stream: TextIO | None = None) -> list
 
     What can be copied stays whole: SQL, a command in backticks, and any word.
     """
+    # First, because textwrap would turn control characters into spaces.
+    text = printable(text)
     if text.endswith(";"):
         return [text]
     text = _COMMAND.sub(lambda command: command[0].replace(" ", "\0"), text)

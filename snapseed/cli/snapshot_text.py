@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
@@ -10,6 +13,7 @@ from snapseed.cli.layout import Bytes, cut, size, table, wrapped
 
 if TYPE_CHECKING:
     from snapseed.capture.snapshot import CaptureReport
+    from snapseed.capture.subset.plan import SubsetReport
     from snapseed.generate.snapshot import CheckReport, GenerateReport
     from snapseed.snapshot.manifest import EntityRecord, Manifest
 
@@ -45,13 +49,26 @@ def captured(report: CaptureReport) -> Iterator[str]:
     yield from wrapped(f"source   {report.target} ({report.source})", " " * 9)
     yield from wrapped(f"server   {report.server}", " " * 9)
     rows = [
-        [each.entity, each.rows, Bytes(each.bytes), each.why, each.seconds, each.fingerprint] for each in report.tables
+        [each.entity, each.rows, Bytes(each.bytes), each.seconds, each.fingerprint, each.why] for each in report.tables
     ]
-    yield from table(["entity", "rows", "size", "why", "time", "fingerprint"], rows)
-    yield from (line for note in report.notes for line in wrapped(f"note: {note}"))
+    yield from table(["entity", "rows", "size", "time", "fingerprint", "why"], rows)
+    notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
+    yield from (line for note in notes for line in wrapped(f"note: {note}"))
     yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
     yield from wrapped(f"identity {report.manifest.identity}{_same(report)}")
     yield f"written to {report.folder}"
+
+
+def _about(subset: SubsetReport) -> Iterator[str]:
+    """What a subset left out, and what would make it faster."""
+    for each in subset.cuts:
+        yield f"{each.step}: the limit of {each.limit:,} for each leaves out {each.rows:,} rows of {each.parents:,}"
+    if subset.left_out:
+        yield f"[capture.children] leaves out {', '.join(subset.left_out)}"
+    for orphans in subset.orphans:
+        yield f"{orphans.rows:,} rows of {orphans.reference} refer to a row that the source does not have either"
+    for index in subset.missing_indexes:
+        yield f"{index.table} has no index on {', '.join(index.columns)}, so the whole table was read: {index.sql}"
 
 
 def _same(report: CaptureReport | GenerateReport) -> str:
@@ -89,3 +106,16 @@ def contents(
             for column in entity.columns:
                 value = "NULL" if row[column.name] is None else one_line(row[column.name])
                 yield cut(f"  {column.name:<{names}}  {column.type:<{types}}  {value}")
+
+
+def read_notes(folder: Path) -> dict[str, str]:
+    """The docstring of each generator in `folder`, by entity, on one line. Runs none of their code."""
+    notes = {}
+    for path in sorted(folder.glob("*.py")):
+        with suppress(OSError, SyntaxError, ValueError):
+            for node in ast.parse(path.read_bytes()).body:
+                if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+                    words = [word for call in node.decorator_list for word in getattr(call, "keywords", ())]
+                    named = [getattr(word.value, "value", "") for word in words if word.arg == "name"]
+                    notes[(named or [node.name])[0]] = one_line(text)
+    return notes

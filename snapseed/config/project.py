@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from snapseed.config.settings import (
+    CaptureTable,
     EmbeddingsTable,
     EnvironmentTable,
     MaskRule,
@@ -35,7 +36,7 @@ from snapseed.errors import ConfigurationError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
-_TABLES = ("snapseed", "environments", "embeddings", "mask")
+_TABLES = ("snapseed", "environments", "embeddings", "capture", "mask")
 # The settings that are written as people write them.
 _PARSERS: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("timeout", "embeddings_timeout"), parse_seconds),
@@ -106,6 +107,7 @@ class Project:
     default_environment: str
     environments: Mapping[str, EnvironmentTable]
     embeddings: EmbeddingsTable | None = None
+    capture: CaptureTable = CaptureTable()
     mask: Mapping[str, MaskRule] = field(default_factory=dict)
 
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
@@ -229,6 +231,7 @@ def _project(file: Path, tables: dict[str, Any]) -> Project:
         default_environment=table.default_environment,
         environments=converted,
         embeddings=None if embeddings is None else convert(embeddings, EmbeddingsTable, f"{file} [embeddings]"),
+        capture=convert(tables.get("capture", {}), CaptureTable, f"{file} [capture]"),
         mask=mask_rules(tables.get("mask", {}), f"{file} [mask]"),
     )
 

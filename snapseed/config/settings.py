@@ -70,6 +70,37 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claim_after: str = "1min"
 
 
+class ChildrenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a table in `[capture.children]`: how many rows of it come with the row that they refer to.
+
+    `of_parents`: they also come with rows that are only there because others refer to them.
+    """
+
+    limit: _NotNegative | None = None
+    of_parents: bool = False
+
+
+class ReferenceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[[capture.references]]`: columns that refer to those of another table, without a foreign key.
+
+    `to_columns` are those of its key if nothing is said. `where` limits the rows of `table` that refer.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    to: str
+    to_columns: tuple[str, ...] = ()
+    where: str | None = None
+
+
+class CaptureTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[capture]`: what a subset follows. The tables in `whole` come with all rows."""
+
+    children: dict[str, bool | _NotNegative | ChildrenTable] = {}
+    references: tuple[ReferenceTable, ...] = ()
+    whole: tuple[str, ...] = ()
+
+
 class MaskRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A rule of `[mask]`: its name, or `module:function`, and the options of that rule."""
 

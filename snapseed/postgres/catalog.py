@@ -121,6 +121,7 @@ class ForeignKeyFacts(ConstraintFacts):
 
     `is_required`: none of its columns can be NULL, so every row needs a row in the other table. `is_checked`: new rows
     are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of.
+    `operators` are SQL: each compares one of `target_columns` with the one of `columns` that refers to it.
     """
 
     references: int
@@ -131,6 +132,9 @@ class ForeignKeyFacts(ConstraintFacts):
     deferrable: bool = False
     is_checked: bool = True
     above: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
+    target_columns: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
 
     @property
     def targets(self) -> frozenset[int]:

@@ -25,6 +25,7 @@ from snapseed import generate_snapshot, open_snapshot, resolve_request
 from snapseed.ci.report import Slowdown
 from snapseed.cli.app import app
 from snapseed.config import EmbeddingsTable, EnvironmentTable, ProjectTable, find_project
+from snapseed.config.settings import CaptureTable, ChildrenTable, ReferenceTable
 from snapseed.postgres.connect import PINNED
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
@@ -232,19 +233,24 @@ def test_a_page_is_short(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "table"),
+    ("place", "table"),
     [
-        ("The table `[snapseed]`", ProjectTable),
-        ("The tables `[environments.NAME]`", EnvironmentTable),
-        ("The table `[embeddings]`", EmbeddingsTable),
+        ("configuration.md: The table `[snapseed]`", ProjectTable),
+        ("configuration.md: The tables `[environments.NAME]`", EnvironmentTable),
+        ("configuration.md: The table `[embeddings]`", EmbeddingsTable),
+        ("subset.md: The table `[capture]`", CaptureTable),
+        ("subset.md: The tables in `[capture.children]`", ChildrenTable),
+        ("subset.md: The tables `[[capture.references]]`", ReferenceTable),
     ],
 )
-def test_every_setting_is_documented_with_its_default(heading: str, table: type[msgspec.Struct]) -> None:
-    """docs/configuration.md names all settings, each with its default, and no others."""
-    rows = table_rows(DOCS / "configuration.md", heading)
+def test_every_setting_is_documented_with_its_default(place: str, table: type[msgspec.Struct]) -> None:
+    """Its page names all settings of a table, each with its default, and no others."""
+    page, _, heading = place.partition(": ")
+    rows = table_rows(DOCS / page, heading)
     assert list(rows) == list(table.__struct_fields__)
     for field in msgspec.structs.fields(table):
         name, default, shown = field.name, field.default, rows[field.name][1].strip("`")
+        default = default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
         assert (shown == "required") == field.required, name
         if field.required:
             continue

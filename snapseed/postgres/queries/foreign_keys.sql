@@ -1,10 +1,19 @@
 -- The foreign keys of a table. A key that refers to a partitioned table has a copy for each partition there, which
--- comes and goes with it. Partitions of this table may have foreign keys of their own.
+-- comes and goes with it. Partitions of this table may have foreign keys of their own. `operators` compare a column of
+-- the other table, on the left, with one of this table: with the period of a temporal key, whether they overlap.
 SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
        k.confrelid::regclass::text AS references_name, k.conindid::int8 AS index,
        (SELECT bool_and(a.attnotnull) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
          AS is_required,
        ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.confrelid::regclass) a) AS above,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
+               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place) AS columns,
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(number, place)
+               JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number ORDER BY u.place)
+         AS target_columns,
+       ARRAY(SELECT format('OPERATOR(%%I.%%s)', n.nspname, o.oprname)
+               FROM unnest(k.conpfeqop) WITH ORDINALITY u(operator, place) JOIN pg_operator o ON o.oid = u.operator
+               JOIN pg_namespace n ON n.oid = o.oprnamespace ORDER BY u.place) AS operators,
        k.condeferrable AS deferrable,
        EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgrelid = k.conrelid
                                           AND t.tgenabled IN ('O', 'A')) AS is_checked,

@@ -1,0 +1,163 @@
+"""Choose the rows of a subset: their keys, found on the source, and how to read the rows that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from psycopg import sql
+
+from snapseed.capture.prepare import SourceTable
+from snapseed.capture.request import Root, SubsetRequest
+from snapseed.capture.subset.fixpoint import ROOT, WHOLE, Closure, closure
+from snapseed.capture.subset.graph import Graph, Step, named, read_columns, reference_graph
+from snapseed.capture.subset.selection import (
+    read_roots,
+    read_step,
+    require_condition,
+    require_reference,
+    rows_with,
+)
+from snapseed.config import Project
+from snapseed.errors import UsageError
+from snapseed.postgres.connect import Connection, role_search_path
+
+# Keys of a step: many, because without an index each statement reads the whole table. Rows are read in smaller batches,
+# which the server sorts in memory.
+STEP_ROWS = 20_000
+_READ_ROWS = 4_000
+
+
+@dataclass(frozen=True)
+class SubsetPlan:
+    """The keys of all rows of a subset, chosen in one transaction and good for as long as that one's snapshot is."""
+
+    graph: Graph
+    closure: Closure
+    step_rows: int
+
+    def keys(self, table: str) -> pl.DataFrame:
+        """The keys of the table's rows, in the order of a snapshot if keys as we keep them can be sorted."""
+        rows = self.closure.rows[table]
+        return rows.present.select(rows.keys).sort(rows.keys)
+
+    def sources(self, table: str, batch_rows: int = _READ_ROWS) -> Iterator[sql.Composed]:
+        """What follows FROM to read the table's rows: one source after the other, they are in key order."""
+        keys, (found,) = self.keys(table), [each for each in self.graph.tables if each.name == table]
+        for batch in keys.iter_slices(batch_rows if found.is_sortable else max(1, len(keys))):
+            yield rows_with(found, batch)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """How many rows of a table came in first for this reason, such as "children of users by user_id"."""
+
+    table: str
+    reason: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class LimitCut:
+    """What a limit left out: `rows` children of `parents` rows."""
+
+    step: str
+    limit: int
+    rows: int
+    parents: int
+
+
+@dataclass(frozen=True)
+class MissingIndex:
+    """Columns that rows were looked for by, without an index, and the SQL that creates one."""
+
+    table: str
+    columns: tuple[str, ...]
+    sql: str
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """Rows of the subset that refer to a row that is not there, because the source does not have it either."""
+
+    reference: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class SubsetReport:
+    """Where the rows of a subset come from. `left_out` are the tables that the settings exclude as children."""
+
+    reasons: tuple[Reason, ...]
+    cuts: tuple[LimitCut, ...]
+    left_out: tuple[str, ...]
+    missing_indexes: tuple[MissingIndex, ...]
+    orphans: tuple[Orphans, ...]
+
+    def why(self, table: str) -> str:
+        """Why a table has its rows, in words."""
+        parts = [f"{reason.rows:,} {reason.reason}" for reason in self.reasons if reason.table == table]
+        return "; ".join(parts) or "no row is needed"
+
+
+def choose_rows(
+    connection: Connection,
+    tables: Sequence[SourceTable],
+    project: Project,
+    request: SubsetRequest,
+    step_rows: int = STEP_ROWS,
+) -> SubsetPlan:
+    """Find the rows of a subset: the roots, all they refer to, and what belongs to them.
+
+    In a transaction of the connection that sees one moment. Raises `UsageError` for a root that is no table, or whose
+    condition the server refuses, and `ConfigurationError` if `[capture]` names something that does not exist, or has a
+    condition that the server refuses.
+    """
+    graph = reference_graph(read_columns(connection, tables), project.capture, project.file.name)
+    roots = [(named(graph.tables, root.table, root.option, UsageError), root) for root in request.roots]
+    found: dict[str, list[pl.DataFrame]] = {}
+
+    def reach(step: Step, keys: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([read_step(connection, step, batch) for batch in keys.iter_slices(step_rows)])
+
+    with role_search_path(connection):
+        for table, root in roots:
+            if root.where is not None:
+                require_condition(connection, table, root.where, root.option, UsageError)
+        for reference in graph.references:
+            require_reference(connection, reference)
+        whole = [(table, Root(table.name, "[capture] whole")) for table in graph.whole]
+        for why, chosen in ((ROOT, roots), (WHOLE, whole)):
+            for table, root in chosen:
+                keys = read_roots(connection, table, root, request.sample if root.rows else None)
+                found.setdefault(table.name, []).append(keys.with_columns(why=pl.lit(why, pl.Int16)))
+        return SubsetPlan(graph, closure(graph, found, reach), step_rows)
+
+
+def subset_report(graph: Graph, closure: Closure, orphans: tuple[Orphans, ...] = ()) -> SubsetReport:
+    """The report of a finished subset."""
+    followed = [(step, closure.cuts[number]) for number, step in enumerate(graph.steps) if number in closure.cuts]
+    return SubsetReport(
+        tuple(reason for table in graph.tables for reason in _reasons(graph, closure, table.name)),
+        tuple(LimitCut(str(step), step.limit or 0, cut.rows, cut.parents) for step, cut in followed if cut.rows),
+        graph.left_out,
+        tuple({index.sql: index for step, _ in followed for index in _missing_index(step)}.values()),
+        orphans,
+    )
+
+
+def _reasons(graph: Graph, closure: Closure, table: str) -> Iterator[Reason]:
+    counts = closure.rows[table].present.group_by("why").len().sort("why").rows()
+    for why, rows in counts:
+        yield Reason(table, {ROOT: "roots", WHOLE: "all rows"}.get(why) or str(graph.steps[why]), rows)
+
+
+def _missing_index(step: Step) -> Iterator[MissingIndex]:
+    if not step.end.has_index(step.searched):
+        statement = sql.SQL("CREATE INDEX {}ON {} ({});").format(
+            sql.SQL("" if step.end.facts.kind == "p" else "CONCURRENTLY "),
+            step.end.facts.name.identifier(),
+            sql.SQL(", ").join(map(sql.Identifier, step.searched)),
+        )
+        yield MissingIndex(step.end.name, step.searched, statement.as_string())

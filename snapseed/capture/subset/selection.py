@@ -1,0 +1,206 @@
+"""The statements of a subset: the keys of roots, the keys that a step leads to, and the rows of some keys.
+
+Keys travel in the statement, as arrays of texts: COPY takes no parameters, and nothing is created on the source.
+Everything is qualified, because conditions of the user's are read with the role's search path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import polars as pl
+import pyarrow as pa
+from psycopg import errors, sql
+
+from snapseed.capture.request import Root
+from snapseed.capture.subset.graph import Reference, Step, Table
+from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.copy_out import copied_out
+from snapseed.postgres.rowhash import key_order, row_hash, whole_row_order
+from snapseed.snapshot.decoding import arrow_schema
+from snapseed.snapshot.manifest import Column
+
+
+def read_roots(connection: Connection, table: Table, root: Root, sample: int | None) -> pl.DataFrame:
+    """The keys of a root's rows: the first in key order, or, with the seed `sample`, in the order of a hash of both."""
+    order = _order(table)
+    if sample is not None:
+        hashed = row_hash(table.ordered)
+        order = sql.SQL("pg_catalog.hashint8extended({}, {}), {}").format(hashed, sample, order)
+    condition = sql.SQL("true") if root.where is None else _raw(root.where)
+    limit = sql.SQL("" if root.rows is None else "ORDER BY {} LIMIT {}").format(order, root.rows)
+    query = sql.SQL("(SELECT {} FROM {} WHERE ({}) {}) AS found")
+    with _naming(root.option, UsageError):
+        return _read(connection, table, query.format(_keys(table), table.facts.name.rows(), condition, limit))
+
+
+def read_step(connection: Connection, step: Step, keys: pl.DataFrame) -> pl.DataFrame:
+    """The keys of the rows that a step leads to from rows with these keys.
+
+    With a limit, also the `place` of each row among its `siblings`, in key order, and how many there are.
+    """
+    joined = sql.SQL("{} JOIN {} ON {} JOIN {} ON {}").format(
+        _batch(keys),
+        _rows_of(step.start, "start", None if step.is_down else step.reference),
+        _in_batch(step.start, "start"),
+        _rows_of(step.end, "end", step.reference if step.is_down else None),
+        _refers(step),
+    )
+    if step.limit is None:
+        query = sql.SQL("(SELECT {} FROM {}) AS found" if step.is_down else "(SELECT DISTINCT {} FROM {}) AS found")
+        source, counts = query.format(_keys(step.end, "end"), joined), []
+    else:
+        query = sql.SQL(
+            "(SELECT * FROM (SELECT {}, pg_catalog.row_number() OVER (PARTITION BY {family} ORDER BY {}) AS place,"
+            " pg_catalog.count(*) OVER (PARTITION BY {family}) AS siblings FROM (SELECT {}, {family} FROM {}) AS child)"
+            " AS ranked WHERE place OPERATOR(pg_catalog.<=) {}) AS found"
+        )
+        names = dict.fromkeys(
+            [*(column.name for column in step.end.identity), *(column.name for column in step.end.ordered)]
+        )
+        needed = sql.SQL(", ").join(sql.Identifier("end", name) for name in names)
+        family = sql.SQL(", ").join(_in_keys(number) for number in range(1, len(step.start.identity) + 1))
+        source = query.format(_keys(step.end), _order(step.end), needed, joined, step.limit, family=family)
+        counts = [Column("place", "bigint"), Column("siblings", "bigint")]
+    with _naming(step.reference.declared_in or str(step.reference), ConfigurationError):
+        return _read(connection, step.end, source, counts)
+
+
+def count_orphans(connection: Connection, reference: Reference, keys: pl.DataFrame) -> int:
+    """How many of the children with these keys refer to a row that the source does not have."""
+    step = Step(reference, is_down=True)
+    filled = [sql.SQL("{} IS NOT NULL").format(sql.Identifier("end", name)) for name in reference.columns]
+    statement = sql.SQL(
+        "SELECT pg_catalog.count(*) FROM {} JOIN {} ON {} WHERE {} AND NOT EXISTS (SELECT FROM {} WHERE {})"
+    ).format(
+        _batch(keys),
+        _rows_of(reference.child, "end", reference),
+        _in_batch(reference.child, "end"),
+        sql.SQL(" AND ").join(filled),
+        _rows_of(reference.parent, "start", None),
+        _refers(step),
+    )
+    row = connection.execute(statement).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def rows_with(table: Table, keys: pl.DataFrame) -> sql.Composed:
+    """What follows FROM to read the rows with these keys."""
+    return sql.SQL("{} JOIN {} AS rows ON {}").format(_batch(keys), table.facts.name.rows(), _in_batch(table, "rows"))
+
+
+def require_condition(
+    connection: Connection, table: Table, condition: str, where: str, kind: type[SnapseedError]
+) -> None:
+    """Raise an error of this kind unless the server reads the text as one condition on rows of the table.
+
+    It is not executed. It is read in two contexts: what closes our parenthesis and goes on fits into one at most.
+    """
+    for context in ("EXPLAIN SELECT FROM {1} WHERE ({0})", "EXPLAIN SELECT CASE WHEN ({0}) THEN 1 END FROM {1}"):
+        _explain(connection, sql.SQL(context).format(_raw(condition), table.facts.name.rows()), where, kind)
+
+
+def require_reference(connection: Connection, reference: Reference) -> None:
+    """Raise `ConfigurationError` unless the server takes the condition and the columns of a declared reference."""
+    if reference.declared_in is None:
+        return
+    if reference.where is not None:
+        require_condition(connection, reference.child, reference.where, reference.declared_in, ConfigurationError)
+    statement = sql.SQL("EXPLAIN SELECT FROM {} JOIN {} ON {}").format(
+        _rows_of(reference.child, "end", reference),
+        _rows_of(reference.parent, "start", None),
+        _refers(Step(reference, is_down=True)),
+    )
+    _explain(connection, statement, reference.declared_in, ConfigurationError)
+
+
+def _explain(connection: Connection, statement: sql.Composed, where: str, kind: type[SnapseedError]) -> None:
+    with _naming(where, kind):
+        # Asking for binary results takes the extended protocol, in which a text is a single statement.
+        connection.execute(statement, binary=True)
+
+
+@contextmanager
+def _naming(where: str, kind: type[SnapseedError]) -> Iterator[None]:
+    """Say whose SQL it is that the server refuses. Failures of the server itself pass through."""
+    try:
+        yield
+    except (errors.ProgrammingError, errors.DataError, errors.NotSupportedError) as exc:
+        message = " ".join((exc.diag.message_primary or str(exc)).split())
+        raise kind("the server refuses to select these rows", where=where, observed=message) from exc
+
+
+def _read(connection: Connection, table: Table, source: sql.Composed, counts: Sequence[Column] = ()) -> pl.DataFrame:
+    forms = ["bigint" if column.is_integer else "text" for column in table.identity]
+    columns = [*(Column(str(number), form) for number, form in enumerate(forms, 1)), *counts]
+    with copied_out(connection, columns, source, str(table.facts.name)) as batches:
+        return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
+
+
+def _keys(table: Table, *alias: str) -> sql.Composed:
+    """The columns of the key in the form that we keep, named `1`, `2` and so on."""
+    terms = []
+    for number, column in enumerate(table.identity, 1):
+        form = sql.SQL("{}::pg_catalog.int8 AS {}" if column.is_integer else "{}::pg_catalog.text AS {}")
+        terms.append(form.format(sql.Identifier(*alias, column.name), sql.Identifier(str(number))))
+    return sql.SQL(", ").join(terms)
+
+
+def _order(table: Table) -> sql.Composed:
+    """The order of a snapshot: by the key, by all columns if there is none."""
+    return key_order(table.ordered) if table.source.key else whole_row_order(table.ordered)
+
+
+def _batch(keys: pl.DataFrame) -> sql.Composed:
+    """Keys as rows of a function, in columns whose names no table has."""
+    arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(_array(column)) for column in keys]
+    names = [_in_keys(number) for number, _ in enumerate(arrays, 1)]
+    return sql.SQL("ROWS FROM ({}) AS batch ({})").format(sql.SQL(", ").join(arrays), sql.SQL(", ").join(names))
+
+
+def _in_keys(number: int) -> sql.Identifier:
+    return sql.Identifier(f"snapseed key {number}")
+
+
+def _in_batch(table: Table, alias: str) -> sql.Composed:
+    """The condition for rows whose key is in the batch."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} {} {}::{}").format(
+            sql.Identifier(alias, column.name), _raw(column.operator), _in_keys(number), _raw(column.type)
+        )
+        for number, column in enumerate(table.identity, 1)
+    )
+
+
+def _rows_of(table: Table, alias: str, reference: Reference | None) -> sql.Composed:
+    """The table, as the child of a reference without the rows that do not refer."""
+    rows, name = table.facts.name.rows(), sql.Identifier(alias)
+    if reference is None or reference.where is None:
+        return sql.SQL("{} AS {}").format(rows, name)
+    needed = dict.fromkeys((*(column.name for column in table.identity), *reference.columns))
+    columns = sql.SQL(", ").join(map(sql.Identifier, needed))
+    return sql.SQL("(SELECT {} FROM {} WHERE ({})) AS {}").format(columns, rows, _raw(reference.where), name)
+
+
+def _refers(step: Step) -> sql.Composed:
+    """The condition by which a child refers to a parent, with any NULL to none."""
+    reference = step.reference
+    parent, child = ("start", "end") if step.is_down else ("end", "start")
+    pairs = zip(reference.parent_columns, reference.operators, reference.columns, strict=True)
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} {} {}").format(sql.Identifier(parent, to), _raw(operator), sql.Identifier(child, name))
+        for to, operator, name in pairs
+    )
+
+
+def _raw(text: str) -> sql.SQL:
+    """SQL from the catalog or from the user, on lines of its own: it may end in a comment."""
+    return sql.SQL(f"\n{text}\n")
+
+
+def _array(values: pl.Series) -> str:
+    """Values, none of them NULL, as an array of texts that PostgreSQL reads (PostgreSQL manual, section 8.15.6)."""
+    texts = values.cast(pl.String).str.replace_all(r'(["\\])', r"\$1")
+    return '{"' + str(texts.str.join('","').item()) + '"}' if len(texts) else "{}"
