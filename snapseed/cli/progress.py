@@ -89,10 +89,10 @@ class Meter:
         is_bytes = event.unit == "bytes"
         done, total = (size(count) if is_bytes else f"{count:,.0f}" for count in (event.done, event.total))
         parts = [f"{done} of {total}" if is_bytes else f"{done} of {total} {event.unit}"]
-        if seconds > _MEASURABLE_SECONDS:
+        if seconds > _MEASURABLE_SECONDS and event.done:
             sent = event.done if is_bytes else event.bytes
             parts.append(f"{size(sent / seconds)}/s" if sent else f"{event.done / seconds:,.0f}/s")
-            left = seconds * (event.total - event.done) / event.done if event.done else 0
+            left = seconds * (event.total - event.done) / event.done
             if left >= 1:
                 parts.append(f"{left:.0f} s left" if left < _MINUTES_FROM else f"{left / 60:.0f} min left")
         return ", ".join(parts)
