@@ -228,6 +228,12 @@ def value_of(variable: str) -> str | None:
     return os.environ.get(variable) or None
 
 
+def variable_with(text: str) -> str | None:
+    """A variable that holds this text and that a setting can name, if there is one."""
+    names = (name for name, value in sorted(os.environ.items()) if value == text)
+    return next((name for name in names if not name.startswith(("_", variable_of("")))), None)
+
+
 def unknown_variables(file: Path) -> list[str]:
     """In words, each variable that is named like a setting but is none, and that `file` does not name either."""
     keys = ("project", "env_file", "mask_secret", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)

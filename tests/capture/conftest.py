@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,23 @@ def rows_of(url: str) -> list[str]:
     """The rows and the positions of sequences, as `pg_dump --data-only` has them, sorted."""
     lines = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
     return sorted(line for line in lines if line.startswith(("INSERT", "SELECT pg_catalog.setval")))
+
+
+def state(url: str) -> list[str]:
+    """The schema, then rows and positions of sequences, as pg_dump has them; sorted, since rows have no order."""
+    rows = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
+    return [*schema_of(url).splitlines(), *sorted(line for line in rows if "restrict " not in line)]
+
+
+def restored(captured: Captured, url: str, **overrides: object) -> LoadReport:
+    """Load the snapshot into an empty database."""
+    environment = captured.project.environment("dev", {"database": url, "create_schema": True, **overrides})
+    return load_snapshot(captured.project, environment)
+
+
+def difference(before: str, after: str) -> str:
+    """What pg_dump says differently about two databases."""
+    return "\n".join(difflib.unified_diff(state(before), state(after), before, after, n=0, lineterm=""))
 
 
 @pytest.fixture(scope="session")
