@@ -61,10 +61,16 @@ def rows_of(url: str) -> list[str]:
     return sorted(line for line in lines if line.startswith(("INSERT", "SELECT pg_catalog.setval")))
 
 
-def state(url: str) -> list[str]:
-    """The schema, then rows and positions of sequences, as pg_dump has them; sorted, since rows have no order."""
-    rows = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
-    return [*schema_of(url).splitlines(), *sorted(line for line in rows if "restrict " not in line)]
+def tables_of(url: str) -> list[str]:
+    """The schema without owners and privileges, as pg_dump has it."""
+    lines = dumped_by_pg_dump(url, "--schema-only", "--no-owner", "--no-privileges").splitlines()
+    return [line for line in lines if "restrict " not in line]
+
+
+def contents_of(url: str) -> list[str]:
+    """Everything but the schema, sorted, as pg_dump has it."""
+    lines = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
+    return sorted(line for line in lines if "restrict " not in line)
 
 
 def restored(captured: Captured, url: str, **overrides: object) -> LoadReport:
@@ -75,7 +81,8 @@ def restored(captured: Captured, url: str, **overrides: object) -> LoadReport:
 
 def difference(before: str, after: str) -> str:
     """What pg_dump says differently about two databases."""
-    return "\n".join(difflib.unified_diff(state(before), state(after), before, after, n=0, lineterm=""))
+    old, new = ([*tables_of(url), *contents_of(url)] for url in (before, after))
+    return "\n".join(difflib.unified_diff(old, new, before, after, n=0, lineterm=""))
 
 
 @pytest.fixture(scope="session")
