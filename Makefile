@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests mostly wait for servers, so this is more than the two cores of the smallest machines we use.
-TEST_PROCESSES ?= 3
+# Tests spend half of their time waiting for servers, so this is twice the two cores of the smallest machines we use.
+TEST_PROCESSES ?= 4
 # Tests start many processes. Without cached bytecode, each of them would compile all of snapseed.
 unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)

@@ -49,7 +49,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "reading": reading.measure_reading,
         "peers": load_peers.measure_peers,
     },
-    "Test databases": {"reset": reset.measure_reset},
+    "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ _OTHER_CHARACTERS = re.compile(r"[^a-z0-9_-]")
 # Rows of a table whose arrays are looked at for the number of their dimensions, which its type does not say.
 _SAMPLED_ROWS = 1_000
 _IDENTIFIER_BYTES = 63
+
+
+# A column: its table in full, and its own name.
+ColumnName = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -60,25 +64,29 @@ class Source:
     notes: tuple[str, ...]
 
 
-def prepare(connection: Connection, request: CaptureRequest, where: str) -> Source:
-    """Read what the source has. `where` says which database it is, for messages.
+def prepare(
+    connection: Connection, request: CaptureRequest, where: str, as_text: Collection[ColumnName] = ()
+) -> Source:
+    """Read what the source has. The columns `as_text` are stored as text, whatever their types are.
 
     Raises `UsageError` for a name that no table has, `RefusedError` if row-level security would hide rows or there are
     large objects, and `SchemaError` that lists everything else that cannot be captured.
     """
     identity = identify(connection)
-    _require_no_large_objects(connection, request, where)
+    large_objects = _count_large_objects(connection, request, where)
     relations = read_rows(connection, query("relations", QUERIES))
     found = [row for row in relations if row["kind"] != "S"]
     names = _entity_names([row for row in found if row["reason"] is None])
     chosen = _choose(names, request)
     facts = read_tables(connection, list(chosen))
-    notes = [f"{row['schema']}.{row['name']} is left out: {row['reason']}" for row in found if row["reason"]]
+    notes = [f"{large_objects:,} large objects are left out"] if large_objects else []
+    notes += [f"{row['schema']}.{row['name']} is left out: {row['reason']}" for row in found if row["reason"]]
     notes += [
         f"{row['schema']}.{row['name']} is unlogged"
         for row in found
         if row["unlogged"] and TableName(row["schema"], row["name"]) in facts
     ]
+    notes += [f"{name} has only the rows that this role may see" for name, table in facts.items() if table.row_security]
     notes += [
         f"{name} is left out: a partition is on another server" for name in facts if facts[name].foreign_partitions
     ]
@@ -89,7 +97,7 @@ def prepare(connection: Connection, request: CaptureRequest, where: str) -> Sour
     problems += [_unreadable_sequence(row, identity.role) for row in free if not row["readable"]]
     tables = []
     for name, table in present.items():
-        columns = _columns(connection, table)
+        columns = _columns(connection, table, as_text)
         problems += [found for found in columns if isinstance(found, Problem)]
         stored = tuple(column for column in columns if isinstance(column, Column))
         if stored:
@@ -102,7 +110,7 @@ def prepare(connection: Connection, request: CaptureRequest, where: str) -> Sour
     return Source(identity, tuple(tables), free_names, tuple(notes))
 
 
-def _require_no_large_objects(connection: Connection, request: CaptureRequest, where: str) -> None:
+def _count_large_objects(connection: Connection, request: CaptureRequest, where: str) -> int:
     (count,) = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() or (0,)
     if count and request.large_objects and not request.only:
         raise RefusedError(
@@ -112,6 +120,7 @@ def _require_no_large_objects(connection: Connection, request: CaptureRequest, w
             expected="values in columns of tables, such as bytea",
             next_step="add --without-large-objects to capture everything else",
         )
+    return int(str(count))
 
 
 def _entity_names(tables: Sequence[dict[str, Any]]) -> dict[TableName, str]:
@@ -220,13 +229,14 @@ def _free_sequences(
     ]
 
 
-def _columns(connection: Connection, table: TableFacts) -> list[Column | Problem]:
+def _columns(connection: Connection, table: TableFacts, as_text: Collection[ColumnName]) -> list[Column | Problem]:
     """The columns whose values are stored: all but generated ones. A `Problem` for a type that a snapshot lacks."""
     stored = [column for column in table.columns if not column.generated]
     dimensions = _dimensions(connection, table, [column for column in stored if column.full_type.endswith("[]")])
     found: list[Column | Problem] = []
     for column in stored:
-        spelled = column.full_type + "[]" * (dimensions.get(column.name, 1) - 1)
+        is_text = (str(table.name), column.name) in as_text
+        spelled = column.catalog_name if is_text else column.full_type + "[]" * (dimensions.get(column.name, 1) - 1)
         try:
             parse_type(spelled)
         except ConfigurationError as exc:

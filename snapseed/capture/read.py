@@ -9,19 +9,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
 from psycopg import sql
 
 from snapseed.capture.connections import capturing, shared_among
-from snapseed.capture.files import FileSeries, Layout, placed
+from snapseed.capture.files import FileSeries, placed
+from snapseed.capture.mask.masks import NO_MASKS, Masks
+from snapseed.capture.mask.order import MaskedOrder
 from snapseed.capture.prepare import SourceTable
+from snapseed.capture.request import Sizes
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.postgres.connect import Connection, Session, Target
 from snapseed.postgres.copy_out import copied_out
@@ -31,8 +35,6 @@ from snapseed.snapshot.manifest import FirstKey, PartFile
 
 # Batches that wait for the thread that writes.
 _WAITING_BATCHES = 2
-
-Mask = Callable[[str, pa.RecordBatch], pa.RecordBatch]
 
 
 @dataclass(frozen=True)
@@ -75,20 +77,21 @@ class _Range:
 
 @dataclass(frozen=True)
 class Reading:
-    """How rows are read: into which files, what replaces their values on the way, and who is told."""
+    """How rows are read: into which files, who is told, and what replaces their values before they are written."""
 
-    layout: Layout
+    folder: Path
+    sizes: Sizes
     listener: Listener = ignore
-    mask: Mask | None = None
+    masks: Masks = NO_MASKS
 
 
-def whole_table(connection: Connection, table: SourceTable, layout: Layout, *, jobs: int) -> TableRows:
+def whole_table(connection: Connection, table: SourceTable, sizes: Sizes, *, jobs: int) -> TableRows:
     """All rows of a table: for several jobs, one source for each file, if an index can find where it begins."""
     rows = table.name.rows()
     is_ordered = table.key and all(key_type(column.kind()) != "text" for column in table.key)
     if jobs == 1 or not is_ordered:
         return TableRows(table, [rows])
-    bounds: list[FirstKey | None] = [*_first_keys(connection, table, layout.part_rows), None]
+    bounds: list[FirstKey | None] = [*_first_keys(connection, table, sizes.part_rows), None]
     ranges = pairwise(bounds if len(bounds) > 1 else [None, None])
     condition = sql.SQL("{} WHERE {}")
     sources = [condition.format(rows, between(table.key, first, last)) for first, last in ranges]
@@ -146,7 +149,10 @@ def _read(
 ) -> _Range:
     """Read one range of a table, while a second thread writes."""
     table, began, observed = part.table, time.monotonic(), EMPTY
-    series = FileSeries(reading.layout, part.name, table.columns, table.key)
+    series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key)
+    is_masked, order = bool(reading.masks.masked(table.name)), None
+    if reading.masks.reorders(table.name, table.key):
+        order = MaskedOrder(table.columns, table.key, reading.folder / f"{part.name}-rows")
     waiting: deque[Future[None]] = deque()
     with (
         capturing(f"capturing {table.name}", target),
@@ -156,21 +162,23 @@ def _read(
         try:
             for batch in batches:
                 rows = batch
-                if reading.mask is not None:
+                if is_masked:
                     observed += fingerprint(batch.columns, [column.kind() for column in table.columns])
-                    rows = reading.mask(table.entity, batch)
-                waiting.append(writer.submit(series.add, rows))
+                    rows = reading.masks.apply(table.name, batch)
+                waiting.append(writer.submit(order.add if order else series.add, rows))
                 if len(waiting) > _WAITING_BATCHES:
                     waiting.popleft().result()
                 progress.add(table, len(batch), batch.nbytes)
             for written in waiting:
                 written.result()
+            for rows in order.batches() if order else ():
+                series.add(rows)
             series.end_file()
         except BaseException:
             writer.shutdown(cancel_futures=True)
             series.abandon()
             raise
-    if reading.mask is None:
+    if not is_masked:
         observed = combined(chunk.digest() for file in series.files for chunk in file.chunks)
     return replace(part, files=series.files, observed=observed, began=began, ended=time.monotonic())
 
@@ -189,7 +197,7 @@ def _batches(session: Session, part: _Range, stop: threading.Event) -> Generator
 
 
 def _captured(table: SourceTable, ranges: Sequence[_Range], reading: Reading) -> CapturedTable:
-    files = placed(reading.layout.folder, table.entity, [file for part in ranges for file in part.files])
+    files = placed(reading.folder, table.entity, [file for part in ranges for file in part.files])
     seconds = max(part.ended for part in ranges) - min(part.began for part in ranges)
     return CapturedTable(table, files, combined(part.observed for part in ranges), seconds)
 

@@ -6,6 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snapseed.errors import UsageError
+from snapseed.snapshot.writing import CHUNK_ROWS
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """When files and their chunks end: fixed values, which only tests change.
+
+    `part_rows` are those of a file, a multiple of `chunk_rows`: few enough that several connections share a table of a
+    million rows. `chunk_bytes` are the most that the values of a chunk take in Arrow; the file ends before one that
+    would take more, unless it is a single row.
+    """
+
+    part_rows: int = 32 * CHUNK_ROWS
+    chunk_rows: int = CHUNK_ROWS
+    chunk_bytes: int = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class CaptureRequest:
     `only` and `exclude` name tables as `table` or `schema.table`, or by the name of their entity. With `visible_rows`,
     row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source. `schema`:
     False leaves out the SQL that creates the tables elsewhere; `schema_only` leaves out all rows. With `subset`, only
-    some rows are captured.
+    some rows are captured. With `unmasked`, all values are copied as they are, personal ones too.
     """
 
     only: tuple[str, ...] = ()
@@ -41,6 +56,8 @@ class CaptureRequest:
     jobs: int = 1
     visible_rows: bool = False
     large_objects: bool = True
+    unmasked: bool = False
+    sizes: Sizes = Sizes()
     schema: bool = True
     schema_only: bool = False
     subset: SubsetRequest | None = None

@@ -5,34 +5,36 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from psycopg import sql
 
-from snapseed.capture.connections import capturing, joined, shared_among
-from snapseed.capture.files import PART_ROWS, Layout
-from snapseed.capture.prepare import Source, prepare
+from snapseed.capture.connections import capturing, joined, shared_among, show_rows
+from snapseed.capture.mask.masks import NO_MASKS, Masks
+from snapseed.capture.mask.personal import Personal
+from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
+from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
 from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
 from snapseed.capture.subset.proof import prove_references
-from snapseed.config import Environment, Project
+from snapseed.config import Environment, Project, mask_secret
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
-from snapseed.postgres.locks import reading
+from snapseed.postgres.copy_out import UnstorableError
+from snapseed.postgres.locks import reading as reading_from
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
 from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing, writing_to
-from snapseed.snapshot.writing import CHUNK_ROWS
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,29 @@ class CaptureReport:
         return sum(self.phases.values())
 
 
+@dataclass(frozen=True)
+class MaskReport:
+    """The masked columns, those that look personal and have no rule, and where the schema looks personal."""
+
+    target: str
+    masked: tuple[str, ...]
+    personal: tuple[Personal, ...]
+    in_schema: tuple[str, ...]
+
+
+def check_masks(project: Project, environment: Environment, request: CaptureRequest = CaptureRequest()) -> MaskReport:
+    """Check the rules for masks against the catalogs of the environment's `source`. Reads no rows, writes nothing.
+
+    Raises what `prepare` and `prepare_masks` raise.
+    """
+    target = resolve_source(environment)
+    with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
+        source = prepare(connection, request, target.described)
+        tables = frozenset(table.name for table in source.tables)
+        found = prepare_masks(connection, project, MaskRequest(tables, is_check=True))
+    return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
+
+
 def capture_snapshot(
     project: Project,
     environment: Environment,
@@ -85,32 +110,62 @@ def capture_snapshot(
     the rows of each table, and a `Note` for what is left out and while a table is locked by others; with several jobs,
     on several threads.
 
+    A column with a value that its type in a snapshot cannot hold, such as an array that begins at another index than 1,
+    is stored as text: everything is then read again, as of another moment.
+
     Raises `ConfigurationError` without a source, what `prepare` and `read_tables` raise, `VerificationError` if the
     server has other rows than were read, and `SnapshotError` for a snapshot that is too large.
     """
-    target = resolve_source(environment)
     events, tell = recorded(listener)
+    as_text = frozenset[ColumnName]()
+    while True:
+        try:
+            report = _capture(project, environment, request, as_text, tell)
+        except UnstorableError as exc:
+            if exc.column is None or (exc.table, exc.column) in as_text:
+                raise
+            as_text |= {(exc.table, exc.column)}
+            tell(Note(f"{exc.table}.{exc.column} is stored as text, and everything read again: {exc.observed}"))
+        else:
+            return replace(report, phases=phase_seconds(events))
+
+
+def _capture(
+    project: Project, environment: Environment, request: CaptureRequest, as_text: Collection[ColumnName], tell: Listener
+) -> CaptureReport:
+    target = resolve_source(environment)
     replaced = _identity(project, environment.snapshot)
     with replacing(project.snapshots, environment.snapshot) as staging:
-        with capturing("capturing", target), reading(target, "capturing", tell) as leader:
+        with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
-                source = prepare(leader, request, target.described)
+                show_rows(leader, request)
+                source = prepare(leader, request, target.described, as_text)
+                masks, found = _masks(leader, project, request, source)
                 schema, notes = None, source.notes
                 if request.schema:
                     schema, left_out = _write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
-                for text in notes:
+                    notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
+                for text in notes if not as_text else ():
                     tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
-            with joined(target, leader, request.jobs) as sessions:
+            with joined(target, leader, request) as sessions:
+                how = Reading(staging, request.sizes, tell, masks)
                 with phase(tell, "planning"):
-                    layout = Layout(staging)
-                    tables = _rows(leader, (source, subset), request, layout)
-                captured = _read(target, sessions, tables, Reading(layout, tell))
+                    tables = _rows(leader, source, subset, request, masks)
+                captured = _read(target, sessions, tables, how)
             with phase(tell, "reading sequences"):
-                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source)
-            manifest = _manifest(environment, (source, subset), captured, positions, schema)
-            reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), tell)
+                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, masks)
+            record = CaptureRecord(
+                schema=schema,
+                subset=subset is not None,
+                masked=masks.names,
+                server=source.identity.version,
+                sequences=positions.others,
+            )
+            entities = [_record(each, positions.entities.get(each.table.entity, ())) for each in captured]
+            manifest = _manifest(environment.snapshot, request, record, entities)
+            reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), how)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = commit(staging, manifest)
@@ -133,7 +188,6 @@ def capture_snapshot(
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
         notes=notes,
-        phases=phase_seconds(events),
         replaced=replaced,
         subset=reasons,
     )
@@ -148,6 +202,18 @@ def _identity(project: Project, name: str) -> str | None:
     return None
 
 
+def _masks(
+    connection: Session, project: Project, request: CaptureRequest, source: Source
+) -> tuple[Masks, tuple[str, ...]]:
+    """What replaces values, and where the schema has personal values of its own. Neither if all is to be copied."""
+    if request.unmasked or request.schema_only:
+        return NO_MASKS, ()
+    tables = frozenset(table.name for table in source.tables)
+    prepared = prepare_masks(connection, project, MaskRequest(tables, secret=mask_secret()))
+    prepared.require_rules(project)
+    return prepared.masks, prepared.in_schema
+
+
 def _choose(
     leader: Session, source: Source, project: Project, request: CaptureRequest, listener: Listener
 ) -> SubsetPlan | None:
@@ -158,23 +224,29 @@ def _choose(
         return choose_rows(leader, source.tables, project, request.subset)
 
 
-def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, listener: Listener) -> SubsetReport:
+def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
-    with phase(listener, "checking references"):
-        orphans = prove_references(leader, subset, snapshot, ())
+    tables = [table.source for table in subset.graph.tables]
+    masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.masked(table.name)}
+    with phase(reading.listener, "checking references"):
+        orphans = prove_references(leader, subset, snapshot, masked)
         return subset_report(subset.graph, subset.closure, orphans)
 
 
 def _rows(
-    leader: Session, chosen: tuple[Source, SubsetPlan | None], request: CaptureRequest, layout: Layout
+    leader: Session, source: Source, subset: SubsetPlan | None, request: CaptureRequest, masks: Masks
 ) -> list[TableRows]:
     """Which rows of each table to read, and in which pieces."""
-    source, subset = chosen
     if request.schema_only:
         return [TableRows(table, [sql.SQL("{} WHERE false").format(table.name.rows())]) for table in source.tables]
     if subset:
         return [TableRows(table, list(subset.sources(table.entity))) for table in source.tables]
-    return [whole_table(leader, table, layout, jobs=request.jobs) for table in source.tables]
+    # Rows that masks bring into another order are sorted as a whole.
+    jobs = [1 if masks.reorders(table.name, table.key) else request.jobs for table in source.tables]
+    return [
+        whole_table(leader, table, request.sizes, jobs=number)
+        for table, number in zip(source.tables, jobs, strict=True)
+    ]
 
 
 def _read(
@@ -227,28 +299,15 @@ def _write_schema(session: Session, target: Target, staging: Path) -> tuple[Sche
     return file, left_out
 
 
-def _manifest(
-    environment: Environment,
-    chosen: tuple[Source, SubsetPlan | None],
-    captured: Sequence[CapturedTable],
-    positions: Positions,
-    schema: SchemaFile | None,
-) -> Manifest:
-    source, subset = chosen
+def _manifest(name: str, request: CaptureRequest, record: CaptureRecord, entities: Sequence[EntityRecord]) -> Manifest:
     return Manifest(
-        name=environment.snapshot,
-        capture=CaptureRecord(
-            schema=schema,
-            subset=subset is not None,
-            masked=(),
-            server=source.identity.version,
-            sequences=positions.others,
-        ),
-        part_rows=PART_ROWS,
-        chunk_rows=CHUNK_ROWS,
+        name=name,
+        capture=record,
+        part_rows=request.sizes.part_rows,
+        chunk_rows=request.sizes.chunk_rows,
         pools={},
         libraries={"pyarrow": importlib.metadata.version("pyarrow")},
-        entities=tuple(_record(each, positions.entities.get(each.table.entity, ())) for each in captured),
+        entities=tuple(entities),
     )
 
 

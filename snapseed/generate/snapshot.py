@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +19,13 @@ from pathlib import Path
 import msgspec
 
 from snapseed.config import Project
-from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.errors import ManifestError, SnapseedError, SnapshotError, SpaceError, UsageError
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators
 from snapseed.generate.output import columns_of, keys_do_not_ascend
 from snapseed.generate.part import PartResult, make_parts
-from snapseed.generate.request import Request, Tasks
+from snapseed.generate.request import Request, Tasks, estimate
 from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import (
@@ -84,7 +85,7 @@ def generate_snapshot(
     started = time.monotonic()
     previous = _previous(project, request)
     kept = _kept(previous, project, request) if request.only and previous else None
-    with replacing(project.snapshots, request.name) as staging:
+    with _sized(project, request), replacing(project.snapshots, request.name) as staging:
         if kept:
             _copy_files(kept, staging)
         manifest = _made(Tasks(project, request, staging), kept, jobs, executor, listener)
@@ -98,6 +99,19 @@ def generate_snapshot(
         folder = commit(staging, manifest)
     replaced = previous.manifest.identity if previous else None
     return GenerateReport(manifest, folder, time.monotonic() - started, replaced)
+
+
+@contextmanager
+def _sized(project: Project, request: Request) -> Iterator[None]:
+    """Say how large the snapshot would be, and how much is free once what was written is gone, if there is no room."""
+    try:
+        yield
+    except SpaceError as exc:
+        exc.where = str(project.snapshots / request.name)
+        exc.observed = f"{exc.observed}; {shutil.disk_usage(project.snapshots).free:,} bytes are free"
+        with suppress(SnapseedError):
+            exc.expected = f"about {estimate(project, request).bytes:,} bytes"
+        raise
 
 
 def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listener: Listener = ignore) -> CheckReport:

@@ -58,7 +58,8 @@ class ServerFacts:
 class ColumnFacts:
     """One column. `type` is spelled as by `format_type`, for a domain its base type; `kind` is pg_type.typtype.
 
-    `full_type` has the schema of the type also if the role's search path finds it.
+    `full_type` has the schema of the type also if the role's search path finds it. `catalog_name` is its name in
+    pg_type, with the schema: a column of a snapshot that has this type is stored as text, also if we know the type.
     `domains` lie between the column and that type, the outermost first. `not_null`: the column takes no NULL, by its
     own constraint or because of a domain (`domain_not_null`). `labels` are those of an enum, or of an array of enums.
     `is_used`: a view, rule, policy, trigger or generated column depends on it, so that its type cannot be altered.
@@ -84,6 +85,7 @@ class ColumnFacts:
     may_select: bool = True
     may_update: bool = True
     full_type: str = ""
+    catalog_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ class TableFacts:
     may also create indexes in its schema. `privileges` of this role: DELETE and TRUNCATE on the whole table, SELECT on
     any column, USAGE on the schema. `refuses` has UPDATE and DELETE if the server refuses them, because the table is
     published without a replica identity. `has_update_rule` also counts a rule that is off. The rows of
-    `foreign_partitions` are on another server.
+    `foreign_partitions` are on another server. `extension` is the one that the table was created by.
     """
 
     oid: int
@@ -246,6 +248,7 @@ class TableFacts:
     has_update_rule: bool = False
     is_published: bool = False
     foreign_partitions: tuple[str, ...] = ()
+    extension: str | None = None
 
     @property
     def name(self) -> TableName:

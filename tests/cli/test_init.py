@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from snapseed.servers import EmbeddedPostgres
-from tests.conftest import Connection, Sandbox, new_database
+from tests.conftest import Connection, Sandbox, WithData, new_database
 from tests.projects.state import contents
 
 STARTERS = {"shop": ("test", "customers"), "media": ("ci", "embeddings")}
@@ -45,12 +45,13 @@ def is_tracked(folder: Path, name: str) -> bool:
 
 
 @pytest.mark.parametrize("starter", STARTERS)
-def test_a_starter_works_as_its_last_lines_say(starter: str, new: Sandbox) -> None:
+def test_a_starter_works_as_its_last_lines_say(starter: str, new: Sandbox, with_data: WithData) -> None:
     """In an empty folder, the commands that init prints: the whole way to verified rows, without any other option."""
     arguments = [] if starter == "shop" else ["--example", starter]
     shown = init(new.folder.parent, "new", *arguments)
     for name in files_in(new.folder):
         assert name in shown.stdout
+    with_data(new.folder)
     first, *lines = [line.strip() for line in shown.stdout.partition("next:\n")[2].splitlines()]
     assert first == "cd new"
     commands = [command.split() for line in lines for command in line.partition("#")[0].split("&&")]

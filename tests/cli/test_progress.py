@@ -97,3 +97,4 @@ def test_a_silent_phase_is_shown_by_its_name(
     with Meter(quiet=False) as meter:
         meter(PhaseStarted("verifying"))
         patiently(is_shown)
+    assert "verifying" in "".join(shown)

@@ -23,7 +23,7 @@ FILES = {
 def test_what_init_writes_generates_loads_and_verifies_at_once(
     name: str, init: Init, database: str, server: str, tmp_path: Path
 ) -> None:
-    """The commands that init names end with 0, ruff finds nothing in its modules, and a capture gives the same again."""
+    """The commands that init names end with 0, ruff finds nothing, and a capture gives the same again."""
     project = init(FILES[name].read_text(encoding="utf-8"))
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E4,E7,E9,F,I,UP,B"]
     shown = subprocess.run([*ruff, str(project.folder / "generators")], capture_output=True, text=True, check=False)
