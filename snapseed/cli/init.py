@@ -15,8 +15,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from snapseed.cli import console, text
+from snapseed.cli import console, snapshot_text
 from snapseed.cli.options import Verbose
+from snapseed.cli.progress import Meter
 from snapseed.config import find_project, interpolate
 from snapseed.config.settings import variable_with
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
@@ -102,12 +103,12 @@ def _capture(folder: Path, url: str) -> None:
     _write(folder, files | {"snapseed.toml": settings})
     project = find_project(folder)
     try:
-        with console.Meter(quiet=False) as meter:
+        with Meter(quiet=False) as meter:
             report = capture_snapshot(project, project.environment(overrides={"source": filled}), listener=meter)
     except SnapseedError:
         console.note("the project is there: in its folder, `snapseed capture --from URL` tries again")
         raise
-    console.write(*text.captured(report))
+    console.write(*snapshot_text.captured(report))
     if source == f"${{{_SOURCE}}}":
         console.write(f"to capture again, set {_SOURCE} to the same URL: its password is in no file")
     _show_next(folder, "snapseed load")
