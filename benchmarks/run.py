@@ -1,4 +1,4 @@
-"""Measure snapseed on this machine: `run.py [--loads|--generation|--resets|--embeddings] [BENCHMARK ...]`."""
+"""Measure snapseed on this machine: `run.py [--loads|--generation|--resets|--captures|--embeddings] [NAME ...]`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
+    capture,
     copy_phase,
     embeddings,
     fingerprint,
@@ -50,6 +51,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "peers": load_peers.measure_peers,
     },
     "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
+    "Captures": {"capture": capture.measure_capture},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
 }
 
@@ -95,6 +97,7 @@ def _options() -> argparse.Namespace:
         ("--loads", "Loads"),
         ("--generation", "Generation"),
         ("--resets", "Test databases"),
+        ("--captures", "Captures"),
         ("--embeddings", "Embeddings"),
     ):
         names = ", ".join(SECTIONS[section])
