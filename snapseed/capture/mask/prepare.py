@@ -93,15 +93,10 @@ def prepare_masks(connection: Connection, project: Project, request: MaskRequest
 
 def _declared(facts: Facts, project: Project) -> Iterator[tuple[str, str]]:
     """The columns of `[[capture.references]]`, each with the one that it refers to: of the key, if nothing is said."""
-    keys = {
-        spelled.rpartition(".")[0]: unique.parts
-        for unique in facts.unique
-        if unique.is_primary
-        for spelled, place in facts.spelled.items()
-        if place == (unique.oid, unique.parts[0])
-    }
+    tables = {spelled.rpartition(".")[0]: oid for spelled, (oid, _) in facts.spelled.items()}
+    keys = {unique.oid: unique.parts for unique in facts.unique if unique.is_primary}
     for reference in project.capture.references:
-        targets = reference.to_columns or keys.get(reference.to, ())
+        targets = reference.to_columns or keys.get(tables.get(reference.to, 0), ())
         for own, target in zip(reference.columns, targets, strict=False):
             yield f"{reference.table}.{own}", f"{reference.to}.{target}"
 
