@@ -21,10 +21,10 @@ from snapseed.errors import ConfigurationError, UsageError
 
 _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
-_FIRST = "snapseed generate && snapseed load   # rows for development, in a PostgreSQL of the project's own"
+_FIRST = "snapseed generate && snapseed load   # rows for development"
 _NEXT = {
-    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI; commit snapshots/test"),
-    "media": (_FIRST, "snapseed generate ci                 # rows for CI; commit snapshots/ci"),
+    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI: snapshots/test"),
+    "media": (_FIRST, "snapseed generate ci                 # rows for CI: snapshots/ci"),
 }
 
 
