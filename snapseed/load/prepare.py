@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -265,16 +266,18 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     nulls = Counter[str]()
     longest = dict.fromkeys(texts, 0)
     labels = {name: set[str]() for name in enums}
-    for file in entity.files if required else ():
+    for file in entity.files if required or read else ():
+        # Opened once: reading the footer takes most of the time.
         with snapshot.open_part(entity, file) as part:
             nulls.update({name: part.null_count(name) for name in required})
-    for batch in snapshot.batches(entity, read) if read else ():
-        for name in texts:
-            longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
-        for name in enums:
-            values = batch.column(name)
-            values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
-            labels[name].update(pc.unique(values.drop_null()).to_pylist())
+            numbers = range(len(file.chunks) if read else 0)
+            for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
+                for name in texts:
+                    longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+                for name in enums:
+                    values = batch.column(name)
+                    values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+                    labels[name].update(pc.unique(values.drop_null()).to_pylist())
     return {
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*required, *read}
