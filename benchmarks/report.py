@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import generation_peers, load_peers, reset
 from benchmarks.measure import Findings, aligned
 from benchmarks.workspace import Workspace
-from snapseed.generate.part import available_cores
+from snapseed.generate.parallel import available_cores
 
 _LIBRARIES = ("polars", "pyarrow", "numpy", "psycopg")
 

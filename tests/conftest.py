@@ -32,6 +32,8 @@ pytest_plugins = ["tests.loaded"]
 PROJECTS = Path(__file__).parent / "projects"
 _PLACE = pytest.StashKey[str]()
 load_profile()
+# Parallel tests get 80. Without it, and without a terminal, the lines that tests look at may be of any length.
+os.environ.pop("COLUMNS", None)
 
 Connection = psycopg.Connection[tuple[object, ...]]
 

@@ -324,6 +324,8 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
+        if exc.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:  # not a fault of the folder
+            raise
         full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         kind = SpaceError if full else SnapshotError
         raise kind(

@@ -39,7 +39,7 @@ DEEDS = {
 
 @pytest.mark.parametrize("deed", DEEDS)
 def test_rows_that_others_wrote_since_the_load_need_consent(shapes: Shapes, deed: str) -> None:
-    """Added and changed ones, whoever counted them or not. What is gone, or only stored elsewhere, needs none."""
+    """Added and changed ones do, whether they were counted or not. Rows that are gone, or only moved, do not."""
     statement, loses = DEEDS[deed]
     shapes.create()
     shapes.load()

@@ -70,7 +70,7 @@ class Hostile:
     def plant(self) -> None:
         """Everything that our SQL could mistake for the server's own, in each schema of the search path.
 
-        Each fails when it is called, so whoever calls one fails too.
+        Each fails when it is called, so its caller fails too.
         """
         functions = {name for file in QUERIES.rglob("*.sql") for name in re.findall(r"\b([a-z_]+)\(", file.read_text())}
         functions |= {
