@@ -30,10 +30,10 @@ _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
 # What holds a URL with a password, unless a variable does already.
 _SOURCE = "SOURCE_URL"
-_FIRST = "snapseed generate && snapseed load   # rows for development, in a PostgreSQL of the project's own"
+_FIRST = "snapseed generate && snapseed load   # rows for development"
 _NEXT = {
-    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI; commit snapshots/test"),
-    "media": (_FIRST, "snapseed generate ci                 # rows for CI; commit snapshots/ci"),
+    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI: snapshots/test"),
+    "media": (_FIRST, "snapseed generate ci                 # rows for CI: snapshots/ci"),
 }
 
 
