@@ -86,8 +86,16 @@ class MaskReport:
     in_schema: tuple[str, ...]
 
 
-def check_masks(project: Project, environment: Environment, request: CaptureRequest = CaptureRequest()) -> MaskReport:
-    """Check the rules for masks against the catalogs of the environment's `source`. Reads no rows, writes nothing.
+def check_masks(
+    project: Project,
+    environment: Environment,
+    request: CaptureRequest = CaptureRequest(),
+    *,
+    looks_at_rows: bool = False,
+) -> MaskReport:
+    """Check the rules for masks against the catalogs of the environment's `source`. Writes nothing.
+
+    With `looks_at_rows`, also against the first rows of each table, as a capture does.
 
     Raises what `prepare` and `prepare_masks` raise.
     """
@@ -97,7 +105,7 @@ def check_masks(project: Project, environment: Environment, request: CaptureRequ
     with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
         source = prepare(connection, request, target.described)
         tables = frozenset(table.name for table in source.tables)
-        found = prepare_masks(connection, project, MaskRequest(tables, is_check=True))
+        found = prepare_masks(connection, project, MaskRequest(tables, is_check=not looks_at_rows))
     return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,8 +20,9 @@ import typer
 from snapseed.cli import console, snapshot_text
 from snapseed.cli.options import Verbose
 from snapseed.cli.progress import Meter
-from snapseed.config import find_project, interpolate
-from snapseed.config.settings import variable_with
+from snapseed.config import find_project, interpolate, mask_secret, variable_of
+from snapseed.config.project import FILE_NAME
+from snapseed.config.settings import read_env_file, variable_with
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.redaction import redacted
 
@@ -27,10 +30,10 @@ _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
 # What holds a URL with a password, unless a variable does already.
 _SOURCE = "SOURCE_URL"
-_FIRST = "snapseed generate && snapseed load   # rows for development, in a PostgreSQL of the project's own"
+_FIRST = "snapseed generate && snapseed load   # rows for development"
 _NEXT = {
-    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI; commit snapshots/test"),
-    "media": (_FIRST, "snapseed generate ci                 # rows for CI; commit snapshots/ci"),
+    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI: snapshots/test"),
+    "media": (_FIRST, "snapseed generate ci                 # rows for CI: snapshots/ci"),
 }
 
 
@@ -101,8 +104,9 @@ def _capture(folder: Path, url: str) -> None:
     files = _files("capture") | _files("git")
     settings = files["snapseed.toml"].replace(f'"${{{_SOURCE}}}"', json.dumps(source, ensure_ascii=False))
     _write(folder, files | {"snapseed.toml": settings})
-    project = find_project(folder)
     try:
+        _add_masks(folder, filled)
+        project = find_project(folder)
         with Meter(quiet=False) as meter:
             report = capture_snapshot(project, project.environment(overrides={"source": filled}), listener=meter)
     except SnapseedError:
@@ -112,6 +116,29 @@ def _capture(folder: Path, url: str) -> None:
     if source == f"${{{_SOURCE}}}":
         console.write(f"to capture again, set {_SOURCE} to the same URL: its password is in no file")
     _show_next(folder, "snapseed load")
+
+
+def _add_masks(folder: Path, url: str) -> None:
+    """Give each column that looks personal a rule, and make the secret that rules need, unless there is one."""
+    from snapseed.capture.snapshot import check_masks
+
+    project = find_project(folder)
+    found = check_masks(project, project.environment(overrides={"source": url}), looks_at_rows=True)
+    if not found.personal:
+        return
+    lines = ["", "# What looks personal, and what replaces it: docs/mask.md. Check these lines.", "[mask]"]
+    with project.file.open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in (*lines, *(personal.line for personal in found.personal)))
+    columns = ", ".join(personal.column for personal in found.personal)
+    console.write(f"these columns look personal and are masked; check [mask] in {FILE_NAME}: {columns}")
+    if mask_secret() is None:
+        path = folder / ".env"
+        with open(path, "a", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
+            file.write(f"{variable_of('mask_secret')}={secrets.token_hex(32)}\n")
+        read_env_file(path)
+        console.write(
+            "their secret is in .env: keep it, and capture with --env-file .env; another secret gives other values"
+        )
 
 
 def _require_no_project(folder: Path) -> None:

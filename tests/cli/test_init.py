@@ -12,6 +12,7 @@ import yaml
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from snapseed import find_project
 from snapseed.servers import EmbeddedPostgres
 from tests.conftest import Connection, Sandbox, WithData, new_database
 from tests.projects.state import contents
@@ -183,6 +184,22 @@ def test_a_database_is_copied_by_two_commands(
         with copy.connect() as restored:
             assert contents(restored)["public.t"] == contents(connection)["public.t"]
             assert contents(restored)["public.t_id_seq"] == contents(connection)["public.t_id_seq"]
+
+
+def test_a_copy_of_a_database_has_no_personal_values(connection: Connection, database: str, tmp_path: Path) -> None:
+    """What looks personal gets a rule, and the rules a secret that is in no output and in a file of the owner's."""
+    connection.execute("CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, note text)")
+    connection.execute("INSERT INTO people VALUES (1, 'canary@x.org', 'canary')")
+    shown = init(tmp_path, "copy", "--capture", database)
+    assert shown.returncode == 0, shown.stderr
+    folder = tmp_path / "copy"
+    assert find_project(folder).mask.keys() == {"people.email", "people.note"}
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+    secret = (folder / ".env").read_text().strip().partition("=")[2]
+    assert len(secret) == 64
+    assert secret not in shown.stdout + shown.stderr
+    assert (folder / ".env").stat().st_mode & 0o77 == 0
+    assert ".env" in (folder / ".gitignore").read_text().splitlines()
 
 
 def test_a_database_that_cannot_be_captured_leaves_a_project(tmp_path: Path) -> None:
