@@ -150,7 +150,7 @@ def _choose(
 def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, listener: Listener) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
     with phase(listener, "checking references"):
-        orphans = prove_references(leader, subset, snapshot, ())
+        orphans = prove_references(leader, subset, snapshot)
         return subset_report(subset.graph, subset.closure, orphans)
 
 

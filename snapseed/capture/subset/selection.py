@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import polars as pl
 import pyarrow as pa
 from psycopg import errors, sql
+from psycopg.abc import AdaptContext
 
 from snapseed.capture.request import Root
 from snapseed.capture.subset.graph import Reference, Step, Table
@@ -21,6 +22,13 @@ from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.rowhash import key_order, row_hash, whole_row_order
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.manifest import Column
+
+# The forms in which we keep the columns of keys.
+_FORMS = {
+    "bigint": sql.SQL("{}::pg_catalog.int8 AS {}"),
+    "bytea": sql.SQL("pg_catalog.uuid_send({}) AS {}"),
+    "text": sql.SQL("{}::pg_catalog.text AS {}"),
+}
 
 
 def read_roots(connection: Connection, table: Table, root: Root, sample: int | None) -> pl.DataFrame:
@@ -133,19 +141,17 @@ def _naming(where: str, kind: type[SnapseedError]) -> Iterator[None]:
 
 
 def _read(connection: Connection, table: Table, source: sql.Composed, counts: Sequence[Column] = ()) -> pl.DataFrame:
-    forms = ["bigint" if column.is_integer else "text" for column in table.identity]
-    columns = [*(Column(str(number), form) for number, form in enumerate(forms, 1)), *counts]
+    columns = [*(Column(str(number), column.form) for number, column in enumerate(table.identity, 1)), *counts]
     with copied_out(connection, columns, source, str(table.facts.name)) as batches:
         return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
 
 
 def _keys(table: Table, *alias: str) -> sql.Composed:
     """The columns of the key in the form that we keep, named `1`, `2` and so on."""
-    terms = []
-    for number, column in enumerate(table.identity, 1):
-        form = sql.SQL("{}::pg_catalog.int8 AS {}" if column.is_integer else "{}::pg_catalog.text AS {}")
-        terms.append(form.format(sql.Identifier(*alias, column.name), sql.Identifier(str(number))))
-    return sql.SQL(", ").join(terms)
+    return sql.SQL(", ").join(
+        _FORMS[column.form].format(sql.Identifier(*alias, column.name), sql.Identifier(str(number)))
+        for number, column in enumerate(table.identity, 1)
+    )
 
 
 def _order(table: Table) -> sql.Composed:
@@ -155,7 +161,7 @@ def _order(table: Table) -> sql.Composed:
 
 def _batch(keys: pl.DataFrame) -> sql.Composed:
     """Keys as rows of a function, in columns whose names no table has."""
-    arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(_array(column)) for column in keys]
+    arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(_Array(column)) for column in keys]
     names = [_in_keys(number) for number, _ in enumerate(arrays, 1)]
     return sql.SQL("ROWS FROM ({}) AS batch ({})").format(sql.SQL(", ").join(arrays), sql.SQL(", ").join(names))
 
@@ -200,7 +206,11 @@ def _raw(text: str) -> sql.SQL:
     return sql.SQL(f"\n{text}\n")
 
 
-def _array(values: pl.Series) -> str:
-    """Values, none of them NULL, as an array of texts that PostgreSQL reads (PostgreSQL manual, section 8.15.6)."""
-    texts = values.cast(pl.String).str.replace_all(r'(["\\])', r"\$1")
-    return '{"' + str(texts.str.join('","').item()) + '"}' if len(texts) else "{}"
+class _Array(sql.Composable):
+    """Values, none of them NULL, as an array of texts (PostgreSQL manual, section 8.15.6), made when it is sent."""
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        values: pl.Series = self._obj
+        texts = values.bin.encode("hex") if values.dtype == pl.Binary else values.cast(pl.String)
+        quoted = texts.str.replace_all(r'(["\\])', r"\$1").str.join('","').item()
+        return sql.Literal(f'{{"{quoted}"}}').as_bytes(context)
