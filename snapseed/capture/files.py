@@ -9,55 +9,48 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from snapseed.capture.request import Sizes
 from snapseed.snapshot.arrow import offsets_of
 from snapseed.snapshot.manifest import Column, PartFile
 from snapseed.snapshot.store import part_path, writing_to
-from snapseed.snapshot.writing import CHUNK_ROWS, PartWriter
-
-# Rows per file, a multiple of those per chunk: few enough that several connections share a table of a million rows.
-PART_ROWS = 32 * CHUNK_ROWS
-# The most values of a chunk, as Arrow has them; a file ends early rather than to have a larger one.
-CHUNK_BYTES = 1 << 25
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where files are written, and when they end. The numbers are fixed, except in tests."""
-
-    folder: Path
-    part_rows: int = PART_ROWS
-    chunk_rows: int = CHUNK_ROWS
-    chunk_bytes: int = CHUNK_BYTES
+from snapseed.snapshot.writing import PartWriter
 
 
 @dataclass
 class FileSeries:
-    """The files of a range of rows. They have names of their own until `placed` knows their numbers."""
+    """The files of a range of rows. They have names of their own until `placed` knows their numbers.
 
-    layout: Layout
+    A file ends after every `part_rows` rows of the range, where another range could begin as well, and before a chunk
+    would get too large.
+    """
+
+    folder: Path
+    sizes: Sizes
     name: str
     columns: tuple[Column, ...]
     key: tuple[Column, ...]
     files: list[PartFile] = field(default_factory=list)
     _writer: PartWriter | None = None
     _file_rows: int = 0
+    _part_rows: int = 0
     _chunk_bytes: int = 0
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Take the next rows. Raises `SnapshotError` if they cannot be written."""
-        layout = self.layout
+        sizes = self.sizes
         while len(rows):
-            in_chunk = self._file_rows % layout.chunk_rows
-            piece = rows.slice(0, min(layout.chunk_rows - in_chunk, layout.part_rows - self._file_rows))
-            left = layout.chunk_bytes - (self._chunk_bytes if in_chunk else 0)
+            in_chunk = self._file_rows % sizes.chunk_rows
+            piece = rows.slice(0, min(sizes.chunk_rows - in_chunk, sizes.part_rows - self._part_rows))
+            left = sizes.chunk_bytes - (self._chunk_bytes if in_chunk else 0)
             count, ends = len(piece), False
             if _bytes(piece) > left:
                 count = bisect_right(range(1, len(piece) + 1), left, key=lambda rows: _bytes(piece.slice(0, rows)))
                 # A row that is too large for any chunk has one to itself.
-                count, ends = (count or not in_chunk), True
+                count, ends = max(count, 0 if in_chunk else 1), True
             if count:
                 self._write(piece.slice(0, count), begins_chunk=not in_chunk)
-            if ends or self._file_rows == layout.part_rows:
+            self._part_rows = (self._part_rows + count) % sizes.part_rows
+            if ends or not self._part_rows:
                 self.end_file()
             rows = rows.slice(count)
 
@@ -76,7 +69,7 @@ class FileSeries:
     def _write(self, piece: pa.RecordBatch, *, begins_chunk: bool) -> None:
         if self._writer is None:
             path = f"{self.name}-{len(self.files)}.parquet"
-            self._writer = PartWriter(self.columns, self.key, self.layout.folder, path, self.layout.chunk_rows)
+            self._writer = PartWriter(self.columns, self.key, self.folder, path, self.sizes.chunk_rows)
         self._writer.add(pa.Table.from_batches([piece]))
         self._file_rows += len(piece)
         self._chunk_bytes = _bytes(piece) + (0 if begins_chunk else self._chunk_bytes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ _OTHER_CHARACTERS = re.compile(r"[^a-z0-9_-]")
 # Rows of a table whose arrays are looked at for the number of their dimensions, which its type does not say.
 _SAMPLED_ROWS = 1_000
 _IDENTIFIER_BYTES = 63
+
+
+# A column: its table in full, and its own name.
+ColumnName = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,10 @@ class Source:
     notes: tuple[str, ...]
 
 
-def prepare(connection: Connection, request: CaptureRequest, where: str) -> Source:
-    """Read what the source has. `where` says which database it is, for messages.
+def prepare(
+    connection: Connection, request: CaptureRequest, where: str, as_text: Collection[ColumnName] = ()
+) -> Source:
+    """Read what the source has. The columns `as_text` are stored as text, whatever their types are.
 
     Raises `UsageError` for a name that no table has, `RefusedError` if row-level security would hide rows or there are
     large objects, and `SchemaError` that lists everything else that cannot be captured.
@@ -89,7 +95,7 @@ def prepare(connection: Connection, request: CaptureRequest, where: str) -> Sour
     problems += [_unreadable_sequence(row, identity.role) for row in free if not row["readable"]]
     tables = []
     for name, table in present.items():
-        columns = _columns(connection, table)
+        columns = _columns(connection, table, as_text)
         problems += [found for found in columns if isinstance(found, Problem)]
         stored = tuple(column for column in columns if isinstance(column, Column))
         if stored:
@@ -220,13 +226,14 @@ def _free_sequences(
     ]
 
 
-def _columns(connection: Connection, table: TableFacts) -> list[Column | Problem]:
+def _columns(connection: Connection, table: TableFacts, as_text: Collection[ColumnName]) -> list[Column | Problem]:
     """The columns whose values are stored: all but generated ones. A `Problem` for a type that a snapshot lacks."""
     stored = [column for column in table.columns if not column.generated]
     dimensions = _dimensions(connection, table, [column for column in stored if column.full_type.endswith("[]")])
     found: list[Column | Problem] = []
     for column in stored:
-        spelled = column.full_type + "[]" * (dimensions.get(column.name, 1) - 1)
+        is_text = (str(table.name), column.name) in as_text
+        spelled = column.catalog_name if is_text else column.full_type + "[]" * (dimensions.get(column.name, 1) - 1)
         try:
             parse_type(spelled)
         except ConfigurationError as exc:

@@ -15,13 +15,15 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
 from psycopg import sql
 
 from snapseed.capture.connections import capturing, shared_among
-from snapseed.capture.files import FileSeries, Layout, placed
+from snapseed.capture.files import FileSeries, placed
 from snapseed.capture.prepare import SourceTable
+from snapseed.capture.request import Sizes
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.postgres.connect import Connection, Session, Target
 from snapseed.postgres.copy_out import copied_out
@@ -77,18 +79,19 @@ class _Range:
 class Reading:
     """How rows are read: into which files, what replaces their values on the way, and who is told."""
 
-    layout: Layout
+    folder: Path
+    sizes: Sizes
     listener: Listener = ignore
     mask: Mask | None = None
 
 
-def whole_table(connection: Connection, table: SourceTable, layout: Layout, *, jobs: int) -> TableRows:
+def whole_table(connection: Connection, table: SourceTable, sizes: Sizes, *, jobs: int) -> TableRows:
     """All rows of a table: for several jobs, one source for each file, if an index can find where it begins."""
     rows = table.name.rows()
     is_ordered = table.key and all(key_type(column.kind()) != "text" for column in table.key)
     if jobs == 1 or not is_ordered:
         return TableRows(table, [rows])
-    bounds: list[FirstKey | None] = [*_first_keys(connection, table, layout.part_rows), None]
+    bounds: list[FirstKey | None] = [*_first_keys(connection, table, sizes.part_rows), None]
     ranges = pairwise(bounds if len(bounds) > 1 else [None, None])
     condition = sql.SQL("{} WHERE {}")
     sources = [condition.format(rows, between(table.key, first, last)) for first, last in ranges]
@@ -146,7 +149,7 @@ def _read(
 ) -> _Range:
     """Read one range of a table, while a second thread writes."""
     table, began, observed = part.table, time.monotonic(), EMPTY
-    series = FileSeries(reading.layout, part.name, table.columns, table.key)
+    series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key)
     waiting: deque[Future[None]] = deque()
     with (
         capturing(f"capturing {table.name}", target),
@@ -189,7 +192,7 @@ def _batches(session: Session, part: _Range, stop: threading.Event) -> Generator
 
 
 def _captured(table: SourceTable, ranges: Sequence[_Range], reading: Reading) -> CapturedTable:
-    files = placed(reading.layout.folder, table.entity, [file for part in ranges for file in part.files])
+    files = placed(reading.folder, table.entity, [file for part in ranges for file in part.files])
     seconds = max(part.ended for part in ranges) - min(part.began for part in ranges)
     return CapturedTable(table, files, combined(part.observed for part in ranges), seconds)
 

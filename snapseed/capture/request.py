@@ -6,6 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snapseed.errors import UsageError
+from snapseed.snapshot.writing import CHUNK_ROWS
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """When files and their chunks end: fixed values, which only tests change.
+
+    `part_rows` are those of a file, a multiple of `chunk_rows`: few enough that several connections share a table of a
+    million rows. `chunk_bytes` are the most that the values of a chunk take in Arrow; the file ends before one that
+    would take more, unless it is a single row.
+    """
+
+    part_rows: int = 32 * CHUNK_ROWS
+    chunk_rows: int = CHUNK_ROWS
+    chunk_bytes: int = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -31,8 +46,9 @@ class CaptureRequest:
     """A capture, with everything decided that does not depend on the source.
 
     `only` and `exclude` name tables as `table` or `schema.table`, or by the name of their entity. With `visible_rows`,
-    row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source. With
-    `subset`, only some rows are captured.
+    row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source. `schema`:
+    False leaves out the SQL that creates the tables elsewhere; `schema_only` leaves out all rows. With `subset`, only
+    some rows are captured.
     """
 
     only: tuple[str, ...] = ()
@@ -40,7 +56,14 @@ class CaptureRequest:
     jobs: int = 1
     visible_rows: bool = False
     large_objects: bool = True
+    sizes: Sizes = Sizes()
+    schema: bool = True
+    schema_only: bool = False
     subset: SubsetRequest | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema_only and not (self.schema and self.subset is None):
+            raise UsageError("--schema-only excludes --without-schema and every choice of rows")
 
 
 def subset_request(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from snapseed.errors import ConfigurationError, ServerError, SnapshotError
 from snapseed.postgres import query
-from snapseed.postgres.connect import Session, Target, for_program
+from snapseed.postgres.connect import Session, Target, for_program, require_session
 from snapseed.postgres.dump import Entry, entries
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.snapshot.manifest import MOST_BYTES
@@ -45,12 +45,16 @@ _SECRET = re.compile(
 )
 
 
-def dump_schema(session: Session, target: Target, snapshot: str) -> tuple[bytes, tuple[str, ...]]:
-    """The schema that `snapshot`, exported by `session`, sees; and the names of what is left out of it.
+def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...]]:
+    """The schema that the transaction of `session` sees, and the names of what is left out of it.
 
     `target` is what the session is connected to. Raises `ConfigurationError` if there is no pg_dump that is new enough,
-    `ServerError` with its message if it fails, and `SnapshotError` for a schema that no load would take.
+    for a pooler, and for a role that may not read every table; `ServerError` with the message of pg_dump if it fails
+    otherwise; and `SnapshotError` for a schema that no load would take.
     """
+    # Through a pooler, pg_dump would leave its settings to the sessions of others.
+    require_session(session, target)
+    (snapshot,) = session.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
     program = find_pg_dump(session.info.server_version // 10_000)
     options = [*_OPTIONS, f"--snapshot={snapshot}", f"--lock-wait-timeout={target.lock_timeout}"]
     conninfo, variables = for_program(target, **session.place, options=f"{session.info.options} {_PINNED}")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from psycopg import sql
+
 from snapseed.capture.connections import capturing, joined, shared_among
-from snapseed.capture.files import PART_ROWS, Layout
-from snapseed.capture.prepare import Source, prepare
+from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
+from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
 from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
 from snapseed.capture.subset.proof import prove_references
@@ -22,13 +25,13 @@ from snapseed.config import Environment, Project
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
-from snapseed.postgres.locks import reading
+from snapseed.postgres.copy_out import UnstorableError
+from snapseed.postgres.locks import reading as reading_from
 from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
-from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SequencePosition
-from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing
-from snapseed.snapshot.writing import CHUNK_ROWS
+from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
+from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing, writing_to
 
 
 @dataclass(frozen=True)
@@ -81,24 +84,57 @@ def capture_snapshot(
     the rows of each table, and a `Note` for what is left out and while a table is locked by others; with several jobs,
     on several threads.
 
+    A column with a value that its type in a snapshot cannot hold, such as an array that begins at another index than 1,
+    is stored as text: everything is then read again, as of another moment.
+
     Raises `ConfigurationError` without a source, what `prepare` and `read_tables` raise, `VerificationError` if the
     server has other rows than were read, and `SnapshotError` for a snapshot that is too large.
     """
-    target = resolve_source(environment)
     events, tell = recorded(listener)
+    as_text = frozenset[ColumnName]()
+    while True:
+        try:
+            report = _capture(project, environment, request, as_text, tell)
+        except UnstorableError as exc:
+            if exc.column is None or (exc.table, exc.column) in as_text:
+                raise
+            as_text |= {(exc.table, exc.column)}
+            tell(Note(f"{exc.table}.{exc.column} is stored as text, and everything read again: {exc.observed}"))
+        else:
+            return replace(report, phases=phase_seconds(events))
+
+
+def _capture(
+    project: Project, environment: Environment, request: CaptureRequest, as_text: Collection[ColumnName], tell: Listener
+) -> CaptureReport:
+    target = resolve_source(environment)
     replaced = _identity(project, environment.snapshot)
     with replacing(project.snapshots, environment.snapshot) as staging:
-        with capturing("capturing", target), reading(target, "capturing", tell) as leader:
+        with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
-                source = prepare(leader, request, target.described)
-                for text in source.notes:
+                source = prepare(leader, request, target.described, as_text)
+                schema, notes = None, source.notes
+                if request.schema:
+                    schema, left_out = _write_schema(leader, target, staging)
+                    notes += tuple(f"{name} is left out of the schema" for name in left_out)
+                for text in notes if not as_text else ():
                     tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
             with joined(target, leader, request.jobs) as sessions:
-                captured = _read(target, sessions, (source, subset), Layout(staging), tell)
+                with phase(tell, "planning"):
+                    tables = _rows(leader, source, subset, request)
+                captured = _read(target, sessions, tables, Reading(staging, request.sizes, tell))
             with phase(tell, "reading sequences"):
-                positions = read_positions(leader, source)
-            manifest = _manifest(environment, (source, subset), captured, positions)
+                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source)
+            record = CaptureRecord(
+                schema=schema,
+                subset=subset is not None,
+                masked=(),
+                server=source.identity.version,
+                sequences=positions.others,
+            )
+            entities = [_record(each, positions.entities.get(each.table.entity, ())) for each in captured]
+            manifest = _manifest(environment.snapshot, request, record, entities)
             reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), tell)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
@@ -121,8 +157,7 @@ def capture_snapshot(
             )
             for record, table in zip(manifest.entities, captured, strict=True)
         ),
-        notes=source.notes,
-        phases=phase_seconds(events),
+        notes=notes,
         replaced=replaced,
         subset=reasons,
     )
@@ -154,25 +189,25 @@ def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, liste
         return subset_report(subset.graph, subset.closure, orphans)
 
 
+def _rows(leader: Session, source: Source, subset: SubsetPlan | None, request: CaptureRequest) -> list[TableRows]:
+    """Which rows of each table to read, and in which pieces."""
+    if request.schema_only:
+        return [TableRows(table, [sql.SQL("{} WHERE false").format(table.name.rows())]) for table in source.tables]
+    if subset:
+        return [TableRows(table, list(subset.sources(table.entity))) for table in source.tables]
+    return [whole_table(leader, table, request.sizes, jobs=request.jobs) for table in source.tables]
+
+
 def _read(
     target: Target,
     sessions: Sequence[Session],
-    chosen: tuple[Source, SubsetPlan | None],
-    layout: Layout,
-    listener: Listener,
+    tables: Sequence[TableRows],
+    reading: Reading,
 ) -> list[CapturedTable]:
-    """Read all rows, and prove that they are those that the server has at this moment."""
-    with phase(listener, "planning"):
-        source, subset = chosen
-        tables = [
-            TableRows(table, list(subset.sources(table.entity)))
-            if subset
-            else whole_table(sessions[0], table, layout, jobs=len(sessions))
-            for table in source.tables
-        ]
-    with phase(listener, "reading rows"):
-        captured = read_tables(target, sessions, tables, Reading(layout, listener))
-    with phase(listener, "verifying"):
+    """Read the rows, and prove that they are those that the server has at this moment."""
+    with phase(reading.listener, "reading rows"):
+        captured = read_tables(target, sessions, tables, reading)
+    with phase(reading.listener, "verifying"):
         _prove(target, sessions, tables, captured)
     return captured
 
@@ -204,27 +239,24 @@ def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop
         return combined(rows_fingerprint(session, rows.table.columns, source) for source in sources)
 
 
-def _manifest(
-    environment: Environment,
-    chosen: tuple[Source, SubsetPlan | None],
-    captured: Sequence[CapturedTable],
-    positions: Positions,
-) -> Manifest:
-    source, subset = chosen
+def _write_schema(session: Session, target: Target, staging: Path) -> tuple[SchemaFile, tuple[str, ...]]:
+    """Write the schema into the snapshot; also returns the names of what is left out of it."""
+    text, left_out = dump_schema(session, target)
+    file = SchemaFile("schema.sql", len(text), hashlib.sha256(text).hexdigest())
+    with writing_to(staging):
+        (staging / file.path).write_bytes(text)
+    return file, left_out
+
+
+def _manifest(name: str, request: CaptureRequest, record: CaptureRecord, entities: Sequence[EntityRecord]) -> Manifest:
     return Manifest(
-        name=environment.snapshot,
-        capture=CaptureRecord(
-            schema=None,
-            subset=subset is not None,
-            masked=(),
-            server=source.identity.version,
-            sequences=positions.others,
-        ),
-        part_rows=PART_ROWS,
-        chunk_rows=CHUNK_ROWS,
+        name=name,
+        capture=record,
+        part_rows=request.sizes.part_rows,
+        chunk_rows=request.sizes.chunk_rows,
         pools={},
         libraries={"pyarrow": importlib.metadata.version("pyarrow")},
-        entities=tuple(_record(each, positions.entities.get(each.table.entity, ())) for each in captured),
+        entities=tuple(entities),
     )
 
 

@@ -152,6 +152,10 @@ def capture(
     without_large_objects: Annotated[
         bool, typer.Option("--without-large-objects", help="Leave large objects out, which a snapshot cannot hold.")
     ] = False,
+    without_schema: Annotated[
+        bool, typer.Option("--without-schema", help="Leave the schema out: migrations create the tables elsewhere.")
+    ] = False,
+    schema_only: Annotated[bool, typer.Option("--schema-only", help="Capture the schema alone: empty tables.")] = False,
     root: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Only rows of this table, and all that they need.")
     ] = None,
@@ -175,6 +179,8 @@ def capture(
         jobs=jobs,
         visible_rows=visible_rows,
         large_objects=not without_large_objects,
+        schema=not without_schema,
+        schema_only=schema_only,
         subset=subset_request(root, rows, sample, where or ()),
     )
     with console.Meter(quiet=call.options.quiet) as meter:

@@ -23,7 +23,7 @@ from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Column, EntityRecord
-from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.snapshot.store import Snapshot, open_snapshot, python_value
 from snapseed.snapshot.types import INTEGERS, Family
 from snapseed.verify.database import ChunkDifference, verify_entity
 from snapseed.verify.files import require_none, verify_files
@@ -216,7 +216,7 @@ def _changed_row(table: _Table, key: TextKey, columns: list[pa.Array]) -> Change
     sides = zip(table.entity.columns, table.entity.kinds, columns, table.row(key), strict=True)
     for column, kind, expected, (digest, observed) in sides:
         if int(row_hashes([expected], [kind])[0]) != digest:
-            different[column.name] = (_text(expected[0].as_py()), observed)
+            different[column.name] = (_text(python_value(expected[0])), observed)
     return ChangedRow(key, different)
 
 

@@ -58,7 +58,8 @@ class ServerFacts:
 class ColumnFacts:
     """One column. `type` is spelled as by `format_type`, for a domain its base type; `kind` is pg_type.typtype.
 
-    `full_type` has the schema of the type also if the role's search path finds it.
+    `full_type` has the schema of the type also if the role's search path finds it. `catalog_name` is its name in
+    pg_type, with the schema: a column of a snapshot that has this type is stored as text, also if we know the type.
     `domains` lie between the column and that type, the outermost first. `not_null`: the column takes no NULL, by its
     own constraint or because of a domain (`domain_not_null`). `labels` are those of an enum, or of an array of enums.
     `is_used`: a view, rule, policy, trigger or generated column depends on it, so that its type cannot be altered.
@@ -84,6 +85,7 @@ class ColumnFacts:
     may_select: bool = True
     may_update: bool = True
     full_type: str = ""
+    catalog_name: str = ""
 
 
 @dataclass(frozen=True)

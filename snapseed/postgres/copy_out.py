@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 import pyarrow as pa
@@ -21,6 +21,17 @@ from snapseed.snapshot.manifest import Column
 
 # Why the core returned: `enum pause` in decode.c. After `WAITING`, there is nothing to do but to call it again.
 _FULL, _ENDED, _LOST = 0, 2, 3
+
+
+@dataclass(eq=False, repr=False)
+class UnstorableError(SnapshotError):
+    """A value that no snapshot can hold. If it is one of `column`, it could be stored as text.
+
+    `table` says where the rows are from, in the words of who reads them.
+    """
+
+    table: str = field(kw_only=True)
+    column: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -73,15 +84,17 @@ def _batches(
             elif state == _ENDED:
                 _require_end(connection, stream, where)
             elif state < 0:
-                problem = _unstorable if state in BEYOND_ARROW else _unexpected
-                column = f", column {columns[stream.column].name}" if stream.column >= 0 else ""
-                raise problem(f"{where}{column}, row {taken + stream.rows + 1:,}", reason(state))
+                name = columns[stream.column].name if stream.column >= 0 else None
+                place = f"{where}{f', column {name}' if name else ''}, row {taken + stream.rows + 1:,}"
+                if state in BEYOND_ARROW:
+                    raise _unstorable(place, reason(state), where, name)
+                raise _unexpected(place, reason(state))
             if state in {_FULL, _ENDED} and stream.rows:
                 first, taken = taken + 1, taken + stream.rows
                 try:
                     batch = receiver.batch(stream.rows)
                 except ValueError as exc:
-                    raise _unstorable(f"{where}, rows {first:,} to {taken:,}", str(exc)) from exc
+                    raise _unstorable(f"{where}, rows {first:,} to {taken:,}", str(exc), where) from exc
                 yield batch
                 stream.rows = stream.bytes = 0
 
@@ -109,9 +122,9 @@ def _require_end(connection: Connection, stream: Source, where: str) -> None:
         raise _unexpected(where, reason(BAD_STREAM))
 
 
-def _unstorable(where: str, observed: str) -> SnapseedError:
+def _unstorable(place: str, observed: str, table: str, column: str | None = None) -> SnapseedError:
     summary, advice = "a snapshot cannot hold a value of the database", "change the value, or leave out its column"
-    return SnapshotError(summary, where=where, observed=observed, next_step=advice)
+    return UnstorableError(summary, where=place, observed=observed, next_step=advice, table=table, column=column)
 
 
 def _unexpected(where: str, observed: str) -> SnapseedError:

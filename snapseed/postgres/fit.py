@@ -114,7 +114,7 @@ def _is_assigned(found: Family, wanted: Family) -> bool:
 
 def _fits(kind: ColumnType, facts: ColumnFacts) -> bool:
     """Whether the column can hold values of `kind`, and they have the same fingerprint there."""
-    if kind.family is Family.VECTOR and facts.type == "real[]":
+    if kind.name == facts.catalog_name or (kind.family is Family.VECTOR and facts.type == "real[]"):
         return True
     if kind.family is Family.TEXT_FORM and not kind.is_array and _bare(kind.base) in map(_bare, facts.domains):
         return True

@@ -36,22 +36,21 @@ def _float(value: pa.Scalar) -> str:
     return text.removesuffix(".0").replace("inf", "Infinity").replace("nan", "NaN")
 
 
-def _moment(value: pa.Scalar) -> str:
-    """A date or a timestamp, of any year that PostgreSQL has."""
-    is_date, number = pa.types.is_date32(value.type), int(value.value)
+def moment(value: pa.Scalar) -> str:
+    """A date, a time or a timestamp as PostgreSQL prints it, also beyond the years and the hours that Python has."""
+    kind, number = value.type, int(value.value)
+    if pa.types.is_time(kind):
+        seconds, fraction = divmod(number, _SECOND)
+        return _without_zeros(f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{fraction:06d}")
+    is_date = pa.types.is_date32(kind)
     limits = np.iinfo(np.int32 if is_date else np.int64)
     if number in {limits.min, limits.max}:
         return "infinity" if number > 0 else "-infinity"
     day, time, clock = str(np.datetime64(number, "D") if is_date else np.datetime64(number, "us")).partition("T")
     # NumPy counts astronomically: the year 0 is 1 BC.
     year, rest = int(day[:-6]), day[-6:]
-    era, zone = " BC" if year < 1 else "", "" if is_date or not value.type.tz else "+00"
+    era, zone = " BC" if year < 1 else "", "" if is_date or not kind.tz else "+00"
     return f"{1 - year if era else year:04d}{rest}{time and ' '}{_without_zeros(clock)}{zone}{era}"
-
-
-def _time(value: pa.Scalar) -> str:
-    seconds, fraction = divmod(value.value, _SECOND)
-    return _without_zeros(f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{fraction:06d}")
 
 
 def _without_zeros(clock: str) -> str:
@@ -64,6 +63,5 @@ _TEXTS: dict[Family, Callable[[Any], str]] = {
     Family.BYTEA: lambda value: f"\\x{value.as_py().hex()}",
     Family.NUMERIC: lambda value: format(value.as_py(), "f"),
     **dict.fromkeys((Family.REAL, Family.DOUBLE), _float),
-    **dict.fromkeys((Family.DATE, Family.TIMESTAMP, Family.TIMESTAMPTZ), _moment),
-    Family.TIME: _time,
+    **dict.fromkeys((Family.DATE, Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ), moment),
 }

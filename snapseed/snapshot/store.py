@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from snapseed.errors import ManifestError, SnapshotError
 from snapseed.snapshot.arrow import in_one_piece
+from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
     FILE_NAME,
     LFS_POINTER,
@@ -36,9 +37,6 @@ from snapseed.snapshot.manifest import (
 )
 from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
-
-# How Arrow has the infinities of PostgreSQL's timestamps and dates.
-_INFINITIES = {2**63 - 1: "infinity", -(2**63): "-infinity", 2**31 - 1: "infinity", -(2**31): "-infinity"}
 
 
 @dataclass(frozen=True)
@@ -107,18 +105,17 @@ class Snapshot:
         names = [column.name for column in entity.columns]
         with closing(self.batches(entity, names)) as batches:
             while len(rows) < count and (batch := next(batches, None)):
-                columns = [map(_python_value, column) for column in batch.slice(0, count - len(rows))]
+                columns = [map(python_value, column) for column in batch.slice(0, count - len(rows))]
                 rows += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
         return rows
 
 
-def _python_value(value: pa.Scalar) -> object:
-    """A value as Python has it; as text if it is beyond Python's range of dates, as the infinities are."""
+def python_value(value: pa.Scalar) -> object:
+    """A value as Python has it; as PostgreSQL prints it if it is beyond Python's range of moments."""
     try:
         return value.as_py()
     except (OverflowError, ValueError):
-        number = getattr(value, "value", None)
-        return _INFINITIES.get(number or 0, f"{number} ({value.type})")
+        return moment(value)
 
 
 def open_file(folder: Path, path: str) -> BinaryIO:

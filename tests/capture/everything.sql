@@ -47,7 +47,7 @@ INSERT INTO app.moments VALUES
     ('-infinity', 'infinity', 'infinity', '-infinity', '24:00', '23:59:59.999999+15:59', '-1 mons +2 days -03:04:05.678'),
     ('infinity', '-infinity', '-infinity', 'infinity', '00:00', '00:00-15:59', '178000000 years'),
     ('4714-11-24 00:00:00+00 BC', '4714-11-24 00:00:00 BC', '0001-01-01 BC', '4714-11-24 BC', NULL, NULL, '0'),
-    ('294276-12-31 23:59:59.999999+00', '2024-02-29 12:00:00.000001', NULL, '5874897-12-31', '12:00:00.5', NULL, NULL);
+    ('294246-12-31 23:59:59.999999+00', '2024-02-29 12:00:00.000001', NULL, '5874897-12-31', '12:00:00.5', NULL, NULL);
 CREATE TABLE app.texts (
     id text COLLATE "C" PRIMARY KEY, padded char(6), short varchar(4), one "char", named name, raw bytea, bits bit(5),
     more varbit, doc json, docb jsonb, ts tsvector, q tsquery, mac macaddr, mac8 macaddr8, ip inet, net cidr,

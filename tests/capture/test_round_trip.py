@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from snapseed.capture.request import CaptureRequest
 from snapseed.verify.database import verify_snapshot
-from tests.capture.conftest import Captured, rows_of
+from tests.capture.conftest import Captured, filled, project_in, rows_of
+from tests.conftest import new_database
+from tests.projects.state import schema_of
+
+# Values that no Arrow type of their column can hold: arrays with bounds of their own, or of one dimension and of two in
+# the same column, the last years, and what is no number.
+BEYOND = """
+CREATE TABLE bounds(id int PRIMARY KEY, b text[], mixed int[], late timestamptz, scaled numeric(20, 4), fine int[]);
+INSERT INTO bounds VALUES (1, '{x}', '{1}', '294276-12-31 23:59:59.999999+00', 1.5, '{1,2}'),
+  (2, '[-1:0][5:6]={{1,2},{3,NULL}}', '{{1},{2}}', NULL, 'NaN', '{}');
+"""
 
 
 def test_everything_comes_back_exactly(captured: Captured, emptied: str, source: str) -> None:
@@ -20,6 +32,18 @@ def test_everything_comes_back_exactly(captured: Captured, emptied: str, source:
 
 
 def test_the_number_of_jobs_does_not_matter(captured: Captured) -> None:
-    """The same rows are the same bytes."""
+    """The same rows are the same bytes, and a capture of the copy is a capture of the source."""
     alone = captured.capture().manifest
     assert captured.capture(CaptureRequest(jobs=4)).manifest == alone
+
+
+def test_what_arrow_cannot_hold_is_kept_as_text(server: str, database: str, tmp_path: Path) -> None:
+    """Only these columns are stored as text, and everything comes back."""
+    project = project_in(tmp_path, filled(database, BEYOND))
+    (entity,) = project.capture().manifest.entities
+    as_text = {column.name for column in entity.columns if column.type.startswith("pg_catalog.")}
+    assert as_text == {"b", "mixed", "late", "scaled"}
+    with new_database(server) as copy:
+        filled(copy, schema_of(database))
+        assert project.load(copy).verified
+        assert rows_of(copy) == rows_of(database)

@@ -10,6 +10,7 @@ WITH RECURSIVE beneath AS (
     FROM beneath d JOIN pg_type t ON t.oid = d.type WHERE t.typtype = 'd'
 )
 SELECT a.attname AS name, d.domains, format_type(d.type, d.modifier) AS full_type,
+       format('%%I.%%I', n.nspname, b.typname) AS catalog_name,
        replace(format_type(d.type, d.modifier),
                CASE WHEN n.nspname = ANY (%(path)s::text[]) THEN quote_ident(n.nspname) || '.' ELSE '' END, '') AS type,
        b.typtype::text AS kind, b.typelem::int8 AS element_oid, e.typtype::text AS element_kind,
