@@ -10,7 +10,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
+  bench-capture bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
@@ -69,6 +69,9 @@ bench-load: .venv/bench ## measure loads against their targets and other tools
 
 bench-large: .venv/bench ## bench-load, and the memory of loading 20 million rows
 	$(BIN)/python benchmarks/run.py --loads --large
+
+bench-capture: .venv/bench ## measure captures and subsets
+	$(BIN)/python benchmarks/run.py --captures
 
 bench-reset: .venv/bench ## measure how long tests wait for a database, and snapseed reset
 	$(BIN)/python benchmarks/run.py --resets

@@ -1,4 +1,4 @@
-"""Measure snapseed on this machine: `run.py [--loads|--generation|--resets|--embeddings] [BENCHMARK ...]`."""
+"""Measure snapseed on this machine: `run.py [--loads|--generation|--captures|…] [BENCHMARK ...]`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from benchmarks import (
     reading,
     report,
     reset,
+    subset,
 )
 from benchmarks.measure import Findings
 from benchmarks.workspace import Workspace, temporary_workspace
@@ -49,6 +50,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "reading": reading.measure_reading,
         "peers": load_peers.measure_peers,
     },
+    "Capture": {"subset": subset.measure_subset},
     "Test databases": {"reset": reset.measure_reset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
 }
@@ -94,6 +96,7 @@ def _options() -> argparse.Namespace:
     for option, section in (
         ("--loads", "Loads"),
         ("--generation", "Generation"),
+        ("--captures", "Capture"),
         ("--resets", "Test databases"),
         ("--embeddings", "Embeddings"),
     ):
