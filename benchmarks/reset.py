@@ -5,6 +5,10 @@ Each way ends with a connection, or with an unused database. Dropping what it le
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,14 +22,25 @@ import pgmem
 import psycopg
 from psycopg import sql
 
-from benchmarks.measure import Comparison, Findings, Table, in_milliseconds, seconds, spreads_in_turns
-from benchmarks.workspace import Workspace, temporary_workspace
+from benchmarks.measure import (
+    Comparison,
+    Findings,
+    Spread,
+    Table,
+    in_milliseconds,
+    in_seconds,
+    seconds,
+    spreads_in_turns,
+)
+from benchmarks.workspace import PROJECTS, Workspace, temporary_workspace
 from snapseed.config import Environment
 from snapseed.load.snapshot import load_snapshot
+from snapseed.servers.targets import resolve_target
 from snapseed.testing.clones import Clones, opened_clones
 from snapseed.testing.reset import reset_environment
-from snapseed.testing.server import Server
-from snapseed.testing.template import FILE_CLONE, FILE_COPY, WAL_LOG, copy_database
+from snapseed.testing.server import Server, connected_server
+from snapseed.testing.states import reset_to_state, save_state
+from snapseed.testing.template import FILE_CLONE, FILE_COPY, SERVER_DEFAULT, WAL_LOG, copy_database
 
 PACKAGES = ("pgmem",)
 
@@ -33,6 +48,7 @@ PACKAGES = ("pgmem",)
 MORE_ROUNDS = 6
 _TESTS = 20
 _AHEAD = 2
+_FILLED = sql.SQL("CREATE TABLE filled AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, {}::int) n")
 _MEMORY = Path("/dev/shm")  # noqa: S108 - only a temporary folder inside it is used
 
 
@@ -92,6 +108,63 @@ def measure_reset(workspace: Workspace) -> Findings:
         comparisons = _comparisons(ways)
         tables = (_waits(ways), _strategies(workspace, ways.on_demand.server))
     return Findings((*comparisons, _large_reset(workspace)), (*tables, *_in_memory(workspace)))
+
+
+def measure_states(workspace: Workspace) -> Findings:
+    """`snapseed save` over an older state, and `snapseed reset` to it, in this process, on a database of 250 MB."""
+    project, environment = workspace.project, replace(workspace.project.environment("dev"), name="states")
+    with workspace.connection("states") as connection:
+        connection.execute(_FILLED.format(round(220_000 * workspace.scale)))
+    save = partial(save_state, project, environment, "measured", consent=True)
+    # The first one tries which way of copying is the fastest.
+    size, numbers = save().state.size, count()
+    with connected_server(resolve_target(project, environment), environment) as server:
+
+        def copied_twice(strategy: str) -> float:
+            return sum(_copied(server, strategy, numbers, "snapseed_states") for _ in range(2))
+
+        saved, gone_back, plain, files = spreads_in_turns(
+            workspace.rounds,
+            partial(seconds, save),
+            partial(seconds, partial(reset_to_state, project, environment, "measured", consent=True)),
+            partial(copied_twice, SERVER_DEFAULT),
+            partial(copied_twice, FILE_COPY),
+        )
+    what = f"`save` and `reset` of a database of {size / 1e6:.0f} MB"
+    both, twice = saved + gone_back, "`CREATE DATABASE … TEMPLATE` twice"
+    return Findings(
+        (
+            in_milliseconds(what, twice, both, plain, 1.1),
+            in_milliseconds(what, f"{twice}, `STRATEGY file_copy`", both, files),
+            in_milliseconds("`save` alone", "`reset` alone", saved, gone_back),
+        )
+    )
+
+
+def measure_suite(workspace: Workspace) -> Findings:
+    """A suite of small tests, each with a database of its own, next to the same tests on a database that is there."""
+    workspace.copy_committed("test")
+    project, environment = workspace.project, workspace.project.environment("test")
+    load_snapshot(project, environment)
+    # In the project's folder, away from the settings of our own tests.
+    tests = shutil.copy(PROJECTS / "small_suite" / "test_small.py", project.folder)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+    run = partial(subprocess.run, cwd=project.folder, check=True, stdout=subprocess.DEVNULL)
+    shared = {**os.environ, "SHARED": resolve_target(project, environment).conninfo}
+    with_plugin = partial(seconds, partial(run, command))
+    without = partial(seconds, partial(run, [*command, "-p", "no:snapseed"], env=shared))
+    # The first run makes the template.
+    with_plugin()
+    ours, theirs = spreads_in_turns(workspace.rounds, with_plugin, without)
+    added = Spread(tuple(mine - yours for mine, yours in zip(ours.values, theirs.values, strict=True)))
+    limit = Spread((2.0,) * workspace.rounds)
+    what = f"what {_TESTS} small tests take longer, each with a database of its own"
+    return Findings(
+        (
+            in_seconds(what, "two seconds", added, limit, 1.0),
+            in_seconds("the whole run of pytest", "the same tests on a database that is there", ours, theirs),
+        )
+    )
 
 
 def _comparisons(ways: _Ways) -> list[Comparison]:
@@ -229,15 +302,14 @@ def _create_large(server: Server, rows: int) -> int:
     server.drop("large")
     copy_database(server, "template0", "large", WAL_LOG)
     with psycopg.connect(server.conninfo("large"), autocommit=True) as connection:
-        query = sql.SQL("CREATE TABLE filled AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, {}::int) n")
-        connection.execute(query.format(rows))
+        connection.execute(_FILLED.format(rows))
         row = connection.execute("SELECT pg_database_size('large')").fetchone()
     assert row is not None
     return int(row[0])
 
 
-def _copied(server: Server, strategy: str, numbers: Iterator[int]) -> float:
+def _copied(server: Server, strategy: str, numbers: Iterator[int], source: str = "large") -> float:
     name = f"copied_{next(numbers)}"
-    took = seconds(lambda: copy_database(server, "large", name, strategy))
+    took = seconds(lambda: copy_database(server, source, name, strategy))
     server.drop(name)
     return took

@@ -51,7 +51,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "peers": load_peers.measure_peers,
     },
     "Capture": {"subset": subset.measure_subset},
-    "Test databases": {"reset": reset.measure_reset},
+    "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
 }
 

@@ -40,7 +40,7 @@ def measures() -> list[Measure]:
     long_signatures = tuple(crowded_signatures(modules))
     patches = tuple(patched_constants(sorted((ROOT / "tests").rglob("*.py"))))
     return [
-        Measure("Python lines", sum(sizes), 27_700),
+        Measure("Python lines", sum(sizes), 29_000),
         Measure("modules", len(modules), 172),
         Measure("import circles between modules", len(circles), 0, circles),
         Measure(

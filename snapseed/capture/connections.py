@@ -12,6 +12,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import sql
 
+from snapseed.capture.request import CaptureRequest
 from snapseed.errors import ServerError
 from snapseed.postgres.connect import Session, Target, connected, require_session
 from snapseed.postgres.failures import translated
@@ -22,21 +23,28 @@ _RECOVERY_CONFLICT = "40001"
 
 
 @contextmanager
-def joined(target: Target, leader: Session, jobs: int) -> Iterator[list[Session]]:
-    """The leader and as many other connections as `jobs` needs, whose transactions have the leader's snapshot."""
+def joined(target: Target, leader: Session, request: CaptureRequest) -> Iterator[list[Session]]:
+    """The leader and as many other connections as the jobs need, whose transactions have the leader's snapshot."""
     with ExitStack() as stack:
         sessions = [leader]
-        if jobs > 1:
+        if request.jobs > 1:
             require_session(leader, target)
             (exported,) = leader.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
-        while len(sessions) < jobs:
+        while len(sessions) < request.jobs:
             session = stack.enter_context(connected(target))
             session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
             stack.enter_context(session.transaction())
             # Any query before it would give the transaction a snapshot of its own.
             session.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(exported)))
+            show_rows(session, request)
             sessions.append(session)
         yield sessions
+
+
+def show_rows(session: Session, request: CaptureRequest) -> None:
+    """Let row-level security hide rows in this transaction, if that was asked for, instead of ending the query."""
+    if request.visible_rows:
+        session.execute("SET LOCAL row_security = on")
 
 
 def shared_among(

@@ -73,18 +73,20 @@ def prepare(
     large objects, and `SchemaError` that lists everything else that cannot be captured.
     """
     identity = identify(connection)
-    _require_no_large_objects(connection, request, where)
+    large_objects = _count_large_objects(connection, request, where)
     relations = read_rows(connection, query("relations", QUERIES))
     found = [row for row in relations if row["kind"] != "S"]
     names = _entity_names([row for row in found if row["reason"] is None])
     chosen = _choose(names, request)
     facts = read_tables(connection, list(chosen))
-    notes = [f"{row['schema']}.{row['name']} is left out: {row['reason']}" for row in found if row["reason"]]
+    notes = [f"{large_objects:,} large objects are left out"] if large_objects else []
+    notes += [f"{row['schema']}.{row['name']} is left out: {row['reason']}" for row in found if row["reason"]]
     notes += [
         f"{row['schema']}.{row['name']} is unlogged"
         for row in found
         if row["unlogged"] and TableName(row["schema"], row["name"]) in facts
     ]
+    notes += [f"{name} has only the rows that this role may see" for name, table in facts.items() if table.row_security]
     notes += [
         f"{name} is left out: a partition is on another server" for name in facts if facts[name].foreign_partitions
     ]
@@ -108,7 +110,7 @@ def prepare(
     return Source(identity, tuple(tables), free_names, tuple(notes))
 
 
-def _require_no_large_objects(connection: Connection, request: CaptureRequest, where: str) -> None:
+def _count_large_objects(connection: Connection, request: CaptureRequest, where: str) -> int:
     (count,) = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() or (0,)
     if count and request.large_objects and not request.only:
         raise RefusedError(
@@ -118,6 +120,7 @@ def _require_no_large_objects(connection: Connection, request: CaptureRequest, w
             expected="values in columns of tables, such as bytea",
             next_step="add --without-large-objects to capture everything else",
         )
+    return int(str(count))
 
 
 def _entity_names(tables: Sequence[dict[str, Any]]) -> dict[TableName, str]:

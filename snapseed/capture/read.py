@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,6 +22,8 @@ from psycopg import sql
 
 from snapseed.capture.connections import capturing, shared_among
 from snapseed.capture.files import FileSeries, placed
+from snapseed.capture.mask.masks import NO_MASKS, Masks
+from snapseed.capture.mask.order import MaskedOrder
 from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import Sizes
 from snapseed.events import Advanced, Listener, ignore
@@ -33,8 +35,6 @@ from snapseed.snapshot.manifest import FirstKey, PartFile
 
 # Batches that wait for the thread that writes.
 _WAITING_BATCHES = 2
-
-Mask = Callable[[str, pa.RecordBatch], pa.RecordBatch]
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class _Range:
 
 @dataclass(frozen=True)
 class Reading:
-    """How rows are read: into which files, what replaces their values on the way, and who is told."""
+    """How rows are read: into which files, who is told, and what replaces their values before they are written."""
 
     folder: Path
     sizes: Sizes
     listener: Listener = ignore
-    mask: Mask | None = None
+    masks: Masks = NO_MASKS
 
 
 def whole_table(connection: Connection, table: SourceTable, sizes: Sizes, *, jobs: int) -> TableRows:
@@ -150,6 +150,9 @@ def _read(
     """Read one range of a table, while a second thread writes."""
     table, began, observed = part.table, time.monotonic(), EMPTY
     series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key)
+    is_masked, order = bool(reading.masks.masked(table.name)), None
+    if reading.masks.reorders(table.name, table.key):
+        order = MaskedOrder(table.columns, table.key, reading.folder / f"{part.name}-rows")
     waiting: deque[Future[None]] = deque()
     with (
         capturing(f"capturing {table.name}", target),
@@ -159,21 +162,23 @@ def _read(
         try:
             for batch in batches:
                 rows = batch
-                if reading.mask is not None:
+                if is_masked:
                     observed += fingerprint(batch.columns, [column.kind() for column in table.columns])
-                    rows = reading.mask(table.entity, batch)
-                waiting.append(writer.submit(series.add, rows))
+                    rows = reading.masks.apply(table.name, batch)
+                waiting.append(writer.submit(order.add if order else series.add, rows))
                 if len(waiting) > _WAITING_BATCHES:
                     waiting.popleft().result()
                 progress.add(table, len(batch), batch.nbytes)
             for written in waiting:
                 written.result()
+            for rows in order.batches() if order else ():
+                series.add(rows)
             series.end_file()
         except BaseException:
             writer.shutdown(cancel_futures=True)
             series.abandon()
             raise
-    if reading.mask is None:
+    if not is_masked:
         observed = combined(chunk.digest() for file in series.files for chunk in file.chunks)
     return replace(part, files=series.files, observed=observed, began=began, ended=time.monotonic())
 

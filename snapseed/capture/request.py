@@ -48,7 +48,7 @@ class CaptureRequest:
     `only` and `exclude` name tables as `table` or `schema.table`, or by the name of their entity. With `visible_rows`,
     row-level security may hide rows. `large_objects`: False leaves them out, instead of refusing the source. `schema`:
     False leaves out the SQL that creates the tables elsewhere; `schema_only` leaves out all rows. With `subset`, only
-    some rows are captured.
+    some rows are captured. With `unmasked`, all values are copied as they are, personal ones too.
     """
 
     only: tuple[str, ...] = ()
@@ -56,6 +56,7 @@ class CaptureRequest:
     jobs: int = 1
     visible_rows: bool = False
     large_objects: bool = True
+    unmasked: bool = False
     sizes: Sizes = Sizes()
     schema: bool = True
     schema_only: bool = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.prepare import Source
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
@@ -21,7 +22,7 @@ class Positions:
     others: tuple[SequencePosition, ...]
 
 
-def read_positions(connection: Connection, source: Source) -> Positions:
+def read_positions(connection: Connection, source: Source, masks: Masks = NO_MASKS) -> Positions:
     """The positions of all sequences, each once. None is behind the furthest key that its columns hold."""
     users: dict[TableName, list[tuple[TableName, SequenceFacts]]] = {}
     first_user: dict[TableName, str] = {}
@@ -31,7 +32,7 @@ def read_positions(connection: Connection, source: Source) -> Positions:
                 name = TableName(sequence.schema, sequence.name)
                 users.setdefault(name, []).append((table.name, sequence))
                 first_user.setdefault(name, table.entity)
-    found = {name: _position(connection, name, users.get(name, [])) for name in [*users, *source.sequences]}
+    found = {name: _position(connection, name, users.get(name, []), masks) for name in [*users, *source.sequences]}
     entities: dict[str, tuple[SequencePosition, ...]] = {}
     for name, entity in first_user.items():
         entities[entity] = (*entities.get(entity, ()), found[name])
@@ -39,7 +40,7 @@ def read_positions(connection: Connection, source: Source) -> Positions:
 
 
 def _position(
-    connection: Connection, name: TableName, users: list[tuple[TableName, SequenceFacts]]
+    connection: Connection, name: TableName, users: list[tuple[TableName, SequenceFacts]], masks: Masks
 ) -> SequencePosition:
     query = sql.SQL("SELECT last_value, is_called FROM {}").format(name.identifier())
     (last, is_called) = connection.execute(query).fetchone() or (1, False)
@@ -49,10 +50,11 @@ def _position(
         furthest = sql.SQL("SELECT {}({}) FROM {}").format(
             sql.SQL("max" if up else "min"), sql.Identifier(sequence.column), table.rows()
         )
-        (key,) = connection.execute(furthest).fetchone() or (None,)
-        if key is None or not sequence.minimum <= int(str(key)) <= sequence.maximum:
+        (found,) = connection.execute(furthest).fetchone() or (None,)
+        if found is None or not sequence.minimum <= int(str(found)) <= sequence.maximum:
             continue
-        behind = int(str(key)) - value if up else value - int(str(key))
+        key = min(masks.furthest(table, sequence.column, int(str(found))), sequence.maximum)
+        behind = key - value if up else value - key
         if behind > 0 or (behind == 0 and not is_called):
-            value, is_called = int(str(key)), True
+            value, is_called = key, True
     return SequencePosition(str(name.schema), name.table, value, bool(is_called))

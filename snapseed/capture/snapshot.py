@@ -13,7 +13,10 @@ from pathlib import Path
 
 from psycopg import sql
 
-from snapseed.capture.connections import capturing, joined, shared_among
+from snapseed.capture.connections import capturing, joined, shared_among, show_rows
+from snapseed.capture.mask.masks import NO_MASKS, Masks
+from snapseed.capture.mask.personal import Personal
+from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
 from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
@@ -21,7 +24,7 @@ from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
 from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
 from snapseed.capture.subset.proof import prove_references
-from snapseed.config import Environment, Project
+from snapseed.config import Environment, Project, mask_secret
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
@@ -71,6 +74,29 @@ class CaptureReport:
         return sum(self.phases.values())
 
 
+@dataclass(frozen=True)
+class MaskReport:
+    """The masked columns, those that look personal and have no rule, and where the schema looks personal."""
+
+    target: str
+    masked: tuple[str, ...]
+    personal: tuple[Personal, ...]
+    in_schema: tuple[str, ...]
+
+
+def check_masks(project: Project, environment: Environment, request: CaptureRequest = CaptureRequest()) -> MaskReport:
+    """Check the rules for masks against the catalogs of the environment's `source`. Reads no rows, writes nothing.
+
+    Raises what `prepare` and `prepare_masks` raise.
+    """
+    target = resolve_source(environment)
+    with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
+        source = prepare(connection, request, target.described)
+        tables = frozenset(table.name for table in source.tables)
+        found = prepare_masks(connection, project, MaskRequest(tables, is_check=True))
+    return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
+
+
 def capture_snapshot(
     project: Project,
     environment: Environment,
@@ -112,30 +138,34 @@ def _capture(
     with replacing(project.snapshots, environment.snapshot) as staging:
         with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
+                show_rows(leader, request)
                 source = prepare(leader, request, target.described, as_text)
+                masks, found = _masks(leader, project, request, source)
                 schema, notes = None, source.notes
                 if request.schema:
                     schema, left_out = _write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
+                    notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
                 for text in notes if not as_text else ():
                     tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
-            with joined(target, leader, request.jobs) as sessions:
+            with joined(target, leader, request) as sessions:
+                how = Reading(staging, request.sizes, tell, masks)
                 with phase(tell, "planning"):
-                    tables = _rows(leader, source, subset, request)
-                captured = _read(target, sessions, tables, Reading(staging, request.sizes, tell))
+                    tables = _rows(leader, source, subset, request, masks)
+                captured = _read(target, sessions, tables, how)
             with phase(tell, "reading sequences"):
-                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source)
+                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, masks)
             record = CaptureRecord(
                 schema=schema,
                 subset=subset is not None,
-                masked=(),
+                masked=masks.names,
                 server=source.identity.version,
                 sequences=positions.others,
             )
             entities = [_record(each, positions.entities.get(each.table.entity, ())) for each in captured]
             manifest = _manifest(environment.snapshot, request, record, entities)
-            reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), tell)
+            reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), how)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = commit(staging, manifest)
@@ -172,6 +202,18 @@ def _identity(project: Project, name: str) -> str | None:
     return None
 
 
+def _masks(
+    connection: Session, project: Project, request: CaptureRequest, source: Source
+) -> tuple[Masks, tuple[str, ...]]:
+    """What replaces values, and where the schema has personal values of its own. Neither if all is to be copied."""
+    if request.unmasked or request.schema_only:
+        return NO_MASKS, ()
+    tables = frozenset(table.name for table in source.tables)
+    prepared = prepare_masks(connection, project, MaskRequest(tables, secret=mask_secret()))
+    prepared.require_rules(project)
+    return prepared.masks, prepared.in_schema
+
+
 def _choose(
     leader: Session, source: Source, project: Project, request: CaptureRequest, listener: Listener
 ) -> SubsetPlan | None:
@@ -182,20 +224,29 @@ def _choose(
         return choose_rows(leader, source.tables, project, request.subset)
 
 
-def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, listener: Listener) -> SubsetReport:
+def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
-    with phase(listener, "checking references"):
-        orphans = prove_references(leader, subset, snapshot)
+    tables = [table.source for table in subset.graph.tables]
+    masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.masked(table.name)}
+    with phase(reading.listener, "checking references"):
+        orphans = prove_references(leader, subset, snapshot, masked)
         return subset_report(subset.graph, subset.closure, orphans)
 
 
-def _rows(leader: Session, source: Source, subset: SubsetPlan | None, request: CaptureRequest) -> list[TableRows]:
+def _rows(
+    leader: Session, source: Source, subset: SubsetPlan | None, request: CaptureRequest, masks: Masks
+) -> list[TableRows]:
     """Which rows of each table to read, and in which pieces."""
     if request.schema_only:
         return [TableRows(table, [sql.SQL("{} WHERE false").format(table.name.rows())]) for table in source.tables]
     if subset:
         return [TableRows(table, list(subset.sources(table.entity))) for table in source.tables]
-    return [whole_table(leader, table, request.sizes, jobs=request.jobs) for table in source.tables]
+    # Rows that masks bring into another order are sorted as a whole.
+    jobs = [1 if masks.reorders(table.name, table.key) else request.jobs for table in source.tables]
+    return [
+        whole_table(leader, table, request.sizes, jobs=number)
+        for table, number in zip(source.tables, jobs, strict=True)
+    ]
 
 
 def _read(

@@ -152,6 +152,12 @@ def capture(
     without_large_objects: Annotated[
         bool, typer.Option("--without-large-objects", help="Leave large objects out, which a snapshot cannot hold.")
     ] = False,
+    unmasked: Annotated[
+        bool, typer.Option("--unmasked", help="Ignore [mask]: copy all values as they are, personal ones too.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check the rules for masks, by the catalogs; write nothing.")
+    ] = False,
     without_schema: Annotated[
         bool, typer.Option("--without-schema", help="Leave the schema out: migrations create the tables elsewhere.")
     ] = False,
@@ -171,7 +177,7 @@ def capture(
 ) -> None:
     """Write the environment's snapshot from a living database. Changes nothing there."""
     from snapseed.capture.request import CaptureRequest, subset_request
-    from snapseed.capture.snapshot import capture_snapshot
+    from snapseed.capture.snapshot import capture_snapshot, check_masks
 
     request = CaptureRequest(
         only=entity_names(only),
@@ -179,10 +185,15 @@ def capture(
         jobs=jobs,
         visible_rows=visible_rows,
         large_objects=not without_large_objects,
+        unmasked=unmasked,
         schema=not without_schema,
         schema_only=schema_only,
         subset=subset_request(root, rows, sample, where or ()),
     )
+    if check:
+        found = check_masks(call.project, call.environment, request)
+        call.show(text.masks(found), document(found))
+        raise typer.Exit(1 if found.personal else 0)
     with console.Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)
     call.show(text.captured(report), document(report))

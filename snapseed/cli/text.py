@@ -12,7 +12,7 @@ from snapseed.cli.documents import one_line
 from snapseed.printable import printable
 
 if TYPE_CHECKING:
-    from snapseed.capture.snapshot import CaptureReport
+    from snapseed.capture.snapshot import CaptureReport, MaskReport
     from snapseed.capture.subset.plan import SubsetReport
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport, EntityMetrics
@@ -171,6 +171,19 @@ def captured(report: CaptureReport) -> Iterator[str]:
     yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
     yield f"identity {report.manifest.identity}" + _same(report)
     yield f"written to {report.folder}"
+
+
+def masks(report: MaskReport) -> Iterator[str]:
+    """Which columns are masked, which should be, and the lines that would do it."""
+    yield f"source   {report.target}"
+    yield from wrapped(f"masked   {', '.join(report.masked) or 'no column'}", " " * 9)
+    yield from (line for place in report.in_schema for line in wrapped(f"note: the schema is copied as it is: {place}"))
+    if report.personal:
+        yield f"{len(report.personal)} columns without a rule look personal; check these lines, and add them:"
+        yield "[mask]"
+        yield from (personal.line for personal in report.personal)
+    else:
+        yield "every column that looks personal has a rule"
 
 
 def _about(subset: SubsetReport) -> Iterator[str]:

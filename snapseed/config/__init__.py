@@ -11,6 +11,8 @@ from snapseed.config.settings import (
     MaskRule,
     ProjectTable,
     interpolate,
+    mask_secret,
+    variable_of,
 )
 
 __all__ = [
@@ -23,4 +25,6 @@ __all__ = [
     "ProjectTable",
     "find_project",
     "interpolate",
+    "mask_secret",
+    "variable_of",
 ]

@@ -228,6 +228,11 @@ def value_of(variable: str) -> str | None:
     return os.environ.get(variable) or None
 
 
+def mask_secret() -> str | None:
+    """The secret that masks are keyed by. It is only ever in a variable, and nothing shows it."""
+    return value_of(variable_of("mask_secret"))
+
+
 def unknown_variables(file: Path) -> list[str]:
     """In words, each variable that is named like a setting but is none, and that `file` does not name either."""
     keys = ("project", "env_file", "mask_secret", *ProjectTable.__struct_fields__, *EnvironmentTable.__struct_fields__)

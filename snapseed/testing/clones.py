@@ -23,10 +23,16 @@ from snapseed.servers.targets import EMBEDDED, resolve_target
 from snapseed.snapshot.store import open_snapshot
 from snapseed.testing import SnapseedDatabase
 from snapseed.testing.server import KeptMark, Server, another_connection, connected_server, connected_to, template_name
-from snapseed.testing.template import SERVER_DEFAULT, Template, copy_database, drop_unused, hold_template
-
-# Dropping waits for a checkpoint, so wanted clones come first; but no more than these may wait to be dropped.
-_MOST_DROPPABLE = 8
+from snapseed.testing.template import (
+    FILES_FROM_BYTES,
+    MOST_AT_ONCE,
+    SERVER_DEFAULT,
+    Template,
+    copy_database,
+    drop_together,
+    drop_unused,
+    hold_template,
+)
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,8 @@ class Clones:
         self._changed = threading.Condition()
         self._ready: deque[str] = deque()
         self._droppable: deque[str] = deque()
+        # Large ones take too much room to wait for others.
+        self._batch = MOST_AT_ONCE if template.mark.size < FILES_FROM_BYTES else 1
         self._making = False
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="snapseed-clones", daemon=True) if ahead else None
@@ -159,9 +167,9 @@ class Clones:
 
     @property
     def idle(self) -> bool:
-        """Whether everything wanted ahead is ready, and nothing waits to be dropped."""
+        """Whether everything wanted ahead is ready, and nothing is being dropped."""
         with self._changed:
-            return not self._ahead or (len(self._ready) == self._ahead and not self._droppable)
+            return not self._ahead or (len(self._ready) == self._ahead and not self._is_full())
 
     def take(self) -> SnapseedDatabase:
         """A fresh clone. Raises `LoadError` or `ServerError` where the server cannot create one."""
@@ -178,14 +186,14 @@ class Clones:
             )
 
     def give_back(self, database: SnapseedDatabase) -> None:
-        """Drop a database and end the sessions in it, in the background if there is one."""
+        """Drop a database and end the sessions in it: together with others, in the background if there is one."""
         with self._changed:
-            if self._thread is not None and self._thread.is_alive():
-                self._droppable.append(database.name)
-                self._changed.notify_all()
+            self._droppable.append(database.name)
+            self._changed.notify_all()
+            if not self._is_full() or (self._thread is not None and self._thread.is_alive()):
                 return
-        with translated("dropping a test's database", self.server.target.described):
-            self.server.drop(database.name)
+        with translated("dropping databases of tests", self.server.target.described):
+            self._drop(self.server)
 
     def keep(self, database: SnapseedDatabase, reason: str) -> None:
         """Leave a database for people to look at. It is dropped as late as an unused template."""
@@ -225,28 +233,36 @@ class Clones:
                 self._changed.notify_all()
 
     def _step(self, server: Server) -> bool:
-        """Wait for work, then create or drop one clone. False when closing."""
+        """Wait for work, then create a clone or drop a batch of them. False when closing."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._wants_more() or self._droppable)
+            self._changed.wait_for(lambda: self._closing or self._wants_more() or self._is_full())
             if self._closing:
                 return False
             self._making = self._wants_more()
-            name = self._next_name() if self._making else self._droppable[0]
+            name = self._next_name() if self._making else ""
         if self._making:
             self.template.copy(server, name)
-        else:
-            server.drop(name)
-        with self._changed:
-            if self._making:
+            with self._changed:
                 self._ready.append(name)
-            else:
-                self._droppable.remove(name)
-            self._making = False
-            self._changed.notify_all()
+                self._making = False
+                self._changed.notify_all()
+        else:
+            self._drop(server)
         return True
 
+    def _drop(self, server: Server) -> None:
+        names = list(self._droppable)
+        drop_together(server, names)
+        with self._changed:
+            for name in names:
+                self._droppable.remove(name)
+            self._changed.notify_all()
+
+    def _is_full(self) -> bool:
+        return len(self._droppable) >= self._batch
+
     def _wants_more(self) -> bool:
-        return len(self._droppable) < _MOST_DROPPABLE and len(self._ready) < self._ahead and self._left > 0
+        return not self._is_full() and len(self._ready) < self._ahead and self._left > 0
 
 
 def _digest(files: Iterable[Path], folder: Path) -> str:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import cycle
 
 import msgspec
 import psycopg
 from psycopg import sql
 
+from snapseed.errors import SnapseedError
 from snapseed.snapshot.manifest import Manifest
-from snapseed.testing.server import KeptMark, Server, StateMark, TemplateMark, lock_of
+from snapseed.testing.server import KeptMark, Server, StateMark, TemplateMark, another_connection, lock_of
 
 # How a database is copied. PostgreSQL 14 has no strategies: it always copies files.
 SERVER_DEFAULT = ""
@@ -28,8 +31,10 @@ _STRATEGIES_SINCE = 15
 _CLONES_SINCE = 18
 # FILE_COPY forces two checkpoints, WAL_LOG writes every page to the log as well. Measured with PostgreSQL 18 on ext4,
 # milliseconds of WAL_LOG ÷ FILE_COPY: 8 MB 0.8, 24 MB 1.05, 41 MB 1.1, 73 MB 1.2, 139 MB 1.4, 270 MB 1.7, 532 MB 2.4.
-_FILES_FROM_BYTES = 24 * 10**6
+FILES_FROM_BYTES = 24 * 10**6
 
+# More databases at once would take connections from the tests.
+MOST_AT_ONCE = 8
 # A use of a template is noted at most this often: what drops unused ones counts in days.
 _TOUCH_SECONDS = 3600
 # A template that was not used for a week can be rebuilt in the time of a load.
@@ -99,7 +104,7 @@ def strategy_for(server: Server, size: int) -> str:
     """The fastest strategy for a database of `size` bytes, as far as it is known without a trial."""
     if server.identity.version < _STRATEGIES_SINCE:
         return SERVER_DEFAULT
-    return WAL_LOG if size < _FILES_FROM_BYTES else _tried(server) or FILE_COPY
+    return WAL_LOG if size < FILES_FROM_BYTES else _tried(server) or FILE_COPY
 
 
 def fastest_strategy(server: Server, template: str, size: int) -> str:
@@ -126,18 +131,45 @@ def drop_unused(server: Server, *, max_age: float = _MAX_AGE_SECONDS, max_templa
     locks = {name: lock for name in marks if (lock := lock_of(name))}
     complete = [(mark.used, name) for name, mark in marks.items() if name in locks and isinstance(mark, TemplateMark)]
     too_many = {name for _, name in sorted(complete, reverse=True)[max_templates:]}
-    dropped = []
+    doomed = []
     for name, lock in locks.items():
         if not server.try_lock(lock):
             continue
         # Read under the lock: it may have been completed, used or kept since the list was made.
         mark = server.marks().get(name)
         if not isinstance(mark, TemplateMark | KeptMark) or name in too_many or time.time() - mark.used > max_age:
-            # Somebody may be copying it by hand. A later run finds it again.
-            with suppress(psycopg.errors.ObjectInUse):
-                server.drop(name)
-                dropped.append(name)
-        server.unlock(lock)
+            doomed.append(name)
+        else:
+            server.unlock(lock)
+    dropped = drop_together(server, doomed)
+    for name in doomed:
+        server.unlock(locks[name])
+    return dropped
+
+
+def drop_together(server: Server, names: Sequence[str]) -> list[str]:
+    """Drop databases, several at once over connections of their own, and return the names of those that are gone.
+
+    Each drop waits for a checkpoint, which first writes to disk whatever other databases have in memory. Dropped
+    together, all forget that before the first checkpoint: 16 small copies took 1 s, and 26 s one after the other.
+    """
+    dropped: list[str] = []
+
+    def drop(session: Server, name: str) -> None:
+        # Somebody may be copying it by hand. A later run finds it again.
+        with suppress(psycopg.errors.ObjectInUse):
+            session.drop(name)
+            dropped.append(name)
+
+    for start in range(0, len(names), MOST_AT_ONCE):
+        batch = names[start : start + MOST_AT_ONCE]
+        with ExitStack() as stack, ThreadPoolExecutor(len(batch)) as threads:
+            sessions = [server]
+            # Where the server has no more connections, those that are there take turns.
+            with suppress(SnapseedError):
+                while len(sessions) < len(batch):
+                    sessions.append(stack.enter_context(another_connection(server)))
+            list(threads.map(drop, cycle(sessions), batch))
     return dropped
 
 

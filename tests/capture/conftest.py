@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -33,8 +33,9 @@ class Captured:
         return find_project(self.folder)
 
     def capture(self, request: CaptureRequest = CaptureRequest()) -> CaptureReport:
-        """Capture the source."""
-        return capture_snapshot(self.project, self.project.environment("dev", {"source": self.url}), request)
+        """Capture the source, all values as they are."""
+        environment = self.project.environment("dev", {"source": self.url})
+        return capture_snapshot(self.project, environment, replace(request, unmasked=True))
 
     def load(self, url: str) -> LoadReport:
         """Load the snapshot into the database of this URL, which has the tables."""

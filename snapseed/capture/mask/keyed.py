@@ -70,6 +70,14 @@ class MaskKey:
         found = (places + low).astype(np.int64)
         return np.where(negative, ~found, found)
 
+    @staticmethod
+    def furthest(number: int, limit: int) -> int:
+        """The number furthest from 0 that `numbers` may make of this one and of those nearer to 0."""
+        if number < 0:
+            return ~MaskKey.furthest(~number, limit)
+        most: int = 10 ** len(str(number)) - 1
+        return min(most, limit) if number <= limit else most
+
     def uuids(self, values: pa.Array) -> pa.Array:
         """Each UUID replaced by one of the same version and variant. No two UUIDs get the same one."""
         storage = values.storage if isinstance(values, pa.ExtensionArray) else values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,7 +13,8 @@ from snapseed.capture.mask.values import BoundRule, replaced, shifted
 from snapseed.errors import SnapshotError
 from snapseed.generate.draws.bits import UInt64s, mixed
 from snapseed.postgres.catalog import TableName
-from snapseed.snapshot.types import ColumnType
+from snapseed.snapshot.manifest import Column
+from snapseed.snapshot.types import ColumnType, parse_type
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,18 @@ class Masks:
         return tuple(sorted(column.shown for found in self.tables.values() for column in found))
 
     def masked(self, table: TableName) -> frozenset[str]:
-        """The masked columns of a table. Where its key is among them, its rows come in another order."""
+        """The masked columns of a table."""
         return frozenset(column.name for column in self.tables.get(table, ()))
+
+    def reorders(self, table: TableName, key: Sequence[Column]) -> bool:
+        """Whether the order of a table's rows changes: that of its key, or of the whole rows if it has none."""
+        masked = self.masked(table)
+        return any(column.name in masked for column in key) if key else bool(masked)
+
+    def furthest(self, table: TableName, column: str, key: int) -> int:
+        """How far from 0 a sequence must stand that fills a masked column, whose furthest key is `key`."""
+        found = next((found for found in self.tables.get(table, ()) if found.name == column), None)
+        return key if found is None else found.bound.key.furthest(key, found.bound.limit)
 
     def apply(self, table: TableName, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with all rules applied.
@@ -62,14 +73,23 @@ class Masks:
         return batch
 
 
+_FOR_TEXT_FORMS = {"null", "number"}
+NO_MASKS = Masks({})
+
+
 def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
-    values = batch.column(column.name)
+    values, kind = batch.column(column.name), column.kind
+    if pa.types.is_string(values.type) and not pa.types.is_string(kind.arrow):
+        # A value somewhere in the column does not fit its own type, so that all of them are stored as text.
+        if column.bound.rule.rule not in _FOR_TEXT_FORMS:
+            raise TypeError("a column that is stored as text")
+        kind = parse_type("numeric")
     if column.bound.rule.rule == "date":
         bits = [column.bound.key.bits(batch.column(name))[0] for name in column.by]
         return shifted(column.bound, values, reduce(_mixed_in, bits[1:], bits[0]))
     if column.bound.other is not None:
         return replaced_documents(values, column.bound.paths, column.bound.other)
-    return replaced(column.bound, values, column.kind).cast(values.type)
+    return replaced(column.bound, values, kind).cast(values.type)
 
 
 def _mixed_in(bits: UInt64s, more: UInt64s) -> UInt64s:

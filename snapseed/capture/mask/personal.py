@@ -32,18 +32,11 @@ _ROWS, _CHARACTERS, _ONE_IN = 1_000, 2_000, 100
 
 @dataclass(frozen=True)
 class Personal:
-    """A column that looks personal: why, and the rule to propose."""
+    """A column that looks personal: why, and the line of `[mask]` that would give it a rule."""
 
     column: str
     reason: str
-    rule: MaskRule
-
-    def line(self) -> str:
-        """The line of `[mask]` that gives the column a rule."""
-        options = [f'"{self.rule.rule}"']
-        if self.rule.noise is not None:
-            options = [f'{{ rule = "{self.rule.rule}", noise = {self.rule.noise} }}']
-        return f'"{self.column}" = {options[0]}  # {self.reason}'
+    line: str
 
 
 def personal_columns(
@@ -58,6 +51,10 @@ def personal_columns(
         for place in places
         if (looks := _by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
     }
+    for reference in facts.references:
+        # It follows the column that it refers to.
+        if (reference.target, reference.target_name) in found and reference.oid != reference.target:
+            found.pop((reference.oid, reference.name), None)
     proposed: dict[Place, MaskRule] = {}
     remaining = {place: _proposals(facts.columns[place], rule) for place, (_, rule) in found.items()}
     while remaining:
@@ -68,7 +65,11 @@ def personal_columns(
         remaining = {
             place: rules[1:] for place, rules in remaining.items() if facts.names[place] in wrong and len(rules) > 1
         }
-    return tuple(Personal(facts.names[place], found[place][0], rule) for place, rule in proposed.items())
+    return tuple(
+        Personal(name, reason, f'"{name}" = {_written(proposed[place])}  # {reason}')
+        for place, (reason, _) in found.items()
+        for name in [facts.names[place]]
+    )
 
 
 def sampled_reasons(connection: Connection, facts: Facts, places: Iterable[Place]) -> dict[Place, tuple[str, str]]:
@@ -113,6 +114,10 @@ def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
 
 def _rule_for(what: str) -> str:
     return {"an e-mail address": "email", "a telephone number": "phone", "an IP address": "ip"}.get(what, "text")
+
+
+def _written(rule: MaskRule) -> str:
+    return f'"{rule.rule}"' if rule.noise is None else f'{{ rule = "{rule.rule}", noise = {rule.noise} }}'
 
 
 def _proposals(column: MaskableColumn, rule: str) -> list[MaskRule]:

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from snapseed.capture.mask.masks import MaskedColumn, Masks
 from snapseed.capture.mask.personal import Personal, personal_columns, sampled_reasons, values_in_schema
 from snapseed.capture.mask.rules import kind_of, label_of, rules_of_paths
 from snapseed.capture.mask.values import BoundRule, Function
-from snapseed.config import MaskRule, Project
-from snapseed.errors import ConfigurationError, RefusedError, SnapseedError
+from snapseed.config import MaskRule, Project, variable_of
+from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError
 from snapseed.generate.pools import PoolFolder, Pools
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
@@ -31,7 +32,6 @@ from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import INTEGERS, parse_type
 
-SECRET = "SNAPSEED_MASK_SECRET"  # noqa: S105 - the name of the variable
 _SHORTEST_SECRET = 32
 # Rows of a table that are masked to see whether they meet its checks.
 _SAMPLE = 100
@@ -39,13 +39,9 @@ _SAMPLE = 100
 
 @dataclass(frozen=True)
 class MaskRequest:
-    """What to mask: the captured tables (None: all), and references that are no foreign keys.
-
-    `secret` is None for a check, which reads no rows: then neither samples nor the gate look at values.
-    """
+    """What to mask: the captured tables (None: all). A check needs no secret, and looks at no values."""
 
     tables: Collection[TableName] | None = None
-    references: tuple[tuple[str, str], ...] = ()
     secret: str | None = None
     is_check: bool = False
 
@@ -61,13 +57,12 @@ class PreparedMasks:
     def require_rules(self, project: Project) -> None:
         """Raise `RefusedError` with the lines to add, if a column that looks personal has no rule."""
         if self.personal:
-            columns = len(self.personal)
+            columns, lines = len(self.personal), [personal.line for personal in self.personal]
             raise RefusedError(
                 f"{columns} column{'s' * (columns > 1)} without a rule look{'s' * (columns == 1)} personal",
                 where=f"{project.file} [mask]",
-                observed="\n".join(personal.column for personal in self.personal),
                 expected='a rule for each, or "keep" where the values may be copied as they are',
-                next_step="\n".join(["check these lines, and add them:", "[mask]", *map(Personal.line, self.personal)]),
+                next_step="\n".join(["check these lines, and add them:", "[mask]", *lines]),
             )
 
 
@@ -78,11 +73,11 @@ def prepare_masks(connection: Connection, project: Project, request: MaskRequest
     could not stay unique, a check that masked values would not meet; and for a secret that is missing or short.
     """
     facts, where = read_facts(connection), f"{project.file} [mask]"
-    assigned = assign(facts, project.mask, request.references)
+    assigned = assign(facts, project.mask, _declared(facts, project))
     _require_none(assigned.problems, where)
     _require_secret(assigned.rules.values(), request)
     bound, problems = _bound(connection, facts, assigned.rules, project, request.secret or "")
-    masks = _masks(facts, bound)
+    masks = _masks(facts, bound, request.tables)
     _require_none([*problems, *_unmet_checks(connection, facts, masks, is_check=request.is_check)], where)
     captured = [
         place
@@ -94,6 +89,21 @@ def prepare_masks(connection: Connection, project: Project, request: MaskRequest
     reasons = {} if request.is_check else sampled_reasons(connection, facts, captured)
     personal = personal_columns(facts, project.mask, captured, reasons)
     return PreparedMasks(masks, personal, tuple(values_in_schema(connection)))
+
+
+def _declared(facts: Facts, project: Project) -> Iterator[tuple[str, str]]:
+    """The columns of `[[capture.references]]`, each with the one that it refers to: of the key, if nothing is said."""
+    keys = {
+        spelled.rpartition(".")[0]: unique.parts
+        for unique in facts.unique
+        if unique.is_primary
+        for spelled, place in facts.spelled.items()
+        if place == (unique.oid, unique.parts[0])
+    }
+    for reference in project.capture.references:
+        targets = reference.to_columns or keys.get(reference.to, ())
+        for own, target in zip(reference.columns, targets, strict=False):
+            yield f"{reference.table}.{own}", f"{reference.to}.{target}"
 
 
 def _require_none(problems: Iterable[str], where: str) -> None:
@@ -110,7 +120,7 @@ def _require_secret(rules: Iterable[MaskRule], request: MaskRequest) -> None:
     if is_keyed and not request.is_check and len(request.secret or "") < _SHORTEST_SECRET:
         raise ConfigurationError(
             "masks need a secret, so that nobody can tell which value became which",
-            where=f"the variable {SECRET}",
+            where=f"the variable {variable_of('mask_secret')}",
             observed="not set" if not request.secret else "too short",
             expected=f"at least {_SHORTEST_SECRET} characters, which nobody can guess",
             next_step="make one with `openssl rand -hex 32`, and keep it: another secret gives other values",
@@ -192,12 +202,12 @@ def _function(name: str, folder: Path) -> Function:
     return function
 
 
-def _masks(facts: Facts, bound: Mapping[Place, BoundRule]) -> Masks:
+def _masks(facts: Facts, bound: Mapping[Place, BoundRule], wanted: Collection[TableName] | None) -> Masks:
     tables: dict[TableName, tuple[MaskedColumn, ...]] = {}
     for place, rule in bound.items():
         column = facts.columns[place]
-        if rule.rule.rule != "keep":
-            table = TableName(column.schema, column.table)
+        table = TableName(column.schema, column.table)
+        if rule.rule.rule != "keep" and (wanted is None or table in wanted):
             by = shifted_by(facts, place, rule.rule) if rule.rule.rule == "date" else ()
             masked = MaskedColumn(column.name, facts.names[place], parse_type(column.type), rule, by)
             tables[table] = (*tables.get(table, ()), masked)
@@ -213,7 +223,7 @@ def _unmet_checks(connection: Connection, facts: Facts, masks: Masks, *, is_chec
         masked = masks.masked(table)
         checks = [found for found in facts.checks if found.oid == columns[0].oid and masked & set(found.columns)]
         is_domain = any(column.name in masked and column.full_type != column.type for column in columns)
-        if checks or is_domain:
+        if table in masks.tables and (checks or is_domain):
             rules = masks.tables[table]
             needed = masked.union(*(rule.by for rule in rules))
             read = [Column(column.name, column.type) for column in columns if column.name in needed]
@@ -222,10 +232,12 @@ def _unmet_checks(connection: Connection, facts: Facts, masks: Masks, *, is_chec
 
 
 def _sampled(connection: Connection, columns: list[Column], table: TableName) -> pa.RecordBatch:
-    """The first rows of a table."""
+    """The first rows of a table; none if one of them has a value that its type in a snapshot cannot hold."""
     source = sql.SQL("(SELECT * FROM {} LIMIT {}) sample").format(table.identifier(), sql.Literal(_SAMPLE))
-    with copied_out(connection, columns, source, str(table)) as batches:
-        rows = pa.Table.from_batches(batches, arrow_schema(columns)).combine_chunks()
+    rows = arrow_schema(columns).empty_table()
+    with suppress(SnapshotError), connection.transaction():  # noqa: SIM117 - the COPY has ended before the transaction
+        with copied_out(connection, columns, source, str(table)) as batches:
+            rows = pa.Table.from_batches(batches, arrow_schema(columns)).combine_chunks()
     return next(iter(rows.to_batches()), pa.RecordBatch.from_pylist([], arrow_schema(columns)))
 
 

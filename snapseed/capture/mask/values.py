@@ -136,6 +136,8 @@ def _uuids(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
 
 
 def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
+    if pa.types.is_string(values.type):
+        return _changed_numerics(bound, values)
     if pa.types.is_floating(values.type):
         floats = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
         with np.errstate(all="ignore"):  # NaN and the infinities stay as they are
@@ -146,8 +148,6 @@ def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa
                 unit = (bound.key.bits(values)[0] >> np.uint64(11)).astype(np.float64) / 2.0**52 - 1
                 made = floats * (1 + unit * (bound.rule.noise or 0))
             return pa.array(made.astype(values.type.to_pandas_dtype()))
-    if kind.family is Family.TEXT_FORM:
-        return _changed_numerics(bound, values)
     if kind.family is Family.NUMERIC:
         # The number without its point: the lower of the two words, which has all of it up to 18 digits.
         words = np.frombuffer(values.buffers()[1], dtype=np.int64)[2 * values.offset :][: 2 * len(values)]

@@ -19,6 +19,9 @@ from snapseed.capture.subset.graph import Graph, Step
 # Values of `why`; those from 0 on are numbers of steps.
 ROOT, WHOLE = -1, -2
 
+# A frame that has grown so often is put into one piece.
+_MOST_CHUNKS = 50
+
 # Finds, for a step and the keys of rows at its start, the keys at its end; with a limit also `place` and `siblings`.
 Reach = Callable[[Step, pl.DataFrame], pl.DataFrame]
 
@@ -107,10 +110,12 @@ def _grown(
     found = found.filter(is_first)
     if known is None:
         return found, found.with_columns(is_new=True)
-    fresh = found.join(known, on=keys, how="anti")
-    raised = found.filter("down").join(known.filter(~pl.col("down")), on=keys, how="semi")
+    # The smaller side is hashed: this does not cost more with each round.
+    met = known.join(found.select(*keys, now=pl.col("down")), on=keys)
+    fresh, raised = found.join(met, on=keys, how="anti"), met.filter(pl.col("now") & ~pl.col("down"))
     if not raised.is_empty():
-        marks = known.join(raised.select(*keys, raised=True), on=keys, how="left", maintain_order="left")
-        known = known.with_columns(down=pl.col("down") | marks["raised"].fill_null(value=False))
-    new = pl.concat([fresh.with_columns(is_new=True), raised.with_columns(is_new=False)])
-    return known.vstack(fresh), new
+        marks = known.join(raised.select(*keys, "now"), on=keys, how="left", maintain_order="left")
+        known = known.with_columns(down=pl.col("down") | marks["now"].fill_null(value=False))
+    new = pl.concat([fresh.with_columns(is_new=True), raised.with_columns(down=True, is_new=False).drop("now")])
+    everything = known.vstack(fresh)
+    return everything if everything.n_chunks() < _MOST_CHUNKS else everything.rechunk(), new

@@ -137,6 +137,11 @@ class Step:
         """The columns of the end by which its rows are found: an index should begin with them."""
         return self.reference.columns if self.is_down else self.reference.parent_columns
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether it can be repeated by the server: within one table, by an index, to all rows."""
+        return self.start is self.end and self.limit is None and self.end.has_index(self.searched)
+
     def __str__(self) -> str:
         columns = ", ".join(self.reference.columns)
         return f"{'children' if self.is_down else 'parents'} of {self.start.name} by {columns}"

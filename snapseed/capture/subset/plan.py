@@ -27,6 +27,8 @@ from snapseed.postgres.connect import Connection, role_search_path
 # which the server sorts in memory.
 STEP_ROWS = 20_000
 _READ_ROWS = 4_000
+# A chain is planned for ten times as many rows as it begins with, and should use the index each time.
+_CHAINS = 500
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def choose_rows(
     found: dict[str, list[pl.DataFrame]] = {}
 
     def reach(step: Step, keys: pl.DataFrame) -> pl.DataFrame:
-        return pl.concat([read_step(connection, step, batch) for batch in keys.iter_slices(step_rows)])
+        size = min(step_rows, _CHAINS if step.is_chain else step_rows)
+        return pl.concat([read_step(connection, step, batch) for batch in keys.iter_slices(size)])
 
     with role_search_path(connection):
         for table, root in roots:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -16,11 +16,14 @@ from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
 
 
-def prove_references(connection: Connection, plan: SubsetPlan, snapshot: Snapshot) -> tuple[Orphans, ...]:
+def prove_references(
+    connection: Connection, plan: SubsetPlan, snapshot: Snapshot, masked: Collection[str] = ()
+) -> tuple[Orphans, ...]:
     """Raise `SnapshotError` if a row in the files refers to a row of the source that is not in them.
 
     Values that differ in the files may still be equal for the server, as numbers with other decimals are: if some are
-    left over, it decides about all rows of that reference. What is masked has to be equal in the files.
+    left over, it decides about all rows of that reference. `masked` columns, such as `users.email`, have to be equal
+    in the files.
     """
     for table in plan.graph.tables:
         rows, keys = _entity(snapshot, table).rows, len(plan.keys(table.name))
@@ -31,8 +34,7 @@ def prove_references(connection: Connection, plan: SubsetPlan, snapshot: Snapsho
                 observed=f"{rows:,} rows",
                 expected=f"{keys:,}",
             )
-    assert snapshot.manifest.capture
-    found, masked = [], snapshot.manifest.capture.masked
+    found = []
     for reference in plan.graph.references:
         unmatched = _unmatched(snapshot, reference)
         orphans = _orphans(connection, plan, reference) if unmatched else 0

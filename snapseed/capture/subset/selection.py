@@ -45,32 +45,32 @@ def read_roots(connection: Connection, table: Table, root: Root, sample: int | N
 
 
 def read_step(connection: Connection, step: Step, keys: pl.DataFrame) -> pl.DataFrame:
-    """The keys of the rows that a step leads to from rows with these keys.
+    """The keys of the rows that a step leads to from rows with these keys; of a chain, also all that follow.
 
     With a limit, also the `place` of each row among its `siblings`, in key order, and how many there are.
     """
-    joined = sql.SQL("{} JOIN {} ON {} JOIN {} ON {}").format(
-        _batch(keys),
-        _rows_of(step.start, "start", None if step.is_down else step.reference),
-        _in_batch(step.start, "start"),
-        _rows_of(step.end, "end", step.reference if step.is_down else None),
-        _refers(step),
-    )
-    if step.limit is None:
+    joined, counts = _joined(step, _batch(keys)), []
+    batch = [_in_keys(number) for number, _ in enumerate(step.start.identity, 1)]
+    ends = [sql.Identifier("end", column.name) for column in step.end.identity]
+    if step.is_chain:
+        query = sql.SQL(
+            "(WITH RECURSIVE reached ({batch}) AS (SELECT {end} FROM {} UNION SELECT {end} FROM {})"
+            " SELECT {} FROM reached) AS found"
+        )
+        again = _joined(step, sql.Identifier("reached"))
+        source = query.format(joined, again, _keys(step.end, batch), batch=_list(batch), end=_list(ends))
+    elif step.limit is None:
         query = sql.SQL("(SELECT {} FROM {}) AS found" if step.is_down else "(SELECT DISTINCT {} FROM {}) AS found")
-        source, counts = query.format(_keys(step.end, "end"), joined), []
+        source = query.format(_keys(step.end, ends), joined)
     else:
         query = sql.SQL(
-            "(SELECT * FROM (SELECT {}, pg_catalog.row_number() OVER (PARTITION BY {family} ORDER BY {}) AS place,"
-            " pg_catalog.count(*) OVER (PARTITION BY {family}) AS siblings FROM (SELECT {}, {family} FROM {}) AS child)"
+            "(SELECT * FROM (SELECT {}, pg_catalog.row_number() OVER (PARTITION BY {batch} ORDER BY {}) AS place,"
+            " pg_catalog.count(*) OVER (PARTITION BY {batch}) AS siblings FROM (SELECT {}, {batch} FROM {}) AS child)"
             " AS ranked WHERE place OPERATOR(pg_catalog.<=) {}) AS found"
         )
-        names = dict.fromkeys(
-            [*(column.name for column in step.end.identity), *(column.name for column in step.end.ordered)]
-        )
-        needed = sql.SQL(", ").join(sql.Identifier("end", name) for name in names)
-        family = sql.SQL(", ").join(_in_keys(number) for number in range(1, len(step.start.identity) + 1))
-        source = query.format(_keys(step.end), _order(step.end), needed, joined, step.limit, family=family)
+        names = [column.name for column in step.end.identity] + [column.name for column in step.end.ordered]
+        needed = _list([sql.Identifier("end", name) for name in dict.fromkeys(names)])
+        source = query.format(_keys(step.end), _order(step.end), needed, joined, step.limit, batch=_list(batch))
         counts = [Column("place", "bigint"), Column("siblings", "bigint")]
     with _naming(step.reference.declared_in or str(step.reference), ConfigurationError):
         return _read(connection, step.end, source, counts)
@@ -146,12 +146,19 @@ def _read(connection: Connection, table: Table, source: sql.Composed, counts: Se
         return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
 
 
-def _keys(table: Table, *alias: str) -> sql.Composed:
-    """The columns of the key in the form that we keep, named `1`, `2` and so on."""
-    return sql.SQL(", ").join(
-        _FORMS[column.form].format(sql.Identifier(*alias, column.name), sql.Identifier(str(number)))
-        for number, column in enumerate(table.identity, 1)
+def _keys(table: Table, names: Sequence[sql.Identifier] = ()) -> sql.Composed:
+    """The columns of the key, or others of the same types, in the form that we keep: as `1`, `2` and so on."""
+    names = names or [sql.Identifier(column.name) for column in table.identity]
+    return _list(
+        [
+            _FORMS[column.form].format(name, sql.Identifier(str(number)))
+            for number, (column, name) in enumerate(zip(table.identity, names, strict=True), 1)
+        ]
     )
+
+
+def _list(terms: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(terms)
 
 
 def _order(table: Table) -> sql.Composed:
@@ -163,7 +170,7 @@ def _batch(keys: pl.DataFrame) -> sql.Composed:
     """Keys as rows of a function, in columns whose names no table has."""
     arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(_Array(column)) for column in keys]
     names = [_in_keys(number) for number, _ in enumerate(arrays, 1)]
-    return sql.SQL("ROWS FROM ({}) AS batch ({})").format(sql.SQL(", ").join(arrays), sql.SQL(", ").join(names))
+    return sql.SQL("ROWS FROM ({}) AS batch ({})").format(_list(arrays), _list(names))
 
 
 def _in_keys(number: int) -> sql.Identifier:
@@ -180,14 +187,25 @@ def _in_batch(table: Table, alias: str) -> sql.Composed:
     )
 
 
+def _joined(step: Step, origin: sql.Composable) -> sql.Composed:
+    """The rows that a step begins and ends at, for keys in columns of `origin`."""
+    return sql.SQL("{} JOIN {} ON {} JOIN {} ON {}").format(
+        origin,
+        _rows_of(step.start, "start", None if step.is_down else step.reference),
+        _in_batch(step.start, "start"),
+        _rows_of(step.end, "end", step.reference if step.is_down else None),
+        _refers(step),
+    )
+
+
 def _rows_of(table: Table, alias: str, reference: Reference | None) -> sql.Composed:
     """The table, as the child of a reference without the rows that do not refer."""
     rows, name = table.facts.name.rows(), sql.Identifier(alias)
     if reference is None or reference.where is None:
         return sql.SQL("{} AS {}").format(rows, name)
     needed = dict.fromkeys((*(column.name for column in table.identity), *reference.columns))
-    columns = sql.SQL(", ").join(map(sql.Identifier, needed))
-    return sql.SQL("(SELECT {} FROM {} WHERE ({})) AS {}").format(columns, rows, _raw(reference.where), name)
+    columns = [sql.Identifier(name) for name in needed]
+    return sql.SQL("(SELECT {} FROM {} WHERE ({})) AS {}").format(_list(columns), rows, _raw(reference.where), name)
 
 
 def _refers(step: Step) -> sql.Composed:

@@ -22,6 +22,17 @@ CREATE TABLE c (id int PRIMARY KEY, b_id bigint, a_ref text, FOREIGN KEY (b_id, 
 CREATE TABLE log (id int PRIMARY KEY, who text, parts text[]) PARTITION BY RANGE (id);
 CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (0) TO (9);
 """
+DECLARED = """
+[[capture.references]]
+table = "log"
+columns = ["who"]
+to = "c"
+to_columns = ["a_ref"]
+[[capture.references]]
+table = "log"
+columns = ["id"]
+to = "a"
+"""
 
 
 def problems(prepare: Prepare, lines: str, **request: object) -> str:
@@ -43,12 +54,12 @@ def rules_of(prepared: PreparedMasks) -> dict[str, str]:
 def test_references_follow_through_chains(tables: Tables, prepare: Prepare) -> None:
     """Also through a key that refers to another one, keys of several columns and declared references."""
     tables(CHAIN)
-    prepared = prepare('"a.id" = "number"\n"a.ref" = "text"', references=(("log.who", "c.a_ref"),))
+    prepared = prepare(f'"a.id" = "number"\n"a.ref" = "text"\n{DECLARED}')
     assert rules_of(prepared) == {
-        **dict.fromkeys(("a.id", "b.id", "c.b_id"), "number"),
+        **dict.fromkeys(("a.id", "b.id", "c.b_id", "log.id"), "number"),
         **dict.fromkeys(("a.ref", "b.a_ref", "c.a_ref", "log.who"), "text"),
     }
-    assert prepared.masks.names == ("a.id", "a.ref", "b.a_ref", "b.id", "c.a_ref", "c.b_id", "log.who")
+    assert prepared.masks.names == ("a.id", "a.ref", "b.a_ref", "b.id", "c.a_ref", "c.b_id", "log.id", "log.who")
     masks = prepared.masks
 
     def column(table: str, values: pa.Array, name: str) -> list[object]:
