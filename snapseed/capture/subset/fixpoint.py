@@ -22,8 +22,13 @@ ROOT, WHOLE = -1, -2
 # A frame that has grown so often is put into one piece.
 _MOST_CHUNKS = 50
 
-# Finds, for a step and the keys of rows at its start, the keys at its end; with a limit also `place` and `siblings`.
-Reach = Callable[[Step, pl.DataFrame], pl.DataFrame]
+# A step within a table from so few rows is repeated by the server until nothing is left. With more, it would follow the
+# same rows many times.
+_CHAIN_STARTS = 500
+
+# Finds, for a step and the keys of rows at its start, the keys at its end; with a limit also `place` and `siblings`. If
+# told to repeat the step, it finds all rows that follow.
+Reach = Callable[[Step, pl.DataFrame, bool], pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -51,17 +56,21 @@ def closure(graph: Graph, roots: Mapping[str, list[pl.DataFrame]], reach: Reach)
     rows: dict[str, pl.DataFrame] = {}
     descending = [ROOT, *(number for number, step in enumerate(graph.steps) if step.is_down)]
     cuts: dict[int, Cut] = {}
-    found = dict(roots)
+    found, repeated = dict(roots), set[int]()
     while found:
         new = {}
         for name, frames in found.items():
             rows[name], new[name] = _grown(rows.get(name), pl.concat(frames), descending)
-        found = {}
+        found, done, repeated = {}, repeated, set()
         for number, step in enumerate(graph.steps):
-            start = _start(graph, step, new[step.start.name]) if step.start.name in new else pl.DataFrame()
+            if step.start.name not in new:
+                continue
+            start = _start(graph, number, new[step.start.name], is_done=number in done)
             if start.is_empty():
                 continue
-            end = reach(step, start)
+            if step.is_chain and len(start) <= _CHAIN_STARTS:
+                repeated.add(number)
+            end = reach(step, start, number in repeated)
             cuts[number] = _with_cut(cuts.get(number, Cut()), step, end)
             if not end.is_empty():
                 keys = end.select(keys_of(end)).with_columns(why=pl.lit(number, pl.Int16))
@@ -74,19 +83,17 @@ def keys_of(frame: pl.DataFrame) -> list[str]:
     return [name for name in frame.columns if name.isdecimal()]
 
 
-def _start(graph: Graph, step: Step, new: pl.DataFrame) -> pl.DataFrame:
-    """The keys of the new rows from which a step begins."""
-    if step.is_down:
-        begins = pl.col("is_new" if step.of_parents else "down")
-    else:
+def _start(graph: Graph, number: int, new: pl.DataFrame, *, is_done: bool) -> pl.DataFrame:
+    """The keys of the new rows from which a step begins; not of those that it found itself, if it was repeated."""
+    step = graph.steps[number]
+    needless = [number] if is_done else []
+    if not step.is_down and step.reference.is_to_one:
         # A child that was found from its only parent need not be asked for it.
-        came_this_way = [
-            number
-            for number, other in enumerate(graph.steps)
-            if other.is_down and other.reference is step.reference and step.reference.is_to_one
+        needless += [
+            other for other, down in enumerate(graph.steps) if down.is_down and down.reference is step.reference
         ]
-        begins = pl.col("is_new") & ~pl.col("why").is_in(came_this_way)
-    return new.filter(begins).select(keys_of(new))
+    begins = pl.col("down") if step.is_down and not step.of_parents else pl.col("is_new")
+    return new.filter(begins & ~pl.col("why").is_in(needless)).select(keys_of(new))
 
 
 def _with_cut(cut: Cut, step: Step, end: pl.DataFrame) -> Cut:

@@ -27,8 +27,6 @@ from snapseed.postgres.connect import Connection, role_search_path
 # which the server sorts in memory.
 STEP_ROWS = 20_000
 _READ_ROWS = 4_000
-# A chain is planned for ten times as many rows as it begins with, and should use the index each time.
-_CHAINS = 500
 
 
 @dataclass(frozen=True)
@@ -120,9 +118,8 @@ def choose_rows(
     roots = [(named(graph.tables, root.table, root.option, UsageError), root) for root in request.roots]
     found: dict[str, list[pl.DataFrame]] = {}
 
-    def reach(step: Step, keys: pl.DataFrame) -> pl.DataFrame:
-        size = min(step_rows, _CHAINS if step.is_chain else step_rows)
-        return pl.concat([read_step(connection, step, batch) for batch in keys.iter_slices(size)])
+    def reach(step: Step, keys: pl.DataFrame, repeat: bool) -> pl.DataFrame:  # noqa: FBT001 - the fixpoint decides
+        return pl.concat([read_step(connection, step, batch, repeat=repeat) for batch in keys.iter_slices(step_rows)])
 
     with role_search_path(connection):
         for table, root in roots:

@@ -44,15 +44,15 @@ def read_roots(connection: Connection, table: Table, root: Root, sample: int | N
         return _read(connection, table, query.format(_keys(table), table.facts.name.rows(), condition, limit))
 
 
-def read_step(connection: Connection, step: Step, keys: pl.DataFrame) -> pl.DataFrame:
-    """The keys of the rows that a step leads to from rows with these keys; of a chain, also all that follow.
+def read_step(connection: Connection, step: Step, keys: pl.DataFrame, *, repeat: bool = False) -> pl.DataFrame:
+    """The keys of the rows that a step leads to from rows with these keys, and if it is repeated, from those again.
 
     With a limit, also the `place` of each row among its `siblings`, in key order, and how many there are.
     """
     joined, counts = _joined(step, _batch(keys)), []
     batch = [_in_keys(number) for number, _ in enumerate(step.start.identity, 1)]
     ends = [sql.Identifier("end", column.name) for column in step.end.identity]
-    if step.is_chain:
+    if repeat:
         query = sql.SQL(
             "(WITH RECURSIVE reached ({batch}) AS (SELECT {end} FROM {} UNION SELECT {end} FROM {})"
             " SELECT {} FROM reached) AS found"
