@@ -2,15 +2,15 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests mostly wait for servers, so this is more than the two cores of the smallest machines we use.
-TEST_PROCESSES ?= 3
+# Tests spend half of their time waiting for servers, so this is twice the two cores of the smallest machines we use.
+TEST_PROCESSES ?= 4
 # Tests start many processes. Without cached bytecode, each of them would compile all of snapseed.
 unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
-  bench-capture bench-reset bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
+  bench-reset bench-capture bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
@@ -70,11 +70,11 @@ bench-load: .venv/bench ## measure loads against their targets and other tools
 bench-large: .venv/bench ## bench-load, and the memory of loading 20 million rows
 	$(BIN)/python benchmarks/run.py --loads --large
 
-bench-capture: .venv/bench ## measure captures and subsets
-	$(BIN)/python benchmarks/run.py --captures
-
 bench-reset: .venv/bench ## measure how long tests wait for a database, and snapseed reset
 	$(BIN)/python benchmarks/run.py --resets
+
+bench-capture: .venv/bench ## measure captures against their targets and other tools
+	$(BIN)/python benchmarks/run.py --captures
 
 bench-embeddings: .venv/bench ## measure the embedding queue, its workers and other queues
 	$(BIN)/python benchmarks/run.py --embeddings

@@ -23,7 +23,7 @@ from sklearn.model_selection import train_test_split
 
 from benchmarks.measure import aligned
 from snapseed import HashingEmbedder, find_project, generate_snapshot
-from snapseed.generate.part import available_cores
+from snapseed.generate.parallel import available_cores
 from snapseed.generate.request import Request
 
 _REPOSITORY = Path(__file__).resolve().parents[1]

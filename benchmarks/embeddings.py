@@ -30,7 +30,7 @@ from snapseed.embeddings.enqueue import completeness, enqueue_incomplete
 from snapseed.embeddings.queue import JobQueue, decode_job, encode_jobs
 from snapseed.embeddings.source import EmbeddingSession, embedding_session
 from snapseed.embeddings.worker import Worker
-from snapseed.generate.part import available_cores
+from snapseed.generate.parallel import available_cores
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.servers import EmbeddedRedis

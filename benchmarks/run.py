@@ -1,4 +1,4 @@
-"""Measure snapseed on this machine: `run.py [--loads|--generation|--captures|…] [BENCHMARK ...]`."""
+"""Measure snapseed on this machine: `run.py [--loads|--generation|--resets|--captures|--embeddings] [NAME ...]`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
+    capture,
     copy_phase,
     embeddings,
     fingerprint,
@@ -50,8 +51,8 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "reading": reading.measure_reading,
         "peers": load_peers.measure_peers,
     },
-    "Capture": {"subset": subset.measure_subset},
     "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
+    "Captures": {"capture": capture.measure_capture, "subset": subset.measure_subset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
 }
 
@@ -96,8 +97,8 @@ def _options() -> argparse.Namespace:
     for option, section in (
         ("--loads", "Loads"),
         ("--generation", "Generation"),
-        ("--captures", "Capture"),
         ("--resets", "Test databases"),
+        ("--captures", "Captures"),
         ("--embeddings", "Embeddings"),
     ):
         names = ", ".join(SECTIONS[section])

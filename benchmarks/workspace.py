@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snapseed.config import Environment, Project, find_project
-from snapseed.generate.part import available_cores
+from snapseed.generate.parallel import available_cores
 from snapseed.generate.request import Request
 from snapseed.generate.snapshot import generate_snapshot
 from snapseed.postgres.connect import Connection, Target, connected

@@ -42,7 +42,7 @@ TALKS = pl.DataFrame(
     },
 )
 def transcripts(rows: Rows, shares: pl.DataFrame) -> pl.DataFrame:
-    """The less confident the recognizer is, the more the speakers hesitate and the more it mishears.
+    """What a speech recognizer hears, with simulated mistakes: the less confident it is, the more of them.
 
     Words that are missing, doubled or misspelled are meant to be: search and its users must cope with such texts.
     """

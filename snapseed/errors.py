@@ -72,6 +72,10 @@ class SnapshotError(SnapseedError):
     """A snapshot cannot be written, or its files are not what its manifest says."""
 
 
+class SpaceError(SnapshotError):
+    """There is no space left for a snapshot."""
+
+
 class ManifestError(SnapshotError):
     """manifest.json is missing, damaged, or of a format that this version does not know."""
 

@@ -21,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed import Project, find_project
 from snapseed.config import Environment
+from snapseed.servers import EmbeddedPostgres
 from tests import server_choice
 from tests.command_line import run_command
 from tests.examples import load_profile
@@ -31,6 +32,8 @@ pytest_plugins = ["tests.loaded"]
 PROJECTS = Path(__file__).parent / "projects"
 _PLACE = pytest.StashKey[str]()
 load_profile()
+# Parallel tests get 80. Without it, and without a terminal, the lines that tests look at may be of any length.
+os.environ.pop("COLUMNS", None)
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -59,6 +62,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests that take longest. At the end, the other processes would wait for them."""
+    items.sort(key=lambda item: "workflows" not in item.path.parts)
+
+
 def pytest_report_header() -> str:
     """Say which server the tests use."""
     return server_choice.described()
@@ -76,14 +84,34 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, inner_pytest: Pat
     for name in list(os.environ):
         if name.startswith(("SNAPSEED_", "PG")) and not name.startswith("SNAPSEED_TEST_"):
             monkeypatch.delenv(name)
-    for name in ("DATABASE_URL", "CI", "NO_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
+    # Also the width of a terminal: pytest-xdist tells its processes one of 80 columns, in which long lines break.
+    outside = ("DATABASE_URL", "CI", "NO_COLOR", "COLUMNS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")
+    for name in outside:
         monkeypatch.delenv(name, raising=False)
 
 
+WithData = Callable[[Path], EmbeddedPostgres]
+
+
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
+def with_data() -> Iterator[WithData]:
+    """Gives an embedded server its data by a copy. Where initdb is not what is tested, that saves a second."""
+    with tempfile.TemporaryDirectory(prefix="snapseed-data-", dir=server_choice.memory()) as folder:
+        made = EmbeddedPostgres(Path(folder))
+        made.start()
+        made.stop()
+
+        def give(project: Path) -> EmbeddedPostgres:
+            subprocess.run(["cp", "-a", str(made.state_directory), str(project)], check=True)  # noqa: S607 - of any Unix
+            return EmbeddedPostgres(project)
+
+        yield give
+
+
+@pytest.fixture(scope="session")
+def server(with_data: WithData) -> Iterator[str]:
     """The URL of a database on the server under test, to make others beside it."""
-    with server_choice.running_server() as url:
+    with server_choice.running_server(with_data) as url:
         yield url
 
 

@@ -1,4 +1,4 @@
-"""A shop in small chunks, and databases that hold a snapshot. Each is created once, and tests get copies."""
+"""Databases that hold a snapshot, of which tests get copies, and a server that tests may harm."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from snapseed import load_snapshot
-from tests.conftest import PROJECTS, Sandbox, copied, new_database
+from tests.conftest import PROJECTS, Sandbox, WithData, copied, new_database
+from tests.projects.own_server import OwnServer, own_server
 from tests.projects.state import generated
 
 CHUNK_ROWS = 40
+
+
+@pytest.fixture(scope="session")
+def harmed(with_data: WithData) -> Iterator[OwnServer]:
+    """A server that tests stop, fill up and starve. It is always our own, whatever server the other tests use."""
+    with own_server(prepared=with_data) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +29,7 @@ DEFAULT_IMAGE = "pgvector/pgvector:pg18"
 # An engine on this machine answers in milliseconds. Waiting longer for one would slow every run.
 _PROBE_SECONDS = 2
 _START_SECONDS = 60
-# What the data and WAL of three test processes take in the course of a run, twice.
+# What the data and WAL of four test processes take in the course of a run, and half as much again.
 _MEMORY_BYTES = 6 * 2**30
 # Debian and Ubuntu keep the programs of each major version here.
 _INSTALLED = Path("/usr/lib/postgresql")
@@ -98,8 +98,11 @@ def image() -> str:
 
 
 @contextmanager
-def running_server() -> Iterator[str]:
-    """The URL of a database on the chosen server, which is stopped afterwards unless it was running before."""
+def running_server(prepared: Callable[[Path], EmbeddedPostgres] = EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a database on the chosen server, which is stopped afterwards unless it was running before.
+
+    `prepared` gives the embedded server of a folder.
+    """
     kind, _ = choice()
     if kind is Kind.GIVEN:
         yield os.environ[SETTING]
@@ -110,15 +113,15 @@ def running_server() -> Iterator[str]:
         with system_server(system_programs()) as url:
             yield url
     else:
-        with _embedded() as url:
+        with _embedded(prepared) as url:
             yield url
 
 
 @contextmanager
-def _embedded() -> Iterator[str]:
+def _embedded(prepared: Callable[[Path], EmbeddedPostgres]) -> Iterator[str]:
     # Not in pytest's own folder: as root, each start of pytest closes that again to the account of the server.
-    with tempfile.TemporaryDirectory(prefix="snapseed-tests-", dir=_memory()) as folder:
-        embedded = EmbeddedPostgres(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="snapseed-tests-", dir=memory()) as folder:
+        embedded = prepared(Path(folder))
         embedded.start()
         try:
             yield embedded.url("postgres")
@@ -126,7 +129,7 @@ def _embedded() -> Iterator[str]:
             embedded.stop()
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """A file system in memory with room for the servers of all test processes, or None to use the disk.
 
     Each test creates and drops a database of its own: 300 files, which takes longer on disk than most tests.

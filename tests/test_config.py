@@ -246,7 +246,7 @@ def test_values_are_filled_from_variables(tmp_path: Path, monkeypatch: pytest.Mo
     """With the default if there is one; otherwise the error names variable and key."""
     project = project_of(tmp_path, MINIMAL + 'database = "postgresql://${HOST_:-here}/${NAME_}"\n')
     with pytest.raises(ConfigurationError, match="NAME_ is not set") as caught:
-        project.environment().require("database")
+        _ = project.environment().database
     assert (caught.value.where or "").endswith("snapseed.toml [environments.dev] database")
     assert caught.value.next_step == "set NAME_, or write ${NAME_:-default}"
     monkeypatch.setenv("NAME_", "shop")
@@ -258,17 +258,22 @@ def test_values_are_filled_from_variables(tmp_path: Path, monkeypatch: pytest.Mo
     assert project.environment().database == "postgresql://here/shop"
 
 
-@pytest.mark.parametrize("key", ["database", "redis"])
-def test_the_variable_of_a_server_is_needed_only_where_it_is_used(key: str, tmp_path: Path) -> None:
-    """The environment is there without it; an override needs no variable; other settings need theirs at once."""
-    project = project_of(tmp_path, MINIMAL + f'{key} = "${{URL_}}"\nscale = 5\n')
+@pytest.mark.parametrize(
+    "key", ["database", "redis", "snapshot", "scale", "max_size", "timeout", "embeddings_timeout", "lock_timeout"]
+)
+def test_a_variable_is_needed_only_where_its_setting_is_used(key: str, tmp_path: Path) -> None:
+    """The environment is there without it, also in another process; an override needs no variable."""
+    project = project_of(tmp_path, MINIMAL + f'{key} = "${{URL_}}"\nworkers = 5\n')
     environment = pickle.loads(pickle.dumps(project.environment()))  # noqa: S301 - ours
-    assert environment.scale == 5
+    assert environment.changed(retries=3).workers == 5
     with pytest.raises(ConfigurationError, match="URL_ is not set"):
-        environment.require(key)
-    project.environment(overrides={key: "embedded"}).require(key)
-    with pytest.raises(ConfigurationError, match="SIZE_ is not set"):
-        project_of(tmp_path, MINIMAL + 'max_size = "${SIZE_}"\n').environment()
+        getattr(environment, key)
+    with pytest.raises(AttributeError):
+        _ = environment.databse
+    overridden = project.environment(
+        overrides={key: "12B" if key == "max_size" else "12min" if "timeout" in key else "12"}
+    )
+    assert getattr(overridden, key)
 
 
 def test_a_variable_that_looks_like_a_setting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

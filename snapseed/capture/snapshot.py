@@ -10,20 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 from snapseed.capture.connections import capturing, joined, shared_among, show_rows
 from snapseed.capture.mask.masks import NO_MASKS, Masks
-from snapseed.capture.mask.personal import Personal
-from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
 from snapseed.capture.prepare import ColumnName, Source, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
-from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
-from snapseed.capture.subset.proof import prove_references
 from snapseed.config import Environment, Project, mask_secret
 from snapseed.errors import ManifestError, SnapshotError, VerificationError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
@@ -35,6 +32,11 @@ from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
 from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing, writing_to
+
+# Masks and subsets need polars. What needs neither starts without.
+if TYPE_CHECKING:
+    from snapseed.capture.mask.personal import Personal
+    from snapseed.capture.subset.plan import SubsetPlan, SubsetReport
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,26 @@ class MaskReport:
     in_schema: tuple[str, ...]
 
 
-def check_masks(project: Project, environment: Environment, request: CaptureRequest = CaptureRequest()) -> MaskReport:
-    """Check the rules for masks against the catalogs of the environment's `source`. Reads no rows, writes nothing.
+def check_masks(
+    project: Project,
+    environment: Environment,
+    request: CaptureRequest = CaptureRequest(),
+    *,
+    looks_at_rows: bool = False,
+) -> MaskReport:
+    """Check the rules for masks against the catalogs of the environment's `source`. Writes nothing.
+
+    With `looks_at_rows`, also against the first rows of each table, as a capture does.
 
     Raises what `prepare` and `prepare_masks` raise.
     """
+    from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
+
     target = resolve_source(environment)
     with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
         source = prepare(connection, request, target.described)
         tables = frozenset(table.name for table in source.tables)
-        found = prepare_masks(connection, project, MaskRequest(tables, is_check=True))
+        found = prepare_masks(connection, project, MaskRequest(tables, is_check=not looks_at_rows))
     return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
 
 
@@ -208,6 +220,8 @@ def _masks(
     """What replaces values, and where the schema has personal values of its own. Neither if all is to be copied."""
     if request.unmasked or request.schema_only:
         return NO_MASKS, ()
+    from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
+
     tables = frozenset(table.name for table in source.tables)
     prepared = prepare_masks(connection, project, MaskRequest(tables, secret=mask_secret()))
     prepared.require_rules(project)
@@ -220,12 +234,17 @@ def _choose(
     """The rows that the request asks for; None for all rows of all tables."""
     if request.subset is None:
         return None
+    from snapseed.capture.subset.plan import choose_rows
+
     with phase(listener, "choosing rows"):
         return choose_rows(leader, source.tables, project, request.subset)
 
 
 def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
+    from snapseed.capture.subset.plan import subset_report
+    from snapseed.capture.subset.proof import prove_references
+
     tables = [table.source for table in subset.graph.tables]
     masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.masked(table.name)}
     with phase(reading.listener, "checking references"):

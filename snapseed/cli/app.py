@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers, states, text
+from snapseed.cli import checks, console, embeddings, servers, snapshot_text, states, text
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
+from snapseed.cli.layout import size
 from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_project
+from snapseed.cli.progress import Meter
+from snapseed.config.settings import suggestion
 from snapseed.errors import MachineError, UsageError
 from snapseed.redaction import hide_passwords_in_title, redacted
 from snapseed.units import parse_scale
@@ -60,8 +63,7 @@ def main() -> None:
     except Exception as exc:  # noqa: BLE001 - the last resort: no traceback, and an exit code that says what it was
         # click's errors about options and arguments. Where their classes live depends on the version of typer.
         show, message = getattr(exc, "show", None), getattr(exc, "format_message", None)
-        # They quote arguments, and one of them may be a URL.
-        error = UsageError(redacted(message())) if show and message else console.failure_of(exc)
+        error = _mistake(exc, message()) if show and message else console.failure_of(exc)
         code = error.exit_code
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
             with suppress(MachineError):
@@ -69,11 +71,20 @@ def main() -> None:
         if show:
             usage = io.StringIO()
             show(file=usage)
-            console.note(usage.getvalue().partition("\n\nError: ")[0])
+            if lines := usage.getvalue().partition("Error: ")[0].rstrip("\n"):
+                console.note(lines)
         console.complain(error)
     # The system takes all memory back. Looking for garbage in it first, as Python does, takes 50 ms.
     gc.freeze()
     console.leave(code)
+
+
+def _mistake(exc: Exception, message: str) -> UsageError:
+    """An error of click's about the arguments, with the command or the option that was probably meant."""
+    summary, _, guess = message.partition(" (Possible options")[0].partition(". Did you mean ")
+    meant = suggestion(getattr(exc, "option_name", ""), getattr(exc, "possibilities", None) or ())
+    # It quotes arguments, and one of them may be a URL.
+    return UsageError(redacted(summary), next_step=meant or (f"did you mean {guess}" if guess else None))
 
 
 def _version(wanted: bool) -> None:
@@ -118,21 +129,19 @@ def generate(
     os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:50,muzzy_decay_ms:0")
     # What generators ask of it is too little to share among threads: without, a tenth less of CPU time, and no later.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    from snapseed.generate.part import available_cores
-    from snapseed.generate.request import resolve_check, resolve_request
+    from snapseed.generate.parallel import available_cores
+    from snapseed.generate.request import resolve_request
     from snapseed.generate.snapshot import CheckReport, check_snapshot, generate_snapshot
 
-    resolve, run = (resolve_check, check_snapshot) if check else (resolve_request, generate_snapshot)
-    request = resolve(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
+    request = resolve_request(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
     _announce_size(call, request)
-    if check and rows is None and environment.scale not in {None, request.scale}:
-        call.note(f"the snapshot has scale {request.scale:,}, the environment's is {environment.scale:,}")
-    with console.Meter(quiet=call.options.quiet) as meter:
+    run = check_snapshot if check else generate_snapshot
+    with Meter(quiet=call.options.quiet) as meter:
         report = run(call.project, request, jobs=jobs or available_cores(), listener=meter)
     if isinstance(report, CheckReport):
-        call.show(text.regenerated(report), document(report))
+        call.show(snapshot_text.regenerated(report), document(report))
         raise typer.Exit(0 if report.same_rows else 1)
-    call.show(text.generated(report), document(report))
+    call.show(snapshot_text.generated(report), document(report))
 
 
 @app.command()
@@ -192,11 +201,11 @@ def capture(
     )
     if check:
         found = check_masks(call.project, call.environment, request)
-        call.show(text.masks(found), document(found))
+        call.show(snapshot_text.masks(found), document(found))
         raise typer.Exit(1 if found.personal else 0)
-    with console.Meter(quiet=call.options.quiet) as meter:
+    with Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)
-    call.show(text.captured(report), document(report))
+    call.show(snapshot_text.captured(report), document(report))
 
 
 @app.command()
@@ -246,7 +255,7 @@ def load(
         consent=call.options.yes,
     )
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
-        with console.Meter(quiet=call.options.quiet) as meter:
+        with Meter(quiet=call.options.quiet) as meter:
             report = load_snapshot(call.project, environment, request, listener=meter)
         verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}
         call.show(text.loaded(report, **verbosity), document(report))
@@ -305,8 +314,13 @@ def show(
     count = rows if rows is not None else 5 if entity else 1
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
-    found = {**document(snapshot.manifest), "samples": {record.name: document(sample) for record, sample in samples}}
-    call.show(text.contents(snapshot.manifest, samples), found)
+    notes = snapshot_text.read_notes(call.project.generators)
+    found = {
+        **document(snapshot.manifest),
+        "notes": {record.name: notes[record.name] for record in chosen if record.name in notes},
+        "samples": {record.name: document(sample) for record, sample in samples},
+    }
+    call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
 
 
 app.command()(states.reset)
@@ -326,6 +340,6 @@ def _announce_size(call: Call, request: Request) -> None:
     expected = estimate(project, request)
     folder = next(path for path in (project.snapshots, project.folder) if path.exists())
     call.note(
-        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {text.size(expected.bytes)};"
-        f" {text.size(shutil.disk_usage(folder).free)} are free"
+        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {size(expected.bytes)};"
+        f" {size(shutil.disk_usage(folder).free)} are free"
     )

@@ -13,6 +13,7 @@ import typer
 from snapseed.cli import console, text
 from snapseed.cli.documents import document
 from snapseed.cli.options import Call, Only, entity_names, in_project
+from snapseed.cli.progress import Meter
 from snapseed.errors import SnapseedError
 from snapseed.printable import printable
 
@@ -44,7 +45,7 @@ def verify(
     from snapseed.snapshot.store import snapshot_folder
     from snapseed.verify.database import verify_snapshot
 
-    with console.Meter(quiet=call.options.quiet) as meter:
+    with Meter(quiet=call.options.quiet) as meter:
         names = entity_names(only)
         files: FileCheck = "rows" if rows else "digests"
         report = verify_snapshot(call.project, environment, offline=offline, files=files, only=names, listener=meter)
@@ -111,7 +112,7 @@ def ci(
     from snapseed.snapshot.store import snapshot_folder
 
     _mask_secrets(call)
-    with console.Meter(quiet=call.options.quiet) as meter:
+    with Meter(quiet=call.options.quiet) as meter:
         request = CiRequest(baseline, max_slowdown, call.options.yes)
         report = run_ci(call.project, environment, request, listener=meter)
     name, checks, contents = f"ci {environment.name}", checks_of(report), document(report)

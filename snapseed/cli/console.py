@@ -1,4 +1,4 @@
-"""What the commands print: results on stdout; failures, notes and progress on stderr; and the exit code.
+"""What the commands print: results on stdout; failures and notes on stderr; and the exit code.
 
 Names and values come from snapshots and servers that nobody may have looked at, so every line passes `printable` here.
 """
@@ -14,35 +14,22 @@ import re
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TextIO
+from typing import Literal, NoReturn, TextIO
 
 import typer
 
 from snapseed.cli.documents import failure
-from snapseed.cli.text import size
+from snapseed.cli.layout import paragraphs
 from snapseed.errors import Interrupted, MachineError, SnapseedError, Terminated, UsageError, interruption
-from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
 from snapseed.printable import printable
 from snapseed.redaction import redacted
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-
-# A run that takes less shows no progress.
-_PATIENCE_SECONDS = 1.0
-# Lines, where stderr is no terminal, come at most this often.
-_LINE_SECONDS = 5.0
-# A speed measured over less says nothing.
-_MEASURABLE_SECONDS = 0.1
-# From here on, minutes read better.
-_MINUTES_FROM = 120
 # Words that say how a check ended: in a column of a table, or where a line begins.
 _COLORS = {
     "green": re.compile(r"(?<=  )(same|ok|intact)(?=  |$)|^verified|(?<= s, )verified|^ci \S+: passed"),
@@ -100,8 +87,9 @@ def append_named(variable: str, text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line for people to stderr, or several."""
-    to_stderr("\n".join(_colored(printable(line), sys.stderr) for line in text.split("\n")))
+    """Write a line for people to stderr, or several, wrapped."""
+    lines = [printable(line) for line in paragraphs(text, sys.stderr)]
+    to_stderr("\n".join(_colored(line, sys.stderr) for line in lines))
 
 
 def to_stderr(text: str, end: str = "\n") -> None:
@@ -189,7 +177,8 @@ def reporting(
         error = failure_of(exc)
         lost = failures(*_failure_outputs(error, output, report, junit))
         if verbose:
-            note(redacted("".join(traceback.format_exception(exc)).rstrip()))
+            shown = redacted("".join(traceback.format_exception(exc)).rstrip())
+            to_stderr("\n".join(map(printable, shown.split("\n"))))
         for each in (error, *lost):
             complain(each)
         raise typer.Exit(error.exit_code) from exc
@@ -268,7 +257,7 @@ def _configure_logging(*, verbose: bool) -> None:
 
 class _LogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        return "\n".join(map(printable, paragraphs(super().format(record), sys.stderr)))
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
@@ -282,108 +271,3 @@ def _raise_again(ignored: sys.UnraisableHookArgs) -> None:
         return
     number = signal.SIGTERM if isinstance(ignored.exc_value, Terminated) else signal.SIGINT
     threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
-
-
-# ── Progress ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Meter:
-    """Listens to one run and shows where it is. With `quiet` it shows nothing, notes included.
-
-    A step that tells nothing is shown by its name as soon as it has taken too long to look alive. The clock is a
-    parameter for tests.
-    """
-
-    def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._quiet = quiet
-        self._clock = clock
-        self._started = self._line_at = clock()
-        self._began: dict[str, float] = {}
-        self._bars: Bars | None = None
-        self._tasks: dict[str, Any] = {}
-        self._phases: list[str] = []
-        self._lock = threading.RLock()
-        self._has_bars = sys.stderr.isatty() and not os.environ.get("CI")
-        self._timer = threading.Timer(_PATIENCE_SECONDS if self._has_bars else _LINE_SECONDS, self._show_phase)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        if not self._quiet:
-            self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        with self._lock:
-            self._phases.clear()
-            if self._bars is not None:
-                self._bars.stop()
-
-    def __call__(self, event: Event) -> None:
-        """Show an event. Unknown ones are ignored."""
-        if self._quiet:
-            return
-        with self._lock:
-            match event:
-                case Note(text):
-                    note(text)
-                case PhaseStarted(phase):
-                    self._phases.append(phase)
-                    self._show(phase, None, None, "")
-                case PhaseEnded(phase):
-                    self._phases = [other for other in self._phases if other != phase]
-                    self._hide(phase)
-                case Advanced():
-                    self._show(event.what, event.done, event.total, self._progress_text(event))
-                    if event.done >= event.total:
-                        self._hide(event.what)
-
-    def _show_phase(self) -> None:
-        with self._lock:
-            for phase in self._phases[-1:]:
-                self._show(phase, None, None, "")
-
-    def _progress_text(self, event: Advanced) -> str:
-        """How far it has come, how fast, and how long it will take from here."""
-        seconds = self._clock() - self._began.setdefault(event.what, self._clock())
-        is_bytes = event.unit == "bytes"
-        done, total = (size(count) if is_bytes else f"{count:,.0f}" for count in (event.done, event.total))
-        parts = [f"{done} of {total}" if is_bytes else f"{done} of {total} {event.unit}"]
-        if seconds > _MEASURABLE_SECONDS:
-            sent = event.done if is_bytes else event.bytes
-            parts.append(f"{size(sent / seconds)}/s" if sent else f"{event.done / seconds:,.0f} {event.unit}/s")
-            left = seconds * (event.total - event.done) / event.done if event.done else 0
-            if left >= 1:
-                parts.append(f"{left:.0f} s left" if left < _MINUTES_FROM else f"{left / 60:.0f} min left")
-        return ", ".join(parts)
-
-    def _show(self, label: str, done: float | None, total: float | None, text: str) -> None:
-        now = self._clock()
-        if now - self._started < _PATIENCE_SECONDS:
-            return
-        if self._has_bars:
-            self._show_bar(label, done, total, text)
-        elif now - self._line_at >= _LINE_SECONDS:
-            self._line_at = now
-            note(f"{label}: {text}" if text else label)
-
-    def _show_bar(self, label: str, done: float | None, total: float | None, text: str) -> None:
-        label = printable(label)
-        if self._bars is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
-            from rich.table import Column
-
-            label_column = TextColumn("{task.fields[label]:<14}", markup=False, table_column=Column(no_wrap=True))
-            bar_column = BarColumn(20, complete_style="cyan", finished_style="cyan", pulse_style="cyan")
-            text_column = TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True))
-            self._bars = Progress(label_column, bar_column, text_column, console=Console(stderr=True), transient=True)
-            self._bars.start()
-        if label not in self._tasks:
-            # Without a total, the bar only shows that something is happening.
-            self._tasks[label] = self._bars.add_task(label, total=total, label=label, text=text)
-        self._bars.update(self._tasks[label], completed=done, total=total, text=text)
-
-    def _hide(self, label: str) -> None:
-        if self._bars is not None and (label := printable(label)) in self._tasks:
-            self._bars.remove_task(self._tasks.pop(label))

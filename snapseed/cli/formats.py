@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from snapseed.cli.text import entity_cells, shown, size
+from snapseed.cli.layout import shown, size
+from snapseed.cli.text import entity_cells
 from snapseed.printable import printable
 from snapseed.redaction import redacted
 

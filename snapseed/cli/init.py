@@ -1,4 +1,4 @@
-"""`snapseed init`: a starter project, or a first project for the tables of a database.
+"""`snapseed init`: a starter project, or a first project for the tables of a database, or for a copy of all of it.
 
 A starter is a folder of `snapseed/starter`, and `git` there is what every project has. The example `media` is the
 project at the top of the repository, which the wheel carries, so that there is no second copy to maintain.
@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from snapseed.cli import console
+from snapseed.cli import console, snapshot_text
 from snapseed.cli.options import Verbose
-from snapseed.errors import ConfigurationError, UsageError
+from snapseed.cli.progress import Meter
+from snapseed.config import find_project, interpolate, mask_secret, variable_of
+from snapseed.config.project import FILE_NAME
+from snapseed.config.settings import read_env_file, variable_with
+from snapseed.errors import ConfigurationError, SnapseedError, UsageError
+from snapseed.redaction import redacted
 
 _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
-_FIRST = "snapseed generate && snapseed load   # rows for development, in a PostgreSQL of the project's own"
+# What holds a URL with a password, unless a variable does already.
+_SOURCE = "SOURCE_URL"
+_FIRST = "snapseed generate && snapseed load   # rows for development"
 _NEXT = {
-    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI; commit snapshots/test"),
-    "media": (_FIRST, "snapseed generate ci                 # rows for CI; commit snapshots/ci"),
+    "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI: snapshots/test"),
+    "media": (_FIRST, "snapseed generate ci                 # rows for CI: snapshots/ci"),
 }
 
 
@@ -38,17 +47,24 @@ def init(
         str | None,
         typer.Option(metavar="URL", help="Write generators for the tables of this database instead of an example."),
     ] = None,
+    capture: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Write a project for a copy of this database, and capture it."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Write a starter project, into an existing repository too. Overwrites nothing."""
     with console.reporting("text", verbose=verbose):
         _require_no_project(folder)
-        if from_database is None:
+        if [example, from_database, capture].count(None) < 2:  # noqa: PLR2004 - of three
+            names = "--example, --from-database and --capture exclude each other"
+            raise UsageError(names, next_step="leave all but one of them out")
+        if capture is not None:
+            _capture(folder, capture)
+        elif from_database is None:
             name = example or "shop"
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
-        elif example is not None:
-            raise UsageError("--example and --from-database exclude each other", next_step="leave one of them out")
         else:
             _write_for_database(folder, from_database)
 
@@ -73,6 +89,56 @@ def _write_for_database(folder: Path, url: str) -> None:
     console.write(f"generators for {made.tables} tables of {made.described}:")
     _write(folder, {**made.files, **_files("git")})
     _show_next(folder, "snapseed generate", "snapseed load")
+
+
+def _capture(folder: Path, url: str) -> None:
+    """Write a project that names its source without a password, and capture the source."""
+    from snapseed.capture.snapshot import capture_snapshot
+    from snapseed.postgres.connect import target_of
+
+    filled, _ = interpolate(url, where="--capture")
+    # Before anything is written.
+    target_of(filled, "--capture")
+    holder = variable_with(url) or _SOURCE
+    source = url if url != filled or redacted(url) == url else f"${{{holder}}}"
+    files = _files("capture") | _files("git")
+    settings = files["snapseed.toml"].replace(f'"${{{_SOURCE}}}"', json.dumps(source, ensure_ascii=False))
+    _write(folder, files | {"snapseed.toml": settings})
+    try:
+        _add_masks(folder, filled)
+        project = find_project(folder)
+        with Meter(quiet=False) as meter:
+            report = capture_snapshot(project, project.environment(overrides={"source": filled}), listener=meter)
+    except SnapseedError:
+        console.note("the project is there: in its folder, `snapseed capture --from URL` tries again")
+        raise
+    console.write(*snapshot_text.captured(report))
+    if source == f"${{{_SOURCE}}}":
+        console.write(f"to capture again, set {_SOURCE} to the same URL: its password is in no file")
+    _show_next(folder, "snapseed load")
+
+
+def _add_masks(folder: Path, url: str) -> None:
+    """Give each column that looks personal a rule, and make the secret that rules need, unless there is one."""
+    from snapseed.capture.snapshot import check_masks
+
+    project = find_project(folder)
+    found = check_masks(project, project.environment(overrides={"source": url}), looks_at_rows=True)
+    if not found.personal:
+        return
+    lines = ["", "# What looks personal, and what replaces it: docs/mask.md. Check these lines.", "[mask]"]
+    with project.file.open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in (*lines, *(personal.line for personal in found.personal)))
+    columns = ", ".join(personal.column for personal in found.personal)
+    console.write(f"these columns look personal and are masked; check [mask] in {FILE_NAME}: {columns}")
+    if mask_secret() is None:
+        path = folder / ".env"
+        with open(path, "a", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
+            file.write(f"{variable_of('mask_secret')}={secrets.token_hex(32)}\n")
+        read_env_file(path)
+        console.write(
+            "their secret is in .env: keep it, and capture with --env-file .env; another secret gives other values"
+        )
 
 
 def _require_no_project(folder: Path) -> None:

@@ -157,7 +157,8 @@ class Call:
         """
         given = self.options
         settings = {name: getattr(given, name) for name in ("database", "source", "snapshot", "retries", "timeout")}
-        return self.project.environment(given.environment, settings).allowing(given.allow_host)
+        environment = self.project.environment(given.environment, settings)
+        return environment.changed(allow_hosts=(*environment.allow_hosts, *(given.allow_host or ())))
 
     def without_environment(self) -> Call:
         """The same call for the default environment, if what was parsed as its name is another argument."""

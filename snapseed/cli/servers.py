@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from argparse import ArgumentParser
 from typing import Annotated
@@ -16,6 +17,9 @@ from snapseed.redaction import redacted
 app = typer.Typer(
     help="The embedded servers: start, stop, drop, logs, URLs, and psql.", no_args_is_help=True, rich_markup_mode=None
 )
+
+# psql's flags in front of the option -d, all in one argument.
+_FLAGS_AND_DATABASE = re.compile(r"(-[aAbeEHlnqsStwWxXz01]+)(d.*)")
 
 
 @app.command()
@@ -121,6 +125,8 @@ def psql(call: Call, context: typer.Context) -> None:
     if program is None:
         raise UsageError("psql is not on the PATH", next_step="install PostgreSQL's client programs")
     # psql would take only the first of two databases, on the server that it finds by itself.
+    split = ((text, _FLAGS_AND_DATABASE.fullmatch(text)) for text in arguments)
+    arguments = [part for text, found in split for part in ((found[1], f"-{found[2]}") if found else (text,))]
     given = ArgumentParser("snapseed db psql", add_help=False, allow_abbrev=False)
     given.add_argument("-d", "--dbname", default=conninfo_to_dict(target.conninfo).get("dbname"))
     chosen, arguments = given.parse_known_args(arguments)

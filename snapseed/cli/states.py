@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from snapseed.cli import console, embeddings, text
+from snapseed.cli import embeddings, text
 from snapseed.cli.documents import document
 from snapseed.cli.options import WRITES, Call, in_project, state_names
+from snapseed.cli.progress import Meter
 from snapseed.errors import UsageError
 
 
@@ -31,14 +32,14 @@ def reset(
             )
         from snapseed.testing.states import reset_to_state
 
-        with console.Meter(quiet=call.options.quiet) as meter:
+        with Meter(quiet=call.options.quiet) as meter:
             done = reset_to_state(call.project, environment, state, consent=consent, listener=meter)
         call.show(text.state(done), document(done))
         return
     from snapseed.testing.reset import reset_environment
 
     with embeddings.jobs_of_load(call, environment):
-        with console.Meter(quiet=call.options.quiet) as meter:
+        with Meter(quiet=call.options.quiet) as meter:
             report = reset_environment(
                 call.project, environment, consent=consent, fresh=fresh, recreate=recreate, listener=meter
             )
@@ -54,7 +55,7 @@ def save(call: Call, state: Annotated[str | None, typer.Argument(help="A name fo
     environment = call.environment
     from snapseed.testing.states import save_state
 
-    with console.Meter(quiet=call.options.quiet) as meter:
+    with Meter(quiet=call.options.quiet) as meter:
         done = save_state(call.project, environment, state, consent=call.options.yes, listener=meter)
     call.show(text.state(done), document(done))
 

@@ -1,30 +1,24 @@
-"""Every result as lines of text for people: the layout, then one function for each report."""
+"""What was found and done in databases, as lines of text for people: one function for each report."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
-from snapseed.printable import printable
+from snapseed.cli.layout import Bytes, columns, cut, paragraphs, size, table, wrapped
 
 if TYPE_CHECKING:
-    from snapseed.capture.snapshot import CaptureReport, MaskReport
-    from snapseed.capture.subset.plan import SubsetReport
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport, EntityMetrics
     from snapseed.diff.database import DiffReport
     from snapseed.embeddings.queue import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
-    from snapseed.generate.snapshot import CheckReport, GenerateReport
     from snapseed.load.copy import EntityLoad
     from snapseed.load.outcome import LoadReport
     from snapseed.load.plan import LoadPlan
     from snapseed.postgres.rowhash import TextKey
-    from snapseed.snapshot.manifest import EntityRecord, Manifest
+    from snapseed.snapshot.manifest import Manifest
     from snapseed.testing.reset import ResetReport
     from snapseed.testing.states import SavedStates, StateReport
     from snapseed.verify.database import VerifyReport
@@ -36,85 +30,17 @@ if TYPE_CHECKING:
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
 _SHOWN_SECONDS = 0.005
-# Values, jobs and chunks are cut to fit on one line, also where there is no terminal.
-_LINE_CHARACTERS = 120
-# Narrower columns say nothing.
-_COLUMN_CHARACTERS = 6
-_NUMBER = re.compile(r"-|[\d,.]+( \S+)?")
-
-
-def columns() -> int:
-    """The columns of the terminal, or `COLUMNS`. Where there is neither, as in a file, lines may be of any length."""
-    return max(40, shutil.get_terminal_size((100_000, 24)).columns)
-
-
-def cut(text: str, most: int = _LINE_CHARACTERS) -> str:
-    """A text that fits into a line, and into `most` characters."""
-    most = min(most, columns())
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def wrapped(text: str, indent: str = "  ") -> list[str]:
-    """A sentence on as many lines as it needs, all but the first indented."""
-    return textwrap.wrap(text, columns(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-class Bytes(int):
-    """A number of bytes in a table, whose column has one unit: that of the smallest number, but at least kB."""
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Columns under a header, line by line; a column that holds a number in every row is aligned to the right.
-
-    Where the terminal is too narrow, texts are cut, the longest first.
-    """
-    titled = [[title, *map(printable, _cells(values))] for title, *values in zip(header, *rows, strict=True)]
-    widths = [max(map(len, column)) for column in titled]
-    is_number = [all(map(_NUMBER.fullmatch, cells)) for _, *cells in titled]
-    while sum(widths) + 2 * len(widths) > columns():
-        width, widest = max((0 if is_number[at] else width, at) for at, width in enumerate(widths))
-        if width <= _COLUMN_CHARACTERS:
-            break
-        widths[widest] -= 1
-    lines = []
-    for row in zip(*titled, strict=True):
-        aligned = zip(row, widths, is_number, strict=True)
-        cells = [f"{cut(cell, width):{'>' if right else '<'}{width}}" for cell, width, right in aligned]
-        lines.append(cut(f"  {'  '.join(cells)}".rstrip(), columns()))
-    return lines
-
-
-def _cells(column: Sequence[object]) -> list[str]:
-    counts = [value for value in column if isinstance(value, Bytes)]
-    if not counts:
-        return [shown(value) for value in column]
-    smallest = min(filter(None, counts), default=0)
-    unit, factor = next((each for each in (("GB", 1e9), ("MB", 1e6)) if smallest >= each[1]), ("kB", 1e3))
-    return [f"{count / factor:,.{int(smallest < 100 * factor)}f} {unit}" for count in counts]
-
-
-def shown(value: object) -> str:
-    """A cell of a table: counts with separators, floats as seconds."""
-    if isinstance(value, float):
-        return f"{value:.2f} s"
-    if isinstance(value, Bytes):
-        return size(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def size(count: float) -> str:
-    """A number of bytes in the unit that shows at least two digits of it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        # Above, it would be rounded to 1,000.
-        if count < 999.5:  # noqa: PLR2004 - see above
-            return f"{count:,.0f} bytes" if unit == "bytes" else f"{count:.{1 if count < 99.95 else 0}f} {unit}"  # noqa: PLR2004
-        count /= 1000
-    return f"{count:,.1f} TB"
 
 
 def _findings(lines: Iterable[object]) -> Iterator[str]:
     for line in lines:
         yield from wrapped(f"finding: {line}")
+
+
+def _repairs(report: DiffReport | VerifyReport) -> Iterator[str]:
+    """Where to read what would fix tables that do not fit."""
+    if report.tables:
+        yield f"next: snapseed doctor {report.environment}"
 
 
 def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
@@ -130,104 +56,6 @@ def _target(
 
 def _snapshot(manifest: Manifest) -> str:
     return f"snapshot {manifest.name} (identity {manifest.identity[:16]}…)"
-
-
-def _headline(manifest: Manifest) -> str:
-    counts = f"{manifest.rows:,} rows, {size(manifest.bytes)}"
-    if manifest.scale:
-        source = f"seed {manifest.seed}, scale {manifest.scale:,}"
-    else:
-        source = f"captured from PostgreSQL {manifest.capture and manifest.capture.server}"
-    return f"snapshot {manifest.name}: {counts}, {source}"
-
-
-def _entities(manifest: Manifest) -> list[str]:
-    rows = [
-        [entity.name, entity.rows, Bytes(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
-        for entity in manifest.entities
-    ]
-    return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)
-
-
-def generated(report: GenerateReport) -> Iterator[str]:
-    """What was written."""
-    manifest = report.manifest
-    yield from _entities(manifest)
-    yield f"{_headline(manifest)}, in {report.seconds:.1f} s"
-    yield f"identity {manifest.identity}" + _same(report)
-    yield f"written to {report.folder}"
-
-
-def captured(report: CaptureReport) -> Iterator[str]:
-    """What was captured, from where, and that it was proved."""
-    yield f"source   {report.target} ({report.source})"
-    yield from wrapped(f"server   {report.server}", " " * 9)
-    rows = [
-        [each.entity, each.rows, Bytes(each.bytes), each.seconds, each.fingerprint, each.why] for each in report.tables
-    ]
-    yield from table(["entity", "rows", "size", "time", "fingerprint", "why"], rows)
-    notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
-    yield from (line for note in notes for line in wrapped(f"note: {note}"))
-    yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
-    yield f"identity {report.manifest.identity}" + _same(report)
-    yield f"written to {report.folder}"
-
-
-def masks(report: MaskReport) -> Iterator[str]:
-    """Which columns are masked, which should be, and the lines that would do it."""
-    yield f"source   {report.target}"
-    yield from wrapped(f"masked   {', '.join(report.masked) or 'no column'}", " " * 9)
-    yield from (line for place in report.in_schema for line in wrapped(f"note: the schema is copied as it is: {place}"))
-    if report.personal:
-        yield f"{len(report.personal)} columns without a rule look personal; check these lines, and add them:"
-        yield "[mask]"
-        yield from (personal.line for personal in report.personal)
-    else:
-        yield "every column that looks personal has a rule"
-
-
-def _about(subset: SubsetReport) -> Iterator[str]:
-    """What a subset left out, and what would make it faster."""
-    for cut in subset.cuts:
-        yield f"{cut.step}: the limit of {cut.limit:,} for each leaves out {cut.rows:,} rows of {cut.parents:,}"
-    if subset.left_out:
-        yield f"[capture.children] leaves out {', '.join(subset.left_out)}"
-    for orphans in subset.orphans:
-        yield f"{orphans.rows:,} rows of {orphans.reference} refer to a row that the source does not have either"
-    for index in subset.missing_indexes:
-        yield f"{index.table} has no index on {', '.join(index.columns)}, so the whole table was read: {index.sql}"
-
-
-def _same(report: CaptureReport | GenerateReport) -> str:
-    return " (the same as before)" if report.replaced == report.manifest.identity else ""
-
-
-def regenerated(report: CheckReport) -> Iterator[str]:
-    """How a snapshot compares with the same one generated again."""
-    manifest = report.manifest
-    if report.different:
-        yield "regenerated, the snapshot differs:"
-        yield from (f"  {line}" for line in report.different)
-    else:
-        versions = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
-        same = "same rows, same bytes" if report.same_bytes else f"same rows, other bytes (written by {versions})"
-        yield f"snapshot {manifest.name} regenerated: {same} ({manifest.rows:,} rows, {report.seconds:.1f} s)"
-
-
-def contents(manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]]) -> Iterator[str]:
-    """What is in a snapshot: settings, entities, and sample rows with one column per line."""
-    yield _headline(manifest)
-    yield f"identity {manifest.identity}"
-    yield from _entities(manifest)
-    for entity, rows in samples:
-        names = max(len(column.name) for column in entity.columns)
-        types = max(len(column.type) for column in entity.columns)
-        for number, row in enumerate(rows, 1):
-            yield ""
-            yield f"{entity.name}, row {number} of {entity.rows:,}"
-            for column in entity.columns:
-                value = "NULL" if row[column.name] is None else one_line(row[column.name])
-                yield cut(f"  {column.name:<{names}}  {column.type:<{types}}  {value}")
 
 
 def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) -> Iterator[str]:
@@ -248,6 +76,7 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
             yield from _entity_times(report, verbose=verbose)
         if verbose:
             yield from _times("phase", report.phases)
+    yield from _dropped(report.plan.dropped, "would be " if report.dry_run else "")
     if emptied := [str(child) for child in report.plan.children if child.rows != 0]:
         yield from wrapped(f"{'would be ' if report.dry_run else ''}emptied: {', '.join(emptied)}")
     if report.already_loaded:
@@ -258,6 +87,12 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
         total = sum(copy.rows for copy in report.entities)
         verified = "verified before the commit" if report.verified else "NOT verified (--no-verify)"
         yield f"loaded {total:,} rows in {report.seconds:.2f} s, {verified}"
+
+
+def _dropped(tables: Iterable[object], would_be: str = "") -> Iterator[str]:
+    """The tables outside the snapshot that --recreate dropped."""
+    if names := [str(table).removeprefix("public.") for table in tables]:
+        yield from wrapped(f"{would_be}dropped: {', '.join(names)}")
 
 
 def _entity_times(report: LoadReport, *, verbose: bool) -> Iterator[str]:
@@ -283,14 +118,19 @@ def _plan(plan: LoadPlan) -> Iterator[str]:
     for number, step in enumerate(plan.tables, 1):
         entity = step.entity
         yield f"{number}. {entity.name} -> {step.table}: {entity.rows:,} rows, {size(entity.bytes)}"
-        yield from (f"   - {reason}" for reason in step.reasons)
+        yield from _reasons(step.reasons)
     for child in plan.children:
         yield f"also emptied: {child}"
-        yield from (f"   - {reason}" for reason in child.reasons)
+        yield from _reasons(child.reasons)
     for setting in plan.settings:
-        yield f"setting {setting.name} = {setting.value}: {setting.reason}"
+        yield from wrapped(f"setting {setting.name} = {setting.value}: {setting.reason}")
     for view in plan.restoration.unfilled:
         yield f"materialized view {view}: filled at the end"
+
+
+def _reasons(reasons: Iterable[str]) -> Iterator[str]:
+    for reason in reasons:
+        yield from wrapped(f"   - {reason}", " " * 5)
 
 
 def _bottleneck(report: LoadReport) -> str:
@@ -326,6 +166,7 @@ def reset(report: ResetReport) -> Iterator[str]:
     yield from wrapped(f"server   {report.server}", " " * 9)
     yield _snapshot(report.manifest)
     yield from _ended_and_cleared(report)
+    yield from _dropped(report.dropped)
     done = "loaded the snapshot and made the template from it:" if report.loaded else "reset to the template:"
     yield f"{done} {report.manifest.rows:,} rows in {report.seconds:.2f} s"
 
@@ -373,6 +214,7 @@ def verified(report: VerifyReport) -> Iterator[str]:
     )
     if not report.agrees:
         yield "NOT verified: see the findings"
+        yield from _repairs(report)
         if not all(entity.agrees for entity in report.entities):
             yield f"next: snapseed diff {report.environment}"
     elif report.target:
@@ -404,6 +246,7 @@ def differences(report: DiffReport) -> Iterator[str]:
     """Rows and columns that differ, by entity."""
     yield from _target(report)
     yield from _findings(report.tables)
+    yield from _repairs(report)
     for entity in report.entities:
         if entity.agrees:
             yield f"{entity.entity}: no difference"
@@ -436,7 +279,7 @@ def doctor(requirements: Sequence[Requirement]) -> Iterator[str]:
     yield from table(["", "check", "found"], [[states[item.name], item.name, item.found] for item in requirements])
     for item in requirements:
         if item.error:
-            yield from f"{item.name}: {item.error}".splitlines()
+            yield from paragraphs(f"{item.name}: {item.error}")
 
 
 def ci(report: CiReport) -> Iterator[str]:
@@ -484,9 +327,7 @@ def queue(name: str, numbers: QueueStatus, dead: Sequence[DeadJob]) -> Iterator[
     yield f"done        {numbers.done:,}, {numbers.done_last_minute:,} in the last full minute"
     yield f"dead        {numbers.dead:,}"
     for job in dead:
-        yield from wrapped(
-            f"  {job.payload.decode('utf-8', 'replace')[:_LINE_CHARACTERS]}: {one_line(job.error)}", "    "
-        )
+        yield from wrapped(f"  {cut(job.payload.decode('utf-8', 'replace'))}: {one_line(job.error)}", "    ")
 
 
 def search(hits: Sequence[Hit]) -> Iterator[str]:

@@ -5,11 +5,12 @@ A flag overrides a `SNAPSEED_*` variable, and a variable overrides the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
@@ -36,8 +37,7 @@ from snapseed.units import parse_scale, parse_seconds, parse_size
 
 FILE_NAME = "snapseed.toml"
 _TABLES = ("snapseed", "environments", "embeddings", "capture", "mask")
-# The settings that name a server, and those that are written as people write them.
-_SERVERS = ("database", "source", "redis")
+# The settings that are written as people write them.
 _PARSERS: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("timeout", "embeddings_timeout"), parse_seconds),
     "scale": parse_scale,
@@ -51,8 +51,8 @@ class Environment:
 
     `source` is the database that the snapshot is captured from.
 
-    `sources` says in words, for each key, where its value came from. A server whose variable is not set is in `unset`:
-    only those who use it need it.
+    `sources` says in words, for each key, where its value came from. A setting whose variable is not set is in `unset`
+    and nowhere else: reading it raises that `ConfigurationError`, so other commands do not need the variable.
     """
 
     name: str
@@ -76,14 +76,20 @@ class Environment:
     sources: Mapping[str, str] = field(default_factory=dict)
     unset: Mapping[str, ConfigurationError] = field(default_factory=dict)
 
-    def require(self, key: str) -> None:
-        """Raise the `ConfigurationError` for the variable that the setting `key` lacks, if it does."""
-        if error := self.unset.get(key):
-            raise error
+    def __post_init__(self) -> None:
+        for key in self.unset:
+            vars(self).pop(key)
 
-    def allowing(self, hosts: Sequence[str] | None) -> Environment:
-        """A copy that also allows loading into `hosts`."""
-        return replace(self, allow_hosts=(*self.allow_hosts, *(hosts or ())))
+    if not TYPE_CHECKING:  # a name that does not exist stays an error of types
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise vars(self).get("unset", {}).get(name) or AttributeError(name)
+
+    def changed(self, **values: object) -> Environment:
+        """A copy with other values of these settings."""
+        other = copy(self)
+        vars(other).update(values)
+        return other
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,8 @@ class Project:
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
         """The environment `name` (default: `default_environment`) with flags (`overrides`) and variables applied.
 
-        Raises `UsageError` for an unknown name, and `ConfigurationError` for a wrong value or a `${VARIABLE}` that is
-        not set and has no default; that of a database or Redis is only needed where it is used, by `require`.
+        Raises `UsageError` for an unknown name, and `ConfigurationError` for a wrong value. A `${VARIABLE}` that is not
+        set and has no default is an error only where its setting is used.
         """
         name = self.default_environment if name is None else name
         if name not in self.environments:
@@ -147,16 +153,12 @@ def find_project(start: Path | None = None, env_file: Path | None = None) -> Pro
 
 
 def _resolve_environment(project: Project, name: str, overrides: Mapping[str, Any]) -> Environment:
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    unset: dict[str, ConfigurationError] = {}
-    for key in EnvironmentTable.__struct_fields__:
-        try:
-            values[key], sources[key] = _resolve_setting(project, name, key, overrides.get(key))
-        except ConfigurationError as exc:
-            if key not in _SERVERS:
-                raise
-            values[key], unset[key] = getattr(project.environments[name], key), exc
+    resolved = {
+        key: _resolve_setting(project, name, key, overrides.get(key)) for key in EnvironmentTable.__struct_fields__
+    }
+    sources = {key: source for key, (_, source) in resolved.items()}
+    unset = {key: value for key, (value, _) in resolved.items() if isinstance(value, ConfigurationError)}
+    values: dict[str, Any] = {key: None if key in unset else value for key, (value, _) in resolved.items()}
     if values["embeddings"] == "queue" and project.embeddings is None:
         raise ConfigurationError(
             "there is nothing to queue: the project has no table [embeddings]",
@@ -173,7 +175,10 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
 
 
 def _resolve_setting(project: Project, environment: str, key: str, flag: object) -> tuple[Any, str]:
-    """The value of a key, and where it came from: a flag, else a variable, else the file."""
+    """The value of a key, and where it came from: a flag, else a variable, else the file.
+
+    The value is an error if the file names a variable that is not set.
+    """
     if flag is not None:
         return flag, "--from" if key == "source" else f"--{key.replace('_', '-')}"
     if text := value_of(variable_of(key)):
@@ -182,7 +187,10 @@ def _resolve_setting(project: Project, environment: str, key: str, flag: object)
     place = f"[environments.{environment}] {key}"
     used: list[str] = []
     if isinstance(value, str):
-        value, used = interpolate(value, where=f"{project.file} {place}")
+        try:
+            value, used = interpolate(value, where=f"{project.file} {place}")
+        except ConfigurationError as exc:
+            value = exc
     return value, f"{project.file.name} {place}" + (f", from ${used[0]}" if used else "")
 
 

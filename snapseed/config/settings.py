@@ -228,6 +228,12 @@ def value_of(variable: str) -> str | None:
     return os.environ.get(variable) or None
 
 
+def variable_with(text: str) -> str | None:
+    """A variable that holds this text and that a setting can name, if there is one."""
+    names = (name for name, value in sorted(os.environ.items()) if value == text)
+    return next((name for name in names if not name.startswith(("_", variable_of("")))), None)
+
+
 def mask_secret() -> str | None:
     """The secret that masks are keyed by. It is only ever in a variable, and nothing shows it."""
     return value_of(variable_of("mask_secret"))

@@ -226,7 +226,7 @@ def counted(expression: pl.Expr, maximum: int) -> FanOut:
     def count(_: UInt64s, frame: pl.DataFrame) -> Int64s:
         series = frame.select(expression.cast(pl.Int64).alias("count"))["count"]
         if series.null_count():
-            raise ValueError(f"counted() gave {series.null_count()} nulls")
+            raise ValueError(f"counted() gave {series.null_count()} nulls; add .fill_null(0) to its expression")
         return series.to_numpy()
 
     return FanOut(maximum, count)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from snapseed.errors import GeneratorError, is_from_outside
 from snapseed.generate.entity import Entity
@@ -54,12 +54,14 @@ def load_generators(folder: Path) -> Generators:
     return Generators(entities, PoolFolder(folder / "pools"))
 
 
-def where_it_failed(exc: BaseException, folder: Path) -> str:
-    """File and line of the innermost frame in `folder`, for an exception that a generator raised."""
+def where_it_failed(exc: BaseException, folder: Path, code: CodeType | None = None) -> str:
+    """File and line of the innermost frame in `folder`, for an exception of a generator; else those of its `code`."""
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if Path(frame.filename).is_relative_to(folder)]
     if isinstance(exc, SyntaxError) and exc.filename:
         return f"{exc.filename}:{exc.lineno}"
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(folder)
+    if frames:
+        return f"{frames[-1].filename}:{frames[-1].lineno}"
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else str(folder)
 
 
 def _import(folder: Path, path: Path) -> ModuleType:

@@ -28,6 +28,8 @@ _JSON_SAMPLE = 4
 # The first pattern finds candidates in 60 ns per kilobyte of text. The second, which sees whether the backslash itself
 # is escaped, takes 1,400.
 _ESCAPED_NUL = (r"\\u0000", r"(^|[^\\])(\\\\)*\\u0000")
+# A value in an error is cut, so that the rest of it can be read.
+_SAMPLE_CHARACTERS = 60
 
 
 def checked_table(entity: Entity, frame: object, rows: int, rules: Mapping[str, ColumnRule]) -> pa.Table:
@@ -65,7 +67,8 @@ def _check_rule(entity: Entity, column: str, values: pa.Array, rule: ColumnRule)
         return
     if rule.longest is not None and len(long := values.filter(pc.greater(pc.utf8_length(values), rule.longest))):
         text = long[0].as_py()
-        raise _broken(entity, column, f"{text!r}, {len(text)} characters", f"at most {rule.longest} characters")
+        sample = text if len(text) <= _SAMPLE_CHARACTERS else f"{text[:_SAMPLE_CHARACTERS]}…"
+        raise _broken(entity, column, f"{sample!r}, {len(text)} characters", f"at most {rule.longest} characters")
     if rule.labels is not None and (unknown := sorted({*values.unique().to_pylist()} - rule.labels - {None})):
         expected = f"labels of its enum in the schema file: {', '.join(sorted(rule.labels))}"
         raise _broken(entity, column, repr(unknown[0]), expected)

@@ -1,20 +1,11 @@
 """Make parts: a fixed range of root rows and all that descends from them, one Parquet file per entity.
 
-A part depends on nothing but its task, which can be pickled, so any process on any machine can make it; `make_parts`
-has many made side by side.
+A part depends on nothing but its task, which can be pickled, so any process on any machine can make it.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.config import Project
-from snapseed.errors import GeneratorError, SnapseedError, is_from_outside, without_interrupts
+from snapseed.errors import GeneratorError, SnapseedError, is_from_outside
 from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
@@ -34,10 +25,8 @@ from snapseed.generate.pools import Pools
 from snapseed.generate.rows import Rows, Settings
 from snapseed.snapshot.writing import CHUNK_ROWS, PartWriter, WrittenFile
 
-# Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work.
-_AHEAD = 2
-# polars reads this when it is imported, so it only affects processes that are started later.
-_POLARS_THREADS = "POLARS_MAX_THREADS"
+# Is told how many more root rows are made.
+Told = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -92,10 +81,11 @@ class PartResult:
     pools: dict[str, str]
 
 
-def make_part(task: PartTask) -> PartResult:
+def make_part(task: PartTask, told: Told = lambda _: None) -> PartResult:
     """Write the files of a part and describe them. An entity without rows in this part has no file.
 
-    Raises `GeneratorError` if a generator fails or breaks its declaration, `SnapshotError` if a file cannot be written.
+    `told` hears of each slice. Raises `GeneratorError` if a generator fails or breaks its declaration, `SnapshotError`
+    if a file cannot be written.
     """
     maker = _Maker(task)
     writers = {
@@ -122,6 +112,7 @@ def make_part(task: PartTask) -> PartResult:
                         writer.add(table)
                     del table
                 rows = task.slices.next(last - first, size, task.last - last)
+                told(last - first)
                 first = last
             files = {name: written for name, writer in writers.items() if (written := writer.close())}
     except BaseException:
@@ -129,84 +120,6 @@ def make_part(task: PartTask) -> PartResult:
             writer.abandon()
         raise
     return PartResult(files, maker.pools.digests())
-
-
-def available_cores() -> int:
-    """Cores that this process may use, at least one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def make_parts(tasks: Iterable[PartTask], *, jobs: int, executor: Executor | None = None) -> Iterator[PartResult]:
-    """The result of each task, in the order of the tasks: made by `jobs` processes, or by the executor if there is one.
-
-    A single job is done in this process. Raises what the first part to fail raised, and `GeneratorError` if a
-    process died.
-    """
-    if executor is not None:
-        yield from _through(executor, tasks, _AHEAD * available_cores())
-        return
-    if jobs <= 1:
-        yield from map(make_part, tasks)
-        return
-    # Spawned, not forked: polars runs threads, and a fork would leave them in an unknown state.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow_parent)
-    try:
-        with _one_thread_each():
-            yield from _through(pool, tasks, _AHEAD * jobs)
-    except BaseException:
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way before Python 3.14
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _through(executor: Executor, tasks: Iterable[PartTask], ahead: int) -> Iterator[PartResult]:
-    waiting: deque[Future[PartResult]] = deque()
-    try:
-        for task in tasks:
-            # This may start a process. It must not print a traceback when Ctrl-C reaches it among its imports.
-            with without_interrupts():
-                waiting.append(executor.submit(make_part, task))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as exc:
-        raise GeneratorError(
-            "a process that was making parts died",
-            observed=str(exc),
-            next_step="check whether memory ran out, or use --jobs 1;"
-            " a script of your own needs `if __name__ == '__main__':`",
-        ) from exc
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Give processes that are started inside one polars thread each, unless the user chose: there is one per core."""
-    if _POLARS_THREADS in os.environ:
-        yield
-        return
-    os.environ[_POLARS_THREADS] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[_POLARS_THREADS]
-
-
-def _follow_parent() -> None:
-    # Ctrl-C is the parent's, which ends its workers with SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A parent that was killed cannot end them, and they must not write into the folder of a later run.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 @contextmanager
@@ -293,7 +206,7 @@ class _Maker:
                 raise
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
-                where=where_it_failed(exc, self._folder),
+                where=where_it_failed(exc, self._folder, entity.function.__code__),
                 observed=f"{type(exc).__name__}: {exc}",
                 next_step="run again with --verbose for the whole traceback",
             ) from exc

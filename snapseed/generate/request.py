@@ -58,7 +58,7 @@ def resolve_request(
             raise UsageError(
                 "there is no such entity", observed=entity, expected=f"one of: {known}", next_step="check --only"
             )
-    name = _name(environment, part)
+    name = environment.snapshot if part is None else f"{environment.snapshot}-part-{part}"
     scale = scale or environment.scale or _existing_scale(project, name)
     if scale is None:
         raise UsageError(
@@ -68,27 +68,6 @@ def resolve_request(
             next_step=f"add --scale 10k, or `scale` to [environments.{environment.name}]",
         )
     return Request(name, project.seed if seed is None else seed, scale, tuple(only), environment.max_size, part)
-
-
-def resolve_check(
-    project: Project,
-    environment: Environment,
-    *,
-    scale: int | None,
-    seed: int | None,
-    only: Sequence[str] = (),
-    part: int | None = None,
-) -> Request:
-    """Decide how to make an existing snapshot again for `check_snapshot`: its scale comes before the environment's.
-
-    Otherwise as `resolve_request`.
-    """
-    scale = scale or _existing_scale(project, _name(environment, part))
-    return resolve_request(project, environment, scale=scale, seed=seed, only=only, part=part)
-
-
-def _name(environment: Environment, part: int | None) -> str:
-    return environment.snapshot if part is None else f"{environment.snapshot}-part-{part}"
 
 
 def _existing_scale(project: Project, name: str) -> int | None:
@@ -137,6 +116,12 @@ class Tasks:
 
     def __len__(self) -> int:
         return sum(len(tree.parts) for tree in self.trees)
+
+    @property
+    def root_rows(self) -> int:
+        """The root rows of all tasks."""
+        size = self.project.part_rows
+        return sum(min(tree.parts.stop * size, tree.rows) - tree.parts.start * size for tree in self.trees)
 
     def __iter__(self) -> Iterator[PartTask]:
         size = self.project.part_rows

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +19,14 @@ from pathlib import Path
 import msgspec
 
 from snapseed.config import Project
-from snapseed.errors import ManifestError, SnapshotError, UsageError
-from snapseed.events import Advanced, Listener, ignore
+from snapseed.errors import ManifestError, SnapseedError, SnapshotError, SpaceError, UsageError
+from snapseed.events import Advanced, Listener, ignore, phase
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators
 from snapseed.generate.output import columns_of, keys_do_not_ascend
-from snapseed.generate.part import PartResult, make_parts
-from snapseed.generate.request import Request, Tasks
+from snapseed.generate.parallel import make_parts
+from snapseed.generate.part import PartResult
+from snapseed.generate.request import Request, Tasks, estimate
 from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import (
@@ -77,14 +79,14 @@ def generate_snapshot(
     """Write a snapshot in place of the one before, completely or not at all.
 
     It uses `jobs` processes, or the `executor` if there is one. With `only` in the request, the other entities keep
-    their files, which must have the same seed and scale. The listener gets an `Advanced` for each part. Raises
-    `GeneratorError`; `SnapshotError` if it cannot be written or is larger than `max_size`; `UsageError` if `only` does
-    not fit the existing snapshot.
+    their files, which must have the same seed and scale. The listener gets an `Advanced` in root rows again and
+    again. Raises `GeneratorError`; `SnapshotError` if it cannot be written or is larger than `max_size`; `UsageError`
+    if `only` does not fit the existing snapshot.
     """
     started = time.monotonic()
     previous = _previous(project, request)
     kept = _kept(previous, project, request) if request.only and previous else None
-    with replacing(project.snapshots, request.name) as staging:
+    with _sized(project, request), replacing(project.snapshots, request.name) as staging:
         if kept:
             _copy_files(kept, staging)
         manifest = _made(Tasks(project, request, staging), kept, jobs, executor, listener)
@@ -100,16 +102,33 @@ def generate_snapshot(
     return GenerateReport(manifest, folder, time.monotonic() - started, replaced)
 
 
-def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listener: Listener = ignore) -> CheckReport:
-    """Make a snapshot again in a temporary folder and compare it with the existing one.
+@contextmanager
+def _sized(project: Project, request: Request) -> Iterator[None]:
+    """Say how large the snapshot would be, and how much is free once what was written is gone, if there is no room."""
+    try:
+        yield
+    except SpaceError as exc:
+        exc.where = str(project.snapshots / request.name)
+        exc.observed = f"{exc.observed}; {shutil.disk_usage(project.snapshots).free:,} bytes are free"
+        with suppress(SnapseedError):
+            exc.expected = f"about {estimate(project, request).bytes:,} bytes"
+        raise
 
-    Writes nothing in the project. Raises what `generate_snapshot` raises, and `SnapshotError` if there is no snapshot.
+
+def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listener: Listener = ignore) -> CheckReport:
+    """Make a snapshot again in a temporary folder, with its own seed and scale, and compare it with the existing one.
+
+    Another seed or scale in the request is a difference. Writes nothing in the project. Raises what `generate_snapshot`
+    raises, and `SnapshotError` if there is no snapshot.
     """
     started = time.monotonic()
     snapshot = open_snapshot(project.snapshots, request.name)
     stored = snapshot.manifest
+    same = request
+    if stored.seed is not msgspec.UNSET and stored.scale is not msgspec.UNSET:  # as in a capture
+        same = replace(request, seed=stored.seed, scale=stored.scale)
     with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
-        made = _made(Tasks(project, request, Path(folder)), None, jobs, None, listener)
+        made = _made(Tasks(project, same, Path(folder)), None, jobs, None, listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
     damaged = tuple(
         f"{file.path}: {problem}"
@@ -118,23 +137,29 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
         for file in record.files
         if (problem := file_problem(snapshot, file))
     )
-    different = (*_differences(stored, made, names), *damaged)
+    settings = (
+        f"{name}: the snapshot has {old}, the project asks for {new}"
+        for name, old, new in _other_settings(stored, _without_entities(project, request))
+    )
+    different = (*settings, *_differences(stored, made, names), *damaged)
     old_files, new_files = ({entity.name: entity.files for entity in side.entities} for side in (stored, made))
-    same_bytes = all(old_files.get(name, ()) == new_files.get(name, ()) for name in names)
+    same_bytes = not different and all(old_files.get(name, ()) == new_files.get(name, ()) for name in names)
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
 
 
 def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | None, listener: Listener) -> Manifest:
     """Make all parts, and the manifest that describes them and the entities that are kept."""
-    total, size = len(tasks), 0
-    results: list[PartResult] = []
-    listener(Advanced("generating", 0, total, "parts"))
+    done = 0
+
+    def told(rows: int) -> None:
+        nonlocal done
+        done += rows
+        listener(Advanced("generating", done, tasks.root_rows, "root rows"))
+
     # Starting a process takes longer than making a small part: the lookup entities of a project are a part each.
     full = -(-sum(tree.rows for tree in tasks.trees) // tasks.project.part_rows)
-    for result in make_parts(tasks, jobs=min(jobs, total, full), executor=executor):
-        results.append(result)
-        size += sum(written.file.bytes for written in result.files.values())
-        listener(Advanced("generating", len(results), total, "parts", size))
+    with phase(listener, "generating"):
+        results = list(make_parts(tasks, told, jobs=min(jobs, len(tasks), full), executor=executor))
     records = {entity.name: _record(entity, results) for entity in tasks.written}
     pools = {name: digest for result in results for name, digest in result.pools.items()}
     if kept and kept.manifest.entities:
@@ -236,9 +261,7 @@ def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, objec
 
 
 def _differences(stored: Manifest, made: Manifest, names: Sequence[str]) -> Iterator[str]:
-    """One line for each setting, pool and entity in which the snapshot differs from the same one regenerated."""
-    for name, old_value, new_value in _other_settings(stored, made):
-        yield f"{name}: the snapshot has {old_value}, the project asks for {new_value}"
+    """One line for each pool and entity in which the snapshot differs from the same one regenerated."""
     for pool, digest in made.pools.items():  # a pool that only the snapshot names may belong to other entities
         if stored.pools.get(pool) != digest:
             yield f"pool {pool}: changed since the snapshot was made"

@@ -52,7 +52,7 @@ def encode_text(columns: Sequence[pa.Array], plans: Sequence[ColumnPlan]) -> pa.
 
 
 def _as_target(plan: ColumnPlan) -> ColumnType:
-    """The type to encode for: the snapshot's, but for a vector the table's, which may be real[]."""
+    """The type to encode for: the snapshot's, or for a vector the table's, which may be real[]."""
     return plan.target if plan.kind.family is Family.VECTOR else plan.kind
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,7 +37,7 @@ from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
-from snapseed.postgres.provenance import FilledTable, filled_tables, has_other_rows, missing_privilege
+from snapseed.postgres.provenance import changed_tables, filled_tables, missing_privilege
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot
 
@@ -79,9 +80,10 @@ def prepare(session: LoadSession) -> Prepared:
         locks.set_limits(connection, environment)
     with session.phase("waiting for another load"):
         locks.lock(connection)
+    dropped: Sequence[TableName] = ()
     if request.recreate:
         with session.phase("dropping the schemas"):
-            drop_contents(connection, identity, environment, consent=request.consent)
+            dropped = drop_contents(connection, identity, environment, consent=request.consent)
     with session.phase("waiting for the tables"):
         _lock(session, [table_name(entity) for entity in session.snapshot.manifest.chosen(request.only)])
     with session.phase("planning"):
@@ -100,6 +102,7 @@ def prepare(session: LoadSession) -> Prepared:
         if missing:
             problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
         filled = {} if missing else filled_tables(connection)
+        replaced = {str(found.name) for found in facts.values()}
         return Prepared(
             entities=entities,
             facts=facts,
@@ -111,7 +114,10 @@ def prepare(session: LoadSession) -> Prepared:
             contents={entity.name: _read_contents(session.snapshot, entity, facts[entity.name]) for entity in there},
             identity=identity,
             filled=filled,
-            changed=_find_changed(session, [*(facts[entity.name] for entity in there), *children], filled),
+            changed=frozenset()
+            if request.mode is not Mode.REPLACE or request.consent or environment.replace_existing
+            else changed_tables(connection, [*(facts[entity.name] for entity in there), *children], filled),
+            dropped=tuple(table for table in dropped if str(table) not in replaced),
             problems=tuple(problems),
             restoration=restoration,
         )
@@ -139,17 +145,6 @@ def _parents(manifest: Manifest, facts: Mapping[str, TableFacts], chosen: set[st
     keys = [key for name in chosen & facts.keys() for key in facts[name].foreign_keys]
     by_foreign_key = {by_oid[oid] for key in keys for oid in key.targets & by_oid.keys()}
     return by_foreign_key | {entity.parent for entity in manifest.entities if entity.name in chosen and entity.parent}
-
-
-def _find_changed(
-    session: LoadSession, tables: Sequence[TableFacts], filled: Mapping[str, FilledTable]
-) -> frozenset[str]:
-    """Tables that loads have filled and to which others have written since; not asked if the user does not mind."""
-    request = session.request
-    if request.mode is not Mode.REPLACE or request.consent or session.environment.replace_existing:
-        return frozenset()
-    known = ((table, found) for table in tables if (found := filled.get(str(table.name))))
-    return frozenset(str(table.name) for table, found in known if has_other_rows(session.connection, table, found))
 
 
 def _lock(session: LoadSession, tables: Sequence[TableName]) -> None:
@@ -271,16 +266,18 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     nulls = Counter[str]()
     longest = dict.fromkeys(texts, 0)
     labels = {name: set[str]() for name in enums}
-    for file in entity.files if required else ():
+    for file in entity.files if required or read else ():
+        # Opened once: reading the footer takes most of the time.
         with snapshot.open_part(entity, file) as part:
             nulls.update({name: part.null_count(name) for name in required})
-    for batch in snapshot.batches(entity, read) if read else ():
-        for name in texts:
-            longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
-        for name in enums:
-            values = batch.column(name)
-            values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
-            labels[name].update(pc.unique(values.drop_null()).to_pylist())
+            numbers = range(len(file.chunks) if read else 0)
+            for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
+                for name in texts:
+                    longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+                for name in enums:
+                    values = batch.column(name)
+                    values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+                    labels[name].update(pc.unique(values.drop_null()).to_pylist())
     return {
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*required, *read}

@@ -13,29 +13,33 @@ from psycopg.conninfo import make_conninfo
 from snapseed.config import Environment, Project
 from snapseed.errors import RefusedError, ServerError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import every_table, read_tables
+from snapseed.postgres.catalog import TableName, every_table, read_tables
 from snapseed.postgres.connect import Connection, connected
 from snapseed.postgres.failures import translated
 from snapseed.postgres.guard import Identity, identify_allowed, require_ours
 from snapseed.postgres.locks import lock_tables, sessions_in
-from snapseed.postgres.provenance import filled_tables, has_other_rows
+from snapseed.postgres.provenance import changed_tables, filled_tables
 from snapseed.servers.targets import resolve_target
 
 # Others connect to these to create and drop databases, and copy them.
 _MAINTENANCE = ("postgres", "template0", "template1")
 
 
-def drop_contents(connection: Connection, identity: Identity, environment: Environment, *, consent: bool) -> None:
+def drop_contents(
+    connection: Connection, identity: Identity, environment: Environment, *, consent: bool
+) -> list[TableName]:
     """Drop every schema with all that is in it, in the current transaction; `public` comes back empty.
 
-    The records of loads stay, and so does what is in no schema: settings and privileges of the database, publications,
-    foreign servers. Raises `RefusedError` as `drop_database` does.
+    Returns the tables that are gone. The records of loads stay, and so does what is in no schema: settings and
+    privileges of the database, publications, foreign servers. Raises `RefusedError` as `drop_database` does.
     """
     # Before anything is decided about their rows.
-    lock_tables(connection, every_table(connection), exclusive=True)
+    tables = every_table(connection)
+    lock_tables(connection, tables, exclusive=True)
     _require_disposable(connection, identity, environment, consent=consent)
     for (statements,) in connection.execute(query("drop_schemas")).fetchall():
         connection.execute(str(statements).encode())
+    return tables
 
 
 def drop_database(project: Project, environment: Environment, *, consent: bool = False) -> str:
@@ -73,10 +77,7 @@ def _require_disposable(connection: Connection, identity: Identity, environment:
             next_step="give the environment a database of its own",
         )
     tables, filled = read_tables(connection, every_table(connection)).values(), filled_tables(connection)
-    ours = {
-        name
-        for table in tables
-        if (found := filled.get(name := str(table.name))) and found.replaced
-        if consent or environment.replace_existing or not has_other_rows(connection, table, found)
-    }
+    ours = {name for name, found in filled.items() if found.replaced}
+    if not (consent or environment.replace_existing):
+        ours -= changed_tables(connection, tables, filled)
     require_ours(tables, ours, identity, environment, consent=consent)

@@ -26,11 +26,14 @@ _LEFT_OUT = re.compile(r"^(?:\\(?:un)?restrict .*|SET \w+_timeout = 0;)\r?$", re
 _LZ4 = re.compile(r"^ALTER TABLE ONLY .* SET COMPRESSION lz4;\r?$", re.MULTILINE)
 _ROWS = re.compile(r"^COPY .* FROM stdin\b.*;\r?$", re.MULTILINE | re.IGNORECASE)
 _NAME = re.compile('"(.+)"')
-# An identifier as pg_dump writes it, and the roles of a policy.
+# An identifier as pg_dump writes it; and the roles in an entry: of a policy, of privileges, or its owner at the end.
 _ID = r'(?:"(?:[^"]|"")+"|\w+)'
 _POLICY = re.compile(
     rf"^CREATE POLICY {_ID} ON {_ID}(?:\.{_ID})?(?: AS \w+)?(?: FOR \w+)? TO (?P<roles>{_ID}(?:, {_ID})*)", re.MULTILINE
 )
+_PRIVILEGES = re.compile(rf" (?:TO|FROM|FOR ROLE) (?P<roles>{_ID})(?=;| IN SCHEMA | GRANT | REVOKE | WITH )")
+_OWNER = re.compile(rf"^ALTER .+ OWNER TO (?P<roles>{_ID});\s*\Z", re.MULTILINE)
+_ROLES = {"": None, "POLICY": _POLICY, "ACL": _PRIVILEGES, "DEFAULT ACL": _PRIVILEGES}
 # What the file may have changed of the session, beyond what a load pins.
 _RESTORE = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
 
@@ -103,18 +106,22 @@ def _require_of_server(connection: Session, schema: Schema) -> None:
         fixes = [row["fix"] for row in lacking if row["fix"]]
         has_all = len(fixes) == len(lacking)
         steps = [] if has_all else ["install the extensions on the server's machine, or load into another server"]
+        creates = "this SQL creates the roles:"
+        if schema.server is None:
+            creates = f"write the file by pg_dump --no-owner --no-privileges; or {creates}"
         raise SchemaError(
             "the server lacks what the schema needs",
             where=schema.where,
             observed="; ".join(row["problem"] for row in lacking),
-            next_step="\n".join([*steps, *(["this SQL creates the roles:", *fixes] if fixes else [])]),
+            next_step="\n".join([*steps, *([creates, *fixes] if fixes else [])]),
         )
 
 
 def _roles(entry: Entry) -> list[str]:
-    """The roles that a policy is for."""
-    found = _POLICY.search(entry.text) if entry.type == "POLICY" else None
-    names = re.findall(_ID, found["roles"]) if found else []
+    """The roles that an entry needs."""
+    pattern = _ROLES.get(entry.type, _OWNER)
+    found = pattern.finditer(entry.text) if pattern else ()
+    names = [name for match in found for name in re.findall(_ID, match["roles"]) if name != "PUBLIC"]
     return [name[1:-1].replace('""', '"') if name.startswith('"') else name for name in names]
 
 

@@ -223,7 +223,7 @@ class TableFacts:
     may also create indexes in its schema. `privileges` of this role: DELETE and TRUNCATE on the whole table, SELECT on
     any column, USAGE on the schema. `refuses` has UPDATE and DELETE if the server refuses them, because the table is
     published without a replica identity. `has_update_rule` also counts a rule that is off. The rows of
-    `foreign_partitions` are on another server.
+    `foreign_partitions` are on another server. `extension` is the one that the table was created by.
     """
 
     oid: int
@@ -248,6 +248,7 @@ class TableFacts:
     has_update_rule: bool = False
     is_published: bool = False
     foreign_partitions: tuple[str, ...] = ()
+    extension: str | None = None
 
     @property
     def name(self) -> TableName:

@@ -46,7 +46,7 @@ def schema_problems(entity: EntityRecord, facts: TableFacts | None) -> list[Prob
     """Why the rows of a table cannot be compared with those of its entity; empty if they can."""
     name = table_name(entity)
     if facts is None:
-        return [Problem(f"table {name} does not exist")]
+        return [Problem(f"table {name} does not exist", remedy=f"remove {entity.name}")]
     if not facts.is_table:
         return [Problem(f"{name} is not a table")]
     found = (column_problem(entity, column, facts) for column in entity.columns)

@@ -6,7 +6,7 @@ are in their queue, so that a crash after COMMIT loses none. What another role c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -109,7 +109,15 @@ def loaded_tables(connection: Connection) -> set[str]:
     return {name for name, table in filled_tables(connection).items() if table.replaced and not table.has_grown}
 
 
-def has_other_rows(connection: Connection, facts: TableFacts, filled: FilledTable) -> bool:
+def changed_tables(
+    connection: Connection, tables: Iterable[TableFacts], filled: Mapping[str, FilledTable]
+) -> frozenset[str]:
+    """Tables that loads have filled and to which others have written since."""
+    known = ((table, found) for table in tables if (found := filled.get(str(table.name))))
+    return frozenset(str(table.name) for table, found in known if _has_other_rows(connection, table, found))
+
+
+def _has_other_rows(connection: Connection, facts: TableFacts, filled: FilledTable) -> bool:
     """Whether somebody else has inserted or changed a row since, in a partition too; True if this role may not look.
 
     A row has the number of the transaction that wrote it, whatever VACUUM, CLUSTER and pg_upgrade do. Reads the whole

@@ -11,6 +11,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapseed.config import interpolate
+from snapseed.config.settings import variable_with
 from snapseed.errors import UsageError
 from snapseed.postgres.connect import target_of
 from snapseed.postgres.guard import identify
@@ -24,8 +25,6 @@ from snapseed.scaffold.trial import answer
 _SOURCE = "--from-database"
 # A function in a check may never return.
 _LONGEST_CHECK = "10s"
-# A URL with a password is written as this variable if it holds the same URL.
-_USUAL_VARIABLE = "${DATABASE_URL:-}"
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,11 @@ def scaffold_project(url: str) -> Scaffold:
 
 
 def origin_of(url: str, filled: str, host: str | None) -> Origin:
-    """How snapseed.toml names the database: as given, by the variable that holds it, or without its password."""
+    """How snapseed.toml names the database: as given, by a variable that holds it, or without its password."""
     if url != filled or redacted(url) == url:
         return Origin(url, host)
-    if interpolate(_USUAL_VARIABLE, where=_SOURCE)[0] == url:
-        return Origin("${DATABASE_URL}", host)
+    if name := variable_with(url):
+        return Origin(f"${{{name}}}", host)
     if "://" in url and (bare := url_without_password(url)) is not None:
         return Origin(bare, host, lacks_password=True)
     parts = {name: value for name, value in conninfo_to_dict(url).items() if name not in {"password", "sslpassword"}}

@@ -5,7 +5,6 @@ A process is only signalled on proof that it works on this project's own data.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import logging
@@ -16,11 +15,10 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
@@ -29,14 +27,13 @@ from snapseed.errors import ConfigurationError, MachineError, ServerError, Snaps
 from snapseed.servers.account import (
     Account,
     account_for,
-    create_in,
     make_searchable,
     private_directory,
     read_end,
     require_unshared,
     run_as,
-    state_folder,
 )
+from snapseed.servers.lock import POLL_SECONDS, polls, server_lock, telling
 
 if TYPE_CHECKING:
     from snapseed.servers.processes import ServerProcesses
@@ -45,10 +42,6 @@ if TYPE_CHECKING:
 SUN_PATH_BYTES = 107 if sys.platform == "linux" else 103
 # Not tempfile.gettempdir(): TMPDIR differs between shells, and clients must find the socket that another shell made.
 TEMPORARY_DIRECTORY = Path("/tmp")  # noqa: S108 - only a private folder in it is used, and that is checked first
-# Too short to notice, and polling is cheap.
-_POLL_SECONDS = 0.02
-# Shorter waits for another process are normal. Longer ones are told.
-_PATIENCE_SECONDS = 1.0
 # A daemon may need this long to set its name and folder.
 _GRACE_SECONDS = 0.5
 # A command with a time limit counts as hung this long after it.
@@ -188,7 +181,7 @@ class ProjectServer(ABC):
             make_searchable(program.resolve(), account)
             make_searchable(self.data_directory, account)
             private_directory(self.socket_directory, account)
-            with _telling(lambda: f"still starting the {self.title}; a first start takes some seconds"):
+            with telling(lambda: f"still starting the {self.title}; a first start takes some seconds"):
                 self._prepare_data(account, folder)
                 # One log is kept, so that messages quote this run and nothing grows without end.
                 with suppress(FileNotFoundError):
@@ -253,7 +246,7 @@ class ProjectServer(ABC):
             return False
         ids = " ".join(map(str, found))
         _log.warning("ending the %s whose data was deleted while it ran: process %s", self.title, ids)
-        for _ in _polls(self.timeouts.stop, lambda: f"waiting for the end of process {ids}"):
+        for _ in polls(self.timeouts.stop, lambda: f"waiting for the end of process {ids}"):
             if not self._processes.orphans():
                 break
         else:
@@ -270,7 +263,7 @@ class ProjectServer(ABC):
         def processes() -> str:
             return f"process {', '.join(map(str, self._processes.all()))}"
 
-        for _ in _polls(self.timeouts.start, lambda: f"waiting for an earlier run of the {self.title}: {processes()}"):
+        for _ in polls(self.timeouts.start, lambda: f"waiting for an earlier run of the {self.title}: {processes()}"):
             if self.is_running():
                 break
             if not self._processes.all():
@@ -294,13 +287,13 @@ class ProjectServer(ABC):
                 self._fail("did not start", "it ended at once")
             if seconds > self.timeouts.start:
                 self._fail("did not start in time", f"waited {self.timeouts.start:g} s")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def _shut_down(self) -> None:
         """Tell the server to shut down, and wait until all of its processes have ended."""
         main = self._main_processes()
         self._processes.signal(main, self.stop_signal)
-        for _ in _polls(self.timeouts.stop, lambda: f"waiting for the {self.title} to stop"):
+        for _ in polls(self.timeouts.stop, lambda: f"waiting for the {self.title} to stop"):
             remaining = self._processes.all() or [pid for pid in main if self._processes.owns(pid) is not False]
             if not remaining:
                 return
@@ -314,64 +307,9 @@ class ProjectServer(ABC):
 
         return ServerProcesses(self.process_name, self.data_directory, self.mark)
 
-    @contextmanager
-    def _locked(self, account: Account) -> Iterator[int]:
-        """Hold the server's lock: one process at a time starts or stops it, the others wait. Gives `.snapseed`, open.
-
-        The lock is the kernel's (`flock`), so it ends with the process, however that ends. Nobody else can open it.
-        Creates `.snapseed`. Raises `ConfigurationError` where that cannot be written, `RefusedError` where others can
-        write to it, `ServerError` when the lock does not become free in time.
-        """
+    def _locked(self, account: Account) -> AbstractContextManager[int]:
         path = self.state_directory / f"{self.name}.lock"
-        if "\n" in str(path):
-            raise ConfigurationError(
-                "an embedded server cannot work in a folder with a line break in its path",
-                observed=repr(str(self.project)),
-                expected="a path of one line: both servers write it into files that are read by lines",
-                next_step="rename the folder",
-            )
-        with ExitStack() as stack:
-            try:
-                folder = stack.enter_context(state_folder(self.state_directory, account))
-                # Databases must stay out of git, even in a project whose own .gitignore forgot them.
-                for name, mode, text in ((".gitignore", 0o644, b"*\n"), (path.name, 0o600, b"")):
-                    with suppress(FileExistsError), os.fdopen(create_in(folder, name, mode), "wb") as file:
-                        file.write(text)
-                lock = os.open(path.name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)
-                stack.callback(os.close, lock)
-                # Earlier versions let everybody read it, so any account could lock it.
-                if os.fstat(lock).st_uid == os.fstat(folder).st_uid:
-                    os.fchmod(lock, 0o600)
-            except OSError as error:
-                raise ConfigurationError(
-                    f"the folder of the {self.title} cannot be written",
-                    observed=error.strerror,
-                    expected="a project folder in which this account may create .snapseed",
-                    where=str(self.state_directory),
-                    next_step="make the folder writable, or name a database of your own in snapseed.toml",
-                ) from error
-            self._await_lock(lock, path)
-            yield folder
-
-    def _await_lock(self, descriptor: int, path: Path) -> None:
-        """Wait for the lock, and write into its file who has it."""
-
-        def holder() -> str:
-            return f"process {os.pread(descriptor, 20, 0).decode() or 'unknown'}"
-
-        doing = f"which is starting or stopping the {self.title}"
-        for _ in _polls(self.timeouts.lock, lambda: f"waiting for {holder()}, {doing}"):
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-                return
-        raise ServerError(
-            f"another process has been starting or stopping the {self.title} for too long",
-            observed=f"the lock is still taken after {self.timeouts.lock:g} s, by {holder()}",
-            where=str(path),
-            next_step="wait for that process, or end it, and run the same command again",
-        )
+        return server_lock(path, self.title, account, self.timeouts.lock)
 
     def _run(
         self, command: list[str], account: Account, seconds: float, failure: str, directory: Path | None = None
@@ -405,25 +343,3 @@ class ProjectServer(ABC):
             where=str(self.data_directory),
             next_step=next_step or advice,
         )
-
-
-@contextmanager
-def _telling(text: Callable[[], str]) -> Iterator[None]:
-    """Say in the log what the block waits for, if that takes more than a second."""
-    timer = threading.Timer(_PATIENCE_SECONDS, lambda: _log.warning("%s", text()))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _polls(seconds: float, text: Callable[[], str]) -> Iterator[None]:
-    """Yield once, and again until the time is over; say in the log what is waited for, as `_telling` does."""
-    deadline = time.monotonic() + seconds
-    with _telling(text):
-        yield
-        while time.monotonic() <= deadline:
-            time.sleep(_POLL_SECONDS)
-            yield

@@ -50,14 +50,13 @@ def resolve_target(project: Project, environment: Environment) -> Target:
 
     Raises `ConfigurationError` for a URL that does not parse or whose variable is not set.
     """
-    environment.require("database")
-    source = environment.sources.get("database", "")
-    if environment.database == EMBEDDED:
+    setting, source = environment.database, environment.sources.get("database", "")
+    if setting == EMBEDDED:
         server = EmbeddedPostgres(project.folder)
         name = f"snapseed_{environment.name.replace('-', '_')}"
         described = f"embedded PostgreSQL, database {name}"
         return Target(server.url(name), described, source, server, name, environment.lock_timeout)
-    return replace(target_of(environment.database, source), lock_timeout=environment.lock_timeout)
+    return replace(target_of(setting, source), lock_timeout=environment.lock_timeout)
 
 
 def resolve_source(environment: Environment) -> Target:
@@ -65,7 +64,6 @@ def resolve_source(environment: Environment) -> Target:
 
     Raises `ConfigurationError` if there is none, for a URL that does not parse or whose variable is not set.
     """
-    environment.require("source")
     if environment.source is None:
         raise ConfigurationError(
             "there is no database to capture",
@@ -78,7 +76,6 @@ def resolve_source(environment: Environment) -> Target:
 
 def resolve_redis(project: Project, environment: Environment) -> RedisTarget:
     """The Redis of `environment`; touches nothing. Raises `ConfigurationError` as `resolve_target` does."""
-    environment.require("redis")
     source = environment.sources.get("redis", "")
     if environment.redis == EMBEDDED:
         server = EmbeddedRedis(project.folder)

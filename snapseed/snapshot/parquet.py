@@ -304,9 +304,11 @@ class _Thrift:
         return self._data[self.position - 1]
 
     def _varint(self) -> int:
-        result = shift = 0
-        while (byte := self._byte()) & 128 and shift < 63:  # noqa: PLR2004 - of 64 bits
+        data, result, shift = self._data, 0, 0
+        while (byte := data[self.position]) & 128 and shift < 63:  # noqa: PLR2004 - of 64 bits
             result, shift = result | (byte & 127) << shift, shift + 7
+            self.position += 1
+        self.position += 1
         return result | byte << shift
 
     def _integer(self) -> int:

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from snapseed.errors import ManifestError, SnapshotError
+from snapseed.errors import ManifestError, SnapshotError, SpaceError
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
@@ -324,12 +324,15 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
+        if exc.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:  # not a fault of the folder
+            raise
         full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        raise SnapshotError(
+        kind = SpaceError if full else SnapshotError
+        raise kind(
             "there is no space left for the snapshot" if full else "the snapshot cannot be written",
             where=str(exc.filename or folder),
             observed=exc.strerror or str(exc),
-            expected=f"a folder that can be written, with room for the snapshot: {folder}",
+            expected=None if full else f"a folder that can be written: {folder}",
             next_step="free some space, or choose a smaller --scale" if full else "check its permissions",
         ) from exc
 

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -121,7 +121,7 @@ def hold_snapshot_template(
         # The server names a database after its environment.
         own_name, database = name.removeprefix("snapseed_"), EMBEDDED
     # Embeddings come from the snapshot, because no worker serves the tests' databases.
-    own = replace(environment, name=own_name, database=database, embeddings="snapshot", create_schema=not tables.create)
+    own = environment.changed(name=own_name, database=database, embeddings="snapshot", create_schema=not tables.create)
 
     def make() -> dict[str, str]:
         copy_database(server, source, name, SERVER_DEFAULT)

@@ -13,7 +13,7 @@ from snapseed.events import Listener, ignore
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres import query
-from snapseed.postgres.catalog import TableFacts, read_tables
+from snapseed.postgres.catalog import TableFacts, TableName, read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import Identity, require_consent_to_replace, require_ours
@@ -41,7 +41,7 @@ class ResetReport:
     """What was done: the snapshot was `loaded` and a template made of it, or the database replaced by a copy of one.
 
     `ended` names the sessions of others that were ended. `cleared` has the names of unused databases that were dropped,
-    `phases` the seconds of each phase.
+    `dropped` the tables outside the snapshot that are gone, `phases` the seconds of each phase.
     """
 
     environment: str
@@ -53,6 +53,7 @@ class ResetReport:
     loaded: bool
     ended: list[str]
     cleared: list[str]
+    dropped: tuple[TableName, ...]
     phases: dict[str, float]
 
     @property
@@ -111,7 +112,7 @@ def reset_environment(
         with turn.step("clearing"):
             # First: what a killed reset left takes as much room as the copy that is about to be made.
             cleared = drop_unused(server)
-        loaded = template is None
+        loaded, dropped = template is None, tuple[TableName, ...]()
         if template is not None:
             _require_nothing_lost(database, template, environment, consent=consent)
             with turn.step("replacing the database"):
@@ -122,7 +123,7 @@ def reset_environment(
                 # What others have changed in tables that a load has filled is what a reset is for. A load with
                 # `recreate` loses all tables, and asks about each.
                 request = LoadRequest(consent=consent or not recreate, recreate=recreate)
-                load_snapshot(project, environment, request, listener=listener)
+                dropped = load_snapshot(project, environment, request, listener=listener).plan.dropped
             with turn.step(TEMPLATING):
                 database = _look_at(turn, manifest)
                 if fresh:
@@ -138,6 +139,7 @@ def reset_environment(
             loaded=loaded,
             ended=ended,
             cleared=cleared,
+            dropped=dropped,
             phases=turn.phases,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +60,30 @@ def rows_of(url: str) -> list[str]:
     """The rows and the positions of sequences, as `pg_dump --data-only` has them, sorted."""
     lines = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
     return sorted(line for line in lines if line.startswith(("INSERT", "SELECT pg_catalog.setval")))
+
+
+def tables_of(url: str) -> list[str]:
+    """The schema without owners and privileges, as pg_dump has it."""
+    lines = dumped_by_pg_dump(url, "--schema-only", "--no-owner", "--no-privileges").splitlines()
+    return [line for line in lines if "restrict " not in line]
+
+
+def contents_of(url: str) -> list[str]:
+    """Everything but the schema, sorted, as pg_dump has it."""
+    lines = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
+    return sorted(line for line in lines if "restrict " not in line)
+
+
+def restored(captured: Captured, url: str, **overrides: object) -> LoadReport:
+    """Load the snapshot into an empty database."""
+    environment = captured.project.environment("dev", {"database": url, "create_schema": True, **overrides})
+    return load_snapshot(captured.project, environment)
+
+
+def difference(before: str, after: str) -> str:
+    """What pg_dump says differently about two databases."""
+    old, new = ([*tables_of(url), *contents_of(url)] for url in (before, after))
+    return "\n".join(difflib.unified_diff(old, new, before, after, n=0, lineterm=""))
 
 
 @pytest.fixture(scope="session")

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from snapseed.load.outcome import LoadReport
-from snapseed.load.snapshot import load_snapshot
-from tests.capture.conftest import SOURCE, Captured, filled, project_in
-from tests.conftest import new_database
+from snapseed import load_snapshot
+from snapseed.capture.request import CaptureRequest
+from snapseed.errors import SchemaError, SnapshotError
+from snapseed.load.request import LoadRequest
+from tests.capture.conftest import SOURCE, Captured, contents_of, difference, filled, project_in, restored, tables_of
+from tests.conftest import Sandbox, new_database
 from tests.projects.state import dumped_by_pg_dump, schema_of
 
 EVERYTHING = Path(__file__).with_name("everything.sql").read_text(encoding="utf-8")
-
-
-def state(url: str) -> list[str]:
-    """The schema, then rows and positions of sequences, as pg_dump has them; sorted, since rows have no order."""
-    rows = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
-    return [*schema_of(url).splitlines(), *sorted(line for line in rows if "restrict " not in line)]
-
-
-def restored(captured: Captured, url: str, **overrides: object) -> LoadReport:
-    """Load the snapshot into an empty database."""
-    environment = captured.project.environment("dev", {"database": url, "create_schema": True, **overrides})
-    return load_snapshot(captured.project, environment)
-
-
-def difference(before: str, after: str) -> str:
-    """What pg_dump says differently about two databases."""
-    return "\n".join(difflib.unified_diff(state(before), state(after), before, after, n=0, lineterm=""))
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +27,72 @@ def everything(server: str) -> Iterator[str]:
 
 
 def test_an_empty_database_becomes_the_source(everything: str, database: str, tmp_path: Path) -> None:
-    """And a second load, which finds the tables, leaves it so."""
+    """So it does after others have written to it, and by --recreate whatever was there."""
     captured = project_in(tmp_path, everything)
     captured.capture()
-    for created in (True, False):
-        assert restored(captured, database).schema_created is created
-        assert difference(everything, database) == ""
-        filled(database, "SELECT nextval('app.untouched'), nextval('app.counted_id_seq'); DELETE FROM app.keyless")
+    assert restored(captured, database).schema_created
+    assert difference(everything, database) == ""
+    filled(database, "SELECT nextval('app.untouched'), nextval('app.counted_id_seq'); DELETE FROM app.texts")
+    assert not restored(captured, database, replace_existing=True).schema_created
+    assert difference(everything, database) == ""
+    filled(database, "DROP TABLE app.old; ALTER TABLE app.keyless DROP a; CREATE TABLE app.other (id integer)")
+    environment = captured.project.environment("dev", {"database": database, "create_schema": True})
+    load_snapshot(captured.project, environment, LoadRequest(recreate=True, consent=True))
+    assert difference(everything, database) == ""
+
+
+@pytest.mark.parametrize("project", ["shop", "kinds", "names", "films", "letters", "shapes"])
+def test_a_project_becomes_a_capture(
+    project: str, make_generated: Callable[[str], Sandbox], server: str, tmp_path: Path
+) -> None:
+    """What was generated and loaded is captured, and restored into an empty database."""
+    sandbox = make_generated(project)
+    load_snapshot(sandbox.project, sandbox.environment(create_schema=True))
+    (tmp_path / "copy").mkdir()
+    captured = project_in(tmp_path / "copy", sandbox.url)
+    captured.capture()
+    with new_database(server) as url:
+        restored(captured, url)
+        assert difference(sandbox.url, url) == ""
+
+
+def test_the_schema_alone(captured: Captured, source: str, database: str) -> None:
+    """All tables are there, and empty; the sequences are at their beginning."""
+    report = captured.capture(CaptureRequest(schema_only=True))
+    assert report.manifest.rows == 0
+    assert restored(captured, database).schema_created
+    assert tables_of(database) == tables_of(source)
+    assert not any(line.startswith("INSERT") for line in contents_of(database))
+    assert "SELECT pg_catalog.setval('public.free', 7, false);" in contents_of(database)
+    assert not restored(captured, database).schema_created
+
+
+def test_rows_alone_need_tables(captured: Captured, source: str, database: str) -> None:
+    """Without a schema in the capture, migrations or the project's own file make the tables."""
+    captured.capture(CaptureRequest(schema=False))
+    assert [path.name for path in (captured.folder / "snapshots/dev").glob("*.sql")] == []
+    with pytest.raises(SchemaError):
+        restored(captured, database)
+    captured.load(filled(database, schema_of(source)))
+    assert contents_of(database) == contents_of(source)
+
+
+def test_an_altered_schema_is_not_run(captured: Captured, database: str) -> None:
+    """The load ends, and has changed nothing."""
+    captured.capture()
+    with (captured.folder / "snapshots/dev/schema.sql").open("a") as file:
+        file.write("CREATE TABLE evil (id integer);\n")
+    with pytest.raises(SnapshotError) as caught:
+        restored(captured, database)
+    assert "schema.sql" in (caught.value.where or "")
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT to_regclass('evil')").fetchone() == (None,)
+
+
+def test_only_what_allows_it_creates_tables(captured: Captured, database: str) -> None:
+    """A capture of somebody else is SQL of somebody else: without create_schema, none of it runs."""
+    captured.capture()
+    with pytest.raises(SchemaError) as caught:
+        restored(captured, database, create_schema=False)
+    assert "create_schema" in (caught.value.next_step or "")
+    assert "moments" not in dumped_by_pg_dump(database, "--schema-only")

@@ -1,21 +1,13 @@
-"""A server that a test may harm, with the shop's database on it."""
+"""The shop on a server that a test may harm."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import Sandbox
-from tests.projects.own_server import OwnServer, own_server
-
-
-@pytest.fixture(scope="session")
-def harmed() -> Iterator[OwnServer]:
-    """A server that is stopped and guarded by passwords; always one of our own, whichever the other tests use."""
-    with own_server() as server:
-        yield server
+from tests.projects.own_server import OwnServer
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from snapseed.ci.process import run_ci
 from snapseed.ci.report import Attempt, CiReport, Step
 from snapseed.events import Advanced, Event, notes_to
 from snapseed.load.outcome import Outcome as LoadOutcome
-from snapseed.servers import EmbeddedPostgres
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, WithData
 from tests.load.faults.failing import TERMINATE
 from tests.projects.moments import COMMITTED, COMMITTING, at_moments
 from tests.projects.own_server import OwnServer
@@ -52,12 +51,10 @@ def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
     assert len(said) == 3
 
 
-def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path) -> None:
+def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path, with_data: WithData) -> None:
     """The first attempts fail and a later one passes. Each is in the report, with its reason and its wait."""
     (tmp_path / "late").mkdir()
-    late = EmbeddedPostgres(tmp_path / "late")
-    late.start()  # makes the data folder, so that the second start takes no longer than a restart
-    late.stop()
+    late = with_data(tmp_path / "late")
 
     said: list[str] = []
 

@@ -11,7 +11,7 @@ from tests.stress.canary import SECRET, WRITTEN, leaks, runs, shows_secret
 
 
 def test_every_form_of_the_password_is_recognized() -> None:
-    """Parts of it, and what it looks like in base64 behind any prefix."""
+    """Parts of it, and what it looks like in base64 after any prefix."""
     assert not shows_secret("postgresql://me:***@host/db")
     for text in (SECRET, repr(SECRET), SECRET[:9], SECRET.split("@", maxsplit=1)[1]):
         assert shows_secret(f"a line\nand {text}")

@@ -49,6 +49,7 @@ def test_from_generate_to_verify(make_project: MakeProject) -> None:
         ("verify", "--offline"): "verified: the files",
         ("diff", "dev"): "customers: no difference",
         ("show", "dev"): "customers, row 1 of 250",
+        ("show", "dev", "orders"): "orders: A few customers order a lot.",
         ("show", "dev", "orders", "--rows", "2"): "orders, row 2 of ",
         ("generate", "--check"): "same rows, same bytes",
     }
@@ -241,7 +242,7 @@ def test_the_embedded_server_is_managed_by_commands(own_server: Sandbox) -> None
     selected = run("db", "psql", "dev", "-A", "-t", "-c", "SELECT current_database()", check=True)
     assert selected.stdout.strip() == "snapseed_dev"
     assert run("db", "psql", "-At", "-c", "SELECT current_database()", check=True).stdout == selected.stdout
-    other = run("db", "psql", "dev", "-At", "-d", "postgres", "-c", "SELECT current_database()", check=True)
+    other = run("db", "psql", "dev", "-Atd", "postgres", "-c", "SELECT current_database()", check=True)
     assert other.stdout.strip() == "postgres"
     assert run("db", "psql", "dev", "-c", "SELECT nonsense").returncode == 1
     assert "nonsense" in run("db", "logs", "dev", check=True).stdout

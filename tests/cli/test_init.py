@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
+from snapseed import find_project
 from snapseed.servers import EmbeddedPostgres
-from tests.conftest import Sandbox
+from tests.conftest import Connection, Sandbox, WithData, new_database
+from tests.projects.state import contents
 
 STARTERS = {"shop": ("test", "customers"), "media": ("ci", "embeddings")}
 WORKFLOW = ".github/workflows/snapseed.yml"
@@ -43,12 +46,13 @@ def is_tracked(folder: Path, name: str) -> bool:
 
 
 @pytest.mark.parametrize("starter", STARTERS)
-def test_a_starter_works_as_its_last_lines_say(starter: str, new: Sandbox) -> None:
+def test_a_starter_works_as_its_last_lines_say(starter: str, new: Sandbox, with_data: WithData) -> None:
     """In an empty folder, the commands that init prints: the whole way to verified rows, without any other option."""
     arguments = [] if starter == "shop" else ["--example", starter]
     shown = init(new.folder.parent, "new", *arguments)
     for name in files_in(new.folder):
         assert name in shown.stdout
+    with_data(new.folder)
     first, *lines = [line.strip() for line in shown.stdout.partition("next:\n")[2].splitlines()]
     assert first == "cd new"
     commands = [command.split() for line in lines for command in line.partition("#")[0].split("&&")]
@@ -154,5 +158,55 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 def test_an_example_and_a_database_exclude_each_other(tmp_path: Path) -> None:
     """Exit code 2, and nothing is written."""
-    assert init(tmp_path, "--example", "shop", "--from-database", "postgresql://127.0.0.1:1/x").returncode == 2
+    for other in ("--from-database", "--capture"):
+        assert init(tmp_path, "--example", "shop", other, "postgresql://127.0.0.1:1/x").returncode == 2
     assert files_in(tmp_path) == {}
+
+
+@pytest.mark.parametrize("variable", ["SOURCE_URL", "STAGING_URL"])
+def test_a_database_is_copied_by_two_commands(
+    variable: str, connection: Connection, database: str, server: str, tmp_path: Path
+) -> None:
+    """Its password is in no file, whether a variable holds the URL or not; loading needs no URL at all."""
+    connection.execute("CREATE TABLE t (id serial PRIMARY KEY, name text CHECK (name <> ''))")
+    connection.execute("INSERT INTO t (name) SELECT 'row ' || n FROM generate_series(1, 9) n")
+    url = make_conninfo(database, password="geheim")
+    given = {variable: url} if variable != "SOURCE_URL" else {}
+    shown = Sandbox(tmp_path, "").run("init", "copy", "--capture", url, check=True, **given)
+    assert f'source = "${{{variable}}}"' in (tmp_path / "copy/snapseed.toml").read_text()
+    assert ("SOURCE_URL" in shown.stdout) is (variable == "SOURCE_URL")
+    assert "geheim" not in shown.stdout + shown.stderr
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"geheim" not in path.read_bytes()
+    with new_database(server) as other:
+        copy = Sandbox(tmp_path / "copy", other)
+        copy.run("load", check=True)
+        with copy.connect() as restored:
+            assert contents(restored)["public.t"] == contents(connection)["public.t"]
+            assert contents(restored)["public.t_id_seq"] == contents(connection)["public.t_id_seq"]
+
+
+def test_a_copy_of_a_database_has_no_personal_values(connection: Connection, database: str, tmp_path: Path) -> None:
+    """What looks personal gets a rule, and the rules a secret that is in no output and in a file of the owner's."""
+    connection.execute("CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, note text)")
+    connection.execute("INSERT INTO people VALUES (1, 'canary@x.org', 'canary')")
+    shown = init(tmp_path, "copy", "--capture", database)
+    assert shown.returncode == 0, shown.stderr
+    folder = tmp_path / "copy"
+    assert find_project(folder).mask.keys() == {"people.email", "people.note"}
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+    secret = (folder / ".env").read_text().strip().partition("=")[2]
+    assert len(secret) == 64
+    assert secret not in shown.stdout + shown.stderr
+    assert (folder / ".env").stat().st_mode & 0o77 == 0
+    assert ".env" in (folder / ".gitignore").read_text().splitlines()
+
+
+def test_a_database_that_cannot_be_captured_leaves_a_project(tmp_path: Path) -> None:
+    """In which another try is possible. A URL that is none leaves nothing."""
+    failed = init(tmp_path, "copy", "--capture", f"postgresql:///x?host={tmp_path}")
+    assert failed.returncode == 4
+    assert "snapseed capture --from URL" in failed.stderr
+    assert f"host={tmp_path}" in (tmp_path / "copy/snapseed.toml").read_text()
+    assert init(tmp_path, "other", "--capture", "postgresql://a b").returncode == 2
+    assert not (tmp_path / "other").exists()

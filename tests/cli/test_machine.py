@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.cli.text import size
+from snapseed.cli.layout import size
 from tests.conftest import Sandbox, copied, without_coverage
 
 FULL = Path("/dev/full")
@@ -170,7 +170,7 @@ def broken(rows):
 
 
 def test_an_interrupt_at_any_moment_is_one_line(generated_once: Callable[[str], Path], tmp_path: Path) -> None:
-    """Sent to the whole group, as a terminal does: during imports, while processes start, at work and at the end."""
+    """Sent to the whole group, as a terminal does: during imports, while processes start, and later."""
     folder = copied(generated_once("shop"), tmp_path)
     dice = random.Random(7)  # noqa: S311 - no secrets are drawn here
     found = set()

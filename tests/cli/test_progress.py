@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapseed.cli.console import Meter
+from snapseed.cli.progress import Meter
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
 from tests.projects.state import patiently
 
@@ -43,8 +43,8 @@ def test_lines_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, events)
     assert [line.split(",")[0] for line in lines] == ["users: 500 of 4", "users: 1"]
     assert lines == [
-        "users: 500 of 4,000 rows, 100 rows/s, 35 s left",
-        "users: 1,000 of 4,000 rows, 100 rows/s, 30 s left",
+        "users: 500 of 4,000 rows, 100/s, 35 s left",
+        "users: 1,000 of 4,000 rows, 100/s, 30 s left",
     ]
 
 
@@ -97,3 +97,4 @@ def test_a_silent_phase_is_shown_by_its_name(
     with Meter(quiet=False) as meter:
         meter(PhaseStarted("verifying"))
         patiently(is_shown)
+    assert "verifying" in "".join(shown)

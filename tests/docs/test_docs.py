@@ -29,7 +29,7 @@ from snapseed.config.settings import CaptureTable, ChildrenTable, ReferenceTable
 from snapseed.postgres.connect import PINNED
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, WithData
 from tests.docs.pages import DOCS, PAGES, ROOT, Block, Command, anchors_of, blocks_of, commands_of, links_of, table_rows
 
 MakeProject = Callable[[str], Sandbox]
@@ -48,7 +48,7 @@ def _name(page: Path) -> str:
 class Reader:
     """Follows a page from top to bottom, in a project of its own."""
 
-    def __init__(self, page: Path, make_project: MakeProject) -> None:
+    def __init__(self, page: Path, make_project: MakeProject, with_data: WithData) -> None:
         self.page = page
         self.blocks = list(blocks_of(page))
         self.make_project = make_project
@@ -60,6 +60,8 @@ class Reader:
         else:
             self.sandbox = make_project("example")
         self.folder = self.sandbox.folder
+        if any("snapseed load" in block.text for block in self.blocks):
+            with_data(self.folder)
         self.started = [self.folder]
 
     def read(self, block: Block) -> None:
@@ -129,12 +131,14 @@ class Reader:
 
 
 @pytest.fixture
-def readers(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Reader]]:
+def readers(
+    make_project: MakeProject, with_data: WithData, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Path], Reader]]:
     """Makes readers of pages, and stops the embedded servers that they started."""
     made: list[Reader] = []
 
     def make(page: Path) -> Reader:
-        made.append(Reader(page, make_project))
+        made.append(Reader(page, make_project, with_data))
         monkeypatch.chdir(made[-1].folder)
         return made[-1]
 

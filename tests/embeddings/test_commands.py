@@ -36,7 +36,10 @@ def test_the_queue_is_shown_and_fixed(post: Post) -> None:
     assert "3 texts lack chunks" in post.run("queue", "repair", "dev")
     assert "4 jobs" in post.run("queue", "purge", "dev", "--yes")
     assert "3 texts lack chunks" in post.run("queue", "repair", "dev")
-    post.drain()
+    worked = post.sandbox.run("worker", "--drain", "--format", "json", check=True, SNAPSEED_REDIS=post.redis_url)
+    batches = [json.loads(line) for line in worked.stdout.splitlines()]
+    assert sum(batch["jobs"] for batch in batches) == 3
+    assert {batch["environment"] for batch in batches} == {"dev"}
     assert post.parts() == post.expected()
 
 

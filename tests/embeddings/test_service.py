@@ -208,6 +208,8 @@ def test_redis_may_restart_with_its_data(make_generated: Callable[[str], Sandbox
         patiently(lambda: post.parts() == post.expected())
         ending.append(True)
         thread.join()
+        assert post.parts() == post.expected()
+        assert {type(failure) for failure in failures} == {ServerError}
 
 
 @pytest.mark.parametrize("form", ["stream", "list"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from snapseed import resolve_check, resolve_request
+from snapseed import resolve_request
 from snapseed.errors import UsageError
 from tests.generate.making import copy_shop, frame_of, make_snapshot, write_project
 
@@ -120,7 +120,7 @@ def test_an_entity_may_have_no_rows(tmp_path: Path) -> None:
 
 
 def test_a_request_takes_flags_before_the_environment_before_the_snapshot(tmp_path: Path) -> None:
-    """Scale and seed. For a check, the existing snapshot comes before the environment."""
+    """Scale and seed."""
     project = copy_shop(tmp_path / "shop")
     environment = project.environment()
     resolved = resolve_request(project, environment, scale=None, seed=None)
@@ -128,7 +128,6 @@ def test_a_request_takes_flags_before_the_environment_before_the_snapshot(tmp_pa
     resolved = resolve_request(project, environment, scale=9, seed=0)
     assert (resolved.scale, resolved.seed) == (9, 0)
     make_snapshot(project, 5)
-    assert resolve_check(project, environment, scale=None, seed=None).scale == 5
     assert resolve_request(project, environment, scale=None, seed=None).scale == 250
 
 

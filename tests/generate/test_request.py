@@ -10,6 +10,7 @@ import pytest
 
 from snapseed import Project, check_snapshot, generate_snapshot, open_snapshot, resolve_request
 from snapseed.errors import UsageError
+from snapseed.events import Advanced
 from snapseed.generate.part import Slices
 from snapseed.generate.request import Request, Tasks, estimate
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
@@ -84,6 +85,20 @@ def test_slices_change_no_byte(tmp_path: Path, size: int) -> None:
     request = Request("dev", shop.seed, 250)
     generate_snapshot(shop, replace(request, slices=Slices(bytes=size, first=7, fewest=3)))
     assert files_of(open_snapshot(shop.snapshots, "dev")) == expected
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_is_told_in_root_rows(project: Project, jobs: int) -> None:
+    """Slice by slice, in other processes as well, up to all of them."""
+    told: list[Advanced] = []
+    request = Request("dev", project.seed, 250, slices=Slices(first=7, fewest=3, bytes=1))
+    generate_snapshot(
+        project, request, jobs=jobs, listener=lambda event: told.append(event) if isinstance(event, Advanced) else None
+    )
+    done = [event.done for event in told]
+    assert done == sorted(done)
+    assert (done[-1], told[-1].total, told[-1].unit) == (254, 254, "root rows")
+    assert jobs > 1 or len(set(done)) > 50
 
 
 def test_an_estimate_is_about_right(project: Project) -> None:

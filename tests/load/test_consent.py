@@ -6,6 +6,7 @@ import pytest
 
 from snapseed import load_snapshot
 from snapseed.errors import RefusedError
+from snapseed.load.outcome import Outcome
 from snapseed.load.request import Mode
 from tests.load.shapes import Shapes
 
@@ -38,7 +39,7 @@ DEEDS = {
 
 @pytest.mark.parametrize("deed", DEEDS)
 def test_rows_that_others_wrote_since_the_load_need_consent(shapes: Shapes, deed: str) -> None:
-    """Added and changed ones, whoever counted them or not. What is gone, or only stored elsewhere, needs none."""
+    """Added and changed ones do, whether they were counted or not. Rows that are gone, or only moved, do not."""
     statement, loses = DEEDS[deed]
     shapes.create()
     shapes.load()
@@ -56,7 +57,7 @@ def test_vacuum_moves_rows_and_freezes_them(shapes: Shapes) -> None:
     shapes.load()
     with shapes.connect() as connection:
         connection.execute("VACUUM (FULL, FREEZE) teams")
-    shapes.load()
+    assert shapes.load().outcome is Outcome.COMMITTED
 
 
 def test_replace_existing_is_consent(shapes: Shapes) -> None:
@@ -64,8 +65,9 @@ def test_replace_existing_is_consent(shapes: Shapes) -> None:
     shapes.create()
     shapes.load()
     shapes.execute("INSERT INTO teams VALUES ('mine', 'precious')")
-    load_snapshot(shapes.project, shapes.environment(replace_existing=True))
-    shapes.load(agrees=True)
+    report = load_snapshot(shapes.project, shapes.environment(replace_existing=True))
+    assert report.outcome is Outcome.COMMITTED
+    assert shapes.one("SELECT count(*) FROM teams WHERE code = 'mine'") == 0
 
 
 def test_rows_of_several_loads_are_ours(shapes: Shapes) -> None:
@@ -116,6 +118,20 @@ def test_a_partition_on_another_server_is_refused_whatever_the_consent(shapes: S
     assert "far of public.teams" in str(caught.value.observed)
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_a_table_of_an_extension_is_refused_whatever_the_consent(shapes: Shapes, mode: Mode) -> None:
+    """Its rows are commands to the extension, such as the jobs of pg_cron. Other tables can be loaded."""
+    shapes.create()
+    shapes.execute("ALTER EXTENSION plpgsql ADD TABLE badges")
+    try:
+        with pytest.raises(RefusedError) as caught:
+            shapes.load(mode, consent=True)
+        assert "public.badges, of plpgsql" in str(caught.value.observed)
+        assert shapes.load(mode, only=["teams", "people"], consent=True).outcome is Outcome.COMMITTED
+    finally:
+        shapes.execute("ALTER EXTENSION plpgsql DROP TABLE badges")
+
+
 @pytest.mark.parametrize("first", [Mode.APPEND, Mode.REPLACE, Mode.UPSERT])
 def test_a_snapshot_is_not_added_twice(shapes: Shapes, first: Mode) -> None:
     """A job that is repeated doubles nothing, although no unique index keeps the rows out. Consent adds them again."""
@@ -143,4 +159,4 @@ def test_an_append_that_failed_may_be_repeated(shapes: Shapes) -> None:
     shapes.empty()
     shapes.load(Mode.APPEND)
     shapes.execute("ALTER TABLE teams RENAME TO teams_before; CREATE TABLE teams (LIKE teams_before INCLUDING ALL)")
-    shapes.load(Mode.APPEND, only=["teams"], agrees=True)
+    assert shapes.load(Mode.APPEND, only=["teams"], agrees=True).outcome is Outcome.COMMITTED

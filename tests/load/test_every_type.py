@@ -11,7 +11,7 @@ from psycopg import sql
 
 from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.errors import VerificationError
-from snapseed.load.outcome import LoadReport
+from snapseed.load.outcome import LoadReport, Outcome
 from snapseed.load.request import Mode
 from snapseed.postgres.connect import pin_settings
 from snapseed.snapshot.types import parse_type
@@ -149,7 +149,7 @@ def test_upsert(types: Sandbox, kind: Kind) -> None:
         table = created(connection, kind)
         load(types, kind)
         connection.execute(sql.SQL("DELETE FROM {0} WHERE id = 1; UPDATE {0} SET value = NULL").format(table))
-        load(types, kind, Mode.UPSERT)
+        assert load(types, kind, Mode.UPSERT).outcome is Outcome.COMMITTED
 
 
 def test_another_spelling(tmp_path: Path, database: str) -> None:

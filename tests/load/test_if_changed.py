@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.load.request import Mode
+from snapseed import load_snapshot
+from snapseed.events import notes_to
+from snapseed.load.request import LoadRequest, Mode
 from tests.load.shapes import Shapes
 from tests.projects.state import generated
 
@@ -118,6 +120,30 @@ def test_a_partitioned_table_is_watched_by_its_counts(shapes: Shapes) -> None:
     assert is_skipped(shapes)
     shapes.execute("UPDATE teams_all SET title = 'Rot' WHERE code = 'Red'")
     assert not is_skipped(shapes)
+
+
+def test_the_reason_names_the_table(loaded: Shapes) -> None:
+    """Each kind of reason is another one, and a load tells it before it begins."""
+
+    def why(**options: object) -> str:
+        told: list[str] = []
+        request = LoadRequest(if_changed=True, dry_run=True, consent=True, **options)  # type: ignore[arg-type]
+        load_snapshot(loaded.project, loaded.environment(), request, listener=notes_to(told.append))
+        return "".join(told)
+
+    assert why() == ""
+    loaded.execute("UPDATE badges SET mark = 'stone'")
+    changed = why()
+    loaded.load(Mode.UPSERT)
+    upserted = why()
+    loaded.load(verify=False)
+    unverified = why()
+    assert why(verify=False) == ""
+    loaded.execute("UPDATE snapseed.loads SET identity = 'another'")
+    other = why()
+    assert len({"", changed, upserted, unverified, other}) == 5
+    assert "public.badges" in changed
+    assert "upsert" in upserted
 
 
 def test_nothing_was_ever_loaded(shapes: Shapes) -> None:

@@ -206,7 +206,8 @@ def test_functions_of_the_same_names_are_not_called(shapes: Shapes, mode: Mode) 
         CREATE FUNCTION array_send(anyarray) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$;
         """
     )
-    shapes.load(mode, agrees=True, database=f"{shapes.url} options='-c search_path=public,pg_catalog'")
+    report = shapes.load(mode, agrees=True, database=f"{shapes.url} options='-c search_path=public,pg_catalog'")
+    assert all(result.agrees for result in report.verified)
 
 
 def test_rows_of_others_are_not_replaced_after_an_append(shapes: Shapes) -> None:

@@ -29,6 +29,7 @@ def test_everything_is_dropped_and_comes_back(shapes: Shapes) -> None:
     public = shapes.execute(_PUBLIC)
     report = shapes.load(recreate=True, create_schema=True, agrees=True)
     assert report.plan.recreate
+    assert [str(table) for table in report.plan.dropped] == ["other.empty"]
     assert report.schema_created
     assert shapes.one("SELECT to_regclass('other.empty') IS NULL AND to_regtype('mood') IS NULL")
     assert shapes.execute(_PUBLIC) == public

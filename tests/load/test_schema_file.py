@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snapseed import SnapseedError, load_snapshot, verify_snapshot
-from snapseed.errors import ConfigurationError, LoadError
+from snapseed.errors import ConfigurationError, LoadError, SchemaError
 from tests.conftest import Sandbox, new_database
 from tests.projects.state import contents, dumped_by_pg_dump, generated, schema_of
 
@@ -81,6 +81,40 @@ def test_what_cannot_run_is_named_with_its_line(shop: Sandbox, case: str) -> Non
     assert quoted in (error.observed or "")
     assert advice in (error.next_step or "")
     assert "CREATE" not in str(error)
+
+
+def test_all_roles_that_a_dump_needs_are_named_at_once(server: str, shop: Sandbox) -> None:
+    """Owners, grantees, those of default privileges and of policies, but no words in a function."""
+    roles = ["an owner", "a_reader", "a_giver", "a_taker", "a_subject"]
+    names = [f'"{role}"' for role in roles]
+    owner, reader, giver, taker, subject = names
+    with new_database(server) as url, Sandbox(shop.folder, url).connect() as connection:
+        try:
+            for name in names:
+                connection.execute(f"CREATE ROLE {name}".encode())
+            connection.execute(
+                f"""
+                CREATE TABLE t (id int); ALTER TABLE t OWNER TO {owner}; GRANT SELECT ON t TO PUBLIC;
+                GRANT SELECT ON t TO {reader} WITH GRANT OPTION; CREATE POLICY p ON t TO {subject}, CURRENT_USER;
+                ALTER DEFAULT PRIVILEGES FOR ROLE {giver} IN SCHEMA public GRANT SELECT ON TABLES TO {taker};
+                CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS 'BEGIN
+GRANT SELECT ON t TO nobody_there;
+ALTER TABLE t OWNER TO nobody_there;
+END';
+                """.encode()
+            )
+            dumped = dumped_by_pg_dump(url, "--schema-only")
+        finally:
+            for name in names:
+                connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
+    error = refused(shop, dumped)
+    assert isinstance(error, SchemaError)
+    assert "--no-owner" in (error.next_step or "")
+    for role in roles:
+        assert f"there is no role {role}, which" in (error.observed or "")
+    assert (
+        (error.observed or "").count("there is no role") == (error.next_step or "").count("CREATE ROLE") == len(roles)
+    )
 
 
 def test_words_that_only_look_like_those_of_pg_dump_stay(shop: Sandbox) -> None:

@@ -17,6 +17,7 @@ from psycopg import sql
 from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.diff.database import diff_snapshot
 from snapseed.errors import RefusedError
+from snapseed.load.outcome import Outcome
 from snapseed.load.request import Mode
 from snapseed.scaffold.project import scaffold_project
 from snapseed.testing.reset import reset_environment
@@ -69,7 +70,7 @@ class Hostile:
     def plant(self) -> None:
         """Everything that our SQL could mistake for the server's own, in each schema of the search path.
 
-        Each fails when it is called, so whoever calls one fails too.
+        Each fails when it is called, so its caller fails too.
         """
         functions = {name for file in QUERIES.rglob("*.sql") for name in re.findall(r"\b([a-z_]+)\(", file.read_text())}
         functions |= {
@@ -182,7 +183,7 @@ def test_a_schema_that_others_made_gets_no_table_of_ours(shop: Sandbox, hostile:
     assert hostile.name in str(caught.value.observed)
     with shop.connect() as connection:
         connection.execute("DROP SCHEMA snapseed CASCADE")
-    load_snapshot(shop.project, shop.environment())
+    assert load_snapshot(shop.project, shop.environment()).outcome is Outcome.COMMITTED
 
 
 def test_the_owner_of_the_database_is_believed(shop: Sandbox, hostile: Hostile) -> None:
@@ -191,5 +192,5 @@ def test_the_owner_of_the_database_is_believed(shop: Sandbox, hostile: Hostile) 
         name, role = sql.Identifier(connection.info.dbname), sql.Identifier(hostile.name)
         connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, role))
         load_snapshot(shop.project, shop.environment(database=f"{shop.url} user={hostile.name}"))
-        load_snapshot(shop.project, shop.environment())
+        assert load_snapshot(shop.project, shop.environment()).outcome is Outcome.COMMITTED
         connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(name))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +101,12 @@ class OwnServer:
 
 
 @contextmanager
-def own_server(file_bytes: int = FILE_BYTES) -> Iterator[OwnServer]:
-    """A running server, gone at the end."""
+def own_server(
+    file_bytes: int = FILE_BYTES, prepared: Callable[[Path], EmbeddedPostgres] = EmbeddedPostgres
+) -> Iterator[OwnServer]:
+    """A running server, gone at the end. `prepared` gives the embedded server of a folder."""
     with tempfile.TemporaryDirectory(prefix="snapseed-own-") as folder:
-        server = OwnServer(EmbeddedPostgres(Path(folder)), file_bytes)
+        server = OwnServer(prepared(Path(folder)), file_bytes)
         server.start()
         try:
             yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def module(project: Sandbox, name: str) -> str:
     return (project.folder / "generators" / f"{name}.py").read_text(encoding="utf-8")
 
 
-def load(project: Sandbox, scale: int = 40) -> None:
+def load(project: Sandbox, scale: int = 40) -> subprocess.CompletedProcess[str]:
     """Generate and load."""
     project.run("generate", "--scale", str(scale), "--quiet", check=True)
-    project.run("load", "dev", "--quiet", check=True)
+    return project.run("load", "dev", "--quiet", check=True)

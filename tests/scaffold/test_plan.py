@@ -237,7 +237,8 @@ def test_all_cases_load(init: Init) -> None:
         f"CREATE SCHEMA s{number}; SET search_path = s{number}; {case.ddl};"
         for number, case in enumerate(CASES.values())
     )
-    load(init(ddl), 100)
+    loaded = load(init(ddl), 100)
+    assert loaded.returncode == 0, loaded.stderr
 
 
 TWICE = """

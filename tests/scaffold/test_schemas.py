@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import Connection
+from tests.capture.conftest import difference, project_in, restored
+from tests.conftest import Connection, new_database
 from tests.scaffold.conftest import EXAMPLE, SCHEMAS, Init, load, module, said
 
 FILES = {
@@ -18,8 +20,10 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_init_writes_generates_loads_and_verifies_at_once(name: str, init: Init, connection: Connection) -> None:
-    """The commands that init names end with 0, and ruff finds nothing in its modules."""
+def test_what_init_writes_generates_loads_and_verifies_at_once(
+    name: str, init: Init, database: str, server: str, tmp_path: Path
+) -> None:
+    """The commands that init names end with 0, ruff finds nothing, and a capture gives the same again."""
     project = init(FILES[name].read_text(encoding="utf-8"))
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E4,E7,E9,F,I,UP,B"]
     shown = subprocess.run([*ruff, str(project.folder / "generators")], capture_output=True, text=True, check=False)
@@ -31,7 +35,12 @@ def test_what_init_writes_generates_loads_and_verifies_at_once(name: str, init: 
     project.run("generate", "--check", check=True)
     for entity in project.run_json("show", "dev")["entities"]:  # type: ignore[attr-defined]
         assert entity["rows"] > 0, entity["name"]
-    del connection
+    (tmp_path / "copy").mkdir()
+    captured = project_in(tmp_path / "copy", database)
+    captured.capture()
+    with new_database(server) as url:
+        restored(captured, url)
+        assert difference(database, url) == ""
 
 
 @pytest.mark.parametrize("name", FILES)

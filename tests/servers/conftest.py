@@ -20,7 +20,7 @@ import redis
 
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.servers.project_server import TEMPORARY_DIRECTORY
-from tests.conftest import without_coverage
+from tests.conftest import WithData, without_coverage
 
 Server = EmbeddedPostgres | EmbeddedRedis
 NewProject = Callable[[str], Path]
@@ -75,11 +75,10 @@ def project(new_project: NewProject) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Iterator[Path]:
-    """A project with a complete data folder, because initdb takes ten times as long as a start."""
+def shared(with_data: WithData) -> Iterator[Path]:
+    """A project whose PostgreSQL has data, for many tests."""
     root = short_folder()
-    EmbeddedPostgres(root).start()
-    EmbeddedPostgres(root).stop()
+    with_data(root)
     yield root
     shutil.rmtree(root)
 
@@ -119,6 +118,13 @@ def fresh(request: pytest.FixtureRequest, project: Path) -> Server:
     """Either server of an empty project."""
     kind: type[Server] = request.param
     return kind(project)
+
+
+@pytest.fixture(params=KINDS)
+def doomed(request: pytest.FixtureRequest, project: Path, with_data: WithData) -> Server:
+    """Either server of a project that no other test has, stopped; PostgreSQL with data."""
+    kind: type[Server] = request.param
+    return with_data(project) if kind is EmbeddedPostgres else kind(project)
 
 
 def answers(server: Server) -> bool:

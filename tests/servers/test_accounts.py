@@ -108,14 +108,14 @@ def test_it_runs_as_the_owner_of_the_data(embedded: Server) -> None:
         chown_all(folder, NOBODY.pw_uid, NOBODY.pw_gid)
 
 
-def test_the_socket_folder_of_an_earlier_account_is_taken_over(fresh: Server) -> None:
+def test_the_socket_folder_of_an_earlier_account_is_taken_over(doomed: Server) -> None:
     """After a user deleted the data of another account, what is left of it under `.snapseed` does not stop a start."""
-    fresh.start()
-    fresh.stop()
-    shutil.rmtree(fresh.data_directory)
-    os.chown(fresh.socket_directory, UNKNOWN, UNKNOWN)
-    assert fresh.start()
-    assert answers(fresh)
+    doomed.start()
+    doomed.stop()
+    shutil.rmtree(doomed.data_directory)
+    os.chown(doomed.socket_directory, UNKNOWN, UNKNOWN)
+    assert doomed.start()
+    assert answers(doomed)
 
 
 def test_data_that_root_copied_is_handed_over(postgres: EmbeddedPostgres) -> None:

@@ -104,21 +104,21 @@ def test_no_second_valkey_is_started_on_the_same_data(valkey: EmbeddedRedis) -> 
 
 
 @pytest.mark.parametrize(("action", "is_hidden"), [("start", False), ("start", True), ("stop", False)])
-def test_a_server_whose_data_was_deleted_is_ended(fresh: Server, action: str, *, is_hidden: bool) -> None:
+def test_a_server_whose_data_was_deleted_is_ended(doomed: Server, action: str, *, is_hidden: bool) -> None:
     """Start and stop end it at once, also where the kernel hides its folder from us, and a start makes a new one."""
     if is_hidden and not (os.geteuid() == 0 and shutil.which("setpriv")):
         pytest.skip("needs root, and setpriv to give up SYS_PTRACE")
-    fresh.start()
-    orphans = processes_of(fresh)
-    shutil.rmtree(fresh.state_directory)
+    doomed.start()
+    orphans = processes_of(doomed)
+    shutil.rmtree(doomed.state_directory)
     hide = ["setpriv", "--bounding-set", "-sys_ptrace"] if is_hidden else []
     code = (
-        f"timeouts = Timeouts(start=10, stop=10, lock=10)\nprint({type(fresh).__name__}(project, timeouts).{action}())"
+        f"timeouts = Timeouts(start=10, stop=10, lock=10)\nprint({type(doomed).__name__}(project, timeouts).{action}())"
     )
-    assert output(python(code, fresh.project, prefix=hide)).splitlines()[-1] == "True"
+    assert output(python(code, doomed.project, prefix=hide)).splitlines()[-1] == "True"
     assert not any(orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE for orphan in orphans)
-    assert fresh.is_running() == (action == "start")
-    assert not fresh.is_running() or answers(fresh)
+    assert doomed.is_running() == (action == "start")
+    assert not doomed.is_running() or answers(doomed)
 
 
 @pytest.mark.parametrize("where", ["another project", "another mount namespace"])

@@ -136,7 +136,7 @@ def test_a_state_folder_that_others_can_write_to_is_refused(
 
 @as_root
 def test_the_lock_of_an_earlier_version_is_closed(new_project: NewProject) -> None:
-    """Whoever can read a lock can take it and hold up every start."""
+    """An account that can read a lock can take it and hold up every start."""
     server = EmbeddedRedis(mine(new_project, USER))
     server.state_directory.mkdir(mode=0o755)
     lock = server.state_directory / "valkey.lock"

@@ -15,6 +15,7 @@ import redis
 from snapseed.errors import ConfigurationError, RefusedError, ServerError
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from snapseed.servers.account import account_for
+from tests.conftest import WithData
 from tests.servers.conftest import KINDS, NOBODY, REPOSITORY, Server, answers, output, processes_of, python
 
 
@@ -67,9 +68,9 @@ def test_only_one_of_two_starters_starts(fresh: Server) -> None:
     assert answers(fresh)
 
 
-def test_each_project_has_servers_of_its_own(postgres: EmbeddedPostgres, project: Path) -> None:
+def test_each_project_has_servers_of_its_own(postgres: EmbeddedPostgres, project: Path, with_data: WithData) -> None:
     """What one project writes the other does not see, and stopping one project's servers leaves the other's running."""
-    ours, theirs = postgres, EmbeddedPostgres(project)
+    ours, theirs = postgres, with_data(project)
     ours_redis, theirs_redis = (EmbeddedRedis(each.project) for each in (ours, theirs))
     for server in (ours, theirs, ours_redis, theirs_redis):
         assert server.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -243,6 +244,11 @@ def test_a_full_disk_is_an_error_that_says_so(shop: Project) -> None:
             with pytest.raises(SnapshotError, match="no space left") as caught:
                 make_snapshot(shop, 5_000, jobs=jobs)
             assert caught.value.next_step == "free some space, or choose a smaller --scale"
+            assert caught.value.where == str(shop.snapshots / "dev")
+            (needed,) = re.findall(r"([\d,]+) bytes", caught.value.expected or "")
+            (free,) = re.findall(r"([\d,]+) bytes are free", caught.value.observed or "")
+            needed, free = (int(number.replace(",", "")) for number in (needed, free))
+            assert needed > 160_000 > free > 0
             assert old_files(shop) == before
             assert litter(shop) == []
     finally:

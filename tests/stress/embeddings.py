@@ -34,7 +34,7 @@ from tests.projects.state import generated
 
 WORKERS = 3
 LOG = "stress-embeddings.log"
-# Below this the queue gets more jobs, so that faults strike workers at work.
+# Below this the queue gets more jobs, so that faults strike busy workers.
 _FEW_JOBS = 1_500
 _MORE_JOBS = 3_000
 _PAUSE_SECONDS = (0.1, 0.8)

@@ -30,7 +30,6 @@ from snapseed import (
     load_snapshot,
     reset_environment,
     reset_to_state,
-    resolve_check,
     resolve_request,
     save_state,
     scale,
@@ -94,7 +93,7 @@ def rest(rows: Rows) -> pl.DataFrame:
 project = find_project()
 environment = project.environment("dev", {"database": "postgresql:///app"})
 request = resolve_request(project, environment, scale=100, seed=None)
-same: bool = check_snapshot(project, resolve_check(project, environment, scale=None, seed=None)).same_rows
+same: bool = check_snapshot(project, request).same_rows
 identity: str = generate_snapshot(project, request, jobs=2).manifest.identity
 seconds: float = load_snapshot(project, environment, LoadRequest(only=["people"], consent=True)).seconds
 agrees: bool = verify_snapshot(project, environment, offline=True).agrees

@@ -15,7 +15,7 @@ from snapseed.postgres.connect import has_database
 from snapseed.servers import EmbeddedPostgres
 from snapseed.servers.targets import resolve_target
 from snapseed.verify.status import EnvironmentStatus, status
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, WithData
 from tests.projects.state import contents
 
 
@@ -33,9 +33,9 @@ def on_database(shop: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 @pytest.fixture
-def embedded(shop: Sandbox) -> Iterator[EmbeddedPostgres]:
+def embedded(shop: Sandbox, with_data: WithData) -> Iterator[EmbeddedPostgres]:
     """The shop's own server, running."""
-    server = EmbeddedPostgres(shop.folder)
+    server = with_data(shop.folder)
     server.start()
     yield server
     server.stop()

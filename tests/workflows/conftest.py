@@ -52,15 +52,19 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 NewPython = Callable[[Path], Path]
 
 
-@pytest.fixture
-def new_python(dependencies: Path) -> NewPython:
+@pytest.fixture(scope="session")
+def new_python(dependencies: Path, tmp_path_factory: pytest.TempPathFactory) -> NewPython:
     """Creates environments with everything except snapseed, and returns their folders of programs."""
+    # `python -m venv` takes two seconds to find out that pip is there already.
+    without_ensurepip = tmp_path_factory.mktemp("without-ensurepip")
+    (without_ensurepip / "ensurepip.py").touch()
+    registry = f"{dependencies}\nimport sys; sys.path.insert(0, {str(without_ensurepip)!r})\n"
 
     def make(folder: Path) -> Path:
         # A script that creates an environment in the same place finds these packages in it.
         packages = folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        (packages / "registry.pth").write_text(f"{dependencies}\n")
+        (packages / "registry.pth").write_text(registry)
         pip = folder / "bin/pip"
         pip.write_text('#!/bin/sh\nexec "${0%/*}/python" -m pip "$@"\n')
         pip.chmod(0o755)

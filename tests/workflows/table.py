@@ -47,9 +47,11 @@ EXECUTED = {
         ),
     ],
 }
-# For these, `make -n` shows what would be done.
+# For these, `make -n` shows what would be done, or a stand-in for sudo.
 DRY = {
     f"{CI}: check: Check": "it is one half of `make test`, which runs this test",
+    f"{CI}: test: Install a pooler": "it installs from a registry",
+    f"{CI}: postgres: Install a pooler": "it installs from a registry",
     f"{CI}: lowest: Test with the lowest versions": "it installs from a registry, and then runs this very suite",
     f"{CI}: wheels: Cross-compile": "it builds six times in an environment that is installed from a registry",
     f"{CI}: wheel: Build": "it builds in an environment that is installed from a registry",

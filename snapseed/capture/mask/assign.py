@@ -48,6 +48,10 @@ def assign(facts: Facts, configured: Mapping[str, MaskRule], declared: Iterable[
         problems += [f"{facts.names[place]}: {problem}" for problem in misfits(rule, facts.columns[place])]
         if rule.rule == "date" and not shifted_by(facts, place, rule):
             problems.append(f'{facts.names[place]}: say by which column dates are shifted: by = "user_id"')
+    for oid, expression in facts.partitioning:
+        for name in words_in(expression):
+            if rules.get((oid, name), _KEEP).rule != "keep":
+                problems.append(f"{facts.names[oid, name]}: it decides which partition a row belongs to; use keep")
     if not problems:
         problems += [problem for unique in facts.unique for problem in _broken(facts, rules, unique)]
     return Assigned(rules, tuple(problems))
@@ -148,5 +152,6 @@ def _instead(rule: MaskRule, part: str) -> str:
 def shifted_by(facts: Facts, place: Place, rule: MaskRule) -> tuple[str, ...]:
     """The columns of the same table whose values say how far the dates of a row move: `by`, or the primary key."""
     if rule.by is not None:
-        return (rule.by,) if (place[0], rule.by) in facts.columns else ()
+        by = facts.columns.get((place[0], rule.by))
+        return () if by is None or by.is_generated else (by.name,)
     return next((unique.parts for unique in facts.unique if unique.oid == place[0] and unique.is_primary), ())

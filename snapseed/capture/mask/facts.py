@@ -87,6 +87,7 @@ class CheckFacts:
 class Facts:
     """All tables of a database. A column is known by the oid of its table and by its name.
 
+    `partitioning` are the expressions that decide which partition a row of a table belongs to.
     `spelled` has the names by which a configuration may call the columns: `table.column` for tables that the search
     path finds, and `schema.table.column`.
     """
@@ -95,6 +96,7 @@ class Facts:
     unique: tuple[UniqueFacts, ...]
     references: tuple[ColumnReference, ...]
     checks: tuple[CheckFacts, ...]
+    partitioning: tuple[tuple[int, str], ...]
     spelled: Mapping[str, Place]
     names: Mapping[Place, str]
 
@@ -121,6 +123,7 @@ def read_facts(connection: Connection) -> Facts:
         tuple(msgspec.convert(row, UniqueFacts) for row in _rows(connection, "unique", oids=oids)),
         tuple(msgspec.convert(row, ColumnReference) for row in _rows(connection, "references", oids=oids)),
         tuple(msgspec.convert(row, CheckFacts) for row in _rows(connection, "checks", oids=oids)),
+        tuple((row["oid"], row["expression"]) for row in _rows(connection, "partitioning", oids=oids)),
         spelled,
         names,
     )

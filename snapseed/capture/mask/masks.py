@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from snapseed.capture.mask.documents import replaced_documents
-from snapseed.capture.mask.values import BoundRule, replaced, shifted
 from snapseed.errors import SnapshotError
 from snapseed.generate.draws.bits import UInt64s, mixed
 from snapseed.postgres.catalog import TableName
 from snapseed.snapshot.manifest import Column
 from snapseed.snapshot.types import ColumnType, parse_type
+
+if TYPE_CHECKING:
+    from snapseed.capture.mask.values import BoundRule
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ NO_MASKS = Masks({})
 
 
 def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
+    # With polars, which a capture without masks does without.
+    from snapseed.capture.mask.documents import replaced_documents
+    from snapseed.capture.mask.values import replaced, shifted
+
     values, kind = batch.column(column.name), column.kind
     if pa.types.is_string(values.type) and not pa.types.is_string(kind.arrow):
         # A value somewhere in the column does not fit its own type, so that all of them are stored as text.

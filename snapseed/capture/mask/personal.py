@@ -26,6 +26,8 @@ from snapseed.postgres.connect import Connection
 _DATA: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 _NAMES, _TYPES, _VALUES = _DATA["names"], _DATA["types"], _DATA["values"]
 _DOCUMENTS = frozenset({"json", "jsonb"})
+# Other types whose values may hold anything. There is no rule that keeps their form.
+_OPAQUE = frozenset({"bytea", "hstore", "tsvector", "xml"})
 # How many rows of a table are looked at, how many characters of a value, and which share must look personal.
 _ROWS, _CHARACTERS, _ONE_IN = 1_000, 2_000, 100
 
@@ -78,15 +80,17 @@ def sampled_reasons(connection: Connection, facts: Facts, places: Iterable[Place
     tables: dict[int, list[MaskableColumn]] = {}
     for place in places:
         column = facts.columns[place]
-        if (base_of(column) in TEXTS | _DOCUMENTS) and column.may_select:
+        if base_of(column) in TEXTS | _DOCUMENTS | _OPAQUE - {"bytea"} and column.may_select:
             tables.setdefault(place[0], []).append(column)
     for oid, columns in tables.items():
         for column, counts in zip(columns, _counted(connection, columns), strict=True):
             filled, *hits = counts
             for hit, what in zip(hits, _VALUES, strict=True):
                 if hit and hit * _ONE_IN >= filled:
-                    rule = "json" if base_of(column) in _DOCUMENTS else _rule_for(what)
-                    reasons[oid, column.name] = f"{hit:,} of {filled:,} values look like {what}", rule
+                    rule = {"an e-mail address": "email", "a telephone number": "phone", "an IP address": "ip"}.get(
+                        what
+                    )
+                    reasons[oid, column.name] = f"{hit:,} of {filled:,} values look like {what}", rule or "text"
                     break
     return reasons
 
@@ -104,16 +108,12 @@ def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
     if re.search(_NAMES["harmless"], name):
         return None
     patterns = _NAMES["number"] if base in NUMBERS else _NAMES["moment"] if base in MOMENTS else []
-    if base in TEXTS | _DOCUMENTS:
+    if base in TEXTS | _DOCUMENTS | _OPAQUE:
         patterns = _NAMES["text"]
         if re.search(_NAMES["people"], f"_{words_of(column.table)}_"):
             patterns = [*patterns, *_NAMES["of_people"]]
     rule = next((rule for pattern, rule in patterns if re.search(pattern, name)), None)
-    return None if rule is None else ("its name", "json" if base in _DOCUMENTS else rule)
-
-
-def _rule_for(what: str) -> str:
-    return {"an e-mail address": "email", "a telephone number": "phone", "an IP address": "ip"}.get(what, "text")
+    return None if rule is None else ("its name", rule)
 
 
 def _written(rule: MaskRule) -> str:
@@ -122,8 +122,10 @@ def _written(rule: MaskRule) -> str:
 
 def _proposals(column: MaskableColumn, rule: str) -> list[MaskRule]:
     """Rules for a column, the best first. The last one always fits, and leaves it to people to decide."""
-    noisy = [MaskRule("number", noise=0.1)] if base_of(column) in NUMBERS else []
-    return [MaskRule(rule), *noisy, *map(MaskRule, ("text", "uuid", "null", "keep"))]
+    base = base_of(column)
+    first = [MaskRule("json")] if base in _DOCUMENTS else [] if base in _OPAQUE else [MaskRule(rule)]
+    noisy = [MaskRule("number", noise=0.1)] if base in NUMBERS else []
+    return [*first, *noisy, *map(MaskRule, ("text", "uuid", "null", "keep"))]
 
 
 def _counted(connection: Connection, columns: list[MaskableColumn]) -> list[tuple[int, ...]]:

@@ -268,7 +268,7 @@ def _tried(
         ((name,), f"the type {column.full_type}", "t::text IS NOT NULL") for name, column in own.items()
     ]
     questions += [(check.columns, f"the check {check.name} {check.expression}", check.expression) for check in checks]
-    query = sql.SQL("SELECT count(*) FROM jsonb_to_recordset(%s::jsonb) AS t ({}) WHERE ({}) IS FALSE")
+    query = sql.SQL("SELECT count(*) FROM jsonb_to_recordset({}::jsonb) AS t ({}) WHERE ({}) IS FALSE")
     for names, what, expression in questions:
         fields = [
             sql.SQL("{} {}").format(sql.Identifier(column.name), _as_sql(column.full_type))
@@ -277,8 +277,8 @@ def _tried(
         ]
         try:
             with connection.transaction():
-                statement = query.format(sql.SQL(", ").join(fields), _as_sql(expression))
-                (unmet,) = connection.execute(statement, [document]).fetchone() or (0,)
+                parts = sql.Literal(document), sql.SQL(", ").join(fields), _as_sql(expression)
+                (unmet,) = connection.execute(query.format(*parts)).fetchone() or (0,)
                 problem = "masked values do not meet " + what if unmet else None
         except (psycopg.DataError, psycopg.IntegrityError) as exc:
             problem = f"masked values do not fit {what}: {exc.diag.message_primary}"
@@ -289,4 +289,4 @@ def _tried(
 
 def _as_sql(text: str) -> sql.SQL:
     """SQL that the server itself has printed."""
-    return sql.SQL(text.replace("%", "%%"))
+    return sql.SQL(text)

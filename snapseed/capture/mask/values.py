@@ -34,7 +34,8 @@ _DAY = 86_400_000_000
 # Days before 1970: in 4602 BC. PostgreSQL's range begins 40,588 days earlier.
 _EARLIEST = -2_400_000
 _FIRST_NAMES, _LAST_NAMES = WORDS["FIRST_NAMES"], WORDS["LAST_NAMES"]
-_LONGEST_NAME = sum(max(map(len, names)) + 1 for names in (_FIRST_NAMES, _LAST_NAMES))
+_NAMES = tuple(f"{first} {last}" for first in _FIRST_NAMES for last in _LAST_NAMES)
+_DOTTED = tuple(f"{name.lower().replace(' ', '.')}." for name in _NAMES)
 
 
 @dataclass(frozen=True)
@@ -85,29 +86,28 @@ def shifted(bound: BoundRule, values: pa.Array, row_bits: UInt64s) -> pa.Array:
 
 
 def _names(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
-    bits = bound.key.bits(values)[0]
-    names = {"first_name": [_first(bits)], "last_name": [_last(bits)]}.get(bound.rule.rule, [_first(bits), _last(bits)])
-    return _joined([*names[:1], *(part for name in names[1:] for part in (" ", name))], bound.room)
+    names = {"first_name": _FIRST_NAMES, "last_name": _LAST_NAMES}.get(bound.rule.rule, _NAMES)
+    return _joined([_one_of(names, bound.key.bits(values)[0], "name")], bound.room)
 
 
 def _emails(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     """`ada.lopez.TOKEN@example.com`, or without the name where that is too long."""
     bits, more = bound.key.bits(values)
     token, domain = _tokens(bits, more), f"@{bound.rule.domain}"
-    if bound.room is not None and bound.room < _LONGEST_NAME + TOKEN + len(domain):
+    if bound.room is not None and bound.room < max(map(len, _DOTTED)) + TOKEN + len(domain):
         return _joined([token, domain])
-    first, last = (names.str.to_lowercase() for names in (_first(more), _last(more)))
-    return _joined([first, ".", last, ".", token, domain])
+    return _joined([_one_of(_DOTTED, more, "name"), token, domain])
 
 
 def _phones(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     """Numbers of an area code that no telephone has."""
-    return _joined(["+1555", _digits(bound.key.bits(values)[0], "phone", 10**7, 7)])
+    digits = below(column_bits(bound.key.bits(values)[0], "phone"), 10**7) + np.uint64(15_550_000_000)
+    return _joined(["+", pl.Series(digits).cast(pl.String)])
 
 
 def _addresses(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     bits = bound.key.bits(values)[0]
-    street = chosen(column_bits(bits, "street"), WORDS["STREETS"], None, None)
+    street = _one_of(WORDS["STREETS"], bits, "street")
     number = pl.Series(below(column_bits(bits, "number"), 250) + np.uint64(1)).cast(pl.String)
     return _joined([number, " ", street], bound.room)
 
@@ -249,16 +249,8 @@ def as_array(texts: pl.Series) -> pa.Array:
     return texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
 
 
-def _first(bits: UInt64s) -> pl.Series:
-    return chosen(column_bits(bits, "first name"), _FIRST_NAMES, None, None)
-
-
-def _last(bits: UInt64s) -> pl.Series:
-    return chosen(column_bits(bits, "last name"), _LAST_NAMES, None, None)
-
-
-def _digits(bits: UInt64s, name: str, limit: int, width: int) -> pl.Series:
-    return pl.Series(below(column_bits(bits, name), limit)).cast(pl.String).str.zfill(width)
+def _one_of(options: Sequence[str], bits: UInt64s, name: str) -> pl.Series:
+    return chosen(column_bits(bits, name), options, None, None)
 
 
 def _tokens(bits: UInt64s, more: UInt64s) -> pl.Series:

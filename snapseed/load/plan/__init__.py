@@ -46,7 +46,8 @@ class Prepared:
     `facts` are the tables by entity name, also of entities that are not loaded. `children` are tables outside the load
     that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
-    `problems` were found while reading. `restoration` is what comes back besides rows.
+    `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone. `restoration` is
+    what comes back besides rows.
     """
 
     entities: Sequence[EntityRecord]
@@ -61,6 +62,7 @@ class Prepared:
     filled: Mapping[str, FilledTable] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
     problems: Sequence[Problem] = ()
+    dropped: tuple[TableName, ...] = ()
     restoration: Restoration = field(default_factory=Restoration)
 
     @property
@@ -153,13 +155,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """The tables in the order in which they are loaded. `recreate`: all schemas are dropped before, as was asked."""
+    """The tables in the order in which they are loaded.
+
+    `recreate`: all schemas are dropped before, as was asked. `dropped` are the tables in them that the snapshot lacks.
+    """
 
     tables: tuple[TablePlan, ...]
     mode: Mode = Mode.REPLACE
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()
     recreate: bool = False
+    dropped: tuple[TableName, ...] = ()
     restoration: Restoration = field(default_factory=Restoration)
 
     @property

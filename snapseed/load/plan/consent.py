@@ -12,7 +12,8 @@ from snapseed.postgres.guard import require_ours
 def require_consent(prepared: Prepared, request: LoadRequest, environment: Environment, snapshot: str) -> None:
     """Raise `RefusedError` if the load needs consent that was not given. `snapshot` is the snapshot's identity.
 
-    Rows on another server, in a partition that is a foreign table, are never written or removed.
+    Rows on another server, in a partition that is a foreign table, are never written or removed, nor are those in a
+    table of an extension, such as the jobs of pg_cron.
     """
     tables = [*(prepared.facts[entity.name] for entity in prepared.entities), *prepared.children]
     identity, filled = prepared.identity, prepared.filled
@@ -24,6 +25,14 @@ def require_consent(prepared: Prepared, request: LoadRequest, environment: Envir
             observed=f"foreign tables: {', '.join(remote)}",
             expected="partitions in this database",
             next_step="detach these partitions, or leave the table out by naming the others with --only",
+        )
+    if taken := [f"{table.name}, of {table.extension}" for table in tables if table.extension]:
+        raise RefusedError(
+            "a table belongs to an extension",
+            where=str(identity),
+            observed="; ".join(taken),
+            expected="tables of your own",
+            next_step="leave the table out by naming the others with --only",
         )
     if request.mode is not Mode.APPEND:
         upsert = request.mode is Mode.UPSERT

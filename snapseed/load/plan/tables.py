@@ -48,6 +48,7 @@ def plan_load(
         ),
         settings=_choose_settings(prepared),
         recreate=request.recreate,
+        dropped=prepared.dropped,
         restoration=prepared.restoration,
     )
 

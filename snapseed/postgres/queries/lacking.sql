@@ -3,7 +3,7 @@ SELECT format('the server has no extension %%s', w.name) AS problem, NULL AS fix
   FROM unnest(%(extensions)s::text[]) AS w (name)
  WHERE NOT EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = w.name)
 UNION ALL
-SELECT format('there is no role %%s, which a policy names', w.name), format('CREATE ROLE %%I;', w.name)
+SELECT format('there is no role %%s, which the schema names', w.name), format('CREATE ROLE %%I;', w.name)
   FROM (SELECT DISTINCT unnest(%(roles)s::text[])) AS w (name)
  WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = w.name)
  ORDER BY 2 NULLS FIRST, 1

@@ -10,6 +10,8 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS table, c.relkind::t
        EXISTS (SELECT FROM pg_publication) AS has_publications,
        EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid) AS is_published,
        ARRAY(SELECT p.relid::regclass::text FROM pg_partition_tree(c.oid) p JOIN pg_class f ON f.oid = p.relid
-              WHERE f.relkind = 'f' AND f.relispartition ORDER BY 1) AS foreign_partitions
+              WHERE f.relkind = 'f' AND f.relispartition ORDER BY 1) AS foreign_partitions,
+       (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') AS extension
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %(schema)s AND c.relname = %(table)s

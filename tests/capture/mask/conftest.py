@@ -50,7 +50,9 @@ def prepare(shared: Connection, tmp_path: Path) -> Prepare:
 def in_transaction(connection: Connection) -> Iterator[None]:
     """What a capture reads in: pinned settings, nothing but reads."""
     pin_settings(connection)
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield
-    connection.execute("RESET search_path")
+    try:
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+    finally:
+        connection.execute("RESET search_path")

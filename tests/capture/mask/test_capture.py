@@ -38,6 +38,7 @@ INSERT INTO t SELECT g, md5(g::text)::uuid, 'act' || g % 2, ARRAY['canary' || g 
 INSERT INTO t VALUES (1, NULL, 'act1'), (2, NULL, 'act1'), (3, NULL, 'once');
 CREATE TABLE keyless (who text, what text);
 INSERT INTO keyless SELECT 'canary' || g % 100, 'Canary ' || g FROM generate_series(1, 1000) g;
+ANALYZE;
 """
 RULES = """
 [environments.dev]

@@ -19,8 +19,8 @@ CHAIN = """
 CREATE TABLE a (id int PRIMARY KEY, ref text NOT NULL UNIQUE);
 CREATE TABLE b (id bigint PRIMARY KEY REFERENCES a, a_ref text REFERENCES a (ref), UNIQUE (id, a_ref));
 CREATE TABLE c (id int PRIMARY KEY, b_id bigint, a_ref text, FOREIGN KEY (b_id, a_ref) REFERENCES b (id, a_ref));
-CREATE TABLE log (id int PRIMARY KEY, who text, parts text[]) PARTITION BY RANGE (id);
-CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (0) TO (9);
+CREATE TABLE log (id int PRIMARY KEY, who text, parts text[]) PARTITION BY HASH (id);
+CREATE TABLE log_1 PARTITION OF log FOR VALUES WITH (MODULUS 1, REMAINDER 0);
 """
 DECLARED = """
 [[capture.references]]
@@ -112,6 +112,7 @@ def test_rules_that_would_break_references_are_refused(
         ("v text", '"constant"'),
         ("v text", '{ rule = "choice", pool = "no_such_pool" }'),
         ("v text", '"no_such_module:mask"'),
+        ("v text CHECK (v LIKE 'a%') DEFAULT 'a'", '"email"'),
         ("v text GENERATED ALWAYS AS (id::text) STORED", '"text"'),
         ("w text", '"text"'),
     ],
@@ -162,28 +163,26 @@ def test_a_rule_that_fits_is_taken(column: str, rule: str, tables: Tables, prepa
 PERSONAL = """
 CREATE TYPE mood AS ENUM ('good', 'ann@x.org');
 CREATE TABLE users (id int PRIMARY KEY, "firstName" text, mail varchar(20) UNIQUE, birthday date, phone bigint,
-  seen_from inet, note text DEFAULT 'ask bo@x.org', name text, plan text, data jsonb, email_verified text, mood mood);
+  seen_from inet, note text DEFAULT 'ask bo@x.org', name text, plan text, data jsonb, email_verified text, mood mood,
+  photo bytea, "100%" tsvector);
 COMMENT ON COLUMN users.plan IS 'as agreed with cy@x.org';
 INSERT INTO users (id, plan, data) SELECT g, 'plan', '{}' FROM generate_series(1, 50) g;
+UPDATE users SET "100%" = to_tsvector('simple', 'ed@x.org');
 UPDATE users SET plan = 'like that of di@x.org' WHERE id = 3;
 UPDATE users SET data = '{"who": "+49 30 1234567"}' WHERE id = 4;
 """
 BY_NAME = [
-    "users.birthday",
-    "users.firstName",
-    "users.mail",
-    "users.name",
-    "users.note",
-    "users.phone",
+    "users.birthday", "users.firstName", "users.mail", "users.name", "users.note", "users.phone", "users.photo",
     "users.seen_from",
-]
+]  # fmt: skip
+BY_VALUE = ["users.100%", "users.data", "users.plan"]
 
 
 def test_columns_that_look_personal_need_a_rule(tables: Tables, prepare: Prepare, tmp_path: Path) -> None:
     """By name, type and a sample of values; a check looks at no values. The lines that are proposed are enough."""
     tables(PERSONAL)
     prepared = prepare()
-    assert sorted(found.column for found in prepared.personal) == sorted([*BY_NAME, "users.plan", "users.data"])
+    assert sorted(found.column for found in prepared.personal) == sorted([*BY_NAME, *BY_VALUE])
     assert sorted(found.column for found in prepare(is_check=True, secret=None).personal) == BY_NAME
     with pytest.raises(RefusedError) as caught:
         prepared.require_rules(find_project(tmp_path))
@@ -191,7 +190,7 @@ def test_columns_that_look_personal_need_a_rule(tables: Tables, prepare: Prepare
     assert "ann" not in str(caught.value)
     assert prepare(lines).personal == ()
     assert '"users.mail" = "text"' in lines  # an address of 20 characters has no room for a unique email
-    assert prepare("\n".join(f'"{name}" = "keep"' for name in [*BY_NAME, "users.plan", "users.data"])).personal == ()
+    assert prepare("\n".join(f'"{name}" = "keep"' for name in [*BY_NAME, *BY_VALUE])).personal == ()
 
 
 def test_values_in_the_schema_are_pointed_out_without_being_shown(tables: Tables, prepare: Prepare) -> None:
@@ -207,6 +206,23 @@ def test_only_captured_tables_are_looked_at(tables: Tables, prepare: Prepare) ->
     tables(PERSONAL + "CREATE TABLE other (id int PRIMARY KEY, email text)")
     found = prepare(tables={TableName("public", "other")}).personal
     assert [column.column for column in found] == ["other.email"]
+
+
+@pytest.mark.parametrize(
+    ("how", "refused"),
+    [("RANGE (at)", True), ("LIST (lower(v))", True), ("HASH (v)", False), ("RANGE (id)", False)],
+)
+def test_a_row_must_not_fall_out_of_its_partition(how: str, refused: object, tables: Tables, prepare: Prepare) -> None:
+    """Where partitions are for some rows only, what decides about them is kept. A default partition takes any row."""
+    tables(f"CREATE TABLE t (id int, at date, v text) PARTITION BY {how};")
+    lines = '"t.v" = "text"\n"t.at" = { rule = "date", by = "id" }'
+    if refused:
+        assert "partition" in problems(prepare, lines)
+    else:
+        assert prepare(lines).masks.names == ("t.at", "t.v")
+    if "LIST" in how:
+        tables("CREATE TABLE t_rest PARTITION OF t DEFAULT")
+        assert prepare(lines).masks.names
 
 
 @pytest.mark.parametrize("secret", [None, "", "guessed", "x" * 31])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Sandbox, copied, new_database
-from tests.projects.own_server import OwnServer, own_server
+from tests.projects.own_server import OwnServer
 from tests.projects.state import load_and_mark, replacing
 
 
@@ -28,13 +28,6 @@ def loaded(server: str, marked: str, generated_once: Callable[[str], Path], tmp_
     """A shop whose tables hold rows that a second load would replace."""
     with new_database(server, template=marked) as url:
         yield replacing(Sandbox(copied(generated_once("shop"), tmp_path), url))
-
-
-@pytest.fixture(scope="session")
-def harmed() -> Iterator[OwnServer]:
-    """A server that tests stop, fill up and starve. It is always our own, whatever server the other tests use."""
-    with own_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
--- The types that the values are of; the tests make the tables, which are all alike.
+-- The types that the values are of; the tests make the tables, all of one shape.
 CREATE SCHEMA "Odd Place";
 CREATE TYPE "Odd Place"."Light" AS ENUM ('red', 'GREEN', 'very "odd", \ light', '');
 CREATE TYPE "Dot.ted" AS ENUM ('a', 'b');

@@ -14,6 +14,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from snapseed.servers import EmbeddedPostgres
+from tests.conftest import WithData
 from tests.testing.pytest_plugin.conftest import EXAMPLE, QUICK, Suite, outcomes
 
 _OWN = """
@@ -171,12 +172,13 @@ def test_a_wrong_setting_is_one_clear_error(suite: Suite, arguments: tuple[str, 
     assert "snapseed/" not in said.replace(str(suite.folder), "")
 
 
-def test_the_example_runs_in_two_processes_on_the_embedded_server() -> None:
+def test_the_example_runs_in_two_processes_on_the_embedded_server(with_data: WithData) -> None:
     """As somebody runs it who has cloned the repository: nothing else is installed or started."""
     # Not in pytest's own folder, which is closed to the account of the server.
     with tempfile.TemporaryDirectory(prefix="snapseed-example-") as name:
         folder = Path(name) / "pytest"
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", ".snapseed"))
+        with_data(folder)
         command = [sys.executable, "-m", "pytest", "-n", "2", *QUICK.split()]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)

@@ -49,7 +49,8 @@ def customers(rows: Rows) -> pl.DataFrame:
     },
 )
 def orders(rows: Rows, customers: pl.DataFrame) -> pl.DataFrame:
-    """Many customers order once, few order often. Row i of `customers` is the customer of order i."""
+    """Many customers order once, few order often."""
+    # Row i of `customers` is the customer of order i.
     status = rows.choice("status", {"open": 1, "paid": 2, "shipped": 16, "returned": 1})
     placed_at = rows.timestamps("placed", customers["joined_at"], rhythm=Rhythm())
     in_time = (placed_at + timedelta(days=3)).clip(upper_bound=rows.now)

@@ -36,7 +36,7 @@ def teams(rows: Rows) -> pl.DataFrame:  # noqa: ARG001 - every generator takes i
     },
 )
 def people(rows: Rows, teams: pl.DataFrame) -> pl.DataFrame:
-    """Each has a boss who comes later in the table, but for the last; half of them have a seat, each another."""
+    """Each has a boss who comes later in the table, except the last. Half of them have a seat, each a different one."""
     tags = rows.items("tags", rows.integers("number of tags", 0, 3))
     document = json_object(count=rows.integers("count", 0, 9), text=rows.choice("text", ["", "a b", 'say "x"']))
     place = [rows.integers(axis, -4, 4).cast(pl.Float32) / 4 for axis in "xyz"]

@@ -1,0 +1,134 @@
+"""What is in a snapshot, as lines of text for people: generated, captured, checked, shown."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snapseed.cli.documents import one_line
+from snapseed.cli.layout import Bytes, cut, size, table, wrapped
+
+if TYPE_CHECKING:
+    from snapseed.capture.snapshot import CaptureReport, MaskReport
+    from snapseed.capture.subset.plan import SubsetReport
+    from snapseed.generate.snapshot import CheckReport, GenerateReport
+    from snapseed.snapshot.manifest import EntityRecord, Manifest
+
+
+def _headline(manifest: Manifest) -> str:
+    counts = f"{manifest.rows:,} rows, {size(manifest.bytes)}"
+    if manifest.scale:
+        source = f"seed {manifest.seed}, scale {manifest.scale:,}"
+    else:
+        source = f"captured from PostgreSQL {manifest.capture and manifest.capture.server}"
+    return f"snapshot {manifest.name}: {counts}, {source}"
+
+
+def _entities(manifest: Manifest) -> list[str]:
+    rows = [
+        [entity.name, entity.rows, Bytes(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
+        for entity in manifest.entities
+    ]
+    return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)
+
+
+def generated(report: GenerateReport) -> Iterator[str]:
+    """What was written."""
+    manifest = report.manifest
+    yield from _entities(manifest)
+    yield f"{_headline(manifest)}, in {report.seconds:.1f} s"
+    yield from wrapped(f"identity {manifest.identity}{_same(report)}")
+    yield f"written to {report.folder}"
+
+
+def captured(report: CaptureReport) -> Iterator[str]:
+    """What was captured, from where, and that it was proved."""
+    yield from wrapped(f"source   {report.target} ({report.source})", " " * 9)
+    yield from wrapped(f"server   {report.server}", " " * 9)
+    rows = [
+        [each.entity, each.rows, Bytes(each.bytes), each.seconds, each.fingerprint, each.why] for each in report.tables
+    ]
+    yield from table(["entity", "rows", "size", "time", "fingerprint", "why"], rows)
+    notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
+    yield from (line for note in notes for line in wrapped(f"note: {note}"))
+    yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
+    yield from wrapped(f"identity {report.manifest.identity}{_same(report)}")
+    yield f"written to {report.folder}"
+
+
+def masks(report: MaskReport) -> Iterator[str]:
+    """Which columns are masked, which should be, and the lines that would do it."""
+    yield f"source   {report.target}"
+    yield from wrapped(f"masked   {', '.join(report.masked) or 'no column'}", " " * 9)
+    yield from (line for place in report.in_schema for line in wrapped(f"note: the schema is copied as it is: {place}"))
+    if report.personal:
+        yield f"{len(report.personal)} columns without a rule look personal; check these lines, and add them:"
+        yield "[mask]"
+        yield from (personal.line for personal in report.personal)
+    else:
+        yield "every column that looks personal has a rule"
+
+
+def _about(subset: SubsetReport) -> Iterator[str]:
+    """What a subset left out, and what would make it faster."""
+    for each in subset.cuts:
+        yield f"{each.step}: the limit of {each.limit:,} for each leaves out {each.rows:,} rows of {each.parents:,}"
+    if subset.left_out:
+        yield f"[capture.children] leaves out {', '.join(subset.left_out)}"
+    for orphans in subset.orphans:
+        yield f"{orphans.rows:,} rows of {orphans.reference} refer to a row that the source does not have either"
+    for index in subset.missing_indexes:
+        yield f"{index.table} has no index on {', '.join(index.columns)}, so the whole table was read: {index.sql}"
+
+
+def _same(report: CaptureReport | GenerateReport) -> str:
+    return " (the same as before)" if report.replaced == report.manifest.identity else ""
+
+
+def regenerated(report: CheckReport) -> Iterator[str]:
+    """How a snapshot compares with the same one generated again."""
+    manifest = report.manifest
+    if report.different:
+        yield "regenerated, the snapshot differs:"
+        for line in report.different:
+            yield from wrapped(f"  {line}", " " * 4)
+    else:
+        versions = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
+        same = "same rows, same bytes" if report.same_bytes else f"same rows, other bytes (written by {versions})"
+        yield f"snapshot {manifest.name} regenerated: {same} ({manifest.rows:,} rows, {report.seconds:.1f} s)"
+
+
+def contents(
+    manifest: Manifest, samples: Sequence[tuple[EntityRecord, list[dict[str, object]]]], notes: Mapping[str, str]
+) -> Iterator[str]:
+    """What is in a snapshot: settings, entities, and sample rows after their note, with one column per line."""
+    yield _headline(manifest)
+    yield f"identity {manifest.identity}"
+    yield from _entities(manifest)
+    for entity, rows in samples:
+        names = max(len(column.name) for column in entity.columns)
+        types = max(len(column.type) for column in entity.columns)
+        if rows and (note := notes.get(entity.name)):
+            yield from ("", *wrapped(f"{entity.name}: {note}"))
+        for number, row in enumerate(rows, 1):
+            yield ""
+            yield f"{entity.name}, row {number} of {entity.rows:,}"
+            for column in entity.columns:
+                value = "NULL" if row[column.name] is None else one_line(row[column.name])
+                yield cut(f"  {column.name:<{names}}  {column.type:<{types}}  {value}")
+
+
+def read_notes(folder: Path) -> dict[str, str]:
+    """The docstring of each generator in `folder`, by entity, on one line. Runs none of their code."""
+    notes = {}
+    for path in sorted(folder.glob("*.py")):
+        with suppress(OSError, SyntaxError, ValueError):
+            for node in ast.parse(path.read_bytes()).body:
+                if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+                    words = [word for call in node.decorator_list for word in getattr(call, "keywords", ())]
+                    named = [getattr(word.value, "value", "") for word in words if word.arg == "name"]
+                    notes[(named or [node.name])[0]] = one_line(text)
+    return notes
