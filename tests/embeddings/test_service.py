@@ -25,7 +25,7 @@ from tests.conftest import Sandbox
 from tests.embeddings.conftest import Post
 from tests.embeddings.test_health import free_port
 from tests.projects.own_valkey import own_valkey
-from tests.projects.state import patiently
+from tests.projects.state import is_alive, patiently
 
 
 def start(post: Post, *options: str) -> subprocess.Popen[str]:
@@ -33,14 +33,6 @@ def start(post: Post, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "snapseed", "worker", "dev", *options]
     variables = os.environ | {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
     return subprocess.Popen(command, cwd=post.folder, env=variables, stderr=subprocess.PIPE, text=True)
-
-
-def is_running(process: psutil.Process) -> bool:
-    """Whether it still runs."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def waiting(post: Post) -> tuple[int, int]:
@@ -53,14 +45,16 @@ def waiting(post: Post) -> tuple[int, int]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_worker_after_its_batch(post: Post, number: signal.Signals) -> None:
     """With exit code 0: the batch is written, the other jobs wait, and none is in progress."""
-    post.configure(embedder="'embedders:Slow'")
+    post.configure(embedder="'embedders:Held'")
     post.load()
     process = start(post)
     patiently((post.folder / "begun").exists)
     process.send_signal(number)
+    assert process.stderr is not None
+    assert "ending after this batch" in process.stderr.readline()
+    (post.folder / "go").touch()
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
-    assert "ending after this batch" in said
     assert waiting(post) == (24, 0)
     done = {row[0] for row in post.parts()}
     assert done == set(range(1, 17))
@@ -71,7 +65,7 @@ def test_a_signal_ends_a_worker_after_its_batch(post: Post, number: signal.Signa
 @pytest.mark.parametrize("concurrency", ["1", "2"])
 def test_a_second_signal_ends_a_worker_at_once(post: Post, concurrency: str) -> None:
     """With exit code 130: nothing of its batch is written, no process is left, and all jobs are still there."""
-    post.configure(embedder="'embedders:Slow'", claim_after="'2s'")
+    post.configure(embedder="'embedders:Held'", claim_after="'2s'")
     post.load()
     process = start(post, "--concurrency", concurrency)
     patiently((post.folder / "begun").exists)
@@ -84,18 +78,19 @@ def test_a_second_signal_ends_a_worker_at_once(post: Post, concurrency: str) -> 
     assert process.returncode == 130
     assert post.parts() == []
     # Python's helper process ends when it notices that no other is left.
-    patiently(lambda: not any(map(is_running, members)))
+    patiently(lambda: not any(map(is_alive, members)))
     assert sum(waiting(post)) == 40
 
 
 def test_a_killed_member_is_replaced(post: Post) -> None:
     """Others do its jobs once it has been silent, and all rows are right."""
-    post.configure(embedder="'embedders:Slow'", claim_after="'2s'")
+    post.configure(embedder="'embedders:Held'", claim_after="'2s'")
     post.load()
     process = start(post, "--concurrency", "2", "--drain")
     patiently((post.folder / "begun").exists)
     victim = next(child for child in psutil.Process(process.pid).children() if "spawn_main" in str(child.cmdline()))
     victim.kill()
+    (post.folder / "go").touch()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert "a worker process died: exit code -9" in said

@@ -304,7 +304,8 @@ def test_no_job_is_to_blame_for_a_missing_table(post: Post) -> None:
 def test_no_job_is_to_blame_for_a_lost_connection(post: Post) -> None:
     """The worker's jobs go back, and the next worker does them."""
     post.load()
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'snapseed%'"
+    end = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+              WHERE application_name LIKE 'snapseed%' AND datname = current_database()"""
     with post.session() as session:
         worker = Worker(session, post.then(end))
         with pytest.raises(ServerError):

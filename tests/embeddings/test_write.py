@@ -10,7 +10,8 @@ import pytest
 from tests.embeddings.conftest import Post
 from tests.projects.state import patiently
 
-WAITING = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND query ~ 'COPY'"
+WAITING = """SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+              WHERE NOT granted AND query ~ 'COPY' AND datname = current_database()"""
 
 
 def test_the_first_chunks_of_a_text_go_straight_into_the_target(post: Post) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -179,6 +181,13 @@ def sessions_of_snapseed(connection: Connection, besides: int = 0) -> int:
 
     patiently(lambda: count() <= besides, required=False)
     return count()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process still runs. It may end at any moment, also while it is looked at."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def patiently(is_so: Callable[[], bool], *, required: bool = True) -> None:

@@ -146,7 +146,7 @@ def query(postgres: EmbeddedPostgres, statement: str, database: str = "postgres"
 def processes_of(server: Server) -> list[psutil.Process]:
     """The server's living processes, found without the code under test."""
     found = []
-    for process in psutil.process_iter(["name", "cwd", "status"]):
+    for process in psutil.process_iter(["name", "cmdline", "cwd", "status"]):
         at_home = process.info["cwd"] == str(server.data_directory)
         if process.info["name"] == PROGRAMS[type(server)] and at_home and process.info["status"] != "zombie":
             found.append(process)

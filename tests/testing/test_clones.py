@@ -284,11 +284,12 @@ def test_a_lost_background_costs_speed_only(owner: Owner) -> None:
         own = clones.server.connection.info.backend_pid
         with psycopg.connect(owner.server, autocommit=True) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> %s AND application_name = 'snapseed' AND datname = 'postgres' AND pid IN"
-                " (SELECT pid FROM pg_stat_activity WHERE backend_start > (SELECT backend_start FROM pg_stat_activity"
-                " WHERE pid = %s))",
-                [own, own],
+                """
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = 'snapseed' AND datname = 'postgres' AND usename = %s
+                   AND backend_start > (SELECT backend_start FROM pg_stat_activity WHERE pid = %s)
+                """,
+                [owner.role, own],
             )
         taken = [clones.take() for _ in range(3)]
         for database in taken:

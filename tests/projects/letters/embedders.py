@@ -68,18 +68,30 @@ class TooShort(Vowels):
     dimensions = 6
 
 
-class Slow(HashingEmbedder):
-    """One that takes its time, and creates a file when it starts."""
-
-    seconds = 1.5
+class Held(HashingEmbedder):
+    """One that creates the file `begun` when it starts, and works once there is a file `go`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self._begun = folder / "begun"
+        self._begun, self._go = folder / "begun", folder / "go"
+
+    def embed(self, texts: pl.Series) -> pl.Series:
+        """Vectors, when it may, or after half a minute, so that no process stays after a test that failed."""
+        self._begun.touch()
+        for _ in range(3_000):
+            if self._go.exists():
+                break
+            time.sleep(0.01)
+        return super().embed(texts)
+
+
+class Slow(HashingEmbedder):
+    """One that takes its time."""
+
+    seconds = 1.5
 
     def embed(self, texts: pl.Series) -> pl.Series:
         """A vector, after a while."""
-        self._begun.touch()
         time.sleep(self.seconds)
         return super().embed(texts)
 
