@@ -15,9 +15,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from snapseed.capture.schema import dump_schema, find_pg_dump
-from snapseed.errors import ConfigurationError, SchemaError, ServerError
+from snapseed.errors import ConfigurationError, LoadError, SchemaError, ServerError, SnapseedError
 from snapseed.load.schema_file import Schema, apply_schema
 from snapseed.postgres.connect import connected, target_of
+from snapseed.postgres.failures import translated
 from snapseed.postgres.locks import reading
 from tests.conftest import Connection, new_database
 from tests.projects.state import schema_of
@@ -60,10 +61,11 @@ def dumped(url: str) -> tuple[str, tuple[str, ...]]:
     return schema.decode(), left_out
 
 
-def applied(url: str, text: str) -> None:
+def applied(url: str, text: str, server: int | None = None) -> None:
     """Run a schema in a database."""
-    with connected(target_of(url, "the test")) as session, session.transaction():
-        apply_schema(session, Schema("schema.sql", text))
+    target = target_of(url, "the test")
+    with translated("the test", url), connected(target) as session, session.transaction():
+        apply_schema(session, Schema("schema.sql", text, server))
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +185,32 @@ def test_a_pg_dump_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, tmp
     assert "99" in (caught.value.expected or "")
     (tmp_path / "pg_dump").write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 99beta1'\n")
     assert find_pg_dump(99) == str(tmp_path / "pg_dump")
+
+
+def test_compression_that_the_server_lacks_is_left_out(connection: Connection, database: str) -> None:
+    """It changes how values are stored, not what they are."""
+    column = "ALTER TABLE ONLY public.t ALTER COLUMN a SET COMPRESSION lz4;"
+    applied(database, f"CREATE TABLE public.t (a text);\n{column}\nCOMMENT ON TABLE public.t IS 'x\n  {column}';\n")
+    has = "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
+    stored = "SELECT attcompression = 'l' FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'a'"
+    assert connection.execute(stored).fetchone() == connection.execute(has).fetchone()
+    assert connection.execute("SELECT obj_description('t'::regclass)").fetchone() == (f"x\n  {column}",)
+
+
+def test_the_error_of_an_older_server_says_which_one_is_needed(database: str) -> None:
+    """What it does not understand is likely to be new."""
+    with pytest.raises(LoadError) as caught:
+        applied(database, "CREATE NOVELTY n;", server=99)
+    assert "99" in (caught.value.next_step or "")
+
+
+def test_extensions_that_the_role_may_not_create_are_all_named(database: str) -> None:
+    """As SQL for a superuser."""
+    entry = "--\n-- Name: {0}; Type: EXTENSION; Schema: -; Owner: -\n--\n\nCREATE EXTENSION IF NOT EXISTS {0};\n\n\n"
+    with psycopg.connect(database) as connection:
+        query = "SELECT name FROM pg_available_extensions WHERE installed_version IS NULL ORDER BY 1 LIMIT 2"
+        names = [str(name) for (name,) in connection.execute(query).fetchall()]
+    with role_in(database) as (_, url, _), pytest.raises(SnapseedError) as caught:
+        applied(url, "".join(map(entry.format, names)))
+    for name in names:
+        assert f'CREATE EXTENSION IF NOT EXISTS "{name}";' in (caught.value.next_step or "")
