@@ -71,8 +71,7 @@ def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
 
     def run(sandbox: Sandbox, *arguments: str) -> tuple[str, object]:
         redis = post.redis_url if sandbox is post.sandbox else "embedded"
-        given = {"SNAPSEED_REDIS": redis, "SNAPSEED_SOURCE": sandbox.url}
-        done = sandbox.run(*arguments, "--format", "json", **given)
+        done = sandbox.run(*arguments, "--format", "json", SNAPSEED_REDIS=redis, SNAPSEED_SOURCE=sandbox.url)
         return " ".join([sandbox.folder.name, *arguments]), {
             "exit_code": done.returncode,
             "stdout": json.loads(done.stdout),
