@@ -22,6 +22,7 @@ from benchmarks import (
     reading,
     report,
     reset,
+    subset,
 )
 from benchmarks.measure import Findings
 from benchmarks.workspace import Workspace, temporary_workspace
@@ -51,7 +52,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "peers": load_peers.measure_peers,
     },
     "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
-    "Captures": {"capture": capture.measure_capture},
+    "Captures": {"capture": capture.measure_capture, "subset": subset.measure_subset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
 }
 

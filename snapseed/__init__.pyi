@@ -1,6 +1,8 @@
 # The public names, each with the module that defines it: the only list of them. `__init__.py` reads it at run time,
 # type checkers and editors read it as a stub.
 
+from .capture.request import CaptureRequest as CaptureRequest
+from .capture.snapshot import capture_snapshot as capture_snapshot
 from .config import Environment as Environment
 from .config import Project as Project
 from .config import find_project as find_project

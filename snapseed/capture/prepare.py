@@ -64,6 +64,12 @@ class Source:
     notes: tuple[str, ...]
 
 
+def chosen_tables(connection: Connection, request: CaptureRequest) -> frozenset[TableName]:
+    """The tables that the request asks for, by one query. Raises `UsageError` for a name that no table has."""
+    relations = read_rows(connection, query("relations", QUERIES))
+    return frozenset(_choose([row for row in relations if row["kind"] != "S"], request))
+
+
 def prepare(
     connection: Connection, request: CaptureRequest, where: str, as_text: Collection[ColumnName] = ()
 ) -> Source:
@@ -76,8 +82,7 @@ def prepare(
     large_objects = _count_large_objects(connection, request, where)
     relations = read_rows(connection, query("relations", QUERIES))
     found = [row for row in relations if row["kind"] != "S"]
-    names = _entity_names([row for row in found if row["reason"] is None])
-    chosen = _choose(names, request)
+    chosen = _choose(found, request)
     facts = read_tables(connection, list(chosen))
     notes = [f"{large_objects:,} large objects are left out"] if large_objects else []
     notes += [f"{row['schema']}.{row['name']} is left out: {row['reason']}" for row in found if row["reason"]]
@@ -148,8 +153,9 @@ def _numbered(name: str) -> Iterator[str]:
         number += 1
 
 
-def _choose(names: dict[TableName, str], request: CaptureRequest) -> dict[TableName, str]:
+def _choose(tables: Sequence[dict[str, Any]], request: CaptureRequest) -> dict[TableName, str]:
     """The tables that the request asks for, with the names of their entities."""
+    names = _entity_names([row for row in tables if row["reason"] is None])
 
     def asked(wanted: Sequence[str]) -> set[TableName]:
         tables = set[TableName]()

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from snapseed.capture.connections import capturing, joined, shared_among, show_rows
 from snapseed.capture.mask.masks import NO_MASKS, Masks
-from snapseed.capture.prepare import ColumnName, Source, prepare
+from snapseed.capture.prepare import ColumnName, Source, chosen_tables, prepare
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import dump_schema
@@ -97,14 +97,13 @@ def check_masks(
 
     With `looks_at_rows`, also against the first rows of each table, as a capture does.
 
-    Raises what `prepare` and `prepare_masks` raise.
+    Raises what `chosen_tables` and `prepare_masks` raise.
     """
     from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
 
     target = resolve_source(environment)
     with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
-        source = prepare(connection, request, target.described)
-        tables = frozenset(table.name for table in source.tables)
+        tables = chosen_tables(connection, request)
         found = prepare_masks(connection, project, MaskRequest(tables, is_check=not looks_at_rows))
     return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
 

@@ -22,11 +22,15 @@ from snapseed.postgres.rowhash import TextKey, has_key, in_chunk, key_type, row_
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.hashing import row_hashes
+from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import Column, EntityRecord
 from snapseed.snapshot.store import Snapshot, open_snapshot, python_value
 from snapseed.snapshot.types import INTEGERS, Family
 from snapseed.verify.database import ChunkDifference, verify_entity
 from snapseed.verify.files import require_none, verify_files
+
+# Keys of these types are compared as text: polars does not have the first and the last years of PostgreSQL.
+_MOMENTS = {Family.DATE, Family.TIME, Family.TIMESTAMP, Family.TIMESTAMPTZ}
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,10 @@ class _Table:
         selected: list[sql.Composable] = [sql.SQL("{} AS hash").format(row_hash(self.entity.columns))]
         columns = [Column("hash", "bigint")]
         for name, column in _keys(self.entity):
-            kind = key_type(column.kind())
-            selected.append(sql.SQL("{} AS {}").format(typed_key(column), sql.Identifier(name)))
+            kind, key = key_type(column.kind()), typed_key(column)
+            if column.kind().family in _MOMENTS:
+                kind, key = "text", sql.SQL("{}::text").format(key)
+            selected.append(sql.SQL("{} AS {}").format(key, sql.Identifier(name)))
             columns.append(Column(name, kind))
         condition = in_chunk(self.entity, chunk.number)
         source = sql.SQL("(SELECT {} FROM {} WHERE {}) AS rows").format(
@@ -187,6 +193,8 @@ def _keys_and_hashes(entity: EntityRecord, columns: list[pa.Array]) -> pl.DataFr
     frame = {"hash": pa.array(row_hashes(columns, entity.kinds).view(np.int64))}
     for name, column in _keys(entity):
         key = columns[entity.columns.index(column)]
+        if column.kind().family in _MOMENTS:
+            key = pa.array(map(moment, key), pa.string())
         frame[name] = key.cast(pa.int64()) if column.kind().family in INTEGERS else key
     return pl.DataFrame(pa.table(frame))
 

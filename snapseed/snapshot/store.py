@@ -333,7 +333,7 @@ def writing_to(folder: Path) -> Iterator[None]:
             where=str(exc.filename or folder),
             observed=exc.strerror or str(exc),
             expected=None if full else f"a folder that can be written: {folder}",
-            next_step="free some space, or choose a smaller --scale" if full else "check its permissions",
+            next_step="free some space, or make a smaller snapshot" if full else "check its permissions",
         ) from exc
 
 

@@ -126,7 +126,8 @@ class Reader:
             project = find_project(folder)
             generate_snapshot(project, resolve_request(project, project.environment(), scale=None, seed=None))
             return
-        code = compile(block.text, str(block), "exec")
+        text = block.text.replace("postgresql://me@server/app", self.sandbox.url)
+        code = compile(text, str(block), "exec")
         exec(code, self.names)  # noqa: S102 - it is our own page
 
 

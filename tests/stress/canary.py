@@ -136,6 +136,8 @@ def commands(place: Place, folder: Path) -> Iterator[tuple[str, ...]]:
         for output in ("text", "json"):
             yield name, *extra, *question, *wanted, *consent, "--format", output
     yield "load", *extra, *place.options, "--dry-run", "--yes"
+    yield "save", *extra, "one", *place.options, "--yes"
+    yield "states", *extra, *place.options
     yield "worker", *extra, *place.options, "--drain", "--yes"
     yield "queue", "status", *extra, *place.options
     yield "db", "url", *extra

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from snapseed import (
+    CaptureRequest,
     FanOut,
     HashingEmbedder,
     Items,
@@ -14,6 +15,7 @@ from snapseed import (
     Rows,
     SnapseedDatabase,
     as_decimals,
+    capture_snapshot,
     check_snapshot,
     counted,
     delete_state,
@@ -95,6 +97,7 @@ environment = project.environment("dev", {"database": "postgresql:///app"})
 request = resolve_request(project, environment, scale=100, seed=None)
 same: bool = check_snapshot(project, request).same_rows
 identity: str = generate_snapshot(project, request, jobs=2).manifest.identity
+captured: int = capture_snapshot(project, environment, CaptureRequest(jobs=2)).manifest.rows
 seconds: float = load_snapshot(project, environment, LoadRequest(only=["people"], consent=True)).seconds
 agrees: bool = verify_snapshot(project, environment, offline=True).agrees
 ended: int = reset_environment(project, environment, consent=True, fresh=False).sessions

@@ -14,7 +14,7 @@ from snapseed.postgres.catalog import TableFacts, read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import key_type
 from snapseed.snapshot.manifest import Column
-from snapseed.snapshot.types import INTEGERS, ColumnType, parse_type
+from snapseed.snapshot.types import ColumnType, parse_type
 
 _EQUALS = "OPERATOR(pg_catalog.=)"
 
@@ -29,9 +29,9 @@ class ColumnSql:
     kind: ColumnType
 
     @property
-    def is_integer(self) -> bool:
-        """Whether its values are numbers for us; all others are texts."""
-        return self.kind.family in INTEGERS
+    def form(self) -> str:
+        """The type in which we keep its values: numbers, the bytes of UUIDs, and texts of all others."""
+        return {"bigint": "bigint", "uuid": "bytea"}.get(key_type(self.kind), "text")
 
 
 # Of a table without a key: where a row is, which does not change within a transaction that sees one moment.
@@ -70,7 +70,7 @@ class Table:
 
     @property
     def is_sortable(self) -> bool:
-        """Whether keys as we keep them, numbers and texts, have the order of a snapshot."""
+        """Whether keys in the form that we keep have the order of a snapshot."""
         return bool(self.source.key) and all(
             key_type(column.kind()) in {"bigint", "text", "uuid"} for column in self.source.key
         )
@@ -136,6 +136,11 @@ class Step:
     def searched(self) -> tuple[str, ...]:
         """The columns of the end by which its rows are found: an index should begin with them."""
         return self.reference.columns if self.is_down else self.reference.parent_columns
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether it can be repeated by the server: within one table, by an index, to all rows."""
+        return self.start is self.end and self.limit is None and self.end.has_index(self.searched)
 
     def __str__(self) -> str:
         columns = ", ".join(self.reference.columns)

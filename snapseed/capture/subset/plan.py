@@ -10,7 +10,7 @@ from psycopg import sql
 
 from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import Root, SubsetRequest
-from snapseed.capture.subset.fixpoint import ROOT, WHOLE, Closure, closure
+from snapseed.capture.subset.fixpoint import ROOT, WHOLE, Closure, closure, keys_of
 from snapseed.capture.subset.graph import Graph, Step, named, read_columns, reference_graph
 from snapseed.capture.subset.selection import (
     read_roots,
@@ -38,9 +38,9 @@ class SubsetPlan:
     step_rows: int
 
     def keys(self, table: str) -> pl.DataFrame:
-        """The keys of the table's rows, in the order of a snapshot if keys as we keep them can be sorted."""
-        rows = self.closure.rows[table]
-        return rows.present.select(rows.keys).sort(rows.keys)
+        """The keys of the table's rows, sorted, as far as keys in the form that we keep can be."""
+        rows = self.closure.rows.get(table, pl.DataFrame())
+        return rows.select(keys_of(rows))
 
     def sources(self, table: str, batch_rows: int = _READ_ROWS) -> Iterator[sql.Composed]:
         """What follows FROM to read the table's rows: one source after the other, they are in key order."""
@@ -118,8 +118,8 @@ def choose_rows(
     roots = [(named(graph.tables, root.table, root.option, UsageError), root) for root in request.roots]
     found: dict[str, list[pl.DataFrame]] = {}
 
-    def reach(step: Step, keys: pl.DataFrame) -> pl.DataFrame:
-        return pl.concat([read_step(connection, step, batch) for batch in keys.iter_slices(step_rows)])
+    def reach(step: Step, keys: pl.DataFrame, repeat: bool) -> pl.DataFrame:  # noqa: FBT001 - the fixpoint decides
+        return pl.concat([read_step(connection, step, batch, repeat=repeat) for batch in keys.iter_slices(step_rows)])
 
     with role_search_path(connection):
         for table, root in roots:
@@ -148,7 +148,7 @@ def subset_report(graph: Graph, closure: Closure, orphans: tuple[Orphans, ...] =
 
 
 def _reasons(graph: Graph, closure: Closure, table: str) -> Iterator[Reason]:
-    counts = closure.rows[table].present.group_by("why").len().sort("why").rows()
+    counts = closure.rows[table].group_by("why").len().sort("why").rows() if table in closure.rows else []
     for why, rows in counts:
         yield Reason(table, {ROOT: "roots", WHOLE: "all rows"}.get(why) or str(graph.steps[why]), rows)
 

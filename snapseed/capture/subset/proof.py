@@ -17,12 +17,13 @@ from snapseed.snapshot.store import Snapshot
 
 
 def prove_references(
-    connection: Connection, plan: SubsetPlan, snapshot: Snapshot, masked: Collection[str]
+    connection: Connection, plan: SubsetPlan, snapshot: Snapshot, masked: Collection[str] = ()
 ) -> tuple[Orphans, ...]:
     """Raise `SnapshotError` if a row in the files refers to a row of the source that is not in them.
 
-    `masked` are columns such as `users.email`. Values that differ in the files may still be equal for the server, as
-    numbers with other decimals are: if some are left over, it decides about all rows of that reference.
+    Values that differ in the files may still be equal for the server, as numbers with other decimals are: if some are
+    left over, it decides about all rows of that reference. `masked` columns, such as `users.email`, have to be equal
+    in the files.
     """
     for table in plan.graph.tables:
         rows, keys = _entity(snapshot, table).rows, len(plan.keys(table.name))
@@ -60,25 +61,21 @@ def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
         return _entity(snapshot, reference.child).rows
     children = _values(snapshot, reference.child, reference.columns)
     parents = _values(snapshot, reference.parent, reference.parent_columns)
-    if children.schema == parents.schema:
-        children = children.join(parents, on=parents.columns[:-1], how="anti")
-    return int(children["rows"].sum())
+    if children.schema != parents.schema:
+        return len(children)
+    return len(children.join(parents, on=parents.columns, how="anti"))
 
 
 def _values(snapshot: Snapshot, table: Table, names: Sequence[str]) -> pl.DataFrame:
-    """The distinct values of columns, without rows that have a NULL in one, and how many `rows` have them."""
-    entity = _entity(snapshot, table)
-    columns = [str(number) for number, _ in enumerate(names)]
-    frames = []
-    for batch in snapshot.batches(entity, list(dict.fromkeys(names))):
+    """The values of columns, without rows that have a NULL in one; whole numbers and UUIDs each in one type."""
+    columns, frames = [str(number) for number, _ in enumerate(names)], []
+    for batch in snapshot.batches(_entity(snapshot, table), list(dict.fromkeys(names))):
         arrays = [batch.column(name) for name in names]
         # Polars does not know the type of UUIDs.
-        stored = [array.storage if isinstance(array, pa.ExtensionArray) else array for array in arrays]
-        stored = [array.cast(pa.int64()) if pa.types.is_integer(array.type) else array for array in stored]
-        frames.append(pl.DataFrame(pa.table(stored, columns)).drop_nulls().group_by(columns).agg(rows=pl.len()))
-    if not frames:
-        return pl.DataFrame(schema={**dict.fromkeys(columns, pl.Int64), "rows": pl.UInt32})
-    return pl.concat(frames).group_by(columns).agg(pl.col("rows").sum())
+        arrays = [array.storage if isinstance(array, pa.ExtensionArray) else array for array in arrays]
+        arrays = [array.cast(pa.int64()) if pa.types.is_integer(array.type) else array for array in arrays]
+        frames.append(pl.DataFrame(pa.table(arrays, columns)).drop_nulls())
+    return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.Null))
 
 
 def _orphans(connection: Connection, plan: SubsetPlan, reference: Reference) -> int:

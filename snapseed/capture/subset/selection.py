@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import polars as pl
 import pyarrow as pa
 from psycopg import errors, sql
+from psycopg.abc import AdaptContext
 
 from snapseed.capture.request import Root
 from snapseed.capture.subset.graph import Reference, Step, Table
@@ -21,6 +22,13 @@ from snapseed.postgres.copy_out import copied_out
 from snapseed.postgres.rowhash import key_order, row_hash, whole_row_order
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.manifest import Column
+
+# The forms in which we keep the columns of keys.
+_FORMS = {
+    "bigint": sql.SQL("{}::pg_catalog.int8 AS {}"),
+    "bytea": sql.SQL("pg_catalog.uuid_send({}) AS {}"),
+    "text": sql.SQL("{}::pg_catalog.text AS {}"),
+}
 
 
 def read_roots(connection: Connection, table: Table, root: Root, sample: int | None) -> pl.DataFrame:
@@ -36,33 +44,33 @@ def read_roots(connection: Connection, table: Table, root: Root, sample: int | N
         return _read(connection, table, query.format(_keys(table), table.facts.name.rows(), condition, limit))
 
 
-def read_step(connection: Connection, step: Step, keys: pl.DataFrame) -> pl.DataFrame:
-    """The keys of the rows that a step leads to from rows with these keys.
+def read_step(connection: Connection, step: Step, keys: pl.DataFrame, *, repeat: bool = False) -> pl.DataFrame:
+    """The keys of the rows that a step leads to from rows with these keys, and if it is repeated, from those again.
 
     With a limit, also the `place` of each row among its `siblings`, in key order, and how many there are.
     """
-    joined = sql.SQL("{} JOIN {} ON {} JOIN {} ON {}").format(
-        _batch(keys),
-        _rows_of(step.start, "start", None if step.is_down else step.reference),
-        _in_batch(step.start, "start"),
-        _rows_of(step.end, "end", step.reference if step.is_down else None),
-        _refers(step),
-    )
-    if step.limit is None:
+    joined, counts = _joined(step, _batch(keys)), []
+    batch = [_in_keys(number) for number, _ in enumerate(step.start.identity, 1)]
+    ends = [sql.Identifier("end", column.name) for column in step.end.identity]
+    if repeat:
+        query = sql.SQL(
+            "(WITH RECURSIVE reached ({batch}) AS (SELECT {end} FROM {} UNION SELECT {end} FROM {})"
+            " SELECT {} FROM reached) AS found"
+        )
+        again = _joined(step, sql.Identifier("reached"))
+        source = query.format(joined, again, _keys(step.end, batch), batch=_list(batch), end=_list(ends))
+    elif step.limit is None:
         query = sql.SQL("(SELECT {} FROM {}) AS found" if step.is_down else "(SELECT DISTINCT {} FROM {}) AS found")
-        source, counts = query.format(_keys(step.end, "end"), joined), []
+        source = query.format(_keys(step.end, ends), joined)
     else:
         query = sql.SQL(
-            "(SELECT * FROM (SELECT {}, pg_catalog.row_number() OVER (PARTITION BY {family} ORDER BY {}) AS place,"
-            " pg_catalog.count(*) OVER (PARTITION BY {family}) AS siblings FROM (SELECT {}, {family} FROM {}) AS child)"
+            "(SELECT * FROM (SELECT {}, pg_catalog.row_number() OVER (PARTITION BY {batch} ORDER BY {}) AS place,"
+            " pg_catalog.count(*) OVER (PARTITION BY {batch}) AS siblings FROM (SELECT {}, {batch} FROM {}) AS child)"
             " AS ranked WHERE place OPERATOR(pg_catalog.<=) {}) AS found"
         )
-        names = dict.fromkeys(
-            [*(column.name for column in step.end.identity), *(column.name for column in step.end.ordered)]
-        )
-        needed = sql.SQL(", ").join(sql.Identifier("end", name) for name in names)
-        family = sql.SQL(", ").join(_in_keys(number) for number in range(1, len(step.start.identity) + 1))
-        source = query.format(_keys(step.end), _order(step.end), needed, joined, step.limit, family=family)
+        names = [column.name for column in step.end.identity] + [column.name for column in step.end.ordered]
+        needed = _list([sql.Identifier("end", name) for name in dict.fromkeys(names)])
+        source = query.format(_keys(step.end), _order(step.end), needed, joined, step.limit, batch=_list(batch))
         counts = [Column("place", "bigint"), Column("siblings", "bigint")]
     with _naming(step.reference.declared_in or str(step.reference), ConfigurationError):
         return _read(connection, step.end, source, counts)
@@ -133,18 +141,23 @@ def _naming(where: str, kind: type[SnapseedError]) -> Iterator[None]:
 
 
 def _read(connection: Connection, table: Table, source: sql.Composed, counts: Sequence[Column] = ()) -> pl.DataFrame:
-    forms = ["bigint" if column.is_integer else "text" for column in table.identity]
-    columns = [*(Column(str(number), form) for number, form in enumerate(forms, 1)), *counts]
+    columns = [*(Column(str(number), column.form) for number, column in enumerate(table.identity, 1)), *counts]
     with copied_out(connection, columns, source, str(table.facts.name)) as batches:
         return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
 
 
-def _keys(table: Table, *alias: str) -> sql.Composed:
-    """The columns of the key in the form that we keep, named `1`, `2` and so on."""
-    terms = []
-    for number, column in enumerate(table.identity, 1):
-        form = sql.SQL("{}::pg_catalog.int8 AS {}" if column.is_integer else "{}::pg_catalog.text AS {}")
-        terms.append(form.format(sql.Identifier(*alias, column.name), sql.Identifier(str(number))))
+def _keys(table: Table, names: Sequence[sql.Identifier] = ()) -> sql.Composed:
+    """The columns of the key, or others of the same types, in the form that we keep: as `1`, `2` and so on."""
+    names = names or [sql.Identifier(column.name) for column in table.identity]
+    return _list(
+        [
+            _FORMS[column.form].format(name, sql.Identifier(str(number)))
+            for number, (column, name) in enumerate(zip(table.identity, names, strict=True), 1)
+        ]
+    )
+
+
+def _list(terms: Sequence[sql.Composable]) -> sql.Composed:
     return sql.SQL(", ").join(terms)
 
 
@@ -155,9 +168,9 @@ def _order(table: Table) -> sql.Composed:
 
 def _batch(keys: pl.DataFrame) -> sql.Composed:
     """Keys as rows of a function, in columns whose names no table has."""
-    arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(_array(column)) for column in keys]
+    arrays = [sql.SQL("pg_catalog.unnest({}::pg_catalog.text[])").format(_Array(column)) for column in keys]
     names = [_in_keys(number) for number, _ in enumerate(arrays, 1)]
-    return sql.SQL("ROWS FROM ({}) AS batch ({})").format(sql.SQL(", ").join(arrays), sql.SQL(", ").join(names))
+    return sql.SQL("ROWS FROM ({}) AS batch ({})").format(_list(arrays), _list(names))
 
 
 def _in_keys(number: int) -> sql.Identifier:
@@ -174,14 +187,25 @@ def _in_batch(table: Table, alias: str) -> sql.Composed:
     )
 
 
+def _joined(step: Step, origin: sql.Composable) -> sql.Composed:
+    """The rows that a step begins and ends at, for keys in columns of `origin`."""
+    return sql.SQL("{} JOIN {} ON {} JOIN {} ON {}").format(
+        origin,
+        _rows_of(step.start, "start", None if step.is_down else step.reference),
+        _in_batch(step.start, "start"),
+        _rows_of(step.end, "end", step.reference if step.is_down else None),
+        _refers(step),
+    )
+
+
 def _rows_of(table: Table, alias: str, reference: Reference | None) -> sql.Composed:
     """The table, as the child of a reference without the rows that do not refer."""
     rows, name = table.facts.name.rows(), sql.Identifier(alias)
     if reference is None or reference.where is None:
         return sql.SQL("{} AS {}").format(rows, name)
     needed = dict.fromkeys((*(column.name for column in table.identity), *reference.columns))
-    columns = sql.SQL(", ").join(map(sql.Identifier, needed))
-    return sql.SQL("(SELECT {} FROM {} WHERE ({})) AS {}").format(columns, rows, _raw(reference.where), name)
+    columns = [sql.Identifier(name) for name in needed]
+    return sql.SQL("(SELECT {} FROM {} WHERE ({})) AS {}").format(_list(columns), rows, _raw(reference.where), name)
 
 
 def _refers(step: Step) -> sql.Composed:
@@ -200,7 +224,11 @@ def _raw(text: str) -> sql.SQL:
     return sql.SQL(f"\n{text}\n")
 
 
-def _array(values: pl.Series) -> str:
-    """Values, none of them NULL, as an array of texts that PostgreSQL reads (PostgreSQL manual, section 8.15.6)."""
-    texts = values.cast(pl.String).str.replace_all(r'(["\\])', r"\$1")
-    return '{"' + str(texts.str.join('","').item()) + '"}' if len(texts) else "{}"
+class _Array(sql.Composable):
+    """Values, none of them NULL, as an array of texts (PostgreSQL manual, section 8.15.6), made when it is sent."""
+
+    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
+        values: pl.Series = self._obj
+        texts = values.bin.encode("hex") if values.dtype == pl.Binary else values.cast(pl.String)
+        quoted = texts.str.replace_all(r'(["\\])', r"\$1").str.join('","').item()
+        return sql.Literal(f'{{"{quoted}"}}').as_bytes(context)

@@ -39,6 +39,7 @@ def prepare(shared: Connection, tmp_path: Path) -> Prepare:
     """Prepare masks for the tables that are there, with the lines of `[mask]`."""
 
     def prepared(lines: str = "", **request: object) -> PreparedMasks:
+        (tmp_path / "prefixes.py").write_text("def kept(values):\n    return values.str.head(7)\n")
         (tmp_path / "snapseed.toml").write_text(f"[environments.dev]\n[mask]\n{lines}\n")
         with in_transaction(shared):
             return prepare_masks(shared, find_project(tmp_path), MaskRequest(**({"secret": SECRET} | request)))  # type: ignore[arg-type]

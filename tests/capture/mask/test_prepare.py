@@ -160,6 +160,20 @@ def test_a_rule_that_fits_is_taken(column: str, rule: str, tables: Tables, prepa
     assert prepare(f'"t.v" = {rule}', is_check=True, secret=None).personal == ()
 
 
+def test_no_function_of_a_table_runs(tables: Tables, prepare: Prepare) -> None:
+    """It would run as the role that captures, perhaps a superuser. So its checks are not tried."""
+    tables(
+        """CREATE FUNCTION spy(text) RETURNS bool LANGUAGE plpgsql STRICT
+             AS $$ BEGIN RAISE 'it ran' USING ERRCODE = '22000'; END $$;
+           CREATE DOMAIN spied AS text CHECK (spy(VALUE));
+           CREATE TABLE t (id int PRIMARY KEY, v text, w spied, x text);
+           INSERT INTO t VALUES (1, 'a', NULL, 'a');
+           ALTER TABLE t ADD CHECK (spy(v)) NOT VALID"""
+    )
+    assert prepare('"t.v" = "text"\n"t.w" = "email"\n"t.x" = "keep"').masks.names == ("t.v", "t.w")
+    assert prepare('"t.w" = { rule = "constant", value = "x" }', is_check=True).masks.names == ("t.w",)
+
+
 PERSONAL = """
 CREATE TYPE mood AS ENUM ('good', 'ann@x.org');
 CREATE TABLE users (id int PRIMARY KEY, "firstName" text, mail varchar(20) UNIQUE, birthday date, phone bigint,
@@ -199,6 +213,18 @@ def test_values_in_the_schema_are_pointed_out_without_being_shown(tables: Tables
     places = prepare().in_schema
     assert len(places) == 3
     assert not any("@" in place for place in places)
+
+
+def test_a_rule_is_proposed_once_for_columns_that_refer_to_each_other(tables: Tables, prepare: Prepare) -> None:
+    """For the column at the end of a chain; and for a column of a circle at least."""
+    tables(
+        """CREATE TABLE a (email text PRIMARY KEY); CREATE TABLE b (email text PRIMARY KEY REFERENCES a);
+           CREATE TABLE c (email text PRIMARY KEY REFERENCES b); CREATE TABLE d (mail text PRIMARY KEY);
+           CREATE TABLE e (mail text PRIMARY KEY REFERENCES d); ALTER TABLE d ADD FOREIGN KEY (mail) REFERENCES e"""
+    )
+    lines = [found.line.partition("  #")[0] for found in prepare().personal]
+    assert lines == ['"a.email" = "email"', '"d.mail" = "email"', '"e.mail" = "email"']
+    assert prepare("\n".join(lines)).personal == ()
 
 
 def test_only_captured_tables_are_looked_at(tables: Tables, prepare: Prepare) -> None:

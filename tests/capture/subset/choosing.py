@@ -49,7 +49,9 @@ class Chosen:
     def rows(self, name: str) -> list[tuple[object, ...]]:
         """The rows of a table in the order in which they are read; values as text, where they are no numbers."""
         table, found = self.table(name), []
-        forms = [sql.SQL("{}::int8 AS value" if column.is_integer else "{}::text AS value") for column in table.columns]
+        forms = [
+            sql.SQL("{}::int8 AS value" if column.form == "bigint" else "{}::text AS value") for column in table.columns
+        ]
         names = [sql.Identifier(column.name) for column in table.columns]
         columns = sql.SQL(", ").join(form.format(name) for form, name in zip(forms, names, strict=True))
         key = table.source.key

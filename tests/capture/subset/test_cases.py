@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 from psycopg import sql
 
+from snapseed.capture.subset.fixpoint import closure
+from snapseed.capture.subset.graph import Step
+from snapseed.capture.subset.selection import read_step
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.postgres.connect import Session
 from tests.capture.subset.choosing import Options, choose, chosen
@@ -343,3 +347,22 @@ def test_indexes_are_used(session: Session) -> None:
         for source in subset.plan.sources("big"):
             plan = session.execute(sql.SQL("EXPLAIN SELECT id FROM {}").format(source)).fetchall()
             assert "Seq Scan on" not in str(plan)
+
+
+@pytest.mark.parametrize("first", [1, 500])
+def test_chains(session: Session, first: int) -> None:
+    """Rows that refer to one another in a long chain take a few statements, not one for each."""
+    schema = """CREATE TABLE t(id int PRIMARY KEY, previous int REFERENCES t, other int REFERENCES t);
+      INSERT INTO t SELECT g, nullif(g - 1, 0), nullif(g / 2, 0) FROM generate_series(1, 500) g;
+      CREATE INDEX ON t (previous); CREATE INDEX ON t (other)"""
+    with chosen(session, schema, Options("t", 1, where=[f"t: id = {first}"])) as subset:
+        assert subset.keys["t"] == list(range(1, 501))
+        statements = []
+
+        def reach(step: Step, keys: pl.DataFrame, repeat: bool) -> pl.DataFrame:  # noqa: FBT001 - as it is called
+            statements.append(step)
+            return read_step(session, step, keys, repeat=repeat)
+
+        roots = pl.DataFrame({"1": [first], "why": pl.Series([-1], dtype=pl.Int16)})
+        assert len(closure(subset.plan.graph, {"t": [roots]}, reach).rows["t"]) == 500
+        assert len(statements) < 20

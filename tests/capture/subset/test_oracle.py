@@ -96,6 +96,8 @@ class Case:
                 columns, to = ", ".join(found.columns), ", ".join(found.to)
                 constraint = f"FOREIGN KEY ({columns}) REFERENCES t{found.parent} ({to}) {found.constraint}"
                 statements.append(f"ALTER TABLE t{found.child} ADD {constraint}")
+                if len(self.rows[found.child]) % 2:
+                    statements.append(f"CREATE INDEX ON t{found.child} ({columns})")
         return "; ".join(statements)
 
     def expected(self) -> dict[str, list[int]]:
