@@ -76,6 +76,17 @@ def test_equal_values_stay_equal_and_another_secret_gives_others(rule: str) -> N
     assert replaced(other, pa.array(values, parse_type(kind).arrow), parse_type(kind)).to_pylist()[:2] != made[:2]
 
 
+@pytest.mark.parametrize("rule", [*FORMS, "text", "ip", "number"])
+def test_a_piece_of_a_column_is_masked_as_the_whole(rule: str) -> None:
+    """Wherever it begins, with NULLs and in arrays."""
+    kind = parse_type("bigint" if rule == "number" else "text")
+    plain = [None if number % 3 else number if rule == "number" else f"value {number}" for number in range(100)]
+    for values in (pa.array(plain, kind.arrow), pa.array([[value, None] if value else None for value in plain])):
+        whole = replaced(bound(rule), values, kind).to_pylist()
+        for begin in (1, 8, 13):
+            assert replaced(bound(rule), values.slice(begin, 70), kind).to_pylist() == whole[begin : begin + 70]
+
+
 @pytest.mark.parametrize("rule", FORMS)
 def test_what_a_rule_writes_has_its_form(rule: str) -> None:
     """Whatever the value was, also an empty text."""
