@@ -11,7 +11,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
   bench-reset bench-capture bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
-  stress-canary fuzz fuzz-files pools snapshots wheel wheels constraints clean
+  stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -82,7 +82,7 @@ bench-embeddings: .venv/bench ## measure the embedding queue, its workers and ot
 bench-content: .venv/bench ## measure the quality of the example's texts and write docs/content.md
 	$(BIN)/python -m benchmarks.content
 
-stress: stress-loads stress-embeddings stress-settings stress-kills stress-canary ## run the stress tests below (half an hour)
+stress: stress-loads stress-embeddings stress-settings stress-kills stress-capture stress-canary ## run the stress tests below (half an hour)
 
 stress-loads: install ## inject 108 faults into loads at random points and check each (options: SEED=7 FAULTS=500)
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
@@ -95,6 +95,9 @@ stress-settings: install ## give roles and databases each of 180 settings an awk
 
 stress-kills: install ## kill each command at 80 random moments, check what it leaves (options: SEED=7 KILLS=1000)
 	$(BIN)/python -m tests.stress kills $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
+
+stress-capture: install ## capture a primary and a standby while pgbench writes (option: CAPTURES=100)
+	$(BIN)/python -m tests.stress.capture $(if $(CAPTURES),--captures $(CAPTURES))
 
 stress-canary: install ## run every command in 1,600 ways with a password, and look for it in all outputs and files
 	$(BIN)/python -m tests.stress canary

@@ -70,30 +70,21 @@ class Source:
 
     def command(self, *options: str) -> tuple[str, ...]:
         """The capture as a command."""
-        return (
-            *PROGRAM,
-            "capture",
-            "dev",
-            "--from",
-            self.url,
-            "--snapshot",
-            "captured",
-            "--unmasked",
-            "--quiet",
-            *options,
-        )
+        return (*PROGRAM, "capture", "dev", "--from", self.url, "--snapshot", "captured", "--quiet", *options)
 
     def capture(self, *options: str) -> CaptureTime:
-        """Capture, and check that the rows are those that were loaded."""
+        """Capture, and check that the rows are those that were loaded, or are not if they are masked."""
         found: list[Any] = []
-        command = [*self.command("--format", "json", *options), "--project", str(self.folder)]
+        command = [*self.command("--without-schema", "--format", "json", *options), "--project", str(self.folder)]
+        environment = {**os.environ, "SNAPSEED_MASK_SECRET": "of a benchmark, so it hides nothing"}
 
         def run() -> None:
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
             found.append(json.loads(done.stdout))
 
         whole = seconds(run)
-        assert [table["fingerprint"] for table in found[0]["tables"]] == [self.record.fingerprint]
+        (fingerprint,) = (table["fingerprint"] for table in found[0]["tables"])
+        assert (fingerprint == self.record.fingerprint) is ("--unmasked" in options)
         return CaptureTime(whole, found[0]["phases"]["verifying"])
 
 
@@ -107,36 +98,38 @@ def measure_capture(workspace: Workspace) -> Findings:
     )
     target = source.folder / "peer"
     with closing(psycopg.connect(source.url, autocommit=True)) as connection:
-        ours, parallel, floor, *peers = in_turns(
+        ours, parallel, masked, floor, *peers = in_turns(
             workspace.rounds,
-            partial(source.capture, "--without-schema"),
-            partial(source.capture, "--without-schema", "--jobs", "2"),
+            partial(source.capture, "--unmasked"),
+            partial(source.capture, "--unmasked", "--jobs", "2"),
+            source.capture,
             lambda: CaptureTime(seconds(partial(_to_nowhere, connection)) + _written(source, rows), 0.0),
             *(partial(_peer, command, target) for command in _peers(workspace, source, target).values()),
         )
     names = list(_peers(workspace, source, target))
     return Findings(
-        tuple(_comparisons(source, ours, parallel, floor, dict(zip(names, peers, strict=True)))),
+        tuple(_comparisons(source, (ours, parallel, masked), floor, dict(zip(names, peers, strict=True)))),
         (_memory(source),),
     )
 
 
 def _comparisons(
     source: Source,
-    ours: list[CaptureTime],
-    parallel: list[CaptureTime],
+    own: tuple[list[CaptureTime], list[CaptureTime], list[CaptureTime]],
     floor: list[CaptureTime],
     peers: dict[str, list[CaptureTime]],
 ) -> list[Comparison]:
     def whole(times: list[CaptureTime]) -> Spread:
         return Spread(tuple(time.whole - time.proof for time in times))
 
+    ours, parallel, masked = own
     what = f"capturing {source.record.rows:,} rows of ten columns"
     proof = Spread(tuple(time.proof for time in ours))
     return [
         in_seconds(f"{what}, start to exit, without the proof", _LOWER_BOUND, whole(ours), whole(floor), 1.3),
         in_seconds(f"{what} over two connections", _LOWER_BOUND, whole(parallel), whole(floor)),
         *(in_seconds(what, name, whole(ours), whole(peer), 0.7) for name, peer in peers.items()),
+        in_seconds(f"{what}, three of them masked", "the same without masks", whole(masked), whole(ours), 1.5),
         in_seconds("the proof of these rows", "the capture without it", proof, whole(ours), 0.3),
     ]
 
@@ -194,7 +187,7 @@ def _peer(command: tuple[str, ...], target: Path) -> CaptureTime:
 def _memory(source: Source) -> Table:
     rows = []
     for jobs in ("1", "2", "4"):
-        command = (*source.command("--jobs", jobs), "--project", str(source.folder))
+        command = (*source.command("--unmasked", "--jobs", jobs), "--project", str(source.folder))
         rows.append((jobs, *peak_memory(*command).cells))
     return Table(
         "Memory of a capture", "The highest, by number of connections.", ("jobs", "resident", "anonymous"), rows

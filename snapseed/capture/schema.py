@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from snapseed.errors import ConfigurationError, ServerError, SnapshotError
 from snapseed.postgres import query
+from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Session, Target, for_program, require_session
-from snapseed.postgres.dump import Entry, entries
+from snapseed.postgres.dump import UNUSED, Entry, entries
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.snapshot.manifest import MOST_BYTES
 
@@ -71,7 +73,7 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
             next_step="\n".join(grants) or "run the same command again",
         )
     try:
-        text, left_out = _portable(done.stdout.decode())
+        text, left_out = _portable(done.stdout.decode(), _plain_extensions(session))
     except UnicodeDecodeError as exc:
         summary, advice = "the schema has texts that are not UTF-8", "rename what has that name, or change the comment"
         raise SnapshotError(summary, where=target.described, observed=str(exc), next_step=advice) from exc
@@ -82,19 +84,32 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
     return schema, left_out
 
 
-def _portable(dumped: str) -> tuple[str, tuple[str, ...]]:
+def _plain_extensions(session: Session) -> dict[str, frozenset[str]]:
+    """The names by which a schema can use an extension, for extensions that it can only use by name."""
+    found = read_rows(session, query("plain_extensions"))
+    return {row["name"]: frozenset(filter(None, row["members"])) for row in found}
+
+
+def _portable(dumped: str, plain: Mapping[str, frozenset[str]]) -> tuple[str, tuple[str, ...]]:
     """What pg_dump wrote, without what differs between runs or has no place in a copy; and the names of the latter."""
-    kept, left_out = [], []
-    for entry in entries(dumped):
+    kept, left_out, found = [], [], list(entries(dumped))
+    words = {word for entry in found if not _is_of_extension(entry) for word in re.findall(r"\w+", entry.text)}
+    for entry in found:
         if entry.type in _LEFT_OUT:
             left_out.append(f"{entry.type.lower()} {entry.name.removeprefix('USER MAPPING ')}")
         elif not entry.type:
             kept.append(_CHANGING.sub("", entry.text))
+        elif entry.type == "EXTENSION" and not plain.get(entry.name, words) & words:
+            kept.append(entry.text.replace("CREATE EXTENSION", f"{UNUSED}CREATE EXTENSION", 1))
         elif entry.type in _WITH_OPTIONS:
             kept.append(_SECRET.sub(r"\1''", entry.text))
         elif not (entry.type.startswith("PUBLICATION ") or _is_comment_left_out(entry)):
             kept.append(entry.text)
     return "".join(kept).rstrip("\n") + "\n", tuple(left_out)
+
+
+def _is_of_extension(entry: Entry) -> bool:
+    return entry.type == "EXTENSION" or (entry.type == "COMMENT" and entry.name.startswith("EXTENSION "))
 
 
 def _is_comment_left_out(entry: Entry) -> bool:

@@ -52,6 +52,8 @@ def captured(report: CaptureReport) -> Iterator[str]:
         [each.entity, each.rows, Bytes(each.bytes), each.seconds, each.fingerprint, each.why] for each in report.tables
     ]
     yield from table(["entity", "rows", "size", "time", "fingerprint", "why"], rows)
+    if schema := report.manifest.schema_file:
+        yield f"schema   {schema.path}, {size(schema.bytes)}"
     notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
     yield from (line for note in notes for line in wrapped(f"note: {note}"))
     yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from snapseed.config import Environment, Project
 from snapseed.errors import SchemaError, UsageError
-from snapseed.events import Listener, phase
+from snapseed.events import Listener, Note, phase
 from snapseed.load.characters import unconvertible_texts
 from snapseed.load.outcome import Connected, SchemaCreated
 from snapseed.load.plan import ColumnContents, Prepared
@@ -246,7 +246,10 @@ def _create_schema(session: LoadSession) -> None:
             + ("" if schema else "name a `schema` file in snapseed.toml and ")
             + f"set create_schema = true in [environments.{environment.name}]",
         )
-    apply_schema(session.connection, schema)
+    for extension in apply_schema(session.connection, schema):
+        session.listener(
+            Note(f"extension {extension} is left out: the server lacks it, and nothing in the schema uses it")
+        )
     # The file may have set timeouts of its own, as those of pg_dump do.
     locks.set_limits(session.connection, environment)
     session.listener(SchemaCreated())

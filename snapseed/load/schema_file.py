@@ -15,7 +15,7 @@ from snapseed.errors import ConfigurationError, SchemaError, SnapseedError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows, read_server
 from snapseed.postgres.connect import Session, role_search_path
-from snapseed.postgres.dump import Entry, entries
+from snapseed.postgres.dump import UNUSED, Entry, entries
 from snapseed.postgres.failures import translate
 from snapseed.snapshot.store import Snapshot
 
@@ -67,8 +67,8 @@ def find_schema(project: Project, snapshot: Snapshot) -> Schema | None:
         raise ConfigurationError("the schema file cannot be read", where=str(file), observed=reason) from exc
 
 
-def apply_schema(connection: Session, schema: Schema) -> None:
-    """Run the file, and restore the session's settings.
+def apply_schema(connection: Session, schema: Schema) -> list[str]:
+    """Run the file, and restore the session's settings. Returns the extensions that the server lacks and nothing uses.
 
     It runs inside PL/pgSQL's EXECUTE, where the server refuses COMMIT before it commits anything. Raises
     `ConfigurationError` for that, and for rows and commands of psql; `SchemaError` that names all extensions and roles
@@ -82,7 +82,7 @@ def apply_schema(connection: Session, schema: Schema) -> None:
             expected="the tables alone: their rows are in the snapshot",
             next_step="write the file by pg_dump --schema-only",
         )
-    _require_of_server(connection, schema)
+    schema, left_out = _supported(connection, schema)
     text = _LEFT_OUT.sub("", schema.text)
     if _LZ4.search(text) and "lz4" not in read_server(connection).toast_compressions:
         text = _LZ4.sub("", text)
@@ -94,15 +94,23 @@ def apply_schema(connection: Session, schema: Schema) -> None:
         raise _error(exc, replace(schema, text=text), connection.info.server_version // 10_000) from exc
     connection.execute(_RESTORE)
     connection.pin_settings()
+    return left_out
 
 
-def _require_of_server(connection: Session, schema: Schema) -> None:
-    """Raise `SchemaError` that names what a file of pg_dump needs of the server, before anything is created."""
+def _supported(connection: Session, schema: Schema) -> tuple[Schema, list[str]]:
+    """The schema without the extensions that this server lacks and nothing uses; and their names.
+
+    Raises `SchemaError` that names all else that a file of pg_dump needs of the server, before anything is created.
+    """
     parts = list(entries(schema.text))
-    extensions = [part.name for part in parts if part.type == "EXTENSION"]
+    extensions = {part.name: part for part in parts if part.type == "EXTENSION"}
     roles = [role for part in parts for role in _roles(part)]
-    lacking = read_rows(connection, query("lacking"), extensions=extensions, roles=roles)
-    if lacking:
+    found = read_rows(connection, query("lacking"), extensions=list(extensions), roles=roles)
+    unused = [name for row in found if (name := row["extension"]) and UNUSED in extensions[name].text]
+    for name in unused:
+        lines = "\n" * extensions[name].text.count("\n")
+        schema = replace(schema, text=schema.text.replace(extensions[name].text, lines, 1))
+    if lacking := [row for row in found if row["extension"] not in unused]:
         fixes = [row["fix"] for row in lacking if row["fix"]]
         has_all = len(fixes) == len(lacking)
         steps = [] if has_all else ["install the extensions on the server's machine, or load into another server"]
@@ -115,6 +123,7 @@ def _require_of_server(connection: Session, schema: Schema) -> None:
             observed="; ".join(row["problem"] for row in lacking),
             next_step="\n".join([*steps, *([creates, *fixes] if fixes else [])]),
         )
+    return schema, unused
 
 
 def _roles(entry: Entry) -> list[str]:

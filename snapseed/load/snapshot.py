@@ -57,8 +57,8 @@ def load_snapshot(
     if request.recreate and not (is_whole and environment.create_schema and find_schema(project, snapshot)):
         raise UsageError(
             "--recreate drops all tables, creates them from the schema file and loads the whole snapshot",
-            expected=f"a `schema` file, create_schema = true in [environments.{environment.name}], and no --only,"
-            " --mode or --if-changed",
+            expected="a `schema` file or that of a capture, create_schema = true in"
+            f" [environments.{environment.name}], and no --only, --mode or --if-changed",
             next_step="if migrations create the tables, run `snapseed db drop` and then the migrations",
         )
     request, queued = _without_queued(request, project, environment, snapshot.manifest)

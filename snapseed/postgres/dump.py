@@ -10,6 +10,8 @@ from dataclasses import dataclass
 _HEADER = re.compile(
     r"^(?:SET default_\w+ = .*;\n\n)*--\n-- Name: (?P<name>.*); Type: (?P<type>[A-Z ]+); Schema: .*\n--\n", re.MULTILINE
 )
+# What we add to an extension that nothing else in a dump uses.
+UNUSED = "-- nothing in the schema uses this extension\n"
 _END = "--\n-- PostgreSQL database dump complete\n"
 
 

@@ -61,11 +61,11 @@ def dumped(url: str) -> tuple[str, tuple[str, ...]]:
     return schema.decode(), left_out
 
 
-def applied(url: str, text: str, server: int | None = None) -> None:
-    """Run a schema in a database."""
+def applied(url: str, text: str, server: int | None = None) -> list[str]:
+    """Run a schema in a database; returns the extensions that were left out."""
     target = target_of(url, "the test")
     with translated("the test", url), connected(target) as session, session.transaction():
-        apply_schema(session, Schema("schema.sql", text, server))
+        return apply_schema(session, Schema("schema.sql", text, server))
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +214,34 @@ def test_extensions_that_the_role_may_not_create_are_all_named(database: str) ->
         applied(url, "".join(map(entry.format, names)))
     for name in names:
         assert f'CREATE EXTENSION IF NOT EXISTS "{name}";' in (caught.value.next_step or "")
+
+
+# Statements, and whether they use an extension of functions alone.
+USES = {
+    "a default": ("CREATE TABLE t (id uuid DEFAULT uuid_generate_v4())", True),
+    "a word in a function": (
+        "CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN uuid_nil(); END'",
+        True,
+    ),
+    "none": ("CREATE TABLE t (id uuid DEFAULT gen_random_uuid())", False),
+}
+
+
+@pytest.mark.parametrize("case", USES)
+def test_an_extension_that_nothing_uses_may_be_lacking(connection: Connection, database: str, case: str) -> None:
+    """Such as those that watch a server. One that is used may not."""
+    try:
+        connection.execute('CREATE EXTENSION "uuid-ossp"')
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("the server has no extension uuid-ossp")
+    statement, is_used = USES[case]
+    connection.execute(statement.encode())
+    schema = dumped(database)[0].replace("uuid-ossp", "no-such")
+    connection.execute('DROP EXTENSION "uuid-ossp" CASCADE; DROP TABLE IF EXISTS t; DROP FUNCTION IF EXISTS f')
+    if is_used:
+        with pytest.raises(SchemaError) as caught:
+            applied(database, schema)
+        assert "no-such" in (caught.value.observed or "")
+    else:
+        assert applied(database, schema) == ["no-such"]
+        assert connection.execute("SELECT to_regclass('t') IS NOT NULL").fetchone() == (True,)

@@ -71,7 +71,7 @@ def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
 
     def run(sandbox: Sandbox, *arguments: str) -> tuple[str, object]:
         redis = post.redis_url if sandbox is post.sandbox else "embedded"
-        done = sandbox.run(*arguments, "--format", "json", SNAPSEED_REDIS=redis)
+        done = sandbox.run(*arguments, "--format", "json", SNAPSEED_REDIS=redis, SNAPSEED_SOURCE=sandbox.url)
         return " ".join([sandbox.folder.name, *arguments]), {
             "exit_code": done.returncode,
             "stdout": json.loads(done.stdout),
@@ -90,6 +90,9 @@ def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
     yield run(shop, "ci", "--retries", "0")
     yield run(shop, "ci", "--retries", "0", "--snapshot", "none")
     yield run(shop, "verify")
+    rows = ("capture", "dev", "--snapshot", "copy", "--unmasked", "--without-schema")
+    yield run(shop, *rows, "--only", "categories,notes")
+    yield run(shop, *rows, "--root", "categories", "--rows", "2")
     yield run(shop, "diff", "dev")
     yield run(shop, "status")
     yield run(shop, "db", "url")

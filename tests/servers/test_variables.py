@@ -16,7 +16,7 @@ from snapseed.testing.clones import opened_clones
 from snapseed.testing.reset import reset_environment
 from snapseed.verify.status import status
 from tests.command_line import run_command
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, WithData
 
 # libpq's manual, "Environment Variables": those of its options, and those that no option overrides.
 VARIABLES = [option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar]
@@ -54,8 +54,11 @@ def test_no_variable_redirects_or_breaks_it(embedded: Project, monkeypatch: pyte
     assert verify_snapshot(embedded, environment, files="skip").agrees
 
 
-def test_all_of_them_at_once_break_no_command(embedded: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_of_them_at_once_break_no_command(
+    embedded: Project, with_data: WithData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Commands as processes, with `psql` of the server's own version; a reset; databases for tests."""
+    with_data(embedded.folder)
     for name, value in NONSENSE.items():
         monkeypatch.setenv(name, value)
     environment = embedded.environment("dev")

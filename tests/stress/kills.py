@@ -231,8 +231,8 @@ def database_victim(sandbox: Sandbox, *command: str, codes: frozenset[int] = Vic
     return victim
 
 
-def generate_victim(folder: Path) -> Victim:
-    """A snapshot, which is replaced by that of another seed each time: the old one, or the new one, whole."""
+def snapshot_victim(folder: Path, *command: str) -> Victim:
+    """A snapshot, which a command replaces by another one each time: the old one, or the new one, whole."""
     snapshots = folder / "snapshots"
     sandbox = Sandbox(folder, "")
 
@@ -244,15 +244,15 @@ def generate_victim(folder: Path) -> Victim:
     def check(_: object) -> str:
         opened = open_snapshot(snapshots, "dev")
         assert not verify_files(opened), "damaged files"
-        return "unchanged" if opened.manifest.seed == sandbox.project.seed else "done"
+        return "unchanged" if opened.manifest.identity == identity else "done"
 
     def clean() -> None:
         assert sorted(path.name for path in snapshots.iterdir()) == ["dev"], sorted(snapshots.iterdir())
 
     old = folder / "old"
     generated(sandbox)
+    identity = open_snapshot(snapshots, "dev").manifest.identity
     shutil.copytree(snapshots, old)
-    command = ("generate", "--seed", "99", "--scale", "1500", "--jobs", "2", "--quiet")
     return Victim(command, folder, {}, before, check, clean)
 
 
@@ -351,7 +351,14 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
             "upsert": lambda: database_victim(shop("upsert"), "load", "dev", "--mode", "upsert", "--yes", "--quiet"),
             "ci": lambda: database_victim(shop("ci"), "ci", "dev", "--yes", "--quiet"),
             "reset": lambda: database_victim(shop("reset"), "reset", "dev", "--yes", "--quiet"),
-            "generate": lambda: generate_victim(project("generate", PROJECTS / "shop")),
+            "generate": lambda: snapshot_victim(
+                project("generate", PROJECTS / "shop"),
+                *("generate", "--seed", "99", "--scale", "1500", "--jobs", "2", "--quiet"),
+            ),
+            "capture": lambda: snapshot_victim(
+                project("capture", PROJECTS / "shop"),
+                *("capture", "--from", shop("captured").url, "--unmasked", "--jobs", "2", "--quiet"),
+            ),
             "db start": lambda: start_victim(embedded()),
             "pytest": lambda: pytest_victim(project("suite", _EXAMPLE), server.make_database("suite")),
             "worker": lambda: worker_victim(letters()),

@@ -87,13 +87,18 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
     own = {name: rule for (oid, name), rule in rules.items() if oid == unique.oid and rule.rule != "keep"}
     shown = ", ".join(part[1:-1] if part.startswith("(") else part for part in unique.parts)
     what = f"the unique index over ({shown})"
-    tested = set(words_in(unique.predicate)) - set(words_in(_NULL_TEST.sub("", unique.predicate)))
-    for name in sorted(own.keys() & set(words_in(unique.predicate))):
-        if name not in tested or own[name].rule == "null":
+
+    def untested(test: re.Match[str]) -> str:
+        column = facts.columns.get((unique.oid, next(words_in(test["name"]), "")))
+        return "" if column and not column.is_generated else test[0]
+
+    compared = set(_columns_in(facts, unique.oid, _NULL_TEST.sub(untested, unique.predicate)))
+    for name in sorted(own.keys() & set(_columns_in(facts, unique.oid, unique.predicate))):
+        if name in compared or own[name].rule == "null":
             yield f"{facts.names[unique.oid, name]}: {what} is for rows {unique.predicate}, which may change; use keep"
-    parts = {part: [name for name in _columns_of(facts, unique.oid, part) if name in own] for part in unique.parts}
+    parts = {part: [name for name in _columns_in(facts, unique.oid, part) if name in own] for part in unique.parts}
     lost = [part for part in unique.parts if parts[part] and not _stays_unique(facts, own, unique, part)]
-    is_null = any(parts[part] and own[parts[part][0]].rule == "null" for part in unique.parts)
+    is_null = any(part in own and own[part].rule == "null" for part in unique.parts)
     if not lost or (is_null and unique.is_equal and not unique.nulls_are_equal):
         return
     others = [other for other in facts.unique if other.oid == unique.oid and other is not unique]
@@ -104,12 +109,15 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
         yield f"{name}: {rule.rule} does not keep {what} unique; {_instead(rule, part)}"
 
 
-def _columns_of(facts: Facts, oid: int, part: str) -> list[str]:
-    """The columns that a part of an index is made from."""
-    column = facts.columns.get((oid, part))
-    if column is not None:
-        return list(words_in(column.expression or "")) if column.is_generated else [part]
-    return [name for name in words_in(part) if (oid, name) in facts.columns]
+def _columns_in(facts: Facts, oid: int, expression: str) -> Iterator[str]:
+    """The columns in an expression; of a generated column those that it is made from."""
+    column = facts.columns.get((oid, expression))
+    for name in [expression] if column else words_in(expression):
+        column = facts.columns.get((oid, name))
+        if column is not None and column.is_generated:
+            yield from words_in(column.expression or "")
+        elif column is not None:
+            yield name
 
 
 def _stays_unique(facts: Facts, own: Mapping[str, MaskRule], unique: UniqueFacts, part: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,7 @@ def personal_columns(
         for place in places
         if (looks := _by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
     }
-    for reference in facts.references:
-        # It follows the column that it refers to.
-        if (reference.target, reference.target_name) in found and reference.oid != reference.target:
-            found.pop((reference.oid, reference.name), None)
+    found = {place: looks for place, looks in found.items() if place not in _followers(facts, found)}
     proposed: dict[Place, MaskRule] = {}
     remaining = {place: _proposals(facts.columns[place], rule) for place, (_, rule) in found.items()}
     while remaining:
@@ -72,6 +69,17 @@ def personal_columns(
         for place, (reason, _) in found.items()
         for name in [facts.names[place]]
     )
+
+
+def _followers(facts: Facts, found: Collection[Place]) -> set[Place]:
+    """Those that get the rule of a column that they refer to: it is among them, or refers to one itself."""
+    references = [((own.oid, own.name), (own.target, own.target_name)) for own in facts.references]
+    referring = {own for own, target in references if own != target and target in found}
+    covered, before = set(found) - referring, -1
+    while before != len(covered):
+        before = len(covered)
+        covered |= {own for own, target in references if target in covered}
+    return referring & covered
 
 
 def sampled_reasons(connection: Connection, facts: Facts, places: Iterable[Place]) -> dict[Place, tuple[str, str]]:

@@ -187,8 +187,11 @@ def _changed_numerics(bound: BoundRule, values: pa.Array) -> pa.Array:
     sign = pl.when(pl.col("changed") < 0).then(pl.lit("-")).otherwise(pl.lit(""))
     frame = pl.DataFrame({"changed": changed, "scale": scale})
     made = frame.select(pl.concat_str(sign, whole, point, digits.str.tail(pl.col("scale")))).to_series()
-    long = as_array(pl.Series(bound.key.texts(values)).zip_with(texts.str.contains(r"\d"), texts))
-    return pc.if_else(pa.array(numbers.is_not_null()), as_array(made), long)
+    # More than 18 digits: all but the first one are permuted, which must not become 0.
+    parts = texts.str.extract_groups(r"^(-?\d)(.*)$").struct
+    digits_only = parts[0] + pl.Series(bound.key.texts(as_array(parts[1])))
+    long = digits_only.fill_null(texts)
+    return pc.if_else(pa.array(numbers.is_not_null()), as_array(made), as_array(long))
 
 
 def _permuted_texts(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
@@ -212,7 +215,7 @@ def _by_function(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Ar
     made = bound.function(pl.Series(given))
     if len(made) != len(values):
         raise TypeError(f"expected a polars Series of {len(values)} values")
-    array = made.rechunk().to_arrow().cast(given.type)
+    array = pc.if_else(given.is_valid(), made.rechunk().to_arrow().cast(given.type), pa.scalar(None, given.type))
     return pa.ExtensionArray.from_storage(values.type, array) if given is not values else array
 
 

@@ -111,7 +111,7 @@ def test_numbers_keep_sign_and_digits_and_no_two_become_one(values: list[int], s
     made = KEY.numbers(np.array(values, dtype=np.int64), size - 1).tolist()
     assert len(set(made)) == len(values)
     for value, number in zip(values, made, strict=True):
-        assert (number < 0) == (value < 0)
+        assert ((number < 0), (number == 0)) == ((value < 0), (value == 0))
         assert abs(len(str(value)) - len(str(number))) <= (value < 0)
         assert (-size <= number < size) == (-size <= value < size)
 
