@@ -16,7 +16,7 @@ from snapseed.errors import ConfigurationError, ServerError, SnapshotError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows
 from snapseed.postgres.connect import Session, Target, for_program, require_session
-from snapseed.postgres.dump import UNUSED, Entry, entries
+from snapseed.postgres.dump import UNFILLED, UNUSED, Entry, entries
 from snapseed.servers.postgres import EmbeddedPostgres
 from snapseed.snapshot.manifest import MOST_BYTES
 
@@ -74,6 +74,9 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
         )
     try:
         text, left_out = _portable(done.stdout.decode(), _plain_extensions(session))
+        for row in read_rows(session, query("unfilled_views"), but=[]):
+            create = f"CREATE MATERIALIZED VIEW {row['name']} AS\n"
+            text = text.replace(f"\n\n{create}", f"\n\n{UNFILLED}{create}", 1)
     except UnicodeDecodeError as exc:
         summary, advice = "the schema has texts that are not UTF-8", "rename what has that name, or change the comment"
         raise SnapshotError(summary, where=target.described, observed=str(exc), next_step=advice) from exc

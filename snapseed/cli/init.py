@@ -130,14 +130,16 @@ def _add_masks(folder: Path, url: str) -> None:
     with project.file.open("a", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in (*lines, *(personal.line for personal in found.personal)))
     columns = ", ".join(personal.column for personal in found.personal)
-    console.write(f"these columns look personal and are masked; check [mask] in {FILE_NAME}: {columns}")
+    console.write(f"these columns look personal and got a rule; check [mask] in {FILE_NAME}: {columns}")
     if mask_secret() is None:
         path = folder / ".env"
+        line = f"{variable_of('mask_secret')}={secrets.token_hex(32)}\n"
+        is_open = path.exists() and not path.read_bytes().endswith(b"\n")
         with open(path, "a", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
-            file.write(f"{variable_of('mask_secret')}={secrets.token_hex(32)}\n")
+            file.write("\n" * is_open + line)
         read_env_file(path)
         console.write(
-            "their secret is in .env: keep it, and capture with --env-file .env; another secret gives other values"
+            "their secret is in .env: keep it, and capture with --env-file .env; another one gives other values"
         )
 
 

@@ -22,7 +22,7 @@ from snapseed.load.plan.requirements import schema_error, text_limit
 from snapseed.load.recreate import drop_contents
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.restore import read_restoration
-from snapseed.load.schema_file import apply_schema, find_schema
+from snapseed.load.schema_file import Schema, apply_schema, find_schema
 from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import (
     ReferenceFacts,
@@ -89,11 +89,11 @@ def prepare(session: LoadSession) -> Prepared:
     with session.phase("planning"):
         manifest = session.snapshot.manifest
         names = [table_name(entity) for entity in manifest.entities]
-        if is_created := not find_tables(connection, names, search_schemas(connection)):
-            _create_schema(session)
+        is_there = find_tables(connection, names, search_schemas(connection))
+        created = None if is_there else _create_schema(session)
         entities, facts, children = _read_catalogs(session)
         oids = [found.oid for found in facts.values()]
-        restoration = read_restoration(connection, manifest, request, oids, created=is_created)
+        restoration = read_restoration(connection, manifest, request, oids, created)
         facts = {name: restoration.facts(found) for name, found in facts.items()}
         there = [entity for entity in entities if entity.name in facts]
         problems = _found_elsewhere(connection, [entity for entity in entities if entity.name not in facts])
@@ -229,7 +229,7 @@ def _require_unreferenced(tables: Sequence[TableFacts], known: Collection[TableN
         )
 
 
-def _create_schema(session: LoadSession) -> None:
+def _create_schema(session: LoadSession) -> Schema:
     environment, schema = session.environment, find_schema(session.project, session.snapshot)
     entities = session.snapshot.manifest.chosen(session.request.only)
     names = [str(table_name(entity)) for entity in entities]
@@ -253,6 +253,7 @@ def _create_schema(session: LoadSession) -> None:
     # The file may have set timeouts of its own, as those of pg_dump do.
     locks.set_limits(session.connection, environment)
     session.listener(SchemaCreated())
+    return schema
 
 
 def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) -> dict[str, ColumnContents]:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from psycopg import sql
 
 from snapseed.load.request import LoadRequest, Mode
+from snapseed.load.schema_file import Schema
 from snapseed.postgres import query
 from snapseed.postgres.catalog import ConstraintFacts, TableFacts, TableName, read_rows
 from snapseed.postgres.connect import Connection, role_search_path
@@ -45,11 +46,14 @@ class Restoration:
 
 
 def read_restoration(
-    connection: Connection, manifest: Manifest, request: LoadRequest, tables: Sequence[int], *, created: bool
+    connection: Connection, manifest: Manifest, request: LoadRequest, tables: Sequence[int], created: Schema | None
 ) -> Restoration:
-    """What this load brings back. Positions and constraints: only if all rows become those of a captured database."""
-    unfilled = read_rows(connection, query("unfilled_views")) if created else []
-    views = [TableName(**row) for row in unfilled]
+    """What this load brings back, and what the schema `created`, if it was run just now, has left without data.
+
+    Positions and constraints come back only if all rows become those of a captured database.
+    """
+    unfilled = read_rows(connection, query("unfilled_views"), but=created.unfilled) if created else []
+    views = [TableName(row["schema"], row["table"]) for row in unfilled]
     if manifest.capture is UNSET or request.only or request.mode is not Mode.REPLACE:
         return Restoration(unfilled=views)
     of_entities = (entity.sequences for entity in manifest.entities if entity.sequences is not UNSET)

@@ -15,7 +15,7 @@ from snapseed.errors import ConfigurationError, SchemaError, SnapseedError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows, read_server
 from snapseed.postgres.connect import Session, role_search_path
-from snapseed.postgres.dump import UNUSED, Entry, entries
+from snapseed.postgres.dump import UNFILLED, UNUSED, Entry, entries
 from snapseed.postgres.failures import translate
 from snapseed.snapshot.store import Snapshot
 
@@ -45,6 +45,13 @@ class Schema:
     where: str
     text: str
     server: int | None = None
+
+    @property
+    def unfilled(self) -> list[str]:
+        """The materialized views that have no data in the source."""
+        return re.findall(
+            f"^{re.escape(UNFILLED)}CREATE MATERIALIZED VIEW ({_ID}\\.{_ID}) AS$", self.text, re.MULTILINE
+        )
 
     def place(self, position: int) -> str:
         """The file, and the line of a position in its text; without a line for one that is not known, below 0."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 _HEADER = re.compile(
     r"^(?:SET default_\w+ = .*;\n\n)*--\n-- Name: (?P<name>.*); Type: (?P<type>[A-Z ]+); Schema: .*\n--\n", re.MULTILINE
 )
-# What we add to an extension that nothing else in a dump uses.
+# What we add to an extension that nothing else in a dump uses, and to a materialized view that has no data.
 UNUSED = "-- nothing in the schema uses this extension\n"
+UNFILLED = "-- without data in the source too\n"
 _END = "--\n-- PostgreSQL database dump complete\n"
 
 

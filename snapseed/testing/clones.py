@@ -20,6 +20,7 @@ from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.failures import translated
 from snapseed.servers.targets import EMBEDDED, resolve_target
+from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from snapseed.testing import SnapseedDatabase
 from snapseed.testing.server import KeptMark, Server, another_connection, connected_server, connected_to, template_name
@@ -46,8 +47,13 @@ class Schema:
     create: Callable[[str], object] | None = None
 
 
-def project_schema(project: Project) -> Schema:
-    """The project's `schema` file. Raises `ConfigurationError` where the project names none, or it cannot be read."""
+def schema_of(project: Project, manifest: Manifest) -> Schema:
+    """The schema of the snapshot, if it was captured with one, or else the project's `schema` file.
+
+    Raises `ConfigurationError` if there is neither, or the file cannot be read.
+    """
+    if manifest.schema_file is not None:
+        return Schema(manifest.schema_file.sha256)
     if project.schema is None:
         raise ConfigurationError(
             "nothing says how the tables of the snapshot are created",
@@ -105,12 +111,12 @@ def opened_clones(
 def hold_snapshot_template(
     server: Server, project: Project, environment: Environment, schema: Schema | None
 ) -> Template:
-    """The template of a snapshot and a schema (default: the project's file), held by the server's connection.
+    """The template of a snapshot and a schema (default: as a load has it), held by the server's connection.
 
     It is made if it is missing. Raises what a load raises.
     """
     manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
-    tables = schema or project_schema(project)
+    tables = schema or schema_of(project, manifest)
     # An administrator may have put something into template1, such as an extension. On an embedded server it is empty,
     # and cannot be copied while anybody is connected to it.
     source = "template0" if server.target.embedded else "template1"

@@ -154,6 +154,7 @@ CREATE VIEW app.totals AS SELECT tenant, count(*) AS n FROM app.tree GROUP BY te
 CREATE MATERIALIZED VIEW app.z_first AS SELECT * FROM app.totals;
 CREATE MATERIALIZED VIEW app.a_second AS SELECT sum(n) AS n FROM app.z_first;
 CREATE UNIQUE INDEX ON app.z_first (tenant);
+CREATE MATERIALIZED VIEW "Odd ""Names"""."no data" AS SELECT 1 / n AS one FROM app.totals WITH NO DATA;
 CREATE INDEX lower_label ON app.texts (lower(label)) WHERE label IS NOT NULL;
 CREATE STATISTICS app.both (ndistinct) ON tenant, slug FROM app.tree;
 ALTER TABLE app.moments ADD EXCLUDE USING gist (tsrange(plain, plain, '[]') WITH &&) WHERE (isfinite(plain));

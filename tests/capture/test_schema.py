@@ -18,6 +18,7 @@ from snapseed.capture.schema import dump_schema, find_pg_dump
 from snapseed.errors import ConfigurationError, LoadError, SchemaError, ServerError, SnapseedError
 from snapseed.load.schema_file import Schema, apply_schema
 from snapseed.postgres.connect import connected, target_of
+from snapseed.postgres.dump import UNFILLED
 from snapseed.postgres.failures import translated
 from snapseed.postgres.locks import reading
 from tests.conftest import Connection, new_database
@@ -83,7 +84,9 @@ def test_the_schema_gives_the_same_schema(source: str, database: str) -> None:
     schema, left_out = dumped(source)
     assert sorted(left_out) == ["event trigger noticed", "publication pub", "user mapping public SERVER far"]
     applied(database, schema)
-    assert dumped(database) == (schema, ())
+    # Until the rows are in, no materialized view has data.
+    again, left_out = dumped(database)
+    assert (again.replace(UNFILLED, ""), left_out) == (schema.replace(UNFILLED, ""), ())
     # As pg_dump itself says it, without what was left out.
     with psycopg.connect(source) as connection:
         connection.execute("DROP EVENT TRIGGER noticed")

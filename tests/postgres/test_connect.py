@@ -8,12 +8,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from snapseed import load_snapshot, verify_snapshot
 from snapseed.errors import ConfigurationError, LoadError, ServerError
-from snapseed.postgres.connect import connected
+from snapseed.postgres.connect import Target, connected, for_program, target_of
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.locks import reading
+from snapseed.servers import EmbeddedPostgres
 from snapseed.servers.targets import resolve_target
 from tests.conftest import Sandbox
 
@@ -216,3 +218,17 @@ def test_a_server_that_refuses_us_is_a_matter_of_configuration(shop: Sandbox) ->
             pass
         assert caught.value.exit_code == 2
         assert not may_pass(caught.value)
+
+
+def test_another_program_gets_no_secret_as_an_argument(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Others see its arguments. Variables of libpq are for other servers than the embedded one."""
+    monkeypatch.setenv("PGUSER", "other")
+    conninfo, variables = for_program(target_of("postgresql://me:geheim@here/app", "the test"), host="there")
+    assert conninfo_to_dict(conninfo) == {"user": "me", "host": "there", "dbname": "app"}
+    assert (variables["PGPASSWORD"], variables["PGUSER"]) == ("geheim", "other")
+    with pytest.raises(ConfigurationError) as caught:
+        for_program(target_of("host=here sslpassword=geheim", "the test"))
+    assert "geheim" not in str(caught.value)
+    server = EmbeddedPostgres(tmp_path)
+    _, variables = for_program(Target(server.url("app"), "embedded", "the test", server, "app"))
+    assert not any(name.startswith("PG") for name in variables)

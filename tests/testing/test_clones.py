@@ -17,7 +17,7 @@ import msgspec
 import psycopg
 import pytest
 
-from snapseed import verify_snapshot
+from snapseed import load_snapshot, open_snapshot, verify_snapshot
 from snapseed.errors import ConfigurationError, LoadError, RefusedError
 from snapseed.servers.targets import resolve_target
 from snapseed.testing.clones import (
@@ -26,10 +26,11 @@ from snapseed.testing.clones import (
     hold_snapshot_template,
     migrations,
     opened_clones,
-    project_schema,
+    schema_of,
 )
 from snapseed.testing.server import KeptMark, TemplateMark, connected_server
 from snapseed.testing.template import MOST_AT_ONCE, copy_database, drop_together, drop_unused, fastest_strategy
+from tests.capture.conftest import project_in
 from tests.conftest import without_coverage
 from tests.projects.state import patiently
 from tests.testing.conftest import Owner
@@ -334,8 +335,18 @@ def test_a_schema_without_files_is_refused(owner: Owner) -> None:
         migrations(lambda _: None, [owner.folder / "missing"], owner.folder)
     assert "snapseed_schema_files" in str(caught.value.next_step)
     with pytest.raises(ConfigurationError) as caught:
-        project_schema(replace(owner.project, schema=None))
+        schema_of(replace(owner.project, schema=None), open_snapshot(owner.project.snapshots, "dev").manifest)
     assert "snapseed_schema" in str(caught.value.next_step)
+
+
+def test_a_capture_needs_no_schema_file(owner: Owner, tmp_path: Path) -> None:
+    """The schema that it carries makes the tables of each database."""
+    load_snapshot(owner.project, owner.environment(create_schema=True))
+    captured = project_in(tmp_path, owner.url)
+    captured.capture()
+    project, at = captured.project, captured.project.environment
+    with opened_clones(project, at("dev", {"database": owner.url})) as clones:
+        assert verify_snapshot(project, at("dev", {"database": clones.take().url})).agrees
 
 
 @pytest.mark.parametrize(("size", "large"), [(10**6, False), (10**9, True)])

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from snapseed.capture.mask.facts import Facts, Place, UniqueFacts, words_in
-from snapseed.capture.mask.rules import is_unique, kind_of, label_of, misfits
+from snapseed.capture.mask.facts import Facts, MaskableColumn, Place, UniqueFacts, words_in
+from snapseed.capture.mask.rules import NUMBERS, TEXTS, base_of, is_unique, kind_of, label_of, misfits
 from snapseed.config import MaskRule
 from snapseed.config.settings import suggestion
 
@@ -105,8 +105,9 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
     if any(_implies(facts, own, other, unique) for other in others):
         return
     for part in lost:
-        rule, name = own[parts[part][0]], facts.names[unique.oid, parts[part][0]]
-        yield f"{name}: {rule.rule} does not keep {what} unique; {_instead(rule, part)}"
+        place = unique.oid, parts[part][0]
+        instead = _instead(rules[place], facts.columns[place], part)
+        yield f"{facts.names[place]}: {rules[place].rule} does not keep {what} unique; {instead}"
 
 
 def _columns_in(facts: Facts, oid: int, expression: str) -> Iterator[str]:
@@ -147,14 +148,14 @@ def _implies(facts: Facts, own: Mapping[str, MaskRule], other: UniqueFacts, uniq
     )
 
 
-def _instead(rule: MaskRule, part: str) -> str:
+def _instead(rule: MaskRule, column: MaskableColumn, part: str) -> str:
     if rule.rule == "date":
         return "shift it by the other column of the index (by = …), or use keep"
-    if rule.rule == "number":
-        return "number without noise or bucket does"
     if ":" in rule.rule:
         return "add unique = true if the function gives different values different ones"
-    return "use email or uuid" if part.startswith("(") else "use text, email, uuid or number"
+    base = base_of(column)
+    plain = "text, email or uuid" if base in TEXTS else "plain number" if base in NUMBERS else "uuid"
+    return f"use {'email or uuid' if part.startswith('(') else plain}"
 
 
 def shifted_by(facts: Facts, place: Place, rule: MaskRule) -> tuple[str, ...]:

@@ -11,12 +11,15 @@ from typing import Any
 
 import msgspec
 
+from snapseed.errors import ConfigurationError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import read_rows, search_schemas
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.types import ColumnType, parse_type
 
 QUERIES = Path(__file__).parent / "queries"
+# Literals, and the types that they are cast to.
+_NO_NAME = re.compile(r"'(?:[^']|'')*'|::\w+")
 _WORD = re.compile(r'"(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*')
 
 
@@ -38,8 +41,11 @@ class MaskableColumn:
 
     @cached_property
     def kind(self) -> ColumnType:
-        """The parsed type, of the elements of an array."""
-        kind = parse_type(self.type)
+        """The parsed type, of the elements of an array. A type that no snapshot has is only a name."""
+        try:
+            kind = parse_type(self.type)
+        except ConfigurationError:
+            return ColumnType(self.type, self.type)
         return kind.element or kind
 
     @property
@@ -130,8 +136,8 @@ def read_facts(connection: Connection) -> Facts:
 
 
 def words_in(expression: str) -> Iterator[str]:
-    """The names in an SQL expression: those of columns, and also of functions and types."""
-    for word in _WORD.findall(expression):
+    """The names in an SQL expression: those of columns, and also of functions."""
+    for word in _WORD.findall(_NO_NAME.sub("", expression)):
         yield word[1:-1].replace('""', '"') if word.startswith('"') else word
 
 

@@ -59,9 +59,9 @@ class MaskKey:
         """
         negative = values < 0
         magnitudes = np.where(negative, ~values, values).astype(np.uint64)  # -1 is 0: as many as there are from 0 on
-        classes = np.searchsorted(_POWERS[1:], magnitudes, side="right")
-        low = np.where(classes == 0, np.uint64(0), _POWERS[classes])
-        high = np.minimum(_POWERS[np.minimum(classes + 1, len(_POWERS) - 1)] - np.uint64(1), np.uint64(2**63 - 1))
+        digits = np.searchsorted(_POWERS, magnitudes, side="right")  # 0 has none, and stays
+        low = np.where(digits == 0, np.uint64(0), _POWERS[digits - 1])
+        high = np.minimum(_POWERS[digits] - np.uint64(1), np.uint64(2**63 - 1))
         beyond = magnitudes > np.uint64(limit)
         low = np.where(beyond, np.maximum(low, np.uint64(limit) + np.uint64(1)), low)
         high = np.where(beyond, high, np.minimum(high, np.uint64(limit)))

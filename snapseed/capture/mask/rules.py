@@ -119,7 +119,7 @@ def _misused(rule: MaskRule, column: MaskableColumn) -> Iterator[str]:
     """What is wrong with the options of a rule, for this column."""
     is_plain = rule.noise is None and rule.bucket is None
     if rule.rule == "null" and column.not_null:
-        yield "null does not fit a column that is NOT NULL; use constant"
+        yield "null does not fit a column that is NOT NULL; use another rule"
     if rule.rule == "constant" and rule.value is None:
         yield 'constant needs a value, as in { rule = "constant", value = "x" }'
     if rule.rule == "choice" and bool(rule.options) == (rule.pool is not None):

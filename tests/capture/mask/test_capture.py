@@ -88,9 +88,9 @@ def masked(people: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mask
 
 
 def canaries(folder: Path) -> list[Path]:
-    """The files below a folder that have an unmasked value in them."""
-    found = [path for path in folder.rglob("*") if path.is_file() and b"anary" in path.read_bytes()]
-    return sorted(found)
+    """The files below a folder that have an unmasked value in them, or the secret."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if any(word in path.read_bytes() for word in (b"anary", SECRET.encode()))]
 
 
 def test_a_masked_copy_has_the_same_form_and_no_value_of_the_source(masked: Masked, people: str, database: str) -> None:

@@ -227,6 +227,12 @@ def test_a_rule_is_proposed_once_for_columns_that_refer_to_each_other(tables: Ta
     assert prepare("\n".join(lines)).personal == ()
 
 
+def test_a_type_that_no_snapshot_has_is_no_obstacle(tables: Tables, prepare: Prepare) -> None:
+    """To a check: the capture itself says what it cannot store."""
+    tables('CREATE TYPE "odd,type (1" AS ENUM (\'x\'); CREATE TABLE t (id int PRIMARY KEY, email "odd,type (1")')
+    assert prepare(is_check=True).personal == ()
+
+
 def test_only_captured_tables_are_looked_at(tables: Tables, prepare: Prepare) -> None:
     """A table that is left out needs no rules."""
     tables(PERSONAL + "CREATE TABLE other (id int PRIMARY KEY, email text)")

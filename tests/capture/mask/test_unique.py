@@ -51,6 +51,7 @@ VARIANTS = [
     ("(v) WHERE n > 3", 'v = "text"', True),
     ("(v) WHERE n > 3", 'v = "text"\nn = "number"', False),
     ("(n) WHERE v LIKE 'once%'", 'v = "text"', False),
+    ("(n) WHERE short = 'v'::text", 'v = "name"', True),
     ("(n) WHERE v IS NOT NULL", 'v = "text"', True),
     ("(n) WHERE v IS NULL", 'v = "null"', False),
     ("(n) WHERE low IS NOT NULL", 'v = "text"', False),

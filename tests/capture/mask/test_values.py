@@ -76,6 +76,17 @@ def test_equal_values_stay_equal_and_another_secret_gives_others(rule: str) -> N
     assert replaced(other, pa.array(values, parse_type(kind).arrow), parse_type(kind)).to_pylist()[:2] != made[:2]
 
 
+@pytest.mark.parametrize("rule", [*FORMS, "text", "ip", "number"])
+def test_a_piece_of_a_column_is_masked_as_the_whole(rule: str) -> None:
+    """Wherever it begins, with NULLs and in arrays."""
+    kind = parse_type("bigint" if rule == "number" else "text")
+    plain = [None if number % 3 else number if rule == "number" else f"value {number}" for number in range(100)]
+    for values in (pa.array(plain, kind.arrow), pa.array([[value, None] if value else None for value in plain])):
+        whole = replaced(bound(rule), values, kind).to_pylist()
+        for begin in (1, 8, 13):
+            assert replaced(bound(rule), values.slice(begin, 70), kind).to_pylist() == whole[begin : begin + 70]
+
+
 @pytest.mark.parametrize("rule", FORMS)
 def test_what_a_rule_writes_has_its_form(rule: str) -> None:
     """Whatever the value was, also an empty text."""
@@ -111,7 +122,7 @@ def test_numbers_keep_sign_and_digits_and_no_two_become_one(values: list[int], s
     made = KEY.numbers(np.array(values, dtype=np.int64), size - 1).tolist()
     assert len(set(made)) == len(values)
     for value, number in zip(values, made, strict=True):
-        assert (number < 0) == (value < 0)
+        assert ((number < 0), (number == 0)) == ((value < 0), (value == 0))
         assert abs(len(str(value)) - len(str(number))) <= (value < 0)
         assert (-size <= number < size) == (-size <= value < size)
 
@@ -227,6 +238,11 @@ def test_values_of_documents_have_the_rules_of_their_paths() -> None:
     assert (made["mail"], made["to"]["mail"], made["to"]["more"][0]) == (mail, None, mail)
     assert (made["n"], made["ok"]) == (1e5, True)
     assert made["to"]["more"][1]["n"] != 12.5
+    numbers = pa.array(["[" + ", ".join(f"{number}" for number in range(-500, 500)) + "]"])
+    for rule in ("text", "number", "email", "null"):
+        (made,) = replaced_documents(pa.array(['{"a": ' + numbers[0].as_py() + "}"]), {"a": bound(rule)}, bound("keep"))
+        assert canonical_json(made.as_py()) == made.as_py()
+        assert json.loads(made.as_py())["a"] != list(range(-500, 500))
     many = pa.array(["[" + ",".join(['"a"'] * 100) + "]"] * 3)
     assert (
         replaced_documents(many.slice(1), {}, bound("null")).to_pylist() == ["[" + ",".join(["null"] * 100) + "]"] * 2
