@@ -101,10 +101,14 @@ def rows_with(table: Table, keys: pl.DataFrame) -> sql.Composed:
     if others or column.form not in forms:
         return source
     # Where keys lie close together, the server can read all rows between the first and the last.
-    bounds = [sql.SQL("({}::pg_catalog.text[])[1]::{}").format(_Array(keys["1"][place : place + 1]), _raw(column.type)) for place in (0, len(keys) - 1)]
+    bounds = [
+        sql.SQL("({}::pg_catalog.text[])[1]::{}").format(_Array(keys["1"][place : place + 1]), _raw(column.type))
+        for place in (0, len(keys) - 1)
+    ]
     name = sql.Identifier("rows", column.name)
-    return sql.SQL("{} AND {} OPERATOR(pg_catalog.>=) {} AND {} OPERATOR(pg_catalog.<=) {}").format(source, name, bounds[0], name, bounds[1])
-
+    return sql.SQL("{} AND {} OPERATOR(pg_catalog.>=) {} AND {} OPERATOR(pg_catalog.<=) {}").format(
+        source, name, bounds[0], name, bounds[1]
+    )
 
 
 def require_condition(
