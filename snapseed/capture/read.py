@@ -28,13 +28,14 @@ from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import Sizes
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.postgres.connect import Connection, Session, Target
-from snapseed.postgres.copy_out import copied_out
+from snapseed.postgres.copy_out import BatchLimits, copied_out
 from snapseed.postgres.rowhash import between, key_order, key_type, whole_row_order
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
 from snapseed.snapshot.manifest import FirstKey, PartFile
 
-# Batches that wait for the thread that writes.
+# Batches that wait for the thread that writes, and how large they are: each connection has as many.
 _WAITING_BATCHES = 2
+_LIMITS = BatchLimits(bytes=2_000_000)
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _batches(session: Session, part: _Range, stop: threading.Event) -> Generator
     order = key_order(table.key) if table.key else whole_row_order(table.columns)
     for source in part.sources:
         ordered = sql.SQL("{} ORDER BY {}").format(source, order)
-        with copied_out(session, table.columns, ordered, str(table.name)) as batches:
+        with copied_out(session, table.columns, ordered, str(table.name), _LIMITS) as batches:
             for batch in batches:
                 if stop.is_set():
                     raise CancelledError

@@ -20,7 +20,7 @@ class Sizes:
 
     part_rows: int = 32 * CHUNK_ROWS
     chunk_rows: int = CHUNK_ROWS
-    chunk_bytes: int = 1 << 25
+    chunk_bytes: int = 1 << 23
 
 
 @dataclass(frozen=True)

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from snapseed.capture.connections import capturing, joined, shared_among, show_rows
+from snapseed.capture.connections import capturing, joined, show_rows
 from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.prepare import ColumnName, Source, chosen_tables, prepare
+from snapseed.capture.proof import prove
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
 from snapseed.config import Environment, Project, mask_secret
-from snapseed.errors import ManifestError, SnapshotError, VerificationError
+from snapseed.errors import ManifestError, SnapshotError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
 from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.locks import reading as reading_from
-from snapseed.postgres.rowhash import rows_fingerprint
 from snapseed.servers.targets import resolve_source
-from snapseed.snapshot.hashing import Fingerprint, combined
+from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
 from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing, writing_to
 
@@ -277,35 +275,8 @@ def _read(
     with phase(reading.listener, "reading rows"):
         captured = read_tables(target, sessions, tables, reading)
     with phase(reading.listener, "verifying"):
-        _prove(target, sessions, tables, captured)
+        prove(target, sessions, tables, captured)
     return captured
-
-
-def _prove(
-    target: Target, sessions: Sequence[Session], tables: Sequence[TableRows], captured: Sequence[CapturedTable]
-) -> None:
-    """Raise `VerificationError` unless the server computes the same fingerprint of each table as we did."""
-    tasks = [partial(_server_fingerprint, target, rows) for rows in tables]
-    differing = [
-        f"{read.table.name}: {read.observed.rows:,} rows with fingerprint {read.observed},"
-        f" the server has {found.rows:,} with {found}"
-        for read, found in zip(captured, shared_among(sessions, tasks), strict=True)
-        if found != read.observed
-    ]
-    if differing:
-        raise VerificationError(
-            "the rows that were read are not those of the database; the snapshot before stays",
-            where=target.described,
-            observed="; ".join(differing),
-            expected="the same rows, as of one moment",
-            next_step="this is a bug in snapseed, or in what is between it and PostgreSQL: please report it",
-        )
-
-
-def _server_fingerprint(target: Target, rows: TableRows, session: Session, _stop: threading.Event) -> Fingerprint:
-    sources = rows.sources if rows.everything is None else [rows.everything]
-    with capturing(f"verifying {rows.table.name}", target):
-        return combined(rows_fingerprint(session, rows.table.columns, source) for source in sources)
 
 
 def _write_schema(session: Session, target: Target, staging: Path) -> tuple[SchemaFile, tuple[str, ...]]:

@@ -238,6 +238,11 @@ def test_values_of_documents_have_the_rules_of_their_paths() -> None:
     assert (made["mail"], made["to"]["mail"], made["to"]["more"][0]) == (mail, None, mail)
     assert (made["n"], made["ok"]) == (1e5, True)
     assert made["to"]["more"][1]["n"] != 12.5
+    numbers = pa.array(["[" + ", ".join(f"{number}" for number in range(-500, 500)) + "]"])
+    for rule in ("text", "number", "email", "null"):
+        (made,) = replaced_documents(pa.array(['{"a": ' + numbers[0].as_py() + "}"]), {"a": bound(rule)}, bound("keep"))
+        assert canonical_json(made.as_py()) == made.as_py()
+        assert json.loads(made.as_py())["a"] != list(range(-500, 500))
     many = pa.array(["[" + ",".join(['"a"'] * 100) + "]"] * 3)
     assert (
         replaced_documents(many.slice(1), {}, bound("null")).to_pylist() == ["[" + ",".join(["null"] * 100) + "]"] * 2
