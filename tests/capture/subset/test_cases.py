@@ -346,6 +346,7 @@ def test_conditions(session: Session, condition: str) -> None:
         Options(where=["users:"]),
         Options(where=["users: true", "users: false"]),
         Options("nobody", 1),
+        Options("users", 1, where=["public.users: true"]),
         Options(where=["nobody: true"]),
         Options("lines", 1, capture={"whole": ["nobody"]}),
         Options("lines", 1, capture={"children": {"nobody": 1}}),
