@@ -75,7 +75,6 @@ class Masks:
         return batch
 
 
-_FOR_TEXT_FORMS = {"null", "number"}
 NO_MASKS = Masks({})
 
 
@@ -87,7 +86,7 @@ def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
     values, kind = batch.column(column.name), column.kind
     if pa.types.is_string(values.type) and not pa.types.is_string(kind.arrow):
         # A value somewhere in the column does not fit its own type, so that all of them are stored as text.
-        if column.bound.rule.rule not in _FOR_TEXT_FORMS:
+        if column.bound.rule.rule != "null" and (kind.is_array or column.bound.rule.rule != "number"):
             raise TypeError("a column that is stored as text")
         kind = parse_type("numeric")
     if column.bound.rule.rule == "date":

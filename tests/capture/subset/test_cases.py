@@ -311,6 +311,8 @@ def test_order(session: Session, kind: str, values: list[str]) -> None:
         "true; DROP TABLE t",
         "true) UNION SELECT 5 WHERE (true",
         "true) THEN 1 WHEN (true",
+        "true) OR (true",
+        "true ORDER BY 1",
         "id = 'x",
         "id = 1 /*",
         "$$",
