@@ -73,11 +73,11 @@ class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ChildrenTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of a table in `[capture.children]`: how many rows of it come with the row that they refer to.
 
-    `of_parents`: they also come with rows that are only there because others refer to them.
+    `of_parents`: they also come with rows that are only there because others refer to them, of all tables or of some.
     """
 
     limit: _NotNegative | None = None
-    of_parents: bool = False
+    of_parents: bool | tuple[str, ...] = False
 
 
 class ReferenceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

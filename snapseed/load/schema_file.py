@@ -34,6 +34,7 @@ _POLICY = re.compile(
 _PRIVILEGES = re.compile(rf" (?:TO|FROM|FOR ROLE) (?P<roles>{_ID})(?=;| IN SCHEMA | GRANT | REVOKE | WITH )")
 _OWNER = re.compile(rf"^ALTER .+ OWNER TO (?P<roles>{_ID});\s*\Z", re.MULTILINE)
 _ROLES = {"": None, "POLICY": _POLICY, "ACL": _PRIVILEGES, "DEFAULT ACL": _PRIVILEGES}
+_DUPLICATES = (errors.DuplicateTable, errors.DuplicateObject, errors.DuplicateFunction, errors.DuplicateSchema)
 # What the file may have changed of the session, beyond what a load pins.
 _RESTORE = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
 
@@ -171,6 +172,8 @@ def _error(exc: psycopg.Error, schema: Schema, major: int) -> SnapseedError:
         names = [entry.name for entry in entries(text) if entry.type == "EXTENSION"]
         creates = (sql.SQL("CREATE EXTENSION IF NOT EXISTS {};").format(sql.Identifier(name)) for name in names)
         error.next_step = "\n".join(["let a superuser run this SQL:", *(create.as_string() for create in creates)])
+    elif isinstance(exc, _DUPLICATES):
+        error.next_step = "load into an empty database, or drop everything in this one by --recreate"
     elif schema.server and schema.server > major:
         error.next_step = f"this server is PostgreSQL {major}: load into {schema.server}, as the source is, or newer"
     error.where = schema.place(place)

@@ -168,7 +168,7 @@ def open_snapshot(snapshots: Path, name: str) -> Snapshot:
             f"there is no snapshot named {name!r}",
             where=str(folder),
             expected=f"a folder with {FILE_NAME}",
-            next_step=f"run `snapseed generate` for the environment that uses {name!r}",
+            next_step=f"run `snapseed generate` or `snapseed capture` for the environment that uses {name!r}",
         ) from exc
     except OSError as exc:
         observed = exc.strerror or str(exc)

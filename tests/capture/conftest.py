@@ -69,8 +69,9 @@ def tables_of(url: str) -> list[str]:
 
 
 def contents_of(url: str) -> list[str]:
-    """Everything but the schema, sorted, as pg_dump has it."""
-    lines = dumped_by_pg_dump(url, "--data-only", "--inserts").splitlines()
+    """Rows, positions of sequences, and which materialized views have data, sorted, as pg_dump has them."""
+    lines = dumped_by_pg_dump(url, "--inserts", "--section=data").splitlines()
+    lines += [line for line in dumped_by_pg_dump(url, "--section=post-data").splitlines() if line.startswith("REFRESH")]
     return sorted(line for line in lines if "restrict " not in line)
 
 

@@ -248,3 +248,20 @@ def test_an_extension_that_nothing_uses_may_be_lacking(connection: Connection, d
     else:
         assert applied(database, schema) == ["no-such"]
         assert connection.execute("SELECT to_regclass('t') IS NOT NULL").fetchone() == (True,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE public.t ()",
+        "CREATE SCHEMA s",
+        "CREATE TYPE public.e AS ENUM ()",
+        "CREATE DOMAIN public.d AS text",
+    ],
+)
+def test_what_is_there_already_needs_an_empty_database(database: str, statement: str) -> None:
+    """Though none of the snapshot's tables is."""
+    applied(database, statement)
+    with pytest.raises(LoadError) as caught:
+        applied(database, statement)
+    assert "--recreate" in (caught.value.next_step or "")

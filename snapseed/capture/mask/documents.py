@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from snapseed.capture.mask.keyed import with_nulls_of
-from snapseed.capture.mask.values import BoundRule, as_array, replaced
+from snapseed.capture.mask.values import BoundRule, as_array, changed_numerics, replaced
 from snapseed.core import NO_ROOM, Int64s, Kind, library, reason
 from snapseed.generate.draws.bits import UInt64s
 from snapseed.generate.draws.texts import ALL_ESCAPES
@@ -23,7 +23,7 @@ from snapseed.snapshot.arrow import offsets_of
 from snapseed.snapshot.types import parse_type
 from snapseed.snapshot.values import described
 
-_TEXT, _NUMBER = parse_type("text"), parse_type("numeric")
+_TEXT = parse_type("text")
 # Room for leaves to begin with, for each document.
 _FEW = 8
 
@@ -72,7 +72,7 @@ def _replaced_plain(rule: BoundRule, tokens: pa.Array) -> pa.Array:
     tokens = pc.replace_substring_regex(tokens, r"^-?[\d.]+[eE].*$", "0")
     is_number = pc.match_substring_regex(tokens, r"^-?\d")
     if rule.rule.rule in {"number", "text"}:
-        made = replaced(rule, tokens.filter(is_number), _NUMBER)
+        made = changed_numerics(rule, tokens.filter(is_number))
     else:
         made = _encoded(replaced(rule, tokens.filter(is_number), _TEXT))
     return pc.replace_with_mask(tokens, is_number, made)

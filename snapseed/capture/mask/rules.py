@@ -123,7 +123,7 @@ def _misused(rule: MaskRule, column: MaskableColumn) -> Iterator[str]:
     if rule.rule == "constant" and rule.value is None:
         yield 'constant needs a value, as in { rule = "constant", value = "x" }'
     if rule.rule == "choice" and bool(rule.options) == (rule.pool is not None):
-        yield 'choice needs either options = ["a", "b"] or pool = "NAME", a CSV file in the folder pools'
+        yield 'choice needs either options = ["a", "b"] or pool = "NAME", a CSV file in generators/pools'
     if rule.rule == "number" and is_plain and column.kind.family in _FLOATS:
         yield "number needs noise = 0.1 or bucket = 10 for floating-point numbers"
     if rule.rule == "number" and column.kind.family is Family.NUMERIC and column.kind.modifiers[0] > _MOST_DIGITS:

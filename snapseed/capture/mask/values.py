@@ -137,7 +137,7 @@ def _uuids(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
 
 def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
     if pa.types.is_string(values.type):
-        return _changed_numerics(bound, values)
+        return changed_numerics(bound, values)
     if pa.types.is_floating(values.type):
         floats = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
         with np.errstate(all="ignore"):  # NaN and the infinities stay as they are
@@ -175,8 +175,8 @@ def _changed_whole(bound: BoundRule, values: pa.Array, numbers: Int64s, unit: in
     return changed
 
 
-def _changed_numerics(bound: BoundRule, values: pa.Array) -> pa.Array:
-    """Numbers of the type `numeric` without limits, which are texts. NaN and the infinities stay as they are."""
+def changed_numerics(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """Numbers in texts, as `numeric` without limits has them, changed as `number` does. NaN and infinities stay."""
     texts = pl.Series(values)
     scale = texts.str.extract(r"\.(\d+)$").str.len_bytes().fill_null(0).cast(pl.Int64)
     numbers = texts.str.replace(".", "", literal=True).cast(pl.Int64, strict=False)

@@ -43,10 +43,11 @@ _PLACE = tuple(
 
 @dataclass(frozen=True)
 class Table:
-    """A table that is captured, with all its columns, also those that a snapshot does not store."""
+    """A table that is captured, with all its columns, also those that a snapshot does not store, and its indexes."""
 
     source: SourceTable
     columns: tuple[ColumnSql, ...]
+    indexes: tuple[tuple[str, ...], ...]
 
     @property
     def name(self) -> str:
@@ -81,7 +82,7 @@ class Table:
 
     def has_index(self, columns: Sequence[str]) -> bool:
         """Whether an index begins with these columns, in any order."""
-        return any(set(index.key[: len(columns)]) == set(columns) for index in self.facts.indexes)
+        return any(set(index[: len(columns)]) == set(columns) for index in self.indexes)
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,13 @@ def reference_graph(tables: Sequence[Table], settings: CaptureTable, file: str) 
     rules = {}
     for name, rule in settings.children.items():
         rules[named(tables, name, f"{file} [capture.children]").name] = _rule(rule)
-    down = [
-        Step(reference, is_down=True, limit=rule.limit, of_parents=rule.of_parents)
-        for reference in references
-        for rule in [rules.get(reference.child.name, ChildrenTable())]
-    ]
+    down = []
+    for reference in references:
+        rule = rules.get(reference.child.name, ChildrenTable())
+        names = rule.of_parents if isinstance(rule.of_parents, tuple) else ()
+        asked = [named(tables, name, f"{file} [capture.children] {reference.child.name}") for name in names]
+        of_parents = rule.of_parents is True or reference.parent in asked
+        down.append(Step(reference, is_down=True, limit=rule.limit, of_parents=of_parents))
     return Graph(
         tuple(tables),
         tuple(references),
@@ -193,13 +196,25 @@ def reference_graph(tables: Sequence[Table], settings: CaptureTable, file: str) 
 
 
 def read_columns(connection: Connection, tables: Sequence[SourceTable]) -> tuple[Table, ...]:
-    """The tables with what the catalogs say about the types of their columns."""
-    columns: dict[int, list[ColumnSql]] = {table.facts.oid: [] for table in tables}
+    """The tables with what the catalogs say about their columns and indexes."""
+    by_oid = {table.facts.oid: table for table in tables}
+    columns, indexes = (
+        read_rows(connection, query(name, Path(__file__).parent / "queries"), oids=list(by_oid))
+        for name in ("columns", "indexes")
+    )
     kinds = {(table.facts.oid, column.name): column.type for table in tables for column in table.facts.columns}
-    for row in read_rows(connection, query("columns", Path(__file__).parent / "queries"), oids=list(columns)):
-        kind = parse_type(kinds[row["oid"], row["name"]])
-        columns[row["oid"]].append(ColumnSql(row["name"], row["type"], row["operator"], kind))
-    return tuple(Table(table, tuple(columns[table.facts.oid])) for table in tables)
+    return tuple(
+        Table(
+            table,
+            tuple(
+                ColumnSql(row["name"], row["type"], row["operator"], parse_type(kinds[oid, row["name"]]))
+                for row in columns
+                if row["oid"] == oid
+            ),
+            tuple(row["columns"] for row in indexes if row["oid"] == oid),
+        )
+        for oid, table in by_oid.items()
+    )
 
 
 def named(tables: Sequence[Table], name: str, where: str, kind: type[SnapseedError] = ConfigurationError) -> Table:

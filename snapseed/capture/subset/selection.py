@@ -95,20 +95,8 @@ def count_orphans(connection: Connection, reference: Reference, keys: pl.DataFra
 
 
 def rows_with(table: Table, keys: pl.DataFrame) -> sql.Composed:
-    """What follows FROM to read the rows with these keys, which are sorted."""
-    source = sql.SQL("{} JOIN {} AS rows ON {}").format(_batch(keys), table.facts.name.rows(), _in_batch(table, "rows"))
-    (column, *others), forms = table.identity, {"bigint", "bytea"}
-    if others or column.form not in forms:
-        return source
-    # Where keys lie close together, the server can read all rows between the first and the last.
-    bounds = [
-        sql.SQL("({}::pg_catalog.text[])[1]::{}").format(_Array(keys["1"][place : place + 1]), _raw(column.type))
-        for place in (0, len(keys) - 1)
-    ]
-    name = sql.Identifier("rows", column.name)
-    return sql.SQL("{} AND {} OPERATOR(pg_catalog.>=) {} AND {} OPERATOR(pg_catalog.<=) {}").format(
-        source, name, bounds[0], name, bounds[1]
-    )
+    """What follows FROM to read the rows with these keys."""
+    return sql.SQL("{} JOIN {} AS rows ON {}").format(_batch(keys), table.facts.name.rows(), _in_batch(table, "rows"))
 
 
 def require_condition(

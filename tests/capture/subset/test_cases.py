@@ -96,6 +96,15 @@ CASES: dict[str, tuple[str, Options, dict[str, list[object]]]] = {
         Options(where=["lines: order_id = 20 AND number = 2"], capture={"children": {"events": {"of_parents": True}}}),
         {"countries": ["de"], "users": [1, 2], "orders": [20], "lines": [20], "events": [20, 20]},
     ),
+    "children of the parents in some tables": (
+        """CREATE TABLE film(id int PRIMARY KEY); CREATE TABLE actor(id int PRIMARY KEY);
+        CREATE TABLE plays(film int REFERENCES film, actor int REFERENCES actor, PRIMARY KEY (film, actor));
+        CREATE TABLE rental(id int PRIMARY KEY, film int REFERENCES film);
+        INSERT INTO film VALUES (1), (2), (3); INSERT INTO actor VALUES (1), (2), (3);
+        INSERT INTO plays VALUES (1, 1), (1, 2), (2, 2), (3, 2); INSERT INTO rental VALUES (7, 1)""",
+        Options("rental", 1, capture={"children": {"plays": {"of_parents": ["film"]}}}),
+        {"rental": [7], "film": [1], "plays": [1, 1], "actor": [1, 2]},
+    ),
     "a parent that is found to be a child later": (
         SHOP,
         # 2 comes in as the parent of order 20, then as a root.
@@ -227,6 +236,17 @@ def test_report(session: Session) -> None:
         assert not again.report.missing_indexes
 
 
+def test_indexes_of_partitions(session: Session) -> None:
+    """A partitioned table has an index if each of its partitions has one."""
+    schema = """CREATE TABLE p(id int PRIMARY KEY); INSERT INTO p VALUES (1);
+      CREATE TABLE c(id int, p int REFERENCES p) PARTITION BY LIST (id);
+      CREATE TABLE c1 PARTITION OF c FOR VALUES IN (1);
+      CREATE TABLE c2(p int, id int); ALTER TABLE c ATTACH PARTITION c2 DEFAULT; CREATE INDEX ON c1 (p);"""
+    for more, missing in (("", 1), ("CREATE INDEX ON c2 (p)", 0)):
+        with chosen(session, schema + more, Options("p", 1)) as subset:
+            assert len(subset.report.missing_indexes) == missing
+
+
 def test_sample(session: Session) -> None:
     """A sample depends on keys and seed alone: rows that come or go elsewhere in the table do not change the others."""
     schema = (
@@ -355,7 +375,7 @@ def test_chains(session: Session, first: int) -> None:
     schema = """CREATE TABLE t(id int PRIMARY KEY, previous int REFERENCES t, other int REFERENCES t);
       INSERT INTO t SELECT g, nullif(g - 1, 0), nullif(g / 2, 0) FROM generate_series(1, 500) g;
       CREATE INDEX ON t (previous); CREATE INDEX ON t (other)"""
-    with chosen(session, schema, Options("t", 1, where=[f"t: id = {first}"])) as subset:
+    with chosen(session, schema, Options("t", 1, where=[f"t: id = {first}"], batch_rows=500)) as subset:
         assert subset.keys["t"] == list(range(1, 501))
         statements = []
 
