@@ -82,8 +82,7 @@ def _about(subset: SubsetReport) -> Iterator[str]:
         yield f"[capture.children] leaves out {', '.join(subset.left_out)}"
     for orphans in subset.orphans:
         yield f"{orphans.rows:,} rows of {orphans.reference} refer to a row that the source does not have either"
-    for index in subset.missing_indexes:
-        yield f"{index.table} has no index on {', '.join(index.columns)}, so the whole table was read: {index.sql}"
+    yield from map(str, subset.missing_indexes)
 
 
 def _same(report: CaptureReport | GenerateReport) -> str:
