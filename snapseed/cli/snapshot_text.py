@@ -76,6 +76,8 @@ def masks(report: MaskReport) -> Iterator[str]:
 
 def _about(subset: SubsetReport) -> Iterator[str]:
     """What a subset left out, and what would make it faster."""
+    if not subset.reasons:
+        yield "no row meets the options"
     for each in subset.cuts:
         yield f"{each.step}: the limit of {each.limit:,} for each leaves out {each.rows:,} rows of {each.parents:,}"
     if subset.left_out:
