@@ -234,7 +234,7 @@ def _choose(
     from snapseed.capture.subset.plan import choose_rows
 
     with phase(listener, "choosing rows"):
-        return choose_rows(leader, source.tables, project, request.subset)
+        return choose_rows(leader, source.tables, project, request.subset, listener)
 
 
 def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:

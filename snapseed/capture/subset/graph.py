@@ -14,30 +14,29 @@ from snapseed.postgres.catalog import TableFacts, read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import key_type
 from snapseed.snapshot.manifest import Column
-from snapseed.snapshot.types import ColumnType, parse_type
+from snapseed.snapshot.types import parse_type
 
 _EQUALS = "OPERATOR(pg_catalog.=)"
 
 
 @dataclass(frozen=True)
 class ColumnSql:
-    """A column as statements need it: the qualified name of its type, and the operator that compares its values."""
+    """A column as statements need it: the name of its type, also qualified, and the operator that compares values."""
 
     name: str
     type: str
+    qualified_type: str
     operator: str
-    kind: ColumnType
 
     @property
     def form(self) -> str:
         """The type in which we keep its values: numbers, the bytes of UUIDs, and texts of all others."""
-        return {"bigint": "bigint", "uuid": "bytea"}.get(key_type(self.kind), "text")
+        return {"bigint": "bigint", "uuid": "bytea"}.get(key_type(parse_type(self.type)), "text")
 
 
 # Of a table without a key: where a row is, which does not change within a transaction that sees one moment.
 _PLACE = tuple(
-    ColumnSql(name, f"pg_catalog.{kind}", _EQUALS, parse_type(kind))
-    for name, kind in (("tableoid", "oid"), ("ctid", "tid"))
+    ColumnSql(name, kind, f"pg_catalog.{kind}", _EQUALS) for name, kind in (("tableoid", "oid"), ("ctid", "tid"))
 )
 
 
@@ -202,12 +201,12 @@ def read_columns(connection: Connection, tables: Sequence[SourceTable]) -> tuple
         read_rows(connection, query(name, Path(__file__).parent / "queries"), oids=list(by_oid))
         for name in ("columns", "indexes")
     )
-    kinds = {(table.facts.oid, column.name): column.type for table in tables for column in table.facts.columns}
+    types = {(table.facts.oid, column.name): column.type for table in tables for column in table.facts.columns}
     return tuple(
         Table(
             table,
             tuple(
-                ColumnSql(row["name"], row["type"], row["operator"], parse_type(kinds[oid, row["name"]]))
+                ColumnSql(row["name"], types[oid, row["name"]], row["type"], row["operator"])
                 for row in columns
                 if row["oid"] == oid
             ),
@@ -264,5 +263,5 @@ def _declared(tables: Sequence[Table], declared: ReferenceTable, where: str) -> 
             expected="columns of `table`, and the columns of `to` that they refer to",
         )
     pairs = [(parent.column(to), child.column(name)) for to, name in zip(targets, declared.columns, strict=True)]
-    operators = tuple(to.operator if to.type == column.type else _EQUALS for to, column in pairs)
+    operators = tuple(to.operator if to.qualified_type == column.qualified_type else _EQUALS for to, column in pairs)
     return Reference(child, declared.columns, parent, targets, operators, declared.where, where)

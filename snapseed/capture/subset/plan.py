@@ -21,6 +21,7 @@ from snapseed.capture.subset.selection import (
 )
 from snapseed.config import Project
 from snapseed.errors import UsageError
+from snapseed.events import Listener, Note, ignore
 from snapseed.postgres.connect import Connection, role_search_path
 
 # Keys of a step: many, because without an index each statement reads the whole table. Rows are read in smaller batches,
@@ -76,6 +77,9 @@ class MissingIndex:
     columns: tuple[str, ...]
     sql: str
 
+    def __str__(self) -> str:
+        return f"{self.table} has no index on {', '.join(self.columns)}, so all of it is read: {self.sql}"
+
 
 @dataclass(frozen=True)
 class Orphans:
@@ -106,19 +110,29 @@ def choose_rows(
     tables: Sequence[SourceTable],
     project: Project,
     request: SubsetRequest,
+    listener: Listener = ignore,
     step_rows: int = STEP_ROWS,
 ) -> SubsetPlan:
     """Find the rows of a subset: the roots, all they refer to, and what belongs to them.
 
-    In a transaction of the connection that sees one moment. Raises `UsageError` for a root that is no table, or whose
+    In a transaction of the connection that sees one moment. The listener gets a `Note` for each index that is missing,
+    before the step that lacks it. Raises `UsageError` for a root that is no table, or whose
     condition the server refuses, and `ConfigurationError` if `[capture]` names something that does not exist, or has a
     condition that the server refuses.
     """
     graph = reference_graph(read_columns(connection, tables), project.capture, project.file.name)
     roots = [(named(graph.tables, root.table, root.option, UsageError), root) for root in request.roots]
+    if len({table.name for table, _ in roots}) < len(roots):
+        options = ", ".join(root.option for _, root in roots)
+        raise UsageError("two options name the same table", observed=options, expected="one name for each table")
     found: dict[str, list[pl.DataFrame]] = {}
+    missing: set[str] = set()
 
     def reach(step: Step, keys: pl.DataFrame, repeat: bool) -> pl.DataFrame:  # noqa: FBT001 - the fixpoint decides
+        for index in _missing_index(step):
+            if index.sql not in missing:
+                missing.add(index.sql)
+                listener(Note(str(index)))
         return pl.concat([read_step(connection, step, batch, repeat=repeat) for batch in keys.iter_slices(step_rows)])
 
     with role_search_path(connection):

@@ -104,10 +104,10 @@ def require_condition(
 ) -> None:
     """Raise an error of this kind unless the server reads the text as one condition on rows of the table.
 
-    It is not executed. It is read in two contexts: what closes our parenthesis and goes on fits into one at most.
+    No row is read. It is tried in two contexts: what closes our parenthesis and goes on fits into one at most.
     """
-    for context in ("EXPLAIN SELECT FROM {1} WHERE ({0})", "EXPLAIN SELECT CASE WHEN ({0}) THEN 1 END FROM {1}"):
-        _explain(connection, sql.SQL(context).format(_raw(condition), table.facts.name.rows()), where, kind)
+    for context in ("SELECT FROM {1} WHERE ({0}) LIMIT 0", "SELECT CASE WHEN ({0}) THEN 1 END FROM {1} LIMIT 0"):
+        _try(connection, sql.SQL(context).format(_raw(condition), table.facts.name.rows()), where, kind)
 
 
 def require_reference(connection: Connection, reference: Reference) -> None:
@@ -116,15 +116,15 @@ def require_reference(connection: Connection, reference: Reference) -> None:
         return
     if reference.where is not None:
         require_condition(connection, reference.child, reference.where, reference.declared_in, ConfigurationError)
-    statement = sql.SQL("EXPLAIN SELECT FROM {} JOIN {} ON {}").format(
+    statement = sql.SQL("SELECT FROM {} JOIN {} ON {} LIMIT 0").format(
         _rows_of(reference.child, "end", reference),
         _rows_of(reference.parent, "start", None),
         _refers(Step(reference, is_down=True)),
     )
-    _explain(connection, statement, reference.declared_in, ConfigurationError)
+    _try(connection, statement, reference.declared_in, ConfigurationError)
 
 
-def _explain(connection: Connection, statement: sql.Composed, where: str, kind: type[SnapseedError]) -> None:
+def _try(connection: Connection, statement: sql.Composed, where: str, kind: type[SnapseedError]) -> None:
     with _naming(where, kind):
         # Asking for binary results takes the extended protocol, in which a text is a single statement.
         connection.execute(statement, binary=True)
@@ -181,7 +181,7 @@ def _in_batch(table: Table, alias: str) -> sql.Composed:
     """The condition for rows whose key is in the batch."""
     return sql.SQL(" AND ").join(
         sql.SQL("{} {} {}::{}").format(
-            sql.Identifier(alias, column.name), _raw(column.operator), _in_keys(number), _raw(column.type)
+            sql.Identifier(alias, column.name), _raw(column.operator), _in_keys(number), _raw(column.qualified_type)
         )
         for number, column in enumerate(table.identity, 1)
     )

@@ -16,6 +16,7 @@ from snapseed.capture.request import CaptureRequest, subset_request
 from snapseed.capture.subset.graph import Table
 from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
 from snapseed.config.settings import CaptureTable
+from snapseed.events import notes_to
 from snapseed.postgres.connect import Session, opened, target_of
 from snapseed.postgres.rowhash import key_order, whole_row_order
 
@@ -41,6 +42,7 @@ class Chosen:
     session: Session
     plan: SubsetPlan
     batch_rows: int
+    notes: list[str]
 
     def table(self, name: str) -> Table:
         """One of the tables."""
@@ -86,8 +88,10 @@ def choose(session: Session, options: Options) -> Chosen:
     tables = prepare(session, CaptureRequest(), "the source").tables
     request = subset_request(options.root, options.rows, options.sample, options.where)
     assert request is not None
+    notes: list[str] = []
     project = replace(PROJECT, capture=msgspec.convert(options.capture, CaptureTable))
-    return Chosen(session, choose_rows(session, tables, project, request, options.batch_rows), options.batch_rows)
+    plan = choose_rows(session, tables, project, request, notes_to(notes.append), options.batch_rows)
+    return Chosen(session, plan, options.batch_rows, notes)
 
 
 @contextmanager
