@@ -56,7 +56,7 @@ class Masks:
     def furthest(self, table: TableName, column: str, key: int) -> int:
         """How far from 0 a sequence must stand that fills a masked column, whose furthest key is `key`."""
         found = next((found for found in self.tables.get(table, ()) if found.name == column), None)
-        return key if found is None else found.bound.key.furthest(key, found.bound.limit)
+        return key if found is None else found.bound.key.furthest(key)
 
     def apply(self, table: TableName, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with all rules applied.

@@ -42,15 +42,13 @@ _DOTTED = tuple(f"{name.lower().replace(' ', '.')}." for name in _NAMES)
 class BoundRule:
     """A rule with its key, and what all columns that have it can hold.
 
-    `room` is the length of the shortest column, None without a limit, and `limit` the largest whole number of the
-    smallest integer type. `options` are those of `choice`, or the value of `constant`, in the type of one column.
-    `paths` and `other` are the rules of `json`, and `function` is the user's own.
+    `room` is the length of the shortest column, None without a limit. `options` are those of `choice`, or the value of
+    `constant`, in the type of one column. `paths` and `other` are the rules of `json`, `function` is the user's own.
     """
 
     rule: MaskRule
     key: MaskKey
     room: int | None = None
-    limit: int = 2**63 - 1
     options: pa.Array | None = None
     function: Function | None = None
     paths: Mapping[str, BoundRule] = field(default_factory=dict)
@@ -167,7 +165,7 @@ def _changed_whole(bound: BoundRule, values: pa.Array, numbers: Int64s, unit: in
         width = np.maximum(1, np.rint(bound.rule.bucket * np.asarray(unit, dtype=np.float64)).astype(np.int64))
         return numbers - np.fmod(numbers, width)  # towards zero, so that it fits the type
     if bound.rule.noise is None:
-        return bound.key.numbers(numbers, bound.limit)
+        return bound.key.numbers(numbers)
     share, whole, rest = round(bound.rule.noise * _PER_MILLE), *np.divmod(np.abs(numbers), _PER_MILLE)
     reach = np.maximum(whole * share + rest * share // _PER_MILLE, numbers != 0)
     bits = bound.key.bits(values)[0]
