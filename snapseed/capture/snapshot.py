@@ -164,7 +164,7 @@ def _capture(
                     tables = _rows(leader, source, subset, request, masks)
                 captured = _read(target, sessions, tables, how)
             with phase(tell, "reading sequences"):
-                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, masks)
+                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, captured)
             record = CaptureRecord(
                 schema=schema,
                 subset=subset is not None,

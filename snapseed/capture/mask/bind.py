@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import psycopg
 import pyarrow as pa
 from psycopg import sql
@@ -26,7 +25,7 @@ from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.snapshot.manifest import Column
-from snapseed.snapshot.types import INTEGERS, parse_type
+from snapseed.snapshot.types import parse_type
 
 
 def bound_rules(
@@ -41,8 +40,7 @@ def bound_rules(
     for place, rule in rules.items():
         column, known = facts.columns[place], of(rule)
         room = min((room for room in (known.room, column.room) if room is not None), default=None)
-        ends = np.iinfo(column.kind.arrow.to_pandas_dtype()).max if column.kind.family in INTEGERS else known.limit
-        of_label[label_of(rule)] = replace(known, room=room, limit=min(known.limit, int(ends)))
+        of_label[label_of(rule)] = replace(known, room=room)
     bound, problems = {}, []
     for place, rule in rules.items():
         column = facts.columns[place]

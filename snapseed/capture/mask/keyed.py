@@ -18,7 +18,13 @@ from snapseed.snapshot.arrow import offsets_of
 from snapseed.snapshot.values import UUID_BYTES, described
 
 _KEY_BYTES = 16
-_POWERS = np.array([10**digits for digits in range(20)], dtype=np.uint64)
+# Where the classes of whole numbers begin that are permuted among themselves: those of the same sign and number of
+# digits, split at the ends of each integer type. The same for all columns, so that equal numbers stay equal.
+_POWERS = [10**digits for digits in range(19)]
+_BEGINS = np.array(
+    sorted({-(2**63), -(2**31), -(2**15), 2**15, 2**31, *_POWERS, *(1 - power for power in _POWERS)}), dtype=np.int64
+)
+_SIZES = np.diff(_BEGINS.view(np.uint64), append=np.uint64(2**63))
 
 
 @dataclass(frozen=True)
@@ -52,31 +58,16 @@ class MaskKey:
         replaced = pa.Array.from_buffers(pa.string(), len(column), [None, offsets, pa.py_buffer(made)])
         return with_nulls_of(values, replaced)
 
-    def numbers(self, values: Int64s, limit: int) -> Int64s:
+    def numbers(self, values: Int64s) -> Int64s:
         """Each number replaced by one with the same sign and number of digits. No two numbers get the same one.
 
-        Those up to `limit`, the largest number of the column's type, stay up to it.
+        Those that fit into a smaller integer type still do.
         """
-        negative = values < 0
-        magnitudes = np.where(negative, ~values, values).astype(np.uint64)  # -1 is 0: as many as there are from 0 on
-        digits = np.searchsorted(_POWERS, magnitudes, side="right")  # 0 has none, and stays
-        low = np.where(digits == 0, np.uint64(0), _POWERS[digits - 1])
-        high = np.minimum(_POWERS[digits] - np.uint64(1), np.uint64(2**63 - 1))
-        beyond = magnitudes > np.uint64(limit)
-        low = np.where(beyond, np.maximum(low, np.uint64(limit) + np.uint64(1)), low)
-        high = np.where(beyond, high, np.minimum(high, np.uint64(limit)))
-        places, sizes = magnitudes - low, high - low + np.uint64(1)
+        place = np.searchsorted(_BEGINS, values, side="right") - 1
+        low, sizes = _BEGINS[place].view(np.uint64), _SIZES[place]
+        places = values.view(np.uint64) - low
         _require(library().snapseed_permute_numbers(places.ctypes.data, sizes.ctypes.data, len(places), self.raw))
-        found = (places + low).astype(np.int64)
-        return np.where(negative, ~found, found)
-
-    @staticmethod
-    def furthest(number: int, limit: int) -> int:
-        """The number furthest from 0 that `numbers` may make of this one and of those nearer to 0."""
-        if number < 0:
-            return ~MaskKey.furthest(~number, limit)
-        most: int = 10 ** len(str(number)) - 1
-        return min(most, limit) if number <= limit else most
+        return (places + low).view(np.int64)
 
     def uuids(self, values: pa.Array) -> pa.Array:
         """Each UUID replaced by one of the same version and variant. No two UUIDs get the same one."""

@@ -53,11 +53,6 @@ class Masks:
         masked = self.masked(table)
         return any(column.name in masked for column in key) if key else bool(masked)
 
-    def furthest(self, table: TableName, column: str, key: int) -> int:
-        """How far from 0 a sequence must stand that fills a masked column, whose furthest key is `key`."""
-        found = next((found for found in self.tables.get(table, ()) if found.name == column), None)
-        return key if found is None else found.bound.key.furthest(key, found.bound.limit)
-
     def apply(self, table: TableName, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with all rules applied.
 
