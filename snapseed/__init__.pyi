@@ -2,6 +2,7 @@
 # type checkers and editors read it as a stub.
 
 from .capture.request import CaptureRequest as CaptureRequest
+from .capture.request import subset_request as subset_request
 from .capture.snapshot import capture_snapshot as capture_snapshot
 from .config import Environment as Environment
 from .config import Project as Project

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
@@ -138,7 +138,7 @@ def read_tables(
         for rows in tables
         for number, sources in enumerate([[source] for source in rows.sources] if rows.ranges else [rows.sources])
     ]
-    progress = _Progress(reading.listener)
+    progress = _Progress(reading.listener, ranges)
     tasks = [partial(_read, target, reading, progress, part) for part in ranges]
     # The largest first, so that no connection is left alone with it in the end.
     order = sorted(range(len(ranges)), key=lambda place: -ranges[place].table.facts.estimated_rows)
@@ -189,6 +189,7 @@ def _read(
             writer.shutdown(cancel_futures=True)
             series.abandon()
             raise
+    progress.end(table)
     if not is_masked:
         observed = combined(chunk.digest() for file in series.files for chunk in file.chunks)
     return replace(part, files=series.files, observed=observed, ends=ends, began=began, ended=time.monotonic())
@@ -215,10 +216,14 @@ def _captured(table: SourceTable, ranges: Sequence[_Range], reading: Reading) ->
 
 
 class _Progress:
-    """Tells how many rows of each table have come, whichever connection they came over."""
+    """Tells how many rows of each table have come, whichever connection they came over.
 
-    def __init__(self, listener: Listener) -> None:
+    Until the last range of a table is read, their number is what the server expects, and more than have come.
+    """
+
+    def __init__(self, listener: Listener, ranges: Sequence[_Range]) -> None:
         self._listener = listener
+        self._left = Counter(part.table.entity for part in ranges)
         self._lock = threading.Lock()
         self._done: dict[str, tuple[int, int]] = {}
 
@@ -226,4 +231,11 @@ class _Progress:
         with self._lock:
             before = self._done.get(table.entity, (0, 0))
             done, size = self._done[table.entity] = before[0] + rows, before[1] + size
-            self._listener(Advanced(table.entity, done, max(done, table.facts.estimated_rows), bytes=size))
+            self._listener(Advanced(table.entity, done, max(done + 1, table.facts.estimated_rows), bytes=size))
+
+    def end(self, table: SourceTable) -> None:
+        with self._lock:
+            self._left[table.entity] -= 1
+            if not self._left[table.entity]:
+                done, size = self._done.get(table.entity, (0, 0))
+                self._listener(Advanced(table.entity, done, done, bytes=size))

@@ -68,16 +68,17 @@ class CaptureRequest:
 
 
 def subset_request(
-    root: str | None, rows: int | None, sample: int | None, where: Sequence[str]
+    root: str | None = None, rows: int | None = None, sample: int | None = None, where: Sequence[str] = ()
 ) -> SubsetRequest | None:
-    """The request that these options make; None without any. Raises `UsageError` for options that do not fit together.
+    """The subset that the options `--root`, `--rows`, `--sample` and `--where` ask for; None without any.
 
-    `--rows` counts rows of `--root`. A condition on the same table limits which rows are counted.
+    `rows` counts rows of `root`; a condition on the same table limits which rows are counted. `where` has conditions as
+    `"users: created_at > '2026-01-01'"`. Raises `UsageError` for options that do not fit together.
     """
     if (root is None) != (rows is None):
-        raise _misused("--root TABLE and --rows N", "only one of them")
+        raise _misused("--root TABLE and --rows N", f"--rows {rows}" if root is None else f"--root {root}")
     if sample is not None and root is None:
-        raise _misused("--sample SEED together with --root and --rows", "--sample alone")
+        raise _misused("--sample SEED together with --root and --rows", f"--sample {sample}")
     if rows is not None and rows < 1:
         raise _misused("--rows N with at least one row", f"--rows {rows}")
     conditions: dict[str, str] = {}

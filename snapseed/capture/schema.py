@@ -24,8 +24,6 @@ _OPTIONS = (
     "--schema-only",
     # Whoever loads the capture owns it, and who may do what there is theirs to say.
     *("--no-owner", "--no-privileges", "--no-security-labels", "--no-tablespaces"),
-    # It would bring the rows of another database, and its connection string holds a password.
-    "--no-subscriptions",
     # Our records of loads.
     "--exclude-schema=snapseed",
     "--encoding=UTF8",
@@ -34,9 +32,9 @@ _OPTIONS = (
 # What pg_dump leaves to the role and the database, and what changes how it prints names and defaults.
 _PINNED = "-c quote_all_identifiers=off -c lc_monetary=C"
 # What acts on the copy from outside, or on every change of its tables, or holds a password.
-_LEFT_OUT = ("EVENT TRIGGER", "USER MAPPING", "PUBLICATION")
+_LEFT_OUT = ("EVENT TRIGGER", "USER MAPPING", "PUBLICATION", "SUBSCRIPTION")
 # The server itself gives an extension its comment. It may be there already, and only its owner may comment on it.
-_COMMENTS_LEFT_OUT = ("EVENT TRIGGER ", "PUBLICATION ", "EXTENSION ")
+_COMMENTS_LEFT_OUT = ("EVENT TRIGGER ", "PUBLICATION ", "SUBSCRIPTION ", "EXTENSION ")
 # What differs between two runs, and a limit that older servers do not know.
 _CHANGING = re.compile(r"^(?:\\restrict |-- Dumped (?:from|by) |SET transaction_timeout = ).*\n+", re.MULTILINE)
 # The options of foreign servers and tables may hold secrets too.

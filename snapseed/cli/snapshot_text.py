@@ -76,14 +76,15 @@ def masks(report: MaskReport) -> Iterator[str]:
 
 def _about(subset: SubsetReport) -> Iterator[str]:
     """What a subset left out, and what would make it faster."""
+    if not subset.reasons:
+        yield "no row meets the options"
     for each in subset.cuts:
         yield f"{each.step}: the limit of {each.limit:,} for each leaves out {each.rows:,} rows of {each.parents:,}"
     if subset.left_out:
         yield f"[capture.children] leaves out {', '.join(subset.left_out)}"
     for orphans in subset.orphans:
         yield f"{orphans.rows:,} rows of {orphans.reference} refer to a row that the source does not have either"
-    for index in subset.missing_indexes:
-        yield f"{index.table} has no index on {', '.join(index.columns)}, so the whole table was read: {index.sql}"
+    yield from map(str, subset.missing_indexes)
 
 
 def _same(report: CaptureReport | GenerateReport) -> str:

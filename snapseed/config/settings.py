@@ -230,7 +230,9 @@ def value_of(variable: str) -> str | None:
 
 def variable_with(text: str) -> str | None:
     """A variable that holds this text and that a setting can name, if there is one."""
-    names = (name for name, value in sorted(os.environ.items()) if value == text)
+    names = (
+        name for name, value in sorted(os.environ.items()) if value == text and _VARIABLE.fullmatch(f"${{{name}}}")
+    )
     return next((name for name in names if not name.startswith(("_", variable_of("")))), None)
 
 

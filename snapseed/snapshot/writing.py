@@ -76,6 +76,9 @@ class PartWriter:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
+            # Where that cannot write to the file, it leaves it open.
+            with contextlib.suppress(OSError):
+                self._file.file_handle.close()
 
     def _write_chunk(self) -> None:
         table = pa.concat_tables(self.waiting)

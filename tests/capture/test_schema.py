@@ -32,6 +32,8 @@ ALTER EVENT TRIGGER noticed DISABLE;
 COMMENT ON EVENT TRIGGER noticed IS 'noticed';
 CREATE PUBLICATION pub FOR TABLE app.tree, app.base;
 COMMENT ON PUBLICATION pub IS 'pub';
+CREATE SUBSCRIPTION sub CONNECTION 'host=far password=geheim' PUBLICATION far WITH (connect = false, slot_name = NONE);
+COMMENT ON SUBSCRIPTION sub IS 'sub';
 CREATE FOREIGN DATA WRAPPER wrapper OPTIONS (dbpassword 'geheim');
 CREATE SERVER far FOREIGN DATA WRAPPER wrapper OPTIONS (host 'far', "Api_Key" E'geheim''\\\\x');
 CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'me', password 'geheim');
@@ -77,25 +79,27 @@ def source(server: str) -> Iterator[str]:
             connection.execute(EVERYTHING.encode())
             connection.execute(OUTSIDE.encode())
         yield url
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Otherwise the database could not be dropped.
+            connection.execute("DROP SUBSCRIPTION sub")
 
 
-def test_the_schema_gives_the_same_schema(source: str, database: str) -> None:
+def test_the_schema_gives_the_same_schema(source: str, database: str, server: str) -> None:
     """And what is left out of it is named: what acts from outside, or on the load's own changes of tables."""
     schema, left_out = dumped(source)
-    assert sorted(left_out) == ["event trigger noticed", "publication pub", "user mapping public SERVER far"]
+    outside = ["event trigger noticed", "publication pub", "subscription sub", "user mapping public SERVER far"]
+    assert sorted(left_out) == outside
     applied(database, schema)
     # Until the rows are in, no materialized view has data.
     again, left_out = dumped(database)
     assert (again.replace(UNFILLED, ""), left_out) == (schema.replace(UNFILLED, ""), ())
-    # As pg_dump itself says it, without what was left out.
-    with psycopg.connect(source) as connection:
-        connection.execute("DROP EVENT TRIGGER noticed")
-        connection.execute("DROP PUBLICATION pub")
-        connection.execute("DROP USER MAPPING FOR PUBLIC SERVER far")
-        connection.commit()
-    assert "geheim" in schema_of(source)
-    without_secrets = re.sub("E?'geheim.*'", "''", schema_of(source))
-    assert schema_of(database) == without_secrets
+    # As pg_dump itself says it, without what was left out. A copy has no subscription.
+    with new_database(server, source) as copy:
+        without = "DROP EVENT TRIGGER noticed; DROP PUBLICATION pub; DROP USER MAPPING FOR PUBLIC SERVER far"
+        with psycopg.connect(copy, autocommit=True) as connection:
+            connection.execute(without)
+        assert "geheim" in schema_of(copy)
+        assert schema_of(database) == re.sub("E?'geheim.*'", "''", schema_of(copy))
 
 
 def test_no_secret_is_in_the_schema(source: str) -> None:

@@ -162,8 +162,8 @@ def test_progress_is_told_by_table(captured: Captured) -> None:
     events: list[Event] = []
     environment = captured.project.environment("dev", {"source": captured.url})
     report = capture_snapshot(captured.project, environment, ROWS, listener=events.append)
-    last = {event.what: (event.done, event.bytes > 0) for event in events if isinstance(event, Advanced)}
-    assert last == {table.entity: (table.rows, True) for table in report.tables if table.rows}
+    last = {event.what: (event.done, event.total, event.bytes > 0) for event in events if isinstance(event, Advanced)}
+    assert last == {table.entity: (table.rows, table.rows, table.rows > 0) for table in report.tables}
     assert [event.text for event in events if isinstance(event, Note)] == list(report.notes)
 
 

@@ -36,6 +36,7 @@ from snapseed import (
     save_state,
     scale,
     slug,
+    subset_request,
     verify_snapshot,
 )
 
@@ -98,6 +99,7 @@ request = resolve_request(project, environment, scale=100, seed=None)
 same: bool = check_snapshot(project, request).same_rows
 identity: str = generate_snapshot(project, request, jobs=2).manifest.identity
 captured: int = capture_snapshot(project, environment, CaptureRequest(jobs=2)).manifest.rows
+some = CaptureRequest(subset=subset_request("people", 10, sample=7, where=["people: id > 5"]))
 seconds: float = load_snapshot(project, environment, LoadRequest(only=["people"], consent=True)).seconds
 agrees: bool = verify_snapshot(project, environment, offline=True).agrees
 ended: int = reset_environment(project, environment, consent=True, fresh=False).sessions

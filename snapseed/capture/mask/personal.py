@@ -5,6 +5,7 @@ To teach the gate a new name, add a line to `personal.toml`. Values are looked a
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
@@ -64,8 +65,9 @@ def personal_columns(
         remaining = {
             place: rules[1:] for place, rules in remaining.items() if facts.names[place] in wrong and len(rules) > 1
         }
+    # Keys of TOML have the escapes of JSON.
     return tuple(
-        Personal(name, reason, f'"{name}" = {_written(proposed[place])}  # {reason}')
+        Personal(name, reason, f"{json.dumps(name, ensure_ascii=False)} = {_written(proposed[place])}  # {reason}")
         for place, (reason, _) in found.items()
         for name in [facts.names[place]]
     )

@@ -33,13 +33,20 @@ _LETTER_BITS, _LETTERS_PER_WORD = 5, 12
 _PER_MILLE = 1000
 # As many digits fit into 64 bits, whatever they are.
 MOST_DIGITS = 18
+_NO_NUMBERS = ["NaN", "Infinity", "-Infinity"]
 _TYPE_ENDS = np.array([2**15 - 1, 2**31 - 1, 2**63 - 1])
 _DAY = 86_400_000_000
+# A date whose year has four digits, and is not 0.
+_NEAR = r"^(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})-\d\d-\d\d( |$)"
 # Days before 1970: in 4602 BC. PostgreSQL's range begins 40,588 days earlier.
 _EARLIEST = -2_400_000
 _FIRST_NAMES, _LAST_NAMES = WORDS["FIRST_NAMES"], WORDS["LAST_NAMES"]
 _NAMES = tuple(f"{first} {last}" for first in _FIRST_NAMES for last in _LAST_NAMES)
 _DOTTED = tuple(f"{name.lower().replace(' ', '.')}." for name in _NAMES)
+
+
+class RuleError(Exception):
+    """A rule cannot replace these values. Its text quotes none of them, so it may be shown."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,16 @@ def replaced(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
 def shifted(bound: BoundRule, values: pa.Array, row_bits: UInt64s) -> pa.Array:
     """Dates and timestamps moved by whole days, the same number for all columns of a row.
 
-    Infinities stay, and what is so far away that it might leave PostgreSQL's range.
+    Infinities stay, and what is so far away that it might leave PostgreSQL's range; of moments that are stored as
+    text, what is not of the years 1 to 9999.
     """
+    if pa.types.is_string(values.type):
+        is_near = pc.and_(pc.match_substring_regex(values, _NEAR), pc.invert(pc.ends_with(values, " BC")))
+        days = pc.if_else(is_near, pc.utf8_slice_codeunits(values, 0, 10), "2000-01-01").cast(pa.date32())
+        moved = shifted(bound, days, row_bits).cast(pa.string())
+        is_near = pc.and_(is_near, pc.match_substring_regex(moved, _NEAR))
+        rest = pc.utf8_slice_codeunits(values, 10)
+        return pc.if_else(is_near, pc.binary_join_element_wise(moved, rest, ""), values)
     days = below(row_bits, 2 * bound.rule.days + 1).astype(np.int64) - bound.rule.days
     is_date = pa.types.is_date32(values.type)
     numbers = _numbers(values.cast(pa.int32()) if is_date else values)
@@ -192,11 +207,14 @@ def changed_numerics(bound: BoundRule, values: pa.Array, most: int = 10**MOST_DI
     Of more than 18 digits, the first 18 are changed as a number. The others are permuted, or become 0.
     """
     texts = pl.Series(values, dtype=pl.String)
+    is_number = texts.str.contains(r"^-?\d+(\.\d+)?$").fill_null(value=False)
+    if not texts.filter(~is_number).drop_nulls().is_in(_NO_NUMBERS).all():
+        raise RuleError("a text that is no number")
     scale = texts.str.extract(r"\.(\d+)$").str.len_bytes().fill_null(0).cast(pl.Int64)
     digits = texts.str.replace_all(r"[-.]", "").str.strip_chars_start("0").str.zfill(1)
-    numbers = digits.str.head(MOST_DIGITS).cast(pl.Int64, strict=False)
+    numbers = digits.str.head(MOST_DIGITS).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
     rest = digits.str.slice(MOST_DIGITS)
-    signed = numbers.fill_null(0).to_numpy() * np.where(texts.str.starts_with("-").fill_null(value=False), -1, 1)
+    signed = numbers * np.where(texts.str.starts_with("-").fill_null(value=False), -1, 1)
     unit = 10.0 ** (scale - rest.str.len_bytes().fill_null(0).cast(pl.Int64)).to_numpy()
     is_plain = bound.rule.noise is None and bound.rule.bucket is None
     frame = pl.DataFrame(
@@ -212,7 +230,7 @@ def changed_numerics(bound: BoundRule, values: pa.Array, most: int = 10**MOST_DI
     point = pl.when(pl.col("scale") > 0).then(pl.lit(".")).otherwise(pl.lit(""))
     sign = pl.when(pl.col("made") < 0).then(pl.lit("-")).otherwise(pl.lit(""))
     made = frame.select(pl.concat_str(sign, whole, point, changed.str.tail(pl.col("scale")))).to_series()
-    return pc.if_else(pa.array(numbers.is_not_null()), as_array(made), values)
+    return pc.if_else(pa.array(is_number), as_array(made), values)
 
 
 def _permuted_texts(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
@@ -235,7 +253,7 @@ def _by_function(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Ar
     given = values.storage if isinstance(values, pa.ExtensionArray) else values
     made = bound.function(pl.Series(given))
     if len(made) != len(values):
-        raise TypeError(f"expected a polars Series of {len(values)} values")
+        raise RuleError(f"it returned {len(made):,} values for {len(values):,}")
     array = pc.if_else(given.is_valid(), made.rechunk().to_arrow().cast(given.type), pa.scalar(None, given.type))
     return pa.ExtensionArray.from_storage(values.type, array) if given is not values else array
 

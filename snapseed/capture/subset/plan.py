@@ -122,6 +122,9 @@ def choose_rows(
     """
     graph = reference_graph(read_columns(connection, tables), project.capture, project.file.name)
     roots = [(named(graph.tables, root.table, root.option, UsageError), root) for root in request.roots]
+    if len({table.name for table, _ in roots}) < len(roots):
+        options = ", ".join(root.option for _, root in roots)
+        raise UsageError("two options name the same table", observed=options, expected="one name for each table")
     found: dict[str, list[pl.DataFrame]] = {}
     missing: set[str] = set()
 

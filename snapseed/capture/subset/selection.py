@@ -104,9 +104,10 @@ def require_condition(
 ) -> None:
     """Raise an error of this kind unless the server reads the text as one condition on rows of the table.
 
-    No row is read. It is tried in two contexts: what closes our parenthesis and goes on fits into one at most.
+    No row is read. It is tried with and without parentheses: what closes ours, and opens another one, fits only with
+    them, and what goes on after the condition only without.
     """
-    for context in ("SELECT FROM {1} WHERE ({0}) LIMIT 0", "SELECT CASE WHEN ({0}) THEN 1 END FROM {1} LIMIT 0"):
+    for context in ("SELECT FROM {1} WHERE ({0}) LIMIT 0", "SELECT FROM {1} WHERE {0} LIMIT 0"):
         _try(connection, sql.SQL(context).format(_raw(condition), table.facts.name.rows()), where, kind)
 
 

@@ -216,14 +216,15 @@ def test_values_in_the_schema_are_pointed_out_without_being_shown(tables: Tables
 
 
 def test_a_rule_is_proposed_once_for_columns_that_refer_to_each_other(tables: Tables, prepare: Prepare) -> None:
-    """For the column at the end of a chain; and for a column of a circle at least."""
+    """For the column at the end of a chain, and for one of a circle at least. The lines are TOML, quotes or not."""
     tables(
         """CREATE TABLE a (email text PRIMARY KEY); CREATE TABLE b (email text PRIMARY KEY REFERENCES a);
            CREATE TABLE c (email text PRIMARY KEY REFERENCES b); CREATE TABLE d (mail text PRIMARY KEY);
-           CREATE TABLE e (mail text PRIMARY KEY REFERENCES d); ALTER TABLE d ADD FOREIGN KEY (mail) REFERENCES e"""
+           CREATE TABLE e (mail text PRIMARY KEY REFERENCES d); ALTER TABLE d ADD FOREIGN KEY (mail) REFERENCES e;
+           CREATE TABLE "f""\\" (mail text)"""
     )
     lines = [found.line.partition("  #")[0] for found in prepare().personal]
-    assert lines == ['"a.email" = "email"', '"d.mail" = "email"', '"e.mail" = "email"']
+    assert lines == ['"a.email" = "email"', '"d.mail" = "email"', '"e.mail" = "email"', r'"f\"\\.mail" = "email"']
     assert prepare("\n".join(lines)).personal == ()
 
 

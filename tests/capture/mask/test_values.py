@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 
 from snapseed.capture.mask.documents import replaced_documents
 from snapseed.capture.mask.keyed import MaskKey
+from snapseed.capture.mask.masks import MaskedColumn, Masks
 from snapseed.capture.mask.rules import label_of
-from snapseed.capture.mask.values import BoundRule, replaced, shifted
+from snapseed.capture.mask.values import BoundRule, RuleError, replaced, shifted
 from snapseed.config import MaskRule
+from snapseed.errors import SnapshotError
 from snapseed.generate.draws.texts import canonical_json
+from snapseed.postgres.catalog import TableName
 from snapseed.snapshot.types import parse_type
 from tests.examples import examples
 
@@ -260,7 +263,7 @@ def test_functions_get_series_and_return_them() -> None:
     rule = BoundRule(MaskRule("m:f"), KEY, function=lambda values: values.str.to_uppercase())
     assert replaced(rule, pa.array(["a", None]), parse_type("text")).to_pylist() == ["A", None]
     short = BoundRule(MaskRule("m:f"), KEY, function=lambda values: values.head(1))
-    with pytest.raises(TypeError):
+    with pytest.raises(RuleError):
         replaced(short, pa.array(["a", "b"]), parse_type("text"))
 
 
@@ -268,3 +271,15 @@ def test_a_key_does_not_show_itself() -> None:
     """Neither in its repr nor in that of what holds it."""
     assert KEY.raw.hex() not in repr(KEY)
     assert "raw" not in repr(bound("text"))
+
+
+def test_arrays_that_are_stored_as_text_are_not_let_through() -> None:
+    """No rule but `null` knows the form that such an array has as a text."""
+    table, rows = TableName("public", "t"), pa.RecordBatch.from_pydict({"a": ["{{1,2},{3,4}}", None]})
+    for rule in ("number", "text", "null"):
+        masks = Masks({table: (MaskedColumn("a", "t.a", parse_type("integer[]"), bound(rule)),)})
+        if rule == "null":
+            assert masks.apply(table, rows)["a"].to_pylist() == [None, None]
+        else:
+            with pytest.raises(SnapshotError):
+                masks.apply(table, rows)
