@@ -9,15 +9,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from snapseed.capture.connections import capturing, shared_among
@@ -60,12 +61,16 @@ class TableRows:
 
 @dataclass(frozen=True)
 class CapturedTable:
-    """The files of a table, the fingerprint of the rows as they were read, and how many seconds that took."""
+    """The files of a table, the fingerprint of the rows as they were read, and how many seconds that took.
+
+    `ends` are the smallest and the largest values, as they were written, of columns that sequences fill.
+    """
 
     table: SourceTable
     files: tuple[PartFile, ...]
     observed: Fingerprint
     seconds: float
+    ends: Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class _Range:
     name: str
     files: Sequence[PartFile] = ()
     observed: Fingerprint = EMPTY
+    ends: Mapping[str, Sequence[int]] = field(default_factory=dict)
     began: float = 0.0
     ended: float = 0.0
 
@@ -157,6 +163,8 @@ def _read(
     table, began, observed = part.table, time.monotonic(), EMPTY
     series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key)
     is_masked, order = bool(reading.masks.masked(table.name)), None
+    filled = {sequence.column for sequence in table.facts.sequences} & {column.name for column in table.columns}
+    ends: dict[str, list[int]] = {name: [] for name in filled}
     if reading.masks.reorders(table.name, table.key):
         order = MaskedOrder(table.columns, table.key, reading.folder / f"{part.name}-rows")
     waiting: deque[Future[None]] = deque()
@@ -171,6 +179,8 @@ def _read(
                 if is_masked:
                     observed += fingerprint(batch.columns, [column.kind() for column in table.columns])
                     rows = reading.masks.apply(table.name, batch)
+                for name, found in ends.items():
+                    found += [end for end in pc.min_max(rows.column(name)).as_py().values() if end is not None]
                 waiting.append(writer.submit(order.add if order else series.add, rows))
                 if len(waiting) > _WAITING_BATCHES:
                     waiting.popleft().result()
@@ -187,7 +197,7 @@ def _read(
     progress.end(table)
     if not is_masked:
         observed = combined(chunk.digest() for file in series.files for chunk in file.chunks)
-    return replace(part, files=series.files, observed=observed, began=began, ended=time.monotonic())
+    return replace(part, files=series.files, observed=observed, ends=ends, began=began, ended=time.monotonic())
 
 
 def _batches(session: Session, part: _Range, stop: threading.Event) -> Generator[pa.RecordBatch]:
@@ -206,7 +216,8 @@ def _batches(session: Session, part: _Range, stop: threading.Event) -> Generator
 def _captured(table: SourceTable, ranges: Sequence[_Range], reading: Reading) -> CapturedTable:
     files = placed(reading.folder, table.entity, [file for part in ranges for file in part.files])
     seconds = max(part.ended for part in ranges) - min(part.began for part in ranges)
-    return CapturedTable(table, files, combined(part.observed for part in ranges), seconds)
+    ends = {name: [end for part in ranges for end in part.ends[name]] for name in ranges[0].ends}
+    return CapturedTable(table, files, combined(part.observed for part in ranges), seconds, ends)
 
 
 class _Progress:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.prepare import Source
+from snapseed.capture.read import CapturedTable
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.manifest import SequencePosition
@@ -22,17 +22,17 @@ class Positions:
     others: tuple[SequencePosition, ...]
 
 
-def read_positions(connection: Connection, source: Source, masks: Masks = NO_MASKS) -> Positions:
-    """The positions of all sequences, each once. None is behind the furthest key that its columns hold."""
-    users: dict[TableName, list[tuple[TableName, SequenceFacts]]] = {}
+def read_positions(connection: Connection, source: Source, captured: Sequence[CapturedTable]) -> Positions:
+    """The positions of all sequences, each once. None is behind the furthest key that was written."""
+    users: dict[TableName, list[tuple[SequenceFacts, Sequence[int]]]] = {}
     first_user: dict[TableName, str] = {}
-    for table in source.tables:
-        for sequence in table.facts.sequences:
-            if sequence.column in {column.name for column in table.columns}:
+    for each in captured:
+        for sequence in each.table.facts.sequences:
+            if sequence.column in each.ends:
                 name = TableName(sequence.schema, sequence.name)
-                users.setdefault(name, []).append((table.name, sequence))
-                first_user.setdefault(name, table.entity)
-    found = {name: _position(connection, name, users.get(name, []), masks) for name in [*users, *source.sequences]}
+                users.setdefault(name, []).append((sequence, each.ends[sequence.column]))
+                first_user.setdefault(name, each.table.entity)
+    found = {name: _position(connection, name, users.get(name, [])) for name in [*users, *source.sequences]}
     entities: dict[str, tuple[SequencePosition, ...]] = {}
     for name, entity in first_user.items():
         entities[entity] = (*entities.get(entity, ()), found[name])
@@ -40,20 +40,16 @@ def read_positions(connection: Connection, source: Source, masks: Masks = NO_MAS
 
 
 def _position(
-    connection: Connection, name: TableName, users: list[tuple[TableName, SequenceFacts]], masks: Masks
+    connection: Connection, name: TableName, users: list[tuple[SequenceFacts, Sequence[int]]]
 ) -> SequencePosition:
     query = sql.SQL("SELECT last_value, is_called FROM {}").format(name.identifier())
     (last, is_called) = connection.execute(query).fetchone() or (1, False)
     value = int(str(last))
-    for table, sequence in users:
+    for sequence, keys in users:
         up = sequence.increment > 0
-        furthest = sql.SQL("SELECT {}({}) FROM {}").format(
-            sql.SQL("max" if up else "min"), sql.Identifier(sequence.column), table.rows()
-        )
-        (found,) = connection.execute(furthest).fetchone() or (None,)
-        if found is None or not sequence.minimum <= int(str(found)) <= sequence.maximum:
+        key = (max if up else min)(keys, default=value)
+        if not keys or not sequence.minimum <= key <= sequence.maximum:
             continue
-        key = min(masks.furthest(table, sequence.column, int(str(found))), sequence.maximum)
         behind = key - value if up else value - key
         if behind > 0 or (behind == 0 and not is_called):
             value, is_called = key, True

@@ -166,7 +166,7 @@ def _capture(
             with joined(target, leader, request, most=sum(rows.pieces for rows in tables)) as sessions:
                 captured = _read(target, sessions, tables, how)
             with phase(tell, "reading sequences"):
-                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, masks)
+                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, captured)
             record = CaptureRecord(
                 schema=schema,
                 subset=subset is not None,

@@ -18,9 +18,13 @@ from snapseed.snapshot.arrow import offsets_of
 from snapseed.snapshot.values import UUID_BYTES, described
 
 _KEY_BYTES = 16
-# Where classes of numbers begin that are permuted among themselves: at each number of digits, and after the ends of the
-# integer types, so that a number fits whatever type it came from.
-_CLASSES = np.array(sorted([0, *(10**digits for digits in range(19)), 2**15, 2**31, 2**63]), dtype=np.uint64)
+# Where the classes of whole numbers begin that are permuted among themselves: those of the same sign and number of
+# digits, split at the ends of each integer type. The same for all columns, so that equal numbers stay equal.
+_POWERS = [10**digits for digits in range(19)]
+_BEGINS = np.array(
+    sorted({-(2**63), -(2**31), -(2**15), 2**15, 2**31, *_POWERS, *(1 - power for power in _POWERS)}), dtype=np.int64
+)
+_SIZES = np.diff(_BEGINS.view(np.uint64), append=np.uint64(2**63))
 
 
 @dataclass(frozen=True)
@@ -57,23 +61,13 @@ class MaskKey:
     def numbers(self, values: Int64s) -> Int64s:
         """Each number replaced by one with the same sign and number of digits. No two numbers get the same one.
 
-        Those that a smaller integer type holds stay in it. 0 and -1 stay.
+        Those that fit into a smaller integer type still do.
         """
-        negative = values < 0
-        magnitudes = np.where(negative, ~values, values).astype(np.uint64)  # -1 is 0: as many as there are from 0 on
-        ends = np.searchsorted(_CLASSES, magnitudes, side="right")
-        low, high = _CLASSES[ends - 1], _CLASSES[ends]
-        places, sizes = magnitudes - low, high - low
+        place = np.searchsorted(_BEGINS, values, side="right") - 1
+        low, sizes = _BEGINS[place].view(np.uint64), _SIZES[place]
+        places = values.view(np.uint64) - low
         _require(library().snapseed_permute_numbers(places.ctypes.data, sizes.ctypes.data, len(places), self.raw))
-        found = (places + low).astype(np.int64)
-        return np.where(negative, ~found, found)
-
-    @staticmethod
-    def furthest(number: int) -> int:
-        """The number furthest from 0 that `numbers` may make of this one and of those nearer to 0."""
-        if number < 0:
-            return ~MaskKey.furthest(~number)
-        return int(_CLASSES[np.searchsorted(_CLASSES, np.uint64(number), side="right")]) - 1
+        return (places + low).view(np.int64)
 
     def uuids(self, values: pa.Array) -> pa.Array:
         """Each UUID replaced by one of the same version and variant. No two UUIDs get the same one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from snapseed.errors import SnapshotError
 from snapseed.generate.draws.bits import UInt64s, mixed
 from snapseed.postgres.catalog import TableName
 from snapseed.snapshot.manifest import Column
-from snapseed.snapshot.types import ColumnType, parse_type
+from snapseed.snapshot.types import ColumnType
 
 if TYPE_CHECKING:
     from snapseed.capture.mask.values import BoundRule
@@ -53,11 +54,6 @@ class Masks:
         masked = self.masked(table)
         return any(column.name in masked for column in key) if key else bool(masked)
 
-    def furthest(self, table: TableName, column: str, key: int) -> int:
-        """How far from 0 a sequence must stand that fills a masked column, whose furthest key is `key`."""
-        found = next((found for found in self.tables.get(table, ()) if found.name == column), None)
-        return key if found is None else found.bound.key.furthest(key)
-
     def apply(self, table: TableName, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with all rules applied.
 
@@ -81,14 +77,16 @@ NO_MASKS = Masks({})
 def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
     # With polars, which a capture without masks does without.
     from snapseed.capture.mask.documents import replaced_documents
-    from snapseed.capture.mask.values import replaced, shifted
+    from snapseed.capture.mask.values import RuleError, replaced, shifted
 
     values, kind = batch.column(column.name), column.kind
-    if pa.types.is_string(values.type) and not pa.types.is_string(kind.arrow):
-        # A value somewhere in the column does not fit its own type, so that all of them are stored as text.
-        if column.bound.rule.rule != "null" and (kind.is_array or column.bound.rule.rule != "number"):
-            raise TypeError("a column that is stored as text")
-        kind = parse_type("numeric")
+    # A value somewhere in the column does not fit its own type, so that all of them are stored as text.
+    is_text_form = pa.types.is_string(values.type) and not pa.types.is_string(kind.arrow)
+    fitting = {"null"} if kind.is_array else {"null", "number", "date"}
+    if is_text_form and column.bound.rule.rule not in fitting:
+        raise RuleError(
+            f"{kind.name} is stored as text, because of a value that Arrow cannot hold; use {' or '.join(fitting)}"
+        )
     if column.bound.rule.rule == "date":
         bits = [column.bound.key.bits(batch.column(name))[0] for name in column.by]
         return shifted(column.bound, values, reduce(_mixed_in, bits[1:], bits[0]))
@@ -102,15 +100,16 @@ def _mixed_in(bits: UInt64s, more: UInt64s) -> UInt64s:
 
 
 def _failed(where: str, bound: BoundRule, exc: Exception) -> SnapshotError:
-    frames, trace = [], exc.__traceback__
-    while trace is not None:
-        frames.append(trace)
-        trace = trace.tb_next
-    last = frames[-1]
-    place = f"{last.tb_frame.f_code.co_filename}, line {last.tb_lineno}"
+    from snapseed.capture.mask.values import RuleError
+
+    observed = str(exc)
+    if not isinstance(exc, RuleError):
+        *_, (frame, line) = walk_tb(exc.__traceback__)
+        place = f"{frame.f_code.co_filename}, line {line}"
+        observed = f"{type(exc).__name__} in {place}; its text may quote a value, so it is not shown"
     return SnapshotError(
         f"the rule {bound.rule.rule} failed",
         where=where,
-        observed=f"{type(exc).__name__} in {place}; its text may quote a value, so it is not shown",
+        observed=observed,
         next_step="fix the function" if bound.function else "use another rule",
     )

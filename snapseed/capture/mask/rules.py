@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from snapseed.capture.mask.facts import MaskableColumn
-from snapseed.capture.mask.values import TOKEN
+from snapseed.capture.mask.values import MOST_DIGITS, TOKEN
 from snapseed.config import MaskRule
 from snapseed.config.settings import suggestion
 from snapseed.snapshot.types import INTEGERS, Family
@@ -16,8 +16,6 @@ from snapseed.snapshot.types import INTEGERS, Family
 TEXTS = frozenset({"text", "character varying", "character", "citext", "name"})
 NUMBERS = frozenset({"smallint", "integer", "bigint", "numeric", "real", "double precision"})
 MOMENTS = frozenset({"date", "timestamp without time zone", "timestamp with time zone"})
-# As many fit into 64 bits.
-_MOST_DIGITS = 18
 _FLOATS = frozenset({Family.REAL, Family.DOUBLE})
 
 
@@ -126,5 +124,5 @@ def _misused(rule: MaskRule, column: MaskableColumn) -> Iterator[str]:
         yield 'choice needs either options = ["a", "b"] or pool = "NAME", a CSV file in generators/pools'
     if rule.rule == "number" and is_plain and column.kind.family in _FLOATS:
         yield "number needs noise = 0.1 or bucket = 10 for floating-point numbers"
-    if rule.rule == "number" and column.kind.family is Family.NUMERIC and column.kind.modifiers[0] > _MOST_DIGITS:
-        yield f"number has room for {_MOST_DIGITS} digits; use constant or a function"
+    if rule.rule == "number" and column.kind.family is Family.NUMERIC and column.kind.modifiers[0] > MOST_DIGITS:
+        yield f"number has room for {MOST_DIGITS} digits; use constant or a function"

@@ -23,6 +23,7 @@ from snapseed.generate.words import WORDS
 from snapseed.snapshot.types import ColumnType, Family
 
 Function = Callable[[pl.Series], pl.Series]
+Float64s = npt.NDArray[np.float64]
 
 # Letters and digits of a token, without those that look like others (Crockford's base 32), and how many a token has:
 # 80 bits. Among 10^8 different values, two share a token with a probability below 10^-8.
@@ -30,7 +31,13 @@ _ALPHABET = np.frombuffer(b"0123456789abcdefghjkmnpqrstvwxyz", dtype=np.uint8)
 TOKEN = 16
 _LETTER_BITS, _LETTERS_PER_WORD = 5, 12
 _PER_MILLE = 1000
+# As many digits fit into 64 bits, whatever they are.
+MOST_DIGITS = 18
+_NO_NUMBERS = ["NaN", "Infinity", "-Infinity"]
+_TYPE_ENDS = np.array([2**15 - 1, 2**31 - 1, 2**63 - 1])
 _DAY = 86_400_000_000
+# A date whose year has four digits, and is not 0.
+_NEAR = r"^(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})-\d\d-\d\d( |$)"
 # Days before 1970: in 4602 BC. PostgreSQL's range begins 40,588 days earlier.
 _EARLIEST = -2_400_000
 _FIRST_NAMES, _LAST_NAMES = WORDS["FIRST_NAMES"], WORDS["LAST_NAMES"]
@@ -38,12 +45,16 @@ _NAMES = tuple(f"{first} {last}" for first in _FIRST_NAMES for last in _LAST_NAM
 _DOTTED = tuple(f"{name.lower().replace(' ', '.')}." for name in _NAMES)
 
 
+class RuleError(Exception):
+    """A rule cannot replace these values. Its text quotes none of them, so it may be shown."""
+
+
 @dataclass(frozen=True)
 class BoundRule:
     """A rule with its key, and what all columns that have it can hold.
 
     `room` is the length of the shortest column, None without a limit. `options` are those of `choice`, or the value of
-    `constant`, in the type of one column. `paths` and `other` are the rules of `json`, `function` is the user's own.
+    `constant`, in the type of one column. `paths` and `other` are the rules of `json`; `function` is the user's own.
     """
 
     rule: MaskRule
@@ -71,8 +82,16 @@ def replaced(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
 def shifted(bound: BoundRule, values: pa.Array, row_bits: UInt64s) -> pa.Array:
     """Dates and timestamps moved by whole days, the same number for all columns of a row.
 
-    Infinities stay, and what is so far away that it might leave PostgreSQL's range.
+    Infinities stay, and what is so far away that it might leave PostgreSQL's range; of moments that are stored as
+    text, what is not of the years 1 to 9999.
     """
+    if pa.types.is_string(values.type):
+        is_near = pc.and_(pc.match_substring_regex(values, _NEAR), pc.invert(pc.ends_with(values, " BC")))
+        days = pc.if_else(is_near, pc.utf8_slice_codeunits(values, 0, 10), "2000-01-01").cast(pa.date32())
+        moved = shifted(bound, days, row_bits).cast(pa.string())
+        is_near = pc.and_(is_near, pc.match_substring_regex(moved, _NEAR))
+        rest = pc.utf8_slice_codeunits(values, 10)
+        return pc.if_else(is_near, pc.binary_join_element_wise(moved, rest, ""), values)
     days = below(row_bits, 2 * bound.rule.days + 1).astype(np.int64) - bound.rule.days
     is_date = pa.types.is_date32(values.type)
     numbers = _numbers(values.cast(pa.int32()) if is_date else values)
@@ -134,62 +153,84 @@ def _uuids(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
 
 
 def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
+    most = 10 ** min([*kind.modifiers[:1], MOST_DIGITS]) - 1
     if pa.types.is_string(values.type):
-        return changed_numerics(bound, values)
+        return changed_numerics(bound, values, most)
     if pa.types.is_floating(values.type):
-        floats = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
-        with np.errstate(all="ignore"):  # NaN and the infinities stay as they are
-            if bound.rule.bucket is not None:
-                made = np.trunc(floats / bound.rule.bucket) * bound.rule.bucket
-            else:
-                # From -1 to 1 in steps of 2^-52, then operations that IEEE 754 rounds exactly.
-                unit = (bound.key.bits(values)[0] >> np.uint64(11)).astype(np.float64) / 2.0**52 - 1
-                made = floats * (1 + unit * (bound.rule.noise or 0))
-            return pa.array(made.astype(values.type.to_pandas_dtype()))
+        return _changed_floats(bound, values)
     if kind.family is Family.NUMERIC:
         # The number without its point: the lower of the two words, which has all of it up to 18 digits.
         words = np.frombuffer(values.buffers()[1], dtype=np.int64)[2 * values.offset :][: 2 * len(values)]
-        numbers = _changed_whole(bound, values, np.where(_valid(values), words[::2], 0), 10**kind.arrow.scale)
-        limit = 10**kind.arrow.precision - 1
         both = np.empty((len(values), 2), dtype=np.int64)
-        both[:, 0] = numbers.clip(-limit, limit)
+        both[:, 0] = _changed_whole(bound, np.where(_valid(values), words[::2], 0), 10.0**kind.arrow.scale, most)
         both[:, 1] = both[:, 0] >> 63
         return pa.Array.from_buffers(values.type, len(values), [None, pa.py_buffer(both)])
-    made = _changed_whole(bound, values, _numbers(values), 1)
-    ends = np.iinfo(values.type.to_pandas_dtype())
-    return pa.array(made.clip(ends.min, ends.max).astype(ends.dtype))
+    return pa.array(_changed_whole(bound, _numbers(values))).cast(values.type)
 
 
-def _changed_whole(bound: BoundRule, values: pa.Array, numbers: Int64s, unit: int | Int64s) -> Int64s:
+def _changed_floats(bound: BoundRule, values: pa.Array) -> pa.Array:
+    """Noise or buckets. NaN and the infinities stay as they are, and what is finite stays finite."""
+    floats = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
+    most = np.finfo(values.type.to_pandas_dtype()).max
+    with np.errstate(all="ignore"):
+        if bound.rule.bucket is not None:
+            made = np.trunc(floats / bound.rule.bucket) * bound.rule.bucket
+        else:
+            # From -1 to 1 in steps of 2^-52, then operations that IEEE 754 rounds exactly.
+            unit = (bound.key.bits(values)[0] >> np.uint64(11)).astype(np.float64) / 2.0**52 - 1
+            made = floats * (1 + unit * (bound.rule.noise or 0))
+        made = np.where(np.isfinite(floats), made.clip(-most, most), floats)
+        return pa.array(made.astype(values.type.to_pandas_dtype()))
+
+
+def _changed_whole(bound: BoundRule, numbers: Int64s, unit: Float64s | float = 1.0, most: int | None = None) -> Int64s:
+    """Whole numbers, changed. `unit` is how many of them are one; `most` is the largest, of integers their type's."""
     if bound.rule.bucket is not None:
-        width = np.maximum(1, np.rint(bound.rule.bucket * np.asarray(unit, dtype=np.float64)).astype(np.int64))
+        width = np.rint(bound.rule.bucket * np.asarray(unit)).clip(1, 2.0**62).astype(np.int64)
         return numbers - np.fmod(numbers, width)  # towards zero, so that it fits the type
     if bound.rule.noise is None:
         return bound.key.numbers(numbers)
-    share, whole, rest = round(bound.rule.noise * _PER_MILLE), *np.divmod(np.abs(numbers), _PER_MILLE)
+    sign = numbers >> 63
+    size = numbers ^ sign  # -1 is 0: as many numbers are negative as there are from 0 on
+    end = _TYPE_ENDS[np.searchsorted(_TYPE_ENDS, size)] if most is None else most + sign
+    share, whole, rest = round(bound.rule.noise * _PER_MILLE), *np.divmod(size, _PER_MILLE)
     reach = np.maximum(whole * share + rest * share // _PER_MILLE, numbers != 0)
-    bits = bound.key.bits(values)[0]
-    changed: Int64s = numbers + below(bits, (2 * reach + 1).astype(np.uint64)).astype(np.int64) - reach
+    bits = bound.key.bits(pa.array(numbers))[0]
+    change = below(bits, 2 * reach.astype(np.uint64) + np.uint64(1)).astype(np.int64) - reach
+    changed: Int64s = (size + np.minimum(change, end - size)) ^ sign
     return changed
 
 
-def changed_numerics(bound: BoundRule, values: pa.Array) -> pa.Array:
-    """Numbers in texts, as `numeric` without limits has them, changed as `number` does. NaN and infinities stay."""
-    texts = pl.Series(values)
+def changed_numerics(bound: BoundRule, values: pa.Array, most: int = 10**MOST_DIGITS - 1) -> pa.Array:
+    """Numbers in texts, as `numeric` without limits has them, changed as `number` does. NaN and infinities stay.
+
+    Of more than 18 digits, the first 18 are changed as a number. The others are permuted, or become 0.
+    """
+    texts = pl.Series(values, dtype=pl.String)
+    is_number = texts.str.contains(r"^-?\d+(\.\d+)?$").fill_null(value=False)
+    if not texts.filter(~is_number).drop_nulls().is_in(_NO_NUMBERS).all():
+        raise RuleError("a text that is no number")
     scale = texts.str.extract(r"\.(\d+)$").str.len_bytes().fill_null(0).cast(pl.Int64)
-    numbers = texts.str.replace(".", "", literal=True).cast(pl.Int64, strict=False)
-    changed = pl.Series(_changed_whole(bound, values, numbers.fill_null(0).to_numpy(), 10 ** scale.to_numpy()))
-    digits = pl.col("changed").abs().cast(pl.String).str.zfill(pl.col("scale") + 1)
-    whole = digits.str.head(digits.str.len_bytes().cast(pl.Int64) - pl.col("scale"))
+    digits = texts.str.replace_all(r"[-.]", "").str.strip_chars_start("0").str.zfill(1)
+    numbers = digits.str.head(MOST_DIGITS).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+    rest = digits.str.slice(MOST_DIGITS)
+    signed = numbers * np.where(texts.str.starts_with("-").fill_null(value=False), -1, 1)
+    unit = 10.0 ** (scale - rest.str.len_bytes().fill_null(0).cast(pl.Int64)).to_numpy()
+    is_plain = bound.rule.noise is None and bound.rule.bucket is None
+    frame = pl.DataFrame(
+        {
+            "made": _changed_whole(bound, signed, unit, most),
+            "rest": pl.Series(bound.key.texts(as_array(rest))) if is_plain else rest.str.replace_all(r"\d", "0"),
+            "scale": scale,
+        }
+    )
+    changed = (pl.col("made").abs().cast(pl.String) + pl.col("rest")).str.strip_chars_start("0")
+    changed = changed.str.zfill(pl.col("scale") + 1)
+    whole = changed.str.head(changed.str.len_bytes().cast(pl.Int64) - pl.col("scale"))
     point = pl.when(pl.col("scale") > 0).then(pl.lit(".")).otherwise(pl.lit(""))
-    sign = pl.when(pl.col("changed") < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    frame = pl.DataFrame({"changed": changed, "scale": scale})
-    made = frame.select(pl.concat_str(sign, whole, point, digits.str.tail(pl.col("scale")))).to_series()
-    # More than 18 digits: all but the first one are permuted, which must not become 0.
-    parts = texts.str.extract_groups(r"^(-?\d)(.*)$").struct
-    digits_only = parts[0] + pl.Series(bound.key.texts(as_array(parts[1])))
-    long = digits_only.fill_null(texts)
-    return pc.if_else(pa.array(numbers.is_not_null()), as_array(made), as_array(long))
+    sign = pl.when(pl.col("made") < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    made = frame.select(pl.concat_str(sign, whole, point, changed.str.tail(pl.col("scale")))).to_series()
+    return pc.if_else(pa.array(is_number), as_array(made), values)
 
 
 def _permuted_texts(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
@@ -212,7 +253,7 @@ def _by_function(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Ar
     given = values.storage if isinstance(values, pa.ExtensionArray) else values
     made = bound.function(pl.Series(given))
     if len(made) != len(values):
-        raise TypeError(f"expected a polars Series of {len(values)} values")
+        raise RuleError(f"it returned {len(made):,} values for {len(values):,}")
     array = pc.if_else(given.is_valid(), made.rechunk().to_arrow().cast(given.type), pa.scalar(None, given.type))
     return pa.ExtensionArray.from_storage(values.type, array) if given is not values else array
 
