@@ -13,13 +13,15 @@ import psycopg
 from psycopg import sql
 
 from snapseed.capture.request import CaptureRequest
-from snapseed.errors import ServerError
+from snapseed.errors import ServerError, SnapseedError
 from snapseed.postgres.connect import Session, Target, connected, require_session
 from snapseed.postgres.failures import translated
 
 _Result = TypeVar("_Result")
 # A standby ends a query that keeps it from replaying what the primary has done (PostgreSQL manual, 26.4.2).
 _RECOVERY_CONFLICT = "40001"
+# Classes of errors whose messages quote values: data exceptions, and what functions raise.
+_QUOTING = ("22", "P0")
 
 
 @contextmanager
@@ -95,3 +97,21 @@ def capturing(doing: str, target: Target) -> Iterator[None]:
                 " or capture from the primary"
             )
         raise
+
+
+@contextmanager
+def without_values(target: Target) -> Iterator[None]:
+    """Leave the server's message out of an error that may quote a value, and out of its traceback."""
+    try:
+        yield
+    except SnapseedError as exc:
+        cause = exc.__cause__
+        if not isinstance(cause, psycopg.Error) or not (cause.sqlstate or "").startswith(_QUOTING):
+            raise
+        raise type(exc)(
+            exc.summary,
+            where=target.described if cause.diag.context else exc.where,
+            observed=f"{type(cause).__name__} [SQLSTATE {cause.sqlstate}]; the message may quote a value of a row, so"
+            " it is not shown",
+            next_step="run the query in psql to see the message",
+        ) from None
