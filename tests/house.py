@@ -41,7 +41,7 @@ def measures() -> list[Measure]:
     patches = tuple(patched_constants(sorted((ROOT / "tests").rglob("*.py"))))
     return [
         Measure("Python lines", sum(sizes), 29_000),
-        Measure("modules", len(modules), 176),
+        Measure("modules", len(modules), 177),
         Measure("import circles between modules", len(circles), 0, circles),
         Measure(
             f"functions with more than {MOST_PARAMETERS} parameters, outside cli/",

@@ -25,15 +25,22 @@ _QUOTING = ("22", "P0")
 
 
 @contextmanager
-def joined(target: Target, leader: Session, request: CaptureRequest) -> Iterator[list[Session]]:
-    """The leader and as many other connections as the jobs need, whose transactions have the leader's snapshot."""
+def joined(target: Target, leader: Session, request: CaptureRequest, *, most: int) -> Iterator[list[Session]]:
+    """The leader and as many other connections as the jobs ask for, together `most` if there is no work for more.
+
+    Their transactions have the leader's snapshot.
+    """
     with ExitStack() as stack:
-        sessions = [leader]
-        if request.jobs > 1:
+        sessions, jobs = [leader], min(request.jobs, most)
+        if jobs > 1:
             require_session(leader, target)
             (exported,) = leader.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
-        while len(sessions) < request.jobs:
-            session = stack.enter_context(connected(target))
+        while len(sessions) < jobs:
+            try:
+                session = stack.enter_context(connected(target))
+            except SnapseedError as exc:
+                exc.next_step = f"capture with --jobs {len(sessions)}, as many connections as there were"
+                raise
             session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
             stack.enter_context(session.transaction())
             # Any query before it would give the transaction a snapshot of its own.

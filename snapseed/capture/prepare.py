@@ -14,26 +14,20 @@ from typing import Any
 
 from psycopg import sql
 
+from snapseed.capture.columns import ColumnName, stored_columns
 from snapseed.capture.request import CaptureRequest
-from snapseed.errors import ConfigurationError, RefusedError, SchemaError, UsageError
+from snapseed.errors import RefusedError, SchemaError, UsageError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_rows, read_tables
+from snapseed.postgres.catalog import TableFacts, TableName, read_rows, read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import Problem, problem
 from snapseed.postgres.guard import Identity, identify
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import IDENTIFIER, Column, is_identifier
-from snapseed.snapshot.types import parse_type
 
 QUERIES = Path(__file__).parent / "queries"
 _OTHER_CHARACTERS = re.compile(r"[^a-z0-9_-]")
-# Rows of a table whose arrays are looked at for the number of their dimensions, which its type does not say.
-_SAMPLED_ROWS = 1_000
 _IDENTIFIER_BYTES = 63
-
-
-# A column: its table in full, and its own name.
-ColumnName = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -70,10 +64,8 @@ def chosen_tables(connection: Connection, request: CaptureRequest) -> frozenset[
     return frozenset(_choose([row for row in relations if row["kind"] != "S"], request))
 
 
-def prepare(
-    connection: Connection, request: CaptureRequest, where: str, as_text: Collection[ColumnName] = ()
-) -> Source:
-    """Read what the source has. The columns `as_text` are stored as text, whatever their types are.
+def prepare(connection: Connection, request: CaptureRequest, where: str, failed: Collection[ColumnName] = ()) -> Source:
+    """Read what the source has. The columns that `failed` to be read as their types get another, as text if need be.
 
     Raises `UsageError` for a name that no table has, `RefusedError` if row-level security would hide rows or there are
     large objects, and `SchemaError` that lists everything else that cannot be captured.
@@ -100,9 +92,9 @@ def prepare(
     problems = [found for table in present.values() for found in _problems(table, identity.role)]
     free = _free_sequences([row for row in relations if row["kind"] == "S"], present, request)
     problems += [_unreadable_sequence(row, identity.role) for row in free if not row["readable"]]
-    tables = []
+    tables, samples = [], request.subset is None and not request.schema_only
     for name, table in present.items():
-        columns = _columns(connection, table, as_text)
+        columns = stored_columns(connection, table, failed, samples=samples)
         problems += [found for found in columns if isinstance(found, Problem)]
         stored = tuple(column for column in columns if isinstance(column, Column))
         if stored:
@@ -233,36 +225,6 @@ def _free_sequences(
         and (row["schema"], row["name"]) not in filling
         and not (is_partial and row["attached"])
     ]
-
-
-def _columns(connection: Connection, table: TableFacts, as_text: Collection[ColumnName]) -> list[Column | Problem]:
-    """The columns whose values are stored: all but generated ones. A `Problem` for a type that a snapshot lacks."""
-    stored = [column for column in table.columns if not column.generated]
-    dimensions = _dimensions(connection, table, [column for column in stored if column.full_type.endswith("[]")])
-    found: list[Column | Problem] = []
-    for column in stored:
-        is_text = (str(table.name), column.name) in as_text
-        spelled = column.catalog_name if is_text else column.full_type + "[]" * (dimensions.get(column.name, 1) - 1)
-        try:
-            parse_type(spelled)
-        except ConfigurationError as exc:
-            found.append(Problem(f"{table.name}.{column.name} is {spelled}: {exc.summary}, expected {exc.expected}"))
-        else:
-            found.append(Column(column.name, spelled))
-    return found
-
-
-def _dimensions(connection: Connection, table: TableFacts, arrays: Sequence[ColumnFacts]) -> dict[str, int]:
-    """How many dimensions the first arrays in these columns have. A later one that has others is refused by its row."""
-    if not arrays:
-        return {}
-    names = [sql.Identifier(column.name) for column in arrays]
-    most = sql.SQL(", ").join(sql.SQL("coalesce(max(array_ndims({})), 1)").format(name) for name in names)
-    statement = sql.SQL("SELECT {} FROM (SELECT {} FROM {} LIMIT {}) AS sampled")
-    row = connection.execute(
-        statement.format(most, sql.SQL(", ").join(names), table.name.rows(), sql.Literal(_SAMPLED_ROWS))
-    ).fetchone()
-    return {column.name: int(str(count)) for column, count in zip(arrays, row or (), strict=True)}
 
 
 def _key(table: TableFacts, stored: Sequence[Column]) -> tuple[Column, ...]:

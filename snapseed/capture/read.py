@@ -53,6 +53,11 @@ class TableRows:
     ranges: bool = False
     everything: sql.Composable | None = None
 
+    @property
+    def pieces(self) -> int:
+        """How many connections could read these rows at a time."""
+        return len(self.sources) if self.ranges else 1
+
 
 @dataclass(frozen=True)
 class CapturedTable:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from snapseed.capture.columns import ColumnName
 from snapseed.capture.connections import capturing, joined, show_rows, without_values
 from snapseed.capture.mask.masks import NO_MASKS, Masks
-from snapseed.capture.prepare import ColumnName, Source, chosen_tables, prepare
+from snapseed.capture.prepare import Source, chosen_tables, prepare
 from snapseed.capture.proof import prove
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
 from snapseed.capture.request import CaptureRequest
@@ -119,28 +120,29 @@ def capture_snapshot(
     the rows of each table, and a `Note` for what is left out and while a table is locked by others; with several jobs,
     on several threads.
 
-    A column with a value that its type in a snapshot cannot hold, such as an array that begins at another index than 1,
-    is stored as text: everything is then read again, as of another moment.
+    If a column has a value that its type in a snapshot cannot hold, such as an array that begins at another index than
+    1, all columns of its table are looked at, and stored as text where need be. Everything is read again, as of another
+    moment.
 
     Raises `ConfigurationError` without a source, what `prepare` and `read_tables` raise, `VerificationError` if the
     server has other rows than were read, and `SnapshotError` for a snapshot that is too large.
     """
     events, tell = recorded(listener)
-    as_text = frozenset[ColumnName]()
+    failed = frozenset[ColumnName]()
     while True:
         try:
-            report = _capture(project, environment, request, as_text, tell)
+            report = _capture(project, environment, request, failed, tell)
         except UnstorableError as exc:
-            if exc.column is None or (exc.table, exc.column) in as_text:
+            if exc.column is None or (exc.table, exc.column) in failed:
                 raise
-            as_text |= {(exc.table, exc.column)}
-            tell(Note(f"{exc.table}.{exc.column} is stored as text, and everything read again: {exc.observed}"))
+            failed |= {(exc.table, exc.column)}
+            tell(Note(f"{exc.table}.{exc.column} needs another form, so everything is read again: {exc.observed}"))
         else:
             return replace(report, phases=phase_seconds(events))
 
 
 def _capture(
-    project: Project, environment: Environment, request: CaptureRequest, as_text: Collection[ColumnName], tell: Listener
+    project: Project, environment: Environment, request: CaptureRequest, failed: Collection[ColumnName], tell: Listener
 ) -> CaptureReport:
     target = resolve_source(environment)
     replaced = _identity(project, environment.snapshot)
@@ -149,20 +151,20 @@ def _capture(
         with hiding, capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
                 show_rows(leader, request)
-                source = prepare(leader, request, target.described, as_text)
+                source = prepare(leader, request, target.described, failed)
                 masks, found = _masks(leader, project, request, source)
                 schema, notes = None, source.notes
                 if request.schema:
                     schema, left_out = _write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
                     notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
-                for text in notes if not as_text else ():
+                for text in notes if not failed else ():
                     tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
-            with joined(target, leader, request) as sessions:
-                how = Reading(staging, request.sizes, tell, masks)
-                with phase(tell, "planning"):
-                    tables = _rows(leader, source, subset, request, masks)
+            how = Reading(staging, request.sizes, tell, masks)
+            with phase(tell, "planning"):
+                tables = _rows(leader, source, subset, request, masks)
+            with joined(target, leader, request, most=sum(rows.pieces for rows in tables)) as sessions:
                 captured = _read(target, sessions, tables, how)
             with phase(tell, "reading sequences"):
                 positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, captured)
