@@ -18,7 +18,9 @@ from snapseed.postgres.connect import Session, Target, connected, require_sessio
 from snapseed.postgres.failures import translated
 
 _Result = TypeVar("_Result")
-_NOT_UTF8 = "the database has bytes that are no text in its encoding, as SQL_ASCII allows: repair them, or --exclude it"
+_NOT_UTF8 = (
+    "the database has bytes that are no text in its encoding, as SQL_ASCII allows: repair them, or --exclude the table"
+)
 _ADVICE = {
     # A standby ends a query that keeps it from replaying what the primary has done (PostgreSQL manual, 26.4.2).
     "40001": "on the standby, set hot_standby_feedback = on or raise max_standby_streaming_delay;"
@@ -27,6 +29,8 @@ _ADVICE = {
     "22021": _NOT_UTF8,
     "22P05": _NOT_UTF8,
 }
+# Classes of errors whose messages quote values: data exceptions, and what functions raise.
+_QUOTING = ("22", "P0")
 
 
 @contextmanager
@@ -106,3 +110,21 @@ def capturing(doing: str, target: Target) -> Iterator[None]:
         if isinstance(exc.__cause__, psycopg.Error) and (advice := _ADVICE.get(exc.__cause__.sqlstate or "")):
             exc.next_step = advice
         raise
+
+
+@contextmanager
+def without_values(target: Target) -> Iterator[None]:
+    """Leave the server's message out of an error that may quote a value, and out of its traceback."""
+    try:
+        yield
+    except SnapseedError as exc:
+        cause = exc.__cause__
+        if not isinstance(cause, psycopg.Error) or not (cause.sqlstate or "").startswith(_QUOTING):
+            raise
+        raise type(exc)(
+            exc.summary,
+            where=target.described if cause.diag.context else exc.where,
+            observed=f"{type(cause).__name__} [SQLSTATE {cause.sqlstate}]; the message may quote a value of a row, so"
+            " it is not shown",
+            next_step="run the query in psql to see the message",
+        ) from None

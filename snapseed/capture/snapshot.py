@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from snapseed.capture.columns import ColumnName
-from snapseed.capture.connections import capturing, joined, show_rows
+from snapseed.capture.connections import capturing, joined, show_rows, without_values
 from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.prepare import Source, chosen_tables, prepare
 from snapseed.capture.proof import prove
@@ -147,7 +147,8 @@ def _capture(
     target = resolve_source(environment)
     replaced = _identity(project, environment.snapshot)
     with replacing(project.snapshots, environment.snapshot) as staging:
-        with capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
+        hiding = without_values(target) if project.mask and not request.unmasked else nullcontext()
+        with hiding, capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
                 show_rows(leader, request)
                 source = prepare(leader, request, target.described, failed)

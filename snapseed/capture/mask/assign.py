@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from snapseed.capture.mask.facts import Facts, MaskableColumn, Place, UniqueFacts, words_in
-from snapseed.capture.mask.rules import NUMBERS, TEXTS, base_of, is_unique, kind_of, label_of, misfits
+from snapseed.capture.mask.rules import TEXTS, base_of, is_unique, kind_of, label_of, misfits
 from snapseed.config import MaskRule
 from snapseed.config.settings import suggestion
+from snapseed.snapshot.types import INTEGERS, Family
 
 # Changes no NULL, and nothing but the case of letters.
 _LOWER = re.compile(r"\((?:lower|upper)\(\(?(?P<name>\"(?:[^\"]|\"\")+\"|[\w$]+)\)?(?:::text)?\)\)")
@@ -48,10 +49,11 @@ def assign(facts: Facts, configured: Mapping[str, MaskRule], declared: Iterable[
         problems += [f"{facts.names[place]}: {problem}" for problem in misfits(rule, facts.columns[place])]
         if rule.rule == "date" and not shifted_by(facts, place, rule):
             problems.append(f'{facts.names[place]}: say by which column dates are shifted: by = "user_id"')
-    for oid, expression in facts.partitioning:
-        for name in words_in(expression):
-            if rules.get((oid, name), _KEEP).rule != "keep":
-                problems.append(f"{facts.names[oid, name]}: it decides which partition a row belongs to; use keep")
+    problems += [
+        f"{facts.names[place]}: it decides which partition a row belongs to; use keep"
+        for place in sorted(facts.partitioning)
+        if rules.get(place, _KEEP).rule != "keep"
+    ]
     if not problems:
         problems += [problem for unique in facts.unique for problem in _broken(facts, rules, unique)]
     return Assigned(rules, tuple(problems))
@@ -78,8 +80,16 @@ def _contradictions(
             yield f"{name}: it refers to {to}, whose rule is {other.rule}; remove {rule.rule} here, and mask {to}"
         elif rule.rule == "date":
             yield f"{name}: it refers to {to}, and date shifts equal dates by different numbers of days; use keep"
+        elif rule.rule == "number" and not _are_alike(facts.columns[own], facts.columns[target]):
+            yield f"{name}: it refers to {to}, and number changes their types differently; use keep"
         elif rule.rule != "keep" and not facts.columns[own].is_deterministic:
             yield f"{name}: its collation calls different texts equal, so that references would break; use keep"
+
+
+def _are_alike(one: MaskableColumn, other: MaskableColumn) -> bool:
+    """Whether equal numbers have the same digits in both columns: 1 and 1.0 are equal, and have not."""
+    families = {one.kind.family, other.kind.family}
+    return families <= INTEGERS or (one.type == other.type and Family.TEXT_FORM not in families)
 
 
 def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) -> Iterator[str]:
@@ -154,8 +164,14 @@ def _instead(rule: MaskRule, column: MaskableColumn, part: str) -> str:
     if ":" in rule.rule:
         return "add unique = true if the function gives different values different ones"
     base = base_of(column)
-    plain = "text, email or uuid" if base in TEXTS else "plain number" if base in NUMBERS else "uuid"
-    return f"use {'email or uuid' if part.startswith('(') else plain}"
+    if part.startswith("("):
+        return "use email or uuid"
+    if is_unique(MaskRule("number"), column):
+        return "use number without noise or bucket"
+    if base in TEXTS or base == "uuid":
+        return "use text, email or uuid" if base in TEXTS else "use uuid"
+    hint = ", or a type such as numeric(12,2), for which number does" if base == "numeric" else ""
+    return f"use keep, or a function with unique = true{hint}"
 
 
 def shifted_by(facts: Facts, place: Place, rule: MaskRule) -> tuple[str, ...]:

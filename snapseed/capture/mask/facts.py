@@ -25,7 +25,10 @@ _WORD = re.compile(r'"(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*')
 
 @dataclass(frozen=True)
 class MaskableColumn:
-    """One column. `type` is the base type of a domain, `expression` the default or what a generated column is."""
+    """One column. `type` is the base type of a domain, `expression` the default or what a generated column is.
+
+    `is_enum` is about the elements of an array too, and so are `parts`, the names inside of a composite type.
+    """
 
     oid: int
     schema: str
@@ -37,6 +40,8 @@ class MaskableColumn:
     is_generated: bool
     expression: str | None
     is_deterministic: bool
+    is_enum: bool
+    parts: tuple[str, ...]
     may_select: bool
 
     @cached_property
@@ -93,7 +98,7 @@ class CheckFacts:
 class Facts:
     """All tables of a database. A column is known by the oid of its table and by its name.
 
-    `partitioning` are the expressions that decide which partition a row of a table belongs to.
+    `partitioning` are the columns that decide which partition a row belongs to, and whether it belongs to any.
     `spelled` has the names by which a configuration may call the columns: `table.column` for tables that the search
     path finds, and `schema.table.column`.
     """
@@ -102,7 +107,7 @@ class Facts:
     unique: tuple[UniqueFacts, ...]
     references: tuple[ColumnReference, ...]
     checks: tuple[CheckFacts, ...]
-    partitioning: tuple[tuple[int, str], ...]
+    partitioning: frozenset[Place]
     spelled: Mapping[str, Place]
     names: Mapping[Place, str]
 
@@ -129,7 +134,12 @@ def read_facts(connection: Connection) -> Facts:
         tuple(msgspec.convert(row, UniqueFacts) for row in _rows(connection, "unique", oids=oids)),
         tuple(msgspec.convert(row, ColumnReference) for row in _rows(connection, "references", oids=oids)),
         tuple(msgspec.convert(row, CheckFacts) for row in _rows(connection, "checks", oids=oids)),
-        tuple((row["oid"], row["expression"]) for row in _rows(connection, "partitioning", oids=oids)),
+        frozenset(
+            place
+            for row in _rows(connection, "partitioning", oids=oids)
+            for name in words_in(row["expression"])
+            if (place := (row["oid"], name)) in columns
+        ),
         spelled,
         names,
     )

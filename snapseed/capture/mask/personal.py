@@ -17,7 +17,7 @@ from psycopg import sql
 
 from snapseed.capture.mask.assign import assign
 from snapseed.capture.mask.facts import QUERIES, Facts, MaskableColumn, Place
-from snapseed.capture.mask.rules import MOMENTS, NUMBERS, TEXTS, base_of
+from snapseed.capture.mask.rules import MOMENTS, NUMBERS, base_of
 from snapseed.config import MaskRule
 from snapseed.generate.words import words_of
 from snapseed.postgres import query
@@ -27,8 +27,8 @@ from snapseed.postgres.connect import Connection
 _DATA: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 _NAMES, _TYPES, _VALUES = _DATA["names"], _DATA["types"], _DATA["values"]
 _DOCUMENTS = frozenset({"json", "jsonb"})
-# Other types whose values may hold anything. There is no rule that keeps their form.
-_OPAQUE = frozenset({"bytea", "hstore", "tsvector", "xml"})
+# Types whose values are no texts. All others, such as hstore or a composite type, may hold anything.
+_PLAIN = NUMBERS | MOMENTS | {"boolean", "interval", "money", "oid", "uuid"}
 # How many rows of a table are looked at, how many characters of a value, and which share must look personal.
 _ROWS, _CHARACTERS, _ONE_IN = 1_000, 2_000, 100
 
@@ -65,6 +65,10 @@ def personal_columns(
         remaining = {
             place: rules[1:] for place, rules in remaining.items() if facts.names[place] in wrong and len(rules) > 1
         }
+    found |= {
+        place: (f"{found[place][0]}; no rule can change it, since it decides the partition", "keep")
+        for place in found.keys() & facts.partitioning
+    }
     # Keys of TOML have the escapes of JSON.
     return tuple(
         Personal(name, reason, f"{json.dumps(name, ensure_ascii=False)} = {_written(proposed[place])}  # {reason}")
@@ -90,7 +94,7 @@ def sampled_reasons(connection: Connection, facts: Facts, places: Iterable[Place
     tables: dict[int, list[MaskableColumn]] = {}
     for place in places:
         column = facts.columns[place]
-        if base_of(column) in TEXTS | _DOCUMENTS | _OPAQUE - {"bytea"} and column.may_select:
+        if _may_have_texts(column) and base_of(column) != "bytea" and column.may_select:
             tables.setdefault(place[0], []).append(column)
     for oid, columns in tables.items():
         for column, counts in zip(columns, _counted(connection, columns), strict=True):
@@ -112,18 +116,22 @@ def values_in_schema(connection: Connection) -> list[str]:
 
 
 def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
-    base, name = base_of(column), f"_{words_of(column.name)}_"
+    base = base_of(column)
     if base in _TYPES:
         return f"its type, {base}", _TYPES[base]
-    if re.search(_NAMES["harmless"], name):
-        return None
+    names = [f"_{words_of(name)}_" for name in (column.name, *column.parts)]
+    names = [name for name in names if not re.search(_NAMES["harmless"], name)]
     patterns = _NAMES["number"] if base in NUMBERS else _NAMES["moment"] if base in MOMENTS else []
-    if base in TEXTS | _DOCUMENTS | _OPAQUE:
+    if _may_have_texts(column):
         patterns = _NAMES["text"]
         if re.search(_NAMES["people"], f"_{words_of(column.table)}_"):
             patterns = [*patterns, *_NAMES["of_people"]]
-    rule = next((rule for pattern, rule in patterns if re.search(pattern, name)), None)
+    rule = next((rule for pattern, rule in patterns if any(re.search(pattern, name) for name in names)), None)
     return None if rule is None else ("its name", rule)
+
+
+def _may_have_texts(column: MaskableColumn) -> bool:
+    return base_of(column) not in _PLAIN and not column.is_enum
 
 
 def _written(rule: MaskRule) -> str:
@@ -133,7 +141,7 @@ def _written(rule: MaskRule) -> str:
 def _proposals(column: MaskableColumn, rule: str) -> list[MaskRule]:
     """Rules for a column, the best first. The last one always fits, and leaves it to people to decide."""
     base = base_of(column)
-    first = [MaskRule("json")] if base in _DOCUMENTS else [] if base in _OPAQUE else [MaskRule(rule)]
+    first = [MaskRule("json")] if base in _DOCUMENTS else [MaskRule(rule)]
     noisy = [MaskRule("number", noise=0.1)] if base in NUMBERS else []
     return [*first, *noisy, *map(MaskRule, ("text", "uuid", "null", "keep"))]
 

@@ -176,20 +176,36 @@ def test_no_function_of_a_table_runs(tables: Tables, prepare: Prepare) -> None:
 
 PERSONAL = """
 CREATE TYPE mood AS ENUM ('good', 'ann@x.org');
+CREATE TYPE contact AS (label text, email text);
+CREATE TYPE pair AS (a text, b text);
+CREATE DOMAIN pairs AS pair[];
 CREATE TABLE users (id int PRIMARY KEY, "firstName" text, mail varchar(20) UNIQUE, birthday date, phone bigint,
   seen_from inet, note text DEFAULT 'ask bo@x.org', name text, plan text, data jsonb, email_verified text, mood mood,
-  photo bytea, "100%" tsvector);
+  photo bytea, "100%" tsvector, reached contact[], both_of pairs);
 COMMENT ON COLUMN users.plan IS 'as agreed with cy@x.org';
 INSERT INTO users (id, plan, data) SELECT g, 'plan', '{}' FROM generate_series(1, 50) g;
 UPDATE users SET "100%" = to_tsvector('simple', 'ed@x.org');
+UPDATE users SET both_of = ARRAY[('x', 'fay@x.org')]::pair[] WHERE id = 5;
 UPDATE users SET plan = 'like that of di@x.org' WHERE id = 3;
 UPDATE users SET data = '{"who": "+49 30 1234567"}' WHERE id = 4;
 """
 BY_NAME = [
     "users.birthday", "users.firstName", "users.mail", "users.name", "users.note", "users.phone", "users.photo",
-    "users.seen_from",
+    "users.reached", "users.seen_from",
 ]  # fmt: skip
-BY_VALUE = ["users.100%", "users.data", "users.plan"]
+BY_VALUE = ["users.100%", "users.both_of", "users.data", "users.plan"]
+IN_SCHEMA = """
+CREATE DOMAIN address AS text DEFAULT 'gil@x.org';
+CREATE TABLE lists (email text) PARTITION BY LIST (email);
+CREATE TABLE list_1 PARTITION OF lists FOR VALUES IN ('hal@x.org');
+CREATE INDEX some_users ON users (id) WHERE mail <> 'ida@x.org';
+CREATE VIEW shown AS SELECT 'jo@x.org' AS mail;
+CREATE FUNCTION owner() RETURNS text LANGUAGE sql AS $$ SELECT 'kim@x.org' $$;
+CREATE FUNCTION done() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE TRIGGER watched BEFORE UPDATE ON users FOR EACH ROW WHEN (NEW.mail = 'lee@x.org') EXECUTE FUNCTION done();
+CREATE POLICY own ON users USING (mail = 'mia@x.org');
+CREATE RULE no_lists AS ON DELETE TO lists WHERE (OLD.email = 'ned@x.org') DO INSTEAD NOTHING;
+"""
 
 
 def test_columns_that_look_personal_need_a_rule(tables: Tables, prepare: Prepare, tmp_path: Path) -> None:
@@ -208,11 +224,14 @@ def test_columns_that_look_personal_need_a_rule(tables: Tables, prepare: Prepare
 
 
 def test_values_in_the_schema_are_pointed_out_without_being_shown(tables: Tables, prepare: Prepare) -> None:
-    """Those of comments, defaults and labels: the schema travels as it is."""
-    tables(PERSONAL)
-    places = prepare().in_schema
-    assert len(places) == 3
-    assert not any("@" in place for place in places)
+    """Wherever SQL can have literals: the schema travels as it is. What decides the partition can only be kept."""
+    tables(PERSONAL + IN_SCHEMA)
+    prepared = prepare()
+    assert len(prepared.in_schema) == 3 + IN_SCHEMA.count("@x.org")
+    assert not any("@" in place for place in prepared.in_schema)
+    (line,) = [found.line for found in prepared.personal if found.column == "lists.email"]
+    assert line.startswith('"lists.email" = "keep"')
+    assert "partition" in line
 
 
 def test_a_rule_is_proposed_once_for_columns_that_refer_to_each_other(tables: Tables, prepare: Prepare) -> None:

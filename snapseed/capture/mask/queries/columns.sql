@@ -23,11 +23,14 @@ SELECT d.relid::int8 AS oid, d.nspname AS schema, d.relname AS table, a.attname 
        CASE WHEN d.is_harmless THEN format_type(a.atttypid, a.atttypmod) ELSE format_type(d.type, d.modifier) END
          AS full_type, d.not_null,
        a.attgenerated <> '' AS is_generated, pg_get_expr(v.adbin, v.adrelid) AS expression,
-       coalesce(o.collisdeterministic, true) AS is_deterministic,
+       coalesce(o.collisdeterministic, true) AS is_deterministic, coalesce(e.typtype, b.typtype) = 'e' AS is_enum,
+       ARRAY(SELECT p.attname::text FROM pg_attribute p
+              WHERE p.attrelid = coalesce(e.typrelid, b.typrelid) AND p.attnum > 0 AND NOT p.attisdropped) AS parts,
        has_column_privilege(d.relid, d.attnum, 'SELECT') AS may_select
   FROM beneath d
   JOIN pg_attribute a ON a.attrelid = d.relid AND a.attnum = d.attnum
   JOIN pg_type b ON b.oid = d.type AND b.typtype <> 'd'
+  LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A'
   LEFT JOIN pg_attrdef v ON v.adrelid = d.relid AND v.adnum = d.attnum
   LEFT JOIN pg_collation o ON o.oid = a.attcollation
  ORDER BY d.nspname, d.relname, d.attnum
