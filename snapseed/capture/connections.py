@@ -13,13 +13,22 @@ import psycopg
 from psycopg import sql
 
 from snapseed.capture.request import CaptureRequest
-from snapseed.errors import ServerError, SnapseedError
+from snapseed.errors import LoadError, ServerError, SnapseedError
 from snapseed.postgres.connect import Session, Target, connected, require_session
 from snapseed.postgres.failures import translated
 
 _Result = TypeVar("_Result")
-# A standby ends a query that keeps it from replaying what the primary has done (PostgreSQL manual, 26.4.2).
-_RECOVERY_CONFLICT = "40001"
+_NOT_UTF8 = (
+    "the database has bytes that are no text in its encoding, as SQL_ASCII allows: repair them, or --exclude the table"
+)
+_ADVICE = {
+    # A standby ends a query that keeps it from replaying what the primary has done (PostgreSQL manual, 26.4.2).
+    "40001": "on the standby, set hot_standby_feedback = on or raise max_standby_streaming_delay;"
+    " or capture from the primary",
+    "25006": "a capture only reads: use no condition, and no view or function, that writes",
+    "22021": _NOT_UTF8,
+    "22P05": _NOT_UTF8,
+}
 # Classes of errors whose messages quote values: data exceptions, and what functions raise.
 _QUOTING = ("22", "P0")
 
@@ -93,16 +102,13 @@ def shared_among(
 
 @contextmanager
 def capturing(doing: str, target: Target) -> Iterator[None]:
-    """Turn the driver's errors into ours. What a standby has ended needs other advice than to try again."""
+    """Turn the driver's errors into ours, with advice for what happens to those who only read."""
     try:
         with translated(doing, target.described):
             yield
-    except ServerError as exc:
-        if isinstance(exc.__cause__, psycopg.Error) and exc.__cause__.sqlstate == _RECOVERY_CONFLICT:
-            exc.next_step = (
-                "on the standby, set hot_standby_feedback = on or raise max_standby_streaming_delay;"
-                " or capture from the primary"
-            )
+    except (ServerError, LoadError) as exc:
+        if isinstance(exc.__cause__, psycopg.Error) and (advice := _ADVICE.get(exc.__cause__.sqlstate or "")):
+            exc.next_step = advice
         raise
 
 

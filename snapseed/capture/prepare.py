@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,8 @@ def chosen_tables(connection: Connection, request: CaptureRequest) -> frozenset[
 def prepare(connection: Connection, request: CaptureRequest, where: str, failed: Collection[ColumnName] = ()) -> Source:
     """Read what the source has. The columns that `failed` to be read as their types get another, as text if need be.
 
-    Raises `UsageError` for a name that no table has, `RefusedError` if row-level security would hide rows or there are
-    large objects, and `SchemaError` that lists everything else that cannot be captured.
+    Raises `UsageError` for a name that no table has and if no table is left, `RefusedError` if row-level security would
+    hide rows or there are large objects, and `SchemaError` that lists everything else that cannot be captured.
     """
     identity = identify(connection)
     large_objects = _count_large_objects(connection, request, where)
@@ -90,8 +90,13 @@ def prepare(connection: Connection, request: CaptureRequest, where: str, failed:
     present = {name: table for name, table in facts.items() if not table.foreign_partitions}
     _require_visible(list(present.values()), request, where)
     problems = [found for table in present.values() for found in _problems(table, identity.role)]
+    notes += _left_out_parents(present)
     free = _free_sequences([row for row in relations if row["kind"] == "S"], present, request)
-    problems += [_unreadable_sequence(row, identity.role) for row in free if not row["readable"]]
+    if unreadable := [row for row in free if not row["readable"]]:
+        if not _is_partial(request):
+            problems += [_unreadable_sequence(row, identity.role) for row in unreadable]
+        free = [row for row in free if row["readable"]]
+        notes += [f"{row['schema']}.{row['name']} is left out: this role may not read it" for row in unreadable]
     tables, samples = [], request.subset is None and not request.schema_only
     for name, table in present.items():
         columns = stored_columns(connection, table, failed, samples=samples)
@@ -103,6 +108,14 @@ def prepare(connection: Connection, request: CaptureRequest, where: str, failed:
             notes.append(f"{name} is left out: it has no column whose values are stored")
     if problems:
         raise _not_capturable(problems, where)
+    if not tables and not request.schema_only:
+        raise UsageError(
+            "there is no table to capture",
+            where=where,
+            observed=f"{len(found):,} tables, all of them left out" if found else "a database without tables",
+            expected="a table with columns whose values are stored",
+            next_step="check --only and --exclude" if found else "check the name of the database in the URL",
+        )
     free_names = tuple(TableName(row["schema"], row["name"]) for row in free)
     return Source(identity, tuple(tables), free_names, tuple(notes))
 
@@ -217,14 +230,27 @@ def _free_sequences(
 ) -> list[dict[str, Any]]:
     """The sequences that fill no integer column; if only some tables were asked for, those that belong to no table."""
     filling = {(found.schema, found.name) for table in tables.values() for found in table.sequences}
-    is_partial = bool(request.only or request.exclude)
     return [
         row
         for row in sequences
         if row["reason"] is None
         and (row["schema"], row["name"]) not in filling
-        and not (is_partial and row["attached"])
+        and not (_is_partial(request) and row["attached"])
     ]
+
+
+def _is_partial(request: CaptureRequest) -> bool:
+    return bool(request.only or request.exclude)
+
+
+def _left_out_parents(tables: Mapping[TableName, TableFacts]) -> Iterator[str]:
+    """What a foreign key of these tables refers to without being one of them. A load would need its rows."""
+    oids = {table.oid for table in tables.values()}
+    for name, table in tables.items():
+        for key in table.foreign_keys:
+            if key.is_checked and not key.targets & oids:
+                condition = f"a load needs a database where it has the rows that {', '.join(key.columns)} refers to"
+                yield f"{name} refers to {key.references_name}, which is left out: {condition}"
 
 
 def _key(table: TableFacts, stored: Sequence[Column]) -> tuple[Column, ...]:

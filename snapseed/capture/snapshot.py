@@ -117,8 +117,8 @@ def capture_snapshot(
     """Write the environment's snapshot from its `source`, in place of the one before, completely or not at all.
 
     All rows are of one moment. On the source, nothing is created or changed. The listener gets phases, `Advanced` for
-    the rows of each table, and a `Note` for what is left out and while a table is locked by others; with several jobs,
-    on several threads.
+    the rows of each table, and a `Note` for what makes it slow, such as a missing index or a table that others have
+    locked; with several jobs, on several threads.
 
     If a column has a value that its type in a snapshot cannot hold, such as an array that begins at another index than
     1, all columns of its table are looked at, and stored as text where need be. Everything is read again, as of another
@@ -158,8 +158,6 @@ def _capture(
                     schema, left_out = _write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
                     notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
-                for text in notes if not failed else ():
-                    tell(Note(text))
             subset = _choose(leader, source, project, request, tell)
             how = Reading(staging, request.sizes, tell, masks)
             with phase(tell, "planning"):

@@ -75,16 +75,16 @@ def masks(report: MaskReport) -> Iterator[str]:
 
 
 def _about(subset: SubsetReport) -> Iterator[str]:
-    """What a subset left out, and what would make it faster."""
+    """What a subset left out. Missing indexes were told when they were met."""
     if not subset.reasons:
         yield "no row meets the options"
     for each in subset.cuts:
-        yield f"{each.step}: the limit of {each.limit:,} for each leaves out {each.rows:,} rows of {each.parents:,}"
+        what = f"{each.rows:,} rows, which belong to {each.parents:,} rows"
+        yield f"{each.table}, {each.step}: the limit of {each.limit:,} leaves out {what}"
     if subset.left_out:
         yield f"[capture.children] leaves out {', '.join(subset.left_out)}"
     for orphans in subset.orphans:
         yield f"{orphans.rows:,} rows of {orphans.reference} refer to a row that the source does not have either"
-    yield from map(str, subset.missing_indexes)
 
 
 def _same(report: CaptureReport | GenerateReport) -> str:

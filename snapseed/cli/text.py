@@ -86,7 +86,7 @@ def loaded(report: LoadReport, *, quiet: bool = False, verbose: bool = False) ->
     else:
         total = sum(copy.rows for copy in report.entities)
         verified = "verified before the commit" if report.verified else "NOT verified (--no-verify)"
-        yield f"loaded {total:,} rows in {report.seconds:.2f} s, {verified}"
+        yield f"loaded {total:,} rows in {report.seconds:.2f} s{f', {verified}' if report.entities else ''}"
 
 
 def _dropped(tables: Iterable[object], would_be: str = "") -> Iterator[str]:

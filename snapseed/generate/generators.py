@@ -38,7 +38,9 @@ def load_generators(folder: Path) -> Generators:
     """
     if not folder.is_dir():
         raise GeneratorError(
-            "the generators folder does not exist", where=str(folder), next_step="check `generators` in snapseed.toml"
+            "the generators folder does not exist",
+            where=str(folder),
+            next_step="check `generators` in snapseed.toml; a database needs none: `snapseed capture` captures it",
         )
     modules = [_import(folder, path) for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
     # An entity that several modules import, or one under several names, is one entity.

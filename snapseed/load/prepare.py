@@ -120,6 +120,7 @@ def prepare(session: LoadSession) -> Prepared:
             dropped=tuple(table for table in dropped if str(table) not in replaced),
             problems=tuple(problems),
             restoration=restoration,
+            capture=manifest.capture,
         )
 
 
@@ -235,7 +236,7 @@ def _create_schema(session: LoadSession) -> Schema:
     names = [str(table_name(entity)) for entity in entities]
     elsewhere = _found_elsewhere(session.connection, entities)
     if any(problem.fix for problem in elsewhere):
-        raise schema_error(elsewhere, names)
+        raise schema_error(elsewhere, names, session.snapshot.manifest.capture)
     if not environment.create_schema or schema is None:
         raise SchemaError(
             "none of the snapshot's tables exists",

@@ -114,3 +114,15 @@ def test_only_what_allows_it_creates_tables(captured: Captured, database: str) -
         restored(captured, database, create_schema=False)
     assert "create_schema" in (caught.value.next_step or "")
     assert "moments" not in dumped_by_pg_dump(database, "--schema-only")
+
+
+def test_the_copy_of_an_older_source_is_created_again(server: str, database: str, tmp_path: Path) -> None:
+    """That is what the error says first: there are no generators to change."""
+    captured = project_in(tmp_path, filled(database, "CREATE TABLE users(id int PRIMARY KEY)"))
+    with new_database(server) as copy:
+        filled(copy, "CREATE TABLE users(id int PRIMARY KEY)")
+        filled(database, "ALTER TABLE users ADD name text; CREATE TABLE orders(id int)")
+        captured.capture()
+        with pytest.raises(SchemaError) as caught:
+            restored(captured, copy)
+    assert str(caught.value.next_step).partition("\n")[0].endswith("snapseed load --recreate")

@@ -9,7 +9,7 @@ import pytest
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.errors import ConfigurationError, RefusedError, SchemaError, UsageError, VerificationError
-from snapseed.events import Advanced, Event, Note
+from snapseed.events import Advanced, Event
 from snapseed.snapshot.store import open_snapshot
 from tests.capture.conftest import Captured, filled, project_in
 from tests.capture.test_schema import role_in
@@ -48,7 +48,7 @@ def test_each_relation_is_captured_or_named(others: Captured) -> None:
     assert [entity.name for entity in report.manifest.entities] == ["cache", "plain"]
     said = [note.split()[0] for note in report.notes]
     assert sorted(said) == [
-        *("public.cache", "public.nothing", "public.of_extension", "public.parts", "public.remote", "snapseed.loads"),
+        *("public.cache", "public.nothing", "public.of_extension", "public.parts", "public.remote"),
     ]
     (free,) = report.manifest.capture.sequences  # type: ignore[union-attr]
     assert (free.name, free.is_called) == ("free", False)
@@ -85,6 +85,25 @@ def test_an_unknown_table_is_an_error(others: Captured) -> None:
         assert caught.value.observed == name
 
 
+def test_no_table_is_an_error(others: Captured, database: str) -> None:
+    """The snapshot before stays, whether the choice leaves nothing or there is nothing, as with a wrong database."""
+    kept = others.capture(ROWS).manifest
+    with pytest.raises(UsageError):
+        others.capture(CaptureRequest(only=("plain",), exclude=("plain",)))
+    filled(database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    with pytest.raises(UsageError):
+        others.capture(ROWS)
+    assert open_snapshot(others.project.snapshots, "dev").manifest == kept
+
+
+def test_references_that_lead_out_of_a_choice_are_named(others: Captured) -> None:
+    """A copy of such a table alone could not have its foreign key."""
+    filled(others.url, "CREATE TABLE child(id int REFERENCES plain, parent int); CREATE TABLE other(id int)")
+    assert others.capture(ROWS).notes == others.capture(CaptureRequest(exclude=("other",), schema=False)).notes
+    (note,) = others.capture(CaptureRequest(only=("child", "other"), schema=False)).notes[-1:]
+    assert note.startswith("public.child refers to public.plain")
+
+
 def test_a_project_without_a_source_says_how_to_name_one(others: Captured) -> None:
     """The flag, or the key of the environment, whose variable only a capture needs."""
     project = others.project
@@ -110,7 +129,10 @@ def test_a_role_that_may_only_select_is_enough(others: Captured) -> None:
             'GRANT SELECT ON SEQUENCE "public"."free"',
             'GRANT SELECT ON SEQUENCE "public"."plain_id_seq"',
         ]
+        chosen = CaptureRequest(only=("plain",), schema=False)
         for grant in grants:
+            if "free" in grant:
+                assert "public.free" in "".join(limited.capture(chosen).notes)
             owner.execute(grant.encode())
         assert limited.capture(ROWS).manifest == others.capture(ROWS).manifest
         assert limited.capture(CaptureRequest(schema=False, jobs=3)).manifest == others.capture(ROWS).manifest
@@ -158,13 +180,12 @@ def test_a_difference_to_the_server_ends_the_capture(others: Captured, connectio
 
 
 def test_progress_is_told_by_table(captured: Captured) -> None:
-    """Rows and bytes, up to the end; and what is left out."""
+    """Rows and bytes, up to the end."""
     events: list[Event] = []
     environment = captured.project.environment("dev", {"source": captured.url})
     report = capture_snapshot(captured.project, environment, ROWS, listener=events.append)
     last = {event.what: (event.done, event.total, event.bytes > 0) for event in events if isinstance(event, Advanced)}
     assert last == {table.entity: (table.rows, table.rows, table.rows > 0) for table in report.tables}
-    assert [event.text for event in events if isinstance(event, Note)] == list(report.notes)
 
 
 def test_sequences_are_never_behind_their_keys(others: Captured, connection: Connection) -> None:

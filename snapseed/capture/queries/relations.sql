@@ -1,8 +1,7 @@
--- The tables and sequences of users: each table once, without its partitions, and why it is left out, NULL if it is
+-- The tables and sequences of users, not our records of loads: each table once, without its partitions, and why it is left out, NULL if it is
 -- not. `attached`: a sequence belongs to a column, or a column's default draws from it.
 SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        CASE WHEN e.extname IS NOT NULL THEN format('it belongs to the extension %%I', e.extname)
-            WHEN n.nspname = 'snapseed' THEN 'it has the records of snapseed'
             WHEN c.relkind = 'f' THEN 'it is a foreign table, whose rows are on another server'
             WHEN c.relpersistence = 'u' AND pg_is_in_recovery() THEN 'it is unlogged, so a standby has none of its rows'
        END AS reason,
@@ -19,5 +18,5 @@ SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
   LEFT JOIN pg_depend x ON x.classid = 'pg_class'::regclass AND x.objid = c.oid AND x.deptype = 'e'
   LEFT JOIN pg_extension e ON e.oid = x.refobjid
  WHERE c.relkind IN ('r', 'p', 'f', 'S') AND NOT c.relispartition AND c.relpersistence <> 't'
-   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'snapseed')
  ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"

@@ -29,6 +29,10 @@ from snapseed.postgres.connect import Connection, role_search_path
 STEP_ROWS = 20_000
 _READ_ROWS = 4_000
 
+# Words that reasons begin with.
+_ALL_ROWS = "all rows"
+_ONE = {"roots": "root", "children": "child", "parents": "parent"}
+
 
 @dataclass(frozen=True)
 class SubsetPlan:
@@ -58,11 +62,20 @@ class Reason:
     reason: str
     rows: int
 
+    @property
+    def text(self) -> str:
+        """Number and reason in words."""
+        if self.reason == _ALL_ROWS:
+            return f"all {self.rows:,} rows"
+        kind, *rest = self.reason.split(" ", 1)
+        return " ".join([f"{self.rows:,}", _ONE[kind] if self.rows == 1 else kind, *rest])
+
 
 @dataclass(frozen=True)
 class LimitCut:
-    """What a limit left out: `rows` children of `parents` rows."""
+    """What a limit left out: `rows` children of `parents` rows, in `table`."""
 
+    table: str
     step: str
     limit: int
     rows: int
@@ -101,7 +114,7 @@ class SubsetReport:
 
     def why(self, table: str) -> str:
         """Why a table has its rows, in words."""
-        parts = [f"{reason.rows:,} {reason.reason}" for reason in self.reasons if reason.table == table]
+        parts = [reason.text for reason in self.reasons if reason.table == table]
         return "; ".join(parts) or "no row is needed"
 
 
@@ -154,7 +167,11 @@ def subset_report(graph: Graph, closure: Closure, orphans: tuple[Orphans, ...] =
     followed = [(step, closure.cuts[number]) for number, step in enumerate(graph.steps) if number in closure.cuts]
     return SubsetReport(
         tuple(reason for table in graph.tables for reason in _reasons(graph, closure, table.name)),
-        tuple(LimitCut(str(step), step.limit or 0, cut.rows, cut.parents) for step, cut in followed if cut.rows),
+        tuple(
+            LimitCut(step.end.name, str(step), step.limit or 0, cut.rows, cut.parents)
+            for step, cut in followed
+            if cut.rows
+        ),
         graph.left_out,
         tuple({index.sql: index for step, _ in followed for index in _missing_index(step)}.values()),
         orphans,
@@ -164,7 +181,7 @@ def subset_report(graph: Graph, closure: Closure, orphans: tuple[Orphans, ...] =
 def _reasons(graph: Graph, closure: Closure, table: str) -> Iterator[Reason]:
     counts = closure.rows[table].group_by("why").len().sort("why").rows() if table in closure.rows else []
     for why, rows in counts:
-        yield Reason(table, {ROOT: "roots", WHOLE: "all rows"}.get(why) or str(graph.steps[why]), rows)
+        yield Reason(table, {ROOT: "roots", WHOLE: _ALL_ROWS}.get(why) or str(graph.steps[why]), rows)
 
 
 def _missing_index(step: Step) -> Iterator[MissingIndex]:

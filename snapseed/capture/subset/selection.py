@@ -122,7 +122,13 @@ def require_reference(connection: Connection, reference: Reference) -> None:
         _rows_of(reference.parent, "start", None),
         _refers(Step(reference, is_down=True)),
     )
-    _try(connection, statement, reference.declared_in, ConfigurationError)
+    try:
+        _try(connection, statement, reference.declared_in, ConfigurationError)
+    except ConfigurationError as exc:
+        sides = ((reference.child, reference.columns), (reference.parent, reference.parent_columns))
+        types = [f"{table.name}.{name} ({table.column(name).type})" for table, names in sides for name in names]
+        exc.expected = f"types that = can compare: {', '.join(types)}"
+        raise
 
 
 def _try(connection: Connection, statement: sql.Composed, where: str, kind: type[SnapseedError]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import UNSET, UnsetType
+
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.load.restore import Restoration
 from snapseed.postgres.catalog import (
@@ -26,7 +28,7 @@ from snapseed.postgres.catalog import (
 from snapseed.postgres.fit import Problem
 from snapseed.postgres.guard import Identity
 from snapseed.postgres.provenance import FilledTable
-from snapseed.snapshot.manifest import EntityRecord
+from snapseed.snapshot.manifest import CaptureRecord, EntityRecord
 from snapseed.snapshot.types import ColumnType
 
 
@@ -47,7 +49,7 @@ class Prepared:
     that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
     `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone. `restoration` is
-    what comes back besides rows.
+    what comes back besides rows. `capture` is there if the snapshot was captured.
     """
 
     entities: Sequence[EntityRecord]
@@ -64,6 +66,7 @@ class Prepared:
     problems: Sequence[Problem] = ()
     dropped: tuple[TableName, ...] = ()
     restoration: Restoration = field(default_factory=Restoration)
+    capture: CaptureRecord | UnsetType = UNSET
 
     @property
     def compression(self) -> str | None:
@@ -167,6 +170,7 @@ class LoadPlan:
     recreate: bool = False
     dropped: tuple[TableName, ...] = ()
     restoration: Restoration = field(default_factory=Restoration)
+    capture: CaptureRecord | UnsetType = UNSET
 
     @property
     def rows(self) -> int:

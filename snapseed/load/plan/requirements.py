@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec import UNSET, UnsetType
 from psycopg import sql
 
 from snapseed.errors import SchemaError, UsageError
@@ -13,7 +14,7 @@ from snapseed.load.request import Mode
 from snapseed.postgres.catalog import ColumnFacts, ServerFacts, TableFacts, TableName
 from snapseed.postgres.fit import Problem, column_problem, declare, problem, schema_problems, table_name, type_of
 from snapseed.postgres.rowhash import key_list
-from snapseed.snapshot.manifest import Column, EntityRecord, names_of
+from snapseed.snapshot.manifest import CaptureRecord, Column, EntityRecord, names_of
 from snapseed.snapshot.types import ColumnType, Family
 
 # Types whose column may hold less than the snapshot declares: text is cut or refused, fractions are rounded.
@@ -49,16 +50,22 @@ def require_loadable(prepared: Prepared, load: TableSet) -> None:
         problems.append(problem(text, "GRANT TEMPORARY ON DATABASE {} TO {}", *names))
     problems += prepared.problems
     if problems:
-        raise schema_error(problems, [str(table_name(entity)) for entity in prepared.entities])
+        tables = [str(table_name(entity)) for entity in prepared.entities]
+        raise schema_error(problems, tables, prepared.capture)
     _require_parents(prepared)
 
 
-def schema_error(problems: Sequence[Problem], tables: Sequence[str]) -> SchemaError:
-    """One error that states each of the problems once."""
+def schema_error(problems: Sequence[Problem], tables: Sequence[str], capture: CaptureRecord | UnsetType) -> SchemaError:
+    """One error that states each of the problems once. What to do depends on whether the snapshot is a capture."""
     problems = list(dict.fromkeys(problems))
     remedies = list(dict.fromkeys(found.remedy for found in problems if found.remedy))
-    anew = "or, if the schema file has changed, create all tables from it again: snapseed load --recreate"
-    steps = ["change the generators, and generate again:", *remedies, anew] if remedies else []
+    if capture is UNSET:
+        anew, agree = "or, if the schema file has changed, create all tables from it again", "the generators"
+        steps = ["change the generators, and generate again:", *remedies, f"{anew}: snapseed load --recreate"]
+    else:
+        anew, agree = "create all tables again, with the schema of the capture", "the source"
+        steps = [f"{anew}: snapseed load --recreate"] if capture.schema else ["capture again, with the schema"]
+    steps = steps if remedies else []
     if fixes := list(dict.fromkeys(found.fix for found in problems if found.fix)):
         how_much = "it" if all(found.fix for found in problems) else "some of it"
         steps += [f"{'or change the database; ' if remedies else ''}this SQL would fix {how_much}:", *fixes]
@@ -66,7 +73,7 @@ def schema_error(problems: Sequence[Problem], tables: Sequence[str]) -> SchemaEr
         "the tables of the database do not fit the snapshot",
         where=", ".join(dict.fromkeys(tables)),
         observed="; ".join(found.text for found in problems),
-        next_step="\n".join(steps) or "change the database or the generators so that they agree",
+        next_step="\n".join(steps) or f"change the database or {agree} so that they agree",
     )
 
 

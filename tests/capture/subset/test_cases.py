@@ -235,8 +235,11 @@ def test_report(session: Session) -> None:
             "countries": {"parents of users by country": 2},
             "alone": {"all rows": 2},
         }
-        cuts = {(cut.step, cut.limit, cut.rows, cut.parents) for cut in report.cuts}
-        assert cuts == {("children of orders by order_id", 1, 3, 3), ("children of users by user_id", 2, 1, 1)}
+        cuts = {(cut.table, cut.step, cut.limit, cut.rows, cut.parents) for cut in report.cuts}
+        assert cuts == {
+            ("lines", "children of orders by order_id", 1, 3, 3),
+            ("orders", "children of users by user_id", 2, 1, 1),
+        }
         assert report.left_out == ("events",)
         # The primary key of lines begins with order_id, and the index on user_id is there.
         assert [index.sql for index in report.missing_indexes] == [
