@@ -25,6 +25,8 @@ _HARMLESS = re.compile(
       | (?<![a-z]) live [ds] (?![a-z]) | live (?: li | ly | ness | stock )""",
     re.VERBOSE,
 )
+# The path of a socket may have any letters in it, such as those of a temporary folder: there, only a word of its own.
+_PRODUCTION_IN_PATH = re.compile(r"(?<![a-z0-9])(?:prod|prd|live|production)(?![a-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,13 @@ def require_allowed(identity: Identity, target: Target, environment: Environment
 def looks_like_production(*names: str) -> bool:
     """Whether one of the names contains `prod`, `prd`, `production` or `live`, other than in a word like `product`.
 
-    `myproddb`, `shopProd` and `prd01` do; `products`, `delivery` and `olive` do not.
+    `myproddb`, `shopProd` and `prd01` do; `products`, `delivery` and `olive` do not. In the path of a Unix socket, only
+    words of their own count: `/run/shop-prod`, but not `/tmp/eprdig1i`.
     """
+    if paths := [name for name in names if name.startswith(("/", "unix:"))]:
+        names = tuple(name for name in names if name not in paths)
+        if any(_PRODUCTION_IN_PATH.search(path.lower()) for path in paths):
+            return True
     # Each name as it is, and with the words of camel case apart: `goLive`.
     texts = [text.lower() for name in names for text in (name, re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))]
     return any(_PRODUCTION.search(_HARMLESS.sub(" ", text)) for text in texts)

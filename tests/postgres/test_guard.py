@@ -211,6 +211,20 @@ def test_other_words_with_these_letters_say_nothing(name: str) -> None:
     assert not looks_like_production(name, name.upper(), f"my_{name}_2")
 
 
+@pytest.mark.parametrize("path", ["/run/shop-prod", "/srv/live/run", "unix:///run/prod/redis.sock", "/srv/Production"])
+def test_the_path_of_a_socket_may_say_production(path: str) -> None:
+    """By a word of its own."""
+    assert looks_like_production("app", path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/run/eprdig1i", "unix:///tmp/snapseed-prodig1i/s?db=0", "/run/xliveprd", "/srv/xprod1"]
+)
+def test_letters_in_the_path_of_a_socket_say_nothing(path: str) -> None:
+    """The names of temporary folders are random."""
+    assert not looks_like_production("app", path)
+
+
 def test_the_embedded_server_is_always_allowed(tmp_path: Path) -> None:
     """It belongs to the project, whatever the environment is called."""
     found = identity(database="snapseed_production")

@@ -69,7 +69,8 @@ def _tried(
 ) -> Iterator[str]:
     """What the server says about masked rows: as values of the columns' types, and in the checks."""
     try:
-        document = json.dumps(rows.to_pylist(), default=str)
+        # Infinities and NaN become texts: JSON has none.
+        document = json.dumps(json.loads(json.dumps(rows.to_pylist(), default=_text), parse_constant=str))
     except (ValueError, OverflowError):
         return  # moments that Python does not have
     own = {column.name: column for column in columns if column.name in rows.schema.names}
@@ -78,20 +79,26 @@ def _tried(
         ((name,), f"the type {column.full_type}", "t::text IS NOT NULL") for name, column in own.items()
     ]
     questions += [(check.columns, f"the check {check.name} {check.expression}", check.expression) for check in checks]
-    query = sql.SQL("SELECT count(*) FROM jsonb_to_recordset({}::jsonb) AS t ({}) WHERE ({}) IS FALSE")
+    query = sql.SQL("SELECT count(*) FROM (SELECT {} FROM jsonb_to_recordset({}) AS r ({})) AS t WHERE ({}) IS FALSE")
     for names, what, expression in questions:
+        asked = [(column, sql.Identifier(column.name)) for column in columns if column.name in names]
+        # From texts, since a text that is a document would become a string in a document.
         fields = [
-            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.full_type))
-            for column in columns
-            if column.name in names
+            sql.SQL("{} {}").format(name, sql.SQL(column.full_type if column.type.endswith("[]") else "text"))
+            for column, name in asked
         ]
+        values = [sql.SQL("{0}::{1} AS {0}").format(name, sql.SQL(column.full_type)) for column, name in asked]
         try:
             with connection.transaction():
-                parts = sql.Literal(document), sql.SQL(", ").join(fields), sql.SQL(expression)
-                (unmet,) = connection.execute(query.format(*parts)).fetchone() or (0,)
+                parts = [sql.SQL(", ").join(values), sql.Literal(document), sql.SQL(", ").join(fields)]
+                (unmet,) = connection.execute(query.format(*parts, sql.SQL(expression))).fetchone() or (0,)
                 problem = "masked values do not meet " + what if unmet else None
         except (psycopg.DataError, psycopg.IntegrityError) as exc:
             problem = f"masked values do not fit {what}: {exc.diag.message_primary}"
         if problem:
             yield f"{columns[0].table}.{next(name for name in names if name in own)}: {problem}"
             return
+
+
+def _text(value: object) -> str:
+    return "\\x" + value.hex() if isinstance(value, bytes) else str(value)

@@ -160,6 +160,19 @@ def test_a_rule_that_fits_is_taken(column: str, rule: str, tables: Tables, prepa
     assert prepare(f'"t.v" = {rule}', is_check=True, secret=None).personal == ()
 
 
+def test_checks_are_tried_on_values_of_any_type(tables: Tables, prepare: Prepare) -> None:
+    """Also documents, bytes, arrays, infinities and NaN: masked ones meet the checks of these columns."""
+    tables(
+        """CREATE DOMAIN object AS jsonb CHECK (jsonb_typeof(VALUE) = 'object');
+           CREATE TABLE t (id int PRIMARY KEY, d object, j json CHECK (j ->> 'a' <> ''), b bytea CHECK (length(b) < 3),
+             a int[] CHECK (a[1] > 0), n numeric CHECK (n > 0), f float CHECK (f > 0), u uuid CHECK (u IS NOT NULL));
+           INSERT INTO t VALUES (1, '{"a": "b"}', '{"a": "b"}', '\\x01', '{3,4}', 'NaN', 'Infinity', md5('')::uuid)"""
+    )
+    rules = ('d = "json"', 'j = "json"', 'b = { rule = "constant", value = "x" }', 'a = "number"', 'n = "number"')
+    more = ('f = { rule = "number", noise = 0.1 }', 'u = "uuid"')
+    assert len(prepare("[mask.t]\n" + "\n".join((*rules, *more))).masks.names) == 7
+
+
 def test_no_function_of_a_table_runs(tables: Tables, prepare: Prepare) -> None:
     """It would run as the role that captures, perhaps a superuser. So its checks are not tried."""
     tables(
