@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import fcntl
 import os
 import re
@@ -418,7 +418,7 @@ def test_a_chunk_is_counted_over_all_files(shop: Project) -> None:
 def test_the_end_of_a_day_is_not_its_beginning() -> None:
     """PostgreSQL has 24:00, which Python lacks."""
     shown = [python_value(pa.scalar(number, pa.time64("us"))) for number in (86_400_000_000, 0)]
-    assert shown == ["24:00:00", datetime.time(0)]
+    assert shown == ["24:00:00", dt.time(0)]
 
 
 def test_the_first_rows_are_those_of_the_first_file(shop: Project) -> None:
