@@ -84,5 +84,5 @@ def origin_of(url: str, filled: str, host: str | None) -> Origin:
         return Origin(f"${{{name}}}", host)
     if "://" in url and (bare := url_without_password(url)) is not None:
         return Origin(bare, host, lacks_password=True)
-    parts = {name: value for name, value in conninfo_to_dict(url).items() if name not in {"password", "sslpassword"}}
-    return Origin(make_conninfo("", **parts), host, lacks_password=True)
+    settings = [make_conninfo("", **{name: value}) for name, value in conninfo_to_dict(url).items()]
+    return Origin(" ".join(text for text in settings if redacted(text) == text), host, lacks_password=True)

@@ -284,6 +284,6 @@ def _require_createdb(connection: Connection, identity: Identity, target: Target
             "the role may not create databases",
             where=f"{target.described} ({target.source})",
             observed=f"{identity}, without CREATEDB",
-            expected="a role with CREATEDB: the snapshot is loaded into a database of its own, which is then copied",
+            expected="a role with CREATEDB: this works by making copies of databases",
             next_step=f"ask a superuser to run: {row[0]}",
         )

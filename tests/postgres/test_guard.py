@@ -218,7 +218,7 @@ def test_the_path_of_a_socket_may_say_production(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/tmp/eprdig1i", "unix:///tmp/snapseed-prodig1i/s?db=0", "/tmp/xliveprd", "/srv/xprod1"]
+    "path", ["/run/eprdig1i", "unix:///tmp/snapseed-prodig1i/s?db=0", "/run/xliveprd", "/srv/xprod1"]
 )
 def test_letters_in_the_path_of_a_socket_say_nothing(path: str) -> None:
     """The names of temporary folders are random."""

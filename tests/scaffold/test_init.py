@@ -88,6 +88,20 @@ def test_a_url_keeps_its_form_without_the_password(url: str, bare: str) -> None:
     assert (found.url, found.lacks_password) == (bare.format(**places), True)
 
 
+@pytest.mark.parametrize("setting", ["password", "sslpassword", "oauth_client_secret", "scram_client_key"])
+def test_no_secret_setting_is_written(setting: str) -> None:
+    """Whichever of libpq's it is."""
+    url = f"postgresql://app@db.internal/shop?{setting}=s3cret%20x&sslmode=require"
+    found = origin_of(url, url, None)
+    assert conninfo_to_dict(found.url) == {
+        "user": "app",
+        "host": "db.internal",
+        "dbname": "shop",
+        "sslmode": "require",
+    }
+    assert found.lacks_password
+
+
 def test_a_variable_is_written_as_such(connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`${NAME}` stays `${NAME}`; so does a URL with a password that is the one in DATABASE_URL."""
     connection.execute(TABLE.encode())
