@@ -35,7 +35,8 @@ def unmet_checks(connection: Connection, facts: Facts, masks: Masks, *, is_check
         checks = [found for found in facts.checks if found.oid == columns[0].oid and masked & set(found.columns)]
         rules = masks.tables.get(table, ())
         is_domain = any(column.name in masked and column.full_type != column.type for column in columns)
-        if checks or is_domain or any(rule.bound.function for rule in rules):
+        has_function = not is_check and any(rule.bound.function for rule in rules)
+        if checks or is_domain or has_function:
             needed = masked.union(*(rule.by for rule in rules))
             read = [Column(column.name, column.type) for column in columns if column.name in needed]
             sample = _made_up(read, rules) if is_check else _sampled(connection, read, table)
