@@ -5,6 +5,7 @@ All is read in the transaction whose snapshot the rows come from, and everything
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -147,7 +148,12 @@ def _entity_names(tables: Sequence[dict[str, Any]]) -> dict[TableName, str]:
 
 
 def _safe(name: str) -> str:
-    return _OTHER_CHARACTERS.sub("_", name.lower())[:_IDENTIFIER_BYTES]
+    """A name for a path. Other alphabets are lost in it, so that a hash tells such names apart."""
+    safe = _OTHER_CHARACTERS.sub("_", name.lower())
+    if name.isascii():
+        return safe[:_IDENTIFIER_BYTES]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{safe[: _IDENTIFIER_BYTES - 9]}_{digest}"
 
 
 def _numbered(name: str) -> Iterator[str]:

@@ -78,7 +78,7 @@ def _batches(
             # Returns ten times a second at least, so that Python notices Ctrl-C.
             state = read(stream, receiver.sinks, len(columns), limits.rows, limits.bytes)
             if state == NO_ROOM:
-                receiver.grow()
+                receiver.grow(stream.column)
             elif state == _LOST:
                 raise errors.OperationalError(connection.pgconn.get_error_message())
             elif state == _ENDED:

@@ -29,11 +29,11 @@ class Receiver:
         self.sinks = (Sink * len(columns))(*[_sink(column.kind()) for column in columns])
         self._buffers = [_Buffers(sink, field.type) for sink, field in zip(self.sinks, self._schema, strict=True)]
 
-    def grow(self) -> None:
-        """Make the room that the row at hand did not find. Columns side by side grow together."""
-        needed = max(sink.needed for sink in self.sinks)
-        for buffers in self._buffers:
-            buffers.grow(needed)
+    def grow(self, column: int) -> None:
+        """Make the room that the row at hand did not find in a column. If it is for rows, all columns grow together."""
+        sink = self.sinks[column]
+        for buffers in self._buffers if sink.needed > sink.room else [self._buffers[column]]:
+            buffers.grow(sink.needed)
 
     def batch(self, rows: int) -> pa.RecordBatch:
         """The rows that have arrived; the next ones get buffers of their own.

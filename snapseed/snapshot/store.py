@@ -38,6 +38,9 @@ from snapseed.snapshot.manifest import (
 from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
 
+# In microseconds, as the end of a day, which PostgreSQL has: Python would show its beginning.
+_MIDNIGHT = 24 * 60 * 60 * 1_000_000
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -111,7 +114,9 @@ class Snapshot:
 
 
 def python_value(value: pa.Scalar) -> object:
-    """A value as Python has it; as PostgreSQL prints it if it is beyond Python's range of moments."""
+    """A value as Python has it; as PostgreSQL prints it if it is beyond Python's range of moments and times."""
+    if isinstance(value, pa.Time64Scalar) and value.value == _MIDNIGHT:
+        return "24:00:00"
     try:
         return value.as_py()
     except (OverflowError, ValueError):

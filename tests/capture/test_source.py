@@ -77,6 +77,15 @@ def test_the_same_name_in_two_schemas(captured: Captured) -> None:
     assert names(captured, CaptureRequest(only=('Weird "Name" 100%',), schema=False)) == ["weird__name__100_"]
 
 
+def test_names_in_other_alphabets_stay_apart(others: Captured) -> None:
+    """The name of an entity does not depend on such names of other tables."""
+    filled(others.url, 'CREATE TABLE "日本"(id int)')
+    alone = names(others, CaptureRequest(only=("日本",), schema=False))
+    filled(others.url, 'CREATE TABLE "中文"(id int)')
+    assert names(others, CaptureRequest(only=("日本",), schema=False)) == alone
+    assert names(others, CaptureRequest(only=("中文",), schema=False)) != alone
+
+
 def test_an_unknown_table_is_an_error(others: Captured) -> None:
     """A view, or a table that is left out, cannot be asked for either."""
     for name in ("plan", "seen", "remote"):

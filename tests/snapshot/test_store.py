@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import os
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from snapseed import Project, find_project, open_snapshot
@@ -20,6 +22,7 @@ from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.snapshot import store
 from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.manifest import PartFile
+from snapseed.snapshot.store import python_value
 from tests.conftest import copied, without_coverage
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
 
@@ -410,6 +413,12 @@ def test_a_chunk_is_counted_over_all_files(shop: Project) -> None:
     for number, chunk in enumerate(record.chunks):
         columns = snapshot.chunk_columns(record, number)
         assert fingerprint(columns, record.kinds) == chunk.digest()
+
+
+def test_the_end_of_a_day_is_not_its_beginning() -> None:
+    """PostgreSQL has 24:00, which Python lacks."""
+    shown = [python_value(pa.scalar(number, pa.time64("us"))) for number in (86_400_000_000, 0)]
+    assert shown == ["24:00:00", dt.time(0)]
 
 
 def test_the_first_rows_are_those_of_the_first_file(shop: Project) -> None:
