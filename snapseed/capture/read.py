@@ -130,7 +130,7 @@ def _first_keys(connection: Connection, table: SourceTable, part_rows: int) -> l
     return [tuple(map(str, row)) for row in found]
 
 
-def read_tables(
+def read_parts(
     target: Target, sessions: Sequence[Session], tables: Sequence[TableRows], reading: Reading
 ) -> list[CapturedTable]:
     """Read the rows of all tables and write them into files, over all these connections at once.

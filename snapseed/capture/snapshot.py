@@ -17,7 +17,7 @@ from snapseed.capture.connections import capturing, joined, show_rows, without_v
 from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.prepare import Source, chosen_tables, prepare
 from snapseed.capture.proof import prove
-from snapseed.capture.read import CapturedTable, Reading, TableRows, read_tables, whole_table
+from snapseed.capture.read import CapturedTable, Reading, TableRows, read_parts, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import dump_schema
 from snapseed.capture.sequences import Positions, read_positions
@@ -124,7 +124,7 @@ def capture_snapshot(
     1, all columns of its table are looked at, and stored as text where need be. Everything is read again, as of another
     moment.
 
-    Raises `ConfigurationError` without a source, what `prepare` and `read_tables` raise, `VerificationError` if the
+    Raises `ConfigurationError` without a source, what `prepare` and `read_parts` raise, `VerificationError` if the
     server has other rows than were read, and `SnapshotError` for a snapshot that is too large.
     """
     events, tell = recorded(listener)
@@ -158,7 +158,7 @@ def _capture(
                     schema, left_out = _write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
                     notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
-            subset = _choose(leader, source, project, request, tell)
+            subset = _choose_subset(leader, source, project, request, tell)
             how = Reading(staging, request.sizes, tell, masks)
             with phase(tell, "planning"):
                 tables = _rows(leader, source, subset, request, masks)
@@ -226,7 +226,7 @@ def _masks(
     return prepared.masks, prepared.in_schema
 
 
-def _choose(
+def _choose_subset(
     leader: Session, source: Source, project: Project, request: CaptureRequest, listener: Listener
 ) -> SubsetPlan | None:
     """The rows that the request asks for; None for all rows of all tables."""
@@ -274,7 +274,7 @@ def _read(
 ) -> list[CapturedTable]:
     """Read the rows, and prove that they are those that the server has at this moment."""
     with phase(reading.listener, "reading rows"):
-        captured = read_tables(target, sessions, tables, reading)
+        captured = read_parts(target, sessions, tables, reading)
     with phase(reading.listener, "verifying"):
         prove(target, sessions, tables, captured)
     return captured
