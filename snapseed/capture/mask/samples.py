@@ -19,6 +19,7 @@ from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
 from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.manifest import Column
+from snapseed.snapshot.types import Family
 
 # Rows of a table that are masked and tried.
 _SAMPLE = 100
@@ -32,9 +33,10 @@ def unmet_checks(connection: Connection, facts: Facts, masks: Masks, *, is_check
     for table, columns in by_table.items():
         masked = masks.masked(table)
         checks = [found for found in facts.checks if found.oid == columns[0].oid and masked & set(found.columns)]
+        rules = masks.tables.get(table, ())
         is_domain = any(column.name in masked and column.full_type != column.type for column in columns)
-        if table in masks.tables and (checks or is_domain):
-            rules = masks.tables[table]
+        has_function = not is_check and any(rule.bound.function for rule in rules)
+        if checks or is_domain or has_function:
             needed = masked.union(*(rule.by for rule in rules))
             read = [Column(column.name, column.type) for column in columns if column.name in needed]
             sample = _made_up(read, rules) if is_check else _sampled(connection, read, table)
@@ -67,7 +69,7 @@ def _made_up(columns: list[Column], masked: Collection[MaskedColumn]) -> pa.Reco
 def _tried(
     connection: Connection, columns: list[MaskableColumn], rows: pa.RecordBatch, checks: list[CheckFacts]
 ) -> Iterator[str]:
-    """What the server says about masked rows: as values of the columns' types, and in the checks."""
+    """What the server says about masked rows: as values of the columns' types, their spelling, and in the checks."""
     try:
         # Infinities and NaN become texts: JSON has none.
         document = json.dumps(json.loads(json.dumps(rows.to_pylist(), default=_text), parse_constant=str))
@@ -77,6 +79,12 @@ def _tried(
     # Evaluated for each value, and never false.
     questions: list[tuple[tuple[str, ...], str, str]] = [
         ((name,), f"the type {column.full_type}", "t::text IS NOT NULL") for name, column in own.items()
+    ]
+    # Only what is spelled as the server does is the same after a load.
+    questions += [
+        ((name,), f"the spelling of {column.type}", '"as given" = ' + sql.Identifier(name).as_string() + "::text")
+        for name, column in own.items()
+        if column.kind.family in {Family.JSONB, Family.TEXT_FORM} and not column.type.endswith("[]")
     ]
     questions += [(check.columns, f"the check {check.name} {check.expression}", check.expression) for check in checks]
     query = sql.SQL("SELECT count(*) FROM (SELECT {} FROM jsonb_to_recordset({}) AS r ({})) AS t WHERE ({}) IS FALSE")
@@ -88,6 +96,7 @@ def _tried(
             for column, name in asked
         ]
         values = [sql.SQL("{0}::{1} AS {0}").format(name, sql.SQL(column.full_type)) for column, name in asked]
+        values.append(sql.SQL('{} AS "as given"').format(asked[0][1]))
         try:
             with connection.transaction():
                 parts = [sql.SQL(", ").join(values), sql.Literal(document), sql.SQL(", ").join(fields)]

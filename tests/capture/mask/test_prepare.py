@@ -173,6 +173,20 @@ def test_checks_are_tried_on_values_of_any_type(tables: Tables, prepare: Prepare
     assert len(prepare("[mask.t]\n" + "\n".join((*rules, *more))).masks.names) == 7
 
 
+@pytest.mark.parametrize(("kind", "text", "printed"), [("jsonb", '{"a":1}', '{"a": 1}'), ("inet", "::1", "::1/128")])
+def test_a_function_spells_values_as_the_server_does(
+    kind: str, text: str, printed: str, tables: Tables, prepare: Prepare, tmp_path: Path
+) -> None:
+    """Otherwise the rows would be others after a load."""
+    tables(f"CREATE TABLE t (id int PRIMARY KEY, v {kind} DEFAULT '{printed}')")
+    tables("INSERT INTO t VALUES (1)")
+    (tmp_path / f"of_{kind}.py").write_text(
+        f"def written(values):\n    return values.str.replace('.*', {text!r})\ndef printed(values):\n    return values"
+    )
+    assert prepare(f'"t.v" = "of_{kind}:printed"').masks.names
+    assert "t.v: " in problems(prepare, f'"t.v" = "of_{kind}:written"')
+
+
 def test_no_function_of_a_table_runs(tables: Tables, prepare: Prepare) -> None:
     """It would run as the role that captures, perhaps a superuser. So its checks are not tried."""
     tables(
