@@ -195,7 +195,7 @@ CASES: dict[str, tuple[str, Options, dict[str, list[object]]]] = {
         INSERT INTO "select" SELECT 'of ' || "The Id", "The Id" FROM "Üs""er" """,
         Options(where=["select: \"from\" <> 'of z'"]),
         {
-            "_s_er": ["", "NULL", "\\", 'a"b', "a'b", "{x,y}"],
+            "_s_er_80f0e74d": ["", "NULL", "\\", 'a"b', "a'b", "{x,y}"],
             "select": ["of ", "of NULL", "of \\", 'of a"b', "of a'b", "of {x,y}"],
         },
     ),
