@@ -63,7 +63,7 @@ def mount(*arguments: str) -> None:
 
 def unmount(folder: Path) -> None:
     """Undo `mount`."""
-    subprocess.run(["/bin/umount", str(folder)], check=True)
+    subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
 
 
 STEPS = {
