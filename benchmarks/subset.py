@@ -68,7 +68,19 @@ def measure_subset(workspace: Workspace) -> Findings:
     folder = workspace.project.folder / "subset"
     (folder / "joined").mkdir(parents=True)
     (folder / "snapseed.toml").write_text("[environments.dev]\n", encoding="utf-8")
-    ours = [*PROGRAM, "capture", "--project", str(folder), "--from", url, "--root", "users", "--rows", str(chosen)]
+    ours = [
+        *PROGRAM,
+        "capture",
+        "--project",
+        str(folder),
+        "--from",
+        url,
+        "--root",
+        "users",
+        "--rows",
+        str(chosen),
+        "--unmasked",
+    ]
     ways = {
         "snapseed": ours,
         "joins by hand": [sys.executable, "-m", "benchmarks.subset", url, str(folder / "joined"), str(chosen)],
@@ -77,7 +89,7 @@ def measure_subset(workspace: Workspace) -> Findings:
         ways["pg_sample"] = _pg_sample(url, folder, chosen)
     project = find_project(folder)
     environment = project.environment("dev", {"source": url})
-    request = CaptureRequest(subset=subset_request("users", chosen, None, ()))
+    request = CaptureRequest(subset=subset_request("users", chosen, None, ()), unmasked=True)
     call = partial(seconds, partial(capture_snapshot, project, environment, request))
     called, *spreads = spreads_in_turns(
         workspace.rounds, call, *(partial(process_seconds, *way) for way in ways.values())
