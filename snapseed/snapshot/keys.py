@@ -15,7 +15,7 @@ _SECOND = 1_000_000
 
 
 def key_at(rows: pa.Table | pa.RecordBatch, key: Sequence[Column], row: int) -> FirstKey:
-    """The key of a row: one value, or a tuple if it has several columns or none."""
+    """The key of a row: one value, or a tuple for several columns or none. Raises `ValueError` for a NULL in it."""
     values = tuple(_value(rows.column(column.name)[row], column.kind()) for column in key)
     return values[0] if len(values) == 1 else values
 
@@ -26,6 +26,8 @@ def is_key_type(kind: ColumnType) -> bool:
 
 
 def _value(value: pa.Scalar, kind: ColumnType) -> KeyValue:
+    if not value.is_valid:
+        raise ValueError("NULL in a key")
     if kind.family in INTEGERS:
         return int(value.as_py())
     return _TEXTS.get(kind.family, lambda value: str(value.as_py()))(value)

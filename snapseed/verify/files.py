@@ -113,7 +113,7 @@ def _chunk_difference(part: Part, entity: EntityRecord, number: int) -> str | No
     except SnapshotError as exc:
         return f"cannot be read: {exc.observed}"
     except ValueError as exc:
-        return f"a value that PostgreSQL does not have: {exc}"
+        return f"a value that the table cannot have: {exc}"
     if observed != chunk.digest():
         return f"{observed.rows:,} rows with fingerprint {observed}, expected {chunk.rows:,} with {chunk.fingerprint}"
     expected = chunk.first_key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,8 +14,10 @@ from snapseed.errors import SnapshotError
 from snapseed.events import Advanced, Event
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import Snapshot
+from snapseed.snapshot.types import parse_type
 from snapseed.verify.files import FileFinding, require_none, verify_files
 from tests.conftest import Sandbox, copied
+from tests.forged import forge
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
@@ -160,3 +163,13 @@ def test_offline_verification_connects_to_nothing(shop: Sandbox) -> None:
     assert (report.agrees, report.target) == (True, None)
     (shop.project.snapshots / "dev" / "stray").write_text("")
     assert not verify_snapshot(shop.project, environment, offline=True).agrees
+
+
+@pytest.mark.parametrize(
+    "kind", ["bigint", "uuid", "text", "char(3)", "bytea", "numeric(9,2)", "boolean", "date", "real"]
+)
+def test_a_null_in_a_key_is_a_finding(tmp_path: Path, kind: str) -> None:
+    """Whatever the manifest says that the key is."""
+    forge(tmp_path / "forged", pa.table({"id": pa.nulls(1, parse_type(kind).arrow)}), {"id": kind})
+    (finding,) = verify_files(open_snapshot(tmp_path, "forged"), rows=True)
+    assert (finding.entity, finding.chunks) == ("things", (0,))
