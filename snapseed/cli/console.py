@@ -132,6 +132,8 @@ def leave(code: int) -> NoReturn:
         complain(failure_of(exc))
         code = code or MachineError.exit_code
     gc.freeze()
+    # While Python ends, it gives its handlers back to the system, and SIGINT would end it with another code.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 
