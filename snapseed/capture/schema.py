@@ -22,7 +22,7 @@ from snapseed.snapshot.manifest import MOST_BYTES
 
 _OPTIONS = (
     "--schema-only",
-    # Whoever loads the capture owns it, and who may do what there is theirs to say.
+    # The role that loads the capture owns everything, and grants privileges as it likes.
     *("--no-owner", "--no-privileges", "--no-security-labels", "--no-tablespaces"),
     # Our records of loads.
     "--exclude-schema=snapseed",
