@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Column
-from snapseed.snapshot.store import writing_to
+from snapseed.snapshot.store_folder import writing_to
 
 # Rows that are sorted at a time take about so many bytes. They are written so many at a time.
 _RUN_BYTES, _STEP = 16 << 20, 512

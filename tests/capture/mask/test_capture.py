@@ -107,7 +107,7 @@ def test_a_masked_copy_has_the_same_form_and_no_value_of_the_source(masked: Mask
     columns = ("born", "boss", "code", "died", "id", "mail")
     assert {f"u.{name}" for name in columns} <= set(record.masked)
     assert masked.capture().manifest == report.manifest
-    assert canaries(report.folder.parent) == []
+    assert canaries(Path(report.folder).parent) == []
     filled(database, schema_of(people))
     assert len(masked.captured.load(database).verified) == 4
     with psycopg.connect(database) as copy, psycopg.connect(people) as source:
@@ -158,7 +158,7 @@ def test_a_capture_without_rules_is_refused_before_a_row_is_read(masked: Masked)
         masked.capture()
     assert open_snapshot(masked.captured.project.snapshots, "dev").manifest.identity == old
     assert canaries(masked.captured.folder / "snapshots") == []
-    assert canaries(masked.capture(unmasked=True).folder)
+    assert canaries(Path(masked.capture(unmasked=True).folder))
 
 
 @pytest.mark.parametrize("ending", ["raise ValueError(values.to_list())", "os.kill(os.getpid(), signal.SIGKILL)"])
