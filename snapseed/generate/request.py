@@ -23,8 +23,10 @@ _SAMPLED_ROWS = 1_000
 class Request:
     """A snapshot to make, with everything decided. `resolve_request` makes it from flags, environment and project.
 
-    `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows` and
-    `slices` have fixed values, which only tests and benchmarks change. Without a `store`, it goes to the project's.
+    `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows`,
+    `slices` and `alone` have fixed values, which only tests and benchmarks change: this process works alone for so many
+    seconds before it starts others, each of which takes as long to start. Without a `store`, it goes to
+    that of the project.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Request:
     part: int | None = None
     chunk_rows: int = CHUNK_ROWS
     slices: Slices = SLICES
+    alone: float = 0.5
     store: Store | None = None
 
     def store_in(self, project: Project) -> Store:
