@@ -91,9 +91,7 @@ def logs(
 @in_project("environment", "results")
 def url(
     call: Call,
-    show_password: Annotated[
-        bool, typer.Option("--show-password", help="Include the password, if there is one.")
-    ] = False,
+    show_password: Annotated[bool, "Include the password, if there is one."] = False,
 ) -> None:
     """Print the URL of the environment's database."""
     from snapseed.servers.targets import resolve_target

@@ -17,10 +17,8 @@ from snapseed.errors import UsageError
 def reset(
     call: Call,
     state: Annotated[str | None, typer.Argument(help="Back to this saved state.", autocompletion=state_names)] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Load the snapshot, and make a new template from it.")] = False,
-    recreate: Annotated[
-        bool, typer.Option("--recreate", help="Drop all tables first; create them from the schema file.")
-    ] = False,
+    fresh: Annotated[bool, "Load the snapshot, and make a new template from it."] = False,
+    recreate: Annotated[bool, "Drop all tables first; create them from the schema file."] = False,
 ) -> None:
     """Put the database back to its snapshot, or to a state. Ends all sessions in it."""
     call, state = call.with_second(state)
