@@ -240,8 +240,7 @@ def _choose_subset(
 
 def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
-    from snapseed.capture.subset.plan import subset_report
-    from snapseed.capture.subset.proof import prove_references
+    from snapseed.capture.subset.plan import prove_references, subset_report
 
     tables = [table.source for table in subset.graph.tables]
     masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.masked(table.name)}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers, snapshot_text, states, text
+from snapseed.cli import console, databases, embeddings, snapshot_text, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(servers.app, name="db")
+app.add_typer(databases.db, name="db")
 app.add_typer(embeddings.queue_app, name="queue")
 
 # A snapshot of this many parts takes longer than it takes to estimate its size.
@@ -230,7 +230,7 @@ def load(
         call.show(text.loaded(report, **verbosity), document(report))
 
 
-app.command()(checks.verify)
+app.command()(verification.verify)
 
 
 @app.command()
@@ -248,8 +248,8 @@ def diff(
     raise typer.Exit(0 if report.agrees else 1)
 
 
-app.command()(checks.ci)
-app.command()(checks.doctor)
+app.command()(verification.ci)
+app.command()(verification.doctor)
 
 
 @app.command()
@@ -292,9 +292,9 @@ def show(
     call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
 
 
-app.command()(states.reset)
-app.command()(states.save)
-app.command("states")(states.listed)
+app.command()(databases.reset)
+app.command()(databases.save)
+app.command()(databases.states)
 app.command()(embeddings.worker)
 app.command()(embeddings.search)
 

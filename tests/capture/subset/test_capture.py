@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from snapseed.capture.prepare import prepare
 from snapseed.capture.request import CaptureRequest, subset_request
-from snapseed.capture.subset.plan import SubsetPlan, choose_rows
-from snapseed.capture.subset.proof import prove_references
+from snapseed.capture.subset.plan import SubsetPlan, choose_rows, prove_references
 from snapseed.cli.app import app
 from snapseed.errors import SnapshotError
 from snapseed.postgres.connect import Session
