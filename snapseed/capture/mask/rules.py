@@ -205,6 +205,7 @@ def _broken(facts: Facts, rules: Mapping[Place, MaskRule], unique: UniqueFacts) 
     what = f"the unique index over ({shown})"
 
     def untested(test: re.Match[str]) -> str:
+        """Nothing in place of a test for NULL, which no mask changes the answer of."""
         column = facts.columns.get((unique.oid, next(words_in(test["name"]), "")))
         return "" if column and not column.is_generated else test[0]
 

@@ -149,6 +149,7 @@ def choose_rows(
     missing: set[str] = set()
 
     def reach(step: Step, keys: pl.DataFrame, repeat: bool) -> pl.DataFrame:  # noqa: FBT001 - the fixpoint decides
+        """The keys at the end of a step, after a note on an index that it lacks."""
         for index in _missing_index(step):
             if index.sql not in missing:
                 missing.add(index.sql)

@@ -60,9 +60,7 @@ def url(server: str) -> Iterator[str]:
 @pytest.fixture
 def small(url: str, tmp_path: Path) -> Captured:
     """A project that captures it."""
-    captured = project_in(tmp_path, url)
-    (tmp_path / "snapseed.toml").write_text(SETTINGS, encoding="utf-8")
-    return captured
+    return project_in(tmp_path, url, SETTINGS)
 
 
 def request(rows: int = 4, jobs: int = 1) -> CaptureRequest:
