@@ -50,8 +50,8 @@ def make_snapshot(
     only: tuple[str, ...] = (),
     max_size: int | None = None,
 ) -> Snapshot:
-    """Generate the snapshot `dev` of a project and open it."""
-    request = Request("dev", project.seed if seed is None else seed, scale, only, max_size)
+    """Generate the snapshot `dev` of a project and open it. Other processes than this one begin at once."""
+    request = Request("dev", project.seed if seed is None else seed, scale, only, max_size, alone=0)
     generate_snapshot(project, request, jobs=jobs, executor=executor)
     return open_snapshot(project.snapshots, "dev")
 
