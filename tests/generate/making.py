@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from snapseed import Entity, Project, Rows, entity, find_project, generate_snapshot, open_snapshot
+from snapseed.generate.number_draws import Settings
 from snapseed.generate.pools import PoolFolder, Pools
 from snapseed.generate.request import Request
-from snapseed.generate.rows import Settings
 from snapseed.snapshot.store import Snapshot
 from tests.conftest import PROJECTS
 
