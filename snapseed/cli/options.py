@@ -65,7 +65,8 @@ def _in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
 
     def complete(incomplete: str) -> list[str]:
         with suppress(SnapseedError, OSError, ValueError, LookupError, TypeError):
-            manifests = (json.loads(file.read_bytes()) for file in find_project().snapshots.glob("*/manifest.json"))
+            folder = find_project().snapshots.folder
+            manifests = (json.loads(file.read_bytes()) for file in folder.glob("*/manifest.json"))
             named = [item for each in manifests for item in (each["entities"] if entities else [each])]
             return sorted({item["name"] for item in named if item["name"].startswith(incomplete)})
         return []
