@@ -102,7 +102,7 @@ def test_github_gets_annotations_a_summary_and_outputs(
     assert float(named["seconds"]) > 0
     assert len(named["snapshot-digest"]) == 64
 
-    path = shop.project.snapshots / "dev/orders/part-00001.parquet"
+    path = shop.project.snapshots.folder / "dev/orders/part-00001.parquet"
     path.write_bytes(path.read_bytes()[:-1])
     result = shop.run("ci")
     assert result.returncode == 2
