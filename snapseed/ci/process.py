@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from snapseed.ci.embedding import Embedding, comparable_entities, embed
-from snapseed.ci.report import Attempt, Baseline, CiReport, ServerSettings, Step, read_baseline, slowdowns
+from snapseed.ci.report import Attempt, Baseline, CiReport, CiStep, ServerSettings, read_baseline, slowdowns
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
@@ -71,9 +71,9 @@ def run_ci(
         outcome = report.load.outcome if report.load else Outcome.UNCHANGED
         error = interruption(error, f"interrupted; {outcome}", where=report.target or None)
     elif error is None and baseline is not None:
-        with phase(tell, Step.COMPARE):
+        with phase(tell, CiStep.COMPARE):
             slower = tuple(slowdowns(report.metrics, baseline, request.max_slowdown))
-        report = replace(report, step=Step.COMPARE, steps=phase_seconds(events), slowdowns=slower)
+        report = replace(report, step=CiStep.COMPARE, steps=phase_seconds(events), slowdowns=slower)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = peak if sys.platform == "darwin" else peak * 1024
     return replace(report, error=error, seconds=time.monotonic() - started, peak_memory_bytes=memory)
@@ -89,7 +89,7 @@ def _report(environment: Environment, request: CiRequest, events: Sequence[Event
         source=target.source if target else "",
         manifest=_last(events, Manifest),
         server=_last(events, ServerSettings),
-        step=Step(started.phase) if started else Step.PREPARE,
+        step=CiStep(started.phase) if started else CiStep.PREPARE,
         steps=phase_seconds(events),
         attempts=tuple(event for event in events if isinstance(event, Attempt)),
         load=_last(events, LoadReport),
@@ -117,18 +117,18 @@ class _Steps:
 
     def run(self) -> None:
         """Each step in order. Raises what ends the run."""
-        with phase(self.tell, Step.PREPARE):
+        with phase(self.tell, CiStep.PREPARE):
             manifest = open_snapshot(self.environment.snapshots, self.environment.snapshot).manifest
             self.tell(manifest)
-        self._step(Step.WAIT, "", self._wait)
-        self._step(Step.LOAD, f"{manifest.rows:,} rows", self._load)
+        self._step(CiStep.WAIT, "", self._wait)
+        self._step(CiStep.LOAD, f"{manifest.rows:,} rows", self._load)
         if self.environment.embeddings == "queue":
             consent = self.request.consent
             work = partial(embed, self.project, self.environment, consent=consent, listener=self.listener)
-            self._step(Step.EMBED, "by workers", work)
-        self._step(Step.VERIFY, "the committed rows", lambda: self._verify(manifest))
+            self._step(CiStep.EMBED, "by workers", work)
+        self._step(CiStep.VERIFY, "the committed rows", lambda: self._verify(manifest))
 
-    def _step(self, step: Step, what: str, attempt: Callable[[], _Result]) -> None:
+    def _step(self, step: CiStep, what: str, attempt: Callable[[], _Result]) -> None:
         """Run a step, again while its failure may pass, and tell its result."""
 
         def told(event: Event) -> None:

@@ -58,13 +58,13 @@ class Masks:
         """The masked columns, as the manifest lists them."""
         return tuple(sorted(column.shown for found in self.tables.values() for column in found))
 
-    def masked(self, table: TableName) -> frozenset[str]:
+    def names_in(self, table: TableName) -> frozenset[str]:
         """The masked columns of a table."""
         return frozenset(column.name for column in self.tables.get(table, ()))
 
     def reorders(self, table: TableName, key: Sequence[Column]) -> bool:
         """Whether the order of a table's rows changes: that of its key, or of the whole rows if it has none."""
-        masked = self.masked(table)
+        masked = self.names_in(table)
         return any(column.name in masked for column in key) if key else bool(masked)
 
     def apply(self, table: TableName, batch: pa.RecordBatch) -> pa.RecordBatch:
