@@ -114,11 +114,6 @@ class Completeness:
     orphans: int
     wrong_dimension: int
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing is missing and nothing is left over."""
-        return not (self.incomplete or self.orphans or self.wrong_dimension)
-
     def findings(self) -> list[str]:
         """What is wrong, a line each."""
         counts = {
