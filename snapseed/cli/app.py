@@ -141,7 +141,7 @@ def generate(
     if isinstance(report, CheckReport):
         call.show(snapshot_text.regenerated(report), document(report))
         raise typer.Exit(0 if report.same_rows else 1)
-    call.show(snapshot_text.generated(report), document(report))
+    call.show(snapshot_text.generated(report, quiet=call.options.quiet), document(report))
 
 
 @app.command()
@@ -186,7 +186,7 @@ def capture(
         raise typer.Exit(1 if found.personal else 0)
     with Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)
-    call.show(snapshot_text.captured(report), document(report))
+    call.show(snapshot_text.captured(report, quiet=call.options.quiet), document(report))
 
 
 @app.command()
