@@ -40,7 +40,7 @@ def make_parts(
     died.
     """
     if executor is not None:
-        for task, part in _through(executor, make_part, tasks, _AHEAD * available_cores()):
+        for task, part in _through(executor, make_part, tasks, _AHEAD * max(jobs, available_cores())):
             told(task.last - task.first)
             yield part
         return
