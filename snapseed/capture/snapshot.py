@@ -98,12 +98,12 @@ def check_masks(
 
     Raises what `chosen_tables` and `prepare_masks` raise.
     """
-    from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
+    from snapseed.capture.mask.prepare import prepare_masks
 
     target = resolve_source(environment)
     with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
         tables = chosen_tables(connection, request)
-        found = prepare_masks(connection, project, MaskRequest(tables, is_check=not looks_at_rows))
+        found = prepare_masks(connection, project, tables, is_check=not looks_at_rows)
     return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
 
 
@@ -218,10 +218,10 @@ def _masks(
     """What replaces values, and where the schema has personal values of its own. Neither if all is to be copied."""
     if request.unmasked or request.schema_only:
         return NO_MASKS, ()
-    from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
+    from snapseed.capture.mask.prepare import prepare_masks
 
     tables = frozenset(table.name for table in source.tables)
-    prepared = prepare_masks(connection, project, MaskRequest(tables, secret=mask_secret()))
+    prepared = prepare_masks(connection, project, tables, secret=mask_secret())
     prepared.require_rules(project)
     return prepared.masks, prepared.in_schema
 
@@ -240,8 +240,7 @@ def _choose_subset(
 
 def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
-    from snapseed.capture.subset.plan import subset_report
-    from snapseed.capture.subset.proof import prove_references
+    from snapseed.capture.subset.plan import prove_references, subset_report
 
     tables = [table.source for table in subset.graph.tables]
     masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.masked(table.name)}

@@ -20,9 +20,10 @@ from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators, where_it_failed
+from snapseed.generate.number_draws import Settings
 from snapseed.generate.output import checked_table, columns_of, require_following
 from snapseed.generate.pools import Pools
-from snapseed.generate.rows import Rows, Settings
+from snapseed.generate.rows import Rows
 from snapseed.snapshot.writing import CHUNK_ROWS, PartWriter, WrittenFile
 
 # Is told how many more root rows are made.

@@ -22,8 +22,9 @@ _SAMPLED_ROWS = 1_000
 class Request:
     """A snapshot to make, with everything decided. `resolve_request` makes it from flags, environment and project.
 
-    `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows` and
-    `slices` have fixed values, which only tests and benchmarks change.
+    `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows`,
+    `slices` and `alone` have fixed values, which only tests and benchmarks change: this process works alone for so many
+    seconds before it starts others, each of which takes as long to start.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Request:
     part: int | None = None
     chunk_rows: int = CHUNK_ROWS
     slices: Slices = SLICES
+    alone: float = 0.5
 
 
 def resolve_request(

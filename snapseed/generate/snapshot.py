@@ -78,7 +78,7 @@ def generate_snapshot(
 ) -> GenerateReport:
     """Write a snapshot in place of the one before, completely or not at all.
 
-    It uses `jobs` processes, or the `executor` if there is one. With `only` in the request, the other entities keep
+    It uses up to `jobs` processes, or the `executor` if there is one. With `only` in the request, other entities keep
     their files, which must have the same seed and scale. The listener gets an `Advanced` in root rows again and
     again. Raises `GeneratorError`; `SnapshotError` if it cannot be written or is larger than `max_size`; `UsageError`
     if `only` does not fit the existing snapshot.
@@ -156,10 +156,8 @@ def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | N
         done += rows
         listener(Advanced("generating", done, tasks.root_rows, "root rows"))
 
-    # Starting a process takes longer than making a small part: the lookup entities of a project are a part each.
-    full = -(-sum(tree.rows for tree in tasks.trees) // tasks.project.part_rows)
     with phase(listener, "generating"):
-        results = list(make_parts(tasks, told, jobs=min(jobs, len(tasks), full), executor=executor))
+        results = list(make_parts(tasks, told, jobs=min(jobs, len(tasks)), executor=executor))
     records = {entity.name: _record(entity, results) for entity in tasks.written}
     pools = {name: digest for result in results for name, digest in result.pools.items()}
     if kept and kept.manifest.entities:

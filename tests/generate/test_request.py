@@ -91,7 +91,7 @@ def test_slices_change_no_byte(tmp_path: Path, size: int) -> None:
 def test_progress_is_told_in_root_rows(project: Project, jobs: int) -> None:
     """Slice by slice, in other processes as well, up to all of them."""
     told: list[Advanced] = []
-    request = Request("dev", project.seed, 250, slices=Slices(first=7, fewest=3, bytes=1))
+    request = Request("dev", project.seed, 250, slices=Slices(first=7, fewest=3, bytes=1), alone=0)
     generate_snapshot(
         project, request, jobs=jobs, listener=lambda event: told.append(event) if isinstance(event, Advanced) else None
     )

@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from snapseed import Project, check_snapshot, find_project
+from snapseed import Project, check_snapshot, find_project, generate_snapshot
 from snapseed.generate.part import PartTask, make_part
 from snapseed.generate.request import Request
-from snapseed.snapshot.store import Snapshot
+from snapseed.snapshot.store import Snapshot, open_snapshot
 from tests.conftest import PROJECTS
 from tests.generate.making import BackwardExecutor, copy_shop, files_of, frame_of, make_snapshot, write_project
 
@@ -79,13 +79,15 @@ def plans(rows):
 """
 
 
-def test_only_full_parts_are_worth_a_process(tmp_path: Path) -> None:
-    """A few small root entities are made here, although each is a part; with more rows, other processes share them."""
+def test_little_work_starts_no_process(tmp_path: Path) -> None:
+    """The first parts are made here; other processes share the rest if it takes longer than starting them."""
     project = write_project(tmp_path / "project", PIDS, part_rows=100)
-    for scale, is_here in ((50, True), (250, False)):
-        snapshot = make_snapshot(project, scale, jobs=2)
-        pids = {*frame_of(snapshot, "users")["pid"], *frame_of(snapshot, "plans")["pid"]}
-        assert (pids == {os.getpid()}) == is_here
+    for alone, is_here in ((60.0, True), (0.0, False)):
+        generate_snapshot(project, Request("dev", 1, 250, alone=alone), jobs=2)
+        snapshot = open_snapshot(project.snapshots, "dev")
+        pids = [*frame_of(snapshot, "users")["pid"], *frame_of(snapshot, "plans")["pid"]]
+        assert pids[0] == os.getpid()
+        assert ({*pids} == {os.getpid()}) == is_here
 
 
 def test_parts_made_backwards_are_the_same_bytes(shop: Project) -> None:

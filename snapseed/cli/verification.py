@@ -26,14 +26,9 @@ if TYPE_CHECKING:
 @in_project("environment", "database", "snapshot", "checks", "quiet")
 def verify(
     call: Call,
-    offline: Annotated[bool, typer.Option("--offline", help="Check only the files; connect to nothing.")] = False,
-    committed: Annotated[
-        bool,
-        typer.Option("--committed", help="Check only the files, of every snapshot that git tracks; no environment."),
-    ] = False,
-    rows: Annotated[
-        bool, typer.Option("--rows", help="Also read the rows in the files, and compare them with the manifest.")
-    ] = False,
+    offline: Annotated[bool, "Check only the files; connect to nothing."] = False,
+    committed: Annotated[bool, "Check only the files, of every snapshot that git tracks; no environment."] = False,
+    rows: Annotated[bool, "Also read the rows in the files, and compare them with the manifest."] = False,
     only: Only = None,
 ) -> None:
     """Compare the files, then the database, with the manifest."""
@@ -97,9 +92,7 @@ def ci(
     openmetrics_file: Annotated[
         Path | None, typer.Option("--openmetrics", metavar="FILE", help="Write the metrics for scrapers.")
     ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compare the speed with the report of an earlier run.")
-    ] = None,
+    baseline: Annotated[Path | None, "FILE", "Compare the speed with the report of an earlier run."] = None,
     max_slowdown: Annotated[
         float, typer.Option(min=1.0, metavar="FACTOR", help="With --baseline: taking this many times as long fails.")
     ] = 1.5,
