@@ -141,7 +141,7 @@ def generate(
     if isinstance(report, CheckReport):
         call.show(snapshot_text.regenerated(report), document(report))
         raise typer.Exit(0 if report.same_rows else 1)
-    call.show(snapshot_text.generated(report), document(report))
+    call.show(snapshot_text.generated(report, quiet=call.options.quiet), document(report))
 
 
 @app.command()
@@ -186,7 +186,7 @@ def capture(
         raise typer.Exit(1 if found.personal else 0)
     with Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)
-    call.show(snapshot_text.captured(report), document(report))
+    call.show(snapshot_text.captured(report, quiet=call.options.quiet), document(report))
 
 
 @app.command()
@@ -279,7 +279,7 @@ def show(
     call, entity = call.with_second(entity)
     from snapseed.snapshot.store import open_snapshot
 
-    snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
+    snapshot = open_snapshot(call.environment.snapshots, call.environment.snapshot)
     count = rows if rows is not None else 5 if entity else 1
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
@@ -302,13 +302,14 @@ app.command()(embeddings.search)
 def _announce_size(call: Call, request: Request) -> None:
     """Say how large a snapshot of many parts will be before generating it, unless --quiet."""
     from snapseed.generate.request import Tasks, estimate
+    from snapseed.snapshot.store_folder import FolderStaging
 
-    project = call.project
-    if call.options.quiet or len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
+    project, folder = call.project, request.store_in(call.project).folder_of("")
+    if call.options.quiet or len(Tasks(project, request, FolderStaging(project.folder))) < _MANY_PARTS:
         return
     expected = estimate(project, request)
-    folder = next(path for path in (project.snapshots, project.folder) if path.exists())
+    free = shutil.disk_usage(folder if folder and folder.exists() else project.folder).free
     call.note(
-        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {size(expected.bytes)};"
-        f" {size(shutil.disk_usage(folder).free)} are free"
+        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {size(expected.bytes)}"
+        + (f"; {size(free)} are free" if folder else "")
     )

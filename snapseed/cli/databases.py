@@ -12,7 +12,7 @@ import typer
 
 from snapseed.cli import embeddings, text
 from snapseed.cli.documents import document
-from snapseed.cli.options import WRITES, Call, in_project, state_names
+from snapseed.cli.options import WRITES, Call, LongVerbose, in_project, state_names
 from snapseed.cli.progress import Meter
 from snapseed.errors import UsageError
 from snapseed.redaction import redacted
@@ -105,7 +105,7 @@ def url(
 
 
 @db.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-@in_project("environment", "database")
+@in_project("environment", "database", verbose=LongVerbose)
 def psql(call: Call, context: typer.Context) -> None:
     """Open psql on the environment's database. Further arguments are passed to psql; -d names another one."""
     arguments = context.args

@@ -65,7 +65,8 @@ def _in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
 
     def complete(incomplete: str) -> list[str]:
         with suppress(SnapseedError, OSError, ValueError, LookupError, TypeError):
-            manifests = (json.loads(file.read_bytes()) for file in find_project().snapshots.glob("*/manifest.json"))
+            folder = find_project().snapshots.folder
+            manifests = (json.loads(file.read_bytes()) for file in folder.glob("*/manifest.json"))
             named = [item for each in manifests for item in (each["entities"] if entities else [each])]
             return sorted({item["name"] for item in named if item["name"].startswith(incomplete)})
         return []
@@ -77,7 +78,10 @@ EnvironmentName = Annotated[
     str | None,
     typer.Argument(help="The environment (default: default_environment).", autocompletion=environment_names),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]
+_VERBOSE = "Show log messages, and tracebacks of failures."
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help=_VERBOSE)]
+# Of a command that passes `-v` on.
+LongVerbose = Annotated[bool, typer.Option("--verbose", help=_VERBOSE)]
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -195,7 +199,7 @@ class Call:
             console.write(*lines)
 
 
-def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def in_project(*names: str, verbose: object = Verbose) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command these shared options, and --project, --env-file and --verbose, which all have.
 
     The command is a function of a `Call` and its own parameters. Typer reads the signature of the wrapper: the
@@ -204,6 +208,7 @@ def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
     """
     shared = [parameter for parameter in _PARAMETERS if parameter.name in {*names, *_ALWAYS}]
     assert len(shared) == len(names) + len(_ALWAYS), names
+    shared = [each.replace(annotation=verbose) if each.name == "verbose" else each for each in shared]
     leading = [parameter for parameter in shared if parameter.name == "environment"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

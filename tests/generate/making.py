@@ -59,8 +59,8 @@ def make_snapshot(
 def files_of(snapshot: Snapshot) -> dict[str, bytes]:
     """Every file of a snapshot, by its relative path."""
     return {
-        path.relative_to(snapshot.folder).as_posix(): path.read_bytes()
-        for path in snapshot.folder.rglob("*")
+        path.relative_to(Path(str(snapshot.place))).as_posix(): path.read_bytes()
+        for path in Path(str(snapshot.place)).rglob("*")
         if path.is_file()
     }
 

@@ -21,7 +21,7 @@ from snapseed.generate.draws.bits import mixed
 from snapseed.postgres.catalog import TableName
 from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Column
-from snapseed.snapshot.store import writing_to
+from snapseed.snapshot.store_folder import writing_to
 from snapseed.snapshot.types import ColumnType
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ def test_a_masked_copy_has_the_same_form_and_no_value_of_the_source(
     columns = ("born", "boss", "code", "died", "id", "mail")
     assert {f"u.{name}" for name in columns} <= set(record.masked)
     assert masked.capture().manifest == report.manifest
-    assert canaries(report.folder.parent) == []
+    assert canaries(Path(report.folder).parent) == []
     filled(database, schema_of(people))
     assert len(masked.load(database).verified) == 4
     with psycopg.connect(database) as copy, psycopg.connect(people) as source:
@@ -144,7 +144,7 @@ def test_a_capture_without_rules_is_refused_before_a_row_is_read(masked: Capture
         masked.capture()
     assert open_snapshot(masked.project.snapshots, "dev").manifest.identity == old
     assert canaries(masked.folder / "snapshots") == []
-    assert canaries(masked.capture(unmasked=True).folder)
+    assert canaries(Path(masked.capture(unmasked=True).folder))
 
 
 @pytest.mark.parametrize("ending", ["raise ValueError(values.to_list())", "os.kill(os.getpid(), signal.SIGKILL)"])

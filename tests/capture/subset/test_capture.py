@@ -108,7 +108,7 @@ def test_what_dangles_is_found(small: Captured, table: str) -> None:
             msgspec.structs.replace(entity, rows=0, files=()) if entity.name == table else entity
             for entity in snapshot.manifest.entities
         ]
-        damaged = Snapshot(snapshot.folder, msgspec.structs.replace(snapshot.manifest, entities=tuple(without)))
+        damaged = Snapshot(snapshot.place, msgspec.structs.replace(snapshot.manifest, entities=tuple(without)))
         emptied = {**plan.closure.rows, table: plan.closure.rows[table].clear()}
         forgotten = replace(plan, closure=replace(plan.closure, rows=emptied))
         for wrong in (plan, forgotten):
