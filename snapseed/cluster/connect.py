@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import dask
 import distributed
 
 from snapseed.cluster.executor import ClusterExecutor
 from snapseed.cluster.versions import require_same_versions
-from snapseed.config import Project
+from snapseed.config import Project, Store
 from snapseed.errors import ServerError, UsageError, without_interrupts
 from snapseed.events import Listener, Note
 from snapseed.generate.code import LIBRARIES, packed
@@ -18,21 +20,23 @@ from snapseed.generate.code import LIBRARIES, packed
 LOCAL = "local"
 _TIMEOUT = "10s"
 # For workers on this machine, which share its terminal and its cores.
-_QUIET = {"logging": {"distributed": "critical"}}
+_QUIET = {"logging": {"distributed": "critical"}, "distributed.comm.timeouts.connect": _TIMEOUT}
 _ONE_THREAD = {"POLARS_MAX_THREADS": "1"}
 
 
 @contextmanager
-def on_cluster(address: str, project: Project, *, jobs: int, listener: Listener) -> Iterator[ClusterExecutor]:
+def on_cluster(
+    address: str, project: Project, store: Store, *, jobs: int, listener: Listener
+) -> Iterator[ClusterExecutor]:
     """The executor of a cluster: that of the scheduler at this address, or `local`, of as many workers as `jobs`.
 
     Raises `UsageError` if other machines would not see the snapshots or have other versions, `ServerError` if nobody
     answers.
     """
-    if address != LOCAL and not project.snapshots.is_remote:
+    if address != LOCAL and isinstance(store.place, Path):
         raise UsageError(
             "workers on other machines cannot write into a folder of this machine",
-            where=str(project.snapshots),
+            where=str(store),
             expected="snapshots in a store that all workers reach, such as s3://bucket/prefix",
             next_step="set `snapshots` in snapseed.toml, or use --cluster local",
         )
@@ -47,9 +51,13 @@ def on_cluster(address: str, project: Project, *, jobs: int, listener: Listener)
 
 
 def _versions(client: distributed.Client) -> dict[str, dict[str, str | None]]:
-    """The versions that each worker has, by its address; also of a worker without snapseed."""
-    found = {name: of["packages"] for name, of in client.get_versions(packages=[*LIBRARIES])["workers"].items()}
-    return {name: {**of, "python": ".".join(of["python"].split(".")[:2])} for name, of in found.items()}
+    """The versions that the scheduler and each worker have, by address; also where snapseed is not installed."""
+    found: Any = client.get_versions(packages=[*LIBRARIES])
+    everywhere = {"the scheduler": found["scheduler"], **found["workers"]}
+    return {
+        name: {**of["packages"], "python": ".".join(of["packages"]["python"].split(".")[:2])}
+        for name, of in everywhere.items()
+    }
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import distributed
 from dask.typing import Key
 from distributed.client import FutureCancelledError, FuturesCancelledError
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from snapseed.cluster.versions import require_same_versions
@@ -24,6 +24,9 @@ from snapseed.generate.code import Code, own_versions
 # Results that are fetched at a time: what a scheduler handles costs it the most by the message.
 _FETCHED = 256
 
+# What Dask raises once the scheduler does not know the tasks, or does not answer.
+_LOST = (FutureCancelledError, FuturesCancelledError, CommClosedError, TimeoutError)
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -32,6 +35,14 @@ _T = TypeVar("_T")
 class _Call:
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+
+
+class _CodeOfRun(distributed.WorkerPlugin):
+    """The code that the calls of one run need, on each worker. Each run has its own, so it may go when the run ends."""
+
+    def __init__(self, code: Code, name: str) -> None:
+        self.code = code
+        self.name = name
 
 
 class _Result(Future[_T]):
@@ -57,12 +68,13 @@ class ClusterExecutor(Executor):
     def __init__(self, client: distributed.Client, code: Code, width: int) -> None:
         self.width = width
         self._client = client
-        # A task rather than data: the scheduler gives it to any worker that needs it, those that come later included.
-        self._code = client.submit(_itself, code, key=f"snapseed-code-{code.sha256}")
         self._run = uuid.uuid4().hex
+        # The scheduler has it, and hands it to workers that come later too.
+        self._code = _CodeOfRun(code, f"snapseed-{code.sha256[:16]}-{self._run}")
+        client.register_plugin(self._code)
         self._number = 0
         self._waiting: dict[_Result[Any], _Call] = {}
-        self._out: dict[_Result[Any], distributed.Future] = {}
+        self._out: dict[_Result[Any], distributed.Future[Any]] = {}
 
     def submit(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Queue a call without named arguments."""
@@ -73,9 +85,12 @@ class ClusterExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as in the base
         """Forget all calls. Tasks that are running end on their own, and nobody hears of it."""
-        self._client.cancel([*self._out.values(), self._code])
-        self._out.clear()
         self._waiting.clear()
+        # Where the scheduler is gone, so are its tasks.
+        with suppress(*_LOST, OSError):
+            self._client.cancel([*self._out.values()])
+            self._client.unregister_worker_plugin(self._code.name)
+        self._out.clear()
 
     def _fetch(self, wanted: _Result[Any]) -> None:
         """Wait for a result, and take those of other calls that have ended well."""
@@ -100,7 +115,7 @@ class ClusterExecutor(Executor):
         keys: list[Key] = [
             (f"{call.function.__name__}-{self._run}", number) for number, call in enumerate(calls, self._number)
         ]
-        tasks = self._client.map(_carried_out, [self._code] * len(calls), calls, key=keys, pure=False)
+        tasks = self._client.map(_carried_out, [self._code.name] * len(calls), calls, key=keys, pure=False)
         self._number += len(calls)
         self._out.update(zip(self._waiting, tasks, strict=True))
         self._waiting.clear()
@@ -112,7 +127,7 @@ def _translated() -> Iterator[None]:
     again = "run the same command again: parts that are complete are not made again"
     try:
         yield
-    except (FutureCancelledError, FuturesCancelledError, CommClosedError, TimeoutError) as exc:
+    except _LOST as exc:
         raise ServerError("the cluster lost the tasks of this run", observed=str(exc), next_step=again) from exc
     except KilledWorker as exc:
         raise ServerError(
@@ -122,13 +137,10 @@ def _translated() -> Iterator[None]:
         ) from exc
 
 
-def _itself(code: Code) -> Code:
-    return code
-
-
-def _carried_out(code: Code, call: _Call) -> object:
+def _carried_out(plugin: str, call: _Call) -> object:
     """Make a call, on a worker."""
     worker = distributed.get_worker()
+    code: Code = vars(worker.plugins[plugin])["code"]
     require_same_versions({worker.address: own_versions()}, code.versions)
     project = code.unpacked(Path(worker.local_directory))
     arguments = [replace(value, project=project) if hasattr(value, "project") else value for value in call.arguments]

@@ -44,7 +44,7 @@ def make_parts(tasks: Tasks, told: Told, *, jobs: int, executor: Executor | None
     rest, made, began, done = enumerate(tasks), list[tuple[int, PartResult]](), time.monotonic(), 0
     others: _Others | None = None
     if executor:
-        others = _Others(executor, make_part, rest, _AHEAD * max(jobs, available_cores()), told)
+        others = _Others(executor, make_part, rest, _AHEAD * getattr(executor, "width", available_cores()), told)
         yield from (part for _, part in others.results())
         return
     with ExitStack() as stack:
