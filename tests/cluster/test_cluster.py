@@ -11,6 +11,7 @@ from pathlib import Path
 import dask
 import distributed
 import pytest
+from distributed.utils import get_mp_context
 
 from snapseed.cluster.connect import on_cluster
 from snapseed.cluster.executor import ClusterExecutor
@@ -24,7 +25,6 @@ from tests.generate.making import copy_shop, files_of, make_snapshot, write_proj
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 _SETTINGS = {
     "logging": {"distributed": "critical"},
-    # A worker that is forked from a process with all imports is there at once.
     "distributed.worker.multiprocessing-method": "forkserver",
     # How long a worker that died is looked for.
     "distributed.comm.timeouts.connect": "1s",
@@ -38,7 +38,9 @@ def things(rows):
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[distributed.Client]:
-    """Two workers, which come back when they die."""
+    """Two workers, which come back when they die: forked from a process that has imported what parts need."""
+    with dask.config.set(_SETTINGS):
+        get_mp_context().set_forkserver_preload(["distributed", "snapseed.cluster.executor", "snapseed.generate.part"])
     with (
         dask.config.set(_SETTINGS),
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
@@ -137,7 +139,7 @@ def test_a_lost_scheduler_ends_the_run(tmp_path: Path) -> None:
         def lose() -> None:
             # Opens once the task reads.
             with pipe.open("w"):
-                cluster.close()
+                cluster.sync(cluster.scheduler.close)
 
         with ThreadPoolExecutor(1) as pool:
             pool.submit(lose)
