@@ -35,7 +35,7 @@ from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
 from snapseed.snapshot.manifest import FirstKey, PartFile
 
 # Batches that wait for the thread that writes, and the most bytes of each: each connection has as many.
-_WAITING_BATCHES = 2
+_WAITING_BATCHES = 4
 _BATCH_BYTES = 2_000_000
 
 
