@@ -1,6 +1,6 @@
 """Read the rows of tables over one connection or several, all as of one moment, and write them to files.
 
-Each connection has a thread that reads, and a second one that writes what it has read. What a table's files hold does
+Each connection has a thread that reads, one that writes what was read, and one that ends files. What a table's files hold does
 not depend on the number of connections.
 """
 
@@ -158,9 +158,9 @@ def read_parts(
 def _read(
     target: Target, reading: Reading, progress: _Progress, part: _Range, session: Session, stop: threading.Event
 ) -> _Range:
-    """Read one range of a table, while a second thread writes."""
+    """Read one range of a table, while a second thread writes, and a third one ends files."""
     table, began, observed = part.table, time.monotonic(), EMPTY
-    is_masked, order = bool(reading.masks.masked(table.name)), None
+    is_masked, order = bool(reading.masks.names_in(table.name)), None
     filled = {sequence.column for sequence in table.facts.sequences} & {column.name for column in table.columns}
     ends: dict[str, list[int]] = {name: [] for name in filled}
     if reading.masks.reorders(table.name, table.key):

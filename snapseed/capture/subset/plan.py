@@ -16,7 +16,7 @@ from psycopg import sql
 from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import Root, SubsetRequest
 from snapseed.capture.subset.fixpoint import ROOT, WHOLE, Closure, closure, keys_of
-from snapseed.capture.subset.graph import Graph, Reference, Step, Table, named, read_columns, reference_graph
+from snapseed.capture.subset.graph import Graph, Reference, Step, SubsetTable, named, read_columns, reference_graph
 from snapseed.capture.subset.selection import (
     count_orphans,
     read_roots,
@@ -205,7 +205,7 @@ def prove_references(
     return tuple(found)
 
 
-def _entity(snapshot: Snapshot, table: Table) -> EntityRecord:
+def _entity(snapshot: Snapshot, table: SubsetTable) -> EntityRecord:
     return next(entity for entity in snapshot.manifest.entities if entity.name == table.name)
 
 
@@ -228,7 +228,7 @@ def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
     )
 
 
-def _values(snapshot: Snapshot, table: Table, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+def _values(snapshot: Snapshot, table: SubsetTable, names: Sequence[str]) -> Iterator[pl.DataFrame]:
     """The values of columns, of each file, without rows that have a NULL in one; all whole numbers in one type."""
     entity, columns = _entity(snapshot, table), [str(number) for number, _ in enumerate(names)]
     for file in entity.files:
