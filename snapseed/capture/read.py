@@ -1,7 +1,7 @@
 """Read the rows of tables over one connection or several, all as of one moment, and write them to files.
 
-Each connection has a thread that reads, one that writes what was read, and one that ends files. What a table's files hold does
-not depend on the number of connections.
+Each connection has a thread that reads, one that writes what was read, and one that ends files. What a table's
+files hold does not depend on the number of connections.
 """
 
 from __future__ import annotations
