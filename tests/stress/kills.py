@@ -353,7 +353,7 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
             "reset": lambda: database_victim(shop("reset"), "reset", "dev", "--yes", "--quiet"),
             "generate": lambda: snapshot_victim(
                 project("generate", PROJECTS / "shop"),
-                *("generate", "--seed", "99", "--scale", "1500", "--jobs", "2", "--quiet"),
+                *("generate", "--seed", "99", "--scale", "15000", "--jobs", "2", "--quiet"),
             ),
             "capture": lambda: snapshot_victim(
                 project("capture", PROJECTS / "shop"),
