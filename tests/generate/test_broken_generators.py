@@ -285,7 +285,7 @@ def things(rows):
         GOOD
         + '\n@entity(key="id", columns={"id": "uuid"}, parent=others, per_parent=fan_out(9, 9))\ndef things(rows): 1',
         ("cannot be imported", "0 < mean < maximum / 2"),
-        "first.py:10",
+        "first.py:9",
     ),
     "a parent that is not among the generators": Broken(
         """
