@@ -23,8 +23,7 @@ from psycopg import sql
 
 from snapseed.capture.connections import capturing, shared_among
 from snapseed.capture.files import FileSeries, placed
-from snapseed.capture.mask.masks import NO_MASKS, Masks
-from snapseed.capture.mask.order import MaskedOrder
+from snapseed.capture.mask.masks import NO_MASKS, MaskedOrder, Masks
 from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import Sizes
 from snapseed.events import Advanced, Listener, ignore

@@ -113,7 +113,7 @@ class _Steps:
         # Before anything is done: a baseline that cannot be read.
         baseline = read_baseline(self.request.baseline) if self.request.baseline else None
         with phase(self.tell, Step.PREPARE):
-            manifest = open_snapshot(self.project.snapshots, self.environment.snapshot).manifest
+            manifest = open_snapshot(self.environment.snapshots, self.environment.snapshot).manifest
             self.tell(manifest)
         self._step(Step.WAIT, "", self._wait)
         self._step(Step.LOAD, f"{manifest.rows:,} rows", self._load)

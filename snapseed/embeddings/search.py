@@ -52,7 +52,7 @@ def search(project: Project, environment: Environment, question: str, limit: int
     Raises `SchemaError` if the table is missing, `EmbeddingError` if the embedder fails, `ConfigurationError` for
     mistakes in [embeddings], and what connecting raises.
     """
-    manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
+    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
     source = resolve_source(project, environment, manifest)
     target = resolve_target(project, environment)
     vector = embed_texts(source.embedder, pl.Series([question])).cast(pl.List(pl.Float64))[0].to_list()

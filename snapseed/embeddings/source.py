@@ -211,7 +211,7 @@ def extension_schema(connection: Connection) -> sql.Composable:
 
 def source_of(project: Project, environment: Environment) -> Source:
     """`resolve_source` for the environment's snapshot."""
-    return resolve_source(project, environment, open_snapshot(project.snapshots, environment.snapshot).manifest)
+    return resolve_source(project, environment, open_snapshot(environment.snapshots, environment.snapshot).manifest)
 
 
 def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:

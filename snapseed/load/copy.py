@@ -182,7 +182,7 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
 
 
 def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generator[Batch]:
-    with readable(str(snapshot.folder)):
+    with readable(str(snapshot.place)):
         for file in table.entity.files:
             yield from _batches_of(file, snapshot, table, batch_bytes)
 

@@ -11,8 +11,8 @@ from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, arrange
-from snapseed.scaffold.checks import Conditions, Rule, conditions_of
 from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
+from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
 from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
 from snapseed.scaffold.names import identifier, kept_by, short_type
 from snapseed.scaffold.schema import Table

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.checks import Conditions
+from snapseed.scaffold.conditions import Conditions
 from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, Family

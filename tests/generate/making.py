@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from snapseed import Entity, Project, Rows, entity, find_project, generate_snapshot, open_snapshot
+from snapseed.generate.number_draws import Settings
 from snapseed.generate.pools import PoolFolder, Pools
 from snapseed.generate.request import Request
-from snapseed.generate.rows import Settings
 from snapseed.snapshot.store import Snapshot
 from tests.conftest import PROJECTS
 
@@ -59,8 +59,8 @@ def make_snapshot(
 def files_of(snapshot: Snapshot) -> dict[str, bytes]:
     """Every file of a snapshot, by its relative path."""
     return {
-        path.relative_to(snapshot.folder).as_posix(): path.read_bytes()
-        for path in snapshot.folder.rglob("*")
+        path.relative_to(Path(str(snapshot.place))).as_posix(): path.read_bytes()
+        for path in Path(str(snapshot.place)).rglob("*")
         if path.is_file()
     }
 

@@ -298,7 +298,7 @@ def test_a_broken_generator_is_an_error_that_names_the_place(case: str, tmp_path
     for text in broken.says:
         assert text in str(caught.value)
     assert broken.where in (caught.value.where or "")
-    assert not project.snapshots.exists() or not any(project.snapshots.iterdir())
+    assert not project.snapshots.folder.exists() or not any(project.snapshots.folder.iterdir())
 
 
 def test_two_entities_of_one_name_are_an_error(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from snapseed import Project, check_snapshot, find_project, generate_snapshot
 from snapseed.generate.part import PartTask, make_part
 from snapseed.generate.request import Request
 from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.snapshot.store_folder import Folder, FolderStaging
 from tests.conftest import PROJECTS
 from tests.generate.making import BackwardExecutor, copy_shop, files_of, frame_of, make_snapshot, write_project
 
@@ -116,7 +117,7 @@ def test_another_process_environment_gives_the_same_bytes(shop: Project, tmp_pat
     }
     command = [sys.executable, "-m", "snapseed", "generate", "--project", str(other.folder), "--jobs", "1"]
     subprocess.run(command, check=True, cwd="/", env=os.environ | variables, capture_output=True, timeout=60)
-    there = Snapshot(other.snapshots / "dev", make_snapshot(shop).manifest)
+    there = Snapshot(Folder(other.snapshots.folder / "dev"), make_snapshot(shop).manifest)
     assert files_of(there) == files_of(make_snapshot(shop))
 
 
@@ -153,7 +154,7 @@ def test_a_range_of_root_rows_made_alone_is_that_of_a_whole_run(shop: Project, t
     """Rows 40 to 71 and their descendants do not need the other rows."""
     whole = make_snapshot(shop)
     names = ["customers", "orders", "invoices", "notes"]
-    make_part(PartTask(shop, shop.seed, 40, 71, {name: f"{name}.parquet" for name in names}, tmp_path))
+    make_part(PartTask(shop, shop.seed, 40, 71, {name: f"{name}.parquet" for name in names}, FolderStaging(tmp_path)))
     kept: dict[str, pl.Series] = {}
     for name, parent in zip(names, [None, "customers", "orders", "customers"], strict=True):
         alone, rows = pl.read_parquet(tmp_path / f"{name}.parquet"), frame_of(whole, name)
@@ -185,7 +186,7 @@ def test_whole_numbers_are_packed_and_other_readers_know_how(tmp_path: Path) -> 
     snapshot = make_snapshot(find_project(project), 50)
     packed = set()
     for record in snapshot.manifest.entities:
-        path = snapshot.path(record.files[0])
+        path = Path(snapshot.path(record.files[0]))
         with pq.ParquetFile(path) as file:
             group, rows = file.metadata.row_group(0), pl.from_arrow(file.read())
         for column in map(group.column, range(group.num_columns)):

@@ -67,6 +67,7 @@ class Prepared:
     dropped: tuple[TableName, ...] = ()
     restoration: Restoration = field(default_factory=Restoration)
     capture: CaptureRecord | UnsetType = UNSET
+    environment: str = ""
 
     @property
     def compression(self) -> str | None:
