@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -28,9 +29,16 @@ OF_EXTENSIONS = {
     """ INSERT INTO app.pairs VALUES (1, '"b"=>NULL, "a"=>"x"', '{"a=>1"}')""",
     "citext": "CREATE TABLE app.folded (mail public.citext PRIMARY KEY); INSERT INTO app.folded VALUES ('A@x')",
     "ltree": "CREATE TABLE app.paths (path public.ltree PRIMARY KEY); INSERT INTO app.paths VALUES ('a.b'), ('')",
+    "postgis": "CREATE TABLE app.places (id integer PRIMARY KEY, g public.geometry(Point, 4326), f public.geography,"
+    " many public.geometry[]); INSERT INTO app.places VALUES (1, 'SRID=4326;POINT(1 -0)', 'LINESTRING(0 0,1e-9 1)',"
+    " ARRAY['POINT EMPTY'::public.geometry]); CREATE INDEX ON app.places USING gist (g)",
     "pg_trgm": "CREATE INDEX ON app.texts USING gin (label public.gin_trgm_ops)",
     "btree_gist": "ALTER TABLE app.old ADD EXCLUDE USING gist (age WITH =)",
 }
+
+
+OF_XML = """BEGIN; CREATE TABLE app.documents (id integer PRIMARY KEY, x xml, l xml[]);
+INSERT INTO app.documents VALUES (1, '<a b="c">d</a><!-- e -->', '{<f/>,NULL}'), (2, 'text <g/>', '{}'); COMMIT"""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,9 @@ def everything(server: str) -> Iterator[str]:
         for extension, statements in OF_EXTENSIONS.items():
             if connection.execute("SELECT FROM pg_available_extensions WHERE name = %s", [extension]).fetchone():
                 filled(url, f"CREATE EXTENSION {extension}; {statements}")
+        # Servers that were built without libxml have the type, but no values of it.
+        with suppress(psycopg.errors.FeatureNotSupported):
+            filled(url, OF_XML)
         yield url
 
 
