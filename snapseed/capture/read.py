@@ -161,7 +161,7 @@ def _read(
     """Read one range of a table, while a second thread writes."""
     table, began, observed = part.table, time.monotonic(), EMPTY
     series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key)
-    is_masked, order = bool(reading.masks.masked(table.name)), None
+    is_masked, order = bool(reading.masks.names_in(table.name)), None
     filled = {sequence.column for sequence in table.facts.sequences} & {column.name for column in table.columns}
     ends: dict[str, list[int]] = {name: [] for name in filled}
     if reading.masks.reorders(table.name, table.key):

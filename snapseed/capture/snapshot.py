@@ -244,7 +244,7 @@ def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, readi
     from snapseed.capture.subset.plan import prove_references, subset_report
 
     tables = [table.source for table in subset.graph.tables]
-    masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.masked(table.name)}
+    masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.names_in(table.name)}
     with phase(reading.listener, "checking references"):
         orphans = prove_references(leader, subset, snapshot, masked)
         return subset_report(subset.graph, subset.closure, orphans)

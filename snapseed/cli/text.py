@@ -47,9 +47,7 @@ def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
     return table([header, "time"], [row for row in seconds.items() if row[1] >= _SHOWN_SECONDS])
 
 
-def _target(
-    report: DiffReport | LoadReport | ResetReport | SavedStates | StateReport | VerifyReport | CiReport,
-) -> list[str]:
+def _target(report: _OnDatabase) -> list[str]:
     target, source = f"target   {report.target}", f"({report.source})"
     return [f"{target} {source}"] if width_of(target) + width_of(source) < columns() else [target, f"{'':9}{source}"]
 

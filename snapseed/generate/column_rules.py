@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from snapseed.config.settings import decoded
-from snapseed.errors import GeneratorError
+from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.entity import Entity
 from snapseed.snapshot.types import TYPE_NAMES, Family
 
@@ -29,13 +29,14 @@ _LENGTH = re.compile(r"(?:varchar|char|bpchar|character(?: varying)?) \( (\d+) \
 
 @dataclass(frozen=True)
 class ColumnRule:
-    """What a column refuses: NULL, texts of more characters, other labels than those of its enum.
+    """What a column refuses: NULL, texts of more characters, other labels than those of its enum, any value.
 
     It is `required` if it is not NULL, and the database has no value of its own for it.
     """
 
     not_null: bool = False
     required: bool = False
+    generated: bool = False
     longest: int | None = None
     labels: frozenset[str] | None = None
 
@@ -51,8 +52,8 @@ class SchemaRules:
     def rules_of(self, entity: Entity) -> dict[str, ColumnRule]:
         """What each column of the entity refuses, by this file and by its declared type.
 
-        Raises `GeneratorError` for a type that is neither PostgreSQL's nor in this file, if one can tell, and for a
-        column that the entity must fill and does not.
+        Raises `GeneratorError` for a type that is neither PostgreSQL's nor in this file, if one can tell, for a column
+        that the entity must fill and does not, and for one that the database computes.
         """
         table, rules = self.tables.get(entity.table, {}), {}
         where = f"{entity.function.__code__.co_filename}, entity {entity.name!r}, column "
@@ -79,6 +80,13 @@ class SchemaRules:
                         next_step=f"did you mean {similar[0]!r}?" if similar else None,
                     )
             rule = table.get(column, ColumnRule())
+            if rule.generated:
+                raise GeneratorError(
+                    "the database computes a column that the entity fills",
+                    where=f"{where}{column!r}",
+                    observed="a generated column in the schema file, which takes no values",
+                    next_step=f"leave {column} out of {entity.name}",
+                )
             declared = scalar.modifiers[0] if scalar.base in _CHARACTERS and scalar.modifiers else None
             longest = min((length for length in (rule.longest, declared) if length), default=None)
             labels = self.enums.get(scalar.base.rpartition(".")[2].strip('"'))
@@ -87,12 +95,19 @@ class SchemaRules:
 
 
 def read_schema_rules(path: Path | None) -> SchemaRules:
-    """What the file says; nothing if there is none, or none that can be read."""
+    """What the file says; nothing if it cannot be read. Raises `ConfigurationError` if it does not exist."""
+    if path and not path.exists():
+        raise ConfigurationError(
+            "the schema file does not exist", where=str(path), next_step="check `schema` in snapseed.toml"
+        )
     try:
         text = decoded(path.read_bytes()) if path else ""
     except (OSError, ValueError):
         text = ""
-    statements = list(_statements(text))
+    return _rules(list(_statements(text)))
+
+
+def _rules(statements: Sequence[Sequence[str]]) -> SchemaRules:
     tables: dict[str, dict[str, ColumnRule]] = {}
     enums: dict[str, frozenset[str]] = {}
     # What gives a column a value when a row has none.
@@ -140,7 +155,8 @@ def _columns(words: Sequence[str], filling: set[str]) -> Iterator[tuple[str, Col
             length = _LENGTH.match(" ".join(column[1:]))
             not_null = bool({("not", "null"), ("primary", "key")}.intersection(pairwise(outer)))
             required = not_null and not filling.intersection(outer) and column[0] not in {"primary", "constraint"}
-            yield column[0], ColumnRule(not_null, required, int(length[1]) if length else None)
+            generated = "generated" in outer and "identity" not in outer
+            yield column[0], ColumnRule(not_null, required, generated, int(length[1]) if length else None)
             column, outer = [], []
         else:
             column.append(word)

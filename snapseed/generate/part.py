@@ -207,10 +207,13 @@ class _Maker:
             # An exit() or a KeyboardInterrupt of its own is a failure like any other.
             if isinstance(exc, SnapseedError) or is_from_outside(exc):
                 raise
+            is_column = isinstance(exc, pl.exceptions.ColumnNotFoundError)
+            known = {name: self._generators.entities[name].columns for name in entity.parameters if is_column}
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
                 where=where_it_failed(exc, self._folder, entity.function.__code__),
                 observed=f"{type(exc).__name__}: {exc}",
+                expected="; ".join(f"{name} has {', '.join(columns)}" for name, columns in known.items()) or None,
                 next_step="run again with --verbose for the whole traceback",
             ) from exc
 

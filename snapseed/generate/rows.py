@@ -195,8 +195,8 @@ class Rows(Draws):
         return unique.codes(self.bits(column), self._numbers(), self._permutation(column), length, alphabet)
 
     @named_draw
-    def unique(self, column: str, texts: pl.Series, separator: str = "", longest: int | None = None) -> pl.Series:
-        """The texts, made unique by a number at the end: for usernames, mail addresses, slugs, URLs (String).
+    def unique(self, column: str, texts: pl.Series | str, separator: str = "", longest: int | None = None) -> pl.Series:
+        """The texts, or a single one, made unique by a number at the end: for usernames, mail addresses, URLs (String).
 
         The number has as many digits as the row's own, so early rows have short ones. Before it comes `separator`, or a
         "-" if there is none and the text ends in a digit, so that `a1` + `2` differs from `a` + `12`. The text is cut
@@ -206,7 +206,10 @@ class Rows(Draws):
         >>> rows.unique("username", rows.choice("nickname", ["bee", "fox"])).to_list()
         ['fox7', 'bee8', 'bee9', 'bee1']
         """
-        key = self._permutation(column)
+        key, texts = (
+            self._permutation(column),
+            pl.repeat(texts, len(self), eager=True) if isinstance(texts, str) else texts,
+        )
         return unique.numbered_texts(texts, self._numbers(), key, separator, longest).alias(column)
 
     def _siblings(self) -> pl.Series:

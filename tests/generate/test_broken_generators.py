@@ -97,7 +97,10 @@ BROKEN = {
         "number", "rows.or_null('b', number.cast(pl.String), 1)", "20 nulls", where="entity 'things', column 'b'"
     ),
     "a repeated key of two": two_keys(
-        "number // 2", "number.clip(0, 8).cast(pl.String)", "the key of row 10, (4, 8), repeats the one before"
+        "number // 2",
+        "number.clip(0, 8).cast(pl.String)",
+        "the key of row 10, (4, 8), repeats the one before",
+        "distinct",
     ),
     "the second of two falls back": two_keys(
         "number // 4",
@@ -149,6 +152,18 @@ BROKEN = {
     "an array without one of its rows": one_column("text[][]", "pl.Series([[['a'], None]] * len(rows))", "has a NULL"),
     "JSON that only Python knows": one_column("jsonb", "pl.repeat('[NaN]', len(rows), eager=True)", "is not JSON"),
     # what it does
+    "a column that a parent lacks": Broken(
+        """
+@entity(key="id", columns={"id": "bigint"})
+def things(rows):
+    return pl.DataFrame({"id": rows.key()})
+@entity(parent=things, per_parent=1, key="id", columns={"id": "bigint", "size": "bigint"})
+def parts(rows, things):
+    return pl.DataFrame({"id": rows.key(), "size": things["size"]})
+""",
+        ("the generator of 'parts' failed", "ColumnNotFoundError", "things has id"),
+        "first.py:10",
+    ),
     "a division by zero": Broken(
         """
 @entity(key="id", columns={"id": "uuid"})

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapseed.errors import GeneratorError
+from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.column_rules import ColumnRule, read_schema_rules
 from snapseed.snapshot.types import parse_type
 from tests.conftest import PROJECTS
@@ -65,6 +65,13 @@ def test_no_type_of_the_server_is_taken_for_a_mistake(connection: psycopg.Connec
     assert list(read_schema_rules(None).rules_of(replace(things, columns=columns))) == list(columns)
 
 
+def test_a_schema_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """Whatever it would have said is not checked, so `generate` must not go on as if there were none."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_schema_rules(tmp_path / "none.sql")
+    assert caught.value.where == str(tmp_path / "none.sql")
+
+
 @dataclass(frozen=True)
 class Case:
     """A schema, the declared type of the column `value`, its values, and what the error says; None: there is none."""
@@ -119,6 +126,12 @@ CASES = {
         "text",
         every("a"),
         "declare and draw other",
+    ),
+    "a column that the database computes": Case(
+        TABLE.format("int GENERATED ALWAYS AS (1 + 1) STORED"), "integer", "rows.integers('v', 1, 9)", "leave value out"
+    ),
+    "a column with an identity": Case(
+        TABLE.format("int GENERATED ALWAYS AS IDENTITY"), "integer", "rows.integers('v', 1, 9)", None
     ),
     "missing, with a value in the database": Case(
         "CREATE DOMAIN public.code AS text DEFAULT 'x' NOT NULL; CREATE DOMAIN code2 text DEFAULT 'x';"

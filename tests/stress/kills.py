@@ -343,7 +343,7 @@ def worker_victim(post: Post) -> Victim:
         with post.session() as session:
             status = session.queue.status()
             assert (status.waiting, status.in_flight, status.dead) == (0, 0, 0), status
-            assert completeness(session.connection, session.source).is_complete
+            assert completeness(session.connection, session.source).findings() == []
 
     variables = {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
     # It ends after its batch, as it was told.

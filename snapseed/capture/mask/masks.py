@@ -9,7 +9,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
-from itertools import pairwise
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING
@@ -59,13 +58,13 @@ class Masks:
         """The masked columns, as the manifest lists them."""
         return tuple(sorted(column.shown for found in self.tables.values() for column in found))
 
-    def masked(self, table: TableName) -> frozenset[str]:
+    def names_in(self, table: TableName) -> frozenset[str]:
         """The masked columns of a table."""
         return frozenset(column.name for column in self.tables.get(table, ()))
 
     def reorders(self, table: TableName, key: Sequence[Column]) -> bool:
         """Whether the order of a table's rows changes: that of its key, or of the whole rows if it has none."""
-        masked = self.masked(table)
+        masked = self.names_in(table)
         return any(column.name in masked for column in key) if key else bool(masked)
 
     def apply(self, table: TableName, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -128,22 +127,6 @@ def _failed(where: str, bound: BoundRule, exc: Exception) -> SnapshotError:
 # ── Rows in the order of a masked key ────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Sorted rows in a file, in batches. `keys` has the first key of each batch."""
-
-    path: Path
-    keys: tuple[_Key, ...]
-
-    def between(self, first: _Key | None, last: _Key | None) -> list[pa.RecordBatch]:
-        """The rows from one key on, up to another one."""
-        begin = 0 if first is None else max(0, bisect_left(self.keys, first) - 1)
-        end = len(self.keys) if last is None else bisect_left(self.keys, last)
-        with pa.OSFile(str(self.path)) as source, pa.ipc.open_file(source) as reader:
-            batches = [reader.get_batch(number) for number in range(begin, end)]
-        return [_cut(batch, first, last) for batch in batches]
-
-
 @dataclass
 class MaskedOrder:
     """Takes rows in any order, and gives them in that of their key; without a key, in the order of their hashes.
@@ -156,7 +139,9 @@ class MaskedOrder:
     file: Path
     run_bytes: int = _RUN_BYTES
     _waiting: list[pa.RecordBatch] = field(default_factory=list)
-    _runs: list[_Run] = field(default_factory=list)
+    # Files of sorted rows; and of each of their batches the first key, the file and the number in it.
+    _runs: list[Path] = field(default_factory=list)
+    _written: list[tuple[_Key, Path, int]] = field(default_factory=list)
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Take the next rows. Raises `SnapshotError` if they cannot be written."""
@@ -169,16 +154,19 @@ class MaskedOrder:
         names = [column.name for column in self.columns]
         if self._runs and self._waiting:
             self._write()
-        known = sorted(key for run in self._runs for key in run.keys)
-        # As many ranges as there are runs, so that each is about as large.
-        bounds = [None, *known[:: -(-len(known) // len(self._runs))][1:], None] if known else []
-        for first, last in pairwise(bounds):
-            if rows := [batch for run in self._runs for batch in run.between(first, last)]:
-                yield from _sorted(rows).select(names).to_batches()
-        if self._waiting:
-            yield from _sorted(self._waiting).select(names).to_batches()
-        for run in self._runs:
-            run.path.unlink()
+        order, step, rest = sorted(self._written), max(1, len(self._runs)), self._waiting
+        for begin in range(0, len(order), step):
+            rows = _sorted([*rest, *(_read(path, number) for _, path, number in order[begin : begin + step])])
+            # What is smaller than all keys of the batches that have not been read.
+            end, following = len(rows), order[begin + step : begin + step + 1]
+            for first, _, _ in following:
+                end = bisect_left(range(len(rows)), first, key=partial(_key, rows))
+            yield from rows.slice(0, end).select(names).to_batches()
+            rest = rows.slice(end).to_batches()
+        if rest:
+            yield from _sorted(rest).select(names).to_batches()
+        for path in self._runs:
+            path.unlink()
 
     def _write(self) -> None:
         path, rows = self.file.with_name(f"{self.file.name}-{len(self._runs)}.arrow"), _sorted(self._waiting)
@@ -187,7 +175,8 @@ class MaskedOrder:
             path.parent.mkdir(exist_ok=True)
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
                 writer.write_table(rows, max_chunksize=_STEP)
-        self._runs.append(_Run(path, tuple(_key(rows, row) for row in range(0, len(rows), _STEP))))
+        self._runs.append(path)
+        self._written += [(_key(rows, row), path, row // _STEP) for row in range(0, len(rows), _STEP)]
 
     def _with_places(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with columns by which they are sorted."""
@@ -215,13 +204,10 @@ def _sorted(rows: Sequence[pa.RecordBatch]) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in places])
 
 
+def _read(path: Path, number: int) -> pa.RecordBatch:
+    with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as reader:
+        return reader.get_batch(number)
+
+
 def _key(rows: pa.Table | pa.RecordBatch, row: int) -> _Key:
     return tuple(rows.column(name)[row].as_py() for name in rows.schema.names if name.startswith(_PLACE))
-
-
-def _cut(rows: pa.RecordBatch, first: _Key | None, last: _Key | None) -> pa.RecordBatch:
-    """The rows from one key on, up to another one."""
-    places, key = range(len(rows)), partial(_key, rows)
-    begin = 0 if first is None else bisect_left(places, first, key=key)
-    end = len(rows) if last is None else bisect_left(places, last, key=key)
-    return rows.slice(begin, max(0, end - begin))

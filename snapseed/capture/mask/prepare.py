@@ -200,7 +200,7 @@ def _unmet(connection: Connection, facts: Facts, masks: Masks, *, is_check: bool
     for column in facts.columns.values():
         by_table.setdefault(column.of_table, []).append(column)
     for table, rules in masks.tables.items():
-        columns, masked = by_table[table], masks.masked(table)
+        columns, masked = by_table[table], masks.names_in(table)
         checks = [found for found in facts.checks if found.oid == columns[0].oid and masked & set(found.columns)]
         is_domain = any(column.name in masked and column.full_type != column.type for column in columns)
         has_function = not is_check and any(rule.bound.function for rule in rules)

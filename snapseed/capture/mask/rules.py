@@ -115,10 +115,10 @@ def _misfits(rule: MaskRule, column: MaskableColumn) -> Iterator[str]:
         yield "number needs noise = 0.1 or bucket = 10 for floating-point numbers"
     if rule.rule == "number" and family is Family.NUMERIC and column.kind.modifiers[0] > MOST_DIGITS:
         yield f"number has room for {MOST_DIGITS} digits; use constant or a function"
-    yield from _misused(rule, kind)
+    yield from _wrong_options(rule, kind)
 
 
-def _misused(rule: MaskRule, kind: RuleKind) -> Iterator[str]:
+def _wrong_options(rule: MaskRule, kind: RuleKind) -> Iterator[str]:
     """What is wrong with the options of a rule, whatever the column."""
     given = {field for field in msgspec.structs.asdict(rule) if getattr(rule, field) != getattr(MaskRule(""), field)}
     if unknown := sorted(given - {"rule", *kind.options}):

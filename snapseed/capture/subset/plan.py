@@ -15,7 +15,7 @@ from psycopg import sql
 from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import Root, SubsetRequest
 from snapseed.capture.subset.fixpoint import ROOT, WHOLE, Closure, closure, keys_of
-from snapseed.capture.subset.graph import Graph, Reference, Step, Table, named, read_columns, reference_graph
+from snapseed.capture.subset.graph import Graph, Reference, Step, SubsetTable, named, read_columns, reference_graph
 from snapseed.capture.subset.selection import (
     count_orphans,
     read_roots,
@@ -204,7 +204,7 @@ def prove_references(
     return tuple(found)
 
 
-def _entity(snapshot: Snapshot, table: Table) -> EntityRecord:
+def _entity(snapshot: Snapshot, table: SubsetTable) -> EntityRecord:
     return next(entity for entity in snapshot.manifest.entities if entity.name == table.name)
 
 
@@ -223,7 +223,7 @@ def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
     return len(children.join(parents, on=parents.columns, how="anti"))
 
 
-def _values(snapshot: Snapshot, table: Table, names: Sequence[str]) -> pl.DataFrame:
+def _values(snapshot: Snapshot, table: SubsetTable, names: Sequence[str]) -> pl.DataFrame:
     """The values of columns, without rows that have a NULL in one; whole numbers and UUIDs each in one type."""
     columns, frames = [str(number) for number, _ in enumerate(names)], []
     for batch in snapshot.batches(_entity(snapshot, table), list(dict.fromkeys(names))):

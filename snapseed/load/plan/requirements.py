@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
@@ -50,7 +51,9 @@ def require_loadable(prepared: Prepared, load: TableSet) -> None:
         problems.append(problem(text, "GRANT TEMPORARY ON DATABASE {} TO {}", *names))
     problems += prepared.problems
     if problems:
-        tables = [str(table_name(entity)) for entity in prepared.entities]
+        everywhere = [str(table_name(entity)) for entity in prepared.entities]
+        named = {word for found in problems for word in re.findall(r"\w+", found.text)}
+        tables = [name for name in everywhere if name.rpartition(".")[2] in named] or everywhere
         raise schema_error(problems, tables, prepared.capture, prepared.environment)
     _require_parents(prepared)
 
