@@ -108,7 +108,7 @@ app.command()(init)
 
 
 @app.command()
-@in_project("environment", "snapshot", "results", "quiet")
+@in_project("environment", "snapshot", "cluster", "results", "quiet")
 def generate(
     call: Call,
     scale: Annotated[str | None, "ROWS", "How many root rows: 500, 10k, 2.5m, 1b."] = None,
@@ -131,16 +131,18 @@ def generate(
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from snapseed.generate.parallel import available_cores
     from snapseed.generate.request import resolve_request
-    from snapseed.generate.snapshot import CheckReport, check_snapshot, generate_snapshot
+    from snapseed.generate.snapshot import check_snapshot, generate_snapshot
 
     request = resolve_request(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
     _announce_size(call, request)
-    run = check_snapshot if check else generate_snapshot
-    with Meter(quiet=call.options.quiet) as meter:
-        report = run(call.project, request, jobs=jobs or available_cores(), listener=meter)
-    if isinstance(report, CheckReport):
-        call.show(snapshot_text.regenerated(report), document(report))
-        raise typer.Exit(0 if report.same_rows else 1)
+    jobs = jobs or available_cores()
+    if check:
+        with Meter(quiet=call.options.quiet) as meter:
+            found = check_snapshot(call.project, request, jobs=jobs, listener=meter)
+        call.show(snapshot_text.regenerated(found), document(found))
+        raise typer.Exit(0 if found.same_rows else 1)
+    with Meter(quiet=call.options.quiet) as meter, call.executor(jobs, meter) as executor:
+        report = generate_snapshot(call.project, request, jobs=jobs, executor=executor, listener=meter)
     call.show(snapshot_text.generated(report, quiet=call.options.quiet), document(report))
 
 
