@@ -20,7 +20,7 @@ from snapseed.cli import console, databases, embeddings, snapshot_text, text, ve
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
-from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_project
+from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_manifests, in_project
 from snapseed.cli.progress import Meter
 from snapseed.config.settings import suggestion
 from snapseed.errors import MachineError, UsageError
@@ -276,7 +276,10 @@ def status(
 @in_project("environment", "snapshot", "results")
 def show(
     call: Call,
-    entity: Annotated[str | None, typer.Argument(help="Show rows of this entity only.")] = None,
+    entity: Annotated[
+        str | None,
+        typer.Argument(help="Show rows of this entity only.", autocompletion=in_manifests(entities=True)),
+    ] = None,
     rows: Annotated[int | None, typer.Option(min=0, help="Sample rows (default: 1 each, 5 of one entity).")] = None,
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""

@@ -123,7 +123,8 @@ class ForeignKeyFacts(ConstraintFacts):
 
     `is_required`: none of its columns can be NULL, so every row needs a row in the other table. `is_checked`: new rows
     are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of.
-    `operators` are SQL: each compares one of `target_columns` with the one of `columns` that refers to it.
+    `operators` are SQL: each compares one of `target_columns` with the one of `columns` that refers to it. `has_rows`:
+    the other table has rows; None if this role may not look.
     """
 
     references: int
@@ -137,6 +138,7 @@ class ForeignKeyFacts(ConstraintFacts):
     columns: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    has_rows: bool | None = None
 
     @property
     def targets(self) -> frozenset[int]:
@@ -315,7 +317,8 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
     for row in read_rows(connection, query("refused_commands"), oids=list(rows)):
         rows[row["of_table"]]["refuses"].append(row["command"])
     _add_definitions(connection, [index for row in rows.values() for index in row["indexes"]])
-    _look_for_rows(connection, [*rows.values(), *(other for row in rows.values() for other in row["referenced_by"])])
+    others = [other for row in rows.values() for part in ("referenced_by", "foreign_keys") for other in row[part]]
+    _look_for_rows(connection, [*rows.values(), *others])
     facts = {
         TableName(row["schema"], row["table"]): msgspec.convert(
             {**row, "has_rows": row["has_rows"] is not False}, TableFacts
