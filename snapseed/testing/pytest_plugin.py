@@ -187,7 +187,7 @@ def _as_failure() -> Iterator[None]:
     try:
         yield
     except SnapseedError as exc:
-        pytest.fail(f"snapseed: {exc}", pytrace=False)
+        raise pytest.fail.Exception(f"snapseed: {exc}", pytrace=False) from None
 
 
 def _project(config: pytest.Config) -> tuple[Project, Environment]:
