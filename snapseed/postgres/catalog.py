@@ -122,9 +122,9 @@ class ForeignKeyFacts(ConstraintFacts):
     """A foreign key of the table, with the table and the index it refers to. Otherwise like an index.
 
     `is_required`: none of its columns can be NULL, so every row needs a row in the other table. `is_checked`: new rows
-    are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of.
-    `operators` are SQL: each compares one of `target_columns` with the one of `columns` that refers to it. `has_rows`:
-    the other table has rows; None if this role may not look.
+    are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of,
+    `below` its own partitions. `operators` are SQL: each compares one of `target_columns` with the one of `columns`
+    that refers to it. `has_rows`: the other table has rows; None if this role may not look.
     """
 
     references: int
@@ -135,6 +135,7 @@ class ForeignKeyFacts(ConstraintFacts):
     deferrable: bool = False
     is_checked: bool = True
     above: tuple[int, ...] = ()
+    below: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()

@@ -138,7 +138,7 @@ def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: CreateTabl
 
 @pytest.fixture
 def snapseed_database(request: pytest.FixtureRequest, _snapseed_clones: Clones) -> Iterator[SnapseedDatabase]:
-    """A database with the snapshot for this test alone, dropped afterwards even if somebody is connected to it."""
+    """A database with the snapshot for this test alone, gone afterwards even if somebody is connected to it."""
     yield from _handed_out(request, _snapseed_clones)
 
 

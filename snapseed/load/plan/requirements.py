@@ -100,7 +100,7 @@ def _require_parents(prepared: Prepared) -> None:
         for key in facts[entity.name].foreign_keys
         if key.has_rows is False
         and key.is_checked
-        and not key.targets & loaded
+        and not key.targets.union(key.below) & loaded
         and _has_children(prepared, entity, key)
     ]
     if missing:

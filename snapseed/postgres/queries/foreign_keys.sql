@@ -10,6 +10,7 @@ SELECT p.oid::int8 AS of_table, k.conname AS name, pg_get_constraintdef(k.oid) A
        (SELECT bool_and(a.attnotnull) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
          AS is_required,
        ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.confrelid::regclass) a) AS above,
+       ARRAY(SELECT b.relid::oid::int8 FROM pg_partition_tree(k.confrelid::regclass) b) AS below,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
                JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place) AS columns,
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(number, place)
