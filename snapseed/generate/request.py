@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snapseed.config import Environment, Project, Store
 from snapseed.errors import UsageError
+from snapseed.generate.gathering import MOST_FILES
 from snapseed.generate.generators import load_generators
 from snapseed.generate.part import SLICES, PartTask, Slices, make_part
 from snapseed.snapshot.store import Staging, has_snapshot, open_snapshot, part_path
@@ -25,7 +26,7 @@ class Request:
 
     `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows`,
     `slices` and `alone` have fixed values, which only tests and benchmarks change: this process works alone for so many
-    seconds before it starts others, each of which takes as long to start. Without a `store`, it goes to
+    seconds before it starts others, each of which takes as long to start. See `EntityFiles` for `most_files`. Without a `store`, it goes to
     that of the project.
     """
 
@@ -38,6 +39,7 @@ class Request:
     chunk_rows: int = CHUNK_ROWS
     slices: Slices = SLICES
     alone: float = 0.5
+    most_files: int = MOST_FILES
     store: Store | None = None
 
     def store_in(self, project: Project) -> Store:
@@ -105,7 +107,7 @@ class Tasks:
     def __init__(self, project: Project, request: Request, staging: Staging) -> None:
         self.project = project
         self.request = request
-        self._staging = staging
+        self.staging = staging
         entities = load_generators(project.generators).entities.values()
         self.written = [entity for entity in entities if not request.only or entity.name in request.only]
         self.trees = []
@@ -148,7 +150,7 @@ class Tasks:
             first=first,
             last=last,
             paths={name: part_path(name, part) for name in tree.names},
-            staging=self._staging,
+            staging=self.staging,
             chunk_rows=self.request.chunk_rows,
             slices=self.request.slices,
         )
