@@ -26,8 +26,8 @@ class Request:
 
     `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows`,
     `slices` and `alone` have fixed values, which only tests and benchmarks change: this process works alone for so many
-    seconds before it starts others, each of which takes as long to start. See `EntityFiles` for `most_files`. Without a `store`, it goes to
-    that of the project.
+    seconds before it starts others, each of which takes as long to start. See `EntityFiles` for `most_files`.
+    Without a `store`, it goes to that of the project.
     """
 
     name: str
