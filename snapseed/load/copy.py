@@ -189,7 +189,7 @@ def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generato
 
 def _batches_of(file: PartFile, snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
     names = [column.name for column in table.columns]
-    with snapshot.open_part(table.entity, file) as part:
+    with snapshot.open_part(table.entity, file, whole=True) as part:
         for number in range(len(file.chunks)):
             started = time.monotonic()
             # PostgreSQL checks that texts are UTF-8.
