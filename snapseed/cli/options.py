@@ -64,7 +64,7 @@ def state_names(context: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
-def _in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
+def in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
     """What the shell completes the name of a snapshot, or of an entity in one, to. Reads no more than the manifests."""
 
     def complete(incomplete: str) -> list[str]:
@@ -92,7 +92,7 @@ Only = Annotated[
         "--only",
         metavar="ENTITY",
         help="Only this entity (repeat, or separate with commas).",
-        autocompletion=_in_manifests(entities=True),
+        autocompletion=in_manifests(entities=True),
     ),
 ]
 # The options of a command that writes to the environment's database, which a guard may refuse.
@@ -123,7 +123,7 @@ class Options:
         typer.Option(
             metavar="NAME",
             help="Override the environment's snapshot.",
-            autocompletion=_in_manifests(entities=False),
+            autocompletion=in_manifests(entities=False),
         ),
     ] = None
     cluster: Annotated[
