@@ -162,6 +162,10 @@ class SchemaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: _Hex256Bits
 
 
+# Whatever a snapshot consists of, its manifest apart.
+StoredFile = PartFile | SchemaFile | FileList
+
+
 class CaptureRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was captured: the whole of the tables or a subset of their rows, and from which major version of the server.
 
@@ -225,10 +229,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return None if self.capture is UNSET else self.capture.schema
 
     @property
-    def files(self) -> list[PartFile | SchemaFile]:
-        """All files, the schema's first."""
+    def files(self) -> list[StoredFile]:
+        """All files, the schema's and lists first; those in lists only once the lists were read."""
         schema = [self.schema_file] if self.schema_file else []
-        return [*schema, *(file for entity in self.entities for file in entity.files)]
+        return [*schema, *self.lists, *(file for entity in self.entities for file in entity.files)]
 
     @property
     def rows(self) -> int:

@@ -20,8 +20,9 @@ _SCHEMA = json.loads(gzip.decompress((Path(__file__).parent / "daskjob.json.gz")
 _SLURM = set(
     re.findall(
         r"\S+",
-        """account cores death-timeout env-extra extra interface job-cpu job-directives-skip job-extra job-extra-directives
-        job-mem job-script-prologue local-directory log-directory memory name processes python queue scheduler-options
+        """account cores death-timeout env-extra extra interface job-cpu job-directives-skip job-extra
+        job-extra-directives job-mem job-script-prologue local-directory log-directory memory name processes python
+        queue scheduler-options
         shared-temp-directory shebang walltime worker-command worker-extra-args""",
     )
 )
