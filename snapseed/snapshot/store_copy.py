@@ -10,7 +10,7 @@ from functools import partial
 from snapseed.config import Store
 from snapseed.errors import SnapshotError
 from snapseed.events import Advanced, Listener, ignore
-from snapseed.snapshot.manifest import RESTORE, Manifest, PartFile, SchemaFile
+from snapseed.snapshot.manifest import RESTORE, Manifest, StoredFile
 from snapseed.snapshot.parquet import readable
 from snapseed.snapshot.store import Snapshot, Staging, open_snapshot, replacing
 from snapseed.snapshot.store_folder import writing_to
@@ -65,7 +65,7 @@ def copy_snapshot(source: Store, target: Store, name: str, listener: Listener = 
     )
 
 
-def _copy(snapshot: Snapshot, staging: Staging, file: PartFile | SchemaFile) -> int:
+def _copy(snapshot: Snapshot, staging: Staging, file: StoredFile) -> int:
     path, digest, where = staging.folder / file.path, hashlib.sha256(), snapshot.path(file)
     with readable(where), snapshot.place.open(file, whole=True) as stream, writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-from snapseed.snapshot.manifest import LFS_POINTER, PartFile, SchemaFile
+from snapseed.snapshot.manifest import LFS_POINTER, StoredFile
 
 # The end of a file, where the footer is, comes first. It also has all of a small file.
 TAIL_BYTES = 1 << 18
@@ -123,7 +123,7 @@ class WholeReader(PieceReader):
             self._blocks[number] = self._threads.submit(self._fetch, start, min(start + self._block_bytes, self._body))
 
 
-def digest_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
+def digest_problem(stream: BinaryIO, file: StoredFile) -> str | None:
     """What is wrong with the SHA-256 of what is left in the stream, in words."""
     if isinstance(stream, WholeReader):
         found = stream.digest()
@@ -136,7 +136,7 @@ def digest_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
     return None if found == file.sha256 else f"altered: SHA-256 is {found}, expected {file.sha256}"
 
 
-def length_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
+def length_problem(stream: BinaryIO, file: StoredFile) -> str | None:
     """What is wrong with the length of a file that was just opened, in words."""
     if stream.read(len(LFS_POINTER)) == LFS_POINTER:
         return "only a Git LFS pointer, not the data; run `git lfs pull`"
