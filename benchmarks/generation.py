@@ -27,6 +27,7 @@ from snapseed.generate.request import Request, Tasks, estimate
 from snapseed.generate.snapshot import GenerateReport, generate_snapshot
 from snapseed.snapshot import writing
 from snapseed.snapshot.manifest import Column
+from snapseed.snapshot.store_folder import FolderStaging
 
 _STEPS = ("draw", "convert, check", "fingerprint", "write", "SHA-256")
 # The functions to time: the module or class that they are looked up in, their name there, and the step they belong to.
@@ -206,7 +207,7 @@ def _far_part(workspace: Workspace) -> Comparison:
 
     def per_row(number: int) -> float:
         made: list[PartResult] = []
-        task = next(iter(Tasks(workspace.project, replace(request, part=number), folder)))
+        task = next(iter(Tasks(workspace.project, replace(request, part=number), FolderStaging(folder))))
         taken = seconds(lambda: made.append(make_part(task)), time.process_time)
         return taken / sum(written.file.rows for written in made[0].files.values())
 

@@ -61,7 +61,7 @@ def _business_schema(workspace: Workspace) -> Comparison:
         partial(cpu_seconds, *_TPCHGEN, *scale),
     )
     our_cells, their_cells = (
-        sum(map(_cells, folder.rglob("*.parquet"))) for folder in (project.snapshots / "dev", theirs)
+        sum(map(_cells, folder.rglob("*.parquet"))) for folder in (project.snapshots.folder / "dev", theirs)
     )
     shutil.rmtree(theirs)
     our_speed = Spread(tuple(our_cells / 1e6 / taken for taken in our_times.values))
@@ -84,7 +84,7 @@ def _cells(path: Path) -> int:
 def _against_tpchgen(workspace: Workspace) -> Comparison:
     theirs, name = workspace.project.folder / "tpch", "throughput"
     scale = ("-s", f"{min(workspace.scale, 1):g}", "--output-dir", str(theirs))
-    ours = workspace.project.snapshots / name
+    ours = workspace.project.snapshots.folder / name
     our_times, their_times = spreads_in_turns(
         min(workspace.rounds, 3),
         partial(cpu_seconds, *_generate(workspace, name, workspace.rows(_USERS))),

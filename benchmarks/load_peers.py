@@ -78,7 +78,7 @@ class Dump:
 
     def files(self, entity: EntityRecord) -> list[str]:
         """The Parquet files of an entity."""
-        return [str(self.snapshot.path(file)) for file in entity.files]
+        return [self.snapshot.path(file) for file in entity.files]
 
     @property
     def truncate(self) -> str:

@@ -60,7 +60,7 @@ class Workspace:
 
     def copy_committed(self, name: str) -> None:
         """Copy a committed snapshot of the repository into the project."""
-        shutil.copytree(_REPOSITORY / "snapshots" / name, self.project.snapshots / name, dirs_exist_ok=True)
+        shutil.copytree(_REPOSITORY / "snapshots" / name, self.project.snapshots.folder / name, dirs_exist_ok=True)
 
     def environment(self, snapshot: Snapshot, name: str) -> Environment:
         """An environment that loads `snapshot` into a database of its own."""
@@ -86,7 +86,7 @@ def ensure_snapshot(project: Project, name: str, scale: int, *only: str, chunk_r
 
 def project_of(snapshot: Snapshot) -> Project:
     """The project that contains a snapshot."""
-    return find_project(snapshot.folder)
+    return find_project(Path(str(snapshot.place)))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapseed import Project, find_project
-from snapseed.config import ProjectTable, interpolate
+from snapseed.config import ProjectTable, Store, interpolate
 from snapseed.config.settings import unknown_variables
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
@@ -31,7 +31,7 @@ def test_a_minimal_file_has_defaults_for_everything_else(tmp_path: Path) -> None
     """One environment is enough."""
     project = project_of(tmp_path, MINIMAL)
     assert (project.seed, project.part_rows, project.now) == (42, 2500, datetime(2026, 1, 1, tzinfo=UTC))
-    assert (project.generators, project.snapshots) == (tmp_path / "generators", tmp_path / "snapshots")
+    assert (project.generators, project.snapshots) == (tmp_path / "generators", Store(tmp_path / "snapshots"))
     environment = project.environment()
     assert (environment.name, environment.snapshot, environment.database) == ("dev", "dev", "embedded")
     assert environment.scale is None
@@ -187,7 +187,7 @@ def test_a_bad_variable_is_an_error(name: str, value: str, tmp_path: Path, monke
 
 VARIABLES: dict[str, tuple[str, Callable[[Project], object], object]] = {
     "generators": ("made", lambda project: project.generators.name, "made"),
-    "snapshots": ("kept", lambda project: project.snapshots.name, "kept"),
+    "snapshots": ("kept", lambda project: project.snapshots.folder.name, "kept"),
     "schema": ("null", lambda project: project.schema and project.schema.name, "null"),
     "seed": (str(2**64 - 1), lambda project: project.seed, 2**64 - 1),
     "now": ("2027-01-01T01:00:00+01:00", lambda project: project.now, datetime(2027, 1, 1, tzinfo=UTC)),

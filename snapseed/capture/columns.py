@@ -5,7 +5,7 @@ It follows from the values alone, never from where in the table they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from psycopg import sql
 
@@ -28,56 +28,67 @@ _BEYOND_ARROW = {Family.TIMESTAMP: _TOO_LATE, Family.TIMESTAMPTZ: _TOO_LATE, Fam
 
 
 def stored_columns(
-    connection: Connection, table: TableFacts, failed: Collection[ColumnName], *, samples: bool
-) -> list[Column | Problem]:
-    """The columns whose values are stored: all but generated ones. A `Problem` for a type that a snapshot lacks.
+    connection: Connection, tables: Sequence[TableFacts], failed: Collection[ColumnName], *, samples: bool
+) -> list[list[Column | Problem]]:
+    """For each table, the columns whose values are stored: all but generated ones.
 
-    If a column has `failed` to be read as what it was taken for, all values of the table are looked at, once for all
-    its columns. Else arrays have one dimension, or, if it `samples`, as many as the first ones have. That suits if all
-    rows are read: more than one is then either right, or reading fails.
+    A `Problem` stands for a type that a snapshot lacks. If a column has `failed` to be read as what it was taken for,
+    all values of its table are looked at, once for all its columns. Else arrays have one dimension or, if it `samples`,
+    as many as the first ones have. That suits if all rows are read: more than one is then right, or reading fails.
     """
-    stored = [column for column in table.columns if not column.generated]
-    own = {name for place, name in failed if place == str(table.name)}
-    dimensions = _all_dimensions(connection, table, stored, own) if own else {}
-    if samples and not own:
-        dimensions = _sampled_dimensions(connection, table, [each for each in stored if _is_array(each)])
-    found: list[Column | Problem] = []
-    for column in stored:
+    own = {table.oid: {name for place, name in failed if place == str(table.name)} for table in tables}
+    dimensions: dict[int, Mapping[str, int | None]] = {}
+    if samples:
+        dimensions |= _sampled_dimensions(connection, [table for table in tables if not own[table.oid]])
+    for table in tables:
+        if own[table.oid]:
+            dimensions[table.oid] = _all_dimensions(connection, table, own[table.oid])
+    return [list(_spelled(table, dimensions.get(table.oid, {}))) for table in tables]
+
+
+def _spelled(table: TableFacts, dimensions: Mapping[str, int | None]) -> Iterator[Column | Problem]:
+    for column in _stored(table):
         count = dimensions.get(column.name, 1)
         spelled = column.catalog_name if count is None else column.full_type + "[]" * (count - 1)
         try:
             parse_type(spelled)
         except ConfigurationError as exc:
-            found.append(Problem(f"{table.name}.{column.name} is {spelled}: {exc.summary}, expected {exc.expected}"))
+            yield Problem(f"{table.name}.{column.name} is {spelled}: {exc.summary}, expected {exc.expected}")
         else:
-            found.append(Column(column.name, spelled))
-    return found
+            yield Column(column.name, spelled)
+
+
+def _stored(table: TableFacts) -> list[ColumnFacts]:
+    return [column for column in table.columns if not column.generated]
 
 
 def _is_array(column: ColumnFacts) -> bool:
     return column.full_type.endswith("[]")
 
 
-def _sampled_dimensions(
-    connection: Connection, table: TableFacts, arrays: Sequence[ColumnFacts]
-) -> dict[str, int | None]:
-    """How many dimensions the first arrays in these columns have."""
-    if not arrays:
-        return {}
-    names = [sql.Identifier(column.name) for column in arrays]
-    most = sql.SQL(", ").join(sql.SQL("coalesce(max(array_ndims({})), 1)").format(name) for name in names)
-    statement = sql.SQL("SELECT {} FROM (SELECT {} FROM {} LIMIT {}) AS sampled")
-    row = connection.execute(
-        statement.format(most, sql.SQL(", ").join(names), table.name.rows(), sql.Literal(_SAMPLED_ROWS))
-    ).fetchone()
-    return {column.name: int(str(count)) for column, count in zip(arrays, row or (), strict=True)}
+def _sampled_dimensions(connection: Connection, tables: Sequence[TableFacts]) -> dict[int, Mapping[str, int | None]]:
+    """How many dimensions the first arrays of each table have, by one query, as far as the role may look."""
+    looks, places = [], []
+    for table in tables:
+        arrays = [column.name for column in _stored(table) if _is_array(column) and column.may_select]
+        if arrays and "USAGE" in table.privileges:
+            names = [sql.Identifier(name) for name in arrays]
+            most = sql.SQL(", ").join(sql.SQL("coalesce(max(array_ndims({})), 1)").format(name) for name in names)
+            look = sql.SQL("(SELECT array_to_string(ARRAY[{}], ' ') FROM (SELECT {} FROM {} LIMIT {}) AS sampled)")
+            rows = sql.SQL(", ").join(names), table.name.rows(), sql.Literal(_SAMPLED_ROWS)
+            looks.append(look.format(most, *rows))
+            places.append((table.oid, arrays))
+    statement = sql.SQL("SELECT ARRAY[{}]::text[]").format(sql.SQL(", ").join(looks))
+    ((found,),) = connection.execute(statement).fetchall()
+    return {
+        oid: dict(zip(arrays, map(int, text.split()), strict=True))
+        for (oid, arrays), text in zip(places, found, strict=True)  # type: ignore[call-overload]
+    }
 
 
-def _all_dimensions(
-    connection: Connection, table: TableFacts, columns: Sequence[ColumnFacts], failed: Collection[str]
-) -> dict[str, int | None]:
+def _all_dimensions(connection: Connection, table: TableFacts, failed: Collection[str]) -> dict[str, int | None]:
     """How many dimensions all values of each column have, 1 for those that are no arrays; None if Arrow lacks one."""
-    looks = {column.name: look for column in columns if (look := _look(column)) is not None}
+    looks = {column.name: look for column in _stored(table) if (look := _look(column)) is not None}
     row: Sequence[object] = ()
     if looks:
         statement = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(looks.values()), table.name.rows())

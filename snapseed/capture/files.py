@@ -12,7 +12,8 @@ import pyarrow as pa
 from snapseed.capture.request import Sizes
 from snapseed.snapshot.arrow import offsets_of
 from snapseed.snapshot.manifest import Column, PartFile
-from snapseed.snapshot.store import part_path, writing_to
+from snapseed.snapshot.store import part_path
+from snapseed.snapshot.store_folder import writing_to
 from snapseed.snapshot.writing import PartWriter
 
 

@@ -99,12 +99,11 @@ def prepare(connection: Connection, request: CaptureRequest, where: str, failed:
         free = [row for row in free if row["readable"]]
         notes += [f"{row['schema']}.{row['name']} is left out: this role may not read it" for row in unreadable]
     tables, samples = [], request.subset is None and not request.schema_only
-    for name, table in present.items():
-        columns = stored_columns(connection, table, failed, samples=samples)
+    stored = stored_columns(connection, list(present.values()), failed, samples=samples)
+    for (name, table), columns in zip(present.items(), stored, strict=True):
         problems += [found for found in columns if isinstance(found, Problem)]
-        stored = tuple(column for column in columns if isinstance(column, Column))
-        if stored:
-            tables.append(SourceTable(chosen[name], stored, _key(table, stored), table))
+        if own := tuple(column for column in columns if isinstance(column, Column)):
+            tables.append(SourceTable(chosen[name], own, _key(table, own), table))
         else:
             notes.append(f"{name} is left out: it has no column whose values are stored")
     if problems:

@@ -23,8 +23,7 @@ from psycopg import sql
 
 from snapseed.capture.connections import capturing, shared_among
 from snapseed.capture.files import FileSeries, placed
-from snapseed.capture.mask.masks import NO_MASKS, Masks
-from snapseed.capture.mask.order import MaskedOrder
+from snapseed.capture.mask.masks import NO_MASKS, MaskedOrder, Masks
 from snapseed.capture.prepare import SourceTable
 from snapseed.capture.request import Sizes
 from snapseed.events import Advanced, Listener, ignore
@@ -162,7 +161,7 @@ def _read(
     """Read one range of a table, while a second thread writes."""
     table, began, observed = part.table, time.monotonic(), EMPTY
     series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key)
-    is_masked, order = bool(reading.masks.masked(table.name)), None
+    is_masked, order = bool(reading.masks.names_in(table.name)), None
     filled = {sequence.column for sequence in table.facts.sequences} & {column.name for column in table.columns}
     ends: dict[str, list[int]] = {name: [] for name in filled}
     if reading.masks.reorders(table.name, table.key):

@@ -76,17 +76,17 @@ def subset_request(
     `"users: created_at > '2026-01-01'"`. Raises `UsageError` for options that do not fit together.
     """
     if (root is None) != (rows is None):
-        raise _misused("--root TABLE and --rows N", f"--rows {rows}" if root is None else f"--root {root}")
+        raise _unclear("--root TABLE and --rows N", f"--rows {rows}" if root is None else f"--root {root}")
     if sample is not None and root is None:
-        raise _misused("--sample SEED together with --root and --rows", f"--sample {sample}")
+        raise _unclear("--sample SEED together with --root and --rows", f"--sample {sample}")
     if rows is not None and rows < 1:
-        raise _misused("--rows N with at least one row", f"--rows {rows}")
+        raise _unclear("--rows N with at least one row", f"--rows {rows}")
     conditions: dict[str, str] = {}
     for text in where:
         table, colon, condition = (part.strip() for part in text.partition(":"))
         if not (table and colon and condition) or table in conditions:
             expected = '--where "TABLE: CONDITION", once for each table'
-            raise _misused(expected, f"--where {text!r}")
+            raise _unclear(expected, f"--where {text!r}")
         conditions[table] = condition
     roots = [
         Root(table, f"--where {table}", where=condition) for table, condition in conditions.items() if table != root
@@ -96,5 +96,5 @@ def subset_request(
     return SubsetRequest(tuple(roots), sample) if roots else None
 
 
-def _misused(expected: str, observed: str) -> UsageError:
+def _unclear(expected: str, observed: str) -> UsageError:
     return UsageError("these options do not say which rows", observed=observed, expected=expected)

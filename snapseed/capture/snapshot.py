@@ -30,7 +30,8 @@ from snapseed.postgres.locks import reading as reading_from
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
-from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing, writing_to
+from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing
+from snapseed.snapshot.store_folder import writing_to
 
 # Masks and subsets need polars. What needs neither starts without.
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class CaptureReport:
     """
 
     manifest: Manifest
-    folder: Path
+    folder: str
     target: str
     source: str
     server: str
@@ -98,12 +99,12 @@ def check_masks(
 
     Raises what `chosen_tables` and `prepare_masks` raise.
     """
-    from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
+    from snapseed.capture.mask.prepare import prepare_masks
 
     target = resolve_source(environment)
     with capturing("checking the masks", target), reading_from(target, "checking the masks", ignore) as connection:
         tables = chosen_tables(connection, request)
-        found = prepare_masks(connection, project, MaskRequest(tables, is_check=not looks_at_rows))
+        found = prepare_masks(connection, project, tables, is_check=not looks_at_rows)
     return MaskReport(target.described, found.masks.names, found.personal, found.in_schema)
 
 
@@ -145,8 +146,8 @@ def _capture(
     project: Project, environment: Environment, request: CaptureRequest, failed: Collection[ColumnName], tell: Listener
 ) -> CaptureReport:
     target = resolve_source(environment)
-    replaced = _identity(project, environment.snapshot)
-    with replacing(project.snapshots, environment.snapshot) as staging:
+    replaced = _identity(environment)
+    with replacing(environment.snapshots, environment.snapshot) as staging:
         hiding = without_values(target) if project.mask and not request.unmasked else nullcontext()
         with hiding, capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
@@ -155,11 +156,11 @@ def _capture(
                 masks, found = _masks(leader, project, request, source)
                 schema, notes = None, source.notes
                 if request.schema:
-                    schema, left_out = _write_schema(leader, target, staging)
+                    schema, left_out = _write_schema(leader, target, staging.folder)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
                     notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
             subset = _choose_subset(leader, source, project, request, tell)
-            how = Reading(staging, request.sizes, tell, masks)
+            how = Reading(staging.folder, request.sizes, tell, masks)
             with phase(tell, "planning"):
                 tables = _rows(leader, source, subset, request, masks)
             with joined(target, leader, request, most=sum(rows.pieces for rows in tables)) as sessions:
@@ -175,10 +176,11 @@ def _capture(
             )
             entities = [_record(each, positions.entities.get(each.table.entity, ())) for each in captured]
             manifest = _manifest(environment.snapshot, request, record, entities)
-            reasons = None if subset is None else _prove_subset(leader, subset, Snapshot(staging, manifest), how)
+            written = Snapshot(staging.as_written, manifest)
+            reasons = None if subset is None else _prove_subset(leader, subset, written, how)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
-            folder = commit(staging, manifest)
+            folder = str(commit(staging, manifest))
     return CaptureReport(
         manifest=manifest,
         folder=folder,
@@ -203,12 +205,11 @@ def _capture(
     )
 
 
-def _identity(project: Project, name: str) -> str | None:
+def _identity(environment: Environment) -> str | None:
     """The identity of the snapshot that will be replaced; None if there is none, or it is damaged."""
     with suppress(ManifestError):
-        return (
-            open_snapshot(project.snapshots, name).manifest.identity if has_snapshot(project.snapshots, name) else None
-        )
+        store, name = environment.snapshots, environment.snapshot
+        return open_snapshot(store, name).manifest.identity if has_snapshot(store, name) else None
     return None
 
 
@@ -218,10 +219,10 @@ def _masks(
     """What replaces values, and where the schema has personal values of its own. Neither if all is to be copied."""
     if request.unmasked or request.schema_only:
         return NO_MASKS, ()
-    from snapseed.capture.mask.prepare import MaskRequest, prepare_masks
+    from snapseed.capture.mask.prepare import prepare_masks
 
     tables = frozenset(table.name for table in source.tables)
-    prepared = prepare_masks(connection, project, MaskRequest(tables, secret=mask_secret()))
+    prepared = prepare_masks(connection, project, tables, secret=mask_secret())
     prepared.require_rules(project)
     return prepared.masks, prepared.in_schema
 
@@ -240,11 +241,10 @@ def _choose_subset(
 
 def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
-    from snapseed.capture.subset.plan import subset_report
-    from snapseed.capture.subset.proof import prove_references
+    from snapseed.capture.subset.plan import prove_references, subset_report
 
     tables = [table.source for table in subset.graph.tables]
-    masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.masked(table.name)}
+    masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.names_in(table.name)}
     with phase(reading.listener, "checking references"):
         orphans = prove_references(leader, subset, snapshot, masked)
         return subset_report(subset.graph, subset.closure, orphans)

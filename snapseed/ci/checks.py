@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from snapseed.ci.report import CiReport, Step
+from snapseed.ci.report import CiReport, CiStep
 from snapseed.errors import RefusedError, SnapseedError
 from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
@@ -41,15 +41,15 @@ def checks_of(report: CiReport) -> list[CheckResult]:
 
     Those of single entities are there only if the manifest could be read.
     """
-    checks = [_step(report, Step.PREPARE, "configuration", "snapshot and settings"), *_database(report)]
+    checks = [_step(report, CiStep.PREPARE, "configuration", "snapshot and settings"), *_database(report)]
     if report.manifest is not None:
         checks += [*_files(report, report.manifest), *_load(report, report.manifest)]
-        if report.embedding is not None or report.step is Step.EMBED:
-            checks.append(_step(report, Step.EMBED, "embeddings", "complete"))
+        if report.embedding is not None or report.step is CiStep.EMBED:
+            checks.append(_step(report, CiStep.EMBED, "embeddings", "complete"))
         checks += _rows(report, report.manifest)
     checks += [_check("speed", slowdown.what, [slowdown], slowdown.seconds) for slowdown in report.slowdowns]
     if report.baseline and not report.slowdowns:
-        checks.append(_step(report, Step.COMPARE, "speed", "as fast as the baseline allows"))
+        checks.append(_step(report, CiStep.COMPARE, "speed", "as fast as the baseline allows"))
     return checks
 
 
@@ -79,28 +79,28 @@ def _check(
     return CheckResult(group, name, "failed" if findings else otherwise, seconds, details, path)
 
 
-def _errors_in(report: CiReport, step: Step) -> list[SnapseedError]:
+def _errors_in(report: CiReport, step: CiStep) -> list[SnapseedError]:
     return [report.error] if report.error and report.step is step else []
 
 
-def _reached(report: CiReport, step: Step) -> State:
+def _reached(report: CiReport, step: CiStep) -> State:
     """Passed if the run got past this step, otherwise skipped."""
-    steps = list(Step)
+    steps = list(CiStep)
     done, last = steps.index(step), steps.index(report.step)
     return "passed" if done < last or (done == last and report.error is None) else "skipped"
 
 
-def _step(report: CiReport, step: Step, group: str, name: str) -> CheckResult:
+def _step(report: CiReport, step: CiStep, group: str, name: str) -> CheckResult:
     seconds = report.steps.get(step, 0.0)
     return _check(group, name, _errors_in(report, step), seconds, otherwise=_reached(report, step))
 
 
 def _database(report: CiReport) -> list[CheckResult]:
     """Whether the database could be reached, and whether a guard allowed it."""
-    if report.step is Step.WAIT and isinstance(report.error, RefusedError):
-        return [CheckResult("database", "reachable", "passed"), _step(report, Step.WAIT, "database", "guard")]
-    guard = CheckResult("database", "guard", _reached(report, Step.WAIT))
-    return [_step(report, Step.WAIT, "database", "reachable"), guard]
+    if report.step is CiStep.WAIT and isinstance(report.error, RefusedError):
+        return [CheckResult("database", "reachable", "passed"), _step(report, CiStep.WAIT, "database", "guard")]
+    guard = CheckResult("database", "guard", _reached(report, CiStep.WAIT))
+    return [_step(report, CiStep.WAIT, "database", "reachable"), guard]
 
 
 def _skipped(group: str, manifest: Manifest) -> list[CheckResult]:
@@ -116,7 +116,7 @@ def _files(report: CiReport, manifest: Manifest) -> Iterable[CheckResult]:
 
 def _load(report: CiReport, manifest: Manifest) -> Iterator[CheckResult]:
     """Each entity, and the transaction: it is at fault if no entity is, unless the files are."""
-    load, errors, reached = report.load, _errors_in(report, Step.LOAD), _reached(report, Step.LOAD)
+    load, errors, reached = report.load, _errors_in(report, CiStep.LOAD), _reached(report, CiStep.LOAD)
     copied = {copy.entity: copy.seconds for copy in load.entities} if load else {}
     at_fault = _entities_at_fault(load) if errors and load else set()
     for entity in manifest.entities:
@@ -135,8 +135,8 @@ def _entities_at_fault(load: LoadReport) -> set[str]:
 def _rows(report: CiReport, manifest: Manifest) -> Iterable[CheckResult]:
     if report.verify is not None:
         return _row_checks(manifest, report.verify)
-    if _errors_in(report, Step.VERIFY):
-        return [_step(report, Step.VERIFY, "rows", "verification")]
+    if _errors_in(report, CiStep.VERIFY):
+        return [_step(report, CiStep.VERIFY, "rows", "verification")]
     return _skipped("rows", manifest)
 
 

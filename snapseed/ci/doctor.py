@@ -57,13 +57,13 @@ def _generators(project: Project, _environment: Environment) -> str:
     return ", ".join(load_generators(project.generators).entities)
 
 
-def _snapshot(project: Project, environment: Environment) -> str:
-    manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
+def _snapshot(_project: Project, environment: Environment) -> str:
+    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
     return f"{manifest.name}, {manifest.rows:,} rows, identity {manifest.identity[:16]}…"
 
 
-def _files(project: Project, environment: Environment) -> str:
-    snapshot = open_snapshot(project.snapshots, environment.snapshot)
+def _files(_project: Project, environment: Environment) -> str:
+    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
     require_none(verify_files(snapshot), snapshot)
     return f"{sum(len(entity.files) for entity in snapshot.manifest.entities)} intact"
 

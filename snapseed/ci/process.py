@@ -5,14 +5,14 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from snapseed.ci.embedding import Embedding, comparable_entities, embed
-from snapseed.ci.report import Attempt, CiReport, ServerSettings, Slowdown, Step, read_baseline, slowdowns
+from snapseed.ci.report import Attempt, Baseline, CiReport, CiStep, ServerSettings, read_baseline, slowdowns
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import require_queue
 from snapseed.errors import SnapseedError, interruption
@@ -58,19 +58,49 @@ def run_ci(
     started = time.monotonic()
     events, tell = recorded(listener)
     steps = _Steps(project, environment, request, listener, started + environment.timeout, events, tell)
-    error: SnapseedError | None = None
+    error: SnapseedError | KeyboardInterrupt | None = None
+    baseline: Baseline | None = None
     try:
+        # Before anything is done: a baseline that cannot be read.
+        baseline = read_baseline(request.baseline) if request.baseline else None
         steps.run()
-    except SnapseedError as exc:
+    except (SnapseedError, KeyboardInterrupt) as exc:
         error = exc
-    except KeyboardInterrupt as exc:
-        report = steps.report()
+    report = _report(environment, request, events)
+    if isinstance(error, KeyboardInterrupt):
         outcome = report.load.outcome if report.load else Outcome.UNCHANGED
-        error = interruption(exc, f"interrupted; {outcome}", where=report.target or None)
-    seconds = time.monotonic() - started
+        error = interruption(error, f"interrupted; {outcome}", where=report.target or None)
+    elif error is None and baseline is not None:
+        with phase(tell, CiStep.COMPARE):
+            slower = tuple(slowdowns(report.metrics, baseline, request.max_slowdown))
+        report = replace(report, step=CiStep.COMPARE, steps=phase_seconds(events), slowdowns=slower)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = peak if sys.platform == "darwin" else peak * 1024
-    return replace(steps.report(), error=error, seconds=seconds, peak_memory_bytes=memory)
+    return replace(report, error=error, seconds=time.monotonic() - started, peak_memory_bytes=memory)
+
+
+def _report(environment: Environment, request: CiRequest, events: Sequence[Event]) -> CiReport:
+    """The report of what was told, without an error, a comparison, and the time and memory of the whole."""
+    target, started = _last(events, Target), _last(events, PhaseStarted)
+    return CiReport(
+        environment=environment.name,
+        snapshot=environment.snapshot,
+        target=target.described if target else "",
+        source=target.source if target else "",
+        manifest=_last(events, Manifest),
+        server=_last(events, ServerSettings),
+        step=CiStep(started.phase) if started else CiStep.PREPARE,
+        steps=phase_seconds(events),
+        attempts=tuple(event for event in events if isinstance(event, Attempt)),
+        load=_last(events, LoadReport),
+        embedding=_last(events, Embedding),
+        verify=_last(events, VerifyReport),
+        baseline=str(request.baseline) if request.baseline else None,
+    )
+
+
+def _last(events: Sequence[Event], kind: type[_Result]) -> _Result | None:
+    return next((event for event in reversed(events) if isinstance(event, kind)), None)
 
 
 @dataclass(frozen=True)
@@ -85,49 +115,20 @@ class _Steps:
     events: list[Event]
     tell: Listener
 
-    def report(self) -> CiReport:
-        """The report of what was told so far, without an error and without the time and memory of the whole."""
-        target, started = self._last(Target), self._last(PhaseStarted)
-        return CiReport(
-            environment=self.environment.name,
-            snapshot=self.environment.snapshot,
-            target=target.described if target else "",
-            source=target.source if target else "",
-            manifest=self._last(Manifest),
-            server=self._last(ServerSettings),
-            step=Step(started.phase) if started else Step.PREPARE,
-            steps=phase_seconds(self.events),
-            attempts=tuple(event for event in self.events if isinstance(event, Attempt)),
-            load=self._last(LoadReport),
-            embedding=self._last(Embedding),
-            verify=self._last(VerifyReport),
-            baseline=str(self.request.baseline) if self.request.baseline else None,
-            slowdowns=tuple(event for event in self.events if isinstance(event, Slowdown)),
-        )
-
-    def _last(self, kind: type[_Result]) -> _Result | None:
-        return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
-
     def run(self) -> None:
         """Each step in order. Raises what ends the run."""
-        # Before anything is done: a baseline that cannot be read.
-        baseline = read_baseline(self.request.baseline) if self.request.baseline else None
-        with phase(self.tell, Step.PREPARE):
-            manifest = open_snapshot(self.project.snapshots, self.environment.snapshot).manifest
+        with phase(self.tell, CiStep.PREPARE):
+            manifest = open_snapshot(self.environment.snapshots, self.environment.snapshot).manifest
             self.tell(manifest)
-        self._step(Step.WAIT, "", self._wait)
-        self._step(Step.LOAD, f"{manifest.rows:,} rows", self._load)
+        self._step(CiStep.WAIT, "", self._wait)
+        self._step(CiStep.LOAD, f"{manifest.rows:,} rows", self._load)
         if self.environment.embeddings == "queue":
             consent = self.request.consent
             work = partial(embed, self.project, self.environment, consent=consent, listener=self.listener)
-            self._step(Step.EMBED, "by workers", work)
-        self._step(Step.VERIFY, "the committed rows", lambda: self._verify(manifest))
-        if baseline is not None:
-            with phase(self.tell, Step.COMPARE):
-                for slowdown in slowdowns(self.report().metrics, baseline, self.request.max_slowdown):
-                    self.tell(slowdown)
+            self._step(CiStep.EMBED, "by workers", work)
+        self._step(CiStep.VERIFY, "the committed rows", lambda: self._verify(manifest))
 
-    def _step(self, step: Step, what: str, attempt: Callable[[], _Result]) -> None:
+    def _step(self, step: CiStep, what: str, attempt: Callable[[], _Result]) -> None:
         """Run a step, again while its failure may pass, and tell its result."""
 
         def told(event: Event) -> None:
@@ -159,7 +160,7 @@ class _Steps:
 
     def _load(self) -> LoadReport:
         """One attempt; or none, if the last one failed after its commit."""
-        last = self.report().load
+        last = _last(self.events, LoadReport)
         finished = last and finish_if_committed(self.project, self.environment, last, listener=self.listener)
         if finished:
             self.tell(Note("the last attempt did commit, as its record in the database says; it does not run again"))

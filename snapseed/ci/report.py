@@ -21,7 +21,7 @@ FORMAT = 1
 _NOISE_SECONDS = 0.25
 
 
-class Step(StrEnum):
+class CiStep(StrEnum):
     """The steps in their order."""
 
     PREPARE = "reading the snapshot"
@@ -39,7 +39,7 @@ class Attempt:
     `wait` is the shortest wait before the next attempt, None if there was none.
     """
 
-    step: Step
+    step: CiStep
     number: int
     seconds: float
     error: str | None = None
@@ -117,7 +117,7 @@ class CiReport:
     source: str = ""
     manifest: Manifest | None = None
     server: ServerSettings | None = None
-    step: Step = Step.PREPARE
+    step: CiStep = CiStep.PREPARE
     steps: Mapping[str, float] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     load: LoadReport | None = None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import checks, console, embeddings, servers, snapshot_text, states, text
+from snapseed.cli import console, databases, embeddings, snapshot_text, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(servers.app, name="db")
+app.add_typer(databases.db, name="db")
 app.add_typer(embeddings.queue_app, name="queue")
 
 # A snapshot of this many parts takes longer than it takes to estimate its size.
@@ -111,11 +111,11 @@ app.command()(init)
 @in_project("environment", "snapshot", "results", "quiet")
 def generate(
     call: Call,
-    scale: Annotated[str | None, typer.Option(metavar="ROWS", help="How many root rows: 500, 10k, 2.5m, 1b.")] = None,
+    scale: Annotated[str | None, "ROWS", "How many root rows: 500, 10k, 2.5m, 1b."] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**64 - 1, help="Override the project's seed.")] = None,
     only: Only = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core).")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Regenerate in a temporary folder and compare.")] = False,
+    check: Annotated[bool, "Regenerate in a temporary folder and compare."] = False,
     part: Annotated[
         int | None, typer.Option(min=0, metavar="NUMBER", help="Only this part, as the snapshot NAME-part-NUMBER.")
     ] = None,
@@ -141,48 +141,29 @@ def generate(
     if isinstance(report, CheckReport):
         call.show(snapshot_text.regenerated(report), document(report))
         raise typer.Exit(0 if report.same_rows else 1)
-    call.show(snapshot_text.generated(report), document(report))
+    call.show(snapshot_text.generated(report, quiet=call.options.quiet), document(report))
 
 
 @app.command()
 @in_project("environment", "source", "snapshot", "results", "quiet")
 def capture(
     call: Call,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="TABLE", help="Only this table (repeat, or use commas).")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", metavar="TABLE", help="Not this table (repeat, or use commas).")
-    ] = None,
+    only: Annotated[list[str] | None, "TABLE", "Only this table (repeat, or use commas)."] = None,
+    exclude: Annotated[list[str] | None, "TABLE", "Not this table (repeat, or use commas)."] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Connections to the source, all of which see one moment.")] = 1,
-    visible_rows: Annotated[
-        bool, typer.Option("--visible-rows", help="Capture what row-level security lets this role see.")
-    ] = False,
-    without_large_objects: Annotated[
-        bool, typer.Option("--without-large-objects", help="Leave large objects out, which a snapshot cannot hold.")
-    ] = False,
-    unmasked: Annotated[
-        bool, typer.Option("--unmasked", help="Ignore [mask]: copy all values as they are, personal ones too.")
-    ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only check the rules for masks, by the catalogs; write nothing.")
-    ] = False,
-    without_schema: Annotated[
-        bool, typer.Option("--without-schema", help="Leave the schema out: migrations create the tables elsewhere.")
-    ] = False,
-    schema_only: Annotated[bool, typer.Option("--schema-only", help="Capture the schema alone: empty tables.")] = False,
-    root: Annotated[
-        str | None, typer.Option(metavar="TABLE", help="Only rows of this table, and all that they need.")
-    ] = None,
+    visible_rows: Annotated[bool, "Capture what row-level security lets this role see."] = False,
+    without_large_objects: Annotated[bool, "Leave large objects out, which a snapshot cannot hold."] = False,
+    unmasked: Annotated[bool, "Ignore [mask]: copy all values as they are, personal ones too."] = False,
+    check: Annotated[bool, "Only check the rules for masks, by the catalogs; write nothing."] = False,
+    without_schema: Annotated[bool, "Leave the schema out: migrations create the tables elsewhere."] = False,
+    schema_only: Annotated[bool, "Capture the schema alone: empty tables."] = False,
+    root: Annotated[str | None, "TABLE", "Only rows of this table, and all that they need."] = None,
     rows: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many rows of --root.")] = None,
     sample: Annotated[
         int | None,
         typer.Option(min=0, max=2**63 - 1, metavar="SEED", help="Draw the rows of --root (default: the first ones)."),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar='"TABLE: CONDITION"', help="Only rows that meet this SQL (repeat)."),
-    ] = None,
+    where: Annotated[list[str] | None, '"TABLE: CONDITION"', "Only rows that meet this SQL (repeat)."] = None,
 ) -> None:
     """Write the environment's snapshot from a living database. Changes nothing there."""
     from snapseed.capture.request import CaptureRequest, subset_request
@@ -205,7 +186,7 @@ def capture(
         raise typer.Exit(1 if found.personal else 0)
     with Meter(quiet=call.options.quiet) as meter:
         report = capture_snapshot(call.project, call.environment, request, listener=meter)
-    call.show(snapshot_text.captured(report), document(report))
+    call.show(snapshot_text.captured(report, quiet=call.options.quiet), document(report))
 
 
 @app.command()
@@ -213,27 +194,15 @@ def capture(
 def load(
     call: Call,
     only: Only = None,
-    with_parents: Annotated[
-        bool, typer.Option("--with-parents", help="With --only: also load the entities it refers to.")
-    ] = False,
-    with_children: Annotated[
-        bool, typer.Option("--with-children", help="Also empty tables that refer to it and are not loaded.")
-    ] = False,
+    with_parents: Annotated[bool, "With --only: also load the entities it refers to."] = False,
+    with_children: Annotated[bool, "Also empty tables that refer to it and are not loaded."] = False,
     # The values of `load.request.Mode`; --help does not import it.
-    mode: Annotated[
-        Literal["replace", "append", "upsert"], typer.Option("--mode", help="What to do with existing rows.")
-    ] = "replace",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the load plan; change nothing.")] = False,
-    if_changed: Annotated[
-        bool, typer.Option("--if-changed", help="Do nothing if the database already holds the snapshot.")
-    ] = False,
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Commit without comparing fingerprints.")] = False,
-    recreate: Annotated[
-        bool, typer.Option("--recreate", help="Drop all tables first; create them from the schema file.")
-    ] = False,
-    unlogged: Annotated[
-        bool, typer.Option("--unlogged", help="UNSAFE: make the tables unlogged. A crash of the server empties them.")
-    ] = False,
+    mode: Annotated[Literal["replace", "append", "upsert"], "What to do with existing rows."] = "replace",
+    dry_run: Annotated[bool, "Show the load plan; change nothing."] = False,
+    if_changed: Annotated[bool, "Do nothing if the database already holds the snapshot."] = False,
+    no_verify: Annotated[bool, "Commit without comparing fingerprints."] = False,
+    recreate: Annotated[bool, "Drop all tables first; create them from the schema file."] = False,
+    unlogged: Annotated[bool, "UNSAFE: make the tables unlogged. A crash of the server empties them."] = False,
 ) -> None:
     """Load the snapshot into the environment's database, atomically."""
     environment, names = call.environment, entity_names(only)
@@ -261,7 +230,7 @@ def load(
         call.show(text.loaded(report, **verbosity), document(report))
 
 
-app.command()(checks.verify)
+app.command()(verification.verify)
 
 
 @app.command()
@@ -279,8 +248,8 @@ def diff(
     raise typer.Exit(0 if report.agrees else 1)
 
 
-app.command()(checks.ci)
-app.command()(checks.doctor)
+app.command()(verification.ci)
+app.command()(verification.doctor)
 
 
 @app.command()
@@ -310,7 +279,7 @@ def show(
     call, entity = call.with_second(entity)
     from snapseed.snapshot.store import open_snapshot
 
-    snapshot = open_snapshot(call.project.snapshots, call.environment.snapshot)
+    snapshot = open_snapshot(call.environment.snapshots, call.environment.snapshot)
     count = rows if rows is not None else 5 if entity else 1
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
@@ -323,9 +292,9 @@ def show(
     call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
 
 
-app.command()(states.reset)
-app.command()(states.save)
-app.command("states")(states.listed)
+app.command()(databases.reset)
+app.command()(databases.save)
+app.command()(databases.states)
 app.command()(embeddings.worker)
 app.command()(embeddings.search)
 
@@ -333,13 +302,14 @@ app.command()(embeddings.search)
 def _announce_size(call: Call, request: Request) -> None:
     """Say how large a snapshot of many parts will be before generating it, unless --quiet."""
     from snapseed.generate.request import Tasks, estimate
+    from snapseed.snapshot.store_folder import FolderStaging
 
-    project = call.project
-    if call.options.quiet or len(Tasks(project, request, project.snapshots)) < _MANY_PARTS:
+    project, folder = call.project, request.store_in(call.project).folder_of("")
+    if call.options.quiet or len(Tasks(project, request, FolderStaging(project.folder))) < _MANY_PARTS:
         return
     expected = estimate(project, request)
-    folder = next(path for path in (project.snapshots, project.folder) if path.exists())
+    free = shutil.disk_usage(folder if folder and folder.exists() else project.folder).free
     call.note(
-        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {size(expected.bytes)};"
-        f" {size(shutil.disk_usage(folder).free)} are free"
+        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {size(expected.bytes)}"
+        + (f"; {size(free)} are free" if folder else "")
     )

@@ -52,11 +52,9 @@ def jobs_of_load(call: Call, environment: Environment) -> Iterator[None]:
 @in_project(*WRITES, "results", "quiet")
 def worker(
     call: Call,
-    drain: Annotated[bool, typer.Option("--drain", help="Exit once no job is waiting or in progress.")] = False,
+    drain: Annotated[bool, "Exit once no job is waiting or in progress."] = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
-    health_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write counts and the time of the last sign of life here.")
-    ] = None,
+    health_file: Annotated[Path | None, "FILE", "Write counts and the time of the last sign of life here."] = None,
     health_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Serve /healthz and /metrics on this port of localhost.")
     ] = None,

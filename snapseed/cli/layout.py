@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
@@ -16,7 +15,8 @@ from snapseed.printable import printable
 _LINE_CHARACTERS = 120
 # Narrower columns say nothing.
 _COLUMN_CHARACTERS = 6
-_COMMAND = re.compile(r"`[^`]*`")
+# What a line is not broken in: a word, and a command in backticks.
+_WORD = re.compile(r"(\s*)((?:`[^`]*`|\S)+)")
 _NUMBER = re.compile(r"-|[\d,.]+( \S+)?")
 
 
@@ -46,15 +46,15 @@ def wrapped(text: str, indent: str = "  ", stream: TextIO | None = None) -> list
 
     What can be copied stays whole: SQL, a command in backticks, and any word.
     """
-    # First, because textwrap would turn control characters into spaces.
-    text = printable(text)
+    text, room, lines = printable(text), columns(stream), list[str]()
     if text.endswith(";"):
         return [text]
-    text = _COMMAND.sub(lambda command: command[0].replace(" ", "\0"), text)
-    lines = textwrap.wrap(
-        text, columns(stream), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-    return [line.replace("\0", " ") for line in lines]
+    for space, word in _WORD.findall(text):
+        if not lines or width_of(lines[-1] + space + word) > room:
+            lines.append((indent if lines else space) + word)
+        else:
+            lines[-1] += space + word
+    return lines
 
 
 def paragraphs(text: str, stream: TextIO | None = None) -> list[str]:
@@ -70,6 +70,11 @@ def width_of(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def padded(text: object, width: int) -> str:
+    """A text with blanks up to this width."""
+    return f"{text}{' ' * (width - width_of(str(text)))}"
 
 
 class Bytes(int):
@@ -93,8 +98,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     for row in zip(*titled, strict=True):
         cells = []
         for cell, width, right in zip(map(cut, row, widths), widths, is_number, strict=True):
-            space = " " * (width - width_of(cell))
-            cells.append(space + cell if right else cell + space)
+            cells.append(f"{' ' * (width - width_of(cell))}{cell}" if right else padded(cell, width))
         lines.append(cut(f"  {'  '.join(cells)}".rstrip(), columns()))
     return lines
 

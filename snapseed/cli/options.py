@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -65,7 +65,8 @@ def _in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
 
     def complete(incomplete: str) -> list[str]:
         with suppress(SnapseedError, OSError, ValueError, LookupError, TypeError):
-            manifests = (json.loads(file.read_bytes()) for file in find_project().snapshots.glob("*/manifest.json"))
+            folder = find_project().snapshots.folder
+            manifests = (json.loads(file.read_bytes()) for file in folder.glob("*/manifest.json"))
             named = [item for each in manifests for item in (each["entities"] if entities else [each])]
             return sorted({item["name"] for item in named if item["name"].startswith(incomplete)})
         return []
@@ -77,7 +78,10 @@ EnvironmentName = Annotated[
     str | None,
     typer.Argument(help="The environment (default: default_environment).", autocompletion=environment_names),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages, and tracebacks of failures.")]
+_VERBOSE = "Show log messages, and tracebacks of failures."
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help=_VERBOSE)]
+# Of a command that passes `-v` on.
+LongVerbose = Annotated[bool, typer.Option("--verbose", help=_VERBOSE)]
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -101,19 +105,16 @@ class Options:
     retries: Annotated[
         int | None, typer.Option(min=0, help="Attempts after the first, if a failure may pass (default: 20).")
     ] = None
-    timeout: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Start no attempt after this time (default: 2min).")
-    ] = None
+    timeout: Annotated[str | None, "TIME", "Start no attempt after this time (default: 2min)."] = None
     allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="HOST", help="Allow this server in addition to allow_hosts (repeat for several)."),
+        list[str] | None, "HOST", "Allow this server in addition to allow_hosts (repeat for several)."
     ] = None
     connections: Annotated[
         int | None,
         typer.Option(min=1, help="Connections that fill partitioned tables (default: 1). See the plan of --dry-run."),
     ] = None
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")] = False
-    database: Annotated[str | None, typer.Option(metavar="URL", help="Override the environment's database.")] = None
+    database: Annotated[str | None, "URL", "Override the environment's database."] = None
     source: Annotated[
         str | None, typer.Option("--from", metavar="URL", help="The database to capture (default: `source`).")
     ] = None
@@ -125,12 +126,8 @@ class Options:
             autocompletion=_in_manifests(entities=False),
         ),
     ] = None
-    project: Annotated[
-        Path | None, typer.Option(help="The project folder (default: this folder or the nearest one above).")
-    ] = None
-    env_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Read variables that are not set from this file.")
-    ] = None
+    project: Annotated[Path | None, "The project folder (default: this folder or the nearest one above)."] = None
+    env_file: Annotated[Path | None, "FILE", "Read variables that are not set from this file."] = None
     results: Annotated[ResultFormat, typer.Option("--format", help="How to write the result to stdout.")] = "text"
     checks: Annotated[
         Format | None,
@@ -142,7 +139,26 @@ class Options:
     verbose: Verbose = False
 
 
-_PARAMETERS = inspect.signature(Options, eval_str=True).parameters.values()
+def _parameters(function: Callable[..., object]) -> list[Parameter]:
+    """The parameters as Typer reads them.
+
+    One with texts in its annotation is an option named like it: the last is its help, one before that its metavar.
+    """
+
+    def of_typer(parameter: Parameter) -> Parameter:
+        kind, *texts = get_args(parameter.annotation) or (parameter.annotation,)
+        if not (texts and isinstance(texts[0], str)):
+            return parameter
+        # With its name, a flag has no opposite.
+        names = [f"--{parameter.name.replace('_', '-')}"] if kind is bool else []
+        *metavar, text = texts
+        option = typer.Option(*names, metavar=metavar[0] if metavar else None, help=text)
+        return parameter.replace(annotation=Annotated[kind, option])
+
+    return [of_typer(parameter) for parameter in inspect.signature(function, eval_str=True).parameters.values()]
+
+
+_PARAMETERS = _parameters(Options)
 
 
 @dataclass(frozen=True)
@@ -190,7 +206,7 @@ class Call:
             console.write(*lines)
 
 
-def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def in_project(*names: str, verbose: object = Verbose) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command these shared options, and --project, --env-file and --verbose, which all have.
 
     The command is a function of a `Call` and its own parameters. Typer reads the signature of the wrapper: the
@@ -199,13 +215,11 @@ def in_project(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
     """
     shared = [parameter for parameter in _PARAMETERS if parameter.name in {*names, *_ALWAYS}]
     assert len(shared) == len(names) + len(_ALWAYS), names
+    shared = [each.replace(annotation=verbose) if each.name == "verbose" else each for each in shared]
     leading = [parameter for parameter in shared if parameter.name == "environment"]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [
-            parameter.replace(kind=Parameter.KEYWORD_ONLY)
-            for parameter in list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        ]
+        own = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in _parameters(command)[1:]]
         parameters = [*leading, *own, *shared[len(leading) :]]
 
         @functools.wraps(command)

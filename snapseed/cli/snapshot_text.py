@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
-from snapseed.cli.layout import Bytes, cut, size, table, wrapped
+from snapseed.cli.layout import Bytes, cut, padded, size, table, width_of, wrapped
 
 if TYPE_CHECKING:
     from snapseed.capture.snapshot import CaptureReport, MaskReport
@@ -35,17 +35,25 @@ def _entities(manifest: Manifest) -> list[str]:
     return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)
 
 
-def generated(report: GenerateReport) -> Iterator[str]:
-    """What was written."""
+def generated(report: GenerateReport, *, quiet: bool = False) -> Iterator[str]:
+    """What was written: `quiet` leaves only the result."""
     manifest = report.manifest
+    result = f"{_headline(manifest)}, in {report.seconds:.1f} s"
+    if quiet:
+        yield result
+        return
     yield from _entities(manifest)
-    yield f"{_headline(manifest)}, in {report.seconds:.1f} s"
+    yield result
     yield from wrapped(f"identity {manifest.identity}{_same(report)}")
     yield f"written to {report.folder}"
 
 
-def captured(report: CaptureReport) -> Iterator[str]:
-    """What was captured, from where, and that it was proved."""
+def captured(report: CaptureReport, *, quiet: bool = False) -> Iterator[str]:
+    """What was captured, from where, and that it was proved: `quiet` leaves only the result."""
+    result = f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
+    if quiet:
+        yield result
+        return
     yield from wrapped(f"source   {report.target} ({report.source})", " " * 9)
     yield from wrapped(f"server   {report.server}", " " * 9)
     rows = [
@@ -56,7 +64,7 @@ def captured(report: CaptureReport) -> Iterator[str]:
         yield f"schema   {schema.path}, {size(schema.bytes)}"
     notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
     yield from (line for note in notes for line in wrapped(f"note: {note}"))
-    yield f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
+    yield result
     yield from wrapped(f"identity {report.manifest.identity}{_same(report)}")
     yield f"written to {report.folder}"
 
@@ -112,8 +120,8 @@ def contents(
     yield f"identity {manifest.identity}"
     yield from _entities(manifest)
     for entity, rows in samples:
-        names = max(len(column.name) for column in entity.columns)
-        types = max(len(column.type) for column in entity.columns)
+        names = max(width_of(column.name) for column in entity.columns)
+        types = max(width_of(column.type) for column in entity.columns)
         if rows and (note := notes.get(entity.name)):
             yield from ("", *wrapped(f"{entity.name}: {note}"))
         for number, row in enumerate(rows, 1):
@@ -121,7 +129,7 @@ def contents(
             yield f"{entity.name}, row {number} of {entity.rows:,}"
             for column in entity.columns:
                 value = "NULL" if row[column.name] is None else one_line(row[column.name])
-                yield cut(f"  {column.name:<{names}}  {column.type:<{types}}  {value}")
+                yield cut(f"  {padded(column.name, names)}  {padded(column.type, types)}  {value}")
 
 
 def read_notes(folder: Path) -> dict[str, str]:

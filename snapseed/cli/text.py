@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
-from snapseed.cli.layout import Bytes, columns, cut, paragraphs, size, table, wrapped
+from snapseed.cli.layout import Bytes, columns, cut, padded, paragraphs, size, table, width_of, wrapped
 
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
@@ -47,11 +47,9 @@ def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
     return table([header, "time"], [row for row in seconds.items() if row[1] >= _SHOWN_SECONDS])
 
 
-def _target(
-    report: DiffReport | LoadReport | ResetReport | SavedStates | StateReport | VerifyReport | CiReport,
-) -> list[str]:
+def _target(report: _OnDatabase) -> list[str]:
     target, source = f"target   {report.target}", f"({report.source})"
-    return [f"{target} {source}"] if len(target) + len(source) < columns() else [target, f"{'':9}{source}"]
+    return [f"{target} {source}"] if width_of(target) + width_of(source) < columns() else [target, f"{'':9}{source}"]
 
 
 def _snapshot(manifest: Manifest) -> str:
@@ -147,10 +145,10 @@ def _bottleneck(report: LoadReport) -> str:
 
 def status(states: Sequence[EnvironmentStatus]) -> Iterator[str]:
     """What is loaded where: a few lines for each environment."""
-    width = max(len(item.environment) for item in states)
+    width = max(width_of(item.environment) for item in states)
     for item in states:
         indent = " " * (width + 2)
-        yield from wrapped(f"{item.environment:<{width}}  {item.state}", indent)
+        yield from wrapped(f"{padded(item.environment, width)}  {item.state}", indent)
         if record := item.loaded:
             yield from wrapped(
                 f"{indent}{record.snapshot} {record.identity[:12]}…, {record.rows:,} rows,"
@@ -259,7 +257,7 @@ def differences(report: DiffReport) -> Iterator[str]:
             yield f"  ~ {_key(row.key)}"
             for column, (expected, observed) in row.columns.items():
                 yield cut(f"      {column}: snapshot {_quoted(expected)}")
-                yield cut(f"      {' ' * len(column)}  database {_quoted(observed)}")
+                yield cut(f"      {' ' * width_of(column)}  database {_quoted(observed)}")
         listed = len(entity.missing) + len(entity.extra) + len(entity.changed)
         if hidden := sum(counts.values()) - listed:
             yield f"  … {hidden:,} more"

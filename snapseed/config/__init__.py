@@ -14,6 +14,7 @@ from snapseed.config.settings import (
     mask_secret,
     variable_of,
 )
+from snapseed.config.store import Store
 
 __all__ = [
     "NAME_PATTERN",
@@ -23,6 +24,7 @@ __all__ = [
     "MaskRule",
     "Project",
     "ProjectTable",
+    "Store",
     "find_project",
     "interpolate",
     "mask_secret",

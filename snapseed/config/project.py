@@ -32,6 +32,7 @@ from snapseed.config.settings import (
     value_of,
     variable_of,
 )
+from snapseed.config.store import Store, read_store
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.units import parse_scale, parse_seconds, parse_size
 
@@ -47,7 +48,7 @@ _PARSERS: dict[str, Callable[..., float]] = {
 
 @dataclass(frozen=True)
 class Environment:
-    """A named target: which snapshot, which database, which Redis. Times are in seconds.
+    """A named target: which snapshot in which store, which database, which Redis. Times are in seconds.
 
     `source` is the database that the snapshot is captured from.
 
@@ -57,6 +58,7 @@ class Environment:
 
     name: str
     snapshot: str
+    snapshots: Store
     scale: int | None
     database: str
     source: str | None
@@ -95,12 +97,15 @@ class Environment:
 
 @dataclass(frozen=True)
 class Project:
-    """The folder that holds snapseed.toml, and what the file says. Picklable: worker processes get all of it."""
+    """The folder that holds snapseed.toml, and what the file says. Picklable: worker processes get all of it.
+
+    `stored` is the setting `snapshots` as it was written, for environments without their own.
+    """
 
     folder: Path
     file: Path
     generators: Path
-    snapshots: Path
+    stored: str
     schema: Path | None
     seed: int
     now: datetime
@@ -110,6 +115,12 @@ class Project:
     embeddings: EmbeddingsTable | None = None
     capture: CaptureTable = CaptureTable()
     mask: Mapping[str, MaskRule] = field(default_factory=dict)
+
+    @property
+    def snapshots(self) -> Store:
+        """Where snapshots are, unless an environment says otherwise. Raises `ConfigurationError` as `environment`."""
+        where = f"{self.file} [snapseed] snapshots"
+        return read_store(interpolate(self.stored, where=where)[0], self.folder, where=where)
 
     def environment(self, name: str | None = None, overrides: Mapping[str, Any] | None = None) -> Environment:
         """The environment `name` (default: `default_environment`) with flags (`overrides`) and variables applied.
@@ -169,6 +180,8 @@ def _resolve_environment(project: Project, name: str, overrides: Mapping[str, An
         )
     values["snapshot"] = values["snapshot"] or name
     require_name(values["snapshot"], where=sources["snapshot"])
+    if "snapshots" not in unset:
+        values["snapshots"] = read_store(values["snapshots"], project.folder, where=sources["snapshots"])
     values |= {
         key: parse(values[key], where=sources[key]) for key, parse in _PARSERS.items() if values[key] is not None
     }
@@ -186,6 +199,8 @@ def _resolve_setting(project: Project, environment: str, key: str, flag: object)
         return from_variable(EnvironmentTable, key, text), variable_of(key)
     value = getattr(project.environments[environment], key)
     place = f"[environments.{environment}] {key}"
+    if key == "snapshots" and value is None:
+        value, place = project.stored, f"[snapseed] {key}"
     used: list[str] = []
     if isinstance(value, str):
         try:
@@ -224,7 +239,7 @@ def _project(file: Path, tables: dict[str, Any]) -> Project:
         folder=folder,
         file=file,
         generators=folder / table.generators,
-        snapshots=folder / table.snapshots,
+        stored=table.snapshots,
         schema=None if table.schema is None else folder / table.schema,
         seed=table.seed,
         now=table.now.astimezone(UTC),

@@ -123,6 +123,7 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of `[environments.NAME]`."""
 
     snapshot: str | None = None
+    snapshots: str | None = None
     scale: str | int | float | None = None
     database: str = "embedded"
     source: str | None = None

@@ -77,7 +77,7 @@ Sink._fields_ = [
 ]
 
 
-class Source(ctypes.Structure):
+class CopyStream(ctypes.Structure):
     """A binary COPY stream that libpq receives: `source` in decode.c."""
 
     _fields_ = (
@@ -99,7 +99,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "snapseed_permute_numbers": (_ADDRESS, _ADDRESS, c_int64, c_char_p),
     "snapseed_permute_texts": (_COLUMNS, c_char_p, _ADDRESS, _NUMBERS),
     "snapseed_permute_uuids": (_ADDRESS, c_int64, c_char_p),
-    "snapseed_read": (POINTER(Source), POINTER(Sink), c_int32, c_int64, c_int64),
+    "snapseed_read": (POINTER(CopyStream), POINTER(Sink), c_int32, c_int64, c_int64),
     **{
         f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)
         for sums, numbers in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4))

@@ -86,7 +86,7 @@ def diff_snapshot(
     Raises `SnapshotError` if the files are damaged: then there is nothing to compare with.
     """
     target = resolve_target(project, environment)
-    snapshot = open_snapshot(project.snapshots, environment.snapshot)
+    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
     require_none(verify_files(snapshot, only=only), snapshot)
     with reading(target, "comparing") as connection:

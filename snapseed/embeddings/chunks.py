@@ -19,7 +19,7 @@ from snapseed.snapshot.types import ColumnType, Family
 
 if TYPE_CHECKING:
     # Generators import this module, and need no driver for it.
-    from snapseed.embeddings.source import Source
+    from snapseed.embeddings.source import EmbeddingSource
 
 # Words in a chunk, at most: about what retrieval systems embed at a time.
 CHUNK_WORDS = 120
@@ -110,7 +110,7 @@ def chunk_keys(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     return series
 
 
-def chunk_rows(source: Source, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
+def chunk_rows(source: EmbeddingSource, keys: pl.Series, texts: pl.Series) -> list[pa.Array]:
     """A row for each chunk of each text, as the columns of `source.target`; `keys` are in the types of Arrow.
 
     A null text counts as empty, and has one chunk. Raises `EmbeddingError` if the embedder fails or the rows do not fit

@@ -15,7 +15,7 @@ from snapseed.config import Environment, Project
 from snapseed.embeddings.chunks import CHUNK_WORDS
 from snapseed.embeddings.index import drop_indexes
 from snapseed.embeddings.queue import encode_jobs
-from snapseed.embeddings.source import EmbeddingSession, Source, embedding_session
+from snapseed.embeddings.source import EmbeddingSession, EmbeddingSource, embedding_session
 from snapseed.embeddings.write import prepare_writer
 from snapseed.events import Listener, Note, ignore
 from snapseed.postgres.catalog import read_tables
@@ -114,11 +114,6 @@ class Completeness:
     orphans: int
     wrong_dimension: int
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing is missing and nothing is left over."""
-        return not (self.incomplete or self.orphans or self.wrong_dimension)
-
     def findings(self) -> list[str]:
         """What is wrong, a line each."""
         counts = {
@@ -129,7 +124,7 @@ class Completeness:
         return [f"{count:,} {what}" for what, count in counts.items() if count]
 
 
-def completeness(connection: Connection, source: Source) -> Completeness:
+def completeness(connection: Connection, source: EmbeddingSource) -> Completeness:
     """Ask the database whether every text has its chunks; reads both tables once."""
     declared = next(column.type for column in source.target.columns if column.name == source.settings.vector)
     to_array = sql.SQL("" if declared.endswith("[]") else "::real[]")
@@ -141,7 +136,7 @@ def completeness(connection: Connection, source: Source) -> Completeness:
     return found
 
 
-def _incomplete(source: Source, load: int | None = None) -> sql.Composed:
+def _incomplete(source: EmbeddingSource, load: int | None = None) -> sql.Composed:
     """The query for the keys of the texts that need a job."""
     changed: sql.Composable = sql.SQL("false")
     # If chunks keep their content, it must be the text; if not, a text that a load has changed is known by the

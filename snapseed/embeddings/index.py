@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from snapseed.config import Environment, Project
-from snapseed.embeddings.source import QUERIES, Source, extension_schema, source_of
+from snapseed.embeddings.source import QUERIES, EmbeddingSource, extension_schema, source_of
 from snapseed.postgres import query
 from snapseed.postgres.catalog import IndexFacts, TableFacts, read_tables
 from snapseed.postgres.connect import Connection, connected, role_search_path
@@ -29,7 +29,7 @@ _ROWS_PER_LIST = 1000
 _MANY_ROWS = 1_000_000
 
 
-def drop_indexes(connection: Connection, source: Source, environment: Environment) -> list[str]:
+def drop_indexes(connection: Connection, source: EmbeddingSource, environment: Environment) -> list[str]:
     """Drop the indexes for nearest neighbors of an empty target; returns a line for each, also for those that stay.
 
     If the target has rows, jobs are few, and the indexes stay.
@@ -69,7 +69,7 @@ def index_embeddings(project: Project, environment: Environment, *, consent: boo
             return [*_restore(connection, facts), *_build_own(connection, facts, source)] if facts else []
 
 
-def own_name(facts: TableFacts, source: Source) -> str:
+def own_name(facts: TableFacts, source: EmbeddingSource) -> str:
     """The name of our index: unique for the table, and within PostgreSQL's limit."""
     name = f"{facts.table}_{source.settings.vector}_snapseed"
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
@@ -95,7 +95,7 @@ def _restore(connection: Connection, facts: TableFacts) -> Iterator[str]:
         connection.execute(forget, [facts.oid, name])
 
 
-def _build_own(connection: Connection, facts: TableFacts, source: Source) -> Iterator[str]:
+def _build_own(connection: Connection, facts: TableFacts, source: EmbeddingSource) -> Iterator[str]:
     method, column = source.settings.index, facts.column(source.settings.vector)
     if method is None:
         return
@@ -138,5 +138,5 @@ def _save(connection: Connection, facts: TableFacts, index: IndexFacts) -> None:
     )
 
 
-def _facts(connection: Connection, source: Source) -> TableFacts | None:
+def _facts(connection: Connection, source: EmbeddingSource) -> TableFacts | None:
     return read_tables(connection, [table_name(source.target)]).get(table_name(source.target))

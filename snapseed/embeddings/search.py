@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from snapseed.config import Environment, Project
 from snapseed.embeddings.chunks import embed_texts
-from snapseed.embeddings.source import QUERIES, Source, extension_schema, resolve_source
+from snapseed.embeddings.source import QUERIES, EmbeddingSource, extension_schema, resolve_source
 from snapseed.errors import ConfigurationError, SchemaError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import TableFacts, TableName, read_tables
@@ -52,7 +52,7 @@ def search(project: Project, environment: Environment, question: str, limit: int
     Raises `SchemaError` if the table is missing, `EmbeddingError` if the embedder fails, `ConfigurationError` for
     mistakes in [embeddings], and what connecting raises.
     """
-    manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
+    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
     source = resolve_source(project, environment, manifest)
     target = resolve_target(project, environment)
     vector = embed_texts(source.embedder, pl.Series([question])).cast(pl.List(pl.Float64))[0].to_list()
@@ -66,7 +66,7 @@ def search(project: Project, environment: Environment, question: str, limit: int
             return cursor.execute(statement, values).fetchall()
 
 
-def _statement(connection: Connection, source: Source, manifest: Manifest, where: str) -> sql.Composed:
+def _statement(connection: Connection, source: EmbeddingSource, manifest: Manifest, where: str) -> sql.Composed:
     tables = read_tables(connection, [table_name(record) for record in manifest.entities])
     facts = tables.get(table_name(source.target))
     column = facts.column(source.settings.vector) if facts else None
@@ -81,7 +81,11 @@ def _statement(connection: Connection, source: Source, manifest: Manifest, where
 
 
 def _title(
-    connection: Connection, source: Source, manifest: Manifest, tables: Mapping[TableName, TableFacts], where: str
+    connection: Connection,
+    source: EmbeddingSource,
+    manifest: Manifest,
+    tables: Mapping[TableName, TableFacts],
+    where: str,
 ) -> tuple[sql.Composable, sql.Composable]:
     """`title = "entity.column"` of [embeddings] in SQL: the column, and the joins that lead to it from `found.parent`.
 

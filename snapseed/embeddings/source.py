@@ -50,7 +50,7 @@ _TARGET_SETTINGS = ("parent", "number", "content", "model", "vector", "key")
 
 
 @dataclass(frozen=True)
-class Source:
+class EmbeddingSource:
     """The texts, and where their vectors go. `target` has only the columns that workers write.
 
     The jobs of a worker that has been silent for `claim_after` seconds go to others.
@@ -75,7 +75,7 @@ class Source:
         """The columns that are unique for each chunk."""
         return (self.settings.parent, self.settings.number, self.settings.model)
 
-    def found_in(self, connection: Connection) -> Source:
+    def found_in(self, connection: Connection) -> EmbeddingSource:
         """The same with the schemas in which the two tables are, as far as they exist."""
         names = [table_name(self.texts), table_name(self.target)]
         found = find_tables(connection, names, search_schemas(connection))
@@ -104,7 +104,7 @@ class Source:
         return sql.SQL(query(name, QUERIES).decode()).format(**(self.identifiers() | names))
 
 
-def resolve_source(project: Project, environment: Environment, manifest: Manifest) -> Source:
+def resolve_source(project: Project, environment: Environment, manifest: Manifest) -> EmbeddingSource:
     """The source of an environment's embeddings.
 
     Raises `ConfigurationError` if there is no table [embeddings], or it does not fit the snapshot.
@@ -148,7 +148,7 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
     embedder = load_embedder(settings.embedder, settings.options or {}, project.folder, f"{where} embedder")
     _require_dimensions(target, settings, embedder, where)
     written = tuple(column for column in target.columns if column.name in names)
-    return Source(
+    return EmbeddingSource(
         settings,
         texts,
         msgspec.structs.replace(target, columns=written),
@@ -164,7 +164,7 @@ def resolve_source(project: Project, environment: Environment, manifest: Manifes
 class EmbeddingSession:
     """The database and the queue of an environment, open."""
 
-    source: Source
+    source: EmbeddingSource
     target: Target
     redis: RedisTarget
     connection: Session
@@ -209,9 +209,9 @@ def extension_schema(connection: Connection) -> sql.Composable:
     return sql.Identifier(str(row[0])) if row else sql.NULL
 
 
-def source_of(project: Project, environment: Environment) -> Source:
+def source_of(project: Project, environment: Environment) -> EmbeddingSource:
     """`resolve_source` for the environment's snapshot."""
-    return resolve_source(project, environment, open_snapshot(project.snapshots, environment.snapshot).manifest)
+    return resolve_source(project, environment, open_snapshot(environment.snapshots, environment.snapshot).manifest)
 
 
 def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:

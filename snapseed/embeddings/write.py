@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 from psycopg import errors, sql
 
-from snapseed.embeddings.source import Source
+from snapseed.embeddings.source import EmbeddingSource
 from snapseed.errors import SchemaError
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 from snapseed.load.plan import Prepared, TablePlan
@@ -37,7 +37,7 @@ class Writer:
     `takes_copy`: COPY may write into the target itself, and not only into the temporary table.
     """
 
-    source: Source
+    source: EmbeddingSource
     plan: TablePlan
     key_is_uuid: bool
     takes_copy: bool
@@ -57,7 +57,7 @@ class TextBatch:
     versions: list[tuple[object, ...]]
 
 
-def prepare_writer(connection: Connection, source: Source) -> Writer:
+def prepare_writer(connection: Connection, source: EmbeddingSource) -> Writer:
     """Look at the two tables and create the temporary one. Raises `SchemaError` if they are missing or do not fit."""
     tables = [table_name(source.texts), table_name(source.target)]
     facts = read_tables(connection, tables)

@@ -91,7 +91,7 @@ def _converted(entity: Entity, name: str, kind: ColumnType, series: pl.Series) -
         _check_characters(values, kind)
     except (pa.ArrowException, ValueError) as exc:
         detail = str(exc).splitlines()[0]
-        hint = "; as_decimals() makes them" if kind.family is Family.NUMERIC else ""
+        hint = f"; as_decimals(…, {kind.arrow.scale}) makes them" if kind.family is Family.NUMERIC else ""
         expected = f"values of {kind.name} (Arrow {kind.arrow}){hint}"
         raise _broken(entity, name, f"{series.dtype}: {detail}", expected) from exc
     if kind.family is Family.JSONB:
@@ -163,9 +163,10 @@ def _check_key(entity: Entity, table: pa.Table) -> None:
         how = "repeats" if key == before else "is smaller than"
         expected = "unique keys in ascending order; rows.key() makes them"
         if others:
+            does = "draws with distinct=True differ" if key == before else "rows.ascending() sorts those"
             expected = (
                 f"unique keys in ascending order: by {name}, as the parent's key ascends, then within each parent by"
-                f" {', '.join(others)}; rows.ascending() sorts those"
+                f" {', '.join(others)}; {does}"
             )
         observed = f"the key of row {position + 2}, {shown}, {how} the one before"
         raise _broken(entity, None if others else name, observed, expected)

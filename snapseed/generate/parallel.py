@@ -7,15 +7,19 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from multiprocessing.sharedctypes import Synchronized
+from operator import itemgetter
 
 from snapseed.errors import GeneratorError, without_interrupts
 from snapseed.generate.part import PartResult, PartTask, Told, make_part
+from snapseed.generate.request import Tasks
 
 # Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work.
 _AHEAD = 2
@@ -30,24 +34,37 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_parts(
-    tasks: Iterable[PartTask], told: Told, *, jobs: int, executor: Executor | None = None
-) -> Iterator[PartResult]:
-    """The result of each task, in the order of the tasks: made by `jobs` processes, or by the executor if there is one.
+def make_parts(tasks: Tasks, told: Told, *, jobs: int, executor: Executor | None = None) -> list[PartResult]:
+    """The result of each task, in the order of the tasks, made by the executor if there is one.
 
-    A single job is done in this process. `told` hears of each slice, and with 0 while nothing happens; of an
-    executor, it hears of whole parts. Raises what the first part to fail raised, and `GeneratorError` if a process
-    died.
+    Otherwise this process makes parts. Once that has taken `request.alone` seconds, and the rest will take as long, it
+    starts others, so that `jobs` make them. `told` hears of each slice, and with 0 while nothing happens; of an
+    executor, it hears of whole parts. Raises what a part raised, and `GeneratorError` if a process died.
     """
-    if executor is not None:
-        for task, part in _through(executor, make_part, tasks, _AHEAD * available_cores()):
-            told(task.last - task.first)
-            yield part
-        return
-    if jobs <= 1:
-        for task in tasks:
-            yield make_part(task, told)
-        return
+    rest, made, began, done = enumerate(tasks), list[tuple[int, PartResult]](), time.monotonic(), 0
+    others = _Others(executor, make_part, rest, _AHEAD * available_cores(), told) if executor else None
+    with ExitStack() as stack:
+
+        def count(rows: int) -> None:
+            nonlocal others, done
+            told(rows)
+            done += rows
+            seconds = time.monotonic() - began
+            if others is not None:
+                others.advance()
+            elif jobs > 1 and min(1, (tasks.root_rows - done) / done) * seconds > tasks.request.alone:
+                pool, ask = stack.enter_context(_processes(jobs - 1, told))
+                others = _Others(pool, _make_counted, rest, _AHEAD * (jobs - 1), lambda _: ask(), ask)
+
+        for number, task in () if executor else rest:
+            made.append((number, make_part(task, count)))
+        made += others.finish() if others else ()
+    return [part for _, part in sorted(made, key=itemgetter(0))]
+
+
+@contextmanager
+def _processes(jobs: int, told: Told) -> Iterator[tuple[Executor, Callable[[], None]]]:
+    """Processes that make parts, and what to call now and then so that `told` hears of their slices."""
     # Spawned, not forked: polars runs threads, and a fork would leave them in an unknown state.
     context = multiprocessing.get_context("spawn")
     made, known = context.Value("q", 0), 0
@@ -61,8 +78,7 @@ def make_parts(
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(made,))
     try:
         with _one_thread_each():
-            for _, part in _through(pool, _make_counted, tasks, _AHEAD * jobs, ask):
-                yield part
+            yield pool, ask
         ask()
     except BaseException:
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way before Python 3.14
@@ -72,38 +88,54 @@ def make_parts(
         pool.shutdown(cancel_futures=True)
 
 
-def _through(
-    executor: Executor,
-    make: Callable[[PartTask], PartResult],
-    tasks: Iterable[PartTask],
-    ahead: int,
-    ask: Callable[[], None] | None = None,
-) -> Iterator[tuple[PartTask, PartResult]]:
-    """Each task with its result. While one is waited for, `ask` is called now and then."""
-    waiting: deque[tuple[PartTask, Future[PartResult]]] = deque()
+class _Others:
+    """Makes parts by an executor. `told` hears of each, and `ask` is called now and then while nothing happens."""
 
-    def first() -> tuple[PartTask, PartResult]:
-        task, future = waiting.popleft()
-        while ask is not None and wait([future], _ASKED_SECONDS).not_done:
-            ask()
-        return task, future.result()
+    def __init__(
+        self,
+        executor: Executor,
+        make: Callable[[PartTask], PartResult],
+        tasks: Iterator[tuple[int, PartTask]],
+        ahead: int,
+        told: Told,
+        ask: Callable[[], None] | None = None,
+    ) -> None:
+        self._submit: Callable[[PartTask], Future[PartResult]] = lambda task: executor.submit(make, task)
+        self._tasks, self._ahead, self._told, self._ask = tasks, ahead, told, ask
+        self._waiting: deque[tuple[int, PartTask, Future[PartResult]]] = deque()
+        self._made: list[tuple[int, PartResult]] = []
+        self.advance()
 
-    try:
-        for task in tasks:
+    def advance(self) -> None:
+        """Take the results that have come, and hand out as many tasks."""
+        while self._waiting and self._waiting[0][2].done():
+            self._take()
+        for number, task in islice(self._tasks, self._ahead - len(self._waiting)):
             # This may start a process. It must not print a traceback when Ctrl-C reaches it among its imports.
             with without_interrupts():
-                waiting.append((task, executor.submit(make, task)))
-            if len(waiting) >= ahead:
-                yield first()
-        while waiting:
-            yield first()
-    except BrokenProcessPool as exc:
-        raise GeneratorError(
-            "a process that was making parts died",
-            observed=str(exc),
-            next_step="check whether memory ran out, or use --jobs 1;"
-            " a script of your own needs `if __name__ == '__main__':`",
-        ) from exc
+                self._waiting.append((number, task, self._submit(task)))
+
+    def finish(self) -> list[tuple[int, PartResult]]:
+        """Wait for all results; each has the number of its task."""
+        while self._waiting:
+            while self._ask and wait([self._waiting[0][2]], _ASKED_SECONDS).not_done:
+                self._ask()
+            self._take()
+            self.advance()
+        return self._made
+
+    def _take(self) -> None:
+        number, task, future = self._waiting.popleft()
+        try:
+            self._made.append((number, future.result()))
+        except BrokenProcessPool as exc:
+            raise GeneratorError(
+                "a process that was making parts died",
+                observed=str(exc),
+                next_step="check whether memory ran out, or use --jobs 1;"
+                " a script of your own needs `if __name__ == '__main__':`",
+            ) from exc
+        self._told(task.last - task.first)
 
 
 @contextmanager

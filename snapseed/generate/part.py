@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,9 +19,11 @@ from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
 from snapseed.generate.entity import Entity
 from snapseed.generate.generators import load_generators, where_it_failed
+from snapseed.generate.number_draws import Settings
 from snapseed.generate.output import checked_table, columns_of, require_following
 from snapseed.generate.pools import Pools
-from snapseed.generate.rows import Rows, Settings
+from snapseed.generate.rows import Rows
+from snapseed.snapshot.store import Staging
 from snapseed.snapshot.writing import CHUNK_ROWS, PartWriter, WrittenFile
 
 # Is told how many more root rows are made.
@@ -60,7 +61,7 @@ SLICES = Slices()
 class PartTask:
     """Everything needed to make one part: root rows `first` to `last` (excluded), and the file of each entity to write.
 
-    The entities descend from one root entity; `paths` are relative to `folder`.
+    The entities descend from one root entity; `paths` are relative to the snapshot in `staging`.
     """
 
     project: Project
@@ -68,7 +69,7 @@ class PartTask:
     first: int
     last: int
     paths: dict[str, str]
-    folder: Path
+    staging: Staging
     chunk_rows: int = CHUNK_ROWS
     slices: Slices = SLICES
 
@@ -92,7 +93,7 @@ def make_part(task: PartTask, told: Told = lambda _: None) -> PartResult:
         entity.name: PartWriter(
             columns_of(entity, entity.columns),
             columns_of(entity, entity.key_columns),
-            task.folder,
+            task.staging.folder,
             task.paths[entity.name],
             task.chunk_rows,
         )
@@ -115,6 +116,8 @@ def make_part(task: PartTask, told: Told = lambda _: None) -> PartResult:
                 told(last - first)
                 first = last
             files = {name: written for name, writer in writers.items() if (written := writer.close())}
+        for written in files.values():
+            task.staging.put(written.file)
     except BaseException:
         for writer in writers.values():
             writer.abandon()
@@ -204,10 +207,13 @@ class _Maker:
             # An exit() or a KeyboardInterrupt of its own is a failure like any other.
             if isinstance(exc, SnapseedError) or is_from_outside(exc):
                 raise
+            is_column = isinstance(exc, pl.exceptions.ColumnNotFoundError)
+            known = {name: self._generators.entities[name].columns for name in entity.parameters if is_column}
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
                 where=where_it_failed(exc, self._folder, entity.function.__code__),
                 observed=f"{type(exc).__name__}: {exc}",
+                expected="; ".join(f"{name} has {', '.join(columns)}" for name, columns in known.items()) or None,
                 next_step="run again with --verbose for the whole traceback",
             ) from exc
 

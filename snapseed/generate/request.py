@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snapseed.config import Environment, Project
+from snapseed.config import Environment, Project, Store
 from snapseed.errors import UsageError
 from snapseed.generate.generators import load_generators
 from snapseed.generate.part import SLICES, PartTask, Slices, make_part
-from snapseed.snapshot.store import has_snapshot, open_snapshot, part_path, writing_to
+from snapseed.snapshot.store import Staging, has_snapshot, open_snapshot, part_path
+from snapseed.snapshot.store_folder import FolderStaging, writing_to
 from snapseed.snapshot.writing import CHUNK_ROWS
 
 # Root rows that are made to estimate a size: takes some tenths of a second and is right within a few percent.
@@ -22,8 +23,10 @@ _SAMPLED_ROWS = 1_000
 class Request:
     """A snapshot to make, with everything decided. `resolve_request` makes it from flags, environment and project.
 
-    `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows` and
-    `slices` have fixed values, which only tests and benchmarks change.
+    `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows`,
+    `slices` and `alone` have fixed values, which only tests and benchmarks change: this process works alone for so many
+    seconds before it starts others, each of which takes as long to start. Without a `store`, it goes to
+    that of the project.
     """
 
     name: str
@@ -34,6 +37,12 @@ class Request:
     part: int | None = None
     chunk_rows: int = CHUNK_ROWS
     slices: Slices = SLICES
+    alone: float = 0.5
+    store: Store | None = None
+
+    def store_in(self, project: Project) -> Store:
+        """Where the snapshot goes."""
+        return self.store or project.snapshots
 
 
 def resolve_request(
@@ -59,7 +68,7 @@ def resolve_request(
                 "there is no such entity", observed=entity, expected=f"one of: {known}", next_step="check --only"
             )
     name = environment.snapshot if part is None else f"{environment.snapshot}-part-{part}"
-    scale = scale or environment.scale or _existing_scale(project, name)
+    scale = scale or environment.scale or _existing_scale(environment.snapshots, name)
     if scale is None:
         raise UsageError(
             "there is no scale",
@@ -67,13 +76,14 @@ def resolve_request(
             expected="the number of root rows to make",
             next_step=f"add --scale 10k, or `scale` to [environments.{environment.name}]",
         )
-    return Request(name, project.seed if seed is None else seed, scale, tuple(only), environment.max_size, part)
+    seed, store = project.seed if seed is None else seed, environment.snapshots
+    return Request(name, seed, scale, tuple(only), environment.max_size, part, store=store)
 
 
-def _existing_scale(project: Project, name: str) -> int | None:
-    if not has_snapshot(project.snapshots, name):
+def _existing_scale(store: Store, name: str) -> int | None:
+    if not has_snapshot(store, name):
         return None
-    return open_snapshot(project.snapshots, name).manifest.scale or None
+    return open_snapshot(store, name).manifest.scale or None
 
 
 @dataclass(frozen=True)
@@ -86,16 +96,16 @@ class Tree:
 
 
 class Tasks:
-    """The tasks that make a snapshot in `folder`. Each is created on demand, so a billion root rows take no memory.
+    """The tasks that make a snapshot in `staging`. Each is created on demand, so a billion root rows take no memory.
 
     For a request of a single part, it has that part of each tree, and the only part of a tree that has just one. Raises
     `UsageError` if no tree has this part.
     """
 
-    def __init__(self, project: Project, request: Request, folder: Path) -> None:
+    def __init__(self, project: Project, request: Request, staging: Staging) -> None:
         self.project = project
         self.request = request
-        self._folder = folder
+        self._staging = staging
         entities = load_generators(project.generators).entities.values()
         self.written = [entity for entity in entities if not request.only or entity.name in request.only]
         self.trees = []
@@ -138,7 +148,7 @@ class Tasks:
             first=first,
             last=last,
             paths={name: part_path(name, part) for name in tree.names},
-            folder=self._folder,
+            staging=self._staging,
             chunk_rows=self.request.chunk_rows,
             slices=self.request.slices,
         )
@@ -159,7 +169,7 @@ def estimate(project: Project, request: Request) -> Estimate:
     Raises what making those rows raises.
     """
     with tempfile.TemporaryDirectory(prefix="snapseed-estimate-") as folder, writing_to(Path(folder)):
-        tasks = Tasks(project, request, Path(folder))
+        tasks = Tasks(project, request, FolderStaging(Path(folder)))
         rows = size = 0
         for tree in tasks.trees:
             sampled = min(_SAMPLED_ROWS, tree.rows)

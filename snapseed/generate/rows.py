@@ -1,225 +1,29 @@
-"""`Rows`, all that a generator sees: the rows that it fills, and the draws for their columns.
-
-Every draw has a name, its first argument. A value depends on the seed, the entity, this name and the row, and on
-nothing else: not on other draws, the order of calls, the scale, the machine or the time.
-"""
+"""`Rows`, all that a generator sees: the rows that it fills, and the draws for their columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from decimal import Decimal
-from functools import wraps
-from typing import TypeVar, cast
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from snapseed.generate.draws import choices, numbers, times, unique
-from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits, identity_hashes, name_hash, numbered
+from snapseed.generate.draws import choices, numbers, unique
+from snapseed.generate.draws.bits import Int64s, UInt64s, below, identity_hashes, name_hash, numbered
 from snapseed.generate.draws.choices import Options
-from snapseed.generate.draws.numbers import Number, Numbers, int64s
-from snapseed.generate.draws.times import Rhythm
+from snapseed.generate.draws.numbers import Number, int64s
 from snapseed.generate.draws.unique import LETTERS
 from snapseed.generate.entity import Entity
-from snapseed.generate.pools import Derive, Pools
-
-_Method = TypeVar("_Method", bound=Callable[..., object])
-
-
-def _draw(method: _Method) -> _Method:
-    """Start the errors of a method with what was to be drawn: `integers('stars'): a maximum is …`."""
-
-    @wraps(method)
-    def named(self: Draws, column: str, *arguments: object, **options: object) -> object:
-        try:
-            return method(self, column, *arguments, **options)
-        except (TypeError, ValueError) as exc:
-            kind = TypeError if isinstance(exc, TypeError) else ValueError
-            raise kind(f"{method.__name__}({column!r}): {exc}") from exc
-
-    return cast("_Method", named)
+from snapseed.generate.number_draws import NumberDraws, Settings, named_draw
+from snapseed.generate.pools import Derive
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all rows of a part have in common: the seed, the project's pinned time, and its pools."""
+class Draws(NumberDraws):
+    """All that can be drawn for rows and for items: also choices, rows of pools and of other entities, and items."""
 
-    seed: int
-    now: datetime
-    pools: Pools
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What can be drawn for rows and for items: one value each, as a `polars.Series`.
-
-    A root row (`roots`) and an ordinal among its descendants (`ordinals`) identify a row; `hashes` has 64 bits for each
-    row or item. `positions` counts siblings from 0: the children of one parent, the items of one row.
-    """
-
-    entity: Entity
-    settings: Settings
-    roots: UInt64s
-    ordinals: UInt64s
-    positions: pl.Series
-    hashes: UInt64s
-
-    def __len__(self) -> int:
-        return len(self.roots)
-
-    @property
-    def now(self) -> datetime:
-        """The project's pinned time; a generator never asks the clock."""
-        return self.settings.now
-
-    def bits(self, column: str) -> UInt64s:
-        """64 uniform bits (NumPy uint64), for a draw that has no method.
-
-        >>> (rows.bits("flags") >> 60).tolist()
-        [15, 15, 9, 2]
-        """
-        return column_bits(self.hashes, column)
-
-    @_draw
-    def integers(self, column: str, minimum: Numbers, maximum: Numbers) -> pl.Series:
-        """Whole numbers from `minimum` to `maximum`, both included, all equally likely (Int64).
-
-        The bounds are numbers, or series with one value per row. Raises `ValueError` for null bounds and for a maximum
-        below its minimum.
-
-        >>> rows.integers("stars", 1, 5).to_list()
-        [2, 1, 3, 4]
-        """
-        low, high = int64s(minimum), int64s(maximum)
-        return pl.Series(numbers.between(self.bits(column), low, high))
-
-    @_draw
-    def decimals(self, column: str, minimum: Decimal | str, maximum: Decimal | str, digits: int = 2) -> pl.Series:
-        """Exact decimals in steps of 10^-digits, all equally likely; a bound that is a step is included (Decimal).
-
-        Raises `ValueError` if there is no step between the bounds.
-
-        >>> rows.decimals("price", "0.99", "19.99").cast(str).to_list()
-        ['16.61', '13.64', '4.53', '18.84']
-        """
-        return numbers.decimals(self.bits(column), minimum, maximum, digits)
-
-    @_draw
-    def chance(self, column: str, probability: float | pl.Series) -> pl.Series:
-        """True with this probability, between 0 and 1: one for all, or a series with one per row (Boolean).
-
-        Raises `ValueError` for a probability that is out of range or null.
-
-        >>> rows.chance("is paid", 0.8).to_list()
-        [False, True, True, True]
-        """
-        return pl.Series(numbers.chances(self.bits(column), probability))
-
-    def or_null(self, column: str, values: pl.Series, probability: float | pl.Series) -> pl.Series:
-        """The values, replaced by null with this probability.
-
-        >>> rows.or_null("no phone", rows.integers("phone", 100, 999), 0.5).to_list()
-        [644, 856, None, None]
-        """
-        nulls = pl.Series([None], dtype=values.dtype).new_from_index(0, len(self))
-        return nulls.zip_with(self.chance(column, probability), values).alias(column)
-
-    @_draw
-    def zipf(self, column: str, size: Numbers, exponent: Number = 1) -> pl.Series:
-        """Ranks from 1 to `size`: the probability of rank k is about 1 / k^exponent, so few are common (Int64).
-
-        Words and popularity have an exponent of about 1; with 2, most numbers are small and very few are large.
-        Exactly, k is as likely as the integral of 1 / x^exponent from k to k + 1 says. Raises `ValueError` unless
-        `size`, one number or one per row, is from 1 to 2^56, and the exponent one of 0.10, 0.11, … 5.
-
-        >>> rows.zipf("popularity", 1_000_000).to_list()
-        [4795, 617842, 4407, 41]
-        """
-        return pl.Series(numbers.ranks(self.bits(column), int64s(size), exponent))
-
-    @_draw
-    def normal(
-        self,
-        column: str,
-        mean: Numbers,
-        deviation: Numbers,
-        minimum: Numbers | None = None,
-        maximum: Numbers | None = None,
-    ) -> pl.Series:
-        """Whole numbers around `mean`: two thirds within one `deviation` of it, 95 % within two (Int64).
-
-        Bounds, both included, cut the normal distribution off; values do not pile up there. Without bounds, all values
-        are within 8.3 deviations. Every parameter is a number or a series with one value per row. Raises `ValueError`
-        for nulls, for means and bounds beyond ±2^56, for a negative deviation, and for a maximum below its minimum.
-
-        >>> rows.normal("age", mean=38, deviation=14, minimum=18).to_list()
-        [29, 34, 43, 28]
-        """
-        return pl.Series(numbers.normals(self.bits(column), mean, deviation, minimum, maximum))
-
-    @_draw
-    def log_normal(
-        self,
-        column: str,
-        median: Numbers,
-        spread: Number,
-        minimum: Numbers | None = None,
-        maximum: Numbers | None = None,
-    ) -> pl.Series:
-        """Whole numbers with a long tail: half below `median`, two thirds from median / `spread` to median · spread.
-
-        Sizes, prices, lengths and durations are like this; 2 is a usual spread. Bounds, both included, cut the
-        distribution off (Int64). Raises `ValueError` for nulls, for medians and bounds outside 1 (a minimum: 0) to
-        2^56, for a spread that is not above 1 and below 1000, and for a maximum below its minimum.
-
-        >>> rows.log_normal("bytes", median=20_000, spread=3).to_list()
-        [25253, 23488, 90995, 42383]
-        """
-        return pl.Series(numbers.log_normals(self.bits(column), median, spread, minimum, maximum))
-
-    @_draw
-    def timestamps(
-        self,
-        column: str,
-        start: datetime | pl.Series,
-        end: datetime | pl.Series | None = None,
-        *,
-        growth: Number = 1,
-        rhythm: Rhythm | None = None,
-        ahead: timedelta | pl.Series | None = None,
-    ) -> pl.Series:
-        """Moments from `start` to `end` (default: `now`), both included (Datetime, microseconds, UTC).
-
-        With `growth=4` they are four times as dense at the end as at the start, with 0.25 the reverse. With a `Rhythm`
-        they follow hours and weekdays, on a clock `ahead` of UTC by this duration, or by one per row. Raises
-        `ValueError` for nulls, for an end before its start, for a growth outside 0.0001 to 10,000, and for a rhythm
-        outside the years 1900 to 2199.
-
-        >>> monday = rows.now.replace(2025, 6, 2)
-        >>> paid_at = rows.timestamps("paid at", monday, monday.replace(day=6), rhythm=Rhythm())
-        >>> paid_at.dt.to_string("%a %H:%M").to_list()
-        ['Tue 08:00', 'Mon 19:34', 'Wed 22:51', 'Thu 08:41']
-        """
-        end = self.now if end is None else end
-        return times.timestamps(self.bits(column), start, end, growth, rhythm, ahead)
-
-    @_draw
-    def dates(self, column: str, start: date | pl.Series, end: date | pl.Series | None = None) -> pl.Series:
-        """Days from `start` to `end` (default: the day of `now`), both included, all equally likely (Date).
-
-        For days with growth or a rhythm, take the dates of timestamps: `rows.timestamps(…).dt.date()`. Raises
-        `ValueError` for nulls and for an end before its start.
-
-        >>> rows.dates("born on", rows.now.date().replace(1950), rows.now.date().replace(2007)).cast(str).to_list()
-        ['1982-11-13', '1972-01-25', '1959-12-25', '1985-12-08']
-        """
-        end = self.now.date() if end is None else end
-        return times.dates(self.bits(column), start, end)
-
-    @_draw
+    @named_draw
     def choice(
         self, column: str, options: Options, weights: Sequence[int] | None = None, *, distinct: bool = False
     ) -> pl.Series:
@@ -235,7 +39,7 @@ class Draws:
         siblings = self._siblings() if distinct else None
         return choices.chosen(self.bits(column), options, weights, siblings).alias(column)
 
-    @_draw
+    @named_draw
     def sample(
         self, column: str, table: pl.DataFrame, weights: str | None = None, **match: pl.Series | str
     ) -> pl.DataFrame:
@@ -252,7 +56,7 @@ class Draws:
         groups = self.settings.pools.grouped(table, tuple(match), weights)
         return groups.drawn(self.bits(column), match)
 
-    @_draw
+    @named_draw
     def reference(self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False) -> pl.Series:
         """The key of a random row of a root entity. It exists at every scale that has this row.
 
@@ -284,14 +88,6 @@ class Draws:
         frame = pl.DataFrame({"key": keys, "exists": existing > 0})
         return frame.select(pl.when("exists").then("key").alias(column)).to_series()
 
-    def uuids(self, column: str) -> pl.Series:
-        """Random UUIDs of version 4, like those of `gen_random_uuid()` (16 bytes). Not for the key: see `Rows.key`.
-
-        >>> [str(uuid.UUID(bytes=token))[:13] for token in rows.uuids("token")]
-        ['d56b5a72-9e67', '6d19d6a5-8179', 'ef320e96-445c', '4f93da1e-9e02']
-        """
-        return unique.random_uuids(self.bits(column))
-
     def ascending(self, values: pl.Series) -> pl.Series:
         """The values sorted among siblings: children of one parent, items of one row. Nulls come last, texts by bytes.
 
@@ -304,7 +100,7 @@ class Draws:
         """
         return choices.ascending(values, self._siblings())
 
-    @_draw
+    @named_draw
     def items(self, column: str, counts: pl.Series) -> Items:
         """`counts[i]` items for row i, to draw the elements of a list or the pieces of a text.
 
@@ -386,7 +182,7 @@ class Rows(Draws):
         """
         return pl.Series(self._numbers() - 1) * step + first
 
-    @_draw
+    @named_draw
     def code(self, column: str, length: int, alphabet: str = LETTERS) -> pl.Series:
         """Unique texts of `length` characters from `alphabet`, in no visible order (String).
 
@@ -398,9 +194,9 @@ class Rows(Draws):
         """
         return unique.codes(self.bits(column), self._numbers(), self._permutation(column), length, alphabet)
 
-    @_draw
-    def unique(self, column: str, texts: pl.Series, separator: str = "", longest: int | None = None) -> pl.Series:
-        """The texts, made unique by a number at the end: for usernames, mail addresses, slugs, URLs (String).
+    @named_draw
+    def unique(self, column: str, texts: pl.Series | str, separator: str = "", longest: int | None = None) -> pl.Series:
+        """The texts, or a single one, made unique by a number at the end: for usernames, mail addresses, URLs (String).
 
         The number has as many digits as the row's own, so early rows have short ones. Before it comes `separator`, or a
         "-" if there is none and the text ends in a digit, so that `a1` + `2` differs from `a` + `12`. The text is cut
@@ -410,7 +206,10 @@ class Rows(Draws):
         >>> rows.unique("username", rows.choice("nickname", ["bee", "fox"])).to_list()
         ['fox7', 'bee8', 'bee9', 'bee1']
         """
-        key = self._permutation(column)
+        key, texts = (
+            self._permutation(column),
+            pl.repeat(texts, len(self), eager=True) if isinstance(texts, str) else texts,
+        )
         return unique.numbered_texts(texts, self._numbers(), key, separator, longest).alias(column)
 
     def _siblings(self) -> pl.Series:

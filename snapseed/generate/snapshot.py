@@ -31,14 +31,15 @@ from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import (
     Snapshot,
+    Staging,
     commit,
     file_problem,
     has_snapshot,
-    open_file,
     open_snapshot,
+    place_of,
     replacing,
-    writing_to,
 )
+from snapseed.snapshot.store_folder import FolderStaging, writing_to
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
 # What rows and files depend on, apart from the generators and their pools.
@@ -50,7 +51,7 @@ class GenerateReport:
     """What was written, and how long it took. `replaced` is the identity of the snapshot that was there before."""
 
     manifest: Manifest
-    folder: Path
+    folder: str
     seconds: float
     replaced: str | None
 
@@ -78,7 +79,7 @@ def generate_snapshot(
 ) -> GenerateReport:
     """Write a snapshot in place of the one before, completely or not at all.
 
-    It uses `jobs` processes, or the `executor` if there is one. With `only` in the request, the other entities keep
+    It uses up to `jobs` processes, or the `executor` if there is one. With `only` in the request, other entities keep
     their files, which must have the same seed and scale. The listener gets an `Advanced` in root rows again and
     again. Raises `GeneratorError`; `SnapshotError` if it cannot be written or is larger than `max_size`; `UsageError`
     if `only` does not fit the existing snapshot.
@@ -86,7 +87,7 @@ def generate_snapshot(
     started = time.monotonic()
     previous = _previous(project, request)
     kept = _kept(previous, project, request) if request.only and previous else None
-    with _sized(project, request), replacing(project.snapshots, request.name) as staging:
+    with _sized(project, request), replacing(request.store_in(project), request.name) as staging:
         if kept:
             _copy_files(kept, staging)
         manifest = _made(Tasks(project, request, staging), kept, jobs, executor, listener)
@@ -97,7 +98,7 @@ def generate_snapshot(
                 expected=f"at most {request.max_size:,} bytes (max_size)",
                 next_step="choose a smaller scale, or raise max_size",
             )
-        folder = commit(staging, manifest)
+        folder = str(commit(staging, manifest))
     replaced = previous.manifest.identity if previous else None
     return GenerateReport(manifest, folder, time.monotonic() - started, replaced)
 
@@ -108,8 +109,9 @@ def _sized(project: Project, request: Request) -> Iterator[None]:
     try:
         yield
     except SpaceError as exc:
-        exc.where = str(project.snapshots / request.name)
-        exc.observed = f"{exc.observed}; {shutil.disk_usage(project.snapshots).free:,} bytes are free"
+        store = request.store_in(project)
+        exc.where = str(place_of(store, request.name))
+        exc.observed = f"{exc.observed}; {shutil.disk_usage(store.folder).free:,} bytes are free"
         with suppress(SnapseedError):
             exc.expected = f"about {estimate(project, request).bytes:,} bytes"
         raise
@@ -122,13 +124,13 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     raises, and `SnapshotError` if there is no snapshot.
     """
     started = time.monotonic()
-    snapshot = open_snapshot(project.snapshots, request.name)
+    snapshot = open_snapshot(request.store_in(project), request.name)
     stored = snapshot.manifest
     same = request
     if stored.seed is not msgspec.UNSET and stored.scale is not msgspec.UNSET:  # as in a capture
         same = replace(request, seed=stored.seed, scale=stored.scale)
     with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
-        made = _made(Tasks(project, same, Path(folder)), None, jobs, None, listener)
+        made = _made(Tasks(project, same, FolderStaging(Path(folder))), None, jobs, None, listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
     damaged = tuple(
         f"{file.path}: {problem}"
@@ -156,10 +158,8 @@ def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | N
         done += rows
         listener(Advanced("generating", done, tasks.root_rows, "root rows"))
 
-    # Starting a process takes longer than making a small part: the lookup entities of a project are a part each.
-    full = -(-sum(tree.rows for tree in tasks.trees) // tasks.project.part_rows)
     with phase(listener, "generating"):
-        results = list(make_parts(tasks, told, jobs=min(jobs, len(tasks), full), executor=executor))
+        results = make_parts(tasks, told, jobs=min(jobs, len(tasks)), executor=executor)
     records = {entity.name: _record(entity, results) for entity in tasks.written}
     pools = {name: digest for result in results for name, digest in result.pools.items()}
     if kept and kept.manifest.entities:
@@ -210,10 +210,11 @@ def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
 
 def _previous(project: Project, request: Request) -> Snapshot | None:
     """The snapshot that will be replaced. A damaged one is ignored, unless some of it would be kept."""
-    if not has_snapshot(project.snapshots, request.name):
+    store = request.store_in(project)
+    if not has_snapshot(store, request.name):
         return None
     try:
-        return open_snapshot(project.snapshots, request.name)
+        return open_snapshot(store, request.name)
     except ManifestError:
         if request.only:
             raise
@@ -225,7 +226,7 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
     if other := _other_settings(previous.manifest, _without_entities(project, request)):
         raise UsageError(
             "--only keeps the other entities, and they were made with other settings",
-            where=str(previous.folder),
+            where=str(previous.place),
             observed=", ".join(f"{name} {old}" for name, old, _ in other),
             expected=", ".join(f"{name} {new}" for name, _, new in other),
             next_step="generate without --only, or with the settings of the snapshot",
@@ -235,19 +236,16 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
     return replace(previous, manifest=msgspec.structs.replace(previous.manifest, entities=records))
 
 
-def _copy_files(kept: Snapshot, staging: Path) -> None:
+def _copy_files(kept: Snapshot, staging: Staging) -> None:
     for file in (file for record in kept.manifest.entities for file in record.files):
         if problem := file_problem(kept, file):
             raise SnapshotError(
                 "a file that --only would keep is damaged",
-                where=str(kept.path(file)),
+                where=kept.path(file),
                 observed=problem,
                 next_step="generate without --only",
             )
-        target = staging / file.path
-        target.parent.mkdir(exist_ok=True)
-        with open_file(kept.folder, file.path) as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy)
+        staging.keep(file, kept.place)
 
 
 def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, object, object]]:

@@ -182,7 +182,7 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
 
 
 def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generator[Batch]:
-    with readable(str(snapshot.folder)):
+    with readable(str(snapshot.place)):
         for part in whole(table.entity) if table.slices is None else table.slices:
             yield from _batches_of(part, snapshot, table, batch_bytes)
 

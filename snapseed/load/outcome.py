@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 import psycopg
+from msgspec import UNSET
 
 from snapseed.errors import SnapseedError, interruption
 from snapseed.events import Event, phase_seconds
@@ -23,6 +24,8 @@ from snapseed.verify.files import FileFinding
 _GOING_AWAY = ("08", "57P")
 _FOREIGN_KEY_VIOLATION = "23503"
 _UNIQUE_VIOLATION = "23505"
+# The class of these: rows that a constraint refuses.
+_INTEGRITY = "23"
 _Kind = TypeVar("_Kind")
 
 
@@ -131,6 +134,8 @@ def failed(exc: SnapseedError | KeyboardInterrupt, report: LoadReport, *, only: 
         error.next_step = "add --with-parents to load the rows that these refer to as well"
     elif state == _UNIQUE_VIOLATION and report.plan.mode is Mode.APPEND:
         error.next_step = "--mode upsert updates the rows whose keys exist; --mode replace empties the tables first"
+    elif state and state.startswith(_INTEGRITY) and report.manifest.capture is UNSET and not error.next_step:
+        error.next_step = f"change the draw, or the constraint; then `snapseed generate {report.environment}` again"
     error.summary += f"; {report.outcome}"
     error.report = report
     return error

@@ -122,6 +122,7 @@ def prepare(session: LoadSession) -> Prepared:
             problems=tuple(problems),
             restoration=restoration,
             capture=manifest.capture,
+            environment=environment.name,
             connections=environment.connections,
             trees={
                 entity.name: read_partitions(connection, facts[entity.name].oid)
@@ -247,7 +248,7 @@ def _create_schema(session: LoadSession) -> Schema:
     names = [str(table_name(entity)) for entity in entities]
     elsewhere = _found_elsewhere(session.connection, entities)
     if any(problem.fix for problem in elsewhere):
-        raise schema_error(elsewhere, names, session.snapshot.manifest.capture)
+        raise schema_error(elsewhere, names, session.snapshot.manifest.capture, environment.name)
     if not environment.create_schema or schema is None:
         raise SchemaError(
             "none of the snapshot's tables exists",

@@ -67,7 +67,7 @@ def find_schema(project: Project, snapshot: Snapshot) -> Schema | None:
     capture, file = snapshot.manifest.capture, project.schema
     if capture is not UNSET and capture.schema is not None:
         text = snapshot.read_schema(capture.schema).decode(errors="replace")
-        return Schema(str(snapshot.folder / capture.schema.path), text, capture.server)
+        return Schema(snapshot.path(capture.schema), text, capture.server)
     try:
         return None if file is None else Schema(str(file), decoded(file.read_bytes()))
     except (OSError, ValueError) as exc:

@@ -53,7 +53,7 @@ def load_snapshot(
     failed after the commit or the answer to the commit was lost. `report_of(error)` is the report up to there.
     """
     target = resolve_target(project, environment)
-    snapshot = open_snapshot(project.snapshots, environment.snapshot)
+    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
     is_whole = not (request.only or request.if_changed) and request.mode is Mode.REPLACE
     if request.recreate and not (is_whole and environment.create_schema and find_schema(project, snapshot)):
         raise UsageError(

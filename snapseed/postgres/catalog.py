@@ -302,33 +302,53 @@ def find_tables(connection: Connection, names: Sequence[TableName], path: Sequen
 
 
 def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[TableName, TableFacts]:
-    """The facts about those of `names` that exist."""
+    """The facts about those of `names` that exist, by a handful of queries, however many tables they are."""
     path = search_schemas(connection)
-    return {
-        name: _read_table(connection, row, path)
-        for name, found in find_tables(connection, names, path).items()
-        for row in read_rows(connection, query("tables"), schema=found.schema, table=found.table)
+    found = find_tables(connection, names, path)
+    schemas, tables = [name.schema for name in found.values()], [name.table for name in found.values()]
+    rows = {row["oid"]: row for row in read_rows(connection, query("tables"), schemas=schemas, tables=tables)}
+    for row in rows.values():
+        row.update({part: [] for part in (*_PARTS, "refuses")})
+    for part in _PARTS:
+        for row in read_rows(connection, query(part), oids=list(rows), path=path):
+            rows[row["of_table"]][part].append(row)
+    for row in read_rows(connection, query("refused_commands"), oids=list(rows)):
+        rows[row["of_table"]]["refuses"].append(row["command"])
+    _add_definitions(connection, [index for row in rows.values() for index in row["indexes"]])
+    _look_for_rows(connection, [*rows.values(), *(other for row in rows.values() for other in row["referenced_by"])])
+    facts = {
+        TableName(row["schema"], row["table"]): msgspec.convert(
+            {**row, "has_rows": row["has_rows"] is not False}, TableFacts
+        )
+        for row in rows.values()
     }
+    return {name: facts[full] for name, full in found.items() if full in facts}
 
 
-def _read_table(connection: Connection, row: dict[str, Any], path: Sequence[str]) -> TableFacts:
-    parts: dict[str, Any] = {part: read_rows(connection, query(part), oid=row["oid"], path=path) for part in _PARTS}
+def _add_definitions(connection: Connection, indexes: Sequence[dict[str, Any]]) -> None:
+    """The text of each index, which means the same where it is read and where it is rebuilt."""
+    statement = (
+        "SELECT ARRAY(SELECT pg_catalog.pg_get_indexdef(oid) FROM pg_catalog.unnest(%s::pg_catalog.oid[]) AS oid)"
+    )
     with connection.transaction(force_rollback=True), role_search_path(connection):
-        # The text of an index means the same where it is read and where it is rebuilt.
-        for index in parts["indexes"]:
-            definition = "SELECT pg_catalog.pg_get_indexdef(%s::pg_catalog.oid)"
-            (index["definition"],) = connection.execute(definition, [index["oid"]]).fetchone() or ("",)
-    for other in parts["referenced_by"]:
-        name = TableName(other["schema"], other["table"], alone=other["alone"])
-        other["has_rows"] = _has_rows(connection, name, other["columns"]) if other["may_look"] else None
-    if row["has_publications"]:
-        refused = read_rows(connection, query("refused_commands"), oid=row["oid"])
-        parts["refuses"] = [found["command"] for found in refused]
-    # With row-level security we cannot look. Such a table is not loaded into anyway.
-    # A foreign partition is on another server, which nobody has allowed.
-    may_look = not (row["row_security"] or row["foreign_partitions"]) and {"USAGE", "SELECT"} <= set(row["privileges"])
-    name = TableName(row["schema"], row["table"], alone=row["kind"] == "r")
-    return msgspec.convert({**row, **parts, "has_rows": not may_look or _has_rows(connection, name)}, TableFacts)
+        ((texts,),) = connection.execute(statement, [[index["oid"] for index in indexes]]).fetchall()
+    for index, text in zip(indexes, texts, strict=True):  # type: ignore[call-overload]
+        index["definition"] = text
+
+
+def _look_for_rows(connection: Connection, tables: Sequence[dict[str, Any]]) -> None:
+    """Whether each table has a row in which none of the columns `filled` is NULL; None where we may not look."""
+    looks = []
+    for table in tables:
+        name = TableName(table["schema"], table["table"], alone=table["alone"])
+        filled = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(column)) for column in table["filled"]]
+        where = sql.SQL(" AND ").join([sql.SQL("true"), *filled])
+        exists = sql.SQL("EXISTS (SELECT FROM {} WHERE {})").format(name.rows(), where)
+        looks.append(exists if table["may_look"] else sql.SQL("NULL"))
+    statement = sql.SQL("SELECT ARRAY[{}]::bool[]").format(sql.SQL(", ").join(looks))
+    ((answers,),) = connection.execute(statement).fetchall()
+    for table, answer in zip(tables, answers, strict=True):  # type: ignore[call-overload]
+        table["has_rows"] = answer
 
 
 def read_rows(connection: Connection, text: bytes, **parameters: object) -> list[dict[str, Any]]:
@@ -336,11 +356,3 @@ def read_rows(connection: Connection, text: bytes, **parameters: object) -> list
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(text, parameters).fetchall()
     return [{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows]
-
-
-def _has_rows(connection: Connection, table: TableName, filled: Sequence[str] = ()) -> bool:
-    """Whether the table has a row in which none of the columns `filled` is NULL."""
-    conditions = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in filled]
-    where = sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
-    exists = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(table.rows(), where)
-    return connection.execute(exists).fetchone() == (True,)

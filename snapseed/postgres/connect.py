@@ -39,6 +39,8 @@ PINNED = {
     "lc_monetary": "C",
     "array_nulls": "on",
     "xmloption": "content",
+    # Compiling a query about the catalogs of 500 tables takes longer than running it.
+    "jit": "off",
     # How statements are read.
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",

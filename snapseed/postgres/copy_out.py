@@ -13,7 +13,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import errors, generators, pq, sql
 
-from snapseed.core import BAD_STREAM, BEYOND_ARROW, NO_ROOM, Source, library, reason
+from snapseed.core import BAD_STREAM, BEYOND_ARROW, NO_ROOM, CopyStream, library, reason
 from snapseed.errors import ServerError, SnapseedError, SnapshotError
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.decoding import Receiver
@@ -113,7 +113,7 @@ def _copying(connection: Connection, statement: sql.Composed) -> Iterator[None]:
             raise
 
 
-def _require_end(connection: Connection, stream: Source, where: str) -> None:
+def _require_end(connection: Connection, stream: CopyStream, where: str) -> None:
     """Raise the server's error, if it was one that ended the rows."""
     result = connection.wait(generators.fetch_many(connection.pgconn))[-1]
     if result.status != pq.ExecStatus.COMMAND_OK:
@@ -138,7 +138,7 @@ def _unexpected(where: str, observed: str) -> SnapseedError:
 
 
 @contextmanager
-def _stream(pgconn: pq.abc.PGconn) -> Iterator[Source]:
+def _stream(pgconn: pq.abc.PGconn) -> Iterator[CopyStream]:
     """The driver's connection, and the functions by which the core reads from it.
 
     They are those of the libpq that the driver uses: in another one, a connection could be laid out differently. A
@@ -149,7 +149,7 @@ def _stream(pgconn: pq.abc.PGconn) -> Iterator[Source]:
     functions = [libpq.PQgetCopyData, libpq.PQconsumeInput, libpq.PQfreemem]
     addresses = [ctypes.cast(function, ctypes.c_void_p) for function in functions]
     connection = pgconn.pgconn_ptr  # type: ignore[attr-defined] # all implementations have it
-    stream = Source(connection, *addresses, socket=pgconn.socket)
+    stream = CopyStream(connection, *addresses, socket=pgconn.socket)
     try:
         yield stream
     finally:

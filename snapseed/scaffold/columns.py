@@ -10,7 +10,7 @@ from itertools import chain
 from uuid import UUID
 
 from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.checks import Bound, Limits, Order, constant_of
+from snapseed.scaffold.conditions import Bound, Limits, Order, constant_of
 from snapseed.scaffold.draws import Draw, Wanted, quoted
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests

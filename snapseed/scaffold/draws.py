@@ -17,7 +17,7 @@ from rstr import Rstr
 
 from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.catalog import ColumnFacts
-from snapseed.scaffold.checks import Limits
+from snapseed.scaffold.conditions import Limits
 from snapseed.scaffold.names import hints, singular, suggests
 from snapseed.snapshot.types import ColumnType
 

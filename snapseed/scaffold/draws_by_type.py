@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import cycle, islice
 from uuid import UUID
 
-from snapseed.scaffold.checks import NOW, Bound, Limits
+from snapseed.scaffold.conditions import NOW, Bound, Limits
 from snapseed.scaffold.draws import (
     NUMBER,
     Draw,

@@ -11,8 +11,8 @@ from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, arrange
-from snapseed.scaffold.checks import Conditions, Rule, conditions_of
 from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
+from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
 from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
 from snapseed.scaffold.names import identifier, kept_by, short_type
 from snapseed.scaffold.schema import Table
@@ -109,17 +109,15 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     single: frozenset[int] = frozenset()
     while True:
         arrangement = arrange(by_oid, narrow, excluded, single)
-        try:
-            entities = _entities(arrangement, conditions, answer)
-        except ImpossibleError as exc:
-            # A table with a key of several columns is tried again with one of them.
-            if len(arrangement.places[exc.oid].key) > 1:
-                single |= {exc.oid}
-            else:
-                excluded[exc.oid] = exc.reason
-            continue
-        left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-        return ProjectPlan(tuple(_without_circles(entities)), left_out)
+        found = _entities(arrangement, conditions, answer)
+        if not isinstance(found, ImpossibleError):
+            left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
+            return ProjectPlan(tuple(_without_circles(found)), left_out)
+        # A table with a key of several columns is tried again with one of them.
+        if len(arrangement.places[found.oid].key) > 1:
+            single |= {found.oid}
+        else:
+            excluded[found.oid] = found.reason
 
 
 def _narrow(conditions: Conditions) -> frozenset[str]:
@@ -133,8 +131,10 @@ def _narrow(conditions: Conditions) -> frozenset[str]:
     return frozenset(few) | conditions.ordered
 
 
-def _entities(arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer) -> list[EntityPlan]:
-    """For all tables, parents before children."""
+def _entities(
+    arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer
+) -> list[EntityPlan] | ImpossibleError:
+    """For all tables, parents before children; or why one of them can have no rows."""
     names = {place.name for place in arrangement.places.values()}
     since: dict[int | None, str | None] = {None: None}
     strides: dict[int | None, int] = {None: 1}
@@ -142,16 +142,19 @@ def _entities(arrangement: Arrangement, conditions: Mapping[int, Conditions], an
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
         key = arrangement.places[oid].parent
         parent = None if key is None else key.target
-        proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
-        most = None if parent is None else most_per_parent(proposal, strides[parent])
+        try:
+            proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
+            most = None if parent is None else most_per_parent(proposal, strides[parent])
+            columns = decide(proposal, answer(*question_of(proposal)))
+        except ImpossibleError as exc:
+            return exc
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
-        columns = decide(proposal, answer(*question_of(proposal)))
         entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
-                raise ImpossibleError(oid, f"it needs the column {column} of {other}, whose values are not known")
+                return ImpossibleError(oid, f"it needs the column {column} of {other}, whose values are not known")
     return list(entities.values())
 
 

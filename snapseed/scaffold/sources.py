@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.checks import Conditions
+from snapseed.scaffold.conditions import Conditions
 from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, Family
@@ -67,8 +67,7 @@ def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> So
     nullable = frozenset(column.name for column in table.columns if not column.not_null) - {*place.key}
     chosen, unfilled = _foreign(references, nullable)
     null = {**_left_to_the_database(table, place), **unfilled}
-    unique = _Uniqueness(references, conditions, {name for source in chosen.values() for name in source.codes})
-    unique.settle({key: source for key, source in chosen.items() if source.is_unique}, set(null))
+    unique = _unique(references, conditions, chosen, null.keys())
     chosen |= unique.replaced
     for index in unique.unmet:
         # NULLs do not count as duplicates of each other.
@@ -150,94 +149,105 @@ def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[For
     return chosen, null
 
 
+def _unique(
+    references: References, conditions: Conditions, chosen: Mapping[ForeignKey, KeySource], null: Collection[str]
+) -> _Uniqueness:
+    """A way to meet each unique index, unless columns that are NULL or already unique do."""
+    table, place = references.table, references.place
+    found = _Uniqueness(
+        references,
+        conditions,
+        frozenset(name for source in chosen.values() for name in source.codes),
+        columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns),
+        most_per_parent=1 if place.one_each else None,
+    )
+    if len(place.key) > 1:
+        found = found.meeting_key() or replace(found, unmet=(place.key,))
+    excluded = [exclusion.equal for exclusion in table.tried_exclusions if exclusion.equal]
+    for index in sorted([*table.unique, *excluded], key=len):
+        if not found.meets(index, null):
+            found = found.meeting(index) or replace(found, unmet=(*found.unmet, index))
+    return found
+
+
+@dataclass(frozen=True)
 class _Uniqueness:
-    """How each unique index is met; `replaced` are foreign keys that need another source for it."""
+    """How unique indexes are met so far. Meeting one more gives another such value, or None if there is no way.
 
-    def __init__(self, references: References, conditions: Conditions, foreign: set[str]) -> None:
-        self.columns: set[str] = set()
-        self.by_position: dict[str, tuple[str, ...]] = {}
-        self.replaced: dict[ForeignKey, KeySource] = {}
-        self.unmet: list[tuple[str, ...]] = []
-        self.most_per_parent: int | None = 1 if references.place.one_each else None
-        self._references, self._conditions, self._foreign = references, conditions, foreign
-        self._table, self._place = references.table, references.place
+    `foreign` columns are those of foreign keys, of which `replaced` have another source for this; `columns` have values
+    that come once each.
+    """
 
-    def settle(self, unique: Mapping[ForeignKey, KeySource], null: set[str]) -> None:
-        """Find a way to meet each unique index."""
-        self.columns |= {name for key in unique for name in key.columns}
-        if len(self._place.key) > 1 and not self._meet_key():
-            self.unmet.append(self._place.key)
-        excluded = [exclusion.equal for exclusion in self._table.tried_exclusions if exclusion.equal]
-        for index in sorted([*self._table.unique, *excluded], key=len):
-            if not self._is_met(index, null) and not self._meet(index):
-                self.unmet.append(index)
+    references: References
+    conditions: Conditions
+    foreign: frozenset[str]
+    columns: frozenset[str]
+    most_per_parent: int | None
+    by_position: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    replaced: Mapping[ForeignKey, KeySource] = field(default_factory=dict)
+    unmet: tuple[tuple[str, ...], ...] = ()
 
-    def _is_met(self, index: tuple[str, ...], null: set[str]) -> bool:
-        names, parent = set(index), self._place.parent
-        if set(self._place.key) <= names or names & null or names & self.columns:
+    def meets(self, index: tuple[str, ...], null: Collection[str]) -> bool:
+        """Whether an index is met already."""
+        names, place = set(index), self.references.place
+        if set(place.key) <= names or not names.isdisjoint(null) or names & self.columns:
             return True
-        return self.most_per_parent == 1 and parent is not None and set(parent.columns) <= names
+        return self.most_per_parent == 1 and place.parent is not None and set(place.parent.columns) <= names
 
-    def _meet_key(self) -> bool:
-        """See that the column after the parent's key differs among the rows of each parent, and ascends."""
-        assert self._place.parent is not None
-        name = self._place.key[len(self._place.parent.columns)]
-        if name not in self._foreign:
+    def meeting_key(self) -> _Uniqueness | None:
+        """The column after the parent's key differs among the rows of each parent, and ascends."""
+        table, place = self.references.table, self.references.place
+        assert place.parent is not None
+        name = place.key[len(place.parent.columns)]
+        if name not in self.foreign:
             return self._positioned([name])
-        key = next(key for key in self._table.foreign_keys if key.columns == (name,))
-        return self._replace(key, self._references.ascending(key))
+        key = next(key for key in table.foreign_keys if key.columns == (name,))
+        return self._replacing(key, self.references.ascending(key))
 
-    def _meet(self, index: tuple[str, ...]) -> bool:
-        parent = self._place.parent
+    def meeting(self, index: tuple[str, ...]) -> _Uniqueness | None:
+        """The first way to meet an index: by position, by unique values, by other sources of its foreign keys."""
+        parent = self.references.place.parent
         is_within_parent = parent is not None and set(parent.columns) <= set(index)
-        own = [name for name in index if name not in self._foreign | self._conditions.ordered]
-        if is_within_parent and self._positioned(own):
-            return True
+        own = [name for name in index if name not in self.foreign | self.conditions.ordered]
+        if is_within_parent and (found := self._positioned(own)):
+            return found
         if ranks := {name: rank for name in own if (rank := self._rank(name)) is not None}:
-            self.columns.add(min(ranks, key=lambda name: ranks[name]))
-            return True
-        for key in self._table.foreign_keys if is_within_parent else ():
-            if set(key.columns) <= set(index) and self._replace(key, self._references.by_position(key)):
-                return True
+            return replace(self, columns=self.columns | {min(ranks, key=lambda name: ranks[name])})
+        keys = [key for key in self.references.table.foreign_keys if set(key.columns) <= set(index)]
         if is_within_parent:
-            self.most_per_parent = 1
-            return True
-        for key in self._table.foreign_keys:
-            if set(key.columns) <= set(index) and self._replace(key, self._references.one_each(key)):
-                self.columns |= set(key.columns)
-                return True
-        return False
+            ways = (self._replacing(key, self.references.by_position(key)) for key in keys)
+            return next(filter(None, ways), None) or replace(self, most_per_parent=1)
+        for key in keys:
+            if found := self._replacing(key, self.references.one_each(key)):
+                return replace(found, columns=found.columns | set(key.columns))
+        return None
 
-    def _replace(self, key: ForeignKey, source: KeySource) -> bool:
-        """Give a foreign key another source, if there is one and it has no other than its usual one yet."""
+    def _replacing(self, key: ForeignKey, source: KeySource) -> _Uniqueness | None:
+        """Another source for a foreign key, if there is one and it has no other than its usual one yet."""
         if not source.codes or key in self.replaced:
-            return False
-        self.replaced[key] = source
-        self._limit(source.at_most)
-        return True
+            return None
+        return replace(self, replaced={**self.replaced, key: source}, most_per_parent=self._at_most(source.at_most))
 
     def _rank(self, name: str) -> int | None:
         """How early a column is made unique; None if it has too few values."""
-        column, kind = self._table.column(name), self._table.kind(name)
-        is_narrow = column.labels or self._conditions.limits[name].allowed is not None
+        column, kind = self.references.table.column(name), self.references.table.kind(name)
+        is_narrow = column.labels or self.conditions.limits[name].allowed is not None
         if is_narrow or kind.is_array or kind.family not in _UNIQUE_FIRST:
             return None
         is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
         return _UNIQUE_FIRST[kind.family] + is_short * len(Family)
 
-    def _positioned(self, own: list[str]) -> bool:
+    def _positioned(self, own: Sequence[str]) -> _Uniqueness | None:
         """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels."""
         for name in own:
-            limits, kind = self._conditions.limits[name], self._table.kind(name)
-            labels = self._table.column(name).labels
+            limits, kind = self.conditions.limits[name], self.references.table.kind(name)
+            labels = self.references.table.column(name).labels
             labels = labels or tuple(value for value in limits.allowed or () if isinstance(value, str))
             if kind.is_array or (not labels and (kind.family not in INTEGERS or limits.allowed or limits.high)):
                 continue
-            self.by_position[name] = labels
-            self._limit(len(labels) or None)
-            return True
-        return False
+            most = self._at_most(len(labels) or None)
+            return replace(self, by_position={**self.by_position, name: labels}, most_per_parent=most)
+        return None
 
-    def _limit(self, most: int | None) -> None:
-        if most is not None:
-            self.most_per_parent = min(most, self.most_per_parent or most)
+    def _at_most(self, most: int | None) -> int | None:
+        return min(most, self.most_per_parent or most) if most is not None else self.most_per_parent

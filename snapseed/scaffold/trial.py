@@ -16,8 +16,8 @@ import psycopg
 from psycopg import sql
 
 from snapseed.postgres.connect import Connection
-from snapseed.scaffold.checks import Rule, constant_of
 from snapseed.scaffold.columns import Proposal
+from snapseed.scaffold.conditions import Rule, constant_of
 from snapseed.scaffold.draws import Draw, choice, constant
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 

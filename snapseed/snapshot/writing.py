@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.keys import key_at
 from snapseed.snapshot.manifest import Chunk, Column, FirstKey, PartFile
-from snapseed.snapshot.store import describe, writing_to
+from snapseed.snapshot.store_folder import describe, writing_to
 
 # Rows per chunk. Many enough to make the cost of a chunk (page headers, a step of the loader) negligible, few enough to
 # keep a chunk of wide rows near 15 MB and to make a failed verification point at few rows. The manifest records it.

@@ -115,7 +115,7 @@ def hold_snapshot_template(
 
     It is made if it is missing. Raises what a load raises.
     """
-    manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
+    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
     tables = schema or schema_of(project, manifest)
     # An administrator may have put something into template1, such as an extension. On an embedded server it is empty,
     # and cannot be copied while anybody is connected to it.

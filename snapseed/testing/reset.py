@@ -99,7 +99,7 @@ def reset_environment(
     differ from the template, unless there is `consent`; `UsageError` where the role does not own the database; and what
     a load raises.
     """
-    manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
+    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
     with taking_turns(project, environment, "the database is reset", consent=consent, listener=listener) as turn:
         server = turn.server
         with turn.step("looking at the database"):

@@ -117,7 +117,7 @@ def verify_snapshot(
     load has created yet.
     """
     target = None if offline else resolve_target(project, environment)
-    snapshot = open_snapshot(project.snapshots, environment.snapshot)
+    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
     entities = snapshot.manifest.chosen(only)
     events, tell = recorded(listener)
     findings: list[FileFinding] = []

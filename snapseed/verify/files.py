@@ -73,7 +73,7 @@ def require_none(findings: Sequence[FileFinding], snapshot: Snapshot) -> None:
     if findings:
         raise SnapshotError(
             f"the files of snapshot {snapshot.manifest.name!r} are not what its manifest says",
-            where=str(snapshot.folder),
+            where=str(snapshot.place),
             observed="; ".join(map(str, findings)),
             next_step=RESTORE,
         )
@@ -156,7 +156,7 @@ def _tracked(project: Project) -> dict[str, set[str]]:
     # A hook's GIT_INDEX_FILE is relative to the folder that git runs the hook in, so stay there if possible.
     here = Path.cwd()
     folder = here if project.folder.is_relative_to(here) else project.folder
-    command = ["git", "ls-files", "-z", "--cached", "--", str(project.snapshots)]
+    command = ["git", "ls-files", "-z", "--cached", "--", str(project.snapshots.folder)]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
     except (OSError, CalledProcessError) as exc:
@@ -165,7 +165,7 @@ def _tracked(project: Project) -> dict[str, set[str]]:
         raise UsageError(summary, where=str(project.snapshots), observed=said) from exc
     files: dict[str, set[str]] = {}
     for text in filter(None, os.fsdecode(done.stdout).split("\0")):
-        path = Path(os.path.normpath(folder / text)).relative_to(project.snapshots)
+        path = Path(os.path.normpath(folder / text)).relative_to(project.snapshots.folder)
         # A file directly in the folder of snapshots belongs to no snapshot.
         if len(path.parts) > 1:
             files.setdefault(path.parts[0], set()).add(Path(*path.parts[1:]).as_posix())

@@ -49,7 +49,7 @@ def _status(project: Project, name: str) -> EnvironmentStatus:
             state = "nothing loaded"
         else:
             loaded, holding = found
-            manifest = open_snapshot(project.snapshots, environment.snapshot).manifest
+            manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
             queued = project.embeddings.target if project.embeddings and environment.embeddings == "queue" else None
             held = {table for table, identity in holding.items() if identity == manifest.identity}
             # An entity may name its table without the schema.

@@ -23,29 +23,31 @@ SOURCE = (Path(__file__).parent / "source.sql").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class Captured:
-    """A project without generators, and the URL of the database that it captures."""
+    """A project without generators, the URL of the database that it captures, and whether it ignores `[mask]`."""
 
     folder: Path
     url: str
+    unmasked: bool = True
 
     @property
     def project(self) -> Project:
         """The project as it is on disk now."""
         return find_project(self.folder)
 
-    def capture(self, request: CaptureRequest = CaptureRequest()) -> CaptureReport:
-        """Capture the source, all values as they are."""
+    def capture(self, request: CaptureRequest = CaptureRequest(), **options: object) -> CaptureReport:
+        """Capture the source. Options replace those of the request."""
         environment = self.project.environment("dev", {"source": self.url})
-        return capture_snapshot(self.project, environment, replace(request, unmasked=True))
+        request = replace(request, **{"unmasked": self.unmasked, **options})  # type: ignore[arg-type]
+        return capture_snapshot(self.project, environment, request)
 
     def load(self, url: str) -> LoadReport:
         """Load the snapshot into the database of this URL, which has the tables."""
         return load_snapshot(self.project, self.project.environment("dev", {"database": url}))
 
 
-def project_in(folder: Path, url: str) -> Captured:
+def project_in(folder: Path, url: str, settings: str = "[environments.dev]\n") -> Captured:
     """A project in an empty folder."""
-    (folder / "snapseed.toml").write_text("[environments.dev]\n", encoding="utf-8")
+    (folder / "snapseed.toml").write_text(settings, encoding="utf-8")
     return Captured(folder, url)
 
 

@@ -113,7 +113,7 @@ def failing(project: Captured, jobs: int, fail: Callable[[Connection], object]) 
             capture_snapshot(project.project, environment, request, listener=listen)
         assert sessions_of_snapseed(connection) == 0
     assert open_snapshot(project.project.snapshots, "dev").manifest == before
-    assert [path.name for path in project.project.snapshots.iterdir()] == ["dev"]
+    assert [path.name for path in project.project.snapshots.folder.iterdir()] == ["dev"]
     return caught.value
 
 

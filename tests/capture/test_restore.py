@@ -125,4 +125,4 @@ def test_the_copy_of_an_older_source_is_created_again(server: str, database: str
         captured.capture()
         with pytest.raises(SchemaError) as caught:
             restored(captured, copy)
-    assert str(caught.value.next_step).partition("\n")[0].endswith("snapseed load --recreate")
+    assert str(caught.value.next_step).partition("\n")[0].endswith("snapseed load dev --recreate")

@@ -24,7 +24,7 @@ CREATE FOREIGN TABLE remote(id int) SERVER far;
 CREATE TABLE parts(id int) PARTITION BY LIST (id); CREATE FOREIGN TABLE part PARTITION OF parts DEFAULT SERVER far;
 CREATE TABLE of_extension(id int); ALTER EXTENSION plpgsql ADD TABLE of_extension;
 CREATE SCHEMA snapseed; CREATE TABLE snapseed.loads(id int);
-CREATE UNLOGGED TABLE cache(id int);
+CREATE UNLOGGED TABLE cache(id int, tags text[]);
 CREATE VIEW seen AS SELECT * FROM plain; CREATE MATERIALIZED VIEW stored AS SELECT * FROM plain;
 CREATE TEMPORARY TABLE gone(id int);
 CREATE TABLE nothing();

@@ -29,7 +29,7 @@ def test_every_entity_has_a_check_of_files_load_and_rows(shop: Sandbox) -> None:
 
 def test_a_damaged_file_is_a_failed_check_of_its_entity(shop: Sandbox) -> None:
     """With its path. Neither the load nor the rows are reached."""
-    path = shop.project.snapshots / "dev/orders/part-00001.parquet"
+    path = shop.project.snapshots.folder / "dev/orders/part-00001.parquet"
     path.write_bytes(path.read_bytes()[:-1])
     checks = checks_of(run_ci(shop.project, shop.environment()))
     (failed,) = (check for check in checks if check.state == "failed")

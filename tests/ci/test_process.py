@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from snapseed.ci.process import run_ci
-from snapseed.ci.report import Attempt, CiReport, Step
+from snapseed.ci.report import Attempt, CiReport, CiStep
 from snapseed.events import Advanced, Event, notes_to
 from snapseed.load.outcome import Outcome as LoadOutcome
 from tests.conftest import Sandbox, WithData
@@ -18,7 +18,7 @@ from tests.projects.moments import COMMITTED, COMMITTING, at_moments
 from tests.projects.own_server import OwnServer
 
 
-def attempts(report: CiReport, step: Step) -> list[Attempt]:
+def attempts(report: CiReport, step: CiStep) -> list[Attempt]:
     """The attempts at a step."""
     return [attempt for attempt in report.attempts if attempt.step is step]
 
@@ -37,11 +37,11 @@ def test_the_process_loads_and_verifies(shop: Sandbox) -> None:
     report = run_ci(shop.project, shop.environment(), listener=notes_to(said.append))
     assert (report.outcome, report.exit_code, report.error) == ("passed", 0, None)
     assert [(attempt.step, attempt.number, attempt.error) for attempt in report.attempts] == [
-        (Step.WAIT, 1, None),
-        (Step.LOAD, 1, None),
-        (Step.VERIFY, 1, None),
+        (CiStep.WAIT, 1, None),
+        (CiStep.LOAD, 1, None),
+        (CiStep.VERIFY, 1, None),
     ]
-    assert list(report.steps) == [Step.PREPARE, Step.WAIT, Step.LOAD, Step.VERIFY]
+    assert list(report.steps) == [CiStep.PREPARE, CiStep.WAIT, CiStep.LOAD, CiStep.VERIFY]
     assert report.load is not None
     assert report.verify is not None
     assert report.server is not None
@@ -68,10 +68,10 @@ def test_a_server_that_starts_late_is_waited_for(shop: Sandbox, tmp_path: Path, 
     finally:
         late.stop()
     assert report.outcome == "passed"
-    first, *_, last = attempts(report, Step.WAIT)
+    first, *_, last = attempts(report, CiStep.WAIT)
     assert "cannot be reached" in (first.error or "")
     assert (first.wait, last.error, last.wait) == (0.2, None, None)
-    assert len(attempts(report, Step.LOAD)) == 1
+    assert len(attempts(report, CiStep.LOAD)) == 1
     assert report.metrics.retries == last.number - 1
     assert "waiting for the database, attempt 1 failed: the database cannot be reached" in said[1]
 
@@ -80,7 +80,7 @@ def test_a_server_that_never_answers_ends_with_exit_code_4(shop: Sandbox) -> Non
     """The number of attempts is bounded, and no password is shown."""
     environment = shop.environment(database="postgresql://nobody:hidden@127.0.0.1:1/none", retries=2)
     report = run_ci(shop.project, environment)
-    assert (report.outcome, report.exit_code, report.step) == ("failed", 4, Step.WAIT)
+    assert (report.outcome, report.exit_code, report.step) == ("failed", 4, CiStep.WAIT)
     assert [attempt.wait is None for attempt in report.attempts] == [False, False, True]
     assert "hidden" not in str(report)
 
@@ -106,7 +106,7 @@ def test_a_refused_password_is_not_retried(shop_there: Sandbox, harmed: OwnServe
     for password, refusal in (("wrong", "password authentication failed"), (None, "no password supplied")):
         url = make_conninfo(shop_there.url, user="guest", password=password)
         report = run_ci(shop_there.project, shop_there.environment(database=url))
-        assert (report.outcome, report.exit_code, report.step) == ("failed", 2, Step.WAIT)
+        assert (report.outcome, report.exit_code, report.step) == ("failed", 2, CiStep.WAIT)
         assert len(report.attempts) == 1
         assert refusal in str(report.error)
         assert "password=wrong" not in str(report)
@@ -122,21 +122,21 @@ def test_a_guard_refuses_before_anything_is_loaded(shop: Sandbox) -> None:
     finally:
         with shop.connect() as connection:
             connection.execute("DROP ROLE ops_production")
-    assert (report.exit_code, report.step, len(report.attempts)) == (3, Step.WAIT, 1)
+    assert (report.exit_code, report.step, len(report.attempts)) == (3, CiStep.WAIT, 1)
 
 
 def test_a_schema_that_does_not_fit_is_not_retried(shop: Sandbox) -> None:
     """One attempt, exit code 2, and the error names the table."""
     report = run_ci(shop.project, shop.environment(create_schema=False))
-    assert (report.exit_code, report.step) == (2, Step.LOAD)
-    assert len(attempts(report, Step.LOAD)) == 1
+    assert (report.exit_code, report.step) == (2, CiStep.LOAD)
+    assert len(attempts(report, CiStep.LOAD)) == 1
     assert "customers" in str(report.error)
 
 
 def test_a_missing_snapshot_is_an_error_before_the_database_is_asked(shop: Sandbox) -> None:
     """Exit code 2, and no attempt."""
     report = run_ci(shop.project, shop.environment(snapshot="none", database="postgresql://127.0.0.1:1/none"))
-    assert (report.exit_code, report.step, report.attempts) == (2, Step.PREPARE, ())
+    assert (report.exit_code, report.step, report.attempts) == (2, CiStep.PREPARE, ())
 
 
 def test_a_restart_during_the_load_is_survived(shop_there: Sandbox, harmed: OwnServer) -> None:
@@ -151,7 +151,7 @@ def test_a_restart_during_the_load_is_survived(shop_there: Sandbox, harmed: OwnS
 
     report = run_ci(shop_there.project, shop_there.environment(), listener=at_moments(strike))
     assert report.outcome == "passed"
-    first, second = attempts(report, Step.LOAD)
+    first, second = attempts(report, CiStep.LOAD)
     assert (first.error is not None, second.error) == (True, None)
     assert loads(shop_there) == 1
 
@@ -173,7 +173,7 @@ def test_an_attempt_that_was_committed_does_not_run_again(shop: Sandbox, moment:
     report = run_ci(shop.project, shop.environment(), listener=at_moments(strike))
     assert moment in reached
     assert report.outcome == "passed", report.error
-    assert len(attempts(report, Step.LOAD)) == 2
+    assert len(attempts(report, CiStep.LOAD)) == 2
     assert report.load is not None
     assert report.load.outcome is LoadOutcome.COMMITTED
     assert loads(shop) == 1
@@ -197,7 +197,7 @@ def test_a_connection_lost_while_verifying_repeats_only_the_verification(shop: S
     report = run_ci(shop.project, shop.environment(), listener=strike)
     assert struck
     assert report.outcome == "passed", report.error
-    assert (len(attempts(report, Step.LOAD)), len(attempts(report, Step.VERIFY))) == (1, 2)
+    assert (len(attempts(report, CiStep.LOAD)), len(attempts(report, CiStep.VERIFY))) == (1, 2)
     assert loads(shop) == 1
 
 

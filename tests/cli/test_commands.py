@@ -242,6 +242,7 @@ def test_the_embedded_server_is_managed_by_commands(own_server: Sandbox) -> None
     selected = run("db", "psql", "dev", "-A", "-t", "-c", "SELECT current_database()", check=True)
     assert selected.stdout.strip() == "snapseed_dev"
     assert run("db", "psql", "-At", "-c", "SELECT current_database()", check=True).stdout == selected.stdout
+    assert run("db", "psql", "-v", "VERBOSITY=terse", "-At", "-c", "SELECT 1", check=True).stderr == ""
     other = run("db", "psql", "dev", "-Atd", "postgres", "-c", "SELECT current_database()", check=True)
     assert other.stdout.strip() == "postgres"
     assert run("db", "psql", "dev", "-c", "SELECT nonsense").returncode == 1

@@ -175,8 +175,8 @@ def test_an_interrupt_at_any_moment_is_one_line(generated_once: Callable[[str], 
     dice = random.Random(7)  # noqa: S311 - no secrets are drawn here
     found = set()
     for number in range(12):
-        # Two processes for a second: long enough to be met while they start.
-        arguments = ["generate", "--jobs", "2", "--quiet", "--scale", "2000"]
+        # Long enough to be met while other processes start.
+        arguments = ["generate", "--jobs", "2", "--quiet", "--scale", "20000"]
         with subprocess.Popen(
             [sys.executable, "-c", READY, *arguments],
             cwd=folder,

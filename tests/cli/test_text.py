@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from snapseed.cli.layout import Bytes, cut, paragraphs, table, wrapped
+from snapseed.cli.layout import Bytes, cut, paragraphs, table, width_of, wrapped
 from snapseed.errors import SchemaError
 
 NAMES = ["orders", "a_table_with_a_very_long_name_that_says_everything_about_itself", "x"]
@@ -31,6 +31,17 @@ def test_wide_characters_take_two_columns(name: str, monkeypatch: pytest.MonkeyP
     assert len({cell_len(line) for line in lines}) == 1
     assert cell_len(lines[0]) <= 60
     assert cell_len(cut(name)) <= 60
+
+
+def test_no_line_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence is wrapped by columns: wide characters count twice, combining ones not at all; no word is lost."""
+    monkeypatch.setenv("COLUMNS", "40")
+    for word in ("データ", "🐘🐘", "e\u0301te\u0301", "plain"):
+        text = "   " + " ".join([word] * 40)
+        lines = wrapped(text)
+        assert max(map(width_of, lines)) <= 40
+        assert min(width_of(line) + 1 + width_of(word) for line in lines[:-1]) > 40
+        assert " ".join(line.strip() for line in lines) == text.strip()
 
 
 def test_an_error_is_wrapped_and_what_can_be_copied_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,6 @@ def test_only_compares_the_named_entities(loaded: Sandbox) -> None:
 
 def test_damaged_files_are_nothing_to_compare_with(loaded: Sandbox) -> None:
     """The files are checked first: the snapshot's content must be certain."""
-    (loaded.project.snapshots / "dev" / "shops.parquet").write_bytes(b"")
+    (loaded.project.snapshots.folder / "dev" / "shops.parquet").write_bytes(b"")
     with pytest.raises(SnapshotError, match="not what its manifest says"):
         diff_snapshot(loaded.project, loaded.environment())

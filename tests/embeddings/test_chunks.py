@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snapseed import chunk_count, chunk_keys, chunk_of, find_project
 from snapseed.embeddings.chunks import CHUNK_WORDS, chunk_rows
-from snapseed.embeddings.source import Source, resolve_source
+from snapseed.embeddings.source import EmbeddingSource, resolve_source
 from snapseed.errors import EmbeddingError
 from snapseed.snapshot.store import open_snapshot
 from tests.conftest import PROJECTS, Connection
@@ -19,13 +19,13 @@ from tests.embeddings.conftest import Post
 
 
 @pytest.fixture
-def source(post: Post) -> Source:
+def source(post: Post) -> EmbeddingSource:
     """The settings of the letters."""
     project = post.sandbox.project
     return resolve_source(project, post.environment(), open_snapshot(project.snapshots, "dev").manifest)
 
 
-def test_each_chunk_is_a_row_of_the_targets_columns(source: Source) -> None:
+def test_each_chunk_is_a_row_of_the_targets_columns(source: EmbeddingSource) -> None:
     """In the order of the columns. A null text has one chunk, like an empty one."""
     texts = pl.Series(["a " * 120 + "b", None, ""])
     letter, part, made_by, numbers = chunk_rows(source, pl.Series([1, 2, 3]), texts)

@@ -180,7 +180,8 @@ def test_each_finding_is_counted(post: Post) -> None:
     """Texts without all chunks, chunks without a text, vectors of a wrong length. Other models do not count."""
     post.load()
     before = found(post)
-    assert (before.texts, before.incomplete, before.rows, before.is_complete) == (40, 40, 0, False)
+    assert (before.texts, before.incomplete, before.rows) == (40, 40, 0)
+    assert before.findings() == ["40 of 40 texts lack chunks"]
     post.drain()
     rows = len(post.expected())
     assert found(post) == Completeness(texts=40, incomplete=0, rows=rows, orphans=0, wrong_dimension=0)

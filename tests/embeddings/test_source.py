@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from snapseed.embeddings.source import Source, embedding_session, resolve_source
+from snapseed.embeddings.source import EmbeddingSource, embedding_session, resolve_source
 from snapseed.errors import ConfigurationError, UsageError
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from tests.embeddings.conftest import Post
 
 
-def resolve(post: Post) -> Source:
+def resolve(post: Post) -> EmbeddingSource:
     """What the project's settings mean for its snapshot."""
     project, environment = post.sandbox.project, post.environment()
     return resolve_source(project, environment, open_snapshot(project.snapshots, "dev").manifest)

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from snapseed import Entity, Project, Rows, entity, find_project, generate_snapshot, open_snapshot
+from snapseed.generate.number_draws import Settings
 from snapseed.generate.pools import PoolFolder, Pools
 from snapseed.generate.request import Request
-from snapseed.generate.rows import Settings
 from snapseed.snapshot.store import Snapshot
 from tests.conftest import PROJECTS
 
@@ -50,8 +50,8 @@ def make_snapshot(
     only: tuple[str, ...] = (),
     max_size: int | None = None,
 ) -> Snapshot:
-    """Generate the snapshot `dev` of a project and open it."""
-    request = Request("dev", project.seed if seed is None else seed, scale, only, max_size)
+    """Generate the snapshot `dev` of a project and open it. Other processes than this one begin at once."""
+    request = Request("dev", project.seed if seed is None else seed, scale, only, max_size, alone=0)
     generate_snapshot(project, request, jobs=jobs, executor=executor)
     return open_snapshot(project.snapshots, "dev")
 
@@ -59,8 +59,8 @@ def make_snapshot(
 def files_of(snapshot: Snapshot) -> dict[str, bytes]:
     """Every file of a snapshot, by its relative path."""
     return {
-        path.relative_to(snapshot.folder).as_posix(): path.read_bytes()
-        for path in snapshot.folder.rglob("*")
+        path.relative_to(Path(str(snapshot.place))).as_posix(): path.read_bytes()
+        for path in Path(str(snapshot.place)).rglob("*")
         if path.is_file()
     }
 

@@ -97,7 +97,10 @@ BROKEN = {
         "number", "rows.or_null('b', number.cast(pl.String), 1)", "20 nulls", where="entity 'things', column 'b'"
     ),
     "a repeated key of two": two_keys(
-        "number // 2", "number.clip(0, 8).cast(pl.String)", "the key of row 10, (4, 8), repeats the one before"
+        "number // 2",
+        "number.clip(0, 8).cast(pl.String)",
+        "the key of row 10, (4, 8), repeats the one before",
+        "distinct",
     ),
     "the second of two falls back": two_keys(
         "number // 4",
@@ -149,6 +152,18 @@ BROKEN = {
     "an array without one of its rows": one_column("text[][]", "pl.Series([[['a'], None]] * len(rows))", "has a NULL"),
     "JSON that only Python knows": one_column("jsonb", "pl.repeat('[NaN]', len(rows), eager=True)", "is not JSON"),
     # what it does
+    "a column that a parent lacks": Broken(
+        """
+@entity(key="id", columns={"id": "bigint"})
+def things(rows):
+    return pl.DataFrame({"id": rows.key()})
+@entity(parent=things, per_parent=1, key="id", columns={"id": "bigint", "size": "bigint"})
+def parts(rows, things):
+    return pl.DataFrame({"id": rows.key(), "size": things["size"]})
+""",
+        ("the generator of 'parts' failed", "ColumnNotFoundError", "things has id"),
+        "first.py:10",
+    ),
     "a division by zero": Broken(
         """
 @entity(key="id", columns={"id": "uuid"})
@@ -298,7 +313,7 @@ def test_a_broken_generator_is_an_error_that_names_the_place(case: str, tmp_path
     for text in broken.says:
         assert text in str(caught.value)
     assert broken.where in (caught.value.where or "")
-    assert not project.snapshots.exists() or not any(project.snapshots.iterdir())
+    assert not project.snapshots.folder.exists() or not any(project.snapshots.folder.iterdir())
 
 
 def test_two_entities_of_one_name_are_an_error(tmp_path: Path) -> None:
@@ -357,7 +372,13 @@ def things(rows):
 
 def test_an_error_in_another_process_is_the_same_error(tmp_path: Path) -> None:
     """It arrives from a worker process unchanged."""
-    project = write_project(tmp_path / "project", BROKEN["a division by zero"].module)
+    module = """
+@entity(key="id", columns={"id": "bigint"})
+def things(rows):
+    assert len(rows) == 100
+    return pl.DataFrame({"id": rows.key()})
+"""
+    project = write_project(tmp_path / "project", module)
     with pytest.raises(GeneratorError) as here:
         make_snapshot(project, 250)
     with pytest.raises(GeneratorError) as there:

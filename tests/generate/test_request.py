@@ -13,6 +13,7 @@ from snapseed.errors import UsageError
 from snapseed.events import Advanced
 from snapseed.generate.part import Slices
 from snapseed.generate.request import Request, Tasks, estimate
+from snapseed.snapshot.store_folder import FolderStaging
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
 
 TREE = """
@@ -52,7 +53,7 @@ def test_a_part_made_alone_is_the_part_of_the_whole(tmp_path: Path) -> None:
 
 def test_a_part_includes_trees_of_a_single_part(project: Project) -> None:
     """The part also has the rows of a lookup entity."""
-    tasks = Tasks(project, Request("x", 1, 250, part=2), project.snapshots)
+    tasks = Tasks(project, Request("x", 1, 250, part=2), FolderStaging(project.folder))
     assert [(task.first, task.last, task.paths) for task in tasks] == [
         (200, 250, {"parents": "parents/part-00002.parquet", "children": "children/part-00002.parquet"}),
         (0, 4, {"kinds": "kinds.parquet"}),
@@ -63,17 +64,17 @@ def test_a_part_includes_trees_of_a_single_part(project: Project) -> None:
 def test_a_part_that_does_not_exist_is_refused(project: Project, number: int) -> None:
     """The error says which parts exist."""
     with pytest.raises(UsageError) as caught:
-        Tasks(project, Request("x", 1, 250, part=number), project.snapshots)
+        Tasks(project, Request("x", 1, 250, part=number), FolderStaging(project.folder))
     assert (caught.value.observed, str(caught.value.expected)[:6]) == (str(number), "0 to 2")
 
 
 def test_a_billion_root_rows_are_planned_at_once(project: Project) -> None:
     """Tasks are created on demand, the last of ten million parts as soon as the first."""
     request = Request("x", 1, 10**9)
-    tasks = Tasks(project, request, project.snapshots)
+    tasks = Tasks(project, request, FolderStaging(project.folder))
     assert len(tasks) == 10**7 + 1
     assert [task.first for task in islice(tasks, 5, 8)] == [500, 600, 700]
-    last, kinds = Tasks(project, replace(request, part=10**7 - 1), project.snapshots)
+    last, kinds = Tasks(project, replace(request, part=10**7 - 1), FolderStaging(project.folder))
     assert (last.last, list(kinds.paths)) == (10**9, ["kinds"])
 
 
@@ -91,7 +92,7 @@ def test_slices_change_no_byte(tmp_path: Path, size: int) -> None:
 def test_progress_is_told_in_root_rows(project: Project, jobs: int) -> None:
     """Slice by slice, in other processes as well, up to all of them."""
     told: list[Advanced] = []
-    request = Request("dev", project.seed, 250, slices=Slices(first=7, fewest=3, bytes=1))
+    request = Request("dev", project.seed, 250, slices=Slices(first=7, fewest=3, bytes=1), alone=0)
     generate_snapshot(
         project, request, jobs=jobs, listener=lambda event: told.append(event) if isinstance(event, Advanced) else None
     )
@@ -108,4 +109,4 @@ def test_an_estimate_is_about_right(project: Project) -> None:
     manifest = generate_snapshot(project, request).manifest
     assert (expected.rows, expected.parts) == (manifest.rows, 21) == (2_000 * 4 + 4, 21)
     assert 0.2 < expected.bytes / manifest.bytes < 5
-    assert [path.name for path in project.snapshots.iterdir()] == ["dev"]
+    assert [path.name for path in project.snapshots.folder.iterdir()] == ["dev"]

@@ -12,10 +12,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from snapseed import Project, check_snapshot, find_project
+from snapseed import Project, check_snapshot, find_project, generate_snapshot
 from snapseed.generate.part import PartTask, make_part
 from snapseed.generate.request import Request
-from snapseed.snapshot.store import Snapshot
+from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.snapshot.store_folder import Folder, FolderStaging
 from tests.conftest import PROJECTS
 from tests.generate.making import BackwardExecutor, copy_shop, files_of, frame_of, make_snapshot, write_project
 
@@ -79,13 +80,15 @@ def plans(rows):
 """
 
 
-def test_only_full_parts_are_worth_a_process(tmp_path: Path) -> None:
-    """A few small root entities are made here, although each is a part; with more rows, other processes share them."""
+def test_little_work_starts_no_process(tmp_path: Path) -> None:
+    """The first parts are made here; other processes share the rest if it takes longer than starting them."""
     project = write_project(tmp_path / "project", PIDS, part_rows=100)
-    for scale, is_here in ((50, True), (250, False)):
-        snapshot = make_snapshot(project, scale, jobs=2)
-        pids = {*frame_of(snapshot, "users")["pid"], *frame_of(snapshot, "plans")["pid"]}
-        assert (pids == {os.getpid()}) == is_here
+    for alone, is_here in ((60.0, True), (0.0, False)):
+        generate_snapshot(project, Request("dev", 1, 250, alone=alone), jobs=2)
+        snapshot = open_snapshot(project.snapshots, "dev")
+        pids = [*frame_of(snapshot, "users")["pid"], *frame_of(snapshot, "plans")["pid"]]
+        assert pids[0] == os.getpid()
+        assert ({*pids} == {os.getpid()}) == is_here
 
 
 def test_parts_made_backwards_are_the_same_bytes(shop: Project) -> None:
@@ -114,7 +117,7 @@ def test_another_process_environment_gives_the_same_bytes(shop: Project, tmp_pat
     }
     command = [sys.executable, "-m", "snapseed", "generate", "--project", str(other.folder), "--jobs", "1"]
     subprocess.run(command, check=True, cwd="/", env=os.environ | variables, capture_output=True, timeout=60)
-    there = Snapshot(other.snapshots / "dev", make_snapshot(shop).manifest)
+    there = Snapshot(Folder(other.snapshots.folder / "dev"), make_snapshot(shop).manifest)
     assert files_of(there) == files_of(make_snapshot(shop))
 
 
@@ -151,7 +154,7 @@ def test_a_range_of_root_rows_made_alone_is_that_of_a_whole_run(shop: Project, t
     """Rows 40 to 71 and their descendants do not need the other rows."""
     whole = make_snapshot(shop)
     names = ["customers", "orders", "invoices", "notes"]
-    make_part(PartTask(shop, shop.seed, 40, 71, {name: f"{name}.parquet" for name in names}, tmp_path))
+    make_part(PartTask(shop, shop.seed, 40, 71, {name: f"{name}.parquet" for name in names}, FolderStaging(tmp_path)))
     kept: dict[str, pl.Series] = {}
     for name, parent in zip(names, [None, "customers", "orders", "customers"], strict=True):
         alone, rows = pl.read_parquet(tmp_path / f"{name}.parquet"), frame_of(whole, name)
@@ -183,7 +186,7 @@ def test_whole_numbers_are_packed_and_other_readers_know_how(tmp_path: Path) -> 
     snapshot = make_snapshot(find_project(project), 50)
     packed = set()
     for record in snapshot.manifest.entities:
-        path = snapshot.path(record.files[0])
+        path = Path(snapshot.path(record.files[0]))
         with pq.ParquetFile(path) as file:
             group, rows = file.metadata.row_group(0), pl.from_arrow(file.read())
         for column in map(group.column, range(group.num_columns)):

@@ -102,6 +102,7 @@ def test_texts_become_unique_and_stay_readable() -> None:
     made = rows.unique("username", rows.choice("name", ["anna", "anna1", "bert-", ""]))
     assert made.n_unique() == len(made)
     assert made.str.contains("^(anna|anna1-|bert-|)[1-9][0-9]*$").all()
+    assert rows.unique("username", "anna").equals(rows.unique("username", pl.repeat("anna", 100_000, eager=True)))
 
 
 def test_unique_texts_of_rows_far_apart_differ() -> None:

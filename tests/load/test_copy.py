@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -105,7 +106,7 @@ print(next(block.__enter__()))
 @pytest.mark.parametrize("damage", [b"", b"PAR1 not really PAR1", None], ids=["empty", "nonsense", "missing"])
 def test_a_part_that_cannot_be_read_is_named(snapshot: Snapshot, orders: TablePlan, damage: bytes | None) -> None:
     """The failure of the thread is raised where the rows were expected, and the thread has ended."""
-    path = snapshot.path(orders.entity.files[1])
+    path = Path(snapshot.path(orders.entity.files[1]))
     path.unlink()
     if damage is not None:
         path.write_bytes(damage)

@@ -58,8 +58,18 @@ def test_a_problem_is_named_and_fixed(shapes: Shapes, ddl: str, problem: str) ->
     error = shapes.refused()
     assert isinstance(error, SchemaError)
     assert problem in str(error)
+    assert error.where == problem.partition(".")[0].rpartition(" ")[2]
     shapes.execute(fix_of(error))
     shapes.load()
+
+
+def test_rows_that_a_constraint_refuses_are_the_generators(shapes: Shapes) -> None:
+    """The error names the constraint, and the command that makes others."""
+    shapes.create()
+    shapes.execute("ALTER TABLE people ADD CONSTRAINT low CHECK (score < 0) NOT VALID")
+    error = shapes.refused()
+    assert "'low'" in (error.where or "")
+    assert "`snapseed generate dev`" in (error.next_step or "")
 
 
 @pytest.mark.parametrize(

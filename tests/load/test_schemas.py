@@ -13,9 +13,6 @@ from tests.conftest import Sandbox
 from tests.load.shapes import Shapes, mentions, reasons, rebuilt
 from tests.projects.state import schema_of
 
-ALL_MODES = (Mode.REPLACE, Mode.UPSERT, Mode.APPEND)
-NO_UPSERT = (Mode.REPLACE, Mode.APPEND)
-
 # PL/pgSQL for triggers that must not fire.
 FAILS = "CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;"
 
@@ -28,7 +25,6 @@ class Case:
     says: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
-    modes: tuple[Mode, ...] = ALL_MODES
     since: int = 14
     needs: str = ""
 
@@ -480,9 +476,8 @@ def test_a_schema(shapes: Shapes, name: str) -> None:
     assert not set(case.keeps) & rebuilt(report)
     for words in case.says:
         assert mentions(reasons(report), words), words
-    if Mode.UPSERT in case.modes:
-        shapes.execute("UPDATE badges SET mark = 'stone' WHERE mark = 'gold'; DELETE FROM badges WHERE mark = 'iron'")
-        shapes.load(Mode.UPSERT, agrees=True, rebuild_rows=0)
+    shapes.execute("UPDATE badges SET mark = 'stone' WHERE mark = 'gold'; DELETE FROM badges WHERE mark = 'iron'")
+    shapes.load(Mode.UPSERT, agrees=True, rebuild_rows=0)
     shapes.empty()
     shapes.load(Mode.APPEND, rebuild_rows=0)
     shapes.load(rebuild_rows=10**9)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import psycopg
 import pytest
 
-from snapseed.postgres.catalog import TableFacts, TableName, read_tables
+from snapseed.postgres.catalog import TableFacts, TableName, every_table, read_tables
 from tests.conftest import Connection
 
 
@@ -18,6 +21,44 @@ def facts(connection: Connection, statements: str, name: TableName | None = None
 def test_a_table_that_is_not_there_has_no_facts(connection: Connection) -> None:
     """Neither a missing table nor a missing schema is an error."""
     assert read_tables(connection, [TableName(None, "nowhere"), TableName("no schema", "t")]) == {}
+
+
+def test_many_tables_are_read_as_one_is(connection: Connection) -> None:
+    """By as many statements; and each has its own columns, indexes, keys, triggers, rules and sequences."""
+    connection.execute("""
+        CREATE PUBLICATION everything FOR ALL TABLES;
+        CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'""")
+    for number in range(9):
+        connection.execute(
+            f"""
+            CREATE TABLE t{number} (id serial, up int, n int, PRIMARY KEY (id, n)) PARTITION BY LIST (n);
+            CREATE TABLE t{number}_part PARTITION OF t{number} DEFAULT;
+            ALTER TABLE t{number} ADD FOREIGN KEY (up, n) REFERENCES t{max(0, number - 1)};
+            CREATE UNIQUE INDEX ON t{number} (up, n);
+            CREATE TRIGGER quiet AFTER INSERT ON t{number} FOR EACH ROW EXECUTE FUNCTION quiet();
+            CREATE RULE nothing AS ON DELETE TO t{number} WHERE false DO NOTHING;
+            INSERT INTO t{number} (n) SELECT 1 WHERE {number} % 2 = 0""".encode()
+        )
+    sent = list[object]()
+
+    class Counting(psycopg.Cursor[Any]):
+        def execute(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as psycopg has it
+            sent.append(arguments)
+            return super().execute(*arguments, **options)
+
+    connection.cursor_factory = Counting
+    names = every_table(connection)
+    sent.clear()
+    together = read_tables(connection, names)
+    many = len(sent)
+    alone: dict[TableName, TableFacts] = {}
+    for name in names:
+        sent.clear()
+        alone |= read_tables(connection, [name])
+        assert len(sent) == many
+    assert together == alone
+    assert {len(facts.referenced_by) for facts in alone.values()} >= {0, 1}
+    assert [facts.has_rows for facts in alone.values()] == [number % 2 == 0 for number in range(9)]
 
 
 @pytest.mark.parametrize(

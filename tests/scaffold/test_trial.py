@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from snapseed.scaffold.checks import Rule, conditions_of
+from snapseed.scaffold.conditions import Rule, conditions_of
 from snapseed.scaffold.schema import Check, read_schema
 from snapseed.scaffold.trial import Candidates, Verdict, answer
 from tests.conftest import Connection

@@ -51,7 +51,7 @@ def old_files(project: Project) -> dict[str, bytes]:
 
 def litter(project: Project) -> list[str]:
     """What else is in the folder of snapshots."""
-    return sorted(path.name for path in project.snapshots.iterdir() if path.name != "dev")
+    return sorted(path.name for path in project.snapshots.folder.iterdir() if path.name != "dev")
 
 
 def mount(*arguments: str) -> None:
@@ -152,7 +152,7 @@ def slow(tmp_path: Path) -> Iterator[tuple[Project, subprocess.Popen[bytes]]]:
         "--jobs",
     ]
     process = subprocess.Popen([*command, "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    staging = project.snapshots / ".dev.partial"
+    staging = project.snapshots.folder / ".dev.partial"
     deadline = time.monotonic() + 20
     while not list(staging.rglob("part-00001.parquet")):
         assert time.monotonic() < deadline
@@ -203,11 +203,11 @@ def test_leaving_after_a_commit_touches_no_folder_of_another_process(shop: Proje
     manifest = open_snapshot(shop.snapshots, "dev").manifest
     with store.replacing(shop.snapshots, "dev") as staging:
         for path, content in old_files(shop).items():
-            (staging / path).write_bytes(content)
+            (staging.folder / path).write_bytes(content)
         store.commit(staging, manifest)
-        staging.mkdir()
-        (staging / "theirs").touch()
-    assert (staging / "theirs").exists()
+        staging.folder.mkdir()
+        (staging.folder / "theirs").touch()
+    assert (staging.folder / "theirs").exists()
 
 
 def test_a_lock_on_a_folder_that_was_renamed_is_no_lock(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_a_lock_on_a_folder_that_was_renamed_is_no_lock(shop: Project, monkeypat
     flock = fcntl.flock
 
     def late(handle: int, operation: int) -> None:
-        (shop.snapshots / ".dev.partial").rename(shop.snapshots / "gone")
+        (shop.snapshots.folder / ".dev.partial").rename(shop.snapshots.folder / "gone")
         flock(handle, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)
@@ -236,7 +236,7 @@ def test_a_snapshot_beyond_its_budget_is_not_written(shop: Project) -> None:
 @pytest.mark.skipif(not IS_ROOT, reason="mounts a file system")
 def test_a_full_disk_is_an_error_that_says_so(shop: Project) -> None:
     """ENOSPC from the writer, with one job and with two."""
-    small = shop.snapshots.parent / "snapshots"
+    small = shop.snapshots.folder.parent / "snapshots"
     shutil.rmtree(small)
     small.mkdir()
     mount("-t", "tmpfs", "-o", "size=160k", "tmpfs", str(small))
@@ -247,7 +247,7 @@ def test_a_full_disk_is_an_error_that_says_so(shop: Project) -> None:
             with pytest.raises(SnapshotError, match="no space left") as caught:
                 make_snapshot(shop, 5_000, jobs=jobs)
             assert caught.value.next_step == "free some space, or make a smaller snapshot"
-            assert caught.value.where == str(shop.snapshots / "dev")
+            assert caught.value.where == str(shop.snapshots.folder / "dev")
             (needed,) = re.findall(r"([\d,]+) bytes", caught.value.expected or "")
             (free,) = re.findall(r"([\d,]+) bytes are free", caught.value.observed or "")
             needed, free = (int(number.replace(",", "")) for number in (needed, free))
@@ -278,8 +278,8 @@ def test_a_file_too_large_for_its_limit_is_an_error_that_says_so(shop: Project) 
 
 def test_a_file_in_place_of_the_folder_is_an_error(shop: Project) -> None:
     """It names the path and what is expected there."""
-    shutil.rmtree(shop.snapshots)
-    shop.snapshots.touch()
+    shutil.rmtree(shop.snapshots.folder)
+    shop.snapshots.folder.touch()
     with pytest.raises(SnapshotError, match="cannot be written") as caught:
         make_snapshot(shop)
     assert caught.value.where == str(shop.snapshots)
@@ -292,7 +292,7 @@ def test_a_read_only_folder_is_an_error(shop: Project) -> None:
         mount("--bind", str(shop.snapshots), str(shop.snapshots))
         mount("-o", "remount,bind,ro", str(shop.snapshots))
     else:
-        shop.snapshots.chmod(0o500)
+        shop.snapshots.folder.chmod(0o500)
     try:
         with pytest.raises(SnapshotError, match="cannot be written") as caught:
             make_snapshot(shop)
@@ -300,9 +300,9 @@ def test_a_read_only_folder_is_an_error(shop: Project) -> None:
         assert old_files(shop) == before
     finally:
         if IS_ROOT:
-            unmount(shop.snapshots)
+            unmount(shop.snapshots.folder)
         else:
-            shop.snapshots.chmod(0o700)
+            shop.snapshots.folder.chmod(0o700)
 
 
 def test_only_makes_what_it_names_and_keeps_the_rest(shop: Project) -> None:
@@ -330,7 +330,7 @@ def test_only_refuses_what_would_not_fit_the_rest(shop: Project) -> None:
 
 def test_only_refuses_to_keep_a_damaged_file(shop: Project) -> None:
     """It is found before anything is replaced."""
-    part = shop.snapshots / "dev" / "customers.parquet"
+    part = shop.snapshots.folder / "dev" / "customers.parquet"
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(SnapshotError, match="a file that --only would keep is damaged") as caught:
         make_snapshot(shop, 20, only=("shops",))
@@ -341,7 +341,7 @@ def test_only_refuses_to_keep_a_damaged_file(shop: Project) -> None:
 def test_a_damaged_snapshot_can_be_generated_again(shop: Project) -> None:
     """As the error advises. Only --only needs the old snapshot."""
     before = old_files(shop)
-    (shop.snapshots / "dev" / "manifest.json").write_text("{")
+    (shop.snapshots.folder / "dev" / "manifest.json").write_text("{")
     with pytest.raises(ManifestError, match="not a snapseed manifest"):
         make_snapshot(shop, 20, only=("shops",))
     assert files_of(make_snapshot(shop, 20)) == before
@@ -356,8 +356,8 @@ def test_a_snapshot_that_is_not_there_says_how_to_make_it(shop: Project) -> None
 
 def test_a_manifest_that_is_a_folder_is_an_error(shop: Project) -> None:
     """Not a traceback."""
-    (shop.snapshots / "dev" / "manifest.json").unlink()
-    (shop.snapshots / "dev" / "manifest.json").mkdir()
+    (shop.snapshots.folder / "dev" / "manifest.json").unlink()
+    (shop.snapshots.folder / "dev" / "manifest.json").mkdir()
     with pytest.raises(ManifestError, match="cannot be read"):
         open_snapshot(shop.snapshots, "dev")
 
@@ -384,7 +384,7 @@ def test_damage_to_a_file_is_named(case: str, shop: Project) -> None:
     snapshot = open_snapshot(shop.snapshots, "dev")
     file: PartFile = snapshot.manifest.entities[1].files[0]
     assert store.file_problem(snapshot, file) is None
-    damage(snapshot.path(file))
+    damage(Path(snapshot.path(file)))
     assert words in (store.file_problem(snapshot, file) or "")
 
 
@@ -392,9 +392,9 @@ def test_files_that_no_manifest_names_are_found(shop: Project) -> None:
     """At any depth."""
     snapshot = open_snapshot(shop.snapshots, "dev")
     assert snapshot.present_files() == snapshot.named_files().keys()
-    (snapshot.folder / "a/b").mkdir(parents=True)
-    (snapshot.folder / "a/b/c.parquet").touch()
-    (snapshot.folder / ".hidden").touch()
+    (Path(str(snapshot.place)) / "a/b").mkdir(parents=True)
+    (Path(str(snapshot.place)) / "a/b/c.parquet").touch()
+    (Path(str(snapshot.place)) / ".hidden").touch()
     assert snapshot.present_files() - snapshot.named_files().keys() == {".hidden", "a/b/c.parquet"}
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from snapseed import generate_snapshot, open_snapshot
+from snapseed.config import Store
 from snapseed.errors import ManifestError, SnapshotError
 from snapseed.generate.request import Request
 from snapseed.generate.snapshot import check_snapshot
@@ -142,7 +143,7 @@ def test_generating_touches_nothing_that_a_link_leads_to(name: str, before: bool
     precious = tmp_path / "precious"
     (precious / "sub").mkdir(parents=True)
     (precious / "file").touch()
-    link = project.snapshots / name
+    link = project.snapshots.folder / name
     if before and name == "dev":
         link.rename(precious / "dev")
     link.parent.mkdir(exist_ok=True)
@@ -154,7 +155,7 @@ def test_generating_touches_nothing_that_a_link_leads_to(name: str, before: bool
             assert link.is_symlink()
         else:
             generate_snapshot(project, request)
-            assert os.listdir(project.snapshots) == ["dev"]  # noqa: PTH208 - names
+            assert os.listdir(project.snapshots.folder) == ["dev"]  # noqa: PTH208 - names
     assert {path.name for path in precious.iterdir()} - {"dev"} == {"sub", "file"}
     if before:
         # A link is good enough to read from.
@@ -164,7 +165,7 @@ def test_generating_touches_nothing_that_a_link_leads_to(name: str, before: bool
 def test_a_folder_that_is_no_snapshot_is_not_replaced(tmp_path: Path) -> None:
     """Somebody's own folder or file with the name of a snapshot; an empty folder is no loss."""
     project = write_project(tmp_path / "project", THINGS)
-    own = project.snapshots / "dev"
+    own = project.snapshots.folder / "dev"
     own.mkdir(parents=True)
     (own / "mine").touch()
     with pytest.raises(SnapshotError, match="taken"):
@@ -180,7 +181,7 @@ def test_a_check_notices_a_damaged_file(tmp_path: Path) -> None:
     project = write_project(tmp_path / "project", THINGS)
     generate_snapshot(project, Request("dev", 1, 5))
     assert check_snapshot(project, Request("dev", 1, 5)).same_rows
-    with (project.snapshots / "dev/things.parquet").open("ab") as file:
+    with (project.snapshots.folder / "dev/things.parquet").open("ab") as file:
         file.write(b"more")
     report = check_snapshot(project, Request("dev", 1, 5))
     assert not report.same_rows
@@ -297,8 +298,8 @@ def test_rows_that_nobody_could_read_are_not_written(tmp_path: Path) -> None:
     """They are refused when the snapshot is finished, and the one before stays."""
     before = forge(tmp_path / "dev", TABLE, TYPES)
     made = forge_bomb(tmp_path / "bomb", "dictionary")
-    with store.replacing(tmp_path, "dev") as staging:
-        (tmp_path / "bomb/things.parquet").rename(staging / "things.parquet")
+    with store.replacing(Store(tmp_path), "dev") as staging:
+        (tmp_path / "bomb/things.parquet").rename(staging.folder / "things.parquet")
         with pytest.raises(SnapshotError, match="too large"):
             store.commit(staging, msgspec.structs.replace(made, name="dev"))
     assert open_snapshot(tmp_path, "dev").manifest == before

@@ -289,7 +289,7 @@ def counted(place: Field) -> tuple[dict[str, int], bool]:
         "jobs left": status.waiting + status.in_flight,
     }
     wrong = ("missing", "doubled", "wrong", "orphans", "of it not among the dead", "jobs left")
-    return numbers, not any(numbers[name] for name in wrong) and complete.is_complete
+    return numbers, not any(numbers[name] for name in wrong) and not complete.findings()
 
 
 def table(title: str, numbers: dict[str, int]) -> str:

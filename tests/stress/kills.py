@@ -308,7 +308,7 @@ def worker_victim(post: Post) -> Victim:
         with post.session() as session:
             status = session.queue.status()
             assert (status.waiting, status.in_flight, status.dead) == (0, 0, 0), status
-            assert completeness(session.connection, session.source).is_complete
+            assert completeness(session.connection, session.source).findings() == []
 
     variables = {"SNAPSEED_DATABASE": post.sandbox.url, "SNAPSEED_REDIS": post.redis_url}
     # It ends after its batch, as it was told.
@@ -353,7 +353,7 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
             "reset": lambda: database_victim(shop("reset"), "reset", "dev", "--yes", "--quiet"),
             "generate": lambda: snapshot_victim(
                 project("generate", PROJECTS / "shop"),
-                *("generate", "--seed", "99", "--scale", "1500", "--jobs", "2", "--quiet"),
+                *("generate", "--seed", "99", "--scale", "15000", "--jobs", "2", "--quiet"),
             ),
             "capture": lambda: snapshot_victim(
                 project("capture", PROJECTS / "shop"),

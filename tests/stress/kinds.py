@@ -197,7 +197,7 @@ def raising_trigger(case: Case) -> Iterator[Run]:
 @contextmanager
 def corrupt_file(case: Case) -> Iterator[Run]:
     """A file of the snapshot is altered, cut short or removed, before the load or while it runs."""
-    path = case.dice.choice(sorted((case.sandbox.project.snapshots / "dev").rglob("*.parquet")))
+    path = case.dice.choice(sorted((case.sandbox.project.snapshots.folder / "dev").rglob("*.parquet")))
     whole = path.read_bytes()
     damage = case.dice.choice([_alter, _cut_short, _remove])
 

@@ -59,7 +59,7 @@ def test_a_snapshot_that_nobody_touched_has_no_findings(snapshot: Snapshot) -> N
 
 def test_every_flipped_bit_is_found(snapshot: Snapshot, part: PartFile) -> None:
     """One bit at 20 places spread over a part, header and footer included."""
-    path = snapshot.path(part)
+    path = Path(snapshot.path(part))
     data = path.read_bytes()
     bits = random.Random(1)  # noqa: S311 - the same places every time
     for place in [0, *(len(data) * number // 19 for number in range(1, 19)), len(data) - 1]:
@@ -75,7 +75,7 @@ def test_every_flipped_bit_is_found(snapshot: Snapshot, part: PartFile) -> None:
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_damaged_data_is_named_by_its_chunk(snapshot: Snapshot, part: PartFile, number: int) -> None:
     """A run of zeros in the data of a row group is found in that chunk only."""
-    path = snapshot.path(part)
+    path = Path(snapshot.path(part))
     with pq.ParquetFile(path) as file:
         group = file.metadata.row_group(number)
         column = next(
@@ -92,7 +92,7 @@ def test_damaged_data_is_named_by_its_chunk(snapshot: Snapshot, part: PartFile, 
 
 def test_rows_that_changed_in_a_readable_file_are_named_by_their_chunk(snapshot: Snapshot, part: PartFile) -> None:
     """A file that was rewritten with one other value is found, although it is a valid file."""
-    path = snapshot.path(part)
+    path = Path(snapshot.path(part))
     with pq.ParquetFile(path) as file:
         groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
         names = groups[1].column("name").to_pylist()
@@ -108,26 +108,26 @@ def test_rows_that_changed_in_a_readable_file_are_named_by_their_chunk(snapshot:
 
 def test_a_truncated_file_says_how_much_is_there(snapshot: Snapshot, part: PartFile) -> None:
     """The length is compared before the hash: the finding has both sizes."""
-    path = snapshot.path(part)
+    path = Path(snapshot.path(part))
     path.write_bytes(path.read_bytes()[:-1])
     assert only_finding(snapshot).problem == f"has {part.bytes - 1} bytes, expected {part.bytes}: truncated or altered"
 
 
 def test_a_missing_file_is_found(snapshot: Snapshot, part: PartFile) -> None:
     """A part does not exist."""
-    snapshot.path(part).unlink()
+    Path(snapshot.path(part)).unlink()
     assert str(only_finding(snapshot)) == f"{part.path}: missing"
 
 
 def test_a_git_lfs_pointer_is_recognised(snapshot: Snapshot, part: PartFile) -> None:
     """The finding says so, with the command that fixes it."""
-    snapshot.path(part).write_bytes(POINTER)
+    Path(snapshot.path(part)).write_bytes(POINTER)
     assert "git lfs pull" in only_finding(snapshot).problem
 
 
 def test_an_extra_file_is_found(snapshot: Snapshot) -> None:
     """A file that the manifest does not name, in the folder or below it."""
-    (snapshot.folder / "orders" / "part-99999.parquet").write_bytes(b"PAR1")
+    (Path(str(snapshot.place)) / "orders" / "part-99999.parquet").write_bytes(b"PAR1")
     assert str(only_finding(snapshot)) == "orders/part-99999.parquet: not named by the manifest"
 
 
@@ -135,21 +135,21 @@ def test_a_part_that_was_swapped_for_another_is_found(snapshot: Snapshot, part: 
     """A valid file in the place of another one is not what the manifest says."""
     entity = snapshot.manifest.entity("customers")
     assert entity is not None
-    snapshot.path(part).write_bytes(snapshot.path(entity.files[0]).read_bytes())
+    Path(snapshot.path(part)).write_bytes(Path(snapshot.path(entity.files[0])).read_bytes())
     assert only_finding(snapshot).path == part.path
 
 
 def test_only_looks_at_the_files_of_the_named_entities(snapshot: Snapshot, part: PartFile) -> None:
     """Damage elsewhere is not found."""
-    snapshot.path(part).unlink()
+    Path(snapshot.path(part)).unlink()
     assert verify_files(snapshot, only=["orders", "notes"]) == []
     assert len(verify_files(snapshot, only=["customers"])) == 1
 
 
 def test_several_damages_are_all_listed(snapshot: Snapshot, part: PartFile) -> None:
     """One run names every damaged file."""
-    snapshot.path(part).unlink()
-    (snapshot.folder / "stray").write_text("")
+    Path(snapshot.path(part)).unlink()
+    (Path(str(snapshot.place)) / "stray").write_text("")
     with pytest.raises(SnapseedError) as caught:
         require_none(verify_files(snapshot), snapshot)
     assert part.path in str(caught.value)
@@ -161,7 +161,7 @@ def test_offline_verification_connects_to_nothing(shop: Sandbox) -> None:
     environment = shop.environment(database="postgresql://127.0.0.1:1/nowhere")
     report = verify_snapshot(shop.project, environment, offline=True)
     assert (report.agrees, report.target) == (True, None)
-    (shop.project.snapshots / "dev" / "stray").write_text("")
+    (shop.project.snapshots.folder / "dev" / "stray").write_text("")
     assert not verify_snapshot(shop.project, environment, offline=True).agrees
 
 

@@ -257,7 +257,7 @@ def test_no_snapshot_and_no_server_are_errors(loaded: Sandbox) -> None:
     """Without one of the two there is nothing to compare; the error says which is missing."""
     with pytest.raises(ServerError, match="cannot be reached"):
         verify_snapshot(loaded.project, loaded.environment(database="postgresql://127.0.0.1:1/x"))
-    shutil.rmtree(loaded.project.snapshots / "dev")
+    shutil.rmtree(loaded.project.snapshots.folder / "dev")
     with pytest.raises(SnapshotError, match="no snapshot named 'dev'"):
         verify_snapshot(loaded.project, loaded.environment())
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -28,35 +27,24 @@ _TEXT = parse_type("text")
 _FEW = 8
 
 
-@dataclass(frozen=True)
-class _Leaves:
-    """Values in documents that are neither objects nor arrays: where each begins and ends, and the number of its rule.
-
-    `counts` says how many each document has.
-    """
-
-    begins: Int64s
-    ends: Int64s
-    rules: Int64s
-    counts: Int64s
-
-
 def replaced_documents(values: pa.Array, paths: Mapping[str, BoundRule], other: BoundRule) -> pa.Array:
     """Documents whose texts and numbers are replaced by the rules of their paths, and all other texts by `other`."""
     values = values.cast(pa.string())
-    leaves = _found(values, _hashed(list(paths)))
-    tokens = _slices(values, leaves.begins, leaves.ends)
+    leaves, counts = _leaves(values, _hashed(list(paths)))
+    pieces, is_leaf = _pieces(values, leaves, counts)
+    made = tokens = pieces.values.filter(is_leaf)
     is_text = pc.starts_with(tokens, '"')
-    made = tokens
     for number, rule in enumerate([*paths.values(), other]):
-        is_own = pa.array(leaves.rules == number)
+        is_own = pa.array(leaves[:, 2] == number)
         if rule.rule.rule != "keep":
             texts = pc.filter(tokens, pc.and_(is_own, is_text))
             made = pc.replace_with_mask(made, pc.and_(is_own, is_text), _replaced_texts(rule, texts))
             if number < len(paths):
                 is_plain = pc.and_(is_own, pc.invert(is_text))
                 made = pc.replace_with_mask(made, is_plain, _replaced_plain(rule, pc.filter(tokens, is_plain)))
-    return with_nulls_of(values, _spliced(values, leaves, made))
+    replaced_pieces = pc.replace_with_mask(pieces.values, is_leaf, made)
+    joined = pc.binary_join(pa.ListArray.from_arrays(pieces.offsets, replaced_pieces), "")
+    return with_nulls_of(values, joined)
 
 
 def _replaced_texts(rule: BoundRule, tokens: pa.Array) -> pa.Array:
@@ -95,7 +83,11 @@ def _hashed(paths: list[str]) -> UInt64s:
     return hashes
 
 
-def _found(values: pa.Array, paths: UInt64s) -> _Leaves:
+def _leaves(values: pa.Array, paths: UInt64s) -> tuple[Int64s, Int64s]:
+    """The values in documents that are neither objects nor arrays, and how many each document has.
+
+    Of each where it begins and ends, and the number of its rule.
+    """
     column, counts, row = described(values, Kind.TEXT), np.empty(len(values), dtype=np.int64), ctypes.c_int64()
     room = _FEW * len(values)
     while True:
@@ -108,32 +100,15 @@ def _found(values: pa.Array, paths: UInt64s) -> _Leaves:
         room = 2 * room + 1
     if found < 0:
         raise ValueError(reason(found))
-    begins, ends, rules = (leaves[:found, place].copy() for place in range(3))
-    return _Leaves(begins, ends, rules, counts)
+    return leaves[:found], counts
 
 
-def _slices(values: pa.Array, begins: Int64s, ends: Int64s) -> pa.Array:
-    """Pieces of the data of a column, as a column."""
-    between = np.stack([begins, ends], axis=1).ravel()
-    offsets = np.concatenate([between, between[-1:]]).astype(np.int32)
-    pieces = pa.Array.from_buffers(pa.string(), len(between), [None, pa.py_buffer(offsets), values.buffers()[2]])
-    return pieces.take(pa.array(np.arange(0, len(between), 2)))
-
-
-def _spliced(values: pa.Array, leaves: _Leaves, made: pa.Array) -> pa.Array:
-    """The documents with each leaf replaced: what stands between leaves, and the new leaves, by turns."""
-    rows, offsets = len(values), offsets_of(values).astype(np.int64)
-    # Of each document: its beginning, then beginning and end of each leaf.
-    firsts = np.concatenate([[0], np.cumsum(2 * leaves.counts + 1)])
-    starts = np.empty(firsts[-1] + 1, dtype=np.int64)
-    starts[firsts[:-1]] = offsets[:-1]
-    starts[-1] = offsets[-1]
-    place = np.arange(len(made)) * 2 + 1 + np.repeat(np.arange(rows), leaves.counts)
-    starts[place], starts[place + 1] = leaves.begins, leaves.ends
-    pieces = pa.Array.from_buffers(
-        pa.string(), firsts[-1], [None, pa.py_buffer(starts.astype(np.int32)), values.buffers()[2]]
-    )
-    is_leaf = np.zeros(firsts[-1], dtype=np.bool_)
-    is_leaf[place] = True
-    pieces = pc.replace_with_mask(pieces, pa.array(is_leaf), made)
-    return pc.binary_join(pa.ListArray.from_arrays(pa.array(firsts.astype(np.int32)), pieces), "")
+def _pieces(values: pa.Array, leaves: Int64s, counts: Int64s) -> tuple[pa.ListArray, pa.Array]:
+    """The pieces of each document, by turns what stands between leaves and a leaf; and which of them are leaves."""
+    firsts = np.concatenate([[0], np.cumsum(2 * counts + 1)]).astype(np.int32)
+    place = np.arange(len(leaves)) * 2 + 1 + np.repeat(np.arange(len(values)), counts)
+    starts, is_leaf = np.empty(firsts[-1] + 1, dtype=np.int32), np.zeros(firsts[-1], dtype=np.bool_)
+    starts[firsts], is_leaf[place] = offsets_of(values), True
+    starts[place], starts[place + 1] = leaves[:, 0], leaves[:, 1]
+    pieces = pa.Array.from_buffers(pa.string(), len(is_leaf), [None, pa.py_buffer(starts), values.buffers()[2]])
+    return pa.ListArray.from_arrays(pa.array(firsts), pieces), pa.array(is_leaf)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from snapseed.config.settings import ReferenceTable
 from snapseed.errors import ConfigurationError
 from snapseed.postgres import query
-from snapseed.postgres.catalog import read_rows, search_schemas
+from snapseed.postgres.catalog import TableName, read_rows, search_schemas
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.types import ColumnType, parse_type
 
-QUERIES = Path(__file__).parent / "queries"
+_QUERIES = Path(__file__).parent / "queries"
 # Literals, and the types that they are cast to.
 _NO_NAME = re.compile(r"'(?:[^']|'')*'|::\w+")
 _WORD = re.compile(r'"(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*')
@@ -54,9 +54,19 @@ class MaskableColumn:
         return kind.element or kind
 
     @property
+    def base(self) -> str:
+        """The name of the type without its schema and modifiers."""
+        return self.kind.base.rpartition(".")[2]
+
+    @property
     def room(self) -> int | None:
         """The most characters of a text; None without a limit."""
         return self.kind.modifiers[0] if self.kind.base.startswith("character") and self.kind.modifiers else None
+
+    @property
+    def of_table(self) -> TableName:
+        """The table in full."""
+        return TableName(self.schema, self.table)
 
 
 Place = tuple[int, str]
@@ -75,16 +85,6 @@ class UniqueFacts:
 
 
 @dataclass(frozen=True)
-class ColumnReference:
-    """A column of a foreign key, and the column that it refers to."""
-
-    oid: int
-    name: str
-    target: int
-    target_name: str
-
-
-@dataclass(frozen=True)
 class CheckFacts:
     """A check constraint of a table."""
 
@@ -98,58 +98,67 @@ class CheckFacts:
 class Facts:
     """All tables of a database. A column is known by the oid of its table and by its name.
 
-    `partitioning` are the columns that decide which partition a row belongs to, and whether it belongs to any.
-    `spelled` has the names by which a configuration may call the columns: `table.column` for tables that the search
-    path finds, and `schema.table.column`.
+    `references` are columns, each with the one that it refers to. `partitioning` are the columns that decide which
+    partition a row belongs to, and whether it belongs to any. `spelled` has the names by which a configuration may call
+    the columns: `table.column` for tables that the search path finds, and `schema.table.column`.
     """
 
     columns: Mapping[Place, MaskableColumn]
     unique: tuple[UniqueFacts, ...]
-    references: tuple[ColumnReference, ...]
+    references: tuple[tuple[Place, Place], ...]
     checks: tuple[CheckFacts, ...]
     partitioning: frozenset[Place]
     spelled: Mapping[str, Place]
     names: Mapping[Place, str]
 
 
-def read_facts(connection: Connection) -> Facts:
-    """Read the facts about all tables that this role may use."""
-    columns = {(row["oid"], row["name"]): msgspec.convert(row, MaskableColumn) for row in _rows(connection, "columns")}
-    oids = sorted({oid for oid, _ in columns})
-    path = search_schemas(connection)
-    visible: dict[str, MaskableColumn] = {}
-    for column in columns.values():
-        known = visible.get(column.table, column)
-        if column.schema in path and path.index(column.schema) <= path.index(known.schema):
-            visible[column.table] = column
-    spelled, names = {}, {}
-    for place, column in columns.items():
-        spelled[f"{column.schema}.{column.table}.{column.name}"] = place
-        names[place] = f"{column.schema}.{column.table}.{column.name}"
-        if column.table in visible and visible[column.table].oid == column.oid:
-            names[place] = f"{column.table}.{column.name}"
-            spelled[names[place]] = place
+def read_facts(connection: Connection, declared: Sequence[ReferenceTable] = ()) -> Facts:
+    """Read the facts about all tables that this role may use. `declared` are references that are no foreign keys."""
+    found = read_rows(connection, query("columns", _QUERIES))
+    columns = {(row["oid"], row["name"]): msgspec.convert(row, MaskableColumn) for row in found}
+    visible: dict[str, int] = {}
+    for schema in reversed(search_schemas(connection)):
+        visible |= {column.table: column.oid for column in columns.values() if column.schema == schema}
+    full = {place: f"{column.schema}.{column.table}.{column.name}" for place, column in columns.items()}
+    names = full | {
+        place: f"{column.table}.{column.name}"
+        for place, column in columns.items()
+        if visible.get(column.table) == column.oid
+    }
+    spelled = {name: place for known in (full, names) for place, name in known.items()}
+    oids = list({oid for oid, _ in columns})
+    unique, references, checks, partitioning = (
+        read_rows(connection, query(name, _QUERIES), oids=oids)
+        for name in ("unique", "references", "checks", "partitioning")
+    )
+    indexes = tuple(msgspec.convert(row, UniqueFacts) for row in unique)
+    pairs = [((row["oid"], row["name"]), (row["target"], row["target_name"])) for row in references]
     return Facts(
         columns,
-        tuple(msgspec.convert(row, UniqueFacts) for row in _rows(connection, "unique", oids=oids)),
-        tuple(msgspec.convert(row, ColumnReference) for row in _rows(connection, "references", oids=oids)),
-        tuple(msgspec.convert(row, CheckFacts) for row in _rows(connection, "checks", oids=oids)),
-        frozenset(
-            place
-            for row in _rows(connection, "partitioning", oids=oids)
-            for name in words_in(row["expression"])
-            if (place := (row["oid"], name)) in columns
-        ),
+        indexes,
+        (*pairs, *_declared(declared, spelled, indexes)),
+        tuple(msgspec.convert(row, CheckFacts) for row in checks),
+        frozenset((row["oid"], name) for row in partitioning for name in words_in(row["expression"])) & columns.keys(),
         spelled,
         names,
     )
+
+
+def _declared(
+    declared: Sequence[ReferenceTable], spelled: Mapping[str, Place], unique: Sequence[UniqueFacts]
+) -> Iterator[tuple[Place, Place]]:
+    """The columns of `[[capture.references]]`, each with the one that it refers to: of the key, if nothing is said."""
+    tables = {name.rpartition(".")[0]: oid for name, (oid, _) in spelled.items()}
+    keys = {index.oid: index.parts for index in unique if index.is_primary}
+    for reference in declared:
+        targets = reference.to_columns or keys.get(tables.get(reference.to, 0), ())
+        for own, target in zip(reference.columns, targets, strict=False):
+            places = spelled.get(f"{reference.table}.{own}"), spelled.get(f"{reference.to}.{target}")
+            if places[0] and places[1]:
+                yield places[0], places[1]
 
 
 def words_in(expression: str) -> Iterator[str]:
     """The names in an SQL expression: those of columns, and also of functions."""
     for word in _WORD.findall(_NO_NAME.sub("", expression)):
         yield word[1:-1].replace('""', '"') if word.startswith('"') else word
-
-
-def _rows(connection: Connection, name: str, **parameters: object) -> list[dict[str, Any]]:
-    return read_rows(connection, query(name, QUERIES), **parameters)

@@ -161,8 +161,8 @@ def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa
     if kind.family is Family.NUMERIC:
         # The number without its point: the lower of the two words, which has all of it up to 18 digits.
         words = np.frombuffer(values.buffers()[1], dtype=np.int64)[2 * values.offset :][: 2 * len(values)]
-        both = np.empty((len(values), 2), dtype=np.int64)
-        both[:, 0] = _changed_whole(bound, np.where(_valid(values), words[::2], 0), 10.0**kind.arrow.scale, most)
+        both, is_valid = np.empty((len(values), 2), dtype=np.int64), values.is_valid().to_numpy(zero_copy_only=False)
+        both[:, 0] = _changed_whole(bound, np.where(is_valid, words[::2], 0), 10.0**kind.arrow.scale, most)
         both[:, 1] = both[:, 0] >> 63
         return pa.Array.from_buffers(values.type, len(values), [None, pa.py_buffer(both)])
     return pa.array(_changed_whole(bound, _numbers(values))).cast(values.type)
@@ -233,19 +233,11 @@ def changed_numerics(bound: BoundRule, values: pa.Array, most: int = 10**MOST_DI
     return pc.if_else(pa.array(is_number), as_array(made), values)
 
 
-def _permuted_texts(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
-    return bound.key.texts(values)
-
-
 def _chosen(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     assert bound.options is not None
-    if len(bound.options) == 1:
-        return bound.options.take(pa.array(np.zeros(len(values), dtype=np.int64)))
-    return bound.options.take(pa.array(below(bound.key.bits(values)[0], len(bound.options)).astype(np.int64)))
-
-
-def _nulls(_bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
-    return pa.nulls(len(values), values.type)
+    one = len(bound.options) == 1
+    places = np.zeros(len(values)) if one else below(bound.key.bits(values)[0], len(bound.options))
+    return bound.options.take(pa.array(places.astype(np.int64)))
 
 
 def _by_function(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
@@ -265,10 +257,10 @@ _REPLACE: dict[str, Callable[[BoundRule, pa.Array, ColumnType], pa.Array]] = {
     "email": _emails,
     "function": _by_function,
     "ip": _ips,
-    "null": _nulls,
+    "null": lambda _bound, values, _kind: pa.nulls(len(values), values.type),
     "number": _changed_numbers,
     "phone": _phones,
-    "text": _permuted_texts,
+    "text": lambda bound, values, _kind: bound.key.texts(values),
     "uuid": _uuids,
 }
 
@@ -308,11 +300,6 @@ def _hex(numbers: UInt64s) -> pl.Series:
     """Numbers of four hexadecimal digits."""
     raw = pa.Array.from_buffers(pa.binary(2), len(numbers), [None, pa.py_buffer(numbers.astype(">u2"))])
     return pl.Series(raw.cast(pa.binary())).bin.encode("hex")
-
-
-def _valid(values: pa.Array) -> npt.NDArray[np.bool_]:
-    valid: npt.NDArray[np.bool_] = values.is_valid().to_numpy(zero_copy_only=False)
-    return valid
 
 
 def _numbers(values: pa.Array) -> Int64s:

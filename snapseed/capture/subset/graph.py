@@ -41,7 +41,7 @@ _PLACE = tuple(
 
 
 @dataclass(frozen=True)
-class Table:
+class SubsetTable:
     """A table that is captured, with all its columns, also those that a snapshot does not store, and its indexes."""
 
     source: SourceTable
@@ -92,9 +92,9 @@ class Reference:
     `declared_in` is the place of a convention in the settings.
     """
 
-    child: Table
+    child: SubsetTable
     columns: tuple[str, ...]
-    parent: Table
+    parent: SubsetTable
     parent_columns: tuple[str, ...]
     operators: tuple[str, ...]
     where: str | None = None
@@ -123,12 +123,12 @@ class Step:
     of_parents: bool = False
 
     @property
-    def start(self) -> Table:
+    def start(self) -> SubsetTable:
         """The table whose rows are known."""
         return self.reference.parent if self.is_down else self.reference.child
 
     @property
-    def end(self) -> Table:
+    def end(self) -> SubsetTable:
         """The table whose rows are looked for."""
         return self.reference.child if self.is_down else self.reference.parent
 
@@ -154,14 +154,14 @@ class Graph:
     `left_out` are the tables whose rows are never taken as children.
     """
 
-    tables: tuple[Table, ...]
+    tables: tuple[SubsetTable, ...]
     references: tuple[Reference, ...]
     steps: tuple[Step, ...]
-    whole: tuple[Table, ...] = ()
+    whole: tuple[SubsetTable, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
-def reference_graph(tables: Sequence[Table], settings: CaptureTable, file: str) -> Graph:
+def reference_graph(tables: Sequence[SubsetTable], settings: CaptureTable, file: str) -> Graph:
     """What connects these tables: foreign keys, and what the settings in `file` add and limit.
 
     Raises `ConfigurationError` for a table or column of the settings that does not exist.
@@ -194,7 +194,7 @@ def reference_graph(tables: Sequence[Table], settings: CaptureTable, file: str) 
     )
 
 
-def read_columns(connection: Connection, tables: Sequence[SourceTable]) -> tuple[Table, ...]:
+def read_columns(connection: Connection, tables: Sequence[SourceTable]) -> tuple[SubsetTable, ...]:
     """The tables with what the catalogs say about their columns and indexes."""
     by_oid = {table.facts.oid: table for table in tables}
     columns, indexes = (
@@ -203,7 +203,7 @@ def read_columns(connection: Connection, tables: Sequence[SourceTable]) -> tuple
     )
     types = {(table.facts.oid, column.name): column.type for table in tables for column in table.facts.columns}
     return tuple(
-        Table(
+        SubsetTable(
             table,
             tuple(
                 ColumnSql(row["name"], types[oid, row["name"]], row["type"], row["operator"])
@@ -216,7 +216,9 @@ def read_columns(connection: Connection, tables: Sequence[SourceTable]) -> tuple
     )
 
 
-def named(tables: Sequence[Table], name: str, where: str, kind: type[SnapseedError] = ConfigurationError) -> Table:
+def named(
+    tables: Sequence[SubsetTable], name: str, where: str, kind: type[SnapseedError] = ConfigurationError
+) -> SubsetTable:
     """The table of this name, with or without its schema. Raises an error of this kind unless there is exactly one."""
     found = [table for table in tables if name in {table.name, table.facts.table, str(table.facts.name)}]
     exact = [table for table in found if name != table.facts.table] or found
@@ -241,7 +243,7 @@ def _rule(rule: int | ChildrenTable) -> ChildrenTable:
     return ChildrenTable(limit=rule)
 
 
-def _declared(tables: Sequence[Table], declared: ReferenceTable, where: str) -> Reference:
+def _declared(tables: Sequence[SubsetTable], declared: ReferenceTable, where: str) -> Reference:
     child, parent = named(tables, declared.table, where), named(tables, declared.to, where)
     targets = declared.to_columns or tuple(column.name for column in parent.source.key)
     for table, columns in ((child, declared.columns), (parent, targets)):

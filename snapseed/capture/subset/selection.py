@@ -15,7 +15,7 @@ from psycopg import errors, sql
 from psycopg.abc import AdaptContext
 
 from snapseed.capture.request import Root
-from snapseed.capture.subset.graph import Reference, Step, Table
+from snapseed.capture.subset.graph import Reference, Step, SubsetTable
 from snapseed.errors import ConfigurationError, SnapseedError, UsageError
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
@@ -31,7 +31,7 @@ _FORMS = {
 }
 
 
-def read_roots(connection: Connection, table: Table, root: Root, sample: int | None) -> pl.DataFrame:
+def read_roots(connection: Connection, table: SubsetTable, root: Root, sample: int | None) -> pl.DataFrame:
     """The keys of a root's rows: the first in key order, or, with the seed `sample`, in the order of a hash of both."""
     order = _order(table)
     if sample is not None:
@@ -94,13 +94,13 @@ def count_orphans(connection: Connection, reference: Reference, keys: pl.DataFra
     return int(str(row[0])) if row else 0
 
 
-def rows_with(table: Table, keys: pl.DataFrame) -> sql.Composed:
+def rows_with(table: SubsetTable, keys: pl.DataFrame) -> sql.Composed:
     """What follows FROM to read the rows with these keys."""
     return sql.SQL("{} JOIN {} AS rows ON {}").format(_batch(keys), table.facts.name.rows(), _in_batch(table, "rows"))
 
 
 def require_condition(
-    connection: Connection, table: Table, condition: str, where: str, kind: type[SnapseedError]
+    connection: Connection, table: SubsetTable, condition: str, where: str, kind: type[SnapseedError]
 ) -> None:
     """Raise an error of this kind unless the server reads the text as one condition on rows of the table.
 
@@ -147,13 +147,15 @@ def _naming(where: str, kind: type[SnapseedError]) -> Iterator[None]:
         raise kind("the server refuses to select these rows", where=where, observed=message) from exc
 
 
-def _read(connection: Connection, table: Table, source: sql.Composed, counts: Sequence[Column] = ()) -> pl.DataFrame:
+def _read(
+    connection: Connection, table: SubsetTable, source: sql.Composed, counts: Sequence[Column] = ()
+) -> pl.DataFrame:
     columns = [*(Column(str(number), column.form) for number, column in enumerate(table.identity, 1)), *counts]
     with copied_out(connection, columns, source, str(table.facts.name)) as batches:
         return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
 
 
-def _keys(table: Table, names: Sequence[sql.Identifier] = ()) -> sql.Composed:
+def _keys(table: SubsetTable, names: Sequence[sql.Identifier] = ()) -> sql.Composed:
     """The columns of the key, or others of the same types, in the form that we keep: as `1`, `2` and so on."""
     names = names or [sql.Identifier(column.name) for column in table.identity]
     return _list(
@@ -168,7 +170,7 @@ def _list(terms: Sequence[sql.Composable]) -> sql.Composed:
     return sql.SQL(", ").join(terms)
 
 
-def _order(table: Table) -> sql.Composed:
+def _order(table: SubsetTable) -> sql.Composed:
     """The order of a snapshot: by the key, by all columns if there is none."""
     return key_order(table.ordered) if table.source.key else whole_row_order(table.ordered)
 
@@ -184,7 +186,7 @@ def _in_keys(number: int) -> sql.Identifier:
     return sql.Identifier(f"snapseed key {number}")
 
 
-def _in_batch(table: Table, alias: str) -> sql.Composed:
+def _in_batch(table: SubsetTable, alias: str) -> sql.Composed:
     """The condition for rows whose key is in the batch."""
     return sql.SQL(" AND ").join(
         sql.SQL("{} {} {}::{}").format(
@@ -205,7 +207,7 @@ def _joined(step: Step, origin: sql.Composable) -> sql.Composed:
     )
 
 
-def _rows_of(table: Table, alias: str, reference: Reference | None) -> sql.Composed:
+def _rows_of(table: SubsetTable, alias: str, reference: Reference | None) -> sql.Composed:
     """The table, as the child of a reference without the rows that do not refer."""
     rows, name = table.facts.name.rows(), sql.Identifier(alias)
     if reference is None or reference.where is None:

@@ -76,7 +76,7 @@ def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[li
         name="tables",
         doing=f"creating staging tables of {table.table}",
         target=own_target(session),
-        snapshot=session.snapshot,
+        snapshot=replace(session.snapshot, manifest=msgspec.structs.replace(session.snapshot.manifest, entities=())),
         table=bare,
         ledger=TableName(tree.stage, "parts"),
         into=tree.root,

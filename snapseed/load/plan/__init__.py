@@ -70,6 +70,7 @@ class Prepared:
     dropped: tuple[TableName, ...] = ()
     restoration: Restoration = field(default_factory=Restoration)
     capture: CaptureRecord | UnsetType = UNSET
+    environment: str = ""
     connections: int = 1
     trees: Mapping[str, TreeFacts] = field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
@@ -50,21 +51,33 @@ def require_loadable(prepared: Prepared, load: TableSet) -> None:
         problems.append(problem(text, "GRANT TEMPORARY ON DATABASE {} TO {}", *names))
     problems += prepared.problems
     if problems:
-        tables = [str(table_name(entity)) for entity in prepared.entities]
-        raise schema_error(problems, tables, prepared.capture)
+        everywhere = [str(table_name(entity)) for entity in prepared.entities]
+        named = {word for found in problems for word in re.findall(r"\w+", found.text)}
+        tables = [name for name in everywhere if name.rpartition(".")[2] in named] or everywhere
+        raise schema_error(problems, tables, prepared.capture, prepared.environment)
     _require_parents(prepared)
 
 
-def schema_error(problems: Sequence[Problem], tables: Sequence[str], capture: CaptureRecord | UnsetType) -> SchemaError:
+def schema_error(
+    problems: Sequence[Problem], tables: Sequence[str], capture: CaptureRecord | UnsetType, environment: str
+) -> SchemaError:
     """One error that states each of the problems once. What to do depends on whether the snapshot is a capture."""
     problems = list(dict.fromkeys(problems))
     remedies = list(dict.fromkeys(found.remedy for found in problems if found.remedy))
     if capture is UNSET:
         anew, agree = "or, if the schema file has changed, create all tables from it again", "the generators"
-        steps = ["change the generators, and generate again:", *remedies, f"{anew}: snapseed load --recreate"]
+        steps = [
+            "change the generators, and generate again:",
+            *remedies,
+            f"{anew}: snapseed load {environment} --recreate",
+        ]
     else:
         anew, agree = "create all tables again, with the schema of the capture", "the source"
-        steps = [f"{anew}: snapseed load --recreate"] if capture.schema else ["capture again, with the schema"]
+        steps = (
+            [f"{anew}: snapseed load {environment} --recreate"]
+            if capture.schema
+            else ["capture again, with the schema"]
+        )
     steps = steps if remedies else []
     if fixes := list(dict.fromkeys(found.fix for found in problems if found.fix)):
         how_much = "it" if all(found.fix for found in problems) else "some of it"

@@ -1,15 +1,15 @@
--- The columns of a table. A domain may be based on another domain; `beneath` ends at the type under all of them. The
+-- The columns of tables. A domain may be based on another domain; `beneath` ends at the type under all of them. The
 -- names of types in schemas of the path are as the role's own sessions show them, without the schema; `full_type` has it.
 WITH RECURSIVE beneath AS (
-  SELECT attnum, atttypid AS type, atttypmod AS modifier, atthasdef AS has_default, '{}'::text[] AS domains,
+  SELECT attrelid, attnum, atttypid AS type, atttypmod AS modifier, atthasdef AS has_default, '{}'::text[] AS domains,
          false AS not_null
-    FROM pg_attribute WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
+    FROM pg_attribute WHERE attrelid = ANY (%(oids)s::oid[]) AND attnum > 0 AND NOT attisdropped
   UNION ALL
-  SELECT d.attnum, t.typbasetype, t.typtypmod, d.has_default OR t.typdefault IS NOT NULL,
+  SELECT d.attrelid, d.attnum, t.typbasetype, t.typtypmod, d.has_default OR t.typdefault IS NOT NULL,
          d.domains || format_type(d.type, NULL), d.not_null OR t.typnotnull
     FROM beneath d JOIN pg_type t ON t.oid = d.type WHERE t.typtype = 'd'
 )
-SELECT a.attname AS name, d.domains, format_type(d.type, d.modifier) AS full_type,
+SELECT d.attrelid::int8 AS of_table, a.attname AS name, d.domains, format_type(d.type, d.modifier) AS full_type,
        format('%%I.%%I', n.nspname, b.typname) AS catalog_name,
        replace(format_type(d.type, d.modifier),
                CASE WHEN n.nspname = ANY (%(path)s::text[]) THEN quote_ident(n.nspname) || '.' ELSE '' END, '') AS type,
@@ -29,8 +29,8 @@ SELECT a.attname AS name, d.domains, format_type(d.type, d.modifier) AS full_typ
        has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS may_select,
        has_column_privilege(a.attrelid, a.attnum, 'UPDATE') AS may_update
   FROM beneath d
-  JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = d.attnum
+  JOIN pg_attribute a ON a.attrelid = d.attrelid AND a.attnum = d.attnum
   JOIN pg_type b ON b.oid = d.type AND b.typtype <> 'd'
   JOIN pg_namespace n ON n.oid = b.typnamespace
   LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A'
- ORDER BY a.attnum
+ ORDER BY d.attrelid, a.attnum

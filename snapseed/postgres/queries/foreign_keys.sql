@@ -1,7 +1,9 @@
--- The foreign keys of a table. A key that refers to a partitioned table has a copy for each partition there, which
+-- The foreign keys of tables. A key that refers to a partitioned table has a copy for each partition there, which
 -- comes and goes with it. Partitions of this table may have foreign keys of their own. `operators` compare a column of
 -- the other table, on the left, with one of this table: with the period of a temporal key, whether they overlap.
-SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
+WITH parts AS (SELECT oid, oid AS relid FROM unnest(%(oids)s::oid[]) w(oid)
+               UNION SELECT w.oid, p.relid FROM unnest(%(oids)s::oid[]) w(oid), pg_partition_tree(w.oid::regclass) p)
+SELECT p.oid::int8 AS of_table, k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
        k.confrelid::regclass::text AS references_name, k.conindid::int8 AS index,
        (SELECT bool_and(a.attnotnull) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
          AS is_required,
@@ -21,7 +23,7 @@ SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid
                            d.description)
                FROM pg_description d WHERE d.classoid = 'pg_constraint'::regclass AND d.objoid = k.oid) AS restore,
        CASE WHEN k.conparentid <> 0 OR NOT k.conislocal THEN 'it is inherited'
-            WHEN k.conrelid <> %(oid)s THEN 'it belongs to a partition'
+            WHEN k.conrelid <> p.oid THEN 'it belongs to a partition'
             WHEN NOT k.convalidated THEN 'it is not validated: rebuilding it would not check the new rows'
             WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
               THEN 'its triggers are not in their usual state'
@@ -30,13 +32,12 @@ SELECT k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid
                  OR NOT has_schema_privilege((SELECT c.relnamespace FROM pg_class c WHERE c.oid = k.confrelid), 'USAGE')
               THEN 'the role may not refer to that table'
        END AS keep_reason
-  FROM pg_constraint k
+  FROM parts p
+  JOIN pg_constraint k ON k.conrelid = p.relid
   JOIN pg_class r ON r.oid = k.conrelid
   JOIN pg_namespace n ON n.oid = r.relnamespace
  WHERE k.contype = 'f'
    AND CASE k.conrelid
-         WHEN %(oid)s THEN NOT EXISTS (SELECT FROM pg_constraint p
-                                        WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
-         ELSE k.conparentid = 0
-              AND k.conrelid IN (SELECT relid FROM pg_partition_tree(%(oid)s::oid::regclass)) END
+         WHEN p.oid THEN NOT EXISTS (SELECT FROM pg_constraint c WHERE c.oid = k.conparentid AND c.conrelid = k.conrelid)
+         ELSE k.conparentid = 0 END
  ORDER BY k.conname

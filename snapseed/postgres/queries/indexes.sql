@@ -1,7 +1,7 @@
--- The indexes of a table. pg_get_indexdef says everything about an index except its tablespace; a constraint is
+-- The indexes of tables. pg_get_indexdef says everything about an index except its tablespace; a constraint is
 -- added on top of the index once that exists. Everything else about an index is in `restore`, or is a reason to keep
 -- it.
-SELECT c.oid::int8 AS oid, c.relname AS name, i.indisunique AS is_unique,
+SELECT i.indrelid::int8 AS of_table, c.oid::int8 AS oid, c.relname AS name, i.indisunique AS is_unique,
        NOT i.indimmediate AS is_deferrable,
        CASE WHEN i.indpred IS NULL AND i.indexprs IS NULL AND i.indisvalid
             THEN ARRAY(SELECT a.attname::text
@@ -49,5 +49,5 @@ SELECT c.oid::int8 AS oid, c.relname AS name, i.indisunique AS is_unique,
   JOIN pg_class r ON r.oid = i.indrelid
   JOIN pg_namespace n ON n.oid = r.relnamespace
   LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype IN ('p', 'u', 'x')
- WHERE i.indrelid = %(oid)s
+ WHERE i.indrelid = ANY (%(oids)s::oid[])
  ORDER BY c.relname

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapseed.capture.mask.prepare import MaskRequest, PreparedMasks, prepare_masks
+from snapseed.capture.mask.prepare import PreparedMasks, prepare_masks
 from snapseed.config import find_project
 from snapseed.postgres.connect import pin_settings
 from tests.conftest import Connection, new_database
@@ -42,7 +42,7 @@ def prepare(shared: Connection, tmp_path: Path) -> Prepare:
         (tmp_path / "prefixes.py").write_text("def kept(values):\n    return values.str.head(7)\n")
         (tmp_path / "snapseed.toml").write_text(f"[environments.dev]\n[mask]\n{lines}\n")
         with in_transaction(shared):
-            return prepare_masks(shared, find_project(tmp_path), MaskRequest(**({"secret": SECRET} | request)))  # type: ignore[arg-type]
+            return prepare_masks(shared, find_project(tmp_path), **({"secret": SECRET} | request))  # type: ignore[arg-type]
 
     return prepared
 

@@ -6,14 +6,13 @@ import os
 import signal
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from snapseed.capture.request import CaptureRequest, subset_request
-from snapseed.capture.snapshot import CaptureReport, capture_snapshot
+from snapseed.capture.request import subset_request
 from snapseed.config import variable_of
 from snapseed.errors import RefusedError, SnapseedError
 from snapseed.snapshot.store import open_snapshot
@@ -63,19 +62,6 @@ RULES = """
 FUNCTION = "def mask(values):\n    return values.str.len_chars().cast(str)\n"
 
 
-@dataclass(frozen=True)
-class Masked:
-    """A project with masks, and what it captures."""
-
-    captured: Captured
-
-    def capture(self, **request: object) -> CaptureReport:
-        """Capture the source with its masks."""
-        project = self.captured.project
-        environment = project.environment("dev", {"source": self.captured.url})
-        return capture_snapshot(project, environment, CaptureRequest(**request))  # type: ignore[arg-type]
-
-
 @pytest.fixture(scope="module")
 def people(server: str) -> Iterator[str]:
     """A database with personal values; tests only read it."""
@@ -84,13 +70,11 @@ def people(server: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def masked(people: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Masked:
+def masked(people: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Captured:
     """A project for this database."""
     monkeypatch.setenv(variable_of("mask_secret"), SECRET)
-    captured = project_in(tmp_path, people)
-    (tmp_path / "snapseed.toml").write_text(RULES)
     (tmp_path / "own_masks.py").write_text(FUNCTION)
-    return Masked(captured)
+    return replace(project_in(tmp_path, people, RULES), unmasked=False)
 
 
 def canaries(folder: Path) -> list[Path]:
@@ -99,7 +83,9 @@ def canaries(folder: Path) -> list[Path]:
     return [path for path in files if any(word in path.read_bytes() for word in (b"anary", SECRET.encode()))]
 
 
-def test_a_masked_copy_has_the_same_form_and_no_value_of_the_source(masked: Masked, people: str, database: str) -> None:
+def test_a_masked_copy_has_the_same_form_and_no_value_of_the_source(
+    masked: Captured, people: str, database: str
+) -> None:
     """Unique indexes, foreign keys and checks hold; equal values are equal everywhere; dates of a row keep order."""
     report = masked.capture(jobs=2)
     record = report.manifest.capture
@@ -107,9 +93,9 @@ def test_a_masked_copy_has_the_same_form_and_no_value_of_the_source(masked: Mask
     columns = ("born", "boss", "code", "died", "id", "mail")
     assert {f"u.{name}" for name in columns} <= set(record.masked)
     assert masked.capture().manifest == report.manifest
-    assert canaries(report.folder.parent) == []
+    assert canaries(Path(report.folder).parent) == []
     filled(database, schema_of(people))
-    assert len(masked.captured.load(database).verified) == 4
+    assert len(masked.load(database).verified) == 4
     with psycopg.connect(database) as copy, psycopg.connect(people) as source:
         # Nothing of a column came through, and no two values became one.
         for column in ("u.code", "u.mail", "t.ref", "keyless.who", "wide.id"):
@@ -130,10 +116,10 @@ def test_a_masked_copy_has_the_same_form_and_no_value_of_the_source(masked: Mask
         assert copy.execute("INSERT INTO u DEFAULT VALUES RETURNING id > 3000").fetchone() == (True,)
 
 
-def test_rows_lie_in_the_order_of_the_masked_key(masked: Masked) -> None:
+def test_rows_lie_in_the_order_of_the_masked_key(masked: Captured) -> None:
     """As in any other snapshot."""
     masked.capture()
-    snapshot = open_snapshot(masked.captured.project.snapshots, "dev")
+    snapshot = open_snapshot(masked.project.snapshots, "dev")
     entity = snapshot.manifest.entity("u")
     assert entity
     keys = [int(str(row["id"])) for row in snapshot.first_rows(entity, 3_000)]
@@ -141,7 +127,7 @@ def test_rows_lie_in_the_order_of_the_masked_key(masked: Masked) -> None:
     assert keys != list(range(1, 3_001))
 
 
-def test_another_secret_gives_other_values(masked: Masked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_secret_gives_other_values(masked: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same form: as many rows and bytes, or nearly."""
     first = masked.capture().manifest
     monkeypatch.setenv(variable_of("mask_secret"), SECRET + "!")
@@ -150,21 +136,21 @@ def test_another_secret_gives_other_values(masked: Masked, monkeypatch: pytest.M
     assert {e.name for e in first.entities if e.fingerprint == second.entity(e.name).fingerprint} == set()  # type: ignore[union-attr]
 
 
-def test_a_capture_without_rules_is_refused_before_a_row_is_read(masked: Masked) -> None:
+def test_a_capture_without_rules_is_refused_before_a_row_is_read(masked: Captured) -> None:
     """And leaves the old snapshot as it was. `unmasked` copies all values as they are."""
     old = masked.capture().manifest.identity
-    (masked.captured.folder / "snapseed.toml").write_text("[environments.dev]\n")
+    (masked.folder / "snapseed.toml").write_text("[environments.dev]\n")
     with pytest.raises(RefusedError):
         masked.capture()
-    assert open_snapshot(masked.captured.project.snapshots, "dev").manifest.identity == old
-    assert canaries(masked.captured.folder / "snapshots") == []
-    assert canaries(masked.capture(unmasked=True).folder)
+    assert open_snapshot(masked.project.snapshots, "dev").manifest.identity == old
+    assert canaries(masked.folder / "snapshots") == []
+    assert canaries(Path(masked.capture(unmasked=True).folder))
 
 
 @pytest.mark.parametrize("ending", ["raise ValueError(values.to_list())", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_a_capture_that_fails_on_the_way_leaves_no_value(ending: str, masked: Masked, people: str) -> None:
+def test_a_capture_that_fails_on_the_way_leaves_no_value(ending: str, masked: Captured, people: str) -> None:
     """In no file, also one that a killed process leaves; in no output, also with --verbose; nor the secret."""
-    folder = masked.captured.folder
+    folder = masked.folder
     # Only once rows are read, and not when the first 100 are tried.
     body = f"    if len(values) > 100:\n        {ending}\n    return values"
     (folder / "own_masks.py").write_text(f"import os, signal\ndef mask(values):\n{body}\n")
@@ -178,7 +164,7 @@ def test_a_capture_that_fails_on_the_way_leaves_no_value(ending: str, masked: Ma
 
 
 @pytest.mark.parametrize("condition", ["mail::int > 3", "mail::json IS NULL", "raising(mail)"])
-def test_an_error_of_the_server_shows_no_value(condition: str, masked: Masked) -> None:
+def test_an_error_of_the_server_shows_no_value(condition: str, masked: Captured) -> None:
     """With masks, also in its traceback: the SQLSTATE says what it was. Without masks, the message is there."""
     subset = subset_request(where=[f"u: {condition}"])
     for unmasked in (False, True):

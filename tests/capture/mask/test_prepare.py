@@ -109,6 +109,7 @@ def test_rules_that_would_break_references_are_refused(
         ("v numeric(30,2)", '"number"'),
         ("v jsonb", '"text"'),
         ("v jsonb", '{ rule = "json", other = "date" }'),
+        ("v jsonb", '{ rule = "json", other = "constant" }'),
         ("v text", '"constant"'),
         ("v text", '{ rule = "choice", pool = "no_such_pool" }'),
         ("v text", '"no_such_module:mask"'),

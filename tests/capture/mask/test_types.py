@@ -8,8 +8,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed.capture.request import CaptureRequest
-from snapseed.capture.snapshot import capture_snapshot
 from snapseed.config import variable_of
 from tests.capture.conftest import filled, project_in, restored
 from tests.capture.mask.conftest import SECRET
@@ -83,11 +81,9 @@ def test_what_rules_write_is_what_the_server_prints(
             for row in range(max(len(values) for values, _ in TYPES.values())):
                 listed = [TYPES[kind][0] for _, kind, _ in COLUMNS]
                 copy.write_row([row, *(str(values[row]) if row < len(values) else None for values in listed)])
-        captured = project_in(tmp_path, url)
         lines = "\n".join(f"{name} = {rule}" for name, _, rule in COLUMNS)
-        (tmp_path / "snapseed.toml").write_text(f"[environments.dev]\n[mask.r]\n{lines}\n")
-        project = captured.project
-        capture_snapshot(project, project.environment("dev", {"source": url}), CaptureRequest())
+        captured = project_in(tmp_path, url, f"[environments.dev]\n[mask.r]\n{lines}\n")
+        captured.capture(unmasked=False)
         assert restored(captured, database).verified
         with psycopg.connect(url) as source, psycopg.connect(database) as copied:
             unique = [name for name, kind, rule in COLUMNS if kind in UNIQUE.get(rule, ())]

@@ -13,7 +13,7 @@ from psycopg import sql
 from snapseed import find_project
 from snapseed.capture.prepare import prepare
 from snapseed.capture.request import CaptureRequest, subset_request
-from snapseed.capture.subset.graph import Table
+from snapseed.capture.subset.graph import SubsetTable
 from snapseed.capture.subset.plan import SubsetPlan, SubsetReport, choose_rows, subset_report
 from snapseed.config.settings import CaptureTable
 from snapseed.events import notes_to
@@ -44,7 +44,7 @@ class Chosen:
     batch_rows: int
     notes: list[str]
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str) -> SubsetTable:
         """One of the tables."""
         return next(table for table in self.plan.graph.tables if table.name == name)
 

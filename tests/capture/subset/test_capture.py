@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from snapseed.capture.prepare import prepare
 from snapseed.capture.request import CaptureRequest, subset_request
-from snapseed.capture.subset.plan import SubsetPlan, choose_rows
-from snapseed.capture.subset.proof import prove_references
+from snapseed.capture.subset.plan import SubsetPlan, choose_rows, prove_references
 from snapseed.cli.app import app
 from snapseed.errors import SnapshotError
 from snapseed.postgres.connect import Session
@@ -61,9 +60,7 @@ def url(server: str) -> Iterator[str]:
 @pytest.fixture
 def small(url: str, tmp_path: Path) -> Captured:
     """A project that captures it."""
-    captured = project_in(tmp_path, url)
-    (tmp_path / "snapseed.toml").write_text(SETTINGS, encoding="utf-8")
-    return captured
+    return project_in(tmp_path, url, SETTINGS)
 
 
 def request(rows: int = 4, jobs: int = 1) -> CaptureRequest:
@@ -111,7 +108,7 @@ def test_what_dangles_is_found(small: Captured, table: str) -> None:
             msgspec.structs.replace(entity, rows=0, files=()) if entity.name == table else entity
             for entity in snapshot.manifest.entities
         ]
-        damaged = Snapshot(snapshot.folder, msgspec.structs.replace(snapshot.manifest, entities=tuple(without)))
+        damaged = Snapshot(snapshot.place, msgspec.structs.replace(snapshot.manifest, entities=tuple(without)))
         emptied = {**plan.closure.rows, table: plan.closure.rows[table].clear()}
         forgotten = replace(plan, closure=replace(plan.closure, rows=emptied))
         for wrong in (plan, forgotten):

@@ -135,7 +135,7 @@ def last_part(sandbox: Sandbox) -> Path:
     """The last file of the last entity that has several files."""
     snapshot = open_snapshot(sandbox.project.snapshots, "dev")
     files = [entity.files for entity in snapshot.manifest.entities if len(entity.files) > 1][-1]
-    return snapshot.path(files[-1])
+    return Path(snapshot.path(files[-1]))
 
 
 def test_a_damaged_last_part_is_found_before_connecting(loaded: Sandbox) -> None:

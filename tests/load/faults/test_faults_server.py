@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from snapseed import SnapseedError, load_snapshot, verify_snapshot
+from snapseed import SnapseedError, load_snapshot
 from snapseed.errors import ServerError
 from snapseed.events import Advanced, Event, Listener
 from snapseed.load.outcome import Outcome
@@ -117,14 +117,6 @@ def test_a_statement_timeout_ends_the_load(loaded: Sandbox) -> None:
     assert is_worth_a_retry(fail(loaded, statement_timeout="200ms"), "statement timeout", "copying orders")
 
 
-def test_a_lock_that_somebody_holds_ends_the_load_after_the_lock_timeout(loaded: Sandbox) -> None:
-    """A reader in a transaction keeps the tables from being emptied. The load does not wait forever."""
-    with loaded.connect() as holder:
-        holder.execute("BEGIN; SELECT FROM orders")
-        error = fail(loaded, lock_timeout="200ms")
-    assert is_worth_a_retry(error, "lock timeout")
-
-
 def test_a_second_load_waits_for_the_first_and_not_for_ever(loaded: Sandbox) -> None:
     """Two loads never run in one database at once. The message says what the load waited for."""
     seen: list[SnapseedError] = []
@@ -165,32 +157,6 @@ def test_a_serialization_failure_ends_the_load(loaded: Sandbox) -> None:
         """)
     error = fail(loaded)
     assert is_worth_a_retry(error, "copying notes", "could not serialize access", "40001")
-
-
-def test_a_default_of_repeatable_read_makes_no_load_fail(loaded: Sandbox) -> None:
-    """Rows that another session changed after the load began are deleted like all others."""
-    with loaded.connect() as connection:
-        # Its foreign key rules out TRUNCATE.
-        connection.execute("CREATE TABLE outside (note integer REFERENCES notes)")
-
-        changed = 0
-
-        def change(moment: str) -> None:
-            nonlocal changed
-            if moment == "waiting for the tables":
-                changed += connection.execute("UPDATE notes SET number = number").rowcount
-
-        url = make_conninfo(loaded.url, options=r"-c default_transaction_isolation=repeatable\ read")
-        load_snapshot(loaded.project, loaded.environment(database=url), listener=at_moments(change))
-    assert changed
-    assert verify_snapshot(loaded.project, loaded.environment()).agrees
-
-
-def test_a_server_that_is_not_there_is_named(loaded: Sandbox) -> None:
-    """Exit code 4, with the address that was tried and no password."""
-    error = fail(loaded, database="postgresql://somebody:secret@127.0.0.1:1/nothing")
-    assert is_worth_a_retry(error, "postgresql://somebody:***@127.0.0.1:1/nothing")
-    assert "secret" not in str(error)
 
 
 @pytest.mark.parametrize("direction", Direction)

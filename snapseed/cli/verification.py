@@ -26,14 +26,9 @@ if TYPE_CHECKING:
 @in_project("environment", "database", "snapshot", "checks", "quiet")
 def verify(
     call: Call,
-    offline: Annotated[bool, typer.Option("--offline", help="Check only the files; connect to nothing.")] = False,
-    committed: Annotated[
-        bool,
-        typer.Option("--committed", help="Check only the files, of every snapshot that git tracks; no environment."),
-    ] = False,
-    rows: Annotated[
-        bool, typer.Option("--rows", help="Also read the rows in the files, and compare them with the manifest.")
-    ] = False,
+    offline: Annotated[bool, "Check only the files; connect to nothing."] = False,
+    committed: Annotated[bool, "Check only the files, of every snapshot that git tracks; no environment."] = False,
+    rows: Annotated[bool, "Also read the rows in the files, and compare them with the manifest."] = False,
     only: Only = None,
 ) -> None:
     """Compare the files, then the database, with the manifest."""
@@ -42,7 +37,6 @@ def verify(
     environment = call.environment
     from snapseed.ci.checks import verify_checks
     from snapseed.cli import formats
-    from snapseed.snapshot.store import snapshot_folder
     from snapseed.verify.database import verify_snapshot
 
     with Meter(quiet=call.options.quiet) as meter:
@@ -50,7 +44,7 @@ def verify(
         files: FileCheck = "rows" if rows else "digests"
         report = verify_snapshot(call.project, environment, offline=offline, files=files, only=names, listener=meter)
     name, checks = f"verify {environment.name}", verify_checks(report)
-    folder = snapshot_folder(call.project.snapshots, environment.snapshot)
+    folder = environment.snapshots.folder_of(environment.snapshot)
     lost = console.failures(
         lambda: _show_checks(call, name, checks, folder, text.verified(report), document(report)),
         lambda: console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks)),
@@ -65,13 +59,18 @@ def _verify_committed(call: Call, *, rows: bool) -> NoReturn:
     results = verify_committed(call.project, rows=rows)
     agree = not any(result.findings for result in results)
     found = {"agrees": agree, "snapshots": document(results)}
-    checks, folder = committed_checks(results), call.project.snapshots
+    checks, folder = committed_checks(results), call.project.snapshots.folder
     _show_checks(call, "verify", checks, folder, text.committed(results), found)
     raise typer.Exit(0 if agree else 1)
 
 
 def _show_checks(
-    call: Call, name: str, checks: Sequence[CheckResult], folder: Path, lines: Iterable[str], found: dict[str, object]
+    call: Call,
+    name: str,
+    checks: Sequence[CheckResult],
+    folder: Path | None,
+    lines: Iterable[str],
+    found: dict[str, object],
 ) -> None:
     """Write checks to stdout: as JUnit, with annotations of files in `folder`, or as any other result."""
     from snapseed.cli import formats
@@ -97,9 +96,7 @@ def ci(
     openmetrics_file: Annotated[
         Path | None, typer.Option("--openmetrics", metavar="FILE", help="Write the metrics for scrapers.")
     ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compare the speed with the report of an earlier run.")
-    ] = None,
+    baseline: Annotated[Path | None, "FILE", "Compare the speed with the report of an earlier run."] = None,
     max_slowdown: Annotated[
         float, typer.Option(min=1.0, metavar="FACTOR", help="With --baseline: taking this many times as long fails.")
     ] = 1.5,
@@ -109,14 +106,13 @@ def ci(
     from snapseed.ci.checks import checks_of
     from snapseed.ci.process import CiRequest, run_ci
     from snapseed.cli import formats
-    from snapseed.snapshot.store import snapshot_folder
 
     _mask_secrets(call)
     with Meter(quiet=call.options.quiet) as meter:
         request = CiRequest(baseline, max_slowdown, call.options.yes)
         report = run_ci(call.project, environment, request, listener=meter)
     name, checks, contents = f"ci {environment.name}", checks_of(report), document(report)
-    folder = snapshot_folder(call.project.snapshots, environment.snapshot)
+    folder = environment.snapshots.folder_of(environment.snapshot)
     files = (
         (report_file, lambda: console.as_json(contents) + "\n"),
         (junit_file, lambda: formats.junit(name, checks) + "\n"),

@@ -1,0 +1,268 @@
+"""A snapshot in a folder. It is replaced as a whole or not at all.
+
+A new snapshot is written into a locked folder next to its final place, and renamed when it is complete. If a crash cuts
+that short, the next command that opens the snapshot repairs it. The folder may come from anybody and have anything
+in the place of a file, so no link is followed below the folder of a snapshot, and only regular files are read.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from snapseed.errors import SnapshotError, SpaceError
+from snapseed.snapshot.manifest import FILE_NAME, PartFile, SchemaFile
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of a snapshot, whether it exists or not."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def where(self, file: PartFile | SchemaFile) -> str:
+        """The path of a file, for messages."""
+        return str(self.path / file.path)
+
+    def repair(self) -> bool:
+        """Finish or undo a replacement that a crash cut short. Returns whether there is a snapshot, valid or not."""
+        with writing_to(self.path):
+            _repair(self.path)
+        return (self.path / FILE_NAME).is_file()
+
+    def open_manifest(self) -> BinaryIO:
+        """The manifest. Raises `OSError`."""
+        return open_file(self.path, FILE_NAME)
+
+    def open(self, file: PartFile | SchemaFile) -> BinaryIO:
+        """A file of the snapshot. Raises `OSError`."""
+        return open_file(self.path, file.path)
+
+    def key(self, file: PartFile | SchemaFile) -> str:
+        """What the file is called among `present`."""
+        return file.path
+
+    def present(self) -> set[str]:
+        """The relative paths of everything in the folder that is no folder itself."""
+        return {path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if not is_folder(path)}
+
+
+@dataclass(frozen=True)
+class FolderStaging:
+    """The folder that a new snapshot is written into."""
+
+    folder: Path
+
+    def put(self, file: PartFile | SchemaFile) -> None:
+        """Take a file that was written into the folder: it is where it belongs."""
+
+    def keep(self, file: PartFile, old: Folder) -> None:
+        """Take over a file of the old snapshot."""
+        target = self.folder / file.path
+        target.parent.mkdir(exist_ok=True)
+        with old.open(file) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+
+    @property
+    def as_written(self) -> Folder:
+        """The files that are there before the commit."""
+        return Folder(self.folder)
+
+    def commit(self, name: str, manifest: bytes) -> Folder:
+        """Give the snapshot its manifest and its final place, then remove the old one."""
+        staging, final = self.folder, self.folder.parent / name
+        (staging / FILE_NAME).write_bytes(manifest)
+        for path in [*staging.rglob("*"), staging]:
+            _sync(path)
+        retired = _retired(final)
+        _remove(retired)
+        if final.exists():
+            final.rename(retired)
+        staging.rename(final)
+        _sync(final.parent)
+        with suppress(OSError):
+            _remove(retired)
+        return Folder(final)
+
+
+def open_file(folder: Path, path: str) -> BinaryIO:
+    """Open a regular file below the folder of a snapshot: the one place where a snapshot's files are opened.
+
+    `path` has `/`. Raises `OSError`, also for a link on the way and for a FIFO or device, which it does not wait for.
+    """
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in path.split("/"):
+            # A FIFO without O_NONBLOCK would wait for a writer.
+            inner = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=opened)
+            os.close(opened)
+            opened = inner
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - to be closed like the others
+    except OSError as exc:
+        os.close(opened)
+        if exc.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a link, which is not followed") from exc
+        raise
+    return os.fdopen(opened, "rb", buffering=0)
+
+
+@contextmanager
+def replacing_folder(snapshots: Path, name: str) -> Iterator[FolderStaging]:
+    """A locked folder to write a new snapshot into, removed at the end unless it was committed.
+
+    Raises `SnapshotError` if another process is writing the same snapshot, or the folder cannot be written.
+    """
+    final = snapshots / name
+    staging = _staging(final)
+    with writing_to(snapshots):
+        snapshots.mkdir(parents=True, exist_ok=True)
+        _require_replaceable(final)
+        if not is_folder(staging):
+            _remove(staging)
+        staging.mkdir(exist_ok=True)
+        with _locked(staging) as lock:
+            # Its owner may have renamed it after we opened it and before we locked it.
+            if lock is None or not _is_at(staging, lock):
+                raise SnapshotError(
+                    f"another process is writing the snapshot {name!r}",
+                    where=str(staging),
+                    next_step="wait for it to end, then run this again",
+                )
+            try:
+                _finish_replacement(final)
+                for path in staging.iterdir():
+                    _remove(path)
+                yield FolderStaging(staging)
+            finally:
+                # After a commit the folder has its final name. A folder with this name is then another process's.
+                if _is_at(staging, lock):
+                    shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int | None]:
+    """Lock a folder, and give its descriptor; None if another process has the lock."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        except BlockingIOError:
+            locked = False
+        yield handle if locked else None
+    finally:
+        os.close(handle)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether the folder at `path` is the one that `handle` refers to."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def describe(path: Path, root: Path) -> tuple[str, int, str]:
+    """Relative path, size and SHA-256 of a file that was just written."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return path.relative_to(root).as_posix(), path.stat().st_size, digest
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Translate failures to write below `folder` into `SnapshotError`s that say what went wrong."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:  # not a fault of the folder
+            raise
+        full = exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        kind = SpaceError if full else SnapshotError
+        raise kind(
+            "there is no space left for the snapshot" if full else "the snapshot cannot be written",
+            where=str(exc.filename or folder),
+            observed=exc.strerror or str(exc),
+            expected=None if full else f"a folder that can be written: {folder}",
+            next_step="free some space, or make a smaller snapshot" if full else "check its permissions",
+        ) from exc
+
+
+def _staging(final: Path) -> Path:
+    return final.parent / f".{final.name}.partial"
+
+
+def _retired(final: Path) -> Path:
+    return final.parent / f".{final.name}.replaced"
+
+
+def _require_replaceable(final: Path) -> None:
+    """Raise `SnapshotError` for a link, and for a file or a folder that was hardly meant to be replaced."""
+    if final.is_symlink():
+        observed = f"a link to {final.readlink()}"
+    elif not final.exists() or (final.is_dir() and (not any(final.iterdir()) or os.path.lexists(final / FILE_NAME))):
+        return
+    else:
+        observed = f"something without a {FILE_NAME}"
+    raise SnapshotError(
+        "the place of the snapshot is taken",
+        where=str(final),
+        observed=observed,
+        expected="a snapshot, or nothing",
+        next_step="move it away; to keep snapshots on another disk, set `snapshots` in snapseed.toml",
+    )
+
+
+def _repair(final: Path) -> None:
+    """Finish or undo a replacement that a crash cut short, but not one whose process is still running."""
+    if not is_folder(_retired(final)):
+        return
+    if not is_folder(_staging(final)):
+        _finish_replacement(final)
+        return
+    with _locked(_staging(final)) as lock:
+        if lock is not None:
+            _finish_replacement(final)
+
+
+def _finish_replacement(final: Path) -> None:
+    retired = _retired(final)
+    if final.exists():
+        with suppress(OSError):
+            _remove(retired)
+    elif is_folder(retired):
+        retired.rename(final)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, and not a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder and what is in it, or a file, or a link but not what it leads to."""
+    if is_folder(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
