@@ -36,3 +36,15 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = f"import sys, snapseed, snapseed.cli; print([name for name in {HEAVY} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_commands_for_databases_do_not_wait_for_libraries_of_others() -> None:
+    """What capture, load, verify, reset and status import leaves out what only other commands and rare values need."""
+    use_cases = (
+        "capture.snapshot, load.snapshot, verify.database, verify.status, testing.reset, testing.states, ci.checks"
+    )
+    modules = ", ".join(f"snapseed.{name}" for name in use_cases.split(", "))
+    unwanted = ("polars", "pyarrow.compute", "rich", "stamina", "redis", "snapseed.embeddings")
+    code = f"import sys, {modules}; print([name for name in {unwanted} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

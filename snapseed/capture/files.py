@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from snapseed.snapshot.arrow import offsets_of
 from snapseed.snapshot.manifest import Column, PartFile
 from snapseed.snapshot.store import part_path
 from snapseed.snapshot.store_folder import writing_to
-from snapseed.snapshot.writing import PartWriter
+from snapseed.snapshot.writing import PartWriter, WrittenFile
 
 
 @dataclass
 class FileSeries:
     """The files of a range of rows. They have names of their own until `placed` knows their numbers.
+
+    The `finisher`, which has one thread, ends a file while the next one is written.
 
     A file ends after every `part_rows` rows of the range, where another range could begin as well, and before a chunk
     would get too large.
@@ -30,7 +33,8 @@ class FileSeries:
     name: str
     columns: tuple[Column, ...]
     key: tuple[Column, ...]
-    files: list[PartFile] = field(default_factory=list)
+    finisher: Executor
+    _ended: list[Future[WrittenFile | None]] = field(default_factory=list)
     _writer: PartWriter | None = None
     _file_rows: int = 0
     _part_rows: int = 0
@@ -43,23 +47,31 @@ class FileSeries:
             in_chunk = self._file_rows % sizes.chunk_rows
             piece = rows.slice(0, min(sizes.chunk_rows - in_chunk, sizes.part_rows - self._part_rows))
             left = sizes.chunk_bytes - (self._chunk_bytes if in_chunk else 0)
-            count, ends = len(piece), False
-            if _bytes(piece) > left:
+            ends = (size := _bytes(piece)) > left
+            if ends:
                 count = bisect_right(range(1, len(piece) + 1), left, key=lambda rows: _bytes(piece.slice(0, rows)))
                 # A row that is too large for any chunk has one to itself.
-                count, ends = max(count, 0 if in_chunk else 1), True
-            if count:
-                self._write(piece.slice(0, count), begins_chunk=not in_chunk)
-            self._part_rows = (self._part_rows + count) % sizes.part_rows
+                piece = piece.slice(0, max(count, 0 if in_chunk else 1))
+                size = _bytes(piece)
+            if len(piece):
+                self._write(piece)
+                self._chunk_bytes = size + (self._chunk_bytes if in_chunk else 0)
+            self._part_rows = (self._part_rows + len(piece)) % sizes.part_rows
             if ends or not self._part_rows:
                 self.end_file()
-            rows = rows.slice(count)
+            rows = rows.slice(len(piece))
+
+    @property
+    def files(self) -> list[PartFile]:
+        """The files that have ended. Raises `SnapshotError` if one could not be written."""
+        return [written.file for ended in self._ended if (written := ended.result())]
 
     def end_file(self) -> None:
-        """Finish the file at hand, if there is one."""
-        written = self._writer.close() if self._writer else None
-        if written:
-            self.files.append(written.file)
+        """End the file at hand, if there is one. Raises `SnapshotError` if the one before could not be written."""
+        if self._writer:
+            if self._ended:
+                self._ended[-1].result()
+            self._ended.append(self.finisher.submit(self._writer.close))
         self._writer, self._file_rows = None, 0
 
     def abandon(self) -> None:
@@ -67,13 +79,12 @@ class FileSeries:
         if self._writer:
             self._writer.abandon()
 
-    def _write(self, piece: pa.RecordBatch, *, begins_chunk: bool) -> None:
+    def _write(self, piece: pa.RecordBatch) -> None:
         if self._writer is None:
-            path = f"{self.name}-{len(self.files)}.parquet"
-            self._writer = PartWriter(self.columns, self.key, self.folder, path, self.sizes.chunk_rows)
+            path = f"{self.name}-{len(self._ended)}.parquet"
+            self._writer = PartWriter(self.columns, self.key, self.folder, path, self.sizes.chunk_rows, captured=True)
         self._writer.add(pa.Table.from_batches([piece]))
         self._file_rows += len(piece)
-        self._chunk_bytes = _bytes(piece) + (0 if begins_chunk else self._chunk_bytes)
 
 
 def placed(folder: Path, entity: str, files: list[PartFile]) -> tuple[PartFile, ...]:

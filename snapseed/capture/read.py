@@ -1,7 +1,7 @@
 """Read the rows of tables over one connection or several, all as of one moment, and write them to files.
 
-Each connection has a thread that reads, and a second one that writes what it has read. What a table's files hold does
-not depend on the number of connections.
+Each connection has a thread that reads, one that writes what was read, and one that ends files. What a table's
+files hold does not depend on the number of connections.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import sql
 
 from snapseed.capture.connections import capturing, shared_among
@@ -30,12 +29,13 @@ from snapseed.events import Advanced, Listener, ignore
 from snapseed.postgres.connect import Connection, Session, Target
 from snapseed.postgres.copy_out import BatchLimits, copied_out
 from snapseed.postgres.rowhash import between, key_order, key_type, whole_row_order
+from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
 from snapseed.snapshot.manifest import FirstKey, PartFile
 
-# Batches that wait for the thread that writes, and how large they are: each connection has as many.
-_WAITING_BATCHES = 2
-_LIMITS = BatchLimits(bytes=2_000_000)
+# Batches that wait for the thread that writes, and the most bytes of each: each connection has as many.
+_WAITING_BATCHES = 4
+_BATCH_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,8 @@ def read_parts(
 def _read(
     target: Target, reading: Reading, progress: _Progress, part: _Range, session: Session, stop: threading.Event
 ) -> _Range:
-    """Read one range of a table, while a second thread writes."""
+    """Read one range of a table, while a second thread writes, and a third one ends files."""
     table, began, observed = part.table, time.monotonic(), EMPTY
-    series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key)
     is_masked, order = bool(reading.masks.names_in(table.name)), None
     filled = {sequence.column for sequence in table.facts.sequences} & {column.name for column in table.columns}
     ends: dict[str, list[int]] = {name: [] for name in filled}
@@ -169,9 +168,11 @@ def _read(
     waiting: deque[Future[None]] = deque()
     with (
         capturing(f"capturing {table.name}", target),
+        ThreadPoolExecutor(1, thread_name_prefix="finish") as finisher,
         ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
-        closing(_batches(session, part, stop)) as batches,
+        closing(_batches(session, part, stop, reading.sizes)) as batches,
     ):
+        series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key, finisher)
         try:
             for batch in batches:
                 rows = batch
@@ -189,23 +190,26 @@ def _read(
             for rows in order.batches() if order else ():
                 series.add(rows)
             series.end_file()
+            files = series.files
         except BaseException:
             writer.shutdown(cancel_futures=True)
             series.abandon()
             raise
     progress.end(table)
     if not is_masked:
-        observed = combined(chunk.digest() for file in series.files for chunk in file.chunks)
-    return replace(part, files=series.files, observed=observed, ends=ends, began=began, ended=time.monotonic())
+        observed = combined(chunk.digest() for file in files for chunk in file.chunks)
+    return replace(part, files=files, observed=observed, ends=ends, began=began, ended=time.monotonic())
 
 
-def _batches(session: Session, part: _Range, stop: threading.Event) -> Generator[pa.RecordBatch]:
+def _batches(session: Session, part: _Range, stop: threading.Event, sizes: Sizes) -> Generator[pa.RecordBatch]:
     """The rows of all sources, in the order of the key. Ends with `CancelledError` when `stop` is set."""
     table = part.table
     order = key_order(table.key) if table.key else whole_row_order(table.columns)
+    # A batch that is a chunk is written without a copy.
+    limits = BatchLimits(rows=sizes.chunk_rows, bytes=_BATCH_BYTES)
     for source in part.sources:
         ordered = sql.SQL("{} ORDER BY {}").format(source, order)
-        with copied_out(session, table.columns, ordered, str(table.name), _LIMITS) as batches:
+        with copied_out(session, table.columns, ordered, str(table.name), limits) as batches:
             for batch in batches:
                 if stop.is_set():
                     raise CancelledError

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from snapseed.ci.report import CiReport, CiStep
 from snapseed.errors import RefusedError, SnapseedError
-from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.database import VerifyReport
 from snapseed.verify.files import CommittedResult, FileFinding
+
+if TYPE_CHECKING:
+    from snapseed.load.outcome import LoadReport
 
 State = Literal["passed", "failed", "skipped"]
 

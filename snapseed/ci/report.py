@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from snapseed.ci.embedding import Embedding
 from snapseed.errors import InterruptedByUserError, SnapseedError, UsageError
-from snapseed.load.outcome import LoadReport
 from snapseed.snapshot.manifest import Manifest
 from snapseed.verify.database import VerifyReport
+
+if TYPE_CHECKING:
+    # What `verify` does not need: the embedder, the queue and polars.
+    from snapseed.ci.embedding import Embedding
+    from snapseed.load.outcome import LoadReport
 
 FORMAT = 1
 # On a machine that others use too, a difference below this is noise.

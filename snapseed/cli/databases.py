@@ -158,7 +158,7 @@ def reset(
 
         with Meter(quiet=call.options.quiet) as meter:
             done = reset_to_state(call.project, environment, state, consent=consent, listener=meter)
-        call.show(text.state(done), document(done))
+        call.show(text.state(done, quiet=call.options.quiet), document(done))
         return
     from snapseed.testing.reset import reset_environment
 
@@ -167,7 +167,7 @@ def reset(
             report = reset_environment(
                 call.project, environment, consent=consent, fresh=fresh, recreate=recreate, listener=meter
             )
-        call.show(text.reset(report), document(report))
+        call.show(text.reset(report, quiet=call.options.quiet), document(report))
 
 
 @in_project("environment", "allow_host", "yes", "database", "results", "quiet")
@@ -181,7 +181,7 @@ def save(call: Call, state: Annotated[str | None, typer.Argument(help="A name fo
 
     with Meter(quiet=call.options.quiet) as meter:
         done = save_state(call.project, environment, state, consent=call.options.yes, listener=meter)
-    call.show(text.state(done), document(done))
+    call.show(text.state(done, quiet=call.options.quiet), document(done))
 
 
 @in_project("environment", "allow_host", "yes", "database", "results")

@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -24,6 +24,10 @@ from snapseed.cli.console import Format, ResultFormat
 from snapseed.config import Environment, Project, find_project
 from snapseed.config.settings import unknown_variables
 from snapseed.errors import SnapseedError, UsageError
+from snapseed.events import Listener
+
+if TYPE_CHECKING:
+    from snapseed.cluster.executor import ClusterExecutor
 
 
 class Commands(TyperGroup):
@@ -60,7 +64,7 @@ def state_names(context: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
-def _in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
+def in_manifests(*, entities: bool) -> Callable[[str], list[str]]:
     """What the shell completes the name of a snapshot, or of an entity in one, to. Reads no more than the manifests."""
 
     def complete(incomplete: str) -> list[str]:
@@ -88,7 +92,7 @@ Only = Annotated[
         "--only",
         metavar="ENTITY",
         help="Only this entity (repeat, or separate with commas).",
-        autocompletion=_in_manifests(entities=True),
+        autocompletion=in_manifests(entities=True),
     ),
 ]
 # The options of a command that writes to the environment's database, which a guard may refuse.
@@ -123,8 +127,11 @@ class Options:
         typer.Option(
             metavar="NAME",
             help="Override the environment's snapshot.",
-            autocompletion=_in_manifests(entities=False),
+            autocompletion=in_manifests(entities=False),
         ),
+    ] = None
+    cluster: Annotated[
+        str | None, "ADDRESS", "The Dask cluster to work on: tcp://…, local or none (default: `cluster`)."
     ] = None
     project: Annotated[Path | None, "The project folder (default: this folder or the nearest one above)."] = None
     env_file: Annotated[Path | None, "FILE", "Read variables that are not set from this file."] = None
@@ -182,6 +189,22 @@ class Call:
         }
         environment = self.project.environment(given.environment, settings)
         return environment.changed(allow_hosts=(*environment.allow_hosts, *(given.allow_host or ())))
+
+    @contextmanager
+    def executor(self, jobs: int, listener: Listener) -> Iterator[ClusterExecutor | None]:
+        """That of the cluster to work on; None to work on this machine, as it is without `cluster`."""
+        address = self.options.cluster or self.project.cluster or "none"
+        if address == "none":
+            yield None
+            return
+        try:
+            from snapseed.cluster.connect import on_cluster
+        except ModuleNotFoundError as exc:
+            raise UsageError(
+                "--cluster needs Dask", observed=str(exc), next_step="pip install 'snapseed[cluster]'"
+            ) from exc
+        with on_cluster(address, self.project, self.environment.snapshots, jobs=jobs, listener=listener) as executor:
+            yield executor
 
     def without_environment(self) -> Call:
         """The same call for the default environment, if what was parsed as its name is another argument."""

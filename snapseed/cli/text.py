@@ -158,20 +158,21 @@ def status(states: Sequence[EnvironmentStatus]) -> Iterator[str]:
         yield from wrapped(f"{indent}{item.target}", indent)
 
 
-def reset(report: ResetReport) -> Iterator[str]:
-    """What was done to the database, and how long it took."""
-    yield from _target(report)
-    yield from wrapped(f"server   {report.server}", " " * 9)
-    yield _snapshot(report.manifest)
+def reset(report: ResetReport, *, quiet: bool = False) -> Iterator[str]:
+    """What was done to the database, and how long it took: `quiet` leaves out where."""
+    if not quiet:
+        yield from _target(report)
+        yield from wrapped(f"server   {report.server}", " " * 9)
+        yield _snapshot(report.manifest)
     yield from _ended_and_cleared(report)
     yield from _dropped(report.dropped)
     done = "loaded the snapshot and made the template from it:" if report.loaded else "reset to the template:"
     yield f"{done} {report.manifest.rows:,} rows in {report.seconds:.2f} s"
 
 
-def state(report: StateReport) -> Iterator[str]:
-    """What was saved, or what the database was put back to."""
-    yield from _target(report)
+def state(report: StateReport, *, quiet: bool = False) -> Iterator[str]:
+    """What was saved, or what the database was put back to: `quiet` leaves out where."""
+    yield from () if quiet else _target(report)
     yield from _ended_and_cleared(report)
     if report.replaced:
         yield from wrapped(f"replaced {report.replaced}", " " * 9)
@@ -193,19 +194,19 @@ def _ended_and_cleared(report: ResetReport | StateReport) -> Iterator[str]:
         yield f"cleared  {len(report.cleared)} databases that are no longer needed"
 
 
-def verified(report: VerifyReport) -> Iterator[str]:
-    """What was compared, and everything that differs."""
-    if report.target:
+def verified(report: VerifyReport, *, quiet: bool = False) -> Iterator[str]:
+    """What was compared, and everything that differs: `quiet` leaves only what differs, and the result."""
+    if report.target and not quiet:
         yield from _target(report)
     files = sum(len(entity.files) for entity in report.manifest.entities)
-    if report.file_check != "skip":
+    if report.file_check != "skip" and not quiet:
         what = "SHA-256 and rows" if report.file_check == "rows" else "SHA-256"
         yield f"files    {files} checked ({what}), " + (f"{len(report.files)} differ" if report.files else "all intact")
     rows = [
         [entity.entity, entity.observed.rows, entity.observed, _AGREES[entity.agrees], entity.seconds]
         for entity in report.entities
     ]
-    if rows:
+    if rows and not quiet:
         yield from table(["entity", "rows", "fingerprint", "manifest", "time"], rows)
     yield from _findings(
         [*report.files, *report.tables, *(line for entity in report.entities for line in entity.lines())]

@@ -46,7 +46,9 @@ def verify(
     name, checks = f"verify {environment.name}", verify_checks(report)
     folder = environment.snapshots.folder_of(environment.snapshot)
     lost = console.failures(
-        lambda: _show_checks(call, name, checks, folder, text.verified(report), document(report)),
+        lambda: _show_checks(
+            call, name, checks, folder, text.verified(report, quiet=call.options.quiet), document(report)
+        ),
         lambda: console.append_named("GITHUB_STEP_SUMMARY", formats.summary(name, checks)),
     )
     _exit(0 if report.agrees else 1, lost)

@@ -112,6 +112,7 @@ class Project:
     part_rows: int
     default_environment: str
     environments: Mapping[str, EnvironmentTable]
+    cluster: str | None = None
     embeddings: EmbeddingsTable | None = None
     capture: CaptureTable = CaptureTable()
     mask: Mapping[str, MaskRule] = field(default_factory=dict)
@@ -246,6 +247,7 @@ def _project(file: Path, tables: dict[str, Any]) -> Project:
         part_rows=table.part_rows,
         default_environment=table.default_environment,
         environments=converted,
+        cluster=table.cluster,
         embeddings=None if embeddings is None else convert(embeddings, EmbeddingsTable, f"{file} [embeddings]"),
         capture=convert(tables.get("capture", {}), CaptureTable, f"{file} [capture]"),
         mask=mask_rules(tables.get("mask", {}), f"{file} [mask]"),

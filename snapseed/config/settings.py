@@ -42,6 +42,7 @@ class ProjectTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     now: Annotated[datetime, msgspec.Meta(tz=True)] = datetime(2026, 1, 1, tzinfo=UTC)
     part_rows: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 2_500
     default_environment: str = "dev"
+    cluster: str | None = None
 
 
 class EmbeddingsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

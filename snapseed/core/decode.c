@@ -12,7 +12,7 @@ enum { SIGNATURE = 11, STREAM_HEADER = 19, STREAM_TRAILER = 0xffff, ARRAY_DIMENS
 
 /* How often the caller gets a chance to be interrupted. And how long the server may fill the socket before we look: it
  * sends 8 kB at a time, and to be woken for each of them took a third more of our CPU time and slowed the server down. */
-enum { POLL_MILLISECONDS = 100, NAP_MICROSECONDS = 100 };
+enum { POLL_MILLISECONDS = 100, NAP_MICROSECONDS = 200 };
 
 typedef struct sink sink;
 

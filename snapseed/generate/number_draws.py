@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 
 import polars as pl
 
-from snapseed.generate.draws import numbers, times, unique
+from snapseed.generate.draws import numbers, times
 from snapseed.generate.draws.bits import UInt64s, column_bits
 from snapseed.generate.draws.numbers import Number, Numbers, int64s
 from snapseed.generate.draws.times import Rhythm
@@ -214,11 +214,3 @@ class NumberDraws:
         """
         end = self.now.date() if end is None else end
         return times.dates(self.bits(column), start, end)
-
-    def uuids(self, column: str) -> pl.Series:
-        """Random UUIDs of version 4, like those of `gen_random_uuid()` (16 bytes). Not for the key: see `Rows.key`.
-
-        >>> [str(uuid.UUID(bytes=token))[:13] for token in rows.uuids("token")]
-        ['d56b5a72-9e67', '6d19d6a5-8179', 'ef320e96-445c', '4f93da1e-9e02']
-        """
-        return unique.random_uuids(self.bits(column))

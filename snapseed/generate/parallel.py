@@ -34,15 +34,19 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_parts(tasks: Tasks, told: Told, *, jobs: int, executor: Executor | None = None) -> list[PartResult]:
-    """The result of each task, in the order of the tasks, made by the executor if there is one.
+def make_parts(tasks: Tasks, told: Told, *, jobs: int, executor: Executor | None = None) -> Iterator[PartResult]:
+    """The result of each task, in the order of the tasks, made by the executor if there is one, as soon as it is there.
 
     Otherwise this process makes parts. Once that has taken `request.alone` seconds, and the rest will take as long, it
     starts others, so that `jobs` make them. `told` hears of each slice, and with 0 while nothing happens; of an
     executor, it hears of whole parts. Raises what a part raised, and `GeneratorError` if a process died.
     """
     rest, made, began, done = enumerate(tasks), list[tuple[int, PartResult]](), time.monotonic(), 0
-    others = _Others(executor, make_part, rest, _AHEAD * available_cores(), told) if executor else None
+    others: _Others | None = None
+    if executor:
+        others = _Others(executor, make_part, rest, _AHEAD * getattr(executor, "width", available_cores()), told)
+        yield from (part for _, part in others.results())
+        return
     with ExitStack() as stack:
 
         def count(rows: int) -> None:
@@ -56,10 +60,10 @@ def make_parts(tasks: Tasks, told: Told, *, jobs: int, executor: Executor | None
                 pool, ask = stack.enter_context(_processes(jobs - 1, told))
                 others = _Others(pool, _make_counted, rest, _AHEAD * (jobs - 1), lambda _: ask(), ask)
 
-        for number, task in () if executor else rest:
+        for number, task in rest:
             made.append((number, make_part(task, count)))
-        made += others.finish() if others else ()
-    return [part for _, part in sorted(made, key=itemgetter(0))]
+        made += others.results() if others else ()
+    yield from (part for _, part in sorted(made, key=itemgetter(0)))
 
 
 @contextmanager
@@ -115,14 +119,16 @@ class _Others:
             with without_interrupts():
                 self._waiting.append((number, task, self._submit(task)))
 
-    def finish(self) -> list[tuple[int, PartResult]]:
-        """Wait for all results; each has the number of its task."""
-        while self._waiting:
-            while self._ask and wait([self._waiting[0][2]], _ASKED_SECONDS).not_done:
-                self._ask()
-            self._take()
-            self.advance()
-        return self._made
+    def results(self) -> Iterator[tuple[int, PartResult]]:
+        """All results, each with the number of its task. Waits for them."""
+        while self._waiting or self._made:
+            yield from self._made
+            self._made.clear()
+            if self._waiting:
+                while self._ask and wait([self._waiting[0][2]], _ASKED_SECONDS).not_done:
+                    self._ask()
+                self._take()
+                self.advance()
 
     def _take(self) -> None:
         number, task, future = self._waiting.popleft()

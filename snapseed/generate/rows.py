@@ -88,6 +88,14 @@ class Draws(NumberDraws):
         frame = pl.DataFrame({"key": keys, "exists": existing > 0})
         return frame.select(pl.when("exists").then("key").alias(column)).to_series()
 
+    def uuids(self, column: str) -> pl.Series:
+        """Random UUIDs of version 4, like those of `gen_random_uuid()` (16 bytes). Not for the key: see `Rows.key`.
+
+        >>> [str(uuid.UUID(bytes=token))[:13] for token in rows.uuids("token")]
+        ['d56b5a72-9e67', '6d19d6a5-8179', 'ef320e96-445c', '4f93da1e-9e02']
+        """
+        return unique.random_uuids(self.bits(column))
+
     def ascending(self, values: pl.Series) -> pl.Series:
         """The values sorted among siblings: children of one parent, items of one row. Nulls come last, texts by bytes.
 

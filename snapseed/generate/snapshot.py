@@ -159,7 +159,7 @@ def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | N
         listener(Advanced("generating", done, tasks.root_rows, "root rows"))
 
     with phase(listener, "generating"):
-        results = make_parts(tasks, told, jobs=min(jobs, len(tasks)), executor=executor)
+        results = list(make_parts(tasks, told, jobs=min(jobs, len(tasks)), executor=executor))
     records = {entity.name: _record(entity, results) for entity in tasks.written}
     pools = {name: digest for result in results for name, digest in result.pools.items()}
     if kept and kept.manifest.entities:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import Problem, table_name
 from snapseed.postgres.locks import shortened
+from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
 

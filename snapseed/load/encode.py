@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from snapseed.load.plan import ColumnPlan, TablePlan
-from snapseed.snapshot.arrow import data_of, offsets_of
+from snapseed.snapshot.arrow import data_of, offsets_of, pc
 from snapseed.snapshot.types import ColumnType, Family
 from snapseed.snapshot.values import for_copy
 

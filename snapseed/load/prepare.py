@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import chain
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import sql
 
 from snapseed.config import Environment, Project
@@ -39,6 +38,7 @@ from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
 from snapseed.postgres.partitions import read_partitions
 from snapseed.postgres.provenance import changed_tables, filled_tables, missing_privilege
+from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot
 

@@ -1,12 +1,26 @@
-"""The buffers and lists of Arrow arrays, as NumPy arrays; values are not copied."""
+"""The buffers and lists of Arrow arrays as NumPy arrays, without copies, and the functions that compute with them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 Bytes = npt.NDArray[np.uint8]
+
+
+class _Functions:
+    """`pyarrow.compute`, imported when the first of its functions is called: that takes 25 ms."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+        import pyarrow.compute  # noqa: PLC0415 - see above
+
+        return getattr(pyarrow.compute, name)
+
+
+pc = _Functions()
 
 
 def in_one_piece(column: pa.ChunkedArray) -> pa.Array:

@@ -35,7 +35,7 @@ _WIDTHS = {0: 1, 1: 16, 2: 16, 4: 4, 5: 8, _BYTE_ARRAY: 4, 7: 16}
 # CompressionCodec, PageType, and the values of Encoding that our writer uses.
 _CODECS = {0: None, 1: "snappy", 6: "zstd"}
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
-_PLAIN, _DICTIONARY_CODES, _DIFFERENCES = 0, {2, 8}, 5
+_PLAIN, _DICTIONARY_CODES, _DIFFERENCES, _SPLIT = 0, {2, 8}, 5, 9
 
 _Fields = dict[int, Any]
 
@@ -251,7 +251,7 @@ def _page(data: bytes, offset: int) -> _Page:
         values, encoding = details[1], details[2]
     except (LookupError, TypeError, RecursionError) as exc:
         raise ValueError("the header of a page is damaged") from exc
-    if kind not in {_DATA_PAGE, _DICTIONARY_PAGE} or encoding not in {_PLAIN, *_DICTIONARY_CODES, _DIFFERENCES}:
+    if kind not in {_DATA_PAGE, _DICTIONARY_PAGE} or encoding not in {_PLAIN, *_DICTIONARY_CODES, _DIFFERENCES, _SPLIT}:
         raise ValueError(f"a page of type {kind} and encoding {encoding}, which snapseed does not write")
     if not (0 <= size < 2**31 and 0 <= stored < 2**31 and (values > 0 or kind == _DICTIONARY_PAGE)):
         raise ValueError("the header of a page has sizes out of range")

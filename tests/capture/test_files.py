@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -32,11 +33,12 @@ def written(folder: Path, lengths: list[int], cuts: list[int]) -> list[PartFile]
         names=[column.name for column in COLUMNS],
     )
     (folder / "t").mkdir(exist_ok=True)
-    series = FileSeries(folder, SIZES, "t/range", COLUMNS, COLUMNS[:1])
-    for first, last in pairwise([0, *cuts, len(lengths)]):
-        series.add(rows.slice(first, last - first))
-    series.end_file()
-    return series.files
+    with ThreadPoolExecutor(1) as finisher:
+        series = FileSeries(folder, SIZES, "t/range", COLUMNS, COLUMNS[:1], finisher)
+        for first, last in pairwise([0, *cuts, len(lengths)]):
+            series.add(rows.slice(first, last - first))
+        series.end_file()
+        return series.files
 
 
 @settings(max_examples=25)

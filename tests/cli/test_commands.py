@@ -248,7 +248,8 @@ def test_the_embedded_server_is_managed_by_commands(own_server: Sandbox) -> None
     assert run("db", "psql", "dev", "-c", "SELECT nonsense").returncode == 1
     assert "nonsense" in run("db", "logs", "dev", check=True).stdout
     assert "nothing loaded" in run("status", check=True).stdout
-    run("load", "dev", check=True)
+    for command in ("load", "verify", "reset"):
+        assert len(run(command, "dev", "--quiet", check=True).stdout.splitlines()) == 1
     assert "the snapshot on disk" in run("status", check=True).stdout
     assert "snapseed_dev" in run("db", "drop", "dev", check=True).stdout
     assert run("verify").returncode == 2

@@ -152,6 +152,7 @@ def test_completion_knows_the_snapshots_and_their_entities(tmp_path: Path) -> No
         (tmp_path / "snapshots" / name / "manifest.json").write_text(json.dumps(manifest))
     assert completed("load --snapshot b", tmp_path) == ["bare", "big"]
     assert completed("verify dev --only u", tmp_path) == ["units", "users"]
+    assert completed("show dev u", tmp_path) == ["units", "users"]
     (tmp_path / "snapshots/big/manifest.json").write_text('{"entities": 3}')
     assert completed("verify dev --only u", tmp_path) == []
 

@@ -38,7 +38,7 @@ MakeProject = Callable[[str], Sandbox]
 SHOWN = {"text", "mermaid", "json", "yaml"}
 CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
 # Programs that a page may mention and that the test does not run.
-NOT_RUN = {"make", "pip", "git", "pg_dump"}
+NOT_RUN = {"make", "pip", "git", "dask", "pg_dump"}
 
 
 def _name(page: Path) -> str:

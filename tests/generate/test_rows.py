@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -394,6 +394,32 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
         lambda rows: rows.items("i", pl.Series([1, 1])).total(pl.Series([1, None])),
         "null",
     ),
+    "growth of nothing": (lambda rows: rows.timestamps("t", NOW, growth=0), "'t'.*0.0001"),
+    "growth beyond all": (lambda rows: rows.timestamps("t", NOW, growth=20_000), "'t'.*0.0001"),
+    "end before start, growing": (
+        lambda rows: rows.timestamps("t", NOW, NOW - timedelta(days=1), growth=2),
+        "'t'.*before its start",
+    ),
+    "end before start, in a rhythm": (
+        lambda rows: rows.timestamps("t", NOW, NOW - timedelta(days=1), rhythm=Rhythm()),
+        "'t'.*before its start",
+    ),
+    "a null start, in a rhythm": (
+        lambda rows: rows.timestamps("t", pl.Series([NOW, None]), rhythm=Rhythm()),
+        "'t'.*null",
+    ),
+    "another age": (lambda rows: rows.timestamps("t", NOW.replace(1800), rhythm=Rhythm()), "'t'.*1900 to 2199"),
+    "days backwards": (lambda rows: rows.dates("d", date(2025, 1, 2), date(2025, 1, 1)), "'d'.*before its start"),
+    "a null day": (lambda rows: rows.dates("d", pl.Series([None, date(2025, 1, 1)])), "'d'.*null"),
+    "too few hours": (lambda _: Rhythm(hours=[1, 2, 3]), "24 weights.*got"),
+    "a negative day": (lambda _: Rhythm(days=[1, 1, 1, 1, 1, 1, -1]), "7 weights.*got"),
+    "no hour at all": (lambda _: Rhythm(hours=[0] * 24), "not all zero"),
+    "no length": (lambda rows: rows.code("c", 0), "'c'.*needs a length"),
+    "one character": (lambda rows: rows.code("c", 3, "x"), "'c'.*different ASCII"),
+    "a character twice": (lambda rows: rows.code("c", 3, "aab"), "'c'.*different ASCII"),
+    "not ASCII": (lambda rows: rows.code("c", 3, "äöü"), "'c'.*different ASCII"),
+    "a separator like a number": (lambda rows: rows.unique("u", pl.Series(["a", "b"]), "-1"), "'u'.*separator"),
+    "no room": (lambda rows: rows.unique("u", pl.Series(["a", "b"]), longest=1), "'u'.*no room"),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed import Rhythm, Rows
+from snapseed import Rhythm
 from tests.generate.making import NOW, make_rows
 
 OFFICE = Rhythm(hours=[0] * 9 + [1] * 8 + [0] * 7, days=[1, 1, 1, 1, 1, 0, 0])
@@ -98,35 +97,3 @@ def test_days_take_bounds_by_row_and_end_today() -> None:
     hired = rows.dates("hired", born)
     assert (hired >= born).all()
     assert hired.max() <= NOW.date()  # type: ignore[operator]
-
-
-IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
-    "growth of nothing": (lambda rows: rows.timestamps("t", NOW, growth=0), "'t'.*0.0001"),
-    "growth beyond all": (lambda rows: rows.timestamps("t", NOW, growth=20_000), "'t'.*0.0001"),
-    "end before start, growing": (
-        lambda rows: rows.timestamps("t", NOW, NOW - timedelta(days=1), growth=2),
-        "'t'.*before its start",
-    ),
-    "end before start, in a rhythm": (
-        lambda rows: rows.timestamps("t", NOW, NOW - timedelta(days=1), rhythm=Rhythm()),
-        "'t'.*before its start",
-    ),
-    "a null start, in a rhythm": (
-        lambda rows: rows.timestamps("t", pl.Series([NOW, None]), rhythm=Rhythm()),
-        "'t'.*null",
-    ),
-    "another age": (lambda rows: rows.timestamps("t", NOW.replace(1800), rhythm=Rhythm()), "'t'.*1900 to 2199"),
-    "days backwards": (lambda rows: rows.dates("d", date(2025, 1, 2), date(2025, 1, 1)), "'d'.*before its start"),
-    "a null day": (lambda rows: rows.dates("d", pl.Series([None, date(2025, 1, 1)])), "'d'.*null"),
-    "too few hours": (lambda _: Rhythm(hours=[1, 2, 3]), "24 weights.*got"),
-    "a negative day": (lambda _: Rhythm(days=[1, 1, 1, 1, 1, 1, -1]), "7 weights.*got"),
-    "no hour at all": (lambda _: Rhythm(hours=[0] * 24), "not all zero"),
-}
-
-
-@pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_an_impossible_time_is_an_error(case: str) -> None:
-    """The message names the draw and what is wrong."""
-    draw, message = IMPOSSIBLE[case]
-    with pytest.raises(ValueError, match=message):
-        draw(make_rows(2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed import Rows
 from snapseed.generate.draws.bits import below, mixed
 from snapseed.generate.draws.unique import permuted, shuffled_within_digits
 from tests.generate.making import make_rows
@@ -152,21 +150,3 @@ def test_items_offer_no_draw_that_needs_a_number_per_row(name: str) -> None:
     items = make_rows(2).items("i", pl.Series([1, 1]))
     assert hasattr(make_rows(2), name)
     assert not hasattr(items, name)
-
-
-IMPOSSIBLE: dict[str, tuple[Callable[[Rows], object], str]] = {
-    "no length": (lambda rows: rows.code("c", 0), "'c'.*needs a length"),
-    "one character": (lambda rows: rows.code("c", 3, "x"), "'c'.*different ASCII"),
-    "a character twice": (lambda rows: rows.code("c", 3, "aab"), "'c'.*different ASCII"),
-    "not ASCII": (lambda rows: rows.code("c", 3, "äöü"), "'c'.*different ASCII"),
-    "a separator like a number": (lambda rows: rows.unique("u", pl.Series(["a", "b"]), "-1"), "'u'.*separator"),
-    "no room": (lambda rows: rows.unique("u", pl.Series(["a", "b"]), longest=1), "'u'.*no room"),
-}
-
-
-@pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_impossible_unique_values_are_an_error(case: str) -> None:
-    """The message names the draw."""
-    draw, message = IMPOSSIBLE[case]
-    with pytest.raises(ValueError, match=message):
-        draw(make_rows(2))

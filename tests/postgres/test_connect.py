@@ -42,46 +42,35 @@ def test_the_embedded_target_is_found_without_starting_it(shop: Sandbox) -> None
     assert not (shop.folder / ".snapseed").exists()
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"postgresql://me:{SECRET}@[half",
-        f"nonsense password={SECRET} and=more",
-        f"host=h password=half {SECRET}",
-        f"host=h password='half {SECRET}",
-        "postgresql://h/db?what=x",
-        f"postgresql://u:100%{SECRET}@h/db",
-        f"postgresql://u:my {SECRET}@h/db",
-        f"postgresql://u:my\n{SECRET}@h/db",
-        f"postgresql://u:p%00{SECRET}@h/db",
-        f'postgresql://u:p"q"{SECRET}%00@h/db',
-        f"postgresql://u:a?b/{SECRET}@h/db",
-    ],
-)
+UNPARSED = [
+    f"postgresql://me:{SECRET}@[half",
+    f"nonsense password={SECRET} and=more",
+    f"host=h password=half {SECRET}",
+    f"host=h password='half {SECRET}",
+    "postgresql://h/db?what=x",
+    f"postgresql://u:100%{SECRET}@h/db",
+    f"postgresql://u:my {SECRET}@h/db",
+    f"postgresql://u:my\n{SECRET}@h/db",
+    f"postgresql://u:p%00{SECRET}@h/db",
+    f'postgresql://u:p"q"{SECRET}%00@h/db',
+    f"postgresql://u:a?b/{SECRET}@h/db",
+]
+# libpq would take part of the password for a host, a port or a database, and show it.
+CUT_INSIDE = [
+    f"postgresql://u:abc/{SECRET}@h/db",
+    f"postgresql://u:12/{SECRET}@h/db",
+    f"postgres://u:battery@{SECRET}@h/db?sslmode=require",
+    f"postgresql://me@corp:{SECRET}@h/db",
+]
+
+
+@pytest.mark.parametrize("url", [*UNPARSED, *CUT_INSIDE])
 def test_a_url_that_does_not_parse_is_an_error_of_the_configuration(shop: Sandbox, url: str) -> None:
     """The error says where the URL came from and what a URL looks like, and shows no password."""
     with pytest.raises(ConfigurationError, match="cannot be parsed") as caught:
         resolve_target(shop.project, shop.environment(database=url))
-    assert "--database" in str(caught.value)
-    assert "postgresql://USER@HOST" in str(caught.value)
-    assert SECRET not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"postgresql://u:abc/{SECRET}@h/db",
-        f"postgresql://u:12/{SECRET}@h/db",
-        f"postgres://u:battery@{SECRET}@h/db?sslmode=require",
-        f"postgresql://me@corp:{SECRET}@h/db",
-    ],
-)
-def test_a_url_that_libpq_would_cut_inside_the_password_is_refused(shop: Sandbox, url: str) -> None:
-    """It would take part of the password for a host, a port or a database, and show it."""
-    with pytest.raises(ConfigurationError, match="cannot be parsed") as caught:
-        resolve_target(shop.project, shop.environment(database=url))
-    assert "%2F" in str(caught.value)
-    assert "%40" in str(caught.value)
+    words = ("%2F", "%40") if url in CUT_INSIDE else ("--database", "postgresql://USER@HOST")
+    assert all(word in str(caught.value) for word in words)
     assert SECRET not in str(caught.value)
 
 

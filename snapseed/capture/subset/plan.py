@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 from psycopg import sql
@@ -216,23 +217,29 @@ def _unmatched(snapshot: Snapshot, reference: Reference) -> int:
     sides = ((reference.child, reference.columns), (reference.parent, reference.parent_columns))
     if any(name not in {column.name for column in table.source.columns} for table, names in sides for name in names):
         return _entity(snapshot, reference.child).rows
-    children = _values(snapshot, reference.child, reference.columns)
-    parents = _values(snapshot, reference.parent, reference.parent_columns)
-    if children.schema != parents.schema:
-        return len(children)
-    return len(children.join(parents, on=parents.columns, how="anti"))
+    # By hashes of 64 bits, as rows are proved too: the values and a table to find them take six times the memory.
+    parents = [
+        (rows.schema, rows.hash_rows()) for rows in _values(snapshot, reference.parent, reference.parent_columns)
+    ]
+    known = pl.concat([hashes for _, hashes in parents]).implode() if parents else None
+    return sum(
+        len(rows) if known is None or rows.schema != parents[0][0] else int((~rows.hash_rows().is_in(known)).sum())
+        for rows in _values(snapshot, reference.child, reference.columns)
+    )
 
 
-def _values(snapshot: Snapshot, table: SubsetTable, names: Sequence[str]) -> pl.DataFrame:
-    """The values of columns, without rows that have a NULL in one; whole numbers and UUIDs each in one type."""
-    columns, frames = [str(number) for number, _ in enumerate(names)], []
-    for batch in snapshot.batches(_entity(snapshot, table), list(dict.fromkeys(names))):
-        arrays = [batch.column(name) for name in names]
-        # Polars does not know the type of UUIDs.
-        arrays = [array.storage if isinstance(array, pa.ExtensionArray) else array for array in arrays]
-        arrays = [array.cast(pa.int64()) if pa.types.is_integer(array.type) else array for array in arrays]
-        frames.append(pl.DataFrame(pa.table(arrays, columns)).drop_nulls())
-    return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.Null))
+def _values(snapshot: Snapshot, table: SubsetTable, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The values of columns, of each file, without rows that have a NULL in one; all whole numbers in one type."""
+    entity, columns = _entity(snapshot, table), [str(number) for number, _ in enumerate(names)]
+    for file in entity.files:
+        frames = []
+        for batch in snapshot.batches(msgspec.structs.replace(entity, files=(file,)), list(dict.fromkeys(names))):
+            arrays = [batch.column(name) for name in names]
+            # Polars does not know the type of UUIDs.
+            arrays = [array.storage if isinstance(array, pa.ExtensionArray) else array for array in arrays]
+            arrays = [array.cast(pa.int64()) if pa.types.is_integer(array.type) else array for array in arrays]
+            frames.append(pl.DataFrame(pa.table(arrays, columns)).drop_nulls())
+        yield pl.concat(frames)
 
 
 def _orphans(connection: Connection, plan: SubsetPlan, reference: Reference) -> int:

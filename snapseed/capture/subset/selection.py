@@ -152,7 +152,9 @@ def _read(
 ) -> pl.DataFrame:
     columns = [*(Column(str(number), column.form) for number, column in enumerate(table.identity, 1)), *counts]
     with copied_out(connection, columns, source, str(table.facts.name)) as batches:
-        return pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
+        rows = pl.DataFrame(pa.Table.from_batches(batches, arrow_schema(columns)))
+    # The bytes of UUIDs as numbers, which have the same order: half the memory.
+    return rows.with_columns(pl.col(pl.Binary).bin.reinterpret(dtype=pl.UInt128, endianness="big"))
 
 
 def _keys(table: SubsetTable, names: Sequence[sql.Identifier] = ()) -> sql.Composed:
@@ -238,6 +240,9 @@ class _Array(sql.Composable):
 
     def as_bytes(self, context: AdaptContext | None = None) -> bytes:
         values: pl.Series = self._obj
-        texts = values.bin.encode("hex") if values.dtype == pl.Binary else values.cast(pl.String)
-        quoted = texts.str.replace_all(r'(["\\])', r"\$1").str.join('","').item()
+        if values.dtype == pl.UInt128:
+            halves = values.to_frame("uuid").select(high=pl.col("uuid") // 2**64, low=pl.col("uuid") % 2**64)
+            quoted = halves.cast(pl.UInt64).to_numpy().astype(">u8").tobytes().hex(",", 16)
+            return sql.Literal(f"{{{quoted}}}").as_bytes(context)
+        quoted = values.cast(pl.String).str.replace_all(r'(["\\])', r"\$1").str.join('","').item()
         return sql.Literal(f'{{"{quoted}"}}').as_bytes(context)

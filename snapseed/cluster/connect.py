@@ -1,0 +1,86 @@
+"""Reach a Dask cluster, or start one on this machine, and check that its workers fit this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import distributed
+
+from snapseed.cluster.executor import ClusterExecutor
+from snapseed.cluster.versions import require_same_versions
+from snapseed.config import Project, Store
+from snapseed.errors import ServerError, UsageError, without_interrupts
+from snapseed.events import Listener, Note
+from snapseed.generate.code import LIBRARIES, packed
+
+LOCAL = "local"
+_TIMEOUT = "10s"
+# For workers on this machine, which share its terminal and its cores.
+_QUIET = {"logging": {"distributed": "critical"}, "distributed.comm.timeouts.connect": _TIMEOUT}
+_ONE_THREAD = {"POLARS_MAX_THREADS": "1"}
+
+
+@contextmanager
+def on_cluster(
+    address: str, project: Project, store: Store, *, jobs: int, listener: Listener
+) -> Iterator[ClusterExecutor]:
+    """The executor of a cluster: that of the scheduler at this address, or `local`, of as many workers as `jobs`.
+
+    Raises `UsageError` if other machines would not see the snapshots or have other versions, `ServerError` if nobody
+    answers.
+    """
+    if address != LOCAL and isinstance(store.place, Path):
+        raise UsageError(
+            "workers on other machines cannot write into a folder of this machine",
+            where=str(store),
+            expected="snapshots in a store that all workers reach, such as s3://bucket/prefix",
+            next_step="set `snapshots` in snapseed.toml, or use --cluster local",
+        )
+    with ExitStack() as stack:
+        client = stack.enter_context(_local(jobs) if address == LOCAL else _reached(address))
+        code = packed(project)
+        require_same_versions(_versions(client), code.versions)
+        listener(Note(f"dashboard: {client.dashboard_link}"))
+        executor = ClusterExecutor(client, code, sum(client.nthreads().values()))
+        stack.callback(executor.shutdown)
+        yield executor
+
+
+def _versions(client: distributed.Client) -> dict[str, dict[str, str | None]]:
+    """The versions that the scheduler and each worker have, by address; also where snapseed is not installed."""
+    found: Any = client.get_versions(packages=[*LIBRARIES])
+    everywhere = {"the scheduler": found["scheduler"], **found["workers"]}
+    return {
+        name: {**of["packages"], "python": ".".join(of["packages"]["python"].split(".")[:2])}
+        for name, of in everywhere.items()
+    }
+
+
+@contextmanager
+def _reached(address: str) -> Iterator[distributed.Client]:
+    try:
+        client = distributed.Client(address, timeout=_TIMEOUT, set_as_default=False)
+    except (OSError, ValueError) as exc:
+        raise ServerError(
+            "the scheduler of the cluster does not answer",
+            where=address,
+            observed=str(exc),
+            next_step="check --cluster and that the scheduler is running",
+        ) from exc
+    with client:
+        yield client
+
+
+@contextmanager
+def _local(jobs: int) -> Iterator[distributed.Client]:
+    """Processes of this machine, which end with this one. Ctrl-C is the parent's."""
+    with dask.config.set(_QUIET), without_interrupts():
+        cluster = distributed.LocalCluster(
+            n_workers=jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=_ONE_THREAD
+        )
+    with cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client

@@ -1,0 +1,158 @@
+"""Generating on a real Dask cluster: processes of this machine, whose workers die, come back and serve two projects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import dask
+import distributed
+import pytest
+from distributed.utils import get_mp_context
+
+from snapseed.cluster.connect import on_cluster
+from snapseed.cluster.executor import ClusterExecutor
+from snapseed.cluster.versions import require_same_versions
+from snapseed.errors import GeneratorError, ServerError, UsageError
+from snapseed.events import ignore
+from snapseed.generate.code import packed
+from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
+
+# Dask leaves sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+_SETTINGS = {
+    "logging": {"distributed": "critical"},
+    "distributed.worker.multiprocessing-method": "forkserver",
+    # How long a worker that died is looked for.
+    "distributed.comm.timeouts.connect": "1s",
+}
+_THINGS = """
+@entity(key="id", columns={"id": "bigint", "word": "text"})
+def things(rows):
+    return pl.DataFrame({"id": rows.key(), "word": rows.choice("word", %s)})
+"""
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[distributed.Client]:
+    """Two workers, which come back when they die: forked from a process that has imported what parts need."""
+    with dask.config.set(_SETTINGS):
+        get_mp_context().set_forkserver_preload(["distributed", "snapseed.cluster.executor", "snapseed.generate.part"])
+    with (
+        dask.config.set(_SETTINGS),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def test_the_cluster_makes_the_same_snapshot(client: distributed.Client, tmp_path: Path) -> None:
+    """Rows, files and manifest are those of this process, byte by byte."""
+    shop = copy_shop(tmp_path / "shop")
+    here = files_of(make_snapshot(shop))
+    assert files_of(make_snapshot(shop, executor=ClusterExecutor(client, packed(shop), 2))) == here
+
+
+def test_workers_that_die_lose_and_double_nothing(client: distributed.Client, tmp_path: Path) -> None:
+    """Every third of 12 parts kills its worker at the first try."""
+    died = tmp_path / "died"
+    died.mkdir()
+    things = _THINGS % '["a", "b"]'
+    deadly = f"""    first, died = int(rows.roots[0]) // 10, Path({str(died)!r})
+    if first % 3 == 0 and not (died / str(first)).exists():
+        (died / str(first)).touch()
+        os.kill(os.getpid(), 9)
+    return"""
+    calm = write_project(tmp_path / "calm", things, part_rows=10)
+    imports = "import os\nfrom pathlib import Path\n"
+    project = write_project(tmp_path / "deadly", imports + things.replace("    return", deadly), part_rows=10)
+    made = make_snapshot(project, 120, executor=ClusterExecutor(client, packed(project), 2))
+    assert len(list(died.iterdir())) == 4
+    assert made.manifest.identity == make_snapshot(calm, 120).manifest.identity
+
+
+def test_projects_do_not_mix(client: distributed.Client, tmp_path: Path) -> None:
+    """Two projects whose modules have the same names, on the same workers at once, make the rows of their own."""
+    projects = [write_project(tmp_path / word, _THINGS % f'["{word}"]', part_rows=10) for word in ("red", "blue")]
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.map(lambda of: make_snapshot(of, executor=ClusterExecutor(client, packed(of), 2)), projects)
+    words = [{row["word"] for row in one.first_rows(one.manifest.entities[0], 250)} for one in made]
+    assert words == [{"red"}, {"blue"}]
+
+
+def test_a_changed_generator_reaches_the_workers(client: distributed.Client, tmp_path: Path) -> None:
+    """The code goes by its content: the same workers make the rows of the file as it is when a run begins."""
+    project, words = write_project(tmp_path, _THINGS % '["old"]'), []
+    for word in ("old", "new"):
+        (project.generators / "first.py").write_text("import polars as pl\nfrom snapseed import *\n" + _THINGS % [word])
+        made = make_snapshot(project, 1, executor=ClusterExecutor(client, packed(project), 2))
+        words += [row["word"] for row in made.first_rows(made.manifest.entities[0], 1)]
+    assert words == ["old", "new"]
+
+
+def test_an_error_names_the_file_of_the_project(client: distributed.Client, tmp_path: Path) -> None:
+    """Not that of the worker, which nobody can open."""
+    project = write_project(tmp_path, _THINGS % '["a"].missing')
+    with pytest.raises(GeneratorError) as caught:
+        make_snapshot(project, executor=ClusterExecutor(client, packed(project), 2))
+    assert str(caught.value.where).startswith(str(project.generators / "first.py"))
+
+
+def test_workers_with_other_versions_are_refused(client: distributed.Client, tmp_path: Path) -> None:
+    """By the worker itself too, which may have come after the run began."""
+    project = write_project(tmp_path, _THINGS % '["a"]')
+    code = packed(project)
+    other = replace(code, versions={**code.versions, "polars": "0.1", "numpy": "0.2"})
+    with pytest.raises(UsageError) as caught:
+        make_snapshot(project, executor=ClusterExecutor(client, other, 2))
+    assert caught.value.expected == "numpy 0.2, polars 0.1"
+
+
+def test_all_versions_that_differ_are_listed() -> None:
+    """Each with the workers that have it, or with how many more they are; a library that is missing has none."""
+    workers = {f"w{number}": {"polars": "1", "numpy": "2"} for number in range(5)} | {"old": {"polars": "0"}}
+    with pytest.raises(UsageError) as caught:
+        require_same_versions(workers, {"polars": "2", "numpy": "2"})
+    assert str(caught.value.observed).splitlines() == [
+        "polars 1 on w0, w1, w2 and 2 more",
+        "polars 0 on old",
+        "numpy none on old",
+    ]
+    require_same_versions(workers, {})
+
+
+def test_a_lost_scheduler_ends_the_run(tmp_path: Path) -> None:
+    """The same command may succeed when it is run again."""
+    project = write_project(tmp_path, _THINGS % '["a"]')
+    with (
+        dask.config.set(_SETTINGS),
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        result = ClusterExecutor(client, packed(project), 1).submit(pipe.read_text)
+
+        def lose() -> None:
+            # Opens once the task reads.
+            with pipe.open("w"):
+                cluster.sync(cluster.scheduler.close)
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lose)
+            with pytest.raises(ServerError):
+                result.result()
+
+
+def test_a_folder_is_refused_for_workers_elsewhere(tmp_path: Path) -> None:
+    """They would write into a folder of their own."""
+    project = write_project(tmp_path, _THINGS % '["a"]')
+    with (
+        pytest.raises(UsageError) as caught,
+        on_cluster("tcp://127.0.0.1:1", project, project.snapshots, jobs=1, listener=ignore),
+    ):
+        pass
+    assert caught.value.where == str(tmp_path / "snapshots")
