@@ -243,6 +243,7 @@ def _record(
             # The server's count does not include the changes of this transaction yet.
             counted = None if state["changes"] is None else changes[str(table.table)]
             how: dict[str, object] = {"mode": str(plan.mode), "verified": session.request.verify}
+            how["parts"] = table.entity.part_digests()
             if found := staged.get(table.entity.name):
                 how["transactions"] = found.transactions
             states[str(table.table)] = {**state, **how, "changes": counted}

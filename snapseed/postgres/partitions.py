@@ -22,7 +22,7 @@ class PartitionFacts:
 
     `create` makes an empty table like it in the schema `stage`, `build` adds its indexes and the constraints on them,
     `placed` is what follows once the new table is in the old one's place. `defaults`: so many of it and the partitions
-    above it are default partitions. `obstacle` says why no other table can take its place.
+    above it are default partitions. `version` changes with its columns and constraints. `obstacle` says why no other table can take its place.
     """
 
     name: TableName
@@ -31,6 +31,7 @@ class PartitionFacts:
     parent_oid: int
     bound: str
     defaults: int
+    version: str
     create: tuple[str, ...]
     build: tuple[str, ...]
     placed: tuple[str, ...]
@@ -93,6 +94,7 @@ def read_partitions(connection: Connection, table: int) -> TreeFacts:
             parent_oid=row["parent"],
             bound=row["bound"],
             defaults=row["defaults"],
+            version=row["version"],
             create=(row["create_table"], *row["alter_table"]),
             build=tuple(
                 statement

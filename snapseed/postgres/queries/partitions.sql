@@ -37,6 +37,10 @@ WITH parts AS (
 SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.nspname AS parent_schema,
        p.relname AS parent_table, p.oid::int8 AS parent, l.defaults::int AS defaults,
        pg_get_expr(l.relpartbound, l.oid) AS bound,
+       -- LIKE copies whatever there is at that time. This is another one when its columns or constraints are changed.
+       md5(concat((SELECT array_agg((attnum, xmin)::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = l.oid),
+                  (SELECT array_agg((oid, xmin)::text ORDER BY oid) FROM pg_constraint WHERE conrelid = l.oid),
+                  (SELECT array_agg((oid, xmin)::text ORDER BY oid) FROM pg_attrdef WHERE adrelid = l.oid))) AS version,
        (SELECT count(*) FROM pg_index WHERE indrelid = l.oid)::int AS indexes,
        format('CREATE %%sTABLE %%s (LIKE %%s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE'
               ' INCLUDING COMPRESSION INCLUDING CONSTRAINTS, CONSTRAINT snapseed_bounds CHECK (%%s)) USING %%I%%s%%s',
