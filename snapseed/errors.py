@@ -110,6 +110,10 @@ class ServerError(SnapseedError):
     exit_code = 4
 
 
+class StoreError(ServerError):
+    """An object store failed, or cannot be reached."""
+
+
 class EmbedderAwayError(ServerError):
     """The embedder fails for every text: its model is missing, or its service is down."""
 

@@ -15,7 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import pyarrow as pa
 from psycopg import sql
@@ -32,6 +31,7 @@ from snapseed.postgres.rowhash import between, key_order, key_type, whole_row_or
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
 from snapseed.snapshot.manifest import FirstKey, PartFile
+from snapseed.snapshot.store import Staging
 
 # Batches that wait for the thread that writes, and the most bytes of each: each connection has as many.
 _WAITING_BATCHES = 4
@@ -90,7 +90,7 @@ class _Range:
 class Reading:
     """How rows are read: into which files, who is told, and what replaces their values before they are written."""
 
-    folder: Path
+    staging: Staging
     sizes: Sizes
     listener: Listener = ignore
     masks: Masks = NO_MASKS
@@ -164,7 +164,7 @@ def _read(
     filled = {sequence.column for sequence in table.facts.sequences} & {column.name for column in table.columns}
     ends: dict[str, list[int]] = {name: [] for name in filled}
     if reading.masks.reorders(table.name, table.key):
-        order = MaskedOrder(table.columns, table.key, reading.folder / f"{part.name}-rows")
+        order = MaskedOrder(table.columns, table.key, reading.staging.folder / f"{part.name}-rows")
     waiting: deque[Future[None]] = deque()
     with (
         capturing(f"capturing {table.name}", target),
@@ -172,7 +172,7 @@ def _read(
         ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
         closing(_batches(session, part, stop, reading.sizes)) as batches,
     ):
-        series = FileSeries(reading.folder, reading.sizes, part.name, table.columns, table.key, finisher)
+        series = FileSeries(reading.staging.folder, reading.sizes, part.name, table.columns, table.key, finisher)
         try:
             for batch in batches:
                 rows = batch
@@ -217,7 +217,9 @@ def _batches(session: Session, part: _Range, stop: threading.Event, sizes: Sizes
 
 
 def _captured(table: SourceTable, ranges: Sequence[_Range], reading: Reading) -> CapturedTable:
-    files = placed(reading.folder, table.entity, [file for part in ranges for file in part.files])
+    files = placed(reading.staging.folder, table.entity, [file for part in ranges for file in part.files])
+    for file in files:
+        reading.staging.put(file)
     seconds = max(part.ended for part in ranges) - min(part.began for part in ranges)
     ends = {name: [end for part in ranges for end in part.ends[name]] for name in ranges[0].ends}
     return CapturedTable(table, files, combined(part.observed for part in ranges), seconds, ends)

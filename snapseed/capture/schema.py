@@ -62,13 +62,14 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
     done = subprocess.run(command, env=variables | {"LC_ALL": "C"}, capture_output=True, check=False)
     if done.returncode:
         grants = [str(row[0]) for row in session.execute(query("unreadable")).fetchall()]
+        steps = [*grants, "or leave the schema out: --without-schema"] if grants else ["run the same command again"]
         kind = ConfigurationError if grants else ServerError
         raise kind(
             "pg_dump cannot read the schema",
             where=target.described,
             observed=" ".join(done.stderr.decode(errors="replace").split()),
             expected="SELECT on every table: pg_dump locks them against changes" if grants else None,
-            next_step="\n".join(grants) or "run the same command again",
+            next_step="\n".join(steps),
         )
     try:
         text, left_out = _portable(done.stdout.decode(), _plain_extensions(session))

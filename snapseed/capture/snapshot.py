@@ -7,7 +7,6 @@ import importlib.metadata
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -30,7 +29,7 @@ from snapseed.postgres.locks import reading as reading_from
 from snapseed.servers.targets import resolve_source
 from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord, Manifest, SchemaFile, SequencePosition
-from snapseed.snapshot.store import Snapshot, commit, has_snapshot, open_snapshot, replacing
+from snapseed.snapshot.store import Snapshot, Staging, has_snapshot, open_snapshot, replacing
 from snapseed.snapshot.store_folder import writing_to
 
 # Masks and subsets need polars. What needs neither starts without.
@@ -156,11 +155,11 @@ def _capture(
                 masks, found = _masks(leader, project, request, source)
                 schema, notes = None, source.notes
                 if request.schema:
-                    schema, left_out = _write_schema(leader, target, staging.folder)
+                    schema, left_out = _write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
                     notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
             subset = _choose_subset(leader, source, project, request, tell)
-            how = Reading(staging.folder, request.sizes, tell, masks)
+            how = Reading(staging, request.sizes, tell, masks)
             with phase(tell, "planning"):
                 tables = _rows(leader, source, subset, request, masks)
             with joined(target, leader, request, most=sum(rows.pieces for rows in tables)) as sessions:
@@ -180,7 +179,7 @@ def _capture(
             reasons = None if subset is None else _prove_subset(leader, subset, written, how)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
-            folder = str(commit(staging, manifest))
+            folder = str(staging.commit(manifest))
     return CaptureReport(
         manifest=manifest,
         folder=folder,
@@ -280,12 +279,13 @@ def _read(
     return captured
 
 
-def _write_schema(session: Session, target: Target, staging: Path) -> tuple[SchemaFile, tuple[str, ...]]:
+def _write_schema(session: Session, target: Target, staging: Staging) -> tuple[SchemaFile, tuple[str, ...]]:
     """Write the schema into the snapshot; also returns the names of what is left out of it."""
     text, left_out = dump_schema(session, target)
     file = SchemaFile("schema.sql", len(text), hashlib.sha256(text).hexdigest())
-    with writing_to(staging):
-        (staging / file.path).write_bytes(text)
+    with writing_to(staging.folder):
+        (staging.folder / file.path).write_bytes(text)
+    staging.put(file)
     return file, left_out
 
 

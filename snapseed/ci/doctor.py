@@ -64,7 +64,7 @@ def _snapshot(_project: Project, environment: Environment) -> str:
 
 def _files(_project: Project, environment: Environment) -> str:
     snapshot = open_snapshot(environment.snapshots, environment.snapshot)
-    require_none(verify_files(snapshot), snapshot)
+    require_none(verify_files(snapshot, before_load=True), snapshot)
     return f"{sum(len(entity.files) for entity in snapshot.manifest.entities)} intact"
 
 

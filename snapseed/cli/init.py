@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import typer
 
 from snapseed.cli import console, snapshot_text
+from snapseed.cli.layout import wrapped
 from snapseed.cli.options import Verbose
 from snapseed.cli.progress import Meter
 from snapseed.config import find_project, interpolate, mask_secret, variable_of
@@ -83,10 +84,10 @@ def _write_for_database(folder: Path, url: str) -> None:
         ) from exc
     made = scaffold_project(url)
     for table, notes in made.notes.items():
-        console.write(f"{table}:", *(f"  - {note}" for note in notes))
+        console.write(f"{table}:", *(line for note in notes for line in wrapped(f"  - {note}", " " * 4)))
     for remark in made.remarks:
-        console.write(remark)
-    console.write(f"generators for {made.tables} tables of {made.described}:")
+        console.write(*wrapped(remark))
+    console.write(*wrapped(f"generators for {made.tables} tables of {made.described}:"))
     _write(folder, {**made.files, **_files("git")})
     _show_next(folder, "snapseed generate", "snapseed load")
 
@@ -114,7 +115,7 @@ def _capture(folder: Path, url: str) -> None:
         raise
     console.write(*snapshot_text.captured(report))
     if source == f"${{{_SOURCE}}}":
-        console.write(f"to capture again, set {_SOURCE} to the same URL: its password is in no file")
+        console.write(*wrapped(f"to capture again, set {_SOURCE} to the same URL: its password is in no file"))
     _show_next(folder, "snapseed load")
 
 
@@ -130,7 +131,7 @@ def _add_masks(folder: Path, url: str) -> None:
     with project.file.open("a", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in (*lines, *(personal.line for personal in found.personal)))
     columns = ", ".join(personal.column for personal in found.personal)
-    console.write(f"these columns look personal and got a rule; check [mask] in {FILE_NAME}: {columns}")
+    console.write(*wrapped(f"these columns look personal and got a rule; check [mask] in {FILE_NAME}: {columns}"))
     if mask_secret() is None:
         path = folder / ".env"
         line = f"{variable_of('mask_secret')}={secrets.token_hex(32)}\n"
@@ -138,9 +139,8 @@ def _add_masks(folder: Path, url: str) -> None:
         with open(path, "a", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
             file.write("\n" * is_open + line)
         read_env_file(path)
-        console.write(
-            "their secret is in .env: keep it, and capture with --env-file .env; another one gives other values"
-        )
+        kept = "their secret is in .env: keep it, and capture with --env-file .env; another one gives other values"
+        console.write(*wrapped(kept))
 
 
 def _require_no_project(folder: Path) -> None:

@@ -40,10 +40,10 @@ def generated(report: GenerateReport, *, quiet: bool = False) -> Iterator[str]:
     manifest = report.manifest
     result = f"{_headline(manifest)}, in {report.seconds:.1f} s"
     if quiet:
-        yield result
+        yield from wrapped(result)
         return
     yield from _entities(manifest)
-    yield result
+    yield from wrapped(result)
     yield from wrapped(f"identity {manifest.identity}{_same(report)}")
     yield f"written to {report.folder}"
 
@@ -52,7 +52,7 @@ def captured(report: CaptureReport, *, quiet: bool = False) -> Iterator[str]:
     """What was captured, from where, and that it was proved: `quiet` leaves only the result."""
     result = f"{_headline(report.manifest)}, in {report.seconds:.1f} s, verified against the server"
     if quiet:
-        yield result
+        yield from wrapped(result)
         return
     yield from wrapped(f"source   {report.target} ({report.source})", " " * 9)
     yield from wrapped(f"server   {report.server}", " " * 9)
@@ -64,7 +64,7 @@ def captured(report: CaptureReport, *, quiet: bool = False) -> Iterator[str]:
         yield f"schema   {schema.path}, {size(schema.bytes)}"
     notes = [*report.notes, *(_about(report.subset) if report.subset else ())]
     yield from (line for note in notes for line in wrapped(f"note: {note}"))
-    yield result
+    yield from wrapped(result)
     yield from wrapped(f"identity {report.manifest.identity}{_same(report)}")
     yield f"written to {report.folder}"
 

@@ -163,10 +163,9 @@ def _check_key(entity: Entity, table: pa.Table) -> None:
         how = "repeats" if key == before else "is smaller than"
         expected = "unique keys in ascending order; rows.key() makes them"
         if others:
-            does = "draws with distinct=True differ" if key == before else "rows.ascending() sorts those"
             expected = (
                 f"unique keys in ascending order: by {name}, as the parent's key ascends, then within each parent by"
-                f" {', '.join(others)}; {does}"
+                f" {', '.join(others)}; distinct=True makes those differ, rows.ascending() sorts them"
             )
         observed = f"the key of row {position + 2}, {shown}, {how} the one before"
         raise _broken(entity, None if others else name, observed, expected)

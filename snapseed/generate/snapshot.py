@@ -32,7 +32,6 @@ from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import (
     Snapshot,
     Staging,
-    commit,
     file_problem,
     has_snapshot,
     open_snapshot,
@@ -98,7 +97,7 @@ def generate_snapshot(
                 expected=f"at most {request.max_size:,} bytes (max_size)",
                 next_step="choose a smaller scale, or raise max_size",
             )
-        folder = str(commit(staging, manifest))
+        folder = str(staging.commit(manifest))
     replaced = previous.manifest.identity if previous else None
     return GenerateReport(manifest, folder, time.monotonic() - started, replaced)
 
@@ -245,7 +244,7 @@ def _copy_files(kept: Snapshot, staging: Staging) -> None:
                 observed=problem,
                 next_step="generate without --only",
             )
-        staging.keep(file, kept.place)
+        staging.keep(file)
 
 
 def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, object, object]]:

@@ -189,7 +189,7 @@ def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generato
 
 def _batches_of(rows_of: Slice, snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
     names = [column.name for column in table.columns]
-    with snapshot.open_part(table.entity, rows_of.file) as part:
+    with snapshot.open_part(table.entity, rows_of.file, whole=rows_of.is_whole) as part:
         for number in range(rows_of.first, rows_of.end):
             started = time.monotonic()
             # PostgreSQL checks that texts are UTF-8.

@@ -90,6 +90,8 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Ma
 
 def drop_indexes_and_keys(connection: Connection, plan: LoadPlan) -> None:
     """Drop what slows a bulk load, and turn off what acts on its rows."""
+    for drop in plan.restoration.domain_drops:
+        connection.execute(drop.encode())
     for table in plan.tables:
         for constraint in (*table.postponed, *table.drop_foreign_keys):
             _alter(connection, table, "DROP CONSTRAINT {}", sql.Identifier(constraint.name))
@@ -156,6 +158,8 @@ def build_indexes(connection: Connection, plan: LoadPlan) -> None:
 
 def build_foreign_keys(connection: Connection, plan: LoadPlan) -> None:
     """Rebuild the dropped foreign keys, which checks every row, and turn triggers and rules back on."""
+    for add in plan.restoration.domain_adds:
+        connection.execute(add.encode())
     for table in plan.tables:
         for constraint in (*table.postponed, *table.drop_foreign_keys):
             name, definition = sql.Identifier(constraint.name), constraint.definition.encode()

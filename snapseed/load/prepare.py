@@ -276,17 +276,18 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     footers of the files.
     """
     targets = {column.name: (column, found) for column in entity.columns if (found := facts.column(column.name))}
-    required = {name for name, (_, found) in targets.items() if found.not_null}
+    referring = {name for key in facts.foreign_keys for name in key.columns}
+    counted = {name for name, (_, found) in targets.items() if found.not_null or name in referring}
     enums = {name for name, (_, found) in targets.items() if found.labels}
     texts = {name for name, (column, found) in targets.items() if text_limit(column, found) is not None}
     read = sorted(enums | texts)
     nulls = Counter[str]()
     longest = dict.fromkeys(texts, 0)
     labels = {name: set[str]() for name in enums}
-    for file in entity.files if required or read else ():
+    for file in entity.files if counted or read else ():
         # Opened once: reading the footer takes most of the time.
         with snapshot.open_part(entity, file) as part:
-            nulls.update({name: part.null_count(name) for name in required})
+            nulls.update({name: part.null_count(name) for name in counted})
             numbers = range(len(file.chunks) if read else 0)
             for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
                 for name in texts:
@@ -297,7 +298,7 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
                     labels[name].update(pc.unique(values.drop_null()).to_pylist())
     return {
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
-        for name in {*required, *read}
+        for name in {*counted, *read}
     }
 
 

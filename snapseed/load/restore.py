@@ -22,12 +22,15 @@ class Restoration:
     """What a load brings back besides rows.
 
     `positions` are those of sequences that exist here and belong to this role. `unvalidated` are the constraints by
-    table that were added without a look at the rows. `unfilled` are the materialized views that the schema has just
-    created without data, in the order in which they can be filled.
+    table that were added without a look at the rows; `domain_drops` are statements that drop such checks of domains,
+    `domain_adds` those that add them again. `unfilled` are the materialized views that the schema has just created
+    without data, in the order in which they can be filled.
     """
 
     positions: Sequence[SequencePosition] = ()
     unvalidated: Mapping[int, Sequence[ConstraintFacts]] = field(default_factory=dict)
+    domain_drops: Sequence[str] = ()
+    domain_adds: Sequence[str] = ()
     unfilled: Sequence[TableName] = ()
 
     @property
@@ -63,7 +66,9 @@ def read_restoration(
     unvalidated: dict[int, list[ConstraintFacts]] = {}
     for row in read_rows(connection, query("unvalidated"), tables=list(tables)):
         unvalidated.setdefault(row.pop("table"), []).append(ConstraintFacts(**row))
-    return Restoration(own, unvalidated, views)
+    domains = read_rows(connection, query("unvalidated_domains"), tables=list(tables))
+    drops, adds = ([row[action] for row in domains] for action in ("drop", "add"))
+    return Restoration(own, unvalidated, drops, adds, views)
 
 
 def restore_positions(connection: Connection, restoration: Restoration) -> None:

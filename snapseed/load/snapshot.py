@@ -158,7 +158,7 @@ def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -
     with phase(listener, "checking files"):
         # Which parents are loaded as well is not known yet.
         only = [] if request.with_parents else [entity.name for entity in snapshot.manifest.chosen(request.only)]
-        findings = verify_files(snapshot, only=only)
+        findings = verify_files(snapshot, only=only, before_load=True)
         listener(FilesChecked(tuple(findings)))
         require_none(findings, snapshot)
 

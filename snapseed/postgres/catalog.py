@@ -122,8 +122,9 @@ class ForeignKeyFacts(ConstraintFacts):
     """A foreign key of the table, with the table and the index it refers to. Otherwise like an index.
 
     `is_required`: none of its columns can be NULL, so every row needs a row in the other table. `is_checked`: new rows
-    are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of.
-    `operators` are SQL: each compares one of `target_columns` with the one of `columns` that refers to it.
+    are checked; they are not if its triggers are off. `above` are the tables that the other one is a partition of,
+    `below` its own partitions. `operators` are SQL: each compares one of `target_columns` with the one of `columns`
+    that refers to it. `has_rows`: the other table has rows; None if this role may not look.
     """
 
     references: int
@@ -134,9 +135,11 @@ class ForeignKeyFacts(ConstraintFacts):
     deferrable: bool = False
     is_checked: bool = True
     above: tuple[int, ...] = ()
+    below: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    has_rows: bool | None = None
 
     @property
     def targets(self) -> frozenset[int]:
@@ -315,7 +318,8 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
     for row in read_rows(connection, query("refused_commands"), oids=list(rows)):
         rows[row["of_table"]]["refuses"].append(row["command"])
     _add_definitions(connection, [index for row in rows.values() for index in row["indexes"]])
-    _look_for_rows(connection, [*rows.values(), *(other for row in rows.values() for other in row["referenced_by"])])
+    others = [other for row in rows.values() for part in ("referenced_by", "foreign_keys") for other in row[part]]
+    _look_for_rows(connection, [*rows.values(), *others])
     facts = {
         TableName(row["schema"], row["table"]): msgspec.convert(
             {**row, "has_rows": row["has_rows"] is not False}, TableFacts

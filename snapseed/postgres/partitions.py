@@ -22,7 +22,8 @@ class PartitionFacts:
 
     `create` makes an empty table like it in the schema `stage`, `build` adds its indexes and the constraints on them,
     `placed` is what follows once the new table is in the old one's place. `defaults`: so many of it and the partitions
-    above it are default partitions. `version` changes with its columns and constraints. `obstacle` says why no other table can take its place.
+    above it are default partitions. `version` changes with its columns and constraints. `obstacle` says why no other
+    table can take its place.
     """
 
     name: TableName

@@ -196,6 +196,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return None if self.capture is UNSET else self.capture.schema
 
     @property
+    def files(self) -> list[PartFile | SchemaFile]:
+        """All files, the schema's first."""
+        schema = [self.schema_file] if self.schema_file else []
+        return [*schema, *(file for entity in self.entities for file in entity.files)]
+
+    @property
     def rows(self) -> int:
         """Rows of all entities."""
         return sum(entity.rows for entity in self.entities)

@@ -11,14 +11,16 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snapseed.core import longest_value
 from snapseed.errors import SnapseedError, SnapshotError
-from snapseed.snapshot.manifest import RESTORE, EntityRecord, PartFile
+from snapseed.snapshot.manifest import RESTORE, Column, PartFile, SchemaFile
+from snapseed.snapshot.store_stream import WholeReader
 
 # The most memory that a chunk may take, and about how much is decoded at a time.
 MOST_BYTES = 1 << 30
@@ -68,6 +70,8 @@ class Part:
         also for a text that is not UTF-8.
         """
         with readable(self.path):
+            if isinstance(self.stream, WholeReader):
+                self.stream.drop_before(min(map(_begin, self.columns[number])))
             step = self._rows_at_once(number, names)
             rows = 0
             for batch in self.parquet.iter_batches(step, row_groups=[number], columns=list(names), use_threads=False):
@@ -104,19 +108,19 @@ class Part:
 
 
 @contextmanager
-def read_part(stream: BinaryIO, path: str, entity: EntityRecord, file: PartFile) -> Iterator[Part]:
-    """The part in `stream`. Raises `SnapshotError` if it does not have the columns and chunks of the manifest."""
+def read_part(stream: BinaryIO, path: str, columns: Sequence[Column], file: PartFile) -> Iterator[Part]:
+    """The part in `stream`. Raises `SnapshotError` if it lacks these columns, or has other chunks than the manifest."""
     with readable(path):
         # Read on demand: a memory map or a read-ahead buffer took a tenth more time and counted as our memory.
         parquet = pq.ParquetFile(stream, pre_buffer=False)
-        _check_columns(parquet.schema_arrow, entity)
+        _check_columns(parquet.schema_arrow, columns)
         expected = [chunk.rows for chunk in file.chunks]
         found = [parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)]
         if found != expected:
             raise ValueError(f"chunks of {_listed(found)} rows, expected {_listed(expected)}")
-        columns = _column_chunks(stream)
+        found_columns = _column_chunks(stream)
     with parquet:
-        yield Part(path, file, stream, parquet, columns)
+        yield Part(path, file, stream, parquet, found_columns)
 
 
 @contextmanager
@@ -133,8 +137,23 @@ def readable(path: str) -> Iterator[None]:
         ) from exc
 
 
-def _check_columns(schema: pa.Schema, entity: EntityRecord) -> None:
-    for column in entity.columns:
+def require_loadable(path: Path, file: PartFile | SchemaFile) -> None:
+    """Raise `SnapshotError` for a part that was just written and that no reader would accept."""
+    if isinstance(file, PartFile):
+        with path.open("rb", buffering=0) as stream, read_part(cast("BinaryIO", stream), str(path), (), file) as part:
+            try:
+                part.require_memory(part.parquet.schema_arrow.names)
+            except SnapshotError as exc:
+                raise SnapshotError(
+                    "the rows are too large for a snapshot; the one before stays",
+                    where=file.path,
+                    observed=exc.observed,
+                    next_step="make the values smaller",
+                ) from exc
+
+
+def _check_columns(schema: pa.Schema, columns: Sequence[Column]) -> None:
+    for column in columns:
         index, kind = schema.get_field_index(column.name), column.kind()
         if index < 0 or not kind.stores(schema.field(index).type):
             observed = "no such column" if index < 0 else str(schema.field(index).type)
@@ -229,9 +248,7 @@ def _decompressed(stream: BinaryIO, column: _Fields, page: _Page) -> bytes:
 
 def _pages(stream: BinaryIO, column: _Fields) -> Iterator[_Page]:
     """The pages of a column of a chunk, in the order and up to the end that Arrow reads them."""
-    offset = column[_DATA_OFFSET]
-    if 0 < column.get(_DICTIONARY_OFFSET, 0) < offset:
-        offset = column[_DICTIONARY_OFFSET]
+    offset = _begin(column)
     end = offset + column[_LENGTH]
     while offset < end:
         stream.seek(offset)
@@ -240,6 +257,11 @@ def _pages(stream: BinaryIO, column: _Fields) -> Iterator[_Page]:
         offset = page.offset + page.stored
     if offset != end:
         raise ValueError("the pages of a column do not end where it ends")
+
+
+def _begin(column: _Fields) -> int:
+    data, dictionary = column[_DATA_OFFSET], column.get(_DICTIONARY_OFFSET, 0)
+    return int(dictionary if 0 < dictionary < data else data)
 
 
 def _page(data: bytes, offset: int) -> _Page:

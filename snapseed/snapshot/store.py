@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError
+from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
@@ -28,15 +29,18 @@ from snapseed.snapshot.manifest import (
     Manifest,
     PartFile,
     SchemaFile,
-    encode,
 )
 from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
 from snapseed.snapshot.store_folder import Folder, FolderStaging, replacing_folder
+from snapseed.snapshot.store_stream import WholeReader
+
+if TYPE_CHECKING:
+    from snapseed.snapshot.store_bucket import Prefix, PrefixStaging
 
 # Where a snapshot is, and where a new one is being written.
-Place = Folder
-Staging = FolderStaging
+Place: TypeAlias = "Folder | Prefix"
+Staging: TypeAlias = "FolderStaging | PrefixStaging"
 # In microseconds, as the end of a day, which PostgreSQL has: Python would show its beginning.
 _MIDNIGHT = 24 * 60 * 60 * 1_000_000
 
@@ -54,13 +58,18 @@ class Snapshot:
 
     def named_files(self) -> dict[str, str | None]:
         """What belongs to the snapshot, as `present_files` names it, each with its entity if it has one."""
-        place, schema = self.place, self.manifest.schema_file
-        parts = {place.key(file): entity.name for entity in self.manifest.entities for file in entity.files}
-        return {FILE_NAME: None, **({place.key(schema): None} if schema else {}), **parts}
+        parts = {self.place.key(file): entity.name for entity in self.manifest.entities for file in entity.files}
+        return {FILE_NAME: None, **{self.place.key(file): None for file in self.manifest.files}, **parts}
 
     def present_files(self) -> set[str]:
         """The relative paths of everything that is there."""
         return self.place.present()
+
+    def sizes_in_bucket(self) -> dict[str, int] | None:
+        """The size of each object, by the names of `named_files`; None in a folder."""
+        if isinstance(self.place, Folder):
+            return None
+        return {key: meta["size"] for key, meta in self.place.listed().items()}
 
     def read_schema(self, file: SchemaFile) -> bytes:
         """The SQL of the schema. Raises `SnapshotError` unless it is what the manifest says."""
@@ -72,19 +81,25 @@ class Snapshot:
         return data
 
     @contextmanager
-    def open_part(self, entity: EntityRecord, file: PartFile, *, altered: bool = False) -> Iterator[Part]:
-        """A part of the entity, ready to be read chunk by chunk.
+    def open_part(
+        self, entity: EntityRecord, file: PartFile, *, altered: bool = False, whole: bool = False
+    ) -> Iterator[Part]:
+        """A part of the entity, ready to be read chunk by chunk. From a bucket, the `whole` part is read ahead.
 
         Raises `SnapshotError` if it cannot be read, or does not have the columns, the chunks and, unless it is known to
-        be altered, the length that the manifest says.
+        be altered, the length that the manifest says; at the end also if what was read ahead has another SHA-256.
         """
         where = self.path(file)
         with ExitStack() as stack:
             with readable(where):
-                stream = stack.enter_context(self.place.open(file))
+                stream = stack.enter_context(self.place.open(file, whole=whole))
                 if not altered and (problem := _length_problem(stream, file)):
                     raise ValueError(problem)
-            yield stack.enter_context(read_part(stream, where, entity, file))
+            yield stack.enter_context(read_part(stream, where, entity.columns, file))
+            if isinstance(stream, WholeReader) and (problem := _digest_problem(stream, file)):
+                raise SnapshotError(
+                    "a file of the snapshot was altered", where=where, observed=problem, next_step=RESTORE
+                )
 
     def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
         """All rows of an entity with these of its columns, as `Part.batches` has them."""
@@ -129,7 +144,22 @@ def part_path(entity: str, number: int | None = None) -> str:
 
 def place_of(store: Store | Path, name: str) -> Place:
     """Where the snapshot `name` is, whether it exists or not."""
-    return Folder((store if isinstance(store, Path) else store.folder) / name)
+    store = Store(store) if isinstance(store, Path) else store
+    if isinstance(store.place, Path):
+        return Folder(store.place / name)
+    place: Prefix = _buckets(store).Prefix(store, name)
+    return place
+
+
+def _buckets(store: Store) -> ModuleType:
+    """The module for buckets. Raises `UsageError` without the client that it needs."""
+    try:
+        from snapseed.snapshot import store_bucket
+    except ImportError as exc:
+        raise UsageError(
+            "object stores need another package", where=str(store), next_step="pip install 'snapseed[stores]'"
+        ) from exc
+    return store_bucket
 
 
 def open_snapshot(store: Store | Path, name: str) -> Snapshot:
@@ -174,20 +204,24 @@ def has_snapshot(store: Store, name: str) -> bool:
 def file_problem(snapshot: Snapshot, file: PartFile | SchemaFile) -> str | None:
     """What is wrong with a file's length or SHA-256, in words; None if both are those of the manifest."""
     try:
-        with snapshot.place.open(file) as stream:
-            if problem := _length_problem(stream, file):
-                return problem
-            digest, left = hashlib.sha256(), file.bytes
-            while left and (data := stream.read(min(left, 1 << 20))):
-                digest.update(data)
-                left -= len(data)
+        with snapshot.place.open(file, whole=True) as stream:
+            return _length_problem(stream, file) or _digest_problem(stream, file)
     except FileNotFoundError:
         return "missing"
     except OSError as exc:
         return f"cannot be read: {exc.strerror}"
-    if digest.hexdigest() != file.sha256:
-        return f"altered: SHA-256 is {digest.hexdigest()}, expected {file.sha256}"
-    return None
+
+
+def _digest_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
+    if isinstance(stream, WholeReader):
+        found = stream.digest()
+    else:
+        digest, left = hashlib.sha256(), file.bytes
+        while left and (data := stream.read(min(left, 1 << 20))):
+            digest.update(data)
+            left -= len(data)
+        found = digest.hexdigest()
+    return None if found == file.sha256 else f"altered: SHA-256 is {found}, expected {file.sha256}"
 
 
 def _length_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
@@ -198,35 +232,12 @@ def _length_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None
     return None if size == file.bytes else f"has {size} bytes, expected {file.bytes}: truncated or altered"
 
 
-@contextmanager
-def replacing(store: Store, name: str) -> Iterator[Staging]:
-    """Where to write a new snapshot. Call `commit` inside the block, or everything written is removed.
+def replacing(store: Store, name: str) -> AbstractContextManager[Staging]:
+    """Where to write a new snapshot. Call its `commit` inside the block, or the old snapshot stays.
 
     Raises `SnapshotError` if another process is writing the same snapshot, or the place cannot be written.
     """
-    with replacing_folder(store.folder, name) as staging:
-        yield staging
-
-
-def commit(staging: Staging, manifest: Manifest) -> Place:
-    """Give the snapshot in `staging` its manifest and its final place, then remove the old one.
-
-    Raises `SnapshotError` for what no reader would accept: the old one stays.
-    """
-    data = encode(manifest)
-    _require_readable(Snapshot(staging.as_written, decode(data, where=str(staging.folder / FILE_NAME))))
-    return staging.commit(manifest.name, data)
-
-
-def _require_readable(made: Snapshot) -> None:
-    if made.manifest.schema_file:
-        made.read_schema(made.manifest.schema_file)
-    for entity in made.manifest.entities:
-        for file in entity.files:
-            with made.open_part(entity, file) as part:
-                try:
-                    part.require_memory([column.name for column in entity.columns])
-                except SnapshotError as exc:
-                    where, advice = f"entity {entity.name!r}", "make the values smaller"
-                    summary = "the rows are too large for a snapshot; the one before stays"
-                    raise SnapshotError(summary, where=where, observed=exc.observed, next_step=advice) from exc
+    if isinstance(store.place, Path):
+        return replacing_folder(store.place, name)
+    found: AbstractContextManager[Staging] = _buckets(store).replacing_prefix(store, name)
+    return found

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from snapseed.errors import SnapshotError, SpaceError
-from snapseed.snapshot.manifest import FILE_NAME, PartFile, SchemaFile
+from snapseed.snapshot.manifest import FILE_NAME, Manifest, PartFile, SchemaFile, encode
+from snapseed.snapshot.parquet import require_loadable
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Folder:
         """The manifest. Raises `OSError`."""
         return open_file(self.path, FILE_NAME)
 
-    def open(self, file: PartFile | SchemaFile) -> BinaryIO:
+    def open(self, file: PartFile | SchemaFile, *, whole: bool = False) -> BinaryIO:  # noqa: ARG002 - as in a bucket
         """A file of the snapshot. Raises `OSError`."""
         return open_file(self.path, file.path)
 
@@ -61,18 +62,21 @@ class Folder:
 
 @dataclass(frozen=True)
 class FolderStaging:
-    """The folder that a new snapshot is written into."""
+    """The folder that a new snapshot is written into, and that of the one it will replace, if any."""
 
     folder: Path
+    old: Folder | None = None
 
     def put(self, file: PartFile | SchemaFile) -> None:
-        """Take a file that was written into the folder: it is where it belongs."""
+        """Take a file that was written into the folder. Raises `SnapshotError` for one that could not be loaded."""
+        require_loadable(self.folder / file.path, file)
 
-    def keep(self, file: PartFile, old: Folder) -> None:
+    def keep(self, file: PartFile | SchemaFile) -> None:
         """Take over a file of the old snapshot."""
+        assert self.old is not None
         target = self.folder / file.path
         target.parent.mkdir(exist_ok=True)
-        with old.open(file) as source, target.open("wb") as copy:
+        with self.old.open(file) as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy)
 
     @property
@@ -80,10 +84,17 @@ class FolderStaging:
         """The files that are there before the commit."""
         return Folder(self.folder)
 
-    def commit(self, name: str, manifest: bytes) -> Folder:
+    def record(self, run: str, task: str, data: bytes) -> None:
+        """Nothing: what a run leaves in a folder is removed by the next one."""
+
+    def records(self, run: str) -> dict[str, bytes]:  # noqa: ARG002 - as in a bucket
+        """Nothing."""
+        return {}
+
+    def commit(self, manifest: Manifest) -> Folder:
         """Give the snapshot its manifest and its final place, then remove the old one."""
-        staging, final = self.folder, self.folder.parent / name
-        (staging / FILE_NAME).write_bytes(manifest)
+        staging, final = self.folder, self.folder.parent / manifest.name
+        (staging / FILE_NAME).write_bytes(encode(manifest))
         for path in [*staging.rglob("*"), staging]:
             _sync(path)
         retired = _retired(final)
@@ -145,7 +156,7 @@ def replacing_folder(snapshots: Path, name: str) -> Iterator[FolderStaging]:
                 _finish_replacement(final)
                 for path in staging.iterdir():
                     _remove(path)
-                yield FolderStaging(staging)
+                yield FolderStaging(staging, Folder(final))
             finally:
                 # After a commit the folder has its final name. A folder with this name is then another process's.
                 if _is_at(staging, lock):

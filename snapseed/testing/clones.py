@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,22 @@ from snapseed.config import Environment, Project
 from snapseed.errors import ConfigurationError, SnapseedError
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
+from snapseed.postgres import query
+from snapseed.postgres.connect import hidden_variables
 from snapseed.postgres.failures import translated
 from snapseed.servers.targets import EMBEDDED, resolve_target
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import open_snapshot
 from snapseed.testing import SnapseedDatabase
-from snapseed.testing.server import KeptMark, Server, another_connection, connected_server, connected_to, template_name
+from snapseed.testing.server import (
+    QUERIES,
+    KeptMark,
+    Server,
+    another_connection,
+    connected_server,
+    connected_to,
+    template_name,
+)
 from snapseed.testing.template import (
     FILES_FROM_BYTES,
     MOST_AT_ONCE,
@@ -34,6 +44,11 @@ from snapseed.testing.template import (
     drop_unused,
     hold_template,
 )
+
+# `pg_get_sequence_data` came with this version.
+_SEQUENCES_SINCE = 18
+# Of a millisecond each, at a session that ends.
+_LOOKS = 1000
 
 
 @dataclass(frozen=True)
@@ -150,6 +165,7 @@ def hold_snapshot_template(
 class Clones:
     """Gives each caller a clone of its own. `ahead` of them are ready before anybody asks.
 
+    The background hands a clone out again, under another name, if the server can tell that nothing was committed in it.
     No more than `at_most` are made ahead in total, if it is known how many will be asked for. With `ahead` = 0,
     everything happens in the caller's thread. When the background fails, it only costs speed: the caller's own attempt
     then succeeds, or raises.
@@ -162,7 +178,12 @@ class Clones:
         self._left = math.inf if at_most is None else at_most
         self._changed = threading.Condition()
         self._ready: deque[str] = deque()
+        self._returned: deque[str] = deque()
         self._droppable: deque[str] = deque()
+        # Only a superuser sees all sessions and sequences. Older versions do not show a sequence whole.
+        is_superuser = server.connection.info.parameter_status("is_superuser") == "on"
+        self._can_renew = is_superuser and server.identity.version >= _SEQUENCES_SINCE
+        self._outlasting: object = None
         # Large ones take too much room to wait for others.
         self._batch = MOST_AT_ONCE if template.mark.size < FILES_FROM_BYTES else 1
         self._making = False
@@ -175,7 +196,8 @@ class Clones:
     def idle(self) -> bool:
         """Whether everything wanted ahead is ready, and nothing is being dropped."""
         with self._changed:
-            return not self._ahead or (len(self._ready) == self._ahead and not self._is_full())
+            is_busy = self._making or self._returned or self._wants_more() or self._is_full()
+            return not self._ahead or not is_busy
 
     def take(self) -> SnapseedDatabase:
         """A fresh clone. Raises `LoadError` or `ServerError` where the server cannot create one."""
@@ -192,11 +214,12 @@ class Clones:
             )
 
     def give_back(self, database: SnapseedDatabase) -> None:
-        """Drop a database and end the sessions in it: together with others, in the background if there is one."""
+        """End the sessions in a database, and drop it: together with others, in the background if there is one."""
         with self._changed:
-            self._droppable.append(database.name)
+            has_background = self._thread is not None and self._thread.is_alive()
+            (self._returned if has_background and self._can_renew else self._droppable).append(database.name)
             self._changed.notify_all()
-            if not self._is_full() or (self._thread is not None and self._thread.is_alive()):
+            if has_background or not self._is_full():
                 return
         with translated("dropping databases of tests", self.server.target.described):
             self._drop(self.server)
@@ -216,7 +239,7 @@ class Clones:
 
     def _take(self) -> str:
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or not self._making)
+            self._changed.wait_for(lambda: self._ready or not (self._making or self._returned))
             if self._ready:
                 self._changed.notify_all()
                 return self._ready.popleft()
@@ -236,25 +259,48 @@ class Clones:
         finally:
             with self._changed:
                 self._making = False
+                self._droppable += self._returned
+                self._returned.clear()
                 self._changed.notify_all()
 
     def _step(self, server: Server) -> bool:
-        """Wait for work, then create a clone or drop a batch of them. False when closing."""
+        """Wait for work, then renew or create a clone, or drop a batch of them. False when closing."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._wants_more() or self._is_full())
+            self._changed.wait_for(lambda: self._closing or self._returned or self._wants_more() or self._is_full())
             if self._closing:
                 return False
-            self._making = self._wants_more()
-            name = self._next_name() if self._making else ""
-        if self._making:
-            self.template.copy(server, name)
-            with self._changed:
-                self._ready.append(name)
-                self._making = False
-                self._changed.notify_all()
-        else:
+            returned = self._returned.popleft() if self._returned else None
+            self._making = returned is not None or self._wants_more()
+            name = self._next_name() if self._making and not returned else self.server.next_clone()
+        if not self._making:
             self._drop(server)
+            return True
+        is_fresh = True
+        if returned:
+            is_fresh = self._is_renewed(server, returned, name)
+        else:
+            self.template.copy(server, name)
+            if self._can_renew and self._outlasting is None:
+                self._outlasting = _outlasting(server, name)
+        with self._changed:
+            (self._ready if is_fresh else self._droppable).append(name)
+            self._making = False
+            self._changed.notify_all()
         return True
+
+    def _is_renewed(self, server: Server, returned: str, name: str) -> bool:
+        """End the sessions in a clone and rename it; whether it is still as it was made, so that a test may have it.
+
+        Whoever kept the old name finds no database there, as if it had been dropped.
+        """
+        # A session ends some milliseconds after its client has left. The rename would wait for it in steps of 100.
+        for _ in range(_LOOKS):
+            if server.end_sessions(returned) == 0:
+                break
+            time.sleep(0.001)
+        server.execute("ALTER DATABASE {} RENAME TO {}", returned, name)
+        row = server.connection.execute(query("uncommitted", QUERIES), {"database": name}).fetchone()
+        return row == (True,) and _outlasting(server, name) == self._outlasting
 
     def _drop(self, server: Server) -> None:
         names = list(self._droppable)
@@ -269,6 +315,14 @@ class Clones:
 
     def _wants_more(self) -> bool:
         return not self._is_full() and len(self._ready) < self._ahead and self._left > 0
+
+
+def _outlasting(server: Server, name: str) -> object:
+    with hidden_variables(server.target):
+        connection = psycopg.connect(server.conninfo(name))
+    # Closed without a commit, which would count.
+    with closing(connection):
+        return connection.execute(query("outlasting", QUERIES)).fetchone()
 
 
 def _digest(files: Iterable[Path], folder: Path) -> str:

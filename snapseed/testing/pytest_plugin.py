@@ -138,7 +138,7 @@ def _snapseed_clones(request: pytest.FixtureRequest, snapseed_schema: CreateTabl
 
 @pytest.fixture
 def snapseed_database(request: pytest.FixtureRequest, _snapseed_clones: Clones) -> Iterator[SnapseedDatabase]:
-    """A database with the snapshot for this test alone, dropped afterwards even if somebody is connected to it."""
+    """A database with the snapshot for this test alone, gone afterwards even if somebody is connected to it."""
     yield from _handed_out(request, _snapseed_clones)
 
 
@@ -187,7 +187,7 @@ def _as_failure() -> Iterator[None]:
     try:
         yield
     except SnapseedError as exc:
-        pytest.fail(f"snapseed: {exc}", pytrace=False)
+        raise pytest.fail.Exception(f"snapseed: {exc}", pytrace=False) from None
 
 
 def _project(config: pytest.Config) -> tuple[Project, Environment]:

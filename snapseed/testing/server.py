@@ -192,6 +192,12 @@ class Server:
         ).fetchall()
         return {str(name): _read_mark(comment) for name, comment in rows}
 
+    def end_sessions(self, database: str) -> int:
+        """Tell the sessions in a database to end; returns how many there still are."""
+        statement = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s"
+        row = self.connection.execute(statement, [database]).fetchone()
+        return int(str(row[0])) if row else 0
+
     def drop(self, database: str) -> None:
         """Drop a database of ours and end the sessions in it; nothing where it does not exist."""
         self.execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", database)

@@ -42,14 +42,27 @@ class FileFinding:
 
 
 def verify_files(
-    snapshot: Snapshot, *, only: Sequence[str] = (), rows: bool = False, listener: Listener = ignore
+    snapshot: Snapshot,
+    *,
+    only: Sequence[str] = (),
+    rows: bool = False,
+    before_load: bool = False,
+    listener: Listener = ignore,
 ) -> list[FileFinding]:
     """Everything that is wrong with the files; extra files count only if all entities are compared.
 
     With `rows`, the columns, types, keys and rows of each file are compared with the manifest too, without a server.
-    The listener gets `Advanced` in bytes after each file.
+    `before_load`, files in a bucket are only listed: a load compares their SHA-256 while it reads them. The listener
+    gets `Advanced` in bytes after each file.
     """
     entities = snapshot.manifest.chosen(only)
+    if before_load and (sizes := snapshot.sizes_in_bucket()) is not None:
+        return [
+            FileFinding(entity.name, file.path, "missing" if size is None else f"has {size} bytes, not {file.bytes}")
+            for entity in entities
+            for file in entity.files
+            if (size := sizes.get(snapshot.place.key(file))) != file.bytes
+        ]
     total, done = sum(entity.bytes for entity in entities), 0
     findings = []
     for entity in entities:

@@ -124,6 +124,9 @@ CREATE TABLE app.old (id integer PRIMARY KEY, tree_id integer, age integer);
 INSERT INTO app.old VALUES (1, 99, -1);
 ALTER TABLE app.old ADD CONSTRAINT tree_fkey FOREIGN KEY (tree_id) REFERENCES app.tree NOT VALID;
 ALTER TABLE app.old ADD CONSTRAINT grown CHECK (age >= 0) NOT VALID;
+ALTER DOMAIN app.percent ADD CONSTRAINT "half ""or"" less" CHECK (VALUE <= 50) NOT VALID;
+ALTER DOMAIN app.code ADD CONSTRAINT short CHECK (length(VALUE) < 3) NOT VALID;
+COMMENT ON CONSTRAINT short ON DOMAIN app.code IS 'new codes are';
 
 -- Partitions of two levels, inheritance, tables without a key, unlogged ones.
 CREATE TABLE app.events (id integer, at date, kind text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);

@@ -83,6 +83,10 @@ INSERT INTO no_null VALUES (2, NULL), (1, 'x');
 CREATE UNLOGGED TABLE cache(id uuid PRIMARY KEY, v jsonb);
 INSERT INTO cache VALUES ('00000000-0000-0000-0000-000000000001', '{"b": 1, "a": 1.50}');
 
+-- Cells that are larger than any buffer on the way.
+CREATE TABLE large_cells(id int PRIMARY KEY, t text, b bytea, l text[]);
+INSERT INTO large_cells SELECT g, repeat('x' || g, 150000), decode(repeat('00ff', 80000), 'hex'), ARRAY[repeat('y', 200000)] FROM generate_series(1, 2) g;
+
 -- Names, and the same name in two schemas.
 CREATE TABLE "Weird ""Name"" 100%"("Key Col" text PRIMARY KEY, "per%cent" char(5), pairs int[][]);
 INSERT INTO "Weird ""Name"" 100%" VALUES ('b', 'x', '{{1,2},{3,4}}'), ('B', 'yy', NULL), ('é', 'zz', '{}');

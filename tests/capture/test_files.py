@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +58,18 @@ def test_files_do_not_depend_on_batches(
     assert set(range(20, len(lengths), 20)) <= set(ends)
     for file in files:
         assert all(chunk.rows == SIZES.chunk_rows for chunk in file.chunks[:-1])
+
+
+def test_a_capture_has_what_other_readers_know(tmp_path: Path) -> None:
+    """Floating-point numbers byte by byte, in lists too, and statistics of the key alone; polars reads the same."""
+    (file,) = written(tmp_path, [1, 2, 3], [])
+    with pq.ParquetFile(tmp_path / file.path) as parquet:
+        group, rows = parquet.metadata.row_group(0), pl.from_arrow(parquet.read())
+    found = {(leaf := group.column(number)).path_in_schema: leaf for number in range(group.num_columns)}
+    assert {name for name, leaf in found.items() if leaf.is_stats_set} == {"id"}
+    assert {name for name, leaf in found.items() if "BYTE_STREAM_SPLIT" in leaf.encodings} == {"v.list.element"}
+    assert isinstance(rows, pl.DataFrame)
+    assert pl.read_parquet(tmp_path / file.path).equals(rows)
 
 
 WIDE = """

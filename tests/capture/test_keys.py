@@ -36,6 +36,8 @@ VALUES = {
     "jsonb": ["1", "[2]", '{"b": 1, "a": 2}'],
     "mood": ["sad", "fine", "glad"],
     "pair": ["(1,a)", "(2,)", "(10,b)"],
+    "amount": ["1.00", "2.5", "10"],
+    "code": ["Z", "a", "é"],
 }
 SMALL = Sizes(part_rows=2, chunk_rows=1)
 
@@ -43,6 +45,7 @@ SMALL = Sizes(part_rows=2, chunk_rows=1)
 def test_keys_of_every_type(database: str, tmp_path: Path) -> None:
     """Whatever the jobs, the files are the same; the second row of each table is missed, and named."""
     filled(database, "CREATE TYPE mood AS ENUM ('sad', 'fine', 'glad'); CREATE TYPE pair AS (a int, b text)")
+    filled(database, "CREATE DOMAIN amount AS numeric CHECK (VALUE > 0); CREATE DOMAIN code AS char(3)")
     tables = {f"t{number:02d}": kind for number, kind in enumerate(VALUES)}
     with psycopg.connect(database, autocommit=True) as connection:
         for table, kind in tables.items():

@@ -5,20 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import psycopg
-import pyarrow.compute as pc
 import pytest
 from msgspec import UNSET
 from psycopg import sql
 
-from snapseed.capture.request import CaptureRequest, Sizes
+from snapseed.capture.request import CaptureRequest, Sizes, subset_request
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.errors import ServerError, SnapseedError
 from snapseed.events import Advanced, Event
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import Snapshot, open_snapshot
 from tests.capture.conftest import Captured, filled, project_in
 from tests.conftest import Connection, new_database
 from tests.projects.state import patiently, sessions_of_snapseed
@@ -31,10 +31,15 @@ CREATE TABLE accounts(id int PRIMARY KEY, v int NOT NULL); CREATE TABLE branches
 INSERT INTO accounts SELECT g, 100 FROM generate_series(1, 3000) g;
 INSERT INTO branches SELECT g, 100 FROM generate_series(1, 10) g;
 CREATE TABLE log(id bigserial PRIMARY KEY, v int); INSERT INTO log(v) SELECT 1 FROM generate_series(1, 100);
+CREATE TABLE notes(id bigserial PRIMARY KEY, about bigint NOT NULL REFERENCES log);
+INSERT INTO notes(about) SELECT id FROM log;
 """
 TRANSFER = """
 WITH taken AS (UPDATE accounts SET v = v - 1 WHERE id = %(number)s * 7919 %% 3000 + 1),
-     logged AS (INSERT INTO log(v) SELECT 1 FROM generate_series(1, 50))
+     logged AS (INSERT INTO log(v) SELECT 1 FROM generate_series(1, 50) RETURNING id),
+     noted AS (INSERT INTO notes(about) SELECT id FROM logged),
+     past AS (DELETE FROM notes WHERE about < (SELECT max(id) FROM log) - 500 RETURNING about),
+     gone AS (DELETE FROM log USING past WHERE id = about)
 UPDATE branches SET v = v + 1 WHERE id = %(number)s %% 10 + 1
 """
 # Too much for the buffers between server and client, so that a capture that was told of rows is still reading.
@@ -74,17 +79,32 @@ def test_sums_are_equal_while_others_write(database: str, tmp_path: Path) -> Non
             manifest = project.capture(CaptureRequest(schema=False, jobs=jobs, sizes=SHARED)).manifest
             seen.add(manifest.identity)
             snapshot = open_snapshot(project.project.snapshots, "dev")
-            columns = {
-                entity.name: [batch.column(0) for batch in snapshot.batches(entity, [column])]
-                for entity, column in zip(manifest.entities, ("v", "v", "id"), strict=True)
-            }
-            total = sum(pc.sum(values).as_py() for name in ("accounts", "branches") for values in columns[name])
+            total = sum(sum(values_of(snapshot, name, "v")) for name in ("accounts", "branches"))
             assert total == 100 * 3010
             log = manifest.entity("log")
             assert log is not None
             assert log.sequences is not UNSET
-            assert log.sequences[0].last_value >= max(pc.max(values).as_py() for values in columns["log"])
+            assert log.sequences[0].last_value >= max(values_of(snapshot, "log", "id"))
         assert len(seen) == 3, "nobody has written"
+
+
+def values_of(snapshot: Snapshot, table: str, column: str) -> list[int]:
+    """The values of a column in the files."""
+    entity = next(entity for entity in snapshot.manifest.entities if entity.name == table)
+    return [value for batch in snapshot.batches(entity, [column]) for value in batch.column(0).to_pylist()]
+
+
+def test_a_subset_is_of_one_moment_too(database: str, tmp_path: Path) -> None:
+    """Although rows that it needs, and those that refer to them, are deleted while it is chosen and read."""
+    project = project_in(tmp_path, filled(database, ACCOUNTS))
+    request = CaptureRequest(schema=False, subset=subset_request("notes", 400))
+    with transfers(database):
+        seen = set[str]()
+        for jobs in (1, 3, 1, 3):
+            seen.add(project.capture(replace(request, jobs=jobs)).manifest.identity)
+            snapshot = open_snapshot(project.project.snapshots, "dev")
+            assert sorted(values_of(snapshot, "notes", "about")) == values_of(snapshot, "log", "id")
+        assert len(seen) == 4, "nobody has written"
 
 
 @pytest.fixture(scope="module")

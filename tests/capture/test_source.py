@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from snapseed.capture.request import CaptureRequest
+from snapseed.capture.request import CaptureRequest, subset_request
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.errors import ConfigurationError, RefusedError, SchemaError, UsageError, VerificationError
 from snapseed.events import Advanced, Event
@@ -163,6 +164,29 @@ def test_rows_that_policies_hide_are_refused_unless_asked_for(others: Captured) 
         report = limited.capture(CaptureRequest(schema=False, visible_rows=True))
         assert [table.rows for table in report.tables if table.entity == "plain"] == [1]
     assert others.capture(ROWS).manifest.rows == 2
+
+
+def test_rows_that_policies_hide_are_in_no_subset(others: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor behind masks; a row that refers to one of them is counted."""
+    monkeypatch.setenv("SNAPSEED_MASK_SECRET", "s" * 32)
+    (others.folder / "snapseed.toml").write_text('[environments.dev]\n[mask]\n"owners.email" = "email"\n')
+    with role_in(others.url) as (name, url, owner):
+        owner.execute("""
+            CREATE TABLE owners(id int PRIMARY KEY, email text); INSERT INTO owners VALUES (1, 'a@b.c'), (2, 'd@e.f');
+            CREATE TABLE pets(id int PRIMARY KEY, owner int REFERENCES owners); INSERT INTO pets VALUES (7, 1), (8, 2);
+            ALTER TABLE owners ENABLE ROW LEVEL SECURITY; CREATE POLICY one ON owners USING (id = 1)""")
+        owner.execute(f"GRANT SELECT ON owners, pets TO {name}".encode())
+        request = CaptureRequest(only=("owners", "pets"), schema=False, subset=subset_request("pets", 2))
+        environment = others.project.environment("dev", {"source": url})
+        with pytest.raises(RefusedError):
+            capture_snapshot(others.project, environment, request)
+        report = capture_snapshot(others.project, environment, replace(request, visible_rows=True))
+    assert {table.entity: table.rows for table in report.tables} == {"owners": 1, "pets": 2}
+    assert report.subset
+    assert [found.rows for found in report.subset.orphans] == [1]
+    snapshot = open_snapshot(others.project.snapshots, "dev")
+    (emails,) = (batch.column(0) for batch in snapshot.batches(snapshot.manifest.entities[0], ["email"]))
+    assert emails[0].as_py().endswith("@example.com")
 
 
 def test_large_objects_are_refused_by_name(others: Captured, connection: Connection) -> None:

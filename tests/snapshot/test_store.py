@@ -204,7 +204,7 @@ def test_leaving_after_a_commit_touches_no_folder_of_another_process(shop: Proje
     with store.replacing(shop.snapshots, "dev") as staging:
         for path, content in old_files(shop).items():
             (staging.folder / path).write_bytes(content)
-        store.commit(staging, manifest)
+        staging.commit(manifest)
         staging.folder.mkdir()
         (staging.folder / "theirs").touch()
     assert (staging.folder / "theirs").exists()

@@ -301,7 +301,7 @@ def test_rows_that_nobody_could_read_are_not_written(tmp_path: Path) -> None:
     with store.replacing(Store(tmp_path), "dev") as staging:
         (tmp_path / "bomb/things.parquet").rename(staging.folder / "things.parquet")
         with pytest.raises(SnapshotError, match="too large"):
-            store.commit(staging, msgspec.structs.replace(made, name="dev"))
+            staging.put(made.entities[0].files[0])
     assert open_snapshot(tmp_path, "dev").manifest == before
 
 

@@ -24,13 +24,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapseed import load_snapshot, open_snapshot
+from snapseed import load_snapshot, open_snapshot, save_state
 from snapseed.__main__ import main as run_command_line
 from snapseed.embeddings.enqueue import completeness, enqueue_load
 from snapseed.servers import EmbeddedPostgres
+from snapseed.testing.server import state_name
 from snapseed.verify.files import verify_files
 from tests.command_line import CONTEXT
 from tests.conftest import PROJECTS, Sandbox
@@ -201,34 +205,70 @@ def database_victim(sandbox: Sandbox, *command: str, codes: frozenset[int] = Vic
     """A command that brings the shop's database to its snapshot: as it was, or as an undisturbed run leaves it."""
     variables = {"SNAPSEED_DATABASE": sandbox.url}
 
-    def state() -> dict[str, object]:
-        # When a load ran is no part of it.
-        return {name: rows for name, rows in whole_state(sandbox.url).items() if not name.startswith("snapseed.")}
-
     def before() -> object:
         with sandbox.connect() as connection:
             connection.execute("UPDATE customers SET name = 'before'")
             connection.execute("SELECT setval('customers_id_seq', 4711)")
-        return state()
+        return contents(sandbox.url)
 
     def check(old: object) -> str:
         assert leftovers(sandbox.url) == []
-        found = state()
+        found = contents(sandbox.url)
         assert found in (old, new), "neither old nor new"
         return "unchanged" if found == old else "done"
 
-    def clean() -> None:
-        with sandbox.connect() as connection:
-            query = "SELECT datname FROM pg_database WHERE starts_with(datname, 'snapseed_clone_')"
-            assert connection.execute(query).fetchall() == [], "databases were left"
-
-    victim = Victim(command, sandbox.folder, variables, before, check, clean, codes=codes)
+    victim = Victim(command, sandbox.folder, variables, before, check, lambda: no_clones(sandbox.url), codes=codes)
     # Twice: the first reset makes its template of rows as they were before.
     for _ in range(2):
         before()
         assert run(victim).code == 0
-    new = state()
+    new = contents(sandbox.url)
     return victim
+
+
+def contents(url: str) -> dict[str, object]:
+    """Rows and schema of a database. When a load ran is no part of it."""
+    return {name: rows for name, rows in whole_state(url).items() if not name.startswith("snapseed.")}
+
+
+def no_clones(url: str) -> None:
+    """Raise `AssertionError` if a copy that a killed command has begun is still there."""
+    with psycopg.connect(url) as connection:
+        query = "SELECT datname FROM pg_database WHERE starts_with(datname, 'snapseed_clone_')"
+        assert connection.execute(query).fetchall() == [], "databases were left"
+
+
+def state_victim(sandbox: Sandbox, new: Callable[[object, object], tuple[object, object]], *command: str) -> Victim:
+    """A command about the state `before`. `new`: what it makes of the contents of the database and of the state."""
+    changes = itertools.count()
+
+    def before() -> object:
+        save_state(sandbox.project, sandbox.environment(), "before", consent=True)
+        with sandbox.connect() as connection:
+            connection.execute("UPDATE customers SET name = %s", [f"change {next(changes)}"])
+        return look()
+
+    def look() -> tuple[object, object]:
+        return contents(sandbox.url), held()
+
+    def held() -> object:
+        """What is in the state: nobody can connect to it, so it is copied."""
+        with psycopg.connect(make_conninfo(sandbox.url, dbname="postgres"), autocommit=True) as connection:
+            role, database = connection.info.user, str(conninfo_to_dict(sandbox.url)["dbname"])
+            place, copy = sql.Identifier(state_name(role, database, "before")), sql.Identifier("looked at")
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(copy))
+            with suppress(psycopg.errors.InvalidCatalogName):
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(copy, place))
+                return contents(make_conninfo(sandbox.url, dbname="looked at"))
+        return None
+
+    def check(old: Any) -> str:  # noqa: ANN401 - what `look` returned
+        found = look()
+        assert found in (old, new(*old)), "neither old nor new"
+        return "unchanged" if found == old else "done"
+
+    variables = {"SNAPSEED_DATABASE": sandbox.url}
+    return Victim(command, sandbox.folder, variables, before, check, lambda: no_clones(sandbox.url))
 
 
 def snapshot_victim(folder: Path, *command: str) -> Victim:
@@ -279,17 +319,12 @@ def start_victim(folder: Path) -> Victim:
 def pytest_victim(folder: Path, url: str) -> Victim:
     """A test suite on copies of a database: the next run drops those that it left."""
 
-    def clean() -> None:
-        with psycopg.connect(url) as connection:
-            query = "SELECT datname FROM pg_database WHERE starts_with(datname, 'snapseed_clone_')"
-            assert connection.execute(query).fetchall() == [], "databases were left"
-
     def check(_: object) -> str:
         return "-"
 
     codes = frozenset({1, 2, 3, *Victim.codes})
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:faker", "-p", "no:hypothesispytest", "--tb=short")
-    return Victim(options, folder, {"DATABASE_URL": url}, lambda: None, check, clean, "pytest", codes)
+    return Victim(options, folder, {"DATABASE_URL": url}, lambda: None, check, lambda: no_clones(url), "pytest", codes)
 
 
 def worker_victim(post: Post) -> Victim:
@@ -351,6 +386,10 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
             "upsert": lambda: database_victim(shop("upsert"), "load", "dev", "--mode", "upsert", "--yes", "--quiet"),
             "ci": lambda: database_victim(shop("ci"), "ci", "dev", "--yes", "--quiet"),
             "reset": lambda: database_victim(shop("reset"), "reset", "dev", "--yes", "--quiet"),
+            "save": lambda: state_victim(shop("save"), lambda own, _: (own, own), "save", "dev", "before", "--yes"),
+            "reset NAME": lambda: state_victim(
+                shop("reset_to"), lambda _, state: (state, state), "reset", "dev", "before", "--yes"
+            ),
             "generate": lambda: snapshot_victim(
                 project("generate", PROJECTS / "shop"),
                 *("generate", "--seed", "99", "--scale", "15000", "--jobs", "2", "--quiet"),

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import msgspec
 import psycopg
 import pytest
 
-from snapseed import load_snapshot, open_snapshot, verify_snapshot
+from snapseed import find_project, load_snapshot, open_snapshot, verify_snapshot
 from snapseed.errors import ConfigurationError, LoadError, RefusedError
 from snapseed.servers.targets import resolve_target
+from snapseed.testing import SnapseedDatabase
 from snapseed.testing.clones import (
     Clones,
     Schema,
@@ -276,6 +278,67 @@ def test_no_more_are_made_ahead_than_will_be_taken(owner: Owner) -> None:
         clones.take()
         patiently(lambda: len(owner.databases("snapseed_clone")) == 3)
         assert len({clones.take().name for _ in range(3)}) == 3
+
+
+_ROLLED_BACK = {
+    "reads": ("SELECT FROM people", True),
+    "deletes": ("DELETE FROM badges", True),
+    "inserts": ("CREATE TABLE made AS SELECT generate_series(1, 10)", True),
+    "inserts much": ("SELECT lo_create(0) FROM generate_series(1, 1001)", False),
+    "next value": ("SELECT nextval(min(seqrelid)::regclass) FROM pg_sequence", False),
+    "another value, not used": ("SELECT setval(min(seqrelid)::regclass, 500, false) FROM pg_sequence", False),
+    "forgets counts": ("SELECT pg_stat_reset()", False),
+}
+_COMMITTED = {
+    "row": "DELETE FROM badges",
+    "not counted": "SET track_counts = off; DELETE FROM badges",
+    "table": "CREATE TABLE made (a int)",
+    "setting": "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 99', current_database()); END$$",
+    "forgets counts": "CREATE TABLE made (a int); SELECT pg_stat_reset()",
+}
+_CHANGES = [
+    *(pytest.param(sql, False, same, id=f"rolled back: {name}") for name, (sql, same) in _ROLLED_BACK.items()),
+    *(pytest.param(sql, True, False, id=f"committed: {name}") for name, sql in _COMMITTED.items()),
+]
+
+
+@pytest.fixture(scope="module")
+def ahead(server: str, shapes_folder: Path) -> Iterator[Clones]:
+    """Clones made ahead by a superuser."""
+    project = find_project(shapes_folder)
+    with opened_clones(project, project.environment(None, {"database": server}), ahead=1, at_most=1) as clones:
+        if clones.server.identity.version < 18:
+            pytest.skip("older servers do not tell whether a sequence was used")
+        patiently(lambda: clones.idle)
+        yield clones
+
+
+def oid_of(database: SnapseedDatabase) -> object:
+    """The number of a database, which it keeps under another name."""
+    with psycopg.connect(database.url) as connection:
+        number = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
+        connection.rollback()
+    return number
+
+
+@pytest.mark.parametrize(("statements", "commit", "same"), _CHANGES)
+def test_a_database_is_handed_out_again_only_if_it_is_as_it_was(
+    ahead: Clones, statements: str, *, commit: bool, same: bool
+) -> None:
+    """Whatever was committed, or outlasts a rollback, is seen by no other test; the old name leads nowhere."""
+    database = ahead.take()
+    number = oid_of(database)
+    with closing(psycopg.connect(database.url)) as connection:
+        connection.execute(statements)
+        if commit:
+            connection.commit()
+        # The session is still open.
+        ahead.give_back(database)
+        following = ahead.take()
+    assert (oid_of(following) == number) == same
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(database.url)
+    ahead.give_back(following)
 
 
 def test_a_lost_background_costs_speed_only(owner: Owner) -> None:

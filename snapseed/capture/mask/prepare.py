@@ -95,6 +95,7 @@ def _require_none(problems: Collection[str], where: str) -> None:
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the rules for masks",
             where=where,
             observed="\n".join(problems),
+            next_step="give these columns another rule, such as choice, null or keep: see docs/mask.md",
         )
 
 

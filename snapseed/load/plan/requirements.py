@@ -12,7 +12,7 @@ from snapseed.errors import SchemaError, UsageError
 from snapseed.load.plan import ColumnContents, Prepared, TableSet
 from snapseed.load.plan.indexes import deferral_problems
 from snapseed.load.request import Mode
-from snapseed.postgres.catalog import ColumnFacts, ServerFacts, TableFacts, TableName
+from snapseed.postgres.catalog import ColumnFacts, ForeignKeyFacts, ServerFacts, TableFacts, TableName
 from snapseed.postgres.fit import Problem, column_problem, declare, problem, schema_problems, table_name, type_of
 from snapseed.postgres.rowhash import key_list
 from snapseed.snapshot.manifest import CaptureRecord, Column, EntityRecord, names_of
@@ -94,21 +94,35 @@ def _require_parents(prepared: Prepared) -> None:
     """A foreign key that is not enforced, or whose triggers are off, needs no parents."""
     facts = prepared.facts
     loaded = {facts[entity.name].oid for entity in prepared.entities}
-    empty = {found.oid for found in facts.values() if not found.has_rows} - loaded
     missing = [
-        (str(table_name(entity)), key.references_name)
+        (str(table_name(entity)), key)
         for entity in prepared.entities
         for key in facts[entity.name].foreign_keys
-        if entity.rows and key.is_required and key.is_checked and key.targets & empty
+        if key.has_rows is False
+        and key.is_checked
+        and not key.targets.union(key.below) & loaded
+        and _has_children(prepared, entity, key)
     ]
     if missing:
+        others = ", ".join(dict.fromkeys(key.references_name for _, key in missing))
+        known = {found.oid for found in facts.values()}
+        is_known = all(key.targets & known for _, key in missing)
         raise UsageError(
             "these rows refer to rows of entities that are not part of this load",
             where=", ".join(dict.fromkeys(table for table, _ in missing)),
-            observed="; ".join(f"{table} refers to {other}, which has no rows" for table, other in missing),
-            expected=f"rows in {', '.join(dict.fromkeys(other for _, other in missing))}",
-            next_step="add --with-parents to load those as well, or load them first",
+            observed="; ".join(f"{table} refers to {key.references_name}, which has no rows" for table, key in missing),
+            expected=f"rows in {others}",
+            next_step="add --with-parents to load those as well, or load them first"
+            if is_known
+            else f"make a snapshot that has {others} too, or load those rows first",
         )
+
+
+def _has_children(prepared: Prepared, entity: EntityRecord, key: ForeignKeyFacts) -> bool:
+    """Whether a row has all columns of the key: with a NULL, it needs no parent."""
+    seen = prepared.contents[entity.name]
+    nulls = sum(seen[name].nulls if name in seen else entity.rows for name in key.columns)
+    return entity.rows > (0 if key.is_required else nulls)
 
 
 def _table_problems(

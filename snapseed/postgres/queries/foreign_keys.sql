@@ -4,10 +4,13 @@
 WITH parts AS (SELECT oid, oid AS relid FROM unnest(%(oids)s::oid[]) w(oid)
                UNION SELECT w.oid, p.relid FROM unnest(%(oids)s::oid[]) w(oid), pg_partition_tree(w.oid::regclass) p)
 SELECT p.oid::int8 AS of_table, k.conname AS name, pg_get_constraintdef(k.oid) AS definition, k.confrelid::int8 AS references,
-       k.confrelid::regclass::text AS references_name, k.conindid::int8 AS index,
+       k.confrelid::regclass::text AS references_name, m.nspname AS schema, t.relname AS table, t.relkind = 'r' AS alone,
+       '{}'::text[] AS filled, has_schema_privilege(m.oid, 'USAGE') AND has_any_column_privilege(t.oid, 'SELECT')
+         AND NOT row_security_active(t.oid) AS may_look, k.conindid::int8 AS index,
        (SELECT bool_and(a.attnotnull) FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
          AS is_required,
        ARRAY(SELECT a.relid::oid::int8 FROM pg_partition_ancestors(k.confrelid::regclass) a) AS above,
+       ARRAY(SELECT b.relid::oid::int8 FROM pg_partition_tree(k.confrelid::regclass) b) AS below,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
                JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place) AS columns,
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(number, place)
@@ -35,6 +38,8 @@ SELECT p.oid::int8 AS of_table, k.conname AS name, pg_get_constraintdef(k.oid) A
   FROM parts p
   JOIN pg_constraint k ON k.conrelid = p.relid
   JOIN pg_class r ON r.oid = k.conrelid
+  JOIN pg_class t ON t.oid = k.confrelid
+  JOIN pg_namespace m ON m.oid = t.relnamespace
   JOIN pg_namespace n ON n.oid = r.relnamespace
  WHERE k.contype = 'f'
    AND CASE k.conrelid

@@ -268,11 +268,12 @@ def test_a_rule_is_proposed_once_for_columns_that_refer_to_each_other(tables: Ta
         """CREATE TABLE a (email text PRIMARY KEY); CREATE TABLE b (email text PRIMARY KEY REFERENCES a);
            CREATE TABLE c (email text PRIMARY KEY REFERENCES b); CREATE TABLE d (mail text PRIMARY KEY);
            CREATE TABLE e (mail text PRIMARY KEY REFERENCES d); ALTER TABLE d ADD FOREIGN KEY (mail) REFERENCES e;
-           CREATE TABLE "f""\\" (mail text)"""
+           CREATE TABLE "f""\\" (mail text); CREATE TABLE g (mail text)"""
     )
-    lines = [found.line.partition("  #")[0] for found in prepare().personal]
+    declared = '[[capture.references]]\ntable = "g"\ncolumns = ["mail"]\nto = "a"'
+    lines = [found.line.partition("  #")[0] for found in prepare(declared).personal]
     assert lines == ['"a.email" = "email"', '"d.mail" = "email"', '"e.mail" = "email"', r'"f\"\\.mail" = "email"']
-    assert prepare("\n".join(lines)).personal == ()
+    assert prepare("\n".join([*lines, declared])).personal == ()
 
 
 def test_a_type_that_no_snapshot_has_is_no_obstacle(tables: Tables, prepare: Prepare) -> None:

@@ -169,6 +169,7 @@ def test_a_wrong_setting_is_one_clear_error(suite: Suite, arguments: tuple[str, 
     assert expected in said
     assert "passed" not in said
     assert "Traceback" not in said
+    assert "exception" not in said
     assert "snapseed/" not in said.replace(str(suite.folder), "")
 
 

@@ -1,0 +1,226 @@
+"""A snapshot in a bucket: of S3, Google Cloud Storage or Azure, or of a server that speaks like one of them.
+
+The key of a file has the beginning of its SHA-256, so a new snapshot overwrites no file of the old one. The manifest is
+written last, and only if it is still the one that was there at the beginning. What no manifest names is litter.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from snapseed.config import Store
+from snapseed.errors import ManifestError, SnapshotError
+from snapseed.snapshot.manifest import FILE_NAME, Manifest, PartFile, SchemaFile, encode
+from snapseed.snapshot.manifest_checks import decode
+from snapseed.snapshot.parquet import require_loadable
+from snapseed.snapshot.store_client import HasChangedError, client_of, translated
+from snapseed.snapshot.store_stream import TAIL_BYTES, PieceReader, WholeReader
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import ObjectStore
+
+# Records of finished tasks, by which a run that was cut short goes on.
+_RECORDS = ".parts/"
+# A writer stores one file after another. After this long without a new one, nobody is writing.
+GRACE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The keys of a snapshot in a bucket, whether it exists or not. Picklable: each process has its own client."""
+
+    store: Store
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.name}"
+
+    def where(self, file: PartFile | SchemaFile) -> str:
+        """The URL of a file, for messages."""
+        return f"{self}/{self.key(file)}"
+
+    def key(self, file: PartFile | SchemaFile) -> str:
+        """The key of a file below the prefix."""
+        path = PurePosixPath(file.path)
+        return str(path.with_name(f"{path.stem}-{file.sha256[:16]}{path.suffix}"))
+
+    def repair(self) -> bool:
+        """Whether there is a snapshot, valid or not. There is nothing to repair."""
+        return self.version() is not None
+
+    def version(self) -> ObjectMeta | None:
+        """What the store says of the manifest, if there is one."""
+        with suppress(FileNotFoundError), self._translated():
+            return self._client().head(FILE_NAME)
+        return None
+
+    def open_manifest(self) -> BinaryIO:
+        """The manifest. Raises `OSError` and `StoreError`."""
+        return io.BytesIO(self.read(FILE_NAME)[0])
+
+    def open(self, file: PartFile | SchemaFile, *, whole: bool = False) -> BinaryIO:
+        """A file of the snapshot, for pieces of it or to read the `whole` file. Raises `OSError` and `StoreError`."""
+        key = self.key(file)
+        tail, meta, _ = self.read(key, {"range": {"suffix": TAIL_BYTES}})
+
+        def fetch(start: int, end: int) -> memoryview:
+            return self.read(key, {"range": (start, end), "if_match": meta["e_tag"]})[0]
+
+        return cast("BinaryIO", (WholeReader if whole else PieceReader)(fetch, meta["size"], tail))
+
+    def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
+        """An object or a range of it, what the store says of it, and its attributes."""
+        with self._translated():
+            found = self._client().get(key, options=options)
+            return memoryview(found.bytes()), found.meta, found.attributes
+
+    def put(self, key: str, data: bytes | Path, **options: Any) -> None:  # noqa: ANN401 - those of obstore
+        """Store an object. Raises `SnapshotError` and `StoreError`."""
+        with self._translated():
+            self._client().put(key, data, chunk_size=8 << 20, max_concurrency=4, **options)
+
+    def remove(self, keys: Collection[str]) -> None:
+        """Remove objects."""
+        with self._translated(), suppress(FileNotFoundError):
+            if keys:
+                self._client().delete(sorted(keys))
+
+    def listed(self, folder: str | None = None) -> dict[str, ObjectMeta]:
+        """What the store says of each object below the prefix, by its key."""
+        with self._translated():
+            return {found["path"]: found for page in self._client().list(folder, chunk_size=1_000) for found in page}
+
+    def present(self) -> set[str]:
+        """Nothing: a file that the manifest does not name may be in the making."""
+        return set()
+
+    def _client(self) -> ObjectStore:
+        return client_of(self.store, self.name)
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(str(self))
+
+
+@dataclass(frozen=True)
+class PrefixStaging:
+    """A new snapshot that is being written into a bucket. Picklable: every machine has a folder of this name.
+
+    `before` is the version of the manifest that will be replaced, as the store identifies it; empty without one.
+    """
+
+    prefix: Prefix
+    token: str
+    before: tuple[tuple[str, str], ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where this machine writes a file before it is put into the bucket."""
+        folder = Path(tempfile.gettempdir(), f"snapseed-put-{self.token}")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    @property
+    def as_written(self) -> Prefix:
+        """The files that were put before the commit."""
+        return self.prefix
+
+    def put(self, file: PartFile | SchemaFile) -> None:
+        """Move a file from the folder into the bucket. Raises `SnapshotError` for one that could not be loaded."""
+        path = self.folder / file.path
+        require_loadable(path, file)
+        self.prefix.put(self.prefix.key(file), path)
+        path.unlink()
+
+    def keep(self, file: PartFile | SchemaFile) -> None:
+        """Take over a file that is in the bucket already."""
+
+    def record(self, run: str, task: str, data: bytes) -> None:
+        """Remember that a task of a run is done, after its files were put."""
+        self.prefix.put(f"{_RECORDS}{run}/{task}", data)
+
+    def records(self, run: str) -> dict[str, bytes]:
+        """What was remembered of the tasks of a run, by the name of the task."""
+        folder = f"{_RECORDS}{run}/"
+        return {key.removeprefix(folder): bytes(self.prefix.read(key)[0]) for key in self.prefix.listed(folder)}
+
+    def commit(self, manifest: Manifest) -> Prefix:
+        """Write the manifest if nobody else has replaced it, then remove what it does not name.
+
+        Raises `SnapshotError` if somebody has, or if a file is missing.
+        """
+        prefix, named = self.prefix, {self.prefix.key(file) for file in manifest.files}
+        before, found = _named(prefix) if self.before else set(), prefix.listed()
+        if missing := sorted(named - found.keys()):
+            raise SnapshotError(
+                "files of the new snapshot are gone; the one before stays",
+                where=str(prefix),
+                observed=f"{len(missing):,} files, the first of them {missing[0]}",
+                next_step="see whether another process removed them, and run this again",
+            )
+        self._replace_manifest(encode(manifest))
+        others = {key: meta for key, meta in found.items() if key not in {FILE_NAME, *named}}
+        ended = {key for key in others if key in before or key.startswith(_RECORDS)}
+        prefix.remove(ended | _abandoned({key: meta for key, meta in others.items() if key not in ended}))
+        return prefix
+
+    def _replace_manifest(self, data: bytes) -> None:
+        """Write the manifest on condition that it is the one from before."""
+        writer = {"writer": f"process {os.getpid()} on {socket.gethostname()}"}
+        try:
+            self.prefix.put(FILE_NAME, data, mode=dict(self.before) or "create", attributes=writer)
+        except HasChangedError as exc:
+            there, meta, attributes = self.prefix.read(FILE_NAME)
+            # Of a request whose answer was lost, the second try finds what the first has written.
+            if there != data:
+                raise SnapshotError(
+                    f"another process has replaced the snapshot {self.prefix.name!r} meanwhile; its snapshot stays",
+                    where=str(self.prefix),
+                    observed=f"written by {attributes.get('writer', 'somebody')},"
+                    f" {meta['last_modified']:%Y-%m-%d %H:%M:%S} UTC",
+                    next_step="run this again if yours should replace it",
+                ) from exc
+
+
+@contextmanager
+def replacing_prefix(store: Store, name: str) -> Iterator[PrefixStaging]:
+    """Where to write a new snapshot. Files that were put stay if it is not committed: the next run may need them."""
+    prefix = Prefix(store, name)
+    found = prefix.version()
+    tags = {"e_tag": found["e_tag"], "version": found["version"]} if found else {}
+    before = tuple((name, tag) for name, tag in tags.items() if tag)
+    staging = PrefixStaging(prefix, secrets.token_hex(8), before)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging.folder, ignore_errors=True)
+
+
+def litter(prefix: Prefix, grace: timedelta = GRACE) -> dict[str, int]:
+    """What no manifest names, with the size of each; nothing while a process may be writing."""
+    others = {key: meta for key, meta in prefix.listed().items() if key not in {FILE_NAME, *_named(prefix)}}
+    return {key: others[key]["size"] for key in sorted(_abandoned(others, grace))}
+
+
+def _named(prefix: Prefix) -> set[str]:
+    """The keys that the manifest names; none if it is missing or damaged."""
+    with suppress(FileNotFoundError, ManifestError), prefix.open_manifest() as stream:
+        return {prefix.key(file) for file in decode(stream.read(), where=str(prefix)).files}
+    return set()
+
+
+def _abandoned(found: dict[str, ObjectMeta], grace: timedelta = GRACE) -> set[str]:
+    """All of these objects, or none if one is so new that a process may be writing."""
+    since = datetime.now(UTC) - grace
+    return set() if any(meta["last_modified"] > since for meta in found.values()) else set(found)
