@@ -70,11 +70,6 @@ class Share:
     slices: tuple[Slice, ...]
     partition: PartitionFacts | None = None
 
-    @property
-    def rows(self) -> int:
-        """About how many rows: chunks on a bound count twice."""
-        return sum(part.rows for part in self.slices)
-
 
 @dataclass(frozen=True)
 class ParallelPlan:

@@ -135,8 +135,8 @@ VIOLATIONS = {
     ),
     "a unique index": ("CREATE UNIQUE INDEX bad ON middle (team)", ("middle", "bad", "from people.parquet")),
     "a foreign key": (
-        "CREATE TABLE s (id int PRIMARY KEY); ALTER TABLE people ADD CONSTRAINT bad FOREIGN KEY (seat) REFERENCES s",
-        ("attaching the partitions of public.people", "bad"),
+        "ALTER TABLE teams ADD n int UNIQUE; ALTER TABLE people ADD CONSTRAINT k FOREIGN KEY (seat) REFERENCES teams (n)",
+        ("attaching the partitions of public.people", "'k'"),
     ),
     "no partition": ("DROP TABLE high", ("public.people", "19 rows")),
 }
