@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -121,6 +122,7 @@ def generate(
     part: Annotated[
         int | None, typer.Option(min=0, metavar="NUMBER", help="Only this part, as the snapshot NAME-part-NUMBER.")
     ] = None,
+    no_resume: Annotated[bool, "Make parts again that an interrupted run has left in the bucket."] = False,
 ) -> None:
     """Write the environment's snapshot."""
     environment = call.environment
@@ -136,6 +138,7 @@ def generate(
     from snapseed.generate.snapshot import check_snapshot, generate_snapshot
 
     request = resolve_request(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
+    request = replace(request, resume=not no_resume)
     _announce_size(call, request)
     jobs = jobs or available_cores()
     if check:

@@ -29,7 +29,14 @@ def _headline(manifest: Manifest) -> str:
 
 def _entities(manifest: Manifest) -> list[str]:
     rows = [
-        [entity.name, entity.rows, Bytes(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
+        [
+            entity.name,
+            entity.rows,
+            Bytes(entity.bytes),
+            entity.file_count,
+            "in lists" if entity.lists and not entity.files else len(entity.chunks),
+            entity.fingerprint,
+        ]
         for entity in manifest.entities
     ]
     return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)

@@ -29,8 +29,9 @@ from snapseed.snapshot.manifest import (
     Manifest,
     PartFile,
     SchemaFile,
+    StoredFile,
 )
-from snapseed.snapshot.manifest_checks import decode
+from snapseed.snapshot.manifest_checks import decode, with_lists
 from snapseed.snapshot.parquet import Part, read_part, readable
 from snapseed.snapshot.store_folder import Folder, FolderStaging, replacing_folder
 from snapseed.snapshot.store_stream import WholeReader
@@ -52,7 +53,7 @@ class Snapshot:
     place: Place
     manifest: Manifest
 
-    def path(self, file: PartFile | SchemaFile) -> str:
+    def path(self, file: StoredFile) -> str:
         """The path or URL of a file, for messages."""
         return self.place.where(file)
 
@@ -185,6 +186,8 @@ def open_snapshot(store: Store | Path, name: str) -> Snapshot:
         observed = exc.strerror or str(exc)
         raise ManifestError("the manifest cannot be read", where=where, observed=observed) from exc
     manifest = decode(data, where=where)
+    with readable(where):
+        manifest = with_lists(manifest, place.read_list, where=where)
     if manifest.name != name:
         raise ManifestError(
             "the manifest is that of another snapshot",

@@ -16,13 +16,14 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from snapseed.config import Store
 from snapseed.errors import ManifestError, SnapshotError
-from snapseed.snapshot.manifest import FILE_NAME, Manifest, PartFile, SchemaFile, encode
-from snapseed.snapshot.manifest_checks import decode
+from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
+from snapseed.snapshot.manifest_checks import decode, files_in
 from snapseed.snapshot.parquet import require_loadable
 from snapseed.snapshot.store_client import HasChangedError, client_of, translated
 from snapseed.snapshot.store_stream import TAIL_BYTES, PieceReader, WholeReader
@@ -47,11 +48,11 @@ class Prefix:
     def __str__(self) -> str:
         return f"{self.store}/{self.name}"
 
-    def where(self, file: PartFile | SchemaFile) -> str:
+    def where(self, file: StoredFile) -> str:
         """The URL of a file, for messages."""
         return f"{self}/{self.key(file)}"
 
-    def key(self, file: PartFile | SchemaFile) -> str:
+    def key(self, file: StoredFile) -> str:
         """The key of a file below the prefix."""
         path = PurePosixPath(file.path)
         return str(path.with_name(f"{path.stem}-{file.sha256[:16]}{path.suffix}"))
@@ -70,7 +71,7 @@ class Prefix:
         """The manifest. Raises `OSError` and `StoreError`."""
         return io.BytesIO(self.read(FILE_NAME)[0])
 
-    def open(self, file: PartFile | SchemaFile, *, whole: bool = False) -> BinaryIO:
+    def open(self, file: StoredFile, *, whole: bool = False) -> BinaryIO:
         """A file of the snapshot, for pieces of it or to read the `whole` file. Raises `OSError` and `StoreError`."""
         key = self.key(file)
         tail, meta, _ = self.read(key, {"range": {"suffix": TAIL_BYTES}})
@@ -80,11 +81,26 @@ class Prefix:
 
         return cast("BinaryIO", (WholeReader if whole else PieceReader)(fetch, meta["size"], tail))
 
+    def read_list(self, listed: FileList) -> bytes:
+        """What a list of files holds. Raises `OSError` and `StoreError`."""
+        return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
+
+    def keys(self, manifest: Manifest) -> set[str]:
+        """The keys of all files of a manifest, those in lists too, which are read one at a time."""
+        lists = (each for each in manifest.entities if not each.files)
+        listed = (file for each in lists for file in files_in(each, self.read_list, where=str(self)))
+        return {self.key(file) for file in chain(manifest.files, listed)}
+
     def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
         """An object or a range of it, what the store says of it, and its attributes."""
         with self._translated():
             found = self._client().get(key, options=options)
             return memoryview(found.bytes()), found.meta, found.attributes
+
+    def size(self, key: str) -> int:
+        """The length of an object. Raises `OSError` and `StoreError`."""
+        with self._translated():
+            return self._client().head(key)["size"]
 
     def put(self, key: str, data: bytes | Path, **options: Any) -> None:  # noqa: ANN401 - those of obstore
         """Store an object. Raises `SnapshotError` and `StoreError`."""
@@ -136,14 +152,14 @@ class PrefixStaging:
         """The files that were put before the commit."""
         return self.prefix
 
-    def put(self, file: PartFile | SchemaFile) -> None:
+    def put(self, file: StoredFile) -> None:
         """Move a file from the folder into the bucket. Raises `SnapshotError` for one that could not be loaded."""
         path = self.folder / file.path
         require_loadable(path, file)
         self.prefix.put(self.prefix.key(file), path)
         path.unlink()
 
-    def keep(self, file: PartFile | SchemaFile) -> None:
+    def keep(self, file: StoredFile) -> None:
         """Take over a file that is in the bucket already."""
 
     def record(self, run: str, task: str, data: bytes) -> None:
@@ -155,12 +171,24 @@ class PrefixStaging:
         folder = f"{_RECORDS}{run}/"
         return {key.removeprefix(folder): bytes(self.prefix.read(key)[0]) for key in self.prefix.listed(folder)}
 
+    def recorded(self, run: str, task: str) -> bytes | None:
+        """What was remembered of a task of a run; None if it is not done."""
+        with suppress(FileNotFoundError):
+            return bytes(self.prefix.read(f"{_RECORDS}{run}/{task}")[0])
+        return None
+
+    def has(self, file: StoredFile) -> bool:
+        """Whether a file was put: its key has its SHA-256."""
+        with suppress(FileNotFoundError):
+            return self.prefix.size(self.prefix.key(file)) == file.bytes
+        return False
+
     def commit(self, manifest: Manifest) -> Prefix:
         """Write the manifest if nobody else has replaced it, then remove what it does not name.
 
         Raises `SnapshotError` if somebody has, or if a file is missing.
         """
-        prefix, named = self.prefix, {self.prefix.key(file) for file in manifest.files}
+        prefix, named = self.prefix, self.prefix.keys(manifest)
         before, found = _named(prefix) if self.before else set(), prefix.listed()
         if missing := sorted(named - found.keys()):
             raise SnapshotError(
@@ -216,7 +244,7 @@ def litter(prefix: Prefix, grace: timedelta = GRACE) -> dict[str, int]:
 def _named(prefix: Prefix) -> set[str]:
     """The keys that the manifest names; none if it is missing or damaged."""
     with suppress(FileNotFoundError, ManifestError), prefix.open_manifest() as stream:
-        return {prefix.key(file) for file in decode(stream.read(), where=str(prefix)).files}
+        return prefix.keys(decode(stream.read(), where=str(prefix)))
     return set()
 
 

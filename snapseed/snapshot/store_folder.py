@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from snapseed.errors import SnapshotError, SpaceError
-from snapseed.snapshot.manifest import FILE_NAME, Manifest, PartFile, SchemaFile, encode
+from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
 from snapseed.snapshot.parquet import require_loadable
 
 
@@ -33,7 +33,7 @@ class Folder:
     def __str__(self) -> str:
         return str(self.path)
 
-    def where(self, file: PartFile | SchemaFile) -> str:
+    def where(self, file: StoredFile) -> str:
         """The path of a file, for messages."""
         return str(self.path / file.path)
 
@@ -47,11 +47,16 @@ class Folder:
         """The manifest. Raises `OSError`."""
         return open_file(self.path, FILE_NAME)
 
-    def open(self, file: PartFile | SchemaFile, *, whole: bool = False) -> BinaryIO:  # noqa: ARG002 - as in a bucket
+    def open(self, file: StoredFile, *, whole: bool = False) -> BinaryIO:  # noqa: ARG002 - as in a bucket
         """A file of the snapshot. Raises `OSError`."""
         return open_file(self.path, file.path)
 
-    def key(self, file: PartFile | SchemaFile) -> str:
+    def read_list(self, listed: FileList) -> bytes:
+        """What a list of files holds, as far as the manifest says how long it is. Raises `OSError`."""
+        with self.open(listed) as stream:
+            return stream.read(listed.bytes + 1)
+
+    def key(self, file: StoredFile) -> str:
         """What the file is called among `present`."""
         return file.path
 
@@ -67,11 +72,11 @@ class FolderStaging:
     folder: Path
     old: Folder | None = None
 
-    def put(self, file: PartFile | SchemaFile) -> None:
+    def put(self, file: StoredFile) -> None:
         """Take a file that was written into the folder. Raises `SnapshotError` for one that could not be loaded."""
         require_loadable(self.folder / file.path, file)
 
-    def keep(self, file: PartFile | SchemaFile) -> None:
+    def keep(self, file: StoredFile) -> None:
         """Take over a file of the old snapshot."""
         assert self.old is not None
         target = self.folder / file.path
@@ -90,6 +95,14 @@ class FolderStaging:
     def records(self, run: str) -> dict[str, bytes]:  # noqa: ARG002 - as in a bucket
         """Nothing."""
         return {}
+
+    def recorded(self, run: str, task: str) -> bytes | None:  # noqa: ARG002 - as in a bucket
+        """Nothing."""
+        return None
+
+    def has(self, file: StoredFile) -> bool:
+        """Whether a file was written."""
+        return (self.folder / file.path).is_file()
 
     def commit(self, manifest: Manifest) -> Folder:
         """Give the snapshot its manifest and its final place, then remove the old one."""

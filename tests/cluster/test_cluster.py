@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -124,8 +125,10 @@ def test_all_versions_that_differ_are_listed() -> None:
     require_same_versions(workers, {})
 
 
-def test_a_lost_scheduler_ends_the_run(tmp_path: Path) -> None:
+def test_a_lost_scheduler_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same command may succeed when it is run again."""
+    # The worker is in this process, and would leave its own place for temporary files.
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
     project = write_project(tmp_path, _THINGS % '["a"]')
     with (
         dask.config.set(_SETTINGS),

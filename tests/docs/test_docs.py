@@ -28,7 +28,7 @@ from snapseed.config import EmbeddingsTable, EnvironmentTable, ProjectTable, fin
 from snapseed.config.settings import CaptureTable, ChildrenTable, ReferenceTable
 from snapseed.postgres.connect import PINNED
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
-from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
+from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, FileList, Manifest, PartFile
 from tests.conftest import Sandbox, WithData
 from tests.docs.pages import DOCS, PAGES, ROOT, Block, Command, anchors_of, blocks_of, commands_of, links_of, table_rows
 
@@ -38,7 +38,7 @@ MakeProject = Callable[[str], Sandbox]
 SHOWN = {"text", "mermaid", "json", "yaml"}
 CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
 # Programs that a page may mention and that the test does not run.
-NOT_RUN = {"make", "pip", "git", "dask", "pg_dump"}
+NOT_RUN = {"make", "pip", "git", "dask", "helm", "kubectl", "pg_dump", "sbatch"}
 
 
 def _name(page: Path) -> str:
@@ -269,6 +269,7 @@ def test_every_setting_is_documented_with_its_default(place: str, table: type[ms
         ("The manifest", Manifest),
         ("An entity", EntityRecord),
         ("A column", Column),
+        ("A list of files", FileList),
         ("A file", PartFile),
         ("A chunk", Chunk),
     ],
