@@ -197,7 +197,7 @@ def capture(
 
 
 @app.command()
-@in_project(*WRITES, "results", "quiet")
+@in_project(*WRITES, "connections", "results", "quiet")
 def load(
     call: Call,
     only: Only = None,

@@ -36,6 +36,7 @@ from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.partitions import read_partitions
 from snapseed.postgres.provenance import changed_tables, filled_tables, missing_privilege
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -122,6 +123,12 @@ def prepare(session: LoadSession) -> Prepared:
             restoration=restoration,
             capture=manifest.capture,
             environment=environment.name,
+            connections=environment.connections,
+            trees={
+                entity.name: read_partitions(connection, facts[entity.name].oid)
+                for entity in (there if environment.connections > 1 and created is None else [])
+                if facts[entity.name].kind == "p"
+            },
         )
 
 
@@ -150,9 +157,13 @@ def _parents(manifest: Manifest, facts: Mapping[str, TableFacts], chosen: set[st
 
 
 def _lock(session: LoadSession, tables: Sequence[TableName]) -> None:
-    """Keep writers out before anything is decided, so that what was decided still holds when it is carried out."""
+    """Keep writers out before anything is decided, so that what was decided still holds when it is carried out.
+
+    Readers may go on for as long as other connections fill new partitions.
+    """
     if not session.request.dry_run:
-        locks.lock_tables(session.connection, tables, exclusive=session.request.mode is Mode.REPLACE)
+        exclusive = session.request.mode is Mode.REPLACE and session.environment.connections == 1
+        locks.lock_tables(session.connection, tables, exclusive=exclusive)
 
 
 def _read_catalogs(session: LoadSession) -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:

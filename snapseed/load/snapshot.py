@@ -13,6 +13,7 @@ from snapseed.errors import SnapseedError, UsageError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
+from snapseed.load.partitions.staging import cleared, stage_tables
 from snapseed.load.plan import LoadPlan
 from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
@@ -165,14 +166,14 @@ def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -
 def _load(session: LoadSession) -> LoadPlan:
     """The transaction. Returns the plan that was carried out, or with `dry_run` would be."""
     request = session.request
-    with _transaction(session):
+    with cleared(session), _transaction(session):
         prepared = prepare(session)
         with session.phase("planning"):
             plan = plan_load(prepared, request, session.settings)
             require_consent(prepared, request, session.environment, session.snapshot.manifest.identity)
         session.listener(plan)
         if not request.dry_run:
-            execute(session, prepared, plan)
+            execute(session, prepared, plan, stage_tables(session, plan))
     return plan
 
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from snapseed.config import NAME_PATTERN
 from snapseed.errors import UsageError
 from snapseed.printable import UNPRINTABLE
-from snapseed.snapshot.hashing import Fingerprint
+from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.types import ColumnType, parse_type
 from snapseed.units import LARGEST_SCALE
 
@@ -147,6 +147,11 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def digest(self) -> Fingerprint:
         """The fingerprint of all rows."""
         return Fingerprint.parse(self.rows, self.fingerprint)
+
+    def part_digests(self) -> list[str]:
+        """Number and fingerprint of the rows of each part that has some: the same in any snapshot with these rows."""
+        digests = (combined(chunk.digest() for chunk in file.chunks) for file in self.files)
+        return [f"{digest.rows}:{digest}" for digest in digests if digest.rows]
 
 
 def names_of(key: str | tuple[str, ...]) -> tuple[str, ...]:
