@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import console, databases, embeddings, snapshot_text, text, verification
+from snapseed.cli import console, databases, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -304,6 +304,9 @@ def show(
     call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
 
 
+app.command()(stores.push)
+app.command()(stores.pull)
+app.command()(stores.prune)
 app.command()(databases.reset)
 app.command()(databases.save)
 app.command()(databases.states)

@@ -6,13 +6,13 @@ A snapshot is replaced as a whole or not at all: its manifest is written last, a
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
@@ -22,7 +22,6 @@ from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
     FILE_NAME,
-    LFS_POINTER,
     MOST_BYTES,
     RESTORE,
     EntityRecord,
@@ -34,7 +33,7 @@ from snapseed.snapshot.manifest import (
 from snapseed.snapshot.manifest_checks import decode, with_lists
 from snapseed.snapshot.parquet import Part, read_part, readable
 from snapseed.snapshot.store_folder import Folder, FolderStaging, replacing_folder
-from snapseed.snapshot.store_stream import WholeReader
+from snapseed.snapshot.store_stream import WholeReader, digest_problem, length_problem
 
 if TYPE_CHECKING:
     from snapseed.snapshot.store_bucket import Prefix, PrefixStaging
@@ -94,10 +93,10 @@ class Snapshot:
         with ExitStack() as stack:
             with readable(where):
                 stream = stack.enter_context(self.place.open(file, whole=whole))
-                if not altered and (problem := _length_problem(stream, file)):
+                if not altered and (problem := length_problem(stream, file)):
                     raise ValueError(problem)
             yield stack.enter_context(read_part(stream, where, entity.columns, file))
-            if isinstance(stream, WholeReader) and (problem := _digest_problem(stream, file)):
+            if isinstance(stream, WholeReader) and (problem := digest_problem(stream, file)):
                 raise SnapshotError(
                     "a file of the snapshot was altered", where=where, observed=problem, next_step=RESTORE
                 )
@@ -208,39 +207,40 @@ def file_problem(snapshot: Snapshot, file: PartFile | SchemaFile) -> str | None:
     """What is wrong with a file's length or SHA-256, in words; None if both are those of the manifest."""
     try:
         with snapshot.place.open(file, whole=True) as stream:
-            return _length_problem(stream, file) or _digest_problem(stream, file)
+            return length_problem(stream, file) or digest_problem(stream, file)
     except FileNotFoundError:
         return "missing"
     except OSError as exc:
         return f"cannot be read: {exc.strerror}"
 
 
-def _digest_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
-    if isinstance(stream, WholeReader):
-        found = stream.digest()
-    else:
-        digest, left = hashlib.sha256(), file.bytes
-        while left and (data := stream.read(min(left, 1 << 20))):
-            digest.update(data)
-            left -= len(data)
-        found = digest.hexdigest()
-    return None if found == file.sha256 else f"altered: SHA-256 is {found}, expected {file.sha256}"
-
-
-def _length_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
-    if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-        return "only a Git LFS pointer, not the data; run `git lfs pull`"
-    size = stream.seek(0, io.SEEK_END)
-    stream.seek(0)
-    return None if size == file.bytes else f"has {size} bytes, expected {file.bytes}: truncated or altered"
-
-
-def replacing(store: Store, name: str) -> AbstractContextManager[Staging]:
+def replacing(store: Store, name: str, *, resume: bool = False) -> AbstractContextManager[Staging]:
     """Where to write a new snapshot. Call its `commit` inside the block, or the old snapshot stays.
+
+    To `resume` another try, in a folder, what was written before a failure is left, and found by the next one.
 
     Raises `SnapshotError` if another process is writing the same snapshot, or the place cannot be written.
     """
     if isinstance(store.place, Path):
-        return replacing_folder(store.place, name)
-    found: AbstractContextManager[Staging] = _buckets(store).replacing_prefix(store, name)
+        return replacing_folder(store.place, name, resume=resume)
+    found: AbstractContextManager[Staging] = _buckets(store).replacing_prefix(store, name, resume=resume)
     return found
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What was removed, or with `dry_run` would be, with the size of each; and how many files were too new for that."""
+
+    place: str
+    removed: dict[str, int]
+    left: int
+    dry_run: bool
+
+
+def prune_snapshot(store: Store, name: str, grace: float, *, dry_run: bool = False) -> PruneReport:
+    """Remove what dead runs have left of a snapshot; nothing that is younger than `grace` seconds."""
+    place = place_of(store, name)
+    everything, found = place.litter(timedelta(0)), place.litter(timedelta(seconds=grace))
+    if not dry_run:
+        place.remove(found)
+    return PruneReport(str(place), found, len(everything) - len(found), dry_run)
