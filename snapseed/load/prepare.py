@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -47,7 +48,8 @@ from snapseed.snapshot.store import Snapshot
 class LoadSession:
     """One load: what was asked for, the connection that it uses, and who is told. Immutable.
 
-    `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled.
+    `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled. Tasks of a
+    parallel load go to the `executor`, or to threads of this process if there is none.
     """
 
     project: Project
@@ -59,6 +61,7 @@ class LoadSession:
     queued: str | None
     connection: Session
     listener: Listener
+    executor: Executor | None = None
 
     @contextmanager
     def phase(self, name: str, doing: str = "") -> Iterator[None]:
