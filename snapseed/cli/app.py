@@ -71,12 +71,14 @@ def main() -> None:
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
             with suppress(MachineError):
                 console.to_stdout(console.as_json({"error": failure(error), "exit_code": code}))
+        usage = io.StringIO()
         if show:
-            usage = io.StringIO()
             show(file=usage)
-            if lines := usage.getvalue().partition("Error: ")[0].rstrip("\n"):
-                console.note(lines)
-        console.complain(error)
+        if lines := usage.getvalue().partition("Error: ")[0].rstrip("\n"):
+            console.note(lines)
+        # Without a command, click's message is the help that was just shown.
+        if error.summary not in lines:
+            console.complain(error)
     # The system takes all memory back. Looking for garbage in it first, as Python does, takes 50 ms.
     gc.freeze()
     console.leave(code)
@@ -289,9 +291,9 @@ def show(
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
     call, entity = call.with_second(entity)
-    from snapseed.snapshot.store import open_snapshot
+    from snapseed.snapshot.store import snapshot_of
 
-    snapshot = open_snapshot(call.environment.snapshots, call.environment.snapshot)
+    snapshot = snapshot_of(call.environment)
     count = rows if rows is not None else 5 if entity else 1
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]

@@ -24,7 +24,7 @@ from snapseed.snapshot.decoding import arrow_schema
 from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import Column, EntityRecord
-from snapseed.snapshot.store import Snapshot, open_snapshot, python_value
+from snapseed.snapshot.store import Snapshot, python_value, snapshot_of
 from snapseed.snapshot.types import INTEGERS, Family
 from snapseed.verify.database import ChunkDifference, verify_entity
 from snapseed.verify.files import require_none, verify_files
@@ -86,7 +86,7 @@ def diff_snapshot(
     Raises `SnapshotError` if the files are damaged: then there is nothing to compare with.
     """
     target = resolve_target(project, environment)
-    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
+    snapshot = snapshot_of(environment)
     entities = snapshot.manifest.chosen(only)
     require_none(verify_files(snapshot, only=only), snapshot)
     with reading(target, "comparing") as connection:

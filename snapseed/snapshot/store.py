@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
+from snapseed.config import Environment
 from snapseed.config.store import Store
 from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.snapshot.arrow import in_one_piece
@@ -190,8 +191,15 @@ def _buckets(store: Store) -> ModuleType:
     return store_bucket
 
 
-def open_snapshot(store: Store | Path, name: str) -> Snapshot:
+def snapshot_of(environment: Environment) -> Snapshot:
+    """The snapshot that an environment uses. Raises what `open_snapshot` does, with the commands that would make it."""
+    return open_snapshot(environment.snapshots, environment.snapshot, environment.name)
+
+
+def open_snapshot(store: Store | Path, name: str, environment: str = "") -> Snapshot:
     """The snapshot `name` in this store or folder. Repairs a replacement that a crash cut short.
+
+    `environment` is the one that uses it, for the error if there is none.
 
     Raises `SnapshotError` if there is none, and `ManifestError` if its manifest is not valid.
     """
@@ -203,11 +211,13 @@ def open_snapshot(store: Store | Path, name: str) -> Snapshot:
             # A read may return less than it was asked for only at the end.
             data = stream.read(MOST_BYTES + 1)
     except FileNotFoundError as exc:
+        whose = f" {environment}" * bool(environment)
         raise SnapshotError(
             f"there is no snapshot named {name!r}",
             where=str(place),
             expected=f"one with {FILE_NAME}",
-            next_step=f"run `snapseed generate` or `snapseed capture` for the environment that uses {name!r}",
+            next_step=f"run `snapseed generate{whose}` or `snapseed capture{whose}`"
+            + f", with --snapshot {name}" * (name != environment),
         ) from exc
     except OSError as exc:
         observed = exc.strerror or str(exc)
