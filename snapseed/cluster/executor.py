@@ -25,6 +25,8 @@ from snapseed.generate.code import Code, own_versions
 # Results that are fetched at a time: what a scheduler handles costs it the most by the message.
 _FETCHED = 256
 
+# How often a call is handed out again that Dask has given up: it may only have been beside those that ended workers.
+_TRIES = 5
 # What Dask raises once the scheduler does not know the tasks, or does not answer.
 _LOST = (FutureCancelledError, FuturesCancelledError, CommClosedError, TimeoutError)
 
@@ -32,10 +34,15 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+class _DiedError(ServerError):
+    """Dask has given up a task: as many workers died with it, or beside it, as its scheduler allows (3)."""
+
+
 @dataclass(frozen=True)
 class _Call:
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    tries: int = 1
 
 
 class _CodeOfRun(distributed.WorkerPlugin):
@@ -75,13 +82,16 @@ class ClusterExecutor(Executor):
         client.register_plugin(self._code)
         self._number = 0
         self._waiting: dict[_Result[Any], _Call] = {}
-        self._out: dict[_Result[Any], distributed.Future[Any]] = {}
+        self._out: dict[_Result[Any], tuple[_Call, distributed.Future[Any]]] = {}
 
     def submit(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Queue a call without named arguments."""
         assert not kwargs, kwargs
         result = _Result[_T](self._fetch)
-        self._waiting[result] = _Call(function, args)
+        arguments = (
+            replace(value, project=self._code.code.project) if hasattr(value, "project") else value for value in args
+        )
+        self._waiting[result] = _Call(function, tuple(arguments))
         return result
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as in the base
@@ -89,18 +99,26 @@ class ClusterExecutor(Executor):
         self._waiting.clear()
         # Where the scheduler is gone, so are its tasks.
         with suppress(*_LOST, OSError):
-            self._client.cancel([*self._out.values()])
+            self._client.cancel([task for _, task in self._out.values()])
             self._client.unregister_worker_plugin(self._code.name)
         self._out.clear()
 
     def _fetch(self, wanted: _Result[Any]) -> None:
         """Wait for a result, and take those of other calls that have ended well."""
         self._hand_out()
-        ended = (result for result, task in self._out.items() if task.status == "finished" and result is not wanted)
+        ended = (each for each, (_, task) in self._out.items() if task.status == "finished" and each is not wanted)
         results = [wanted, *islice(ended, _FETCHED)]
         try:
             with _translated():
-                values = self._client.gather([self._out[result] for result in results])
+                values = self._client.gather([self._out[result][1] for result in results])
+        except _DiedError as exc:
+            call, _ = self._out.pop(wanted)
+            if call.tries == _TRIES:
+                wanted.set_exception(exc)
+                return
+            self._waiting[wanted] = replace(call, tries=call.tries + 1)
+            self._fetch(wanted)
+            return
         except Exception as exc:  # noqa: BLE001 - as an executor does
             del self._out[wanted]
             wanted.set_exception(exc)
@@ -118,7 +136,7 @@ class ClusterExecutor(Executor):
         ]
         tasks = self._client.map(_carried_out, [self._code.name] * len(calls), calls, key=keys, pure=False)
         self._number += len(calls)
-        self._out.update(zip(self._waiting, tasks, strict=True))
+        self._out.update(zip(self._waiting, zip(calls, tasks, strict=True), strict=True))
         self._waiting.clear()
 
 
@@ -131,7 +149,7 @@ def _translated() -> Iterator[None]:
     except _LOST as exc:
         raise ServerError("the cluster lost the tasks of this run", observed=str(exc), next_step=again) from exc
     except KilledWorker as exc:
-        raise ServerError(
+        raise _DiedError(
             "several workers died, one after the other, with the same task",
             observed=str(exc),
             next_step="look into the logs of the workers: did memory run out? Then " + again,
