@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -80,7 +81,11 @@ def _local(jobs: int) -> Iterator[distributed.Client]:
     """Processes of this machine, which end with this one. Ctrl-C is the parent's."""
     with dask.config.set(_QUIET), without_interrupts():
         cluster = distributed.LocalCluster(
-            n_workers=jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=_ONE_THREAD
+            n_workers=jobs,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            env=_ONE_THREAD,
+            silence_logs=logging.CRITICAL,
         )
     with cluster, distributed.Client(cluster, set_as_default=False) as client:
         yield client

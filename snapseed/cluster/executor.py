@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from snapseed.cluster.versions import require_same_versions
+from snapseed.config import Project
 from snapseed.errors import ServerError, SnapseedError
 from snapseed.generate.code import Code, own_versions
 
@@ -75,7 +76,7 @@ class ClusterExecutor(Executor):
 
     def __init__(self, client: distributed.Client, code: Code, width: int) -> None:
         self.width = width
-        self._client = client
+        self.client = client
         self._run = uuid.uuid4().hex
         # The scheduler has it, and hands it to workers that come later too.
         self._code = _CodeOfRun(code, f"snapseed-{code.sha256[:16]}-{self._run}")
@@ -88,10 +89,7 @@ class ClusterExecutor(Executor):
         """Queue a call without named arguments."""
         assert not kwargs, kwargs
         result = _Result[_T](self._fetch)
-        arguments = (
-            replace(value, project=self._code.code.project) if hasattr(value, "project") else value for value in args
-        )
-        self._waiting[result] = _Call(function, tuple(arguments))
+        self._waiting[result] = _Call(function, _with_project(args, self._code.code.project))
         return result
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as in the base
@@ -99,8 +97,8 @@ class ClusterExecutor(Executor):
         self._waiting.clear()
         # Where the scheduler is gone, so are its tasks.
         with suppress(*_LOST, OSError):
-            self._client.cancel([task for _, task in self._out.values()])
-            self._client.unregister_worker_plugin(self._code.name)
+            self.client.cancel([task for _, task in self._out.values()])
+            self.client.unregister_worker_plugin(self._code.name)
         self._out.clear()
 
     def _fetch(self, wanted: _Result[Any]) -> None:
@@ -110,7 +108,7 @@ class ClusterExecutor(Executor):
         results = [wanted, *islice(ended, _FETCHED)]
         try:
             with _translated():
-                values = self._client.gather([self._out[result][1] for result in results])
+                values = self.client.gather([self._out[result][1] for result in results])
         except _DiedError as exc:
             call, _ = self._out.pop(wanted)
             if call.tries == _TRIES:
@@ -134,7 +132,7 @@ class ClusterExecutor(Executor):
         keys: list[Key] = [
             (f"{call.function.__name__}-{self._run}", number) for number, call in enumerate(calls, self._number)
         ]
-        tasks = self._client.map(_carried_out, [self._code.name] * len(calls), calls, key=keys, pure=False)
+        tasks = self.client.map(_carried_out, [self._code.name] * len(calls), calls, key=keys, pure=False)
         self._number += len(calls)
         self._out.update(zip(self._waiting, zip(calls, tasks, strict=True), strict=True))
         self._waiting.clear()
@@ -156,6 +154,11 @@ def _translated() -> Iterator[None]:
         ) from exc
 
 
+def _with_project(arguments: Iterable[Any], project: Project) -> tuple[Any, ...]:
+    """The arguments, those that have a project with this one."""
+    return tuple(replace(value, project=project) if hasattr(value, "project") else value for value in arguments)
+
+
 def _carried_out(plugin: str, call: _Call) -> object:
     """Make a call, on a worker."""
     worker = distributed.get_worker()
@@ -164,9 +167,8 @@ def _carried_out(plugin: str, call: _Call) -> object:
     # What a worker leaves when it dies is removed with its folder, and no other one writes there.
     tempfile.tempdir = worker.local_directory
     project = code.unpacked(Path(worker.local_directory))
-    arguments = [replace(value, project=project) if hasattr(value, "project") else value for value in call.arguments]
     try:
-        return call.function(*arguments)
+        return call.function(*_with_project(call.arguments, project))
     except SnapseedError as exc:
         # What the user can open are the project's own files.
         if exc.where:
