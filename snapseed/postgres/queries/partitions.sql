@@ -94,7 +94,7 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                  SELECT format('ALTER INDEX %%I.%%I ALTER COLUMN %%s SET STATISTICS %%s', l.stage, x.relname, a.attnum, a.attstattarget)
                    FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0 ORDER BY a.attnum))::text
                FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
-               LEFT JOIN pg_constraint k ON k.conindid = x.oid AND k.contype IN ('p', 'u', 'x')
+               LEFT JOIN pg_constraint k ON k.conrelid = l.oid AND k.conindid = x.oid AND k.contype IN ('p', 'u', 'x')
               WHERE i.indrelid = l.oid ORDER BY i.indexrelid) AS index_parts,
        -- Once it is in its place: the owner, and then what it has granted, in the same order.
        CASE WHEN l.relowner <> current_user::regrole::oid
