@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import console, databases, embeddings, snapshot_text, text, verification
+from snapseed.cli import console, databases, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -197,7 +197,7 @@ def capture(
 
 
 @app.command()
-@in_project(*WRITES, "connections", "results", "quiet")
+@in_project(*WRITES, "connections", "cluster", "results", "quiet")
 def load(
     call: Call,
     only: Only = None,
@@ -231,8 +231,10 @@ def load(
         consent=call.options.yes,
     )
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
-        with Meter(quiet=call.options.quiet) as meter:
-            report = load_snapshot(call.project, environment, request, listener=meter)
+        # Over one connection there is nothing to share.
+        jobs = 0 if dry_run else environment.connections - 1 and environment.connections
+        with Meter(quiet=call.options.quiet) as meter, call.executor(jobs, meter) as executor:
+            report = load_snapshot(call.project, environment, request, listener=meter, executor=executor)
         verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}
         call.show(text.loaded(report, **verbosity), document(report))
 
@@ -302,6 +304,9 @@ def show(
     call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
 
 
+app.command()(stores.push)
+app.command()(stores.pull)
+app.command()(stores.prune)
 app.command()(databases.reset)
 app.command()(databases.save)
 app.command()(databases.states)

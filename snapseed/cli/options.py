@@ -192,9 +192,9 @@ class Call:
 
     @contextmanager
     def executor(self, jobs: int, listener: Listener) -> Iterator[ClusterExecutor | None]:
-        """That of the cluster to work on; None to work on this machine, as it is without `cluster`."""
+        """That of the cluster to work on; None to work on this machine, as without `cluster` or jobs."""
         address = self.options.cluster or self.project.cluster or "none"
-        if address == "none":
+        if address == "none" or not jobs:
             yield None
             return
         try:

@@ -216,15 +216,16 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
 
 
 def _copy_files(kept: Snapshot, staging: Staging) -> None:
-    for file in (file for record in kept.manifest.entities for file in record.files):
-        if problem := file_problem(kept, file):
+    files = [file for record in kept.manifest.entities for file in record.files]
+    there = staging.take_over(files)
+    for file in files:
+        if file.path not in there:
             raise SnapshotError(
                 "a file that --only would keep is damaged",
                 where=kept.path(file),
-                observed=problem,
+                observed=file_problem(kept, file),
                 next_step="generate without --only",
             )
-        staging.keep(file)
 
 
 def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, object, object]]:

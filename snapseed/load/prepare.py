@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -47,7 +48,8 @@ from snapseed.snapshot.store import Snapshot
 class LoadSession:
     """One load: what was asked for, the connection that it uses, and who is told. Immutable.
 
-    `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled.
+    `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled. Tasks of a
+    parallel load go to the `executor`, or to threads of this process if there is none.
     """
 
     project: Project
@@ -59,6 +61,7 @@ class LoadSession:
     queued: str | None
     connection: Session
     listener: Listener
+    executor: Executor | None = None
 
     @contextmanager
     def phase(self, name: str, doing: str = "") -> Iterator[None]:
@@ -284,18 +287,17 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     nulls = Counter[str]()
     longest = dict.fromkeys(texts, 0)
     labels = {name: set[str]() for name in enums}
-    for file in entity.files if counted or read else ():
-        # Opened once: reading the footer takes most of the time.
-        with snapshot.open_part(entity, file) as part:
-            nulls.update({name: part.null_count(name) for name in counted})
-            numbers = range(len(file.chunks) if read else 0)
-            for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
-                for name in texts:
-                    longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
-                for name in enums:
-                    values = batch.column(name)
-                    values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
-                    labels[name].update(pc.unique(values.drop_null()).to_pylist())
+    # Opened once: reading the footer takes most of the time.
+    for part in snapshot.parts(entity, entity.files if counted or read else ()):
+        nulls.update({name: part.null_count(name) for name in counted})
+        numbers = range(len(part.file.chunks) if read else 0)
+        for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
+            for name in texts:
+                longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+            for name in enums:
+                values = batch.column(name)
+                values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+                labels[name].update(pc.unique(values.drop_null()).to_pylist())
     return {
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*counted, *read}

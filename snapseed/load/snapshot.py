@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
@@ -42,8 +43,9 @@ def load_snapshot(
     *,
     listener: Listener = ignore,
     settings: LoadSettings = LoadSettings(),
+    executor: Executor | None = None,
 ) -> LoadReport:
-    """Load the environment's snapshot into its database.
+    """Load the environment's snapshot into its database. If there is an `executor`, it does what can go parallel.
 
     The listener gets phases, `Advanced` for the rows of each entity, a `Note` while the load waits for somebody's lock,
     and the events of `snapseed.load.outcome`.
@@ -71,7 +73,9 @@ def load_snapshot(
             with phase(tell, phase_name):
                 connection = stack.enter_context(connected(target))
             watch = stack.enter_context(watching(target, connection, tell))
-            yield LoadSession(project, environment, snapshot, target, request, settings, queued, connection, watch.tell)
+            yield LoadSession(
+                project, environment, snapshot, target, request, settings, queued, connection, watch.tell, executor
+            )
 
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
     try:

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from snapseed.errors import ManifestError, SnapshotError
 from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
 from snapseed.snapshot.manifest_checks import decode, files_in
 from snapseed.snapshot.parquet import require_loadable
-from snapseed.snapshot.store_client import HasChangedError, client_of, translated
+from snapseed.snapshot.store_client import HasChangedError, NoConditionsError, client_of, translated
 from snapseed.snapshot.store_stream import TAIL_BYTES, PieceReader, WholeReader
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Prefix:
     def version(self) -> ObjectMeta | None:
         """What the store says of the manifest, if there is one."""
         with suppress(FileNotFoundError), self._translated():
-            return self._client().head(FILE_NAME)
+            # Not HEAD, whose refusals have no reason.
+            return self._client().get(FILE_NAME).meta
         return None
 
     def open_manifest(self) -> BinaryIO:
@@ -122,6 +123,33 @@ class Prefix:
         """Nothing: a file that the manifest does not name may be in the making."""
         return set()
 
+    def named(self) -> set[str]:
+        """The keys that the manifest names, and its own; no others if it is missing or damaged."""
+        with suppress(FileNotFoundError, ManifestError), self.open_manifest() as stream:
+            return {FILE_NAME, *self.keys(decode(stream.read(), where=str(self)))}
+        return {FILE_NAME}
+
+    def probe(self) -> str:
+        """Try what a writer and a reader need, and say in words what the store can do. Raises as they would."""
+        key = f".probe-{secrets.token_hex(8)}"
+        conditional = "no conditional writes: of two writers at once, the last one wins"
+        self.put(key, b"snapseed")
+        try:
+            with suppress(NoConditionsError):
+                self.put(key, b"snapseed", mode="create")
+        except HasChangedError:
+            conditional = "conditional writes"
+        finally:
+            self.read(key)
+            self.remove({key})
+        return f"{self.store}: listed, read, written; {conditional}"
+
+    def litter(self, grace: timedelta) -> dict[str, int]:
+        """What no manifest names, with the size of each; nothing while a process may be writing."""
+        named = self.named()
+        others = {key: meta for key, meta in self.listed().items() if key not in named}
+        return {key: others[key]["size"] for key in sorted(_abandoned(others, grace))}
+
     def _client(self) -> ObjectStore:
         return client_of(self.store, self.name)
 
@@ -159,8 +187,11 @@ class PrefixStaging:
         self.prefix.put(self.prefix.key(file), path)
         path.unlink()
 
-    def keep(self, file: StoredFile) -> None:
-        """Take over a file that is in the bucket already."""
+    def take_over(self, files: Sequence[StoredFile]) -> set[str]:
+        """The paths of files that are in the bucket already, with this SHA-256."""
+        there = self.prefix.listed()
+        sizes = {key: meta["size"] for key, meta in there.items()}
+        return {file.path for file in files if sizes.get(self.prefix.key(file)) == file.bytes}
 
     def record(self, run: str, task: str, data: bytes) -> None:
         """Remember that a task of a run is done, after its files were put."""
@@ -189,7 +220,7 @@ class PrefixStaging:
         Raises `SnapshotError` if somebody has, or if a file is missing.
         """
         prefix, named = self.prefix, self.prefix.keys(manifest)
-        before, found = _named(prefix) if self.before else set(), prefix.listed()
+        before, found = prefix.named() if self.before else set(), prefix.listed()
         if missing := sorted(named - found.keys()):
             raise SnapshotError(
                 "files of the new snapshot are gone; the one before stays",
@@ -200,14 +231,20 @@ class PrefixStaging:
         self._replace_manifest(encode(manifest))
         others = {key: meta for key, meta in found.items() if key not in {FILE_NAME, *named}}
         ended = {key for key in others if key in before or key.startswith(_RECORDS)}
-        prefix.remove(ended | _abandoned({key: meta for key, meta in others.items() if key not in ended}))
+        prefix.remove(ended | _abandoned({key: meta for key, meta in others.items() if key not in ended}, GRACE))
         return prefix
 
     def _replace_manifest(self, data: bytes) -> None:
         """Write the manifest on condition that it is the one from before."""
         writer = {"writer": f"process {os.getpid()} on {socket.gethostname()}"}
         try:
-            self.prefix.put(FILE_NAME, data, mode=dict(self.before) or "create", attributes=writer)
+            try:
+                self.prefix.put(FILE_NAME, data, mode=dict(self.before) or "create", attributes=writer)
+            except NoConditionsError:
+                # Not safe from a second writer in the same instant, but from all others.
+                if _tags(self.prefix) != self.before:
+                    raise HasChangedError from None
+                self.prefix.put(FILE_NAME, data, attributes=writer)
         except HasChangedError as exc:
             there, meta, attributes = self.prefix.read(FILE_NAME)
             # Of a request whose answer was lost, the second try finds what the first has written.
@@ -222,33 +259,24 @@ class PrefixStaging:
 
 
 @contextmanager
-def replacing_prefix(store: Store, name: str) -> Iterator[PrefixStaging]:
+def replacing_prefix(store: Store, name: str, *, resume: bool) -> Iterator[PrefixStaging]:  # noqa: ARG001 - as in a folder
     """Where to write a new snapshot. Files that were put stay if it is not committed: the next run may need them."""
     prefix = Prefix(store, name)
-    found = prefix.version()
-    tags = {"e_tag": found["e_tag"], "version": found["version"]} if found else {}
-    before = tuple((name, tag) for name, tag in tags.items() if tag)
-    staging = PrefixStaging(prefix, secrets.token_hex(8), before)
+    staging = PrefixStaging(prefix, secrets.token_hex(8), _tags(prefix))
     try:
         yield staging
     finally:
         shutil.rmtree(staging.folder, ignore_errors=True)
 
 
-def litter(prefix: Prefix, grace: timedelta = GRACE) -> dict[str, int]:
-    """What no manifest names, with the size of each; nothing while a process may be writing."""
-    others = {key: meta for key, meta in prefix.listed().items() if key not in {FILE_NAME, *_named(prefix)}}
-    return {key: others[key]["size"] for key in sorted(_abandoned(others, grace))}
+def _tags(prefix: Prefix) -> tuple[tuple[str, str], ...]:
+    """What identifies the version of the manifest; empty without one."""
+    found = prefix.version()
+    tags = {"e_tag": found["e_tag"], "version": found["version"]} if found else {}
+    return tuple((name, tag) for name, tag in tags.items() if tag)
 
 
-def _named(prefix: Prefix) -> set[str]:
-    """The keys that the manifest names; none if it is missing or damaged."""
-    with suppress(FileNotFoundError, ManifestError), prefix.open_manifest() as stream:
-        return prefix.keys(decode(stream.read(), where=str(prefix)))
-    return set()
-
-
-def _abandoned(found: dict[str, ObjectMeta], grace: timedelta = GRACE) -> set[str]:
+def _abandoned(found: dict[str, ObjectMeta], grace: timedelta) -> set[str]:
     """All of these objects, or none if one is so new that a process may be writing."""
     since = datetime.now(UTC) - grace
     return set() if any(meta["last_modified"] > since for meta in found.values()) else set(found)

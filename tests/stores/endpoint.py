@@ -34,11 +34,10 @@ def running_endpoint(folder: Path) -> Iterator[int]:
     ports = dict(zip((*names, "s3.port", "s3.port.grpc"), _free_ports(8), strict=True))
     options = [f"-{name}={port}" for name, port in ports.items()]
     limits = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
+    limits += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command = [_WEED, "server", f"-dir={folder}", *limits, *options, "-filer", "-s3", f"-s3.config={config}"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "-s3.port.iceberg=0", "-s3.port.lance=0"], stdout=log, stderr=log, cwd=folder
-        )
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
         _wait(ports["s3.port"], process)
         yield ports["s3.port"]

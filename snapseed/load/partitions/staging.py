@@ -7,7 +7,7 @@ any other load drops them. The load's advisory lock keeps two loads apart.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ from snapseed.errors import LoadError, SnapseedError
 from snapseed.load.copy import EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart
-from snapseed.load.partitions.threads import over_threads
+from snapseed.load.partitions.threads import elsewhere, over_threads
 from snapseed.load.plan import LoadPlan, TablePlan
 from snapseed.load.plan.shares import ParallelPlan, Share
 from snapseed.load.prepare import LoadSession
@@ -33,9 +33,6 @@ from snapseed.snapshot.hashing import Fingerprint, combined
 # In the comment on each schema, before what it is for.
 _MARK = "snapseed staging "
 
-# Carries out the tasks of one step, which do not depend on each other, and gives their results in any order.
-Engine = Callable[[LoadSession, Sequence[StagePart]], list[StagedPart]]
-
 
 @dataclass(frozen=True)
 class StagedTable:
@@ -46,7 +43,7 @@ class StagedTable:
     transactions: tuple[str, ...]
 
 
-def stage_tables(session: LoadSession, plan: LoadPlan, engine: Engine = over_threads) -> dict[str, StagedTable]:
+def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]:
     """Fill the new partitions of all tables that go parallel, by entity. What is staged and right is not done again."""
     tables = {table.entity.name: table for table in plan.tables if table.parallel}
     if not tables:
@@ -59,7 +56,7 @@ def stage_tables(session: LoadSession, plan: LoadPlan, engine: Engine = over_thr
         session.listener(CopyStarted(name))
         with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
             for step in steps(session, plan, table):
-                staged[name] += engine(session, step)
+                staged[name] += over_threads(session, step) if session.executor is None else elsewhere(session, step)
         result = _together(table, staged[name])
         session.listener(result.copied)
     return {name: _together(table, staged[name]) for name, table in tables.items()}

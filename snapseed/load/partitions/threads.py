@@ -1,16 +1,18 @@
-"""Carry out the tasks of a parallel load in threads of this process, each with a connection of its own."""
+"""Carry out tasks of a parallel load, each over a connection of its own: in threads of this process, or elsewhere."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 
 import psycopg
 
 from snapseed.events import Advanced, Event, Listener
-from snapseed.load.partitions.part import StagedPart, StagePart, stage_over
+from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres.connect import Session, connected
 from snapseed.postgres.locks import watching
@@ -83,3 +85,21 @@ def over_threads(session: LoadSession, tasks: Sequence[StagePart]) -> list[Stage
     if crew.failures:
         raise crew.failures[0]
     return [part for thread in running for part in thread.result()]
+
+
+def elsewhere(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
+    """The results of tasks that do not depend on each other, by the executor of the load. Raises the first failure."""
+    assert session.executor is not None
+    total, copied, done = sum(task.rows for task in tasks), 0, list[StagedPart]()
+    running: deque[tuple[StagePart, Future[StagedPart]]] = deque()
+    # The largest first, so that none is left for the end.
+    remaining = iter(sorted(tasks, key=lambda task: task.rows, reverse=True))
+    while True:
+        for task in islice(remaining, session.environment.connections - len(running)):
+            running.append((task, session.executor.submit(stage_part, task)))
+        if not running:
+            return done
+        task, future = running.popleft()
+        done.append(future.result())
+        copied += task.rows
+        session.listener(Advanced(task.table.entity.name, copied, total))
