@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 import pyarrow as pa
 
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
@@ -32,6 +32,7 @@ from snapseed.snapshot.manifest import (
     PartFile,
     SchemaFile,
     StoredFile,
+    encode,
 )
 from snapseed.snapshot.manifest_checks import decode, with_lists
 from snapseed.snapshot.parquet import Part, read_part, readable
@@ -123,7 +124,13 @@ class Snapshot:
 
     def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
         with readable(self.path(file)), ExitStack() as stack:
-            stream = stack.enter_context(self.place.open(file, whole=whole))
+            try:
+                stream = stack.enter_context(self.place.open(file, whole=whole))
+            except FileNotFoundError as exc:
+                if isinstance(self.place, Folder) or self.place.read(FILE_NAME)[0] == encode(self.manifest):
+                    raise
+                summary = "another process has replaced the snapshot meanwhile"
+                raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
             if not altered and (problem := length_problem(stream, file)):
                 raise ValueError(problem)
             stack.pop_all()
