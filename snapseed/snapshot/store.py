@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from snapseed.config.store import Store
 from snapseed.errors import ManifestError, SnapshotError, UsageError
-from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
     FILE_NAME,
@@ -33,13 +32,14 @@ from snapseed.snapshot.manifest import (
 from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
 from snapseed.snapshot.store_folder import Folder, FolderStaging, replacing_folder
+from snapseed.snapshot.store_git import Revision
 from snapseed.snapshot.store_stream import WholeReader
 
 if TYPE_CHECKING:
     from snapseed.snapshot.store_bucket import Prefix, PrefixStaging
 
 # Where a snapshot is, and where a new one is being written.
-Place: TypeAlias = "Folder | Prefix"
+Place: TypeAlias = "Folder | Prefix | Revision"
 Staging: TypeAlias = "FolderStaging | PrefixStaging"
 # In microseconds, as the end of a day, which PostgreSQL has: Python would show its beginning.
 _MIDNIGHT = 24 * 60 * 60 * 1_000_000
@@ -67,7 +67,7 @@ class Snapshot:
 
     def sizes_in_bucket(self) -> dict[str, int] | None:
         """The size of each object, by the names of `named_files`; None in a folder."""
-        if isinstance(self.place, Folder):
+        if isinstance(self.place, Folder | Revision):
             return None
         return {key: meta["size"] for key, meta in self.place.listed().items()}
 
@@ -107,14 +107,6 @@ class Snapshot:
             with self.open_part(entity, file) as part:
                 for number in range(len(file.chunks)):
                     yield from part.batches(number, names)
-
-    def chunk_columns(self, entity: EntityRecord, number: int) -> list[pa.Array]:
-        """The columns of a chunk; `number` counts from 0 over all files of the entity."""
-        file, group = [(file, group) for file in entity.files for group in range(len(file.chunks))][number]
-        names = [column.name for column in entity.columns]
-        with self.open_part(entity, file) as part:
-            chunk = pa.Table.from_batches(part.batches(group, names))
-        return [in_one_piece(column) for column in chunk.columns]
 
     def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
         """The first rows of an entity as Python values."""
@@ -167,7 +159,20 @@ def open_snapshot(store: Store | Path, name: str) -> Snapshot:
 
     Raises `SnapshotError` if there is none, and `ManifestError` if its manifest is not valid.
     """
-    place = place_of(store, name)
+    snapshot = opened_at(place_of(store, name), name)
+    if snapshot.manifest.name != name:
+        raise ManifestError(
+            "the manifest is that of another snapshot",
+            where=f"{snapshot.place}/{FILE_NAME}",
+            observed=f"name {snapshot.manifest.name!r}",
+            expected=f"{name!r}, the name of its folder",
+            next_step=f"rename the folder to {snapshot.manifest.name}, or {RESTORE}",
+        )
+    return snapshot
+
+
+def opened_at(place: Place, name: str) -> Snapshot:
+    """The snapshot at a place, which may have been renamed; otherwise as `open_snapshot`."""
     place.repair()
     where = f"{place}/{FILE_NAME}"
     try:
@@ -184,16 +189,7 @@ def open_snapshot(store: Store | Path, name: str) -> Snapshot:
     except OSError as exc:
         observed = exc.strerror or str(exc)
         raise ManifestError("the manifest cannot be read", where=where, observed=observed) from exc
-    manifest = decode(data, where=where)
-    if manifest.name != name:
-        raise ManifestError(
-            "the manifest is that of another snapshot",
-            where=where,
-            observed=f"name {manifest.name!r}",
-            expected=f"{name!r}, the name of its folder",
-            next_step=f"rename the folder to {manifest.name}, or {RESTORE}",
-        )
-    return Snapshot(place, manifest)
+    return Snapshot(place, decode(data, where=where))
 
 
 def has_snapshot(store: Store, name: str) -> bool:
