@@ -174,9 +174,9 @@ def _timed() -> Iterator[Stopwatch]:
             current[0] = self.name
             super().add(rows)
 
-        def close(self) -> writing.WrittenFile | None:
+        def close(self, *, flush: bool = False) -> writing.WrittenFile | None:
             current[0] = self.name
-            return super().close()
+            return super().close(flush=flush)
 
     def timer(step: str, function: Callable[..., object]) -> Callable[..., object]:
         def timed(*arguments: object, **options: object) -> object:

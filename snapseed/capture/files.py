@@ -58,7 +58,8 @@ class FileSeries:
                 self._chunk_bytes = size + (self._chunk_bytes if in_chunk else 0)
             self._part_rows = (self._part_rows + len(piece)) % sizes.part_rows
             if ends or not self._part_rows:
-                self.end_file()
+                # The next file is written meanwhile.
+                self.end_file(flush=True)
             rows = rows.slice(len(piece))
 
     @property
@@ -66,12 +67,12 @@ class FileSeries:
         """The files that have ended. Raises `SnapshotError` if one could not be written."""
         return [written.file for ended in self._ended if (written := ended.result())]
 
-    def end_file(self) -> None:
+    def end_file(self, *, flush: bool = False) -> None:
         """End the file at hand, if there is one. Raises `SnapshotError` if the one before could not be written."""
         if self._writer:
             if self._ended:
                 self._ended[-1].result()
-            self._ended.append(self.finisher.submit(self._writer.close))
+            self._ended.append(self.finisher.submit(self._writer.close, flush=flush))
         self._writer, self._file_rows = None, 0
 
     def abandon(self) -> None:

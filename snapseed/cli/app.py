@@ -11,12 +11,13 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import console, databases, differences, embeddings, snapshot_text, text, verification
+from snapseed.cli import console, databases, differences, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -121,6 +122,7 @@ def generate(
     part: Annotated[
         int | None, typer.Option(min=0, metavar="NUMBER", help="Only this part, as the snapshot NAME-part-NUMBER.")
     ] = None,
+    no_resume: Annotated[bool, "Make parts again that an interrupted run has left in the bucket."] = False,
 ) -> None:
     """Write the environment's snapshot."""
     environment = call.environment
@@ -136,6 +138,7 @@ def generate(
     from snapseed.generate.snapshot import check_snapshot, generate_snapshot
 
     request = resolve_request(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
+    request = replace(request, resume=not no_resume)
     _announce_size(call, request)
     jobs = jobs or available_cores()
     if check:
@@ -194,7 +197,7 @@ def capture(
 
 
 @app.command()
-@in_project(*WRITES, "results", "quiet")
+@in_project(*WRITES, "connections", "cluster", "results", "quiet")
 def load(
     call: Call,
     only: Only = None,
@@ -228,8 +231,10 @@ def load(
         consent=call.options.yes,
     )
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
-        with Meter(quiet=call.options.quiet) as meter:
-            report = load_snapshot(call.project, environment, request, listener=meter)
+        # Over one connection there is nothing to share.
+        jobs = 0 if dry_run else environment.connections - 1 and environment.connections
+        with Meter(quiet=call.options.quiet) as meter, call.executor(jobs, meter) as executor:
+            report = load_snapshot(call.project, environment, request, listener=meter, executor=executor)
         verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}
         call.show(text.loaded(report, **verbosity), document(report))
 
@@ -283,6 +288,9 @@ def show(
     call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
 
 
+app.command()(stores.push)
+app.command()(stores.pull)
+app.command()(stores.prune)
 app.command()(databases.reset)
 app.command()(databases.save)
 app.command()(databases.states)

@@ -208,7 +208,7 @@ def verified(report: VerifyReport, *, quiet: bool = False) -> Iterator[str]:
         if report.tables:
             yield f"next: snapseed doctor {report.environment}"
         if not all(entity.agrees for entity in report.entities):
-            yield f"next: snapseed diff {report.environment} (--summary: only the counts)"
+            yield f"next: snapseed diff {report.environment} --summary"
     elif report.target:
         yield "verified: the files and the database match the manifest"
     elif report.file_check == "rows":

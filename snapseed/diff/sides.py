@@ -101,7 +101,7 @@ def find_side(project: Project, text: str) -> Side:
         return SnapshotSide(open_snapshot(read_store(place + mark + options, project.folder, where=text), name))
     commit, colon, path = text.partition(":")
     if colon and path:
-        return SnapshotSide(opened_at(Revision(project.folder, commit, path.strip("/")), text))
+        return SnapshotSide(opened_at(Revision(Path(path), project.folder, commit), text))
     if "/" not in text and has_snapshot(project.snapshots, text):
         return SnapshotSide(open_snapshot(project.snapshots, text))
     raise UsageError(

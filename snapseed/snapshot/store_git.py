@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from snapseed.errors import UsageError
-from snapseed.snapshot.manifest import FILE_NAME, LFS_POINTER, PartFile, SchemaFile
+from snapseed.snapshot.manifest import FILE_NAME, LFS_POINTER, StoredFile
+from snapseed.snapshot.store_folder import Folder
 
 _LFS_OBJECT = re.compile(rb"^oid sha256:([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{60})$", re.MULTILINE)
 # No pointer is longer, by the specification of Git LFS.
@@ -18,17 +19,16 @@ _POINTER_BYTES = 1024
 
 
 @dataclass(frozen=True)
-class Revision:
-    """The folder of a snapshot in a commit, below the root of the repository that has `folder`."""
+class Revision(Folder):
+    """The folder of a snapshot as of a commit. `path` is below the root of the repository that `inside` is in."""
 
-    folder: Path
+    inside: Path
     commit: str
-    path: str
 
     def __str__(self) -> str:
         return f"{self.commit}:{self.path}"
 
-    def where(self, file: PartFile | SchemaFile) -> str:
+    def where(self, file: StoredFile) -> str:
         """The name of a file, for messages."""
         return f"{self}/{file.path}"
 
@@ -37,11 +37,10 @@ class Revision:
 
         Raises `UsageError` if git does not know the commit.
         """
-        known = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{self.commit}^{{commit}}")
-        if known.returncode:
+        if self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{self.commit}^{{commit}}").returncode:
             raise UsageError(
                 "git knows no such revision",
-                where=str(self.folder),
+                where=str(self.inside),
                 observed=self.commit,
                 expected="a commit, a branch or a tag, as in HEAD~1:snapshots/ci",
                 next_step="check its name with `git log`; a shallow clone lacks older commits",
@@ -52,13 +51,9 @@ class Revision:
         """The manifest. Raises `OSError`."""
         return self._open(FILE_NAME)
 
-    def open(self, file: PartFile | SchemaFile, *, whole: bool = False) -> BinaryIO:  # noqa: ARG002 - as in a bucket
+    def open(self, file: StoredFile, *, whole: bool = False) -> BinaryIO:  # noqa: ARG002 - as in a bucket
         """A file of the snapshot. Raises `OSError`."""
         return self._open(file.path)
-
-    def key(self, file: PartFile | SchemaFile) -> str:
-        """What the file is called among `present`."""
-        return file.path
 
     def present(self) -> set[str]:
         """The relative paths of all files in the folder."""
@@ -69,7 +64,7 @@ class Revision:
         """A temporary copy of the file; for a pointer of Git LFS, of what it points to if that was fetched."""
         copy = cast("BinaryIO", tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - the caller closes it
         command = ["git", "cat-file", "blob", f"{self}/{path}"]
-        done = subprocess.run(command, cwd=self.folder, stdout=copy, stderr=subprocess.DEVNULL, check=False)
+        done = subprocess.run(command, cwd=self.inside, stdout=copy, stderr=subprocess.DEVNULL, check=False)
         if done.returncode:
             copy.close()
             raise FileNotFoundError(2, "git has no such file in this commit", f"{self}/{path}")
@@ -88,6 +83,6 @@ class Revision:
     def _git(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         try:
             command = ["git", *arguments]
-            return subprocess.run(command, cwd=self.folder, capture_output=True, check=False)
+            return subprocess.run(command, cwd=self.inside, capture_output=True, check=False)
         except OSError as exc:
-            raise UsageError("git cannot be run", where=str(self.folder), observed=str(exc)) from exc
+            raise UsageError("git cannot be run", where=str(self.inside), observed=str(exc)) from exc

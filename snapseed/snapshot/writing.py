@@ -69,17 +69,17 @@ class PartWriter:
         while sum(map(len, self.waiting)) >= self._chunk_rows:
             self._write_chunk()
 
-    def close(self) -> WrittenFile | None:
-        """Write the rows that are left, and describe the file; None if there were no rows, and so no file."""
+    def close(self, *, flush: bool = False) -> WrittenFile | None:
+        """Write the rows that are left, with `flush` to the disk, and describe the file; None if there were no rows."""
         if sum(map(len, self.waiting)):
             self._write_chunk()
         if self._file is None or self.last_key is None:
             return None
         with writing_to(self._path):
             self._file.close()
-            # Here, and not only for all files at the end: the next file is written meanwhile.
-            with self._path.open("rb") as stream:
-                os.fsync(stream.fileno())
+            if flush:
+                with self._path.open("rb") as stream:
+                    os.fsync(stream.fileno())
             path, size, sha256 = describe(self._path, self._folder)
         rows = sum(chunk.rows for chunk in self._chunks)
         file = PartFile(path=path, rows=rows, bytes=size, sha256=sha256, chunks=tuple(self._chunks))

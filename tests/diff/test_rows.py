@@ -42,7 +42,7 @@ def in_batches(rows: Sequence[Row], sizes: Sequence[int]) -> Iterator[Rows]:
 
 def rows_of(table: pa.Table) -> list[Row]:
     """A table as rows."""
-    return [tuple(row.values()) for row in table.to_pylist()]  # type: ignore[misc]
+    return [tuple(row.values()) for row in table.to_pylist()]
 
 
 @given(left=ROWS, right=ROWS, sizes=SIZES, others=SIZES, key_columns=st.integers(0, 2))

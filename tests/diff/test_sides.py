@@ -21,7 +21,7 @@ from tests.projects.state import generated
 def compared(sandbox: Sandbox, left: str | Path, right: str | Path, request: DiffRequest | None = None) -> DiffReport:
     """The differences of two sides of a project."""
     sides = [find_side(sandbox.project, str(text)) for text in (left, right)]
-    return compare(*sides, request or DiffRequest())
+    return compare(sides[0], sides[1], request or DiffRequest())
 
 
 def different(report: DiffReport) -> EntityDiff:
@@ -165,7 +165,7 @@ def test_a_value_that_no_snapshot_holds_is_compared_as_text(kinds: Sandbox) -> N
 
 
 # What is asked for, and in how many rows each column then differs.
-REQUESTS = (
+REQUESTS: tuple[tuple[DiffRequest, dict[str, int]], ...] = (
     (DiffRequest(), {"f": 9, "r": 9, "n": 5}),
     (DiffRequest(tolerance=0.01), {"n": 5}),
     (DiffRequest(tolerance=0.01, columns=["f"]), {}),

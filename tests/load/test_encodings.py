@@ -100,7 +100,9 @@ def test_rows_in_any_encoding_are_the_rows_of_the_snapshot(server: str, tmp_path
         assert record is not None
         with connected(resolve_target(project, environment)) as connection:
             connection.execute("SET search_path TO public")
-            numbers = sql.SQL("SELECT {} AS number, count(*) FROM words GROUP BY 1 ORDER BY 1").format(bucket(record.key_columns, [chunk.first_key for chunk in record.chunks]))
+            numbers = sql.SQL("SELECT {} AS number, count(*) FROM words GROUP BY 1 ORDER BY 1").format(
+                bucket(record.key_columns, [chunk.first_key for chunk in record.chunks])
+            )
             found = connection.execute(numbers).fetchall()
             assert found == [(number, chunk.rows) for number, chunk in enumerate(record.chunks)]
             connection.execute("CREATE TABLE before AS SELECT book, word, xmin::text AS version FROM words")
