@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 import pyarrow as pa
 
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
     FILE_NAME,
@@ -122,11 +122,21 @@ class Snapshot:
 
     def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
         with readable(self.path(file)), ExitStack() as stack:
-            stream = stack.enter_context(self.place.open(file, whole=whole))
+            try:
+                stream = stack.enter_context(self.place.open(file, whole=whole))
+            except FileNotFoundError as exc:
+                if isinstance(self.place, Folder) or self._is_there_still(self.place):
+                    raise
+                summary = "another process has replaced the snapshot meanwhile"
+                raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
             if not altered and (problem := length_problem(stream, file)):
                 raise ValueError(problem)
             stack.pop_all()
             return stream
+
+    def _is_there_still(self, place: Prefix) -> bool:
+        manifest = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
+        return manifest.identity == self.manifest.identity
 
     def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
         """All rows of an entity with these of its columns, as `Part.batches` has them."""
