@@ -38,7 +38,9 @@ def pull(call: Call, store: _StoreUrl = None, folder: _Folder = None) -> None:
 def prune(
     call: Call,
     dry_run: Annotated[bool, "Only show what would be removed."] = False,
-    older_than: Annotated[str, "TIME", "Leave everything if a file is newer: somebody may be writing."] = "1h",
+    older_than: Annotated[
+        str, "TIME", "In a bucket: leave everything if a file is newer, since somebody may be writing."
+    ] = "1h",
 ) -> None:
     """Remove what dead runs have left where the environment's snapshot is: files that its manifest does not name."""
     environment = call.environment

@@ -287,18 +287,17 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     nulls = Counter[str]()
     longest = dict.fromkeys(texts, 0)
     labels = {name: set[str]() for name in enums}
-    for file in entity.files if counted or read else ():
-        # Opened once: reading the footer takes most of the time.
-        with snapshot.open_part(entity, file) as part:
-            nulls.update({name: part.null_count(name) for name in counted})
-            numbers = range(len(file.chunks) if read else 0)
-            for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
-                for name in texts:
-                    longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
-                for name in enums:
-                    values = batch.column(name)
-                    values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
-                    labels[name].update(pc.unique(values.drop_null()).to_pylist())
+    # Opened once: reading the footer takes most of the time.
+    for part in snapshot.parts(entity, entity.files if counted or read else ()):
+        nulls.update({name: part.null_count(name) for name in counted})
+        numbers = range(len(part.file.chunks) if read else 0)
+        for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
+            for name in texts:
+                longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+            for name in enums:
+                values = batch.column(name)
+                values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+                labels[name].update(pc.unique(values.drop_null()).to_pylist())
     return {
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*counted, *read}

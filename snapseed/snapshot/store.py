@@ -6,18 +6,21 @@ A snapshot is replaced as a whole or not at all: its manifest is written last, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
@@ -29,6 +32,7 @@ from snapseed.snapshot.manifest import (
     PartFile,
     SchemaFile,
     StoredFile,
+    encode,
 )
 from snapseed.snapshot.manifest_checks import decode, with_lists
 from snapseed.snapshot.parquet import Part, read_part, readable
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 # Where a snapshot is, and where a new one is being written.
 Place: TypeAlias = "Folder | Prefix"
 Staging: TypeAlias = "FolderStaging | PrefixStaging"
+# Files of a bucket that are opened before they are read: each waits for an answer.
+_OPENED_AHEAD = 4
 # In microseconds, as the end of a day, which PostgreSQL has: Python would show its beginning.
 _MIDNIGHT = 24 * 60 * 60 * 1_000_000
 
@@ -81,25 +87,54 @@ class Snapshot:
         return data
 
     @contextmanager
-    def open_part(
-        self, entity: EntityRecord, file: PartFile, *, altered: bool = False, whole: bool = False
-    ) -> Iterator[Part]:
-        """A part of the entity, ready to be read chunk by chunk. From a bucket, the `whole` part is read ahead.
+    def open_part(self, entity: EntityRecord, file: PartFile, *, altered: bool = False) -> Iterator[Part]:
+        """A part of the entity, ready to be read chunk by chunk.
 
         Raises `SnapshotError` if it cannot be read, or does not have the columns, the chunks and, unless it is known to
-        be altered, the length that the manifest says; at the end also if what was read ahead has another SHA-256.
+        be altered, the length that the manifest says.
         """
-        where = self.path(file)
-        with ExitStack() as stack:
-            with readable(where):
+        with (
+            self._opened(file, altered=altered) as stream,
+            read_part(stream, self.path(file), entity.columns, file) as part,
+        ):
+            yield part
+
+    def parts(self, entity: EntityRecord, files: Iterable[PartFile], *, whole: bool = False) -> Generator[Part]:
+        """These parts, as `open_part` opens them, each open until the next one is asked for.
+
+        In a bucket, the next ones are opened ahead, and those that are read `whole` are read ahead. Raises
+        `SnapshotError` at the end of such a part if it has another SHA-256.
+        """
+        with ThreadPoolExecutor(_OPENED_AHEAD, thread_name_prefix="open") as threads:
+            waiting = deque[tuple[PartFile, Future[BinaryIO]]]()
+            left = iter(files)
+            ahead = 1 if isinstance(self.place, Folder) else _OPENED_AHEAD
+            while True:
+                for file in islice(left, ahead - len(waiting)):
+                    waiting.append((file, threads.submit(self._opened, file, whole=whole)))
+                if not waiting:
+                    return
+                file, opened = waiting.popleft()
+                where = self.path(file)
+                with opened.result() as stream, read_part(stream, where, entity.columns, file) as part:
+                    yield part
+                    if isinstance(stream, WholeReader) and (problem := digest_problem(stream, file)):
+                        summary = "a file of the snapshot was altered"
+                        raise SnapshotError(summary, where=where, observed=problem, next_step=RESTORE)
+
+    def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
+        with readable(self.path(file)), ExitStack() as stack:
+            try:
                 stream = stack.enter_context(self.place.open(file, whole=whole))
-                if not altered and (problem := length_problem(stream, file)):
-                    raise ValueError(problem)
-            yield stack.enter_context(read_part(stream, where, entity.columns, file))
-            if isinstance(stream, WholeReader) and (problem := digest_problem(stream, file)):
-                raise SnapshotError(
-                    "a file of the snapshot was altered", where=where, observed=problem, next_step=RESTORE
-                )
+            except FileNotFoundError as exc:
+                if isinstance(self.place, Folder) or self.place.read(FILE_NAME)[0] == encode(self.manifest):
+                    raise
+                summary = "another process has replaced the snapshot meanwhile"
+                raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
+            if not altered and (problem := length_problem(stream, file)):
+                raise ValueError(problem)
+            stack.pop_all()
+            return stream
 
     def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
         """All rows of an entity with these of its columns, as `Part.batches` has them."""

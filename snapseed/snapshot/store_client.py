@@ -60,7 +60,8 @@ def client_of(store: Store, name: str) -> ObjectStore:
         bucket,
         prefix=f"{prefix}/{name}",
         config=config,
-        client_options={"allow_http": dict(store.options).get("endpoint", "").startswith("http://")},
+        # A range or a piece of an upload takes less on any line that is worth it.
+        client_options={"timeout": "60s", "allow_http": dict(store.options).get("endpoint", "").startswith("http://")},
         retry_config=_RETRIES,
         credential_provider=_aws_credentials() if scheme == "s3" else None,
     )

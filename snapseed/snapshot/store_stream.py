@@ -123,7 +123,7 @@ class WholeReader(PieceReader):
             self._blocks[number] = self._threads.submit(self._fetch, start, min(start + self._block_bytes, self._body))
 
 
-def digest_problem(stream: BinaryIO, file: StoredFile) -> str | None:
+def digest_problem(stream: BinaryIO | WholeReader, file: StoredFile) -> str | None:
     """What is wrong with the SHA-256 of what is left in the stream, in words."""
     if isinstance(stream, WholeReader):
         found = stream.digest()

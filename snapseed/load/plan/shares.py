@@ -41,11 +41,6 @@ class Slice:
         """The rows of these chunks."""
         return sum(chunk.rows for chunk in self.file.chunks[self.first : self.end])
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all chunks of the file are read."""
-        return self.first == 0 and self.end == len(self.file.chunks)
-
     def cut(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of a batch that are within the bounds. They lie beside each other, since the keys are in order."""
         if self.low is None and self.high is None:
