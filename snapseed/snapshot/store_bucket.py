@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from snapseed.config import Store
-from snapseed.errors import ManifestError, SnapshotError
+from snapseed.errors import ManifestError, SnapshotError, StoreError
 from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
 from snapseed.snapshot.manifest_checks import decode, files_in
 from snapseed.snapshot.parquet import require_loadable
@@ -78,12 +78,24 @@ class Prefix:
     def open(self, file: StoredFile, *, whole: bool = False) -> BinaryIO:
         """A file of the snapshot, for pieces of it or to read the `whole` file. Raises `OSError` and `StoreError`."""
         key = self.key(file)
-        tail, meta, _ = self.read(key, {"range": {"suffix": TAIL_BYTES}})
+        try:
+            tail, meta, _ = self._tail(key, file.bytes)
+        except StoreError:
+            # Beyond the end of a file that is too short, there is no range.
+            if not self.size(key):
+                return io.BytesIO()
+            tail, meta, _ = self._tail(key, min(file.bytes, self.size(key)))
+        if meta["size"] > file.bytes:
+            tail, meta, _ = self._tail(key, meta["size"])
 
         def fetch(start: int, end: int) -> memoryview:
             return self.read(key, {"range": (start, end), "if_match": meta["e_tag"]})[0]
 
         return cast("BinaryIO", (WholeReader if whole else PieceReader)(fetch, meta["size"], tail))
+
+    def _tail(self, key: str, size: int) -> tuple[memoryview, ObjectMeta, dict[str, str]]:
+        """The end of an object of this size. Azure has no other way to say where the end is."""
+        return self.read(key, {"range": (max(0, size - TAIL_BYTES), size)})
 
     def read_list(self, listed: FileList) -> bytes:
         """What a list of files holds. Raises `OSError` and `StoreError`."""

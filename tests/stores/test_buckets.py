@@ -207,6 +207,18 @@ def test_a_reader_whose_snapshot_was_replaced_can_try_again(stored: Stored) -> N
         pass
 
 
+@pytest.mark.parametrize("data", [b"", b"x", bytes(10_000)], ids=["empty", "too short", "too long"])
+def test_an_object_of_another_length_is_a_finding(stored: Stored, data: bytes) -> None:
+    """Not a failure of the store."""
+    made = generated(stored, 20)
+    file = made.manifest.entities[1].files[0]
+    Prefix(stored.store, "dev").put(made.place.key(file), data)
+    (finding,) = verify_files(made)
+    assert f"has {len(data)} bytes" in finding.problem
+    with pytest.raises(SnapshotError), made.open_part(made.manifest.entities[1], file):
+        pass
+
+
 def test_records_go_when_the_run_is_complete(stored: Stored) -> None:
     """Those of earlier runs too."""
     generated(stored, 20)
