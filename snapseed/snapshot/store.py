@@ -32,7 +32,6 @@ from snapseed.snapshot.manifest import (
     PartFile,
     SchemaFile,
     StoredFile,
-    encode,
 )
 from snapseed.snapshot.manifest_checks import decode, with_lists
 from snapseed.snapshot.parquet import Part, read_part, readable
@@ -127,7 +126,7 @@ class Snapshot:
             try:
                 stream = stack.enter_context(self.place.open(file, whole=whole))
             except FileNotFoundError as exc:
-                if isinstance(self.place, Folder) or self.place.read(FILE_NAME)[0] == encode(self.manifest):
+                if isinstance(self.place, Folder) or self._is_there_still(self.place):
                     raise
                 summary = "another process has replaced the snapshot meanwhile"
                 raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
@@ -135,6 +134,10 @@ class Snapshot:
                 raise ValueError(problem)
             stack.pop_all()
             return stream
+
+    def _is_there_still(self, place: Prefix) -> bool:
+        manifest = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
+        return manifest.identity == self.manifest.identity
 
     def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
         """All rows of an entity with these of its columns, as `Part.batches` has them."""
