@@ -22,14 +22,14 @@ _Folder = Annotated[Path | None, "The folder (default: the `snapshots` of [snaps
 
 @in_project("environment", "snapshot", "results", "quiet")
 def push(call: Call, store: _StoreUrl = None, folder: _Folder = None) -> None:
-    """Copy the environment's snapshot from a folder into an object store: only files that are not there yet."""
+    """Copy the environment's snapshot into an object store. Only files that are not there yet are copied."""
     near, far = _sides(call, store, folder)
     _copy(call, near, far)
 
 
 @in_project("environment", "snapshot", "results", "quiet")
 def pull(call: Call, store: _StoreUrl = None, folder: _Folder = None) -> None:
-    """Copy the environment's snapshot from an object store into a folder: only files that are not there yet."""
+    """Copy the environment's snapshot from an object store. Only files that are not there yet are copied."""
     near, far = _sides(call, store, folder)
     _copy(call, far, near)
 
@@ -38,9 +38,11 @@ def pull(call: Call, store: _StoreUrl = None, folder: _Folder = None) -> None:
 def prune(
     call: Call,
     dry_run: Annotated[bool, "Only show what would be removed."] = False,
-    older_than: Annotated[str, "TIME", "Leave everything if a file is newer: somebody may be writing."] = "1h",
+    older_than: Annotated[
+        str, "TIME", "In a bucket: leave everything if a file is newer, since somebody may be writing."
+    ] = "1h",
 ) -> None:
-    """Remove what dead runs have left where the environment's snapshot is: files that its manifest does not name."""
+    """Remove what dead runs left beside the environment's snapshot. These are files that its manifest does not name."""
     environment = call.environment
     from snapseed.snapshot.store import prune_snapshot
 

@@ -21,11 +21,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from snapseed.config import Store
-from snapseed.errors import ManifestError, SnapshotError
+from snapseed.errors import ManifestError, SnapshotError, StoreError
 from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
 from snapseed.snapshot.manifest_checks import decode, files_in
 from snapseed.snapshot.parquet import require_loadable
 from snapseed.snapshot.store_client import HasChangedError, NoConditionsError, client_of, translated
+from snapseed.snapshot.store_folder import locked
 from snapseed.snapshot.store_stream import TAIL_BYTES, PieceReader, WholeReader
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 # Records of finished tasks, by which a run that was cut short goes on.
 _RECORDS = ".parts/"
+# What the local folders of a writer, which locks its own, and of a worker on another machine are called.
+_WRITERS, _WORKERS = "put", "work"
 # A writer stores one file after another. After this long without a new one, nobody is writing.
 GRACE = timedelta(hours=1)
 
@@ -75,12 +78,24 @@ class Prefix:
     def open(self, file: StoredFile, *, whole: bool = False) -> BinaryIO:
         """A file of the snapshot, for pieces of it or to read the `whole` file. Raises `OSError` and `StoreError`."""
         key = self.key(file)
-        tail, meta, _ = self.read(key, {"range": {"suffix": TAIL_BYTES}})
+        try:
+            tail, meta, _ = self._tail(key, file.bytes)
+        except StoreError:
+            # Beyond the end of a file that is too short, there is no range.
+            if not self.size(key):
+                return io.BytesIO()
+            tail, meta, _ = self._tail(key, min(file.bytes, self.size(key)))
+        if meta["size"] > file.bytes:
+            tail, meta, _ = self._tail(key, meta["size"])
 
         def fetch(start: int, end: int) -> memoryview:
             return self.read(key, {"range": (start, end), "if_match": meta["e_tag"]})[0]
 
         return cast("BinaryIO", (WholeReader if whole else PieceReader)(fetch, meta["size"], tail))
+
+    def _tail(self, key: str, size: int) -> tuple[memoryview, ObjectMeta, dict[str, str]]:
+        """The end of an object of this size. Azure has no other way to say where the end is."""
+        return self.read(key, {"range": (max(0, size - TAIL_BYTES), size)})
 
     def read_list(self, listed: FileList) -> bytes:
         """What a list of files holds. Raises `OSError` and `StoreError`."""
@@ -170,9 +185,11 @@ class PrefixStaging:
 
     @property
     def folder(self) -> Path:
-        """Where this machine writes a file before it is put into the bucket."""
-        folder = Path(tempfile.gettempdir(), f"snapseed-put-{self.token}")
-        folder.mkdir(mode=0o700, exist_ok=True)
+        """Where this machine writes a file before it is put into the bucket: the writer's own, or that of a worker."""
+        folder = _local(_WRITERS, self.token)
+        if not folder.exists():
+            folder = _local(_WORKERS, self.token)
+            folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
     @property
@@ -262,11 +279,31 @@ class PrefixStaging:
 def replacing_prefix(store: Store, name: str, *, resume: bool) -> Iterator[PrefixStaging]:  # noqa: ARG001 - as in a folder
     """Where to write a new snapshot. Files that were put stay if it is not committed: the next run may need them."""
     prefix = Prefix(store, name)
+    _clear_local()
     staging = PrefixStaging(prefix, secrets.token_hex(8), _tags(prefix))
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging.folder, ignore_errors=True)
+    folder = _local(_WRITERS, staging.token)
+    folder.mkdir(mode=0o700)
+    with locked(folder):
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _local(kind: str, token: str) -> Path:
+    return Path(tempfile.gettempdir(), f"snapseed-{kind}-{token}")
+
+
+def _clear_local() -> None:
+    """Remove what dead writers of this account have left on this machine: nobody locks it, or nobody writes there."""
+    since = datetime.now(UTC) - GRACE
+    for kind in (_WRITERS, _WORKERS):
+        for folder in Path(tempfile.gettempdir()).glob(f"snapseed-{kind}-*"):
+            with suppress(OSError), locked(folder) as lock:
+                facts = folder.lstat()
+                is_idle = kind == _WRITERS or datetime.fromtimestamp(facts.st_mtime, UTC) < since
+                if lock is not None and is_idle and facts.st_uid == os.getuid():
+                    shutil.rmtree(folder)
 
 
 def _tags(prefix: Prefix) -> tuple[tuple[str, str], ...]:

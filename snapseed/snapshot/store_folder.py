@@ -73,18 +73,20 @@ class Folder:
         return str(self.path)
 
     def litter(self, _grace: timedelta) -> dict[str, int]:
-        """What a dead run has left next to the snapshot, with its size."""
+        """What a dead run has left next to the snapshot, with its size. A lock says whether it is dead, not its age."""
         staging = _staging(self.path)
         if not is_folder(staging):
             return {}
-        with _locked(staging) as lock:
+        with locked(staging) as lock:
             sizes = [path.lstat().st_size for path in staging.rglob("*")]
             return {} if lock is None else {staging.name: sum(sizes)}
 
     def remove(self, names: Collection[str]) -> None:
-        """Remove litter."""
+        """Remove litter, unless a process has begun to write there meanwhile."""
         for name in names:
-            _remove(self.path.parent / name)
+            with suppress(FileNotFoundError), locked(self.path.parent / name) as lock:
+                if lock is not None:
+                    _remove(self.path.parent / name)
 
     def present(self) -> set[str]:
         """The relative paths of everything in the folder that is no folder itself."""
@@ -187,7 +189,7 @@ def replacing_folder(snapshots: Path, name: str, *, resume: bool) -> Iterator[Fo
         if not is_folder(staging):
             _remove(staging)
         staging.mkdir(exist_ok=True)
-        with _locked(staging) as lock:
+        with locked(staging) as lock:
             # Its owner may have renamed it after we opened it and before we locked it.
             if lock is None or not _is_at(staging, lock):
                 raise SnapshotError(
@@ -207,7 +209,7 @@ def replacing_folder(snapshots: Path, name: str, *, resume: bool) -> Iterator[Fo
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[int | None]:
+def locked(folder: Path) -> Iterator[int | None]:
     """Lock a folder, and give its descriptor; None if another process has the lock."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -287,7 +289,7 @@ def _repair(final: Path) -> None:
     if not is_folder(_staging(final)):
         _finish_replacement(final)
         return
-    with _locked(_staging(final)) as lock:
+    with locked(_staging(final)) as lock:
         if lock is not None:
             _finish_replacement(final)
 

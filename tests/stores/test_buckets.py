@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import tempfile
 import uuid
 from itertools import pairwise
 from pathlib import Path
@@ -174,6 +175,48 @@ def test_a_crash_leaves_the_old_snapshot_and_its_litter_is_cleared(stored: Store
     assert litter <= keys(stored)
     prune_snapshot(stored.store, "dev", -60)
     assert keys(stored) == before.named_files().keys()
+
+
+def test_files_that_a_dead_writer_left_on_this_machine_are_cleared(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next writer; those of a living one stay, and those that a worker has just written."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, worker = tmp_path / "snapseed-put-dead", tmp_path / "snapseed-work-other"
+    for folder in (dead, worker):
+        folder.mkdir()
+        (folder / "rows.parquet").touch()
+    with replacing(stored.store, "dev") as living, replacing(stored.store, "dev"):
+        assert living.folder.is_dir()
+        assert worker.is_dir()
+        assert not dead.exists()
+    assert sorted(path.name for path in tmp_path.glob("snapseed-*")) == [worker.name]
+
+
+def test_a_reader_whose_snapshot_was_replaced_can_try_again(stored: Stored) -> None:
+    """Nothing is damaged, and the error says so; a file that is missing otherwise is one of the snapshot."""
+    before = generated(stored, 20)
+    entity = before.manifest.entities[1]
+    generated(stored, 30)
+    with pytest.raises(StoreError, match="has replaced"), before.open_part(entity, entity.files[0]):
+        pass
+    after = open_snapshot(stored.store, "dev")
+    entity = after.manifest.entities[1]
+    Prefix(stored.store, "dev").remove({after.place.key(entity.files[0])})
+    with pytest.raises(SnapshotError, match="cannot be read"), after.open_part(entity, entity.files[0]):
+        pass
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(10_000)], ids=["empty", "too short", "too long"])
+def test_an_object_of_another_length_is_a_finding(stored: Stored, data: bytes) -> None:
+    """Not a failure of the store."""
+    made = generated(stored, 20)
+    file = made.manifest.entities[1].files[0]
+    Prefix(stored.store, "dev").put(made.place.key(file), data)
+    (finding,) = verify_files(made)
+    assert f"has {len(data)} bytes" in finding.problem
+    with pytest.raises(SnapshotError), made.open_part(made.manifest.entities[1], file):
+        pass
 
 
 def test_records_go_when_the_run_is_complete(stored: Stored) -> None:
