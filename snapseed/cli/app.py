@@ -13,6 +13,7 @@ import sys
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -71,14 +72,12 @@ def main() -> None:
         if "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv):
             with suppress(MachineError):
                 console.to_stdout(console.as_json({"error": failure(error), "exit_code": code}))
-        usage = io.StringIO()
         if show:
+            usage = io.StringIO()
             show(file=usage)
-        if lines := usage.getvalue().partition("Error: ")[0].rstrip("\n"):
-            console.note(lines)
-        # Without a command, click's message is the help that was just shown.
-        if error.summary not in lines:
-            console.complain(error)
+            if lines := usage.getvalue().partition("Error: ")[0].rstrip("\n"):
+                console.note(lines)
+        console.complain(error)
     # The system takes all memory back. Looking for garbage in it first, as Python does, takes 50 ms.
     gc.freeze()
     console.leave(code)
@@ -86,7 +85,9 @@ def main() -> None:
 
 def _mistake(exc: Exception, message: str) -> UsageError:
     """An error of click's about the arguments, with the command or the option that was probably meant."""
-    summary, _, guess = message.partition(" (Possible options")[0].partition(". Did you mean ")
+    # Without a command, click's message is the help, which is shown anyway.
+    message = "Missing command" if message.startswith("Usage: ") else message.partition(" (Possible options")[0]
+    summary, _, guess = message.partition(". Did you mean ")
     meant = suggestion(getattr(exc, "option_name", ""), getattr(exc, "possibilities", None) or ())
     # It quotes arguments, and one of them may be a URL.
     return UsageError(redacted(summary), next_step=meant or (f"did you mean {guess}" if guess else None))
@@ -288,6 +289,26 @@ def show(
         "samples": {record.name: document(sample) for record, sample in samples},
     }
     call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
+
+
+@app.command()
+@in_project("environment", "database", "snapshot", "results", "quiet")
+def report(
+    call: Call,
+    output: Annotated[Path | None, "FILE", "Where to write the page (default: SNAPSHOT-report.html)."] = None,
+    show_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    no_samples: Annotated[bool, "Show no value of any row."] = False,
+) -> None:
+    """Draw what is in the snapshot: one HTML page that needs nothing else. Starts no server."""
+    from snapseed.report.page import make_page
+
+    with Meter(quiet=call.options.quiet) as meter:
+        page = make_page(call.project, call.environment, samples=not no_samples, listener=meter)
+    path = output or Path(f"{page.manifest.name}-report.html")
+    console.write_file(path, lambda: page.html)
+    call.show(snapshot_text.page(page, path), {"file": str(path), **document(page)})
+    if show_page:
+        typer.launch(path.resolve().as_uri())
 
 
 app.command()(stores.push)

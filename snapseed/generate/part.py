@@ -15,7 +15,6 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.config import Project
-from snapseed.config.settings import suggestion
 from snapseed.errors import GeneratorError, SnapseedError, is_from_outside
 from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
@@ -227,13 +226,12 @@ class _Maker:
                 raise
             is_column = isinstance(exc, pl.exceptions.ColumnNotFoundError)
             known = {name: self._generators.entities[name].columns for name in entity.parameters if is_column}
-            meant = suggestion(exc.name, dir(exc.obj)) if isinstance(exc, AttributeError) and exc.name else None
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
                 where=where_it_failed(exc, self._folder, entity.function.__code__),
                 observed=f"{type(exc).__name__}: {exc}",
                 expected="; ".join(f"{name} has {', '.join(columns)}" for name, columns in known.items()) or None,
-                next_step="; or ".join(filter(None, [meant, "run again with --verbose for the whole traceback"])),
+                next_step="run again with --verbose for the whole traceback",
             ) from exc
 
 

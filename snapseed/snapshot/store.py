@@ -197,14 +197,12 @@ def snapshot_of(environment: Environment) -> Snapshot:
     return open_snapshot(environment.snapshots, environment.snapshot, environment.name)
 
 
-def open_snapshot(store: Store | Path, name: str, environment: str = "") -> Snapshot:
+def open_snapshot(store: Store | Path, name: str, environment: str = "ENV") -> Snapshot:
     """The snapshot `name` in this store or folder. Repairs a replacement that a crash cut short.
-
-    `environment` is the one that uses it, for the error if there is none.
 
     Raises `SnapshotError` if there is none, and `ManifestError` if its manifest is not valid.
     """
-    snapshot = opened_at(place_of(store, name), name)
+    snapshot = opened_at(place_of(store, name), name, environment)
     if snapshot.manifest.name != name:
         raise ManifestError(
             "the manifest is that of another snapshot",
@@ -216,7 +214,7 @@ def open_snapshot(store: Store | Path, name: str, environment: str = "") -> Snap
     return snapshot
 
 
-def opened_at(place: Place, name: str) -> Snapshot:
+def opened_at(place: Place, name: str, environment: str = "ENV") -> Snapshot:
     """The snapshot at a place, which may have been renamed; otherwise as `open_snapshot`."""
     place.repair()
     where = f"{place}/{FILE_NAME}"
@@ -225,13 +223,12 @@ def opened_at(place: Place, name: str) -> Snapshot:
             # A read may return less than it was asked for only at the end.
             data = stream.read(MOST_BYTES + 1)
     except FileNotFoundError as exc:
-        whose = f" {environment}" * bool(environment)
+        made = name if name == environment else f"{environment} --snapshot {name}"
         raise SnapshotError(
             f"there is no snapshot named {name!r}",
             where=str(place),
             expected=f"one with {FILE_NAME}",
-            next_step=f"run `snapseed generate{whose}` or `snapseed capture{whose}`"
-            + f", with --snapshot {name}" * (name != environment),
+            next_step=f"run `snapseed generate {made}` or `snapseed capture {made}`",
         ) from exc
     except OSError as exc:
         observed = exc.strerror or str(exc)
