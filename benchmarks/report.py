@@ -84,6 +84,7 @@ SECTIONS: Mapping[str, Section] = {
         load_peers.PACKAGES,
         after=" All of them start with a process and end with its exit; the lower bound has none.",
     ),
+    "Beyond one machine": Section(("obstore",), before="SeaweedFS serves S3 on this machine, on the same cores. "),
     "Embeddings": Section(("redis", "hiredis", "rq"), rounds=" (enqueueing a million: 1)"),
 }
 _AFTER_SECTIONS = "## How to read the results\n"

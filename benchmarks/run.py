@@ -1,4 +1,4 @@
-"""Measure snapseed on this machine: `run.py [--loads|--generation|--resets|--captures|--embeddings] [NAME ...]`."""
+"""Measure snapseed on this machine: `run.py [--loads|--generation|--resets|--captures|…] [NAME ...]`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import (
     capture,
+    cluster,
     copy_phase,
     embeddings,
     fingerprint,
@@ -54,6 +55,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
     "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
     "Captures": {"capture": capture.measure_capture, "subset": subset.measure_subset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
+    "Beyond one machine": {"store": cluster.measure_store},
 }
 
 
@@ -100,6 +102,7 @@ def _options() -> argparse.Namespace:
         ("--resets", "Test databases"),
         ("--captures", "Captures"),
         ("--embeddings", "Embeddings"),
+        ("--beyond", "Beyond one machine"),
     ):
         names = ", ".join(SECTIONS[section])
         sections.add_argument(

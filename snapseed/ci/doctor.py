@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from snapseed.config import Environment, Project
 from snapseed.embeddings.source import require_queue
@@ -13,7 +14,7 @@ from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.servers.targets import resolve_redis, resolve_target
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import open_snapshot, place_of
 from snapseed.verify.files import require_none, verify_files
 
 
@@ -35,6 +36,7 @@ def examine(project: Project, environment: Environment) -> Iterator[Requirement]
     failed: list[str] = []
     checks = [
         ("generators", _generators, ()),
+        *([] if isinstance(environment.snapshots.place, Path) else [("store", _store, ())]),
         ("snapshot", _snapshot, ()),
         ("files", _files, ("snapshot",)),
         ("server", _server, ()),
@@ -55,6 +57,10 @@ def examine(project: Project, environment: Environment) -> Iterator[Requirement]
 
 def _generators(project: Project, _environment: Environment) -> str:
     return ", ".join(load_generators(project.generators).entities)
+
+
+def _store(_project: Project, environment: Environment) -> str:
+    return place_of(environment.snapshots, environment.snapshot).probe()
 
 
 def _snapshot(_project: Project, environment: Environment) -> str:

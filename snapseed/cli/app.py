@@ -11,13 +11,14 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import console, databases, embeddings, snapshot_text, text, verification
+from snapseed.cli import console, databases, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -122,6 +123,7 @@ def generate(
     part: Annotated[
         int | None, typer.Option(min=0, metavar="NUMBER", help="Only this part, as the snapshot NAME-part-NUMBER.")
     ] = None,
+    no_resume: Annotated[bool, "Make parts again that an interrupted run has left in the bucket."] = False,
 ) -> None:
     """Write the environment's snapshot."""
     environment = call.environment
@@ -137,6 +139,7 @@ def generate(
     from snapseed.generate.snapshot import check_snapshot, generate_snapshot
 
     request = resolve_request(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
+    request = replace(request, resume=not no_resume)
     _announce_size(call, request)
     jobs = jobs or available_cores()
     if check:
@@ -195,7 +198,7 @@ def capture(
 
 
 @app.command()
-@in_project(*WRITES, "results", "quiet")
+@in_project(*WRITES, "connections", "cluster", "results", "quiet")
 def load(
     call: Call,
     only: Only = None,
@@ -229,8 +232,10 @@ def load(
         consent=call.options.yes,
     )
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
-        with Meter(quiet=call.options.quiet) as meter:
-            report = load_snapshot(call.project, environment, request, listener=meter)
+        # Over one connection there is nothing to share.
+        jobs = 0 if dry_run else environment.connections - 1 and environment.connections
+        with Meter(quiet=call.options.quiet) as meter, call.executor(jobs, meter) as executor:
+            report = load_snapshot(call.project, environment, request, listener=meter, executor=executor)
         verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}
         call.show(text.loaded(report, **verbosity), document(report))
 
@@ -317,11 +322,12 @@ def report(
     console.write_file(path, lambda: page.html)
     call.show(snapshot_text.page(page, path), {"file": str(path), **document(page)})
     if show_page:
-        import webbrowser
-
-        webbrowser.open(path.resolve().as_uri())
+        typer.launch(path.resolve().as_uri())
 
 
+app.command()(stores.push)
+app.command()(stores.pull)
+app.command()(stores.prune)
 app.command()(databases.reset)
 app.command()(databases.save)
 app.command()(databases.states)

@@ -30,7 +30,7 @@ _COMPUTED: dict[str, Callable[[Any], object]] = {
     "CommittedResult.agrees": lambda result: not result.findings,
     "DeadJob.job": lambda job: job.payload.decode("utf-8", "replace"),
     "ChildPlan.disable": lambda table: _names(table.disable_triggers, table.disable_rules),
-    "EntityRecord.files": lambda entity: len(entity.files),
+    "EntityRecord.files": lambda entity: entity.file_count,
     "Fingerprint.fingerprint": str,
     "LoadRecord.loaded_at": lambda record: record.loaded_at.isoformat(),
     # Numeric in the database, because a seed may be too large for a bigint.

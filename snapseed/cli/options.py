@@ -113,6 +113,10 @@ class Options:
     allow_host: Annotated[
         list[str] | None, "HOST", "Allow this server in addition to allow_hosts (repeat for several)."
     ] = None
+    connections: Annotated[
+        int | None,
+        typer.Option(min=1, help="Connections that fill partitioned tables (default: 1). See the plan of --dry-run."),
+    ] = None
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace rows that snapseed did not load.")] = False
     database: Annotated[str | None, "URL", "Override the environment's database."] = None
     source: Annotated[
@@ -179,15 +183,18 @@ class Call:
         Raises `UsageError` if there is no such environment, `ConfigurationError` if its settings are wrong.
         """
         given = self.options
-        settings = {name: getattr(given, name) for name in ("database", "source", "snapshot", "retries", "timeout")}
+        settings = {
+            name: getattr(given, name)
+            for name in ("database", "source", "snapshot", "retries", "timeout", "connections")
+        }
         environment = self.project.environment(given.environment, settings)
         return environment.changed(allow_hosts=(*environment.allow_hosts, *(given.allow_host or ())))
 
     @contextmanager
     def executor(self, jobs: int, listener: Listener) -> Iterator[ClusterExecutor | None]:
-        """That of the cluster to work on; None to work on this machine, as it is without `cluster`."""
+        """That of the cluster to work on; None to work on this machine, as without `cluster` or jobs."""
         address = self.options.cluster or self.project.cluster or "none"
-        if address == "none":
+        if address == "none" or not jobs:
             yield None
             return
         try:

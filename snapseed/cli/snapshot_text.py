@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from snapseed.generate.snapshot import CheckReport, GenerateReport
     from snapseed.report.page import Page
     from snapseed.snapshot.manifest import EntityRecord, Manifest
+    from snapseed.snapshot.store import PruneReport
+    from snapseed.snapshot.store_copy import CopyReport
 
 
 def _headline(manifest: Manifest) -> str:
@@ -30,7 +32,14 @@ def _headline(manifest: Manifest) -> str:
 
 def _entities(manifest: Manifest) -> list[str]:
     rows = [
-        [entity.name, entity.rows, Bytes(entity.bytes), len(entity.files), len(entity.chunks), entity.fingerprint]
+        [
+            entity.name,
+            entity.rows,
+            Bytes(entity.bytes),
+            entity.file_count,
+            "in lists" if entity.lists and not entity.files else len(entity.chunks),
+            entity.fingerprint,
+        ]
         for entity in manifest.entities
     ]
     return table(["entity", "rows", "size", "files", "chunks", "fingerprint"], rows)
@@ -47,6 +56,26 @@ def generated(report: GenerateReport, *, quiet: bool = False) -> Iterator[str]:
     yield from wrapped(result)
     yield from wrapped(f"identity {manifest.identity}{_same(report)}")
     yield f"written to {report.folder}"
+
+
+def copied(report: CopyReport) -> Iterator[str]:
+    """What was copied, and what was there already."""
+    yield f"from     {report.source}"
+    yield f"to       {report.target}"
+    yield f"copied   {report.copied_files:,} files, {size(report.copied_bytes)}"
+    yield f"skipped  {report.skipped_files:,} files, {size(report.skipped_bytes)}: there already"
+    yield _headline(report.manifest)
+    yield from wrapped(f"identity {report.manifest.identity}")
+
+
+def pruned(report: PruneReport) -> Iterator[str]:
+    """What was removed, or would be."""
+    yield from (f"{size(count):>10}  {name}" for name, count in report.removed.items())
+    verb = "would remove" if report.dry_run else "removed"
+    total = f"{len(report.removed):,} files, {size(sum(report.removed.values()))}" if report.removed else "nothing"
+    yield f"{verb} {total} in {report.place}"
+    if report.left:
+        yield f"left {report.left:,} files: one is newer than --older-than, so somebody may be writing"
 
 
 def captured(report: CaptureReport, *, quiet: bool = False) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -142,6 +143,8 @@ def _carried_out(plugin: str, call: _Call) -> object:
     worker = distributed.get_worker()
     code: Code = vars(worker.plugins[plugin])["code"]
     require_same_versions({worker.address: own_versions()}, code.versions)
+    # What a worker leaves when it dies is removed with its folder, and no other one writes there.
+    tempfile.tempdir = worker.local_directory
     project = code.unpacked(Path(worker.local_directory))
     arguments = [replace(value, project=project) if hasattr(value, "project") else value for value in call.arguments]
     try:

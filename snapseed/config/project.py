@@ -74,6 +74,7 @@ class Environment:
     retries: int
     timeout: float
     workers: int
+    connections: int
     embeddings_timeout: float
     sources: Mapping[str, str] = field(default_factory=dict)
     unset: Mapping[str, ConfigurationError] = field(default_factory=dict)

@@ -140,6 +140,7 @@ class EnvironmentTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retries: _NotNegative = 20
     timeout: str = "2min"
     workers: _NotNegative = 0
+    connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     embeddings_timeout: str = "10min"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -61,7 +62,8 @@ SLICES = Slices()
 class PartTask:
     """Everything needed to make one part: root rows `first` to `last` (excluded), and the file of each entity to write.
 
-    The entities descend from one root entity; `paths` are relative to the snapshot in `staging`.
+    The entities descend from one root entity; `paths` are relative to the snapshot in `staging`. `run` is known by all
+    that its parts depend on: a part that is complete there is not made again, if the task is to `resume`.
     """
 
     project: Project
@@ -70,6 +72,8 @@ class PartTask:
     last: int
     paths: dict[str, str]
     staging: Staging
+    run: str = ""
+    resume: bool = False
     chunk_rows: int = CHUNK_ROWS
     slices: Slices = SLICES
 
@@ -85,9 +89,22 @@ class PartResult:
 def make_part(task: PartTask, told: Told = lambda _: None) -> PartResult:
     """Write the files of a part and describe them. An entity without rows in this part has no file.
 
-    `told` hears of each slice. Raises `GeneratorError` if a generator fails or breaks its declaration, `SnapshotError`
-    if a file cannot be written.
+    A part that its run has made before is found, and its files are in place. `told` hears of each slice. Raises
+    `GeneratorError` if a generator fails or breaks its declaration, `SnapshotError` if a file cannot be written.
     """
+    name = f"{next(iter(task.paths))}-{task.first}.json"
+    if task.resume and (record := task.staging.recorded(task.run, name)):
+        found = msgspec.json.decode(record, type=PartResult)
+        if all(task.staging.has(written.file) for written in found.files.values()):
+            told(task.last - task.first)
+            return found
+    made = _made(task, told)
+    if task.run:
+        task.staging.record(task.run, name, msgspec.json.encode(made))
+    return made
+
+
+def _made(task: PartTask, told: Told) -> PartResult:
     maker = _Maker(task)
     writers = {
         entity.name: PartWriter(
@@ -137,7 +154,7 @@ def _arrow_in_system_memory() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _Slice:
     """The rows of an entity in one slice, its frame, and for each row the position of its parent's row."""
 
     rows: Rows
@@ -162,7 +179,7 @@ class _Maker:
 
     def tables(self, first: int, last: int) -> Iterator[tuple[Entity, pa.Table]]:
         """The rows of the root rows from `first` to `last` (excluded), entity by entity, parents first."""
-        made: dict[str, _Made] = {}
+        made: dict[str, _Slice] = {}
         for number, entity in enumerate(self.entities):
             if entity.parent is None or entity.per_parent is None:
                 roots, parents = np.arange(first, last, dtype=np.uint64), np.arange(last - first)
@@ -176,7 +193,7 @@ class _Maker:
             rows = Rows.of(entity, self._settings, roots, parents)
             frame = self._frame(entity, rows, _ancestors(entity, parents, made))
             yield entity, checked_table(entity, frame, len(rows), self._rules[entity.name])
-            made[entity.name] = _Made(rows, frame, parents)
+            made[entity.name] = _Slice(rows, frame, parents)
             # Rows that no later entity descends from can be freed.
             awaited = {ancestor.name for later in self.entities[number + 1 :] for ancestor in later.ancestors}
             made = {name: part for name, part in made.items() if name in awaited}
@@ -218,7 +235,7 @@ class _Maker:
             ) from exc
 
 
-def _ancestors(entity: Entity, parents: Int64s, made: dict[str, _Made]) -> dict[str, pl.DataFrame]:
+def _ancestors(entity: Entity, parents: Int64s, made: dict[str, _Slice]) -> dict[str, pl.DataFrame]:
     """The frames of the ancestors that a generator names, aligned to its own rows."""
     frames: dict[str, pl.DataFrame] = {}
     for ancestor in entity.ancestors:

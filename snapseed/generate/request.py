@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from snapseed.config import Environment, Project, Store
 from snapseed.errors import UsageError
+from snapseed.generate.code import packed
+from snapseed.generate.gathering import MOST_FILES
 from snapseed.generate.generators import load_generators
 from snapseed.generate.part import SLICES, PartTask, Slices, make_part
 from snapseed.snapshot.store import Staging, has_snapshot, open_snapshot, part_path
@@ -25,7 +30,8 @@ class Request:
 
     `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows`,
     `slices` and `alone` have fixed values, which only tests and benchmarks change: this process works alone for so many
-    seconds before it starts others, each of which takes as long to start. Without a `store`, it goes to
+    seconds before it starts others, each of which takes as long to start. See `EntityFiles` for `most_files`.
+    With `resume`, parts that a run like this one has left in a bucket are not made again. Without a `store`, it goes to
     that of the project.
     """
 
@@ -38,6 +44,8 @@ class Request:
     chunk_rows: int = CHUNK_ROWS
     slices: Slices = SLICES
     alone: float = 0.5
+    most_files: int = MOST_FILES
+    resume: bool = True
     store: Store | None = None
 
     def store_in(self, project: Project) -> Store:
@@ -105,7 +113,8 @@ class Tasks:
     def __init__(self, project: Project, request: Request, staging: Staging) -> None:
         self.project = project
         self.request = request
-        self._staging = staging
+        self.staging = staging
+        self._run = "" if isinstance(staging, FolderStaging) else _run(project, request)
         entities = load_generators(project.generators).entities.values()
         self.written = [entity for entity in entities if not request.only or entity.name in request.only]
         self.trees = []
@@ -148,10 +157,20 @@ class Tasks:
             first=first,
             last=last,
             paths={name: part_path(name, part) for name in tree.names},
-            staging=self._staging,
+            staging=self.staging,
+            run=self._run,
+            resume=self.request.resume,
             chunk_rows=self.request.chunk_rows,
             slices=self.request.slices,
         )
+
+
+def _run(project: Project, request: Request) -> str:
+    """What is the same for all runs whose parts are the same: a digest of everything that they depend on."""
+    code = packed(project)
+    settings = (request.seed, request.scale, request.only, request.part, request.chunk_rows, project.now.isoformat())
+    inputs = (code.sha256, sorted(code.versions.items()), *settings, project.part_rows)
+    return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -21,13 +20,10 @@ import msgspec
 from snapseed.config import Project
 from snapseed.errors import ManifestError, SnapseedError, SnapshotError, SpaceError, UsageError
 from snapseed.events import Advanced, Listener, ignore, phase
-from snapseed.generate.entity import Entity
+from snapseed.generate.gathering import EntityFiles
 from snapseed.generate.generators import load_generators
-from snapseed.generate.output import columns_of, keys_do_not_ascend
 from snapseed.generate.parallel import make_parts
-from snapseed.generate.part import PartResult
 from snapseed.generate.request import Request, Tasks, estimate
-from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import (
     Snapshot,
@@ -157,10 +153,14 @@ def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | N
         done += rows
         listener(Advanced("generating", done, tasks.root_rows, "root rows"))
 
+    gathered = {entity.name: EntityFiles(entity, tasks.staging, tasks.request.most_files) for entity in tasks.written}
+    pools: dict[str, str] = {}
     with phase(listener, "generating"):
-        results = list(make_parts(tasks, told, jobs=min(jobs, len(tasks)), executor=executor))
-    records = {entity.name: _record(entity, results) for entity in tasks.written}
-    pools = {name: digest for result in results for name, digest in result.pools.items()}
+        for part in make_parts(tasks, told, jobs=min(jobs, len(tasks)), executor=executor):
+            pools |= part.pools
+            for name, written in part.files.items():
+                gathered[name].add(written)
+    records = {name: files.record() for name, files in gathered.items()}
     if kept and kept.manifest.entities:
         records |= {record.name: record for record in kept.manifest.entities}
         pools = {**kept.manifest.pools, **pools}
@@ -184,26 +184,6 @@ def _without_entities(project: Project, request: Request) -> Manifest:
         pools={},
         libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
         entities=(),
-    )
-
-
-def _record(entity: Entity, results: Sequence[PartResult]) -> EntityRecord:
-    mine = [result.files[entity.name] for result in results if entity.name in result.files]
-    for before, after in pairwise(mine):
-        if before.last_key >= after.file.chunks[0].first_key:  # type: ignore[operator]
-            raise keys_do_not_ascend(entity, after.file.path)
-    files = tuple(written.file for written in mine)
-    total = combined(chunk.digest() for file in files for chunk in file.chunks)
-    return EntityRecord(
-        name=entity.name,
-        schema=entity.schema,
-        table=entity.table,
-        key=entity.key,
-        columns=columns_of(entity, entity.columns),
-        parent=entity.parent.name if entity.parent else None,
-        rows=total.rows,
-        fingerprint=str(total),
-        files=files,
     )
 
 
@@ -236,15 +216,16 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
 
 
 def _copy_files(kept: Snapshot, staging: Staging) -> None:
-    for file in (file for record in kept.manifest.entities for file in record.files):
-        if problem := file_problem(kept, file):
+    files = [file for record in kept.manifest.entities for file in record.files]
+    there = staging.take_over(files)
+    for file in files:
+        if file.path not in there:
             raise SnapshotError(
                 "a file that --only would keep is damaged",
                 where=kept.path(file),
-                observed=problem,
+                observed=file_problem(kept, file),
                 next_step="generate without --only",
             )
-        staging.keep(file)
 
 
 def _other_settings(stored: Manifest, wanted: Manifest) -> list[tuple[str, object, object]]:

@@ -23,11 +23,11 @@ from psycopg import sql
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.load.encode import BINARY_HEADER, BINARY_TRAILER, encode_rows
 from snapseed.load.plan import TablePlan
+from snapseed.load.plan.shares import Slice, whole
 from snapseed.load.request import LoadSettings
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.rowhash import key_list, row_hash
-from snapseed.snapshot.manifest import PartFile
-from snapseed.snapshot.parquet import readable
+from snapseed.snapshot.parquet import Part, readable
 from snapseed.snapshot.store import Snapshot
 
 _Item = TypeVar("_Item")
@@ -182,29 +182,32 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
 
 
 def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generator[Batch]:
-    with readable(str(snapshot.place)):
-        for file in table.entity.files:
-            yield from _batches_of(file, snapshot, table, batch_bytes)
+    slices = list(whole(table.entity)) if table.slices is None else table.slices
+    files = (rows_of.file for rows_of in slices)
+    with readable(str(snapshot.place)), closing(snapshot.parts(table.entity, files, whole=True)) as parts:
+        # One more step than slices ends the last part: only then all of it was compared.
+        for part, rows_of in zip(parts, slices, strict=True):
+            yield from _batches_of(part, rows_of, table, batch_bytes)
 
 
-def _batches_of(file: PartFile, snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
+def _batches_of(part: Part, rows_of: Slice, table: TablePlan, batch_bytes: int) -> Iterator[Batch]:
     names = [column.name for column in table.columns]
-    with snapshot.open_part(table.entity, file, whole=True) as part:
-        for number in range(len(file.chunks)):
-            started = time.monotonic()
-            # PostgreSQL checks that texts are UTF-8.
-            for chunk in part.batches(number, names, utf8=False):
-                read_seconds = time.monotonic() - started
-                rows = max(1, min(len(chunk), batch_bytes * len(chunk) // max(1, chunk.nbytes)))
-                for start in range(0, len(chunk), rows):
-                    started = time.monotonic()
-                    slices = [column.slice(start, rows) for column in chunk.columns]
-                    data = encode_rows(slices, table)
-                    yield Batch(data, len(slices[0]), read_seconds, time.monotonic() - started)
-                    read_seconds = 0.0
-                # Free these rows before the next are read: two at once would be the peak of a load's memory.
-                del chunk, slices, data
+    for number in range(rows_of.first, rows_of.end):
+        started = time.monotonic()
+        # PostgreSQL checks that texts are UTF-8.
+        for chunk in map(rows_of.cut, part.batches(number, names, utf8=False)):
+            read_seconds = time.monotonic() - started
+            rows = max(1, min(len(chunk), batch_bytes * len(chunk) // max(1, chunk.nbytes)))
+            for start in range(0, len(chunk), rows):
                 started = time.monotonic()
+                slices = [column.slice(start, rows) for column in chunk.columns]
+                data = encode_rows(slices, table)
+                yield Batch(data, len(slices[0]), read_seconds, time.monotonic() - started)
+                read_seconds = 0.0
+                # Free these rows before the next are read: two at once would be the peak of a load's memory.
+                del slices, data
+            del chunk
+            started = time.monotonic()
 
 
 def _widen_socket(connection: Connection, size: int) -> None:

@@ -17,6 +17,8 @@ from psycopg import sql
 from snapseed.config import Environment
 from snapseed.load.copy import copy_rows, merge_rows, stage_table, staged_keys
 from snapseed.load.outcome import CopyStarted
+from snapseed.load.partitions.exchange import attach_partitions, drop_partitions
+from snapseed.load.partitions.staging import StagedTable
 from snapseed.load.plan import EmptiedTable, Emptying, LoadPlan, Prepared, TablePlan
 from snapseed.load.prepare import LoadSession
 from snapseed.load.request import Mode
@@ -24,7 +26,7 @@ from snapseed.load.restore import fill_views, restore_positions
 from snapseed.load.unchanged import count_changes, table_state
 from snapseed.postgres.catalog import SequenceFacts, TableName
 from snapseed.postgres.connect import Connection, role_search_path
-from snapseed.postgres.locks import set_limits
+from snapseed.postgres.locks import lock_tables, set_limits
 from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.postgres.rowhash import table_fingerprint
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
@@ -34,24 +36,41 @@ from snapseed.verify.database import EntityResult, require_rows, verify_entity
 _FLUSHES = 150_000
 
 
-def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
+def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan, staged: Mapping[str, StagedTable]) -> None:
     """Do what the plan says, verify the rows and record the load. Only the commit is left to do.
+
+    `staged` are the tables, by entity, whose new partitions are filled already.
 
     Raises `LoadError`, `ServerError` and `VerificationError`. The session's listener hears what was done.
     """
     connection, verify = session.connection, session.request.verify
+    if session.environment.connections > 1 and plan.mode is Mode.REPLACE:
+        # Readers were let in until now.
+        with session.phase("waiting for the tables"):
+            lock_tables(connection, [table.table for table in [*plan.tables, *plan.children]], exclusive=True)
     with session.phase("dropping indexes and keys"):
         changes = Counter({str(table.table): count_changes(connection, table.table) for table in plan.tables})
         for setting in plan.settings:
             _set(connection, setting.name, setting.value)
         drop_indexes_and_keys(connection, plan)
     with session.phase("emptying tables"):
+        exchanged = [table.parallel for table in plan.tables if table.parallel]
+        # Each file of a truncated partition is created anew, which takes longer than all else: truncate only what must.
+        for parallel in (parallel for parallel in exchanged if not parallel.referenced):
+            drop_partitions(connection, parallel)
         with role_search_path(connection):
             changes.update(empty_tables(connection, plan))
+        for parallel in (parallel for parallel in exchanged if parallel.referenced):
+            drop_partitions(connection, parallel)
         set_storage(connection, plan, "EXTERNAL")
     kept = _fingerprints(session, plan) if verify and plan.mode is Mode.APPEND else {}
     for table in plan.tables:
-        changes[str(table.table)] += _fill(session, table)
+        if table.parallel:
+            with session.phase("attaching partitions", doing=f"attaching the partitions of {table.table}"):
+                attach_partitions(connection, table.parallel)
+            changes[str(table.table)] = count_changes(connection, table.table)
+        else:
+            changes[str(table.table)] += _fill(session, table)
     with session.phase("building indexes"), role_search_path(connection):
         build_indexes(connection, plan)
     with session.phase("checking foreign keys"):
@@ -63,8 +82,8 @@ def execute(session: LoadSession, prepared: Prepared, plan: LoadPlan) -> None:
         with session.phase("filling materialized views"):
             fill_views(connection, plan.restoration)
     if verify:
-        _verify(session, plan, kept)
-    _record(session, prepared, plan, changes)
+        _verify(session, plan, kept, staged)
+    _record(session, prepared, plan, changes, staged)
     with session.phase("setting sequences"):
         _set_sequences(connection, plan, by_alter=False)
 
@@ -185,11 +204,17 @@ def _fingerprints(session: LoadSession, plan: LoadPlan) -> dict[str, Fingerprint
         return {str(name): table_fingerprint(session.connection, entity, name) for entity, name in tables}
 
 
-def _verify(session: LoadSession, plan: LoadPlan, kept: Mapping[str, Fingerprint]) -> None:
+def _verify(
+    session: LoadSession, plan: LoadPlan, kept: Mapping[str, Fingerprint], staged: Mapping[str, StagedTable]
+) -> None:
     results = []
     with session.phase("verifying"):
         for table in plan.tables:
-            results.append(_verify_table(session.connection, plan, table, kept))
+            held = staged[table.entity.name].held if table.parallel else None
+            if held == table.entity.digest():
+                results.append(EntityResult(table.entity.name, str(table.table), held, held, 0.0))
+            else:
+                results.append(_verify_table(session.connection, plan, table, kept))
             session.listener(results[-1])
         require_rows(results, session.target.described)
 
@@ -207,7 +232,13 @@ def _verify_table(
     return EntityResult(table.entity.name, str(table.table), expected, observed, time.monotonic() - started)
 
 
-def _record(session: LoadSession, prepared: Prepared, plan: LoadPlan, changes: Mapping[str, int]) -> None:
+def _record(
+    session: LoadSession,
+    prepared: Prepared,
+    plan: LoadPlan,
+    changes: Mapping[str, int],
+    staged: Mapping[str, StagedTable],
+) -> None:
     """Write the row of `snapseed.loads`, with the state that `--if-changed` compares."""
     manifest, states = session.snapshot.manifest, dict[str, dict[str, object]]()
     with session.phase("recording"):
@@ -215,7 +246,10 @@ def _record(session: LoadSession, prepared: Prepared, plan: LoadPlan, changes: M
             state = table_state(session.connection, table.entity, table.table)
             # The server's count does not include the changes of this transaction yet.
             counted = None if state["changes"] is None else changes[str(table.table)]
-            how = {"mode": str(plan.mode), "verified": session.request.verify}
+            how: dict[str, object] = {"mode": str(plan.mode), "verified": session.request.verify}
+            how["parts"] = table.entity.part_digests()
+            if found := staged.get(table.entity.name):
+                how["transactions"] = found.transactions
             states[str(table.table)] = {**state, **how, "changes": counted}
         if plan.mode is Mode.REPLACE and (queued := prepared.facts.get(session.queued or "")):
             # The table that workers fill was emptied, so the rows that they put there are ours to replace.

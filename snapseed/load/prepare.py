@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -36,6 +37,7 @@ from snapseed.postgres.connect import Connection, Session, Target, holds_utf8
 from snapseed.postgres.failures import translated
 from snapseed.postgres.fit import Problem, problem, table_name
 from snapseed.postgres.guard import identify, require_allowed
+from snapseed.postgres.partitions import read_partitions
 from snapseed.postgres.provenance import changed_tables, filled_tables, missing_privilege
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.manifest import EntityRecord, Manifest
@@ -46,7 +48,8 @@ from snapseed.snapshot.store import Snapshot
 class LoadSession:
     """One load: what was asked for, the connection that it uses, and who is told. Immutable.
 
-    `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled.
+    `queued` is the entity whose rows workers compute: its table is emptied with the others but not filled. Tasks of a
+    parallel load go to the `executor`, or to threads of this process if there is none.
     """
 
     project: Project
@@ -58,6 +61,7 @@ class LoadSession:
     queued: str | None
     connection: Session
     listener: Listener
+    executor: Executor | None = None
 
     @contextmanager
     def phase(self, name: str, doing: str = "") -> Iterator[None]:
@@ -122,6 +126,12 @@ def prepare(session: LoadSession) -> Prepared:
             restoration=restoration,
             capture=manifest.capture,
             environment=environment.name,
+            connections=environment.connections,
+            trees={
+                entity.name: read_partitions(connection, facts[entity.name].oid)
+                for entity in (there if environment.connections > 1 and created is None else [])
+                if facts[entity.name].kind == "p"
+            },
         )
 
 
@@ -150,9 +160,13 @@ def _parents(manifest: Manifest, facts: Mapping[str, TableFacts], chosen: set[st
 
 
 def _lock(session: LoadSession, tables: Sequence[TableName]) -> None:
-    """Keep writers out before anything is decided, so that what was decided still holds when it is carried out."""
+    """Keep writers out before anything is decided, so that what was decided still holds when it is carried out.
+
+    Readers may go on for as long as other connections fill new partitions.
+    """
     if not session.request.dry_run:
-        locks.lock_tables(session.connection, tables, exclusive=session.request.mode is Mode.REPLACE)
+        exclusive = session.request.mode is Mode.REPLACE and session.environment.connections == 1
+        locks.lock_tables(session.connection, tables, exclusive=exclusive)
 
 
 def _read_catalogs(session: LoadSession) -> tuple[Sequence[EntityRecord], dict[str, TableFacts], list[TableFacts]]:
@@ -273,18 +287,17 @@ def _read_contents(snapshot: Snapshot, entity: EntityRecord, facts: TableFacts) 
     nulls = Counter[str]()
     longest = dict.fromkeys(texts, 0)
     labels = {name: set[str]() for name in enums}
-    for file in entity.files if counted or read else ():
-        # Opened once: reading the footer takes most of the time.
-        with snapshot.open_part(entity, file) as part:
-            nulls.update({name: part.null_count(name) for name in counted})
-            numbers = range(len(file.chunks) if read else 0)
-            for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
-                for name in texts:
-                    longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
-                for name in enums:
-                    values = batch.column(name)
-                    values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
-                    labels[name].update(pc.unique(values.drop_null()).to_pylist())
+    # Opened once: reading the footer takes most of the time.
+    for part in snapshot.parts(entity, entity.files if counted or read else ()):
+        nulls.update({name: part.null_count(name) for name in counted})
+        numbers = range(len(part.file.chunks) if read else 0)
+        for batch in chain.from_iterable(part.batches(number, read) for number in numbers):
+            for name in texts:
+                longest[name] = max(longest[name], pc.max(pc.utf8_length(batch.column(name))).as_py() or 0)
+            for name in enums:
+                values = batch.column(name)
+                values = pc.list_flatten(values, recursive=True) if pa.types.is_list(values.type) else values
+                labels[name].update(pc.unique(values.drop_null()).to_pylist())
     return {
         name: ColumnContents(nulls[name], longest.get(name, 0), frozenset(labels.get(name, ())))
         for name in {*counted, *read}

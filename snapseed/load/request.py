@@ -50,9 +50,11 @@ class LoadSettings:
     from a thousand rows on, an index in key order never loses more than 5 %, one out of order gains from fifty
     thousand. `batch_bytes` of Arrow data are encoded at a time: below 1 MB the cost per batch shows, above 16 MB only
     memory grows. `queue_depth` encoded batches may wait for the socket: two keep it busy, two more even out chunks of
-    unequal cost.
+    unequal cost. Several connections pay from `parallel_rows` rows of a table on: below, exchanging the
+    partitions takes longer.
     """
 
     rebuild_rows: int = 2_000
     batch_bytes: int = 4 << 20
     queue_depth: int = 4
+    parallel_rows: int = 100_000

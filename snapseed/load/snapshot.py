@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from snapseed.errors import SnapseedError, UsageError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.load.execute import analyze, execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
+from snapseed.load.partitions.staging import cleared, stage_tables
 from snapseed.load.plan import LoadPlan
 from snapseed.load.plan.consent import require_consent
 from snapseed.load.plan.tables import plan_load
@@ -41,8 +43,9 @@ def load_snapshot(
     *,
     listener: Listener = ignore,
     settings: LoadSettings = LoadSettings(),
+    executor: Executor | None = None,
 ) -> LoadReport:
-    """Load the environment's snapshot into its database.
+    """Load the environment's snapshot into its database. If there is an `executor`, it does what can go parallel.
 
     The listener gets phases, `Advanced` for the rows of each entity, a `Note` while the load waits for somebody's lock,
     and the events of `snapseed.load.outcome`.
@@ -70,7 +73,9 @@ def load_snapshot(
             with phase(tell, phase_name):
                 connection = stack.enter_context(connected(target))
             watch = stack.enter_context(watching(target, connection, tell))
-            yield LoadSession(project, environment, snapshot, target, request, settings, queued, connection, watch.tell)
+            yield LoadSession(
+                project, environment, snapshot, target, request, settings, queued, connection, watch.tell, executor
+            )
 
     report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, request.dry_run)
     try:
@@ -165,14 +170,14 @@ def _check_files(snapshot: Snapshot, request: LoadRequest, listener: Listener) -
 def _load(session: LoadSession) -> LoadPlan:
     """The transaction. Returns the plan that was carried out, or with `dry_run` would be."""
     request = session.request
-    with _transaction(session):
+    with cleared(session), _transaction(session):
         prepared = prepare(session)
         with session.phase("planning"):
             plan = plan_load(prepared, request, session.settings)
             require_consent(prepared, request, session.environment, session.snapshot.manifest.identity)
         session.listener(plan)
         if not request.dry_run:
-            execute(session, prepared, plan)
+            execute(session, prepared, plan, stage_tables(session, plan))
     return plan
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from snapseed.errors import ConfigurationError, LoadError, ServerError, SnapseedError
+from snapseed.errors import ConfigurationError, LoadError, ServerError, SnapseedError, StoreError
 from snapseed.redaction import redacted
 
 # The server failed, whatever we asked of it. Classes: connection, resources, operator intervention, system error,
@@ -66,7 +66,9 @@ def may_pass(error: BaseException) -> bool:
     """Whether a retry may succeed. Takes the drivers' errors, and our own errors that they caused."""
     if isinstance(error, SnapseedError):
         cause = error.__cause__
-        return isinstance(error, ServerError) and cause is not None and may_pass(cause)
+        return isinstance(error, StoreError) or (
+            isinstance(error, ServerError) and cause is not None and may_pass(cause)
+        )
     if not isinstance(error, psycopg.Error):
         # Compared by name, since the client for Redis is an extra that may not be installed.
         names = {kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "redis.exceptions"}

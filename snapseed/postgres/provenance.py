@@ -52,7 +52,7 @@ class FilledTable:
     """What loads have put into a table since it was last `replaced`: snapshots with these `identities`.
 
     Their rows are those of these `transactions`. `by_workers`: a load has emptied the table, and workers fill it.
-    `has_grown`: it has a partition that it did not have then.
+    `has_grown`: it has a partition that it did not have then. `parts` are digests of the parts that were loaded.
     """
 
     name: str
@@ -62,6 +62,7 @@ class FilledTable:
     has_grown: bool
     identities: tuple[str, ...]
     transactions: tuple[str, ...]
+    parts: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def filled_tables(connection: Connection) -> dict[str, FilledTable]:
     """The tables, as `schema.table`, that snapseed has filled and that nobody has re-created since."""
     if not _has_states(connection):
         return {}
-    return {row["name"]: FilledTable(**row) for row in read_rows(connection, query("filled_tables"))}
+    rows = read_rows(connection, query("filled_tables"))
+    return {row["name"]: FilledTable(**row | {"parts": frozenset(row["parts"])}) for row in rows}
 
 
 def loaded_tables(connection: Connection) -> set[str]:

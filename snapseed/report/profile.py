@@ -232,6 +232,8 @@ def _beginnings(column: pa.Array) -> pa.Array:
     """The values as far as they are shown."""
     if pa.types.is_string(column.type):
         return pc.utf8_slice_codeunits(column, 0, CHARACTERS + 1)
+    if pa.types.is_list(column.type):
+        return pc.list_slice(column, 0, CHARACTERS)
     return pc.binary_slice(column, 0, CHARACTERS) if pa.types.is_binary(column.type) else column
 
 
@@ -285,11 +287,11 @@ def _column(
 
 def _histogram(kind: ColumnType, ends: pa.Array, measures: Sequence[pa.Array]) -> tuple[int, ...]:
     """How many rows of the sample lie in each of some equal ranges from the smallest to the largest value."""
-    numbers = np.concatenate([_floats(piece) for piece in (ends, *measures)])
-    numbers = numbers[np.isfinite(numbers) & (np.abs(numbers) < _ENDLESS)]
-    if not len(numbers):
+    numbers = np.concatenate([_floats(piece) for piece in measures])
+    both = np.concatenate([numbers, _floats(ends)])
+    if not len(both):
         return ()
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high = float(both.min()), float(both.max())
     if kind.is_array or kind.family in _LENGTHS | INTEGERS | {Family.DATE}:
         # As wide as a whole number, or some bars would stand for more numbers than others.
         width = -(-(high - low + 1) // _BARS)
@@ -297,11 +299,12 @@ def _histogram(kind: ColumnType, ends: pa.Array, measures: Sequence[pa.Array]) -
         high = low + bars * width
     else:
         bars = _BARS
-    return tuple(np.histogram(numbers[2:], bars, (low, high))[0].tolist()) if low < high and bars > 1 else ()
+    return tuple(np.histogram(numbers, bars, (low, high))[0].tolist()) if low < high and bars > 1 else ()
 
 
 def _floats(values: pa.Array) -> npt.NDArray[np.float64]:
+    """The values as numbers, without NULL and what is not finite."""
     if pa.types.is_temporal(values.type):
         values = values.cast(pa.int32() if pa.types.is_date32(values.type) else pa.int64())
     floats: npt.NDArray[np.float64] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return floats
+    return floats[np.isfinite(floats) & (np.abs(floats) < _ENDLESS)]

@@ -16,19 +16,20 @@ from msgspec import UNSET, Meta, UnsetType
 from snapseed.config import NAME_PATTERN
 from snapseed.errors import UsageError
 from snapseed.printable import UNPRINTABLE
-from snapseed.snapshot.hashing import Fingerprint
+from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.types import ColumnType, parse_type
 from snapseed.units import LARGEST_SCALE
 
 FILE_NAME = "manifest.json"
 RESTORE = "restore the snapshot from git, or generate or capture it again"
 LFS_POINTER = b"version https://git-lfs"
-# Format 2 has keys of several columns, format 3 is a capture. A manifest without them stays in format 1, so committed
-# snapshots do not change. An older snapseed says that the format is newer; otherwise it would reject it as not a
-# manifest.
-FORMATS = (1, 2, 3)
+# Format 2 has keys of several columns, format 3 is a capture, format 4 lists files in files of their own. A manifest
+# without them stays in format 1, so committed snapshots do not change. An older snapseed says that the format is newer;
+# otherwise it would reject it as not a manifest.
+FORMATS = (1, 2, 3, 4)
 # What `store.part_path` returns: users.parquet, users/part-00000.parquet.
 _Path = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(?:/part-[0-9]{5,})?\.parquet\Z")]
+_ListPath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+/files-[0-9]{5,}\.json\Z")]
 _Hex64Bits = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 _Hex256Bits = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 # No manifest and no schema is longer: this is room for 400,000 chunks.
@@ -67,6 +68,17 @@ class PartFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chunks: tuple[Chunk, ...]
 
 
+class FileList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of the snapshot that lists files of one entity, as `EntityRecord.files` would; and what they add up to."""
+
+    path: _ListPath
+    bytes: Annotated[int, Meta(ge=0, le=MOST_BYTES)]
+    sha256: _Hex256Bits
+    files: _Positive
+    rows: _Count
+    data_bytes: _Count
+
+
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A column's name and its PostgreSQL type, spelled as `format_type` does."""
 
@@ -92,6 +104,7 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `key` is the column that identifies a row, or a tuple of several columns; in a capture, an empty tuple is that of a
     table without a key, whose rows are ordered by all columns. `sequences` are those of a captured table's columns.
+    Very many files are in `lists`, in their order: `files` has them only once the lists were read.
     """
 
     name: str
@@ -104,11 +117,17 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fingerprint: _Hex64Bits
     files: tuple[PartFile, ...]
     sequences: tuple[SequencePosition, ...] | UnsetType = UNSET
+    lists: tuple[FileList, ...] | UnsetType = UNSET
 
     @property
     def bytes(self) -> int:
         """Size of all its files."""
-        return sum(file.bytes for file in self.files)
+        return sum(listed.data_bytes for listed in self.lists or ()) or sum(file.bytes for file in self.files)
+
+    @property
+    def file_count(self) -> int:
+        """How many files it has."""
+        return sum(listed.files for listed in self.lists or ()) or len(self.files)
 
     @property
     def kinds(self) -> list[ColumnType]:
@@ -129,6 +148,11 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The fingerprint of all rows."""
         return Fingerprint.parse(self.rows, self.fingerprint)
 
+    def part_digests(self) -> list[str]:
+        """Number and fingerprint of the rows of each part that has some: the same in any snapshot with these rows."""
+        digests = (combined(chunk.digest() for chunk in file.chunks) for file in self.files)
+        return [f"{digest.rows}:{digest}" for digest in digests if digest.rows]
+
 
 def names_of(key: str | tuple[str, ...]) -> tuple[str, ...]:
     """The columns of a key as a tuple, also if it is only one."""
@@ -141,6 +165,10 @@ class SchemaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Literal["schema.sql"]
     bytes: Annotated[int, Meta(ge=0, le=MOST_BYTES)]
     sha256: _Hex256Bits
+
+
+# Whatever a snapshot consists of, its manifest apart.
+StoredFile = PartFile | SchemaFile | FileList
 
 
 class CaptureRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -176,11 +204,26 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def identity(self) -> str:
         """The SHA-256 of the canonical manifest. Two snapshots with the same identity are the same snapshot."""
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(self.without_listed, order="deterministic")).hexdigest()
+
+    @property
+    def without_listed(self) -> Manifest:
+        """The manifest as it is written: without the files that are in lists."""
+        if self.format != FORMATS[-1]:
+            return self
+        entities = (msgspec.structs.replace(each, files=()) if each.lists else each for each in self.entities)
+        return msgspec.structs.replace(self, entities=tuple(entities))
+
+    @property
+    def lists(self) -> list[FileList]:
+        """The lists of files, of all entities."""
+        return [listed for entity in self.entities for listed in entity.lists or ()]
 
     @property
     def format(self) -> int:
-        """The format of this manifest: 3 for a capture; else 2 if a key has several columns, and 1 if none has."""
+        """The format: 4 with lists of files, 3 for a capture, 2 if a key has several columns, otherwise 1."""
+        if any(entity.lists for entity in self.entities):
+            return 4
         if self.capture is not UNSET:
             return 3
         return 1 if all(isinstance(entity.key, str) for entity in self.entities) else 2
@@ -191,10 +234,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return None if self.capture is UNSET else self.capture.schema
 
     @property
-    def files(self) -> list[PartFile | SchemaFile]:
-        """All files, the schema's first."""
+    def files(self) -> list[StoredFile]:
+        """All files, the schema's and lists first; those in lists only once the lists were read."""
         schema = [self.schema_file] if self.schema_file else []
-        return [*schema, *(file for entity in self.entities for file in entity.files)]
+        return [*schema, *self.lists, *(file for entity in self.entities for file in entity.files)]
 
     @property
     def rows(self) -> int:
@@ -230,7 +273,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 def encode(manifest: Manifest) -> bytes:
     """The bytes of manifest.json: format, identity, then the canonical manifest, indented so that diffs read well."""
-    content = msgspec.to_builtins(manifest, order="deterministic")
+    content = msgspec.to_builtins(manifest.without_listed, order="deterministic")
     document = {"format": manifest.format, "identity": manifest.identity, **content}
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 

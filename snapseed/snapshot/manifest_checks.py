@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -18,7 +19,9 @@ from snapseed.snapshot.manifest import (
     RESTORE,
     USERS_TABLE,
     EntityRecord,
+    FileList,
     Manifest,
+    PartFile,
     SequencePosition,
     is_identifier,
     is_system_table,
@@ -30,7 +33,7 @@ _Contradictions = Iterator[tuple[str, str, str]]
 
 
 def decode(data: bytes, *, where: str) -> Manifest:
-    """The manifest in `data`, after all checks.
+    """The manifest in `data`, after all checks. Files in lists are not in it: see `with_lists`.
 
     Raises `ManifestError` for a Git LFS pointer, an unknown format, anything that is not a manifest, an unsafe name or
     path, sums that do not add up, and content that does not match the identity.
@@ -64,14 +67,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
         raise _foreign(where, str(exc)) from exc
     if manifest.format != stated:
         raise _foreign(where, f"format {stated}, but the content of format {manifest.format}")
-    for place, observed, expected in _contradictions(manifest):
-        raise ManifestError(
-            "the manifest is not valid",
-            where=f"{where}, {place}",
-            observed=observed,
-            expected=expected,
-            next_step=RESTORE,
-        )
+    _require_valid(manifest, where)
     if manifest.identity != identity:
         raise ManifestError(
             "the manifest was changed after it was written",
@@ -81,6 +77,50 @@ def decode(data: bytes, *, where: str) -> Manifest:
             next_step=RESTORE,
         )
     return manifest
+
+
+def with_lists(manifest: Manifest, read: Callable[[FileList], bytes], *, where: str) -> Manifest:
+    """The manifest with the files that are in lists. Raises `ManifestError` for a list that is not what it says."""
+    if not manifest.lists:
+        return manifest
+    entities = tuple(
+        msgspec.structs.replace(each, files=tuple(files_in(each, read, where=where))) if each.lists else each
+        for each in manifest.entities
+    )
+    manifest = msgspec.structs.replace(manifest, entities=entities)
+    _require_valid(manifest, where)
+    return manifest
+
+
+def files_in(entity: EntityRecord, read: Callable[[FileList], bytes], *, where: str) -> Iterator[PartFile]:
+    """The files in the lists of an entity; a list is read once they are asked for. Raises what `with_lists` raises."""
+    for listed in entity.lists or ():
+        data = read(listed)
+        digest, observed = hashlib.sha256(data).hexdigest(), None
+        try:
+            files = msgspec.json.decode(data, type=tuple[PartFile, ...])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            observed = str(exc)
+        if digest != listed.sha256 or observed:
+            raise ManifestError(
+                "a list of files was altered",
+                where=f"{where}, {listed.path}",
+                observed=observed or f"SHA-256 is {digest}",
+                expected=f"SHA-256 {listed.sha256}",
+                next_step=RESTORE,
+            )
+        yield from files
+
+
+def _require_valid(manifest: Manifest, where: str) -> None:
+    for place, observed, expected in _contradictions(manifest):
+        raise ManifestError(
+            "the manifest is not valid",
+            where=f"{where}, {place}",
+            observed=observed,
+            expected=expected,
+            next_step=RESTORE,
+        )
 
 
 def _foreign(where: str, observed: str) -> ManifestError:
@@ -155,8 +195,21 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> _Contradic
         if not _is_type(column.type):
             yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
     yield from _key_contradictions(entity)
+    yield from _sum_contradictions(place, entity)
+
+
+def _sum_contradictions(place: str, entity: EntityRecord) -> _Contradictions:
+    """What files, chunks and lists do not add up to."""
+    lists = entity.lists or ()
+    if lists and (rows := sum(listed.rows for listed in lists)) != entity.rows:
+        yield place, f"{entity.rows} rows", f"the sum of its lists: {rows}"
+    if lists and not entity.files:
+        return
     if (total := combined(chunk.digest() for chunk in entity.chunks)) != entity.digest():
         yield place, f"{entity.rows} rows, {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}"
+    found = len(entity.files), sum(file.bytes for file in entity.files)
+    if lists and found != (entity.file_count, entity.bytes):
+        yield place, f"{found[0]} files of {found[1]} bytes in its lists", f"{entity.file_count}, {entity.bytes} bytes"
 
 
 def _sequence_contradictions(place: str, sequences: Sequence[SequencePosition]) -> _Contradictions:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from snapseed.core import longest_value
 from snapseed.errors import SnapseedError, SnapshotError
-from snapseed.snapshot.manifest import RESTORE, Column, PartFile, SchemaFile
+from snapseed.snapshot.manifest import RESTORE, Column, PartFile, StoredFile
 from snapseed.snapshot.store_stream import WholeReader
 
 # The most memory that a chunk may take, and about how much is decoded at a time.
@@ -137,7 +137,7 @@ def readable(path: str) -> Iterator[None]:
         ) from exc
 
 
-def require_loadable(path: Path, file: PartFile | SchemaFile) -> None:
+def require_loadable(path: Path, file: StoredFile) -> None:
     """Raise `SnapshotError` for a part that was just written and that no reader would accept."""
     if isinstance(file, PartFile):
         with path.open("rb", buffering=0) as stream, read_part(cast("BinaryIO", stream), str(path), (), file) as part:

@@ -6,10 +6,13 @@ A snapshot is replaced as a whole or not at all: its manifest is written last, a
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
@@ -17,23 +20,23 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 import pyarrow as pa
 
 from snapseed.config.store import Store
-from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
     FILE_NAME,
-    LFS_POINTER,
     MOST_BYTES,
     RESTORE,
     EntityRecord,
     Manifest,
     PartFile,
     SchemaFile,
+    StoredFile,
 )
-from snapseed.snapshot.manifest_checks import decode
+from snapseed.snapshot.manifest_checks import decode, with_lists
 from snapseed.snapshot.parquet import Part, read_part, readable
 from snapseed.snapshot.store_folder import Folder, FolderStaging, replacing_folder
-from snapseed.snapshot.store_stream import WholeReader
+from snapseed.snapshot.store_stream import WholeReader, digest_problem, length_problem
 
 if TYPE_CHECKING:
     from snapseed.snapshot.store_bucket import Prefix, PrefixStaging
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 # Where a snapshot is, and where a new one is being written.
 Place: TypeAlias = "Folder | Prefix"
 Staging: TypeAlias = "FolderStaging | PrefixStaging"
+# Files of a bucket that are opened before they are read: each waits for an answer.
+_OPENED_AHEAD = 4
 # In microseconds, as the end of a day, which PostgreSQL has: Python would show its beginning.
 _MIDNIGHT = 24 * 60 * 60 * 1_000_000
 
@@ -52,7 +57,7 @@ class Snapshot:
     place: Place
     manifest: Manifest
 
-    def path(self, file: PartFile | SchemaFile) -> str:
+    def path(self, file: StoredFile) -> str:
         """The path or URL of a file, for messages."""
         return self.place.where(file)
 
@@ -81,25 +86,58 @@ class Snapshot:
         return data
 
     @contextmanager
-    def open_part(
-        self, entity: EntityRecord, file: PartFile, *, altered: bool = False, whole: bool = False
-    ) -> Iterator[Part]:
-        """A part of the entity, ready to be read chunk by chunk. From a bucket, the `whole` part is read ahead.
+    def open_part(self, entity: EntityRecord, file: PartFile, *, altered: bool = False) -> Iterator[Part]:
+        """A part of the entity, ready to be read chunk by chunk.
 
         Raises `SnapshotError` if it cannot be read, or does not have the columns, the chunks and, unless it is known to
-        be altered, the length that the manifest says; at the end also if what was read ahead has another SHA-256.
+        be altered, the length that the manifest says.
         """
-        where = self.path(file)
-        with ExitStack() as stack:
-            with readable(where):
+        with (
+            self._opened(file, altered=altered) as stream,
+            read_part(stream, self.path(file), entity.columns, file) as part,
+        ):
+            yield part
+
+    def parts(self, entity: EntityRecord, files: Iterable[PartFile], *, whole: bool = False) -> Generator[Part]:
+        """These parts, as `open_part` opens them, each open until the next one is asked for.
+
+        In a bucket, the next ones are opened ahead, and those that are read `whole` are read ahead. Raises
+        `SnapshotError` at the end of such a part if it has another SHA-256.
+        """
+        with ThreadPoolExecutor(_OPENED_AHEAD, thread_name_prefix="open") as threads:
+            waiting = deque[tuple[PartFile, Future[BinaryIO]]]()
+            left = iter(files)
+            ahead = 1 if isinstance(self.place, Folder) else _OPENED_AHEAD
+            while True:
+                for file in islice(left, ahead - len(waiting)):
+                    waiting.append((file, threads.submit(self._opened, file, whole=whole)))
+                if not waiting:
+                    return
+                file, opened = waiting.popleft()
+                where = self.path(file)
+                with opened.result() as stream, read_part(stream, where, entity.columns, file) as part:
+                    yield part
+                    if isinstance(stream, WholeReader) and (problem := digest_problem(stream, file)):
+                        summary = "a file of the snapshot was altered"
+                        raise SnapshotError(summary, where=where, observed=problem, next_step=RESTORE)
+
+    def _opened(self, file: PartFile, *, altered: bool = False, whole: bool = False) -> BinaryIO:
+        with readable(self.path(file)), ExitStack() as stack:
+            try:
                 stream = stack.enter_context(self.place.open(file, whole=whole))
-                if not altered and (problem := _length_problem(stream, file)):
-                    raise ValueError(problem)
-            yield stack.enter_context(read_part(stream, where, entity.columns, file))
-            if isinstance(stream, WholeReader) and (problem := _digest_problem(stream, file)):
-                raise SnapshotError(
-                    "a file of the snapshot was altered", where=where, observed=problem, next_step=RESTORE
-                )
+            except FileNotFoundError as exc:
+                if isinstance(self.place, Folder) or self._is_there_still(self.place):
+                    raise
+                summary = "another process has replaced the snapshot meanwhile"
+                raise StoreError(summary, where=str(self.place), next_step="run this again") from exc
+            if not altered and (problem := length_problem(stream, file)):
+                raise ValueError(problem)
+            stack.pop_all()
+            return stream
+
+    def _is_there_still(self, place: Prefix) -> bool:
+        manifest = decode(bytes(place.read(FILE_NAME)[0]), where=f"{place}/{FILE_NAME}")
+        return manifest.identity == self.manifest.identity
 
     def batches(self, entity: EntityRecord, names: Sequence[str]) -> Generator[pa.RecordBatch]:
         """All rows of an entity with these of its columns, as `Part.batches` has them."""
@@ -185,6 +223,8 @@ def open_snapshot(store: Store | Path, name: str) -> Snapshot:
         observed = exc.strerror or str(exc)
         raise ManifestError("the manifest cannot be read", where=where, observed=observed) from exc
     manifest = decode(data, where=where)
+    with readable(where):
+        manifest = with_lists(manifest, place.read_list, where=where)
     if manifest.name != name:
         raise ManifestError(
             "the manifest is that of another snapshot",
@@ -205,39 +245,40 @@ def file_problem(snapshot: Snapshot, file: PartFile | SchemaFile) -> str | None:
     """What is wrong with a file's length or SHA-256, in words; None if both are those of the manifest."""
     try:
         with snapshot.place.open(file, whole=True) as stream:
-            return _length_problem(stream, file) or _digest_problem(stream, file)
+            return length_problem(stream, file) or digest_problem(stream, file)
     except FileNotFoundError:
         return "missing"
     except OSError as exc:
         return f"cannot be read: {exc.strerror}"
 
 
-def _digest_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
-    if isinstance(stream, WholeReader):
-        found = stream.digest()
-    else:
-        digest, left = hashlib.sha256(), file.bytes
-        while left and (data := stream.read(min(left, 1 << 20))):
-            digest.update(data)
-            left -= len(data)
-        found = digest.hexdigest()
-    return None if found == file.sha256 else f"altered: SHA-256 is {found}, expected {file.sha256}"
-
-
-def _length_problem(stream: BinaryIO, file: PartFile | SchemaFile) -> str | None:
-    if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-        return "only a Git LFS pointer, not the data; run `git lfs pull`"
-    size = stream.seek(0, io.SEEK_END)
-    stream.seek(0)
-    return None if size == file.bytes else f"has {size} bytes, expected {file.bytes}: truncated or altered"
-
-
-def replacing(store: Store, name: str) -> AbstractContextManager[Staging]:
+def replacing(store: Store, name: str, *, resume: bool = False) -> AbstractContextManager[Staging]:
     """Where to write a new snapshot. Call its `commit` inside the block, or the old snapshot stays.
+
+    To `resume` another try, in a folder, what was written before a failure is left, and found by the next one.
 
     Raises `SnapshotError` if another process is writing the same snapshot, or the place cannot be written.
     """
     if isinstance(store.place, Path):
-        return replacing_folder(store.place, name)
-    found: AbstractContextManager[Staging] = _buckets(store).replacing_prefix(store, name)
+        return replacing_folder(store.place, name, resume=resume)
+    found: AbstractContextManager[Staging] = _buckets(store).replacing_prefix(store, name, resume=resume)
     return found
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What was removed, or with `dry_run` would be, with the size of each; and how many files were too new for that."""
+
+    place: str
+    removed: dict[str, int]
+    left: int
+    dry_run: bool
+
+
+def prune_snapshot(store: Store, name: str, grace: float, *, dry_run: bool = False) -> PruneReport:
+    """Remove what dead runs have left of a snapshot; nothing that is younger than `grace` seconds."""
+    place = place_of(store, name)
+    everything, found = place.litter(timedelta(0)), place.litter(timedelta(seconds=grace))
+    if not dry_run:
+        place.remove(found)
+    return PruneReport(str(place), found, len(everything) - len(found), dry_run)

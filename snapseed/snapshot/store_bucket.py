@@ -12,19 +12,21 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from snapseed.config import Store
-from snapseed.errors import ManifestError, SnapshotError
-from snapseed.snapshot.manifest import FILE_NAME, Manifest, PartFile, SchemaFile, encode
-from snapseed.snapshot.manifest_checks import decode
+from snapseed.errors import ManifestError, SnapshotError, StoreError
+from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
+from snapseed.snapshot.manifest_checks import decode, files_in
 from snapseed.snapshot.parquet import require_loadable
-from snapseed.snapshot.store_client import HasChangedError, client_of, translated
+from snapseed.snapshot.store_client import HasChangedError, NoConditionsError, client_of, translated
+from snapseed.snapshot.store_folder import locked
 from snapseed.snapshot.store_stream import TAIL_BYTES, PieceReader, WholeReader
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 # Records of finished tasks, by which a run that was cut short goes on.
 _RECORDS = ".parts/"
+# What the local folders of a writer, which locks its own, and of a worker on another machine are called.
+_WRITERS, _WORKERS = "put", "work"
 # A writer stores one file after another. After this long without a new one, nobody is writing.
 GRACE = timedelta(hours=1)
 
@@ -47,11 +51,11 @@ class Prefix:
     def __str__(self) -> str:
         return f"{self.store}/{self.name}"
 
-    def where(self, file: PartFile | SchemaFile) -> str:
+    def where(self, file: StoredFile) -> str:
         """The URL of a file, for messages."""
         return f"{self}/{self.key(file)}"
 
-    def key(self, file: PartFile | SchemaFile) -> str:
+    def key(self, file: StoredFile) -> str:
         """The key of a file below the prefix."""
         path = PurePosixPath(file.path)
         return str(path.with_name(f"{path.stem}-{file.sha256[:16]}{path.suffix}"))
@@ -63,28 +67,56 @@ class Prefix:
     def version(self) -> ObjectMeta | None:
         """What the store says of the manifest, if there is one."""
         with suppress(FileNotFoundError), self._translated():
-            return self._client().head(FILE_NAME)
+            # Not HEAD, whose refusals have no reason.
+            return self._client().get(FILE_NAME).meta
         return None
 
     def open_manifest(self) -> BinaryIO:
         """The manifest. Raises `OSError` and `StoreError`."""
         return io.BytesIO(self.read(FILE_NAME)[0])
 
-    def open(self, file: PartFile | SchemaFile, *, whole: bool = False) -> BinaryIO:
+    def open(self, file: StoredFile, *, whole: bool = False) -> BinaryIO:
         """A file of the snapshot, for pieces of it or to read the `whole` file. Raises `OSError` and `StoreError`."""
         key = self.key(file)
-        tail, meta, _ = self.read(key, {"range": {"suffix": TAIL_BYTES}})
+        try:
+            tail, meta, _ = self._tail(key, file.bytes)
+        except StoreError:
+            # Beyond the end of a file that is too short, there is no range.
+            if not self.size(key):
+                return io.BytesIO()
+            tail, meta, _ = self._tail(key, min(file.bytes, self.size(key)))
+        if meta["size"] > file.bytes:
+            tail, meta, _ = self._tail(key, meta["size"])
 
         def fetch(start: int, end: int) -> memoryview:
             return self.read(key, {"range": (start, end), "if_match": meta["e_tag"]})[0]
 
         return cast("BinaryIO", (WholeReader if whole else PieceReader)(fetch, meta["size"], tail))
 
+    def _tail(self, key: str, size: int) -> tuple[memoryview, ObjectMeta, dict[str, str]]:
+        """The end of an object of this size. Azure has no other way to say where the end is."""
+        return self.read(key, {"range": (max(0, size - TAIL_BYTES), size)})
+
+    def read_list(self, listed: FileList) -> bytes:
+        """What a list of files holds. Raises `OSError` and `StoreError`."""
+        return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
+
+    def keys(self, manifest: Manifest) -> set[str]:
+        """The keys of all files of a manifest, those in lists too, which are read one at a time."""
+        lists = (each for each in manifest.entities if not each.files)
+        listed = (file for each in lists for file in files_in(each, self.read_list, where=str(self)))
+        return {self.key(file) for file in chain(manifest.files, listed)}
+
     def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
         """An object or a range of it, what the store says of it, and its attributes."""
         with self._translated():
             found = self._client().get(key, options=options)
             return memoryview(found.bytes()), found.meta, found.attributes
+
+    def size(self, key: str) -> int:
+        """The length of an object. Raises `OSError` and `StoreError`."""
+        with self._translated():
+            return self._client().head(key)["size"]
 
     def put(self, key: str, data: bytes | Path, **options: Any) -> None:  # noqa: ANN401 - those of obstore
         """Store an object. Raises `SnapshotError` and `StoreError`."""
@@ -106,6 +138,33 @@ class Prefix:
         """Nothing: a file that the manifest does not name may be in the making."""
         return set()
 
+    def named(self) -> set[str]:
+        """The keys that the manifest names, and its own; no others if it is missing or damaged."""
+        with suppress(FileNotFoundError, ManifestError), self.open_manifest() as stream:
+            return {FILE_NAME, *self.keys(decode(stream.read(), where=str(self)))}
+        return {FILE_NAME}
+
+    def probe(self) -> str:
+        """Try what a writer and a reader need, and say in words what the store can do. Raises as they would."""
+        key = f".probe-{secrets.token_hex(8)}"
+        conditional = "no conditional writes: of two writers at once, the last one wins"
+        self.put(key, b"snapseed")
+        try:
+            with suppress(NoConditionsError):
+                self.put(key, b"snapseed", mode="create")
+        except HasChangedError:
+            conditional = "conditional writes"
+        finally:
+            self.read(key)
+            self.remove({key})
+        return f"{self.store}: listed, read, written; {conditional}"
+
+    def litter(self, grace: timedelta) -> dict[str, int]:
+        """What no manifest names, with the size of each; nothing while a process may be writing."""
+        named = self.named()
+        others = {key: meta for key, meta in self.listed().items() if key not in named}
+        return {key: others[key]["size"] for key in sorted(_abandoned(others, grace))}
+
     def _client(self) -> ObjectStore:
         return client_of(self.store, self.name)
 
@@ -126,9 +185,11 @@ class PrefixStaging:
 
     @property
     def folder(self) -> Path:
-        """Where this machine writes a file before it is put into the bucket."""
-        folder = Path(tempfile.gettempdir(), f"snapseed-put-{self.token}")
-        folder.mkdir(mode=0o700, exist_ok=True)
+        """Where this machine writes a file before it is put into the bucket: the writer's own, or that of a worker."""
+        folder = _local(_WRITERS, self.token)
+        if not folder.exists():
+            folder = _local(_WORKERS, self.token)
+            folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
     @property
@@ -136,15 +197,18 @@ class PrefixStaging:
         """The files that were put before the commit."""
         return self.prefix
 
-    def put(self, file: PartFile | SchemaFile) -> None:
+    def put(self, file: StoredFile) -> None:
         """Move a file from the folder into the bucket. Raises `SnapshotError` for one that could not be loaded."""
         path = self.folder / file.path
         require_loadable(path, file)
         self.prefix.put(self.prefix.key(file), path)
         path.unlink()
 
-    def keep(self, file: PartFile | SchemaFile) -> None:
-        """Take over a file that is in the bucket already."""
+    def take_over(self, files: Sequence[StoredFile]) -> set[str]:
+        """The paths of files that are in the bucket already, with this SHA-256."""
+        there = self.prefix.listed()
+        sizes = {key: meta["size"] for key, meta in there.items()}
+        return {file.path for file in files if sizes.get(self.prefix.key(file)) == file.bytes}
 
     def record(self, run: str, task: str, data: bytes) -> None:
         """Remember that a task of a run is done, after its files were put."""
@@ -155,13 +219,25 @@ class PrefixStaging:
         folder = f"{_RECORDS}{run}/"
         return {key.removeprefix(folder): bytes(self.prefix.read(key)[0]) for key in self.prefix.listed(folder)}
 
+    def recorded(self, run: str, task: str) -> bytes | None:
+        """What was remembered of a task of a run; None if it is not done."""
+        with suppress(FileNotFoundError):
+            return bytes(self.prefix.read(f"{_RECORDS}{run}/{task}")[0])
+        return None
+
+    def has(self, file: StoredFile) -> bool:
+        """Whether a file was put: its key has its SHA-256."""
+        with suppress(FileNotFoundError):
+            return self.prefix.size(self.prefix.key(file)) == file.bytes
+        return False
+
     def commit(self, manifest: Manifest) -> Prefix:
         """Write the manifest if nobody else has replaced it, then remove what it does not name.
 
         Raises `SnapshotError` if somebody has, or if a file is missing.
         """
-        prefix, named = self.prefix, {self.prefix.key(file) for file in manifest.files}
-        before, found = _named(prefix) if self.before else set(), prefix.listed()
+        prefix, named = self.prefix, self.prefix.keys(manifest)
+        before, found = prefix.named() if self.before else set(), prefix.listed()
         if missing := sorted(named - found.keys()):
             raise SnapshotError(
                 "files of the new snapshot are gone; the one before stays",
@@ -172,14 +248,20 @@ class PrefixStaging:
         self._replace_manifest(encode(manifest))
         others = {key: meta for key, meta in found.items() if key not in {FILE_NAME, *named}}
         ended = {key for key in others if key in before or key.startswith(_RECORDS)}
-        prefix.remove(ended | _abandoned({key: meta for key, meta in others.items() if key not in ended}))
+        prefix.remove(ended | _abandoned({key: meta for key, meta in others.items() if key not in ended}, GRACE))
         return prefix
 
     def _replace_manifest(self, data: bytes) -> None:
         """Write the manifest on condition that it is the one from before."""
         writer = {"writer": f"process {os.getpid()} on {socket.gethostname()}"}
         try:
-            self.prefix.put(FILE_NAME, data, mode=dict(self.before) or "create", attributes=writer)
+            try:
+                self.prefix.put(FILE_NAME, data, mode=dict(self.before) or "create", attributes=writer)
+            except NoConditionsError:
+                # Not safe from a second writer in the same instant, but from all others.
+                if _tags(self.prefix) != self.before:
+                    raise HasChangedError from None
+                self.prefix.put(FILE_NAME, data, attributes=writer)
         except HasChangedError as exc:
             there, meta, attributes = self.prefix.read(FILE_NAME)
             # Of a request whose answer was lost, the second try finds what the first has written.
@@ -194,33 +276,44 @@ class PrefixStaging:
 
 
 @contextmanager
-def replacing_prefix(store: Store, name: str) -> Iterator[PrefixStaging]:
+def replacing_prefix(store: Store, name: str, *, resume: bool) -> Iterator[PrefixStaging]:  # noqa: ARG001 - as in a folder
     """Where to write a new snapshot. Files that were put stay if it is not committed: the next run may need them."""
     prefix = Prefix(store, name)
+    _clear_local()
+    staging = PrefixStaging(prefix, secrets.token_hex(8), _tags(prefix))
+    folder = _local(_WRITERS, staging.token)
+    folder.mkdir(mode=0o700)
+    with locked(folder):
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _local(kind: str, token: str) -> Path:
+    return Path(tempfile.gettempdir(), f"snapseed-{kind}-{token}")
+
+
+def _clear_local() -> None:
+    """Remove what dead writers of this account have left on this machine: nobody locks it, or nobody writes there."""
+    since = datetime.now(UTC) - GRACE
+    for kind in (_WRITERS, _WORKERS):
+        for folder in Path(tempfile.gettempdir()).glob(f"snapseed-{kind}-*"):
+            with suppress(OSError), locked(folder) as lock:
+                facts = folder.lstat()
+                is_idle = kind == _WRITERS or datetime.fromtimestamp(facts.st_mtime, UTC) < since
+                if lock is not None and is_idle and facts.st_uid == os.getuid():
+                    shutil.rmtree(folder)
+
+
+def _tags(prefix: Prefix) -> tuple[tuple[str, str], ...]:
+    """What identifies the version of the manifest; empty without one."""
     found = prefix.version()
     tags = {"e_tag": found["e_tag"], "version": found["version"]} if found else {}
-    before = tuple((name, tag) for name, tag in tags.items() if tag)
-    staging = PrefixStaging(prefix, secrets.token_hex(8), before)
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging.folder, ignore_errors=True)
+    return tuple((name, tag) for name, tag in tags.items() if tag)
 
 
-def litter(prefix: Prefix, grace: timedelta = GRACE) -> dict[str, int]:
-    """What no manifest names, with the size of each; nothing while a process may be writing."""
-    others = {key: meta for key, meta in prefix.listed().items() if key not in {FILE_NAME, *_named(prefix)}}
-    return {key: others[key]["size"] for key in sorted(_abandoned(others, grace))}
-
-
-def _named(prefix: Prefix) -> set[str]:
-    """The keys that the manifest names; none if it is missing or damaged."""
-    with suppress(FileNotFoundError, ManifestError), prefix.open_manifest() as stream:
-        return {prefix.key(file) for file in decode(stream.read(), where=str(prefix)).files}
-    return set()
-
-
-def _abandoned(found: dict[str, ObjectMeta], grace: timedelta = GRACE) -> set[str]:
+def _abandoned(found: dict[str, ObjectMeta], grace: timedelta) -> set[str]:
     """All of these objects, or none if one is so new that a process may be writing."""
     since = datetime.now(UTC) - grace
     return set() if any(meta["last_modified"] > since for meta in found.values()) else set(found)

@@ -33,6 +33,7 @@ _SERVICES = {
 }
 # The answer of S3 and its like.
 _ANSWER = re.compile(r"<Code>(\w+)</Code>(?:.*?<Message>([^<]*)</Message>)?", re.DOTALL)
+_PLACE = re.compile(r"https?://[^/\s]+")
 _DENIED = {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 # Where machines of a cloud ask for credentials if there are no others.
 _LAST_RESORT = ("169.254.169.254", "metadata.google.internal")
@@ -42,6 +43,10 @@ _CREDENTIALS += " see docs/stores.md for where credentials are looked for"
 
 class HasChangedError(Exception):
     """The object is not the one that a conditional write expected."""
+
+
+class NoConditionsError(Exception):
+    """The store has no conditional writes."""
 
 
 @cache  # A client has the connections of this process, and no settings of its own.
@@ -55,7 +60,8 @@ def client_of(store: Store, name: str) -> ObjectStore:
         bucket,
         prefix=f"{prefix}/{name}",
         config=config,
-        client_options={"allow_http": dict(store.options).get("endpoint", "").startswith("http://")},
+        # A range or a piece of an upload takes less on any line that is worth it.
+        client_options={"timeout": "60s", "allow_http": dict(store.options).get("endpoint", "").startswith("http://")},
         retry_config=_RETRIES,
         credential_provider=_aws_credentials() if scheme == "s3" else None,
     )
@@ -83,14 +89,22 @@ def translated(where: str) -> Iterator[None]:
         raise SnapshotError("there is no such bucket", where=where, next_step="create it, or correct the name") from exc
     except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as exc:
         raise HasChangedError from exc
+    except exceptions.NotSupportedError as exc:
+        raise NoConditionsError from exc
     except exceptions.BaseError as exc:
+        if "<Code>NotImplemented</Code>" in str(exc):
+            raise NoConditionsError from exc
         raise _refusal(exc, where) from exc
 
 
 def _refusal(exc: Exception, where: str) -> SnapshotError | StoreError:
     text = str(exc).partition("\n\nDebug")[0]
     answer = _ANSWER.search(text)
-    code, observed = answer.groups() if answer else ("", re.sub(r"\?\S+", "", text))
+    # Without the query of the URL, which has a token of Azure.
+    place = _PLACE.search(text)
+    code, observed = (
+        answer.groups() if answer else ("", text.rpartition(" - ")[2] + (f" ({place[0]})" if place else ""))
+    )
     observed = f"{code}: {observed}" if answer and observed else observed or code
     if any(host in text for host in _LAST_RESORT):
         return SnapshotError("no credentials for the object store", where=where, next_step=_CREDENTIALS)

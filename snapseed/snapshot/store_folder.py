@@ -13,15 +13,17 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 from snapseed.errors import SnapshotError, SpaceError
-from snapseed.snapshot.manifest import FILE_NAME, Manifest, PartFile, SchemaFile, encode
+from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
 from snapseed.snapshot.parquet import require_loadable
+from snapseed.snapshot.store_stream import digest_problem, length_problem
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Folder:
     def __str__(self) -> str:
         return str(self.path)
 
-    def where(self, file: PartFile | SchemaFile) -> str:
+    def where(self, file: StoredFile) -> str:
         """The path of a file, for messages."""
         return str(self.path / file.path)
 
@@ -47,13 +49,44 @@ class Folder:
         """The manifest. Raises `OSError`."""
         return open_file(self.path, FILE_NAME)
 
-    def open(self, file: PartFile | SchemaFile, *, whole: bool = False) -> BinaryIO:  # noqa: ARG002 - as in a bucket
+    def open(self, file: StoredFile, *, whole: bool = False) -> BinaryIO:  # noqa: ARG002 - as in a bucket
         """A file of the snapshot. Raises `OSError`."""
         return open_file(self.path, file.path)
 
-    def key(self, file: PartFile | SchemaFile) -> str:
+    def has(self, file: StoredFile) -> bool:
+        """Whether the file is there and what it should be."""
+        with suppress(OSError), self.open(file) as stream:
+            return not (length_problem(stream, file) or digest_problem(stream, file))
+        return False
+
+    def read_list(self, listed: FileList) -> bytes:
+        """What a list of files holds, as far as the manifest says how long it is. Raises `OSError`."""
+        with self.open(listed) as stream:
+            return stream.read(listed.bytes + 1)
+
+    def key(self, file: StoredFile) -> str:
         """What the file is called among `present`."""
         return file.path
+
+    def probe(self) -> str:
+        """Where it is, in words."""
+        return str(self.path)
+
+    def litter(self, _grace: timedelta) -> dict[str, int]:
+        """What a dead run has left next to the snapshot, with its size. A lock says whether it is dead, not its age."""
+        staging = _staging(self.path)
+        if not is_folder(staging):
+            return {}
+        with locked(staging) as lock:
+            sizes = [path.lstat().st_size for path in staging.rglob("*")]
+            return {} if lock is None else {staging.name: sum(sizes)}
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove litter, unless a process has begun to write there meanwhile."""
+        for name in names:
+            with suppress(FileNotFoundError), locked(self.path.parent / name) as lock:
+                if lock is not None:
+                    _remove(self.path.parent / name)
 
     def present(self) -> set[str]:
         """The relative paths of everything in the folder that is no folder itself."""
@@ -67,17 +100,21 @@ class FolderStaging:
     folder: Path
     old: Folder | None = None
 
-    def put(self, file: PartFile | SchemaFile) -> None:
+    def put(self, file: StoredFile) -> None:
         """Take a file that was written into the folder. Raises `SnapshotError` for one that could not be loaded."""
         require_loadable(self.folder / file.path, file)
 
-    def keep(self, file: PartFile | SchemaFile) -> None:
-        """Take over a file of the old snapshot."""
-        assert self.old is not None
-        target = self.folder / file.path
-        target.parent.mkdir(exist_ok=True)
-        with self.old.open(file) as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy)
+    def take_over(self, files: Sequence[StoredFile]) -> set[str]:
+        """Keep what is there already, from the old snapshot or an earlier try, with this SHA-256. Returns the paths."""
+        for path in Folder(self.folder).present() - {file.path for file in files}:
+            (self.folder / path).unlink()
+        mine = {file.path for file in files if Folder(self.folder).has(file)}
+        old = [file for file in files if self.old and file.path not in mine and self.old.has(file)]
+        for file in old:
+            (self.folder / file.path).parent.mkdir(exist_ok=True)
+            with (self.old or self.as_written).open(file) as source, (self.folder / file.path).open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+        return mine | {file.path for file in old}
 
     @property
     def as_written(self) -> Folder:
@@ -90,6 +127,14 @@ class FolderStaging:
     def records(self, run: str) -> dict[str, bytes]:  # noqa: ARG002 - as in a bucket
         """Nothing."""
         return {}
+
+    def recorded(self, run: str, task: str) -> bytes | None:  # noqa: ARG002 - as in a bucket
+        """Nothing."""
+        return None
+
+    def has(self, file: StoredFile) -> bool:
+        """Whether a file was written."""
+        return (self.folder / file.path).is_file()
 
     def commit(self, manifest: Manifest) -> Folder:
         """Give the snapshot its manifest and its final place, then remove the old one."""
@@ -131,8 +176,8 @@ def open_file(folder: Path, path: str) -> BinaryIO:
 
 
 @contextmanager
-def replacing_folder(snapshots: Path, name: str) -> Iterator[FolderStaging]:
-    """A locked folder to write a new snapshot into, removed at the end unless it was committed.
+def replacing_folder(snapshots: Path, name: str, *, resume: bool) -> Iterator[FolderStaging]:
+    """A locked folder to write a new snapshot into, removed at the end unless it was committed or is to `resume`.
 
     Raises `SnapshotError` if another process is writing the same snapshot, or the folder cannot be written.
     """
@@ -144,7 +189,7 @@ def replacing_folder(snapshots: Path, name: str) -> Iterator[FolderStaging]:
         if not is_folder(staging):
             _remove(staging)
         staging.mkdir(exist_ok=True)
-        with _locked(staging) as lock:
+        with locked(staging) as lock:
             # Its owner may have renamed it after we opened it and before we locked it.
             if lock is None or not _is_at(staging, lock):
                 raise SnapshotError(
@@ -154,17 +199,17 @@ def replacing_folder(snapshots: Path, name: str) -> Iterator[FolderStaging]:
                 )
             try:
                 _finish_replacement(final)
-                for path in staging.iterdir():
+                for path in () if resume else staging.iterdir():
                     _remove(path)
                 yield FolderStaging(staging, Folder(final))
             finally:
                 # After a commit the folder has its final name. A folder with this name is then another process's.
-                if _is_at(staging, lock):
+                if not resume and _is_at(staging, lock):
                     shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[int | None]:
+def locked(folder: Path) -> Iterator[int | None]:
     """Lock a folder, and give its descriptor; None if another process has the lock."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -244,7 +289,7 @@ def _repair(final: Path) -> None:
     if not is_folder(_staging(final)):
         _finish_replacement(final)
         return
-    with _locked(_staging(final)) as lock:
+    with locked(_staging(final)) as lock:
         if lock is not None:
             _finish_replacement(final)
 

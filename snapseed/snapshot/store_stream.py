@@ -9,6 +9,9 @@ import hashlib
 import io
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
+
+from snapseed.snapshot.manifest import LFS_POINTER, StoredFile
 
 # The end of a file, where the footer is, comes first. It also has all of a small file.
 TAIL_BYTES = 1 << 18
@@ -69,17 +72,17 @@ class WholeReader(PieceReader):
     Raises `ValueError` if it is read in another order.
     """
 
-    def __init__(self, fetch: Fetch, size: int, tail: memoryview) -> None:
+    def __init__(self, fetch: Fetch, size: int, tail: memoryview, *, block_bytes: int = _BLOCK_BYTES) -> None:
         super().__init__(fetch, size, tail)
         self._blocks: dict[int, Future[memoryview]] = {}
-        self._count = -(-self._body // _BLOCK_BYTES)
+        self._block_bytes, self._count = block_bytes, -(-self._body // block_bytes)
         self._asked = self._hashed = 0
         self._digest = hashlib.sha256()
         self._threads = ThreadPoolExecutor(_AHEAD, thread_name_prefix="read ahead")
 
     def drop_before(self, position: int) -> None:
         """Free what comes before this position."""
-        first = min(position // _BLOCK_BYTES, self._count)
+        first = min(position // self._block_bytes, self._count)
         while self._hashed < first:
             self._digest.update(self._block(self._hashed))
             self._hashed += 1
@@ -89,7 +92,7 @@ class WholeReader(PieceReader):
     def digest(self) -> str:
         """Read what is left, and give the SHA-256 of the whole file."""
         for number in range(self._hashed, self._count):
-            self.drop_before((number + 1) * _BLOCK_BYTES)
+            self.drop_before((number + 1) * self._block_bytes)
         self._digest.update(self._tail)
         return self._digest.hexdigest()
 
@@ -100,7 +103,7 @@ class WholeReader(PieceReader):
         super().close()
 
     def _piece(self, start: int, end: int) -> memoryview:
-        number, offset = divmod(start, _BLOCK_BYTES)
+        number, offset = divmod(start, self._block_bytes)
         return self._block(number)[offset : offset + end - start]
 
     def _block(self, number: int) -> memoryview:
@@ -116,5 +119,27 @@ class WholeReader(PieceReader):
 
     def _ask(self, number: int) -> None:
         if number not in self._blocks:
-            start = number * _BLOCK_BYTES
-            self._blocks[number] = self._threads.submit(self._fetch, start, min(start + _BLOCK_BYTES, self._body))
+            start = number * self._block_bytes
+            self._blocks[number] = self._threads.submit(self._fetch, start, min(start + self._block_bytes, self._body))
+
+
+def digest_problem(stream: BinaryIO | WholeReader, file: StoredFile) -> str | None:
+    """What is wrong with the SHA-256 of what is left in the stream, in words."""
+    if isinstance(stream, WholeReader):
+        found = stream.digest()
+    else:
+        digest, left = hashlib.sha256(), file.bytes
+        while left and (data := stream.read(min(left, 1 << 20))):
+            digest.update(data)
+            left -= len(data)
+        found = digest.hexdigest()
+    return None if found == file.sha256 else f"altered: SHA-256 is {found}, expected {file.sha256}"
+
+
+def length_problem(stream: BinaryIO, file: StoredFile) -> str | None:
+    """What is wrong with the length of a file that was just opened, in words."""
+    if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+        return "only a Git LFS pointer, not the data; run `git lfs pull`"
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    return None if size == file.bytes else f"has {size} bytes, expected {file.bytes}: truncated or altered"

@@ -69,7 +69,8 @@ def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
             held |= {table.rpartition(".")[2] for table in held}
             wanted = (entity for entity in manifest.entities if entity.name != queued)
             missing = tuple(entity.name for entity in wanted if str(table_name(entity)) not in held)
-            state = "the snapshot on disk" if history[0].identity == manifest.identity else "not the snapshot on disk"
+            there = "the snapshot on disk" if environment.snapshots.folder_of("") else "the snapshot in the bucket"
+            state = there if history[0].identity == manifest.identity else f"not {there}"
             if held and missing:
                 state = f"partly loaded: without {', '.join(missing)}"
     except SnapseedError as exc:

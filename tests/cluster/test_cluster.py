@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +15,17 @@ import distributed
 import pytest
 from distributed.utils import get_mp_context
 
+from snapseed import LoadRequest, load_snapshot, verify_snapshot
 from snapseed.cluster.connect import on_cluster
 from snapseed.cluster.executor import ClusterExecutor
 from snapseed.cluster.versions import require_same_versions
 from snapseed.errors import GeneratorError, ServerError, UsageError
-from snapseed.events import ignore
+from snapseed.events import PhaseStarted, ignore
 from snapseed.generate.code import packed
+from snapseed.load.request import LoadSettings
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
+from tests.load.partitions.test_faults import HASHED
+from tests.load.shapes import Shapes
 
 # Dask leaves sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -124,8 +130,10 @@ def test_all_versions_that_differ_are_listed() -> None:
     require_same_versions(workers, {})
 
 
-def test_a_lost_scheduler_ends_the_run(tmp_path: Path) -> None:
+def test_a_lost_scheduler_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same command may succeed when it is run again."""
+    # The worker is in this process, and would leave its own place for temporary files.
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
     project = write_project(tmp_path, _THINGS % '["a"]')
     with (
         dask.config.set(_SETTINGS),
@@ -156,3 +164,28 @@ def test_a_folder_is_refused_for_workers_elsewhere(tmp_path: Path) -> None:
     ):
         pass
     assert caught.value.where == str(tmp_path / "snapshots")
+
+
+def test_a_worker_dies_during_a_load(
+    client: distributed.Client, generated_once: Callable[[str], Path], database: str
+) -> None:
+    """Its tasks go to another one, and the partitions hold each row once."""
+    shapes = Shapes(generated_once("shapes"), database)
+    shapes.create(HASHED)
+    pid = min(client.run(os.getpid).values())
+
+    def kill(event: object) -> None:
+        if isinstance(event, PhaseStarted) and event.phase == "filling partitions":
+            os.kill(pid, signal.SIGKILL)
+
+    with ClusterExecutor(client, packed(shapes.project), 2) as executor:
+        report = load_snapshot(
+            shapes.project,
+            shapes.environment(None, connections=2),
+            LoadRequest(consent=True),
+            listener=kill,
+            settings=LoadSettings(parallel_rows=0),
+            executor=executor,
+        )
+    assert report.verified
+    assert verify_snapshot(shapes.project, shapes.environment()).agrees

@@ -28,9 +28,10 @@ from snapseed.config import EmbeddingsTable, EnvironmentTable, ProjectTable, fin
 from snapseed.config.settings import CaptureTable, ChildrenTable, ReferenceTable
 from snapseed.postgres.connect import PINNED
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
-from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, Manifest, PartFile
+from snapseed.snapshot.manifest import Chunk, Column, EntityRecord, FileList, Manifest, PartFile
 from tests.conftest import Sandbox, WithData
 from tests.docs.pages import DOCS, PAGES, ROOT, Block, Command, anchors_of, blocks_of, commands_of, links_of, table_rows
+from tests.stores.endpoint import KEYS, running_endpoint
 
 MakeProject = Callable[[str], Sandbox]
 
@@ -38,7 +39,7 @@ MakeProject = Callable[[str], Sandbox]
 SHOWN = {"text", "mermaid", "json", "yaml"}
 CHECKED = {"python", "toml", "sql", "console", "sh", "csv"}
 # Programs that a page may mention and that the test does not run.
-NOT_RUN = {"make", "pip", "git", "dask", "pg_dump"}
+NOT_RUN = {"make", "pip", "git", "dask", "helm", "kubectl", "pg_dump", "sbatch"}
 
 
 def _name(page: Path) -> str:
@@ -63,6 +64,13 @@ class Reader:
         if any("snapseed load" in block.text for block in self.blocks):
             with_data(self.folder)
         self.started = [self.folder]
+
+    def use_bucket(self, url: str) -> None:
+        """Read this URL where the page names the bucket of a team."""
+        self.blocks = [
+            dataclasses.replace(block, text=block.text.replace("s3://team-data/snapshots", url))
+            for block in self.blocks
+        ]
 
     def read(self, block: Block) -> None:
         """Do what one block says."""
@@ -150,10 +158,27 @@ def readers(
             EmbeddedRedis(folder).stop()
 
 
+@pytest.fixture
+def bucket(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
+    """The URL of a bucket for a page that needs one."""
+    if "s3://team-data" not in page.read_text(encoding="utf-8"):
+        yield None
+        return
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "s3").mkdir()
+    with running_endpoint(tmp_path / "s3") as port:
+        yield f"s3://tests/snapshots?endpoint=http://127.0.0.1:{port}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_everything_that_a_page_shows_works_in_its_order(page: Path, readers: Callable[[Path], Reader]) -> None:
+def test_everything_that_a_page_shows_works_in_its_order(
+    page: Path, readers: Callable[[Path], Reader], bucket: str | None
+) -> None:
     """Every command and every piece of code does what the page says."""
     reader = readers(page)
+    if bucket:
+        reader.use_bucket(bucket)
     for block in reader.blocks:
         assert block.file or block.language in SHOWN | CHECKED, f"{block}: unknown kind of block {block.language!r}"
         reader.read(block)
@@ -269,6 +294,7 @@ def test_every_setting_is_documented_with_its_default(place: str, table: type[ms
         ("The manifest", Manifest),
         ("An entity", EntityRecord),
         ("A column", Column),
+        ("A list of files", FileList),
         ("A file", PartFile),
         ("A chunk", Chunk),
     ],

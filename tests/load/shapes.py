@@ -53,10 +53,14 @@ class Shapes(Sandbox):
         self, mode: Mode = Mode.REPLACE, *, agrees: object = False, rebuild_rows: int = 2_000, **options: object
     ) -> LoadReport:
         """Load. With `agrees`, check that the database then holds the snapshot and nothing else."""
-        overrides = {name: options.pop(name) for name in ("database", "create_schema") if name in options}
+        overrides = {
+            name: options.pop(name) for name in ("database", "create_schema", "connections") if name in options
+        }
         environment = self.environment(None, **overrides)
         request = LoadRequest(mode=mode, **options)  # type: ignore[arg-type]
-        report = load_snapshot(self.project, environment, request, settings=LoadSettings(rebuild_rows=rebuild_rows))
+        report = load_snapshot(
+            self.project, environment, request, settings=LoadSettings(rebuild_rows=rebuild_rows, parallel_rows=0)
+        )
         only = tuple(entity.name for entity in report.manifest.chosen(request.only))
         if agrees:
             assert verify_snapshot(self.project, self.environment(), only=only).agrees

@@ -229,7 +229,7 @@ def chunks_of(*rows: int) -> Callable[[Document], None]:
 FIRST = ("entities", 0)
 FIRST_FILE = (*FIRST, "files", 0)
 BAD: dict[str, tuple[Callable[[Document], None], str]] = {
-    "a newer format": (setting("format")(4), "upgrade snapseed"),
+    "a newer format": (setting("format")(5), "upgrade snapseed"),
     "the format of other keys": (setting("format")(2), "format 2, but the content of format 1"),
     "first keys of several columns for a key of one": (
         setting(*FIRST_FILE, "chunks", 0, "first_key")([1, 2]),

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from msgspec import UNSET, UnsetType
 
+from snapseed.load.plan.shares import ParallelPlan, Slice
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.load.restore import Restoration
 from snapseed.postgres.catalog import (
@@ -27,6 +28,7 @@ from snapseed.postgres.catalog import (
 )
 from snapseed.postgres.fit import Problem
 from snapseed.postgres.guard import Identity
+from snapseed.postgres.partitions import TreeFacts
 from snapseed.postgres.provenance import FilledTable
 from snapseed.snapshot.manifest import CaptureRecord, EntityRecord
 from snapseed.snapshot.types import ColumnType
@@ -49,7 +51,8 @@ class Prepared:
     that are emptied with it, `rows_lost` are theirs by oid. `contents` are known by entity and column. `filled` says
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
     `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone. `restoration` is
-    what comes back besides rows. `capture` is there if the snapshot was captured.
+    what comes back besides rows. `capture` is there if the snapshot was captured. `trees` are the partitioned tables by
+    entity name, if the load may use several `connections`.
     """
 
     entities: Sequence[EntityRecord]
@@ -68,6 +71,8 @@ class Prepared:
     restoration: Restoration = field(default_factory=Restoration)
     capture: CaptureRecord | UnsetType = UNSET
     environment: str = ""
+    connections: int = 1
+    trees: Mapping[str, TreeFacts] = field(default_factory=dict)
 
     @property
     def compression(self) -> str | None:
@@ -126,7 +131,8 @@ class TablePlan(EmptiedTable):
 
     Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
     and are merged from there. `postponed` are constraints that its rows may break, added after the rows are in.
-    `defers`: some of its foreign keys are checked only then.
+    `defers`: some of its foreign keys are checked only then. `parallel` is there if the table is filled over several
+    connections. COPY takes the rows of `slices`, or all.
     """
 
     entity: EntityRecord
@@ -141,6 +147,8 @@ class TablePlan(EmptiedTable):
     postponed: tuple[ConstraintFacts, ...]
     sequences: tuple[SequenceFacts, ...]
     defers: bool
+    parallel: ParallelPlan | None = None
+    slices: tuple[Slice, ...] | None = None
 
     @property
     def rebuilt(self) -> list[str]:

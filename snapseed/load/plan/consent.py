@@ -39,12 +39,18 @@ def require_consent(prepared: Prepared, request: LoadRequest, environment: Envir
         ours = {name for name, table in filled.items() if table.replaced or (upsert and table.upserted)}
         require_ours(tables, ours - prepared.changed, identity, environment, consent=request.consent)
         return
-    known = {name for name, table in filled.items() if snapshot in table.identities}
-    if (twice := sorted(str(t.name) for t in tables if t.has_rows and str(t.name) in known)) and not request.consent:
+    twice = [
+        f"{facts.name} ({len(again)} of {len(entity.files)} parts)"
+        for entity in prepared.entities
+        if (facts := prepared.facts[entity.name]).has_rows and (found := filled.get(str(facts.name)))
+        # The record of an older version of snapseed has no parts.
+        if (again := found.parts & set(entity.part_digests())) or snapshot in found.identities
+    ]
+    if twice and not request.consent:
         raise RefusedError(
-            "these tables already hold the rows of this snapshot",
+            "these tables already hold rows of this snapshot",
             where=str(identity),
-            observed=f"loaded before, and not replaced since: {', '.join(twice)}",
-            expected="tables to which this snapshot was not added yet",
+            observed=f"loaded before, and not replaced since: {', '.join(sorted(twice))}",
+            expected="tables to which no part of this snapshot was added yet",
             next_step="there is nothing to do if a job was only repeated; to add the rows once more, add --yes",
         )

@@ -16,6 +16,7 @@ from snapseed.load.plan import (
     referenced_first,
 )
 from snapseed.load.plan.indexes import choose_rebuild, keys_to_later_rows
+from snapseed.load.plan.parallel import Way, choose_ways
 from snapseed.load.plan.requirements import require_loadable
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.postgres.catalog import RuleFacts, TableFacts, TriggerFacts
@@ -39,8 +40,9 @@ def plan_load(
     entities = sorted(present, key=lambda entity: order.index(prepared.facts[entity.name].oid))
     load = TableSet.of(entities, prepared, request, settings.rebuild_rows)
     require_loadable(prepared, load)
+    ways = choose_ways(entities, prepared, load, settings)
     return LoadPlan(
-        tables=tuple(_plan_table(entity, prepared.facts[entity.name], load) for entity in entities),
+        tables=tuple(_plan_table(entity, prepared.facts[entity.name], load, ways[entity.name]) for entity in entities),
         mode=request.mode,
         children=tuple(
             _plan_child(child, load, prepared.rows_lost.get(child.oid))
@@ -53,7 +55,7 @@ def plan_load(
     )
 
 
-def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> TablePlan:
+def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Way) -> TablePlan:
     columns = tuple(_plan_column(column, facts) for column in entity.columns)
     binary, format_reason = _choose_format(columns, facts)
     empty_by, empty_reason = _choose_emptying(facts, load)
@@ -87,7 +89,8 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
         reasons=(
             format_reason,
             empty_reason,
-            _freeze_reason(facts, freeze=freeze),
+            *way.reasons,
+            *([] if way.parallel else [_freeze_reason(facts, freeze=freeze)]),
             *unlogged_reasons,
             *storage_reasons,
             *rebuild_reasons,
@@ -102,6 +105,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet) -> Tabl
             ),
         ),
         defers=bool(deferred),
+        parallel=way.parallel,
     )
 
 

@@ -1,0 +1,106 @@
+"""One task of a parallel load: rows that go into staging tables over a connection of their own, in one transaction.
+
+A task is picklable and carries all that it needs, so it runs in a thread here or in a process elsewhere. It records its
+result in the same transaction, so it takes effect once, however often it runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from psycopg import sql
+
+from snapseed.events import Listener, ignore
+from snapseed.load.copy import EntityLoad, copy_rows
+from snapseed.load.plan import Setting, TablePlan
+from snapseed.load.request import LoadSettings
+from snapseed.postgres.catalog import TableName
+from snapseed.postgres.connect import Session, Target, opened, role_search_path
+from snapseed.postgres.failures import translated
+from snapseed.postgres.rowhash import table_fingerprint
+from snapseed.snapshot.hashing import Fingerprint
+from snapseed.snapshot.store import Snapshot
+
+# Several connections already use the cores.
+_PINNED = (Setting("max_parallel_workers_per_gather", "0", ""), Setting("max_parallel_maintenance_workers", "0", ""))
+
+
+@dataclass(frozen=True)
+class StagePart:
+    """Create tables, copy rows into `into`, build indexes, compute the fingerprint: each only if it is asked for.
+
+    `ledger` is the table of results, `name` the task's own name there, `doing` what messages say. `table` says which
+    rows there are and how they are copied. With `fingerprint`, that of `into` is computed.
+    """
+
+    name: str
+    doing: str
+    target: Target
+    snapshot: Snapshot
+    table: TablePlan
+    ledger: TableName
+    into: TableName
+    settings: tuple[Setting, ...]
+    sizes: LoadSettings
+    statement_timeout: str
+    create: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+    fingerprint: bool = False
+
+    @property
+    def rows(self) -> int:
+        """About how many rows it copies."""
+        return sum(part.rows for part in self.table.slices or ())
+
+
+@dataclass(frozen=True)
+class StagedPart:
+    """What a task did, or had done when it ran before: the COPY if it was one, the transaction that wrote the rows.
+
+    `held` are the rows of its table, with their fingerprint if that was asked for.
+    """
+
+    name: str
+    transaction: str
+    copied: EntityLoad | None = None
+    held: Fingerprint | None = None
+
+
+def stage_part(task: StagePart) -> StagedPart:
+    """Carry out a task over a new connection. Raises `LoadError`, `ServerError` and `SnapshotError`."""
+    with translated(task.doing, task.target.described), opened(task.target) as session:
+        return stage_over(session, task)
+
+
+def stage_over(session: Session, task: StagePart, listener: Listener = ignore) -> StagedPart:
+    """Carry out a task over this connection. The driver's errors become ours."""
+    with translated(task.doing, task.target.described), session.transaction():
+        for setting in (*task.settings, *_PINNED, Setting("statement_timeout", task.statement_timeout, "")):
+            session.execute("SELECT set_config(%s, %s, true)", (setting.name, setting.value))
+        ledger = task.ledger.identifier()
+        # Waits for a run of the same task that is still going on, and then finds its result.
+        claim = sql.SQL("INSERT INTO {} (name) VALUES ({}) ON CONFLICT DO NOTHING")
+        if not session.execute(claim.format(ledger, sql.Literal(task.name))).rowcount:
+            look = sql.SQL("SELECT result FROM {} WHERE name = {}")
+            (found,) = session.execute(look.format(ledger, sql.Literal(task.name))).fetchall()
+            return msgspec.convert(found[0], StagedPart)
+        done = _carry_out(session, task, listener)
+        record = sql.SQL("UPDATE {} SET result = {} WHERE name = {}")
+        session.execute(record.format(ledger, sql.Literal(msgspec.json.encode(done).decode()), sql.Literal(task.name)))
+    return done
+
+
+def _carry_out(session: Session, task: StagePart, listener: Listener) -> StagedPart:
+    for statement in task.create:
+        session.execute(statement.encode())
+    copied = None
+    with role_search_path(session):
+        if task.table.slices:
+            copied = copy_rows(session, task.snapshot, task.table, task.into.identifier(), listener, task.sizes)
+        for statement in task.build:
+            session.execute(statement.encode())
+    held = table_fingerprint(session, task.table.entity, task.into) if task.fingerprint else None
+    row = session.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
+    assert row is not None
+    return StagedPart(task.name, str(row[0]), copied, held)

@@ -1,0 +1,236 @@
+"""Fill the new partitions of a load's tables before its last transaction, and clear what is left of loads that failed.
+
+A load that was killed leaves its staging schemas. The next load of the same rows into the same tables takes them over;
+any other load drops them. The load's advisory lock keeps two loads apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from snapseed.errors import LoadError, SnapseedError
+from snapseed.load.copy import EntityLoad
+from snapseed.load.outcome import CopyStarted
+from snapseed.load.partitions.part import StagedPart, StagePart
+from snapseed.load.partitions.threads import elsewhere, over_threads
+from snapseed.load.plan import LoadPlan, TablePlan
+from snapseed.load.plan.shares import ParallelPlan, Share
+from snapseed.load.prepare import LoadSession
+from snapseed.postgres import locks
+from snapseed.postgres.catalog import TableName
+from snapseed.postgres.connect import Connection, Target, opened
+from snapseed.postgres.failures import may_pass
+from snapseed.snapshot.hashing import Fingerprint, combined
+
+# In the comment on each schema, before what it is for.
+_MARK = "snapseed staging "
+
+
+@dataclass(frozen=True)
+class StagedTable:
+    """The new partitions of a table: what they hold, if it was asked for, and the transactions that wrote the rows."""
+
+    copied: EntityLoad
+    held: Fingerprint | None
+    transactions: tuple[str, ...]
+
+
+def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]:
+    """Fill the new partitions of all tables that go parallel, by entity. What is staged and right is not done again."""
+    tables = {table.entity.name: table for table in plan.tables if table.parallel}
+    if not tables:
+        drop_stages(session.connection)
+        return {}
+    with session.phase("looking for staging tables"):
+        _set_up(session, {name: _identity(session, table) for name, table in tables.items()}, tables)
+    staged: dict[str, list[StagedPart]] = {name: [] for name in tables}
+    for name, table in tables.items():
+        session.listener(CopyStarted(name))
+        with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
+            for step in steps(session, plan, table):
+                staged[name] += over_threads(session, step) if session.executor is None else elsewhere(session, step)
+        result = _together(table, staged[name])
+        session.listener(result.copied)
+    return {name: _together(table, staged[name]) for name, table in tables.items()}
+
+
+def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[list[StagePart]]:
+    """The tasks for one table: step after step, those of one step in any order."""
+    parallel = table.parallel
+    assert parallel is not None
+    tree = parallel.tree
+    entity = msgspec.structs.replace(table.entity, files=())
+    bare = replace(table, entity=entity, parallel=None, drop_indexes=(), drop_foreign_keys=(), reasons=())
+    plain = StagePart(
+        name="tables",
+        doing=f"creating staging tables of {table.table}",
+        target=own_target(session),
+        snapshot=replace(session.snapshot, manifest=msgspec.structs.replace(session.snapshot.manifest, entities=())),
+        table=bare,
+        ledger=TableName(tree.stage, "parts"),
+        into=tree.root,
+        settings=plan.settings,
+        sizes=session.settings,
+        statement_timeout=session.environment.statement_timeout,
+    )
+
+    def task(number: int, share: Share) -> StagePart:
+        return replace(
+            plain,
+            name=f"rows {number}",
+            doing=f"copying {_files(share)} into {table.table}",
+            table=replace(bare, slices=share.slices),
+        )
+
+    if parallel.routed:
+        yield [replace(plain, create=tuple(_routing(parallel)))]
+        yield [task(number, share) for number, share in enumerate(parallel.shares)]
+        yield [
+            replace(
+                plain,
+                name=f"partition {found.name}",
+                doing=f"building the indexes of partition {found.name}",
+                into=found.staged,
+                build=found.build,
+                fingerprint=session.request.verify,
+            )
+            for found in tree.partitions
+        ]
+        detach = sql.SQL("ALTER TABLE {} DETACH PARTITION {}")
+        yield [
+            replace(
+                plain,
+                name="detached",
+                create=tuple(
+                    detach.format(tree.routing(p.parent_oid).identifier(), p.staged.identifier()).as_string()
+                    for p in tree.partitions
+                ),
+            )
+        ]
+        return
+    yield [
+        replace(
+            task(number, share),
+            name=f"partition {found.name}",
+            doing=f"filling partition {found.name} from {_files(share)}",
+            table=replace(bare, slices=share.slices, freeze=True),
+            into=found.staged,
+            create=found.create,
+            build=found.build,
+            fingerprint=session.request.verify,
+        )
+        for number, share in enumerate(parallel.shares)
+        if (found := share.partition)
+    ]
+
+
+def own_target(session: LoadSession) -> Target:
+    """The server and the database that the load is connected to: a connection string may name several."""
+    return replace(session.target, conninfo=make_conninfo(session.target.conninfo, **session.connection.place))
+
+
+@contextmanager
+def cleared(session: LoadSession) -> Iterator[None]:
+    """If the load fails for good, drop its staging tables. A load that may succeed on a retry takes them over."""
+    try:
+        yield
+    except BaseException as exc:
+        if session.environment.connections > 1 and not (isinstance(exc, SnapseedError) and may_pass(exc)):
+            with suppress(psycopg.Error), session.connection.transaction():
+                locks.lock(session.connection)
+                drop_stages(session.connection)
+        raise
+
+
+def drop_stages(connection: Connection, keep: Mapping[str, str] = {}) -> set[str]:
+    """Drop the staging schemas that loads of this role have left, except those in `keep` that are for the same.
+
+    `keep` has for each schema what it is for. Returns those that stay.
+    """
+    statement = """SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace
+                    WHERE nspname LIKE 'snapseed\\_%%' AND pg_has_role(nspowner, 'USAGE')
+                      AND starts_with(obj_description(oid, 'pg_namespace'), %s)"""
+    found = {str(name): str(mark) for name, mark in connection.execute(statement, [_MARK]).fetchall()}
+    stale = [name for name, mark in found.items() if keep.get(name) != mark]
+    for name in stale:
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+    return found.keys() - stale
+
+
+def _set_up(session: LoadSession, identities: Mapping[str, str], tables: Mapping[str, TablePlan]) -> None:
+    """Create the staging schemas that are missing, each table's with a table of results."""
+    wanted: dict[str, str] = {}
+    ledgers: list[str] = []
+    for name, table in tables.items():
+        assert table.parallel is not None
+        wanted |= dict.fromkeys(table.parallel.tree.schemas, _MARK + identities[name])
+        ledgers.append(table.parallel.tree.stage)
+    with opened(own_target(session)) as connection, connection.transaction():
+        there = drop_stages(connection, wanted)
+        for schema, mark in wanted.items():
+            if schema not in there:
+                new = sql.Identifier(schema)
+                connection.execute(sql.SQL("CREATE SCHEMA {}").format(new))
+                connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(new, sql.Literal(mark)))
+        for schema in ledgers:
+            parts = sql.Identifier(schema, "parts")
+            create = sql.SQL("CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, result jsonb)")
+            connection.execute(create.format(parts))
+
+
+def _identity(session: LoadSession, table: TablePlan) -> str:
+    """What a staging schema is for: the same rows, shared out in the same way, into the same tables."""
+    parallel = table.parallel
+    assert parallel is not None
+    kinds = [(column.name, str(column.kind)) for column in table.columns]
+    parts = (session.snapshot.manifest.identity, session.request.verify, kinds, parallel.tree, parallel.shares)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _routing(parallel: ParallelPlan) -> Iterator[str]:
+    """The statements that create a staging table which finds the partition of each row."""
+    tree = parallel.tree
+    yield from tree.create
+    for found in tree.partitions:
+        yield from found.create
+        yield (
+            f"ALTER TABLE {tree.routing(found.parent_oid).identifier().as_string()}"
+            f" ATTACH PARTITION {found.staged.identifier().as_string()} {found.bound}"
+        )
+
+
+def _files(share: Share) -> str:
+    paths = [part.file.path for part in share.slices]
+    return "no file" if not paths else paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1]}"
+
+
+def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
+    """The results of all parts. Raises `LoadError` if a row of the snapshot is in none of them."""
+    copies = [part.copied for part in parts if part.copied]
+    rows = sum(copied.rows for copied in copies)
+    if rows != table.entity.rows:
+        raise LoadError(
+            "rows of the snapshot have no partition",
+            where=str(table.table),
+            observed=f"{rows:,} rows within the bounds of its partitions",
+            expected=f"{table.entity.rows:,} rows",
+            next_step="create the partitions that are missing, or a default partition",
+        )
+    added = {
+        name: sum(getattr(copied, name) for copied in copies)
+        for name in ("bytes", "seconds", "read", "encode", "starved", "send", "server")
+    }
+    fingerprints = [part.held for part in parts if part.held]
+    return StagedTable(
+        EntityLoad(entity=table.entity.name, rows=rows, **added),
+        combined(fingerprints) if fingerprints else None,
+        tuple(part.transaction for part in parts if part.copied),
+    )

@@ -1,0 +1,135 @@
+"""What the catalogs say about the partitions of a table, and the SQL that creates the same partitions for new rows.
+
+A new partition is created, filled and indexed in a schema of its own, under its final name, so no name of a user can
+collide with it. Everything is frozen and read once. PostgreSQL 14 to 18.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from snapseed.postgres import query
+from snapseed.postgres.catalog import TableName, read_rows
+from snapseed.postgres.connect import Connection, role_search_path
+
+
+@dataclass(frozen=True)
+class PartitionFacts:
+    """A partition that holds rows. `bound` is how ATTACH PARTITION names its rows.
+
+    `create` makes an empty table like it in the schema `stage`, `build` adds its indexes and the constraints on them,
+    `placed` is what follows once the new table is in the old one's place. `defaults`: so many of it and the partitions
+    above it are default partitions. `version` changes with its columns and constraints. `obstacle` says why no other
+    table can take its place.
+    """
+
+    name: TableName
+    stage: str
+    parent: TableName
+    parent_oid: int
+    bound: str
+    defaults: int
+    version: str
+    create: tuple[str, ...]
+    build: tuple[str, ...]
+    placed: tuple[str, ...]
+    obstacle: str | None
+
+    @property
+    def staged(self) -> TableName:
+        """The table with the new rows, until it is attached."""
+        return TableName(self.stage, self.name.table, alone=True)
+
+    @property
+    def locks(self) -> int:
+        """About how many locks it takes to drop the old table and to attach the new one, with indexes and TOAST."""
+        return 8 + 3 * len(self.build)
+
+
+@dataclass(frozen=True)
+class TreeFacts:
+    """A partitioned table. `divided_by` is its partition key, as `RANGE (id)`.
+
+    `create` makes an empty table in the schema `stage` that is partitioned in the same way, without partitions that
+    hold rows. `identity` are its identity columns. The server has room for about `lock_room` locks. `obstacle` says
+    why its partitions cannot be replaced.
+    """
+
+    oid: int
+    stage: str
+    divided_by: str
+    create: tuple[str, ...]
+    identity: tuple[str, ...]
+    lock_room: int
+    obstacle: str | None
+    partitions: tuple[PartitionFacts, ...]
+
+    @property
+    def root(self) -> TableName:
+        """The staging table that COPY writes into if the server finds the partition of each row."""
+        return self.routing(self.oid)
+
+    def routing(self, oid: int) -> TableName:
+        """The staging table for one that is partitioned: it is named by number, out of the way of all other names."""
+        return TableName(self.stage, f"t{oid}")
+
+    @property
+    def schemas(self) -> list[str]:
+        """The schemas that staging needs."""
+        return list(dict.fromkeys([self.stage, *(found.stage for found in self.partitions)]))
+
+
+def read_partitions(connection: Connection, table: int) -> TreeFacts:
+    """The partitions of a table, by its oid."""
+    (tree,) = read_rows(connection, query("partition_tree"), oid=table)
+    rows = read_rows(connection, query("partitions"), oid=table)
+    definitions = _read_indexes(connection, [oid for row in rows for oid in row["index_oids"]])
+    partitions = tuple(
+        PartitionFacts(
+            name=TableName(row["schema"], row["table"], alone=True),
+            stage=row["stage"],
+            parent=TableName(row["parent_schema"], row["parent_table"]),
+            parent_oid=row["parent"],
+            bound=row["bound"],
+            defaults=row["defaults"],
+            version=row["version"],
+            create=(row["create_table"], *row["alter_table"]),
+            build=tuple(
+                statement
+                for oid, part in zip(row["index_oids"], row["index_parts"], strict=True)
+                for statement in _build_index(definitions[oid], **json.loads(part))
+            ),
+            placed=row["when_placed"],
+            obstacle=row["obstacle"],
+        )
+        for row in rows
+    )
+    return TreeFacts(
+        oid=table,
+        stage=tree["stage"],
+        divided_by=tree["divided_by"],
+        create=(*tree["create_tables"], *tree["attach_tables"]),
+        identity=tree["identity"] or (),
+        lock_room=tree["lock_room"],
+        obstacle=tree["obstacle"],
+        partitions=partitions,
+    )
+
+
+def _read_indexes(connection: Connection, oids: list[int]) -> dict[int, str]:
+    """The definition of each index: its text means the same where it is read and where it is built."""
+    statement = """SELECT i.indexrelid::pg_catalog.int8, pg_catalog.pg_get_indexdef(i.indexrelid)
+                     FROM pg_catalog.pg_index i WHERE i.indexrelid OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.oid[])"""
+    with connection.transaction(force_rollback=True), role_search_path(connection):
+        rows = connection.execute(statement, [oids]).fetchall()
+    return {int(str(oid)): str(definition) for oid, definition in rows}
+
+
+def _build_index(definition: str, *, old: str, new: str, after: list[str], tablespace: str) -> tuple[str, ...]:
+    """The statements that build an index like this one on the new table: the definition begins with `old`."""
+    assert definition.startswith(old), definition
+    where = sql.SQL("SET LOCAL default_tablespace = {}").format(sql.Literal(tablespace)).as_string()
+    return (where, new + definition.removeprefix(old), *after)

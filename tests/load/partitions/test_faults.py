@@ -1,0 +1,180 @@
+"""A parallel load that fails or is killed leaves the old rows; the next one takes over or clears its staging tables."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from snapseed import LoadRequest, SnapseedError, load_snapshot
+from snapseed.errors import LoadError, ServerError
+from snapseed.events import Event, Listener, PhaseEnded, PhaseStarted, ignore
+from snapseed.load.request import LoadSettings
+from tests.command_line import CONTEXT
+from tests.conftest import Sandbox
+from tests.load.partitions.test_exchange import PEOPLE, RANGES
+from tests.load.shapes import Shapes
+
+HASHED = f"{PEOPLE % 'id'} PARTITION BY HASH (id);" + "".join(
+    f"CREATE TABLE p{n} PARTITION OF people FOR VALUES WITH (MODULUS 3, REMAINDER {n});" for n in range(3)
+)
+STAGES = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'snapseed\\__%' ORDER BY 1"
+ROWS = "SELECT count(*), max(name) FROM people"
+OLD, NEW = [(1, "old")], [(30, "Çelik")]
+
+
+def load(folder: Path, url: str, listener: Listener = ignore) -> None:
+    """A load over two connections."""
+    sandbox = Sandbox(folder, url)
+    environment = sandbox.environment(None, connections=2, lock_timeout="300ms")
+    settings = LoadSettings(parallel_rows=0)
+    load_snapshot(sandbox.project, environment, LoadRequest(consent=True), listener=listener, settings=settings)
+
+
+def prepared(shapes: Shapes, ddl: str) -> Shapes:
+    """Tables with a row that a load replaces."""
+    shapes.create(ddl)
+    shapes.execute("INSERT INTO people (id, name) VALUES (3, 'old')")
+    return shapes
+
+
+def at(phase: str, act: Callable[[], None], kind: type[PhaseStarted | PhaseEnded] = PhaseEnded) -> Listener:
+    """A listener that acts when this phase ends, or starts."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, kind) and event.phase == phase:
+            act()
+
+    return listen
+
+
+def killed(folder: Path, url: str, phase: str) -> None:
+    """In a process: a load that gets `kill -9` when this phase has ended."""
+    load(folder, url, at(phase, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+@pytest.mark.parametrize("ddl", [RANGES, HASHED], ids=["by bounds", "by the server"])
+def test_readers_see_the_old_rows_until_the_commit(shapes: Shapes, ddl: str) -> None:
+    """While partitions are filled others read, and do not write; before the COMMIT they wait."""
+    prepared(shapes, ddl)
+    seen: list[object] = []
+
+    def look() -> None:
+        with psycopg.connect(shapes.url) as other:
+            other.execute("SET lock_timeout = '50ms'")
+            seen.append(other.execute(ROWS).fetchall())
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute("DELETE FROM people")
+
+    def wait() -> None:
+        with psycopg.connect(shapes.url) as other, pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute("SET lock_timeout = '50ms'; SELECT FROM people")
+        seen.append("waits")
+
+    def listen(event: Event) -> None:
+        at("filling partitions", look)(event)
+        at("attaching partitions", wait)(event)
+
+    load(shapes.folder, shapes.url, listen)
+    assert seen == [OLD, "waits"]
+    assert shapes.execute(ROWS) == NEW
+
+
+ALL = ("looking for staging tables", "filling partitions", "attaching partitions", "recording")
+
+
+@pytest.mark.parametrize(("ddl", "phases"), [(RANGES, ALL), (HASHED, ALL[1:2])], ids=["by bounds", "by the server"])
+def test_kill_9_leaves_the_old_rows_and_the_next_load_takes_over(
+    shapes: Shapes, ddl: str, phases: tuple[str, ...]
+) -> None:
+    """Filled partitions are not filled again: their rows are still of the transactions that wrote them."""
+    prepared(shapes, ddl)
+    for phase in phases:
+        process = CONTEXT.Process(target=killed, args=(shapes.folder, shapes.url, phase))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert shapes.execute(ROWS) == OLD, phase
+        (stage, *_) = [str(name) for (name,) in shapes.execute(STAGES)]
+    result = f"TABLE {stage}.parts"
+    written = {(done["transaction"],) for _, done in shapes.execute(result) if done["copied"]}  # type: ignore[index]
+    load(shapes.folder, shapes.url)
+    assert shapes.execute(ROWS) == NEW
+    recorded = "SELECT jsonb_array_elements(state -> 'public.people' -> 'transactions') FROM snapseed.loads"
+    assert set(shapes.execute(recorded)) == written != set()
+    assert shapes.execute(STAGES) == []
+
+
+def test_staging_tables_of_other_rows_are_dropped(shapes: Shapes) -> None:
+    """The table has changed since the load was killed; and a load over one connection clears what is left as well."""
+    prepared(shapes, RANGES)
+    process = CONTEXT.Process(target=killed, args=(shapes.folder, shapes.url, "filling partitions"))
+    process.start()
+    process.join()
+    assert shapes.execute(STAGES) != []
+    shapes.execute("ALTER TABLE people ADD more int DEFAULT 1")
+    load(shapes.folder, shapes.url)
+    assert shapes.execute(STAGES) == []
+    shapes.execute(
+        "CREATE SCHEMA snapseed_1 CREATE TABLE parts (); COMMENT ON SCHEMA snapseed_1 IS 'snapseed staging 1'"
+    )
+    shapes.execute("CREATE SCHEMA snapseed_2")
+    shapes.load(agrees=True)
+    assert shapes.execute(STAGES) == [("snapseed_2",)]
+
+
+# What is wrong with one part of the rows, and what the message names.
+VIOLATIONS = {
+    "a check": (
+        "ALTER TABLE low ADD CONSTRAINT bad CHECK (score < 0) NO INHERIT",
+        ("low", "bad", "from people.parquet"),
+    ),
+    "a unique index": ("CREATE UNIQUE INDEX bad ON middle (team)", ("middle", "bad", "from people.parquet")),
+    "a foreign key": (
+        "ALTER TABLE teams ADD n int UNIQUE; ALTER TABLE people ADD FOREIGN KEY (seat) REFERENCES teams (n)",
+        ("attaching the partitions of public.people", "'k'"),
+    ),
+    "no partition": ("DROP TABLE high", ("public.people", "19 rows")),
+}
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_a_violation_in_one_part_undoes_all(shapes: Shapes, name: str) -> None:
+    """The message names partition, files and constraint. No staging table is left."""
+    ddl, named = VIOLATIONS[name]
+    prepared(shapes, RANGES + ddl)
+    with pytest.raises(LoadError) as caught:
+        load(shapes.folder, shapes.url)
+    assert not [word for word in named if word not in str(caught.value)], caught.value
+    assert shapes.execute(ROWS) == OLD
+    assert shapes.execute(STAGES) == []
+
+
+def test_a_reader_that_does_not_end_is_named_and_the_work_is_kept(shapes: Shapes) -> None:
+    """The last transaction waits for it, up to lock_timeout. The next load takes the filled partitions over."""
+    prepared(shapes, RANGES)
+    with shapes.connect() as reader, reader.transaction():
+        reader.execute("SELECT FROM people")
+        with pytest.raises(ServerError):
+            load(shapes.folder, shapes.url)
+    assert shapes.execute(ROWS) == OLD
+    assert shapes.execute(STAGES) != []
+    load(shapes.folder, shapes.url)
+    assert (shapes.execute(ROWS), shapes.execute(STAGES)) == (NEW, [])
+
+
+def test_ctrl_c_stops_all_connections_and_clears(shapes: Shapes) -> None:
+    """While partitions are filled."""
+    prepared(shapes, HASHED)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SnapseedError) as caught:
+        load(shapes.folder, shapes.url, at("filling partitions", interrupt, PhaseStarted))
+    assert caught.value.exit_code == 130
+    assert (shapes.execute(ROWS), shapes.execute(STAGES)) == (OLD, [])
