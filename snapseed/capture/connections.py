@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
@@ -29,6 +29,8 @@ _ADVICE = {
     "22021": _NOT_UTF8,
     "22P05": _NOT_UTF8,
 }
+# How often the server is told again to cancel.
+_CANCEL_SECONDS = 0.1
 # Classes of errors whose messages quote values: data exceptions, and what functions raise.
 _QUOTING = ("22", "P0")
 
@@ -66,12 +68,15 @@ def show_rows(session: Session, request: CaptureRequest) -> None:
 
 
 def shared_among(
-    sessions: Sequence[Session], tasks: Sequence[Callable[[Session, threading.Event], _Result]]
+    sessions: Sequence[Session],
+    tasks: Sequence[Callable[[Session, threading.Event], _Result]],
+    done: Callable[[int, _Result], object] = lambda _number, _result: None,
 ) -> list[_Result]:
     """The result of each task, in the order of the tasks. Each runs on a thread, with a connection to itself.
 
-    When a task fails, or the caller is interrupted, the event that all tasks got is set, what the server does for the
-    others is cancelled, and all threads have ended before the error is raised.
+    The caller's thread calls `done` with the number and the result of each task that has ended. When a task fails, or
+    the caller is interrupted, the event that all tasks got is set, what the server does for the others is cancelled,
+    and all threads have ended before the error is raised.
     """
     free, stop = queue.SimpleQueue[Session](), threading.Event()
     for session in sessions:
@@ -86,16 +91,20 @@ def shared_among(
 
     with ThreadPoolExecutor(len(sessions), thread_name_prefix="capture") as pool:
         futures = [pool.submit(run, task) for task in tasks]
+        numbers = {future: number for number, future in enumerate(futures)}
         try:
             for future in as_completed(futures):
-                future.result()
+                done(numbers[future], future.result())
         except BaseException:
             stop.set()
             for future in futures:
                 future.cancel()
-            for session in sessions:
-                with suppress(psycopg.Error):
-                    session.cancel()
+            while running := [future for future in futures if not future.done()]:
+                for session in sessions:
+                    with suppress(psycopg.Error):
+                        session.cancel()
+                # A thread that was between two statements does the next one.
+                wait(running, _CANCEL_SECONDS)
             raise
         return [future.result() for future in futures]
 

@@ -142,17 +142,23 @@ def read_parts(
         for rows in tables
         for number, sources in enumerate([[source] for source in rows.sources] if rows.ranges else [rows.sources])
     ]
+    # The largest tables first, so that no connection is left alone with one in the end.
+    ranges.sort(key=lambda part: part.table.facts.estimated_rows, reverse=True)
     progress = _Progress(reading.listener, ranges)
-    tasks = [partial(_read, target, reading, progress, part) for part in ranges]
-    # The largest first, so that no connection is left alone with it in the end.
-    order = sorted(range(len(ranges)), key=lambda place: -ranges[place].table.facts.estimated_rows)
-    results = dict(zip(order, shared_among(sessions, [tasks[place] for place in order]), strict=True))
-    return [
-        _captured(
-            rows.table, [results[place] for place in range(len(ranges)) if ranges[place].table is rows.table], reading
-        )
-        for rows in tables
-    ]
+    left = Counter(part.table.entity for part in ranges)
+    read: dict[str, dict[int, _Range]] = {entity: {} for entity in left}
+    captured: dict[str, CapturedTable] = {}
+
+    def keep(number: int, part: _Range) -> None:
+        """Put the files of a table in place once all of it is read, while others are being read."""
+        entity = part.table.entity
+        read[entity][number] = part
+        left[entity] -= 1
+        if not left[entity]:
+            captured[entity] = _captured(part.table, [own for _, own in sorted(read.pop(entity).items())], reading)
+
+    shared_among(sessions, [partial(_read, target, reading, progress, part) for part in ranges], keep)
+    return [captured[rows.table.entity] for rows in tables]
 
 
 def _read(

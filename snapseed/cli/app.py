@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import console, databases, embeddings, snapshot_text, stores, text, verification
+from snapseed.cli import console, databases, differences, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -241,23 +241,7 @@ def load(
 
 
 app.command()(verification.verify)
-
-
-@app.command()
-@in_project("environment", "database", "snapshot", "results")
-def diff(
-    call: Call,
-    only: Only = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show per entity.")] = 20,
-) -> None:
-    """Show the rows and columns that differ from the snapshot."""
-    from snapseed.diff.database import diff_snapshot
-
-    report = diff_snapshot(call.project, call.environment, only=entity_names(only), limit=limit)
-    call.show(text.differences(report), document(report))
-    raise typer.Exit(0 if report.agrees else 1)
-
-
+app.command()(differences.diff)
 app.command()(verification.ci)
 app.command()(verification.doctor)
 

@@ -30,6 +30,7 @@ _COMPUTED: dict[str, Callable[[Any], object]] = {
     "CommittedResult.agrees": lambda result: not result.findings,
     "DeadJob.job": lambda job: job.payload.decode("utf-8", "replace"),
     "ChildPlan.disable": lambda table: _names(table.disable_triggers, table.disable_rules),
+    "DiffReport.sides": lambda report: [report.left, report.right],
     "EntityRecord.files": lambda entity: entity.file_count,
     "Fingerprint.fingerprint": str,
     "LoadRecord.loaded_at": lambda record: record.loaded_at.isoformat(),

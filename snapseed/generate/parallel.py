@@ -9,13 +9,12 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from multiprocessing.sharedctypes import Synchronized
-from operator import itemgetter
 
 from snapseed.errors import GeneratorError, without_interrupts
 from snapseed.generate.part import PartResult, PartTask, Told, make_part
@@ -34,19 +33,34 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_parts(tasks: Tasks, told: Told, *, jobs: int, executor: Executor | None = None) -> Iterator[PartResult]:
-    """The result of each task, in the order of the tasks, made by the executor if there is one, as soon as it is there.
+def make_parts(
+    tasks: Tasks, told: Told, *, jobs: int, executor: Executor | None = None
+) -> Generator[PartResult, None, None]:
+    """The result of each task, in the order of the tasks, as soon as it and all before it are there.
 
-    Otherwise this process makes parts. Once that has taken `request.alone` seconds, and the rest will take as long, it
-    starts others, so that `jobs` make them. `told` hears of each slice, and with 0 while nothing happens; of an
-    executor, it hears of whole parts. Raises what a part raised, and `GeneratorError` if a process died.
+    The executor makes them if there is one, and `told` hears of whole parts. Otherwise this process makes them. Once
+    that has taken `request.alone` seconds, and the rest will take as long, it starts others, so that `jobs` make them.
+    `told` hears of each slice, and with 0 while nothing happens. Raises what a part raised, and `GeneratorError` if a
+    process died.
     """
-    rest, made, began, done = enumerate(tasks), list[tuple[int, PartResult]](), time.monotonic(), 0
+    following, made = 0, dict[int, PartResult]()
+    numbered = _made_elsewhere(tasks, told, executor) if executor else _made_here(tasks, told, jobs)
+    with closing(numbered):
+        for number, part in numbered:
+            made[number] = part
+            while following in made:
+                yield made.pop(following)
+                following += 1
+
+
+def _made_elsewhere(tasks: Tasks, told: Told, executor: Executor) -> Generator[tuple[int, PartResult], None, None]:
+    ahead = _AHEAD * getattr(executor, "width", available_cores())
+    yield from _Others(executor, make_part, enumerate(tasks), ahead, told).results()
+
+
+def _made_here(tasks: Tasks, told: Told, jobs: int) -> Generator[tuple[int, PartResult], None, None]:
+    rest, began, done = enumerate(tasks), time.monotonic(), 0
     others: _Others | None = None
-    if executor:
-        others = _Others(executor, make_part, rest, _AHEAD * getattr(executor, "width", available_cores()), told)
-        yield from (part for _, part in others.results())
-        return
     with ExitStack() as stack:
 
         def count(rows: int) -> None:
@@ -61,9 +75,11 @@ def make_parts(tasks: Tasks, told: Told, *, jobs: int, executor: Executor | None
                 others = _Others(pool, _make_counted, rest, _AHEAD * (jobs - 1), lambda _: ask(), ask)
 
         for number, task in rest:
-            made.append((number, make_part(task, count)))
-        made += others.results() if others else ()
-    yield from (part for _, part in sorted(made, key=itemgetter(0)))
+            yield number, make_part(task, count)
+            if others is not None:
+                yield from others.ready()
+        if others is not None:
+            yield from others.results()
 
 
 @contextmanager
@@ -119,11 +135,15 @@ class _Others:
             with without_interrupts():
                 self._waiting.append((number, task, self._submit(task)))
 
+    def ready(self) -> list[tuple[int, PartResult]]:
+        """The results that were taken since the last call, each with the number of its task."""
+        ready, self._made = self._made, []
+        return ready
+
     def results(self) -> Iterator[tuple[int, PartResult]]:
-        """All results, each with the number of its task. Waits for them."""
+        """All results that are left. Waits for them."""
         while self._waiting or self._made:
-            yield from self._made
-            self._made.clear()
+            yield from self.ready()
             if self._waiting:
                 while self._ask and wait([self._waiting[0][2]], _ASKED_SECONDS).not_done:
                     self._ask()

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -155,8 +155,9 @@ def _made(tasks: Tasks, kept: Snapshot | None, jobs: int, executor: Executor | N
 
     gathered = {entity.name: EntityFiles(entity, tasks.staging, tasks.request.most_files) for entity in tasks.written}
     pools: dict[str, str] = {}
-    with phase(listener, "generating"):
-        for part in make_parts(tasks, told, jobs=min(jobs, len(tasks)), executor=executor):
+    made = make_parts(tasks, told, jobs=min(jobs, len(tasks)), executor=executor)
+    with phase(listener, "generating"), closing(made):
+        for part in made:
             pools |= part.pools
             for name, written in part.files.items():
                 gathered[name].add(written)

@@ -277,7 +277,10 @@ class Clones:
             return True
         is_fresh = True
         if returned:
-            is_fresh = self._is_renewed(server, returned, name)
+            try:
+                is_fresh = self._is_renewed(server, returned, name)
+            except psycopg.errors.ObjectInUse:
+                is_fresh, name = False, returned
         else:
             self.template.copy(server, name)
             if self._can_renew and self._outlasting is None:
@@ -291,14 +294,19 @@ class Clones:
     def _is_renewed(self, server: Server, returned: str, name: str) -> bool:
         """End the sessions in a clone and rename it; whether it is still as it was made, so that a test may have it.
 
-        Whoever kept the old name finds no database there, as if it had been dropped.
+        Whoever kept the old name finds no database there, as if it had been dropped. Raises `ObjectInUse` if something
+        in it cannot be ended, such as a prepared transaction.
         """
+        # A pool of connections would come back at once.
+        server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS false", returned)
         # A session ends some milliseconds after its client has left. The rename would wait for it in steps of 100.
         for _ in range(_LOOKS):
             if server.end_sessions(returned) == 0:
                 break
             time.sleep(0.001)
-        server.execute("ALTER DATABASE {} RENAME TO {}", returned, name)
+        with server.connection.transaction():
+            server.execute("ALTER DATABASE {} RENAME TO {}", returned, name)
+            server.execute("ALTER DATABASE {} ALLOW_CONNECTIONS true", name)
         row = server.connection.execute(query("uncommitted", QUERIES), {"database": name}).fetchone()
         return row == (True,) and _outlasting(server, name) == self._outlasting
 

@@ -14,10 +14,12 @@ import pytest
 from msgspec import UNSET
 from psycopg import sql
 
+from snapseed.capture.connections import shared_among
 from snapseed.capture.request import CaptureRequest, Sizes, subset_request
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.errors import ServerError, SnapseedError
 from snapseed.events import Advanced, Event
+from snapseed.postgres.connect import Session, connected, target_of
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from tests.capture.conftest import Captured, filled, project_in
 from tests.conftest import Connection, new_database
@@ -166,6 +168,41 @@ def test_an_interrupt_changes_nothing(large: Captured, jobs: int) -> None:
     threads = threading.active_count()
     assert isinstance(failing(large, jobs, interrupt), KeyboardInterrupt)
     patiently(lambda: threading.active_count() <= threads)
+
+
+def test_what_begins_after_a_failure_is_cancelled_too(database: str) -> None:
+    """Another thread may be between two statements when the server is told to cancel."""
+    target, started, cancelled = target_of(database, "test"), threading.Event(), []
+
+    def fail(_session: Session, _stop: threading.Event) -> None:
+        started.wait()
+        raise ZeroDivisionError
+
+    def go_on(session: Session, _stop: threading.Event) -> None:
+        started.set()
+        for _ in range(2):
+            try:
+                session.execute("SELECT pg_sleep(5)")
+            except psycopg.errors.QueryCanceled as exc:
+                cancelled.append(exc)
+
+    with connected(target) as first, connected(target) as second, pytest.raises(ZeroDivisionError):
+        shared_among([first, second], [fail, go_on])
+    assert len(cancelled) == 2
+
+
+def test_a_table_is_put_in_place_while_others_are_read(database: str, tmp_path: Path) -> None:
+    """So a snapshot in a bucket takes no more room here than the tables that are being read."""
+    project, read = project_in(tmp_path, filled(database, ACCOUNTS)), dict[str, bool]()
+    staging = tmp_path / "snapshots/.dev.partial"
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Advanced) and event.what not in read:
+            patiently(lambda: all((staging / f"{entity}.parquet").exists() for entity in read))
+            read[event.what] = True
+
+    capture_snapshot(project.project, project.project.environment("dev", {"source": database}), ROWS, listener=listen)
+    assert len(read) == 4
 
 
 def test_nothing_is_changed_on_the_source(large: Captured) -> None:

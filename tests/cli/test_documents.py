@@ -39,6 +39,7 @@ VARYING = {
     "saved_at",
     "server",
     "settings",
+    "sides",
     "size",
     "source",
     "target",

@@ -94,7 +94,7 @@ def test_output_that_cannot_be_written_is_said(
     ("limit", "arguments"),
     [
         ("ulimit -n 8", ("generate", "--check")),
-        ("ulimit -v 400000", ("generate", "--check")),
+        ("ulimit -v 330000", ("generate", "--check")),
         ("ulimit -n 20", ("load", "dev", "--database", "embedded")),
         ("ulimit -f 100", ("load", "dev", "--database", "embedded")),
     ],

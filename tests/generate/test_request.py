@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from snapseed import Project, check_snapshot, generate_snapshot, open_snapshot, resolve_request
 from snapseed.errors import UsageError
 from snapseed.events import Advanced
+from snapseed.generate.parallel import make_parts
 from snapseed.generate.part import Slices
 from snapseed.generate.request import Request, Tasks, estimate
 from snapseed.snapshot.store_folder import FolderStaging
@@ -100,6 +102,15 @@ def test_progress_is_told_in_root_rows(project: Project, jobs: int) -> None:
     assert done == sorted(done)
     assert (done[-1], told[-1].total, told[-1].unit) == (254, 254, "root rows")
     assert jobs > 1 or len(set(done)) > 50
+
+
+def test_a_part_is_there_before_the_next_one_is_made(project: Project, tmp_path: Path) -> None:
+    """So what is known of very many parts can be put into files while they are made."""
+    told: list[int] = []
+    tasks = Tasks(project, Request("dev", project.seed, 250), FolderStaging(tmp_path))
+    with closing(make_parts(tasks, told.append, jobs=1)) as parts:
+        next(parts)
+    assert sum(told) == 100
 
 
 def test_an_estimate_is_about_right(project: Project) -> None:

@@ -10,9 +10,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import LiteralString
 
 import msgspec
 import psycopg
@@ -338,6 +340,41 @@ def test_a_database_is_handed_out_again_only_if_it_is_as_it_was(
     assert (oid_of(following) == number) == same
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         psycopg.connect(database.url)
+    ahead.give_back(following)
+
+
+@pytest.mark.parametrize("change", ["SET work_mem = 99", "CONNECTION LIMIT 7"])
+def test_what_is_set_from_another_database_ends_with_it(ahead: Clones, change: LiteralString) -> None:
+    """The next test gets another one, although nothing was committed in this one."""
+    database = ahead.take()
+    number = oid_of(database)
+    ahead.server.execute("ALTER DATABASE {} " + change, database.name)
+    ahead.give_back(database)
+    following = ahead.take()
+    assert oid_of(following) != number
+    ahead.give_back(following)
+
+
+def test_a_pool_that_comes_back_does_not_stop_the_background(ahead: Clones) -> None:
+    """It finds its database closed, and the next test gets that one under another name."""
+    database = ahead.take()
+    number = oid_of(database)
+    connected = threading.Semaphore(0)
+
+    def keep_connected() -> None:
+        with suppress(psycopg.OperationalError):
+            for _ in range(20):
+                with suppress(psycopg.errors.AdminShutdown), closing(psycopg.connect(database.url)) as connection:
+                    connected.release()
+                    connection.execute("SELECT pg_sleep(0.5)")
+
+    with ThreadPoolExecutor(4) as pool:
+        threads = [pool.submit(keep_connected) for _ in range(4)]
+        for _ in threads:
+            connected.acquire()
+        ahead.give_back(database)
+    following = ahead.take()
+    assert oid_of(following) == number
     ahead.give_back(following)
 
 
