@@ -55,7 +55,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
     "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
     "Captures": {"capture": capture.measure_capture, "subset": subset.measure_subset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
-    "Beyond one machine": {"store": cluster.measure_store},
+    "Beyond one machine": {"store": cluster.measure_store, "partitions": cluster.measure_partitions},
 }
 
 

@@ -24,7 +24,7 @@ from snapseed.load.partitions.threads import elsewhere, over_threads
 from snapseed.load.plan import LoadPlan, TablePlan
 from snapseed.load.plan.shares import ParallelPlan, Share
 from snapseed.load.prepare import LoadSession
-from snapseed.postgres import locks
+from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, Target, opened
 from snapseed.postgres.failures import may_pass
@@ -160,6 +160,8 @@ def drop_stages(connection: Connection, keep: Mapping[str, str] = {}) -> set[str
                       AND starts_with(obj_description(oid, 'pg_namespace'), %s)"""
     found = {str(name): str(mark) for name, mark in connection.execute(statement, [_MARK]).fetchall()}
     stale = [name for name, mark in found.items() if keep.get(name) != mark]
+    if stale:
+        connection.execute(query("end_staging"), {"schemas": stale})
     for name in stale:
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
     return found.keys() - stale
