@@ -10,7 +10,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-capture bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
+  bench-reset bench-capture bench-embeddings bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
@@ -78,6 +78,9 @@ bench-capture: .venv/bench ## measure captures against their targets and other t
 
 bench-embeddings: .venv/bench ## measure the embedding queue, its workers and other queues
 	$(BIN)/python benchmarks/run.py --embeddings
+
+bench-billion: .venv/bench ## gather the 400,000 parts of a billion users through a Dask scheduler (PARTS=20000 is quick)
+	$(BIN)/python -m benchmarks.billion $(if $(PARTS),--parts $(PARTS))
 
 bench-content: .venv/bench ## measure the quality of the example's texts and write docs/content.md
 	$(BIN)/python -m benchmarks.content
