@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ def _reached(address: str) -> Iterator[distributed.Client]:
 @contextmanager
 def _local(jobs: int) -> Iterator[distributed.Client]:
     """Processes of this machine, which end with this one. Ctrl-C is the parent's."""
+    # Starting it later would let Ctrl-C through again.
+    resource_tracker.ensure_running()
     with dask.config.set(_SETTINGS):
         with without_interrupts():
             cluster = distributed.LocalCluster(

@@ -62,7 +62,7 @@ class _Result(Future[_T]):
         self._fetch = fetch
 
     def result(self, timeout: float | None = None) -> _T:
-        if not self.done():
+        while not self.done():
             self._fetch(self)
         return super().result(timeout)
 
@@ -105,25 +105,24 @@ class ClusterExecutor(Executor):
         """Wait for a result, and take those of other calls that have ended well."""
         self._hand_out()
         ended = (each for each, (_, task) in self._out.items() if task.status == "finished" and each is not wanted)
-        results = [wanted, *islice(ended, _FETCHED)]
-        try:
-            with _translated():
-                values = self.client.gather([self._out[result][1] for result in results])
-        except _DiedError as exc:
-            call, _ = self._out.pop(wanted)
-            if call.tries == _TRIES:
-                wanted.set_exception(exc)
-                return
+        failure: Exception | None = None
+        # Where that fails, it may be another one that failed: its worker has died meanwhile.
+        for results in ([wanted, *islice(ended, _FETCHED)], [wanted]):
+            try:
+                with _translated():
+                    values = self.client.gather([self._out[result][1] for result in results])
+            except Exception as exc:  # noqa: BLE001 - as an executor does
+                failure = exc
+                continue
+            for result, value in zip(results, values, strict=True):
+                del self._out[result]
+                result.set_result(value)
+            return
+        call, _ = self._out.pop(wanted)
+        if isinstance(failure, _DiedError) and call.tries < _TRIES:
             self._waiting[wanted] = replace(call, tries=call.tries + 1)
-            self._fetch(wanted)
-            return
-        except Exception as exc:  # noqa: BLE001 - as an executor does
-            del self._out[wanted]
-            wanted.set_exception(exc)
-            return
-        for result, value in zip(results, values, strict=True):
-            del self._out[result]
-            result.set_result(value)
+        else:
+            wanted.set_exception(failure)
 
     def _hand_out(self) -> None:
         calls = list(self._waiting.values())
