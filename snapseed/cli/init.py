@@ -112,8 +112,8 @@ def _capture(folder: Path, url: str) -> None:
         with Meter(quiet=False) as meter:
             report = capture_snapshot(project, project.environment(overrides={"source": filled}), listener=meter)
     except SnapseedError:
-        secret = "--env-file .env" if (folder / ".env").exists() else ""
-        console.note(f"to try again in {folder}: snapseed capture --from URL {secret}".rstrip())
+        more = " --env-file .env" * (folder / ".env").exists()
+        console.note(f"the project is there: in its folder, `snapseed capture --from URL{more}` tries again")
         raise
     console.write(*snapshot_text.captured(report))
     if source == f"${{{_SOURCE}}}":
