@@ -299,7 +299,7 @@ def report(
     show_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     no_samples: Annotated[bool, "Show no value of any row."] = False,
 ) -> None:
-    """Draw what is in the snapshot: one HTML page that needs nothing else. Starts no server."""
+    """Draw what is in the snapshot, as one HTML page. It needs nothing else, and starts no server."""
     from snapseed.report.page import make_page
 
     with Meter(quiet=call.options.quiet) as meter:

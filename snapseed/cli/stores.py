@@ -42,7 +42,7 @@ def prune(
         str, "TIME", "In a bucket: leave everything if a file is newer, since somebody may be writing."
     ] = "1h",
 ) -> None:
-    """Remove what dead runs left beside the environment's snapshot. These are files that its manifest does not name."""
+    """Remove what dead runs left beside the snapshot. These are files that its manifest does not name."""
     environment = call.environment
     from snapseed.snapshot.store import prune_snapshot
 
