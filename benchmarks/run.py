@@ -13,6 +13,7 @@ from benchmarks import (
     capture,
     cluster,
     copy_phase,
+    dask_tasks,
     embeddings,
     fingerprint,
     generation,
@@ -55,7 +56,11 @@ SECTIONS: Mapping[str, Benchmarks] = {
     "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
     "Captures": {"capture": capture.measure_capture, "subset": subset.measure_subset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
-    "Beyond one machine": {"store": cluster.measure_store},
+    "Beyond one machine": {
+        "dask": dask_tasks.measure_dask,
+        "store": cluster.measure_store,
+        "partitions": cluster.measure_partitions,
+    },
 }
 
 

@@ -24,7 +24,7 @@ CONTEXT.set_forkserver_preload(
         "snapseed.generate.snapshot",
         "snapseed.load.snapshot",
         "snapseed.testing.reset",
-        "snapseed.diff.database",
+        "snapseed.diff.compare",
         __name__,
     ]
 )

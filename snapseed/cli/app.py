@@ -13,11 +13,12 @@ import sys
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from snapseed.cli import console, databases, embeddings, snapshot_text, stores, text, verification
+from snapseed.cli import console, databases, differences, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
 from snapseed.cli.layout import size
@@ -240,23 +241,7 @@ def load(
 
 
 app.command()(verification.verify)
-
-
-@app.command()
-@in_project("environment", "database", "snapshot", "results")
-def diff(
-    call: Call,
-    only: Only = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show per entity.")] = 20,
-) -> None:
-    """Show the rows and columns that differ from the snapshot."""
-    from snapseed.diff.database import diff_snapshot
-
-    report = diff_snapshot(call.project, call.environment, only=entity_names(only), limit=limit)
-    call.show(text.differences(report), document(report))
-    raise typer.Exit(0 if report.agrees else 1)
-
-
+app.command()(differences.diff)
 app.command()(verification.ci)
 app.command()(verification.doctor)
 
@@ -302,6 +287,26 @@ def show(
         "samples": {record.name: document(sample) for record, sample in samples},
     }
     call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
+
+
+@app.command()
+@in_project("environment", "database", "snapshot", "results", "quiet")
+def report(
+    call: Call,
+    output: Annotated[Path | None, "FILE", "Where to write the page (default: SNAPSHOT-report.html)."] = None,
+    show_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    no_samples: Annotated[bool, "Show no value of any row."] = False,
+) -> None:
+    """Draw what is in the snapshot: one HTML page that needs nothing else. Starts no server."""
+    from snapseed.report.page import make_page
+
+    with Meter(quiet=call.options.quiet) as meter:
+        page = make_page(call.project, call.environment, samples=not no_samples, listener=meter)
+    path = output or Path(f"{page.manifest.name}-report.html")
+    console.write_file(path, lambda: page.html)
+    call.show(snapshot_text.page(page, path), {"file": str(path), **document(page)})
+    if show_page:
+        typer.launch(path.resolve().as_uri())
 
 
 app.command()(stores.push)

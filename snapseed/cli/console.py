@@ -35,9 +35,10 @@ _COLORS = {
     "green": re.compile(r"(?<=  )(same|ok|intact)(?=  |$)|^verified|(?<= s, )verified|^ci \S+: passed"),
     "red": re.compile(r"(?<=  )(DIFFERS|PROBLEM)(?=  |$)|^(error|finding)(?=:)|NOT verified|^ci \S+: [A-Z]+"),
 }
-# How a result, and how that of checks, is written to stdout.
+# How a result, that of checks, and differences are written to stdout.
 ResultFormat = Literal["text", "json"]
 Format = Literal["text", "json", "junit", "github"]
+DiffFormat = Literal["text", "json", "github", "html", "csv"]
 
 
 def is_in_github_actions() -> bool:
@@ -157,7 +158,7 @@ def failures(*outputs: Callable[[], object]) -> list[SnapseedError]:
 
 @contextmanager
 def reporting(
-    output: Format, *, verbose: bool, report: Path | None = None, junit: Path | None = None
+    output: Format | DiffFormat, *, verbose: bool, report: Path | None = None, junit: Path | None = None
 ) -> Iterator[None]:
     """Show a failure in this format and exit with its code. Tracebacks are shown here and nowhere else.
 
@@ -187,7 +188,7 @@ def reporting(
 
 
 def _failure_outputs(
-    error: SnapseedError, output: Format, report: Path | None, junit_file: Path | None
+    error: SnapseedError, output: Format | DiffFormat, report: Path | None, junit_file: Path | None
 ) -> Iterator[Callable[[], object]]:
     """Writes a failure to stdout and to each file that was to get a report."""
     text = as_json({"error": failure(error), "exit_code": error.exit_code})

@@ -110,7 +110,7 @@ def psql(call: Call, context: typer.Context) -> None:
     """Open psql on the environment's database. Further arguments are passed to psql; -d names another one."""
     arguments = context.args
     if (first := call.options.environment) and first.startswith("-"):
-        call, arguments = call.without_environment(), [first, *arguments]
+        call, arguments = call.of(None), [first, *arguments]
     from psycopg.conninfo import conninfo_to_dict
 
     from snapseed.postgres.connect import connected, for_program

@@ -113,7 +113,7 @@ def search(
     """Show the chunks that are nearest to a question."""
     if question is None:
         # The only argument is the question, not an environment.
-        question, call = call.options.environment, call.without_environment()
+        question, call = call.options.environment, call.of(None)
     if question is None:
         raise UsageError("the question is missing", next_step='snapseed search [ENVIRONMENT] "how to bake bread"')
     environment = call.environment

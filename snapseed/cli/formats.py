@@ -101,19 +101,19 @@ def summary(name: str, checks: Sequence[CheckResult], report: CiReport | None = 
     outcome = "passed" if not failed else f"{failed} of {len(checks)} checks failed"
     if report is not None and report.outcome == "interrupted":
         outcome = "interrupted"
-    lines = [f"### snapseed {_cell(name)}: {outcome}", ""]
+    lines = [f"### snapseed {cell(name)}: {outcome}", ""]
     if report is not None:
-        server = f" on {_cell(report.server.version)}" if report.server else ""
+        server = f" on {cell(report.server.version)}" if report.server else ""
         rows = f"{report.metrics.rows:,} rows in {report.seconds:.1f} s, {report.metrics.retries} retries"
         memory = f"peak memory {size(report.metrics.peak_memory_bytes)}"
         lines += [f"Snapshot `{report.snapshot}`{server}: {rows}, {memory}.", ""]
     lines += ["| | check | | |", "|---|---|---|---|"]
     for check in checks:
-        remark = _cell(check.message) or (f"{check.seconds:.2f} s" if check.seconds else "")
-        lines.append(f"| {_MARKS[check.state]} | {_cell(check.group)} | {_cell(check.name)} | {remark} |")
+        remark = cell(check.message) or (f"{check.seconds:.2f} s" if check.seconds else "")
+        lines.append(f"| {_MARKS[check.state]} | {cell(check.group)} | {cell(check.name)} | {remark} |")
     if report is not None and report.metrics.entities:
         lines += ["", "| entity | rows | sent | copy | rows/s | verify |", "|---|--:|--:|--:|--:|--:|"]
-        lines += [f"| {' | '.join(_cell(shown(cell)) for cell in cells)} |" for cells in entity_cells(report)]
+        lines += [f"| {' | '.join(cell(shown(each)) for each in cells)} |" for cells in entity_cells(report)]
     return "\n".join([*lines, ""])
 
 
@@ -137,7 +137,8 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Text in a table of GitHub's Markdown."""
     return _MARKDOWN.sub(r"\\\1", printable(text.replace("\n", " ")))
 
 

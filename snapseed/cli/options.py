@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from snapseed.cli import console
-from snapseed.cli.console import Format, ResultFormat
+from snapseed.cli.console import DiffFormat, Format, ResultFormat
 from snapseed.config import Environment, Project, find_project
 from snapseed.config.settings import unknown_variables
 from snapseed.errors import SnapseedError, UsageError
@@ -103,7 +103,10 @@ _ALWAYS = ("project", "env_file", "verbose")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The shared options, in the order of the help text. `results` and `checks` are the two kinds of --format."""
+    """The shared options, in the order of the help text. `results`, `checks` and `differences` are kinds of --format.
+
+    A command has at most one of these.
+    """
 
     environment: EnvironmentName = None
     retries: Annotated[
@@ -142,6 +145,7 @@ class Options:
             "--format", help="How to write the result to stdout (default: github in GitHub Actions, otherwise text)."
         ),
     ] = None
+    differences: Annotated[DiffFormat, typer.Option("--format", help="How to write the result to stdout.")] = "text"
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only the result, no progress.")] = False
     verbose: Verbose = False
 
@@ -173,7 +177,7 @@ class Call:
     """One call of a command: its project, the format of its output, and its shared options."""
 
     project: Project
-    output: Format
+    output: Format | DiffFormat
     options: Options
 
     @property
@@ -206,14 +210,14 @@ class Call:
         with on_cluster(address, self.project, self.environment.snapshots, jobs=jobs, listener=listener) as executor:
             yield executor
 
-    def without_environment(self) -> Call:
-        """The same call for the default environment, if what was parsed as its name is another argument."""
-        return replace(self, options=replace(self.options, environment=None))
+    def of(self, environment: str | None) -> Call:
+        """The same call for another environment; None is the default one."""
+        return replace(self, options=replace(self.options, environment=environment))
 
     def with_second(self, argument: str | None) -> tuple[Call, str | None]:
         """The call, and the argument after its environment. A single one that names no environment is that argument."""
         if argument is None and self.options.environment not in {None, *self.project.environments}:
-            return self.without_environment(), self.options.environment
+            return self.of(None), self.options.environment
         return self, argument
 
     def note(self, text: str) -> None:
@@ -248,7 +252,7 @@ def in_project(*names: str, verbose: object = Verbose) -> Callable[[Callable[...
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:  # noqa: ANN401 - whatever Typer has parsed
             options = Options(**{parameter.name: values.pop(parameter.name) for parameter in shared})
-            output: Format = options.results
+            output: Format | DiffFormat = options.differences if "differences" in names else options.results
             if "checks" in names:
                 output = options.checks or ("github" if console.is_in_github_actions() else "text")
             files = {name: values.get(f"{name}_file") for name in ("report", "junit")}

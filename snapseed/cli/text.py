@@ -11,13 +11,11 @@ from snapseed.cli.layout import Bytes, columns, cut, padded, paragraphs, size, t
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement
     from snapseed.ci.report import CiReport, EntityMetrics
-    from snapseed.diff.database import DiffReport
     from snapseed.embeddings.queue import DeadJob, QueueStatus
     from snapseed.embeddings.search import Hit
     from snapseed.load.copy import EntityLoad
     from snapseed.load.outcome import LoadReport
     from snapseed.load.plan import LoadPlan
-    from snapseed.postgres.rowhash import TextKey
     from snapseed.snapshot.manifest import Manifest
     from snapseed.testing.reset import ResetReport
     from snapseed.testing.states import SavedStates, StateReport
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from snapseed.verify.files import CommittedResult
     from snapseed.verify.status import EnvironmentStatus
 
-    _OnDatabase = DiffReport | LoadReport | ResetReport | SavedStates | StateReport | VerifyReport | CiReport
+    _OnDatabase = LoadReport | ResetReport | SavedStates | StateReport | VerifyReport | CiReport
 
 _AGREES = {True: "same", False: "DIFFERS", None: "-"}
 # A phase that takes less would show as 0.00 s.
@@ -35,12 +33,6 @@ _SHOWN_SECONDS = 0.005
 def _findings(lines: Iterable[object]) -> Iterator[str]:
     for line in lines:
         yield from wrapped(f"finding: {line}")
-
-
-def _repairs(report: DiffReport | VerifyReport) -> Iterator[str]:
-    """Where to read what would fix tables that do not fit."""
-    if report.tables:
-        yield f"next: snapseed doctor {report.environment}"
 
 
 def _times(header: str, seconds: Mapping[str, float]) -> list[str]:
@@ -213,9 +205,10 @@ def verified(report: VerifyReport, *, quiet: bool = False) -> Iterator[str]:
     )
     if not report.agrees:
         yield "NOT verified: see the findings"
-        yield from _repairs(report)
+        if report.tables:
+            yield f"next: snapseed doctor {report.environment}"
         if not all(entity.agrees for entity in report.entities):
-            yield f"next: snapseed diff {report.environment}"
+            yield f"next: snapseed diff {report.environment} --summary"
     elif report.target:
         yield "verified: the files and the database match the manifest"
     elif report.file_check == "rows":
@@ -239,37 +232,6 @@ def committed(results: Sequence[CommittedResult]) -> Iterator[str]:
         yield "next: `snapseed generate` regenerates a snapshot, `git restore` restores it"
     else:
         yield "verified: every committed snapshot matches its manifest"
-
-
-def differences(report: DiffReport) -> Iterator[str]:
-    """Rows and columns that differ, by entity."""
-    yield from _target(report)
-    yield from _findings(report.tables)
-    yield from _repairs(report)
-    for entity in report.entities:
-        if entity.agrees:
-            yield f"{entity.entity}: no difference"
-            continue
-        counts = {"missing": entity.missing_count, "extra": entity.extra_count, "changed": entity.changed_count}
-        yield f"{entity.entity}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())
-        yield from (f"  - {_key(key)}" for key in entity.missing)
-        yield from (f"  + {_key(key)}" for key in entity.extra)
-        for row in entity.changed:
-            yield f"  ~ {_key(row.key)}"
-            for column, (expected, observed) in row.columns.items():
-                yield cut(f"      {column}: snapshot {_quoted(expected)}")
-                yield cut(f"      {' ' * width_of(column)}  database {_quoted(observed)}")
-        listed = len(entity.missing) + len(entity.extra) + len(entity.changed)
-        if hidden := sum(counts.values()) - listed:
-            yield f"  … {hidden:,} more"
-
-
-def _key(key: TextKey) -> str:
-    return key if isinstance(key, str) else f"({', '.join(key)})"
-
-
-def _quoted(text: str | None) -> str:
-    return "NULL" if text is None else repr(text)
 
 
 def doctor(requirements: Sequence[Requirement]) -> Iterator[str]:

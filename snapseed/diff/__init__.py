@@ -1,1 +1,1 @@
-"""Which rows and columns differ between a database and its snapshot."""
+"""Which rows and columns differ between two sides: databases, snapshots, commits."""

@@ -132,7 +132,7 @@ def _has_other_rows(connection: Connection, facts: TableFacts, filled: FilledTab
     if not facts.has_rows or filled.by_workers:
         return False
     allowed = connection.execute("SELECT has_column_privilege(%s::oid, 'xmin', 'SELECT')", [facts.oid]).fetchone()
-    if facts.row_security or facts.foreign_partitions or allowed != (True,):
+    if facts.row_security or facts.foreign_partitions or facts.citus or allowed != (True,):
         return True
     # Not as parameters: a name may contain %.
     known = sql.Literal(list(filled.transactions))

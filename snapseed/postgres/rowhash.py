@@ -109,30 +109,20 @@ def key_list(entity: EntityRecord) -> sql.Composed:
 def text_key(values: Sequence[object]) -> TextKey:
     """A key from the values of its columns, with `NULL` for None."""
     texts = tuple("NULL" if value is None else str(value) for value in values)
-    return texts if len(texts) > 1 else texts[0]
+    return texts[0] if len(texts) == 1 else texts
 
 
-def bucket(entity: EntityRecord) -> sql.Composable:
-    """The number of the chunk that a row belongs to by its key.
+def bucket(key: Sequence[Column], bounds: Sequence[FirstKey]) -> sql.Composable:
+    """The number of the range that a row belongs to by its key: range n begins at the n-th of the bounds, in order.
 
-    -1 is the range before the first chunk. Keys that contain a NULL are in it too.
+    -1 is the range before the first bound. Keys that contain a NULL are in it too.
     """
-    if not entity.chunks or not entity.key_columns:
+    if not bounds or not key:
         return sql.SQL("-1")
     # Both sides need the same type: neither arrays nor records mix types.
-    key = _row_of([typed_key(column) for column in entity.key_columns])
-    bounds = sql.SQL(", ").join(_key_value(entity.key_columns, chunk.first_key) for chunk in entity.chunks)
-    return sql.SQL("CASE WHEN {} THEN -1 ELSE width_bucket({}, ARRAY[{}]) - 1 END").format(
-        _has_null(entity), key, bounds
-    )
-
-
-def in_chunk(entity: EntityRecord, number: int) -> sql.Composable:
-    """The condition for the rows to which `bucket` gives this number."""
-    bounds = [None, *(chunk.first_key for chunk in entity.chunks), None]
-    inside = between(entity.key_columns, bounds[number + 1], bounds[number + 2])
-    # A key that contains a NULL can still compare, if a column before it decides.
-    return sql.SQL("({}) AND NOT ({})" if number >= 0 else "({}) OR {}").format(inside, _has_null(entity))
+    value = _row_of([typed_key(column) for column in key])
+    array = sql.SQL(", ").join(_key_value(key, bound) for bound in bounds)
+    return sql.SQL("CASE WHEN {} THEN -1 ELSE width_bucket({}, ARRAY[{}]) - 1 END").format(has_null(key), value, array)
 
 
 def between(key: Sequence[Column], first: FirstKey | None, last: FirstKey | None) -> sql.Composable:
@@ -144,11 +134,6 @@ def between(key: Sequence[Column], first: FirstKey | None, last: FirstKey | None
         if bound is not None
     ]
     return sql.SQL(" AND ").join([sql.SQL("true"), *conditions])
-
-
-def has_key(entity: EntityRecord, key: TextKey) -> sql.Composed:
-    """The condition for the rows with this key."""
-    return sql.SQL("{} = {}").format(_row_of(_terms(entity.key_columns)), _key_value(entity.key_columns, key))
 
 
 def key_order(key: Sequence[Column]) -> sql.Composed:
@@ -201,5 +186,8 @@ def _row_of(terms: list[sql.Composable]) -> sql.Composable:
     return terms[0] if len(terms) == 1 else sql.SQL("ROW({})").format(sql.SQL(", ").join(terms))
 
 
-def _has_null(entity: EntityRecord) -> sql.Composed:
-    return sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(name) for name in key_names(entity))
+def has_null(key: Sequence[Column]) -> sql.Composed:
+    """The condition for rows whose key contains a NULL. It can compare nevertheless, if a column before decides."""
+    return sql.SQL("({})").format(
+        sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(column.name)) for column in key)
+    )

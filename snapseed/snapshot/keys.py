@@ -16,7 +16,7 @@ _SECOND = 1_000_000
 
 def key_at(rows: pa.Table | pa.RecordBatch, key: Sequence[Column], row: int) -> FirstKey:
     """The key of a row: one value, or a tuple for several columns or none. Raises `ValueError` for a NULL in it."""
-    values = tuple(_value(rows.column(column.name)[row], column.kind()) for column in key)
+    values = tuple(key_value(rows.column(column.name)[row], column.kind()) for column in key)
     return values[0] if len(values) == 1 else values
 
 
@@ -25,7 +25,8 @@ def is_key_type(kind: ColumnType) -> bool:
     return not kind.is_array and kind.family is not Family.VECTOR
 
 
-def _value(value: pa.Scalar, kind: ColumnType) -> KeyValue:
+def key_value(value: pa.Scalar, kind: ColumnType) -> KeyValue:
+    """A value as it stands in a key of the manifest. Raises `ValueError` for a NULL."""
     if not value.is_valid:
         raise ValueError("NULL in a key")
     if kind.family in INTEGERS:

@@ -21,7 +21,6 @@ import pyarrow as pa
 
 from snapseed.config.store import Store
 from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
-from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
     FILE_NAME,
@@ -146,14 +145,6 @@ class Snapshot:
                 for number in range(len(file.chunks)):
                     yield from part.batches(number, names)
 
-    def chunk_columns(self, entity: EntityRecord, number: int) -> list[pa.Array]:
-        """The columns of a chunk; `number` counts from 0 over all files of the entity."""
-        file, group = [(file, group) for file in entity.files for group in range(len(file.chunks))][number]
-        names = [column.name for column in entity.columns]
-        with self.open_part(entity, file) as part:
-            chunk = pa.Table.from_batches(part.batches(group, names))
-        return [in_one_piece(column) for column in chunk.columns]
-
     def first_rows(self, entity: EntityRecord, count: int) -> list[dict[str, object]]:
         """The first rows of an entity as Python values."""
         rows: list[dict[str, object]] = []
@@ -205,7 +196,20 @@ def open_snapshot(store: Store | Path, name: str) -> Snapshot:
 
     Raises `SnapshotError` if there is none, and `ManifestError` if its manifest is not valid.
     """
-    place = place_of(store, name)
+    snapshot = opened_at(place_of(store, name), name)
+    if snapshot.manifest.name != name:
+        raise ManifestError(
+            "the manifest is that of another snapshot",
+            where=f"{snapshot.place}/{FILE_NAME}",
+            observed=f"name {snapshot.manifest.name!r}",
+            expected=f"{name!r}, the name of its folder",
+            next_step=f"rename the folder to {snapshot.manifest.name}, or {RESTORE}",
+        )
+    return snapshot
+
+
+def opened_at(place: Place, name: str) -> Snapshot:
+    """The snapshot at a place, which may have been renamed; otherwise as `open_snapshot`."""
     place.repair()
     where = f"{place}/{FILE_NAME}"
     try:
@@ -224,16 +228,7 @@ def open_snapshot(store: Store | Path, name: str) -> Snapshot:
         raise ManifestError("the manifest cannot be read", where=where, observed=observed) from exc
     manifest = decode(data, where=where)
     with readable(where):
-        manifest = with_lists(manifest, place.read_list, where=where)
-    if manifest.name != name:
-        raise ManifestError(
-            "the manifest is that of another snapshot",
-            where=where,
-            observed=f"name {manifest.name!r}",
-            expected=f"{name!r}, the name of its folder",
-            next_step=f"rename the folder to {manifest.name}, or {RESTORE}",
-        )
-    return Snapshot(place, manifest)
+        return Snapshot(place, with_lists(manifest, place.read_list, where=where))
 
 
 def has_snapshot(store: Store, name: str) -> bool:

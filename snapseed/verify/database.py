@@ -189,7 +189,8 @@ def _differing_chunks(connection: Connection, entity: EntityRecord, table: Table
     if not entity.key_columns:
         return []
     query = sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1")
-    rows = connection.execute(query.format(bucket(entity), row_hash(entity.columns), table.rows())).fetchall()
+    number = bucket(entity.key_columns, [chunk.first_key for chunk in entity.chunks])
+    rows = connection.execute(query.format(number, row_hash(entity.columns), table.rows())).fetchall()
     found = {number: Fingerprint(int(str(count)), int(str(total)) % 2**64) for number, count, total in rows}
     before = [ChunkDifference(-1, "(before the first chunk)", None, EMPTY, found[-1])] if -1 in found else []
     chunks = ((file.path, chunk) for file in entity.files for chunk in file.chunks)

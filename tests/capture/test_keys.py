@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from snapseed.capture.request import CaptureRequest, Sizes
-from snapseed.diff.database import diff_snapshot
+from snapseed.diff.compare import diff_snapshot
 from snapseed.verify.database import verify_snapshot
 from tests.capture.conftest import filled, project_in
 
@@ -81,4 +81,4 @@ def test_keys_of_every_type(database: str, tmp_path: Path) -> None:
         entity.name: [1] for entity in manifests[0].entities
     }
     differences = diff_snapshot(project.project, environment)
-    assert {(each.missing_count, each.extra_count, each.changed_count) for each in differences.entities} == {(1, 0, 0)}
+    assert {(each.removed_count, each.added_count, each.changed_count) for each in differences.entities} == {(1, 0, 0)}

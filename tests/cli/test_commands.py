@@ -81,7 +81,7 @@ def test_findings_end_with_exit_code_1(shop: Sandbox) -> None:
         assert shown.stderr == ""
         document = json.loads(shop.run(*command, "--format", "json").stdout)
         assert (document["format"], document["agrees"]) == (1, False)
-    assert "number: snapshot '0'" in shop.run("diff", "dev").stdout
+    assert "number - '0'" in shop.run("diff", "dev").stdout
     (shop.folder / "snapshots" / "dev" / "stray").write_text("")
     assert "stray: not named by the manifest" in shop.run("verify", "--offline").stdout
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snapseed import LoadRequest, load_snapshot
-from snapseed.diff.database import ChangedRow, EntityDiff, diff_snapshot
+from snapseed.diff.compare import ChangedRow, DiffRequest, EntityDiff, SchemaDifference, diff_snapshot
 from snapseed.errors import SnapshotError, UsageError
 from tests.conftest import Sandbox
 from tests.projects.state import contents
@@ -16,10 +16,10 @@ def differing(sandbox: Sandbox, statement: str, *, limit: int = 20) -> EntityDif
     with sandbox.connect() as connection:
         connection.execute(statement.encode())
         before = contents(connection)
-        report = diff_snapshot(sandbox.project, sandbox.environment(), limit=limit)
+        report = diff_snapshot(sandbox.project, sandbox.environment(), DiffRequest(limit=limit))
         assert contents(connection) == before
     assert not report.agrees
-    assert not report.tables
+    assert not report.schema
     (different,) = (entity for entity in report.entities if not entity.agrees)
     return different
 
@@ -34,7 +34,7 @@ def test_what_was_loaded_does_not_differ(loaded: Sandbox) -> None:
 def test_a_changed_value_is_named_by_row_and_column(loaded: Sandbox) -> None:
     """With both values. Columns that agree are not named."""
     found = differing(loaded, "UPDATE notes SET number = 7 WHERE id = 333")
-    assert (found.missing_count, found.extra_count, found.changed_count) == (0, 0, 1)
+    assert (found.removed_count, found.added_count, found.changed_count) == (0, 0, 1)
     assert found.changed == (ChangedRow("333", {"number": ("0", "7")}),)
 
 
@@ -73,12 +73,15 @@ def test_values_are_spelled_as_postgresql_spells_them(kinds: Sandbox) -> None:
 def test_missing_and_extra_rows_are_named_by_their_keys(loaded: Sandbox) -> None:
     """A key that only one side has is listed for that side."""
     found = differing(loaded, "UPDATE notes SET id = id + 1000 WHERE id IN (1, 100)")
-    assert (found.missing, found.extra, found.changed) == (("1", "100"), ("1001", "1100"), ())
+    assert [[row.key for row in rows] for rows in (found.removed, found.added)] == [["1", "100"], ["1001", "1100"]]
+    assert found.removed[0].values.keys() == {"id", "customer_id", "number"}
+    assert not found.changed
 
 
 def test_a_row_before_the_first_chunk_is_extra(loaded: Sandbox) -> None:
     """Also if its key sorts before all keys of the snapshot."""
-    assert differing(loaded, "INSERT INTO notes VALUES (-1, 1, 1)").extra == ("-1",)
+    (row,) = differing(loaded, "INSERT INTO notes VALUES (-1, 1, 1)").added
+    assert row.key == "-1"
 
 
 def test_rows_that_are_there_twice_are_extra(loaded: Sandbox) -> None:
@@ -88,7 +91,7 @@ def test_rows_that_are_there_twice_are_extra(loaded: Sandbox) -> None:
         "ALTER TABLE notes DROP CONSTRAINT notes_pkey; ALTER TABLE notes ALTER id DROP NOT NULL;"
         "INSERT INTO notes SELECT * FROM notes WHERE id = 7; INSERT INTO notes VALUES (NULL, 1, 1)",
     )
-    assert sorted(found.extra) == ["7", "NULL"]
+    assert sorted(str(row.key) for row in found.added) == ["7", "NULL"]
     assert found.changed_count == 0
 
 
@@ -107,17 +110,32 @@ def test_rows_of_text_and_uuid_keys_are_named(loaded: Sandbox) -> None:
 def test_the_limit_cuts_the_lists_and_not_the_counts(loaded: Sandbox) -> None:
     """All rows are counted; at most `limit` of each kind are named, over all chunks together."""
     found = differing(loaded, "DELETE FROM notes WHERE id <= 90; UPDATE notes SET number = 9 WHERE id > 400", limit=5)
-    assert (found.missing_count, found.changed_count) == (90, 100)
-    assert (len(found.missing), len(found.changed)) == (5, 5)
+    assert (found.removed_count, found.changed_count) == (90, 100)
+    assert (len(found.removed), len(found.changed)) == (5, 5)
 
 
-def test_tables_that_do_not_fit_are_named_and_the_others_compared(loaded: Sandbox) -> None:
-    """A missing column prevents the comparison of one entity, not of the others."""
+def test_rows_are_compared_by_the_columns_that_both_have(loaded: Sandbox) -> None:
+    """A column that is missing, or has another type, is a difference of its own."""
     with loaded.connect() as connection:
-        connection.execute("ALTER TABLE shops DROP COLUMN owner")
+        connection.execute("ALTER TABLE shops DROP COLUMN owner; ALTER TABLE notes ALTER number TYPE text")
+        connection.execute("DELETE FROM shops WHERE id = 1; UPDATE notes SET number = 'one' WHERE id = 3")
     report = diff_snapshot(loaded.project, loaded.environment())
-    assert report.tables == ("shops.owner does not exist (expected bigint)",)
-    assert not report.agrees
+    assert report.schema == (
+        SchemaDifference("shops", "column owner", "bigint", None),
+        SchemaDifference("notes", "column number", "integer", "text"),
+    )
+    found = {entity.entity: entity for entity in report.entities if not entity.agrees}
+    assert [row.key for row in found["shops"].removed] == ["1"]
+    assert found["notes"].changed == (ChangedRow("3", {"number": ("0", "one")}),)
+    assert found.keys() == {"shops", "notes"}
+
+
+def test_a_table_that_does_not_exist_is_a_difference(loaded: Sandbox) -> None:
+    """The others are compared."""
+    with loaded.connect() as connection:
+        connection.execute("DROP TABLE shops CASCADE")
+    report = diff_snapshot(loaded.project, loaded.environment())
+    assert report.schema == (SchemaDifference("shops", "it", "a table", None),)
     assert len(report.entities) == 5
 
 
@@ -125,13 +143,16 @@ def test_only_compares_the_named_entities(loaded: Sandbox) -> None:
     """An unknown name is an error."""
     with loaded.connect() as connection:
         connection.execute("DELETE FROM notes")
-    assert diff_snapshot(loaded.project, loaded.environment(), only=["orders"]).agrees
+    assert diff_snapshot(loaded.project, loaded.environment(), DiffRequest(only=["orders"])).agrees
     with pytest.raises(UsageError, match="no such entity"):
-        diff_snapshot(loaded.project, loaded.environment(), only=["note"])
+        diff_snapshot(loaded.project, loaded.environment(), DiffRequest(only=["note"]))
 
 
-def test_damaged_files_are_nothing_to_compare_with(loaded: Sandbox) -> None:
-    """The files are checked first: the snapshot's content must be certain."""
+def test_damage_is_found_where_a_snapshot_is_read(loaded: Sandbox) -> None:
+    """A file whose rows agree by their fingerprints is not read. One that has to be read must be what it was."""
     (loaded.project.snapshots.folder / "dev" / "shops.parquet").write_bytes(b"")
-    with pytest.raises(SnapshotError, match="not what its manifest says"):
+    assert diff_snapshot(loaded.project, loaded.environment()).agrees
+    with loaded.connect() as connection:
+        connection.execute("DELETE FROM shops WHERE id = 1")
+    with pytest.raises(SnapshotError, match="cannot be read"):
         diff_snapshot(loaded.project, loaded.environment())

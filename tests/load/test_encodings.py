@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from snapseed import LoadRequest, load_snapshot, verify_snapshot
-from snapseed.diff.database import diff_snapshot
+from snapseed.diff.compare import diff_snapshot
 from snapseed.errors import SchemaError
 from snapseed.load.request import Mode
 from snapseed.postgres.connect import connected
@@ -100,7 +100,9 @@ def test_rows_in_any_encoding_are_the_rows_of_the_snapshot(server: str, tmp_path
         assert record is not None
         with connected(resolve_target(project, environment)) as connection:
             connection.execute("SET search_path TO public")
-            numbers = sql.SQL("SELECT {} AS number, count(*) FROM words GROUP BY 1 ORDER BY 1").format(bucket(record))
+            numbers = sql.SQL("SELECT {} AS number, count(*) FROM words GROUP BY 1 ORDER BY 1").format(
+                bucket(record.key_columns, [chunk.first_key for chunk in record.chunks])
+            )
             found = connection.execute(numbers).fetchall()
             assert found == [(number, chunk.rows) for number, chunk in enumerate(record.chunks)]
             connection.execute("CREATE TABLE before AS SELECT book, word, xmin::text AS version FROM words")
@@ -112,7 +114,7 @@ def test_rows_in_any_encoding_are_the_rows_of_the_snapshot(server: str, tmp_path
             assert connection.execute(changed).fetchall() == []
             connection.execute("UPDATE words SET t = %s WHERE book = 3 AND word = %s", [new, ENCODINGS[encoding][1]])
         difference = diff_snapshot(project, environment).entities[1]
-        assert (difference.missing_count, difference.extra_count, difference.changed_count) == (0, 0, 1)
+        assert (difference.removed_count, difference.added_count, difference.changed_count) == (0, 0, 1)
         assert difference.changed[0].key == ("3", ENCODINGS[encoding][1])
         assert difference.changed[0].columns["t"][1] == new
 

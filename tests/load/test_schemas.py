@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from snapseed.diff.database import diff_snapshot
+from snapseed.diff.compare import diff_snapshot
 from snapseed.load.request import Mode
 from tests.conftest import Sandbox
 from tests.load.shapes import Shapes, mentions, reasons, rebuilt

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from snapseed import LoadRequest, load_snapshot, verify_snapshot
-from snapseed.diff.database import diff_snapshot
+from snapseed.diff.compare import diff_snapshot
 from snapseed.errors import RefusedError
 from snapseed.load.outcome import Outcome
 from snapseed.load.request import Mode

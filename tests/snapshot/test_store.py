@@ -20,7 +20,6 @@ import pytest
 from snapseed import Project, find_project, open_snapshot
 from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.snapshot import store
-from snapseed.snapshot.hashing import fingerprint
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import python_value
 from tests.conftest import copied, without_coverage
@@ -402,17 +401,6 @@ def test_the_path_of_a_part_says_its_entity_and_number() -> None:
     """An only part has no number."""
     assert store.part_path("users") == "users.parquet"
     assert store.part_path("users", 7) == "users/part-00007.parquet"
-
-
-def test_a_chunk_is_counted_over_all_files(shop: Project) -> None:
-    """Its columns are those of the manifest, in their order."""
-    snapshot = make_snapshot(shop, 300)
-    record = snapshot.manifest.entity("customers")
-    assert record is not None
-    assert len(record.files) > 1
-    for number, chunk in enumerate(record.chunks):
-        columns = snapshot.chunk_columns(record, number)
-        assert fingerprint(columns, record.kinds) == chunk.digest()
 
 
 def test_the_end_of_a_day_is_not_its_beginning() -> None:

@@ -17,7 +17,7 @@ from snapseed import (
     verify_snapshot,
 )
 from snapseed.ci.process import run_ci
-from snapseed.diff.database import diff_snapshot
+from snapseed.diff.compare import diff_snapshot
 from snapseed.embeddings.source import embedding_session, require_queue
 from snapseed.errors import ConfigurationError, ServerError
 from snapseed.events import Note

@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 
 from snapseed import load_snapshot, verify_snapshot
-from snapseed.diff.database import ChangedRow, diff_snapshot
-from snapseed.postgres.rowhash import bucket, in_chunk
+from snapseed.diff.compare import ChangedRow, DiffRequest, diff_snapshot
+from snapseed.postgres.rowhash import between, bucket, has_null
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import open_snapshot
 from tests.conftest import Sandbox
@@ -39,11 +39,23 @@ def record_of(sandbox: Sandbox, name: str) -> EntityRecord:
     return record
 
 
+def number_of(record: EntityRecord) -> sql.Composable:
+    """The number of a row's chunk, in SQL."""
+    return bucket(record.key_columns, [chunk.first_key for chunk in record.chunks])
+
+
+def in_chunk(record: EntityRecord, number: int) -> sql.Composable:
+    """The condition for the rows of a chunk; -1 is before all chunks, together with the rows that have a NULL."""
+    bounds = [None, *(chunk.first_key for chunk in record.chunks), None]
+    inside = between(record.key_columns, bounds[number + 1], bounds[number + 2])
+    return sql.SQL("({}) AND NOT {}" if number >= 0 else "({}) OR {}").format(inside, has_null(record.key_columns))
+
+
 def rows_by_chunk(sandbox: Sandbox, name: str) -> list[tuple[object, ...]]:
     """How many rows of a table each chunk has by its key."""
     query = sql.SQL("SELECT {} AS number, count(*) FROM {} GROUP BY 1 ORDER BY 1")
     with sandbox.connect() as connection:
-        return connection.execute(query.format(bucket(record_of(sandbox, name)), sql.Identifier(name))).fetchall()
+        return connection.execute(query.format(number_of(record_of(sandbox, name)), sql.Identifier(name))).fetchall()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,7 +112,7 @@ def test_only_the_chunk_that_differs_is_named(films: Sandbox) -> None:
     assert chunk.number == 6
     assert isinstance(chunk.first_key, tuple)
     assert f"from key ({chunk.first_key[0]}, {chunk.first_key[1]})): 7 rows as expected" in str(chunk)
-    (found,) = diff_snapshot(films.project, films.environment(), only=["film_actor"]).entities
+    (found,) = diff_snapshot(films.project, films.environment(), DiffRequest(only=["film_actor"])).entities
     assert found.changed == (ChangedRow((str(film), str(actor)), {"role": (str(role), "")}),)
 
 
@@ -110,8 +122,8 @@ def test_missing_and_extra_rows_are_named_by_all_columns(films: Sandbox) -> None
     _rows(films, "DELETE FROM film_tag WHERE film_id = (SELECT min(film_id) FROM film_tag WHERE tag = 'a, b')"
           " AND tag = 'a, b'")  # fmt: skip
     found = {entity.entity: entity for entity in diff_snapshot(films.project, films.environment()).entities}
-    assert (found["seats"].missing, found["seats"].extra) == ((("-2", "4"),), (("7777", "4"),))
-    assert [key[1] for key in found["film_tag"].missing] == ["a, b"]
+    assert [row.key for row in (*found["seats"].removed, *found["seats"].added)] == [("-2", "4"), ("7777", "4")]
+    assert [row.key[1] for row in found["film_tag"].removed] == ["a, b"]
 
 
 def _rows(sandbox: Sandbox, statement: str) -> list[tuple[object, ...]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from snapseed import generate_snapshot, load_snapshot, resolve_request, verify_snapshot
-from snapseed.diff.database import diff_snapshot
+from snapseed.diff.compare import diff_snapshot
 from snapseed.errors import UsageError
 from snapseed.load.request import LoadRequest
 from snapseed.postgres.connect import has_database

@@ -1,0 +1,221 @@
+"""`snapseed diff`: what differs between two sides, as people, programs and reviewers read it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snapseed.cli import console
+from snapseed.cli.documents import document
+from snapseed.cli.formats import cell
+from snapseed.cli.layout import cut, table, width_of, wrapped
+from snapseed.cli.options import Call, Only, entity_names, environment_names, in_project
+from snapseed.cli.progress import Meter
+from snapseed.errors import UsageError
+from snapseed.printable import printable
+
+if TYPE_CHECKING:
+    from snapseed.diff.compare import DiffReport, EntityDiff
+    from snapseed.diff.sides import Side
+    from snapseed.postgres.rowhash import TextKey
+
+_SIDE = "an environment, the name, folder or URL of a snapshot, REVISION:FOLDER, or the URL of a database"
+_STYLE = """
+:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}
+table{border-collapse:collapse;margin:.5rem 0 2rem}caption{text-align:left;font-weight:600}
+th,td{text-align:left;vertical-align:top;padding:.2rem .7rem;border-bottom:1px solid #8886;overflow-wrap:anywhere}
+"""
+
+
+@in_project("database", "snapshot", "differences", "quiet")
+def diff(
+    call: Call,
+    left: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="A", help=f"{_SIDE} (default: default_environment).".capitalize(), autocompletion=environment_names
+        ),
+    ] = None,
+    right: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="B",
+            help="What to compare it with, named like A. Without it, A is an environment: its database is compared with"
+            " its snapshot.",
+            autocompletion=environment_names,
+        ),
+    ] = None,
+    only: Only = None,
+    columns: Annotated[list[str] | None, "COLUMN", "Compare only this column (repeat, or use commas)."] = None,
+    where_key: Annotated[list[str] | None, "KEY", "Only rows with this key, or from FIRST..LAST (repeat)."] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, metavar="NUMBER", help="Floats that differ by no more than this are equal.")
+    ] = 0.0,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of each kind to show per entity.")] = 20,
+    summary: Annotated[bool, "Show only how many rows differ, and in which columns."] = False,
+) -> None:
+    """Show the rows and columns that differ between two sides.
+
+    Without B: between the snapshot of an environment and its database.
+    """
+    from snapseed.diff.compare import DiffRequest, compare
+
+    request = DiffRequest(
+        only=entity_names(only),
+        columns=entity_names(columns),
+        keys=tuple(where_key or ()),
+        tolerance=tolerance,
+        limit=0 if summary else limit,
+    )
+    sides = _sides(call, left, right)
+    with Meter(quiet=call.options.quiet) as meter:
+        report = compare(*sides, request, meter)
+    if call.output in {"github", "html", "csv"}:
+        render = {"github": as_markdown, "html": as_html, "csv": as_csv}[call.output]
+        console.to_stdout(render(report).rstrip("\n"))
+    else:
+        call.show(_summary(report) if summary else as_text(report), document(report))
+    raise typer.Exit(0 if report.agrees else 1)
+
+
+def _sides(call: Call, left: str | None, right: str | None) -> tuple[Side, Side]:
+    from snapseed.diff.sides import database_side, find_side, snapshot_side
+
+    if left is None or right is None:
+        environment = call.of(left).environment
+        return snapshot_side(environment), database_side(call.project, environment)
+    if call.options.database or call.options.snapshot:
+        raise UsageError(
+            "--database and --snapshot are for one environment, not for A and B",
+            next_step="name the database or the snapshot as A or B",
+        )
+    return find_side(call.project, left), find_side(call.project, right)
+
+
+def as_text(report: DiffReport) -> Iterator[str]:
+    """Lines for people: for each entity what differs, with some rows."""
+    yield from _head(report)
+    for entity in report.entities:
+        if entity.agrees:
+            yield f"{entity.entity}: no difference"
+            continue
+        columns = ", ".join(f"{name} {count:,}" for name, count in entity.columns.items())
+        counts = f"{entity.removed_count:,} removed, {entity.added_count:,} added, {entity.changed_count:,} changed" + (
+            f" ({columns})" if columns else ""
+        )
+        yield from wrapped(f"{entity.entity}: {counts}")
+        for sign, rows in (("-", entity.removed), ("+", entity.added)):
+            for row in rows:
+                values = ", ".join(f"{name} {_quoted(value)}" for name, value in row.values.items())
+                yield cut(f"  {sign} {_key(row.key)}{': ' if row.key else ''}{values}")
+        for changed in entity.changed:
+            yield f"  ~ {_key(changed.key)}"
+            for column, (before, after) in changed.columns.items():
+                yield cut(f"      {column} - {_quoted(before)}")
+                yield cut(f"      {' ' * width_of(column)} + {_quoted(after)}")
+        if hidden := _hidden(entity):
+            yield f"  … {hidden:,} more"
+
+
+def _summary(report: DiffReport) -> Iterator[str]:
+    yield from _head(report)
+    rows = [
+        [each.entity, each.removed_count, each.added_count, each.changed_count, ", ".join(each.columns) or "-"]
+        for each in report.entities
+    ]
+    yield from table(["entity", "removed", "added", "changed", "columns"], rows)
+    yield "no difference" if report.agrees else "DIFFERENT: rows and schema are compared from left to right"
+
+
+def _head(report: DiffReport) -> Iterator[str]:
+    yield from wrapped(f"left     {report.left}", " " * 9)
+    yield from wrapped(f"right    {report.right}", " " * 9)
+    for difference in report.schema:
+        yield from wrapped(f"finding: {difference}")
+
+
+def _hidden(entity: EntityDiff) -> int:
+    counted = entity.removed_count + entity.added_count + entity.changed_count
+    return counted - len(entity.removed) - len(entity.added) - len(entity.changed)
+
+
+def _key(key: TextKey) -> str:
+    return key if isinstance(key, str) else f"({', '.join(key)})" if key else ""
+
+
+def _quoted(text: str | None) -> str:
+    return "NULL" if text is None else repr(text)
+
+
+def _cells(entity: EntityDiff) -> Iterator[tuple[str, str, str, str | None, str | None]]:
+    """The kind, key, column and both values of each cell that differs."""
+    for row in entity.removed:
+        yield from (("removed", _key(row.key), column, value, None) for column, value in row.values.items())
+    for row in entity.added:
+        yield from (("added", _key(row.key), column, None, value) for column, value in row.values.items())
+    for changed in entity.changed:
+        yield from (("changed", _key(changed.key), name, *values) for name, values in changed.columns.items())
+
+
+def as_csv(report: DiffReport) -> str:
+    """A line for each cell that differs, among the rows that the report names. NULL is empty, text is in quotes."""
+    rows: list[tuple[str | None, ...]] = [("entity", "kind", "key", "column", "left", "right")]
+    rows += [(entity.entity, *values) for entity in report.entities for values in _cells(entity)]
+    rows += [(each.entity, "schema", "", each.what, each.left, each.right) for each in report.schema]
+    # As PostgreSQL's COPY writes it: a text in quotes is never NULL.
+    quoted = [
+        ["" if value is None else '"' + printable(value).replace('"', '""') + '"' for value in row] for row in rows
+    ]
+    return "\n".join(",".join(row) for row in quoted)
+
+
+def as_markdown(report: DiffReport) -> str:
+    """A comment on GitHub: a table of counts, and the rows of each entity to be unfolded."""
+    lines = [f"### snapseed diff: {'no difference' if report.agrees else 'different'}", ""]
+    lines += [f"- left: {cell(report.left)}", f"- right: {cell(report.right)}"]
+    lines += [f"- {cell(str(difference))}" for difference in report.schema]
+    lines += ["", "| entity | removed | added | changed | columns |", "|---|--:|--:|--:|---|"]
+    for each in report.entities:
+        counts = f"{each.removed_count:,} | {each.added_count:,} | {each.changed_count:,}"
+        lines.append(f"| {cell(each.entity)} | {counts} | {cell(', '.join(each.columns))} |")
+    for each in report.entities:
+        if cells := list(_cells(each)):
+            more = f", {hidden:,} more rows differ" if (hidden := _hidden(each)) else ""
+            lines += ["", f"<details><summary>{cell(each.entity)}{more}</summary>", ""]
+            lines += ["| | key | column | left | right |", "|---|---|---|---|---|"]
+            lines += [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in cells]
+            lines += ["", "</details>"]
+    return "\n".join([*lines, ""])
+
+
+def as_html(report: DiffReport) -> str:
+    """A page that needs nothing else."""
+
+    def row(tag: str, values: Iterator[str]) -> str:
+        return f"<tr>{''.join(f'<{tag}>{_escaped(value)}</{tag}>' for value in values)}</tr>"
+
+    parts = [f"<p>left: {_escaped(report.left)}<br>right: {_escaped(report.right)}</p>"]
+    parts += [f"<p>{_escaped(str(difference))}</p>" for difference in report.schema]
+    for each in report.entities:
+        counts = f"{each.removed_count:,} removed, {each.added_count:,} added, {each.changed_count:,} changed"
+        more = f" ({hidden:,} more rows are not shown)" if (hidden := _hidden(each)) else ""
+        rows = [row("td", map(_shown, values)) for values in _cells(each)]
+        head = row("th", iter(["", "key", "column", "left", "right"])) if rows else ""
+        parts.append(
+            f"<table><caption>{_escaped(f'{each.entity}: {counts}{more}')}</caption>{head}{''.join(rows)}</table>"
+        )
+    return (
+        '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>snapseed diff</title><style>{_STYLE}</style><h1>snapseed diff</h1>{''.join(parts)}</html>"
+    )
+
+
+def _shown(value: str | None) -> str:
+    return "NULL" if value is None else value
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))

@@ -1,0 +1,332 @@
+"""Compare two sides, down to rows and columns. What their fingerprints say is equal is never read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from snapseed.config import Environment, Project
+from snapseed.diff.rows import Difference, differences, with_keys
+from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
+from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, as_text, common_type
+from snapseed.errors import UsageError
+from snapseed.events import Advanced, Listener, ignore, phase
+from snapseed.postgres.copy_out import UnstorableError
+from snapseed.postgres.rowhash import TextKey, key_type, text_key
+from snapseed.snapshot.arrow import in_one_piece
+from snapseed.snapshot.hashing import EMPTY, Fingerprint, row_hashes
+from snapseed.snapshot.manifest import Column
+from snapseed.snapshot.types import Family
+
+_FLOATS = {Family.REAL, Family.DOUBLE}
+Bools = npt.NDArray[np.bool_]
+_Values = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class DiffRequest:
+    """What to compare, and how much to tell.
+
+    `only` names entities and `columns` columns, all if empty. `keys` are keys or `FIRST..LAST`, the values of several
+    columns with commas between them. Floats that differ by no more than `tolerance` are equal. The report names at most
+    `limit` rows of each kind for each entity.
+    """
+
+    only: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    keys: Sequence[str] = ()
+    tolerance: float = 0.0
+    limit: int = 20
+
+
+@dataclass(frozen=True)
+class SchemaDifference:
+    """A table, a column or a key that is not the same on both sides: what each has, None for nothing."""
+
+    entity: str
+    what: str
+    left: str | None
+    right: str | None
+
+    def __str__(self) -> str:
+        left, right = (side or "nothing" for side in (self.left, self.right))
+        return f"{self.entity}: {self.what} is {left} on the left, {right} on the right"
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """A row that only one side has. Without a key in its table, the key is empty."""
+
+    key: TextKey
+    values: _Values
+
+
+@dataclass(frozen=True)
+class ChangedRow:
+    """A row that both sides have. For each column that differs: the value on the left, then that on the right."""
+
+    key: TextKey
+    columns: Mapping[str, tuple[str | None, str | None]]
+
+
+@dataclass(frozen=True)
+class EntityDiff:
+    """How the rows of an entity differ: those that only the left has are removed, those of the right are added.
+
+    `columns` counts the changed rows in which a column differs. The limit that was asked for cuts the lists, not the
+    counts.
+    """
+
+    entity: str
+    removed_count: int = 0
+    added_count: int = 0
+    changed_count: int = 0
+    columns: Mapping[str, int] = field(default_factory=dict)
+    removed: tuple[SampleRow, ...] = ()
+    added: tuple[SampleRow, ...] = ()
+    changed: tuple[ChangedRow, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no row differs."""
+        return not (self.removed_count or self.added_count or self.changed_count)
+
+
+@dataclass(frozen=True)
+class DiffReport:
+    """The differences of two sides. Rows are compared by the columns that both have."""
+
+    left: str
+    right: str
+    schema: tuple[SchemaDifference, ...]
+    entities: tuple[EntityDiff, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs."""
+        return not self.schema and all(entity.agrees for entity in self.entities)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The tables of an entity on both sides, and the columns by which their rows are compared."""
+
+    entity: str
+    left: Table
+    right: Table
+    columns: tuple[Column, ...]
+
+    @property
+    def key(self) -> tuple[Column, ...]:
+        """The key, if both sides have it and their rows in its order; otherwise none."""
+        types = {column.name: key_type(column.kind()) for column in self.columns}
+        sides = [[(column.name, key_type(column.kind())) for column in each.key] for each in (self.left, self.right)]
+        is_common = sides[0] == sides[1] and all(types.get(name) == kind for name, kind in sides[0])
+        return (
+            tuple(column for name, _ in sides[0] for column in self.columns if column.name == name) if is_common else ()
+        )
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the fingerprints of both sides are of the same columns."""
+        return list(self.left.columns.values()) == list(self.right.columns.values())
+
+
+def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), listener: Listener = ignore) -> DiffReport:
+    """All differences of the two sides, each as of one moment. Changes nothing.
+
+    Raises `UsageError` for an entity or a column that neither side has, and `SnapshotError` for damage where a snapshot
+    has to be read.
+    """
+    with (
+        phase(listener, "rows"),
+        left.tables(right.records, listener) as mine,
+        right.tables(left.records, listener) as yours,
+    ):
+        names = _chosen(mine, yours, request)
+        schema: list[SchemaDifference] = []
+        entities = []
+        for number, name in enumerate(names, 1):
+            if name in mine and name in yours:
+                pair = _paired(name, mine[name], yours[name], request.columns)
+                schema += _schema_differences(name, mine[name], yours[name])
+                entities.append(_compare(pair, request))
+            else:
+                has = ["a table" if name in side else None for side in (mine, yours)]
+                schema.append(SchemaDifference(name, "it", *has))
+            listener(Advanced("rows", number, len(names), unit="tables"))
+    return DiffReport(str(left), str(right), tuple(schema), tuple(entities))
+
+
+def diff_snapshot(
+    project: Project, environment: Environment, request: DiffRequest = DiffRequest(), listener: Listener = ignore
+) -> DiffReport:
+    """Compare the snapshot of an environment, on the left, with its database."""
+    return compare(snapshot_side(environment), database_side(project, environment), request, listener)
+
+
+def _chosen(left: Tables, right: Tables, request: DiffRequest) -> list[str]:
+    """The names of the entities to compare, those of the left first."""
+    tables = {**right, **left}
+    known = [*left, *(name for name in right if name not in left)]
+    for wanted, names, what in (
+        (request.only, known, "entity"),
+        (request.columns, sorted({name for table in tables.values() for name in table.columns}), "column"),
+    ):
+        if unknown := [name for name in wanted if name not in names]:
+            raise UsageError(
+                f"no such {what} on either side",
+                observed=", ".join(unknown),
+                expected=f"one of: {', '.join(names)}",
+                next_step="check the spelling",
+            )
+    return [name for name in known if not request.only or name in request.only]
+
+
+def _paired(entity: str, left: Table, right: Table, chosen: Sequence[str]) -> _Pair:
+    if set(left.columns.values()) == set(right.columns.values()):
+        # Fingerprints depend on the order of columns, in which only a database is free.
+        if isinstance(right, DatabaseTable):
+            right = replace(right, columns=left.columns)
+        elif isinstance(left, DatabaseTable):
+            left = replace(left, columns=right.columns)
+    keys = {column.name for column in (*left.key, *right.key)}
+    columns = tuple(
+        Column(name, common_type(column.kind(), right.columns[name].kind()))
+        for name, column in left.columns.items()
+        if name in right.columns and (not chosen or name in chosen or name in keys)
+    )
+    return _Pair(entity, left, right, columns)
+
+
+def _schema_differences(entity: str, left: Table, right: Table) -> Iterator[SchemaDifference]:
+    for name in {**left.columns, **right.columns}:
+        types = [side.columns[name].type if name in side.columns else None for side in (left, right)]
+        if types[0] != types[1]:
+            yield SchemaDifference(entity, f"column {name}", *types)
+    keys = [", ".join(column.name for column in side.key) or None for side in (left, right)]
+    if keys[0] != keys[1]:
+        yield SchemaDifference(entity, "the key", *keys)
+
+
+def _compare(pair: _Pair, request: DiffRequest) -> EntityDiff:
+    """Compare the rows of an entity. A column with values that no snapshot holds is compared by their texts."""
+    removed_count = added_count = changed_count = 0
+    columns = Counter[str]()
+    removed: list[SampleRow] = []
+    added: list[SampleRow] = []
+    changed: list[ChangedRow] = []
+    try:
+        for found in _differences(pair):
+            here = Difference(
+                *(
+                    with_keys(rows, pair.key, request.keys)
+                    for rows in (found.removed, found.added, found.before, found.after)
+                )
+            )
+            differs = _differing_columns(here, pair.columns, request.tolerance)
+            places = np.flatnonzero(np.any(list(differs.values()), axis=0))
+            removed_count += here.removed.num_rows
+            added_count += here.added.num_rows
+            changed_count += len(places)
+            columns.update({name: int(where.sum()) for name, where in differs.items() if where.any()})
+            removed += _samples(here.removed, pair, request.limit - len(removed))
+            added += _samples(here.added, pair, request.limit - len(added))
+            changed += [_changed_row(here, pair, differs, int(at)) for at in places[: request.limit - len(changed)]]
+    except UnstorableError as exc:
+        as_texts = tuple(Column(each.name, "text") if each.name == exc.column else each for each in pair.columns)
+        if as_texts == pair.columns:
+            raise
+        return _compare(replace(pair, columns=as_texts), request)
+    counts = removed_count, added_count, changed_count
+    in_order = {column.name: columns[column.name] for column in pair.columns if columns[column.name]}
+    return EntityDiff(pair.entity, *counts, in_order, tuple(removed), tuple(added), tuple(changed))
+
+
+def _differences(pair: _Pair) -> Iterator[Difference]:
+    left, right = pair.left, pair.right
+    if pair.is_indexed and not pair.key and isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable):
+        pair = replace(pair, left=_unlike(left, right), right=_unlike(right, left))
+    for among in _differing_ranges(pair):
+        key = () if among.nulls else pair.key
+        streams = [side.rows(among, pair.columns, pair.key) for side in (pair.left, pair.right)]
+        yield from differences(streams[0], streams[1], pair.columns, key)
+
+
+def _unlike(table: SnapshotTable, other: SnapshotTable) -> SnapshotTable:
+    """The table without chunks whose rows the other side has in one chunk too."""
+    digests = [chunk.digest() for chunk in table.record.chunks]
+    common = Counter(digests) & Counter(chunk.digest() for chunk in other.record.chunks)
+    seen, skipped = Counter[Fingerprint](), set()
+    for number, digest in enumerate(digests):
+        if seen[digest] < common[digest]:
+            skipped.add(number)
+        seen[digest] += 1
+    return replace(table, skipped=frozenset(skipped))
+
+
+def _differing_ranges(pair: _Pair) -> list[KeyRange]:
+    """The ranges of keys in which the fingerprints differ, neighbors as one."""
+    left, right = pair.left, pair.right
+    whole = [KeyRange(), KeyRange(nulls=True)] if pair.key else [KeyRange()]
+    if not pair.is_indexed:
+        return whole
+    if left.total() == right.total():
+        return []
+    if not pair.key:
+        return whole
+    snapshots: list[Table] = [side for side in (left, right) if isinstance(side, SnapshotTable)]
+    bounds = (snapshots or [left])[0].bounds()
+    if len(snapshots) > 1:
+        known = set(right.bounds())
+        bounds = [bound for bound in bounds if bound in known]
+    mine, yours = left.sums(bounds), right.sums(bounds)
+    ends = [None, *bounds, None]
+    found: list[KeyRange] = []
+    for number in range(-1, len(bounds)):
+        if mine.get(number, EMPTY) != yours.get(number, EMPTY):
+            first, last = ends[number + 1], ends[number + 2]
+            if found and first is not None and found[-1].last == first:
+                found[-1] = replace(found[-1], last=last)
+            else:
+                found.append(KeyRange(first, last))
+    return [*found, KeyRange(nulls=True)] if mine.get(-1, EMPTY) != yours.get(-1, EMPTY) else found
+
+
+def _differing_columns(found: Difference, columns: Sequence[Column], tolerance: float) -> dict[str, Bools]:
+    """For each column, in which of the changed rows it differs."""
+    differs = {}
+    for column in columns:
+        kind = column.kind()
+        sides = [in_one_piece(rows.column(column.name)) for rows in (found.before, found.after)]
+        before, after = (row_hashes([values], [kind]) for values in sides)
+        differs[column.name] = before != after
+        if tolerance and not kind.is_array and kind.family in _FLOATS and len(before):
+            numbers = [values.cast(pa.float64()).to_numpy(zero_copy_only=False) for values in sides]
+            with np.errstate(invalid="ignore"):
+                differs[column.name] &= ~(np.abs(numbers[0] - numbers[1]) <= tolerance)
+    return differs
+
+
+def _samples(rows: pa.Table, pair: _Pair, most: int) -> list[SampleRow]:
+    return [SampleRow(_key_of(rows, pair, at), _values(rows, pair, at)) for at in range(min(most, rows.num_rows))]
+
+
+def _changed_row(found: Difference, pair: _Pair, differs: Mapping[str, Bools], at: int) -> ChangedRow:
+    before, after = (_values(rows, pair, at) for rows in (found.before, found.after))
+    columns = {name: (before[name], after[name]) for name, where in differs.items() if where[at]}
+    return ChangedRow(_key_of(found.after, pair, at), columns)
+
+
+def _key_of(rows: pa.Table, pair: _Pair, at: int) -> TextKey:
+    values = _values(rows, pair, at)
+    return text_key([values[column.name] for column in pair.key])
+
+
+def _values(rows: pa.Table, pair: _Pair, at: int) -> _Values:
+    return {column.name: as_text(rows.column(column.name)[at], column.kind()) for column in pair.columns}

@@ -1,0 +1,155 @@
+"""The two sides of a comparison: the database of an environment, or a snapshot wherever it is, with their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from snapseed.config import Environment, Project
+from snapseed.config.store import read_store
+from snapseed.diff.tables import DatabaseTable, SnapshotTable, Table
+from snapseed.errors import UsageError
+from snapseed.events import Listener
+from snapseed.postgres.catalog import ColumnFacts, TableFacts, every_table, read_tables
+from snapseed.postgres.connect import Connection, Target
+from snapseed.postgres.fit import column_problem, table_name, type_of
+from snapseed.postgres.locks import reading
+from snapseed.servers.targets import resolve_target
+from snapseed.snapshot.keys import is_key_type
+from snapseed.snapshot.manifest import FILE_NAME, Column, EntityRecord
+from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot, opened_at
+from snapseed.snapshot.store_folder import Folder
+from snapseed.snapshot.store_git import Revision
+
+Tables = Mapping[str, Table]
+_DATABASES = ("postgresql", "postgres")
+
+
+@dataclass(frozen=True)
+class SnapshotSide:
+    """A snapshot: in the store of the project, in any folder, in an object store, or in a commit."""
+
+    snapshot: Snapshot
+
+    def __str__(self) -> str:
+        manifest = self.snapshot.manifest
+        return f"snapshot {self.snapshot.place} (identity {manifest.identity[:16]}…)"
+
+    @property
+    def records(self) -> Sequence[EntityRecord]:
+        """Its entities."""
+        return self.snapshot.manifest.entities
+
+    @contextmanager
+    def tables(self, records: Sequence[EntityRecord] | None, listener: Listener) -> Iterator[Tables]:  # noqa: ARG002 - as of a database
+        """Its entities as tables, by name."""
+        yield {record.name: SnapshotTable(self.snapshot, record) for record in self.records}
+
+
+@dataclass(frozen=True)
+class DatabaseSide:
+    """The database of an environment."""
+
+    environment: Environment
+    target: Target
+
+    def __str__(self) -> str:
+        return f"database {self.target.described} ({self.target.source})"
+
+    @property
+    def records(self) -> None:
+        """It does not say which entities it has: the other side does."""
+        return
+
+    @contextmanager
+    def tables(self, records: Sequence[EntityRecord] | None, listener: Listener) -> Iterator[Tables]:
+        """The tables of these entities as far as they exist, or all tables, as of one moment."""
+        with reading(self.target, "comparing", listener) as connection:
+            if records is None:
+                facts = read_tables(connection, every_table(connection))
+                yield {str(name).removeprefix("public."): _whole(connection, each) for name, each in facts.items()}
+            else:
+                facts = read_tables(connection, [table_name(record) for record in records])
+                found = {record.name: facts.get(table_name(record)) for record in records}
+                yield {
+                    record.name: _like(connection, record, table)
+                    for record in records
+                    if (table := found[record.name]) is not None and table.is_table
+                }
+
+
+Side = SnapshotSide | DatabaseSide
+
+
+def find_side(project: Project, text: str) -> Side:
+    """What a text names: an environment's database, a snapshot by name, folder, URL or git revision, or a database.
+
+    Raises `UsageError` if it is none of these, and what opening a snapshot raises.
+    """
+    if text in project.environments:
+        return database_side(project, project.environment(text))
+    if (Path(text) / FILE_NAME).is_file():
+        return SnapshotSide(opened_at(Folder(Path(text).resolve()), text))
+    scheme, is_url, _ = text.partition("://")
+    if scheme in _DATABASES if is_url else "=" in text:
+        return database_side(project, project.environment(None, {"database": text}))
+    if is_url:
+        address, mark, options = text.partition("?")
+        place, _, name = address.rstrip("/").rpartition("/")
+        return SnapshotSide(open_snapshot(read_store(place + mark + options, project.folder, where=text), name))
+    commit, colon, path = text.partition(":")
+    if colon and path:
+        return SnapshotSide(opened_at(Revision(Path(path), project.folder, commit), text))
+    if "/" not in text and has_snapshot(project.snapshots, text):
+        return SnapshotSide(open_snapshot(project.snapshots, text))
+    raise UsageError(
+        "there is nothing of this name to compare",
+        observed=text,
+        expected=f"an environment ({', '.join(project.environments)}), the name or the folder of a snapshot,"
+        " its URL in an object store, REVISION:FOLDER in git, or the URL of a database",
+        next_step="check the spelling; a folder is relative to the working folder, and in git to the repository's root",
+    )
+
+
+def database_side(project: Project, environment: Environment) -> DatabaseSide:
+    """The database of an environment."""
+    return DatabaseSide(environment, resolve_target(project, environment))
+
+
+def snapshot_side(environment: Environment) -> SnapshotSide:
+    """The snapshot of an environment."""
+    return SnapshotSide(open_snapshot(environment.snapshots, environment.snapshot))
+
+
+def _like(connection: Connection, record: EntityRecord, facts: TableFacts) -> DatabaseTable:
+    """The table of an entity, with those of its columns that exist. What fits has the entity's type."""
+    columns = [
+        column if column_problem(record, column, facts) is None else _stored(found)
+        for column in record.columns
+        if (found := facts.column(column.name)) is not None
+    ]
+    names = {column.name: column for column in columns}
+    key = [column.name for column in record.key_columns]
+    return DatabaseTable(
+        connection, facts.name, names, tuple(names[name] for name in key) if names.keys() >= set(key) else ()
+    )
+
+
+def _whole(connection: Connection, facts: TableFacts) -> DatabaseTable:
+    """A table with all its columns but generated ones. Its key is the primary key, or else that of a unique index."""
+    columns = {column.name: _stored(column) for column in facts.columns if not column.generated}
+    usable = {name for name, column in columns.items() if is_key_type(column.kind())}
+    required = {column.name for column in facts.columns if column.not_null}
+    unique = [index for index in facts.indexes if index.is_unique and index.key and usable >= set(index.key)]
+    unique.sort(key=lambda index: (index.constraint != "p", not required >= set(index.key), index.name))
+    key = unique[0].key if unique else ()
+    return DatabaseTable(connection, facts.name, columns, tuple(columns[name] for name in key))
+
+
+def _stored(facts: ColumnFacts) -> Column:
+    """A column in the type that its rows are read as."""
+    kind = type_of(facts)
+    # Quoted, the name of a type that we cannot read is one that we do not know, so that its values are read as text.
+    return Column(facts.name, kind.name if kind else f'"{facts.type}"')

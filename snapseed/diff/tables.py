@@ -1,0 +1,228 @@
+"""A table on one side of a comparison, in a snapshot or in a database: its fingerprints by ranges of keys, its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from psycopg import sql
+
+from snapseed.errors import SnapshotError
+from snapseed.postgres.catalog import TableName
+from snapseed.postgres.connect import Connection
+from snapseed.postgres.copy_out import copied_out
+from snapseed.postgres.rowhash import between, bucket, has_null, key_order, row_hash, rows_fingerprint, whole_row_order
+from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, row_hashes
+from snapseed.snapshot.keys import key_value
+from snapseed.snapshot.manifest import RESTORE, Column, EntityRecord, FirstKey
+from snapseed.snapshot.parquet import Part
+from snapseed.snapshot.store import Snapshot
+from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
+
+# Rows of a range of keys, where no snapshot says where its ranges begin.
+_RANGE_ROWS = 8_192
+# What makes PostgreSQL quote a text in an array.
+_QUOTED = set('{}," \\\t\n\v\f\r')
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """Rows whose key is at least `first` and below `last`, where None is no bound; or those with a NULL in the key."""
+
+    first: FirstKey | None = None
+    last: FirstKey | None = None
+    nulls: bool = False
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a table, in the columns that are compared, with their hashes."""
+
+    batch: pa.RecordBatch
+    hashes: UInt64s
+
+
+@dataclass(frozen=True)
+class SnapshotTable:
+    """An entity of a snapshot. Some of its chunks may be `skipped`, because they are on the other side too."""
+
+    snapshot: Snapshot
+    record: EntityRecord
+    skipped: frozenset[int] = frozenset()
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """Its columns by name."""
+        return {column.name: column for column in self.record.columns}
+
+    @property
+    def key(self) -> tuple[Column, ...]:
+        """The columns of its key; none for rows without a key."""
+        return self.record.key_columns
+
+    def total(self) -> Fingerprint:
+        """The fingerprint of all rows, as the manifest has it."""
+        return self.record.digest()
+
+    def bounds(self) -> list[FirstKey]:
+        """Where its chunks begin."""
+        return [chunk.first_key for chunk in self.record.chunks]
+
+    def sums(self, bounds: Sequence[FirstKey]) -> dict[int, Fingerprint]:
+        """The fingerprints of the ranges that begin at these bounds, each of which is the first key of a chunk."""
+        places = {key: number for number, key in enumerate(bounds)}
+        found, number = dict[int, Fingerprint](), -1
+        for chunk in self.record.chunks:
+            number = places.get(chunk.first_key, number)
+            found[number] = found.get(number, EMPTY) + chunk.digest()
+        return found
+
+    def rows(self, among: KeyRange, columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:  # noqa: ARG002 - as of a database
+        """The rows of a range whose bounds are first keys of chunks, in their order. Other chunks are not read.
+
+        Raises `SnapshotError` for a chunk whose rows are not those of the manifest.
+        """
+        keys, numbers = self.bounds(), iter(range(len(self.record.chunks)))
+        first = 0 if among.first is None else keys.index(among.first)
+        last = 0 if among.nulls else len(keys) if among.last is None else keys.index(among.last)
+        for file in self.record.files:
+            own = [next(numbers) for _ in file.chunks]
+            wanted = [at for at, number in enumerate(own) if first <= number < last and number not in self.skipped]
+            if wanted:
+                with self.snapshot.open_part(self.record, file) as part:
+                    for at in wanted:
+                        yield from self._chunk(part, at, columns)
+
+    def _chunk(self, part: Part, number: int, columns: Sequence[Column]) -> Iterator[Rows]:
+        found, stored = EMPTY, [self.columns[column.name] for column in columns]
+        for batch in part.batches(number, [column.name for column in columns]):
+            arrays = [
+                _converted(values, own.kind(), wanted.kind())
+                for values, own, wanted in zip(batch.columns, stored, columns, strict=True)
+            ]
+            hashes = row_hashes(arrays, [column.kind() for column in columns])
+            found += Fingerprint(len(hashes), int(hashes.sum()))
+            yield Rows(pa.RecordBatch.from_arrays(arrays, [column.name for column in columns]), hashes)
+        expected = part.file.chunks[number].digest()
+        if tuple(columns) == self.record.columns and found != expected:
+            raise SnapshotError(
+                "a file of the snapshot is not what its manifest says",
+                where=f"{part.path}, chunk {number}",
+                observed=f"{found.rows:,} rows with fingerprint {found}",
+                expected=f"{expected.rows:,} with {expected}",
+                next_step=RESTORE,
+            )
+
+
+@dataclass(frozen=True)
+class DatabaseTable:
+    """A table of a database. Its columns have the types that rows are read as."""
+
+    connection: Connection = field(repr=False)
+    name: TableName
+    columns: Mapping[str, Column]
+    key: tuple[Column, ...]
+
+    def total(self) -> Fingerprint:
+        """The fingerprint of all rows, computed by the server."""
+        return rows_fingerprint(self.connection, list(self.columns.values()), self.name.rows())
+
+    def bounds(self) -> list[FirstKey]:
+        """Keys that divide the rows into ranges of about the same size."""
+        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in self.key)
+        (count,) = self.connection.execute(sql.SQL("SELECT count(*) FROM {}").format(self.name.rows())).fetchone() or (
+            0,
+        )
+        percent = min(100.0, 100 / _RANGE_ROWS) if int(str(count)) > _RANGE_ROWS else 0
+        statement = sql.SQL(
+            "SELECT DISTINCT ON ({order}) {} FROM {} TABLESAMPLE BERNOULLI ({}) REPEATABLE (0)"
+            " WHERE NOT {} ORDER BY {order}"
+        )
+        rows = self.connection.execute(
+            statement.format(
+                texts, self.name.rows(), sql.Literal(percent), has_null(self.key), order=key_order(self.key)
+            )
+        ).fetchall()
+        return [tuple(map(str, row)) if len(row) > 1 else str(row[0]) for row in rows]
+
+    def sums(self, bounds: Sequence[FirstKey]) -> dict[int, Fingerprint]:
+        """The fingerprints of the ranges that begin at these bounds."""
+        query = sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1")
+        hashed = row_hash(list(self.columns.values()))
+        rows = self.connection.execute(query.format(bucket(self.key, bounds), hashed, self.name.rows())).fetchall()
+        return {int(str(at)): Fingerprint(int(str(count)), int(str(total)) % 2**64) for at, count, total in rows}
+
+    def rows(self, among: KeyRange, columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:
+        """The rows of a range, by the order of the key; rows without a key are ordered by all columns.
+
+        Raises `UnstorableError` for a value that a column of this type cannot have in Arrow.
+        """
+        own = [self.columns[column.name] for column in columns]
+        order = key_order(key) if key and not among.nulls else whole_row_order(own)
+        condition: sql.Composable = sql.SQL("true")
+        if key:
+            condition = (
+                has_null(key)
+                if among.nulls
+                else sql.SQL("{} AND NOT {}").format(between(key, among.first, among.last), has_null(key))
+            )
+        source = sql.SQL("{} WHERE {} ORDER BY {}").format(self.name.rows(), condition, order)
+        if own != list(columns):
+            selected = [
+                sql.SQL("{0}::{1} AS {0}" if mine != wanted else "{0}").format(
+                    sql.Identifier(mine.name), sql.SQL(wanted.type)
+                )
+                for mine, wanted in zip(own, columns, strict=True)
+            ]
+            source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
+        kinds = [column.kind() for column in columns]
+        with self.connection.transaction(), copied_out(self.connection, columns, source, str(self.name)) as batches:
+            for batch in batches:
+                yield Rows(batch, row_hashes(batch.columns, kinds))
+
+
+Table = SnapshotTable | DatabaseTable
+
+
+def common_type(left: ColumnType, right: ColumnType) -> str:
+    """The type that values of both types are compared in: that of text if none has room for both."""
+    families = {left.family, right.family}
+    if left.name == right.name:
+        return left.name
+    if not left.is_array and not right.is_array:
+        if families <= INTEGERS:
+            return "bigint"
+        if families == {Family.REAL, Family.DOUBLE}:
+            return "double precision"
+    is_vector = Family.VECTOR in families and "real[]" in {left.name, right.name}
+    return "real[]" if is_vector else "text"
+
+
+def _converted(values: pa.Array, kind: ColumnType, wanted: ColumnType) -> pa.Array:
+    """A snapshot's values in the type that they are compared in."""
+    if kind.arrow == wanted.arrow and Family.CHARACTER not in {kind.family, wanted.family}:
+        return values
+    if wanted.family is Family.TEXT and kind != wanted:
+        return pa.array([as_text(value, kind) for value in values], pa.string())
+    return values.cast(wanted.arrow)
+
+
+def as_text(value: pa.Scalar, kind: ColumnType) -> str | None:
+    """A value as PostgreSQL prints it; None for NULL."""
+    if not value.is_valid:
+        return None
+    if kind.family is Family.VECTOR and not kind.is_array:
+        return f"[{','.join(str(key_value(item, parse_type('real'))) for item in value.values)}]"
+    return _array_text(value, kind.element) if kind.element else str(key_value(value, kind))
+
+
+def _array_text(value: pa.Scalar, element: ColumnType) -> str:
+    if not pa.types.is_list(value.type) or not value.is_valid:
+        text = as_text(value, element)
+        if text is None:
+            return "NULL"
+        if text and _QUOTED.isdisjoint(text) and text.upper() != "NULL":
+            return text
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{{{','.join(_array_text(item, element) for item in value.values)}}}"

@@ -1,0 +1,94 @@
+"""Two streams of rows are compared in any batches: what comes out is what a dictionary, or a multiset, would say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapseed.diff.rows import differences, with_keys
+from snapseed.diff.tables import Rows
+from snapseed.errors import UsageError
+from snapseed.snapshot.hashing import row_hashes
+from snapseed.snapshot.manifest import Column
+
+COLUMNS = [Column("number", "integer"), Column("text", "text"), Column("value", "bigint")]
+Row = tuple[int, str, int]
+ROWS = st.lists(st.tuples(st.integers(0, 5), st.sampled_from("aBé"), st.integers(0, 2)), max_size=12)
+SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
+
+
+def table_of(rows: Sequence[Row]) -> pa.Table:
+    """Rows as a table."""
+    values = list(zip(*rows, strict=True)) or [(), (), ()]
+    kinds = [column.kind().arrow for column in COLUMNS]
+    arrays = [pa.array(column, kind) for column, kind in zip(values, kinds, strict=True)]
+    return pa.table(arrays, [column.name for column in COLUMNS])
+
+
+def in_batches(rows: Sequence[Row], sizes: Sequence[int]) -> Iterator[Rows]:
+    """Rows in batches of these sizes in turn."""
+    start, at = 0, 0
+    while start < len(rows):
+        size = sizes[at % len(sizes)]
+        batch = table_of(rows[start : start + size]).combine_chunks().to_batches()[0]
+        yield Rows(batch, row_hashes(batch.columns, [column.kind() for column in COLUMNS]))
+        start, at = start + size, at + 1
+
+
+def rows_of(table: pa.Table) -> list[Row]:
+    """A table as rows."""
+    return [tuple(row.values()) for row in table.to_pylist()]
+
+
+@given(left=ROWS, right=ROWS, sizes=SIZES, others=SIZES, key_columns=st.integers(0, 2))
+def test_what_differs_is_what_a_multiset_says(
+    left: list[Row], right: list[Row], sizes: list[int], others: list[int], key_columns: int
+) -> None:
+    """With one column in the key, two or none; with keys that repeat."""
+    left, right = ([*sorted(rows, key=lambda row: row[:key_columns])] for rows in (left, right))
+    found = list(differences(in_batches(left, sizes), in_batches(right, others), COLUMNS, COLUMNS[:key_columns]))
+    names = ("removed", "added", "before", "after")
+    removed, added, before, after = ([row for each in found for row in rows_of(getattr(each, name))] for name in names)
+    assert Counter(removed) + Counter(before) == Counter(left) - Counter(right)
+    assert Counter(added) + Counter(after) == Counter(right) - Counter(left)
+    keys = [[row[:key_columns] for row in rows] for rows in (removed, added, before, after)]
+    assert keys[2] == keys[3]
+    assert not key_columns or set(keys[0]).isdisjoint(keys[1])
+
+
+def test_a_row_at_the_front_does_not_change_the_others() -> None:
+    """All batches hold other rows then, and still only one row differs."""
+    rows = [(number, "a", 0) for number in range(1000)]
+    (found,) = [
+        each
+        for each in differences(in_batches(rows, [10]), in_batches([(-1, "a", 0), *rows], [10]), COLUMNS, COLUMNS[:1])
+        if each.added.num_rows + each.removed.num_rows + each.before.num_rows
+    ]
+    assert (rows_of(found.added), found.removed.num_rows, found.before.num_rows) == ([(-1, "a", 0)], 0, 0)
+
+
+KEYS = [
+    (["1"], [1]),
+    (["0..1"], [0, 1]),
+    (["2.."], [2, 3]),
+    (["..0", "3"], [0, 3]),
+]
+
+
+@pytest.mark.parametrize(("wanted", "expected"), KEYS)
+def test_keys_are_chosen_by_value_or_range(wanted: list[str], expected: list[int]) -> None:
+    """Both ends of a range are in it."""
+    rows = table_of([(number, "a", 0) for number in range(4)])
+    assert with_keys(rows, COLUMNS[:1], wanted)["number"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("wanted", ["x", "1,2", "9999999999"])
+def test_what_is_no_key_is_an_error(wanted: str) -> None:
+    """Text for an integer, too many values, and a value out of range."""
+    with pytest.raises(UsageError, match="not a key"):
+        with_keys(table_of([(1, "a", 0)]), COLUMNS[:1], [wanted])

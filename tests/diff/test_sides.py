@@ -1,0 +1,209 @@
+"""Any two sides are compared: databases, and snapshots in a folder or in a commit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from snapseed.diff.compare import ChangedRow, DiffReport, DiffRequest, EntityDiff, SchemaDifference, compare
+from snapseed.diff.sides import find_side
+from snapseed.errors import SnapshotError, UsageError
+from tests.conftest import Sandbox, copied, new_database
+from tests.projects.state import generated
+
+
+def compared(sandbox: Sandbox, left: str | Path, right: str | Path, request: DiffRequest | None = None) -> DiffReport:
+    """The differences of two sides of a project."""
+    sides = [find_side(sandbox.project, str(text)) for text in (left, right)]
+    return compare(sides[0], sides[1], request or DiffRequest())
+
+
+def different(report: DiffReport) -> EntityDiff:
+    """The only entity that differs."""
+    (found,) = (entity for entity in report.entities if not entity.agrees)
+    return found
+
+
+def with_other_notes(sandbox: Sandbox, number: str, chunk_rows: int = 40) -> Path:
+    """Another snapshot, in which this expression gives the notes their number."""
+    file, snapshots = sandbox.folder / "generators" / "shop.py", sandbox.folder / "snapshots"
+    text = file.read_text()
+    assert "rows.positions.cast(pl.Int32)" in text
+    file.write_text(text.replace("rows.positions.cast(pl.Int32)", f"({number}).cast(pl.Int32)"))
+    (snapshots / "dev").rename(snapshots / "kept")
+    generated(sandbox, chunk_rows=chunk_rows)
+    (snapshots / "dev").rename(snapshots / "other")
+    (snapshots / "kept").rename(snapshots / "dev")
+    return snapshots / "other"
+
+
+@pytest.fixture
+def offline(small_chunks: Path, tmp_path: Path) -> Sandbox:
+    """The shop with its snapshot, without a database."""
+    return Sandbox(copied(small_chunks, tmp_path), "")
+
+
+def remove_rows(*snapshots: Path, kept: str = "-") -> None:
+    """Remove the files of all entities but one."""
+    for file in (file for snapshot in snapshots for file in snapshot.rglob("*.parquet")):
+        if kept not in str(file):
+            file.unlink()
+
+
+def test_snapshots_with_other_chunks_agree_without_being_read(offline: Sandbox) -> None:
+    """Where the sums of fingerprints agree, no file is opened."""
+    other, dev = with_other_notes(offline, "rows.positions", chunk_rows=60), offline.folder / "snapshots" / "dev"
+    remove_rows(other, dev)
+    report = compared(offline, dev, other)
+    assert report.agrees
+    assert len(report.entities) == 6
+
+
+@pytest.mark.parametrize("chunk_rows", [40, 60])
+def test_only_files_with_differences_are_read(offline: Sandbox, chunk_rows: int) -> None:
+    """Also of snapshots with other chunks: what lies between two keys at which chunks of both begin."""
+    other = with_other_notes(offline, "rows.positions + (rows.key() == 333).cast(int) * 7", chunk_rows)
+    remove_rows(other, offline.folder / "snapshots" / "dev", kept="notes")
+    found = different(compared(offline, offline.folder / "snapshots" / "dev", other))
+    assert found.changed == (ChangedRow("333", {"number": ("0", "7")}),)
+    assert found.columns == {"number": 1}
+
+
+def test_a_snapshot_in_a_commit_is_a_side(offline: Sandbox) -> None:
+    """Its files come out of git. A revision or a folder that git does not have is named."""
+    as_somebody = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*as_somebody, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=offline.folder, check=True)  # noqa: S607 - on every machine with a checkout
+    other = with_other_notes(offline, "rows.positions + (rows.key() == 5).cast(int) * 7")
+    shutil.rmtree(offline.folder / "snapshots" / "dev")
+    found = different(compared(offline, "HEAD:snapshots/dev", other))
+    assert found.changed == (ChangedRow("5", {"number": ("0", "7")}),)
+    wrong = {"HEAD:snapshots/none": SnapshotError, "HEAD~7:snapshots/dev": UsageError, "none": UsageError}
+    for text, error in wrong.items():
+        with pytest.raises(error):
+            compared(offline, text, other)
+
+
+@pytest.fixture
+def second(server: str, loaded_once: str) -> Iterator[Sandbox]:
+    """Another database with the same rows."""
+    with new_database(server, template=loaded_once) as url:
+        yield Sandbox(Path(), url)
+
+
+TABLE = "CREATE TABLE t (a int, b text, v int{})"
+KEYED = TABLE.format(", PRIMARY KEY (a, b)")
+REORDERED = """
+CREATE TABLE u (v int, b text, a int, PRIMARY KEY (a, b)); INSERT INTO u SELECT v, b, a FROM t WHERE a <> 7;
+DROP TABLE t; ALTER TABLE u RENAME TO t
+"""
+# A table, what is done to it on the right, and how many rows are then removed, added and changed.
+CHANGES = {
+    "composite key": (KEYED, "UPDATE t SET v = 9 WHERE a = 3", (0, 0, 2)),
+    "part of the key": (KEYED, "UPDATE t SET b = 'z' WHERE a = 3 AND b = 'x'", (1, 1, 0)),
+    "NULL in a unique key": (
+        TABLE.format(", UNIQUE (a, b)"),
+        "UPDATE t SET b = NULL WHERE a = 3 AND b = 'x'; INSERT INTO t VALUES (NULL, 'x', 1), (NULL, 'x', 1)",
+        (1, 3, 0),
+    ),
+    "no key": (
+        TABLE.format(""),
+        "UPDATE t SET v = 9 WHERE a = 3; INSERT INTO t SELECT * FROM t WHERE a = 4",
+        (2, 4, 0),
+    ),
+    "columns in another order": (KEYED, REORDERED, (2, 0, 0)),
+}
+FILL = "INSERT INTO t SELECT a, b, a % 10 FROM generate_series(1, 10000) AS a, unnest(ARRAY['x', 'y']) AS b"
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_databases_are_compared_by_their_own_keys(name: str, loaded: Sandbox, second: Sandbox) -> None:
+    """The primary key, or a unique one that NULL may be in; otherwise each row counts by itself."""
+    create, change, counts = CHANGES[name]
+    for sandbox, statements in ((loaded, [create, FILL]), (second, [create, FILL, change])):
+        with sandbox.connect() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+    report = compared(loaded, loaded.url, second.url)
+    found = different(report)
+    assert found.entity == "t"
+    assert (found.removed_count, found.added_count, found.changed_count) == counts
+    assert not report.schema
+
+
+def test_the_schemas_of_databases_are_compared(loaded: Sandbox, second: Sandbox) -> None:
+    """Tables, columns, types and keys that only one has; rows are compared nevertheless."""
+    with second.connect() as connection:
+        connection.execute("CREATE TABLE mine (id int PRIMARY KEY); DROP TABLE invoices")
+        connection.execute("ALTER TABLE notes ADD text text, ALTER number TYPE bigint, DROP CONSTRAINT notes_pkey")
+        connection.execute("UPDATE categories SET rank = 5 WHERE code = 'music'")
+    report = compared(loaded, loaded.url, second.url)
+    assert set(report.schema) == {
+        SchemaDifference("mine", "it", None, "a table"),
+        SchemaDifference("invoices", "it", "a table", None),
+        SchemaDifference("notes", "column text", None, "text"),
+        SchemaDifference("notes", "column number", "integer", "bigint"),
+        SchemaDifference("notes", "the key", "id", None),
+    }
+    assert different(report).changed == (ChangedRow("music", {"rank": ("2", "5")}),)
+
+
+def test_a_value_that_no_snapshot_holds_is_compared_as_text(kinds: Sandbox) -> None:
+    """NaN in a numeric column with a precision."""
+    with kinds.connect() as connection:
+        change = sql.SQL("UPDATE {} SET amount = 'NaN' WHERE amount IS NOT NULL AND flag")
+        connection.execute(change.format(sql.Identifier("Odd Place", "Kinds of things")))
+    found = different(compared(kinds, kinds.folder / "snapshots" / "dev", kinds.url))
+    assert found.columns.keys() == {"amount"}
+    assert found.changed[0].columns["amount"][1] == "NaN"
+
+
+# What is asked for, and in how many rows each column then differs.
+REQUESTS: tuple[tuple[DiffRequest, dict[str, int]], ...] = (
+    (DiffRequest(), {"f": 9, "r": 9, "n": 5}),
+    (DiffRequest(tolerance=0.01), {"n": 5}),
+    (DiffRequest(tolerance=0.01, columns=["f"]), {}),
+    (DiffRequest(keys=["2..3"]), {"f": 2, "r": 2, "n": 1}),
+)
+
+
+def test_tolerance_columns_and_keys_narrow_what_differs(loaded: Sandbox, second: Sandbox) -> None:
+    """Floats are compared exactly unless a tolerance is given; whole numbers always are."""
+    for sandbox, step in ((loaded, 0.0), (second, 0.001)):
+        with sandbox.connect() as connection:
+            connection.execute("CREATE TABLE t (id int PRIMARY KEY, f float8, r real, n int)")
+            rows = (
+                "SELECT i, i + %(step)s, i + %(step)s, i + (%(step)s > 0)::int * mod(i, 2) FROM generate_series(1, 9) i"
+            )
+            connection.execute(f"INSERT INTO t {rows}".encode(), {"step": step})
+    for request, expected in REQUESTS:
+        (found,) = (each for each in compared(loaded, loaded.url, second.url, request).entities if each.entity == "t")
+        assert found.columns == expected
+
+
+def test_every_format_ends_with_1(loaded: Sandbox) -> None:
+    """And names a row that differs, without letting its text mean something."""
+    with loaded.connect() as connection:
+        connection.execute("UPDATE categories SET label = '<b>|x\x1b' WHERE code = 'music'")
+        connection.execute("DELETE FROM notes WHERE id > 490")
+    for output, expected in {
+        "text": r"+ '<b>|x\x1b'",
+        "json": r"<b>|x\u001b",
+        "github": r"\<b\>\|x\\x1b",
+        "html": r"&lt;b&gt;|x\x1b",
+        "csv": r'"<b>|x\x1b"',
+    }.items():
+        shown = loaded.run("diff", "dev", "--format", output, "--limit", "4")
+        assert shown.returncode == 1
+        assert expected in shown.stdout
+        assert shown.stderr == ""
+    assert json.loads(loaded.run("diff", "--summary", "--format", "json").stdout)["entities"][4]["removed"] == 10
+    assert loaded.run("diff", "snapshots/dev", loaded.url, "--summary").returncode == 1
+    assert loaded.run("diff", "snapshots/dev", loaded.url, "--database", loaded.url).returncode == 2
+    assert loaded.run("diff", "snapshots/dev", "snapshots/dev", "--format", "csv").returncode == 0
