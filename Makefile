@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
+.PHONY: help install demo test coverage test-lowest test-system test-browser test-fresh check format bench bench-generate bench-load bench-large \
   bench-reset bench-capture bench-embeddings bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
@@ -40,6 +40,11 @@ test-lowest: .venv/lowest/ready ## run the tests with the lowest versions allowe
 
 test-system: install ## run the tests with the PostgreSQL installed on this machine
 	SNAPSEED_TEST_DATABASE=system $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+test-browser: .venv/browser ## test the page of snapseed report in Chromium or Chrome (apt-get installs it if there is none)
+	@command -v chromium google-chrome chromium-browser >/dev/null || \
+	  { set -x; $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y --no-install-recommends chromium; }
+	$(BIN)/pytest tests/report
 
 test-fresh: install ## run the property tests with 50 times as many examples, all new (SEED=7 repeats a run)
 	SNAPSEED_TEST_EXAMPLES=fresh $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal \
@@ -172,6 +177,10 @@ endef
 	$(@D)/bin/python -m pip install -qq -c constraints.txt 'pip>=25.3'
 	$(@D)/bin/python -m pip install -qq -c constraints-lowest.txt --build-constraint constraints.txt \
 	  --editable '.[all]' --group test
+	@touch $@
+
+.venv/browser: .venv/ready
+	$(BIN)/python -m pip install -qq -c constraints.txt --group browser
 	@touch $@
 
 .venv/bench: .venv/ready
