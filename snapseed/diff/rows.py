@@ -79,7 +79,7 @@ def differences(
             ready = [each.at(places) for each, places in zip(waiting, before, strict=True)]
             after = [_places(each, ~_is_beyond(bound, "before")) for each in waiting]
             waiting = [each.at(places) for each, places in zip(waiting, after, strict=True)]
-        if key or not last:
+        if (key or not last) and any(each.rows.num_rows for each in ready):
             yield _paired(ready[0], ready[1], keys)
 
 
@@ -177,12 +177,17 @@ def _places(waiting: _Waiting, condition: pl.Expr) -> pl.Series:
 
 def _without_equal(left: _Waiting, right: _Waiting) -> list[_Waiting]:
     """The rows that the other side does not have. Each row stands for one of the same hash on the other side."""
-    indexes = [
-        each.index.select(_HASH, _NUMBERED.alias(_PLACE), _NUMBERED.over(_HASH).alias(_TIME)) for each in (left, right)
-    ]
+    sides = [left, right]
+    if len(left.index) == len(right.index):
+        # Most rows have their counterpart at the same place.
+        places = pl.Series(np.flatnonzero(left.index[_HASH].to_numpy() != right.index[_HASH].to_numpy()))
+        sides = [each.at(places) for each in sides]
+    if any(each.index.is_empty() for each in sides):
+        return sides
+    indexes = [each.index.select(_HASH, _NUMBERED.alias(_PLACE), _NUMBERED.over(_HASH).alias(_TIME)) for each in sides]
     return [
         each.at(mine.join(other, on=[_HASH, _TIME], how="anti", maintain_order="left")[_PLACE])
-        for each, mine, other in zip((left, right), indexes, reversed(indexes), strict=True)
+        for each, mine, other in zip(sides, indexes, reversed(indexes), strict=True)
     ]
 
 
