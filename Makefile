@@ -9,8 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapseed/starter/*/.github/workflows/*.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-lowest test-system test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-capture bench-embeddings bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
+.PHONY: help install demo test coverage test-lowest test-system test-browser test-fresh check format bench bench-generate bench-load bench-large \
+  bench-reset bench-diff bench-capture bench-embeddings bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
@@ -40,6 +40,11 @@ test-lowest: .venv/lowest/ready ## run the tests with the lowest versions allowe
 
 test-system: install ## run the tests with the PostgreSQL installed on this machine
 	SNAPSEED_TEST_DATABASE=system $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+
+test-browser: .venv/browser ## test the page of snapseed report in Chromium or Chrome (apt-get installs it if there is none)
+	@command -v chromium google-chrome chromium-browser >/dev/null || \
+	  { set -x; $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y --no-install-recommends chromium; }
+	$(BIN)/pytest tests/report
 
 test-fresh: install ## run the property tests with 50 times as many examples, all new (SEED=7 repeats a run)
 	SNAPSEED_TEST_EXAMPLES=fresh $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal \
@@ -73,11 +78,17 @@ bench-large: .venv/bench ## bench-load, and the memory of loading 20 million row
 bench-reset: .venv/bench ## measure how long tests wait for a database, and snapseed reset
 	$(BIN)/python benchmarks/run.py --resets
 
+bench-diff: .venv/bench ## measure differences against verify and other tools
+	$(BIN)/python benchmarks/run.py --diffs
+
 bench-capture: .venv/bench ## measure captures against their targets and other tools
 	$(BIN)/python benchmarks/run.py --captures
 
 bench-embeddings: .venv/bench ## measure the embedding queue, its workers and other queues
 	$(BIN)/python benchmarks/run.py --embeddings
+
+bench-billion: .venv/bench ## gather the 400,000 parts of a billion users through a Dask scheduler (PARTS=20000 is quick)
+	$(BIN)/python -m benchmarks.billion $(if $(PARTS),--parts $(PARTS))
 
 bench-content: .venv/bench ## measure the quality of the example's texts and write docs/content.md
 	$(BIN)/python -m benchmarks.content
@@ -169,6 +180,10 @@ endef
 	$(@D)/bin/python -m pip install -qq -c constraints.txt 'pip>=25.3'
 	$(@D)/bin/python -m pip install -qq -c constraints-lowest.txt --build-constraint constraints.txt \
 	  --editable '.[all]' --group test
+	@touch $@
+
+.venv/browser: .venv/ready
+	$(BIN)/python -m pip install -qq -c constraints.txt --group browser
 	@touch $@
 
 .venv/bench: .venv/ready

@@ -1,20 +1,25 @@
-"""Beyond one machine: snapshots in an object store."""
+"""Beyond one machine: snapshots in an object store, and partitions that are filled over several connections."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
+
+import psycopg
 
 from benchmarks.measure import Findings, Table, in_seconds, spreads_in_turns
 from benchmarks.processes import PROGRAM, peak_memory
 from benchmarks.workspace import Workspace, project_of
 from snapseed.config import Project, Store
 from snapseed.config.store import read_store
+from snapseed.load.plan.shares import key_of
 from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.snapshot.store import Snapshot
@@ -24,6 +29,8 @@ from tests.stores.endpoint import KEYS, running_endpoint
 _STORE_TARGET = 1.3
 _ROWS = 1_000_000
 _MEMORY_ROWS = (100_000, 1_000_000)
+_CONNECTIONS_TARGET, _RESTORE_TARGET = 0.7, 0.8
+_PARTITIONED_ROWS, _PARTITIONS, _MANY_PARTITIONS = 5_000_000, 8, 500
 
 
 def measure_store(workspace: Workspace) -> Findings:
@@ -49,6 +56,79 @@ def measure_store(workspace: Workspace) -> Findings:
         (in_seconds(what, "from a folder", ours, theirs, _STORE_TARGET),),
         (Table("Memory of a load from an object store", text, header, rows),),
     )
+
+
+def measure_partitions(workspace: Workspace) -> Findings:
+    """Fill eight partitions over one connection and over two, and by pg_restore; and exchange five hundred of them."""
+    snapshot = workspace.ten_columns(workspace.rows(_PARTITIONED_ROWS))
+    url = _partitioned(workspace, snapshot, _PARTITIONS)
+    with tempfile.TemporaryDirectory(dir=workspace.project.folder) as folder:
+        one, two = (partial(_until_commit, url, snapshot, connections) for connections in (1, 2))
+        one()
+        dump = Path(folder) / "dump"
+        _postgres(workspace, "pg_dump", "-Fd", "-N", "snapseed", "-f", str(dump), url)
+        restore = partial(_restore_seconds, workspace, dump)
+        single, double, restored = spreads_in_turns(workspace.rounds, one, two, restore)
+    many = _partitioned(workspace, snapshot, _MANY_PARTITIONS)
+    phases = _phases(many, snapshot, 2)
+    seconds = sum(phases[name] for name in ("emptying tables", "attaching partitions", "recording"))
+    what = f"{snapshot.manifest.rows:,} rows into {_PARTITIONS} partitions over 2 connections, verified"
+    header = ("partitions", "filled", "lock held", "for each 100")
+    filled = f"{phases['filling partitions']:.1f} s"
+    row = (f"{_MANY_PARTITIONS}", filled, f"{seconds:.2f} s", f"{100 * seconds / _MANY_PARTITIONS:.2f} s")
+    return Findings(
+        (
+            in_seconds(what, "over 1", double, single, _CONNECTIONS_TARGET),
+            in_seconds(what, "pg_restore -j2, not verified", double, restored, _RESTORE_TARGET),
+        ),
+        (Table("The last transaction", "How long readers wait while partitions are exchanged.", header, [row]),),
+    )
+
+
+def _partitioned(workspace: Workspace, snapshot: Snapshot, count: int) -> str:
+    """The URL of a database whose table has so many partitions, of about as many rows each."""
+    database = "snapseed_partitions"
+    workspace.server.ensure_database(database)
+    url = workspace.server.url(database)
+    root = project_of(snapshot).schema
+    assert root is not None
+    columns = root.read_text().partition("(")[2].rpartition(")")[0]
+    keys = [str(key_of(chunk.first_key)) for chunk in snapshot.manifest.entities[0].chunks]
+    # The number of the root row is at the beginning of a key.
+    last = int(keys[-1].replace("-", "")[:12], 16)
+    numbers = [f"{last * part // count:012x}" for part in range(1, count)]
+    bounds = ["MINVALUE", *(f"'{text[:8]}-{text[8:]}-0000-0000-000000000000'" for text in numbers), "MAXVALUE"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS ten_columns")
+        connection.execute(f"CREATE TABLE ten_columns ({columns}) PARTITION BY RANGE (id)".encode())
+        for number, (low, high) in enumerate(pairwise(bounds)):
+            bound = f"FOR VALUES FROM ({low}) TO ({high})"
+            connection.execute(f"CREATE TABLE part_{number} PARTITION OF ten_columns {bound}".encode())
+    return url
+
+
+def _phases(url: str, snapshot: Snapshot, connections: int) -> Mapping[str, float]:
+    settings = {"database": url, "snapshot": snapshot.manifest.name, "connections": connections}
+    project = project_of(snapshot)
+    return load_snapshot(project, project.environment("dev", settings), LoadRequest(consent=True)).phases
+
+
+def _until_commit(url: str, snapshot: Snapshot, connections: int) -> float:
+    """Without ANALYZE, which pg_restore leaves to others too."""
+    return sum(seconds for name, seconds in _phases(url, snapshot, connections).items() if name != "analyzing")
+
+
+def _restore_seconds(workspace: Workspace, dump: Path) -> float:
+    with psycopg.connect(workspace.server.url("postgres"), autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS snapseed_restored")
+        connection.execute("CREATE DATABASE snapseed_restored")
+    started = time.monotonic()
+    _postgres(workspace, "pg_restore", "-j2", "-d", workspace.server.url("snapseed_restored"), str(dump))
+    return time.monotonic() - started
+
+
+def _postgres(workspace: Workspace, program: str, *arguments: str) -> None:
+    subprocess.run([str(workspace.server.psql().with_name(program)), *arguments], check=True)
 
 
 @contextmanager

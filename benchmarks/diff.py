@@ -16,7 +16,7 @@ from snapseed.capture.request import CaptureRequest
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.config import Environment, Project
 from snapseed.diff.compare import DiffReport, compare
-from snapseed.diff.sides import database_side, snapshot_side
+from snapseed.diff.sides import Side, database_side, snapshot_side
 from snapseed.snapshot.store import open_snapshot
 
 _ROWS, _CHANGED = 1_000_000, 10
@@ -46,7 +46,7 @@ def measure_diff(workspace: Workspace) -> Findings:
     snapshots = [snapshot_side(environment) for environment in captured]
 
     def diff(left: int, right: int) -> None:
-        sides = [*databases, *snapshots]
+        sides: list[Side] = [*databases, *snapshots]
         _require_ten(compare(sides[left], sides[right]))
 
     one, both, mixed, databases_only, peer, files, read = spreads_in_turns(
@@ -101,8 +101,7 @@ def _by_reladiff(old: Environment, new: Environment) -> None:
 
 def _by_polars(old: Environment, new: Environment) -> None:
     frames = [
-        pl.scan_parquet(f"{open_snapshot(each.snapshots, each.snapshot).place}/**/*.parquet")
-        for each in (old, new)
+        pl.scan_parquet(f"{open_snapshot(each.snapshots, each.snapshot).place}/**/*.parquet") for each in (old, new)
     ]
     found = frames[1].join(frames[0], on=["id", *_COLUMNS], how="anti", nulls_equal=True).collect()
     assert len(found) == _CHANGED

@@ -13,6 +13,7 @@ from benchmarks import (
     capture,
     cluster,
     copy_phase,
+    dask_tasks,
     diff,
     embeddings,
     fingerprint,
@@ -57,7 +58,11 @@ SECTIONS: Mapping[str, Benchmarks] = {
     "Differences": {"diff": diff.measure_diff},
     "Captures": {"capture": capture.measure_capture, "subset": subset.measure_subset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
-    "Beyond one machine": {"store": cluster.measure_store},
+    "Beyond one machine": {
+        "dask": dask_tasks.measure_dask,
+        "store": cluster.measure_store,
+        "partitions": cluster.measure_partitions,
+    },
 }
 
 
@@ -103,6 +108,7 @@ def _options() -> argparse.Namespace:
         ("--generation", "Generation"),
         ("--resets", "Test databases"),
         ("--captures", "Captures"),
+        ("--diffs", "Differences"),
         ("--embeddings", "Embeddings"),
         ("--beyond", "Beyond one machine"),
     ):

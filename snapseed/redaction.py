@@ -24,8 +24,8 @@ _QUOTED = re.compile(r"""(?s)".*"|'.*'""")
 _PLACE = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]*)?")
 # What is between :// and the last @ of a URL.
 _USER_AND_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@\s]*):[^/?#]*(?=@)")
-# CREATE ROLE … PASSWORD '…'. The server cuts long statements, so the closing quote may be missing.
-_IN_SQL = re.compile(r"(?i)(\bpassword\s+)(E?'(?:[^']|'')*'?|\S+)")
+# Texts and long numbers in a statement. The server cuts long statements, so what closes a text may be missing.
+_LITERAL = re.compile(r"(?s)E?'(?:[^'\\]|\\.|'')*(?:'|\\?\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)|\b\d{4,}(?:\.\d+)?\b")
 
 
 def redacted(text: str) -> str:
@@ -63,8 +63,8 @@ class SecretUrl(str):
 
 
 def redacted_sql(statement: str) -> str:
-    """`statement` with every password of a role or a connection string replaced by ***."""
-    return _IN_SQL.sub(r"\1***", redacted(statement))
+    """A statement of somebody else with *** in place of its values: these may be passwords, or the data of people."""
+    return redacted(_LITERAL.sub("***", statement))
 
 
 def redacted_quotes(message: str, url: str) -> str:

@@ -37,6 +37,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "VerificationError": 1,
         "RefusedError": 3,
         "ServerError": 4,
+        "StoreError": 4,
         "EmbedderAwayError": 4,
         "InterruptedByUserError": 130,
         "TerminatedError": 143,

@@ -13,6 +13,7 @@ import sys
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -286,6 +287,26 @@ def show(
         "samples": {record.name: document(sample) for record, sample in samples},
     }
     call.show(snapshot_text.contents(snapshot.manifest, samples, notes), found)
+
+
+@app.command()
+@in_project("environment", "database", "snapshot", "results", "quiet")
+def report(
+    call: Call,
+    output: Annotated[Path | None, "FILE", "Where to write the page (default: SNAPSHOT-report.html)."] = None,
+    show_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    no_samples: Annotated[bool, "Show no value of any row."] = False,
+) -> None:
+    """Draw what is in the snapshot: one HTML page that needs nothing else. Starts no server."""
+    from snapseed.report.page import make_page
+
+    with Meter(quiet=call.options.quiet) as meter:
+        page = make_page(call.project, call.environment, samples=not no_samples, listener=meter)
+    path = output or Path(f"{page.manifest.name}-report.html")
+    console.write_file(path, lambda: page.html)
+    call.show(snapshot_text.page(page, path), {"file": str(path), **document(page)})
+    if show_page:
+        typer.launch(path.resolve().as_uri())
 
 
 app.command()(stores.push)

@@ -37,6 +37,7 @@ _COMPUTED: dict[str, Callable[[Any], object]] = {
     # Numeric in the database, because a seed may be too large for a bigint.
     "LoadRecord.seed": lambda record: None if record.seed is None else int(record.seed),
     "LoadReport.verified": lambda report: bool(report.verified),
+    "Page.bytes": lambda page: len(page.html.encode()),
     "Requirement.error": lambda requirement: requirement.error and requirement.error.details(),
     "ResetReport.done": lambda report: "loaded" if report.loaded else "copied",
     "StateMark.saved_at": lambda state: state.saved_at.isoformat(),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snapseed.capture.snapshot import CaptureReport, MaskReport
     from snapseed.capture.subset.plan import SubsetReport
     from snapseed.generate.snapshot import CheckReport, GenerateReport
+    from snapseed.report.page import Page
     from snapseed.snapshot.manifest import EntityRecord, Manifest
     from snapseed.snapshot.store import PruneReport
     from snapseed.snapshot.store_copy import CopyReport
@@ -159,6 +160,14 @@ def contents(
             for column in entity.columns:
                 value = "NULL" if row[column.name] is None else one_line(row[column.name])
                 yield cut(f"  {padded(column.name, names)}  {padded(column.type, types)}  {value}")
+
+
+def page(made: Page, path: Path) -> Iterator[str]:
+    """Where a page was written, and what it says of the files and the database."""
+    if made.different:
+        yield from wrapped(f"the rows in the files are not those of the manifest: {', '.join(made.different)}")
+    yield from wrapped(f"database {made.status.environment}: {made.status.state}")
+    yield from wrapped(f"snapshot {made.manifest.name}: drawn in {path} ({size(len(made.html.encode()))})")
 
 
 def read_notes(folder: Path) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,11 @@ from snapseed.generate.code import LIBRARIES, packed
 LOCAL = "local"
 _TIMEOUT = "10s"
 # For workers on this machine, which share its terminal and its cores.
-_QUIET = {"logging": {"distributed": "critical"}, "distributed.comm.timeouts.connect": _TIMEOUT}
+_SETTINGS = {
+    "logging": {"distributed": "critical"},
+    # A worker that died is looked for so long before its results are made again.
+    "distributed.comm.timeouts.connect": "3s",
+}
 _ONE_THREAD = {"POLARS_MAX_THREADS": "1"}
 
 
@@ -78,9 +84,16 @@ def _reached(address: str) -> Iterator[distributed.Client]:
 @contextmanager
 def _local(jobs: int) -> Iterator[distributed.Client]:
     """Processes of this machine, which end with this one. Ctrl-C is the parent's."""
-    with dask.config.set(_QUIET), without_interrupts():
-        cluster = distributed.LocalCluster(
-            n_workers=jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=_ONE_THREAD
-        )
-    with cluster, distributed.Client(cluster, set_as_default=False) as client:
-        yield client
+    # Starting it later would let Ctrl-C through again.
+    resource_tracker.ensure_running()
+    with dask.config.set(_SETTINGS):
+        with without_interrupts():
+            cluster = distributed.LocalCluster(
+                n_workers=jobs,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+                env=_ONE_THREAD,
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, distributed.Client(cluster, set_as_default=False) as client:
+            yield client

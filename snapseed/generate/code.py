@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from snapseed.config import Project
+from snapseed.config.settings import CaptureTable
 
 _GENERATORS, _SCHEMA = "generators", "schema.sql"
 # What rows and files depend on besides the code of the project.
@@ -60,7 +61,9 @@ def packed(project: Project) -> Code:
             archive.writestr(name, data)
             digest.update(b"%d %s %d " % (len(name.encode()), name.encode(), len(data)))
             digest.update(data)
-    return Code(project, digest.hexdigest(), buffer.getvalue(), own_versions())
+    # What making parts needs: other settings may have passwords.
+    bare = replace(project, stored="", environments={}, embeddings=None, capture=CaptureTable(), mask={}, cluster=None)
+    return Code(bare, digest.hexdigest(), buffer.getvalue(), own_versions())
 
 
 @cache

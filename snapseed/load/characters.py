@@ -9,10 +9,12 @@ import pyarrow as pa
 
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.fit import Problem, table_name
-from snapseed.postgres.locks import shortened
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.manifest import EntityRecord
 from snapseed.snapshot.store import Snapshot
+
+# Characters of a text, as its beginning.
+_SHOWN = 60
 
 
 def unconvertible_texts(
@@ -34,7 +36,7 @@ def unconvertible_texts(
                 value = next(texts[0].as_py() for texts in matching if len(texts))
                 yield Problem(
                     f"{table_name(entity)}.{column.name}: {encoding}, the encoding of the database, has no"
-                    f" {lacking!r} (U+{ord(lacking):04X}), which is in {shortened(value)!r}; a database in UTF8 has it"
+                    f" {lacking!r} (U+{ord(lacking):04X}), which is in {value[:_SHOWN]!r}; a database in UTF8 has it"
                 )
 
 

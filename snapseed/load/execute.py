@@ -245,7 +245,9 @@ def _record(
         for table in plan.tables:
             state = table_state(session.connection, table.entity, table.table)
             # The server's count does not include the changes of this transaction yet.
-            counted = None if state["changes"] is None else changes[str(table.table)]
+            # Nor does it count rows that Citus keeps on other nodes.
+            is_counted = state["changes"] is not None and prepared.facts[table.entity.name].citus is None
+            counted = changes[str(table.table)] if is_counted else None
             how: dict[str, object] = {"mode": str(plan.mode), "verified": session.request.verify}
             how["parts"] = table.entity.part_digests()
             if found := staged.get(table.entity.name):

@@ -226,7 +226,8 @@ class TableFacts:
     may also create indexes in its schema. `privileges` of this role: DELETE and TRUNCATE on the whole table, SELECT on
     any column, USAGE on the schema. `refuses` has UPDATE and DELETE if the server refuses them, because the table is
     published without a replica identity. `has_update_rule` also counts a rule that is off. The rows of
-    `foreign_partitions` are on another server. `extension` is the one that the table was created by.
+    `foreign_partitions` are on another server. `extension` is the one that the table was created by, and `citus`
+    the kind of table that Citus has made of it.
     """
 
     oid: int
@@ -252,11 +253,12 @@ class TableFacts:
     is_published: bool = False
     foreign_partitions: tuple[str, ...] = ()
     extension: str | None = None
+    citus: str | None = None
 
     @property
     def name(self) -> TableName:
         """The qualified name."""
-        return TableName(self.schema, self.table, alone=self.kind == "r")
+        return TableName(self.schema, self.table, alone=self.kind == "r" and self.citus is None)
 
     @property
     def is_table(self) -> bool:
@@ -317,6 +319,9 @@ def read_tables(connection: Connection, names: Sequence[TableName]) -> dict[Tabl
             rows[row["of_table"]][part].append(row)
     for row in read_rows(connection, query("refused_commands"), oids=list(rows)):
         rows[row["of_table"]]["refuses"].append(row["command"])
+    if read_rows(connection, b"SELECT FROM pg_class WHERE oid = to_regclass('pg_catalog.pg_dist_partition')"):
+        for row in read_rows(connection, query("distributed"), oids=list(rows)):
+            rows[row["of_table"]] |= {"citus": row["citus"], "alone": False}
     _add_definitions(connection, [index for row in rows.values() for index in row["indexes"]])
     others = [other for row in rows.values() for part in ("referenced_by", "foreign_keys") for other in row[part]]
     _look_for_rows(connection, [*rows.values(), *others])

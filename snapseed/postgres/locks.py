@@ -224,6 +224,6 @@ def sessions_in(connection: Connection, database: str, *, own: int, end_within: 
 
 
 def shortened(query: str) -> str:
-    """The beginning of a statement on one line, without passwords."""
+    """The beginning of a statement on one line, without the values in it."""
     text = redacted_sql(" ".join(query.split()))
     return text if len(text) <= QUERY_CHARACTERS else text[: QUERY_CHARACTERS - 1] + "…"

@@ -46,7 +46,7 @@ class PartitionFacts:
     @property
     def locks(self) -> int:
         """About how many locks it takes to drop the old table and to attach the new one, with indexes and TOAST."""
-        return 8 + 3 * len(self.build)
+        return 8 + 3 * sum(statement.startswith("CREATE ") for statement in self.build)
 
 
 @dataclass(frozen=True)

@@ -75,11 +75,15 @@ class LoadMark:
 
 def record_load(connection: Connection, load: NewLoad) -> LoadMark:
     """Write one row; creates schema and table if they are missing."""
-    ensure_table(connection, "loads", query("create_loads"))
+    is_first = ensure_table(connection, "loads", query("create_loads"))
     if not _has_states(connection):
         connection.execute("ALTER TABLE snapseed.loads ADD COLUMN state jsonb")
     values = {**vars(load), "tables": Jsonb(list(load.tables)), "state": Jsonb(load.state)}
     (row,) = read_rows(connection, query("insert_load"), **values)
+    if is_first:
+        # With wal_level = minimal, what the transaction draws that creates the sequence is not logged, and the server
+        # believes that 32 numbers were: after a crash it would give out the same ones again.
+        connection.execute("SELECT setval(pg_get_serial_sequence('snapseed.loads', 'id'), %s)", [row["number"]])
     return LoadMark(**row)
 
 
@@ -128,7 +132,7 @@ def _has_other_rows(connection: Connection, facts: TableFacts, filled: FilledTab
     if not facts.has_rows or filled.by_workers:
         return False
     allowed = connection.execute("SELECT has_column_privilege(%s::oid, 'xmin', 'SELECT')", [facts.oid]).fetchone()
-    if facts.row_security or facts.foreign_partitions or allowed != (True,):
+    if facts.row_security or facts.foreign_partitions or facts.citus or allowed != (True,):
         return True
     # Not as parameters: a name may contain %.
     known = sql.Literal(list(filled.transactions))
@@ -172,16 +176,16 @@ def record_jobs(connection: Connection, load: int, queue: str, model: str, jobs:
         connection.execute(query("insert_enqueued"), {"load": load, "queue": queue, "model": model, "jobs": jobs})
 
 
-def ensure_table(connection: Connection, name: str, create: bytes) -> None:
-    """Create a table of ours, and its schema, unless it exists. Raises as `has_table`."""
+def ensure_table(connection: Connection, name: str, create: bytes) -> bool:
+    """Create a table of ours, and its schema, unless it exists; whether it did not. Raises as `has_table`."""
     if has_table(connection, name):
-        return
+        return False
     # IF NOT EXISTS would need the right to create it even if it exists.
     if connection.execute("SELECT to_regnamespace('snapseed')").fetchone() == (None,):
         connection.execute("CREATE SCHEMA snapseed AUTHORIZATION CURRENT_USER")
     connection.execute(create)
     # Somebody else may have created the schema a moment ago.
-    has_table(connection, name)
+    return has_table(connection, name)
 
 
 def has_table(connection: Connection, name: str) -> bool:

@@ -81,6 +81,7 @@ def documents(shop: Sandbox, post: Post) -> Iterator[tuple[str, object]]:
     yield run(shop, "generate", "--jobs", "1")
     yield run(shop, "generate", "--check", "--jobs", "1")
     yield run(shop, "show", "dev", "orders", "--rows", "1")
+    yield run(shop, "report", "dev", "--output", "page.html")
     yield run(shop, "doctor")
     yield run(shop, "doctor", "--snapshot", "none")
     yield run(shop, "load", "dev", "--dry-run")

@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 import redis
 
 from snapseed.errors import ConfigurationError, ServerError
+from snapseed.postgres.provenance import NewLoad, record_load
 from snapseed.servers import EmbeddedPostgres, EmbeddedRedis
 from tests.projects.state import is_alive
 from tests.servers.conftest import (
@@ -70,6 +72,30 @@ def test_what_was_written_survives_kill_9(embedded: Server) -> None:
     else:
         with redis.Redis.from_url(embedded.url()) as client:
             assert client.get("answer") == b"42"
+
+
+def test_a_load_after_a_crash_has_a_number_of_its_own(running: EmbeddedPostgres) -> None:
+    """Also if the crash comes soon after the table of loads was created, which the server does not log."""
+    load = NewLoad(
+        environment="dev",
+        snapshot="dev",
+        identity="0" * 64,
+        seed=None,
+        scale=None,
+        mode="replace",
+        tables=("public.t",),
+        rows=1,
+        version="0",
+    )
+    with psycopg.connect(running.url("postgres"), autocommit=True) as connection:
+        connection.execute("SET synchronous_commit = on")
+        with connection.transaction():
+            record_load(connection, load)
+        before = record_load(connection, load).number
+    kill_all(running)
+    running.start()
+    with psycopg.connect(running.url("postgres"), autocommit=True) as connection:
+        assert record_load(connection, load).number > before
 
 
 def test_a_server_without_its_socket_can_be_stopped(embedded: Server) -> None:

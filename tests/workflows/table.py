@@ -51,6 +51,7 @@ EXECUTED = {
 DRY = {
     f"{CI}: check: Check": "it is one half of `make test`, which runs this test",
     f"{CI}: test: Install a pooler": "it installs from a registry",
+    f"{CI}: test: Test the report in a browser": "it installs a browser, and runs a part of the suite",
     f"{CI}: postgres: Install a pooler": "it installs from a registry",
     f"{CI}: lowest: Test with the lowest versions": "it installs from a registry, and then runs this very suite",
     f"{CI}: wheels: Cross-compile": "it builds six times in an environment that is installed from a registry",

@@ -24,7 +24,7 @@ from snapseed.load.partitions.threads import elsewhere, over_threads
 from snapseed.load.plan import LoadPlan, TablePlan
 from snapseed.load.plan.shares import ParallelPlan, Share
 from snapseed.load.prepare import LoadSession
-from snapseed.postgres import locks
+from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, Target, opened
 from snapseed.postgres.failures import may_pass
@@ -51,15 +51,15 @@ def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]
         return {}
     with session.phase("looking for staging tables"):
         _set_up(session, {name: _identity(session, table) for name, table in tables.items()}, tables)
-    staged: dict[str, list[StagedPart]] = {name: [] for name in tables}
+    carry_out = over_threads if session.executor is None else elsewhere
+    staged: dict[str, StagedTable] = {}
     for name, table in tables.items():
         session.listener(CopyStarted(name))
         with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
-            for step in steps(session, plan, table):
-                staged[name] += over_threads(session, step) if session.executor is None else elsewhere(session, step)
-        result = _together(table, staged[name])
-        session.listener(result.copied)
-    return {name: _together(table, staged[name]) for name, table in tables.items()}
+            parts = [part for step in steps(session, plan, table) for part in carry_out(session, step)]
+            staged[name] = _together(table, parts)
+        session.listener(staged[name].copied)
+    return staged
 
 
 def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[list[StagePart]]:
@@ -160,6 +160,8 @@ def drop_stages(connection: Connection, keep: Mapping[str, str] = {}) -> set[str
                       AND starts_with(obj_description(oid, 'pg_namespace'), %s)"""
     found = {str(name): str(mark) for name, mark in connection.execute(statement, [_MARK]).fetchall()}
     stale = [name for name, mark in found.items() if keep.get(name) != mark]
+    if stale:
+        connection.execute(query("end_staging"), {"schemas": stale})
     for name in stale:
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
     return found.keys() - stale
@@ -224,13 +226,15 @@ def _together(table: TablePlan, parts: Sequence[StagedPart]) -> StagedTable:
             expected=f"{table.entity.rows:,} rows",
             next_step="create the partitions that are missing, or a default partition",
         )
-    added = {
-        name: sum(getattr(copied, name) for copied in copies)
-        for name in ("bytes", "seconds", "read", "encode", "starved", "send", "server")
+    assert table.parallel is not None
+    # Connections work side by side, so the times of one of them are those that pass.
+    times = {
+        name: sum(getattr(copied, name) for copied in copies) / table.parallel.connections
+        for name in ("seconds", "read", "encode", "starved", "send", "server")
     }
     fingerprints = [part.held for part in parts if part.held]
     return StagedTable(
-        EntityLoad(entity=table.entity.name, rows=rows, **added),
+        EntityLoad(entity=table.entity.name, rows=rows, bytes=sum(copied.bytes for copied in copies), **times),
         combined(fingerprints) if fingerprints else None,
         tuple(part.transaction for part in parts if part.copied),
     )

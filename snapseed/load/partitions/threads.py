@@ -102,4 +102,5 @@ def elsewhere(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPa
         task, future = running.popleft()
         done.append(future.result())
         copied += task.rows
-        session.listener(Advanced(task.table.entity.name, copied, total))
+        if task.rows:
+            session.listener(Advanced(task.table.entity.name, copied, total))

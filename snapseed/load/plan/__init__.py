@@ -277,6 +277,8 @@ def _logged(tables: Mapping[int, tuple[EntityRecord, TableFacts]], truncated: fr
     for oid, (_, facts) in tables.items():
         if facts.kind != "r":
             logged[oid] = "it is partitioned"
+        elif facts.citus:
+            logged[oid] = f"it is a {facts.citus} table of Citus"
         elif not facts.owned:
             logged[oid] = "the role does not own it"
         elif oid not in truncated:

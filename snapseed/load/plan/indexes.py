@@ -59,6 +59,8 @@ def _obstacle(facts: TableFacts) -> str | None:
     """Why nothing of the table can be dropped."""
     if not facts.owned:
         return "the role does not own the table"
+    if facts.citus:
+        return f"it is a {facts.citus} table of Citus"
     if facts.kind != "r":
         return "the table is partitioned"
     return None

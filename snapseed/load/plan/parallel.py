@@ -71,6 +71,7 @@ def _obstacles(
     """Why the table cannot be filled over several connections, or why it would not pay; the first reason is enough."""
     mode, least = load.request.mode, settings.parallel_rows
     of_load = (
+        (facts.citus is not None, f"it is a {facts.citus} table of Citus"),
         (facts.kind != "p", "it is not partitioned"),
         (mode is not Mode.REPLACE, f"the rows that are there stay, by --mode {mode}"),
         (tree is None, "this load creates it, and other connections do not see it yet"),

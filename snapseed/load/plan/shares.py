@@ -114,10 +114,13 @@ def shares_by_bounds(entity: EntityRecord, tree: TreeFacts) -> tuple[Share, ...]
 def shares_by_size(entity: EntityRecord, rows: int) -> tuple[Share, ...]:
     """Shares of about so many rows, each of chunks that follow each other."""
     shares: list[list[Slice]] = [[]]
+    size = 0
     for file in entity.files:
         for number in range(len(file.chunks)):
-            if sum(part.rows for part in shares[-1]) >= rows:
+            if size >= rows:
                 shares.append([])
+                size = 0
+            size += file.chunks[number].rows
             last = shares[-1][-1] if shares[-1] else None
             if last is not None and last.file is file:
                 shares[-1][-1] = replace(last, end=number + 1)

@@ -59,7 +59,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
     columns = tuple(_plan_column(column, facts) for column in entity.columns)
     binary, format_reason = _choose_format(columns, facts)
     empty_by, empty_reason = _choose_emptying(facts, load)
-    freeze = empty_by is Emptying.TRUNCATE and facts.kind == "r"
+    freeze = empty_by is Emptying.TRUNCATE and facts.kind == "r" and facts.citus is None
     indexes, foreign_keys, rebuild_reasons = choose_rebuild(entity, facts, load)
     make_unlogged, unlogged_reasons = _choose_logging(facts, load)
     uncompressed, storage_reasons = _choose_storage(entity, facts, load)
@@ -133,16 +133,20 @@ def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
 
 
 def _choose_settings(prepared: Prepared) -> tuple[Setting, ...]:
+    settings = []
     if prepared.compression == "lz4":
         reason = "compresses long values at a fraction of the cost of pglz; PostgreSQL reads both"
-        return (Setting("default_toast_compression", "lz4", reason),)
-    return ()
+        settings.append(Setting("default_toast_compression", "lz4", reason))
+    if any(facts.citus for facts in prepared.facts.values()):
+        reason = "Citus refuses to change several of its tables in one transaction over connections in parallel"
+        settings.append(Setting("citus.multi_shard_modify_mode", "sequential", reason))
+    return tuple(settings)
 
 
 def _choose_storage(entity: EntityRecord, facts: TableFacts, load: TableSet) -> tuple[tuple[str, ...], list[str]]:
     """The columns whose long values are stored uncompressed, in tables that are wide enough to have such values."""
     is_wide = sum(file.bytes for file in entity.files) >= _WIDE_ROW_BYTES * entity.rows
-    is_ours = facts.kind == "r" and facts.owned and facts.oid in load.truncated
+    is_ours = facts.kind == "r" and facts.citus is None and facts.owned and facts.oid in load.truncated
     if not (load.stores_uncompressed and is_ours and is_wide and entity.rows >= load.rebuild_rows):
         return (), []
     loaded = {column.name for column in entity.columns}
@@ -182,6 +186,8 @@ def _is_binary(column: ColumnPlan, facts: TableFacts) -> bool:
 def _freeze_reason(facts: TableFacts, *, freeze: bool) -> str:
     if freeze:
         return "FREEZE: truncated in this transaction, so its pages need no later vacuum"
+    if facts.citus:
+        return f"no FREEZE: it is a {facts.citus} table of Citus"
     if facts.kind == "p":
         return "no FREEZE: the table is partitioned"
     return "no FREEZE: the table is not truncated in this transaction"

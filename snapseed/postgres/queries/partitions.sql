@@ -42,9 +42,9 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                   (SELECT array_agg((oid, xmin)::text ORDER BY oid) FROM pg_constraint WHERE conrelid = l.oid),
                   (SELECT array_agg((oid, xmin)::text ORDER BY oid) FROM pg_attrdef WHERE adrelid = l.oid))) AS version,
        (SELECT count(*) FROM pg_index WHERE indrelid = l.oid)::int AS indexes,
-       format('CREATE %%sTABLE %%s (LIKE %%s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE'
+       format('CREATE TABLE %%s (LIKE %%s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE'
               ' INCLUDING COMPRESSION INCLUDING CONSTRAINTS, CONSTRAINT snapseed_bounds CHECK (%%s)) USING %%I%%s%%s',
-              CASE WHEN l.relpersistence = 'u' THEN 'UNLOGGED ' ELSE '' END, l.staged, l.placed,
+              l.staged, l.placed,
               coalesce(pg_get_partition_constraintdef(l.oid), 'true'),
               (SELECT amname FROM pg_am WHERE pg_am.oid = l.relam),
               (SELECT ' WITH (' || string_agg(o.kind || quote_ident(o.option_name) || '=' || quote_literal(o.option_value), ', ') || ')'
@@ -94,7 +94,7 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                  SELECT format('ALTER INDEX %%I.%%I ALTER COLUMN %%s SET STATISTICS %%s', l.stage, x.relname, a.attnum, a.attstattarget)
                    FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget >= 0 ORDER BY a.attnum))::text
                FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
-               LEFT JOIN pg_constraint k ON k.conindid = x.oid AND k.contype IN ('p', 'u', 'x')
+               LEFT JOIN pg_constraint k ON k.conrelid = l.oid AND k.conindid = x.oid AND k.contype IN ('p', 'u', 'x')
               WHERE i.indrelid = l.oid ORDER BY i.indexrelid) AS index_parts,
        -- Once it is in its place: the owner, and then what it has granted, in the same order.
        CASE WHEN l.relowner <> current_user::regrole::oid
@@ -120,6 +120,8 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
            THEN 'the role does not own it, or may not create tables in its schema'
          WHEN NOT has_schema_privilege(l.relowner, l.relnamespace, 'CREATE')
            THEN 'its owner may not create tables in its schema'
+         -- A crash of the server would empty what was staged, and a later load would take it over.
+         WHEN l.relpersistence = 'u' THEN 'it is unlogged'
          WHEN u.name IS NOT NULL THEN u.name || ' depends on it'
          WHEN EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = l.oid AND NOT k.convalidated)
            THEN 'a constraint of it is not validated'

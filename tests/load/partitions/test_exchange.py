@@ -99,6 +99,7 @@ OBSTACLES = {
     "CREATE TABLE x (id bigint REFERENCES low)": "constraint x_id_fkey",
     "ALTER TABLE low ADD EXCLUDE USING btree (seat WITH =)": "exclusion",
     "ALTER TABLE low ADD CHECK (score < 1000) NOT VALID": "not validated",
+    "ALTER TABLE low SET UNLOGGED": "unlogged",
     "CREATE POLICY p ON low USING (true)": "policy p",
     f"{FAILS} CREATE TRIGGER t AFTER INSERT ON low EXECUTE FUNCTION fails()": "trigger t",
     f"{FAILS} CREATE TRIGGER t AFTER INSERT ON people FOR EACH ROW EXECUTE FUNCTION fails();"

@@ -136,7 +136,7 @@ VIOLATIONS = {
     "a unique index": ("CREATE UNIQUE INDEX bad ON middle (team)", ("middle", "bad", "from people.parquet")),
     "a foreign key": (
         "ALTER TABLE teams ADD n int UNIQUE; ALTER TABLE people ADD FOREIGN KEY (seat) REFERENCES teams (n)",
-        ("attaching the partitions of public.people", "'k'"),
+        ("attaching the partitions of public.people", "people_seat_fkey"),
     ),
     "no partition": ("DROP TABLE high", ("public.people", "19 rows")),
 }

@@ -1,0 +1,142 @@
+"""A map of vectors: some of them in two dimensions, and what each is about where a column says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from snapseed.report.graph import Reference
+from snapseed.report.profile import EntityProfile, shown
+from snapseed.snapshot.arrow import in_one_piece, pc
+from snapseed.snapshot.hashing import SEED
+from snapseed.snapshot.manifest import EntityRecord, names_of
+from snapseed.snapshot.store import Snapshot
+from snapseed.snapshot.types import Family
+
+Floats = npt.NDArray[np.float64]
+
+_MOST_POINTS = 2_000
+_FEWEST_POINTS = 3
+# The names of columns that say what a row is about, the best first; and how many different values they have.
+_TOPICS = ("topic", "category", "label", "subject", "class", "kind", "type")
+_MOST_TOPICS = 40
+_TEXTS = {Family.TEXT, Family.CHARACTER, Family.TEXT_FORM}
+# Groups with a color of their own; the others share the last one.
+_GROUPS = 9
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """The points of each group, between 0 and 1. `by` is the column that groups them; `share` that of the variance."""
+
+    entity: str
+    column: str
+    by: str
+    groups: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+    share: float
+
+    @property
+    def points(self) -> int:
+        """How many vectors are drawn."""
+        return sum(len(points) for _, points in self.groups)
+
+
+def embedding_map(
+    snapshot: Snapshot, profiles: Mapping[str, EntityProfile], links: Sequence[Reference]
+) -> EmbeddingMap | None:
+    """The map of the first column of vectors with enough of them; None if there is none."""
+    for profile in profiles.values():
+        for column in profile.entity.columns:
+            if column.kind().family is not Family.VECTOR or column.kind().is_array:
+                continue
+            rows = profile.sample.filter(profile.sample.column(column.name).is_valid())
+            step = -(-len(rows) // _MOST_POINTS) or 1
+            rows = rows.take(pa.array(np.arange(0, len(rows), step)))
+            vectors = in_one_piece(rows.column(column.name)).flatten().to_numpy(zero_copy_only=False)
+            vectors = vectors.astype(np.float64).reshape(len(rows), -1)
+            if len(rows) >= _FEWEST_POINTS and np.isfinite(vectors).all():
+                by, labels = _topics(snapshot, profiles, links, profile.entity.name, rows)
+                places, share = projected(vectors)
+                return EmbeddingMap(profile.entity.name, column.name, by, _grouped(places, labels), share)
+    return None
+
+
+def projected(vectors: Floats) -> tuple[Floats, float]:
+    """Vectors in the plane in which they differ most, between 0 and 1, and how much of their variance it holds.
+
+    The first two principal components, by subspace iteration from a fixed start (Halko, Martinsson and Tropp, 2011).
+    """
+    centered = vectors - vectors.mean(axis=0)
+    generator = np.random.Generator(np.random.PCG64(SEED))
+    basis = generator.standard_normal((centered.shape[1], 8))
+    for _ in range(16):
+        basis, _ = np.linalg.qr(centered.T @ (centered @ basis))
+    inside = centered @ basis
+    variances, axes = np.linalg.eigh(inside.T @ inside)
+    places = inside @ axes[:, [-1, -2 if len(variances) > 1 else -1]]
+    # An axis has no direction of its own: the point that is farthest out is on its positive side.
+    farthest = places[np.abs(places).argmax(axis=0), [0, 1]]
+    places = places * np.where(farthest < 0, -1, 1)
+    spread = np.ptp(places, axis=0)
+    total = float((centered**2).sum())
+    return (places - places.min(axis=0)) / np.where(spread > 0, spread, 1), float(variances[-2:].sum()) / (total or 1)
+
+
+def _grouped(places: Floats, labels: list[str]) -> tuple[tuple[str, tuple[tuple[float, float], ...]], ...]:
+    common = [label for label, _ in Counter(labels).most_common()]
+    if len(common) > _GROUPS + 1:
+        labels = [label if label in common[:_GROUPS] else "other" for label in labels]
+        common = [*common[:_GROUPS], "other"]
+    points = [(float(x), float(y)) for x, y in places]
+    return tuple(
+        (label, tuple(point for point, each in zip(points, labels, strict=True) if each == label)) for label in common
+    )
+
+
+def _topics(
+    snapshot: Snapshot, profiles: Mapping[str, EntityProfile], links: Sequence[Reference], entity: str, rows: pa.Table
+) -> tuple[str, list[str]]:
+    """The column that says what these rows are about, their own or that of a row they refer to, and its values."""
+    if topic := _topic(profiles[entity]):
+        return topic, [shown(value) for value in rows.column(topic)]
+    for link in links:
+        if link.entity != entity or len(link.columns) != 1 or link.to == link.entity:
+            continue
+        parent = profiles[link.to]
+        if len(names_of(parent.entity.key)) == 1 and (topic := _topic(parent)):
+            labels = _looked_up(snapshot, parent.entity, topic, rows.column(link.columns[0]))
+            return f"{link.to}.{topic}", labels
+    return "", [""] * len(rows)
+
+
+def _topic(profile: EntityProfile) -> str | None:
+    """The column of an entity that says what a row is about: by its name, else the first with few values."""
+    found = [
+        each.column.name
+        for each in profile.columns
+        if not each.hidden
+        and each.column.kind().family in _TEXTS
+        and each.exact
+        and 1 < (each.distinct or 0) <= min(_MOST_TOPICS, profile.entity.rows // 2)
+    ]
+    return min(
+        found, key=lambda name: next((at for at, topic in enumerate(_TOPICS) if topic in name), 99), default=None
+    )
+
+
+def _looked_up(snapshot: Snapshot, parent: EntityRecord, topic: str, keys: pa.ChunkedArray) -> list[str]:
+    """The topic of the parent that each key names. Reads two columns of the parent once more."""
+    (key,) = names_of(parent.key)
+    known, topics = list[pa.Array](), list[pa.Array]()
+    for batch in snapshot.batches(parent, [key, topic]):
+        column = batch.column(0).storage if isinstance(batch.column(0), pa.ExtensionArray) else batch.column(0)
+        wanted = pc.is_in(column, value_set=in_one_piece(keys))
+        known.append(column.filter(wanted))
+        topics.append(batch.column(1).filter(wanted))
+    at = pc.index_in(in_one_piece(keys), value_set=pa.concat_arrays(known))
+    return [shown(value) for value in pa.concat_arrays(topics).take(at)]

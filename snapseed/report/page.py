@@ -1,0 +1,204 @@
+"""The page: everything about a snapshot in one HTML file without an outside address, never larger than 2 MB.
+
+Values are untrusted: the template escapes them all, and the content policy of the page runs no script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+from msgspec import UNSET
+
+from snapseed.config import Environment, Project
+from snapseed.events import Advanced, Listener, ignore
+from snapseed.report import graph
+from snapseed.report.embedding_map import embedding_map
+from snapseed.report.profile import profile
+from snapseed.snapshot.manifest import EntityRecord, Manifest
+from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.verify.status import EnvironmentStatus, status_of
+
+MOST_BYTES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that was made. The rows of the `different` entities are not those that the manifest says."""
+
+    status: EnvironmentStatus
+    manifest: Manifest
+    different: tuple[str, ...]
+    html: str
+
+
+@dataclass(frozen=True)
+class _Detail:
+    """How much the page says of each column: as much as fits."""
+
+    samples: int = 0
+    values: int = 0
+    characters: int = 24
+    histograms: Literal["drawn", "as text", ""] = "drawn"
+    columns: bool = True
+    entities: int | None = None
+
+
+_DETAILS = (
+    _Detail(5, 6, 60),
+    _Detail(3, 4, 40),
+    _Detail(1, 3),
+    _Detail(),
+    _Detail(histograms="as text"),
+    _Detail(histograms=""),
+    _Detail(histograms="", columns=False),
+    _Detail(histograms="", columns=False, entities=2_000),
+)
+
+
+def make_page(
+    project: Project,
+    environment: Environment,
+    *,
+    samples: bool = True,
+    listener: Listener = ignore,
+    most_bytes: int = MOST_BYTES,
+) -> Page:
+    """Read the environment's snapshot once, ask its database what it holds, and draw both. Starts no server.
+
+    Without `samples`, the page shows no value of any row; it never shows those of masked columns. Details are left out
+    until it fits into `most_bytes`. The listener gets `Advanced` in rows. Raises `SnapshotError` if the snapshot
+    cannot be read.
+    """
+    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
+    manifest, done = snapshot.manifest, 0
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        listener(Advanced("rows", done, manifest.rows))
+
+    profiles = {
+        entity.name: profile(snapshot, entity, _hidden(manifest, entity, samples=samples), advance)
+        for entity in manifest.entities
+    }
+    links = graph.references(manifest.entities, _schema(project, snapshot))
+    different = tuple(name for name, each in profiles.items() if not each.as_written)
+    status = status_of(project, environment)
+    context = {
+        "manifest": manifest,
+        "profiles": profiles,
+        "different": different,
+        "status": status,
+        "map": embedding_map(snapshot, profiles, links),
+        "has_samples": samples,
+        "links": links,
+        "refers": _by_first((link.entity, link.to) for link in links),
+        "referred": _by_first((link.to, link.entity) for link in links),
+        "anchors": {entity.name: f"t{at}" for at, entity in enumerate(manifest.entities)},
+        "drawing": graph.drawing(manifest.entities, links),
+    }
+    return Page(status, manifest, different, _rendered(context, most_bytes))
+
+
+def _hidden(manifest: Manifest, entity: EntityRecord, *, samples: bool) -> frozenset[str]:
+    """The columns of an entity whose values are not shown."""
+    masked = () if manifest.capture is UNSET else manifest.capture.masked
+    tables = (entity.name, entity.table, f"{entity.schema}.{entity.table}")
+    names = (column.name for column in entity.columns)
+    return frozenset(
+        name for name in names if not samples or not {f"{table}.{name}" for table in tables}.isdisjoint(masked)
+    )
+
+
+def _schema(project: Project, snapshot: Snapshot) -> str:
+    """The SQL of the schema: that of a capture, else the project's; empty where there is none."""
+    if file := snapshot.manifest.schema_file:
+        return snapshot.read_schema(file).decode(errors="replace")
+    if project.schema and project.schema.is_file():
+        return project.schema.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _by_first(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The second of each pair by the first, each once."""
+    found: dict[str, list[str]] = {}
+    for first, second in dict.fromkeys(pairs):
+        found.setdefault(first, []).append(second)
+    return found
+
+
+def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
+    """The page with the most detail that fits."""
+    folder = Path(__file__).parent
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    templates.filters |= {
+        "bars": _bars,
+        "cut": _cut,
+        "percent": _percent,
+        "rounded": _rounded,
+        "size": _size,
+        "spark": _spark,
+        "thousands": "{:,}".format,
+    }
+    sources = {name: (folder / f"page.{name}").read_text(encoding="utf-8").strip() for name in ("css", "js")}
+    digests = {name: hashlib.sha256(text.encode()).digest() for name, text in sources.items()}
+    policy = {name: f"sha256-{base64.b64encode(digest).decode()}" for name, digest in digests.items()}
+    page = templates.get_template("page.html")
+
+    @cache
+    def drawn(level: int) -> str:
+        return page.render(context, graph=graph, sources=sources, policy=policy, detail=_DETAILS[level])
+
+    def is_small(level: int) -> bool:
+        return len(drawn(level).encode()) <= most_bytes
+
+    # One of few levels, found by halving: a page takes a second to render.
+    level = 0 if is_small(0) else bisect_left(range(1, len(_DETAILS) - 1), 1, key=is_small) + 1
+    return drawn(level)
+
+
+def _bars(counts: Sequence[int]) -> str:
+    """The outline of a histogram as the path of an SVG, 168 wide and 26 high. No bar with a row is invisible."""
+    width, most = 168 // len(counts), max(counts)
+    return f"M0 26{''.join(f'V{26 - -(-count * 26 // most)}h{width}' for count in counts)}V26z"
+
+
+def _spark(counts: Sequence[int]) -> str:
+    """The same as a dozen characters."""
+    pairs = [sum(counts[at : at + 2]) for at in range(0, len(counts), 2)]
+    return "".join("▁▂▃▄▅▆▇█"[count * 7 // max(pairs)] for count in pairs)
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %" if share >= 0.01 or not share else "<1 %"  # noqa: PLR2004 - a percent
+
+
+def _rounded(number: int) -> str:
+    factor, unit = next((each for each in ((10**9, " B"), (10**6, " M"), (10**3, " k")) if number >= each[0]), (1, ""))
+    return f"{number / factor:.3g}{unit}"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:  # noqa: PLR2004 - above, it would be rounded to 1,000
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

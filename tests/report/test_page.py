@@ -1,0 +1,133 @@
+"""The page of `snapseed report`, read without a browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from snapseed.report.page import Page, make_page
+from tests.command_line import run_command
+from tests.report.snapshots import HOSTILE, hostile_snapshot, project_of, wide_snapshot
+
+
+class Reader(HTMLParser):
+    """The names of a page's elements, their attributes, and the texts in them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        """Keep the element and its attributes."""
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        """Keep the text."""
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the snapshot that all may go wrong with."""
+    folder = tmp_path_factory.mktemp("report")
+    hostile_snapshot(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    """Its page."""
+    project = project_of(folder)
+    return make_page(project, project.environment("dev"))
+
+
+def test_values_do_not_leave_their_place(page: Page) -> None:
+    """They are text where they stand: no element, attribute or handler is made of them."""
+    read = Reader(page.html)
+    assert any(HOSTILE[:40] in text for text in read.texts)
+    assert "img" not in read.tags
+    assert read.tags.count("script") == 1
+    assert not [name for name, _ in read.attributes if name.startswith("on") or name == "style"]
+
+
+def test_the_page_needs_nothing_else(page: Page) -> None:
+    """Links stay in it, and its policy allows its own style and script, by their digests, and no address."""
+    read = Reader(page.html)
+    targets = [value for name, value in read.attributes if name in {"href", "src"}]
+    assert targets
+    assert all(target.startswith("#") for target in targets)
+    (policy,) = [value for name, value in read.attributes if name == "content" and "default-src" in value]
+    assert policy.startswith("default-src 'none';")
+    for tag in ("style", "script"):
+        (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", page.html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_every_link_has_its_target(page: Page) -> None:
+    """Identifiers are there once."""
+    read = Reader(page.html)
+    known = [value for name, value in read.attributes if name == "id"]
+    assert len(known) == len(set(known))
+    assert {value[1:] for name, value in read.attributes if name == "href"} <= set(known)
+
+
+def test_the_same_snapshot_has_the_same_page(folder: Path, page: Page) -> None:
+    """Byte for byte."""
+    project = project_of(folder)
+    assert make_page(project, project.environment("dev")).html == page.html
+
+
+def test_rows_that_are_not_those_of_the_manifest_are_named(tmp_path: Path) -> None:
+    """A forged fingerprint is found in the one pass over the rows."""
+    hostile_snapshot(tmp_path, changed=True)
+    project = project_of(tmp_path)
+    page = make_page(project, project.environment("dev"))
+    assert page.different == ("parts",)
+    assert "Files differ" in page.html
+
+
+@pytest.mark.parametrize("samples", [True, False])
+def test_masked_columns_show_no_values(samples: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a case
+    """Neither samples nor frequent values; without samples, no column shows any."""
+    hostile_snapshot(tmp_path, masked=("things.status", "things.note"))
+    project = project_of(tmp_path)
+    html = make_page(project, project.environment("dev"), samples=samples).html
+    assert "open</span>" not in html
+    assert "note 3" not in html
+    assert ("name 2" in html) is samples
+    assert ("99.9" in html) is samples
+
+
+def test_a_page_fits_whatever_the_tables(tmp_path: Path) -> None:
+    """Details are left out, the least important first; the names of all tables stay."""
+    wide_snapshot(tmp_path, tables=6, columns=20)
+    project = project_of(tmp_path)
+    sizes = []
+    for most in (10**9, 100_000, 60_000, 45_000, 30_000, 25_000):
+        html = make_page(project, project.environment("dev"), most_bytes=most).html
+        sizes.append(len(html.encode()))
+        assert sizes[-1] <= most
+        assert "table_005" in html
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) > 3
+
+
+def test_the_command_writes_the_page(folder: Path, page: Page) -> None:
+    """Into the file that it names, without a database."""
+    project_of(folder)
+    done = run_command(["report", "dev", "--output", "here.html"], folder, os.environ, 60)
+    assert done.returncode == 0, done.stderr
+    assert "here.html" in done.stdout
+    assert (folder / "here.html").read_text(encoding="utf-8") == page.html
