@@ -23,7 +23,7 @@ from snapseed.generate.snapshot import generate_snapshot
 
 _TARGET = 1.15
 _USERS = 20_000
-_PARTS = 200
+_PARTS = 24
 _THINGS = """
 import polars as pl
 from snapseed import entity
@@ -74,7 +74,7 @@ def _on_cluster(workspace: Workspace, request: Request) -> tuple[float, float]:
 
 
 def _killed(workspace: Workspace) -> Table:
-    """200 tiny parts, each third of which kills its worker at the first try."""
+    """Tiny parts, each third of which kills its worker at the first try."""
     with dask.config.set(_FAST_RESTARTS):
         get_mp_context().set_forkserver_preload(["distributed", "snapseed.cluster.executor", "snapseed.generate.part"])
     with tempfile.TemporaryDirectory(dir=workspace.project.folder) as folder:

@@ -50,3 +50,13 @@ def parse_seconds(text: str | float, *, where: str | None = None) -> float:
             "not a time", where=where, observed=repr(text), expected="a time such as 90, 500ms, 30s, 2min or 1h"
         )
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def size(count: float) -> str:
+    """A number of bytes in the unit that shows at least two digits of it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        # Above, it would be rounded to 1,000.
+        if count < 999.5:  # noqa: PLR2004 - see above
+            return f"{count:,.0f} bytes" if unit == "bytes" else f"{count:.{1 if count < 99.95 else 0}f} {unit}"  # noqa: PLR2004
+        count /= 1000
+    return f"{count:,.1f} TB"

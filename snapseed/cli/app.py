@@ -21,13 +21,12 @@ import typer
 from snapseed.cli import console, databases, differences, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
 from snapseed.cli.init import init
-from snapseed.cli.layout import size
 from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_manifests, in_project
 from snapseed.cli.progress import Meter
 from snapseed.config.settings import suggestion
 from snapseed.errors import MachineError, UsageError
 from snapseed.redaction import hide_passwords_in_title, redacted
-from snapseed.units import parse_scale
+from snapseed.units import parse_scale, size
 
 if TYPE_CHECKING:
     from snapseed.generate.request import Request
@@ -296,12 +295,23 @@ def report(
     output: Annotated[Path | None, "FILE", "Where to write the page (default: SNAPSHOT-report.html)."] = None,
     show_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     no_samples: Annotated[bool, "Show no value of any row."] = False,
+    load_file: Annotated[
+        Path | None, typer.Option("--load", metavar="FILE", help="Show this load: JSON of `load`, or of `ci --report`.")
+    ] = None,
+    against: Annotated[str | None, "SIDE", "Show how this differs from the snapshot: a side as in `diff`."] = None,
 ) -> None:
-    """Draw what is in the snapshot: one HTML page that needs nothing else. Starts no server."""
-    from snapseed.report.page import make_page
+    """Draw what is in the snapshot: one HTML page that needs nothing else."""
+    from snapseed.diff.compare import DiffRequest, compare
+    from snapseed.diff.sides import find_side, snapshot_side
+    from snapseed.report.page import PageRequest, make_page, read_load
 
     with Meter(quiet=call.options.quiet) as meter:
-        page = make_page(call.project, call.environment, samples=not no_samples, listener=meter)
+        found = None
+        if against:
+            sides = snapshot_side(call.environment), find_side(call.project, against)
+            found = compare(*sides, DiffRequest(limit=0), meter)
+        request = PageRequest(not no_samples, read_load(load_file) if load_file else None, found)
+        page = make_page(call.project, call.environment, request, listener=meter)
     path = output or Path(f"{page.manifest.name}-report.html")
     console.write_file(path, lambda: page.html)
     call.show(snapshot_text.page(page, path), {"file": str(path), **document(page)})

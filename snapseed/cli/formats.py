@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from snapseed.cli.layout import shown, size
+from snapseed.cli.layout import shown
 from snapseed.cli.text import entity_cells
 from snapseed.printable import printable
 from snapseed.redaction import redacted
+from snapseed.units import size
 
 if TYPE_CHECKING:
     from snapseed.ci.checks import CheckResult

@@ -1,4 +1,4 @@
-"""How text fits a terminal: cut, wrapped, or in the columns of a table; and how sizes are written."""
+"""How text fits a terminal: cut, wrapped, or in the columns of a table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from snapseed.printable import printable
+from snapseed.units import size
 
 # Values, jobs and chunks are cut to fit on one line, also where there is no terminal.
 _LINE_CHARACTERS = 120
@@ -119,13 +120,3 @@ def shown(value: object) -> str:
     if isinstance(value, Bytes):
         return size(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def size(count: float) -> str:
-    """A number of bytes in the unit that shows at least two digits of it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        # Above, it would be rounded to 1,000.
-        if count < 999.5:  # noqa: PLR2004 - see above
-            return f"{count:,.0f} bytes" if unit == "bytes" else f"{count:.{1 if count < 99.95 else 0}f} {unit}"  # noqa: PLR2004
-        count /= 1000
-    return f"{count:,.1f} TB"

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from snapseed.cli.console import note
-from snapseed.cli.layout import size
 from snapseed.events import Advanced, Event, Note, PhaseEnded, PhaseStarted
 from snapseed.printable import printable
+from snapseed.units import size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
-from snapseed.cli.layout import Bytes, cut, padded, size, table, width_of, wrapped
+from snapseed.cli.layout import Bytes, cut, padded, table, width_of, wrapped
+from snapseed.units import size
 
 if TYPE_CHECKING:
     from snapseed.capture.snapshot import CaptureReport, MaskReport

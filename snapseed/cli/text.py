@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snapseed.cli.documents import one_line
-from snapseed.cli.layout import Bytes, columns, cut, padded, paragraphs, size, table, width_of, wrapped
+from snapseed.cli.layout import Bytes, columns, cut, padded, paragraphs, table, width_of, wrapped
+from snapseed.units import size
 
 if TYPE_CHECKING:
     from snapseed.ci.doctor import Requirement

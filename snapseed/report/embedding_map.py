@@ -52,17 +52,15 @@ def embedding_map(
     """The map of the first column of vectors with enough of them; None if there is none."""
     for profile in profiles.values():
         for column in profile.entity.columns:
-            if column.kind().family is not Family.VECTOR or column.kind().is_array:
-                continue
+            is_vector = column.kind().family is Family.VECTOR and not column.kind().is_array
             rows = profile.sample.filter(profile.sample.column(column.name).is_valid())
-            step = -(-len(rows) // _MOST_POINTS) or 1
-            rows = rows.take(pa.array(np.arange(0, len(rows), step)))
+            if not is_vector or len(rows) < _FEWEST_POINTS:
+                continue
+            rows = rows.take(pa.array(np.arange(0, len(rows), -(-len(rows) // _MOST_POINTS))))
             vectors = in_one_piece(rows.column(column.name)).flatten().to_numpy(zero_copy_only=False)
-            vectors = vectors.astype(np.float64).reshape(len(rows), -1)
-            if len(rows) >= _FEWEST_POINTS and np.isfinite(vectors).all():
-                by, labels = _topics(snapshot, profiles, links, profile.entity.name, rows)
-                places, share = projected(vectors)
-                return EmbeddingMap(profile.entity.name, column.name, by, _grouped(places, labels), share)
+            by, labels = _topics(snapshot, profiles, links, profile.entity.name, rows)
+            places, share = projected(vectors.astype(np.float64).reshape(len(rows), -1))
+            return EmbeddingMap(profile.entity.name, column.name, by, _grouped(places, labels), share)
     return None
 
 

@@ -18,6 +18,7 @@ _STATEMENT = re.compile(
     re.IGNORECASE,
 )
 _FOREIGN_KEY = re.compile(rf"\bFOREIGN\s+KEY\s*\(([^()]*)\)\s*REFERENCES\s+({_TABLE})", re.IGNORECASE)
+_PARTITION = re.compile(r"ALTER TABLE ONLY (\S+) ATTACH PARTITION (\S+)")
 # A column that refers stands on a line of its own, or after a comma.
 _COLUMN = re.compile(
     rf"(?:^|[(,])\s*(?:ADD\s+(?:COLUMN\s+)?)?({_NAME})\s[^\n,]*?\bREFERENCES\s+({_TABLE})", re.IGNORECASE | re.MULTILINE
@@ -137,6 +138,8 @@ def _descend(start: str, parents: Mapping[str, list[str]], depth: dict[str, int]
 def _foreign_keys(entities: Sequence[EntityRecord], schema: str) -> Iterator[Reference]:
     known = {entity.table: entity.name for entity in entities}
     known |= {f"{entity.schema}.{entity.table}": entity.name for entity in entities if entity.schema}
+    # A partition's rows are those of its table.
+    known |= {partition: known[table] for table, partition in _PARTITION.findall(schema) if table in known}
     for statement in _COMMENT.sub("", schema).split(";"):
         head = _STATEMENT.match(statement)
         if head is None or (entity := _known(head[1], known)) is None:

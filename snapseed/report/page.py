@@ -15,18 +15,48 @@ from pathlib import Path
 from typing import Literal
 
 import jinja2
+import msgspec
 from msgspec import UNSET
 
 from snapseed.config import Environment, Project
+from snapseed.diff.compare import DiffReport
+from snapseed.errors import UsageError
 from snapseed.events import Advanced, Listener, ignore
 from snapseed.report import graph
 from snapseed.report.embedding_map import embedding_map
 from snapseed.report.profile import profile
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.units import size
 from snapseed.verify.status import EnvironmentStatus, status_of
 
-MOST_BYTES = 2_000_000
+
+class EntityTimes(msgspec.Struct, frozen=True):
+    """How long the COPY of an entity took, and what it waited for, in seconds: see `load.copy.EntityLoad`."""
+
+    entity: str
+    rows: int
+    seconds: float
+    server: float
+    starved: float
+    send: float
+
+
+class LoadTimes(msgspec.Struct, frozen=True):
+    """The phases of a load in seconds, and its entities, as the JSON of `snapseed load` has them."""
+
+    phases: dict[str, float]
+    entities: tuple[EntityTimes, ...]
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """What the page shows beside the snapshot. Without `samples`, it shows no value of any row."""
+
+    samples: bool = True
+    load: LoadTimes | None = None
+    differences: DiffReport | None = None
+    most_bytes: int = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -66,16 +96,14 @@ _DETAILS = (
 def make_page(
     project: Project,
     environment: Environment,
+    request: PageRequest = PageRequest(),
     *,
-    samples: bool = True,
     listener: Listener = ignore,
-    most_bytes: int = MOST_BYTES,
 ) -> Page:
     """Read the environment's snapshot once, ask its database what it holds, and draw both. Starts no server.
 
-    Without `samples`, the page shows no value of any row; it never shows those of masked columns. Details are left out
-    until it fits into `most_bytes`. The listener gets `Advanced` in rows. Raises `SnapshotError` if the snapshot
-    cannot be read.
+    The page never shows values of masked columns. Details are left out until it fits. The listener gets `Advanced` in
+    rows. Raises `SnapshotError` if the snapshot cannot be read.
     """
     snapshot = open_snapshot(environment.snapshots, environment.snapshot)
     manifest, done = snapshot.manifest, 0
@@ -86,7 +114,7 @@ def make_page(
         listener(Advanced("rows", done, manifest.rows))
 
     profiles = {
-        entity.name: profile(snapshot, entity, _hidden(manifest, entity, samples=samples), advance)
+        entity.name: profile(snapshot, entity, _hidden(manifest, entity, samples=request.samples), advance)
         for entity in manifest.entities
     }
     links = graph.references(manifest.entities, _schema(project, snapshot))
@@ -98,14 +126,26 @@ def make_page(
         "different": different,
         "status": status,
         "map": embedding_map(snapshot, profiles, links),
-        "has_samples": samples,
+        "has_samples": request.samples,
+        "load": request.load,
+        "differences": request.differences,
         "links": links,
         "refers": _by_first((link.entity, link.to) for link in links),
         "referred": _by_first((link.to, link.entity) for link in links),
         "anchors": {entity.name: f"t{at}" for at, entity in enumerate(manifest.entities)},
         "drawing": graph.drawing(manifest.entities, links),
     }
-    return Page(status, manifest, different, _rendered(context, most_bytes))
+    return Page(status, manifest, different, _rendered(context, request.most_bytes))
+
+
+def read_load(path: Path) -> LoadTimes:
+    """The load in a file that `snapseed load --format json` or `snapseed ci --report` wrote. Raises `UsageError`."""
+    try:
+        document = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+        return msgspec.convert(document.get("load", document), LoadTimes)
+    except (OSError, msgspec.DecodeError) as exc:
+        expected = "what `snapseed load --format json` or `snapseed ci --report` writes"
+        raise UsageError("not the report of a load", where=str(path), observed=str(exc), expected=expected) from exc
 
 
 def _hidden(manifest: Manifest, entity: EntityRecord, *, samples: bool) -> frozenset[str]:
@@ -150,7 +190,7 @@ def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
         "cut": _cut,
         "percent": _percent,
         "rounded": _rounded,
-        "size": _size,
+        "size": size,
         "spark": _spark,
         "thousands": "{:,}".format,
     }
@@ -194,11 +234,3 @@ def _percent(share: float) -> str:
 def _rounded(number: int) -> str:
     factor, unit = next((each for each in ((10**9, " B"), (10**6, " M"), (10**3, " k")) if number >= each[0]), (1, ""))
     return f"{number / factor:.3g}{unit}"
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 999.5:  # noqa: PLR2004 - above, it would be rounded to 1,000
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.cli.layout import size
+from snapseed.units import size
 from tests.conftest import Sandbox, copied, without_coverage
 
 FULL = Path("/dev/full")

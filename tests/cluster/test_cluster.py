@@ -68,7 +68,7 @@ def test_the_cluster_makes_the_same_snapshot(client: distributed.Client, tmp_pat
 
 
 def test_workers_that_die_lose_and_double_nothing(client: distributed.Client, tmp_path: Path) -> None:
-    """After every third of 24 parts a worker is killed, with what it is doing and what it has done."""
+    """After every third of 12 parts a worker is killed, with what it is doing and what it has done."""
     project = write_project(tmp_path, _THINGS % '["a", "b"]', part_rows=10)
     killed = []
 
@@ -80,11 +80,11 @@ def test_workers_that_die_lose_and_double_nothing(client: distributed.Client, tm
             killed.extend([nanny.pid for nanny in nannies if nanny.status is Status.running][:1])
             os.kill(killed[-1], signal.SIGKILL)
 
-    request = Request("dev", project.seed, 240)
+    request = Request("dev", project.seed, 120)
     made = generate_snapshot(project, request, executor=ClusterExecutor(client, packed(project), 2), listener=kill)
-    assert len(killed) == 8
+    assert len(killed) == 4
     assert verify_files(open_snapshot(project.snapshots, "dev")) == []
-    assert made.manifest.identity == make_snapshot(project, 240).manifest.identity
+    assert made.manifest.identity == make_snapshot(project, 120).manifest.identity
 
 
 def test_projects_do_not_mix(client: distributed.Client, tmp_path: Path) -> None:

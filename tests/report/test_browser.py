@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from snapseed.report.page import MOST_BYTES, make_page
+from snapseed.report.page import PageRequest, make_page
 from tests.report.snapshots import hostile_snapshot, project_of, wide_snapshot
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -85,7 +85,7 @@ def test_nothing_is_wider_than_the_screen(tab: Any) -> None:  # noqa: ANN401 - a
 
 def test_it_opens_in_a_second(tab: Any, file: Path) -> None:  # noqa: ANN401 - as above
     """However many the tables: a bound on size, and on elements that the browser has to lay out."""
-    assert file.stat().st_size <= MOST_BYTES
+    assert file.stat().st_size <= PageRequest().most_bytes
     assert tab.evaluate("[...document.querySelectorAll('details[open]')].length") <= 8
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.report.page import Page, make_page
+from snapseed.diff.compare import DiffReport, EntityDiff
+from snapseed.errors import UsageError
+from snapseed.report.page import Page, PageRequest, make_page, read_load
 from tests.command_line import run_command
 from tests.report.snapshots import HOSTILE, hostile_snapshot, project_of, wide_snapshot
 
@@ -103,7 +106,7 @@ def test_masked_columns_show_no_values(samples: bool, tmp_path: Path) -> None:  
     """Neither samples nor frequent values; without samples, no column shows any."""
     hostile_snapshot(tmp_path, masked=("things.status", "things.note"))
     project = project_of(tmp_path)
-    html = make_page(project, project.environment("dev"), samples=samples).html
+    html = make_page(project, project.environment("dev"), PageRequest(samples=samples)).html
     assert "open</span>" not in html
     assert "note 3" not in html
     assert ("name 2" in html) is samples
@@ -116,12 +119,31 @@ def test_a_page_fits_whatever_the_tables(tmp_path: Path) -> None:
     project = project_of(tmp_path)
     sizes = []
     for most in (10**9, 100_000, 60_000, 45_000, 30_000, 25_000):
-        html = make_page(project, project.environment("dev"), most_bytes=most).html
+        html = make_page(project, project.environment("dev"), PageRequest(most_bytes=most)).html
         sizes.append(len(html.encode()))
         assert sizes[-1] <= most
         assert "table_005" in html
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) > 3
+
+
+def test_a_load_and_differences_are_shown(folder: Path) -> None:
+    """What the load waited for, and the counts; no value of a row that differs."""
+    file = folder / "load.json"
+    times = {"entity": "things", "rows": 10, "seconds": 2.0, "server": 1.5, "starved": 0.25, "send": 0.25}
+    load = {"phases": {"copying rows": 2.0, "committing": 1.0}, "entities": [times]}
+    project = project_of(folder)
+    for document in (load, {"outcome": "passed", "load": load}):
+        file.write_text(json.dumps(document))
+        found = DiffReport("left", HOSTILE, (), (EntityDiff("things", 11, 22, 33, {"name": 33}),))
+        request = PageRequest(load=read_load(file), differences=found)
+        texts = Reader(make_page(project, project.environment("dev"), request).html).texts
+        assert {"copying rows", "2.000", "11", "22", "33"} <= {text.strip() for text in texts}
+        assert any("the server (75 %" in text for text in texts)
+    for broken in ("{", '{"load": null}', "[]", '{"phases": {}}'):
+        file.write_text(broken)
+        with pytest.raises(UsageError):
+            read_load(file)
 
 
 def test_the_command_writes_the_page(folder: Path, page: Page) -> None:

@@ -7,9 +7,14 @@ any other load drops them. The load's advisory lock keeps two loads apart.
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 
 import msgspec
 import psycopg
@@ -17,17 +22,19 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from snapseed.errors import LoadError, SnapseedError
+from snapseed.events import Advanced, Event
 from snapseed.load.copy import EntityLoad
 from snapseed.load.outcome import CopyStarted
-from snapseed.load.partitions.part import StagedPart, StagePart
-from snapseed.load.partitions.threads import elsewhere, over_threads
+from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
 from snapseed.load.plan import LoadPlan, TablePlan
 from snapseed.load.plan.shares import ParallelPlan, Share
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import TableName
-from snapseed.postgres.connect import Connection, Target, opened
+from snapseed.postgres.connect import Connection, Session, Target, connected, opened
 from snapseed.postgres.failures import may_pass
+from snapseed.postgres.locks import watching
+from snapseed.postgres.threads import shared_among
 from snapseed.snapshot.hashing import Fingerprint, combined
 
 # In the comment on each schema, before what it is for.
@@ -51,7 +58,7 @@ def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]
         return {}
     with session.phase("looking for staging tables"):
         _set_up(session, {name: _identity(session, table) for name, table in tables.items()}, tables)
-    carry_out = over_threads if session.executor is None else elsewhere
+    carry_out = _over_threads if session.executor is None else _elsewhere
     staged: dict[str, StagedTable] = {}
     for name, table in tables.items():
         session.listener(CopyStarted(name))
@@ -130,6 +137,47 @@ def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[li
         for number, share in enumerate(parallel.shares)
         if (found := share.partition)
     ]
+
+
+def _over_threads(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
+    """The results of tasks that do not depend on each other. Raises the first failure."""
+    total, copied, target = sum(task.rows for task in tasks), dict[str, int](), tasks[0].target
+    # The largest first, so that none is left for the end.
+    ordered = sorted(tasks, key=lambda task: task.rows, reverse=True)
+    with ExitStack() as stack:
+        own = [stack.enter_context(connected(target)) for _ in ordered[: session.environment.connections]]
+        watches = {each: stack.enter_context(watching(target, each, session.listener)) for each in own}
+
+        def carry_out(task: StagePart, connection: Session, stop: threading.Event) -> StagedPart:
+            def tell(event: Event) -> None:
+                if stop.is_set():
+                    raise CancelledError
+                if isinstance(event, Advanced):
+                    copied[task.name] = event.done
+                    watches[connection].tell(Advanced(event.what, min(sum(copied.values()), total), total))
+
+            return stage_over(connection, task, tell)
+
+        return shared_among(own, [partial(carry_out, task) for task in ordered])
+
+
+def _elsewhere(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
+    """The results of tasks that do not depend on each other, by the executor of the load. Raises the first failure."""
+    assert session.executor is not None
+    total, copied, done = sum(task.rows for task in tasks), 0, list[StagedPart]()
+    running: deque[tuple[StagePart, Future[StagedPart]]] = deque()
+    # The largest first, so that none is left for the end.
+    remaining = iter(sorted(tasks, key=lambda task: task.rows, reverse=True))
+    while True:
+        for task in islice(remaining, session.environment.connections - len(running)):
+            running.append((task, session.executor.submit(stage_part, task)))
+        if not running:
+            return done
+        task, future = running.popleft()
+        done.append(future.result())
+        copied += task.rows
+        if task.rows:
+            session.listener(Advanced(task.table.entity.name, copied, total))
 
 
 def own_target(session: LoadSession) -> Target:
