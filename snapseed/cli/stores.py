@@ -22,14 +22,14 @@ _Folder = Annotated[Path | None, "The folder (default: the `snapshots` of [snaps
 
 @in_project("environment", "snapshot", "results", "quiet")
 def push(call: Call, store: _StoreUrl = None, folder: _Folder = None) -> None:
-    """Copy the environment's snapshot into an object store. Only files that are not there yet are copied."""
+    """Copy the snapshot from a folder into an object store. Files that are there already are skipped."""
     near, far = _sides(call, store, folder)
     _copy(call, near, far)
 
 
 @in_project("environment", "snapshot", "results", "quiet")
 def pull(call: Call, store: _StoreUrl = None, folder: _Folder = None) -> None:
-    """Copy the environment's snapshot from an object store. Only files that are not there yet are copied."""
+    """Copy the snapshot from an object store into a folder. Files that are there already are skipped."""
     near, far = _sides(call, store, folder)
     _copy(call, far, near)
 
