@@ -300,7 +300,7 @@ def report(
     ] = None,
     against: Annotated[str | None, "SIDE", "Show how this differs from the snapshot: a side as in `diff`."] = None,
 ) -> None:
-    """Draw what is in the snapshot: one HTML page that needs nothing else."""
+    """Draw what is in the snapshot, as one HTML page."""
     from snapseed.diff.compare import DiffRequest, compare
     from snapseed.diff.sides import find_side, snapshot_side
     from snapseed.report.page import PageRequest, make_page, read_load
