@@ -10,7 +10,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-browser test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-capture bench-embeddings bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
+  bench-reset bench-diff bench-capture bench-embeddings bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
@@ -77,6 +77,9 @@ bench-large: .venv/bench ## bench-load, and the memory of loading 20 million row
 
 bench-reset: .venv/bench ## measure how long tests wait for a database, and snapseed reset
 	$(BIN)/python benchmarks/run.py --resets
+
+bench-diff: .venv/bench ## measure differences against verify and other tools
+	$(BIN)/python benchmarks/run.py --diffs
 
 bench-capture: .venv/bench ## measure captures against their targets and other tools
 	$(BIN)/python benchmarks/run.py --captures

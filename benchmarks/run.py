@@ -14,6 +14,7 @@ from benchmarks import (
     cluster,
     copy_phase,
     dask_tasks,
+    diff,
     embeddings,
     fingerprint,
     generation,
@@ -54,6 +55,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "peers": load_peers.measure_peers,
     },
     "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
+    "Differences": {"diff": diff.measure_diff},
     "Captures": {"capture": capture.measure_capture, "subset": subset.measure_subset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
     "Beyond one machine": {
@@ -106,6 +108,7 @@ def _options() -> argparse.Namespace:
         ("--generation", "Generation"),
         ("--resets", "Test databases"),
         ("--captures", "Captures"),
+        ("--diffs", "Differences"),
         ("--embeddings", "Embeddings"),
         ("--beyond", "Beyond one machine"),
     ):

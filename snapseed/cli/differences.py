@@ -127,7 +127,6 @@ def _summary(report: DiffReport) -> Iterator[str]:
         for each in report.entities
     ]
     yield from table(["entity", "removed", "added", "changed", "columns"], rows)
-    yield "no difference" if report.agrees else "DIFFERENT: rows and schema are compared from left to right"
 
 
 def _head(report: DiffReport) -> Iterator[str]:
