@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from snapseed.config import find_project
-from snapseed.report.embedding_map import projected
+from snapseed.report.embedding_map import embedding_map, projected
+from snapseed.report.graph import references
 from snapseed.report.page import make_page
+from snapseed.report.profile import profile
+from snapseed.snapshot.store import open_snapshot
 from tests.report.snapshots import hostile_snapshot, project_of
 
 ROOT = Path(__file__).parents[2]
@@ -40,10 +44,22 @@ def test_vectors_that_are_all_the_same_have_a_place() -> None:
 def test_a_point_has_the_topic_of_the_row_it_refers_to() -> None:
     """In the example: that of its transcript, looked up by the foreign key in the schema."""
     project = find_project(ROOT)
-    html = make_page(project, project.environment("ci")).html
-    assert "Colored by <code>transcripts.topic</code>" in html
-    assert "gardening <span>" in html
-    assert html.count('class="p c') == 20
+    environment = project.environment("ci")
+    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
+    profiles = {entity.name: profile(snapshot, entity, (), lambda _: None) for entity in snapshot.manifest.entities}
+    assert project.schema
+    found = embedding_map(snapshot, profiles, references(snapshot.manifest.entities, project.schema.read_text()))
+    assert found
+    assert found.by == "transcripts.topic"
+    transcripts, embeddings = (profiles[name].sample for name in ("transcripts", "embeddings"))
+    topics = dict(zip(*(transcripts.column(name).to_pylist() for name in ("id", "topic")), strict=True))
+    expected = Counter(topics[key] for key in embeddings.column("transcript_id").to_pylist())
+    counts = {label: len(points) for label, points in found.groups}
+    assert counts.items() - {("other", counts["other"])} <= expected.items()
+    vectors = np.array(embeddings.column("embedding").to_pylist())
+    groups = {label: set(points) for label, points in found.groups}
+    for place, key in zip(projected(vectors)[0].tolist(), embeddings.column("transcript_id").to_pylist(), strict=True):
+        assert tuple(place) in groups.get(topics[key], groups["other"])
 
 
 def test_a_masked_column_gives_no_topics(tmp_path: Path) -> None:
