@@ -142,7 +142,7 @@ constraints: ## update constraints.txt and constraints-lowest.txt (with Python 3
 	  echo 'Constraints must be made with Python 3.11, the oldest supported: make constraints PYTHON=python3.11' >&2; exit 1; }
 	rm -rf .venv/fresh
 	$(call INSTALL,.venv/fresh)
-	.venv/fresh/bin/python -m pip install -qq --group bench
+	.venv/fresh/bin/python -m pip install -qq --group bench --group browser
 	.venv/fresh/bin/python -m pip freeze --all --exclude-editable --exclude setuptools > constraints.txt
 	.venv/fresh/bin/python -m pip install -qq uv
 	rm -f constraints-lowest.txt

@@ -234,7 +234,7 @@ def load(
     )
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
         # Over one connection there is nothing to share.
-        jobs = 0 if dry_run else environment.connections - 1 and environment.connections
+        jobs = environment.connections if environment.connections > 1 and not dry_run else 0
         with Meter(quiet=call.options.quiet) as meter, call.executor(jobs, meter) as executor:
             report = load_snapshot(call.project, environment, request, listener=meter, executor=executor)
         verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}

@@ -118,7 +118,7 @@ def _bound(text: str, key: Sequence[Column]) -> pl.DataFrame:
             "not a key",
             observed=f"{text!r}: {exc}",
             expected=", ".join(f"{column.name} ({column.type})" for column in key) or "nothing: there is no common key",
-            next_step="give a value for each column of the key, with commas between them",
+            next_step="give a value for each column, with commas between them; --only names the entity whose key it is",
         ) from exc
 
 

@@ -63,13 +63,13 @@ def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]
     for name, table in tables.items():
         session.listener(CopyStarted(name))
         with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
-            parts = [part for step in steps(session, plan, table) for part in carry_out(session, step)]
+            parts = [part for step in _steps(session, plan, table) for part in carry_out(session, step)]
             staged[name] = _together(table, parts)
         session.listener(staged[name].copied)
     return staged
 
 
-def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[list[StagePart]]:
+def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[list[StagePart]]:
     """The tasks for one table: step after step, those of one step in any order."""
     parallel = table.parallel
     assert parallel is not None
@@ -79,7 +79,7 @@ def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[li
     plain = StagePart(
         name="tables",
         doing=f"creating staging tables of {table.table}",
-        target=own_target(session),
+        target=_own_target(session),
         snapshot=replace(session.snapshot, manifest=msgspec.structs.replace(session.snapshot.manifest, entities=())),
         table=bare,
         ledger=TableName(tree.stage, "parts"),
@@ -180,7 +180,7 @@ def _elsewhere(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedP
             session.listener(Advanced(task.table.entity.name, copied, total))
 
 
-def own_target(session: LoadSession) -> Target:
+def _own_target(session: LoadSession) -> Target:
     """The server and the database that the load is connected to: a connection string may name several."""
     return replace(session.target, conninfo=make_conninfo(session.target.conninfo, **session.connection.place))
 
@@ -223,7 +223,7 @@ def _set_up(session: LoadSession, identities: Mapping[str, str], tables: Mapping
         assert table.parallel is not None
         wanted |= dict.fromkeys(table.parallel.tree.schemas, _MARK + identities[name])
         ledgers.append(table.parallel.tree.stage)
-    with opened(own_target(session)) as connection, connection.transaction():
+    with opened(_own_target(session)) as connection, connection.transaction():
         there = drop_stages(connection, wanted)
         for schema, mark in wanted.items():
             if schema not in there:
