@@ -229,7 +229,7 @@ def database_victim(sandbox: Sandbox, *command: str, codes: frozenset[int] = Vic
 
 
 def parallel_victim(sandbox: Sandbox) -> Victim:
-    """A load over two connections into eight partitions. Staging tables that a kill left are gone after the next load."""
+    """A load over two connections into eight partitions. After the next load no staging tables are left."""
     command = ("load", "dev", "--only", "people", "--connections", "2", "--yes", "--quiet")
 
     def before() -> object:

@@ -43,7 +43,7 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
                   (SELECT array_agg((oid, xmin)::text ORDER BY oid) FROM pg_attrdef WHERE adrelid = l.oid))) AS version,
        -- To drop it and to attach the new one: for both tables with their types and TOAST, and for all that belongs to
        -- them. A foreign key, from it or to it, has two triggers on it. Measured, and rounded up.
-       (10 + 3 * (SELECT count(*) FROM pg_index WHERE indrelid = l.oid)
+       (12 + 3 * (SELECT count(*) FROM pg_index WHERE indrelid = l.oid)
            + 2 * (SELECT count(*) FROM pg_constraint WHERE conrelid = l.oid)
            + 2 * (SELECT count(*) FROM pg_trigger WHERE tgrelid = l.oid)
            + (SELECT count(*) FROM pg_attrdef WHERE adrelid = l.oid))::int AS locks,
