@@ -10,7 +10,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-browser test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-capture bench-embeddings bench-beyond bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
+  bench-reset bench-diff bench-capture bench-embeddings bench-beyond bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
@@ -78,6 +78,9 @@ bench-large: .venv/bench ## bench-load, and the memory of loading 20 million row
 bench-reset: .venv/bench ## measure how long tests wait for a database, and snapseed reset
 	$(BIN)/python benchmarks/run.py --resets
 
+bench-diff: .venv/bench ## measure differences against verify and other tools
+	$(BIN)/python benchmarks/run.py --diffs
+
 bench-capture: .venv/bench ## measure captures against their targets and other tools
 	$(BIN)/python benchmarks/run.py --captures
 
@@ -142,7 +145,7 @@ constraints: ## update constraints.txt and constraints-lowest.txt (with Python 3
 	  echo 'Constraints must be made with Python 3.11, the oldest supported: make constraints PYTHON=python3.11' >&2; exit 1; }
 	rm -rf .venv/fresh
 	$(call INSTALL,.venv/fresh)
-	.venv/fresh/bin/python -m pip install -qq --group bench
+	.venv/fresh/bin/python -m pip install -qq --group bench --group browser
 	.venv/fresh/bin/python -m pip freeze --all --exclude-editable --exclude setuptools > constraints.txt
 	.venv/fresh/bin/python -m pip install -qq uv
 	rm -f constraints-lowest.txt

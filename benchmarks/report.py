@@ -23,7 +23,7 @@ _OPENING = """\
 How fast snapseed loads, generates and verifies. Most results are ratios to a lower bound: a server that reads the same
 bytes from its own file, or a writer that writes the same tables and does nothing else. `make bench` writes this file.
 `make bench-generate`, `make bench-load`, `make bench-reset`, `make bench-capture` and `make bench-embeddings` update
-the sections "Generation", "Loads", "Test databases", "Captures" and "Embeddings". Each takes a few minutes. Do not edit
+the sections of the same names, and `make bench-diff` updates "Differences". Each takes a few minutes. Do not edit
 this file by hand.
 
 ## How to run
@@ -34,6 +34,7 @@ $ make bench-generate                                           # "Generation": 
 $ make bench-load                                               # "Loads": targets, other tools, memory
 $ make bench-large                                              # the same, and the memory of loading 20 million rows
 $ make bench-reset                                              # "Test databases"
+$ make bench-diff                                               # "Differences" of databases and snapshots
 $ make bench-capture                                            # "Captures": a living database into a snapshot
 $ make bench-embeddings                                         # "Embeddings": the queue and its workers
 $ .venv/bin/python benchmarks/run.py copy fingerprint           # only these two; does not update this file
@@ -79,6 +80,9 @@ SECTIONS: Mapping[str, Section] = {
         " the kernel. On ext4 without a journal, this takes several times as long after databases were dropped, because"
         " the kernel skips the inodes of recently deleted files. That slows down copies and resets, but not loads or"
         " pgmem, which works in memory.",
+    ),
+    "Differences": Section(
+        ("polars", "reladiff"), after=" The rows were changed evenly over the table. All read from a warm cache."
     ),
     "Captures": Section(
         load_peers.PACKAGES,

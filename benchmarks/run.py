@@ -14,6 +14,7 @@ from benchmarks import (
     cluster,
     copy_phase,
     dask_tasks,
+    diff,
     embeddings,
     fingerprint,
     generation,
@@ -21,6 +22,7 @@ from benchmarks import (
     index_rebuild,
     load_peers,
     loads,
+    page,
     reading,
     report,
     reset,
@@ -54,6 +56,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
         "peers": load_peers.measure_peers,
     },
     "Test databases": {"reset": reset.measure_reset, "states": reset.measure_states, "suite": reset.measure_suite},
+    "Differences": {"diff": diff.measure_diff, "page": page.measure_page},
     "Captures": {"capture": capture.measure_capture, "subset": subset.measure_subset},
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
     "Beyond one machine": {
@@ -79,18 +82,18 @@ def main() -> None:
             print(f"{name} …", file=sys.stderr, flush=True)
             found[name] = known[name](workspace)
     seconds = time.monotonic() - started
-    page = options.output.read_text() if options.output.exists() else ""
+    written = options.output.read_text() if options.output.exists() else ""
     if options.section:
         text = report.render_section(
             options.section, found, load_average=load_average, rounds=options.rounds, seconds=seconds
         )
-        page = report.with_sections(page, {options.section: text})
+        written = report.with_sections(written, {options.section: text})
     else:
         text = report.render(found, machine, rounds=options.rounds, seconds=seconds)
-        page = report.with_sections(text, {name: report.section_of(page, name) for name in report.SECTIONS})
+        written = report.with_sections(text, {name: report.section_of(written, name) for name in report.SECTIONS})
     print(text)
     if set(chosen) == set(known) and options.scale == 1:
-        options.output.write_text(page)
+        options.output.write_text(written)
         print(f"written to {options.output}", file=sys.stderr)
 
 
@@ -107,6 +110,7 @@ def _options() -> argparse.Namespace:
         ("--generation", "Generation"),
         ("--resets", "Test databases"),
         ("--captures", "Captures"),
+        ("--diffs", "Differences"),
         ("--embeddings", "Embeddings"),
         ("--beyond", "Beyond one machine"),
     ):

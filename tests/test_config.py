@@ -192,6 +192,7 @@ VARIABLES: dict[str, tuple[str, Callable[[Project], object], object]] = {
     "seed": (str(2**64 - 1), lambda project: project.seed, 2**64 - 1),
     "now": ("2027-01-01T01:00:00+01:00", lambda project: project.now, datetime(2027, 1, 1, tzinfo=UTC)),
     "part_rows": ("7", lambda project: project.part_rows, 7),
+    "cluster": ("local", lambda project: project.cluster, "local"),
     "default_environment": ("ci", lambda project: project.environment().name, "ci"),
 }
 

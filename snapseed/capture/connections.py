@@ -1,13 +1,9 @@
-"""Connections that see the source as of one moment, and work that is shared among them."""
+"""Connections that see the source as of one moment, and what the errors of those who only read mean."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from contextlib import ExitStack, contextmanager, suppress
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import psycopg
 from psycopg import sql
@@ -17,7 +13,6 @@ from snapseed.errors import LoadError, ServerError, SnapseedError
 from snapseed.postgres.connect import Session, Target, connected, require_session
 from snapseed.postgres.failures import translated
 
-_Result = TypeVar("_Result")
 _NOT_UTF8 = (
     "the database has bytes that are no text in its encoding, as SQL_ASCII allows: repair them, or --exclude the table"
 )
@@ -29,8 +24,6 @@ _ADVICE = {
     "22021": _NOT_UTF8,
     "22P05": _NOT_UTF8,
 }
-# How often the server is told again to cancel.
-_CANCEL_SECONDS = 0.1
 # Classes of errors whose messages quote values: data exceptions, and what functions raise.
 _QUOTING = ("22", "P0")
 
@@ -65,48 +58,6 @@ def show_rows(session: Session, request: CaptureRequest) -> None:
     """Let row-level security hide rows in this transaction, if that was asked for, instead of ending the query."""
     if request.visible_rows:
         session.execute("SET LOCAL row_security = on")
-
-
-def shared_among(
-    sessions: Sequence[Session],
-    tasks: Sequence[Callable[[Session, threading.Event], _Result]],
-    done: Callable[[int, _Result], object] = lambda _number, _result: None,
-) -> list[_Result]:
-    """The result of each task, in the order of the tasks. Each runs on a thread, with a connection to itself.
-
-    The caller's thread calls `done` with the number and the result of each task that has ended. When a task fails, or
-    the caller is interrupted, the event that all tasks got is set, what the server does for the others is cancelled,
-    and all threads have ended before the error is raised.
-    """
-    free, stop = queue.SimpleQueue[Session](), threading.Event()
-    for session in sessions:
-        free.put(session)
-
-    def run(task: Callable[[Session, threading.Event], _Result]) -> _Result:
-        session = free.get()
-        try:
-            return task(session, stop)
-        finally:
-            free.put(session)
-
-    with ThreadPoolExecutor(len(sessions), thread_name_prefix="capture") as pool:
-        futures = [pool.submit(run, task) for task in tasks]
-        numbers = {future: number for number, future in enumerate(futures)}
-        try:
-            for future in as_completed(futures):
-                done(numbers[future], future.result())
-        except BaseException:
-            stop.set()
-            for future in futures:
-                future.cancel()
-            while running := [future for future in futures if not future.done()]:
-                for session in sessions:
-                    with suppress(psycopg.Error):
-                        session.cancel()
-                # A thread that was between two statements does the next one.
-                wait(running, _CANCEL_SECONDS)
-            raise
-        return [future.result() for future in futures]
 
 
 @contextmanager

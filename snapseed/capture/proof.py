@@ -6,11 +6,12 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from snapseed.capture.connections import capturing, shared_among
+from snapseed.capture.connections import capturing
 from snapseed.capture.read import CapturedTable, TableRows
 from snapseed.errors import VerificationError
 from snapseed.postgres.connect import Session, Target
 from snapseed.postgres.rowhash import rows_fingerprint
+from snapseed.postgres.threads import shared_among
 from snapseed.snapshot.hashing import Fingerprint, combined
 
 

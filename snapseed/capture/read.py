@@ -19,7 +19,7 @@ from itertools import pairwise
 import pyarrow as pa
 from psycopg import sql
 
-from snapseed.capture.connections import capturing, shared_among
+from snapseed.capture.connections import capturing
 from snapseed.capture.files import FileSeries, placed
 from snapseed.capture.mask.masks import NO_MASKS, MaskedOrder, Masks
 from snapseed.capture.prepare import SourceTable
@@ -28,6 +28,7 @@ from snapseed.events import Advanced, Listener, ignore
 from snapseed.postgres.connect import Connection, Session, Target
 from snapseed.postgres.copy_out import BatchLimits, copied_out
 from snapseed.postgres.rowhash import between, key_order, key_type, whole_row_order
+from snapseed.postgres.threads import shared_among
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
 from snapseed.snapshot.manifest import FirstKey, PartFile

@@ -14,7 +14,7 @@ from snapseed.load.request import LoadRequest
 from snapseed.load.snapshot import load_snapshot
 from snapseed.postgres.connect import connected
 from snapseed.servers.targets import resolve_redis, resolve_target
-from snapseed.snapshot.store import open_snapshot, place_of
+from snapseed.snapshot.store import place_of, snapshot_of
 from snapseed.verify.files import require_none, verify_files
 
 
@@ -64,12 +64,12 @@ def _store(_project: Project, environment: Environment) -> str:
 
 
 def _snapshot(_project: Project, environment: Environment) -> str:
-    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
+    manifest = snapshot_of(environment).manifest
     return f"{manifest.name}, {manifest.rows:,} rows, identity {manifest.identity[:16]}…"
 
 
 def _files(_project: Project, environment: Environment) -> str:
-    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
+    snapshot = snapshot_of(environment)
     require_none(verify_files(snapshot, before_load=True), snapshot)
     return f"{sum(len(entity.files) for entity in snapshot.manifest.entities)} intact"
 

@@ -27,7 +27,7 @@ from snapseed.postgres.guard import identify_allowed
 from snapseed.postgres.retry import Attempted, RetryLimits, retried
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import snapshot_of
 from snapseed.verify.database import VerifyReport, verify_snapshot
 
 _Result = TypeVar("_Result")
@@ -118,7 +118,7 @@ class _Steps:
     def run(self) -> None:
         """Each step in order. Raises what ends the run."""
         with phase(self.tell, CiStep.PREPARE):
-            manifest = open_snapshot(self.environment.snapshots, self.environment.snapshot).manifest
+            manifest = snapshot_of(self.environment).manifest
             self.tell(manifest)
         self._step(CiStep.WAIT, "", self._wait)
         self._step(CiStep.LOAD, f"{manifest.rows:,} rows", self._load)

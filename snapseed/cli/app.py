@@ -84,7 +84,9 @@ def main() -> None:
 
 def _mistake(exc: Exception, message: str) -> UsageError:
     """An error of click's about the arguments, with the command or the option that was probably meant."""
-    summary, _, guess = message.partition(" (Possible options")[0].partition(". Did you mean ")
+    # Without a command, click's message is the help, which is shown anyway.
+    message = "Missing command" if message.startswith("Usage: ") else message.partition(" (Possible options")[0]
+    summary, _, guess = message.partition(". Did you mean ")
     meant = suggestion(getattr(exc, "option_name", ""), getattr(exc, "possibilities", None) or ())
     # It quotes arguments, and one of them may be a URL.
     return UsageError(redacted(summary), next_step=meant or (f"did you mean {guess}" if guess else None))
@@ -232,7 +234,7 @@ def load(
     )
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
         # Over one connection there is nothing to share.
-        jobs = 0 if dry_run else environment.connections - 1 and environment.connections
+        jobs = environment.connections if environment.connections > 1 and not dry_run else 0
         with Meter(quiet=call.options.quiet) as meter, call.executor(jobs, meter) as executor:
             report = load_snapshot(call.project, environment, request, listener=meter, executor=executor)
         verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}
@@ -273,9 +275,9 @@ def show(
 ) -> None:
     """Show what is in a snapshot: entities, rows, bytes, sample rows."""
     call, entity = call.with_second(entity)
-    from snapseed.snapshot.store import open_snapshot
+    from snapseed.snapshot.store import snapshot_of
 
-    snapshot = open_snapshot(call.environment.snapshots, call.environment.snapshot)
+    snapshot = snapshot_of(call.environment)
     count = rows if rows is not None else 5 if entity else 1
     chosen = snapshot.manifest.chosen([entity] if entity else [])
     samples = [(record, snapshot.first_rows(record, count)) for record in chosen]
@@ -300,7 +302,7 @@ def report(
     ] = None,
     against: Annotated[str | None, "SIDE", "Show how this differs from the snapshot: a side as in `diff`."] = None,
 ) -> None:
-    """Draw what is in the snapshot: one HTML page that needs nothing else."""
+    """Draw what is in the snapshot as one HTML page. It needs nothing else."""
     from snapseed.diff.compare import DiffRequest, compare
     from snapseed.diff.sides import find_side, snapshot_side
     from snapseed.report.page import PageRequest, make_page, read_load

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from snapseed.diff.sides import Side
     from snapseed.postgres.rowhash import TextKey
 
-_SIDE = "an environment, the name, folder or URL of a snapshot, REVISION:FOLDER, or the URL of a database"
+_SIDE = "An environment, the name, folder or URL of a snapshot, REVISION:FOLDER, or the URL of a database"
 _STYLE = """
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}
 table{border-collapse:collapse;margin:.5rem 0 2rem}caption{text-align:left;font-weight:600}
@@ -35,9 +35,7 @@ def diff(
     call: Call,
     left: Annotated[
         str | None,
-        typer.Argument(
-            metavar="A", help=f"{_SIDE} (default: default_environment).".capitalize(), autocompletion=environment_names
-        ),
+        typer.Argument(metavar="A", help=f"{_SIDE} (default: default_environment).", autocompletion=environment_names),
     ] = None,
     right: Annotated[
         str | None,
@@ -127,7 +125,6 @@ def _summary(report: DiffReport) -> Iterator[str]:
         for each in report.entities
     ]
     yield from table(["entity", "removed", "added", "changed", "columns"], rows)
-    yield "no difference" if report.agrees else "DIFFERENT: rows and schema are compared from left to right"
 
 
 def _head(report: DiffReport) -> Iterator[str]:

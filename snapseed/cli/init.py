@@ -95,11 +95,12 @@ def _write_for_database(folder: Path, url: str) -> None:
 def _capture(folder: Path, url: str) -> None:
     """Write a project that names its source without a password, and capture the source."""
     from snapseed.capture.snapshot import capture_snapshot
-    from snapseed.postgres.connect import target_of
+    from snapseed.postgres.connect import connected, target_of
 
     filled, _ = interpolate(url, where="--capture")
     # Before anything is written.
-    target_of(filled, "--capture")
+    with connected(target_of(filled, "--capture")):
+        pass
     holder = variable_with(url) or _SOURCE
     source = url if url != filled or redacted(url) == url else f"${{{holder}}}"
     files = _files("capture") | _files("git")
@@ -111,7 +112,8 @@ def _capture(folder: Path, url: str) -> None:
         with Meter(quiet=False) as meter:
             report = capture_snapshot(project, project.environment(overrides={"source": filled}), listener=meter)
     except SnapseedError:
-        console.note("the project is there: in its folder, `snapseed capture --from URL` tries again")
+        more = " --env-file .env" * (folder / ".env").exists()
+        console.note(f"the project is there: in its folder, `snapseed capture --from URL{more}` tries again")
         raise
     console.write(*snapshot_text.captured(report))
     if source == f"${{{_SOURCE}}}":

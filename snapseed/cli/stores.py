@@ -22,14 +22,14 @@ _Folder = Annotated[Path | None, "The folder (default: the `snapshots` of [snaps
 
 @in_project("environment", "snapshot", "results", "quiet")
 def push(call: Call, store: _StoreUrl = None, folder: _Folder = None) -> None:
-    """Copy the environment's snapshot from a folder into an object store: only files that are not there yet."""
+    """Copy the snapshot from a folder into an object store. Files that are there already are skipped."""
     near, far = _sides(call, store, folder)
     _copy(call, near, far)
 
 
 @in_project("environment", "snapshot", "results", "quiet")
 def pull(call: Call, store: _StoreUrl = None, folder: _Folder = None) -> None:
-    """Copy the environment's snapshot from an object store into a folder: only files that are not there yet."""
+    """Copy the snapshot from an object store into a folder. Files that are there already are skipped."""
     near, far = _sides(call, store, folder)
     _copy(call, far, near)
 
@@ -42,7 +42,7 @@ def prune(
         str, "TIME", "In a bucket: leave everything if a file is newer, since somebody may be writing."
     ] = "1h",
 ) -> None:
-    """Remove what dead runs have left where the environment's snapshot is: files that its manifest does not name."""
+    """Remove what dead runs left beside the snapshot. These are files that its manifest does not name."""
     environment = call.environment
     from snapseed.snapshot.store import prune_snapshot
 

@@ -168,16 +168,13 @@ class ClusterExecutor(Executor):
                 call, _ = self._out[result]
                 try:
                     self._fetch([result])
-                except _DiedError as exc:
+                except Exception as exc:  # noqa: BLE001 - as an executor does
                     del self._out[result]
-                    if call.tries < _TRIES:
+                    if isinstance(exc, _DiedError) and call.tries < _TRIES:
                         self._waiting.append((result, replace(call, tries=call.tries + 1)))
                         self._changed.set()
                     else:
                         result.set_exception(exc)
-                except Exception as exc:  # noqa: BLE001 - as an executor does
-                    del self._out[result]
-                    result.set_exception(exc)
 
     def _fetch(self, results: list[Future[Any]]) -> None:
         """Set these results. Some may stay out: those whose worker has died meanwhile are made again."""

@@ -206,7 +206,7 @@ def require_known(keys: Iterable[str], known: Iterable[str], where: str) -> None
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
     """The word that was probably meant, as a question."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word, [other for other in known if other != word], n=1)
     return f"did you mean {close[0]!r}?" if close else None
 
 

@@ -45,7 +45,9 @@ class _Waiting:
 
     def at(self, places: pl.Series) -> _Waiting:
         """The rows at these places."""
-        return self if len(places) == len(self.index) else _Waiting(_taken(self.rows, places), self.index[places])
+        return (
+            self if len(places) == len(self.index) else _Waiting(self.rows.take(places.to_arrow()), self.index[places])
+        )
 
 
 def differences(
@@ -79,7 +81,7 @@ def differences(
             ready = [each.at(places) for each, places in zip(waiting, before, strict=True)]
             after = [_places(each, ~_is_beyond(bound, "before")) for each in waiting]
             waiting = [each.at(places) for each, places in zip(waiting, after, strict=True)]
-        if key or not last:
+        if (key or not last) and any(each.rows.num_rows for each in ready):
             yield _paired(ready[0], ready[1], keys)
 
 
@@ -101,29 +103,22 @@ def with_keys(rows: pa.Table, key: Sequence[Column], wanted: Sequence[str]) -> p
         condition |= here
     columns = {name: in_one_piece(rows.column(name)) for name in (column.name for column in key)}
     index = pl.DataFrame(pa.table(_key_columns(columns, key)))
-    return _taken(rows, index.select(_NUMBERED.filter(condition).alias(_PLACE))[_PLACE])
+    return rows.take(index.select(_NUMBERED.filter(condition).alias(_PLACE))[_PLACE].to_arrow())
 
 
 def _bound(text: str, key: Sequence[Column]) -> pl.DataFrame:
     """A key that was given as text, as a frame of one row."""
     values = text.split(",") if len(key) > 1 else [text]
     try:
-        if len(values) != len(key):
-            raise ValueError(f"{len(values)} values")  # noqa: TRY301 - as other texts that are no key
-        return pl.DataFrame(
-            pa.table(
-                _key_columns(
-                    {column.name: _parsed(value.strip(), column) for column, value in zip(key, values, strict=True)},
-                    key,
-                )
-            )
-        )
+        # Raises `ValueError` for too few values, or too many.
+        parsed = {column.name: _parsed(value.strip(), column) for column, value in zip(key, values, strict=True)}
+        return pl.DataFrame(pa.table(_key_columns(parsed, key)))
     except (ValueError, pa.ArrowException) as exc:
         raise UsageError(
             "not a key",
             observed=f"{text!r}: {exc}",
             expected=", ".join(f"{column.name} ({column.type})" for column in key) or "nothing: there is no common key",
-            next_step="give a value for each column of the key, with commas between them",
+            next_step="give a value for each column, with commas between them; --only names the entity whose key it is",
         ) from exc
 
 
@@ -177,12 +172,17 @@ def _places(waiting: _Waiting, condition: pl.Expr) -> pl.Series:
 
 def _without_equal(left: _Waiting, right: _Waiting) -> list[_Waiting]:
     """The rows that the other side does not have. Each row stands for one of the same hash on the other side."""
-    indexes = [
-        each.index.select(_HASH, _NUMBERED.alias(_PLACE), _NUMBERED.over(_HASH).alias(_TIME)) for each in (left, right)
-    ]
+    sides = [left, right]
+    if len(left.index) == len(right.index):
+        # Most rows have their counterpart at the same place.
+        places = pl.Series(np.flatnonzero(left.index[_HASH].to_numpy() != right.index[_HASH].to_numpy()))
+        sides = [each.at(places) for each in sides]
+    if any(each.index.is_empty() for each in sides):
+        return sides
+    indexes = [each.index.select(_HASH, _NUMBERED.alias(_PLACE), _NUMBERED.over(_HASH).alias(_TIME)) for each in sides]
     return [
         each.at(mine.join(other, on=[_HASH, _TIME], how="anti", maintain_order="left")[_PLACE])
-        for each, mine, other in zip((left, right), indexes, reversed(indexes), strict=True)
+        for each, mine, other in zip(sides, indexes, reversed(indexes), strict=True)
     ]
 
 
@@ -194,13 +194,7 @@ def _paired(left: _Waiting, right: _Waiting, keys: list[str]) -> Difference:
     )
     by = [*keys, _TIME]
     both = mine.join(yours, on=by, how="inner", maintain_order="left")
-    return Difference(
-        removed=_taken(left.rows, mine.join(yours, on=by, how="anti", maintain_order="left")[_PLACE]),
-        added=_taken(right.rows, yours.join(mine, on=by, how="anti", maintain_order="left")[_PLACE]),
-        before=_taken(left.rows, both[_PLACE]),
-        after=_taken(right.rows, both[f"{_PLACE}_right"]),
-    )
-
-
-def _taken(rows: pa.Table, places: pl.Series) -> pa.Table:
-    return rows.take(places.to_arrow())
+    only = [one.join(other, on=by, how="anti", maintain_order="left") for one, other in ((mine, yours), (yours, mine))]
+    places = (only[0][_PLACE], only[1][_PLACE], both[_PLACE], both[f"{_PLACE}_right"])
+    tables = (left.rows, right.rows, left.rows, right.rows)
+    return Difference(*(rows.take(at.to_arrow()) for rows, at in zip(tables, places, strict=True)))

@@ -19,7 +19,7 @@ from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import FILE_NAME, Column, EntityRecord
-from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot, opened_at
+from snapseed.snapshot.store import Snapshot, has_snapshot, open_snapshot, opened_at, snapshot_of
 from snapseed.snapshot.store_folder import Folder
 from snapseed.snapshot.store_git import Revision
 
@@ -120,7 +120,7 @@ def database_side(project: Project, environment: Environment) -> DatabaseSide:
 
 def snapshot_side(environment: Environment) -> SnapshotSide:
     """The snapshot of an environment."""
-    return SnapshotSide(open_snapshot(environment.snapshots, environment.snapshot))
+    return SnapshotSide(snapshot_of(environment))
 
 
 def _like(connection: Connection, record: EntityRecord, facts: TableFacts) -> DatabaseTable:

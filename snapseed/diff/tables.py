@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import pyarrow as pa
 from psycopg import sql
@@ -78,20 +79,20 @@ class SnapshotTable:
             found[number] = found.get(number, EMPTY) + chunk.digest()
         return found
 
-    def rows(self, among: KeyRange, columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:  # noqa: ARG002 - as of a database
-        """The rows of a range whose bounds are first keys of chunks, in their order. Other chunks are not read.
+    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:  # noqa: ARG002 - as of a database
+        """The rows of ranges whose bounds are first keys of chunks, in their order. Other chunks are not read.
 
         Raises `SnapshotError` for a chunk whose rows are not those of the manifest.
         """
-        keys, numbers = self.bounds(), iter(range(len(self.record.chunks)))
-        first = 0 if among.first is None else keys.index(among.first)
-        last = 0 if among.nulls else len(keys) if among.last is None else keys.index(among.last)
+        ends = {key: number for number, key in enumerate(self.bounds())} | {None: len(self.record.chunks)}
+        begins = ends | {None: 0}
+        inside = (range(begins[each.first], ends[each.last]) for each in ranges if not each.nulls)
+        wanted = set(chain.from_iterable(inside)) - self.skipped
+        numbers = iter(range(len(self.record.chunks)))
         for file in self.record.files:
-            own = [next(numbers) for _ in file.chunks]
-            wanted = [at for at, number in enumerate(own) if first <= number < last and number not in self.skipped]
-            if wanted:
+            if found := [at for at, number in enumerate(islice(numbers, len(file.chunks))) if number in wanted]:
                 with self.snapshot.open_part(self.record, file) as part:
-                    for at in wanted:
+                    for at in found:
                         yield from self._chunk(part, at, columns)
 
     def _chunk(self, part: Part, number: int, columns: Sequence[Column]) -> Iterator[Rows]:
@@ -153,33 +154,29 @@ class DatabaseTable:
         rows = self.connection.execute(query.format(bucket(self.key, bounds), hashed, self.name.rows())).fetchall()
         return {int(str(at)): Fingerprint(int(str(count)), int(str(total)) % 2**64) for at, count, total in rows}
 
-    def rows(self, among: KeyRange, columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:
-        """The rows of a range, by the order of the key; rows without a key are ordered by all columns.
+    def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:
+        """The rows of ranges, by the order of the key; rows without a key are ordered by all columns.
 
         Raises `UnstorableError` for a value that a column of this type cannot have in Arrow.
         """
-        own = [self.columns[column.name] for column in columns]
-        order = key_order(key) if key and not among.nulls else whole_row_order(own)
-        condition: sql.Composable = sql.SQL("true")
-        if key:
-            condition = (
-                has_null(key)
-                if among.nulls
-                else sql.SQL("{} AND NOT {}").format(between(key, among.first, among.last), has_null(key))
+        own, kinds = [self.columns[column.name] for column in columns], [column.kind() for column in columns]
+        selected = [
+            sql.SQL("{0}::{1} AS {0}" if mine != wanted else "{0}").format(
+                sql.Identifier(mine.name), sql.SQL(wanted.type)
             )
-        source = sql.SQL("{} WHERE {} ORDER BY {}").format(self.name.rows(), condition, order)
-        if own != list(columns):
-            selected = [
-                sql.SQL("{0}::{1} AS {0}" if mine != wanted else "{0}").format(
-                    sql.Identifier(mine.name), sql.SQL(wanted.type)
-                )
-                for mine, wanted in zip(own, columns, strict=True)
-            ]
-            source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
-        kinds = [column.kind() for column in columns]
-        with self.connection.transaction(), copied_out(self.connection, columns, source, str(self.name)) as batches:
-            for batch in batches:
-                yield Rows(batch, row_hashes(batch.columns, kinds))
+            for mine, wanted in zip(own, columns, strict=True)
+        ]
+        for among in ranges:
+            order = key_order(key) if key and not among.nulls else whole_row_order(own)
+            condition: sql.Composable = has_null(key) if among.nulls else between(key, among.first, among.last)
+            if key and not among.nulls:
+                condition = sql.SQL("{} AND NOT {}").format(condition, has_null(key))
+            source = sql.SQL("{} WHERE {} ORDER BY {}").format(self.name.rows(), condition, order)
+            if own != list(columns):
+                source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
+            with self.connection.transaction(), copied_out(self.connection, columns, source, str(self.name)) as batches:
+                for batch in batches:
+                    yield Rows(batch, row_hashes(batch.columns, kinds))
 
 
 Table = SnapshotTable | DatabaseTable

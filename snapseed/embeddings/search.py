@@ -21,7 +21,7 @@ from snapseed.postgres.fit import table_name
 from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import Manifest
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import snapshot_of
 
 # Lists of IVFFlat that a search looks into. With pgvector's default of 1 it misses too much.
 _PROBES = 10
@@ -52,7 +52,7 @@ def search(project: Project, environment: Environment, question: str, limit: int
     Raises `SchemaError` if the table is missing, `EmbeddingError` if the embedder fails, `ConfigurationError` for
     mistakes in [embeddings], and what connecting raises.
     """
-    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
+    manifest = snapshot_of(environment).manifest
     source = resolve_source(project, environment, manifest)
     target = resolve_target(project, environment)
     vector = embed_texts(source.embedder, pl.Series([question])).cast(pl.List(pl.Float64))[0].to_list()

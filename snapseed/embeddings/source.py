@@ -31,7 +31,7 @@ from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import identify_allowed
 from snapseed.servers.targets import RedisTarget, redis_connected, redis_translated, resolve_redis, resolve_target
 from snapseed.snapshot.manifest import Column, EntityRecord, Manifest, names_of
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import snapshot_of
 from snapseed.snapshot.types import Family
 from snapseed.units import parse_seconds
 
@@ -211,7 +211,7 @@ def extension_schema(connection: Connection) -> sql.Composable:
 
 def source_of(project: Project, environment: Environment) -> EmbeddingSource:
     """`resolve_source` for the environment's snapshot."""
-    return resolve_source(project, environment, open_snapshot(environment.snapshots, environment.snapshot).manifest)
+    return resolve_source(project, environment, snapshot_of(environment).manifest)
 
 
 def require_queue(project: Project, environment: Environment, *, consent: bool = False) -> None:

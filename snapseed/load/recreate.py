@@ -77,7 +77,7 @@ def _require_disposable(connection: Connection, identity: Identity, environment:
             next_step="give the environment a database of its own",
         )
     tables, filled = read_tables(connection, every_table(connection)).values(), filled_tables(connection)
-    ours = {name for name, found in filled.items() if found.replaced}
+    ours = set(filled)
     if not (consent or environment.replace_existing):
         ours -= changed_tables(connection, tables, filled)
     require_ours(tables, ours, identity, environment, consent=consent)

@@ -30,7 +30,7 @@ from snapseed.postgres.locks import waiting, watching
 from snapseed.postgres.provenance import is_recorded
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.manifest import EntityRecord, Manifest
-from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.snapshot.store import Snapshot, snapshot_of
 from snapseed.verify.files import require_none, verify_files
 
 _LOOKING = "looking for changes"
@@ -55,7 +55,7 @@ def load_snapshot(
     failed after the commit or the answer to the commit was lost. `report_of(error)` is the report up to there.
     """
     target = resolve_target(project, environment)
-    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
+    snapshot = snapshot_of(environment)
     is_whole = not (request.only or request.if_changed) and request.mode is Mode.REPLACE
     if request.recreate and not (is_whole and environment.create_schema and find_schema(project, snapshot)):
         raise UsageError(

@@ -129,7 +129,9 @@ def target_of(url: str, source: str) -> Target:
 
 
 def _ambiguity(url: str) -> str | None:
-    """Why libpq would cut a URL inside the password, and then use and show the rest as host or database."""
+    """Why a URL is not one of PostgreSQL, or libpq would cut it inside the password and show the rest as its host."""
+    if (scheme := re.match(r"[a-z][a-z0-9.+]*(?=://)", url)) and scheme[0] not in {"postgresql", "postgres"}:
+        return f"a URL of {scheme[0]}"
     found = _URL.match(url)
     user, at, _ = found[1].rpartition("@") if found else ("", "", "")
     if at and ("/" in user or "@" in user):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from snapseed.config.settings import suggestion
 from snapseed.errors import ConfigurationError
 from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_tables
 from snapseed.postgres.connect import Connection
@@ -74,7 +75,9 @@ def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> P
     name, found = table_name(entity), facts.column(column.name)
     place, names = f"{name}.{column.name}", (name.identifier(), sql.Identifier(column.name), column.type)
     if found is None:
-        text, remedy = f"{place} does not exist (expected {column.type})", f"leave {column.name} out of {entity.name}"
+        meant = suggestion(column.name, [facts.name for facts in facts.columns])
+        text = f"{place} does not exist (expected {column.type})"
+        remedy = f"{meant} Otherwise, " * bool(meant) + f"leave {column.name} out of {entity.name}"
         return problem(text, "ALTER TABLE {} ADD COLUMN {} {}", *names, remedy=remedy)
     if _fits(column.kind(), found):
         return None

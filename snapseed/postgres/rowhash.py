@@ -96,14 +96,9 @@ class _Utf8(sql.Composable):
         return sql.SQL(form).format(self._obj).as_bytes(context)
 
 
-def key_names(entity: EntityRecord) -> list[sql.Identifier]:
-    """The columns of the key."""
-    return [sql.Identifier(column.name) for column in entity.key_columns]
-
-
 def key_list(entity: EntityRecord) -> sql.Composed:
     """The columns of the key, separated by commas: for a constraint or a SELECT."""
-    return sql.SQL(", ").join(key_names(entity))
+    return sql.SQL(", ").join(sql.Identifier(column.name) for column in entity.key_columns)
 
 
 def text_key(values: Sequence[object]) -> TextKey:

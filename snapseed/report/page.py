@@ -26,7 +26,7 @@ from snapseed.report import graph
 from snapseed.report.embedding_map import embedding_map
 from snapseed.report.profile import profile
 from snapseed.snapshot.manifest import EntityRecord, Manifest
-from snapseed.snapshot.store import Snapshot, open_snapshot
+from snapseed.snapshot.store import Snapshot, snapshot_of
 from snapseed.units import size
 from snapseed.verify.status import EnvironmentStatus, status_of
 
@@ -105,7 +105,7 @@ def make_page(
     The page never shows values of masked columns. Details are left out until it fits. The listener gets `Advanced` in
     rows. Raises `SnapshotError` if the snapshot cannot be read.
     """
-    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
+    snapshot = snapshot_of(environment)
     manifest, done = snapshot.manifest, 0
 
     def advance(rows: int) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
+from snapseed.config import Environment
 from snapseed.config.store import Store
 from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
 from snapseed.snapshot.keys import moment
@@ -191,12 +192,17 @@ def _buckets(store: Store) -> ModuleType:
     return store_bucket
 
 
-def open_snapshot(store: Store | Path, name: str) -> Snapshot:
+def snapshot_of(environment: Environment) -> Snapshot:
+    """The snapshot that an environment uses. Raises what `open_snapshot` does, with the commands that would make it."""
+    return open_snapshot(environment.snapshots, environment.snapshot, environment.name)
+
+
+def open_snapshot(store: Store | Path, name: str, environment: str = "ENV") -> Snapshot:
     """The snapshot `name` in this store or folder. Repairs a replacement that a crash cut short.
 
     Raises `SnapshotError` if there is none, and `ManifestError` if its manifest is not valid.
     """
-    snapshot = opened_at(place_of(store, name), name)
+    snapshot = opened_at(place_of(store, name), name, environment)
     if snapshot.manifest.name != name:
         raise ManifestError(
             "the manifest is that of another snapshot",
@@ -208,7 +214,7 @@ def open_snapshot(store: Store | Path, name: str) -> Snapshot:
     return snapshot
 
 
-def opened_at(place: Place, name: str) -> Snapshot:
+def opened_at(place: Place, name: str, environment: str = "ENV") -> Snapshot:
     """The snapshot at a place, which may have been renamed; otherwise as `open_snapshot`."""
     place.repair()
     where = f"{place}/{FILE_NAME}"
@@ -217,11 +223,12 @@ def opened_at(place: Place, name: str) -> Snapshot:
             # A read may return less than it was asked for only at the end.
             data = stream.read(MOST_BYTES + 1)
     except FileNotFoundError as exc:
+        made = name if name == environment else f"{environment} --snapshot {name}"
         raise SnapshotError(
             f"there is no snapshot named {name!r}",
             where=str(place),
             expected=f"one with {FILE_NAME}",
-            next_step=f"run `snapseed generate` or `snapseed capture` for the environment that uses {name!r}",
+            next_step=f"run `snapseed generate {made}` or `snapseed capture {made}`",
         ) from exc
     except OSError as exc:
         observed = exc.strerror or str(exc)

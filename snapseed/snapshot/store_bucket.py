@@ -129,10 +129,10 @@ class Prefix:
             if keys:
                 self._client().delete(sorted(keys))
 
-    def listed(self, folder: str | None = None) -> dict[str, ObjectMeta]:
+    def listed(self) -> dict[str, ObjectMeta]:
         """What the store says of each object below the prefix, by its key."""
         with self._translated():
-            return {found["path"]: found for page in self._client().list(folder, chunk_size=1_000) for found in page}
+            return {found["path"]: found for page in self._client().list(chunk_size=1_000) for found in page}
 
     def present(self) -> set[str]:
         """Nothing: a file that the manifest does not name may be in the making."""
@@ -213,11 +213,6 @@ class PrefixStaging:
     def record(self, run: str, task: str, data: bytes) -> None:
         """Remember that a task of a run is done, after its files were put."""
         self.prefix.put(f"{_RECORDS}{run}/{task}", data)
-
-    def records(self, run: str) -> dict[str, bytes]:
-        """What was remembered of the tasks of a run, by the name of the task."""
-        folder = f"{_RECORDS}{run}/"
-        return {key.removeprefix(folder): bytes(self.prefix.read(key)[0]) for key in self.prefix.listed(folder)}
 
     def recorded(self, run: str, task: str) -> bytes | None:
         """What was remembered of a task of a run; None if it is not done."""

@@ -124,10 +124,6 @@ class FolderStaging:
     def record(self, run: str, task: str, data: bytes) -> None:
         """Nothing: what a run leaves in a folder is removed by the next one."""
 
-    def records(self, run: str) -> dict[str, bytes]:  # noqa: ARG002 - as in a bucket
-        """Nothing."""
-        return {}
-
     def recorded(self, run: str, task: str) -> bytes | None:  # noqa: ARG002 - as in a bucket
         """Nothing."""
         return None

@@ -23,7 +23,7 @@ from snapseed.postgres.connect import hidden_variables
 from snapseed.postgres.failures import translated
 from snapseed.servers.targets import EMBEDDED, resolve_target
 from snapseed.snapshot.manifest import Manifest
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import snapshot_of
 from snapseed.testing import SnapseedDatabase
 from snapseed.testing.server import (
     QUERIES,
@@ -130,7 +130,7 @@ def hold_snapshot_template(
 
     It is made if it is missing. Raises what a load raises.
     """
-    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
+    manifest = snapshot_of(environment).manifest
     tables = schema or schema_of(project, manifest)
     # An administrator may have put something into template1, such as an extension. On an embedded server it is empty,
     # and cannot be copied while anybody is connected to it.
@@ -148,7 +148,11 @@ def hold_snapshot_template(
         copy_database(server, source, name, SERVER_DEFAULT)
         if tables.create is not None:
             tables.create(server.url(name))
-        load_snapshot(project, own, LoadRequest(consent=True))
+        try:
+            load_snapshot(project, own, LoadRequest(consent=True))
+        except SnapseedError as exc:
+            exc.next_step = (exc.next_step or "").replace(own_name, environment.name)
+            raise
         with connected_to(server.target, name) as connection:
             # This gives the record another xmin than its rows, whose transaction it must tell: see `filled_tables`.
             connection.execute(

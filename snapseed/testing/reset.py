@@ -19,7 +19,7 @@ from snapseed.postgres.fit import table_name
 from snapseed.postgres.guard import Identity, require_consent_to_replace, require_ours
 from snapseed.postgres.provenance import loaded_tables
 from snapseed.snapshot.manifest import Manifest
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import snapshot_of
 from snapseed.testing.replace import COPY_TRIES, replace_database, require_replaceable, when_unused
 from snapseed.testing.server import QUERIES, Server, template_name
 from snapseed.testing.template import (
@@ -99,7 +99,7 @@ def reset_environment(
     differ from the template, unless there is `consent`; `UsageError` where the role does not own the database; and what
     a load raises.
     """
-    manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
+    manifest = snapshot_of(environment).manifest
     with taking_turns(project, environment, "the database is reset", consent=consent, listener=listener) as turn:
         server = turn.server
         with turn.step("looking at the database"):

@@ -19,7 +19,7 @@ from snapseed.postgres.rowhash import bucket, row_hash, table_fingerprint
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
 from snapseed.snapshot.manifest import EntityRecord, FirstKey, Manifest
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import snapshot_of
 from snapseed.verify.files import FileCheck, FileFinding, verify_files
 
 
@@ -117,7 +117,7 @@ def verify_snapshot(
     load has created yet.
     """
     target = None if offline else resolve_target(project, environment)
-    snapshot = open_snapshot(environment.snapshots, environment.snapshot)
+    snapshot = snapshot_of(environment)
     entities = snapshot.manifest.chosen(only)
     events, tell = recorded(listener)
     findings: list[FileFinding] = []
@@ -174,7 +174,7 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
         return
     advice = "look for triggers or rules that change rows, and for JSON that is not spelled as PostgreSQL prints it"
     if columns := [f"{result.entity}.{column}" for result in different for column in result.as_text]:
-        advice += f"; values of {', '.join(columns)} must be spelled as PostgreSQL prints them"
+        advice += f"; values of {', '.join(columns)} must be spelled as PostgreSQL prints them: docs/generators.md"
     raise VerificationError(
         "the database does not hold what the manifest says",
         where=where,

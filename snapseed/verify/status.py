@@ -13,7 +13,7 @@ from snapseed.postgres.locks import reading
 from snapseed.postgres.provenance import LoadRecord, last_loads, last_states
 from snapseed.servers.account import account_for
 from snapseed.servers.targets import resolve_target
-from snapseed.snapshot.store import open_snapshot
+from snapseed.snapshot.store import snapshot_of
 
 # How far back the history goes.
 _LOADS = 12
@@ -62,7 +62,7 @@ def status_of(project: Project, environment: Environment) -> EnvironmentStatus:
             state = "nothing loaded"
         else:
             history, holding = found
-            manifest = open_snapshot(environment.snapshots, environment.snapshot).manifest
+            manifest = snapshot_of(environment).manifest
             queued = project.embeddings.target if project.embeddings and environment.embeddings == "queue" else None
             held = {table for table, identity in holding.items() if identity == manifest.identity}
             # An entity may name its table without the schema.

@@ -14,12 +14,12 @@ import pytest
 from msgspec import UNSET
 from psycopg import sql
 
-from snapseed.capture.connections import shared_among
 from snapseed.capture.request import CaptureRequest, Sizes, subset_request
 from snapseed.capture.snapshot import capture_snapshot
 from snapseed.errors import ServerError, SnapseedError
 from snapseed.events import Advanced, Event
 from snapseed.postgres.connect import Session, connected, target_of
+from snapseed.postgres.threads import shared_among
 from snapseed.snapshot.store import Snapshot, open_snapshot
 from tests.capture.conftest import Captured, filled, project_in
 from tests.conftest import Connection, new_database

@@ -67,6 +67,15 @@ def test_a_list_of_commands_fits_80_columns(name: str, tmp_path: Path) -> None:
     assert "..." not in commands_shown
 
 
+@pytest.mark.parametrize("name", ["", "db", "queue"])
+def test_a_group_without_a_command_shows_its_help(name: str, tmp_path: Path) -> None:
+    """Once, with exit code 2 because nothing was done."""
+    shown, asked = run(*name.split(), cwd=tmp_path), run(*name.split(), "--help", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr.startswith(asked.stdout)
+    assert shown.stderr.count("Usage:") == 1
+
+
 @pytest.mark.parametrize("name", ["", "load", "db psql"])
 def test_help_lists_every_option(name: str, tmp_path: Path) -> None:
     """--help and -h print the same, on stdout, with exit code 0, also outside a project."""
@@ -107,13 +116,6 @@ def test_help_and_completion_import_no_heavy_library(
     )
     assert done.stdout
     assert json.loads(done.stderr) == []
-
-
-def test_without_arguments_help_is_shown(tmp_path: Path) -> None:
-    """`snapseed` alone lists the commands, with exit code 2 because nothing was done."""
-    shown = run(cwd=tmp_path)
-    assert shown.returncode == 2
-    assert "generate" in shown.stdout + shown.stderr
 
 
 def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from snapseed.capture.request import CaptureRequest
+from snapseed.capture.snapshot import capture_snapshot
 from snapseed.diff.compare import ChangedRow, DiffReport, DiffRequest, EntityDiff, SchemaDifference, compare
 from snapseed.diff.sides import find_side
 from snapseed.errors import SnapshotError, UsageError
@@ -135,6 +137,22 @@ def test_databases_are_compared_by_their_own_keys(name: str, loaded: Sandbox, se
     assert found.entity == "t"
     assert (found.removed_count, found.added_count, found.changed_count) == counts
     assert not report.schema
+
+
+@pytest.mark.parametrize("key", [", PRIMARY KEY (a, b)", ""])
+def test_captures_are_compared_by_rows_not_by_chunks(key: str, loaded: Sandbox) -> None:
+    """A row in front moves all rows by one place, and still only it and the row that changed differ."""
+    change = "INSERT INTO t VALUES (-1, 'x', 1); UPDATE t SET v = 99 WHERE a = 7 AND b = 'y'"
+    with loaded.connect() as connection:
+        connection.execute(TABLE.format(key).encode())
+        for name, statement in (("before", FILL), ("after", change)):
+            connection.execute(statement.encode())
+            environment = loaded.environment(source=loaded.url, snapshot=name)
+            capture_snapshot(loaded.project, environment, CaptureRequest(only=("t",), unmasked=True, schema=False))
+    changed = different(compared(loaded, loaded.folder / "snapshots" / "before", loaded.folder / "snapshots" / "after"))
+    counts = (changed.removed_count, changed.added_count, changed.changed_count)
+    assert counts == ((0, 1, 1) if key else (1, 2, 0))
+    assert changed.added[0].values == {"a": "-1", "b": "x", "v": "1"}
 
 
 def test_the_schemas_of_databases_are_compared(loaded: Sandbox, second: Sandbox) -> None:

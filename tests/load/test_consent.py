@@ -82,6 +82,17 @@ def test_rows_of_several_loads_are_ours(shapes: Shapes) -> None:
     assert isinstance(shapes.refused(), RefusedError)
 
 
+def test_rows_that_were_only_added_are_ours(shapes: Shapes) -> None:
+    """A table that no load has replaced has rows of others only if somebody else wrote them, before or after."""
+    shapes.create()
+    shapes.load(Mode.APPEND)
+    shapes.load()
+    shapes.execute("TRUNCATE snapseed.loads; TRUNCATE teams, people, badges")
+    shapes.execute("INSERT INTO teams VALUES ('mine', 'precious')")
+    shapes.load(Mode.APPEND)
+    assert isinstance(shapes.refused(), RefusedError)
+
+
 @pytest.mark.parametrize(
     ("attach", "loses"),
     [

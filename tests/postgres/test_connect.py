@@ -54,6 +54,7 @@ UNPARSED = [
     f"postgresql://u:p%00{SECRET}@h/db",
     f'postgresql://u:p"q"{SECRET}%00@h/db',
     f"postgresql://u:a?b/{SECRET}@h/db",
+    f"mysql://u:{SECRET}@h/db",
 ]
 # libpq would take part of the password for a host, a port or a database, and show it.
 CUT_INSIDE = [

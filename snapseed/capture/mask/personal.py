@@ -109,7 +109,7 @@ def values_in_schema(connection: Connection) -> list[str]:
 def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
     base = column.base
     if base in _TYPES:
-        return f"its type, {base}", _TYPES[base]
+        return f"by its type, {base}", _TYPES[base]
     names = [f"_{words_of(name)}_" for name in (column.name, *column.parts)]
     names = [name for name in names if not re.search(_NAMES["harmless"], name)]
     patterns = _NAMES["number"] if base in NUMBERS else _NAMES["moment"] if base in MOMENTS else []
@@ -118,7 +118,7 @@ def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
         if re.search(_NAMES["people"], f"_{words_of(column.table)}_"):
             patterns = [*patterns, *_NAMES["of_people"]]
     rule = next((rule for pattern, rule in patterns if any(re.search(pattern, name) for name in names)), None)
-    return None if rule is None else ("its name", rule)
+    return None if rule is None else ("by its name", rule)
 
 
 def _may_have_texts(column: MaskableColumn) -> bool:

@@ -95,7 +95,7 @@ def _require_none(problems: Collection[str], where: str) -> None:
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the rules for masks",
             where=where,
             observed="\n".join(problems),
-            next_step="give these columns another rule, such as choice, null or keep: see docs/mask.md",
+            next_step="change these lines; choice, null and keep fit most columns: docs/mask.md",
         )
 
 
@@ -106,7 +106,8 @@ def _require_secret(secret: str) -> None:
             where=f"the variable {variable_of('mask_secret')}",
             observed="too short" if secret else "not set",
             expected=f"at least {_SHORTEST_SECRET} characters, which nobody can guess",
-            next_step="make one with `openssl rand -hex 32`, and keep it: another secret gives other values",
+            next_step="if .env has it, add --env-file .env; if not, make one with `openssl rand -hex 32`, and keep it: "
+            "another secret gives other values",
         )
 
 

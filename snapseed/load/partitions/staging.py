@@ -7,9 +7,13 @@ any other load drops them. The load's advisory lock keeps two loads apart.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 
 import msgspec
 import psycopg
@@ -17,17 +21,19 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from snapseed.errors import LoadError, SnapseedError
+from snapseed.events import Advanced, Event
 from snapseed.load.copy import EntityLoad
 from snapseed.load.outcome import CopyStarted
-from snapseed.load.partitions.part import StagedPart, StagePart
-from snapseed.load.partitions.threads import elsewhere, over_threads
+from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
 from snapseed.load.plan import LoadPlan, TablePlan
 from snapseed.load.plan.shares import ParallelPlan, Share
 from snapseed.load.prepare import LoadSession
 from snapseed.postgres import locks, query
 from snapseed.postgres.catalog import TableName
-from snapseed.postgres.connect import Connection, Target, opened
+from snapseed.postgres.connect import Connection, Session, Target, connected, opened
 from snapseed.postgres.failures import may_pass
+from snapseed.postgres.locks import watching
+from snapseed.postgres.threads import shared_among
 from snapseed.snapshot.hashing import Fingerprint, combined
 
 # In the comment on each schema, before what it is for.
@@ -51,18 +57,18 @@ def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]
         return {}
     with session.phase("looking for staging tables"):
         _set_up(session, {name: _identity(session, table) for name, table in tables.items()}, tables)
-    carry_out = over_threads if session.executor is None else elsewhere
+    carry_out = _over_threads if session.executor is None else _elsewhere
     staged: dict[str, StagedTable] = {}
     for name, table in tables.items():
         session.listener(CopyStarted(name))
         with session.phase("filling partitions", doing=f"filling the partitions of {table.table}"):
-            parts = [part for step in steps(session, plan, table) for part in carry_out(session, step)]
+            parts = [part for step in _steps(session, plan, table) for part in carry_out(session, step)]
             staged[name] = _together(table, parts)
         session.listener(staged[name].copied)
     return staged
 
 
-def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[list[StagePart]]:
+def _steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[list[StagePart]]:
     """The tasks for one table: step after step, those of one step in any order."""
     parallel = table.parallel
     assert parallel is not None
@@ -72,7 +78,7 @@ def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[li
     plain = StagePart(
         name="tables",
         doing=f"creating staging tables of {table.table}",
-        target=own_target(session),
+        target=_own_target(session),
         snapshot=replace(session.snapshot, manifest=msgspec.structs.replace(session.snapshot.manifest, entities=())),
         table=bare,
         ledger=TableName(tree.stage, "parts"),
@@ -132,7 +138,49 @@ def steps(session: LoadSession, plan: LoadPlan, table: TablePlan) -> Iterator[li
     ]
 
 
-def own_target(session: LoadSession) -> Target:
+def _over_threads(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
+    """The results of tasks that do not depend on each other. Raises the first failure."""
+    total, copied, target = sum(task.rows for task in tasks), dict[str, int](), tasks[0].target
+    # The largest first, so that none is left for the end.
+    ordered = sorted(tasks, key=lambda task: task.rows, reverse=True)
+    with ExitStack() as stack:
+        own = [stack.enter_context(connected(target)) for _ in ordered[: session.environment.connections]]
+        watches = {each: stack.enter_context(watching(target, each, session.listener)) for each in own}
+
+        def carry_out(task: StagePart, connection: Session, stop: threading.Event) -> StagedPart:
+            def tell(event: Event) -> None:
+                if stop.is_set():
+                    raise CancelledError
+                if isinstance(event, Advanced):
+                    copied[task.name] = event.done
+                    watches[connection].tell(Advanced(event.what, min(sum(copied.values()), total), total))
+
+            return stage_over(connection, task, tell)
+
+        return shared_among(own, [partial(carry_out, task) for task in ordered])
+
+
+def _elsewhere(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
+    """The results of tasks that do not depend on each other, by the executor of the load. Raises the first failure."""
+    assert session.executor is not None
+    total, copied, done = sum(task.rows for task in tasks), 0, list[StagedPart]()
+    running: dict[Future[StagedPart], StagePart] = {}
+    # The largest first, so that none is left for the end.
+    remaining = iter(sorted(tasks, key=lambda task: task.rows, reverse=True))
+    while True:
+        for task in islice(remaining, session.environment.connections - len(running)):
+            running[session.executor.submit(stage_part, task)] = task
+        if not running:
+            return done
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            done.append(future.result())
+            task = running.pop(future)
+            copied += task.rows
+            if task.rows:
+                session.listener(Advanced(task.table.entity.name, copied, total))
+
+
+def _own_target(session: LoadSession) -> Target:
     """The server and the database that the load is connected to: a connection string may name several."""
     return replace(session.target, conninfo=make_conninfo(session.target.conninfo, **session.connection.place))
 
@@ -175,7 +223,7 @@ def _set_up(session: LoadSession, identities: Mapping[str, str], tables: Mapping
         assert table.parallel is not None
         wanted |= dict.fromkeys(table.parallel.tree.schemas, _MARK + identities[name])
         ledgers.append(table.parallel.tree.stage)
-    with opened(own_target(session)) as connection, connection.transaction():
+    with opened(_own_target(session)) as connection, connection.transaction():
         there = drop_stages(connection, wanted)
         for schema, mark in wanted.items():
             if schema not in there:

@@ -36,7 +36,7 @@ def require_consent(prepared: Prepared, request: LoadRequest, environment: Envir
         )
     if request.mode is not Mode.APPEND:
         upsert = request.mode is Mode.UPSERT
-        ours = {name for name, table in filled.items() if table.replaced or (upsert and table.upserted)}
+        ours = {name for name, table in filled.items() if not upsert or table.replaced or table.upserted}
         require_ours(tables, ours - prepared.changed, identity, environment, consent=request.consent)
         return
     twice = [

@@ -67,7 +67,7 @@ def schema_error(
     if capture is UNSET:
         anew, agree = "or, if the schema file has changed, create all tables from it again", "the generators"
         steps = [
-            "change the generators, and generate again:",
+            f"change the generators, and run `snapseed generate {environment}` again:",
             *remedies,
             f"{anew}: snapseed load {environment} --recreate",
         ]

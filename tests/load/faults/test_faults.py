@@ -72,7 +72,7 @@ FAULTS = {
         ("customers.mood: the type mood has no label 'sad'", "ALTER TYPE mood ADD VALUE 'sad';"),
     ),
     "foreign key violation": Fault(
-        "CREATE TABLE elsewhere (id bigint PRIMARY KEY);"
+        "CREATE TABLE elsewhere (id bigint PRIMARY KEY); INSERT INTO elsewhere VALUES (-1);"
         "ALTER TABLE shops ADD CONSTRAINT away FOREIGN KEY (owner) REFERENCES elsewhere NOT VALID",
         LoadError,
         2,

@@ -159,7 +159,7 @@ def test_the_scope_of_the_shared_database_is_a_setting(suite: Suite) -> None:
         (("--snapseed-scope", "class"), "snapseed_scope is 'class'"),
         (("--snapseed-ahead", "many"), "snapseed_ahead is 'many'"),
         (("--snapseed-environment", "tset"), "there is no environment named 'tset'"),
-        (("--snapseed-snapshot", "other"), "there is no snapshot named 'other'"),
+        (("--snapseed-snapshot", "other"), "snapseed generate test --snapshot other"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_error(suite: Suite, arguments: tuple[str, str], expected: str) -> None:
@@ -174,7 +174,10 @@ def test_a_wrong_setting_is_one_clear_error(suite: Suite, arguments: tuple[str, 
 
 
 def test_the_example_runs_in_two_processes_on_the_embedded_server(with_data: WithData) -> None:
-    """As somebody runs it who has cloned the repository: nothing else is installed or started."""
+    """As somebody runs it who has cloned the repository: nothing else is installed or started.
+
+    When the schema file changes, the error has the command for the environment, not for the template's name.
+    """
     # Not in pytest's own folder, which is closed to the account of the server.
     with tempfile.TemporaryDirectory(prefix="snapseed-example-") as name:
         folder = Path(name) / "pytest"
@@ -183,8 +186,21 @@ def test_the_example_runs_in_two_processes_on_the_embedded_server(with_data: Wit
         command = [sys.executable, "-m", "pytest", "-n", "2", *QUICK.split()]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+            with (folder / "schema.sql").open("a", encoding="utf-8") as file:
+                file.write("ALTER TABLE members ADD needed integer NOT NULL;")
+            changed = subprocess.run(
+                [*command[:3], "-x", *QUICK.split()],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
         finally:
             EmbeddedPostgres(folder).stop()
+    assert "needed is NOT NULL" in changed.stdout
+    assert "snapseed generate test" in changed.stdout
+    assert "load template_" not in changed.stdout
     assert done.returncode == 0, done.stdout + done.stderr
     assert "server embedded PostgreSQL" in done.stdout
     assert outcomes(done.stdout) == {"passed": 9}

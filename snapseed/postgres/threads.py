@@ -1,0 +1,60 @@
+"""Work that is shared among connections, each with a thread of its own: the first failure, or Ctrl-C, stops it all."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from contextlib import suppress
+from typing import TypeVar
+
+import psycopg
+
+from snapseed.postgres.connect import Session
+
+_Result = TypeVar("_Result")
+# How often the server is told again to cancel.
+_CANCEL_SECONDS = 0.1
+
+
+def shared_among(
+    sessions: Sequence[Session],
+    tasks: Sequence[Callable[[Session, threading.Event], _Result]],
+    done: Callable[[int, _Result], object] = lambda _number, _result: None,
+) -> list[_Result]:
+    """The result of each task, in the order of the tasks. Each runs on a thread, with a connection to itself.
+
+    The caller's thread calls `done` with the number and the result of each task that has ended. When a task fails, or
+    the caller is interrupted, the event that all tasks got is set, what the server does for the others is cancelled,
+    and all threads have ended before the error is raised.
+    """
+    free, stop = queue.SimpleQueue[Session](), threading.Event()
+    for session in sessions:
+        free.put(session)
+
+    def run(task: Callable[[Session, threading.Event], _Result]) -> _Result:
+        session = free.get()
+        try:
+            return task(session, stop)
+        finally:
+            free.put(session)
+
+    with ThreadPoolExecutor(len(sessions), thread_name_prefix="connection") as pool:
+        futures = [pool.submit(run, task) for task in tasks]
+        numbers = {future: number for number, future in enumerate(futures)}
+        try:
+            for future in as_completed(futures):
+                done(numbers[future], future.result())
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            while running := [future for future in futures if not future.done()]:
+                for session in sessions:
+                    with suppress(psycopg.Error):
+                        session.cancel()
+                # A thread that was between two statements does the next one.
+                wait(running, _CANCEL_SECONDS)
+            raise
+        return [future.result() for future in futures]
