@@ -98,7 +98,7 @@ def test_a_local_cluster_keeps_its_workers(tmp_path: Path) -> None:
     ):
         pids = [executor.submit(os.getpid).result()]
         os.kill(pids[0], signal.SIGKILL)
-        assert executor.submit(os.getpid).result() not in pids
+        assert executor.submit(os.getpid).result(timeout=30) not in pids
 
 
 def test_a_run_without_workers_ends(tmp_path: Path) -> None:
