@@ -28,10 +28,10 @@ _TYPES = {
     "place": "vector(8)",
 }
 _SCHEMA = """\
-CREATE TABLE things (id bigint PRIMARY KEY, status text REFERENCES states);
+CREATE TABLE things (id bigint PRIMARY KEY -- REFERENCES parts
+, status text REFERENCES states);
 CREATE TABLE public.parts (id bigint, thing bigint, FOREIGN KEY (thing) REFERENCES ONLY_OTHERS);
 ALTER TABLE ONLY public."parts" ADD CONSTRAINT k FOREIGN KEY (thing) REFERENCES public.things(id) ON DELETE CASCADE;
--- CREATE TABLE things (x int REFERENCES parts);
 """
 
 

@@ -108,7 +108,7 @@ def test_masked_columns_show_no_values(samples: bool, tmp_path: Path) -> None:  
     project = project_of(tmp_path)
     html = make_page(project, project.environment("dev"), PageRequest(samples=samples)).html
     assert "open</span>" not in html
-    assert "note 3" not in html
+    assert not re.search(r"note \d", html)
     assert ("name 2" in html) is samples
     assert ("99.9" in html) is samples
 

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from snapseed import LoadRequest, find_project, generate_snapshot, load_snapshot, open_snapshot
 from snapseed.config.store import Store, read_store
+from snapseed.diff.compare import compare
+from snapseed.diff.sides import find_side
 from snapseed.errors import ConfigurationError, SnapshotError, StoreError
 from snapseed.generate.request import Request
 from snapseed.load.outcome import Outcome, report_of
@@ -412,3 +414,15 @@ def test_each_environment_may_have_its_own_store(tmp_path: Path, monkeypatch: py
     assert str(project.environment("big").snapshots) == "s3://bucket/big"
     monkeypatch.setenv("SNAPSEED_SNAPSHOTS", "elsewhere")
     assert project.environment("big").snapshots == Store(tmp_path / "elsewhere")
+
+
+def test_a_snapshot_in_a_bucket_is_a_side_of_a_diff(stored: Stored) -> None:
+    """By its URL. What differs is read from there."""
+    generated(stored, 20)
+    address, folder = stored.url.partition("?"), str(stored.project.snapshots.folder / "dev")
+    url = f"{address[0]}/dev?{address[2]}"
+    assert compare(find_side(stored.project, url), find_side(stored.project, folder)).agrees
+    generated(stored, 10)
+    entities = compare(find_side(stored.project, url), find_side(stored.project, folder)).entities
+    counts = {each.entity: (each.removed_count, each.added_count, each.changed_count) for each in entities}
+    assert counts["notes"] == (0, 20, 0)
