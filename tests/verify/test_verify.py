@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import suppress
 from typing import LiteralString
@@ -10,9 +11,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed import LoadRequest, SnapseedError, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
-from snapseed.errors import ServerError, SnapshotError, UsageError
+from snapseed import LoadRequest, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
+from snapseed.diff.compare import DiffRequest, compare
+from snapseed.diff.sides import database_side, snapshot_side
+from snapseed.errors import SchemaError, ServerError, SnapshotError, UsageError
 from snapseed.events import Advanced, Event
+from snapseed.snapshot.store import snapshot_of
 from snapseed.verify.database import EntityResult
 from tests.conftest import Connection, Sandbox
 from tests.loaded import CHUNK_ROWS
@@ -241,13 +245,17 @@ def test_all_tables_are_seen_at_one_moment(loaded: Sandbox) -> None:
 
 
 def test_a_role_that_may_not_read_is_told_so(loaded: Sandbox) -> None:
-    """Missing privileges are an error with the server's own words, not a finding."""
+    """Missing privileges are an error with every GRANT for verify and diff, not a finding."""
     with loaded.connect() as connection:
         connection.execute("CREATE ROLE stranger LOGIN")
     try:
-        with pytest.raises(SnapseedError) as caught:
-            verify_snapshot(loaded.project, loaded.environment(database=f"{loaded.url} user=stranger"))
-        assert "permission denied for table" in str(caught.value)
+        environment = loaded.environment(database=f"{loaded.url} user=stranger")
+        sides = snapshot_side(environment), database_side(loaded.project, environment)
+        for action in (lambda: verify_snapshot(loaded.project, environment), lambda: compare(*sides, DiffRequest())):
+            with pytest.raises(SchemaError) as caught:
+                action()
+            granted = re.findall(r'GRANT SELECT ON "public"."(\w+)" TO "stranger";', str(caught.value.next_step))
+            assert granted == [entity.table for entity in snapshot_of(environment).manifest.entities]
     finally:
         with loaded.connect() as connection:
             connection.execute("DROP ROLE stranger")
