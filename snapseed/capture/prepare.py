@@ -17,6 +17,7 @@ from psycopg import sql
 
 from snapseed.capture.columns import ColumnName, stored_columns
 from snapseed.capture.request import CaptureRequest
+from snapseed.config.settings import suggestion
 from snapseed.errors import RefusedError, SchemaError, UsageError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import TableFacts, TableName, read_rows, read_tables
@@ -176,7 +177,8 @@ def _choose(tables: Sequence[dict[str, Any]], request: CaptureRequest) -> dict[T
                     "the database has no such table",
                     observed=text,
                     expected=f"one of: {', '.join(map(str, names))}" if names else "a table that can be captured",
-                    next_step="check the spelling; a table may be named with its schema",
+                    next_step=suggestion(text, [*map(str, names), *names.values()])
+                    or "check the spelling; a table may be named with its schema",
                 )
             tables |= same
         return tables
