@@ -10,7 +10,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml examples/workflows/*.yml snapsee
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test coverage test-lowest test-system test-browser test-fresh check format bench bench-generate bench-load bench-large \
-  bench-reset bench-diff bench-capture bench-embeddings bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
+  bench-reset bench-diff bench-capture bench-embeddings bench-beyond bench-billion bench-content stress stress-loads stress-embeddings stress-settings stress-kills \
   stress-canary stress-capture fuzz fuzz-files pools snapshots wheel wheels constraints clean
 .DELETE_ON_ERROR:
 
@@ -86,6 +86,9 @@ bench-capture: .venv/bench ## measure captures against their targets and other t
 
 bench-embeddings: .venv/bench ## measure the embedding queue, its workers and other queues
 	$(BIN)/python benchmarks/run.py --embeddings
+
+bench-beyond: .venv/bench ## measure Dask, workers that die, object stores and parallel loads
+	$(BIN)/python benchmarks/run.py --beyond
 
 bench-billion: .venv/bench ## gather the 400,000 parts of a billion users through a Dask scheduler (PARTS=20000 is quick)
 	$(BIN)/python -m benchmarks.billion $(if $(PARTS),--parts $(PARTS))

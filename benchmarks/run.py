@@ -61,6 +61,7 @@ SECTIONS: Mapping[str, Benchmarks] = {
     "Embeddings": {"embeddings": embeddings.measure_embeddings},
     "Beyond one machine": {
         "dask": dask_tasks.measure_dask,
+        "killed": dask_tasks.measure_killed,
         "store": cluster.measure_store,
         "partitions": cluster.measure_partitions,
     },

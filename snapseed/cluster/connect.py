@@ -26,6 +26,8 @@ _SETTINGS = {
     "logging": {"distributed": "critical"},
     # A worker that died is looked for so long before its results are made again.
     "distributed.comm.timeouts.connect": "3s",
+    # So long after a worker died, Dask gives its place up for good if it is just starting again.
+    "distributed.deploy.lost-worker-timeout": "365 days",
 }
 _ONE_THREAD = {"POLARS_MAX_THREADS": "1"}
 
@@ -51,7 +53,7 @@ def on_cluster(
         code = packed(project)
         require_same_versions(_versions(client), code.versions)
         listener(Note(f"dashboard: {client.dashboard_link}"))
-        executor = ClusterExecutor(client, code, sum(client.nthreads().values()))
+        executor = ClusterExecutor(client, code, max(1, sum(client.nthreads().values())), listener=listener)
         stack.callback(executor.shutdown)
         yield executor
 

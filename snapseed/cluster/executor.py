@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,15 +24,22 @@ from distributed.scheduler import KilledWorker
 from snapseed.cluster.versions import require_same_versions
 from snapseed.config import Project
 from snapseed.errors import ServerError, SnapseedError
+from snapseed.events import Listener, Note, ignore
 from snapseed.generate.code import Code, own_versions
 
+# How long a run waits for a worker while there is none.
+PATIENCE = 120.0
 # Results that are fetched at a time: what a scheduler handles costs it the most by the message.
 _FETCHED = 256
-
+# How long that may take, and how often to ask whether there are workers while no task ends.
+_FETCH_SECONDS, _ASKED_SECONDS = 10.0, 1.0
+# The status of a task that will not change on its own. That of a result whose worker has died is "lost" or "pending".
+_ENDED = ("finished", "error", "cancelled")
 # How often a call is handed out again that Dask has given up: it may only have been beside those that ended workers.
 _TRIES = 5
 # What Dask raises once the scheduler does not know the tasks, or does not answer.
 _LOST = (FutureCancelledError, FuturesCancelledError, CommClosedError, TimeoutError)
+_AGAIN = "run the same command again: parts that are complete are not made again"
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -54,102 +64,147 @@ class _CodeOfRun(distributed.WorkerPlugin):
         self.name = name
 
 
-class _Result(Future[_T]):
-    """The result of a call, fetched when it is asked for. Others that are ready come with it."""
-
-    def __init__(self, fetch: Callable[[_Result[Any]], None]) -> None:
-        super().__init__()
-        self._fetch = fetch
-
-    def result(self, timeout: float | None = None) -> _T:
-        while not self.done():
-            self._fetch(self)
-        return super().result(timeout)
-
-
 class ClusterExecutor(Executor):
-    """Hands out calls to the workers of a cluster, many in one message, as soon as somebody asks for a result.
+    """Hands out calls to the workers of a cluster, and takes their results, many in one message.
 
     `width` is how many calls can run at once. A call whose arguments have a `project` gets the project as it is on the
-    worker. A worker that dies loses nothing: its calls go to another one.
+    worker. A worker that dies loses nothing: its calls go to another one. All calls fail with `ServerError` once there
+    has been no worker for `patience` seconds.
     """
 
-    def __init__(self, client: distributed.Client, code: Code, width: int) -> None:
-        self.width = width
-        self.client = client
+    def __init__(
+        self,
+        client: distributed.Client,
+        code: Code,
+        width: int,
+        *,
+        listener: Listener = ignore,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.width, self.client = width, client
+        self._listener, self._patience = listener, patience
         self._run = uuid.uuid4().hex
         # The scheduler has it, and hands it to workers that come later too.
         self._code = _CodeOfRun(code, f"snapseed-{code.sha256[:16]}-{self._run}")
         client.register_plugin(self._code)
-        self._number = 0
-        self._waiting: dict[_Result[Any], _Call] = {}
-        self._out: dict[_Result[Any], tuple[_Call, distributed.Future[Any]]] = {}
+        self._numbers = count()
+        self._waiting: deque[tuple[Future[Any], _Call]] = deque()
+        self._out: dict[Future[Any], tuple[_Call, distributed.Future[Any]]] = {}
+        self._alone_since: float | None = None
+        # A call was submitted, a task has ended, or the executor is shut down.
+        self._changed = threading.Event()
+        self._is_shut = False
+        threading.Thread(target=self._work, name="cluster", daemon=True).start()
 
     def submit(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Queue a call without named arguments."""
         assert not kwargs, kwargs
-        result = _Result[_T](self._fetch)
-        self._waiting[result] = _Call(function, _with_project(args, self._code.code.project))
+        result = Future[_T]()
+        result.set_running_or_notify_cancel()
+        self._waiting.append((result, _Call(function, _with_project(args, self._code.code.project))))
+        self._changed.set()
         return result
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as in the base
         """Forget all calls. Tasks that are running end on their own, and nobody hears of it."""
-        self._waiting.clear()
+        self._is_shut = True
+        self._changed.set()
         # Where the scheduler is gone, so are its tasks.
         with suppress(*_LOST, OSError):
-            self.client.cancel([task for _, task in self._out.values()])
+            self.client.cancel([task for _, task in list(self._out.values())])
             self.client.unregister_worker_plugin(self._code.name)
-        self._out.clear()
 
-    def _fetch(self, wanted: _Result[Any]) -> None:
-        """Wait for a result, and take those of other calls that have ended well."""
-        self._hand_out()
-        ended = (each for each, (_, task) in self._out.items() if task.status == "finished" and each is not wanted)
-        failure: Exception | None = None
-        # Where that fails, it may be another one that failed: its worker has died meanwhile.
-        for results in ([wanted, *islice(ended, _FETCHED)], [wanted]):
+    def _work(self) -> None:
+        while not self._is_shut:
             try:
                 with _translated():
-                    values = self.client.gather([self._out[result][1] for result in results])
-            except Exception as exc:  # noqa: BLE001 - as an executor does
-                failure = exc
-                continue
-            for result, value in zip(results, values, strict=True):
-                del self._out[result]
-                result.set_result(value)
-            return
-        call, _ = self._out.pop(wanted)
-        if isinstance(failure, _DiedError) and call.tries < _TRIES:
-            self._waiting[wanted] = replace(call, tries=call.tries + 1)
-        else:
-            wanted.set_exception(failure)
+                    self._hand_out()
+                    if not self._changed.wait(_ASKED_SECONDS if self._out else None):
+                        self._require_workers()
+                self._changed.clear()
+                self._take()
+            except Exception as exc:  # noqa: BLE001 - those who wait for a result raise it
+                for result in (*self._out, *(result for result, _ in self._waiting)):
+                    result.set_exception(exc)
+                self._out.clear()
+                self._waiting.clear()
 
     def _hand_out(self) -> None:
-        calls = list(self._waiting.values())
-        if not calls:
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not waiting:
             return
-        keys: list[Key] = [
-            (f"{call.function.__name__}-{self._run}", number) for number, call in enumerate(calls, self._number)
-        ]
+        calls = [call for _, call in waiting]
+        keys: list[Key] = [(f"{call.function.__name__}-{self._run}", next(self._numbers)) for call in calls]
         tasks = self.client.map(_carried_out, [self._code.name] * len(calls), calls, key=keys, pure=False)
-        self._number += len(calls)
-        self._out.update(zip(self._waiting, zip(calls, tasks, strict=True), strict=True))
-        self._waiting.clear()
+        for (result, call), task in zip(waiting, tasks, strict=True):
+            self._out[result] = call, task
+            task.add_done_callback(lambda _: self._changed.set())
+
+    def _require_workers(self) -> None:
+        if self.client.nthreads():
+            self._alone_since = None
+            return
+        assert self.client.scheduler
+        where = self.client.scheduler.address
+        if self._alone_since is None:
+            self._alone_since = time.monotonic()
+            self._listener(Note(f"no worker is left at {where}: waiting {self._patience:.0f} s for one"))
+        elif time.monotonic() - self._alone_since >= self._patience:
+            raise ServerError(
+                f"the cluster has had no worker for {self._patience:.0f} s",
+                where=where,
+                next_step=f"look into the logs of the workers, start some, and {_AGAIN}",
+            )
+
+    def _take(self) -> None:
+        """Set the results of calls that have ended."""
+        ended = [result for result, (_, task) in self._out.items() if task.status in _ENDED][:_FETCHED]
+        if len(ended) == _FETCHED:
+            self._changed.set()
+        try:
+            self._fetch(ended)
+        except Exception:  # noqa: BLE001 - it may be that of any of them
+            for result in ended:
+                call, _ = self._out[result]
+                try:
+                    self._fetch([result])
+                except Exception as exc:  # noqa: BLE001 - as an executor does
+                    del self._out[result]
+                    if isinstance(exc, _DiedError) and call.tries < _TRIES:
+                        self._waiting.append((result, replace(call, tries=call.tries + 1)))
+                        self._changed.set()
+                    else:
+                        result.set_exception(exc)
+
+    def _fetch(self, results: list[Future[Any]]) -> None:
+        """Set these results. Some may stay out: those whose worker has died meanwhile are made again."""
+        tasks = [self._out[result][1] for result in results]
+        with _translated():
+            try:
+                values = self.client.sync(
+                    lambda: self.client.gather(tasks, asynchronous=True), callback_timeout=_FETCH_SECONDS
+                )
+            except TimeoutError:
+                if any(task.status == "error" for task in tasks):
+                    raise
+                return
+        for result, value in zip(results, values, strict=True):
+            del self._out[result]
+            result.set_result(value)
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
     """Turn the failures of Dask into ours. What a call raised passes as it is."""
-    again = "run the same command again: parts that are complete are not made again"
     try:
         yield
     except _LOST as exc:
-        raise ServerError("the cluster lost the tasks of this run", observed=str(exc), next_step=again) from exc
+        raise ServerError("the cluster lost the tasks of this run", observed=str(exc), next_step=_AGAIN) from exc
     except KilledWorker as exc:
         raise _DiedError(
             "several workers died, one after the other, with the same task",
             observed=str(exc),
-            next_step="look into the logs of the workers: did memory run out? Then " + again,
+            next_step="look into the logs of the workers: did memory run out? Then " + _AGAIN,
         ) from exc
 
 

@@ -23,7 +23,7 @@ from snapseed.cluster.connect import on_cluster
 from snapseed.cluster.executor import ClusterExecutor
 from snapseed.cluster.versions import require_same_versions
 from snapseed.errors import GeneratorError, ServerError, UsageError
-from snapseed.events import Advanced, PhaseStarted, ignore
+from snapseed.events import Advanced, Note, PhaseStarted, ignore
 from snapseed.generate.code import packed
 from snapseed.generate.request import Request
 from snapseed.load.request import LoadSettings
@@ -40,6 +40,7 @@ _SETTINGS = {
     # How long a worker that died is looked for.
     "distributed.comm.timeouts.connect": "1s",
 }
+_LOST = "distributed.deploy.lost-worker-timeout"
 _THINGS = """
 @entity(key="id", columns={"id": "bigint", "word": "text"})
 def things(rows):
@@ -85,6 +86,34 @@ def test_workers_that_die_lose_and_double_nothing(client: distributed.Client, tm
     assert len(killed) == 4
     assert verify_files(open_snapshot(project.snapshots, "dev")) == []
     assert made.manifest.identity == make_snapshot(project, 120).manifest.identity
+
+
+def test_a_local_cluster_keeps_its_workers(tmp_path: Path) -> None:
+    """Dask drops one that is still starting so long after it died: no worker would be left."""
+    project = write_project(tmp_path, _THINGS % '["a"]')
+    settings = {"distributed.worker.multiprocessing-method": "forkserver", _LOST: "1ms"}
+    with (
+        dask.config.set(settings),
+        on_cluster("local", project, project.snapshots, jobs=1, listener=ignore) as executor,
+    ):
+        pids = [executor.submit(os.getpid).result()]
+        os.kill(pids[0], signal.SIGKILL)
+        assert executor.submit(os.getpid).result(timeout=30) not in pids
+
+
+def test_a_run_without_workers_ends(tmp_path: Path) -> None:
+    """It says that it waits for one, and then that none has come."""
+    project, said = write_project(tmp_path, _THINGS % '["a"]'), list[object]()
+    with (
+        dask.config.set(_SETTINGS),
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        executor = ClusterExecutor(client, packed(project), 1, listener=said.append, patience=0.5)
+        with pytest.raises(ServerError) as caught:
+            make_snapshot(project, executor=executor)
+        assert caught.value.where == cluster.scheduler_address
+    assert [type(event) for event in said] == [Note]
 
 
 def test_projects_do_not_mix(client: distributed.Client, tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -165,19 +164,20 @@ def _elsewhere(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedP
     """The results of tasks that do not depend on each other, by the executor of the load. Raises the first failure."""
     assert session.executor is not None
     total, copied, done = sum(task.rows for task in tasks), 0, list[StagedPart]()
-    running: deque[tuple[StagePart, Future[StagedPart]]] = deque()
+    running: dict[Future[StagedPart], StagePart] = {}
     # The largest first, so that none is left for the end.
     remaining = iter(sorted(tasks, key=lambda task: task.rows, reverse=True))
     while True:
         for task in islice(remaining, session.environment.connections - len(running)):
-            running.append((task, session.executor.submit(stage_part, task)))
+            running[session.executor.submit(stage_part, task)] = task
         if not running:
             return done
-        task, future = running.popleft()
-        done.append(future.result())
-        copied += task.rows
-        if task.rows:
-            session.listener(Advanced(task.table.entity.name, copied, total))
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            done.append(future.result())
+            task = running.pop(future)
+            copied += task.rows
+            if task.rows:
+                session.listener(Advanced(task.table.entity.name, copied, total))
 
 
 def _own_target(session: LoadSession) -> Target:
