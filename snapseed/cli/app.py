@@ -27,10 +27,6 @@ from snapseed.errors import MachineError, UsageError
 from snapseed.redaction import hide_passwords_in_title, redacted
 from snapseed.units import parse_scale
 
-# Options of other programs, and what does the same here.
-_ENVIRONMENT = "name the environment without an option: snapseed load dev"
-_MEANT = {"--env": _ENVIRONMENT, "--environment": _ENVIRONMENT, "--force": "--yes says yes to what is asked"}
-
 app = typer.Typer(
     name="snapseed",
     cls=Commands,
@@ -84,8 +80,7 @@ def _mistake(exc: Exception, message: str) -> UsageError:
     # Without a command, click's message is the help, which is shown anyway.
     message = "Missing command" if message.startswith("Usage: ") else message.partition(" (Possible options")[0]
     summary, _, guess = message.replace("valid int range", "number in range").partition(". Did you mean ")
-    option = getattr(exc, "option_name", "")
-    meant = _MEANT.get(option) or suggestion(option, getattr(exc, "possibilities", None) or ())
+    meant = suggestion(getattr(exc, "option_name", ""), getattr(exc, "possibilities", None) or ())
     # It quotes arguments, and one of them may be a URL.
     return UsageError(redacted(summary), next_step=meant or (f"did you mean {guess}" if guess else None))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 from argparse import ArgumentParser
 from typing import Annotated
@@ -115,10 +114,7 @@ def psql(call: Call, context: typer.Context) -> None:
     if (first := call.options.environment) and (first.startswith("-") or " " in first):
         call, arguments = call.of(None), [first, *arguments]
     if arguments and not arguments[0].startswith("-"):
-        command = f"snapseed db psql {call.options.environment or ''}".rstrip()
-        raise UsageError(
-            "psql takes SQL after -c", observed=arguments[0], next_step=f"{command} -c {shlex.quote(arguments[0])}"
-        )
+        raise UsageError("psql takes SQL after -c", observed=arguments[0])
     from psycopg.conninfo import conninfo_to_dict
 
     from snapseed.postgres.connect import connected, for_program

@@ -14,7 +14,7 @@ from snapseed.errors import UsageError
 from snapseed.events import Listener
 from snapseed.postgres.catalog import ColumnFacts, TableFacts, every_table, read_tables
 from snapseed.postgres.connect import Connection, Target
-from snapseed.postgres.fit import column_problem, require_readable, table_name, type_of
+from snapseed.postgres.fit import column_problem, table_name, type_of
 from snapseed.postgres.locks import reading
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.keys import is_key_type
@@ -69,14 +69,10 @@ class DatabaseSide:
         with reading(self.target, "comparing", listener) as connection:
             if records is None:
                 facts = read_tables(connection, every_table(connection))
-                every = ((each, {column.name for column in each.columns}) for each in facts.values())
-                require_readable(connection, every)
                 yield {str(name).removeprefix("public."): _whole(connection, each) for name, each in facts.items()}
             else:
                 facts = read_tables(connection, [table_name(record) for record in records])
                 found = {record.name: facts.get(table_name(record)) for record in records}
-                wanted = ((found[record.name], {column.name for column in record.columns}) for record in records)
-                require_readable(connection, ((table, names) for table, names in wanted if table is not None))
                 yield {
                     record.name: _like(connection, record, table)
                     for record in records

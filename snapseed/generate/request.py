@@ -73,12 +73,8 @@ def resolve_request(
     generators = load_generators(project.generators)
     for entity in names_of(only):
         if entity not in generators.entities:
-            raise UsageError(
-                "there is no such entity",
-                observed=entity,
-                expected=f"one of: {', '.join(generators.entities)}",
-                next_step=suggestion(entity, generators.entities) or "check --only",
-            )
+            known, meant = ", ".join(generators.entities), suggestion(entity, generators.entities) or "check --only"
+            raise UsageError("there is no such entity", observed=entity, expected=f"one of: {known}", next_step=meant)
     name = environment.snapshot if part is None else f"{environment.snapshot}-part-{part}"
     scale = scale or environment.scale or _existing_scale(environment.snapshots, name)
     if scale is None:

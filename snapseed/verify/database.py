@@ -39,8 +39,7 @@ class ChunkDifference:
     def __str__(self) -> str:
         if self.first_key is None:
             return f"{self.observed.rows:,} rows with keys before the first chunk"
-        key = self.first_key
-        start = f"({', '.join(map(str, key))})" if isinstance(key, tuple) else str(key)
+        start = f"({', '.join(map(str, key))})" if isinstance(key := self.first_key, tuple) else str(key)
         return f"chunk {self.number} ({self.path}, from key {start}): {_compared(self.observed, self.expected)}"
 
 
@@ -74,8 +73,8 @@ class EntityResult:
         """What differs: one line for the entity, and one for each chunk."""
         if self.agrees:
             return []
-        head = _compared(self.observed, self.expected)
-        return [f"{self.entity}: {head}", *(f"{self.entity} {chunk}" for chunk in self.chunks)]
+        head = f"{self.entity}: {_compared(self.observed, self.expected)}"
+        return [head, *(f"{self.entity} {chunk}" for chunk in self.chunks)]
 
 
 @dataclass(frozen=True)
