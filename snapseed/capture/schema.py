@@ -56,7 +56,8 @@ def dump_schema(session: Session, target: Target) -> tuple[bytes, tuple[str, ...
     require_session(session, target)
     (snapshot,) = session.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
     program = find_pg_dump(session.info.server_version // 10_000)
-    options = [*_OPTIONS, f"--snapshot={snapshot}", f"--lock-wait-timeout={target.lock_timeout}"]
+    excluded = [f"--exclude-schema={name}" for (name,) in session.execute(query("staging_schemas")).fetchall()]
+    options = [*_OPTIONS, *excluded, f"--snapshot={snapshot}", f"--lock-wait-timeout={target.lock_timeout}"]
     conninfo, variables = for_program(target, **session.place, options=f"{session.info.options} {_PINNED}")
     command = [program, *options, f"--dbname={conninfo}"]
     done = subprocess.run(command, env=variables | {"LC_ALL": "C"}, capture_output=True, check=False)

@@ -54,7 +54,9 @@ class Shapes(Sandbox):
     ) -> LoadReport:
         """Load. With `agrees`, check that the database then holds the snapshot and nothing else."""
         overrides = {
-            name: options.pop(name) for name in ("database", "create_schema", "connections") if name in options
+            name: options.pop(name)
+            for name in ("database", "create_schema", "connections", "snapshot")
+            if name in options
         }
         environment = self.environment(None, **overrides)
         request = LoadRequest(mode=mode, **options)  # type: ignore[arg-type]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
-from snapseed import load_snapshot
+from snapseed import LoadRequest, generate_snapshot, load_snapshot
 from snapseed.errors import RefusedError
+from snapseed.events import Event
+from snapseed.generate.request import Request
 from snapseed.load.outcome import Outcome
 from snapseed.load.request import Mode
-from tests.load.shapes import Shapes
+from tests.command_line import CONTEXT
+from tests.conftest import Sandbox, copied
+from tests.load.shapes import TABLES, Shapes
 
 PARTITIONED = """
 DROP TABLE teams;
@@ -159,6 +167,43 @@ def test_a_snapshot_is_not_added_twice(shapes: Shapes, first: Mode) -> None:
     shapes.load(Mode.APPEND, only=["people", "badges"])
     shapes.load(Mode.APPEND, only=["teams"], consent=True)
     assert shapes.one("SELECT count(*) FROM teams") == 2 * int(str(rows))
+
+
+UNKEYED = "".join(f"ALTER TABLE {name} DROP CONSTRAINT {name}_pkey; " for name in TABLES)
+
+
+def test_parts_are_not_added_twice_from_a_snapshot_of_another_name(shapes: Shapes, tmp_path: Path) -> None:
+    """Of another scale too. Only tables with a part that is there already are named."""
+    other = Shapes(copied(shapes.folder, tmp_path), shapes.url)
+    generate_snapshot(other.project, Request("other", other.project.seed, 31))
+    shapes.create(UNKEYED)
+    shapes.load(Mode.APPEND)
+    error = other.refused(Mode.APPEND, snapshot="other")
+    assert isinstance(error, RefusedError)
+    assert "public.teams (1 of 1 parts)" in str(error.observed)
+    assert "people" not in str(error.observed)
+
+
+def append_and_die(folder: Path, url: str) -> None:
+    """In a process: an append that gets `kill -9` when it is committed, before anybody hears of it."""
+
+    def die(event: Event) -> None:
+        if event is Outcome.COMMITTED:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sandbox = Sandbox(folder, url)
+    load_snapshot(sandbox.project, sandbox.environment(), LoadRequest(mode=Mode.APPEND), listener=die)
+
+
+def test_an_append_whose_report_is_lost_is_not_repeated(shapes: Shapes) -> None:
+    """Without a unique index: the record is committed with the rows."""
+    shapes.create(UNKEYED)
+    process = CONTEXT.Process(target=append_and_die, args=(shapes.folder, shapes.url))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert shapes.one("SELECT count(*) FROM people") == 30
+    assert isinstance(shapes.refused(Mode.APPEND), RefusedError)
 
 
 def test_an_append_that_failed_may_be_repeated(shapes: Shapes) -> None:

@@ -22,8 +22,10 @@ from snapseed.postgres.catalog import (
     SequenceFacts,
     ServerFacts,
     TableFacts,
+    TableName,
     TriggerFacts,
 )
+from snapseed.postgres.partitions import PartitionFacts, TreeFacts
 from snapseed.snapshot.manifest import Column, EntityRecord, PartFile
 from tests.load.shapes import mentions
 
@@ -473,3 +475,35 @@ def test_all_problems_are_reported_at_once() -> None:
         plan_of([entity("a", "bigint", "text"), entity("b")], facts)
     for problem in ("a.c1 is text, expected bigint", "a.c2 does not exist (expected text)", "table b does not exist"):
         assert problem in str(caught.value)
+
+
+def test_what_does_not_fit_into_the_lock_table_is_filled_over_one_connection() -> None:
+    """The server would run out of locks in the last transaction. All tables of the load share them."""
+    part = PartitionFacts(
+        name=TableName("public", "part"),
+        stage="s",
+        parent=TableName("public", "a"),
+        parent_oid=1,
+        bound="DEFAULT",
+        defaults=1,
+        version="",
+        create=(),
+        build=(),
+        placed=(),
+        locks=10,
+        obstacle=None,
+    )
+    tree = TreeFacts(1, "s", "HASH (id)", (), (), 30, None, (part, part))
+    records, facts = [entity("a", rows=10**6), entity("b", rows=10**6)], {"a": table(1, "a"), "b": table(2, "b")}
+    prepared = Prepared(
+        records,
+        {name: replace(found, kind="p") for name, found in facts.items()},
+        [],
+        server=SERVER,
+        connections=2,
+        trees={"a": tree, "b": replace(tree, oid=2)},
+    )
+    first, second = plan_load(prepared, LoadRequest()).tables
+    assert first.parallel
+    assert second.parallel is None
+    assert said(second, "one connection … 40 locks … room for 30 … max_locks_per_transaction")

@@ -9,6 +9,8 @@ import pickle
 import shutil
 import tempfile
 import uuid
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from snapseed.diff.sides import find_side
 from snapseed.errors import ConfigurationError, SnapshotError, StoreError
 from snapseed.generate.request import Request
 from snapseed.load.outcome import Outcome, report_of
+from snapseed.load.request import LoadSettings
 from snapseed.snapshot.store import Snapshot, prune_snapshot, replacing
 from snapseed.snapshot.store_bucket import GRACE, Prefix
 from snapseed.snapshot.store_copy import copy_snapshot
@@ -31,6 +34,9 @@ from snapseed.verify.database import verify_snapshot
 from snapseed.verify.files import verify_files
 from tests.conftest import Sandbox
 from tests.generate.making import files_of
+from tests.load.partitions.test_exchange import RANGES
+from tests.load.partitions.test_faults import NEW, OLD, ROWS, STAGES, prepared
+from tests.load.shapes import Shapes
 from tests.stores.conftest import Stored
 from tests.stores.endpoint import KEYS, Fault, FaultProxy
 
@@ -348,6 +354,26 @@ def test_a_load_from_a_bucket_checks_every_byte_and_changes_nothing_if_one_diffe
     failed = report_of(caught.value)
     assert failed
     assert failed.outcome is Outcome.UNCHANGED
+
+
+def test_a_parallel_load_from_a_bucket_checks_every_byte(
+    generated_once: Callable[[str], Path], database: str, proxy: FaultProxy
+) -> None:
+    """Several connections read the same file. The old rows stay, and nothing is kept for the next load."""
+    shapes = prepared(Shapes(generated_once("shapes"), database), RANGES)
+    store = read_store(proxy.url(uuid.uuid4().hex), shapes.folder, where="test")
+    copy_snapshot(shapes.project.snapshots, store, "dev")
+    environment = shapes.environment(None, connections=2).changed(snapshots=store)
+    load = partial(
+        load_snapshot, shapes.project, environment, LoadRequest(consent=True), settings=LoadSettings(parallel_rows=0)
+    )
+    proxy.faults.append(Fault("altered", part="people", times=100))
+    with pytest.raises(SnapshotError, match="altered"):
+        load()
+    assert (shapes.execute(ROWS), shapes.execute(STAGES)) == (OLD, [])
+    proxy.faults.clear()
+    load()
+    assert shapes.execute(ROWS) == NEW
 
 
 def test_commands_work_with_a_bucket(shop: Sandbox, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapseed import load_snapshot, open_snapshot, save_state
+from snapseed import LoadRequest, load_snapshot, open_snapshot, save_state
 from snapseed.__main__ import main as run_command_line
 from snapseed.embeddings.enqueue import completeness, enqueue_load
 from snapseed.servers import EmbeddedPostgres
@@ -39,9 +39,11 @@ from snapseed.verify.files import verify_files
 from tests.command_line import CONTEXT
 from tests.conftest import PROJECTS, Sandbox
 from tests.embeddings.conftest import Post
+from tests.load.partitions.test_faults import by_hash
+from tests.load.shapes import Shapes
 from tests.projects.own_server import own_server
 from tests.projects.own_valkey import own_valkey
-from tests.projects.state import generated, leftovers, patiently, whole_state
+from tests.projects.state import generated, leftovers, patiently, schema_of, whole_state
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _PATIENCE_SECONDS = 120
@@ -226,6 +228,32 @@ def database_victim(sandbox: Sandbox, *command: str, codes: frozenset[int] = Vic
     return victim
 
 
+def parallel_victim(sandbox: Sandbox) -> Victim:
+    """A load over two connections into eight partitions. After the next load no staging tables are left."""
+    command = ("load", "dev", "--only", "people", "--connections", "2", "--yes", "--quiet")
+
+    def before() -> object:
+        with sandbox.connect() as connection:
+            connection.execute("UPDATE people SET name = 'before' WHERE id % 1000 = 0")
+        return rows()
+
+    def rows() -> object:
+        with sandbox.connect() as connection:
+            return connection.execute("SELECT count(*), sum(hashtextextended(p::text, 0)) FROM people p").fetchone()
+
+    def check(old: object) -> str:
+        assert leftovers(sandbox.url) == []
+        found = rows()
+        assert found in (old, new), "neither old nor new"
+        return "unchanged" if found == old else "done"
+
+    def clean() -> None:
+        assert (rows(), schema_of(sandbox.url)) == (new, schema)
+
+    new, schema = rows(), schema_of(sandbox.url)
+    return Victim(command, sandbox.folder, {"SNAPSEED_DATABASE": sandbox.url}, before, check, clean)
+
+
 def contents(url: str) -> dict[str, object]:
     """Rows and schema of a database. When a load ran is no part of it."""
     return {name: rows for name, rows in whole_state(url).items() if not name.startswith("snapseed.")}
@@ -368,6 +396,13 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
             load_snapshot(sandbox.project, sandbox.environment())
             return sandbox
 
+        def partitioned() -> Sandbox:
+            folder = project("parallel", PROJECTS / "shapes")
+            sandbox = Shapes(generated(Sandbox(folder, ""), 100_000).folder, server.make_database("parallel"))
+            sandbox.create(by_hash(8))
+            load_snapshot(sandbox.project, sandbox.environment(None, connections=2), LoadRequest(only=["people"]))
+            return sandbox
+
         def letters() -> Post:
             folder = project("letters", PROJECTS / "letters")
             post = Post(generated(Sandbox(folder, server.make_database("letters")), 150), valkey.url)
@@ -383,6 +418,7 @@ def victims(only: list[str]) -> Iterator[dict[str, Victim]]:
 
         made: dict[str, Callable[[], Victim]] = {
             "load": lambda: database_victim(shop("load"), "load", "dev", "--yes", "--quiet"),
+            "parallel": lambda: parallel_victim(partitioned()),
             "upsert": lambda: database_victim(shop("upsert"), "load", "dev", "--mode", "upsert", "--yes", "--quiet"),
             "ci": lambda: database_victim(shop("ci"), "ci", "dev", "--yes", "--quiet"),
             "reset": lambda: database_victim(shop("reset"), "reset", "dev", "--yes", "--quiet"),

@@ -13,12 +13,12 @@ SELECT f.name, bool_or(f.mode = 'replace') AS replaced, bool_or(f.mode = 'upsert
        bool_or(f.state = jsonb_build_object('oid', f.state -> 'oid')) AS by_workers,
        coalesce(bool_and(NOT f.state -> 'tree' @> (SELECT jsonb_agg(p.relid::oid::int8) FROM pg_partition_tree(c.oid) p)),
                 false) AS has_grown,
-       array_agg(DISTINCT f.identity) AS identities, array_agg(DISTINCT w.transaction) AS transactions,
+       array_agg(DISTINCT f.identity) AS identities,
+       ARRAY(SELECT unnest(array_agg(f.transaction)) UNION
+             SELECT jsonb_array_elements_text(each) FROM unnest(array_agg(f.state -> 'transactions')) each) AS transactions,
        ARRAY(SELECT jsonb_array_elements_text(parts) FROM unnest(array_agg(DISTINCT f.state -> 'parts')) parts) AS parts
   FROM filled f
   JOIN pg_class c ON c.oid::text = f.state ->> 'oid'
   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname || '.' || c.relname = f.name
-CROSS JOIN LATERAL (SELECT f.transaction UNION ALL
-                      SELECT jsonb_array_elements_text(f.state -> 'transactions')) w(transaction)
  WHERE f.id >= coalesce(f.replaced, 0)
  GROUP BY f.name, c.oid

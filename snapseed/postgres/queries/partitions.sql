@@ -41,7 +41,12 @@ SELECT l.oid::int8 AS oid, l.nspname AS schema, l.relname AS table, l.stage, pn.
        md5(concat((SELECT array_agg((attnum, xmin)::text ORDER BY attnum) FROM pg_attribute WHERE attrelid = l.oid),
                   (SELECT array_agg((oid, xmin)::text ORDER BY oid) FROM pg_constraint WHERE conrelid = l.oid),
                   (SELECT array_agg((oid, xmin)::text ORDER BY oid) FROM pg_attrdef WHERE adrelid = l.oid))) AS version,
-       (SELECT count(*) FROM pg_index WHERE indrelid = l.oid)::int AS indexes,
+       -- To drop it and to attach the new one: for both tables with their types and TOAST, and for all that belongs to
+       -- them. A foreign key, from it or to it, has two triggers on it. Measured, and rounded up.
+       (12 + 3 * (SELECT count(*) FROM pg_index WHERE indrelid = l.oid)
+           + 2 * (SELECT count(*) FROM pg_constraint WHERE conrelid = l.oid)
+           + 2 * (SELECT count(*) FROM pg_trigger WHERE tgrelid = l.oid)
+           + (SELECT count(*) FROM pg_attrdef WHERE adrelid = l.oid))::int AS locks,
        format('CREATE TABLE %%s (LIKE %%s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE'
               ' INCLUDING COMPRESSION INCLUDING CONSTRAINTS, CONSTRAINT snapseed_bounds CHECK (%%s)) USING %%I%%s%%s',
               l.staged, l.placed,

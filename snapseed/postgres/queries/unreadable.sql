@@ -1,10 +1,15 @@
 -- The grants that this role lacks to lock every table of the database for reading, partitions included, as pg_dump does.
+-- Those of a parallel load that was killed are left out.
+WITH others AS (
+  SELECT oid, nspname FROM pg_namespace
+   WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'snapseed')
+     AND coalesce(NOT starts_with(obj_description(oid, 'pg_namespace'), 'snapseed staging '), true)
+)
 SELECT format('GRANT USAGE ON SCHEMA %I TO %I;', n.nspname, current_user) AS fix
-  FROM pg_namespace n
- WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'snapseed') AND NOT has_schema_privilege(n.oid, 'USAGE')
+  FROM others n
+ WHERE NOT has_schema_privilege(n.oid, 'USAGE')
    AND EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p'))
 UNION ALL
 SELECT format('GRANT SELECT ON %I.%I TO %I;', n.nspname, c.relname, current_user)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'snapseed')
-   AND c.relkind IN ('r', 'p') AND NOT has_table_privilege(c.oid, 'SELECT')
+  FROM pg_class c JOIN others n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND NOT has_table_privilege(c.oid, 'SELECT')

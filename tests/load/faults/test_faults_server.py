@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -16,6 +17,9 @@ from snapseed.events import Advanced, Event, Listener
 from snapseed.load.outcome import Outcome
 from tests.conftest import Sandbox
 from tests.load.faults.failing import CANCEL, SLOW, TERMINATE, fail
+from tests.load.partitions.test_exchange import RANGES
+from tests.load.partitions.test_faults import STAGES, prepared
+from tests.load.shapes import Shapes
 from tests.projects.moments import COMMITTING, at_moments
 from tests.projects.own_server import OwnServer, few_locks_left
 from tests.projects.proxy import Cut, Direction, proxied
@@ -100,6 +104,20 @@ def test_a_full_disk_ends_the_load(loaded_there: Sandbox) -> None:
         """)
     error = fail(loaded_there)
     assert is_worth_a_retry(error, "copying notes", "could not extend file", "Check free disk space")
+
+
+def test_a_full_disk_ends_a_parallel_load(generated_once: Callable[[str], Path], harmed: OwnServer) -> None:
+    """While partitions are filled, over connections of their own. The next load needs no help."""
+    shapes = prepared(Shapes(generated_once("shapes"), harmed.make_database("parallel")), RANGES)
+    shapes.execute("""
+        ALTER TABLE people ADD filler text, ALTER filler SET STORAGE EXTERNAL;
+        ALTER TABLE people ALTER filler SET DEFAULT repeat('x', 2000000);
+    """)
+    error = shapes.refused(connections=2, consent=True)
+    assert is_worth_a_retry(error, "filling partition", "could not extend file")
+    shapes.execute("ALTER TABLE people ALTER filler DROP DEFAULT")
+    shapes.load(connections=2, consent=True, agrees=True)
+    assert shapes.execute(STAGES) == []
 
 
 def test_a_lock_table_that_is_full_ends_the_load(loaded_there: Sandbox, harmed: OwnServer) -> None:

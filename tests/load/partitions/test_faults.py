@@ -11,17 +11,29 @@ import psycopg
 import pytest
 
 from snapseed import LoadRequest, SnapseedError, load_snapshot
-from snapseed.errors import LoadError, ServerError
+from snapseed.capture.mask.facts import read_facts
+from snapseed.errors import LoadError, ServerError, SnapshotError, VerificationError
 from snapseed.events import Event, Listener, PhaseEnded, PhaseStarted, ignore
+from snapseed.load.plan import LoadPlan
 from snapseed.load.request import LoadSettings
+from snapseed.postgres.catalog import every_table
+from snapseed.scaffold.schema import read_schema
+from tests.capture.conftest import project_in
 from tests.command_line import CONTEXT
-from tests.conftest import Sandbox
-from tests.load.partitions.test_exchange import PEOPLE, RANGES
+from tests.conftest import Sandbox, copied
+from tests.load.partitions.test_exchange import NO_KEY, PEOPLE, RANGES
 from tests.load.shapes import Shapes
 
-HASHED = f"{PEOPLE % 'id'} PARTITION BY HASH (id);" + "".join(
-    f"CREATE TABLE p{n} PARTITION OF people FOR VALUES WITH (MODULUS 3, REMAINDER {n});" for n in range(3)
-)
+
+def by_hash(count: int, table: str = PEOPLE % "id") -> str:
+    """A table with so many partitions."""
+    parts = (
+        f"CREATE TABLE p{n} PARTITION OF people FOR VALUES WITH (MODULUS {count}, REMAINDER {n});" for n in range(count)
+    )
+    return f"{table} PARTITION BY HASH (id);" + "".join(parts)
+
+
+HASHED = by_hash(3)
 STAGES = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'snapseed\\__%' ORDER BY 1"
 ROWS = "SELECT count(*), max(name) FROM people"
 OLD, NEW = [(1, "old")], [(30, "Çelik")]
@@ -178,3 +190,75 @@ def test_ctrl_c_stops_all_connections_and_clears(shapes: Shapes) -> None:
         load(shapes.folder, shapes.url, at("filling partitions", interrupt, PhaseStarted))
     assert caught.value.exit_code == 130
     assert (shapes.execute(ROWS), shapes.execute(STAGES)) == (OLD, [])
+
+
+def test_what_reads_a_whole_database_does_not_see_staging_tables(shapes: Shapes, tmp_path: Path) -> None:
+    """A capture, also with masks, a project made from the tables, and the list of tables for `diff`."""
+    prepared(shapes, RANGES)
+    source = project_in(tmp_path, shapes.url)
+
+    def seen() -> tuple[object, ...]:
+        with psycopg.connect(shapes.url) as connection:
+            return source.capture().manifest, read_schema(connection), read_facts(connection), every_table(connection)
+
+    before = seen()
+    with shapes.connect() as reader, reader.transaction():
+        reader.execute("SELECT FROM people")
+        with pytest.raises(ServerError):
+            load(shapes.folder, shapes.url)
+    assert shapes.execute(STAGES) != []
+    assert seen() == before
+
+
+def test_a_part_that_is_altered_while_partitions_are_filled_changes_nothing(shapes: Shapes, tmp_path: Path) -> None:
+    """Its SHA-256 was right when the load began. Nothing of it is kept for the next load."""
+    prepared(shapes, RANGES)
+    folder = copied(shapes.folder, tmp_path)
+    part = folder / "snapshots" / "dev" / "people.parquet"
+
+    def alter() -> None:
+        found = part.read_bytes()
+        half = len(found) // 2
+        part.write_bytes(bytes(byte ^ 1 for byte in found[:half]) + found[half:])
+
+    with pytest.raises((SnapshotError, VerificationError)):
+        load(folder, shapes.url, at("filling partitions", alter, PhaseStarted))
+    assert (shapes.execute(ROWS), shapes.execute(STAGES)) == (OLD, [])
+
+
+LOCKS = "SELECT count(*)::int FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 1 DESC LIMIT 1"
+COUNTED = {
+    "no index": (NO_KEY, ""),
+    "much of its own": (
+        PEOPLE % "id",
+        """CREATE INDEX ON people (team); CREATE INDEX ON people (lower(name));
+        ALTER TABLE people ADD CHECK (score > -1), ALTER score SET DEFAULT 3, ALTER name SET NOT NULL""",
+    ),
+    "keys to both sides": (
+        PEOPLE % "id",
+        """ALTER TABLE people ADD FOREIGN KEY (team) REFERENCES teams;
+        ALTER TABLE badges ADD FOREIGN KEY (person) REFERENCES people""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_the_plan_counts_the_locks_of_the_last_transaction(shapes: Shapes, name: str) -> None:
+    """Ten more partitions take no more locks than the plan says, and not less than half."""
+    counts: list[tuple[int, int]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, LoadPlan):
+            planned.extend(
+                part.locks for table in event.tables if table.parallel for part in table.parallel.tree.partitions
+            )
+        at("attaching partitions", lambda: counts.append((sum(planned), int(str(shapes.one(LOCKS))))))(event)
+
+    table, more = COUNTED[name]
+    for partitions in (2, 12):
+        planned: list[int] = []
+        shapes.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        shapes.create(by_hash(partitions, table) + more)
+        load(shapes.folder, shapes.url, listen)
+    (few, before), (many, after) = counts
+    assert 0.5 * (many - few) <= after - before <= many - few
