@@ -8,6 +8,8 @@ import sys
 import pytest
 
 import snapseed
+from snapseed.capture.request import CaptureRequest
+from snapseed.diff.compare import DiffRequest
 
 HEAVY = ("polars", "pyarrow", "numpy", "psycopg", "rich")
 
@@ -23,6 +25,13 @@ def test_an_editor_sees_every_public_name_before_it_is_imported() -> None:
 def test_every_public_name_exists_and_is_documented(name: str) -> None:
     """Each resolves to an object with a docstring."""
     assert getattr(snapseed, name).__doc__
+
+
+def test_a_single_name_is_taken_where_several_are_expected() -> None:
+    """A text is one name, not a sequence of letters."""
+    assert snapseed.LoadRequest(only="customers").only == ("customers",)
+    assert DiffRequest(only="customers", columns="email", keys="7").keys == ("7",)
+    assert CaptureRequest(exclude="customers").exclude == ("customers",)  # type: ignore[arg-type]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

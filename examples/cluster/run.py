@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shutil
 import signal
@@ -101,20 +102,18 @@ def _kill_a_worker(client: distributed.Client, bucket: S3Store) -> None:
 
 @contextmanager
 def _cluster(folder: Path) -> Iterator[distributed.Client]:
-    """A scheduler and two workers with one thread each, as they would run on other machines."""
-    file = ("--scheduler-file", str(folder / "scheduler.json"))
-    dask, where = _program("dask"), ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")
-    with ExitStack() as stack:
-        log = stack.enter_context((folder / "dask.log").open("wb"))
-        for command in (
-            [dask, "scheduler", *file, *where, "--port", "0"],
-            [dask, "worker", *file, *where, "--nworkers", "2", "--nthreads", "1", "--local-directory", str(folder)],
-        ):
-            process = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
-            stack.callback(process.terminate)
-        with distributed.Client(scheduler_file=file[1], timeout="60s", set_as_default=False) as client:
-            client.wait_for_workers(2)
-            yield client
+    """A scheduler and two workers with one thread each, which come back when they die."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            local_directory=str(folder),
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 @contextmanager

@@ -17,11 +17,12 @@ from psycopg import sql
 
 from snapseed.capture.columns import ColumnName, stored_columns
 from snapseed.capture.request import CaptureRequest
+from snapseed.config.settings import suggestion
 from snapseed.errors import RefusedError, SchemaError, UsageError
 from snapseed.postgres import query
 from snapseed.postgres.catalog import TableFacts, TableName, read_rows, read_tables
 from snapseed.postgres.connect import Connection
-from snapseed.postgres.fit import Problem, problem
+from snapseed.postgres.fit import Problem, problem, unreadable
 from snapseed.postgres.guard import Identity, identify
 from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import IDENTIFIER, Column, is_identifier
@@ -176,7 +177,8 @@ def _choose(tables: Sequence[dict[str, Any]], request: CaptureRequest) -> dict[T
                     "the database has no such table",
                     observed=text,
                     expected=f"one of: {', '.join(map(str, names))}" if names else "a table that can be captured",
-                    next_step="check the spelling; a table may be named with its schema",
+                    next_step=suggestion(text, [*map(str, names), *names.values()])
+                    or "check the spelling; a table may be named with its schema",
                 )
             tables |= same
         return tables
@@ -199,13 +201,7 @@ def _require_visible(tables: Sequence[TableFacts], request: CaptureRequest, wher
 
 def _problems(table: TableFacts, role: str) -> Iterator[Problem]:
     """What the role may not read, and names that no snapshot can have."""
-    names = (table.name.identifier(), sql.Identifier(role))
-    if "USAGE" not in table.privileges:
-        text = f"the role lacks USAGE on schema {table.schema}"
-        yield problem(text, "GRANT USAGE ON SCHEMA {} TO {}", sql.Identifier(table.schema), sql.Identifier(role))
-    if lacking := [column.name for column in table.columns if not column.may_select]:
-        text = f"the role lacks SELECT on {table.name} ({', '.join(lacking)})"
-        yield problem(text, "GRANT SELECT ON {} TO {}", *names)
+    yield from unreadable(table, {column.name for column in table.columns}, role)
     for name in (table.schema, table.table, *(column.name for column in table.columns)):
         if not is_identifier(name):
             yield Problem(f"{str(table.name)!r} has the name {name!r}, expected {IDENTIFIER}")

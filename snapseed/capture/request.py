@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snapseed.errors import UsageError
+from snapseed.snapshot.manifest import names_of
 from snapseed.snapshot.writing import CHUNK_ROWS
 
 
@@ -63,6 +64,8 @@ class CaptureRequest:
     subset: SubsetRequest | None = None
 
     def __post_init__(self) -> None:
+        for name in ("only", "exclude"):
+            object.__setattr__(self, name, names_of(getattr(self, name)))
         if self.schema_only and not (self.schema and self.subset is None):
             raise UsageError("--schema-only excludes --without-schema and every choice of rows")
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import gc
 import io
 import os
-import shutil
 import sys
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,10 +25,7 @@ from snapseed.cli.progress import Meter
 from snapseed.config.settings import suggestion
 from snapseed.errors import MachineError, UsageError
 from snapseed.redaction import hide_passwords_in_title, redacted
-from snapseed.units import parse_scale, size
-
-if TYPE_CHECKING:
-    from snapseed.generate.request import Request
+from snapseed.units import parse_scale
 
 app = typer.Typer(
     name="snapseed",
@@ -42,9 +38,6 @@ app = typer.Typer(
 )
 app.add_typer(databases.db, name="db")
 app.add_typer(embeddings.queue_app, name="queue")
-
-# A snapshot of this many parts takes longer than it takes to estimate its size.
-_MANY_PARTS = 8
 
 
 def main() -> None:
@@ -86,7 +79,7 @@ def _mistake(exc: Exception, message: str) -> UsageError:
     """An error of click's about the arguments, with the command or the option that was probably meant."""
     # Without a command, click's message is the help, which is shown anyway.
     message = "Missing command" if message.startswith("Usage: ") else message.partition(" (Possible options")[0]
-    summary, _, guess = message.partition(". Did you mean ")
+    summary, _, guess = message.replace("valid int range", "whole number").partition(". Did you mean ")
     meant = suggestion(getattr(exc, "option_name", ""), getattr(exc, "possibilities", None) or ())
     # It quotes arguments, and one of them may be a URL.
     return UsageError(redacted(summary), next_step=meant or (f"did you mean {guess}" if guess else None))
@@ -141,7 +134,6 @@ def generate(
 
     request = resolve_request(call.project, environment, scale=rows, seed=seed, only=entity_names(only), part=part)
     request = replace(request, resume=not no_resume)
-    _announce_size(call, request)
     jobs = jobs or available_cores()
     if check:
         with Meter(quiet=call.options.quiet) as meter:
@@ -329,19 +321,3 @@ app.command()(databases.save)
 app.command()(databases.states)
 app.command()(embeddings.worker)
 app.command()(embeddings.search)
-
-
-def _announce_size(call: Call, request: Request) -> None:
-    """Say how large a snapshot of many parts will be before generating it, unless --quiet."""
-    from snapseed.generate.request import Tasks, estimate
-    from snapseed.snapshot.store_folder import FolderStaging
-
-    project, folder = call.project, request.store_in(call.project).folder_of("")
-    if call.options.quiet or len(Tasks(project, request, FolderStaging(project.folder))) < _MANY_PARTS:
-        return
-    expected = estimate(project, request)
-    free = shutil.disk_usage(folder if folder and folder.exists() else project.folder).free
-    call.note(
-        f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {size(expected.bytes)}"
-        + (f"; {size(free)} are free" if folder else "")
-    )

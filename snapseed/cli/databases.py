@@ -39,7 +39,7 @@ def start(call: Call) -> None:
     if target.embedded is not None:
         with connected(target):
             urls["postgres"] = target.conninfo
-    if environment.redis == EMBEDDED:
+    if environment.redis == EMBEDDED and call.project.embeddings:
         redis = EmbeddedRedis(call.project.folder)
         redis.start()
         urls["redis"] = redis.url()
@@ -56,6 +56,8 @@ def stop(call: Call) -> None:
 
     folder = call.project.folder
     stopped = {"postgres": EmbeddedPostgres(folder).stop(), "redis": EmbeddedRedis(folder).stop()}
+    if not (call.project.embeddings or stopped["redis"]):
+        del stopped["redis"]
     _show(call, {name: "stopped" if was_running else "was not running" for name, was_running in stopped.items()})
 
 
@@ -109,8 +111,10 @@ def url(
 def psql(call: Call, context: typer.Context) -> None:
     """Open psql on the environment's database. Further arguments are passed to psql; -d names another one."""
     arguments = context.args
-    if (first := call.options.environment) and first.startswith("-"):
+    if (first := call.options.environment) and (first.startswith("-") or " " in first):
         call, arguments = call.of(None), [first, *arguments]
+    if arguments and not arguments[0].startswith("-"):
+        raise UsageError("psql takes SQL after -c", observed=arguments[0])
     from psycopg.conninfo import conninfo_to_dict
 
     from snapseed.postgres.connect import connected, for_program

@@ -89,7 +89,8 @@ def _write_for_database(folder: Path, url: str) -> None:
         console.write(*wrapped(remark))
     console.write(*wrapped(f"generators for {made.tables} tables of {made.described}:"))
     _write(folder, {**made.files, **_files("git")})
-    _show_next(folder, "snapseed generate", "snapseed load")
+    give = ["export PGPASSWORD=PASSWORD"] * made.lacks_password
+    _show_next(folder, *give, "snapseed generate", "snapseed load")
 
 
 def _capture(folder: Path, url: str) -> None:
@@ -147,6 +148,8 @@ def _add_masks(folder: Path, url: str) -> None:
 
 def _require_no_project(folder: Path) -> None:
     """Raise `UsageError` if there is a project, or a folder of generators, which would become part of the new one."""
+    if folder.resolve() == Path.home():
+        raise UsageError("this is your home folder", where=str(Path.home()), next_step="snapseed init DIR")
     present = [name for name in ("snapseed.toml", "generators") if (folder / name).exists()]
     settings = folder / "pyproject.toml"
     if settings.is_file() and b"[tool.snapseed" in settings.read_bytes():

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from snapseed.config import Environment, Project
+from snapseed.config.settings import suggestion
 from snapseed.diff.rows import Difference, differences, with_keys
 from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
 from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, as_text, common_type
@@ -21,7 +22,7 @@ from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.rowhash import TextKey, key_type, text_key
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, row_hashes
-from snapseed.snapshot.manifest import Column
+from snapseed.snapshot.manifest import Column, names_of
 from snapseed.snapshot.types import Family
 
 _FLOATS = {Family.REAL, Family.DOUBLE}
@@ -44,6 +45,10 @@ class DiffRequest:
     keys: Sequence[str] = ()
     tolerance: float = 0.0
     limit: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("only", "columns", "keys"):
+            object.__setattr__(self, name, names_of(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ def _chosen(left: Tables, right: Tables, request: DiffRequest) -> list[str]:
                 f"no such {what} on either side",
                 observed=", ".join(unknown),
                 expected=f"one of: {', '.join(names)}",
-                next_step="check the spelling",
+                next_step=suggestion(unknown[0], names) or "check the spelling",
             )
     return [name for name in known if not request.only or name in request.only]
 

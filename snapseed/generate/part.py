@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from snapseed.config import Project
+from snapseed.config.settings import suggestion
 from snapseed.errors import GeneratorError, SnapseedError, is_from_outside
 from snapseed.generate.column_rules import read_schema_rules
 from snapseed.generate.draws.bits import Int64s
@@ -225,13 +226,15 @@ class _Maker:
             if isinstance(exc, SnapseedError) or is_from_outside(exc):
                 raise
             is_column = isinstance(exc, pl.exceptions.ColumnNotFoundError)
+            # Such as a draw that was misspelled.
+            meant = suggestion(exc.name, dir(exc.obj)) if isinstance(exc, AttributeError) and exc.name else None
             known = {name: self._generators.entities[name].columns for name in entity.parameters if is_column}
             raise GeneratorError(
                 f"the generator of {entity.name!r} failed",
                 where=where_it_failed(exc, self._folder, entity.function.__code__),
                 observed=f"{type(exc).__name__}: {exc}",
                 expected="; ".join(f"{name} has {', '.join(columns)}" for name, columns in known.items()) or None,
-                next_step="run again with --verbose for the whole traceback",
+                next_step=meant or "run again with --verbose for the whole traceback",
             ) from exc
 
 

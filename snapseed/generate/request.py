@@ -11,11 +11,13 @@ from pathlib import Path
 import msgspec
 
 from snapseed.config import Environment, Project, Store
+from snapseed.config.settings import suggestion
 from snapseed.errors import UsageError
 from snapseed.generate.code import packed
 from snapseed.generate.gathering import MOST_FILES
 from snapseed.generate.generators import load_generators
 from snapseed.generate.part import SLICES, PartTask, Slices, make_part
+from snapseed.snapshot.manifest import names_of
 from snapseed.snapshot.store import Staging, has_snapshot, open_snapshot, part_path
 from snapseed.snapshot.store_folder import FolderStaging, writing_to
 from snapseed.snapshot.writing import CHUNK_ROWS
@@ -69,12 +71,10 @@ def resolve_request(
     an unknown entity.
     """
     generators = load_generators(project.generators)
-    for entity in only:
+    for entity in names_of(only):
         if entity not in generators.entities:
-            known = ", ".join(generators.entities)
-            raise UsageError(
-                "there is no such entity", observed=entity, expected=f"one of: {known}", next_step="check --only"
-            )
+            known, meant = ", ".join(generators.entities), suggestion(entity, generators.entities) or "check --only"
+            raise UsageError("there is no such entity", observed=entity, expected=f"one of: {known}", next_step=meant)
     name = environment.snapshot if part is None else f"{environment.snapshot}-part-{part}"
     scale = scale or environment.scale or _existing_scale(environment.snapshots, name)
     if scale is None:
@@ -85,7 +85,7 @@ def resolve_request(
             next_step=f"add --scale 10k, or `scale` to [environments.{environment.name}]",
         )
     seed, store = project.seed if seed is None else seed, environment.snapshots
-    return Request(name, seed, scale, tuple(only), environment.max_size, part, store=store)
+    return Request(name, seed, scale, names_of(only), environment.max_size, part, store=store)
 
 
 def _existing_scale(store: Store, name: str) -> int | None:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from snapseed.config import Project
+from snapseed.config import Project, Store
 from snapseed.errors import ManifestError, SnapseedError, SnapshotError, SpaceError, UsageError
-from snapseed.events import Advanced, Listener, ignore, phase
+from snapseed.events import Advanced, Listener, Note, ignore, phase
 from snapseed.generate.gathering import EntityFiles
 from snapseed.generate.generators import load_generators
 from snapseed.generate.parallel import make_parts
@@ -35,10 +35,13 @@ from snapseed.snapshot.store import (
     replacing,
 )
 from snapseed.snapshot.store_folder import FolderStaging, writing_to
+from snapseed.units import size
 
 _LIBRARIES = ("numpy", "polars", "pyarrow")
 # What rows and files depend on, apart from the generators and their pools.
 _SETTINGS = ("seed", "scale", "now", "part_rows", "chunk_rows")
+# A snapshot of this many parts takes longer than it takes to estimate its size.
+_MANY_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,15 @@ def generate_snapshot(
     started = time.monotonic()
     previous = _previous(project, request)
     kept = _kept(previous, project, request) if request.only and previous else None
-    with _sized(project, request), replacing(request.store_in(project), request.name) as staging:
+    with _sized(project, request, listener), replacing(request.store_in(project), request.name) as staging:
         if kept:
             _copy_files(kept, staging)
         manifest = _made(Tasks(project, request, staging), kept, jobs, executor, listener)
         if request.max_size is not None and manifest.bytes > request.max_size:
             raise SnapshotError(
                 f"the snapshot {request.name!r} is larger than allowed; the one before stays",
-                observed=f"{manifest.bytes:,} bytes",
-                expected=f"at most {request.max_size:,} bytes (max_size)",
+                observed=size(manifest.bytes),
+                expected=f"at most {size(request.max_size)} (max_size)",
                 next_step="choose a smaller scale, or raise max_size",
             )
         folder = str(staging.commit(manifest))
@@ -99,16 +102,27 @@ def generate_snapshot(
 
 
 @contextmanager
-def _sized(project: Project, request: Request) -> Iterator[None]:
-    """Say how large the snapshot would be, and how much is free once what was written is gone, if there is no room."""
+def _sized(project: Project, request: Request, listener: Listener) -> Iterator[None]:
+    """Say how large a snapshot of many parts will be. If there is no room, now or later, the error has both sizes."""
+    store = request.store_in(project)
+    folder = store.folder_of("")
+    disk = folder if folder and folder.exists() else project.folder
+    expected = None
+    if len(Tasks(project, request, FolderStaging(project.folder))) >= _MANY_PARTS:
+        expected, free = estimate(project, request), shutil.disk_usage(disk).free
+        text = f"about to generate {expected.parts:,} parts, {expected.rows:,} rows and {size(expected.bytes)}"
+        listener(Note(f"{text}; {size(free)} are free" if folder else text))
     try:
+        if folder and expected and expected.bytes > free:
+            next_step = "free some space, or make a smaller snapshot"
+            # The handler adds the sizes, as to an error of the writer.
+            raise SpaceError("there is too little space for the snapshot", next_step=next_step)  # noqa: TRY301
         yield
     except SpaceError as exc:
-        store = request.store_in(project)
         exc.where = str(place_of(store, request.name))
-        exc.observed = f"{exc.observed}; {shutil.disk_usage(store.folder).free:,} bytes are free"
+        exc.observed = "; ".join(filter(None, [exc.observed, f"{size(shutil.disk_usage(disk).free)} are free"]))
         with suppress(SnapseedError):
-            exc.expected = f"about {estimate(project, request).bytes:,} bytes"
+            exc.expected = f"about {size((expected or estimate(project, request)).bytes)}"
         raise
 
 
@@ -124,7 +138,11 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
     same = request
     if stored.seed is not msgspec.UNSET and stored.scale is not msgspec.UNSET:  # as in a capture
         same = replace(request, seed=stored.seed, scale=stored.scale)
-    with tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder, writing_to(Path(folder)):
+    with (
+        tempfile.TemporaryDirectory(prefix="snapseed-check-") as folder,
+        _sized(project, replace(same, store=Store(Path(folder))), listener),
+        writing_to(Path(folder)),
+    ):
         made = _made(Tasks(project, same, FolderStaging(Path(folder))), None, jobs, None, listener)
     names = request.only or tuple(dict.fromkeys(entity.name for entity in (*stored.entities, *made.entities)))
     damaged = tuple(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from snapseed.snapshot.manifest import names_of
+
 
 class Mode(StrEnum):
     """What to do with existing rows: replace them, add to them, or update those that have the key of a new row."""
@@ -38,8 +40,9 @@ class LoadRequest:
     consent: bool = False
 
     def __post_init__(self) -> None:
-        # Also accept "upsert". The rest of the code compares by identity.
+        # Also accept "upsert", and a single name. The rest of the code compares by identity.
         object.__setattr__(self, "mode", Mode(self.mode))
+        object.__setattr__(self, "only", names_of(self.only))
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,8 @@ def translate(exc: psycopg.Error, doing: str, where: str) -> SnapseedError:
     elif lost:
         kind, summary = ServerError, f"the connection was lost while {doing}"
         advice = "run the same command again; the server's log says why it ended the session"
+    elif state == "42501":  # insufficient_privilege
+        advice = "let its owner GRANT this role what it lacks (SELECT to read), and USAGE on the schema"
     elif state == _READ_ONLY:
         advice = "connect to the primary server, or RESET default_transaction_read_only of the role or the database"
     return kind(summary, where=", ".join(places), observed=observed, next_step=diagnostic.message_hint or advice)

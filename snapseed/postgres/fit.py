@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from snapseed.config.settings import suggestion
-from snapseed.errors import ConfigurationError
+from snapseed.errors import ConfigurationError, SchemaError
 from snapseed.postgres.catalog import ColumnFacts, TableFacts, TableName, read_tables
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.manifest import Column, EntityRecord
@@ -66,8 +66,46 @@ def fitting_tables(
         misfits = schema_problems(entity, found)
         problems += [problem.text for problem in misfits]
         if found is not None and not misfits:
-            fitting.append((entity, found.name))
-    return problems, fitting
+            fitting.append((entity, found))
+    require_readable(connection, ((found, {column.name for column in entity.columns}) for entity, found in fitting))
+    return problems, [(entity, found.name) for entity, found in fitting]
+
+
+def lacks_usage(schema: str, role: str) -> Problem:
+    """The role may not use the schema."""
+    names = (sql.Identifier(schema), sql.Identifier(role))
+    return problem(f"the role lacks USAGE on schema {schema}", "GRANT USAGE ON SCHEMA {} TO {}", *names)
+
+
+def lacks_privilege(privilege: str, facts: TableFacts, role: str, columns: Sequence[str] = ()) -> Problem:
+    """The role lacks a privilege on these columns, on the whole table if they are none or all."""
+    names = (facts.name.identifier(), sql.Identifier(role))
+    if len(columns) in {0, len(facts.columns)}:
+        return problem(f"the role lacks {privilege} on {facts.name}", f"GRANT {privilege} ON {{}} TO {{}}", *names)
+    text = f"the role lacks {privilege} ({', '.join(columns)}) on {facts.name}"
+    quoted = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return problem(text, f"GRANT {privilege} ({{}}) ON {{}} TO {{}}", quoted, *names)
+
+
+def unreadable(facts: TableFacts, columns: Collection[str], role: str) -> Iterator[Problem]:
+    """What the role lacks to read these columns."""
+    if "USAGE" not in facts.privileges:
+        yield lacks_usage(facts.schema, role)
+    if lacking := [column.name for column in facts.columns if column.name in columns and not column.may_select]:
+        yield lacks_privilege("SELECT", facts, role, lacking)
+
+
+def require_readable(connection: Connection, tables: Iterable[tuple[TableFacts, Collection[str]]]) -> None:
+    """Raise `SchemaError` with every GRANT that the role lacks to read these columns of tables."""
+    ((role,),) = connection.execute("SELECT current_user").fetchall()
+    lacking = [found for facts, columns in tables for found in unreadable(facts, columns, str(role))]
+    if lacking:
+        raise SchemaError(
+            "the role may not read these tables",
+            where=f"database {connection.info.dbname!r}",
+            observed="; ".join(dict.fromkeys(found.text for found in lacking)),
+            next_step="\n".join(["this SQL would fix it:", *dict.fromkeys(found.fix or "" for found in lacking)]),
+        )
 
 
 def column_problem(entity: EntityRecord, column: Column, facts: TableFacts) -> Problem | None:

@@ -36,6 +36,7 @@ class Scaffold:
     remarks: tuple[str, ...]
     tables: int
     described: str
+    lacks_password: bool
 
 
 def scaffold_project(url: str) -> Scaffold:
@@ -73,6 +74,7 @@ def scaffold_project(url: str) -> Scaffold:
         remarks=tuple(remarks),
         tables=len(plan.entities),
         described=target.described,
+        lacks_password=origin.lacks_password,
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from snapseed.config import NAME_PATTERN
+from snapseed.config.settings import suggestion
 from snapseed.errors import UsageError
 from snapseed.printable import UNPRINTABLE
 from snapseed.snapshot.hashing import Fingerprint, combined
@@ -154,9 +155,9 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [f"{digest.rows}:{digest}" for digest in digests if digest.rows]
 
 
-def names_of(key: str | tuple[str, ...]) -> tuple[str, ...]:
-    """The columns of a key as a tuple, also if it is only one."""
-    return (key,) if isinstance(key, str) else key
+def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, as the columns of a key, always as a tuple."""
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 class SchemaFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -258,6 +259,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
         Raises `UsageError` for a name that the snapshot does not have.
         """
+        only = names_of(only)
         known = [entity.name for entity in self.entities]
         for name in only:
             if name not in known:
@@ -266,7 +268,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                     where=f"snapshot {self.name!r}",
                     observed=name,
                     expected=f"one of: {', '.join(known)}",
-                    next_step="check the spelling, or generate the snapshot again if the entity is new",
+                    next_step=suggestion(name, known) or "generate the snapshot again if the entity is new",
                 )
         return [entity for entity in self.entities if not only or entity.name in only]
 

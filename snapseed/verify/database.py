@@ -39,18 +39,21 @@ class ChunkDifference:
     def __str__(self) -> str:
         if self.first_key is None:
             return f"{self.observed.rows:,} rows with keys before the first chunk"
-        rows, key = f"{self.observed.rows:,} rows, expected {self.expected.rows:,}", self.first_key
-        if self.observed.rows == self.expected.rows:
-            rows = f"{self.expected.rows:,} rows as expected, but their contents differ"
-        start = f"({', '.join(map(str, key))})" if isinstance(key, tuple) else str(key)
-        return f"chunk {self.number} ({self.path}, from key {start}): {rows}"
+        start = f"({', '.join(map(str, key))})" if isinstance(key := self.first_key, tuple) else str(key)
+        return f"chunk {self.number} ({self.path}, from key {start}): {_compared(self.observed, self.expected)}"
+
+
+def _compared(observed: Fingerprint, expected: Fingerprint) -> str:
+    if observed.rows == expected.rows:
+        return f"{expected.rows:,} rows as expected, but their contents differ"
+    return f"{observed.rows:,} rows, expected {expected.rows:,}"
 
 
 @dataclass(frozen=True)
 class EntityResult:
     """What the database holds of one entity, and which chunks differ if that is not what the manifest says.
 
-    If it differs, `as_text` names the columns, with their types, that are compared as the text PostgreSQL prints.
+    If it differs, `as_text` names the columns that are compared as the text PostgreSQL prints, with an example of it.
     """
 
     entity: str
@@ -70,10 +73,7 @@ class EntityResult:
         """What differs: one line for the entity, and one for each chunk."""
         if self.agrees:
             return []
-        head = (
-            f"{self.entity}: {self.observed.rows:,} rows with fingerprint {self.observed},"
-            f" expected {self.expected.rows:,} with {self.expected}"
-        )
+        head = f"{self.entity}: {_compared(self.observed, self.expected)}"
         return [head, *(f"{self.entity} {chunk}" for chunk in self.chunks)]
 
 
@@ -174,7 +174,7 @@ def require_rows(results: Sequence[EntityResult], where: str) -> None:
         return
     advice = "look for triggers or rules that change rows, and for JSON that is not spelled as PostgreSQL prints it"
     if columns := [f"{result.entity}.{column}" for result in different for column in result.as_text]:
-        advice += f"; values of {', '.join(columns)} must be spelled as PostgreSQL prints them: docs/generators.md"
+        advice = f"spell values as PostgreSQL prints them: {', '.join(columns)} (see docs/generators.md); or {advice}"
     raise VerificationError(
         "the database does not hold what the manifest says",
         where=where,
@@ -205,8 +205,11 @@ def _columns_as_text(connection: Connection, entity: EntityRecord, table: TableN
     """The columns whose type has no binary form of ours; not enums, whose labels have only one spelling."""
     facts = read_tables(connection, [table])[table]
     enums = {column.name for column in facts.columns if "e" in {column.kind, column.element_kind}}
+    columns = [column for column in entity.columns if not (column.kind().has_binary_form or column.name in enums)]
+    example = sql.SQL("(SELECT pg_catalog.left({0}::pg_catalog.text, 40) FROM {1} WHERE {0} IS NOT NULL LIMIT 1)")
+    examples = [example.format(sql.Identifier(column.name), table.rows()) for column in columns]
+    (values,) = connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(examples))).fetchall()
     return [
-        f"{column.name} ({column.type})"
-        for column in entity.columns
-        if not column.kind().has_binary_form and column.name not in enums
+        f"{column.name} ({column.type})" if value is None else f"{column.name} ({column.type}, such as {value!r})"
+        for column, value in zip(columns, values, strict=True)
     ]

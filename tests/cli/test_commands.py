@@ -246,6 +246,7 @@ def test_the_embedded_server_is_managed_by_commands(own_server: Sandbox) -> None
     other = run("db", "psql", "dev", "-Atd", "postgres", "-c", "SELECT current_database()", check=True)
     assert other.stdout.strip() == "postgres"
     assert run("db", "psql", "dev", "-c", "SELECT nonsense").returncode == 1
+    assert [run("db", "psql", *given, "select 1").returncode for given in ((), ("dev",))] == [2, 2]
     assert "nonsense" in run("db", "logs", "dev", check=True).stdout
     assert "nothing loaded" in run("status", check=True).stdout
     for command in ("load", "verify", "reset"):
@@ -254,7 +255,7 @@ def test_the_embedded_server_is_managed_by_commands(own_server: Sandbox) -> None
     assert "snapseed_dev" in run("db", "drop", "dev", check=True).stdout
     assert run("verify").returncode == 2
     run("load", "dev", check=True)
-    assert "postgres: stopped" in run("db", "stop", check=True).stdout
+    assert run("db", "stop", check=True).stdout == "postgres: stopped\n", "the project has no queue"
     assert "postgres: was not running" in run("db", "stop", check=True).stdout
     assert "embedded server not running" in run("status", check=True).stdout
     assert run("verify").returncode == 0

@@ -164,6 +164,15 @@ def parts(rows, things):
         ("the generator of 'parts' failed", "ColumnNotFoundError", "things has id"),
         "first.py:10",
     ),
+    "a draw that does not exist": Broken(
+        """
+@entity(key="id", columns={"id": "uuid"})
+def things(rows):
+    return {"id": rows.uuidd()}
+""",
+        ("the generator of 'things' failed", "AttributeError", "did you mean 'uuid"),
+        "first.py:7",
+    ),
     "a division by zero": Broken(
         """
 @entity(key="id", columns={"id": "uuid"})

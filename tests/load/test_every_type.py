@@ -170,7 +170,8 @@ def things(rows):
         )
     with pytest.raises(VerificationError) as caught:
         load_snapshot(sandbox.project, sandbox.environment())
-    assert "things.address (inet), things.spans (interval[])" in str(caught.value.next_step)
+    assert "things.address (inet, such as '10.0.0.1/32'), things.spans" in str(caught.value.next_step)
+    assert "(interval[], such as '{36:00:00}')" in str(caught.value.next_step)
     assert "things.mood" not in str(caught.value.next_step)
 
 

@@ -12,13 +12,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from snapseed import Project, find_project, open_snapshot
-from snapseed.errors import ManifestError, SnapshotError, UsageError
+from snapseed.errors import ManifestError, SnapshotError, SpaceError, UsageError
+from snapseed.events import Event, Note
+from snapseed.generate.request import Request
+from snapseed.generate.snapshot import generate_snapshot
 from snapseed.snapshot import store
 from snapseed.snapshot.manifest import PartFile
 from snapseed.snapshot.store import python_value
@@ -227,7 +231,7 @@ def test_a_snapshot_beyond_its_budget_is_not_written(shop: Project) -> None:
     before = old_files(shop)
     with pytest.raises(SnapshotError) as caught:
         make_snapshot(shop, 300, max_size=20_000)
-    assert caught.value.expected == "at most 20,000 bytes (max_size)"
+    assert caught.value.expected == "at most 20.0 kB (max_size)"
     assert old_files(shop) == before
     assert litter(shop) == []
 
@@ -244,15 +248,19 @@ def test_a_full_disk_is_an_error_that_says_so(shop: Project) -> None:
         before = old_files(shop)
         for jobs in (1, 2):
             with pytest.raises(SnapshotError, match="no space left") as caught:
-                make_snapshot(shop, 5_000, jobs=jobs)
+                make_snapshot(replace(shop, part_rows=2_500), 5_000, jobs=jobs)
             assert caught.value.next_step == "free some space, or make a smaller snapshot"
             assert caught.value.where == str(shop.snapshots.folder / "dev")
-            (needed,) = re.findall(r"([\d,]+) bytes", caught.value.expected or "")
-            (free,) = re.findall(r"([\d,]+) bytes are free", caught.value.observed or "")
-            needed, free = (int(number.replace(",", "")) for number in (needed, free))
-            assert needed > 160_000 > free > 0
+            (needed,) = re.findall(r"about ([\d.]+) kB", caught.value.expected or "")
+            (free,) = re.findall(r"([\d.]+) kB are free", caught.value.observed or "")
+            assert float(needed) > 160 > float(free) > 0
             assert old_files(shop) == before
             assert litter(shop) == []
+        events: list[Event] = []
+        with pytest.raises(SpaceError) as caught:
+            generate_snapshot(shop, Request("dev", shop.seed, 5_000), listener=events.append)
+        assert [type(event) for event in events] == [Note], "it stops before it makes a part"
+        assert "are free" in str(caught.value.observed)
     finally:
         unmount(small)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import suppress
 from typing import LiteralString
@@ -10,9 +11,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapseed import LoadRequest, SnapseedError, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
-from snapseed.errors import ServerError, SnapshotError, UsageError
+from snapseed import LoadRequest, generate_snapshot, load_snapshot, resolve_request, verify_snapshot
+from snapseed.diff.compare import DiffRequest, diff_snapshot
+from snapseed.errors import LoadError, SchemaError, ServerError, SnapshotError, UsageError
 from snapseed.events import Advanced, Event
+from snapseed.snapshot.store import snapshot_of
 from snapseed.verify.database import EntityResult
 from tests.conftest import Connection, Sandbox
 from tests.loaded import CHUNK_ROWS
@@ -241,13 +244,18 @@ def test_all_tables_are_seen_at_one_moment(loaded: Sandbox) -> None:
 
 
 def test_a_role_that_may_not_read_is_told_so(loaded: Sandbox) -> None:
-    """Missing privileges are an error with the server's own words, not a finding."""
+    """Missing privileges are an error with every GRANT, not a finding."""
     with loaded.connect() as connection:
         connection.execute("CREATE ROLE stranger LOGIN")
     try:
-        with pytest.raises(SnapseedError) as caught:
-            verify_snapshot(loaded.project, loaded.environment(database=f"{loaded.url} user=stranger"))
-        assert "permission denied for table" in str(caught.value)
+        environment = loaded.environment(database=f"{loaded.url} user=stranger")
+        with pytest.raises(SchemaError) as caught:
+            verify_snapshot(loaded.project, environment)
+        granted = re.findall(r'GRANT SELECT ON "public"."(\w+)" TO "stranger";', str(caught.value.next_step))
+        assert granted == [entity.table for entity in snapshot_of(environment).manifest.entities]
+        with pytest.raises(LoadError) as refused:
+            diff_snapshot(loaded.project, environment, DiffRequest())
+        assert "GRANT" in str(refused.value.next_step)
     finally:
         with loaded.connect() as connection:
             connection.execute("DROP ROLE stranger")

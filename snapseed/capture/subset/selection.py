@@ -144,7 +144,8 @@ def _naming(where: str, kind: type[SnapseedError]) -> Iterator[None]:
         yield
     except (errors.ProgrammingError, errors.DataError, errors.NotSupportedError) as exc:
         message = " ".join((exc.diag.message_primary or str(exc)).split())
-        raise kind("the server refuses to select these rows", where=where, observed=message) from exc
+        hint = exc.diag.message_hint
+        raise kind("the server refuses to select these rows", where=where, observed=message, next_step=hint) from exc
 
 
 def _read(

@@ -13,7 +13,17 @@ from snapseed.load.plan import ColumnContents, Prepared, TableSet
 from snapseed.load.plan.indexes import deferral_problems
 from snapseed.load.request import Mode
 from snapseed.postgres.catalog import ColumnFacts, ForeignKeyFacts, ServerFacts, TableFacts, TableName
-from snapseed.postgres.fit import Problem, column_problem, declare, problem, schema_problems, table_name, type_of
+from snapseed.postgres.fit import (
+    Problem,
+    column_problem,
+    declare,
+    lacks_privilege,
+    lacks_usage,
+    problem,
+    schema_problems,
+    table_name,
+    type_of,
+)
 from snapseed.postgres.rowhash import key_list
 from snapseed.snapshot.manifest import CaptureRecord, Column, EntityRecord, names_of
 from snapseed.snapshot.types import ColumnType, Family
@@ -281,11 +291,11 @@ def _privilege_problems(
     }
     for privilege, lacks in lacking.items():
         if lacks:
-            yield _missing(privilege, facts, role, () if len(lacks) == len(facts.columns) else lacks)
+            yield lacks_privilege(privilege, facts, role, lacks)
     yield from _emptying_problems(facts, load, role)
     for sequence in sequences:
         if not sequence.may_enter:
-            yield _no_usage(sequence.schema, role)
+            yield lacks_usage(sequence.schema, role)
         for privilege, allowed in (("UPDATE", sequence.may_set), ("USAGE", sequence.may_look)):
             if not (sequence.may_alter or allowed):
                 name = sql.Identifier(sequence.schema, sequence.name)
@@ -296,24 +306,10 @@ def _privilege_problems(
 def _emptying_problems(facts: TableFacts, load: TableSet, role: str) -> Iterator[Problem]:
     """What the role lacks to reach the table, and to empty it."""
     if "USAGE" not in facts.privileges:
-        yield _no_usage(facts.schema, role)
+        yield lacks_usage(facts.schema, role)
     if load.request.mode is not Mode.REPLACE or "DELETE" in facts.privileges or facts.oid in load.truncated:
         return
     if facts.oid not in load.truncatable:
-        yield _missing("DELETE", facts, role)
+        yield lacks_privilege("DELETE", facts, role)
     elif "TRUNCATE" not in facts.privileges:
-        yield _missing("TRUNCATE", facts, role)
-
-
-def _no_usage(schema: str, role: str) -> Problem:
-    names = (sql.Identifier(schema), sql.Identifier(role))
-    return problem(f"the role lacks USAGE on schema {schema}", "GRANT USAGE ON SCHEMA {} TO {}", *names)
-
-
-def _missing(privilege: str, facts: TableFacts, role: str, columns: Sequence[str] = ()) -> Problem:
-    names = (facts.name.identifier(), sql.Identifier(role))
-    if not columns:
-        return problem(f"the role lacks {privilege} on {facts.name}", f"GRANT {privilege} ON {{}} TO {{}}", *names)
-    text = f"the role lacks {privilege} ({', '.join(columns)}) on {facts.name}"
-    quoted = sql.SQL(", ").join(map(sql.Identifier, columns))
-    return problem(text, f"GRANT {privilege} ({{}}) ON {{}} TO {{}}", quoted, *names)
+        yield lacks_privilege("TRUNCATE", facts, role)
