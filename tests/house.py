@@ -40,7 +40,7 @@ def measures() -> list[Measure]:
     long_signatures = tuple(crowded_signatures(modules))
     patches = tuple(patched_constants(sorted((ROOT / "tests").rglob("*.py"))))
     return [
-        Measure("Python lines", sum(sizes), 33_470),
+        Measure("Python lines", sum(sizes), 33_500),
         Measure("modules", len(modules), 204),
         Measure("import circles between modules", len(circles), 0, circles),
         Measure(

@@ -15,7 +15,7 @@ from snapseed.config import Environment, Project
 from snapseed.config.settings import suggestion
 from snapseed.diff.rows import Difference, differences, with_keys
 from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
-from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, as_text, common_type
+from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, as_text, common_array_type, common_type
 from snapseed.errors import UsageError
 from snapseed.events import Advanced, Listener, ignore, phase
 from snapseed.postgres.copy_out import UnstorableError
@@ -203,8 +203,9 @@ def _paired(entity: str, left: Table, right: Table, chosen: Sequence[str]) -> _P
         elif isinstance(left, DatabaseTable):
             left = replace(left, columns=right.columns)
     keys = {column.name for column in (*left.key, *right.key)}
+    common = common_type if isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable) else common_array_type
     columns = tuple(
-        Column(name, common_type(column.kind(), right.columns[name].kind()))
+        Column(name, common(column.kind(), right.columns[name].kind()))
         for name, column in left.columns.items()
         if name in right.columns and (not chosen or name in chosen or name in keys)
     )

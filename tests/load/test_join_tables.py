@@ -56,11 +56,12 @@ def test_a_damaged_row_is_named_and_an_upsert_repairs_it(make_project: Callable[
         connection.execute("DELETE FROM takes WHERE (film_id::text, actor_id::text) = (%s, %s)", missing)
     shown = sandbox.run("diff", "dev")
     assert shown.returncode == 1
-    assert f"  ~ ({changed[0]}, {changed[1]})\n      role: snapshot " in shown.stdout
-    assert f"  - ({missing[0]}, {missing[1]}, 0)\n  - ({missing[0]}, {missing[1]}, 1)\n" in shown.stdout
+    assert f"  ~ ({changed[0]}, {changed[1]})\n      role - " in shown.stdout
+    for number in (0, 1):
+        assert f"  - ({missing[0]}, {missing[1]}, {number}): film_id " in shown.stdout
     found = {entity["entity"]: entity for entity in findings(sandbox, "diff")}
     assert found["film_actor"]["changed_rows"][0]["key"] == list(changed)
-    assert found["takes"]["missing_keys"] == [[*missing, "0"], [*missing, "1"]]
+    assert [row["key"] for row in found["takes"]["removed_rows"]] == [[*missing, "0"], [*missing, "1"]]
     (chunk,) = {entity["entity"]: entity for entity in findings(sandbox, "verify")}["takes"]["chunks"]
     assert [type(value) for value in chunk["first_key"]] == [int, str, int]
     before = execute(sandbox, "SELECT xmin::text, * FROM film_tag")
