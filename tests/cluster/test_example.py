@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _SCRIPT = Path(__file__).parents[2] / "examples/cluster/run.py"
 
 
+@pytest.mark.installs
 def test_the_demonstration_runs() -> None:
     """At a small scale: it kills a worker, and ends with an error if any of its commands does."""
     command = [sys.executable, str(_SCRIPT), "--users", "100", "--part-rows", "20"]

@@ -82,6 +82,7 @@ def rows(url: str) -> object:
         return found[0]
 
 
+@pytest.mark.installs
 def test_it_loads_into_the_embedded_server_and_leaves_it_running(action: Action, project: Path) -> None:
     """The outputs describe the load, the next steps of the job pass, and the tests of the examples find the rows."""
     outputs = action.uses(environment="ci")
@@ -166,6 +167,7 @@ def test_the_page_names_the_inputs_and_outputs() -> None:
             assert ACTION["inputs"][name]["default"] == ""
 
 
+@pytest.mark.installs
 def test_the_jobs_for_gitlab_load_and_find_the_rows(
     runner: Runner, new_python: NewPython, project: Path, database: str
 ) -> None:

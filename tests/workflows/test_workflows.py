@@ -131,6 +131,7 @@ def test_the_snapshots_are_regenerated_and_compared(runner: Runner, checkout: Pa
         subprocess.run([*git, "--all", "--message=as it was"], cwd=checkout, check=True)
 
 
+@pytest.mark.installs
 def test_the_wheel_works_outside_the_source_tree(runner: Runner, checkout: Path, new_python: NewPython) -> None:
     """Installed from the built file alone, it creates, loads and verifies a project, and passes a few tests."""
     shutil.rmtree(checkout / "dist", ignore_errors=True)
@@ -150,6 +151,7 @@ def test_the_wheel_works_outside_the_source_tree(runner: Runner, checkout: Path,
         assert found.stdout.startswith(str(runner.temporary / "clean"))
 
 
+@pytest.mark.installs
 def test_the_workflow_of_a_starter_passes_on_the_first_push(runner: Runner, server: str, tmp_path: Path) -> None:
     """Its scripts, in order and in a project that has no snapshot, load into the database that the job names."""
     runner.run(SCRIPTS[f"{CI}: conformance: Install the pinned versions"])
