@@ -23,7 +23,7 @@ class Positions:
 
 
 def read_positions(connection: Connection, source: Source, captured: Sequence[CapturedTable]) -> Positions:
-    """The positions of all sequences, each once. None is behind the furthest key that was written."""
+    """The positions of all sequences, each once. Each is at or past the furthest key that was written."""
     users: dict[TableName, list[tuple[SequenceFacts, Sequence[int]]]] = {}
     first_user: dict[TableName, str] = {}
     for each in captured:

@@ -24,7 +24,7 @@ _TIMEOUT = "10s"
 # For workers on this machine, which share its terminal and its cores.
 _SETTINGS = {
     "logging": {"distributed": "critical"},
-    # A worker that died is looked for so long before its results are made again.
+    # How long to look for a worker that died, before its results are made by others.
     "distributed.comm.timeouts.connect": "3s",
     # So long after a worker died, Dask gives its place up for good if it is just starting again.
     "distributed.deploy.lost-worker-timeout": "365 days",

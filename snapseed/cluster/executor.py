@@ -39,7 +39,7 @@ _ENDED = ("finished", "error", "cancelled")
 _TRIES = 5
 # What Dask raises once the scheduler does not know the tasks, or does not answer.
 _LOST = (FutureCancelledError, FuturesCancelledError, CommClosedError, TimeoutError)
-_AGAIN = "run the same command again: parts that are complete are not made again"
+_AGAIN = "run the same command again: it skips the parts that are complete"
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -177,7 +177,7 @@ class ClusterExecutor(Executor):
                         result.set_exception(exc)
 
     def _fetch(self, results: list[Future[Any]]) -> None:
-        """Set these results. Some may stay out: those whose worker has died meanwhile are made again."""
+        """Set these results, except those whose worker has died meanwhile: other workers compute them."""
         tasks = [self._out[result][1] for result in results]
         with _translated():
             try:

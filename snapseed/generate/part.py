@@ -63,8 +63,8 @@ SLICES = Slices()
 class PartTask:
     """Everything needed to make one part: root rows `first` to `last` (excluded), and the file of each entity to write.
 
-    The entities descend from one root entity; `paths` are relative to the snapshot in `staging`. `run` is known by all
-    that its parts depend on: a part that is complete there is not made again, if the task is to `resume`.
+    The entities descend from one root entity; `paths` are relative to the snapshot in `staging`. `run` identifies
+    everything that its parts depend on. With `resume`, a part that such a run has completed is skipped.
     """
 
     project: Project

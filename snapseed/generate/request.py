@@ -33,8 +33,8 @@ class Request:
     `only` names the entities to make (empty: all). With `part`, the snapshot has that part alone. `chunk_rows`,
     `slices` and `alone` have fixed values, which only tests and benchmarks change: this process works alone for so many
     seconds before it starts others, each of which takes as long to start. See `EntityFiles` for `most_files`.
-    With `resume`, parts that a run like this one has left in a bucket are not made again. Without a `store`, it goes to
-    that of the project.
+    With `resume`, parts that a run like this one has left in a bucket are skipped. Without a `store`, the snapshot goes
+    to that of the project.
     """
 
     name: str

@@ -133,6 +133,7 @@ def test_a_box_of_the_graph_leads_to_its_table(tab: Any) -> None:  # noqa: ANN40
     target = link.get_attribute("href")
     link.press("Enter")
     tab.wait_for_function(f"document.querySelector({target!r}).open")
+    assert tab.evaluate(f"document.querySelector({target!r}).open")
 
 
 def test_printing_unfolds_all(tab: Any) -> None:  # noqa: ANN401 - as above

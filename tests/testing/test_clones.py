@@ -260,6 +260,7 @@ def test_databases_are_dropped_in_batches(owner: Owner, ahead: int) -> None:
         for _ in range(2 * MOST_AT_ONCE + 1):
             clones.give_back(clones.take())
         patiently(lambda: len(owner.databases("snapseed_clone")) <= 1 + ahead)
+        assert len(owner.databases("snapseed_clone")) <= 1 + ahead
 
 
 def test_dropping_does_with_the_connections_that_there_are(owner: Owner) -> None:

@@ -136,10 +136,9 @@ def choose_rows(
 ) -> SubsetPlan:
     """Find the rows of a subset: the roots, all they refer to, and what belongs to them.
 
-    In a transaction of the connection that sees one moment. The listener gets a `Note` for each index that is missing,
-    before the step that lacks it. Raises `UsageError` for a root that is no table, or whose
-    condition the server refuses, and `ConfigurationError` if `[capture]` names something that does not exist, or has a
-    condition that the server refuses.
+    The transaction of `connection` must see one moment. The listener gets a `Note` for each missing index, before the
+    step that needs it. Raises `UsageError` if a root is not a table or the server refuses its condition, and
+    `ConfigurationError` if `[capture]` names something that does not exist, or the server refuses a condition there.
     """
     graph = reference_graph(read_columns(connection, tables), project.capture, project.file.name)
     roots = [(named(graph.tables, root.table, root.option, UsageError), root) for root in request.roots]
