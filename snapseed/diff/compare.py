@@ -15,13 +15,14 @@ from snapseed.config import Environment, Project
 from snapseed.config.settings import suggestion
 from snapseed.diff.rows import Difference, differences, with_keys
 from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
-from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, as_text, common_array_type, common_type
+from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, common_array_type, common_type
 from snapseed.errors import UsageError
 from snapseed.events import Advanced, Listener, ignore, phase
 from snapseed.postgres.copy_out import UnstorableError
 from snapseed.postgres.rowhash import TextKey, key_type, text_key
 from snapseed.snapshot.arrow import in_one_piece
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, row_hashes
+from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import Column, names_of
 from snapseed.snapshot.types import Family
 
