@@ -10,7 +10,7 @@ from itertools import chain
 from uuid import UUID
 
 from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.conditions import Bound, Limits, Order, constant_of
+from snapseed.scaffold.conditions import Bound, Limits, Order
 from snapseed.scaffold.draws import Draw, Wanted, quoted
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
@@ -84,7 +84,7 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             is_key=place.key == (name,),
             is_lookup=place.is_lookup,
             table=table.name,
-            default=constant_of(table.defaults.get(name, "")),
+            default=sources.conditions.defaults.get(name),
             people={
                 part: other for part, words in _PEOPLE.items() for other in draws if draws[other][0].examples == words
             },

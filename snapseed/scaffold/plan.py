@@ -109,15 +109,14 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     single: frozenset[int] = frozenset()
     while True:
         arrangement = arrange(by_oid, narrow, excluded, single)
-        found = _entities(arrangement, conditions, answer)
-        if not isinstance(found, ImpossibleError):
+        entities, impossible = _entities(arrangement, conditions, answer)
+        if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(found)), left_out)
+            return ProjectPlan(tuple(_without_circles(entities)), left_out)
         # A table with a key of several columns is tried again with one of them.
-        if len(arrangement.places[found.oid].key) > 1:
-            single |= {found.oid}
-        else:
-            excluded[found.oid] = found.reason
+        joint = {oid for oid in impossible if len(arrangement.places[oid].key) > 1}
+        single |= joint
+        excluded |= {oid: why for oid, why in impossible.items() if oid not in joint}
 
 
 def _narrow(conditions: Conditions) -> frozenset[str]:
@@ -133,29 +132,40 @@ def _narrow(conditions: Conditions) -> frozenset[str]:
 
 def _entities(
     arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer
-) -> list[EntityPlan] | ImpossibleError:
-    """For all tables, parents before children; or why one of them can have no rows."""
+) -> tuple[list[EntityPlan], dict[int, str]]:
+    """For all tables, parents before children; and why some can have no rows.
+
+    What has to do with one of those waits for the next time: without it, it may become something else.
+    """
     names = {place.name for place in arrangement.places.values()}
+    impossible: dict[int, str] = {}
+    waiting: set[int] = set()
     since: dict[int | None, str | None] = {None: None}
     strides: dict[int | None, int] = {None: 1}
     entities: dict[int, EntityPlan] = {}
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
         key = arrangement.places[oid].parent
         parent = None if key is None else key.target
+        related = {*arrangement.ancestors(oid), *(found.target for found in arrangement.tables[oid].foreign_keys)}
+        if oid in waiting or related & (impossible.keys() | waiting):
+            waiting.add(oid)
+            continue
         try:
             proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
             most = None if parent is None else most_per_parent(proposal, strides[parent])
             columns = decide(proposal, answer(*question_of(proposal)))
         except ImpossibleError as exc:
-            return exc
+            impossible[oid] = exc.reason
+            waiting |= related - {oid}
+            continue
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
         entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
-                return ImpossibleError(oid, f"it needs the column {column} of {other}, whose values are not known")
-    return list(entities.values())
+                impossible[oid] = f"it needs the column {column} of {other}, whose values are not known"
+    return list(entities.values()), impossible
 
 
 def _entity(

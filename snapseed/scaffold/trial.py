@@ -17,7 +17,7 @@ from psycopg import sql
 
 from snapseed.postgres.connect import Connection
 from snapseed.scaffold.columns import Proposal
-from snapseed.scaffold.conditions import Rule, constant_of
+from snapseed.scaffold.conditions import Rule
 from snapseed.scaffold.draws import Draw, choice, constant
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 
@@ -89,7 +89,7 @@ def question_of(proposal: Proposal) -> tuple[tuple[Rule, ...], tuple[Candidates,
         column = table.column(name)
         known = [draw.examples for draw in proposal.draws.get(name, ())]
         if name in proposal.null:
-            default = constant_of(table.defaults.get(name, ""))
+            default = proposal.sources.conditions.defaults.get(name)
             known = [(default,)] if default is not None or not column.has_default else []
         may_be_null = name in proposal.draws and name in proposal.sources.nullable
         examples = tuple(tuple(map(_encoded, values)) for values in known)
