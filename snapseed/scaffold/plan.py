@@ -13,11 +13,12 @@ from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, arrange
 from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
 from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
-from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
+from snapseed.scaffold.decision import Columns, Together, decide
+from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.names import identifier, kept_by, short_type
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, sources_of
-from snapseed.scaffold.trial import Candidates, Columns, Verdict, decide, question_of
+from snapseed.scaffold.trial import Candidates, Verdict, question_of
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 _FEW_VALUES = 10_000
@@ -173,7 +174,7 @@ def _entity(
 ) -> EntityPlan:
     table, place, among = proposal.sources.table, proposal.sources.place, proposal.sources.among
     statements, values = _code(proposal, columns, names)
-    codes = [*proposal.sources.foreign.values(), *(code for _, code in statements), *values.values()]
+    codes = [*(code for _, code in statements), *values.values()]
     parameters = tuple(dict.fromkeys(name for code in codes for name in _ROWS.findall(code)))
 
     def named(code: str) -> str:
@@ -205,13 +206,14 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     """The statements of a function, and the code of each column. Entities and their rows are still placeholders.
 
     A column from which others are drawn has a variable, except foreign columns and the key: drawing these again is
-    short, and gives the same values.
+    short, and gives the same values. So has each group of columns that are drawn together.
     """
     sources = proposal.sources
     # Other columns may be drawn from a column that has no value itself.
     draws = {name: found[0] for name, found in proposal.draws.items()} | {**columns.draws}
     statements, taken = list(sources.statements), set(names)
     variables: dict[str, str] = {}
+    nulls = {name: f"{quoted(f'{name} missing')}, {{}}, {_OFTEN}" for name in columns.sometimes_null}
 
     def assigned(name: str, code: str) -> str:
         variable = identifier(name, taken)
@@ -219,11 +221,17 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         statements.append((variable, code))
         return variable
 
+    for group in columns.together:
+        rows = assigned("together", _table(group))
+        nulls |= {name: f"{quoted(f'no {name}')}, {{}}, {rows}[{quoted(f'no {name}')}]" for name in group.drawn}
+        listed = group.states.keys() - group.drawn
+        draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
+
     @cache
     def drawn(name: str) -> str:
-        code = sources.foreign[name] if name in sources.foreign else draws[name].code
+        code = draws[name].code
         code = _OWN.sub(lambda match: own(match[1]), code)
-        if name in draws and (local := draws[name].local):
+        if local := draws[name].local:
             ending, made = local
             code = code.replace("{local}", assigned(f"{name}_{ending}", made))
         return code
@@ -235,14 +243,25 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
             variables[name] = assigned(name, drawn(name))
         return variables[name]
 
-    filled = {name: drawn(name) for name in (*sources.foreign, *columns.draws)}
+    filled = {name: drawn(name) for name in columns.draws}
     values = {}
     for name in (column.name for column in sources.table.columns if column.name in filled):
-        code, finish = variables.get(name, filled[name]), draws[name].finish if name in draws else ""
-        code = in_parentheses(code) + finish if finish else code
-        is_null = name in columns.sometimes_null
-        values[name] = f"rows.or_null({quoted(name + ' missing')}, {code}, {_OFTEN})" if is_null else code
-    return statements, values
+        values[name] = draws[name].finished(variables.get(name, filled[name]))
+    return statements, values | {
+        name: f"rows.or_null({null.replace('{}', values[name])})" for name, null in nulls.items()
+    }
+
+
+def _table(together: Together) -> str:
+    """A row of a table for each row: what its columns have in common, or which of them are NULL."""
+    columns = {
+        f"no {name}" if name in together.drawn else name: [state is None for state in states]
+        if name in together.drawn
+        else states
+        for name, states in together.states.items()
+    }
+    shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
+    return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
 
 
 def _fan_out(most: int, among: str | None) -> str:
