@@ -58,6 +58,16 @@ class Masks:
         """The masked columns, as the manifest lists them."""
         return tuple(sorted(column.shown for found in self.tables.values() for column in found))
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The columns that have a function of the user's."""
+        return tuple(
+            column.shown
+            for found in self.tables.values()
+            for column in found
+            if any(each and each.function for each in (column.bound, column.bound.other, *column.bound.paths.values()))
+        )
+
     def names_in(self, table: TableName) -> frozenset[str]:
         """The masked columns of a table."""
         return frozenset(column.name for column in self.tables.get(table, ()))
