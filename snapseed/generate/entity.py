@@ -18,6 +18,7 @@ import polars as pl
 
 from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, thresholds
+from snapseed.generate.draws.numbers import along
 from snapseed.generate.draws.unique import uuid_keys
 from snapseed.snapshot.manifest import IDENTIFIER, USERS_TABLE, is_identifier, is_system_table, names_of
 from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
@@ -215,6 +216,17 @@ def fan_out(
         return counts
 
     return FanOut(maximum, count, among)
+
+
+def spread(bounds: Sequence[int], *, among: Entity | None = None) -> FanOut:
+    """Give parents as many children as quantiles say: between each bound and the next for equally many parents.
+
+    With `spread([0, 1, 2, 9])` a third of the parents has at most one child, and a third two to nine; for `among`, see
+    `fan_out`. Raises `ValueError` for fewer than two bounds, and if they do not ascend.
+    """
+    ends = np.array(bounds, dtype=np.int64)
+    along(np.zeros(1, dtype=np.uint64), ends)
+    return FanOut(int(ends[-1]), lambda bits, _: along(bits, ends), among)
 
 
 def counted(expression: pl.Expr, maximum: int) -> FanOut:

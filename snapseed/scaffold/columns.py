@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from uuid import UUID
 from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.conditions import Bound, Limits, Order, constant_of
 from snapseed.scaffold.draws import Draw, Wanted, quoted
+from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
 from snapseed.scaffold.schema import Table
@@ -20,6 +22,8 @@ from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.
 _LATEST = 30
+# How often a column that may be NULL is, if nothing says.
+_OFTEN = 0.1
 # Lookups up to this size list their names one by one, so that people can edit them.
 _MOST_LISTED = 8
 # The most rows for each row of a parent; fewer for short keys, which count in steps of the product of these maxima.
@@ -76,6 +80,12 @@ def propose(sources: Sources, since: str | None) -> Proposal:
     draws: dict[str, tuple[Draw, ...]] = {}
     null = dict(sources.null)
     for name in _in_order(sources, names, orders):
+        if share_of_nulls(table, name) == 1 and name in sources.nullable and not table.column(name).has_default:
+            null[name] = "NULL, as in all rows of the source"
+            continue
+        after = _after(sources, name, limits, since, tuple(draws))
+        before = re.match(r"\{own:([^}]*)\}", after[0]) if after else None
+        is_split = name in sources.conditions.ordered and not _is_moment(sources, name)
         given = Wanted(
             column=table.column(name),
             kind=table.kind(name),
@@ -88,7 +98,9 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             people={
                 part: other for part, words in _PEOPLE.items() for other in draws if draws[other][0].examples == words
             },
-            after=_after(sources, name, limits, since, tuple(draws)),
+            after=after,
+            rank=wanted[before[1]].rank if before else name,
+            statistics=None if is_split else table.statistics.get(name),
         )
         found = tuple(_candidates(sources, given))
         if found:
@@ -100,11 +112,20 @@ def propose(sources: Sources, since: str | None) -> Proposal:
     optional = frozenset(
         name
         for name in draws
-        if (suggests("optional", name) or (_is_moment(sources, name) and _is_later(name)))
+        if (share_of_nulls(table, name) if name in table.statistics else _is_optional(sources, name))
         and name in sources.nullable
         and name not in sources.by_position
     )
     return Proposal(sources, wanted, draws, null, optional)
+
+
+def share_of_nulls(table: Table, name: str) -> float:
+    """How often a column that may be NULL is: as in the source, or now and then."""
+    return table.statistics[name].null_share if name in table.statistics else _OFTEN
+
+
+def _is_optional(sources: Sources, name: str) -> bool:
+    return suggests("optional", name) or (_is_moment(sources, name) and _is_later(name))
 
 
 def _in_order(sources: Sources, names: list[str], orders: list[Order]) -> list[str]:
@@ -191,7 +212,7 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield _by_position(wanted, sources.by_position[name], in_key=name in sources.place.key)
     else:
         is_text = family in _TEXTS or wanted.limits.max_length is not None
-        for draw in chain(_listed(sources, wanted), draws_of(wanted)):
+        for draw in chain(learned(wanted), _listed(sources, wanted), draws_of(wanted)):
             texts = [example for example in draw.examples if isinstance(example, str)] if is_text else []
             is_short = wanted.length is None or all(len(text) <= wanted.length for text in texts)
             if is_short and (draw.is_unique or not wanted.is_unique):

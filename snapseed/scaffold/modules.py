@@ -16,7 +16,7 @@ from snapseed.scaffold.plan import EntityPlan, ProjectPlan, alias_of
 _SETTINGS = (Path(__file__).parent / "settings.toml").read_text(encoding="utf-8")
 _WIDTH = 100
 _STANDARD = {"datetime": ("UTC", "date", "datetime", "timedelta"), "decimal": ("Decimal",)}
-_OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale")
+_OURS = ("Rows", "as_decimals", "entity", "exactly", "fan_out", "scale", "spread")
 _COUNTED = {"1": "One row", "2": "Two rows"}
 _SCALED = {
     "scale(0.2)": "One row for every five of the scale.",
@@ -80,6 +80,7 @@ def _module(plan: EntityPlan) -> str:
         lines += laid_out(f"{name} = ", code, "", 4)
     lines += ["    return pl.DataFrame(", "        {"]
     for column, code in plan.values.items():
+        lines += [f"            # as in the source: {plan.learned[column]}"] if column in plan.learned else []
         lines += laid_out(f"{quoted(column)}: ", code, ",", 12)
     lines += ["        }", "    )"]
     return "\n".join(lines) + "\n"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, arrange
-from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
+from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose, share_of_nulls
 from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
 from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
 from snapseed.scaffold.names import identifier, kept_by, short_type
@@ -25,8 +25,6 @@ _FEW_VALUES = 10_000
 _ALWAYS = 2
 _SPREAD = 5
 _FRACTIONS = {1: "scale(0.2)", 2: "scale(0.05)"}
-# How often a column that may be NULL is.
-_OFTEN = "0.1"
 _TITLE_LENGTH = 80
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
@@ -38,7 +36,8 @@ class EntityPlan:
     """One module: the declaration of an entity and its function, as pieces of code.
 
     `parameters` are entities whose rows the function receives, `references` those that its code names, and `among` one
-    of these that limits `per_parent`. `late` are entities that are imported inside the function.
+    of these that limits `per_parent`. `late` are entities that are imported inside the function. `learned` says what
+    columns take from statistics.
     """
 
     name: str
@@ -57,6 +56,7 @@ class EntityPlan:
     values: Mapping[str, str]
     notes: tuple[str, ...]
     late: tuple[str, ...] = ()
+    learned: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
@@ -185,10 +185,18 @@ def _entity(
         statements=tuple((name, named(code)) for name, code in statements),
         values={name: named(code) for name, code in values.items()},
         notes=columns.notes,
+        learned={name: text for name in values if (text := _learned(table, columns, name))},
     )
     if NUMBER in plan.names:
         plan = replace(plan, statements=((NUMBER, "rows.number().cast(pl.String)"), *plan.statements))
     return plan
+
+
+def _learned(table: Table, columns: Columns, name: str) -> str:
+    """What a column takes from statistics: its values or their range, and how many are NULL."""
+    shape = columns.draws[name].shape if name in columns.draws else ""
+    is_known = name in table.statistics and name in columns.sometimes_null
+    return ", ".join(filter(None, [shape, f"{share_of_nulls(table, name):.1%} NULL" if is_known else ""]))
 
 
 def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple[list[tuple[str, str]], dict[str, str]]:
@@ -230,8 +238,8 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     for name in (column.name for column in sources.table.columns if column.name in filled):
         code, finish = variables.get(name, filled[name]), draws[name].finish if name in draws else ""
         code = in_parentheses(code) + finish if finish else code
-        is_null = name in columns.sometimes_null
-        values[name] = f"rows.or_null({quoted(name + ' missing')}, {code}, {_OFTEN})" if is_null else code
+        share = share_of_nulls(sources.table, name) if name in columns.sometimes_null else 0
+        values[name] = f"rows.or_null({quoted(name + ' missing')}, {code}, {share:.3g})" if share else code
     return statements, values
 
 
