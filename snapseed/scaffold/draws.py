@@ -58,6 +58,10 @@ class Draw:
     local: tuple[str, str] | None = None
     shape: str = ""
 
+    def finished(self, code: str) -> str:
+        """The code of the values in the type of the column."""
+        return in_parentheses(code) + self.finish if self.finish else code
+
 
 @dataclass(frozen=True)
 class Wanted:
