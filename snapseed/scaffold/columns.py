@@ -17,6 +17,7 @@ from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
 from snapseed.scaffold.schema import Table
+from snapseed.scaffold.sizes import MOST_PER_PARENT
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
 
@@ -26,8 +27,7 @@ _LATEST = 30
 _OFTEN = 0.1
 # Lookups up to this size list their names one by one, so that people can edit them.
 _MOST_LISTED = 8
-# The most rows for each row of a parent; fewer for short keys, which count in steps of the product of these maxima.
-MOST_PER_PARENT = 20
+# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
 _MOST_SMALL = 6
 # Keys of this many digits are not short, and short ones have room for this many root rows at least.
 _ROOMY = 8
@@ -262,15 +262,17 @@ def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
 
 
-def most_per_parent(proposal: Proposal, stride: int) -> int:
-    """The most rows per parent row, if each root row has at most `stride` parent rows."""
+def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
+    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
     sources = proposal.sources
-    most, (name, *others) = sources.most_per_parent or MOST_PER_PARENT, sources.place.key
+    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
     if others:
         return most
     kind = sources.table.kind(name)
     length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
     room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
+    if kind.family is Family.INTEGER and usual > MOST_PER_PARENT:
+        return min(most, max(1, 2**31 // _ROOTS**2 // stride))
     if room >= 10**_ROOMY:
         return most
     if stride * _ROOTS > room:

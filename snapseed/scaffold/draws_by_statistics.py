@@ -9,14 +9,13 @@ from itertools import pairwise
 
 from snapseed.scaffold.draws import Draw, Wanted, literal, quoted
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, finish_of
+from snapseed.scaffold.sizes import STEPS, divided
 from snapseed.snapshot.types import INTEGERS, Family
 
 # Columns of up to so many values, all of them known, choose among these; weights are in thousandths.
 _MOST_OPTIONS, _WEIGHTS = 50, 1_000
-# All others have a distribution in so many pieces, whose ends have so many digits: no row's own value.
-_PIECES, _DIGITS = 20, 4
-# Each range of a histogram counts as so many values.
-_STEPS = 5
+# The ends of pieces of other distributions have so many digits: long ones are no row's own value.
+_DIGITS = 4
 # More digits than this have no room in 64 bits.
 _LARGEST = 10**18
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -108,24 +107,13 @@ def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
 
 def _quantiles(common: Sequence[tuple[int, float]], bounds: Sequence[int], whole: float) -> list[int]:
     """The values that divide the distribution into equal pieces: frequent ones as they are, others evenly between."""
-    rest = max(0.0, whole - sum(share for _, share in common)) / max(1, (len(bounds) - 1) * _STEPS)
-    points = sorted(
-        [
-            *common,
-            *(
-                (low + (high - low) * (2 * step + 1) // (2 * _STEPS), rest)
-                for low, high in pairwise(bounds)
-                for step in range(_STEPS)
-            ),
-        ]
-    )
-    values = [value for value, _ in points] + [*bounds]
-    total, passed, ends = sum(share for _, share in points), 0.0, [min(values)]
-    for value, share in points:
-        passed += share
-        while len(ends) < _PIECES and passed >= len(ends) * total / _PIECES:
-            ends.append(value)
-    return [*ends, *[max(values)] * (_PIECES + 1 - len(ends))]
+    rest = max(0.0, whole - sum(share for _, share in common)) / max(1, (len(bounds) - 1) * STEPS)
+    between = [
+        (low + (high - low) * (2 * step + 1) // (2 * STEPS), rest)
+        for low, high in pairwise(bounds)
+        for step in range(STEPS)
+    ]
+    return divided(sorted([*common, *between, *((end, 0.0) for end in bounds)]))
 
 
 def _digits(wanted: Wanted) -> int:

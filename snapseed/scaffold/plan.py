@@ -11,21 +11,18 @@ from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, arrange
-from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose, share_of_nulls
+from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_of_nulls
 from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.names import identifier, kept_by, short_type
 from snapseed.scaffold.schema import Table
+from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, rows_of
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import Candidates, Verdict, question_of
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 _FEW_VALUES = 10_000
-# Up to the first number, every parent has that many rows; from the second on, two on average.
-_ALWAYS = 2
-_SPREAD = 5
-_FRACTIONS = {1: "scale(0.2)", 2: "scale(0.05)"}
 _TITLE_LENGTH = 80
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
@@ -153,14 +150,22 @@ def _entities(
             continue
         try:
             proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
-            most = None if parent is None else most_per_parent(proposal, strides[parent])
+            counts = children_per_parent(arrangement, oid)
+            usual = counts[-1] if counts else MOST_PER_PARENT
+            most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
             columns = decide(proposal, answer(*question_of(proposal)))
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
             waiting |= related - {oid}
             continue
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
-        entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
+        entity = _entity(proposal, columns, None if parent is None else entities[parent].name, names)
+        among = entity.among and alias_of(entity.among, entity.parameters)
+        entities[oid] = replace(
+            entity,
+            per_parent=None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among),
+            rows=rows_of(arrangement, oid),
+        )
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
@@ -169,9 +174,8 @@ def _entities(
     return list(entities.values()), impossible
 
 
-def _entity(
-    proposal: Proposal, columns: Columns, parent: str | None, most: int | None, names: Collection[str]
-) -> EntityPlan:
+def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Collection[str]) -> EntityPlan:
+    """The plan of an entity without the number of its rows."""
     table, place, among = proposal.sources.table, proposal.sources.place, proposal.sources.among
     statements, values = _code(proposal, columns, names)
     codes = [*(code for _, code in statements), *values.values()]
@@ -188,9 +192,9 @@ def _entity(
         key=place.key,
         columns={name: short_type(table.kind(name).name) for name in values},
         parent=parent,
-        per_parent=None if most is None else _fan_out(most, among and alias_of(among, parameters)),
+        per_parent=None,
         among=among,
-        rows=str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level),
+        rows=None,
         parameters=parameters,
         references=frozenset(name for code in codes for name in _ENTITY.findall(code)) | ({among} if among else set()),
         statements=tuple((name, named(code)) for name, code in statements),
@@ -273,14 +277,6 @@ def _table(together: Together) -> str:
     }
     shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
     return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
-
-
-def _fan_out(most: int, among: str | None) -> str:
-    """How many rows each row of the parent has, up to `most`, and up to the rows of the entity `among`."""
-    if most <= _ALWAYS:
-        return str(most) if among is None else f"exactly({most}, among={among})"
-    mean = 1 if most < _SPREAD else 2 if most < MOST_PER_PARENT else 3
-    return f"fan_out(mean={mean}, maximum={most}" + (")" if among is None else f", among={among})")
 
 
 def _title(table: Table) -> str:
