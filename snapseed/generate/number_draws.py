@@ -189,7 +189,7 @@ class NumberDraws:
         two bounds, and if they do not ascend.
 
         >>> rows.quantiles("age", [18, 25, 31, 44, 90]).to_list()
-        [26, 35, 90, 44]
+        [24, 27, 37, 23]
         """
         whole = [bound for bound in bounds if isinstance(bound, int)]
         if len(whole) == len(bounds) and not isinstance(minimum, datetime):

@@ -17,7 +17,7 @@ from snapseed.scaffold.decision import Columns, Together, decide
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.names import identifier, kept_by, short_type
 from snapseed.scaffold.schema import Table
-from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, rows_of
+from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import Candidates, Verdict, question_of
 
@@ -136,6 +136,7 @@ def _entities(
     What has to do with one of those waits for the next time: without it, it may become something else.
     """
     names = {place.name for place in arrangement.places.values()}
+    largest = largest_root(arrangement)
     impossible: dict[int, str] = {}
     waiting: set[int] = set()
     since: dict[int | None, str | None] = {None: None}
@@ -164,7 +165,7 @@ def _entities(
         entities[oid] = replace(
             entity,
             per_parent=None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among),
-            rows=rows_of(arrangement, oid),
+            rows=rows_of(arrangement, oid, largest),
         )
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():

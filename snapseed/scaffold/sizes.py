@@ -1,4 +1,4 @@
-"""How many rows entities have: root entities by the scale, children for each row of the parent. By statistics or usual."""
+"""How many rows entities have: root entities for the scale, and children for each row of their parent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ _FRACTIONS = {0: 1, 1: 0.2, 2: 0.05}
 _SMALLEST = 1e-6
 
 
-def rows_of(arrangement: Arrangement, oid: int) -> str | None:
+def largest_root(arrangement: Arrangement) -> int:
+    """The rows of the root entity that the scale counts: the largest one that has children, if any; 0 if unknown."""
+    parents = {place.parent.target for place in arrangement.places.values() if place.parent is not None}
+    rows = {oid: arrangement.tables[oid].rows or 0 for oid in arrangement.places if _is_root(arrangement, oid)}
+    return max((rows[oid] for oid in rows.keys() & parents), default=0) or max(rows.values(), default=0)
+
+
+def rows_of(arrangement: Arrangement, oid: int, largest: int) -> str | None:
     """How many rows a table has that is not a child: a number, or a share of the scale, which counts the largest one's.
 
     A table whose rows are unknown has no more than those that it may refer to once each.
@@ -27,18 +34,23 @@ def rows_of(arrangement: Arrangement, oid: int) -> str | None:
     place, tables = arrangement.places[oid], arrangement.tables
     if place.parent is not None or place.rows is not None:
         return None if place.rows is None else str(place.rows)
-    roots = [other for other, found in arrangement.places.items() if found.parent is None and not found.is_lookup]
-    parents = {found.parent.target for found in arrangement.places.values() if found.parent is not None}
-    largest = max((tables[other].rows or 0 for other in roots if other in parents), default=0)
-    largest = largest or max(tables[other].rows or 0 for other in roots)
 
     def share(other: int) -> float:
-        found = _FRACTIONS[arrangement.places[other].level] if other in roots else 1
-        return (tables[other].rows or 0) / largest or found if largest else found
+        usual = _FRACTIONS[arrangement.places[other].level]
+        return (tables[other].rows or 0) / largest or usual if largest else usual
 
-    once = [key.target for key in arrangement.foreign_keys(oid) if tables[oid].are_unique(key.columns)]
-    least = min([share(oid), *(share(target) for target in once if tables[oid].rows is None and target in roots)])
+    once = [
+        key.target
+        for key in arrangement.foreign_keys(oid)
+        if tables[oid].rows is None and tables[oid].are_unique(key.columns) and _is_root(arrangement, key.target)
+    ]
+    least = min(map(share, [oid, *once]))
     return None if least == 1 else f"scale({max(least, _SMALLEST):.3g})"
+
+
+def _is_root(arrangement: Arrangement, oid: int) -> bool:
+    place = arrangement.places[oid]
+    return place.parent is None and not place.is_lookup
 
 
 def fan_out_of(counts: Sequence[int], among: str | None) -> str:
@@ -74,6 +86,8 @@ def children_per_parent(arrangement: Arrangement, oid: int) -> tuple[int, ...]:
         low = 2 * mean - top
         points += [(round(low + (top - low) * (2 * step + 1) / (2 * STEPS)), others / STEPS) for step in range(STEPS)]
     ends = divided(sorted(points))
+    if len(ends) <= _PIECES:
+        return tuple(ends)
     # The last piece is long where few parents have very many: its end is where the mean is right.
     last = round(2 * _PIECES * filled / parent.rows) - ends[0] - 2 * sum(ends[1:-1])
     return (*ends[:-1], min(max(last, ends[-2], 1), max(ends[-1], ends[-2], 1)))
