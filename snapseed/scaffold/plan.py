@@ -6,13 +6,12 @@ import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, arrange
 from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_of_nulls
-from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
+from snapseed.scaffold.conditions import Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.names import identifier, kept_by, short_type
@@ -22,7 +21,6 @@ from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import Candidates, Verdict, question_of
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
-_FEW_VALUES = 10_000
 _TITLE_LENGTH = 80
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
@@ -100,14 +98,13 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     """
     by_oid = {table.oid: table for table in tables}
     conditions = {table.oid: conditions_of(table) for table in tables}
-    narrow = {table.oid: _narrow(conditions[table.oid]) for table in tables}
     answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
     tools = {table.oid: kept_by(table.schema, table.name) for table in tables}
     excluded = {oid: f"{tool} fills it" for oid, tool in tools.items() if tool}
     single: frozenset[int] = frozenset()
     while True:
-        arrangement = arrange(by_oid, narrow, excluded, single)
-        entities, impossible = _entities(arrangement, conditions, answer)
+        arrangement = arrange(by_oid, conditions, excluded, single)
+        entities, impossible = _entities(arrangement, answer)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
             return ProjectPlan(tuple(_without_circles(entities)), left_out)
@@ -117,20 +114,7 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
         excluded |= {oid: why for oid, why in impossible.items() if oid not in joint}
 
 
-def _narrow(conditions: Conditions) -> frozenset[str]:
-    """The columns whose checks leave few values, or values that depend on others."""
-    few = {
-        name
-        for name, limits in conditions.limits.items()
-        if limits.allowed is not None
-        or (limits.high is not None and isinstance(limits.high.value, Decimal) and limits.high.value < _FEW_VALUES)
-    }
-    return frozenset(few) | conditions.ordered
-
-
-def _entities(
-    arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer
-) -> tuple[list[EntityPlan], dict[int, str]]:
+def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan], dict[int, str]]:
     """For all tables, parents before children; and why some can have no rows.
 
     What has to do with one of those waits for the next time: without it, it may become something else.
@@ -150,7 +134,7 @@ def _entities(
             waiting.add(oid)
             continue
         try:
-            proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
+            proposal = propose(sources_of(arrangement, oid), since[parent])
             counts = children_per_parent(arrangement, oid)
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
