@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,21 +12,21 @@ import pyarrow as pa
 
 from snapseed.config import Environment, Project
 from snapseed.config.settings import suggestion
-from snapseed.diff.rows import Difference, differences, with_keys
+from snapseed.diff.pairs import Pair
+from snapseed.diff.rows import Difference
 from snapseed.diff.sides import Side, Tables, database_side, snapshot_side
-from snapseed.diff.tables import DatabaseTable, KeyRange, SnapshotTable, Table, as_text, common_array_type, common_type
+from snapseed.diff.tables import Table, as_text
 from snapseed.errors import UsageError
 from snapseed.events import Advanced, Listener, ignore, phase
 from snapseed.postgres.copy_out import UnstorableError
-from snapseed.postgres.rowhash import TextKey, key_type, text_key
+from snapseed.postgres.rowhash import TextKey, text_key
 from snapseed.snapshot.arrow import in_one_piece
-from snapseed.snapshot.hashing import EMPTY, Fingerprint, row_hashes
+from snapseed.snapshot.hashing import row_hashes
 from snapseed.snapshot.manifest import Column, names_of
 from snapseed.snapshot.types import Family
 
 _FLOATS = {Family.REAL, Family.DOUBLE}
 Bools = npt.NDArray[np.bool_]
-_Sums = Mapping[int, Fingerprint]
 _Values = Mapping[str, str | None]
 
 
@@ -119,31 +118,6 @@ class DiffReport:
         return not self.schema and all(entity.agrees for entity in self.entities)
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """The tables of an entity on both sides, and the columns by which their rows are compared."""
-
-    entity: str
-    left: Table
-    right: Table
-    columns: tuple[Column, ...]
-
-    @property
-    def key(self) -> tuple[Column, ...]:
-        """The key, if both sides have it and their rows in its order; otherwise none."""
-        types = {column.name: key_type(column.kind()) for column in self.columns}
-        sides = [[(column.name, key_type(column.kind())) for column in each.key] for each in (self.left, self.right)]
-        is_common = sides[0] == sides[1] and all(types.get(name) == kind for name, kind in sides[0])
-        return (
-            tuple(column for name, _ in sides[0] for column in self.columns if column.name == name) if is_common else ()
-        )
-
-    @property
-    def is_indexed(self) -> bool:
-        """Whether the fingerprints of both sides are of the same columns."""
-        return list(self.left.columns.values()) == list(self.right.columns.values())
-
-
 def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), listener: Listener = ignore) -> DiffReport:
     """All differences of the two sides, each as of one moment. Changes nothing.
 
@@ -160,9 +134,10 @@ def compare(left: Side, right: Side, request: DiffRequest = DiffRequest(), liste
         entities = []
         for number, name in enumerate(names, 1):
             if name in mine and name in yours:
-                pair = _paired(name, mine[name], yours[name], request.columns)
                 schema += _schema_differences(name, mine[name], yours[name])
-                entities.append(_compare(pair, request))
+                entities.append(
+                    _compare(Pair.of(name, mine[name], yours[name], request.columns, request.keys), request)
+                )
             else:
                 has = ["a table" if name in side else None for side in (mine, yours)]
                 schema.append(SchemaDifference(name, "it", *has))
@@ -195,24 +170,8 @@ def _chosen(left: Tables, right: Tables, request: DiffRequest) -> list[str]:
     return [name for name in known if not request.only or name in request.only]
 
 
-def _paired(entity: str, left: Table, right: Table, chosen: Sequence[str]) -> _Pair:
-    if set(left.columns.values()) == set(right.columns.values()):
-        # Fingerprints depend on the order of columns, in which only a database is free.
-        if isinstance(right, DatabaseTable):
-            right = replace(right, columns=left.columns)
-        elif isinstance(left, DatabaseTable):
-            left = replace(left, columns=right.columns)
-    keys = {column.name for column in (*left.key, *right.key)}
-    common = common_type if isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable) else common_array_type
-    columns = tuple(
-        Column(name, common(column.kind(), right.columns[name].kind()))
-        for name, column in left.columns.items()
-        if name in right.columns and (not chosen or name in chosen or name in keys)
-    )
-    return _Pair(entity, left, right, columns)
-
-
 def _schema_differences(entity: str, left: Table, right: Table) -> Iterator[SchemaDifference]:
+    """What only one side has of the columns and the key."""
     for name in {**left.columns, **right.columns}:
         types = [side.columns[name].type if name in side.columns else None for side in (left, right)]
         if types[0] != types[1]:
@@ -222,7 +181,7 @@ def _schema_differences(entity: str, left: Table, right: Table) -> Iterator[Sche
         yield SchemaDifference(entity, "the key", *keys)
 
 
-def _compare(pair: _Pair, request: DiffRequest) -> EntityDiff:
+def _compare(pair: Pair, request: DiffRequest) -> EntityDiff:
     """Compare the rows of an entity. A column with values that no snapshot holds is compared by their texts."""
     removed_count = added_count = changed_count = 0
     columns = Counter[str]()
@@ -230,14 +189,8 @@ def _compare(pair: _Pair, request: DiffRequest) -> EntityDiff:
     added: list[SampleRow] = []
     changed: list[ChangedRow] = []
     try:
-        for found in _differences(pair):
-            here = Difference(
-                *(
-                    with_keys(rows, pair.key, request.keys)
-                    for rows in (found.removed, found.added, found.before, found.after)
-                )
-            )
-            differs = _differing_columns(here, pair.columns, request.tolerance)
+        for here in pair.differences():
+            differs = differing_columns(here, pair.columns, request.tolerance)
             places = np.flatnonzero(np.any(list(differs.values()), axis=0))
             removed_count += here.removed.num_rows
             added_count += here.added.num_rows
@@ -247,80 +200,13 @@ def _compare(pair: _Pair, request: DiffRequest) -> EntityDiff:
             added += _samples(here.added, pair, request.limit - len(added))
             changed += [_changed_row(here, pair, differs, int(at)) for at in places[: request.limit - len(changed)]]
     except UnstorableError as exc:
-        as_texts = tuple(Column(each.name, "text") if each.name == exc.column else each for each in pair.columns)
-        if as_texts == pair.columns:
-            raise
-        return _compare(replace(pair, columns=as_texts), request)
+        return _compare(pair.with_texts(exc), request)
     counts = removed_count, added_count, changed_count
     in_order = {column.name: columns[column.name] for column in pair.columns if columns[column.name]}
     return EntityDiff(pair.entity, *counts, in_order, tuple(removed), tuple(added), tuple(changed))
 
 
-def _differences(pair: _Pair) -> Iterator[Difference]:
-    left, right = pair.left, pair.right
-    if pair.is_indexed and not pair.key and isinstance(left, SnapshotTable) and isinstance(right, SnapshotTable):
-        pair = replace(pair, left=_unlike(left, right), right=_unlike(right, left))
-    ranges = _differing_ranges(pair)
-    for nulls in (False, True):
-        chosen = [each for each in ranges if each.nulls == nulls]
-        streams = [side.rows(chosen, pair.columns, pair.key) for side in (pair.left, pair.right)]
-        yield from differences(streams[0], streams[1], pair.columns, () if nulls else pair.key)
-
-
-def _unlike(table: SnapshotTable, other: SnapshotTable) -> SnapshotTable:
-    """The table without chunks whose rows the other side has in one chunk too."""
-    digests = [chunk.digest() for chunk in table.record.chunks]
-    common = Counter(digests) & Counter(chunk.digest() for chunk in other.record.chunks)
-    seen, skipped = Counter[Fingerprint](), set()
-    for number, digest in enumerate(digests):
-        if seen[digest] < common[digest]:
-            skipped.add(number)
-        seen[digest] += 1
-    return replace(table, skipped=frozenset(skipped))
-
-
-def _differing_ranges(pair: _Pair) -> list[KeyRange]:
-    """The ranges of keys in which the fingerprints differ, neighbors as one."""
-    left, right = pair.left, pair.right
-    whole = [KeyRange(), KeyRange(nulls=True)] if pair.key else [KeyRange()]
-    if not pair.is_indexed:
-        return whole
-    snapshots: list[Table] = [side for side in (left, right) if isinstance(side, SnapshotTable)]
-    # Two databases compute the sums of all ranges in no more time than those of all rows.
-    if (snapshots or not pair.key) and left.total() == right.total():
-        return []
-    if not pair.key:
-        return whole
-    bounds = (snapshots or [left])[0].bounds()
-    if len(snapshots) > 1:
-        known = set(right.bounds())
-        bounds = [bound for bound in bounds if bound in known]
-    mine, yours = _at_once(lambda: left.sums(bounds), right, lambda: right.sums(bounds))
-    ends = [None, *bounds, None]
-    found: list[KeyRange] = []
-    for number in range(-1, len(bounds)):
-        if mine.get(number, EMPTY) != yours.get(number, EMPTY):
-            first, last = ends[number + 1], ends[number + 2]
-            if found and first is not None and found[-1].last == first:
-                found[-1] = replace(found[-1], last=last)
-            else:
-                found.append(KeyRange(first, last))
-    return [*found, KeyRange(nulls=True)] if mine.get(-1, EMPTY) != yours.get(-1, EMPTY) else found
-
-
-def _at_once(mine: Callable[[], _Sums], right: Table, yours: Callable[[], _Sums]) -> tuple[_Sums, _Sums]:
-    """Let two servers work at the same time."""
-    with ThreadPoolExecutor(1) as thread:
-        other = thread.submit(yours)
-        try:
-            return mine(), other.result()
-        except BaseException:
-            if isinstance(right, DatabaseTable):
-                right.connection.cancel_safe()
-            raise
-
-
-def _differing_columns(found: Difference, columns: Sequence[Column], tolerance: float) -> dict[str, Bools]:
+def differing_columns(found: Difference, columns: Sequence[Column], tolerance: float) -> dict[str, Bools]:
     """For each column, in which of the changed rows it differs."""
     differs = {}
     for column in columns:
@@ -335,20 +221,20 @@ def _differing_columns(found: Difference, columns: Sequence[Column], tolerance: 
     return differs
 
 
-def _samples(rows: pa.Table, pair: _Pair, most: int) -> list[SampleRow]:
+def _samples(rows: pa.Table, pair: Pair, most: int) -> list[SampleRow]:
     return [SampleRow(_key_of(rows, pair, at), _values(rows, pair, at)) for at in range(min(most, rows.num_rows))]
 
 
-def _changed_row(found: Difference, pair: _Pair, differs: Mapping[str, Bools], at: int) -> ChangedRow:
+def _changed_row(found: Difference, pair: Pair, differs: Mapping[str, Bools], at: int) -> ChangedRow:
     before, after = (_values(rows, pair, at) for rows in (found.before, found.after))
     columns = {name: (before[name], after[name]) for name, where in differs.items() if where[at]}
     return ChangedRow(_key_of(found.after, pair, at), columns)
 
 
-def _key_of(rows: pa.Table, pair: _Pair, at: int) -> TextKey:
+def _key_of(rows: pa.Table, pair: Pair, at: int) -> TextKey:
     values = _values(rows, pair, at)
     return text_key([values[column.name] for column in pair.key])
 
 
-def _values(rows: pa.Table, pair: _Pair, at: int) -> _Values:
+def _values(rows: pa.Table, pair: Pair, at: int) -> _Values:
     return {column.name: as_text(rows.column(column.name)[at], column.kind()) for column in pair.columns}

@@ -19,7 +19,7 @@ from snapseed.diff.tables import Rows
 from snapseed.errors import UsageError
 from snapseed.snapshot.arrow import in_one_piece, pc
 from snapseed.snapshot.decoding import arrow_schema
-from snapseed.snapshot.manifest import Column
+from snapseed.snapshot.manifest import Column, FirstKey
 from snapseed.snapshot.types import INTEGERS, Family
 
 _HASH, _PLACE, _TIME = "hash", "place", "time"
@@ -93,17 +93,41 @@ def with_keys(rows: pa.Table, key: Sequence[Column], wanted: Sequence[str]) -> p
     if not wanted:
         return rows
     condition = pl.lit(value=False)
-    for text in wanted:
-        first, dots, last = text.partition("..")
-        here = pl.lit(value=True)
-        if first:
-            here &= ~_is_beyond(_bound(first, key), "before")
-        if last or not dots:
-            here &= ~_is_beyond(_bound(last or first, key), "after")
-        condition |= here
+    for first, last in _bounds(wanted, key):
+        is_inside = pl.lit(value=True) if first is None else ~_is_beyond(first, "before")
+        condition |= is_inside if last is None else is_inside & ~_is_beyond(last, "after")
     columns = {name: in_one_piece(rows.column(name)) for name in (column.name for column in key)}
     index = pl.DataFrame(pa.table(_key_columns(columns, key)))
     return rows.take(index.select(_NUMBERED.filter(condition).alias(_PLACE))[_PLACE].to_arrow())
+
+
+def overlapping(bounds: Sequence[FirstKey], key: Sequence[Column], wanted: Sequence[str]) -> range:
+    """The ranges that may have rows `with_keys`: range 0 ends before the first of the bounds, the last one has no end.
+
+    All of them if none are wanted, or if Arrow cannot read a bound, such as a moment before our era. A text that is no
+    key matters only to an entity whose rows differ.
+    """
+    everything = range(len(bounds) + 1)
+    if not (bounds and wanted):
+        return everything
+    columns = zip(*(bound if isinstance(bound, tuple) else (bound,) for bound in bounds), strict=True)
+    try:
+        asked, begins = _bounds(wanted, key), _frame([list(map(str, values)) for values in columns], key)
+    except (UsageError, ValueError, pa.ArrowException):
+        return everything
+
+    def place(found: pl.DataFrame) -> int:
+        return begins.filter(~_is_beyond(found, "after")).height
+
+    first = min(0 if found is None else place(found) for found, _ in asked)
+    return range(first, 1 + max(len(bounds) if found is None else place(found) for _, found in asked))
+
+
+def _bounds(wanted: Sequence[str], key: Sequence[Column]) -> list[tuple[pl.DataFrame | None, pl.DataFrame | None]]:
+    """The first and the last key of each range that was asked for, None where it has no bound."""
+    ranges = [text.partition("..") for text in wanted]
+    asked = [(first, last if dots else first) for first, dots, last in ranges]
+    return [(_bound(first, key) if first else None, _bound(last, key) if last else None) for first, last in asked]
 
 
 def _bound(text: str, key: Sequence[Column]) -> pl.DataFrame:
@@ -111,8 +135,7 @@ def _bound(text: str, key: Sequence[Column]) -> pl.DataFrame:
     values = text.split(",") if len(key) > 1 else [text]
     try:
         # Raises `ValueError` for too few values, or too many.
-        parsed = {column.name: _parsed(value.strip(), column) for column, value in zip(key, values, strict=True)}
-        return pl.DataFrame(pa.table(_key_columns(parsed, key)))
+        return _frame([[value.strip()] for value in values], key)
     except (ValueError, pa.ArrowException) as exc:
         raise UsageError(
             "not a key",
@@ -122,13 +145,20 @@ def _bound(text: str, key: Sequence[Column]) -> pl.DataFrame:
         ) from exc
 
 
-def _parsed(text: str, column: Column) -> pa.Array:
+def _frame(texts: Sequence[Sequence[str]], key: Sequence[Column]) -> pl.DataFrame:
+    """Keys as a frame, from the texts of each of their columns."""
+    parsed = {column.name: _parsed(values, column) for column, values in zip(key, texts, strict=True)}
+    return pl.DataFrame(pa.table(_key_columns(parsed, key)))
+
+
+def _parsed(texts: Sequence[str], column: Column) -> pa.Array:
     kind = column.kind()
     if kind.family is Family.UUID:
-        return pa.ExtensionArray.from_storage(kind.arrow, pa.array([uuid.UUID(text).bytes], pa.binary(16)))
+        storage = pa.array([uuid.UUID(text).bytes for text in texts], pa.binary(16))
+        return pa.ExtensionArray.from_storage(kind.arrow, storage)
     if kind.family is Family.BYTEA:
-        return pa.array([bytes.fromhex(text.removeprefix("\\x"))])
-    return pa.array([text], pa.string()).cast(kind.arrow)
+        return pa.array([bytes.fromhex(text.removeprefix("\\x")) for text in texts], pa.binary())
+    return pa.array(texts, pa.string()).cast(kind.arrow)
 
 
 def _indexed(found: Rows, key: Sequence[Column]) -> _Waiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 
 import pyarrow as pa
 from psycopg import sql
@@ -13,7 +13,14 @@ from snapseed.errors import SnapshotError
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
-from snapseed.postgres.rowhash import between, bucket, has_null, key_order, row_hash, rows_fingerprint, whole_row_order
+from snapseed.postgres.rowhash import (
+    between,
+    has_null,
+    key_order,
+    range_fingerprints,
+    rows_fingerprint,
+    whole_row_order,
+)
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, UInt64s, row_hashes
 from snapseed.snapshot.keys import key_value
 from snapseed.snapshot.manifest import RESTORE, Column, EntityRecord, FirstKey
@@ -70,11 +77,11 @@ class SnapshotTable:
         """Where its chunks begin."""
         return [chunk.first_key for chunk in self.record.chunks]
 
-    def sums(self, bounds: Sequence[FirstKey]) -> dict[int, Fingerprint]:
-        """The fingerprints of the ranges that begin at these bounds, each of which is the first key of a chunk."""
+    def sums(self, bounds: Sequence[FirstKey], among: KeyRange) -> dict[int, Fingerprint]:
+        """The fingerprints within a range, by the ranges that begin at these bounds; all are first keys of chunks."""
         places = {key: number for number, key in enumerate(bounds)}
         found, number = dict[int, Fingerprint](), -1
-        for chunk in self.record.chunks:
+        for chunk in (self.record.chunks[at] for at in self._numbers([among])):
             number = places.get(chunk.first_key, number)
             found[number] = found.get(number, EMPTY) + chunk.digest()
         return found
@@ -84,16 +91,21 @@ class SnapshotTable:
 
         Raises `SnapshotError` for a chunk whose rows are not those of the manifest.
         """
-        ends = {key: number for number, key in enumerate(self.bounds())} | {None: len(self.record.chunks)}
-        begins = ends | {None: 0}
-        inside = (range(begins[each.first], ends[each.last]) for each in ranges if not each.nulls)
-        wanted = set(chain.from_iterable(inside)) - self.skipped
+        wanted = set(self._numbers(ranges)) - self.skipped
         numbers = iter(range(len(self.record.chunks)))
         for file in self.record.files:
             if found := [at for at, number in enumerate(islice(numbers, len(file.chunks))) if number in wanted]:
                 with self.snapshot.open_part(self.record, file) as part:
                     for at in found:
                         yield from self._chunk(part, at, columns)
+
+    def _numbers(self, ranges: Sequence[KeyRange]) -> Iterator[int]:
+        """The numbers of the chunks in ranges whose bounds are first keys of chunks."""
+        ends = {key: number for number, key in enumerate(self.bounds())} | {None: len(self.record.chunks)}
+        begins = ends | {None: 0}
+        for among in ranges:
+            if not among.nulls:
+                yield from range(begins[among.first], ends[among.last])
 
     def _chunk(self, part: Part, number: int, columns: Sequence[Column]) -> Iterator[Rows]:
         found, stored = EMPTY, [self.columns[column.name] for column in columns]
@@ -152,12 +164,10 @@ class DatabaseTable:
         ).fetchall()
         return [tuple(map(str, row)) if len(row) > 1 else str(row[0]) for row in rows]
 
-    def sums(self, bounds: Sequence[FirstKey]) -> dict[int, Fingerprint]:
-        """The fingerprints of the ranges that begin at these bounds."""
-        query = sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1")
-        hashed = row_hash(list(self.columns.values()))
-        rows = self.connection.execute(query.format(bucket(self.key, bounds), hashed, self.name.rows())).fetchall()
-        return {int(str(at)): Fingerprint(int(str(count)), int(str(total)) % 2**64) for at, count, total in rows}
+    def sums(self, bounds: Sequence[FirstKey], among: KeyRange) -> dict[int, Fingerprint]:
+        """The fingerprints within a range, by the ranges that begin at these bounds."""
+        source = self.name.rows() if among == KeyRange() else self._inside(among, self.key)
+        return range_fingerprints(self.connection, list(self.columns.values()), source, self.key, bounds)
 
     def rows(self, ranges: Sequence[KeyRange], columns: Sequence[Column], key: Sequence[Column]) -> Iterator[Rows]:
         """The rows of ranges, by the order of the key; rows without a key are ordered by all columns.
@@ -173,15 +183,19 @@ class DatabaseTable:
         ]
         for among in ranges:
             order = key_order(key) if key and not among.nulls else whole_row_order(own)
-            condition: sql.Composable = has_null(key) if among.nulls else between(key, among.first, among.last)
-            if key and not among.nulls:
-                condition = sql.SQL("{} AND NOT {}").format(condition, has_null(key))
-            source = sql.SQL("{} WHERE {} ORDER BY {}").format(self.name.rows(), condition, order)
+            source = sql.SQL("{} ORDER BY {}").format(self._inside(among, key), order)
             if own != list(columns):
                 source = sql.SQL("(SELECT {} FROM {}) AS rows").format(sql.SQL(", ").join(selected), source)
             with self.connection.transaction(), copied_out(self.connection, columns, source, str(self.name)) as batches:
                 for batch in batches:
                     yield Rows(batch, row_hashes(batch.columns, kinds))
+
+    def _inside(self, among: KeyRange, key: Sequence[Column]) -> sql.Composable:
+        """What follows FROM, for the rows of a range."""
+        condition: sql.Composable = has_null(key) if among.nulls else between(key, among.first, among.last)
+        if key and not among.nulls:
+            condition = sql.SQL("{} AND NOT {}").format(condition, has_null(key))
+        return sql.SQL("{} WHERE {}").format(self.name.rows(), condition)
 
 
 Table = SnapshotTable | DatabaseTable

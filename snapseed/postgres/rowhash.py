@@ -56,6 +56,22 @@ def rows_fingerprint(connection: Connection, columns: Sequence[Column], source: 
     return Fingerprint(int(str(row[0])), int(str(row[1])) % 2**64)
 
 
+def range_fingerprints(
+    connection: Connection,
+    columns: Sequence[Column],
+    source: sql.Composable,
+    key: Sequence[Column],
+    bounds: Sequence[FirstKey],
+) -> dict[int, Fingerprint]:
+    """The fingerprints of the rows of `source` by ranges of the key, numbered as by `bucket`; none for an empty one."""
+    query = sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1")
+    # The planner takes the numbers of ranges for as many as there are rows, and would sort these.
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL enable_sort = off; SET LOCAL parallel_tuple_cost = 0")
+        rows = connection.execute(query.format(bucket(key, bounds), row_hash(columns), source)).fetchall()
+    return {int(str(number)): Fingerprint(int(str(count)), int(str(total)) % 2**64) for number, count, total in rows}
+
+
 def row_hash(columns: Sequence[Column], table: str | None = None) -> sql.Composed:
     """The SQL expression for the hash of a row: the SQL side of `snapshot.hashing.row_hashes`.
 

@@ -15,7 +15,7 @@ from snapseed.postgres.catalog import TableName, read_tables
 from snapseed.postgres.connect import Connection, Target
 from snapseed.postgres.fit import fitting_tables
 from snapseed.postgres.locks import reading
-from snapseed.postgres.rowhash import bucket, row_hash, table_fingerprint
+from snapseed.postgres.rowhash import range_fingerprints, table_fingerprint
 from snapseed.servers.targets import resolve_target
 from snapseed.snapshot.hashing import EMPTY, Fingerprint
 from snapseed.snapshot.manifest import EntityRecord, FirstKey, Manifest
@@ -188,10 +188,8 @@ def _differing_chunks(connection: Connection, entity: EntityRecord, table: Table
     """Query again, with the rows sorted into the manifest's chunks by key; none for rows without a key."""
     if not entity.key_columns:
         return []
-    query = sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1")
-    number = bucket(entity.key_columns, [chunk.first_key for chunk in entity.chunks])
-    rows = connection.execute(query.format(number, row_hash(entity.columns), table.rows())).fetchall()
-    found = {number: Fingerprint(int(str(count)), int(str(total)) % 2**64) for number, count, total in rows}
+    bounds = [chunk.first_key for chunk in entity.chunks]
+    found = range_fingerprints(connection, entity.columns, table.rows(), entity.key_columns, bounds)
     before = [ChunkDifference(-1, "(before the first chunk)", None, EMPTY, found[-1])] if -1 in found else []
     chunks = ((file.path, chunk) for file in entity.files for chunk in file.chunks)
     return before + [

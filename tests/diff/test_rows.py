@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapseed.diff.rows import differences, with_keys
+from snapseed.diff.rows import differences, overlapping, with_keys
 from snapseed.diff.tables import Rows
 from snapseed.errors import UsageError
 from snapseed.snapshot.hashing import row_hashes
@@ -85,6 +86,22 @@ def test_keys_are_chosen_by_value_or_range(wanted: list[str], expected: list[int
     """Both ends of a range are in it."""
     rows = table_of([(number, "a", 0) for number in range(4)])
     assert with_keys(rows, COLUMNS[:1], wanted)["number"].to_pylist() == expected
+
+
+@given(
+    bounds=st.sets(st.integers(0, 20)), ends=st.lists(st.tuples(st.integers(-1, 21), st.integers(-1, 21)), max_size=3)
+)
+def test_no_row_with_a_wanted_key_is_outside_the_ranges_that_are_read(
+    bounds: set[int], ends: list[tuple[int, int]]
+) -> None:
+    """And of the ranges at both ends, none is read in vain."""
+    begins, wanted = sorted(bounds), [f"{first}..{last}" for first, last in ends]
+    rows = with_keys(table_of([(number, "a", 0) for number in range(-1, 22)]), COLUMNS[:1], wanted)
+    places = {bisect_right(begins, number) for number in rows["number"].to_pylist()}
+    found = overlapping(begins, COLUMNS[:1], wanted)
+    assert places <= set(found)
+    if wanted and begins and places and all(first <= last for first, last in ends):
+        assert {found[0], found[-1]} <= places
 
 
 @pytest.mark.parametrize("wanted", ["x", "1,2", "9999999999"])
