@@ -125,7 +125,7 @@ def test_nothing_that_others_planted_runs_as_us(shop: Sandbox, hostile: Hostile)
     assert not diff_snapshot(project, environment).agrees
     reset_environment(project, environment)
     report = reset_environment(project, environment)
-    assert scaffold_project(ScaffoldRequest(shop.url)).files
+    assert scaffold_project(ScaffoldRequest(shop.url, include_filled=True)).files
     with shop.connect() as connection:
         connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(report.template)))
 
