@@ -6,24 +6,21 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from snapseed.capture.connections import capturing
+from snapseed.capture.connections import Readers, capturing
 from snapseed.capture.read import CapturedTable, TableRows
 from snapseed.errors import VerificationError
 from snapseed.postgres.connect import Session, Target
 from snapseed.postgres.rowhash import rows_fingerprint
-from snapseed.postgres.threads import shared_among
 from snapseed.snapshot.hashing import Fingerprint, combined
 
 
-def prove(
-    target: Target, sessions: Sequence[Session], tables: Sequence[TableRows], captured: Sequence[CapturedTable]
-) -> None:
+def prove(target: Target, readers: Readers, tables: Sequence[TableRows], captured: Sequence[CapturedTable]) -> None:
     """Raise `VerificationError` unless the server computes the same fingerprint of each table as we did."""
     tasks = [partial(_fingerprint, target, rows) for rows in tables]
     differing = [
         f"{read.table.name}: {read.observed.rows:,} rows with fingerprint {read.observed},"
         f" the server has {found.rows:,} with {found}"
-        for read, found in zip(captured, shared_among(sessions, tasks), strict=True)
+        for read, found in zip(captured, readers.share(tasks), strict=True)
         if found != read.observed
     ]
     if differing:

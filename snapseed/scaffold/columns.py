@@ -10,7 +10,7 @@ from itertools import chain
 from uuid import UUID
 
 from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.conditions import Bound, Limits, Order, constant_of
+from snapseed.scaffold.conditions import NOW, Bound, Limits, Order
 from snapseed.scaffold.draws import Draw, Wanted, quoted
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
@@ -36,7 +36,8 @@ _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 class Proposal:
     """Draws that may fill the columns of a table, the best first. `null` says why other columns get no value.
 
-    `optional` columns may be NULL, and by their names often are.
+    `wanted` are the columns that no other table fills. `optional` columns may be NULL, and often are: by their names,
+    or because there is no row to refer to.
     """
 
     sources: Sources
@@ -48,9 +49,9 @@ class Proposal:
     @property
     def since(self) -> str | None:
         """Code for the moment at which a row begins, if there is one that is never after the project's `now`."""
-        for name, (draw, *_) in self.draws.items():
+        for name, wanted in self.wanted.items():
             begins = _is_moment(self.sources, name) and suggests("beginning", name) and not _is_later(name)
-            is_late = self.wanted[name].limits.are_ends or f"timedelta(days={_LATEST})" in draw.code
+            is_late = wanted.limits.are_ends or f"timedelta(days={_LATEST})" in self.draws[name][0].code
             if begins and not is_late and name not in self.sources.nullable:
                 return f"{{rows:{self.sources.place.name}}}[{quoted(name)}]"
         return None
@@ -73,7 +74,9 @@ def propose(sources: Sources, since: str | None) -> Proposal:
     for order in orders:
         limits |= _parted(table, limits, order)
     wanted: dict[str, Wanted] = {}
-    draws: dict[str, tuple[Draw, ...]] = {}
+    draws: dict[str, tuple[Draw, ...]] = {
+        name: (_reference(table, name, code),) for name, code in sources.foreign.items()
+    }
     null = dict(sources.null)
     for name in _in_order(sources, names, orders):
         given = Wanted(
@@ -84,11 +87,11 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             is_key=place.key == (name,),
             is_lookup=place.is_lookup,
             table=table.name,
-            default=constant_of(table.defaults.get(name, "")),
+            default=sources.conditions.defaults.get(name),
             people={
                 part: other for part, words in _PEOPLE.items() for other in draws if draws[other][0].examples == words
             },
-            after=_after(sources, name, limits, since, tuple(draws)),
+            after=_after(sources, name, limits, since, tuple(wanted)),
         )
         found = tuple(_candidates(sources, given))
         if found:
@@ -97,14 +100,26 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             null |= leave(table, name, "no values are known that are all different")
         else:
             null |= leave(table, name, f"no values of type {given.column.type} are known")
-    optional = frozenset(
+    optional = sources.sometimes_null.union(
         name
-        for name in draws
+        for name in wanted
         if (suggests("optional", name) or (_is_moment(sources, name) and _is_later(name)))
         and name in sources.nullable
         and name not in sources.by_position
     )
     return Proposal(sources, wanted, draws, null, optional)
+
+
+def _reference(table: Table, name: str, code: str) -> Draw:
+    """The column of a foreign key. Its values are not known, but different ones of its type do for a check."""
+    family = table.kind(name).family
+    examples: dict[Family, tuple[object, ...]] = {
+        **dict.fromkeys(INTEGERS, (1, 2)),
+        **dict.fromkeys(_TEXTS, ("1", "2")),
+        **dict.fromkeys(MOMENTS, (NOW, NOW + timedelta(days=1))),
+        Family.UUID: (UUID(int=1), UUID(int=2)),
+    }
+    return Draw(code, examples.get(family, ()))
 
 
 def _in_order(sources: Sources, names: list[str], orders: list[Order]) -> list[str]:

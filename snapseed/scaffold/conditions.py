@@ -88,11 +88,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Conditions:
-    """All conditions on the rows of a table, with the limits of each column."""
+    """All conditions on the rows of a table, with the limits of each column, and the defaults that are constants."""
 
     rules: tuple[Rule, ...]
     limits: Mapping[str, Limits]
     orders: tuple[Order, ...]
+    defaults: Mapping[str, object]
 
     @property
     def ordered(self) -> frozenset[str]:
@@ -111,7 +112,10 @@ def conditions_of(table: Table) -> Conditions:
             limits[name] = _combined(limits[name], [_limits(name, leaf) for leaf in leaves])
         sql = " OR ".join(f"({condition})" for condition in table.partitions)
         rules.append(Rule(Check("(each row has a partition)", columns), sql, columns))
-    return Conditions(tuple(rules), limits, tuple(order for order in map(_order, rules) if order is not None))
+    orders = tuple(order for order in map(_order, rules) if order is not None)
+    return Conditions(
+        tuple(rules), limits, orders, {name: constant_of(default) for name, default in table.defaults.items()}
+    )
 
 
 def constant_of(expression: str) -> object:

@@ -56,6 +56,10 @@ class Draw:
     finish: str = ""
     local: tuple[str, str] | None = None
 
+    def finished(self, code: str) -> str:
+        """The code of the values in the type of the column."""
+        return in_parentheses(code) + self.finish if self.finish else code
+
 
 @dataclass(frozen=True)
 class Wanted:

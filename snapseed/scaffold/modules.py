@@ -152,6 +152,12 @@ def laid_out(before: str, code: str, after: str, indent: int) -> list[str]:
     if isinstance(node, ast.List):
         items = [_source(code, item) for item in node.elts]
         return [f"{margin}{before}[", *_filled(items, indent + 4), f"{margin}]{after}"]
+    if isinstance(node, ast.Dict):
+        pairs = [
+            (_source(code, key), _source(code, value)) for key, value in zip(node.keys, node.values, strict=True) if key
+        ]
+        lines = [line for key, value in pairs for line in laid_out(f"{key}: ", value, ",", indent + 4)]
+        return [f"{margin}{before}{{", *lines, f"{margin}}}{after}"]
     if isinstance(node, ast.Call) and (arguments := [*node.args, *node.keywords]):
         items = [_source(code, argument) for argument in arguments]
         return _wrapped(f"{before}{_source(code, node.func)}(", items, f"){after}", indent)

@@ -13,12 +13,13 @@ from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place, arrange
 from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
 from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
-from snapseed.scaffold.draws import NUMBER, in_parentheses, quoted
+from snapseed.scaffold.decision import Columns, Together, decide
+from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.kept import HeldRows, KeptRows
 from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sources import ImpossibleError, sources_of
-from snapseed.scaffold.trial import Candidates, Columns, Verdict, decide, question_of
+from snapseed.scaffold.trial import Candidates, Verdict, question_of
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
 _FEW_VALUES = 10_000
@@ -111,15 +112,14 @@ def plan_project(tables: Sequence[Table], answer: Answer, held: HeldRows = HeldR
     single: frozenset[int] = frozenset()
     while True:
         arrangement = arrange(by_oid, narrow, excluded, single, held.kept)
-        found = _entities(arrangement, conditions, answer)
-        if not isinstance(found, ImpossibleError):
+        entities, impossible = _entities(arrangement, conditions, answer)
+        if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
-            return ProjectPlan(tuple(_without_circles(found)), left_out)
+            return ProjectPlan(tuple(_without_circles(entities)), left_out)
         # A table with a key of several columns is tried again with one of them.
-        if len(arrangement.places[found.oid].key) > 1:
-            single |= {found.oid}
-        else:
-            excluded[found.oid] = found.reason
+        joint = {oid for oid in impossible if len(arrangement.places[oid].key) > 1}
+        single |= joint
+        excluded |= {oid: why for oid, why in impossible.items() if oid not in joint}
 
 
 def _narrow(conditions: Conditions) -> frozenset[str]:
@@ -135,9 +135,14 @@ def _narrow(conditions: Conditions) -> frozenset[str]:
 
 def _entities(
     arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer
-) -> list[EntityPlan] | ImpossibleError:
-    """For all tables, parents before children; or why one of them can have no rows."""
+) -> tuple[list[EntityPlan], dict[int, str]]:
+    """For all tables, parents before children; and why some can have no rows.
+
+    What has to do with one of those waits for the next time: without it, it may become something else.
+    """
     names = {place.name for place in arrangement.places.values()}
+    impossible: dict[int, str] = {}
+    waiting: set[int] = set()
     since: dict[int | None, str | None] = {None: None}
     strides: dict[int | None, int] = {None: 1}
     entities: dict[int, EntityPlan] = {}
@@ -147,20 +152,28 @@ def _entities(
             continue
         key = arrangement.places[oid].parent
         parent = None if key is None else key.target
+        related = {*arrangement.ancestors(oid), *(found.target for found in arrangement.tables[oid].foreign_keys)}
+        if oid in waiting or related & (impossible.keys() | waiting):
+            waiting.add(oid)
+            continue
         try:
             proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
             most = None if parent is None else most_per_parent(proposal, strides[parent])
             columns = decide(proposal, answer(*question_of(proposal)))
         except ImpossibleError as exc:
-            return exc
+            impossible[oid] = exc.reason
+            waiting |= related - {oid}
+            continue
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
         entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
+        if not entity.columns.keys() >= {*entity.key}:
+            impossible[oid] = f"no values are known of its key ({', '.join(entity.key)})"
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
-                return ImpossibleError(oid, f"it needs the column {column} of {other}, whose values are not known")
-    return list(entities.values())
+                impossible[oid] = f"it needs the column {column} of {other}, whose values are not known"
+    return list(entities.values()), impossible
 
 
 def _kept(table: Table, place: Place, kept: KeptRows) -> EntityPlan:
@@ -182,7 +195,7 @@ def _entity(
 ) -> EntityPlan:
     table, place, among = proposal.sources.table, proposal.sources.place, proposal.sources.among
     statements, values = _code(proposal, columns, names)
-    codes = [*proposal.sources.foreign.values(), *(code for _, code in statements), *values.values()]
+    codes = [*(code for _, code in statements), *values.values()]
     parameters = tuple(dict.fromkeys(name for code in codes for name in _ROWS.findall(code)))
 
     def named(code: str) -> str:
@@ -214,13 +227,14 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     """The statements of a function, and the code of each column. Entities and their rows are still placeholders.
 
     A column from which others are drawn has a variable, except foreign columns and the key: drawing these again is
-    short, and gives the same values.
+    short, and gives the same values. So has each group of columns that are drawn together.
     """
     sources = proposal.sources
     # Other columns may be drawn from a column that has no value itself.
     draws = {name: found[0] for name, found in proposal.draws.items()} | {**columns.draws}
     statements, taken = list(sources.statements), set(names)
     variables: dict[str, str] = {}
+    nulls = {name: f"{quoted(f'{name} missing')}, {{}}, {_OFTEN}" for name in columns.sometimes_null}
 
     def assigned(name: str, code: str) -> str:
         variable = identifier(name, taken)
@@ -228,11 +242,17 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
         statements.append((variable, code))
         return variable
 
+    for group in columns.together:
+        rows = assigned("together", _table(group))
+        nulls |= {name: f"{quoted(f'no {name}')}, {{}}, {rows}[{quoted(f'no {name}')}]" for name in group.drawn}
+        listed = group.states.keys() - group.drawn
+        draws |= {name: replace(draws[name], code=f"{rows}[{quoted(name)}]", local=None) for name in listed}
+
     @cache
     def drawn(name: str) -> str:
-        code = sources.foreign[name] if name in sources.foreign else draws[name].code
+        code = draws[name].code
         code = _OWN.sub(lambda match: own(match[1]), code)
-        if name in draws and (local := draws[name].local):
+        if local := draws[name].local:
             ending, made = local
             code = code.replace("{local}", assigned(f"{name}_{ending}", made))
         return code
@@ -244,14 +264,25 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
             variables[name] = assigned(name, drawn(name))
         return variables[name]
 
-    filled = {name: drawn(name) for name in (*sources.foreign, *columns.draws)}
+    filled = {name: drawn(name) for name in columns.draws}
     values = {}
     for name in (column.name for column in sources.table.columns if column.name in filled):
-        code, finish = variables.get(name, filled[name]), draws[name].finish if name in draws else ""
-        code = in_parentheses(code) + finish if finish else code
-        is_null = name in columns.sometimes_null
-        values[name] = f"rows.or_null({quoted(name + ' missing')}, {code}, {_OFTEN})" if is_null else code
-    return statements, values
+        values[name] = draws[name].finished(variables.get(name, filled[name]))
+    return statements, values | {
+        name: f"rows.or_null({null.replace('{}', values[name])})" for name, null in nulls.items()
+    }
+
+
+def _table(together: Together) -> str:
+    """A row of a table for each row: what its columns have in common, or which of them are NULL."""
+    columns = {
+        f"no {name}" if name in together.drawn else name: [state is None for state in states]
+        if name in together.drawn
+        else states
+        for name, states in together.states.items()
+    }
+    shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
+    return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
 
 
 def _fan_out(most: int, among: str | None) -> str:

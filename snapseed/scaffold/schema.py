@@ -20,6 +20,7 @@ from snapseed.postgres.catalog import (
     search_schemas,
 )
 from snapseed.postgres.connect import Connection
+from snapseed.scaffold.statistics import ColumnStatistics, read_statistics
 from snapseed.snapshot.types import ColumnType, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
@@ -75,7 +76,8 @@ class Table:
     """One table. `unique` holds the columns of each unique index, the primary key first.
 
     `is_visible`: the search path finds it without its schema. `defaults` are those of ordinary columns. `partitions`
-    are the conditions on the rows of its partitions, None where it is not partitioned.
+    are the conditions on the rows of its partitions, None where it is not partitioned. `rows` is PostgreSQL's estimate
+    and `statistics` what it knows about columns: None and empty without ANALYZE, or if they are not to be used.
     """
 
     oid: int
@@ -92,6 +94,8 @@ class Table:
     serials: frozenset[str] = frozenset()
     is_visible: bool = True
     has_rows: bool = False
+    rows: int | None = None
+    statistics: Mapping[str, ColumnStatistics] = field(default_factory=dict)
     comment: str = ""
 
     def __str__(self) -> str:
@@ -125,7 +129,7 @@ class Table:
         return frozenset(name for key in self.foreign_keys for name in key.columns)
 
 
-def read_schema(connection: Connection) -> tuple[Table, ...]:
+def read_schema(connection: Connection, *, with_statistics: bool = True) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
     found = read_rows(connection, (_QUERIES / "tables.sql").read_bytes())
     bare = [TableName(None, row["name"]) for row in found]
@@ -136,8 +140,11 @@ def read_schema(connection: Connection) -> tuple[Table, ...]:
     for name in _DETAILS:
         for row in read_rows(connection, (_QUERIES / f"{name}.sql").read_bytes(), oids=list(facts)):
             details[row.pop("oid")][name].append(row)
+    filled = {oid: table for oid, table in facts.items() if table.has_rows and with_statistics}
+    statistics = read_statistics(connection, filled)
     for row, table in zip(found, bare, strict=True):
         row["is_visible"] = table in visible and visible[table].schema == row["schema"]
+        row["statistics"] = statistics.get(row["oid"], {})
     return tuple(_table(row, facts[row["oid"]], **details[row["oid"]]) for row in found if row["oid"] in facts)
 
 
@@ -157,4 +164,5 @@ def _table(row: dict[str, Any], facts: TableFacts, **details: list[dict[str, Any
         partitions=next((partitioned["conditions"] for partitioned in details["partitions"]), None),
         serials=frozenset(sequence.column for sequence in facts.sequences),
         has_rows=facts.has_rows,
+        rows=facts.estimated_rows if row["statistics"] else None,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.conditions import Conditions
+from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, Family
@@ -43,7 +43,7 @@ class Sources:
     `foreign` has the code of columns of foreign keys, `sometimes_null` are those of them that are NULL now and then,
     and `null` says why a column gets no value from us. The values of `unique` columns must each come once; those of
     `by_position` columns differ within a parent, and take turns among labels if there are any. `nullable` columns may
-    be NULL.
+    be NULL. The rules `met` hold whatever is drawn.
     """
 
     table: Table
@@ -58,6 +58,7 @@ class Sources:
     most_per_parent: int | None
     among: str | None
     nullable: frozenset[str]
+    met: frozenset[Rule] = frozenset()
 
 
 def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> Sources:

@@ -123,6 +123,11 @@ class Prefix:
         with self._translated():
             self._client().put(key, data, chunk_size=8 << 20, max_concurrency=4, **options)
 
+    def move(self, key: str, other: str) -> None:
+        """Give an object another key; the store does it."""
+        with self._translated():
+            self._client().rename(key, other)
+
     def remove(self, keys: Collection[str]) -> None:
         """Remove objects."""
         with self._translated(), suppress(FileNotFoundError):
@@ -203,6 +208,19 @@ class PrefixStaging:
         require_loadable(path, file)
         self.prefix.put(self.prefix.key(file), path)
         path.unlink()
+
+    def send(self, file: StoredFile) -> None:
+        """Put a file of this machine, whose final path another one will know, as `place` does."""
+        self.put(file)
+
+    def place(self, file: StoredFile, final: StoredFile) -> None:
+        """Put a file under its final path: from the folder, or from where a worker has put it. Raises as `put` does."""
+        if (self.folder / file.path).exists():
+            (self.folder / final.path).parent.mkdir(exist_ok=True)
+            (self.folder / file.path).rename(self.folder / final.path)
+            self.put(final)
+        else:
+            self.prefix.move(self.prefix.key(file), self.prefix.key(final))
 
     def take_over(self, files: Sequence[StoredFile]) -> set[str]:
         """The paths of files that are in the bucket already, with this SHA-256."""

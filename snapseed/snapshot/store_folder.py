@@ -104,6 +104,16 @@ class FolderStaging:
         """Take a file that was written into the folder. Raises `SnapshotError` for one that could not be loaded."""
         require_loadable(self.folder / file.path, file)
 
+    def send(self, file: StoredFile) -> None:
+        """Nothing: the folder is on this machine."""
+
+    def place(self, file: StoredFile, final: StoredFile) -> None:
+        """Take a file that was written under another path than its final one. Raises as `put` does."""
+        with writing_to(self.folder):
+            (self.folder / final.path).parent.mkdir(exist_ok=True)
+            (self.folder / file.path).rename(self.folder / final.path)
+        self.put(final)
+
     def take_over(self, files: Sequence[StoredFile]) -> set[str]:
         """Keep what is there already, from the old snapshot or an earlier try, with this SHA-256. Returns the paths."""
         for path in Folder(self.folder).present() - {file.path for file in files}:

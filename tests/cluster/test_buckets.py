@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot
 from snapseed.verify.files import verify_files
 from tests.generate.making import write_project
-from tests.stores.endpoint import KEYS, running_endpoint
 
 # Notes which parts are made, and fails at the fifth until there is a file `allowed`.
 _NOTED = """
@@ -33,13 +31,6 @@ def things(rows):
         file.write(f"{part} ")
     return pl.DataFrame({"id": rows.key()})
 """
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an S3 server."""
-    with running_endpoint(tmp_path_factory.mktemp("s3")) as port:
-        yield port
 
 
 @dataclass(frozen=True)
@@ -63,10 +54,8 @@ class Run:
 
 
 @pytest.fixture
-def run(endpoint: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(endpoint: int, tmp_path: Path) -> Run:
     """A project whose run was cut short at its fifth part, and now may end."""
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
     url = f"s3://tests/{tmp_path.name}?endpoint=http://127.0.0.1:{endpoint}"
     project = write_project(tmp_path / "p", _NOTED.replace("FOLDER", repr(str(tmp_path))), part_rows=10)
     run = Run(project, read_store(url, tmp_path, where="test"), tmp_path)

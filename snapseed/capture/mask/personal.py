@@ -25,6 +25,8 @@ from snapseed.postgres.connect import Connection
 
 _DATA: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 _NAMES, _TYPES, _VALUES = _DATA["names"], _DATA["types"], _DATA["values"]
+# What values look like, any of it, for PostgreSQL.
+PERSONAL_VALUES = "|".join(f"({pattern})" for pattern in _VALUES.values())
 _RULES = {"an e-mail address": "email", "a telephone number": "phone", "an IP address": "ip"}
 # Types whose values are no texts. All others, such as hstore or a composite type, may hold anything.
 _PLAIN = NUMBERS | MOMENTS | {"boolean", "interval", "money", "oid", "uuid"}
@@ -85,7 +87,7 @@ def sampled_reasons(connection: Connection, facts: Facts, places: Iterable[Place
     tables: dict[int, list[MaskableColumn]] = {}
     for place in places:
         column = facts.columns[place]
-        if _may_have_texts(column) and column.base != "bytea" and column.may_select:
+        if _may_have_texts(column.base, is_enum=column.is_enum) and column.base != "bytea" and column.may_select:
             tables.setdefault(place[0], []).append(column)
     reasons = {}
     for oid, columns in tables.items():
@@ -99,30 +101,34 @@ def sampled_reasons(connection: Connection, facts: Facts, places: Iterable[Place
 
 def values_in_schema(connection: Connection) -> list[str]:
     """Comments, defaults, checks and labels that look as if they had personal values, without these."""
-    pattern = "|".join(f"({pattern})" for pattern in _VALUES.values())
-    return [
-        row["place"]
-        for row in read_rows(connection, query("schema_values", Path(__file__).parent / "queries"), pattern=pattern)
-    ]
+    found = query("schema_values", Path(__file__).parent / "queries")
+    return [row["place"] for row in read_rows(connection, found, pattern=PERSONAL_VALUES)]
 
 
-def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
-    base = column.base
+def looks_personal(table: str, names: Iterable[str], base: str, *, is_enum: bool = False) -> tuple[str, str] | None:
+    """Why a column looks personal, and the rule for it: by its type `base`, or its names in a table; None if not.
+
+    Several names are those inside of a composite type.
+    """
     if base in _TYPES:
         return f"by its type, {base}", _TYPES[base]
-    names = [f"_{words_of(name)}_" for name in (column.name, *column.parts)]
-    names = [name for name in names if not re.search(_NAMES["harmless"], name)]
+    words = [f"_{words_of(name)}_" for name in names]
+    words = [name for name in words if not re.search(_NAMES["harmless"], name)]
     patterns = _NAMES["number"] if base in NUMBERS else _NAMES["moment"] if base in MOMENTS else []
-    if _may_have_texts(column):
+    if _may_have_texts(base, is_enum=is_enum):
         patterns = _NAMES["text"]
-        if re.search(_NAMES["people"], f"_{words_of(column.table)}_"):
+        if re.search(_NAMES["people"], f"_{words_of(table)}_"):
             patterns = [*patterns, *_NAMES["of_people"]]
-    rule = next((rule for pattern, rule in patterns if any(re.search(pattern, name) for name in names)), None)
+    rule = next((rule for pattern, rule in patterns if any(re.search(pattern, name) for name in words)), None)
     return None if rule is None else ("by its name", rule)
 
 
-def _may_have_texts(column: MaskableColumn) -> bool:
-    return column.base not in _PLAIN and not column.is_enum
+def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
+    return looks_personal(column.table, (column.name, *column.parts), column.base, is_enum=column.is_enum)
+
+
+def _may_have_texts(base: str, *, is_enum: bool) -> bool:
+    return base not in _PLAIN and not is_enum
 
 
 def _proposals(column: MaskableColumn, rule: str) -> list[MaskRule]:

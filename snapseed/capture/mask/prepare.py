@@ -25,7 +25,6 @@ from snapseed.capture.mask.rules import assign, kind_of, label_of, rules_of_path
 from snapseed.capture.mask.values import BoundRule, Function
 from snapseed.config import MaskRule, Project, variable_of
 from snapseed.errors import ConfigurationError, RefusedError, SnapseedError, SnapshotError
-from snapseed.generate.pools import PoolFolder, Pools
 from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection
 from snapseed.postgres.copy_out import copied_out
@@ -151,6 +150,9 @@ def _given(rule: MaskRule, project: Project) -> list[str]:
     if rule.pool is None:
         options = rule.options if rule.rule == "choice" else (rule.value,)
         return [str(option).lower() if isinstance(option, bool) else str(option) for option in options]
+    # With polars, which few rules need.
+    from snapseed.generate.pools import PoolFolder, Pools
+
     table = Pools(PoolFolder(project.generators / "pools")).table(rule.pool)
     name = rule.column or table.columns[0]
     if name not in table.columns:
@@ -216,7 +218,7 @@ def _unmet(connection: Connection, facts: Facts, masks: Masks, *, is_check: bool
 def _sampled(connection: Connection, columns: list[Column], table: TableName) -> pa.RecordBatch:
     """The first rows of a table; none if one of them has a value that its type in a snapshot cannot hold."""
     source = sql.SQL("(SELECT * FROM {} LIMIT {}) sample").format(table.identifier(), sql.Literal(_SAMPLE))
-    rows = arrow_schema(columns).empty_table()
+    rows = pa.Table.from_batches([], arrow_schema(columns))
     with suppress(SnapshotError), connection.transaction():  # noqa: SIM117 - the COPY has ended before the transaction
         with copied_out(connection, columns, source, str(table)) as batches:
             rows = pa.Table.from_batches(batches, arrow_schema(columns)).combine_chunks()

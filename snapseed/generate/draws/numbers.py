@@ -91,10 +91,10 @@ def as_decimals(units: pl.Series, digits: int) -> pl.Series:
 
 def chances(bits: UInt64s, probability: float | pl.Series) -> Booleans:
     """True with this probability. Raises `ValueError` for one that is null or not between 0 and 1."""
-    given = probability if isinstance(probability, pl.Series) else pl.Series([probability])
+    given = (probability if isinstance(probability, pl.Series) else pl.Series([probability])).cast(pl.Float64)
     if given.null_count() or not given.is_between(0, 1).all():
         raise ValueError("a probability must be between 0 and 1, and not null")
-    exact = given.cast(pl.Float64).to_numpy()
+    exact = given.to_numpy()
     # Multiplying by a power of two is exact; 1 itself would not fit into 64 bits.
     limits = (np.minimum(exact, 1 - 2**-53) * 2.0**64).astype(np.uint64)
     chosen: Booleans = (bits < limits) | (exact == 1)
