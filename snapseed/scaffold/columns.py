@@ -9,6 +9,9 @@ from decimal import Decimal
 from itertools import chain
 from uuid import UUID
 
+import numpy as np
+
+from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS, words_of
 from snapseed.scaffold.conditions import NOW, Bound, Limits, Order
 from snapseed.scaffold.draws import Draw, Wanted, quoted
@@ -202,6 +205,10 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)
     elif wanted.is_key and family in INTEGERS:
         yield Draw("rows.key()", (1, 1000), is_unique=True)
+    elif wanted.is_key and family in _TEXTS and not sources.place.is_lookup:
+        keys = text_keys(sources.place.name, np.array([1, 1_000]), *wanted.kind.modifiers)
+        yield Draw("rows.key()", tuple(keys), is_unique=True)
+        yield from draws_of(wanted)
     elif name in sources.by_position:
         yield _by_position(wanted, sources.by_position[name], in_key=name in sources.place.key)
     else:

@@ -20,6 +20,7 @@ from snapseed.scaffold.schema import Check, Table
 # The project's `now`, before which nearly everything has happened: the default of `now` in snapseed.toml.
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _DIALECT = "postgres"
+_FEW_VALUES = 10_000
 _SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
@@ -78,12 +79,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Order:
-    """A rule by which the value of one column is at most (or below, if `strict`) that of another."""
+    """A rule by which the value of one column is at most (or below, if `strict`) that of another.
+
+    With `either`, the two only have to differ, so it may also be above.
+    """
 
     before: str
     after: str
     strict: bool
     rule: Rule
+    either: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,25 @@ class Conditions:
     limits: Mapping[str, Limits]
     orders: tuple[Order, ...]
     defaults: Mapping[str, object]
+
+    def on(self, name: str) -> bool:
+        """Whether there is any condition on a column."""
+        return any(name in rule.columns for rule in self.rules)
+
+    def is_last(self, columns: tuple[str, ...]) -> bool:
+        """Whether another column must come before this one."""
+        return any((order.after,) == columns for order in self.orders)
+
+    @property
+    def narrow(self) -> frozenset[str]:
+        """The columns that take few values, or values that depend on others."""
+        few = {
+            name
+            for name, limits in self.limits.items()
+            if limits.allowed is not None
+            or (limits.high is not None and isinstance(limits.high.value, Decimal) and limits.high.value < _FEW_VALUES)
+        }
+        return frozenset(few) | self.ordered
 
     @property
     def ordered(self) -> frozenset[str]:
@@ -179,14 +203,14 @@ def _alternatives(node: exp.Expr) -> list[exp.Expr]:
 def _order(rule: Rule) -> Order | None:
     """The order that a rule asks for, also in the form `x IS NULL OR …`."""
     match _alternatives(rule.tree) if rule.tree else ():
-        case [exp.LT() | exp.LTE() | exp.GT() | exp.GTE() as part]:
-            first, second, sign = part.this, part.expression, _SIGNS[type(part)]
+        case [exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.NEQ() as part]:
+            first, second, sign = part.this, part.expression, _SIGNS.get(type(part), ">")
         case _:
             return None
     if not isinstance(first, exp.Column) or not isinstance(second, exp.Column) or first == second:
         return None
     before, after = (second.name, first.name) if sign.startswith(">") else (first.name, second.name)
-    return Order(before, after, not sign.endswith("="), rule)
+    return Order(before, after, not sign.endswith("="), rule, either=isinstance(part, exp.NEQ))
 
 
 def _limits(column: str, rules: Iterable[Rule]) -> Limits:

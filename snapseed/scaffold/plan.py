@@ -6,13 +6,12 @@ import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, Place, arrange
 from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
-from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
+from snapseed.scaffold.conditions import Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.kept import HeldRows, KeptRows
@@ -22,7 +21,6 @@ from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import Candidates, Verdict, question_of
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
-_FEW_VALUES = 10_000
 # Up to the first number, every parent has that many rows; from the second on, two on average.
 _ALWAYS = 2
 _SPREAD = 5
@@ -106,13 +104,12 @@ def plan_project(tables: Sequence[Table], answer: Answer, held: HeldRows = HeldR
     """
     by_oid = {table.oid: table for table in tables}
     conditions = {table.oid: conditions_of(table) for table in tables}
-    narrow = {table.oid: _narrow(conditions[table.oid]) for table in tables}
     answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
     excluded = {**held.by_tools, **held.by_others}
     single: frozenset[int] = frozenset()
     while True:
-        arrangement = arrange(by_oid, narrow, excluded, single, held.kept)
-        entities, impossible = _entities(arrangement, conditions, answer)
+        arrangement = arrange(by_oid, conditions, excluded, single, held.kept)
+        entities, impossible = _entities(arrangement, answer)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
             return ProjectPlan(tuple(_without_circles(entities)), left_out)
@@ -122,20 +119,7 @@ def plan_project(tables: Sequence[Table], answer: Answer, held: HeldRows = HeldR
         excluded |= {oid: why for oid, why in impossible.items() if oid not in joint}
 
 
-def _narrow(conditions: Conditions) -> frozenset[str]:
-    """The columns whose checks leave few values, or values that depend on others."""
-    few = {
-        name
-        for name, limits in conditions.limits.items()
-        if limits.allowed is not None
-        or (limits.high is not None and isinstance(limits.high.value, Decimal) and limits.high.value < _FEW_VALUES)
-    }
-    return frozenset(few) | conditions.ordered
-
-
-def _entities(
-    arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer
-) -> tuple[list[EntityPlan], dict[int, str]]:
+def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan], dict[int, str]]:
     """For all tables, parents before children; and why some can have no rows.
 
     What has to do with one of those waits for the next time: without it, it may become something else.
@@ -157,9 +141,11 @@ def _entities(
             waiting.add(oid)
             continue
         try:
-            proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
+            proposal = propose(sources_of(arrangement, oid), since[parent])
             most = None if parent is None else most_per_parent(proposal, strides[parent])
             columns = decide(proposal, answer(*question_of(proposal)))
+            if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
+                raise ImpossibleError(oid, f"no values are known of its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
             waiting |= related - {oid}
@@ -168,8 +154,6 @@ def _entities(
         entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
-        if not entity.columns.keys() >= {*entity.key}:
-            impossible[oid] = f"no values are known of its key ({', '.join(entity.key)})"
         for other, column in sorted(entity.used):
             if other in columns_of and column not in columns_of[other]:
                 impossible[oid] = f"it needs the column {column} of {other}, whose values are not known"

@@ -63,6 +63,49 @@ CASES = {
         "CHECK (ends >= starts OR ends IS NULL))",
         "SELECT count(DISTINCT ends) > 5 FROM t",
     ),
+    "texts as keys that others refer to": Case(
+        """CREATE TABLE "User" (id text PRIMARY KEY, email text NOT NULL UNIQUE);
+        CREATE TABLE "Team" (id text PRIMARY KEY);
+        CREATE TABLE "TeamUser" ("teamId" text NOT NULL REFERENCES "Team" ON DELETE CASCADE,
+        "userId" text NOT NULL REFERENCES "User" ON DELETE CASCADE, PRIMARY KEY ("teamId", "userId"));
+        CREATE TABLE "Post" (id varchar(30) PRIMARY KEY, "authorId" text NOT NULL REFERENCES "User",
+        "teamId" text NOT NULL REFERENCES "Team"); CREATE TABLE "Profile" (id varchar(9) PRIMARY KEY,
+        "userId" text NOT NULL UNIQUE REFERENCES "User")""",
+        """SELECT count(*) = 40, count(DISTINCT id) = 40, (SELECT count(*) > 40 FROM "Post"), (SELECT count(*) > 10
+        FROM "TeamUser"), (SELECT count(*) = 40 FROM "Profile") FROM "User" u""",
+    ),
+    "a table that joins two others has a key of its own": Case(
+        """CREATE TABLE users (id bigserial PRIMARY KEY); CREATE TABLE projects (id bigserial PRIMARY KEY);
+        CREATE TABLE memberships (id bigserial PRIMARY KEY, user_id bigint NOT NULL REFERENCES users,
+        project_id bigint NOT NULL REFERENCES projects, UNIQUE (user_id, project_id)); CREATE TABLE invites
+        (id bigserial PRIMARY KEY, membership_id bigint NOT NULL REFERENCES memberships)""",
+        "SELECT count(*) > count(DISTINCT user_id), (SELECT count(*) > 0 FROM invites) FROM memberships",
+    ),
+    "a table that joins, of texts below others": Case(
+        """CREATE TABLE t (id varchar(21) PRIMARY KEY);
+        CREATE TABLE u (tenant varchar(21) REFERENCES t, id varchar(21) PRIMARY KEY);
+        CREATE TABLE r (tenant varchar(21) REFERENCES t, id varchar(21) PRIMARY KEY);
+        CREATE TABLE ur (tenant varchar(21) NOT NULL REFERENCES t, u varchar(21) NOT NULL REFERENCES u,
+        r varchar(21) NOT NULL REFERENCES r, PRIMARY KEY (tenant, u, r))""",
+        "SELECT count(DISTINCT u) > 10, count(DISTINCT r) > 10 FROM ur",
+    ),
+    "two references that differ": Case(
+        """CREATE TABLE person (id serial PRIMARY KEY); CREATE TABLE follow (id serial PRIMARY KEY,
+        follower_id int NOT NULL REFERENCES person, followed_id int NOT NULL REFERENCES person,
+        UNIQUE (follower_id, followed_id), CHECK (follower_id <> followed_id));
+        CREATE TABLE link (id serial PRIMARY KEY,
+        one int NOT NULL REFERENCES person, other int NOT NULL REFERENCES person, CHECK (one <> other))""",
+        "SELECT count(*) > 40, (SELECT count(*) > 40 FROM link) FROM follow",
+    ),
+    "two references in order": Case(
+        """CREATE TABLE tags (id uuid PRIMARY KEY); CREATE TABLE tag_relation (a uuid NOT NULL REFERENCES tags,
+        b uuid NOT NULL REFERENCES tags, PRIMARY KEY (a, b), CHECK (a < b))""",
+        "SELECT count(*) > 20 FROM tag_relation",
+    ),
+    "numbers that differ": Case(
+        "CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b int NOT NULL, CHECK (a <> b))",
+        "SELECT count(DISTINCT a) > 5, count(DISTINCT b) > 5 FROM t",
+    ),
 }
 
 
