@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from snapseed.capture.mask.facts import read_facts
-from snapseed.capture.mask.personal import personal_columns, sampled_reasons
+from snapseed.capture.mask.personal import by_name_or_type, sampled_reasons
 from snapseed.config.settings import suggestion
 from snapseed.errors import SnapseedError, UsageError
 from snapseed.generate.pools import NULL, values_of
@@ -134,8 +134,8 @@ def _personal(connection: Connection, oids: Collection[int]) -> set[int]:
     """The tables with columns that look personal, by their names, types or values."""
     facts = read_facts(connection)
     places = [place for place in facts.columns if place[0] in oids]
-    found = personal_columns(facts, {}, places, sampled_reasons(connection, facts, places))
-    return {facts.spelled[personal.column][0] for personal in found}
+    by_value = sampled_reasons(connection, facts, places)
+    return {place[0] for place in places if place in by_value or by_name_or_type(facts.columns[place])}
 
 
 def _read(connection: Connection, table: Table) -> KeptRows | str:
