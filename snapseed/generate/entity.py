@@ -18,6 +18,7 @@ import polars as pl
 
 from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, thresholds
+from snapseed.generate.draws.numbers import along
 from snapseed.generate.draws.unique import text_keys, uuid_keys
 from snapseed.snapshot.manifest import IDENTIFIER, USERS_TABLE, is_identifier, is_system_table, names_of
 from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
@@ -218,6 +219,13 @@ def fan_out(
         return counts
 
     return FanOut(maximum, count, among)
+
+
+def spread(bounds: Sequence[int], *, among: Entity | None = None) -> FanOut:
+    """Give equally many parents a number of children between each bound and the next; for `among`, see `fan_out`."""
+    ends = np.array(bounds, dtype=np.int64)
+    along(np.zeros(1, dtype=np.uint64), ends)
+    return FanOut(int(ends[-1]), lambda bits, _: along(bits, ends), among)
 
 
 def counted(expression: pl.Expr, maximum: int) -> FanOut:

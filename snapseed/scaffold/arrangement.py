@@ -17,7 +17,7 @@ _SMALL_COLUMNS = 5
 _SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") for length in (1, 2, 3)}
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
-_LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS = 8, 20
+_LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
 # Points for a foreign key as the one to the parent.
 _ONE_EACH, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 30, 25, 20, 15, 12, 6
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
@@ -221,7 +221,7 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         return min(_LEVELS, max([int(suggests("few", name)), *(found + 1 for found in above)]))
 
     places = {
-        oid: replace(place, rows=_NEEDED_LOOKUP_ROWS if oid in needed else _LOOKUP_ROWS)
+        oid: replace(place, rows=_lookup_rows(draft.tables[oid], is_needed=oid in needed))
         if oid in draft.lookups
         else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()
@@ -237,6 +237,12 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         for oid, target in paired:
             places[oid] = replace(places[oid], level=max(places[oid].level, places[target].level))
     return places
+
+
+def _lookup_rows(table: Table, *, is_needed: bool) -> int:
+    """As many rows as the source has if these are not too many to list; a usual number if that is not known."""
+    usual = _NEEDED_LOOKUP_ROWS if is_needed else _LOOKUP_ROWS
+    return table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else usual
 
 
 def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:

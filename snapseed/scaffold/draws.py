@@ -19,6 +19,7 @@ from snapseed.generate.words import WORDS, words_of
 from snapseed.postgres.catalog import ColumnFacts
 from snapseed.scaffold.conditions import Limits
 from snapseed.scaffold.names import hints, singular, suggests
+from snapseed.scaffold.statistics import ColumnStatistics
 from snapseed.snapshot.types import ColumnType, Family
 
 NUMBER = "number"
@@ -47,7 +48,7 @@ class Draw:
 
     In `code`, `{own:NAME}` stands for another column of the row, and `{local}` for a variable: `local` is the end of
     its name, and its code. `is_whole`: there are no other values than the examples. `finish` turns the expression into
-    the column's type; other columns use it without that.
+    the column's type; other columns use it without that. `shape` says what it takes from statistics.
     """
 
     code: str
@@ -56,6 +57,7 @@ class Draw:
     is_whole: bool = False
     finish: str = ""
     local: tuple[str, str] | None = None
+    shape: str = ""
 
     def finished(self, code: str) -> str:
         """The code of the values in the type of the column."""
@@ -66,7 +68,8 @@ class Draw:
 class Wanted:
     """A column to fill. `people` are the columns of the same table that hold a person's first and last name.
 
-    `after` are expressions for the earliest and the latest moment; the latter is empty for the project's `now`.
+    `after` are expressions for the earliest and the latest moment; the latter is empty for the project's `now`. Moments
+    of one `rank` are drawn together, so that those that come later in the source do here.
     """
 
     column: ColumnFacts
@@ -80,6 +83,8 @@ class Wanted:
     default: object = None
     people: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, str] | None = None
+    rank: str = ""
+    statistics: ColumnStatistics | None = None
 
     @property
     def name(self) -> str:

@@ -175,7 +175,7 @@ def _moments(wanted: Wanted) -> Iterator[Draw]:
     if wanted.after is not None:
         start, end = wanted.after
     end = "" if end == "rows.now" else end
-    finish = _finish(wanted.scalar)
+    finish = finish_of(wanted.scalar)
     if not wanted.is_unique:
         code = f"{wanted.rows}.timestamps({wanted.draw}, {start}{', ' + end if end else ''})"
         yield Draw(code, (first, last), finish=finish)
@@ -199,7 +199,7 @@ def _own_day(wanted: Wanted) -> Draw:
     return Draw(f"({first:_} {sign} rows.number()).cast(pl.Int32).cast(pl.Date)", (day,), is_unique=True)
 
 
-def _finish(kind: ColumnType) -> str:
+def finish_of(kind: ColumnType) -> str:
     """What turns a moment in UTC into the type: a date, one without a time zone, or one with fewer digits."""
     if kind.family is Family.DATE:
         return ".dt.date()"

@@ -23,7 +23,7 @@ _KEPT_BY = {name.lower(): tool for tool, names in _DATA["bookkeeping"].items() f
 COUNTRY_CODES: tuple[str, ...] = tuple(_DATA["codes"]["country"])
 _MODIFIED = re.compile(r"(?P<head>timestamp|time)(?P<modifier>\(\d+\))? (?P<zone>with|without) time zone(?P<array>.*)")
 # What every generated module imports or defines.
-_TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "scale", "timedelta", "datetime", "words", "number"}
+_TAKEN = {"rows", "pl", "entity", "fan_out", "exactly", "spread", "scale", "timedelta", "datetime", "words", "number"}
 
 
 def singular(word: str) -> str:
