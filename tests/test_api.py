@@ -50,7 +50,8 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_commands_for_databases_do_not_wait_for_libraries_of_others() -> None:
     """What capture, load, verify, reset and status import leaves out what only other commands and rare values need."""
     use_cases = (
-        "capture.snapshot, load.snapshot, verify.database, verify.status, testing.reset, testing.states, ci.checks"
+        "capture.snapshot, capture.mask.prepare, load.snapshot, verify.database, verify.status, testing.reset, "
+        "testing.states, ci.checks"
     )
     modules = ", ".join(f"snapseed.{name}" for name in use_cases.split(", "))
     unwanted = ("polars", "pyarrow.compute", "rich", "stamina", "redis", "snapseed.embeddings")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
 
 import psycopg
 from psycopg import sql
@@ -12,6 +16,7 @@ from snapseed.capture.request import CaptureRequest
 from snapseed.errors import LoadError, ServerError, SnapseedError
 from snapseed.postgres.connect import Session, Target, connected, require_session
 from snapseed.postgres.failures import translated
+from snapseed.postgres.threads import shared_among, shared_elsewhere
 
 _NOT_UTF8 = (
     "the database has bytes that are no text in its encoding, as SQL_ASCII allows: repair them, or --exclude the table"
@@ -27,31 +32,86 @@ _ADVICE = {
 # Classes of errors whose messages quote values: data exceptions, and what functions raise.
 _QUOTING = ("22", "P0")
 
+_Result = TypeVar("_Result")
+Task = Callable[[Session, threading.Event], _Result]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a connection needs to see the source as of the same moment as the leader, which exported its snapshot.
+
+    It holds as long as the leader's transaction. Picklable, and with the password. `hides`: no error quotes a value.
+    """
+
+    target: Target
+    exported: str
+    request: CaptureRequest
+    hides: bool
+
+    @contextmanager
+    def joined(self) -> Iterator[Session]:
+        """A new connection whose transaction has the snapshot."""
+        with connected(self.target) as session:
+            session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+            with session.transaction():
+                # Any query before it would give the transaction a snapshot of its own.
+                session.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self.exported)))
+                show_rows(session, self.request)
+                yield session
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Who reads the source: the leader and other connections of this process; or the tasks of an executor, elsewhere.
+
+    Without other connections, there is no moment to share.
+    """
+
+    sessions: Sequence[Session]
+    moment: Moment | None = None
+    executor: Executor | None = None
+
+    def share(
+        self,
+        tasks: Sequence[Task[_Result]],
+        done: Callable[[int, _Result], object] = lambda _number, _result: None,
+    ) -> list[_Result]:
+        """The result of each task, as in `shared_among`. For an executor they have to be picklable."""
+        if self.executor is None or self.moment is None:
+            return shared_among(self.sessions, tasks, done)
+        calls = [(self.moment, task) for task in tasks]
+        return shared_elsewhere(self.executor, carry_out, calls, self.moment.request.jobs, done)
+
+
+def carry_out(call: tuple[Moment, Task[_Result]]) -> _Result:
+    """Read over a connection of its own: a task of an executor. Raises what `connected` and the task raise."""
+    moment, task = call
+    hiding = without_values(moment.target) if moment.hides else nullcontext()
+    with hiding, capturing("capturing", moment.target), moment.joined() as session:
+        return task(session, threading.Event())
+
 
 @contextmanager
-def joined(target: Target, leader: Session, request: CaptureRequest, *, most: int) -> Iterator[list[Session]]:
-    """The leader and as many other connections as the jobs ask for, together `most` if there is no work for more.
-
-    Their transactions have the leader's snapshot.
-    """
+def reading_with(
+    target: Target, leader: Session, request: CaptureRequest, *, most: int, executor: Executor | None, hides: bool
+) -> Iterator[Readers]:
+    """The leader and as many others as the jobs ask for, together `most` if there is no work for more."""
+    jobs = min(request.jobs, most)
+    if jobs == 1 and executor is None:
+        yield Readers([leader])
+        return
+    require_session(leader, target)
+    (exported,) = leader.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
+    moment = Moment(leader.anywhere(target), str(exported), request, hides)
     with ExitStack() as stack:
-        sessions, jobs = [leader], min(request.jobs, most)
-        if jobs > 1:
-            require_session(leader, target)
-            (exported,) = leader.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
-        while len(sessions) < jobs:
+        sessions = [leader]
+        while len(sessions) < jobs and executor is None:
             try:
-                session = stack.enter_context(connected(target))
+                sessions.append(stack.enter_context(moment.joined()))
             except SnapseedError as exc:
                 exc.next_step = f"capture with --jobs {len(sessions)}, as many connections as there were"
                 raise
-            session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
-            stack.enter_context(session.transaction())
-            # Any query before it would give the transaction a snapshot of its own.
-            session.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(exported)))
-            show_rows(session, request)
-            sessions.append(session)
-        yield sessions
+        yield Readers(sessions, moment, executor)
 
 
 def show_rows(session: Session, request: CaptureRequest) -> None:

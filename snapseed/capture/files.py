@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +14,7 @@ import pyarrow as pa
 from snapseed.capture.request import Sizes
 from snapseed.snapshot.arrow import offsets_of
 from snapseed.snapshot.manifest import Column, PartFile
-from snapseed.snapshot.store import part_path
-from snapseed.snapshot.store_folder import writing_to
+from snapseed.snapshot.store import Staging, part_path
 from snapseed.snapshot.writing import PartWriter, WrittenFile
 
 
@@ -88,17 +88,16 @@ class FileSeries:
         self._file_rows += len(piece)
 
 
-def placed(folder: Path, entity: str, files: list[PartFile]) -> tuple[PartFile, ...]:
-    """The files of an entity, in key order, renamed to what they are called in a snapshot."""
+def placed(staging: Staging, entity: str, files: list[PartFile]) -> tuple[PartFile, ...]:
+    """The files of an entity, in key order, put where the snapshot has them."""
     found = []
     for number, file in enumerate(files):
-        path = part_path(entity, None if len(files) == 1 else number)
-        with writing_to(folder):
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / file.path).rename(folder / path)
-        found.append(msgspec.structs.replace(file, path=path))
-    if len(files) == 1:
-        (folder / files[0].path).parent.rmdir()
+        place = msgspec.structs.replace(file, path=part_path(entity, None if len(files) == 1 else number))
+        staging.place(file, place)
+        found.append(place)
+    with suppress(OSError):
+        # Of a single file, it is empty.
+        (staging.folder / entity).rmdir()
     return tuple(found)
 
 

@@ -1,7 +1,7 @@
 """Read the rows of tables over one connection or several, all as of one moment, and write them to files.
 
 Each connection has a thread that reads, one that writes what was read, and one that ends files. What a table's
-files hold does not depend on the number of connections.
+files hold does not depend on the number of connections, nor on the machine that they are opened on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from itertools import pairwise
 import pyarrow as pa
 from psycopg import sql
 
-from snapseed.capture.connections import capturing
+from snapseed.capture.connections import Readers, capturing
 from snapseed.capture.files import FileSeries, placed
 from snapseed.capture.mask.masks import NO_MASKS, MaskedOrder, Masks
 from snapseed.capture.prepare import SourceTable
@@ -28,7 +28,6 @@ from snapseed.events import Advanced, Listener, ignore
 from snapseed.postgres.connect import Connection, Session, Target
 from snapseed.postgres.copy_out import BatchLimits, copied_out
 from snapseed.postgres.rowhash import between, key_order, key_type, whole_row_order
-from snapseed.postgres.threads import shared_among
 from snapseed.snapshot.arrow import pc
 from snapseed.snapshot.hashing import EMPTY, Fingerprint, combined, fingerprint
 from snapseed.snapshot.manifest import FirstKey, PartFile
@@ -89,11 +88,10 @@ class _Range:
 
 @dataclass(frozen=True)
 class Reading:
-    """How rows are read: into which files, who is told, and what replaces their values before they are written."""
+    """How rows are read: into which files, and what replaces their values before they are written. Picklable."""
 
     staging: Staging
     sizes: Sizes
-    listener: Listener = ignore
     masks: Masks = NO_MASKS
 
 
@@ -131,9 +129,9 @@ def _first_keys(connection: Connection, table: SourceTable, part_rows: int) -> l
 
 
 def read_parts(
-    target: Target, sessions: Sequence[Session], tables: Sequence[TableRows], reading: Reading
+    target: Target, readers: Readers, tables: Sequence[TableRows], reading: Reading, listener: Listener = ignore
 ) -> list[CapturedTable]:
-    """Read the rows of all tables and write them into files, over all these connections at once.
+    """Read the rows of all tables and write them into files, by all these readers at once.
 
     Raises `SnapshotError` for a value that no snapshot can hold, with its table, column and row, or if a file cannot be
     written; `ServerError` and `LoadError` if the server fails or refuses.
@@ -145,7 +143,7 @@ def read_parts(
     ]
     # The largest tables first, so that no connection is left alone with one in the end.
     ranges.sort(key=lambda part: part.table.facts.estimated_rows, reverse=True)
-    progress = _Progress(reading.listener, ranges)
+    progress = _Progress(listener, ranges)
     left = Counter(part.table.entity for part in ranges)
     read: dict[str, dict[int, _Range]] = {entity: {} for entity in left}
     captured: dict[str, CapturedTable] = {}
@@ -153,17 +151,38 @@ def read_parts(
     def keep(number: int, part: _Range) -> None:
         """Put the files of a table in place once all of it is read, while others are being read."""
         entity = part.table.entity
+        if readers.executor:
+            progress.add(part.table, sum(file.rows for file in part.files), sum(file.bytes for file in part.files))
+        progress.end(part.table)
         read[entity][number] = part
         left[entity] -= 1
         if not left[entity]:
             captured[entity] = _captured(part.table, [own for _, own in sorted(read.pop(entity).items())], reading)
 
-    shared_among(sessions, [partial(_read, target, reading, progress, part) for part in ranges], keep)
+    if readers.executor:
+        readers.share([partial(_read_elsewhere, target, reading, part) for part in ranges], keep)
+    else:
+        readers.share(
+            [partial(_read, target, reading, part, partial(progress.add, part.table)) for part in ranges], keep
+        )
     return [captured[rows.table.entity] for rows in tables]
 
 
-def _read(
-    target: Target, reading: Reading, progress: _Progress, part: _Range, session: Session, stop: threading.Event
+def _read_elsewhere(target: Target, reading: Reading, part: _Range, session: Session, stop: threading.Event) -> _Range:
+    """Read one range of a table, on a machine from which the files have to be sent."""
+    part = _read(target, reading, part, lambda _rows, _bytes: None, session, stop)
+    for file in part.files:
+        reading.staging.send(file)
+    return part
+
+
+def _read(  # tell: the number of rows that have come, and their bytes
+    target: Target,
+    reading: Reading,
+    part: _Range,
+    tell: Callable[[int, int], object],
+    session: Session,
+    stop: threading.Event,
 ) -> _Range:
     """Read one range of a table, while a second thread writes, and a third one ends files."""
     table, began, observed = part.table, time.monotonic(), EMPTY
@@ -191,7 +210,7 @@ def _read(
                 waiting.append(writer.submit(order.add if order else series.add, rows))
                 if len(waiting) > _WAITING_BATCHES:
                     waiting.popleft().result()
-                progress.add(table, len(batch), batch.nbytes)
+                tell(len(batch), batch.nbytes)
             for written in waiting:
                 written.result()
             for rows in order.batches() if order else ():
@@ -202,7 +221,6 @@ def _read(
             writer.shutdown(cancel_futures=True)
             series.abandon()
             raise
-    progress.end(table)
     if not is_masked:
         observed = combined(chunk.digest() for file in files for chunk in file.chunks)
     return replace(part, files=files, observed=observed, ends=ends, began=began, ended=time.monotonic())
@@ -224,9 +242,7 @@ def _batches(session: Session, part: _Range, stop: threading.Event, sizes: Sizes
 
 
 def _captured(table: SourceTable, ranges: Sequence[_Range], reading: Reading) -> CapturedTable:
-    files = placed(reading.staging.folder, table.entity, [file for part in ranges for file in part.files])
-    for file in files:
-        reading.staging.put(file)
+    files = placed(reading.staging, table.entity, [file for part in ranges for file in part.files])
     seconds = max(part.ended for part in ranges) - min(part.began for part in ranges)
     ends = {name: [end for part in ranges for end in part.ends[name]] for name in ranges[0].ends}
     return CapturedTable(table, files, combined(part.observed for part in ranges), seconds, ends)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -12,16 +13,15 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from snapseed.capture.columns import ColumnName
-from snapseed.capture.connections import capturing, joined, show_rows, without_values
+from snapseed.capture.connections import Readers, capturing, reading_with, show_rows, without_values
 from snapseed.capture.mask.masks import NO_MASKS, Masks
 from snapseed.capture.prepare import Source, chosen_tables, prepare
-from snapseed.capture.proof import prove
+from snapseed.capture.proof import prove, read_positions
 from snapseed.capture.read import CapturedTable, Reading, TableRows, read_parts, whole_table
 from snapseed.capture.request import CaptureRequest
 from snapseed.capture.schema import dump_schema
-from snapseed.capture.sequences import Positions, read_positions
 from snapseed.config import Environment, Project, mask_secret
-from snapseed.errors import ManifestError, SnapshotError
+from snapseed.errors import ManifestError, SnapshotError, UsageError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
 from snapseed.postgres.connect import Session, Target
 from snapseed.postgres.copy_out import UnstorableError
@@ -113,12 +113,14 @@ def capture_snapshot(
     request: CaptureRequest = CaptureRequest(),
     *,
     listener: Listener = ignore,
+    executor: Executor | None = None,
 ) -> CaptureReport:
     """Write the environment's snapshot from its `source`, in place of the one before, completely or not at all.
 
-    All rows are of one moment. On the source, nothing is created or changed. The listener gets phases, `Advanced` for
-    the rows of each table, and a `Note` for what makes it slow, such as a missing index or a table that others have
-    locked; with several jobs, on several threads.
+    All rows are of one moment. On the source, nothing is created or changed. If there is an `executor`, it reads:
+    `request.jobs` calls at a time, over connections of their own. The listener gets phases, `Advanced` for the rows of
+    each table, and a `Note` for what makes it slow, such as a missing index or a table that others have locked; with
+    several jobs, on several threads.
 
     If a column has a value that its type in a snapshot cannot hold, such as an array that begins at another index than
     1, all columns of its table are looked at, and stored as text where need be. Everything is read again, as of another
@@ -131,7 +133,7 @@ def capture_snapshot(
     failed = frozenset[ColumnName]()
     while True:
         try:
-            report = _capture(project, environment, request, failed, tell)
+            report = _capture(project, environment, request, failed, tell, executor)
         except UnstorableError as exc:
             if exc.column is None or (exc.table, exc.column) in failed:
                 raise
@@ -142,41 +144,55 @@ def capture_snapshot(
 
 
 def _capture(
-    project: Project, environment: Environment, request: CaptureRequest, failed: Collection[ColumnName], tell: Listener
+    project: Project,
+    environment: Environment,
+    request: CaptureRequest,
+    failed: Collection[ColumnName],
+    tell: Listener,
+    executor: Executor | None,
 ) -> CaptureReport:
     target = resolve_source(environment)
     replaced = _identity(environment)
     with replacing(environment.snapshots, environment.snapshot) as staging:
-        hiding = without_values(target) if project.mask and not request.unmasked else nullcontext()
+        hides = bool(project.mask) and not request.unmasked
+        hiding = without_values(target) if hides else nullcontext()
         with hiding, capturing("capturing", target), reading_from(target, "capturing", tell) as leader:
             with phase(tell, "planning"):
                 show_rows(leader, request)
                 source = prepare(leader, request, target.described, failed)
                 masks, found = _masks(leader, project, request, source)
+                if executor and masks.functions:
+                    raise UsageError(
+                        "a mask that calls a function of yours cannot be applied on a cluster",
+                        where="[mask]",
+                        observed=", ".join(masks.functions),
+                        next_step="leave --cluster out, or use another rule",
+                    )
                 schema, notes = None, source.notes
                 if request.schema:
                     schema, left_out = _write_schema(leader, target, staging)
                     notes += tuple(f"{name} is left out of the schema" for name in left_out)
                     notes += tuple(f"the schema is copied as it is: {place} looks personal" for place in found)
             subset = _choose_subset(leader, source, project, request, tell)
-            how = Reading(staging, request.sizes, tell, masks)
+            how = Reading(staging, request.sizes, masks)
             with phase(tell, "planning"):
                 tables = _rows(leader, source, subset, request, masks)
-            with joined(target, leader, request, most=sum(rows.pieces for rows in tables)) as sessions:
-                captured = _read(target, sessions, tables, how)
+            pieces = sum(rows.pieces for rows in tables)
+            with reading_with(target, leader, request, most=pieces, executor=executor, hides=hides) as readers:
+                captured = _read(target, readers, tables, how, tell)
             with phase(tell, "reading sequences"):
-                positions = Positions({}, ()) if request.schema_only else read_positions(leader, source, captured)
+                positions = {} if request.schema_only else read_positions(leader, source, captured)
             record = CaptureRecord(
                 schema=schema,
                 subset=subset is not None,
                 masked=masks.names,
                 server=source.identity.version,
-                sequences=positions.others,
+                sequences=positions.get(None, ()),
             )
-            entities = [_record(each, positions.entities.get(each.table.entity, ())) for each in captured]
+            entities = [_record(each, positions.get(each.table.entity, ())) for each in captured]
             manifest = _manifest(environment.snapshot, request, record, entities)
             written = Snapshot(staging.as_written, manifest)
-            reasons = None if subset is None else _prove_subset(leader, subset, written, how)
+            reasons = None if subset is None else _prove_subset(leader, subset, written, masks, tell)
         _require_size(manifest, environment)
         with phase(tell, "writing to disk"):
             folder = str(staging.commit(manifest))
@@ -238,13 +254,15 @@ def _choose_subset(
         return choose_rows(leader, source.tables, project, request.subset, listener)
 
 
-def _prove_subset(leader: Session, subset: SubsetPlan, snapshot: Snapshot, reading: Reading) -> SubsetReport:
+def _prove_subset(
+    leader: Session, subset: SubsetPlan, snapshot: Snapshot, masks: Masks, listener: Listener
+) -> SubsetReport:
     """Why the subset has its rows, once it is proved that none of them refers to a row that is not in the files."""
     from snapseed.capture.subset.plan import prove_references, subset_report
 
     tables = [table.source for table in subset.graph.tables]
-    masked = {f"{table.entity}.{name}" for table in tables for name in reading.masks.names_in(table.name)}
-    with phase(reading.listener, "checking references"):
+    masked = {f"{table.entity}.{name}" for table in tables for name in masks.names_in(table.name)}
+    with phase(listener, "checking references"):
         orphans = prove_references(leader, subset, snapshot, masked)
         return subset_report(subset.graph, subset.closure, orphans)
 
@@ -266,16 +284,13 @@ def _rows(
 
 
 def _read(
-    target: Target,
-    sessions: Sequence[Session],
-    tables: Sequence[TableRows],
-    reading: Reading,
+    target: Target, readers: Readers, tables: Sequence[TableRows], reading: Reading, listener: Listener
 ) -> list[CapturedTable]:
     """Read the rows, and prove that they are those that the server has at this moment."""
-    with phase(reading.listener, "reading rows"):
-        captured = read_parts(target, sessions, tables, reading)
-    with phase(reading.listener, "verifying"):
-        prove(target, sessions, tables, captured)
+    with phase(listener, "reading rows"):
+        captured = read_parts(target, readers, tables, reading, listener)
+    with phase(listener, "verifying"):
+        prove(target, readers, tables, captured)
     return captured
 
 

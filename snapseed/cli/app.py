@@ -19,7 +19,7 @@ import typer
 
 from snapseed.cli import console, databases, differences, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
-from snapseed.cli.init import init
+from snapseed.cli.init import git_app, init
 from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_manifests, in_project
 from snapseed.cli.progress import Meter
 from snapseed.config.settings import suggestion
@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(databases.db, name="db")
 app.add_typer(embeddings.queue_app, name="queue")
+app.add_typer(git_app)
 
 
 def main() -> None:
@@ -146,7 +147,7 @@ def generate(
 
 
 @app.command()
-@in_project("environment", "source", "snapshot", "results", "quiet")
+@in_project("environment", "source", "snapshot", "cluster", "results", "quiet")
 def capture(
     call: Call,
     only: Annotated[list[str] | None, "TABLE", "Only this table (repeat, or use commas)."] = None,
@@ -185,8 +186,8 @@ def capture(
         found = check_masks(call.project, call.environment, request)
         call.show(snapshot_text.masks(found), document(found))
         raise typer.Exit(1 if found.personal else 0)
-    with Meter(quiet=call.options.quiet) as meter:
-        report = capture_snapshot(call.project, call.environment, request, listener=meter)
+    with Meter(quiet=call.options.quiet) as meter, call.executor(jobs, meter, shared_by="--jobs") as executor:
+        report = capture_snapshot(call.project, call.environment, request, listener=meter, executor=executor)
     call.show(snapshot_text.captured(report, quiet=call.options.quiet), document(report))
 
 
@@ -225,9 +226,11 @@ def load(
         consent=call.options.yes,
     )
     with nullcontext() if dry_run else embeddings.jobs_of_load(call, environment):
-        # Over one connection there is nothing to share.
-        jobs = environment.connections if environment.connections > 1 and not dry_run else 0
-        with Meter(quiet=call.options.quiet) as meter, call.executor(jobs, meter) as executor:
+        connections = 0 if dry_run else environment.connections
+        with (
+            Meter(quiet=call.options.quiet) as meter,
+            call.executor(connections, meter, shared_by="--connections") as executor,
+        ):
             report = load_snapshot(call.project, environment, request, listener=meter, executor=executor)
         verbosity = {"quiet": call.options.quiet, "verbose": call.options.verbose}
         call.show(text.loaded(report, **verbosity), document(report))

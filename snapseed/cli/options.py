@@ -195,10 +195,21 @@ class Call:
         return environment.changed(allow_hosts=(*environment.allow_hosts, *(given.allow_host or ())))
 
     @contextmanager
-    def executor(self, jobs: int, listener: Listener) -> Iterator[ClusterExecutor | None]:
-        """That of the cluster to work on; None to work on this machine, as without `cluster` or jobs."""
+    def executor(
+        self, jobs: int, listener: Listener, *, shared_by: str | None = None
+    ) -> Iterator[ClusterExecutor | None]:
+        """That of the cluster to work on; None to work on this machine, as without `cluster` or jobs.
+
+        `shared_by` is the option that says for how many connections a cluster has work; it has none for a single one.
+        """
         address = self.options.cluster or self.project.cluster or "none"
-        if address == "none" or not jobs:
+        if jobs == 1 and shared_by and self.options.cluster not in {None, "none"}:
+            raise UsageError(
+                "over one connection there is nothing to share with a cluster",
+                observed=f"--cluster {address}",
+                next_step=f"add {shared_by} with how many tasks may be connected at a time, or leave --cluster out",
+            )
+        if address == "none" or jobs < (2 if shared_by else 1):
             yield None
             return
         try:

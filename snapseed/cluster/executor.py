@@ -31,7 +31,7 @@ from snapseed.generate.code import Code, own_versions
 PATIENCE = 120.0
 # Results that are fetched at a time: what a scheduler handles costs it the most by the message.
 _FETCHED = 256
-# How long that may take, and how often to ask whether there are workers while no task ends.
+# How long that may take, and how often to ask how many workers there are.
 _FETCH_SECONDS, _ASKED_SECONDS = 10.0, 1.0
 # The status of a task that will not change on its own. That of a result whose worker has died is "lost" or "pending".
 _ENDED = ("finished", "error", "cancelled")
@@ -67,9 +67,9 @@ class _CodeOfRun(distributed.WorkerPlugin):
 class ClusterExecutor(Executor):
     """Hands out calls to the workers of a cluster, and takes their results, many in one message.
 
-    `width` is how many calls can run at once. A call whose arguments have a `project` gets the project as it is on the
-    worker. A worker that dies loses nothing: its calls go to another one. All calls fail with `ServerError` once there
-    has been no worker for `patience` seconds.
+    `width` is how many calls can run at once: it follows the workers that come and go. A call whose arguments have a
+    `project` gets the project as it is on the worker. A worker that dies loses nothing: its calls go to another one.
+    All calls fail with `ServerError` once there has been no worker for `patience` seconds.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class ClusterExecutor(Executor):
         self._waiting: deque[tuple[Future[Any], _Call]] = deque()
         self._out: dict[Future[Any], tuple[_Call, distributed.Future[Any]]] = {}
         self._alone_since: float | None = None
+        self._asked = time.monotonic()
         # A call was submitted, a task has ended, or the executor is shut down.
         self._changed = threading.Event()
         self._is_shut = False
@@ -119,8 +120,9 @@ class ClusterExecutor(Executor):
             try:
                 with _translated():
                     self._hand_out()
-                    if not self._changed.wait(_ASKED_SECONDS if self._out else None):
-                        self._require_workers()
+                    self._changed.wait(_ASKED_SECONDS if self._out else None)
+                    if self._out and time.monotonic() - self._asked >= _ASKED_SECONDS:
+                        self._count_workers()
                 self._changed.clear()
                 self._take()
             except Exception as exc:  # noqa: BLE001 - those who wait for a result raise it
@@ -140,9 +142,10 @@ class ClusterExecutor(Executor):
             self._out[result] = call, task
             task.add_done_callback(lambda _: self._changed.set())
 
-    def _require_workers(self) -> None:
-        if self.client.nthreads():
-            self._alone_since = None
+    def _count_workers(self) -> None:
+        self._asked = time.monotonic()
+        if threads := sum(self.client.nthreads().values()):
+            self.width, self._alone_since = threads, None
             return
         assert self.client.scheduler
         where = self.client.scheduler.address

@@ -20,8 +20,9 @@ from snapseed.errors import GeneratorError, without_interrupts
 from snapseed.generate.part import PartResult, PartTask, Told, make_part
 from snapseed.generate.request import Tasks
 
-# Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work.
-_AHEAD = 2
+# Tasks handed out ahead of the one whose result is next, per process: enough that no process waits for work. Workers of
+# a cluster are less alike, and one that dies holds its part up.
+_AHEAD, _AHEAD_ELSEWHERE = 2, 8
 # How often to ask the processes how far they are.
 _ASKED_SECONDS = 0.2
 # polars reads this when it is imported, so it only affects processes that are started later.
@@ -54,7 +55,9 @@ def make_parts(
 
 
 def _made_elsewhere(tasks: Tasks, told: Told, executor: Executor) -> Generator[tuple[int, PartResult], None, None]:
-    ahead = _AHEAD * getattr(executor, "width", available_cores())
+    def ahead() -> int:
+        return _AHEAD_ELSEWHERE * getattr(executor, "width", available_cores())
+
     yield from _Others(executor, make_part, enumerate(tasks), ahead, told).results()
 
 
@@ -72,7 +75,7 @@ def _made_here(tasks: Tasks, told: Told, jobs: int) -> Generator[tuple[int, Part
                 others.advance()
             elif jobs > 1 and min(1, (tasks.root_rows - done) / done) * seconds > tasks.request.alone:
                 pool, ask = stack.enter_context(_processes(jobs - 1, told))
-                others = _Others(pool, _make_counted, rest, _AHEAD * (jobs - 1), lambda _: ask(), ask)
+                others = _Others(pool, _make_counted, rest, lambda: _AHEAD * (jobs - 1), lambda _: ask(), ask)
 
         for number, task in rest:
             yield number, make_part(task, count)
@@ -116,7 +119,7 @@ class _Others:
         executor: Executor,
         make: Callable[[PartTask], PartResult],
         tasks: Iterator[tuple[int, PartTask]],
-        ahead: int,
+        ahead: Callable[[], int],
         told: Told,
         ask: Callable[[], None] | None = None,
     ) -> None:
@@ -130,7 +133,7 @@ class _Others:
         """Take the results that have come, and hand out as many tasks."""
         while self._waiting and self._waiting[0][2].done():
             self._take()
-        for number, task in islice(self._tasks, self._ahead - len(self._waiting)):
+        for number, task in islice(self._tasks, max(0, self._ahead() - len(self._waiting))):
             # This may start a process. It must not print a traceback when Ctrl-C reaches it among its imports.
             with without_interrupts():
                 self._waiting.append((number, task, self._submit(task)))

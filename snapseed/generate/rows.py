@@ -16,7 +16,7 @@ from snapseed.generate.draws.numbers import Number, int64s
 from snapseed.generate.draws.unique import LETTERS
 from snapseed.generate.entity import Entity
 from snapseed.generate.number_draws import NumberDraws, Settings, named_draw
-from snapseed.generate.pools import Derive
+from snapseed.generate.pools import NULL, Derive, values_of
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,18 @@ class Draws(NumberDraws):
         return groups.drawn(self.bits(column), match)
 
     @named_draw
-    def reference(self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False) -> pl.Series:
+    def reference(
+        self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False, unique: bool = False
+    ) -> pl.Series:
         """The key of a random row of a root entity. It exists at every scale that has this row.
 
         In a root entity that grows, these are the earlier rows; the very first row has none, and gets null. All are
         equally likely, or with an `exponent` the first ones the most popular, as in `zipf`. With `distinct`, siblings
         get different keys, in ascending order, as tables that join two others need; `among` in the fan-out limits the
-        number of siblings to the rows that exist. Raises `ValueError` if `entity` is not a root entity or does not take
-        its keys from `rows.key()`, and if there are too few rows for distinct ones.
+        number of siblings to the rows that exist. With `unique`, rows of a root entity get the key of the row of their
+        own number, so that no key comes twice. The keys are those that `rows.key()` makes. Raises `ValueError` if
+        `entity` is not a root entity or has a key of several columns, and if there are too few rows for distinct or
+        unique keys.
 
         >>> rows.reference("invited_by", things).to_list()
         [None, 1, 1, 2]
@@ -73,7 +77,11 @@ class Draws(NumberDraws):
             raise ValueError(f"{entity.name} is not a root entity")
         existing = entity.earlier_rows(self.entity, self.roots)
         sizes = np.maximum(existing, 1)
-        if distinct:
+        if unique:
+            if self.entity.parent is not None or np.any(self.roots >= sizes.astype(np.uint64)):
+                raise ValueError(f"{entity.name} has too few rows for unique keys, or {self.entity.name} has a parent")
+            chosen = self.roots
+        elif distinct:
             if exponent != 0:
                 raise ValueError("distinct keys cannot have an exponent")
             remedy = "" if entity.is_fixed else f"; fan_out(…, among={entity.name}) limits them to the rows that exist"
@@ -171,13 +179,34 @@ class Rows(Draws):
     def key(self) -> pl.Series:
         """The keys of the rows, in ascending order and of the type that the entity declares for its key column.
 
-        A uuid is of version 8 (RFC 9562): 48 bits root row, 24 bits ordinal, 50 bits hash. An integer is `number()`.
-        Raises `ValueError` for a key of text or of several columns, which the generator fills itself.
+        A uuid is of version 8 (RFC 9562): 48 bits root row, 24 bits ordinal, 50 bits hash. An integer is `number()`, a
+        text the name of the entity and that number: `orders-000000000001`, or the digits alone where the column is too
+        short. Raises `ValueError` for a key of several columns, which the generator fills itself.
 
         >>> rows.key().to_list()
         [1, 2, 3, 4]
         """
         return self.entity.keys_of(self.roots, self.ordinals, self.settings.seed)
+
+    def from_pool(self, name: str) -> pl.DataFrame:
+        r"""All columns that the entity declares, from the pool `name`: row by row, in their types.
+
+        Values are written as PostgreSQL prints them, NULL as `\N`, an array as a JSON list of texts. Raises
+        `ValueError` if the pool has another number of rows, lacks a column, or has a value that does not fit.
+
+        >>> rows.from_pool("things").rows()
+        [(1,), (2,), (3,), (5,)]
+        """
+        table, entity = self.pool(name), self.entity
+        if len(table) != (entity.root_rows.fixed or len(table)) or not entity.columns.keys() <= {*table.columns}:
+            columns = ", ".join(entity.columns)
+            raise ValueError(
+                f"from_pool({name!r}): the pool has {len(table)} rows of {', '.join(table.columns)};"
+                f" expected rows={len(table)} in the declaration, and the columns {columns}"
+            )
+        chosen = table.select(pl.col(*entity.columns).gather(self.roots).replace(NULL, None))
+        values = {column: values_of(chosen[column].to_list(), kind) for column, kind in entity.columns.items()}
+        return pl.DataFrame({column: pl.Series(column, array) for column, array in values.items()})
 
     def number(self, first: int = 1, step: int = 1) -> pl.Series:
         """A sequence in row order: `first`, `first + step`, …, the same at every scale (Int64).

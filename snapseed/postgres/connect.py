@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,7 +96,8 @@ class Target:
     No session waits longer than `lock_timeout` for a lock.
     """
 
-    conninfo: str
+    # Dask writes what it cannot carry out into its log.
+    conninfo: str = field(repr=False)
     described: str
     source: str
     embedded: EmbeddedServer | None
@@ -166,6 +167,13 @@ class Session(psycopg.Connection[tuple[object, ...]]):
         """The server and the database that answer here: a connection string may name several."""
         info = self.info
         return {"host": info.host, "port": info.port, "hostaddr": info.hostaddr or None, "dbname": info.dbname}
+
+    def anywhere(self, target: Target) -> Target:
+        """The target for other processes, on any machine: what libpq found in variables and files is in its string."""
+        if target.embedded is not None:
+            return replace(target, conninfo=make_conninfo(target.conninfo, **self.place))
+        found = {**self.info.get_parameters(), **self.place, "password": self.info.password or None}
+        return replace(target, conninfo=make_conninfo("", **found))
 
     @contextmanager
     def transaction(self, *options: Any, **named: Any) -> Iterator[psycopg.Transaction]:  # noqa: ANN401 - psycopg's

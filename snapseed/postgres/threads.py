@@ -1,18 +1,20 @@
-"""Work that is shared among connections, each with a thread of its own: the first failure, or Ctrl-C, stops it all."""
+"""Work that is shared among connections: each has a thread of its own, or a task of an executor opens it elsewhere."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
+from itertools import islice
 from typing import TypeVar
 
 import psycopg
 
 from snapseed.postgres.connect import Session
 
+_Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 # How often the server is told again to cancel.
 _CANCEL_SECONDS = 0.1
@@ -58,3 +60,26 @@ def shared_among(
                 wait(running, _CANCEL_SECONDS)
             raise
         return [future.result() for future in futures]
+
+
+def shared_elsewhere(
+    executor: Executor,
+    function: Callable[[_Task], _Result],
+    tasks: Sequence[_Task],
+    most: int,
+    done: Callable[[int, _Result], object] = lambda _number, _result: None,
+) -> list[_Result]:
+    """The result of the function for each task, in the order of the tasks. At most so many run at a time.
+
+    The caller's thread calls `done` as in `shared_among`. Raises the first failure; tasks that run end on their own.
+    """
+    remaining, running, results = enumerate(tasks), dict[Future[_Result], int](), dict[int, _Result]()
+    while True:
+        for number, task in islice(remaining, most - len(running)):
+            running[executor.submit(function, task)] = number
+        if not running:
+            return [results[number] for number in range(len(tasks))]
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            number = running.pop(future)
+            results[number] = future.result()
+            done(number, results[number])

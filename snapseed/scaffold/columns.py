@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,21 +10,27 @@ from decimal import Decimal
 from itertools import chain
 from uuid import UUID
 
+import numpy as np
+
+from snapseed.generate.draws.unique import text_keys
 from snapseed.generate.words import WORDS, words_of
-from snapseed.scaffold.conditions import Bound, Limits, Order, constant_of
+from snapseed.scaffold.conditions import NOW, Bound, Limits, Order
 from snapseed.scaffold.draws import Draw, Wanted, quoted
+from snapseed.scaffold.draws_by_statistics import learned
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, draws_of, number_range
 from snapseed.scaffold.names import COUNTRY_CODES, LOOKUPS, short_type, singular, suggests
 from snapseed.scaffold.schema import Table
+from snapseed.scaffold.sizes import MOST_PER_PARENT
 from snapseed.scaffold.sources import ImpossibleError, Sources, leave
 from snapseed.snapshot.types import INTEGERS, Family
 
 # What must come after something else in the row comes at most this many days later.
 _LATEST = 30
+# How often a column that may be NULL is, if nothing says.
+_OFTEN = 0.1
 # Lookups up to this size list their names one by one, so that people can edit them.
 _MOST_LISTED = 8
-# The most rows for each row of a parent; fewer for short keys, which count in steps of the product of these maxima.
-MOST_PER_PARENT = 20
+# The most rows for each row of a parent with short keys, which count in steps of the product of these maxima.
 _MOST_SMALL = 6
 # Keys of this many digits are not short, and short ones have room for this many root rows at least.
 _ROOMY = 8
@@ -36,7 +43,8 @@ _PEOPLE = {"first_name": WORDS["FIRST_NAMES"], "last_name": WORDS["LAST_NAMES"]}
 class Proposal:
     """Draws that may fill the columns of a table, the best first. `null` says why other columns get no value.
 
-    `optional` columns may be NULL, and by their names often are.
+    `wanted` are the columns that no other table fills. `optional` columns may be NULL, and often are: by their names,
+    or because there is no row to refer to.
     """
 
     sources: Sources
@@ -48,9 +56,9 @@ class Proposal:
     @property
     def since(self) -> str | None:
         """Code for the moment at which a row begins, if there is one that is never after the project's `now`."""
-        for name, (draw, *_) in self.draws.items():
+        for name, wanted in self.wanted.items():
             begins = _is_moment(self.sources, name) and suggests("beginning", name) and not _is_later(name)
-            is_late = self.wanted[name].limits.are_ends or f"timedelta(days={_LATEST})" in draw.code
+            is_late = wanted.limits.are_ends or f"timedelta(days={_LATEST})" in self.draws[name][0].code
             if begins and not is_late and name not in self.sources.nullable:
                 return f"{{rows:{self.sources.place.name}}}[{quoted(name)}]"
         return None
@@ -73,9 +81,17 @@ def propose(sources: Sources, since: str | None) -> Proposal:
     for order in orders:
         limits |= _parted(table, limits, order)
     wanted: dict[str, Wanted] = {}
-    draws: dict[str, tuple[Draw, ...]] = {}
+    draws: dict[str, tuple[Draw, ...]] = {
+        name: (_reference(table, name, code),) for name, code in sources.foreign.items()
+    }
     null = dict(sources.null)
     for name in _in_order(sources, names, orders):
+        if share_of_nulls(table, name) == 1 and name in sources.nullable and not table.column(name).has_default:
+            null[name] = "NULL, as in all rows of the source"
+            continue
+        after = _after(sources, name, limits, since, tuple(wanted))
+        before = re.match(r"\{own:([^}]*)\}", after[0]) if after else None
+        is_split = name in sources.conditions.ordered and not _is_moment(sources, name)
         given = Wanted(
             column=table.column(name),
             kind=table.kind(name),
@@ -84,11 +100,13 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             is_key=place.key == (name,),
             is_lookup=place.is_lookup,
             table=table.name,
-            default=constant_of(table.defaults.get(name, "")),
+            default=sources.conditions.defaults.get(name),
             people={
                 part: other for part, words in _PEOPLE.items() for other in draws if draws[other][0].examples == words
             },
-            after=_after(sources, name, limits, since, tuple(draws)),
+            after=after,
+            rank=wanted[before[1]].rank if before else name,
+            statistics=None if is_split else table.statistics.get(name),
         )
         found = tuple(_candidates(sources, given))
         if found:
@@ -97,14 +115,31 @@ def propose(sources: Sources, since: str | None) -> Proposal:
             null |= leave(table, name, "no values are known that are all different")
         else:
             null |= leave(table, name, f"no values of type {given.column.type} are known")
-    optional = frozenset(
+    may_be_null = sources.sometimes_null.union(
         name
-        for name in draws
-        if (suggests("optional", name) or (_is_moment(sources, name) and _is_later(name)))
-        and name in sources.nullable
-        and name not in sources.by_position
+        for name in wanted.keys() - sources.by_position.keys()
+        if name in sources.nullable
+        and (name in table.statistics or suggests("optional", name) or (_is_moment(sources, name) and _is_later(name)))
     )
+    optional = frozenset(name for name in may_be_null if share_of_nulls(table, name) > 0)
     return Proposal(sources, wanted, draws, null, optional)
+
+
+def share_of_nulls(table: Table, name: str) -> float:
+    """How often a column that may be NULL is: as in the source, or now and then."""
+    return table.statistics[name].null_share if name in table.statistics else _OFTEN
+
+
+def _reference(table: Table, name: str, code: str) -> Draw:
+    """The column of a foreign key. Its values are not known, but different ones of its type do for a check."""
+    family = table.kind(name).family
+    examples: dict[Family, tuple[object, ...]] = {
+        **dict.fromkeys(INTEGERS, (1, 2)),
+        **dict.fromkeys(_TEXTS, ("1", "2")),
+        **dict.fromkeys(MOMENTS, (NOW, NOW + timedelta(days=1))),
+        Family.UUID: (UUID(int=1), UUID(int=2)),
+    }
+    return Draw(code, examples.get(family, ()))
 
 
 def _in_order(sources: Sources, names: list[str], orders: list[Order]) -> list[str]:
@@ -187,11 +222,15 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield Draw("rows.key()", (str(UUID(int=1)),), is_unique=True)
     elif wanted.is_key and family in INTEGERS:
         yield Draw("rows.key()", (1, 1000), is_unique=True)
+    elif wanted.is_key and family in _TEXTS and not sources.place.is_lookup:
+        keys = text_keys(sources.place.name, np.array([1, 1_000]), *wanted.kind.modifiers)
+        yield Draw("rows.key()", tuple(keys), is_unique=True)
+        yield from draws_of(wanted)
     elif name in sources.by_position:
         yield _by_position(wanted, sources.by_position[name], in_key=name in sources.place.key)
     else:
-        is_text = family in _TEXTS or wanted.limits.max_length is not None
-        for draw in chain(_listed(sources, wanted), draws_of(wanted)):
+        is_text = family in _TEXTS or (wanted.limits.max_length is not None and family is not Family.BYTEA)
+        for draw in chain(learned(wanted), _listed(sources, wanted), draws_of(wanted)):
             texts = [example for example in draw.examples if isinstance(example, str)] if is_text else []
             is_short = wanted.length is None or all(len(text) <= wanted.length for text in texts)
             if is_short and (draw.is_unique or not wanted.is_unique):
@@ -230,15 +269,17 @@ def _listed(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
         yield Draw(f"[{', '.join(map(quoted, values))}]", values, is_unique=True, is_whole=True)
 
 
-def most_per_parent(proposal: Proposal, stride: int) -> int:
-    """The most rows per parent row, if each root row has at most `stride` parent rows."""
+def most_per_parent(proposal: Proposal, stride: int, usual: int) -> int:
+    """The most rows per parent row, `usual` if possible, if each root row has at most `stride` parent rows."""
     sources = proposal.sources
-    most, (name, *others) = sources.most_per_parent or MOST_PER_PARENT, sources.place.key
+    most, (name, *others) = min(usual, sources.most_per_parent or usual), sources.place.key
     if others:
         return most
     kind = sources.table.kind(name)
     length = proposal.wanted[name].length if kind.family is Family.TEXT and name in proposal.wanted else None
     room = 2**15 if kind.family is Family.SMALLINT else 10 ** (length or _ROOMY)
+    if kind.family is Family.INTEGER and usual > MOST_PER_PARENT:
+        return min(most, max(1, 2**31 // _ROOTS**2 // stride))
     if room >= 10**_ROOMY:
         return most
     if stride * _ROOTS > room:

@@ -20,6 +20,7 @@ from snapseed.postgres.catalog import (
     search_schemas,
 )
 from snapseed.postgres.connect import Connection
+from snapseed.scaffold.statistics import ColumnStatistics, read_statistics
 from snapseed.snapshot.types import ColumnType, parse_type
 
 _QUERIES = Path(__file__).parent / "queries"
@@ -48,13 +49,19 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Check:
-    """A condition on `columns`. In the check of a domain, `VALUE` stands for the column."""
+    """A condition on `columns`. In the check of a domain, `VALUE` stands for the column.
+
+    If it is that of a `generated` column, the expression is evaluated with the type of that column.
+    """
 
     expression: str
     columns: tuple[str, ...]
     of_domain: bool = False
+    generated: str | None = None
 
     def __str__(self) -> str:
+        if self.generated is not None:
+            return f"the generated column {self.generated}"
         return f"CHECK {' '.join(self.expression.split())}"
 
 
@@ -75,7 +82,9 @@ class Table:
     """One table. `unique` holds the columns of each unique index, the primary key first.
 
     `is_visible`: the search path finds it without its schema. `defaults` are those of ordinary columns. `partitions`
-    are the conditions on the rows of its partitions, None where it is not partitioned.
+    are the conditions on the rows of its partitions, None where it is not partitioned. `rows` is PostgreSQL's estimate
+    and `statistics` what it knows about columns: None and empty without ANALYZE, or if they are not to be used.
+    `unique_where` are the conditions of unique indexes that are not about all rows, by their columns.
     """
 
     oid: int
@@ -84,6 +93,7 @@ class Table:
     columns: tuple[ColumnFacts, ...]
     primary_key: tuple[str, ...] = ()
     unique: tuple[tuple[str, ...], ...] = ()
+    unique_where: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
@@ -92,6 +102,8 @@ class Table:
     serials: frozenset[str] = frozenset()
     is_visible: bool = True
     has_rows: bool = False
+    rows: int | None = None
+    statistics: Mapping[str, ColumnStatistics] = field(default_factory=dict)
     comment: str = ""
 
     def __str__(self) -> str:
@@ -125,7 +137,7 @@ class Table:
         return frozenset(name for key in self.foreign_keys for name in key.columns)
 
 
-def read_schema(connection: Connection) -> tuple[Table, ...]:
+def read_schema(connection: Connection, *, with_statistics: bool = True) -> tuple[Table, ...]:
     """All tables in the schemas that this role may use: no views, no partitions, no tables of extensions."""
     found = read_rows(connection, (_QUERIES / "tables.sql").read_bytes())
     bare = [TableName(None, row["name"]) for row in found]
@@ -136,18 +148,27 @@ def read_schema(connection: Connection) -> tuple[Table, ...]:
     for name in _DETAILS:
         for row in read_rows(connection, (_QUERIES / f"{name}.sql").read_bytes(), oids=list(facts)):
             details[row.pop("oid")][name].append(row)
+    filled = {oid: table for oid, table in facts.items() if table.has_rows and with_statistics}
+    statistics = read_statistics(connection, filled)
     for row, table in zip(found, bare, strict=True):
         row["is_visible"] = table in visible and visible[table].schema == row["schema"]
+        row["statistics"] = statistics.get(row["oid"], {})
     return tuple(_table(row, facts[row["oid"]], **details[row["oid"]]) for row in found if row["oid"] in facts)
 
 
 def _table(row: dict[str, Any], facts: TableFacts, **details: list[dict[str, Any]]) -> Table:
     required = {column.name for column in facts.columns if column.not_null}
+    # Of the indexes on the same columns, those about all rows come last and count.
+    where = {
+        index["columns"]: index["only_where"]
+        for index in sorted(details["unique"], key=lambda index: index["only_where"] is None)
+    }
     return Table(
         **row,
         columns=facts.columns,
         primary_key=next((index["columns"] for index in details["unique"] if index["is_primary"]), ()),
         unique=tuple(dict.fromkeys(index["columns"] for index in details["unique"] if index["columns"])),
+        unique_where={columns: condition for columns, condition in where.items() if condition is not None},
         foreign_keys=tuple(
             ForeignKey(**key, is_required=required >= set(key["columns"])) for key in details["foreign_keys"]
         ),
@@ -157,4 +178,5 @@ def _table(row: dict[str, Any], facts: TableFacts, **details: list[dict[str, Any
         partitions=next((partitioned["conditions"] for partitioned in details["partitions"]), None),
         serials=frozenset(sequence.column for sequence in facts.sequences),
         has_rows=facts.has_rows,
+        rows=facts.estimated_rows if row["statistics"] else None,
     )

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,6 @@ import dask
 import distributed
 import pytest
 from distributed.core import Status
-from distributed.utils import get_mp_context
 
 from snapseed import LoadRequest, generate_snapshot, load_snapshot, open_snapshot, verify_snapshot
 from snapseed.cluster.connect import on_cluster
@@ -28,37 +27,19 @@ from snapseed.generate.code import packed
 from snapseed.generate.request import Request
 from snapseed.load.request import LoadSettings
 from snapseed.verify.files import verify_files
+from tests.cluster.conftest import SETTINGS
 from tests.generate.making import copy_shop, files_of, make_snapshot, write_project
 from tests.load.partitions.test_faults import HASHED
 from tests.load.shapes import Shapes
 
 # Dask leaves sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-_SETTINGS = {
-    "logging": {"distributed": "critical"},
-    "distributed.worker.multiprocessing-method": "forkserver",
-    # How long a worker that died is looked for.
-    "distributed.comm.timeouts.connect": "1s",
-}
 _LOST = "distributed.deploy.lost-worker-timeout"
 _THINGS = """
 @entity(key="id", columns={"id": "bigint", "word": "text"})
 def things(rows):
     return pl.DataFrame({"id": rows.key(), "word": rows.choice("word", %s)})
 """
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[distributed.Client]:
-    """Two workers, which come back when they die: forked from a process that has imported what parts need."""
-    with dask.config.set(_SETTINGS):
-        get_mp_context().set_forkserver_preload(["distributed", "snapseed.cluster.executor", "snapseed.generate.part"])
-    with (
-        dask.config.set(_SETTINGS),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 def test_the_cluster_makes_the_same_snapshot(client: distributed.Client, tmp_path: Path) -> None:
@@ -105,7 +86,7 @@ def test_a_run_without_workers_ends(tmp_path: Path) -> None:
     """It says that it waits for one, and then that none has come."""
     project, said = write_project(tmp_path, _THINGS % '["a"]'), list[object]()
     with (
-        dask.config.set(_SETTINGS),
+        dask.config.set(SETTINGS),
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
@@ -172,7 +153,7 @@ def test_a_lost_scheduler_ends_the_run(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
     project = write_project(tmp_path, _THINGS % '["a"]')
     with (
-        dask.config.set(_SETTINGS),
+        dask.config.set(SETTINGS),
         distributed.LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):

@@ -66,7 +66,7 @@ CASES = {
         "articles", None, None, {"shop": 'rows.reference("shop", shops)'},
     ),
     "keys that cannot be drawn again make a lookup": Case(
-        "CREATE TABLE places (code text PRIMARY KEY);"
+        "CREATE TABLE places (code text PRIMARY KEY CHECK (code ~ '^place-'));"
         f"{CUSTOMERS}CREATE TABLE o (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers"
         " ON DELETE CASCADE, place text NOT NULL REFERENCES places)",
         "places", None, "20", {"code": '"place-" + number.str.zfill(9)'},
@@ -173,7 +173,7 @@ CASES = {
         "CREATE TABLE a (id integer PRIMARY KEY, b integer NOT NULL UNIQUE); CREATE TABLE b (id integer PRIMARY KEY,"
         "a integer NOT NULL REFERENCES a); ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b; CREATE TABLE c"
         "(id integer PRIMARY KEY, a integer NOT NULL REFERENCES a, b integer NOT NULL REFERENCES b)",
-        "a", None, None, {"b": "rows.number()"},
+        "a", None, None, {"b": 'rows.reference("b", b, unique=True)'},
     ),
     "days of their own": Case(
         "CREATE TABLE d (id integer PRIMARY KEY, a date NOT NULL UNIQUE,"
@@ -250,6 +250,14 @@ LEFT_OUT = {
         "CREATE TABLE t (id integer PRIMARY KEY, a integer NOT NULL, CHECK (id < a))",
         "no rows are known that meet CHECK",
     ),
+    "a key that is always the same": (
+        "CREATE TABLE t (id integer PRIMARY KEY DEFAULT 1 CHECK (id = 1), a text)",
+        "id",
+    ),
+    "a key of text that is always the same": (
+        "CREATE TABLE t (id text PRIMARY KEY DEFAULT 'x' CHECK (id = 'x'))",
+        "no values are known of its key (id)",
+    ),
     "no column for a key": ("CREATE TABLE t (a boolean NOT NULL)", "no column can be the key of its rows"),
     "a key of a type that keys cannot have": (
         "CREATE TABLE t (a char(2) PRIMARY KEY)",
@@ -288,7 +296,7 @@ def test_a_table_that_cannot_be_filled_is_left_out_with_those_that_need_it(name:
     ddl, reason = LEFT_OUT[name]
     others = "CREATE TABLE needs (id integer PRIMARY KEY, t {0} NOT NULL REFERENCES t);"
     others += "CREATE TABLE may_need (id integer PRIMARY KEY, t {0} REFERENCES t)"
-    kind = "char(2)" if "char(2)" in ddl else "integer"
+    kind = next((kind for kind in ("char(2)", "text") if f"{kind} PRIMARY KEY" in ddl), "integer")
     referable = "PRIMARY KEY" in ddl
     plan = plan_of(connection, f"{ddl}; {others.format(kind) if referable else ''}")
     assert reason in plan.left_out["t"]

@@ -85,7 +85,7 @@ def with_nulls_of(values: pa.Array, replaced: pa.Array) -> pa.Array:
         return replaced
     storage = replaced.storage if isinstance(replaced, pa.ExtensionArray) else replaced
     buffers = storage.buffers()
-    bits = pa.array(values.is_valid()).buffers()[1]
+    bits = values.is_valid().buffers()[1]
     masked = pa.Array.from_buffers(storage.type, len(storage), [bits, *buffers[1:]])
     return pa.ExtensionArray.from_storage(replaced.type, masked) if storage is not replaced else masked
 

@@ -58,6 +58,16 @@ class Masks:
         """The masked columns, as the manifest lists them."""
         return tuple(sorted(column.shown for found in self.tables.values() for column in found))
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The columns that have a function of the user's."""
+        return tuple(
+            column.shown
+            for found in self.tables.values()
+            for column in found
+            if any(each and each.function for each in (column.bound, column.bound.other, *column.bound.paths.values()))
+        )
+
     def names_in(self, table: TableName) -> frozenset[str]:
         """The masked columns of a table."""
         return frozenset(column.name for column in self.tables.get(table, ()))
@@ -88,8 +98,7 @@ NO_MASKS = Masks({})
 
 
 def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
-    # With polars, which a capture without masks does without.
-    from snapseed.capture.mask.documents import replaced_documents
+    # Not needed without masks.
     from snapseed.capture.mask.values import RuleError, replaced, shifted
 
     values, kind = batch.column(column.name), column.kind
@@ -104,6 +113,8 @@ def _replaced(column: MaskedColumn, batch: pa.RecordBatch) -> pa.Array:
         bits = [column.bound.key.bits(batch.column(name))[0] for name in column.by]
         return shifted(column.bound, values, reduce(lambda word, more: mixed(word) ^ more, bits))
     if column.bound.other is not None:
+        from snapseed.capture.mask.documents import replaced_documents
+
         return replaced_documents(values, column.bound.paths, column.bound.other)
     return replaced(column.bound, values, kind).cast(values.type)
 

@@ -5,24 +5,26 @@ All but `date` depend on nothing but the value itself, so that equal values stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from snapseed.capture.mask.keyed import MaskKey, with_nulls_of
 from snapseed.config import MaskRule
 from snapseed.generate.draws.bits import Int64s, UInt64s, below, column_bits
-from snapseed.generate.draws.choices import chosen
-from snapseed.generate.draws.unique import random_uuids
 from snapseed.generate.words import WORDS
+from snapseed.snapshot.arrow import numbers_of, of_characters, of_numbers, of_texts, pc
 from snapseed.snapshot.types import ColumnType, Family
 
-Function = Callable[[pl.Series], pl.Series]
+# Rules that need polars import it, the others start without.
+if TYPE_CHECKING:
+    import polars as pl
+
+Function = Callable[["pl.Series"], "pl.Series"]
 Float64s = npt.NDArray[np.float64]
 
 # Letters and digits of a token, without those that look like others (Crockford's base 32), and how many a token has:
@@ -42,9 +44,15 @@ _DAY = 86_400_000_000
 _NEAR = r"^(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})-\d\d-\d\d( |$)"
 # Days before 1970: in 4602 BC. PostgreSQL's range begins 40,588 days earlier.
 _EARLIEST = -2_400_000
-_FIRST_NAMES, _LAST_NAMES = WORDS["FIRST_NAMES"], WORDS["LAST_NAMES"]
-_NAMES = tuple(f"{first} {last}" for first in _FIRST_NAMES for last in _LAST_NAMES)
-_DOTTED = tuple(f"{name.lower().replace(' ', '.')}." for name in _NAMES)
+_NAMES = [f"{first} {last}" for first in WORDS["FIRST_NAMES"] for last in WORDS["LAST_NAMES"]]
+_DOTTED = of_texts([f"{name.lower().replace(' ', '.')}." for name in _NAMES])
+_LONGEST_DOTTED = max(map(len, _NAMES)) + 1
+_WORDS = {
+    "name": of_texts(_NAMES),
+    "first_name": of_texts(WORDS["FIRST_NAMES"]),
+    "last_name": of_texts(WORDS["LAST_NAMES"]),
+    "address": of_texts(WORDS["STREETS"]),
+}
 
 
 class RuleError(Exception):
@@ -96,62 +104,63 @@ def shifted(bound: BoundRule, values: pa.Array, row_bits: UInt64s) -> pa.Array:
         return pc.if_else(is_near, pc.binary_join_element_wise(moved, rest, ""), values)
     days = below(row_bits, 2 * bound.rule.days + 1).astype(np.int64) - bound.rule.days
     is_date = pa.types.is_date32(values.type)
-    numbers = _numbers(values.cast(pa.int32()) if is_date else values)
+    numbers = numbers_of(values).astype(np.int64)
     ends = np.iinfo(np.int32 if is_date else np.int64)
     low, high = (_EARLIEST, 2**30) if is_date else (_EARLIEST * _DAY, 2**62)
     moved = numbers + (days if is_date else days * _DAY)
     moved = np.where((numbers < low) | (numbers > high), numbers, moved)
-    return with_nulls_of(values, pa.array(moved.astype(ends.dtype)).view(values.type))
+    return with_nulls_of(values, of_numbers(moved.astype(ends.dtype), values.type))
 
 
 def _names(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
-    names = {"first_name": _FIRST_NAMES, "last_name": _LAST_NAMES}.get(bound.rule.rule, _NAMES)
-    return _joined([_one_of(names, bound.key.bits(values)[0], "name")], bound.room)
+    return _cut(_one_of(_WORDS[bound.rule.rule], bound.key.bits(values)[0], "name"), bound.room)
 
 
 def _emails(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     """`ada.lopez.TOKEN@example.com`, or without the name where that is too long."""
     bits, more = bound.key.bits(values)
     token, domain = _tokens(bits, more), f"@{bound.rule.domain}"
-    if bound.room is not None and bound.room < max(map(len, _DOTTED)) + TOKEN + len(domain):
-        return _joined([token, domain])
-    return _joined([_one_of(_DOTTED, more, "name"), token, domain])
+    if bound.room is not None and bound.room < _LONGEST_DOTTED + TOKEN + len(domain):
+        return _joined(token, domain)
+    return _joined(_one_of(_DOTTED, more, "name"), token, domain)
 
 
 def _phones(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     """Numbers of an area code that no telephone has."""
     digits = below(column_bits(bound.key.bits(values)[0], "phone"), 10**7) + np.uint64(15_550_000_000)
-    return _joined(["+", pl.Series(digits).cast(pl.String)])
+    return _joined("+", _spelled(digits))
 
 
 def _addresses(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     bits = bound.key.bits(values)[0]
-    street = _one_of(WORDS["STREETS"], bits, "street")
-    number = pl.Series(below(column_bits(bits, "number"), 250) + np.uint64(1)).cast(pl.String)
-    return _joined([number, " ", street], bound.room)
+    street = _one_of(_WORDS["address"], bits, "street")
+    number = _spelled(below(column_bits(bits, "number"), 250) + np.uint64(1))
+    return _cut(_joined(number, street, separator=" "), bound.room)
 
 
 def _ips(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
     """Addresses of private networks (RFC 1918, RFC 4193): 10.0.0.0/8, and fd00::/8 for IPv6."""
     bits, more = bound.key.bits(values)
     end = kind.family is Family.TEXT_FORM
-    parts = [pl.Series((bits >> np.uint64(8 * place)) & np.uint64(0xFF)).cast(pl.String) for place in range(3)]
-    four = _joined(["10.", *_between(".", parts), "/32" if end else ""])
-    is_six = pc.match_substring(values, ":").fill_null(fill_value=False)
+    parts = [_spelled((bits >> np.uint64(8 * place)) & np.uint64(0xFF)) for place in range(3)]
+    four = _joined(_joined("10", *parts, separator="."), "/32" * end)
+    is_six = pc.match_substring(values, ":")
     if not pc.any(is_six).as_py():
         return four
     # Groups without a zero in front, so that PostgreSQL prints them as they are.
     words = [word << np.uint64(16 * place) for word in (bits, more) for place in range(4)][:7]
     groups = [_hex(np.uint64(0x1000) + below(word, 0xF000)) for word in words]
-    return pc.if_else(is_six, _joined(["fd00:", *_between(":", groups), "/128" if end else ""]), four)
+    return pc.if_else(is_six, _joined(_joined("fd00", *groups, separator=":"), "/128" * end), four)
 
 
 def _uuids(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
     if kind.family is Family.UUID:
         return bound.key.uuids(values)
-    digits = random_uuids(bound.key.bits(values)[0]).bin.encode("hex")
-    cuts = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
-    return _joined([digits.str.slice(begin, length) for begin, length in cuts], separator="-")
+    from snapseed.generate.draws.unique import random_uuids
+
+    digits = as_array(random_uuids(bound.key.bits(values)[0]).bin.encode("hex"))
+    cuts = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))
+    return _joined(*(pc.utf8_slice_codeunits(digits, begin, end) for begin, end in cuts), separator="-")
 
 
 def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa.Array:
@@ -162,18 +171,19 @@ def _changed_numbers(bound: BoundRule, values: pa.Array, kind: ColumnType) -> pa
         return _changed_floats(bound, values)
     if kind.family is Family.NUMERIC:
         # The number without its point: the lower of the two words, which has all of it up to 18 digits.
-        words = np.frombuffer(values.buffers()[1], dtype=np.int64)[2 * values.offset :][: 2 * len(values)]
-        both, is_valid = np.empty((len(values), 2), dtype=np.int64), values.is_valid().to_numpy(zero_copy_only=False)
-        both[:, 0] = _changed_whole(bound, np.where(is_valid, words[::2], 0), 10.0**kind.arrow.scale, most)
+        words = np.frombuffer(values.buffers()[1], dtype=np.int64)[2 * values.offset :][: 2 * len(values) : 2]
+        both = np.empty((len(values), 2), dtype=np.int64)
+        both[:, 0] = _changed_whole(bound, words, 10.0**kind.arrow.scale, most)
         both[:, 1] = both[:, 0] >> 63
-        return pa.Array.from_buffers(values.type, len(values), [None, pa.py_buffer(both)])
-    return pa.array(_changed_whole(bound, _numbers(values))).cast(values.type)
+        return of_numbers(both, values.type)
+    numbers = numbers_of(values)
+    return of_numbers(_changed_whole(bound, numbers.astype(np.int64)).astype(numbers.dtype), values.type)
 
 
 def _changed_floats(bound: BoundRule, values: pa.Array) -> pa.Array:
     """Noise or buckets. NaN and the infinities stay as they are, and what is finite stays finite."""
-    floats = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
-    most = np.finfo(values.type.to_pandas_dtype()).max
+    given = numbers_of(values)
+    floats, most = given.astype(np.float64), np.finfo(given.dtype).max
     with np.errstate(all="ignore"):
         if bound.rule.bucket is not None:
             made = np.trunc(floats / bound.rule.bucket) * bound.rule.bucket
@@ -182,7 +192,7 @@ def _changed_floats(bound: BoundRule, values: pa.Array) -> pa.Array:
             unit = (bound.key.bits(values)[0] >> np.uint64(11)).astype(np.float64) / 2.0**52 - 1
             made = floats * (1 + unit * (bound.rule.noise or 0))
         made = np.where(np.isfinite(floats), made.clip(-most, most), floats)
-        return pa.array(made.astype(values.type.to_pandas_dtype()))
+        return of_numbers(made.astype(given.dtype), values.type)
 
 
 def _changed_whole(bound: BoundRule, numbers: Int64s, unit: Float64s | float = 1.0, most: int | None = None) -> Int64s:
@@ -197,7 +207,7 @@ def _changed_whole(bound: BoundRule, numbers: Int64s, unit: Float64s | float = 1
     end = _TYPE_ENDS[np.searchsorted(_TYPE_ENDS, size)] if most is None else most + sign
     share, whole, rest = round(bound.rule.noise * _PER_MILLE), *np.divmod(size, _PER_MILLE)
     reach = np.maximum(whole * share + rest * share // _PER_MILLE, numbers != 0)
-    bits = bound.key.bits(pa.array(numbers))[0]
+    bits = bound.key.bits(of_numbers(numbers, pa.int64()))[0]
     change = below(bits, 2 * reach.astype(np.uint64) + np.uint64(1)).astype(np.int64) - reach
     changed: Int64s = (size + np.minimum(change, end - size)) ^ sign
     return changed
@@ -208,6 +218,8 @@ def changed_numerics(bound: BoundRule, values: pa.Array, most: int = 10**MOST_DI
 
     Of more than 18 digits, the first 18 are changed as a number. The others are permuted, or become 0.
     """
+    import polars as pl
+
     texts = pl.Series(values, dtype=pl.String)
     is_number = texts.str.contains(r"^-?\d+(\.\d+)?$").fill_null(value=False)
     if not texts.filter(~is_number).drop_nulls().is_in(_NO_NUMBERS).all():
@@ -238,11 +250,13 @@ def changed_numerics(bound: BoundRule, values: pa.Array, most: int = 10**MOST_DI
 def _chosen(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
     assert bound.options is not None
     one = len(bound.options) == 1
-    places = np.zeros(len(values)) if one else below(bound.key.bits(values)[0], len(bound.options))
-    return bound.options.take(pa.array(places.astype(np.int64)))
+    places = np.zeros(len(values), dtype=np.uint64) if one else below(bound.key.bits(values)[0], len(bound.options))
+    return bound.options.take(of_numbers(places, pa.uint64()))
 
 
 def _by_function(bound: BoundRule, values: pa.Array, _kind: ColumnType) -> pa.Array:
+    import polars as pl
+
     assert bound.function is not None
     given = values.storage if isinstance(values, pa.ExtensionArray) else values
     made = bound.function(pl.Series(given))
@@ -267,47 +281,43 @@ _REPLACE: dict[str, Callable[[BoundRule, pa.Array, ColumnType], pa.Array]] = {
 }
 
 
-def _joined(parts: Sequence[pl.Series | str], room: int | None = None, separator: str = "") -> pa.Array:
-    """The parts of each text, joined and cut to `room` characters."""
-    columns = {str(place): part for place, part in enumerate(parts) if isinstance(part, pl.Series)}
-    pieces = [pl.lit(part) if isinstance(part, str) else pl.col(str(place)) for place, part in enumerate(parts)]
-    text = pl.concat_str(pieces, separator=separator)
-    made = pl.DataFrame(columns).select(text if room is None else text.str.head(room))
-    return as_array(made.to_series())
+def _joined(*parts: pa.Array | str, separator: str = "") -> pa.Array:
+    """The parts of each text, joined."""
+    pieces = (of_texts([part])[0] if isinstance(part, str) else part for part in (*parts, separator))
+    return pc.binary_join_element_wise(*pieces)
 
 
-def _between(separator: str, parts: list[pl.Series]) -> list[pl.Series | str]:
-    return [piece for part in parts for piece in (separator, part)][1:]
+def _cut(texts: pa.Array, room: int | None) -> pa.Array:
+    """Texts of at most `room` characters."""
+    return texts if room is None else pc.utf8_slice_codeunits(texts, 0, room)
 
 
 def as_array(texts: pl.Series) -> pa.Array:
     """Texts of polars as Arrow has them in a snapshot."""
+    import polars as pl
+
     return texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
 
 
-def _one_of(options: Sequence[str], bits: UInt64s, name: str) -> pl.Series:
-    return chosen(column_bits(bits, name), options, None, None)
+def _one_of(options: pa.Array, bits: UInt64s, name: str) -> pa.Array:
+    return options.take(of_numbers(below(column_bits(bits, name), len(options)), pa.uint64()))
 
 
-def _tokens(bits: UInt64s, more: UInt64s) -> pl.Series:
+def _spelled(numbers: UInt64s) -> pa.Array:
+    return of_numbers(numbers, pa.uint64()).cast(pa.string())
+
+
+def _tokens(bits: UInt64s, more: UInt64s) -> pa.Array:
     letters = np.empty((len(bits), TOKEN // 2), dtype=np.uint16)
     for place in range(0, TOKEN, 2):
         word, shift = (bits, place) if place < _LETTERS_PER_WORD else (more, place - _LETTERS_PER_WORD)
         letters[:, place // 2] = _PAIRS[(word >> np.uint64(_LETTER_BITS * shift)) & np.uint64(len(_PAIRS) - 1)]
-    offsets = pa.py_buffer(np.arange(len(bits) + 1, dtype=np.int64) * TOKEN)
-    return pl.Series(pa.Array.from_buffers(pa.large_string(), len(bits), [None, offsets, pa.py_buffer(letters)]))
+    return of_characters(letters, TOKEN)
 
 
-def _hex(numbers: UInt64s) -> pl.Series:
+def _hex(numbers: UInt64s) -> pa.Array:
     """Numbers of four hexadecimal digits."""
-    raw = pa.Array.from_buffers(pa.binary(2), len(numbers), [None, pa.py_buffer(numbers.astype(">u2"))])
-    return pl.Series(raw.cast(pa.binary())).bin.encode("hex")
-
-
-def _numbers(values: pa.Array) -> Int64s:
-    """Whole numbers, dates or timestamps as 64 bits; 0 for NULL."""
-    numbers: Int64s = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    return numbers
+    return of_characters(np.frombuffer(numbers.astype(">u2").tobytes().hex().encode(), dtype=np.uint8), 4)
 
 
 def _offsets(values: pa.Array) -> pa.Array:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 
 import msgspec
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from snapseed.errors import LoadError, SnapseedError
-from snapseed.events import Advanced, Event
+from snapseed.events import Advanced, Event, Note
 from snapseed.load.copy import EntityLoad
 from snapseed.load.outcome import CopyStarted
 from snapseed.load.partitions.part import StagedPart, StagePart, stage_over, stage_part
@@ -33,7 +31,7 @@ from snapseed.postgres.catalog import TableName
 from snapseed.postgres.connect import Connection, Session, Target, connected, opened
 from snapseed.postgres.failures import may_pass
 from snapseed.postgres.locks import watching
-from snapseed.postgres.threads import shared_among
+from snapseed.postgres.threads import shared_among, shared_elsewhere
 from snapseed.snapshot.hashing import Fingerprint, combined
 
 # In the comment on each schema, before what it is for.
@@ -53,6 +51,8 @@ def stage_tables(session: LoadSession, plan: LoadPlan) -> dict[str, StagedTable]
     """Fill the new partitions of all tables that go parallel, by entity. What is staged and right is not done again."""
     tables = {table.entity.name: table for table in plan.tables if table.parallel}
     if not tables:
+        if session.executor:
+            session.listener(Note("the cluster has nothing to do: no table goes parallel, and --dry-run says why"))
         drop_stages(session.connection)
         return {}
     with session.phase("looking for staging tables"):
@@ -163,26 +163,22 @@ def _over_threads(session: LoadSession, tasks: Sequence[StagePart]) -> list[Stag
 def _elsewhere(session: LoadSession, tasks: Sequence[StagePart]) -> list[StagedPart]:
     """The results of tasks that do not depend on each other, by the executor of the load. Raises the first failure."""
     assert session.executor is not None
-    total, copied, done = sum(task.rows for task in tasks), 0, list[StagedPart]()
-    running: dict[Future[StagedPart], StagePart] = {}
+    total, copied = sum(task.rows for task in tasks), 0
     # The largest first, so that none is left for the end.
-    remaining = iter(sorted(tasks, key=lambda task: task.rows, reverse=True))
-    while True:
-        for task in islice(remaining, session.environment.connections - len(running)):
-            running[session.executor.submit(stage_part, task)] = task
-        if not running:
-            return done
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            done.append(future.result())
-            task = running.pop(future)
-            copied += task.rows
-            if task.rows:
-                session.listener(Advanced(task.table.entity.name, copied, total))
+    ordered = sorted(tasks, key=lambda task: task.rows, reverse=True)
+
+    def tell(number: int, _: StagedPart) -> None:
+        nonlocal copied
+        copied += ordered[number].rows
+        if ordered[number].rows:
+            session.listener(Advanced(ordered[number].table.entity.name, copied, total))
+
+    return shared_elsewhere(session.executor, stage_part, ordered, session.environment.connections, tell)
 
 
 def _own_target(session: LoadSession) -> Target:
     """The server and the database that the load is connected to: a connection string may name several."""
-    return replace(session.target, conninfo=make_conninfo(session.target.conninfo, **session.connection.place))
+    return session.connection.anywhere(session.target)
 
 
 @contextmanager

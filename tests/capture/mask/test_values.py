@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import subprocess
+import sys
 import uuid
 from decimal import Decimal
 
@@ -57,6 +59,29 @@ def masked(rule: str, values: list[object], kind: str = "text", **options: objec
     return made
 
 
+# Ends at the first import of a library that takes a tenth of a second or more, and that other rules need.
+WITHOUT_LIBRARIES = """
+import sys
+import numpy as np
+import pyarrow as pa
+from snapseed.capture.mask.keyed import MaskKey
+from snapseed.capture.mask.values import BoundRule, replaced, shifted
+from snapseed.config import MaskRule
+from snapseed.snapshot.arrow import of_numbers, of_texts
+from snapseed.snapshot.types import parse_type
+class Finder:
+    def find_spec(name, *_):
+        if name in {"pandas", "polars"}:
+            sys.exit(name)
+sys.meta_path.insert(0, Finder)
+key, texts, numbers = MaskKey.of("a secret", "rule"), of_texts(["Ann", "Lee"]), of_numbers(np.arange(2), pa.int64())
+for rule in ("name", "first_name", "last_name", "email", "phone", "address", "ip", "text"):
+    replaced(BoundRule(MaskRule(rule), key), texts, parse_type("text"))
+replaced(BoundRule(MaskRule("number"), key), numbers, parse_type("bigint"))
+shifted(BoundRule(MaskRule("date"), key), numbers.view(pa.timestamp("us")), key.bits(numbers)[0])
+"""
+
+
 @pytest.mark.parametrize("length", VECTORS)
 def test_the_keyed_hash_is_siphash_2_4_with_128_bits(length: int) -> None:
     """It gives the published test vectors."""
@@ -96,6 +121,11 @@ def test_what_a_rule_writes_has_its_form(rule: str) -> None:
     made = masked(rule, ["", "x", *map(str, range(200))])
     assert all(re.fullmatch(FORMS[rule], str(value)) for value in made)
     assert len(set(made)) == len(made) or rule not in {"email", "uuid"}
+
+
+def test_most_rules_import_neither_polars_nor_pandas() -> None:
+    """Pyarrow does import pandas, where it is installed, to make an array or a scalar of Python values."""
+    subprocess.run([sys.executable, "-c", WITHOUT_LIBRARIES], check=True)
 
 
 def test_texts_keep_length_and_shape_and_no_two_become_one() -> None:

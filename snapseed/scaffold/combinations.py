@@ -1,0 +1,111 @@
+"""Which values some columns may have together: rows of them that meet the checks over several columns.
+
+Pure, from the truth tables of a verdict. A row has, for each column, a value as JSON, NULL, or `DRAWN`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice, product
+
+NULL = "null"
+# Whatever the column's own draw gives.
+DRAWN = "(drawn)"
+# How many columns without a list of values may get one, how many values of a list count, and how many rows are kept.
+_MOST_SPELLED, _MOST_VALUES, _MOST_ROWS = 4, 12, 12
+_MOST_TRIED = 20_000
+
+# For each combination of values of some columns, whether it meets a rule.
+Table = Mapping[tuple[str, ...], bool]
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a column may be: its draw, of which `examples` are known, one of the `values` that can be written, or NULL.
+
+    `is_whole`: the draw gives no other than these values. `is_optional`: it is often NULL.
+    """
+
+    examples: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    is_whole: bool = False
+    may_be_null: bool = False
+    is_optional: bool = False
+
+    def states(self, *, spelled: bool) -> tuple[str, ...]:
+        """The draw as such or, if `spelled`, its values one by one; and NULL."""
+        return (*(self.values[:_MOST_VALUES] if spelled else (DRAWN,)), *[NULL] * self.may_be_null)
+
+
+def rows_meeting(
+    options: Mapping[str, Options],
+    others: Mapping[str, tuple[str, ...]],
+    rules: Sequence[tuple[tuple[str, ...], Table]],
+) -> tuple[Row, ...]:
+    """The rows of states of these columns that meet all rules, whatever the values of `others`; empty if none does.
+
+    They fill as many columns as possible, and of those as few as possible with values that are written down. A row
+    that only leaves out what another one fills is not among them, unless the column is optional.
+    """
+    names = list(options)
+    lists = [name for name in names if options[name].is_whole]
+    unlisted = [name for name in names if options[name].values and not options[name].is_whole]
+    examples = {**others, **{name: option.examples for name, option in options.items()}}
+    found: tuple[Row, ...] = ()
+    for count in range(min(len(unlisted), _MOST_SPELLED) + 1):
+        for spelled in combinations(unlisted, count):
+            states = [options[name].states(spelled=name in {*lists, *spelled}) for name in names]
+            rows = islice(product(*states), _MOST_TRIED)
+            fitting = tuple(row for row in rows if _meets(dict(zip(names, row, strict=True)), examples, rules))
+            found = max(found, fitting, key=lambda rows: max(map(_filled, rows), default=-1))
+            if max(map(_filled, found), default=-1) == len(names):
+                return _few(options, found)
+    return _few(options, found)
+
+
+def _meets(
+    row: Mapping[str, str],
+    examples: Mapping[str, tuple[str, ...]],
+    rules: Sequence[tuple[tuple[str, ...], Table]],
+) -> bool:
+    """Whether a row meets the rules with whatever its drawn columns give. What was not tried counts as met."""
+
+    def values(name: str) -> tuple[str, ...]:
+        return examples[name] if row.get(name, DRAWN) == DRAWN else (row[name],)
+
+    return all(
+        table.get(combination, True) for columns, table in rules for combination in product(*map(values, columns))
+    )
+
+
+def _filled(row: Row) -> int:
+    return sum(state != NULL for state in row)
+
+
+def _few(options: Mapping[str, Options], rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Without rows that others fill better, and of very many some from everywhere."""
+    may_stay = [option.is_optional for option in options.values()]
+
+    def fills(fuller: Row, row: Row) -> bool:
+        pairs = list(zip(fuller, row, may_stay, strict=True))
+        return fuller != row and all(one == other or (other == NULL and not stays) for one, other, stays in pairs)
+
+    some = _spread(rows, _MOST_ROWS**2)
+    return _spread(tuple(row for row in some if not any(fills(fuller, row) for fuller in some)), _MOST_ROWS)
+
+
+def _spread(rows: tuple[Row, ...], most: int) -> tuple[Row, ...]:
+    """So many of the rows from everywhere, not always with the same state in the column that changes fastest."""
+    if len(rows) <= most:
+        return rows
+    return tuple(
+        rows[place] for place in sorted({place * (len(rows) + most) // most % len(rows) for place in range(most)})
+    )
+
+
+def are_independent(rows: Sequence[Row]) -> bool:
+    """Whether any state of a column comes with any state of all others, so that each can be drawn on its own."""
+    return len(rows) == math.prod(len(set(states)) for states in zip(*rows, strict=True))

@@ -1,0 +1,234 @@
+"""What follows from a verdict: columns take the first draw that meets their checks, and some are drawn together.
+
+Pure. Columns are drawn together if checks over several of them would not hold otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from snapseed.scaffold.columns import Proposal
+from snapseed.scaffold.combinations import DRAWN, NULL, Options, Table, are_independent, rows_meeting
+from snapseed.scaffold.conditions import Rule
+from snapseed.scaffold.draws import Draw, choice, constant
+from snapseed.scaffold.sources import ImpossibleError, Sources, leave
+from snapseed.scaffold.trial import Verdict, encoded, question_of
+
+# A list of values up to this length is likely to be what a check is about, a longer one are words.
+_MOST_LISTED = 8
+
+
+@dataclass(frozen=True)
+class Together:
+    """Columns whose values depend on each other: a row takes its state in each of them from the same place.
+
+    A state is a value, None for NULL, or `DRAWN`.
+    """
+
+    states: Mapping[str, tuple[object, ...]]
+
+    @property
+    def drawn(self) -> set[str]:
+        """The columns that are either drawn or NULL. All others have a list of values."""
+        return {name for name, states in self.states.items() if DRAWN in states}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is decided about the columns of a table: a draw for each, or why there is none.
+
+    `values` are those that the columns of checks may have, as JSON. `never_null` columns are NULL only where columns
+    that are drawn `together` say so, `sometimes_null` columns are NULL now and then. `notes` are for people.
+    """
+
+    draws: Mapping[str, Draw]
+    null: Mapping[str, str]
+    values: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+    never_null: frozenset[str] = frozenset()
+    sometimes_null: frozenset[str] = frozenset()
+    together: tuple[Together, ...] = ()
+
+
+def decide(proposal: Proposal, verdict: Verdict) -> Columns:
+    """Choose the first draw of each column that meets its checks, then combine columns until the other checks hold.
+
+    Raises `ImpossibleError` if a check does not hold, and no combination of what is known would help.
+    """
+    sources = proposal.sources
+    chosen = _chosen(proposal, verdict)
+    rules = [rule for rule in sources.conditions.rules if len(rule.columns) > 1 and not _is_met(sources, chosen, rule)]
+    for rule in rules:
+        if rule in verdict.untried:
+            chosen = _without_reading(proposal, rule, chosen)
+    tables = {rule: verdict.combinations[rule] for rule in rules if rule not in verdict.untried}
+    failing = [rule for rule, table in tables.items() if not _holds(rule, table, chosen.values)]
+    for group in _connected(failing):
+        chosen = _combined(proposal, verdict, chosen, group, tables)
+    for name in chosen.null.keys() & verdict.refuse_null:
+        if not sources.table.column(name).has_default:
+            raise ImpossibleError(sources.table.oid, f"column {name}: no values are known that meet its checks")
+    never_null = chosen.never_null.union(*(exclusion.columns for exclusion in sources.table.exclusions))
+    sometimes_null = [
+        name
+        for name in proposal.optional & chosen.draws.keys() - never_null - verdict.refuse_null
+        if "(" in chosen.draws[name].code
+        and all(
+            _holds(rule, table, {**chosen.values, name: (NULL,)})
+            for rule, table in tables.items()
+            if name in rule.columns
+        )
+    ]
+    notes = [
+        *chosen.notes,
+        *(f"not tried: {found.definition}" for found in sources.table.tried_exclusions if not found.equal),
+        *(f"{name}: {why}" for name, why in chosen.null.items()),
+    ]
+    return replace(chosen, sometimes_null=frozenset(sometimes_null), notes=tuple(dict.fromkeys(notes)))
+
+
+def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
+    """The first draw of each column that meets the checks on this column alone."""
+    sources, table, notes = proposal.sources, proposal.sources.table, []
+    draws: dict[str, Draw] = {}
+    null = dict(proposal.null)
+    for name, found in proposal.draws.items():
+        place = verdict.first.get(name, 0)
+        if place is None:
+            null |= leave(table, name, "no values are known that meet its checks")
+            continue
+        draw = found[place]
+        alone = [rule for rule in sources.conditions.rules if rule.columns == (name,) and name not in sources.foreign]
+        untried = next((rule for rule in alone if rule in verdict.untried or not draw.examples), None)
+        if untried and not draw.is_unique and (table.column(name).has_default or name in sources.nullable):
+            null |= leave(table, name, f"{untried} was not tried")
+            continue
+        notes += [f"not tried: {untried}"] if untried else []
+        draws[name] = draw
+    values: dict[str, tuple[str, ...]] = {}
+    for column in question_of(proposal)[1]:
+        place = verdict.first[column.name]
+        values[column.name] = (NULL,) * column.may_be_null if place is None else column.draws[place]
+        if column.name in proposal.optional & draws.keys() - verdict.refuse_null:
+            values[column.name] += (NULL,)
+    return Columns(draws, null, values, tuple(notes))
+
+
+def _is_met(sources: Sources, chosen: Columns, rule: Rule) -> bool:
+    """Whether a rule holds by the way in which its columns are filled: references that differ, moments in order."""
+    return rule in sources.met or any(
+        order.rule == rule
+        and {order.before, order.after} <= chosen.draws.keys()
+        and f"{{own:{order.before}}}" in chosen.draws[order.after].code
+        for order in sources.conditions.orders
+    )
+
+
+def _holds(rule: Rule, table: Table, values: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether a rule holds for all combinations of these values that were tried."""
+    return all(
+        is_met or any(value not in values[name] for name, value in zip(rule.columns, row, strict=True))
+        for row, is_met in table.items()
+    )
+
+
+def _connected(rules: Sequence[Rule]) -> list[list[Rule]]:
+    """The rules in groups that have no column in common."""
+    groups: list[list[Rule]] = []
+    for rule in rules:
+        near = [group for group in groups if any(not set(rule.columns).isdisjoint(other.columns) for other in group)]
+        groups = [
+            *(group for group in groups if group not in near),
+            [*(other for group in near for other in group), rule],
+        ]
+    return groups
+
+
+def _without_reading(proposal: Proposal, rule: Rule, chosen: Columns) -> Columns:
+    """With NULL in the columns of a rule that nobody can evaluate, since most rules take that."""
+    nullable = [name for name in rule.columns if name in chosen.draws and name in proposal.sources.nullable]
+    for name in nullable:
+        chosen = _without(chosen, name, f"NULL, because {rule} was not tried")
+    return chosen if nullable else replace(chosen, notes=(*chosen.notes, f"not tried: {rule}"))
+
+
+def _combined(
+    proposal: Proposal, verdict: Verdict, chosen: Columns, group: Sequence[Rule], tables: Mapping[Rule, Table]
+) -> Columns:
+    """Make rules hold that have columns in common: draw those columns together, or limit what they are."""
+    of_group = {name for rule in group for name in rule.columns}
+    names = [column.name for column in proposal.sources.table.columns if column.name in of_group]
+    written = {name: _written(proposal, chosen, name) for name in names}
+    options = {
+        name: Options(
+            examples=tuple(value for value in chosen.values[name] if value != NULL or name not in chosen.draws),
+            values=tuple(written[name]),
+            is_whole=name in chosen.draws and chosen.draws[name].is_whole and 1 < len(written[name]) <= _MOST_LISTED,
+            may_be_null=name in chosen.draws and name in proposal.sources.nullable - verdict.refuse_null,
+            is_optional=name in proposal.optional,
+        )
+        for name in names
+    }
+    concerned = [(rule.columns, table) for rule, table in tables.items() if not options.keys().isdisjoint(rule.columns)]
+    rows = rows_meeting(options, chosen.values, concerned)
+    if not rows:
+        raise ImpossibleError(proposal.sources.table.oid, f"no rows are known that meet {group[0]}")
+    together: dict[str, tuple[object, ...]] = {}
+    for name, states in zip(names, zip(*rows, strict=True), strict=True):
+        kinds = tuple(dict.fromkeys(states))
+        if name not in chosen.draws:
+            continue
+        if kinds == (NULL,):
+            chosen = _without(chosen, name, f"NULL, so that {group[0]} holds")
+        elif len(kinds) > 1 and not are_independent(rows):
+            together[name] = tuple(written[name].get(state, None if state == NULL else state) for state in states)
+        else:
+            chosen = _limited(proposal, chosen, group[0], name, {state: written[name].get(state) for state in kinds})
+    if not together:
+        return chosen
+    return replace(
+        chosen, together=(*chosen.together, Together(together)), never_null=chosen.never_null.union(together)
+    )
+
+
+def _written(proposal: Proposal, chosen: Columns, name: str) -> dict[str, str | int]:
+    """The values of a column that can be written down one by one, by their JSON."""
+    if name not in chosen.draws or name in proposal.sources.foreign or proposal.wanted[name].kind.is_array:
+        return {}
+    draw, found = chosen.draws[name], {}
+    for example in draw.examples:
+        value = int(example) if isinstance(example, Decimal) and example == int(example) else example
+        if draw.is_unique or not isinstance(value, str | int) or encoded(example) not in chosen.values[name]:
+            return {}
+        found[encoded(example)] = value
+    return found
+
+
+def _limited(
+    proposal: Proposal, chosen: Columns, rule: Rule, name: str, kinds: Mapping[str, str | int | None]
+) -> Columns:
+    """With only some states of a column, whatever the others are."""
+    if NULL not in kinds:
+        chosen = replace(chosen, never_null=chosen.never_null | {name})
+    values = [value for value in kinds.values() if value is not None]
+    if DRAWN in kinds or set(kinds) >= set(chosen.values[name]):
+        return chosen
+    fresh = choice(proposal.wanted[name], tuple(values)) if len(values) > 1 else constant(values[0])
+    return replace(
+        chosen,
+        draws={**chosen.draws, name: fresh},
+        values={**chosen.values, name: tuple(kinds)},
+        notes=(*chosen.notes, f"{name}: only {', '.join(map(str, values))}, so that {rule} holds"),
+    )
+
+
+def _without(chosen: Columns, name: str, why: str) -> Columns:
+    """With a column left NULL."""
+    return replace(
+        chosen,
+        draws={other: draw for other, draw in chosen.draws.items() if other != name},
+        null={**chosen.null, name: why},
+        values={**chosen.values, name: (NULL,)},
+    )

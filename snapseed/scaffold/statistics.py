@@ -1,0 +1,78 @@
+"""What PostgreSQL's own statistics say about the columns of a table. They are read from catalogs; no row is.
+
+Values are read only of numbers, times, Booleans, enums and codes, and never of a column that looks personal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from snapseed.capture.mask.personal import PERSONAL_VALUES, looks_personal
+from snapseed.capture.mask.rules import MOMENTS, NUMBERS
+from snapseed.errors import ConfigurationError
+from snapseed.postgres import query
+from snapseed.postgres.catalog import ColumnFacts, TableFacts, read_rows
+from snapseed.postgres.connect import Connection
+from snapseed.snapshot.types import Family, parse_type
+
+# A column of texts has codes if there are at most so many, each at most so long and in at least so many rows.
+_MOST_CODES, _LONGEST_CODE, _FEWEST_ROWS = 50, 32, 5
+
+
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """What ANALYZE found out about a column.
+
+    `distinct` is the number of different values, `shares` how often the most common ones are, of all rows. `common`
+    are these values and `bounds` divide all others into equal shares, as text; both are empty if they are not to be
+    known. `sizes` divide the arrays of the column by their number of elements. `correlation` is that with the order of
+    the rows on disk.
+    """
+
+    null_share: float = 0.0
+    distinct: int = 0
+    width: int = 0
+    correlation: float = 0.0
+    shares: tuple[float, ...] = ()
+    common: tuple[str, ...] = ()
+    bounds: tuple[str, ...] = ()
+    sizes: tuple[float, ...] = ()
+
+
+def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) -> dict[int, dict[str, ColumnStatistics]]:
+    """The statistics of the columns that this role may read, by the oid of the table and the column's name."""
+    wanted = [
+        (oid, column.name, _shown(table.table, column)) for oid, table in tables.items() for column in table.columns
+    ]
+    oids, names, shown = zip(*wanted, strict=True) if wanted else ((), (), ())
+    found: dict[int, dict[str, ColumnStatistics]] = {}
+    for row in read_rows(
+        connection,
+        query("statistics", Path(__file__).parent / "queries"),
+        oids=list(oids),
+        names=list(names),
+        shown=list(shown),
+        most=_MOST_CODES,
+        length=_LONGEST_CODE,
+        rows=_FEWEST_ROWS,
+        personal=PERSONAL_VALUES,
+    ):
+        known = {item.name: row[item.name] for item in fields(ColumnStatistics) if row[item.name] is not None}
+        found.setdefault(row["oid"], {})[row["name"]] = ColumnStatistics(**known)
+    return found
+
+
+def _shown(table: str, column: ColumnFacts) -> str:
+    """Which values of a column may be known: `all`, `codes`, or `none`."""
+    try:
+        kind = parse_type(column.type)
+    except ConfigurationError:
+        return "none"
+    base, is_enum = kind.base.rpartition(".")[2], column.kind == "e"
+    if kind.is_array or looks_personal(table, [column.name], base, is_enum=is_enum) is not None:
+        return "none"
+    if is_enum or base in NUMBERS | MOMENTS | {"boolean"}:
+        return "all"
+    return "codes" if kind.family in {Family.TEXT, Family.CHARACTER} else "none"
