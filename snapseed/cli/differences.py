@@ -65,7 +65,7 @@ def diff(
         Path | None, typer.Option(metavar="FILE", help="With --repair: write the SQL to this file; change nothing.")
     ] = None,
 ) -> None:
-    """Show the rows and columns that differ between two sides, or repair.
+    """Show which rows differ between two sides, or repair them.
 
     Without B: between the snapshot of an environment and its database.
     """
