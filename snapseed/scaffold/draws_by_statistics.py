@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -37,7 +38,7 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
         yield Draw(f"{wanted.rows}.chance({wanted.draw}, {known:.3g})", (True, False), shape=f"{known:.1%} true")
     elif is_number or family in MOMENTS:
         yield from _shaped(wanted, is_moment=not is_number)
-    elif not found.bounds:
+    else:
         values = tuple(value.rstrip() if family is Family.CHARACTER else value for value in found.common)
         yield _weighted(wanted, values, tuple(map(quoted, values)))
 
@@ -45,7 +46,9 @@ def learned(wanted: Wanted) -> Iterator[Draw]:
 def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], finish: str = "{}") -> Draw:
     """One of all values that the column has, as often as in the source."""
     assert wanted.statistics is not None
-    weights = [max(1, round(share * _WEIGHTS)) for share in wanted.statistics.shares]
+    shares = wanted.statistics.shares[: len(values)]
+    rest = (1 - wanted.statistics.null_share - sum(shares)) / max(1, len(values) - len(shares))
+    weights = [max(1, round(share * _WEIGHTS)) for share in (*shares, *[rest] * (len(values) - len(shares)))]
     if len(values) == 1:
         options = f"[{codes[0]}]"
     else:
@@ -69,10 +72,9 @@ def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:
         return
     if max(map(abs, (*common, *bounds))) >= _LARGEST:
         return
-    if not bounds and not is_moment and len(common) <= _MOST_OPTIONS:
-        finish = _number_finish(wanted, digits)
-        values = tuple(_number(value, digits) for value in common)
-        yield _weighted(wanted, values, tuple(map(literal, common)), finish)
+    if found.distinct == len(common) + len(bounds) <= _MOST_OPTIONS and not is_moment:
+        values = tuple(_number(value, digits) for value in (*common, *bounds))
+        yield _weighted(wanted, values, tuple(map(literal, (*common, *bounds))), _number_finish(wanted, digits))
         return
     ends = _quantiles(list(zip(common, found.shares, strict=False)), bounds, 1 - found.null_share)
     unit = next((size for size in _UNITS.values() if not any(end % size for end in (*common, *bounds))), 1)
@@ -124,7 +126,10 @@ def _digits(wanted: Wanted) -> int:
         return (*wanted.kind.modifiers, 0)[1]
     assert wanted.statistics is not None
     texts = (*wanted.statistics.common, *wanted.statistics.bounds)
-    return min(6, max(len(text.partition(".")[2]) for text in texts))
+    needed = max(len(text.partition(".")[2]) for text in texts)
+    # A number of thousands needs none of its decimals.
+    whole = statistics.median(abs(float(text)) for text in texts)
+    return max(0, min(needed, _DIGITS - len(str(int(whole)))))
 
 
 def _number(units: int, digits: int) -> object:
@@ -136,10 +141,8 @@ def _number_finish(wanted: Wanted, digits: int) -> str:
     family = wanted.kind.family
     if family in INTEGERS:
         return "{}"
-    if family in {Family.REAL, Family.DOUBLE}:
-        divided = f"({{}} / {literal(10**digits)})" if family is Family.REAL else f"{{}} / {literal(10**digits)}"
-        return divided + (".cast(pl.Float32)" if family is Family.REAL else "")
-    return f"as_decimals({{}}, {digits})" + ("" if wanted.kind.family is Family.NUMERIC else ".cast(pl.String)")
+    casts = {Family.NUMERIC: "", Family.REAL: ".cast(pl.Float32)", Family.DOUBLE: ".cast(pl.Float64)"}
+    return f"as_decimals({{}}, {digits}){casts.get(family, '.cast(pl.String)')}"
 
 
 def _rounded(number: int) -> int:

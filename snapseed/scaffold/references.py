@@ -9,6 +9,7 @@ from snapseed.scaffold.arrangement import Arrangement, Place
 from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
+from snapseed.scaffold.statistics import shares_of_keys
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,11 @@ class References:
                 {name: f"{code}.gather(rows.number() - 1)" for name, code in codes.items()}, is_unique=True
             )
         if len(codes) == 1:
+            found = self.table.statistics.get(key.columns[0])
+            weights = shares_of_keys(found, target.rows or 0) if found is not None else ()
+            how = f", [{', '.join(map(str, weights))}]" if weights else ""
             return KeySource(
-                {name: f"rows.choice({quoted(name)}, {code})" for name, code in codes.items()}, may_be_null=True
+                {name: f"rows.choice({quoted(name)}, {code}{how})" for name, code in codes.items()}, may_be_null=True
             )
         local = f"one_of_{target.name}"
         sample = f"rows.sample({quoted(' '.join(key.columns))}, {self._rows(key.target)})"

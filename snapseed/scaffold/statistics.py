@@ -41,6 +41,21 @@ class ColumnStatistics:
     sizes: tuple[float, ...] = ()
 
 
+def shares_of_keys(found: ColumnStatistics, count: int) -> tuple[int, ...]:
+    """How often a foreign key refers to each of so many rows, in thousandths; empty if it is not known.
+
+    In the order of the keys if these may be known, and otherwise the most frequent one first.
+    """
+    shares, others = found.shares, found.distinct - len(found.shares)
+    if not shares or found.distinct > count or count > _MOST_CODES:
+        return ()
+    if not others and len(found.common) == len(shares):
+        pairs = zip(found.common, shares, strict=True)
+        shares = tuple(share for _, share in sorted(pairs, key=lambda pair: (len(pair[0]), pair[0])))
+    shares = (*shares, *[(1 - found.null_share - sum(shares)) / max(1, others)] * others)
+    return (*(max(1, round(1_000 * share)) for share in shares), *[0] * (count - len(shares)))
+
+
 def read_statistics(connection: Connection, tables: Mapping[int, TableFacts]) -> dict[int, dict[str, ColumnStatistics]]:
     """The statistics of the columns that this role may read, by the oid of the table and the column's name."""
     wanted = [
