@@ -229,7 +229,7 @@ def _candidates(sources: Sources, wanted: Wanted) -> Iterator[Draw]:
     elif name in sources.by_position:
         yield _by_position(wanted, sources.by_position[name], in_key=name in sources.place.key)
     else:
-        is_text = family in _TEXTS or wanted.limits.max_length is not None
+        is_text = family in _TEXTS or (wanted.limits.max_length is not None and family is not Family.BYTEA)
         for draw in chain(learned(wanted), _listed(sources, wanted), draws_of(wanted)):
             texts = [example for example in draw.examples if isinstance(example, str)] if is_text else []
             is_short = wanted.length is None or all(len(text) <= wanted.length for text in texts)
