@@ -2,8 +2,8 @@
 
 It is 0 if the distributions are the same, and 1 if they have nothing in common. Numbers and times: the largest
 difference of the cumulative distributions (Kolmogorov and Smirnov); columns with few values: half of the sum of all
-differences of shares (total variation); foreign keys: Kolmogorov and Smirnov of the number of rows for each row that
-they refer to; all others: the difference of the shares of NULL. Primary keys are not compared.
+differences of shares (total variation); foreign keys: one of these, of the number of rows for each row that they refer
+to, by its rank if these are few; all others: the difference of the shares of NULL. Primary keys are not compared.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ SELECT n.nspname, c.relname, a.attname, coalesce(b.typname, t.typname) AS type, 
                       WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.conkey = ARRAY[a.attnum] LIMIT 1) f ON true
  WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_'
    AND n.nspname NOT IN ('information_schema', 'snapseed')
-   AND (f.target IS NOT NULL OR NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique
-                                                                     AND (i.indisprimary OR i.indnatts = 1) AND a.attnum = ANY (i.indkey::int2[])))
+   AND (f.target IS NOT NULL OR NOT EXISTS (
+         SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey::int2[])
+            AND i.indisunique AND (i.indisprimary OR i.indnatts = 1)))
  ORDER BY 1, 2, a.attnum
 """
 
@@ -52,7 +53,8 @@ def compared(source: str, generated: str) -> list[Likeness]:
     """All columns of tables that have rows in both databases."""
     with psycopg.connect(source) as left, psycopg.connect(generated) as right:
         columns = left.execute(_COLUMNS).fetchall()
-        return [found for column in columns if (found := _compared(left, right, *column)) is not None]
+        tried = (_compared((left, right), column[:3], *column[3:]) for column in columns)
+        return [found for found in tried if found is not None]
 
 
 def medians(found: list[Likeness]) -> dict[str, float]:
@@ -62,23 +64,23 @@ def medians(found: list[Likeness]) -> dict[str, float]:
 
 
 def _compared(
-    left: psycopg.Connection,
-    right: psycopg.Connection,
-    schema: str,
-    table: str,
-    column: str,
+    connections: tuple[psycopg.Connection, psycopg.Connection],
+    names: tuple[str, str, str],
     type_: str,
-    target: str | None,
-    referred: str | None,
+    *refers: str | None,
 ) -> Likeness | None:
-    sides = [_Column(connection, schema, table, column) for connection in (left, right)]
+    """`refers` are the table and the column that a foreign key refers to, both None for other columns."""
+    target, referred = refers
+    _, table, column = names
+    sides = [_Column(connection, *names) for connection in connections]
     if not all(side.rows for side in sides):
         return None
     nulls, distinct = (sides[0].nulls, sides[1].nulls), (sides[0].distinct, sides[1].distinct)
     is_ordered = type_ in _NUMBERS | _MOMENTS
     ranges = tuple(side.range if is_ordered and target is None else "" for side in sides)
     if target is not None and referred is not None:
-        kind, distance = "fan-out", _smirnov(*(side.fan_out(target, referred) for side in sides))
+        counts = [side.fan_out(target, referred) for side in sides]
+        kind, distance = "fan-out", _smirnov(*counts) if len(counts[0]) > _FEW else _variation(*map(_by_rank, counts))
     elif distinct[0] <= _FEW and sides[0].rows >= 5 * distinct[0]:
         kind, distance = "few values", _variation(*(side.shares() for side in sides))
     elif is_ordered:
@@ -99,10 +101,10 @@ class _Column:
     def _query(self, text: str) -> list[tuple[object, ...]]:
         """`{c}` stands for the column, `{t}` for the table."""
         names = {"c": sql.Identifier(self.column), "t": sql.Identifier(self.schema, self.table)}
-        return self.connection.execute(sql.SQL(text).format(**names)).fetchall()  # type: ignore[arg-type]
+        return self.connection.execute(sql.SQL(text).format(**names)).fetchall()
 
     def _number(self, text: str) -> float:
-        return float(self._query(text)[0][0] or 0)  # type: ignore[arg-type]
+        return float(str(self._query(text)[0][0] or 0))
 
     @property
     def rows(self) -> int:
@@ -137,6 +139,11 @@ class _Column:
             f" (SELECT {{c}} AS own, count(*) AS n FROM {{t}} GROUP BY 1) AS c ON own = p.{name}"
         )
         return np.array([row[0] for row in found], dtype=np.float64)
+
+
+def _by_rank(counts: npt.NDArray[np.float64]) -> dict[object, float]:
+    """The shares of the rows with the most, the second most, … rows that refer to them."""
+    return dict(enumerate(sorted(counts / max(1, counts.sum()), reverse=True)))
 
 
 def _smirnov(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> float:

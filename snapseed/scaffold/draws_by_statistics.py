@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
-from snapseed.scaffold.draws import Draw, Wanted, literal, quoted
+from snapseed.generate.words import WORDS
+from snapseed.scaffold.draws import Draw, Wanted, literal, quoted, text_draws
 from snapseed.scaffold.draws_by_type import MOMENTS, NUMBERS, finish_of
 from snapseed.scaffold.sizes import STEPS, divided
 from snapseed.snapshot.types import INTEGERS, Family
@@ -27,12 +29,14 @@ _UNITS = {"1d": 86_400_000_000, "1h": 3_600_000_000, "1m": 60_000_000, "1s": 1_0
 
 
 def learned(wanted: Wanted) -> Iterator[Draw]:
-    """The draw that gives a column what its statistics say, if they tell any values. Unique columns have none."""
+    """The draw that gives a column what its statistics say, if they tell anything. Unique columns have none."""
     found, family = wanted.statistics, wanted.kind.family
     is_number = family in NUMBERS or wanted.kind.base.rpartition(".")[2] == "numeric"
-    if found is None or wanted.is_unique or not (found.common or found.bounds):
+    if found is None or wanted.is_unique or wanted.kind.is_array:
         return
-    if family is Family.BOOLEAN:
+    if not (found.common or found.bounds):
+        yield from _texts(wanted) if family is Family.TEXT else ()
+    elif family is Family.BOOLEAN:
         share = sum(share for value, share in zip(found.common, found.shares, strict=True) if value == "t")
         known = share / (sum(found.shares) or 1)
         yield Draw(f"{wanted.rows}.chance({wanted.draw}, {known:.3g})", (True, False), shape=f"{known:.1%} true")
@@ -57,6 +61,29 @@ def _weighted(wanted: Wanted, values: Sequence[object], codes: Sequence[str], fi
     code = finish.format(f"{wanted.rows}.choice({wanted.draw}, {options})")
     shape = f"{len(values)} values" if len(values) > 1 else "one value"
     return Draw(code, tuple(values), is_whole=True, shape=shape)
+
+
+def _texts(wanted: Wanted) -> Iterator[Draw]:
+    """Texts of several words or sentences: as long as those of the source, and about as many different ones."""
+    assert wanted.statistics is not None
+    first = next(text_draws(wanted), None)
+    name = next((name for name in ("WORDS", "SENTENCES") if first is not None and first.examples == WORDS[name]), None)
+    if name is None:
+        return
+    words = WORDS[name]
+    usual = statistics.mean(map(len, words)) + 1
+    count = max(wanted.statistics.width / usual, math.log(max(1, 2 * wanted.statistics.distinct), len(words)))
+    low, high = max(1, math.floor(count * 2 / 3)), math.ceil(count * 4 / 3)
+    if wanted.length is not None:
+        high = min(high, (wanted.length + 1) // (max(map(len, words)) + 1))
+    if high > 1 and high >= low:
+        sizes = f"rows.integers({quoted(f'{name.lower()} of {wanted.name}')}, {low}, {high})"
+        items = f"rows.items({wanted.draw}, {sizes})"
+        longest = sorted(words, key=len)[-1:] * high
+        examples = (" ".join(words[:low]), " ".join(longest))
+        shape = f"about {wanted.statistics.width} bytes, {wanted.statistics.distinct:,} different ones"
+        local = (name.lower(), items)
+        yield Draw("{local}.joined({local}.choice(" + wanted.draw + f", {name}))", examples, local=local, shape=shape)
 
 
 def _shaped(wanted: Wanted, *, is_moment: bool) -> Iterator[Draw]:

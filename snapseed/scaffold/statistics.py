@@ -17,8 +17,12 @@ from snapseed.postgres.catalog import ColumnFacts, TableFacts, read_rows
 from snapseed.postgres.connect import Connection
 from snapseed.snapshot.types import Family, parse_type
 
+# Tables of so few rows, and so many times fewer than the largest one, do not grow.
+FEW = 20
 # A column of texts has codes if there are at most so many, each at most so long and in at least so many rows.
 _MOST_CODES, _LONGEST_CODE, _FEWEST_ROWS = 50, 32, 5
+# The rows of a lookup have weights of their own if they are not more.
+_MOST_WEIGHTS = 120
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def shares_of_keys(found: ColumnStatistics, count: int) -> tuple[int, ...]:
     In the order of the keys if these may be known, and otherwise the most frequent one first.
     """
     shares, others = found.shares, found.distinct - len(found.shares)
-    if not shares or found.distinct > count or count > _MOST_CODES:
+    if not shares or found.distinct > count or count > _MOST_WEIGHTS:
         return ()
     if not others and len(found.common) == len(shares):
         pairs = zip(found.common, shares, strict=True)
