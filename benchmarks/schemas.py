@@ -52,7 +52,8 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 class Outcome:
     """What became of one schema. `failures` has what did not run through, by step and scale.
 
-    `refused` are statements of the file that the server did not take, `kept` tables of migration tools.
+    `refused` are statements of the file that the server did not take, `kept` tables of migration tools that no other
+    table needs.
     """
 
     name: str
@@ -105,8 +106,9 @@ def try_schema(path: Path, server: str, psql: str, scales: Sequence[int], folder
             # Rows that migrations insert are another matter: here, each table is to get rows.
             names = sql.SQL(", ").join(sql.Identifier(*table) for table in own)
             connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
-        outcome = Outcome(name, len(tables), len(tables) - len(own), said.count("ERROR:"))
-        return _run(outcome, url, scales, folder / name)
+            needed = _needed(connection, [table for table in tables if table not in own])
+        outcome = Outcome(name, len(tables), len(tables) - len(own) - len(needed), said.count("ERROR:"))
+        return _run(outcome, url, needed, scales, folder / name)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
@@ -122,7 +124,7 @@ def compare(path: Path, server: str, psql: str, folder: Path) -> tuple[str, list
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(source)))
         subprocess.run([psql, "-qX", urls[0], "-f", path], capture_output=True, check=False)
         subprocess.run([psql, "-qX", urls[0], "-c", "ANALYZE"], capture_output=True, check=True)
-        made = scaffold_project(urls[0])
+        made = scaffold_project(ScaffoldRequest(urls[0], include_filled=True))
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(empty), sql.Identifier(source))
         )
@@ -150,10 +152,23 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
         place.write_text(text, encoding="utf-8")
 
 
-def _run(outcome: Outcome, url: str, scales: Sequence[int], folder: Path) -> Outcome:
+def _needed(connection: psycopg.Connection, tables: Sequence[tuple[str, str]]) -> list[str]:
+    """The tables of tools that others refer to, if they hold rows: init says to keep these."""
+    query = """SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = {}::regclass)
+                  AND EXISTS (TABLE {})"""
+    found = []
+    for table in tables:
+        name = sql.Identifier(*table)
+        literal = sql.Literal(name.as_string(connection))
+        if connection.execute(sql.SQL(query).format(literal, name)).fetchone() == (True,):
+            found.append(".".join(table))
+    return found
+
+
+def _run(outcome: Outcome, url: str, keep_rows: Sequence[str], scales: Sequence[int], folder: Path) -> Outcome:
     started = time.perf_counter()
     try:
-        made = scaffold_project(ScaffoldRequest(url))
+        made = scaffold_project(ScaffoldRequest(url, keep_rows))
     except Exception as exc:  # noqa: BLE001 - a crash is a finding
         return replace(outcome, steps=("init",), failures=(("init", _told(exc)),))
     outcome = replace(
