@@ -12,7 +12,7 @@ import psycopg
 from snapseed.config import Environment, Project
 from snapseed.errors import SnapseedError, UsageError
 from snapseed.events import Listener, Note, ignore, phase, phase_seconds, recorded
-from snapseed.load.execute import analyze, execute
+from snapseed.load.execute import execute
 from snapseed.load.outcome import AlreadyLoaded, Connected, FilesChecked, LoadReport, Outcome, failed
 from snapseed.load.partitions.staging import cleared, stage_tables
 from snapseed.load.plan import LoadPlan
@@ -21,6 +21,7 @@ from snapseed.load.plan.tables import plan_load
 from snapseed.load.prepare import LoadSession, choose_entities, prepare, read_facts
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.load.schema_file import find_schema
+from snapseed.load.statistics import analyze
 from snapseed.load.unchanged import why_to_load
 from snapseed.postgres import locks
 from snapseed.postgres.connect import connected
@@ -88,7 +89,7 @@ def load_snapshot(
             plan = _load(loading)
             if not request.dry_run:
                 with loading.phase("analyzing"):
-                    analyze(loading.connection, plan, environment)
+                    analyze(target, loading.connection, plan, environment)
     except (SnapseedError, KeyboardInterrupt) as exc:
         error = failed(exc, report.after(events), only=request.only)
         raise error from (exc.__cause__ if error is exc else exc)
@@ -115,7 +116,7 @@ def finish_if_committed(
             if not is_recorded(connection, report.mark):
                 return None
         with phase(tell, "analyzing"), translated("analyzing", target.described):
-            analyze(connection, report.plan, environment)
+            analyze(target, connection, report.plan, environment)
     return replace(report, outcome=Outcome.COMMITTED, phases={**report.phases, **phase_seconds(events)})
 
 
