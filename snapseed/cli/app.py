@@ -19,6 +19,7 @@ import typer
 
 from snapseed.cli import console, databases, differences, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
+from snapseed.cli.git import git_app
 from snapseed.cli.init import init
 from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_manifests, in_project
 from snapseed.cli.progress import Meter
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(databases.db, name="db")
 app.add_typer(embeddings.queue_app, name="queue")
+app.add_typer(git_app)
 
 
 def main() -> None:

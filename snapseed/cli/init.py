@@ -188,14 +188,14 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             # GitHub reads workflows only at the top of a repository.
             path = (root if name == _WORKFLOW else home) / name
             place = json.dumps(home.relative_to(root).as_posix(), ensure_ascii=False)
-            done = _write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
+            done = write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
             console.write(f"  {done:<14} {os.path.relpath(path, home)}")
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
 
 
-def _write_one(path: Path, text: str) -> str:
+def write_one(path: Path, text: str) -> str:
     """What was done: wrote it, added to it, or left it as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -213,4 +213,7 @@ def _write_one(path: Path, text: str) -> str:
 def _show_next(folder: Path, *commands: str) -> None:
     is_elsewhere = folder.resolve() != Path.cwd()
     enter = [f"cd {shlex.quote(str(folder))}"] if is_elsewhere else []
-    console.write("next:", *(f"  {line}" for line in (*enter, *commands)))
+    home = folder.resolve()
+    is_in_git = any((place / ".git").exists() for place in (home, *home.parents))
+    git = ["snapseed git setup                   # git diff shows rows"] * is_in_git
+    console.write("next:", *(f"  {line}" for line in (*enter, *commands, *git)))

@@ -38,7 +38,7 @@ def _entities(manifest: Manifest) -> list[str]:
             entity.rows,
             Bytes(entity.bytes),
             entity.file_count,
-            "in lists" if entity.lists and not entity.files else len(entity.chunks),
+            "in lists" if entity.lists else len(entity.chunks),
             entity.fingerprint,
         ]
         for entity in manifest.entities

@@ -99,6 +99,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "snapseed_permute_numbers": (_ADDRESS, _ADDRESS, c_int64, c_char_p),
     "snapseed_permute_texts": (_COLUMNS, c_char_p, _ADDRESS, _NUMBERS),
     "snapseed_permute_uuids": (_ADDRESS, c_int64, c_char_p),
+    "snapseed_thrift": (c_char_p, c_int64, _ADDRESS, c_int64, _NUMBERS),
     "snapseed_read": (POINTER(CopyStream), POINTER(Sink), c_int32, c_int64, c_int64),
     **{
         f"snapseed_add_up_{sums}_{numbers}": (_ADDRESS, _ADDRESS, c_int64, _ADDRESS, c_int64, c_int64, _ADDRESS)
@@ -126,6 +127,7 @@ _REASONS = {
     -15: "an array whose lower bound is not 1",
     -16: "an array with the wrong number of dimensions",
     -17: "a date or timestamp too late for Arrow, which counts from 1970",
+    -18: "a damaged record",
 }
 
 
@@ -160,6 +162,23 @@ def longest_value(page: bytes) -> int:
     if longest < 0:
         raise ValueError(reason(longest))
     return longest
+
+
+def thrift_items(data: bytes) -> tuple[Int64s, int]:
+    """What is in the Thrift structure at the beginning of `data`, path and value of each item; and where it ends.
+
+    thrift.c says what a path is. Raises `ValueError` if the structure is damaged.
+    """
+    end, room = c_int64(), 64
+    while True:
+        items = np.empty((room, 2), dtype=np.int64)
+        found = int(library().snapseed_thrift(data, len(data), items.ctypes.data, room, end))
+        if found != NO_ROOM:
+            break
+        room *= 8
+    if found < 0:
+        raise ValueError(reason(found))
+    return items[:found], end.value
 
 
 @cache

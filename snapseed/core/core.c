@@ -3,6 +3,7 @@
 #include "hash.c"
 #include "decode.c"
 #include "mask.c"
+#include "thrift.c"
 
 /* Which sources this library was made of. */
 EXPORT const char *snapseed_source(void) { return SNAPSEED_SOURCE; }

@@ -1,5 +1,5 @@
 /* Kernels over Arrow buffers: hash rows, encode and decode binary COPY, read it from libpq, add up vectors,
- * replace values by a key.
+ * replace values by a key, take records of Parquet files apart.
  *
  * No Python API and no dependency: plain functions, called through ctypes, which releases the GIL. The caller owns
  * all memory. Whatever comes from a file or a socket is checked here before it is used as an address.
@@ -59,7 +59,8 @@ enum error {
     BAD_DIGITS = -14,    /* a numeric with more digits than its type has */
     BAD_BOUND = -15,     /* an array whose lower bound is not 1 */
     BAD_DIMENSIONS = -16, /* an array of another number of dimensions */
-    TOO_LATE = -17       /* a date or timestamp that Arrow, which counts from 1970, cannot hold */
+    TOO_LATE = -17,      /* a date or timestamp that Arrow, which counts from 1970, cannot hold */
+    BAD_THRIFT = -18     /* not a structure in Thrift's compact protocol, or one that has a field twice */
 };
 
 enum { MAX_DIMENSIONS = 6, MAX_VALUE = 0x3fffffff };

@@ -18,7 +18,8 @@ import polars as pl
 
 from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, thresholds
-from snapseed.generate.draws.unique import uuid_keys
+from snapseed.generate.draws.numbers import along
+from snapseed.generate.draws.unique import text_keys, uuid_keys
 from snapseed.snapshot.manifest import IDENTIFIER, USERS_TABLE, is_identifier, is_system_table, names_of
 from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
 
@@ -119,15 +120,18 @@ class Entity:
         return (roots * stride + ordinals + np.uint64(1)).astype(np.int64)
 
     def keys_of(self, roots: UInt64s, ordinals: UInt64s, seed: int) -> pl.Series:
-        """The keys of these rows. Raises `ValueError` unless the key is one column of uuid or an integer type."""
-        family = None if isinstance(self.key, tuple) else self.columns[self.key].family
+        """The keys of these rows. Raises `ValueError` unless the key is one column of uuid, text or an integer type."""
+        kind = None if isinstance(self.key, tuple) else self.columns[self.key]
+        family = None if kind is None else kind.family
         if family is Family.UUID:
             return uuid_keys(roots, ordinals, identity_hashes(seed, self.name, roots, ordinals))
         if family in _INTEGERS:
             return pl.Series(self.key, self.numbers_of(roots, ordinals, family), _INTEGERS[family][0])
+        if kind is not None and family in {Family.TEXT, Family.CHARACTER} and not kind.is_array:
+            return text_keys(self.name, self.numbers_of(roots, ordinals), *kind.modifiers).alias(str(self.key))
         columns = ", ".join(f"{name} {self.columns[name].name}" for name in self.key_columns)
         raise ValueError(
-            f"{self.name}: rows.key() makes keys of one uuid or integer; the generator must fill {columns}"
+            f"{self.name}: rows.key() makes keys of one uuid, integer or text; the generator must fill {columns}"
         )
 
     def scale_needed(self, roots: UInt64s) -> Int64s:
@@ -215,6 +219,13 @@ def fan_out(
         return counts
 
     return FanOut(maximum, count, among)
+
+
+def spread(bounds: Sequence[int], *, among: Entity | None = None) -> FanOut:
+    """Give equally many parents a number of children between each bound and the next; for `among`, see `fan_out`."""
+    ends = np.array(bounds, dtype=np.int64)
+    along(np.zeros(1, dtype=np.uint64), ends)
+    return FanOut(int(ends[-1]), lambda bits, _: along(bits, ends), among)
 
 
 def counted(expression: pl.Expr, maximum: int) -> FanOut:

@@ -57,14 +57,18 @@ class Draws(NumberDraws):
         return groups.drawn(self.bits(column), match)
 
     @named_draw
-    def reference(self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False) -> pl.Series:
+    def reference(
+        self, column: str, entity: Entity, exponent: Number = 0, *, distinct: bool = False, unique: bool = False
+    ) -> pl.Series:
         """The key of a random row of a root entity. It exists at every scale that has this row.
 
         In a root entity that grows, these are the earlier rows; the very first row has none, and gets null. All are
         equally likely, or with an `exponent` the first ones the most popular, as in `zipf`. With `distinct`, siblings
         get different keys, in ascending order, as tables that join two others need; `among` in the fan-out limits the
-        number of siblings to the rows that exist. Raises `ValueError` if `entity` is not a root entity or does not take
-        its keys from `rows.key()`, and if there are too few rows for distinct ones.
+        number of siblings to the rows that exist. With `unique`, rows of a root entity get the key of the row of their
+        own number, so that no key comes twice. The keys are those that `rows.key()` makes. Raises `ValueError` if
+        `entity` is not a root entity or has a key of several columns, and if there are too few rows for distinct or
+        unique keys.
 
         >>> rows.reference("invited_by", things).to_list()
         [None, 1, 1, 2]
@@ -73,7 +77,11 @@ class Draws(NumberDraws):
             raise ValueError(f"{entity.name} is not a root entity")
         existing = entity.earlier_rows(self.entity, self.roots)
         sizes = np.maximum(existing, 1)
-        if distinct:
+        if unique:
+            if self.entity.parent is not None or np.any(self.roots >= sizes.astype(np.uint64)):
+                raise ValueError(f"{entity.name} has too few rows for unique keys, or {self.entity.name} has a parent")
+            chosen = self.roots
+        elif distinct:
             if exponent != 0:
                 raise ValueError("distinct keys cannot have an exponent")
             remedy = "" if entity.is_fixed else f"; fan_out(…, among={entity.name}) limits them to the rows that exist"
@@ -171,8 +179,9 @@ class Rows(Draws):
     def key(self) -> pl.Series:
         """The keys of the rows, in ascending order and of the type that the entity declares for its key column.
 
-        A uuid is of version 8 (RFC 9562): 48 bits root row, 24 bits ordinal, 50 bits hash. An integer is `number()`.
-        Raises `ValueError` for a key of text or of several columns, which the generator fills itself.
+        A uuid is of version 8 (RFC 9562): 48 bits root row, 24 bits ordinal, 50 bits hash. An integer is `number()`, a
+        text the name of the entity and that number: `orders-000000000001`, or the digits alone where the column is too
+        short. Raises `ValueError` for a key of several columns, which the generator fills itself.
 
         >>> rows.key().to_list()
         [1, 2, 3, 4]

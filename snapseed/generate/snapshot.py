@@ -157,7 +157,9 @@ def check_snapshot(project: Project, request: Request, *, jobs: int = 1, listene
         for name, old, new in _other_settings(stored, _without_entities(project, request))
     )
     different = (*settings, *_differences(stored, made, names), *damaged)
-    old_files, new_files = ({entity.name: entity.files for entity in side.entities} for side in (stored, made))
+    old_files, new_files = (
+        {entity.name: entity.lists or entity.files for entity in side.entities} for side in (stored, made)
+    )
     same_bytes = not different and all(old_files.get(name, ()) == new_files.get(name, ()) for name in names)
     return CheckReport(made, time.monotonic() - started, different, same_bytes)
 
@@ -235,9 +237,8 @@ def _kept(previous: Snapshot, project: Project, request: Request) -> Snapshot:
 
 
 def _copy_files(kept: Snapshot, staging: Staging) -> None:
-    files = [file for record in kept.manifest.entities for file in record.files]
-    there = staging.take_over(files)
-    for file in files:
+    there = staging.take_over(kept.manifest)
+    for file in kept.manifest.files:
         if file.path not in there:
             raise SnapshotError(
                 "a file that --only would keep is damaged",

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import tee
 from typing import TypeVar
 
 import pyarrow as pa
@@ -182,8 +183,8 @@ def read_ahead(items: Iterator[_Item], depth: int, name: str) -> Iterator[Iterat
 
 
 def _batches(snapshot: Snapshot, table: TablePlan, batch_bytes: int) -> Generator[Batch]:
-    slices = list(whole(table.entity)) if table.slices is None else table.slices
-    files = (rows_of.file for rows_of in slices)
+    slices, opened = tee(whole(table.entity) if table.slices is None else table.slices)
+    files = (rows_of.file for rows_of in opened)
     with readable(str(snapshot.place)), closing(snapshot.parts(table.entity, files, whole=True)) as parts:
         # One more step than slices ends the last part: only then all of it was compared.
         for part, rows_of in zip(parts, slices, strict=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.generate.words import words_of
+from snapseed.scaffold.conditions import Conditions
 from snapseed.scaffold.names import identifier, singular, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, KEYS, Family
@@ -16,7 +17,7 @@ _SMALL_COLUMNS = 5
 _SHORT_TYPES = {f"character{varying}({length})" for varying in ("", " varying") for length in (1, 2, 3)}
 # No root entity is further than this from the one that the scale counts.
 _LEVELS = 2
-_LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS = 8, 20
+_LOOKUP_ROWS, _NEEDED_LOOKUP_ROWS, _MOST_LOOKUP_ROWS = 8, 20, 5_000
 # Points for a foreign key as the one to the parent.
 _ONE_EACH, _IN_KEY, _BETWEEN, _REQUIRED, _CASCADES, _NAMED_LIKE, _TO_PEOPLE = 60, 30, 25, 20, 15, 12, 6
 # What can tell the rows of a parent apart in a key, the best first: a number, a reference, a lookup's row, a label.
@@ -48,13 +49,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The tables that have entities, their places, and why others have none.
-
-    `narrow` are the columns of a table that take few values, or values that depend on others.
-    """
+    """The tables that have entities, the conditions on their rows, their places, and why others have none."""
 
     tables: Mapping[int, Table]
-    narrow: Mapping[int, frozenset[str]]
+    conditions: Mapping[int, Conditions]
     parents: Mapping[int, ForeignKey]
     lookups: frozenset[int]
     left_out: Mapping[int, str]
@@ -73,14 +71,15 @@ class Arrangement:
         place = self.places.get(key.target)
         if place is None or place.parent is not None or key.target_columns != place.key:
             return False
-        target = self.tables[key.target]
+        target, family = self.tables[key.target], self.tables[key.target].kind(place.key[0]).family
         is_drawn = not set(place.key) & target.foreign_columns
-        return is_drawn and target.kind(place.key[0]).family in {*INTEGERS, Family.UUID}
+        is_free = key.target not in self.lookups and not self.conditions[key.target].on(place.key[0])
+        return is_drawn and (family in {*INTEGERS, Family.UUID} or (family is Family.TEXT and is_free))
 
 
 def arrange(
     tables: Mapping[int, Table],
-    narrow: Mapping[int, frozenset[str]],
+    conditions: Mapping[int, Conditions],
     excluded: Mapping[int, str],
     single: frozenset[int],
 ) -> Arrangement:
@@ -93,8 +92,8 @@ def arrange(
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
         lookups = needed | _lookups(present)
-        parents = _parents(present, lookups)
-        draft = Arrangement(present, narrow, parents, lookups, left_out, {})
+        parents = _parents(present, conditions, lookups)
+        draft = Arrangement(present, conditions, parents, lookups, left_out, {})
         for oid in sorted(present, key=lambda oid: len(_ancestors(parents, oid))):
             key, one_each = _key_of(draft, oid, may_be_joint=oid not in single)
             if not key:
@@ -156,17 +155,19 @@ def _lookups(tables: Mapping[int, Table]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _parents(tables: Mapping[int, Table], lookups: frozenset[int]) -> dict[int, ForeignKey]:
+def _parents(
+    tables: Mapping[int, Table], conditions: Mapping[int, Conditions], lookups: frozenset[int]
+) -> dict[int, ForeignKey]:
     """The foreign key to the parent of each child."""
     parents: dict[int, ForeignKey] = {}
     for oid, table in tables.items():
         scored = [
-            (_score(table, key, tables[key.target]), -place, key)
+            (_score(table, key, tables[key.target]), conditions[oid].is_last(key.columns), -place, key)
             for place, key in enumerate(key for key in table.foreign_keys if key.target in tables)
             if key.target not in {oid, *lookups} and oid not in _ancestors(parents, key.target)
         ]
         if oid not in lookups and scored and max(found[0] for found in scored) > 0:
-            parents[oid] = max(scored, key=lambda found: found[:2])[2]
+            parents[oid] = max(scored, key=lambda found: found[:3])[3]
     # A table that anything but its descendants refers to becomes a root entity: only those can be chosen from.
     while True:
         freed = {
@@ -220,7 +221,7 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         return min(_LEVELS, max([int(suggests("few", name)), *(found + 1 for found in above)]))
 
     places = {
-        oid: replace(place, rows=_NEEDED_LOOKUP_ROWS if oid in needed else _LOOKUP_ROWS)
+        oid: replace(place, rows=_lookup_rows(draft.tables[oid], is_needed=oid in needed))
         if oid in draft.lookups
         else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()
@@ -238,6 +239,12 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
     return places
 
 
+def _lookup_rows(table: Table, *, is_needed: bool) -> int:
+    """As many rows as the source has if these are not too many to list; a usual number if that is not known."""
+    usual = _NEEDED_LOOKUP_ROWS if is_needed else _LOOKUP_ROWS
+    return table.rows if table.rows and table.rows <= _MOST_LOOKUP_ROWS else usual
+
+
 def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[str, ...], bool]:
     """The columns that identify the rows of a table, and whether they leave one row for each parent at most.
 
@@ -246,7 +253,7 @@ def _key_of(draft: Arrangement, oid: int, *, may_be_joint: bool) -> tuple[tuple[
     table, parent = draft.tables[oid], draft.parents.get(oid)
     possible = [column.name for column in table.columns if _can_be_key(table, column.name)]
     alone = [index[0] for index in table.unique if len(index) == 1]
-    dependent = table.foreign_columns | draft.narrow[oid]
+    dependent = table.foreign_columns | draft.conditions[oid].narrow
 
     def first(names: Iterable[str], others: frozenset[str] = frozenset()) -> tuple[str, ...]:
         return next(((name,) for name in names if name in possible and name not in others), ())
@@ -297,7 +304,7 @@ def _joint_key(draft: Arrangement, table: Table, parent: ForeignKey) -> tuple[st
 
 def _rank(draft: Arrangement, table: Table, parent: ForeignKey, name: str) -> int | None:
     """How well a column can differ among the rows of a parent; None if it cannot."""
-    column, is_narrow = table.column(name), name in draft.narrow[table.oid]
+    column, is_narrow = table.column(name), name in draft.conditions[table.oid].narrow
     keys = [key for key in table.foreign_keys if name in key.columns]
     if not keys:
         if not is_narrow and table.kind(name).family in INTEGERS:

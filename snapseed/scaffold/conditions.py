@@ -20,6 +20,7 @@ from snapseed.scaffold.schema import Check, Table
 # The project's `now`, before which nearly everything has happened: the default of `now` in snapseed.toml.
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _DIALECT = "postgres"
+_FEW_VALUES = 10_000
 _SIGNS: dict[type[exp.Expr], str] = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
@@ -61,6 +62,7 @@ class Limits:
     low: Bound | None = None
     high: Bound | None = None
     allowed: tuple[object, ...] | None = None
+    min_length: int | None = None
     max_length: int | None = None
     patterns: tuple[str, ...] = ()
     elements: int | None = None
@@ -78,12 +80,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Order:
-    """A rule by which the value of one column is at most (or below, if `strict`) that of another."""
+    """A rule by which the value of one column is at most (or below, if `strict`) that of another.
+
+    With `either`, the two only have to differ, so it may also be above.
+    """
 
     before: str
     after: str
     strict: bool
     rule: Rule
+    either: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,25 @@ class Conditions:
     limits: Mapping[str, Limits]
     orders: tuple[Order, ...]
     defaults: Mapping[str, object]
+
+    def on(self, name: str) -> bool:
+        """Whether there is any condition on a column."""
+        return any(name in rule.columns for rule in self.rules)
+
+    def is_last(self, columns: tuple[str, ...]) -> bool:
+        """Whether another column must come before this one."""
+        return any((order.after,) == columns for order in self.orders)
+
+    @property
+    def narrow(self) -> frozenset[str]:
+        """The columns that take few values, or values that depend on others."""
+        few = {
+            name
+            for name, limits in self.limits.items()
+            if limits.allowed is not None
+            or (limits.high is not None and isinstance(limits.high.value, Decimal) and limits.high.value < _FEW_VALUES)
+        }
+        return frozenset(few) | self.ordered
 
     @property
     def ordered(self) -> frozenset[str]:
@@ -116,6 +141,11 @@ def conditions_of(table: Table) -> Conditions:
     return Conditions(
         tuple(rules), limits, orders, {name: constant_of(default) for name, default in table.defaults.items()}
     )
+
+
+def avoiding(condition: str, columns: tuple[str, ...]) -> tuple[Rule, ...]:
+    """The rules by which no row meets a condition."""
+    return tuple(_rules(Check(f"(({condition}) IS NOT TRUE)", columns)))
 
 
 def constant_of(expression: str) -> object:
@@ -157,9 +187,9 @@ def _joined_by_and(node: exp.Expr) -> Iterator[exp.Expr]:
 
 
 def _simplified(tree: exp.Expr) -> exp.Expr:
-    """Without parentheses and casts of columns. Casts of constants stay, since they tell the type."""
+    """Without parentheses, and columns without casts and changes of case. Casts of constants stay: a type."""
     whole = exp.Paren(this=tree.copy())
-    for node in reversed(list(whole.this.find_all(exp.Paren, exp.Cast))):
+    for node in reversed(list(whole.this.find_all(exp.Paren, exp.Cast, exp.Upper, exp.Lower, exp.Trim))):
         if isinstance(node, exp.Paren) or isinstance(node.this, exp.Column):
             node.replace(node.this)
     found: exp.Expr = whole.this
@@ -179,14 +209,14 @@ def _alternatives(node: exp.Expr) -> list[exp.Expr]:
 def _order(rule: Rule) -> Order | None:
     """The order that a rule asks for, also in the form `x IS NULL OR …`."""
     match _alternatives(rule.tree) if rule.tree else ():
-        case [exp.LT() | exp.LTE() | exp.GT() | exp.GTE() as part]:
-            first, second, sign = part.this, part.expression, _SIGNS[type(part)]
+        case [exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.NEQ() as part]:
+            first, second, sign = part.this, part.expression, _SIGNS.get(type(part), ">")
         case _:
             return None
     if not isinstance(first, exp.Column) or not isinstance(second, exp.Column) or first == second:
         return None
     before, after = (second.name, first.name) if sign.startswith(">") else (first.name, second.name)
-    return Order(before, after, not sign.endswith("="), rule)
+    return Order(before, after, not sign.endswith("="), rule, either=isinstance(part, exp.NEQ))
 
 
 def _limits(column: str, rules: Iterable[Rule]) -> Limits:
@@ -208,7 +238,7 @@ def _narrowed(limits: Limits, node: exp.Expr) -> Limits:
         case exp.EQ(this=exp.Column(), expression=exp.Any(this=values)):
             found = _constant(values)
             limits = replace(limits, allowed=tuple(found)) if isinstance(found, list) else limits
-        case exp.RegexpLike(this=exp.Column()):
+        case exp.RegexpLike(this=exp.Column()) | exp.RegexpILike(this=exp.Column()):
             pattern = _constant(node.expression)
             limits = replace(limits, patterns=(*limits.patterns, pattern)) if isinstance(pattern, str) else limits
         case exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.EQ():
@@ -234,9 +264,12 @@ def _bounded(limits: Limits, subject: exp.Expr, sign: str, value: object) -> Lim
             limits = replace(limits, high=high)
     elif function in {exp.ArraySize, "cardinality"} and isinstance(value, Decimal) and sign == "=":
         limits = replace(limits, elements=int(value))
-    elif function in {exp.Length, "octet_length"} and isinstance(value, Decimal) and not sign.startswith(">"):
-        longest = int(value) - (sign == "<")
-        limits = replace(limits, max_length=min(longest, limits.max_length or longest))
+    elif function in {exp.Length, "octet_length"} and isinstance(value, Decimal):
+        end = int(value) - (sign == "<") + (sign == ">")
+        if not sign.startswith("<"):
+            limits = replace(limits, min_length=max(end, limits.min_length or 0))
+        if not sign.startswith(">"):
+            limits = replace(limits, max_length=min(end, limits.max_length or end))
     return limits
 
 

@@ -5,29 +5,22 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
 from snapseed.scaffold.arrangement import Arrangement, arrange
-from snapseed.scaffold.columns import MOST_PER_PARENT, Proposal, most_per_parent, propose
-from snapseed.scaffold.conditions import Conditions, Rule, conditions_of
+from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_of_nulls
+from snapseed.scaffold.conditions import Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide
 from snapseed.scaffold.draws import NUMBER, literal, quoted
 from snapseed.scaffold.names import identifier, kept_by, short_type
 from snapseed.scaffold.schema import Table
+from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
 from snapseed.scaffold.sources import ImpossibleError, sources_of
 from snapseed.scaffold.trial import Candidates, Verdict, question_of
 
 Answer = Callable[[tuple[Rule, ...], tuple[Candidates, ...]], Verdict]
-_FEW_VALUES = 10_000
-# Up to the first number, every parent has that many rows; from the second on, two on average.
-_ALWAYS = 2
-_SPREAD = 5
-_FRACTIONS = {1: "scale(0.2)", 2: "scale(0.05)"}
-# How often a column that may be NULL is.
-_OFTEN = "0.1"
 _TITLE_LENGTH = 80
 _OWN = re.compile(r"\{own:([^}]*)\}")
 _ROWS = re.compile(r"\{rows:([^}]*)\}")
@@ -39,7 +32,8 @@ class EntityPlan:
     """One module: the declaration of an entity and its function, as pieces of code.
 
     `parameters` are entities whose rows the function receives, `references` those that its code names, and `among` one
-    of these that limits `per_parent`. `late` are entities that are imported inside the function.
+    of these that limits `per_parent`. `late` are entities that are imported inside the function. `learned` says what
+    columns take from statistics.
     """
 
     name: str
@@ -58,6 +52,7 @@ class EntityPlan:
     values: Mapping[str, str]
     notes: tuple[str, ...]
     late: tuple[str, ...] = ()
+    learned: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
@@ -103,14 +98,13 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     """
     by_oid = {table.oid: table for table in tables}
     conditions = {table.oid: conditions_of(table) for table in tables}
-    narrow = {table.oid: _narrow(conditions[table.oid]) for table in tables}
     answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
     tools = {table.oid: kept_by(table.schema, table.name) for table in tables}
     excluded = {oid: f"{tool} fills it" for oid, tool in tools.items() if tool}
     single: frozenset[int] = frozenset()
     while True:
-        arrangement = arrange(by_oid, narrow, excluded, single)
-        entities, impossible = _entities(arrangement, conditions, answer)
+        arrangement = arrange(by_oid, conditions, excluded, single)
+        entities, impossible = _entities(arrangement, answer)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
             return ProjectPlan(tuple(_without_circles(entities)), left_out)
@@ -120,25 +114,13 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
         excluded |= {oid: why for oid, why in impossible.items() if oid not in joint}
 
 
-def _narrow(conditions: Conditions) -> frozenset[str]:
-    """The columns whose checks leave few values, or values that depend on others."""
-    few = {
-        name
-        for name, limits in conditions.limits.items()
-        if limits.allowed is not None
-        or (limits.high is not None and isinstance(limits.high.value, Decimal) and limits.high.value < _FEW_VALUES)
-    }
-    return frozenset(few) | conditions.ordered
-
-
-def _entities(
-    arrangement: Arrangement, conditions: Mapping[int, Conditions], answer: Answer
-) -> tuple[list[EntityPlan], dict[int, str]]:
+def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan], dict[int, str]]:
     """For all tables, parents before children; and why some can have no rows.
 
     What has to do with one of those waits for the next time: without it, it may become something else.
     """
     names = {place.name for place in arrangement.places.values()}
+    largest = largest_root(arrangement)
     impossible: dict[int, str] = {}
     waiting: set[int] = set()
     since: dict[int | None, str | None] = {None: None}
@@ -152,15 +134,23 @@ def _entities(
             waiting.add(oid)
             continue
         try:
-            proposal = propose(sources_of(arrangement, oid, conditions[oid]), since[parent])
-            most = None if parent is None else most_per_parent(proposal, strides[parent])
+            proposal = propose(sources_of(arrangement, oid), since[parent])
+            counts = children_per_parent(arrangement, oid)
+            usual = counts[-1] if counts else MOST_PER_PARENT
+            most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
             columns = decide(proposal, answer(*question_of(proposal)))
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
             waiting |= related - {oid}
             continue
         since[oid], strides[oid] = proposal.since, strides[parent] * (most or 1)
-        entities[oid] = _entity(proposal, columns, None if parent is None else entities[parent].name, most, names)
+        entity = _entity(proposal, columns, None if parent is None else entities[parent].name, names)
+        among = entity.among and alias_of(entity.among, entity.parameters)
+        entities[oid] = replace(
+            entity,
+            per_parent=None if most is None else fan_out_of([min(count, most) for count in counts or [most]], among),
+            rows=rows_of(arrangement, oid, largest),
+        )
     columns_of = {entity.name: entity.columns for entity in entities.values()}
     for oid, entity in entities.items():
         for other, column in sorted(entity.used):
@@ -169,9 +159,8 @@ def _entities(
     return list(entities.values()), impossible
 
 
-def _entity(
-    proposal: Proposal, columns: Columns, parent: str | None, most: int | None, names: Collection[str]
-) -> EntityPlan:
+def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Collection[str]) -> EntityPlan:
+    """The plan of an entity without the number of its rows."""
     table, place, among = proposal.sources.table, proposal.sources.place, proposal.sources.among
     statements, values = _code(proposal, columns, names)
     codes = [*(code for _, code in statements), *values.values()]
@@ -188,18 +177,26 @@ def _entity(
         key=place.key,
         columns={name: short_type(table.kind(name).name) for name in values},
         parent=parent,
-        per_parent=None if most is None else _fan_out(most, among and alias_of(among, parameters)),
+        per_parent=None,
         among=among,
-        rows=str(place.rows) if place.rows is not None else _FRACTIONS.get(place.level),
+        rows=None,
         parameters=parameters,
         references=frozenset(name for code in codes for name in _ENTITY.findall(code)) | ({among} if among else set()),
         statements=tuple((name, named(code)) for name, code in statements),
         values={name: named(code) for name, code in values.items()},
         notes=columns.notes,
+        learned={name: text for name in values if (text := _learned(table, columns, name))},
     )
     if NUMBER in plan.names:
         plan = replace(plan, statements=((NUMBER, "rows.number().cast(pl.String)"), *plan.statements))
     return plan
+
+
+def _learned(table: Table, columns: Columns, name: str) -> str:
+    """What a column takes from statistics: its values or their range, and how many are NULL."""
+    shape = columns.draws[name].shape if name in columns.draws else ""
+    is_known = name in table.statistics and name in columns.sometimes_null
+    return ", ".join(filter(None, [shape, f"{share_of_nulls(table, name):.1%} NULL" if is_known else ""]))
 
 
 def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple[list[tuple[str, str]], dict[str, str]]:
@@ -213,7 +210,10 @@ def _code(proposal: Proposal, columns: Columns, names: Collection[str]) -> tuple
     draws = {name: found[0] for name, found in proposal.draws.items()} | {**columns.draws}
     statements, taken = list(sources.statements), set(names)
     variables: dict[str, str] = {}
-    nulls = {name: f"{quoted(f'{name} missing')}, {{}}, {_OFTEN}" for name in columns.sometimes_null}
+    nulls = {
+        name: f"{quoted(f'{name} missing')}, {{}}, {share_of_nulls(sources.table, name):.3g}"
+        for name in columns.sometimes_null
+    }
 
     def assigned(name: str, code: str) -> str:
         variable = identifier(name, taken)
@@ -262,14 +262,6 @@ def _table(together: Together) -> str:
     }
     shown = (f"{quoted(name)}: [{', '.join(map(literal, states))}]" for name, states in columns.items())
     return f"rows.sample({quoted(', '.join(together.states))}, pl.DataFrame({{{', '.join(shown)}}}))"
-
-
-def _fan_out(most: int, among: str | None) -> str:
-    """How many rows each row of the parent has, up to `most`, and up to the rows of the entity `among`."""
-    if most <= _ALWAYS:
-        return str(most) if among is None else f"exactly({most}, among={among})"
-    mean = 1 if most < _SPREAD else 2 if most < MOST_PER_PARENT else 3
-    return f"fan_out(mean={mean}, maximum={most}" + (")" if among is None else f", among={among})")
 
 
 def _title(table: Table) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from snapseed.scaffold.arrangement import Arrangement, Place
+from snapseed.scaffold.conditions import Conditions, Rule
 from snapseed.scaffold.draws import quoted
 from snapseed.scaffold.schema import ForeignKey, Table
-from snapseed.snapshot.types import INTEGERS
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class References:
     def table(self) -> Table:
         """The table itself."""
         return self.arrangement.tables[self.oid]
+
+    @property
+    def conditions(self) -> Conditions:
+        """The conditions on its rows."""
+        return self.arrangement.conditions[self.oid]
 
     @property
     def place(self) -> Place:
@@ -76,25 +81,41 @@ class References:
         return all(leads_there(*pair) for pair in key.pairs)
 
     def by_position(self, key: ForeignKey) -> KeySource:
-        """Another row of a lookup for each row of the same parent."""
-        if not self._is_lookup(key) or len(key.columns) > 1:
+        """Another row of a lookup or a root entity for each row of the same parent."""
+        target, parent = self.arrangement.places.get(key.target), self.place.parent
+        if target is None or parent is None or key == parent or len(key.columns) > 1:
             return KeySource()
-        ((name, code),) = self._of_row(key, self._rows(key.target)).items()
-        return KeySource(
-            {name: f"rows.choice({quoted(name)}, {code}, distinct=True)"},
-            at_most=self.arrangement.places[key.target].rows,
-        )
+        (name,) = key.columns
+        if self._is_lookup(key):
+            code = self._of_row(key, self._rows(key.target))[name]
+            return KeySource({name: f"rows.choice({quoted(name)}, {code}, distinct=True)"}, at_most=target.rows)
+        is_free = key.target == parent.target or key.target not in self.arrangement.ancestors(self.oid)
+        if not is_free or not self.arrangement.is_referable(key):
+            return KeySource()
+        code = f"rows.reference({quoted(name)}, {{entity:{target.name}}}, distinct=True)"
+        return KeySource({name: code}, among=target.name)
 
     def ascending(self, key: ForeignKey) -> KeySource:
-        """Another row for each row of the same parent, in the order of their keys."""
-        (name,) = key.columns
+        """Another row for each row of the same parent, in the order of their keys, as root entities give them."""
         source = self.by_position(key)
-        if source.codes:
-            return replace(source, codes={name: f"rows.ascending({source.codes[name]})"})
-        if not self.arrangement.is_referable(key):
-            return KeySource()
-        entity = self.arrangement.places[key.target].name
-        return KeySource({name: f"rows.reference({quoted(name)}, {{entity:{entity}}}, distinct=True)"}, among=entity)
+        if source.among is not None:
+            return source
+        return replace(source, codes={name: f"rows.ascending({code})" for name, code in source.codes.items()})
+
+    def met(self, rule: Rule) -> bool:
+        """Whether a rule by which two references differ, or are in order, holds because one is to an earlier row."""
+        parent = self.place.parent
+        if parent is None or self.arrangement.ancestors(self.oid) != [parent.target]:
+            return False
+        earlier = {key.columns for key in self.table.foreign_keys if key.target == parent.target and key != parent}
+        return any(
+            order.rule == rule
+            and (
+                ((order.before,) in earlier and (order.after,) == parent.columns)
+                or (order.either and (order.after,) in earlier and (order.before,) == parent.columns)
+            )
+            for order in self.conditions.orders
+        )
 
     def one_each(self, key: ForeignKey) -> KeySource:
         """Another row for each row: the one of the same number."""
@@ -149,18 +170,23 @@ class References:
         """A random row of a root entity; if each may come once only, the one of the same number."""
         (name,) = key.columns
         place, target = self.place, self.arrangement.places[key.target]
+        reference = f"rows.reference({quoted(name)}, {{entity:{target.name}}}"
         if not is_unique:
-            return KeySource({name: f"rows.reference({quoted(name)}, {{entity:{target.name}}})"}, may_be_null=True)
-        kind = self.arrangement.tables[key.target].kind(key.target_columns[0])
+            return KeySource({name: f"{reference})"}, may_be_null=True)
         grows_alike = place.is_lookup == target.is_lookup and place.level >= target.level
-        is_possible = kind.family in INTEGERS and place.parent is None and grows_alike
-        return KeySource({name: "rows.number()"}, is_unique=True) if is_possible else KeySource()
+        is_possible = place.parent is None and grows_alike and self.arrangement.is_referable(key)
+        return KeySource({name: f"{reference}, unique=True)"}, is_unique=True) if is_possible else KeySource()
 
     def _another(self, key: ForeignKey) -> KeySource:
-        """Another row of the parent's table than the parent; for the very first row there is only the parent."""
+        """Another row of the parent's table than the parent; for the very first row there is only the parent.
+
+        If the two must differ, the very first row has no children.
+        """
         source = self._referred(key, is_unique=False)
         if not key.is_required or self.arrangement.ancestors(self.oid)[-1] != key.target:
             return source
+        if any(key.columns[0] in rule.columns and self.met(rule) for rule in self.conditions.rules):
+            return replace(source, among=self.arrangement.places[key.target].name)
         own = f"{self._rows(key.target)}[{quoted(key.target_columns[0])}]"
         return replace(source, codes={name: f"{code}.fill_null({own})" for name, code in source.codes.items()})
 

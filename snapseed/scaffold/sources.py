@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from snapseed.errors import ConfigurationError
 from snapseed.scaffold.arrangement import Arrangement, Place
-from snapseed.scaffold.conditions import Conditions, Rule
+from snapseed.scaffold.conditions import Conditions, Rule, avoiding
+from snapseed.scaffold.names import UNIQUE_TYPES
 from snapseed.scaffold.references import KeySource, References
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, Family
@@ -61,16 +62,19 @@ class Sources:
     met: frozenset[Rule] = frozenset()
 
 
-def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> Sources:
+def sources_of(arrangement: Arrangement, oid: int) -> Sources:
     """Decide about the columns of a table. Raises `ImpossibleError` if a column must have values and has none."""
-    table, place = arrangement.tables[oid], arrangement.places[oid]
     references = References(arrangement, oid)
+    table, place, conditions = references.table, references.place, references.conditions
     nullable = frozenset(column.name for column in table.columns if not column.not_null) - {*place.key}
     chosen, unfilled = _foreign(references, nullable)
-    null = {**_left_to_the_database(table, place), **unfilled}
-    unique = _unique(references, conditions, chosen, null.keys())
+    null = {**_left_to_the_database(references), **unfilled}
+    unique = _unique(references, chosen, null.keys())
     chosen |= unique.replaced
     for index in unique.unmet:
+        if condition := table.unique_where.get(index):
+            conditions = replace(conditions, rules=(*conditions.rules, *avoiding(condition, index)))
+            continue
         # NULLs do not count as duplicates of each other.
         why = f"are known that are unique by ({', '.join(index)})"
         name = next((name for name in reversed(index) if name in nullable), None)
@@ -93,8 +97,9 @@ def sources_of(arrangement: Arrangement, oid: int, conditions: Conditions) -> So
         unique=frozenset(unique.columns | (set(place.key) if len(place.key) == 1 else set())),
         by_position=unique.by_position,
         most_per_parent=unique.most_per_parent,
-        among=next((source.among for source in unique.replaced.values() if source.among), None),
+        among=next((source.among for source in chosen.values() if source.among), None),
         nullable=nullable,
+        met=frozenset(filter(references.met, conditions.rules)),
     )
 
 
@@ -106,7 +111,8 @@ def leave(table: Table, name: str, why: str) -> dict[str, str]:
     return {name: f"left to the database, because {why}" if column.has_default else f"NULL, because {why}"}
 
 
-def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
+def _left_to_the_database(references: References) -> dict[str, str]:
+    table, place = references.table, references.place
     if table.partitions == ():
         raise ImpossibleError(table.oid, "it has no partitions")
     null: dict[str, str] = {}
@@ -119,6 +125,7 @@ def _left_to_the_database(table: Table, place: Place) -> dict[str, str]:
             null |= leave(table, column.name, f"no values of type {column.type} are known")
             continue
         is_needed = column.name in {*table.foreign_columns, *place.key}
+        is_needed |= references.conditions.on(column.name) and not column.identity
         if not is_needed and (column.identity or column.name in table.serials):
             null[column.name] = "numbered by the database"
     return null
@@ -150,14 +157,11 @@ def _foreign(references: References, nullable: frozenset[str]) -> tuple[dict[For
     return chosen, null
 
 
-def _unique(
-    references: References, conditions: Conditions, chosen: Mapping[ForeignKey, KeySource], null: Collection[str]
-) -> _Uniqueness:
+def _unique(references: References, chosen: Mapping[ForeignKey, KeySource], null: Collection[str]) -> _Uniqueness:
     """A way to meet each unique index, unless columns that are NULL or already unique do."""
     table, place = references.table, references.place
     found = _Uniqueness(
         references,
-        conditions,
         frozenset(name for source in chosen.values() for name in source.codes),
         columns=frozenset(name for key, source in chosen.items() if source.is_unique for name in key.columns),
         most_per_parent=1 if place.one_each else None,
@@ -180,7 +184,6 @@ class _Uniqueness:
     """
 
     references: References
-    conditions: Conditions
     foreign: frozenset[str]
     columns: frozenset[str]
     most_per_parent: int | None
@@ -209,7 +212,7 @@ class _Uniqueness:
         """The first way to meet an index: by position, by unique values, by other sources of its foreign keys."""
         parent = self.references.place.parent
         is_within_parent = parent is not None and set(parent.columns) <= set(index)
-        own = [name for name in index if name not in self.foreign | self.conditions.ordered]
+        own = [name for name in index if name not in self.foreign | self.references.conditions.ordered]
         if is_within_parent and (found := self._positioned(own)):
             return found
         if ranks := {name: rank for name in own if (rank := self._rank(name)) is not None}:
@@ -232,16 +235,17 @@ class _Uniqueness:
     def _rank(self, name: str) -> int | None:
         """How early a column is made unique; None if it has too few values."""
         column, kind = self.references.table.column(name), self.references.table.kind(name)
-        is_narrow = column.labels or self.conditions.limits[name].allowed is not None
-        if is_narrow or kind.is_array or kind.family not in _UNIQUE_FIRST:
+        is_narrow = column.labels or self.references.conditions.limits[name].allowed is not None
+        base = kind.base.rpartition(".")[2]
+        if is_narrow or kind.is_array or not (kind.family in _UNIQUE_FIRST or base in {"numeric", *UNIQUE_TYPES}):
             return None
         is_short = bool(kind.modifiers) and kind.modifiers[0] < _ROOMY
-        return _UNIQUE_FIRST[kind.family] + is_short * len(Family)
+        return _UNIQUE_FIRST.get(kind.family, len(_UNIQUE_FIRST)) + is_short * len(Family)
 
     def _positioned(self, own: Sequence[str]) -> _Uniqueness | None:
         """Integers count the rows of a parent; labels take turns, and no parent has more rows than there are labels."""
         for name in own:
-            limits, kind = self.conditions.limits[name], self.references.table.kind(name)
+            limits, kind = self.references.conditions.limits[name], self.references.table.kind(name)
             labels = self.references.table.column(name).labels
             labels = labels or tuple(value for value in limits.allowed or () if isinstance(value, str))
             if kind.is_array or (not labels and (kind.family not in INTEGERS or limits.allowed or limits.high)):

@@ -6,8 +6,9 @@ A manifest is untrusted input: nothing in it is used in a path or in SQL before 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Literal
 
 import msgspec
@@ -105,7 +106,8 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `key` is the column that identifies a row, or a tuple of several columns; in a capture, an empty tuple is that of a
     table without a key, whose rows are ordered by all columns. `sequences` are those of a captured table's columns.
-    Very many files are in `lists`, in their order: `files` has them only once the lists were read.
+    Very many files are in `lists`, in their order. In a snapshot that was opened, `files` then reads one list after the
+    other, each time that it is gone through.
     """
 
     name: str
@@ -116,9 +118,14 @@ class EntityRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent: str | None
     rows: _Count
     fingerprint: _Hex64Bits
-    files: tuple[PartFile, ...]
+    files: Sequence[PartFile]
     sequences: tuple[SequencePosition, ...] | UnsetType = UNSET
     lists: tuple[FileList, ...] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        # As msgspec reads it.
+        if isinstance(self.files, list):
+            msgspec.structs.force_setattr(self, "files", tuple(self.files))
 
     @property
     def bytes(self) -> int:
@@ -235,10 +242,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return None if self.capture is UNSET else self.capture.schema
 
     @property
-    def files(self) -> list[StoredFile]:
-        """All files, the schema's and lists first; those in lists only once the lists were read."""
+    def files(self) -> Iterator[StoredFile]:
+        """All files, the schema's and lists first; those in lists if the snapshot was opened."""
         schema = [self.schema_file] if self.schema_file else []
-        return [*schema, *self.lists, *(file for entity in self.entities for file in entity.files)]
+        return chain(schema, self.lists, (file for entity in self.entities for file in entity.files))
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of all files."""
+        others: list[FileList | SchemaFile] = [*self.lists, *([self.schema_file] if self.schema_file else [])]
+        return self.bytes + sum(file.bytes for file in others)
 
     @property
     def rows(self) -> int:

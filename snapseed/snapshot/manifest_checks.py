@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET
 
 from snapseed.errors import ConfigurationError, ManifestError
 from snapseed.printable import UNPRINTABLE
-from snapseed.snapshot.hashing import combined
+from snapseed.snapshot.hashing import Fingerprint, combined
 from snapseed.snapshot.manifest import (
     FORMATS,
     IDENTIFIER,
@@ -19,7 +18,6 @@ from snapseed.snapshot.manifest import (
     RESTORE,
     USERS_TABLE,
     EntityRecord,
-    FileList,
     Manifest,
     PartFile,
     SequencePosition,
@@ -29,11 +27,11 @@ from snapseed.snapshot.manifest import (
 )
 from snapseed.snapshot.types import INTEGERS, parse_type
 
-_Contradictions = Iterator[tuple[str, str, str]]
+Contradictions = Iterator[tuple[str, str, str]]
 
 
 def decode(data: bytes, *, where: str) -> Manifest:
-    """The manifest in `data`, after all checks. Files in lists are not in it: see `with_lists`.
+    """The manifest in `data`, after all checks. Files in lists are not in it: see `file_lists.with_lists`.
 
     Raises `ManifestError` for a Git LFS pointer, an unknown format, anything that is not a manifest, an unsafe name or
     path, sums that do not add up, and content that does not match the identity.
@@ -67,7 +65,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
         raise _foreign(where, str(exc)) from exc
     if manifest.format != stated:
         raise _foreign(where, f"format {stated}, but the content of format {manifest.format}")
-    _require_valid(manifest, where)
+    require_none(_contradictions(manifest), where)
     if manifest.identity != identity:
         raise ManifestError(
             "the manifest was changed after it was written",
@@ -79,41 +77,9 @@ def decode(data: bytes, *, where: str) -> Manifest:
     return manifest
 
 
-def with_lists(manifest: Manifest, read: Callable[[FileList], bytes], *, where: str) -> Manifest:
-    """The manifest with the files that are in lists. Raises `ManifestError` for a list that is not what it says."""
-    if not manifest.lists:
-        return manifest
-    entities = tuple(
-        msgspec.structs.replace(each, files=tuple(files_in(each, read, where=where))) if each.lists else each
-        for each in manifest.entities
-    )
-    manifest = msgspec.structs.replace(manifest, entities=entities)
-    _require_valid(manifest, where)
-    return manifest
-
-
-def files_in(entity: EntityRecord, read: Callable[[FileList], bytes], *, where: str) -> Iterator[PartFile]:
-    """The files in the lists of an entity; a list is read once they are asked for. Raises what `with_lists` raises."""
-    for listed in entity.lists or ():
-        data = read(listed)
-        digest, observed = hashlib.sha256(data).hexdigest(), None
-        try:
-            files = msgspec.json.decode(data, type=tuple[PartFile, ...])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            observed = str(exc)
-        if digest != listed.sha256 or observed:
-            raise ManifestError(
-                "a list of files was altered",
-                where=f"{where}, {listed.path}",
-                observed=observed or f"SHA-256 is {digest}",
-                expected=f"SHA-256 {listed.sha256}",
-                next_step=RESTORE,
-            )
-        yield from files
-
-
-def _require_valid(manifest: Manifest, where: str) -> None:
-    for place, observed, expected in _contradictions(manifest):
+def require_none(contradictions: Contradictions, where: str) -> None:
+    """Raise `ManifestError` for the first of these contradictions, if there is one."""
+    for place, observed, expected in contradictions:
         raise ManifestError(
             "the manifest is not valid",
             where=f"{where}, {place}",
@@ -133,7 +99,7 @@ def _foreign(where: str, observed: str) -> ManifestError:
     )
 
 
-def _contradictions(manifest: Manifest) -> _Contradictions:
+def _contradictions(manifest: Manifest) -> Contradictions:
     """The place of each contradiction, what was observed and what was expected."""
     yield from _source_contradictions(manifest)
     for text in [*manifest.pools, *manifest.pools.values(), *manifest.libraries, *manifest.libraries.values()]:
@@ -147,16 +113,36 @@ def _contradictions(manifest: Manifest) -> _Contradictions:
     for entity in manifest.entities:
         yield from _entity_contradictions(entity, names)
         for file in entity.files:
-            rows = [chunk.rows for chunk in file.chunks]
-            if sum(rows) != file.rows:
-                yield file.path, f"{file.rows} rows", "the sum of its chunks"
-            wrong = [count for count in rows[:-1] if count != manifest.chunk_rows]
-            if wrong or max(rows, default=0) > manifest.chunk_rows:
-                expected = f"{manifest.chunk_rows} rows (chunk_rows) in each chunk, fewer only in the last"
-                yield file.path, f"a chunk of {(wrong or rows)[0]} rows", expected
+            yield from file_contradictions(entity, file, manifest.chunk_rows)
 
 
-def _source_contradictions(manifest: Manifest) -> _Contradictions:
+def file_contradictions(entity: EntityRecord, file: PartFile, chunk_rows: int) -> Contradictions:
+    """What does not go together in one file of an entity."""
+    rows = [chunk.rows for chunk in file.chunks]
+    if sum(rows) != file.rows:
+        yield file.path, f"{file.rows} rows", "the sum of its chunks"
+    wrong = [count for count in rows[:-1] if count != chunk_rows]
+    if wrong or max(rows, default=0) > chunk_rows:
+        expected = f"{chunk_rows} rows (chunk_rows) in each chunk, fewer only in the last"
+        yield file.path, f"a chunk of {(wrong or rows)[0]} rows", expected
+    # For a key of several columns, a value of the right type for each.
+    forms: list[type] | None = None
+    if not isinstance(entity.key, str):
+        forms = [int if column.kind().family in INTEGERS else str for column in entity.key_columns]
+    for first in (chunk.first_key for chunk in file.chunks):
+        if forms != (list(map(type, first)) if isinstance(first, tuple) else None):
+            expected = "one value" if forms is None else f"a list of {len(forms)} values"
+            yield f"entity {entity.name!r}", f"first key {first}", f"{expected}, of the key's types"
+
+
+def total_contradictions(entity: EntityRecord, total: Fingerprint) -> Contradictions:
+    """Whether the rows of all chunks are those of the entity."""
+    if total != entity.digest():
+        observed = f"{entity.rows} rows, {entity.fingerprint}"
+        yield f"entity {entity.name!r}", observed, f"the sum of its chunks: {total.rows} rows, {total}"
+
+
+def _source_contradictions(manifest: Manifest) -> Contradictions:
     """What does not go with where the rows come from: either a seed, a scale and a moment, or a database."""
     generated = [name for name in ("seed", "scale", "now") if getattr(manifest, name) is not UNSET]
     capture = manifest.capture
@@ -176,7 +162,7 @@ def _source_contradictions(manifest: Manifest) -> _Contradictions:
             yield "capture", f"masked columns {capture.masked!r}", "text without control characters"
 
 
-def _entity_contradictions(entity: EntityRecord, names: list[str]) -> _Contradictions:
+def _entity_contradictions(entity: EntityRecord, names: list[str]) -> Contradictions:
     place = f"entity {entity.name!r}"
     columns = [column.name for column in entity.columns]
     for identifier in [entity.name, entity.table, *columns, *([] if entity.schema is None else [entity.schema])]:
@@ -194,25 +180,21 @@ def _entity_contradictions(entity: EntityRecord, names: list[str]) -> _Contradic
     for column in entity.columns:
         if not _is_type(column.type):
             yield f"{place}, column {column.name!r}", f"type {column.type!r}", "the name of a PostgreSQL type"
-    yield from _key_contradictions(entity)
     yield from _sum_contradictions(place, entity)
 
 
-def _sum_contradictions(place: str, entity: EntityRecord) -> _Contradictions:
-    """What files, chunks and lists do not add up to."""
-    lists = entity.lists or ()
-    if lists and (rows := sum(listed.rows for listed in lists)) != entity.rows:
-        yield place, f"{entity.rows} rows", f"the sum of its lists: {rows}"
-    if lists and not entity.files:
+def _sum_contradictions(place: str, entity: EntityRecord) -> Contradictions:
+    """What files, or lists of files, do not add up to."""
+    if not entity.lists:
+        yield from total_contradictions(entity, combined(chunk.digest() for chunk in entity.chunks))
         return
-    if (total := combined(chunk.digest() for chunk in entity.chunks)) != entity.digest():
-        yield place, f"{entity.rows} rows, {entity.fingerprint}", f"the sum of its chunks: {total.rows} rows, {total}"
-    found = len(entity.files), sum(file.bytes for file in entity.files)
-    if lists and found != (entity.file_count, entity.bytes):
-        yield place, f"{found[0]} files of {found[1]} bytes in its lists", f"{entity.file_count}, {entity.bytes} bytes"
+    if (rows := sum(listed.rows for listed in entity.lists)) != entity.rows:
+        yield place, f"{entity.rows} rows", f"the sum of its lists: {rows}"
+    if entity.files:
+        yield place, f"{len(entity.files)} files beside its lists", "all files in lists"
 
 
-def _sequence_contradictions(place: str, sequences: Sequence[SequencePosition]) -> _Contradictions:
+def _sequence_contradictions(place: str, sequences: Sequence[SequencePosition]) -> Contradictions:
     for sequence in sequences:
         for identifier in (sequence.schema, sequence.name):
             if not is_identifier(identifier):
@@ -227,14 +209,3 @@ def _is_type(text: str) -> bool:
     except ConfigurationError:
         return False
     return not UNPRINTABLE.search(text)
-
-
-def _key_contradictions(entity: EntityRecord) -> _Contradictions:
-    """First keys that do not match the key: for several columns, a value of the right type for each."""
-    forms: list[type] | None = None
-    if not isinstance(entity.key, str):
-        forms = [int if column.kind().family in INTEGERS else str for column in entity.key_columns]
-    for first in (chunk.first_key for chunk in entity.chunks):
-        if forms != (list(map(type, first)) if isinstance(first, tuple) else None):
-            expected = "one value" if forms is None else f"a list of {len(forms)} values"
-            yield f"entity {entity.name!r}", f"first key {first}", f"{expected}, of the key's types"

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from snapseed.core import longest_value
+from snapseed.core import longest_value, thrift_items
 from snapseed.errors import SnapseedError, SnapshotError
 from snapseed.snapshot.manifest import RESTORE, Column, PartFile, StoredFile
 from snapseed.snapshot.store_stream import WholeReader
@@ -29,8 +30,15 @@ _BATCH_BYTES = 1 << 25
 _HEADER_BYTES = 1 << 14
 # No footer is longer: this is room for thousands of chunks.
 _FOOTER_BYTES = 1 << 24
-# parquet.thrift: fields of ColumnMetaData, and of its SizeStatistics.
-_TYPE, _CODEC, _LENGTH, _DATA_OFFSET, _DICTIONARY_OFFSET, _SIZE_STATISTICS, _DEFINITION_LEVELS = 1, 4, 7, 9, 11, 16, 3
+# parquet.thrift: the paths in a footer of a row group, a column of it, and fields of ColumnMetaData; the last are the
+# numbers of values by level, in its SizeStatistics. A list adds FF to a path.
+_GROUP, _COLUMN = 0x04FF, 0x04FF_01FF
+_TYPE, _CODEC, _LENGTH, _DATA_OFFSET, _DICTIONARY_OFFSET = (_COLUMN << 16 | 0x0300 | n for n in (1, 4, 7, 9, 11))
+_LEVELS = _COLUMN << 32 | 0x03_10_03_FF
+_NEEDED = [_GROUP, _COLUMN, _TYPE, _CODEC, _LENGTH, _DATA_OFFSET, _DICTIONARY_OFFSET, _LEVELS]
+# The same of PageHeader, and of what it says about a data page and a dictionary page.
+_PAGE_KIND, _PAGE_BYTES, _PAGE_STORED, _PAGE_VALUES, _PAGE_ENCODING = 1, 2, 3, 0x0501, 0x0502
+_DICTIONARY_VALUES, _DICTIONARY_ENCODING = 0x0701, 0x0702
 # Type: what a value takes in Arrow, for a text (6) beside its characters. Integers (1, 2) may be decimals.
 _BYTE_ARRAY = 6
 _WIDTHS = {0: 1, 1: 16, 2: 16, 4: 4, 5: 8, _BYTE_ARRAY: 4, 7: 16}
@@ -60,8 +68,8 @@ class Part:
             if self.parquet.schema.column(index).max_repetition_level:
                 return 0
             # How many values there are of each level: those of level 0 are NULL.
-            levels = (chunk[index].get(_SIZE_STATISTICS, {}).get(_DEFINITION_LEVELS) for chunk in self.columns)
-            return sum(counts[0] for counts in levels if counts and len(counts) > 1)
+            levels = (chunk[index].get(_LEVELS, []) for chunk in self.columns)
+            return sum(counts[0] for counts in levels if len(counts) > 1)
 
     def batches(self, number: int, names: Sequence[str], *, utf8: bool = True) -> Iterator[pa.RecordBatch]:
         """The rows of a chunk, with the columns `names` in this order, in batches that take a limited amount of memory.
@@ -212,10 +220,19 @@ def _column_chunks(stream: BinaryIO) -> list[list[_Fields]]:
         raise ValueError(f"a footer of {length:,} bytes")
     stream.seek(end - length)
     try:
-        groups = _Thrift(stream.read(length)).struct()[4]
-        return [[column[3] for column in group[1]] for group in groups]
-    except (LookupError, TypeError, RecursionError) as exc:
+        items, _ = thrift_items(stream.read(length))
+        groups: list[list[_Fields]] = []
+        for path, value in items[np.isin(items[:, 0], _NEEDED)].tolist():
+            if path == _GROUP:
+                groups.append([])
+            elif path == _COLUMN:
+                groups[-1].append({})
+            else:
+                column = groups[-1][-1]
+                column[path] = [*column.get(path, ()), value] if path == _LEVELS else value
+    except (LookupError, ValueError) as exc:
         raise ValueError("the footer is damaged") from exc
+    return groups
 
 
 def _memory(stream: BinaryIO, column: _Fields) -> tuple[int, int, float]:
@@ -265,74 +282,17 @@ def _begin(column: _Fields) -> int:
 
 
 def _page(data: bytes, offset: int) -> _Page:
-    header = _Thrift(data)
     try:
-        fields = header.struct()
-        kind, size, stored = (fields[number] for number in (1, 2, 3))
-        details = fields[7 if kind == _DICTIONARY_PAGE else 5]
-        values, encoding = details[1], details[2]
-    except (LookupError, TypeError, RecursionError) as exc:
+        items, end = thrift_items(data)
+        fields = dict(items.tolist())
+        kind, size, stored = fields[_PAGE_KIND], fields[_PAGE_BYTES], fields[_PAGE_STORED]
+        is_dictionary = kind == _DICTIONARY_PAGE
+        values = fields[_DICTIONARY_VALUES if is_dictionary else _PAGE_VALUES]
+        encoding = fields[_DICTIONARY_ENCODING if is_dictionary else _PAGE_ENCODING]
+    except (LookupError, ValueError) as exc:
         raise ValueError("the header of a page is damaged") from exc
     if kind not in {_DATA_PAGE, _DICTIONARY_PAGE} or encoding not in {_PLAIN, *_DICTIONARY_CODES, _DIFFERENCES, _SPLIT}:
         raise ValueError(f"a page of type {kind} and encoding {encoding}, which snapseed does not write")
     if not (0 <= size < 2**31 and 0 <= stored < 2**31 and (values > 0 or kind == _DICTIONARY_PAGE)):
         raise ValueError("the header of a page has sizes out of range")
-    return _Page(kind, size, stored, offset + header.position, values, encoding)
-
-
-class _Thrift:
-    """A structure in Thrift's compact protocol, read from the beginning of `data`; texts are passed over."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.position = 0
-
-    def struct(self) -> _Fields:
-        """The fields by their numbers. Raises `LookupError` for what cannot be read.
-
-        No field may be there twice, because readers differ in which one counts.
-        """
-        fields: _Fields = {}
-        number = 0
-        while kind := self._byte():
-            number = number + (kind >> 4) if kind >> 4 else self._integer()
-            if number in fields:
-                raise LookupError(number)
-            # The value of a Boolean is its type.
-            fields[number] = None if kind & 15 in {1, 2} else self._value(kind & 15)
-        return fields
-
-    def _value(self, kind: int) -> Any:  # noqa: ANN401 - a field has any type
-        match kind:
-            case 1 | 2 | 3:
-                return self._byte()
-            case 4 | 5 | 6:
-                return self._integer()
-            case 8:
-                length = self._varint()
-                self.position += length
-                return None
-            case 9:
-                header = self._byte()
-                length = header >> 4 if header < 0xF0 else self._varint()  # noqa: PLR2004 - 15 stands for more
-                return [self._value(header & 15) for _ in range(length)]
-            case 12:
-                return self.struct()
-            case _:
-                raise LookupError(kind)
-
-    def _byte(self) -> int:
-        self.position += 1
-        return self._data[self.position - 1]
-
-    def _varint(self) -> int:
-        data, result, shift = self._data, 0, 0
-        while (byte := data[self.position]) & 128 and shift < 63:  # noqa: PLR2004 - of 64 bits
-            result, shift = result | (byte & 127) << shift, shift + 7
-            self.position += 1
-        self.position += 1
-        return result | byte << shift
-
-    def _integer(self) -> int:
-        number = self._varint()
-        return (number >> 1) ^ -(number & 1)
+    return _Page(kind, size, stored, offset + end, values, encoding)

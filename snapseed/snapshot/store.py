@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -22,18 +23,20 @@ import pyarrow as pa
 from snapseed.config import Environment
 from snapseed.config.store import Store
 from snapseed.errors import ManifestError, SnapshotError, StoreError, UsageError
+from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.keys import moment
 from snapseed.snapshot.manifest import (
     FILE_NAME,
     MOST_BYTES,
     RESTORE,
     EntityRecord,
+    FileList,
     Manifest,
     PartFile,
     SchemaFile,
     StoredFile,
 )
-from snapseed.snapshot.manifest_checks import decode, with_lists
+from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import Part, read_part, readable
 from snapseed.snapshot.store_folder import Folder, FolderStaging, replacing_folder
 from snapseed.snapshot.store_stream import WholeReader, digest_problem, length_problem
@@ -74,7 +77,7 @@ class Snapshot:
         """The size of each object, by the names of `named_files`; None in a folder."""
         if isinstance(self.place, Folder):
             return None
-        return {key: meta["size"] for key, meta in self.place.listed().items()}
+        return {meta["path"]: meta["size"] for meta in self.place.listed()}
 
     def read_schema(self, file: SchemaFile) -> bytes:
         """The SQL of the schema. Raises `SnapshotError` unless it is what the manifest says."""
@@ -234,8 +237,13 @@ def opened_at(place: Place, name: str, environment: str = "ENV") -> Snapshot:
         observed = exc.strerror or str(exc)
         raise ManifestError("the manifest cannot be read", where=where, observed=observed) from exc
     manifest = decode(data, where=where)
-    with readable(where):
-        return Snapshot(place, with_lists(manifest, place.read_list, where=where))
+    return Snapshot(place, with_lists(manifest, partial(_read_list, place), where=where))
+
+
+def _read_list(place: Place, listed: FileList) -> bytes:
+    """What a list of files holds, as far as the manifest says how long it is."""
+    with readable(place.where(listed)), place.open(listed) as stream:
+        return stream.read(listed.bytes + 1)
 
 
 def has_snapshot(store: Store, name: str) -> bool:
@@ -243,7 +251,7 @@ def has_snapshot(store: Store, name: str) -> bool:
     return place_of(store, name).repair()
 
 
-def file_problem(snapshot: Snapshot, file: PartFile | SchemaFile) -> str | None:
+def file_problem(snapshot: Snapshot, file: StoredFile) -> str | None:
     """What is wrong with a file's length or SHA-256, in words; None if both are those of the manifest."""
     try:
         with snapshot.place.open(file, whole=True) as stream:

@@ -12,18 +12,20 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from snapseed.config import Store
 from snapseed.errors import ManifestError, SnapshotError, StoreError
+from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
-from snapseed.snapshot.manifest_checks import decode, files_in
+from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import require_loadable
 from snapseed.snapshot.store_client import HasChangedError, NoConditionsError, client_of, translated
 from snapseed.snapshot.store_folder import locked
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 # Records of finished tasks, by which a run that was cut short goes on.
 _RECORDS = ".parts/"
+# Objects that are removed at a time.
+_REMOVED = 10_000
 # What the local folders of a writer, which locks its own, and of a worker on another machine are called.
 _WRITERS, _WORKERS = "put", "work"
 # A writer stores one file after another. After this long without a new one, nobody is writing.
@@ -97,15 +101,12 @@ class Prefix:
         """The end of an object of this size. Azure has no other way to say where the end is."""
         return self.read(key, {"range": (max(0, size - TAIL_BYTES), size)})
 
-    def read_list(self, listed: FileList) -> bytes:
-        """What a list of files holds. Raises `OSError` and `StoreError`."""
-        return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
-
     def keys(self, manifest: Manifest) -> set[str]:
         """The keys of all files of a manifest, those in lists too, which are read one at a time."""
-        lists = (each for each in manifest.entities if not each.files)
-        listed = (file for each in lists for file in files_in(each, self.read_list, where=str(self)))
-        return {self.key(file) for file in chain(manifest.files, listed)}
+        return {self.key(file) for file in with_lists(manifest, self._read_list, where=str(self)).files}
+
+    def _read_list(self, listed: FileList) -> bytes:
+        return bytes(self.read(self.key(listed), {"range": (0, listed.bytes + 1)})[0])
 
     def read(self, key: str, options: Any = None) -> tuple[memoryview, ObjectMeta, dict[str, str]]:  # noqa: ANN401
         """An object or a range of it, what the store says of it, and its attributes."""
@@ -130,14 +131,16 @@ class Prefix:
 
     def remove(self, keys: Collection[str]) -> None:
         """Remove objects."""
-        with self._translated(), suppress(FileNotFoundError):
-            if keys:
-                self._client().delete(sorted(keys))
+        left = iter(sorted(keys))
+        while some := list(islice(left, _REMOVED)):
+            with self._translated(), suppress(FileNotFoundError):
+                self._client().delete(some)
 
-    def listed(self) -> dict[str, ObjectMeta]:
-        """What the store says of each object below the prefix, by its key."""
+    def listed(self) -> Iterator[ObjectMeta]:
+        """What the store says of each object below the prefix."""
         with self._translated():
-            return {found["path"]: found for page in self._client().list(chunk_size=1_000) for found in page}
+            for page in self._client().list(chunk_size=1_000):
+                yield from page
 
     def present(self) -> set[str]:
         """Nothing: a file that the manifest does not name may be in the making."""
@@ -167,8 +170,9 @@ class Prefix:
     def litter(self, grace: timedelta) -> dict[str, int]:
         """What no manifest names, with the size of each; nothing while a process may be writing."""
         named = self.named()
-        others = {key: meta for key, meta in self.listed().items() if key not in named}
-        return {key: others[key]["size"] for key in sorted(_abandoned(others, grace))}
+        others = [meta for meta in self.listed() if meta["path"] not in named]
+        is_over = _are_older([meta["last_modified"] for meta in others], grace)
+        return {meta["path"]: meta["size"] for meta in sorted(others, key=itemgetter("path"))} if is_over else {}
 
     def _client(self) -> ObjectStore:
         return client_of(self.store, self.name)
@@ -222,11 +226,10 @@ class PrefixStaging:
         else:
             self.prefix.move(self.prefix.key(file), self.prefix.key(final))
 
-    def take_over(self, files: Sequence[StoredFile]) -> set[str]:
-        """The paths of files that are in the bucket already, with this SHA-256."""
-        there = self.prefix.listed()
-        sizes = {key: meta["size"] for key, meta in there.items()}
-        return {file.path for file in files if sizes.get(self.prefix.key(file)) == file.bytes}
+    def take_over(self, manifest: Manifest) -> set[str]:
+        """The paths of files of a snapshot that are in the bucket already, with the same SHA-256."""
+        sizes = {meta["path"]: meta["size"] for meta in self.prefix.listed()}
+        return {file.path for file in manifest.files if sizes.get(self.prefix.key(file)) == file.bytes}
 
     def record(self, run: str, task: str, data: bytes) -> None:
         """Remember that a task of a run is done, after its files were put."""
@@ -250,18 +253,26 @@ class PrefixStaging:
         Raises `SnapshotError` if somebody has, or if a file is missing.
         """
         prefix, named = self.prefix, self.prefix.keys(manifest)
-        before, found = prefix.named() if self.before else set(), prefix.listed()
-        if missing := sorted(named - found.keys()):
+        before = prefix.named() if self.before else set()
+        # Of millions of objects, no more than keys and times are kept.
+        missing, ended, litter = set(named), list[str](), dict[str, datetime]()
+        for meta in prefix.listed():
+            key = meta["path"]
+            if key in named:
+                missing.discard(key)
+            elif key != FILE_NAME and (key in before or key.startswith(_RECORDS)):
+                ended.append(key)
+            elif key != FILE_NAME:
+                litter[key] = meta["last_modified"]
+        if missing:
             raise SnapshotError(
                 "files of the new snapshot are gone; the one before stays",
                 where=str(prefix),
-                observed=f"{len(missing):,} files, the first of them {missing[0]}",
+                observed=f"{len(missing):,} files, the first of them {min(missing)}",
                 next_step="see whether another process removed them, and run this again",
             )
         self._replace_manifest(encode(manifest))
-        others = {key: meta for key, meta in found.items() if key not in {FILE_NAME, *named}}
-        ended = {key for key in others if key in before or key.startswith(_RECORDS)}
-        prefix.remove(ended | _abandoned({key: meta for key, meta in others.items() if key not in ended}, GRACE))
+        prefix.remove([*ended, *(litter if _are_older(litter.values(), GRACE) else ())])
         return prefix
 
     def _replace_manifest(self, data: bytes) -> None:
@@ -326,7 +337,7 @@ def _tags(prefix: Prefix) -> tuple[tuple[str, str], ...]:
     return tuple((name, tag) for name, tag in tags.items() if tag)
 
 
-def _abandoned(found: dict[str, ObjectMeta], grace: timedelta) -> set[str]:
-    """All of these objects, or none if one is so new that a process may be writing."""
+def _are_older(times: Iterable[datetime], grace: timedelta) -> bool:
+    """Whether none of these objects is so new that a process may be writing."""
     since = datetime.now(UTC) - grace
-    return set() if any(meta["last_modified"] > since for meta in found.values()) else set(found)
+    return all(time <= since for time in times)

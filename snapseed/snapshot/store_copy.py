@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 
 from snapseed.config import Store
 from snapseed.errors import SnapshotError
@@ -41,24 +42,28 @@ def copy_snapshot(source: Store, target: Store, name: str, listener: Listener = 
     written, and `StoreError`.
     """
     snapshot = open_snapshot(source, name)
-    files, total = snapshot.manifest.files, sum(file.bytes for file in snapshot.manifest.files)
+    manifest = snapshot.manifest
+    total, copied = manifest.stored_bytes, 0
     with replacing(target, name, resume=True) as staging, ThreadPoolExecutor(_AT_ONCE) as threads:
-        there = staging.take_over(files)
-        wanted = [file for file in files if file.path not in there]
-        done = skipped = sum(file.bytes for file in files if file.path in there)
+        there = staging.take_over(manifest)
+        done = skipped = sum(file.bytes for file in manifest.files if file.path in there)
+        wanted = (file for file in manifest.files if file.path not in there)
+        running = deque(threads.submit(_copy, snapshot, staging, file) for file in islice(wanted, _AT_ONCE))
         try:
-            for size in threads.map(partial(_copy, snapshot, staging), wanted):
-                done += size
+            while running:
+                done += running.popleft().result()
+                copied += 1
+                running.extend(threads.submit(_copy, snapshot, staging, file) for file in islice(wanted, 1))
                 listener(Advanced("files", done, total, unit="bytes"))
         except BaseException:
             threads.shutdown(cancel_futures=True)
             raise
-        place = staging.commit(snapshot.manifest)
+        place = staging.commit(manifest)
     return CopyReport(
-        manifest=snapshot.manifest,
+        manifest=manifest,
         source=str(snapshot.place),
         target=str(place),
-        copied_files=len(wanted),
+        copied_files=copied,
         copied_bytes=total - skipped,
         skipped_files=len(there),
         skipped_bytes=skipped,

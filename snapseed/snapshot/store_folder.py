@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from snapseed.errors import SnapshotError, SpaceError
-from snapseed.snapshot.manifest import FILE_NAME, FileList, Manifest, StoredFile, encode
+from snapseed.snapshot.manifest import FILE_NAME, Manifest, StoredFile, encode
 from snapseed.snapshot.parquet import require_loadable
 from snapseed.snapshot.store_stream import digest_problem, length_problem
 
@@ -58,11 +58,6 @@ class Folder:
         with suppress(OSError), self.open(file) as stream:
             return not (length_problem(stream, file) or digest_problem(stream, file))
         return False
-
-    def read_list(self, listed: FileList) -> bytes:
-        """What a list of files holds, as far as the manifest says how long it is. Raises `OSError`."""
-        with self.open(listed) as stream:
-            return stream.read(listed.bytes + 1)
 
     def key(self, file: StoredFile) -> str:
         """What the file is called among `present`."""
@@ -114,17 +109,24 @@ class FolderStaging:
             (self.folder / file.path).rename(self.folder / final.path)
         self.put(final)
 
-    def take_over(self, files: Sequence[StoredFile]) -> set[str]:
-        """Keep what is there already, from the old snapshot or an earlier try, with this SHA-256. Returns the paths."""
-        for path in Folder(self.folder).present() - {file.path for file in files}:
-            (self.folder / path).unlink()
-        mine = {file.path for file in files if Folder(self.folder).has(file)}
-        old = [file for file in files if self.old and file.path not in mine and self.old.has(file)]
-        for file in old:
-            (self.folder / file.path).parent.mkdir(exist_ok=True)
-            with (self.old or self.as_written).open(file) as source, (self.folder / file.path).open("wb") as copy:
-                shutil.copyfileobj(source, copy)
-        return mine | {file.path for file in old}
+    def take_over(self, manifest: Manifest) -> set[str]:
+        """Keep what is there already of a snapshot, from the old one or an earlier try, with the same SHA-256.
+
+        Returns the paths.
+        """
+        for other in Folder(self.folder).present() - {file.path for file in manifest.files}:
+            (self.folder / other).unlink()
+        kept = set()
+        for file in manifest.files:
+            path = self.folder / file.path
+            if Folder(self.folder).has(file):
+                kept.add(file.path)
+            elif self.old and self.old.has(file):
+                path.parent.mkdir(exist_ok=True)
+                with self.old.open(file) as source, path.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+                kept.add(file.path)
+        return kept
 
     @property
     def as_written(self) -> Folder:

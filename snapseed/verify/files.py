@@ -76,7 +76,8 @@ def verify_files(
         schema = snapshot.manifest.schema_file
         if schema and (problem := file_problem(snapshot, schema)):
             findings.append(FileFinding(None, schema.path, problem))
-        extra = sorted(snapshot.present_files() - snapshot.named_files().keys())
+        present = snapshot.present_files()
+        extra = sorted(present - snapshot.named_files().keys()) if present else []
         findings += [FileFinding(None, path, "not named by the manifest") for path in extra]
     return findings
 

@@ -141,6 +141,7 @@ def test_the_workflow_stands_where_github_reads_it(place: str, tmp_path: Path) -
     assert document["jobs"]["test"]["defaults"]["run"]["working-directory"] == place
     assert not (tmp_path / place / ".github").exists() or place == "."
     assert WORKFLOW in shown.stdout
+    assert "snapseed git setup" in shown.stdout.partition("next:")[2]
     assert (tmp_path / place / "snapseed.toml").exists()
 
 

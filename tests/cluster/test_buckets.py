@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from snapseed import Project, generate_snapshot, open_snapshot
 from snapseed.config.store import Store, read_store
-from snapseed.errors import GeneratorError, ManifestError
+from snapseed.errors import GeneratorError, ManifestError, SnapshotError
 from snapseed.generate.request import Request
+from snapseed.snapshot.file_lists import with_lists
 from snapseed.snapshot.manifest import Manifest
 from snapseed.snapshot.store import Snapshot
+from snapseed.snapshot.store_folder import Folder
 from snapseed.verify.files import verify_files
 from tests.generate.making import write_project
 
@@ -85,7 +90,7 @@ def test_a_part_that_is_gone_is_made_again(run: Run) -> None:
     from snapseed.snapshot.store_bucket import Prefix
 
     prefix = Prefix(run.store, "dev")
-    prefix.remove([key for key in prefix.listed() if key.startswith("things/part-00002")])
+    prefix.remove([meta["path"] for meta in prefix.listed() if meta["path"].startswith("things/part-00002")])
     assert run.generate() == ["2", "5", "6"]
 
 
@@ -107,17 +112,72 @@ def test_very_many_files_are_in_lists(run: Run) -> None:
     assert verify_files(run.opened()) == []
 
 
-def test_an_altered_list_is_found(run: Run) -> None:
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """A snapshot in a folder whose 7 files are in three lists."""
+    folder = tmp_path_factory.mktemp("listed")
+    things = (
+        '@entity(key="id", columns={"id": "bigint"})\ndef things(rows):\n    return pl.DataFrame({"id": rows.key()})'
+    )
+    project = write_project(folder, things, part_rows=10)
+    generate_snapshot(project, Request("dev", 42, 70, alone=9e9, most_files=3))
+    return open_snapshot(project.snapshots, "dev")
+
+
+def test_lists_are_read_when_they_are_asked_for(listed: Snapshot) -> None:
+    """Their number is known without, and each is read again: memory does not grow with them."""
+    (entity,) = listed.manifest.entities
+    names = [f"things/part-{number:05d}.parquet" for number in range(7)]
+    assert len(entity.files) == 7
+    assert [file.path for file in entity.files] == names == [file.path for file in entity.files]
+    assert entity.files[-1].path == names[-1]
+    assert isinstance(listed.place, Folder)
+    (listed.place.path / "things/files-00002.json").rename(listed.place.path / "aside")
+    assert open_snapshot(listed.place.path.parent, "dev").manifest.identity == listed.manifest.identity
+    with pytest.raises(SnapshotError):
+        list(entity.files)
+    (listed.place.path / "aside").rename(listed.place.path / "things/files-00002.json")
+
+
+@pytest.mark.parametrize("altered", [b"[]", b"["])
+def test_an_altered_list_is_found(listed: Snapshot, altered: bytes) -> None:
     """Also one that is valid: its SHA-256 is in the manifest."""
-    here = Store(run.folder / "here")
-    run.generate(store=here, most_files=3)
-    path = run.folder / "here/dev/things/files-00001.json"
-    files = msgspec.json.decode(path.read_bytes())
-    for altered in (msgspec.json.encode(files[:-1]), b"[", b"[]"):
-        path.write_bytes(altered)
-        with pytest.raises(ManifestError):
-            open_snapshot(here, "dev")
+    with pytest.raises(ManifestError):
+        list(with_lists(listed.manifest, lambda _: altered, where="test").entities[0].files)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda files: files[:-1],
+        lambda files: [files[0], *files],
+        lambda files: files[::-1],
+        lambda files: [{**each, "path": each["path"].replace("things", "others")} for each in files],
+        lambda files: [{**each, "rows": 9} for each in files],
+        lambda files: [{**each, "bytes": 9} for each in files],
+        lambda files: [{**each, "chunks": [{**each["chunks"][0], "first_key": [1, 2]}]} for each in files],
+        lambda files: [{**each, "chunks": [{**each["chunks"][0], "fingerprint": "0" * 16}]} for each in files],
+    ],
+    ids=["missing", "twice", "order", "path", "rows", "bytes", "key", "fingerprint"],
+)
+def test_a_forged_list_is_found(listed: Snapshot, forge: Callable[[list[Any]], list[Any]]) -> None:
+    """One whose SHA-256 the manifest has: nobody gets a file of it, or all of them without an error."""
+    (entity,) = listed.manifest.entities
+    assert entity.lists
+    place = listed.place
+    data = {
+        each.path: msgspec.json.encode(list(entity.files[3 * n : 3 * n + 3])) for n, each in enumerate(entity.lists)
+    }
+    path = entity.lists[1].path
+    data[path] = msgspec.json.encode(forge(msgspec.json.decode(data[path])))
+    lists = tuple(
+        msgspec.structs.replace(each, sha256=hashlib.sha256(data[each.path]).hexdigest()) for each in entity.lists
+    )
+    forged = msgspec.structs.replace(entity, files=(), lists=lists)
+    manifest = msgspec.structs.replace(listed.manifest, entities=(forged,))
+    with pytest.raises(ManifestError):
+        list(with_lists(manifest, lambda each: data[each.path], where=str(place)).entities[0].files)
 
 
 def _files(manifest: Manifest) -> object:
-    return [(entity.rows, entity.fingerprint, entity.files) for entity in manifest.entities]
+    return [(entity.rows, entity.fingerprint, tuple(entity.files)) for entity in manifest.entities]

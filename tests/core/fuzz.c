@@ -1,4 +1,4 @@
-/* Random tables of every type, and damaged COPY streams, through all kernels. Compiled with sanitizers, which stop at
+/* Random tables of every type, and damaged COPY streams and records, through all kernels. Compiled with sanitizers, which stop at
  * the first read or write outside of a buffer: each buffer here is exactly as large as it must be.
  *
  * fuzz FIRST COUNT: runs inputs FIRST to FIRST + COUNT - 1, and prints what came of them.
@@ -257,6 +257,16 @@ static void mask(const column *c, int64_t rows) {
     free(tags), free(counts), free(leaves), free(out), free(uuids), free(numbers), free(sizes);
 }
 
+/* Take structures apart that are made of plausible bytes: types, short numbers, ends. */
+static void take_apart(void) {
+    int64_t size = below(60), room = below(30), end;
+    uint8_t *data = malloc(size ? (size_t)size : 1);
+    for (int64_t i = 0; i < size; i++) data[i] = chance(80) ? (uint8_t)(below(4) << 4 | below(13)) : (uint8_t)any();
+    thrift_item *items = malloc(room ? (size_t)room * sizeof *items : 1);
+    if (snapseed_thrift(data, size, items, room, &end) > room || end > size) abort();
+    free(data), free(items);
+}
+
 static void run(uint64_t number) {
     random_state = number * UINT64_C(0x9e3779b97f4a7c15) + 1;
     column columns[FEW_COLUMNS];
@@ -286,6 +296,7 @@ static void run(uint64_t number) {
         damage(&from);
     }
     for (int32_t i = 0; i < count; i++) mask(columns + i, rows);
+    for (int times = 0; times < 4; times++) take_apart();
     for (int i = 0; i < MOST_ROWS + 2; i++) free(from.messages[i]);
     for (int32_t i = 0; i < count; i++) free_column(columns + i);
 }

@@ -125,10 +125,24 @@ def test_more_descendants_than_a_uuid_holds_are_an_error() -> None:
             uuids(tree("uuid")[0], [root], [ordinal])
 
 
-def test_text_keys_are_not_made() -> None:
-    """A generator fills a text key itself."""
-    with pytest.raises(ValueError, match=r"level_0: .*id text"):
-        tree("text")[0].keys_of(*identities([0], [0]), 1)
+def test_text_keys_ascend_by_their_bytes() -> None:
+    """Name and number with leading zeros, the digits alone if that is too long, and an error if these are too long."""
+    given = identities([0, 8, 9], [0, 0, 0])
+    assert tree("text")[0].keys_of(*given, 1).to_list() == [f"level_0-{n:012}" for n in (1, 9, 10)]
+    assert tree("varchar(20)")[0].keys_of(*given, 1)[0] == "level_0-000000000001"
+    assert tree("varchar(19)")[0].keys_of(*given, 1)[0] == "000000000001"
+    with pytest.raises(ValueError, match="level_0: there are more rows than texts of 1 digits"):
+        tree("varchar(1)")[0].keys_of(*given, 1)
+
+
+def test_several_columns_have_no_keys_of_ours() -> None:
+    """The generator fills them itself."""
+
+    def function(rows: Rows) -> None: ...
+
+    declared = entity(key=("a", "b"), columns={"a": "bigint", "b": "text"})(function)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"function: .*a bigint, b text"):
+        declared.keys_of(*identities([0], [0]), 1)
 
 
 def test_row_numbers_start_at_one() -> None:

@@ -66,7 +66,7 @@ CASES = {
         "articles", None, None, {"shop": 'rows.reference("shop", shops)'},
     ),
     "keys that cannot be drawn again make a lookup": Case(
-        "CREATE TABLE places (code text PRIMARY KEY);"
+        "CREATE TABLE places (code text PRIMARY KEY CHECK (code ~ '^place-'));"
         f"{CUSTOMERS}CREATE TABLE o (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers"
         " ON DELETE CASCADE, place text NOT NULL REFERENCES places)",
         "places", None, "20", {"code": '"place-" + number.str.zfill(9)'},
@@ -173,7 +173,7 @@ CASES = {
         "CREATE TABLE a (id integer PRIMARY KEY, b integer NOT NULL UNIQUE); CREATE TABLE b (id integer PRIMARY KEY,"
         "a integer NOT NULL REFERENCES a); ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b; CREATE TABLE c"
         "(id integer PRIMARY KEY, a integer NOT NULL REFERENCES a, b integer NOT NULL REFERENCES b)",
-        "a", None, None, {"b": "rows.number()"},
+        "a", None, None, {"b": 'rows.reference("b", b, unique=True)'},
     ),
     "days of their own": Case(
         "CREATE TABLE d (id integer PRIMARY KEY, a date NOT NULL UNIQUE,"

@@ -17,6 +17,7 @@ LETTERS = string.digits + string.ascii_lowercase
 _ROUNDS = 4
 # 2^63 has this many digits.
 _DIGITS = 19
+_KEY_DIGITS = 12
 # The bits of an ordinal in a key.
 _ORDINAL_BITS = 24
 _ROOT_BITS = 48
@@ -36,6 +37,18 @@ def uuid_keys(roots: UInt64s, ordinals: UInt64s, hashes: UInt64s) -> pl.Series:
     first = (roots << np.uint64(16)) | np.uint64(0x8000) | (ordinals >> half)
     second = np.uint64(1 << 63) | ((ordinals & np.uint64(0xFFF)) << np.uint64(50)) | (hashes >> np.uint64(14))
     return _binary16(first, second)
+
+
+def text_keys(name: str, numbers: Int64s, longest: int | None = None) -> pl.Series:
+    """Texts that sort by their bytes as the numbers do: `orders-000000000001`, or the digits alone if that is too long.
+
+    Raises `ValueError` for a number with more digits.
+    """
+    before = f"{name}-" if longest is None or longest >= len(name) + 1 + _KEY_DIGITS else ""
+    width = min(_KEY_DIGITS, longest or _KEY_DIGITS)
+    if len(numbers) and int(numbers.max()) >= 10**width:
+        raise ValueError(f"{name}: there are more rows than texts of {width} digits for keys; make its key longer")
+    return before + pl.Series(numbers).cast(pl.String).str.zfill(width)
 
 
 def random_uuids(bits: UInt64s) -> pl.Series:

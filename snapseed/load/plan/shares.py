@@ -53,9 +53,9 @@ class Slice:
         return batch.slice(start, max(0, stop - start))
 
 
-def whole(entity: EntityRecord) -> tuple[Slice, ...]:
+def whole(entity: EntityRecord) -> Iterator[Slice]:
     """All rows."""
-    return tuple(Slice(file, 0, len(file.chunks)) for file in entity.files)
+    return (Slice(file, 0, len(file.chunks)) for file in entity.files)
 
 
 @dataclass(frozen=True)

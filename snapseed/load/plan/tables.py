@@ -145,7 +145,7 @@ def _choose_settings(prepared: Prepared) -> tuple[Setting, ...]:
 
 def _choose_storage(entity: EntityRecord, facts: TableFacts, load: TableSet) -> tuple[tuple[str, ...], list[str]]:
     """The columns whose long values are stored uncompressed, in tables that are wide enough to have such values."""
-    is_wide = sum(file.bytes for file in entity.files) >= _WIDE_ROW_BYTES * entity.rows
+    is_wide = entity.bytes >= _WIDE_ROW_BYTES * entity.rows
     is_ours = facts.kind == "r" and facts.citus is None and facts.owned and facts.oid in load.truncated
     if not (load.stores_uncompressed and is_ours and is_wide and entity.rows >= load.rebuild_rows):
         return (), []
