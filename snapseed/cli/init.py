@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,6 +48,16 @@ def init(
         str | None,
         typer.Option(metavar="URL", help="Write generators for the tables of this database instead of an example."),
     ] = None,
+    keep_rows: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE", help="With --from-database: a lookup with the rows that it holds (repeat)."),
+    ] = None,
+    keep_small: Annotated[
+        bool, typer.Option("--keep-small", help="The same for all small tables without personal columns.")
+    ] = False,
+    include_filled: Annotated[
+        bool, typer.Option("--include-filled", help="Generators also for tables that hold rows.")
+    ] = False,
     capture: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Write a project for a copy of this database, and capture it."),
@@ -60,6 +70,8 @@ def init(
         if [example, from_database, capture].count(None) < 2:  # noqa: PLR2004 - of three
             names = "--example, --from-database and --capture exclude each other"
             raise UsageError(names, next_step="leave all but one of them out")
+        if from_database is None and (keep_rows or keep_small or include_filled):
+            raise UsageError("--keep-rows, --keep-small and --include-filled need --from-database URL")
         if capture is not None:
             _capture(folder, capture)
         elif from_database is None:
@@ -67,12 +79,18 @@ def init(
             _write(folder, _files(name) | _files("git"))
             _show_next(folder, *_NEXT[name])
         else:
-            _write_for_database(folder, from_database)
+            _write_for_database(folder, from_database, keep_rows or (), keep_small, include_filled)
 
 
-def _write_for_database(folder: Path, url: str) -> None:
+def _write_for_database(
+    folder: Path,
+    url: str,
+    keep_rows: Sequence[str],
+    keep_small: bool,
+    include_filled: bool,
+) -> None:
     try:
-        from snapseed.scaffold.project import scaffold_project
+        from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
     except ModuleNotFoundError as exc:
         if exc.name not in {"rstr", "sqlglot"}:
             raise
@@ -82,7 +100,7 @@ def _write_for_database(folder: Path, url: str) -> None:
             expected="the packages rstr and sqlglot",
             next_step="pip install 'snapseed[init]'",
         ) from exc
-    made = scaffold_project(url)
+    made = scaffold_project(ScaffoldRequest(url, keep_rows, keep_small, include_filled))
     for table, notes in made.notes.items():
         console.write(f"{table}:", *(line for note in notes for line in wrapped(f"  - {note}", " " * 4)))
     for remark in made.remarks:
