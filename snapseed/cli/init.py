@@ -1,4 +1,4 @@
-"""`snapseed init`: a starter project, or a first project for the tables of a database, or for a copy of all of it.
+"""`snapseed init`: a starter project, or one for the tables of a database or a copy of it; `snapseed git setup`.
 
 A starter is a folder of `snapseed/starter`, and `git` there is what every project has. The example `media` is the
 project at the top of the repository, which the wheel carries, so that there is no second copy to maintain.
@@ -19,7 +19,7 @@ import typer
 
 from snapseed.cli import console, snapshot_text
 from snapseed.cli.layout import wrapped
-from snapseed.cli.options import Verbose
+from snapseed.cli.options import Call, Verbose, in_project
 from snapseed.cli.progress import Meter
 from snapseed.config import find_project, interpolate, mask_secret, variable_of
 from snapseed.config.project import FILE_NAME
@@ -31,6 +31,7 @@ _STARTER = Path(__file__).resolve().parent.parent / "starter"
 _WORKFLOW = ".github/workflows/snapseed.yml"
 # What holds a URL with a password, unless a variable does already.
 _SOURCE = "SOURCE_URL"
+git_app = typer.Typer(name="git", help="Let git show and merge committed snapshots.", no_args_is_help=True)
 _FIRST = "snapseed generate && snapseed load   # rows for development"
 _NEXT = {
     "shop": (_FIRST, "snapseed generate test && pytest     # rows for tests and CI: snapshots/test"),
@@ -206,14 +207,14 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             # GitHub reads workflows only at the top of a repository.
             path = (root if name == _WORKFLOW else home) / name
             place = json.dumps(home.relative_to(root).as_posix(), ensure_ascii=False)
-            done = write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
+            done = _write_one(path, text.replace("working-directory: .", f"working-directory: {place}"))
             console.write(f"  {done:<14} {os.path.relpath(path, home)}")
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError("the folder cannot be written", where=str(exc.filename), observed=reason) from exc
 
 
-def write_one(path: Path, text: str) -> str:
+def _write_one(path: Path, text: str) -> str:
     """What was done: wrote it, added to it, or left it as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -235,3 +236,19 @@ def _show_next(folder: Path, *commands: str) -> None:
     is_in_git = any((place / ".git").exists() for place in (home, *home.parents))
     git = ["snapseed git setup                   # git diff shows rows"] * is_in_git
     console.write("next:", *(f"  {line}" for line in (*enter, *commands, *git)))
+
+
+# ── git ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@git_app.command()
+@in_project("results")
+def setup(call: Call, undo: Annotated[bool, "Remove the settings of this clone again."] = False) -> None:
+    """Let `git diff`, `git log -p` and `git show` print rows, and `git merge` merge snapshots, in this clone."""
+    from snapseed.git.drivers import remove, set_up
+
+    done = remove(call.project) if undo else set_up(call.project)
+    advice = "commit .gitattributes; every clone needs `snapseed git setup` once, and `--undo` takes it back"
+    if undo:
+        advice = "the lines in .gitattributes stay: without these settings they do nothing"
+    call.show([*(f"  {name:<24} {what}" for name, what in done.items()), advice], {"done": done})
