@@ -100,9 +100,11 @@ def _chosen(proposal: Proposal, verdict: Verdict) -> Columns:
             null |= leave(table, name, "no values are known that meet its checks")
             continue
         draw = found[place]
-        alone = [rule for rule in sources.conditions.rules if rule.columns == (name,) and name not in sources.foreign]
+        is_foreign = name in sources.foreign
+        alone = [rule for rule in sources.conditions.rules if rule.columns == (name,) and rule.calls >= is_foreign]
         untried = next((rule for rule in alone if rule in verdict.untried or not draw.examples), None)
-        if untried and not draw.is_unique and (table.column(name).has_default or name in sources.nullable):
+        may_be_left = not draw.is_unique and (table.column(name).has_default or name in sources.nullable)
+        if untried and (is_foreign or may_be_left):
             null |= leave(table, name, f"{untried} was not tried")
             continue
         notes += [f"not tried: {untried}"] if untried else []

@@ -101,7 +101,7 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
     answer = cache(answer)  # safe: the transaction is read-only, so a verdict cannot change
     tools = {table.oid: kept_by(table.schema, table.name) for table in tables}
     excluded = {oid: f"{tool} fills it" for oid, tool in tools.items() if tool}
-    single: frozenset[int] = frozenset()
+    single: Mapping[int, str] = {}
     while True:
         arrangement = arrange(by_oid, conditions, excluded, single)
         entities, impossible = _entities(arrangement, answer)
@@ -109,9 +109,9 @@ def plan_project(tables: Sequence[Table], answer: Answer) -> ProjectPlan:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
             return ProjectPlan(tuple(_without_circles(entities)), left_out)
         # A table with a key of several columns is tried again with one of them.
-        joint = {oid for oid in impossible if len(arrangement.places[oid].key) > 1}
-        single |= joint
-        excluded |= {oid: why for oid, why in impossible.items() if oid not in joint}
+        joint = {oid: why for oid, why in impossible.items() if len(arrangement.places[oid].key) > 1}
+        single = {**single, **joint}
+        excluded |= {oid: single.get(oid, why) for oid, why in impossible.items() if oid not in joint}
 
 
 def _entities(arrangement: Arrangement, answer: Answer) -> tuple[list[EntityPlan], dict[int, str]]:

@@ -29,7 +29,7 @@ class Candidates:
     """A column to try: the type that its checks see, and the examples of each of its draws, as JSON.
 
     No draws: the column has a value that is not known. `may_be_null`: NULL is tried as well. `is_reference`: the values
-    are those of another table, which meet what this column asks for.
+    are those of another table, which meet what this column asks for, unless a function looks at them.
     """
 
     name: str
@@ -90,11 +90,12 @@ def answer(connection: Connection, rules: Iterable[Rule], columns: Iterable[Cand
     first: dict[str, int | None] = {}
     met: dict[Rule, dict[tuple[str, ...], bool]] = {}
     for name, column in known.items():
-        rows = [] if column.is_reference else [(value,) for value in dict.fromkeys(chain.from_iterable(column.draws))]
+        rows = [(value,) for value in dict.fromkeys(chain.from_iterable(column.draws))]
         rows += [(NULL,)] * column.may_be_null
         alone = [rule for rule in rules if rule.columns == (name,)]
         met |= {rule: _tried(connection, rule, [column], rows) for rule in alone}
-        refused = {value for rule in alone for (value,), is_met in met[rule].items() if not is_met}
+        refusing = [rule for rule in alone if not column.is_reference or rule.calls]
+        refused = {value for rule in refusing for (value,), is_met in met[rule].items() if not is_met}
         fitting = (place for place, examples in enumerate(column.draws) if not refused & set(examples))
         place = first[name] = next(fitting, None)
         examples = () if place is None else column.draws[place]
