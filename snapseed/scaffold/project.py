@@ -13,14 +13,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from snapseed.config import interpolate
 from snapseed.config.settings import variable_with
 from snapseed.errors import UsageError
-from snapseed.postgres.connect import target_of
+from snapseed.postgres.connect import connected, target_of
 from snapseed.postgres.guard import identify
 from snapseed.postgres.locks import reading
 from snapseed.redaction import redacted, url_without_password
 from snapseed.scaffold.modules import Origin, project_files
 from snapseed.scaffold.plan import plan_project
 from snapseed.scaffold.schema import read_schema
-from snapseed.scaffold.trial import answer
+from snapseed.scaffold.trial import answer, refusal
 
 _SOURCE = "--from-database"
 # A function in a check may never return.
@@ -42,15 +42,17 @@ class Scaffold:
 def scaffold_project(url: str) -> Scaffold:
     """The files of a project for the tables of a database.
 
-    Only catalogs are read, and only checks are evaluated, in one transaction that may not write. `url` may contain
-    `${NAME}`. Raises `UsageError` if there is no table to make rows for, and what connecting raises.
+    Only catalogs are read, and only checks are evaluated, in one transaction that may not write. Rows are tried in
+    temporary tables, by transactions that are rolled back. `url` may contain `${NAME}`. Raises `UsageError` if there is
+    no table to make rows for, and what connecting raises.
     """
     filled, _ = interpolate(url, where=_SOURCE)
     target = target_of(filled, _SOURCE)
-    with reading(target, "reading the catalogs") as connection:
+    with reading(target, "reading the catalogs") as connection, connected(target, create=False) as trying:
         tables = read_schema(connection)
-        connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
-        plan = plan_project(tables, partial(answer, connection))
+        for session in (connection, trying):
+            session.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
+        plan = plan_project(tables, partial(answer, connection), partial(refusal, trying))
         identity = identify(connection)
     if not plan.entities:
         raise UsageError(
