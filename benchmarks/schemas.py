@@ -31,7 +31,7 @@ from snapseed.generate.snapshot import generate_snapshot
 from snapseed.load.request import LoadRequest, Mode
 from snapseed.load.snapshot import load_snapshot
 from snapseed.scaffold.names import kept_by
-from snapseed.scaffold.project import scaffold_project
+from snapseed.scaffold.project import ScaffoldRequest, scaffold_project
 from snapseed.servers import EmbeddedPostgres
 from snapseed.verify.database import verify_snapshot
 
@@ -112,7 +112,7 @@ def try_schema(path: Path, server: str, psql: str, scales: Sequence[int], folder
 def _run(outcome: Outcome, url: str, scales: Sequence[int], folder: Path) -> Outcome:
     started = time.perf_counter()
     try:
-        made = scaffold_project(url)
+        made = scaffold_project(ScaffoldRequest(url))
     except Exception as exc:  # noqa: BLE001 - a crash is a finding
         return replace(outcome, steps=("init",), failures=(("init", _told(exc)),))
     outcome = replace(

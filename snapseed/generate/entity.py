@@ -20,8 +20,9 @@ from snapseed.errors import ConfigurationError, GeneratorError
 from snapseed.generate.draws.bits import Int64s, UInt64s, categories, identity_hashes, thresholds
 from snapseed.generate.draws.numbers import along
 from snapseed.generate.draws.unique import text_keys, uuid_keys
+from snapseed.snapshot.keys import is_key_type
 from snapseed.snapshot.manifest import IDENTIFIER, USERS_TABLE, is_identifier, is_system_table, names_of
-from snapseed.snapshot.types import KEYS, ColumnType, Family, parse_type
+from snapseed.snapshot.types import ColumnType, Family, parse_type
 
 Generator = Callable[..., pl.DataFrame]
 
@@ -332,11 +333,11 @@ def _check_key(keys: tuple[str, ...], columns: Mapping[str, ColumnType], error: 
     for name in keys:
         if name not in columns:
             raise error("the key is not one of the columns", observed=name, expected=f"one of: {', '.join(columns)}")
-        if columns[name].is_array or columns[name].family not in KEYS:
+        if not is_key_type(columns[name]):
             raise error(
                 "a column of this type cannot be a key",
                 observed=f"{name} {columns[name].name}",
-                expected="uuid, bigint, integer, smallint or text",
+                expected="any other type than an array or a vector",
             )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from snapseed.errors import ConfigurationError
 from snapseed.generate.words import words_of
 from snapseed.scaffold.conditions import Conditions
+from snapseed.scaffold.kept import KeptRows
 from snapseed.scaffold.names import identifier, singular, suggests
 from snapseed.scaffold.schema import ForeignKey, Table
 from snapseed.snapshot.types import INTEGERS, KEYS, Family
@@ -49,7 +50,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The tables that have entities, the conditions on their rows, their places, and why others have none."""
+    """The tables that have entities, the conditions on their rows, their places, and why others have none.
+
+    Tables that are `kept` have the rows that they hold, which are not made from those of others.
+    """
 
     tables: Mapping[int, Table]
     conditions: Mapping[int, Conditions]
@@ -57,19 +61,22 @@ class Arrangement:
     lookups: frozenset[int]
     left_out: Mapping[int, str]
     places: Mapping[int, Place]
+    kept: Mapping[int, KeptRows]
 
     def ancestors(self, oid: int) -> list[int]:
         """Parent, grandparent, … up to the root entity."""
         return _ancestors(self.parents, oid)
 
     def foreign_keys(self, oid: int) -> list[ForeignKey]:
-        """The foreign keys to tables that have entities."""
+        """The foreign keys to tables that have entities, whose rows are needed."""
+        if oid in self.kept:
+            return []
         return [key for key in self.tables[oid].foreign_keys if key.target in self.tables]
 
     def is_referable(self, key: ForeignKey) -> bool:
         """Whether `rows.reference()` gives the keys that this foreign key asks for."""
         place = self.places.get(key.target)
-        if place is None or place.parent is not None or key.target_columns != place.key:
+        if place is None or place.parent is not None or key.target_columns != place.key or key.target in self.kept:
             return False
         target, family = self.tables[key.target], self.tables[key.target].kind(place.key[0]).family
         is_drawn = not set(place.key) & target.foreign_columns
@@ -82,20 +89,23 @@ def arrange(
     conditions: Mapping[int, Conditions],
     excluded: Mapping[int, str],
     single: Mapping[int, str],
+    kept: Mapping[int, KeptRows],
 ) -> Arrangement:
     """Place all tables but those `excluded` for a reason, and those that need their rows.
 
-    `single` are tables whose key must not have several columns, and why.
+    `single` are tables whose key must not have several columns, and why; those that are `kept` are lookups.
     """
     needed: frozenset[int] = frozenset()
     while True:
         left_out = _with_dependents(tables, excluded)
         present = {oid: table for oid, table in tables.items() if oid not in left_out}
-        lookups = needed | _lookups(present)
+        lookups = needed | _lookups(present) | kept.keys()
         parents = _parents(present, conditions, lookups)
-        draft = Arrangement(present, conditions, parents, lookups, left_out, {})
+        draft = Arrangement(present, conditions, parents, lookups, left_out, {}, kept)
         for oid in sorted(present, key=lambda oid: len(_ancestors(parents, oid))):
-            key, one_each = _key_of(draft, oid, may_be_joint=oid not in single)
+            key, one_each = (
+                (kept[oid].key, False) if oid in kept else _key_of(draft, oid, may_be_joint=oid not in single)
+            )
             if not key:
                 excluded = {**excluded, oid: single.get(oid, "no column can be the key of its rows")}
                 break
@@ -128,7 +138,8 @@ def _with_dependents(tables: Mapping[int, Table], excluded: Mapping[int, str]) -
     for oid in missing:
         for other, table in tables.items():
             if other not in found and any(key.target == oid and key.is_required for key in table.foreign_keys):
-                found[other] = f"it needs rows of {tables[oid]}"
+                helps = f": add --keep-rows {tables[oid]}" if tables[oid].has_rows else ""
+                found[other] = f"it needs rows of {tables[oid]}{helps}"
                 missing.append(other)
     return found
 
@@ -223,7 +234,9 @@ def _with_sizes(draft: Arrangement, needed: frozenset[int]) -> dict[int, Place]:
         return min(_LEVELS, max([int(suggests("few", name)), *(found + 1 for found in above)]))
 
     places = {
-        oid: replace(place, rows=_lookup_rows(draft.tables[oid], is_needed=oid in needed))
+        oid: replace(place, rows=len(draft.kept[oid].rows))
+        if oid in draft.kept
+        else replace(place, rows=_lookup_rows(draft.tables[oid], is_needed=oid in needed))
         if oid in draft.lookups
         else replace(place, level=level(oid) if place.parent is None else 0)
         for oid, place in draft.places.items()

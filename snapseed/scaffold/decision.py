@@ -114,9 +114,8 @@ def _rows_of(proposal: Proposal, columns: Columns) -> CandidateRows:
     """Rows with all examples of each column, without columns that follow from others in ways that no example shows."""
     sources, table = proposal.sources, proposal.sources.table
     unclear = {name for rule in sources.conditions.rules if _is_met(sources, columns, rule) for name in rule.columns}
-    unclear |= {rule.columns[0] for rule in sources.conditions.rules if rule.columns[:1] == rule.columns}.intersection(
-        sources.foreign
-    )
+    own = {rule.columns[0] for rule in sources.conditions.rules if len(rule.columns) == 1}
+    unclear |= own.intersection(sources.foreign)
     values = {name: tuple(map(encoded, draw.examples)) for name, draw in columns.draws.items() if name not in unclear}
     for group in columns.together:
         for name, states in group.states.items():

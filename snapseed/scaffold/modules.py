@@ -39,6 +39,7 @@ class Origin:
 def project_files(plan: ProjectPlan, origin: Origin) -> dict[str, str]:
     """The text of each file, by its path in the project."""
     files = {f"generators/{entity.name}.py": _module(entity) for entity in plan.entities}
+    files |= {f"generators/pools/{entity.name}.csv": entity.pool for entity in plan.entities if entity.pool}
     words = sorted(WORDS.keys() & {name for entity in plan.entities for name in entity.names})
     if words:
         files["generators/words.py"] = _words(words)
@@ -76,6 +77,8 @@ def _module(plan: EntityPlan) -> str:
         lines.append("    # These modules refer to each other, so they cannot import each other at the top.")
         lines += [f"    from .{name} import {name}" for name in plan.late]
         lines.append("")
+    if plan.pool:
+        return "\n".join([*lines, f"    return rows.from_pool({quoted(plan.name)})", ""])
     for name, code in plan.statements:
         lines += laid_out(f"{name} = ", code, "", 4)
     lines += ["    return pl.DataFrame(", "        {"]
@@ -122,6 +125,8 @@ def _declaration(plan: EntityPlan) -> list[str]:
 def _described(plan: EntityPlan) -> str:
     if plan.parent is not None:
         return f"{_COUNTED.get(plan.per_parent or '', 'Some rows')} for each of `{plan.parent}`."
+    if plan.pool:
+        return f"The rows that the table held: pools/{plan.name}.csv."
     if plan.rows is not None:
         is_fixed = plan.rows.isdecimal()
         other = (

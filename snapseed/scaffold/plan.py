@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 from snapseed.generate.words import words_of
-from snapseed.scaffold.arrangement import Arrangement, arrange
+from snapseed.scaffold.arrangement import Arrangement, Place, arrange
 from snapseed.scaffold.columns import Proposal, most_per_parent, propose, share_of_nulls
 from snapseed.scaffold.conditions import Rule, conditions_of
 from snapseed.scaffold.decision import Columns, Together, decide, rehearsed
 from snapseed.scaffold.draws import NUMBER, literal, quoted
-from snapseed.scaffold.names import identifier, kept_by, short_type
+from snapseed.scaffold.kept import HeldRows, KeptRows
+from snapseed.scaffold.names import identifier, short_type
 from snapseed.scaffold.schema import Table
 from snapseed.scaffold.sizes import MOST_PER_PARENT, children_per_parent, fan_out_of, largest_root, rows_of
 from snapseed.scaffold.sources import ImpossibleError, sources_of
@@ -34,7 +35,8 @@ class EntityPlan:
 
     `parameters` are entities whose rows the function receives, `references` those that its code names, and `among` one
     of these that limits `per_parent`. `late` are entities that are imported inside the function. `learned` says what
-    columns take from statistics.
+    columns take from statistics. If the table keeps the rows that it holds, they are the text of a `pool`, and there
+    are no `values`.
     """
 
     name: str
@@ -43,16 +45,17 @@ class EntityPlan:
     title: str
     key: tuple[str, ...]
     columns: Mapping[str, str]
-    parent: str | None
-    per_parent: str | None
-    among: str | None
     rows: str | None
-    parameters: tuple[str, ...]
-    references: frozenset[str]
-    statements: tuple[tuple[str, str], ...]
-    values: Mapping[str, str]
-    notes: tuple[str, ...]
+    parent: str | None = None
+    per_parent: str | None = None
+    among: str | None = None
+    parameters: tuple[str, ...] = ()
+    references: frozenset[str] = frozenset()
+    statements: tuple[tuple[str, str], ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
+    pool: str = ""
     learned: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -91,21 +94,23 @@ def alias_of(entity: str, parameters: Iterable[str]) -> str:
     return f"{entity}_entity" if entity in parameters else entity
 
 
-def plan_project(tables: Sequence[Table], answer: Answer, refusal: Refusal = lambda _: None) -> ProjectPlan:
+def plan_project(
+    tables: Sequence[Table], answer: Answer, held: HeldRows = HeldRows(), refusal: Refusal = lambda _: None
+) -> ProjectPlan:
     """An entity for each table whose rows can be made so that its constraints hold.
 
-    `answer` asks the server which draws meet the checks of a table, `refusal` whether it takes whole rows. A table that
-    turns out to be impossible is left out, and all are planned once more without it.
+    `answer` asks the server which draws meet the checks of a table, `refusal` whether it takes whole rows. `held` says
+    what becomes of tables that hold rows. A table that turns out to be impossible is left out, and all are planned once
+    more without it.
     """
     by_oid = {table.oid: table for table in tables}
     conditions = {table.oid: conditions_of(table) for table in tables}
     # Safe, since nothing is written: neither can change.
     answer, refusal = cache(answer), cache(refusal)
-    tools = {table.oid: kept_by(table.schema, table.name) for table in tables}
-    excluded = {oid: f"{tool} fills it" for oid, tool in tools.items() if tool}
+    excluded = {**held.by_tools, **held.by_others}
     single: Mapping[int, str] = {}
     while True:
-        arrangement = arrange(by_oid, conditions, excluded, single)
+        arrangement = arrange(by_oid, conditions, excluded, single, held.kept)
         entities, impossible = _entities(arrangement, answer, refusal)
         if not impossible:
             left_out = {str(by_oid[oid]): why for oid, why in arrangement.left_out.items()}
@@ -129,6 +134,9 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
     strides: dict[int | None, int] = {None: 1}
     entities: dict[int, EntityPlan] = {}
     for oid in sorted(arrangement.places, key=lambda oid: len(arrangement.ancestors(oid))):
+        if oid in arrangement.kept:
+            entities[oid] = _kept(arrangement.tables[oid], arrangement.places[oid], arrangement.kept[oid])
+            continue
         key = arrangement.places[oid].parent
         parent = None if key is None else key.target
         related = {*arrangement.ancestors(oid), *(found.target for found in arrangement.tables[oid].foreign_keys)}
@@ -141,6 +149,8 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             usual = counts[-1] if counts else MOST_PER_PARENT
             most = None if parent is None else most_per_parent(proposal, strides[parent], usual)
             columns = rehearsed(proposal, decide(proposal, answer(*question_of(proposal))), refusal)
+            if unknown := columns.null.keys() & {*arrangement.places[oid].key}:
+                raise ImpossibleError(oid, f"no values are known of its key ({', '.join(unknown)})")  # noqa: TRY301
         except ImpossibleError as exc:
             impossible[oid] = exc.reason
             waiting |= related - {oid}
@@ -159,6 +169,20 @@ def _entities(arrangement: Arrangement, answer: Answer, refusal: Refusal) -> tup
             if other in columns_of and column not in columns_of[other]:
                 impossible[oid] = f"it needs the column {column} of {other}, whose values are not known"
     return list(entities.values()), impossible
+
+
+def _kept(table: Table, place: Place, kept: KeptRows) -> EntityPlan:
+    """For a table that keeps the rows that it holds."""
+    return EntityPlan(
+        name=place.name,
+        table=None if table.name == place.name else table.name,
+        schema=None if table.is_visible else table.schema,
+        title=_title(table),
+        key=kept.key,
+        columns={name: short_type(table.kind(name).name) for name in kept.columns},
+        rows=str(len(kept.rows)),
+        pool=kept.pool,
+    )
 
 
 def _entity(proposal: Proposal, columns: Columns, parent: str | None, names: Collection[str]) -> EntityPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from snapseed.snapshot.manifest import Column, FirstKey, KeyValue
 from snapseed.snapshot.types import INTEGERS, ColumnType, Family, parse_type
 
 _SECOND = 1_000_000
+_NUMBERS = {Family.NUMERIC, Family.REAL, Family.DOUBLE}
 # What makes PostgreSQL quote a text in an array.
 _QUOTED = set('{}," \\\t\n\v\f\r')
 
@@ -34,6 +36,15 @@ def key_value(value: pa.Scalar, kind: ColumnType) -> KeyValue:
     if kind.family in INTEGERS:
         return int(value.as_py())
     return _TEXTS.get(kind.family, lambda value: str(value.as_py()))(value)
+
+
+def sortable(key: FirstKey, columns: Sequence[Column]) -> tuple[int | str | Decimal, ...]:
+    """A key of the manifest as a value that sorts as the rows do. Texts sort by their bytes, as in a snapshot."""
+    values = key if isinstance(key, tuple) else (key,)
+    return tuple(
+        Decimal(value) if column.kind().family in _NUMBERS else value
+        for value, column in zip(values, columns, strict=True)
+    )
 
 
 def as_text(value: pa.Scalar, kind: ColumnType) -> str | None:

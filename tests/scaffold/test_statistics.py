@@ -57,7 +57,7 @@ def shop(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
         connection.execute(SHOP.encode())
         modules, plain = (modules_of(connection, with_statistics=given) for given in (True, False))
         project = Sandbox(tmp_path_factory.mktemp("shop"), "")
-        project.run("init", "--from-database", url, ".", check=True)
+        project.run("init", "--from-database", url, ".", "--include-filled", check=True)
         project.run("generate", "--scale", "500", "--quiet", check=True)
         project.run("load", "dev", "--yes", "--quiet", check=True)
         yield Shop(modules, plain, connection)

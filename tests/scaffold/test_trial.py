@@ -136,9 +136,11 @@ def test_a_column_without_which_rows_are_taken_stays_null(connection: Connection
     """If none of them is to blame, a note says what the server said."""
     connection.execute("CREATE TABLE t (id integer PRIMARY KEY, a integer, b text, c integer NOT NULL CHECK (c > 0))")
     tables, asking = read_schema(connection), partial(answer, connection)
-    (entity,) = plan_project(tables, asking, lambda rows: "no b" if "b" in dict(rows.columns) else None).entities
+    (entity,) = plan_project(
+        tables, asking, refusal=lambda rows: "no b" if "b" in dict(rows.columns) else None
+    ).entities
     assert {*entity.columns} == {"id", "a", "c"}
     assert "b: NULL, because no b" in entity.notes
-    (entity,) = plan_project(tables, asking, lambda _: "never").entities
+    (entity,) = plan_project(tables, asking, refusal=lambda _: "never").entities
     assert {*entity.columns} == {"id", "a", "b", "c"}
     assert any("never" in note for note in entity.notes)

@@ -57,7 +57,7 @@ def personal_columns(
     found = {
         place: looks
         for place in places
-        if (looks := _by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
+        if (looks := by_name_or_type(facts.columns[place]) or reasons.get(place)) is not None
     }
     # What refers to one of them gets its rule from there, unless both refer to each other.
     referring = {own for own, target in facts.references if own != target and target in found}
@@ -124,7 +124,8 @@ def looks_personal(table: str, names: Iterable[str], base: str, *, is_enum: bool
     return None if rule is None else ("by its name", rule)
 
 
-def _by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
+def by_name_or_type(column: MaskableColumn) -> tuple[str, str] | None:
+    """Why a column looks personal without a look at its values, as `looks_personal`."""
     return looks_personal(column.table, (column.name, *column.parts), column.base, is_enum=column.is_enum)
 
 
