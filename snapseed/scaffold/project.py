@@ -49,13 +49,15 @@ class ScaffoldRequest:
     """A project for the tables of the database at `url`, which may contain `${NAME}`.
 
     `keep_rows` names tables whose rows are kept as they are, `keep_small` keeps those of all small tables without
-    personal columns. Others that hold rows are left out, unless they are `include_filled`.
+    personal columns. Others that hold rows are left out, unless they are `include_filled`: then rows for them take
+    their shape from PostgreSQL's `statistics`.
     """
 
     url: str
     keep_rows: Sequence[str] = ()
     keep_small: bool = False
     include_filled: bool = False
+    statistics: bool = True
 
 
 def scaffold_project(request: ScaffoldRequest) -> Scaffold:
@@ -69,7 +71,7 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     filled, _ = interpolate(url, where=_SOURCE)
     target = target_of(filled, _SOURCE)
     with reading(target, "reading the catalogs") as connection, connected(target, create=False) as trying:
-        tables = read_schema(connection)
+        tables = read_schema(connection, with_statistics=request.statistics and request.include_filled)
         for session in (connection, trying):
             session.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(_LONGEST_CHECK)))
         held = read_held_rows(
@@ -95,6 +97,10 @@ def scaffold_project(request: ScaffoldRequest) -> Scaffold:
     filled_tables = [str(table) for table in tables if table.has_rows and table.oid not in held.kept]
     if replaced := [table for table in filled_tables if table not in plan.left_out]:
         remarks.append(f"these tables hold rows, which a load would replace: {', '.join(replaced)}")
+    unknown = [str(table) for table in tables if str(table) in replaced and not table.statistics]
+    if unknown and request.statistics:
+        how = "ANALYZE them and repeat this, and their columns look like those of the source"
+        remarks.append(f"PostgreSQL has no statistics of these tables: {', '.join(unknown)}; {how}")
     if origin.lacks_password:
         remarks.append("the password is not written: give it in PGPASSWORD or libpq's password file")
     return Scaffold(
