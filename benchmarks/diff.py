@@ -1,4 +1,4 @@
-"""Differences of a million rows, ten of them changed, against verify, reladiff and polars; their repair against a load."""
+"""Differences of a million rows, ten of them changed, against verify, reladiff and polars; repairs against loads."""
 
 from __future__ import annotations
 
