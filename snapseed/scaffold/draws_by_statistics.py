@@ -126,7 +126,8 @@ def _moments(wanted: Wanted, ends: Sequence[int], unit: str | None) -> Draw:
         earliest, _, later = wanted.after[0].partition(" + ")
         pause = "timedelta(days=1)" if unit == "1d" else "timedelta(seconds=1)"
         least = f", {earliest} + {pause}" if later else f", {earliest}"
-    code = f"{wanted.rows}.quantiles({quoted(wanted.rank)}, [{', '.join(map(quoted, texts))}]{least})"
+    how = least + ", ascending=True" * wanted.ascending
+    code = f"{wanted.rows}.quantiles({quoted(wanted.rank)}, [{', '.join(map(quoted, texts))}]{how})"
     if unit is not None and wanted.kind.family is not Family.DATE:
         code += f'.dt.truncate("{unit}")'
     examples = moments[0], moments[len(moments) // 2], moments[-1]
