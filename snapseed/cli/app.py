@@ -19,8 +19,7 @@ import typer
 
 from snapseed.cli import console, databases, differences, embeddings, snapshot_text, stores, text, verification
 from snapseed.cli.documents import document, failure
-from snapseed.cli.git import git_app
-from snapseed.cli.init import init
+from snapseed.cli.init import git_app, init
 from snapseed.cli.options import WRITES, Call, Commands, Only, entity_names, environment_names, in_manifests, in_project
 from snapseed.cli.progress import Meter
 from snapseed.config.settings import suggestion

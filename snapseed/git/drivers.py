@@ -1,10 +1,12 @@
-"""The program that git calls: `text FILE` prints the rows of a Parquet file, `merge` makes one manifest of two.
+"""The program that git calls, and how a clone gets it: `text` prints the rows of a file, `merge` merges two manifests.
 
-Git starts it for each side of each file, so it is no command of `snapseed`, which would take twice as long to start.
+Git starts it for each side of each file, so it is no command of `snapseed`, which would take longer to start.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import signal
 import sys
@@ -18,20 +20,22 @@ from typing import TypeVar
 import msgspec
 import pyarrow.parquet as pq
 
-from snapseed.config import find_project
-from snapseed.errors import SnapseedError
+from snapseed.config import Project, find_project
+from snapseed.errors import SnapseedError, UsageError
 from snapseed.printable import printable
 from snapseed.snapshot.hashing import fingerprint, row_hashes
 from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import LFS_POINTER, Manifest, encode
 from snapseed.snapshot.manifest_checks import decode
 from snapseed.snapshot.parquet import readable
+from snapseed.snapshot.store_git import git
 from snapseed.snapshot.types import Family, type_in_file
 
 # Of a file with more values, only a hash of each chunk is shown: git keeps the text of both sides in memory.
 _MOST_VALUES = 2_000_000
 # What the whole snapshot was made with. Two manifests that differ in it have no entity that fits both.
 _MADE_WITH = ("name", "seed", "scale", "now", "part_rows", "chunk_rows")
+_LEFT = "left as it was"
 _Value = TypeVar("_Value")
 
 
@@ -48,6 +52,56 @@ def settings() -> dict[str, str]:
         # Of several common ancestors, git first makes one; it need not be a snapshot.
         "merge.snapseed.recursive": "binary",
     }
+
+
+def set_up(project: Project) -> dict[str, str]:
+    """Give git the drivers, in the configuration of this clone, and the files that they are for, in .gitattributes.
+
+    Returns what became of each setting, and of that file. Raises `UsageError` outside of a repository.
+    """
+    folder, lines = project.folder, list(_missing_attributes(project.folder, project.snapshots.folder))
+    done = {name: _set(folder, name, value) for name, value in settings().items()}
+    file = folder / ".gitattributes"
+    old = file.read_text(encoding="utf-8") if file.exists() else ""
+    file.write_text("".join([old, "\n" * (old[-1:] not in {"", "\n"}), *lines]), encoding="utf-8")
+    return {**done, file.name: f"added {len(lines)} lines" if lines else _LEFT}
+
+
+def remove(project: Project) -> dict[str, str]:
+    """Take the drivers out of the configuration of this clone."""
+    return {name: _set(project.folder, name, None) for name in settings()}
+
+
+def _set(folder: Path, name: str, value: str | None) -> str:
+    """Give a setting of this clone a value, or remove it, and say what was there."""
+    found = git(folder, "config", "--local", "--get", name)
+    before = found.stdout.decode().removesuffix("\n") if found.returncode == 0 else None
+    if before == value:
+        return _LEFT
+    if value is None:
+        git(folder, "config", "--local", "--unset-all", name)
+        return f"removed, was: {before}"
+    git(folder, "config", "--local", "--replace-all", name, value)
+    return "set" if before is None else f"replaced, was: {before}"
+
+
+def _missing_attributes(folder: Path, snapshots: Path) -> Iterator[str]:
+    """The lines that .gitattributes lacks: asked of git, because other lines and files may say the same."""
+    inside = os.path.relpath(snapshots, folder)
+    for pattern, attributes in (("*.parquet", "-text -merge diff=snapseed"), ("manifest.json", "merge=snapseed")):
+        example, name = Path(inside, "x", pattern.replace("*", "x")), attributes.rpartition(" ")[2].partition("=")[0]
+        found = git(folder, "check-attr", name, "--", str(example))
+        if found.returncode:
+            raise UsageError(
+                "git does not know the folder of snapshots",
+                where=str(snapshots),
+                observed=found.stderr.decode().strip(),
+                expected="a folder below the project, in a git repository",
+                next_step="run `git init` in the project, or keep the snapshots to commit below it",
+            )
+        if not found.stdout.endswith(b" snapseed\n"):
+            path = "**/" + pattern if inside == os.curdir else f"{inside}/**/{pattern}"
+            yield f"{json.dumps(path, ensure_ascii=False) if ' ' in path else path} {attributes}\n"
 
 
 # ── Rows as text ─────────────────────────────────────────────────────────────────────────────────────────────────────

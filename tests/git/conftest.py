@@ -13,8 +13,8 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from snapseed.cli.git import set_up
 from snapseed.config import find_project
+from snapseed.git.drivers import set_up
 from snapseed.snapshot.hashing import combined
 from snapseed.snapshot.manifest import EntityRecord, Manifest
 from tests.forged import described, write_file, write_manifest

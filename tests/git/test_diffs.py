@@ -8,11 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from snapseed.cli.differences import as_markdown
-from snapseed.cli.git import remove, set_up
 from snapseed.config import find_project
 from snapseed.diff.compare import compare
 from snapseed.diff.sides import commit_side
-from snapseed.git.drivers import text_of
+from snapseed.git.drivers import remove, set_up, text_of
 from snapseed.snapshot.keys import as_text
 from snapseed.snapshot.manifest import LFS_POINTER
 from snapseed.snapshot.store import open_snapshot

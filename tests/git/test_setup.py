@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from snapseed.cli.git import remove, set_up
 from snapseed.config import find_project
 from snapseed.errors import UsageError
-from snapseed.git.drivers import settings
+from snapseed.git.drivers import remove, set_up, settings
 from tests.conftest import Sandbox
 from tests.git.conftest import Repository
 
