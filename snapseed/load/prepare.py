@@ -107,6 +107,11 @@ def prepare(session: LoadSession) -> Prepared:
         problems += [] if holds_utf8(connection) else unconvertible_texts(connection, session.snapshot, there)
         if missing:
             problems.append(Problem(f"the role lacks {missing[0]}, to record what it loads", missing[1]))
+        # Rows that others add between upserts are theirs, and stay.
+        settled = request.mode is Mode.UPSERT
+        watched = {
+            name: table for name, table in filled.items() if not (settled and (table.replaced or table.upserted))
+        }
         replaced = {str(found.name) for found in facts.values()}
         return Prepared(
             entities=entities,
@@ -121,8 +126,8 @@ def prepare(session: LoadSession) -> Prepared:
             identity=identity,
             filled=filled,
             changed=frozenset()
-            if request.mode is not Mode.REPLACE or request.consent or environment.replace_existing
-            else changed_tables(connection, [*(facts[entity.name] for entity in there), *children], filled),
+            if request.mode is Mode.APPEND or request.consent or environment.replace_existing
+            else changed_tables(connection, [*(facts[entity.name] for entity in there), *children], watched),
             dropped=tuple(table for table in dropped if str(table) not in replaced),
             problems=tuple(problems),
             restoration=restoration,

@@ -111,6 +111,20 @@ def test_an_upsert_leaves_out_the_tables_that_allow_none(shapes: Shapes, ddl: st
     assert "SQL" not in str(error.next_step)
 
 
+def test_an_upsert_asks_about_rows_of_others_alone(shapes: Shapes) -> None:
+    """Not about those that only an append has put there; and with them in between, only before the first upsert."""
+    shapes.create()
+    shapes.load(Mode.APPEND)
+    shapes.load(Mode.UPSERT)
+    shapes.execute("UPDATE teams SET title = 'mine'")
+    shapes.load(Mode.UPSERT)
+    shapes.empty()
+    shapes.execute("DELETE FROM snapseed.loads")
+    shapes.load(Mode.APPEND)
+    shapes.execute("UPDATE teams SET title = 'mine'")
+    assert "rows in public.teams" in str(shapes.refused(Mode.UPSERT))
+
+
 def test_an_upsert_needs_a_replica_identity(shapes: Shapes) -> None:
     """The server refuses UPDATE on a published table without one."""
     shapes.create(
