@@ -122,7 +122,10 @@ def prepare(session: LoadSession) -> Prepared:
             server=read_server(connection),
             may_choose_compression=environment.compression == "auto",
             is_embedded=session.target.embedded is not None,
-            contents={entity.name: _read_contents(session.snapshot, entity, facts[entity.name]) for entity in there},
+            contents={
+                entity.name: _read_contents(session.snapshot, entity, facts[entity.name])
+                for entity in (there if request.mode is not Mode.REPAIR else [])
+            },
             identity=identity,
             filled=filled,
             changed=frozenset()

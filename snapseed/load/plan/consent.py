@@ -35,6 +35,8 @@ def require_consent(prepared: Prepared, request: LoadRequest, environment: Envir
             next_step="leave the table out by naming the others with --only",
         )
     if request.mode is not Mode.APPEND:
+        if request.mode is Mode.REPAIR:
+            tables = [prepared.facts[name] for name, found in prepared.changes.items() if found.commands - {"INSERT"}]
         require_ours(tables, filled.keys() - prepared.changed, identity, environment, consent=request.consent)
         return
     twice = [
