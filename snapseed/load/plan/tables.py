@@ -25,6 +25,12 @@ from snapseed.postgres.catalog import RuleFacts, TableFacts, TriggerFacts
 from snapseed.postgres.fit import not_compared, type_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 
+# What happens to the rows of a table that is not emptied.
+_STAYING = {
+    Mode.APPEND: "rows are added to the existing ones",
+    Mode.UPSERT: "rows go through a temporary table and replace rows that have the same key and differ",
+    Mode.REPAIR: "only rows that differ are changed",
+}
 # In its compressed Parquet file. PostgreSQL compresses rows of 2 kB and more.
 _WIDE_ROW_BYTES = 300
 
@@ -126,17 +132,9 @@ def _plan_child(facts: TableFacts, load: TableSet, rows: int | None) -> ChildPla
 
 def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
     """TRUNCATE if nothing is in the way, otherwise DELETE."""
-    if load.request.mode is Mode.APPEND:
-        return Emptying.NOTHING, "not emptied: rows are added to the existing ones"
-    if load.request.mode is Mode.UPSERT and not facts.has_rows:
-        return Emptying.NOTHING, "not emptied: it holds no rows yet, so rows are added"
-    if load.request.mode is Mode.UPSERT:
-        return (
-            Emptying.NOTHING,
-            "not emptied: rows go through a temporary table and replace rows that have the same key and differ",
-        )
-    if load.request.mode is Mode.REPAIR:
-        return Emptying.NOTHING, "not emptied: only rows that differ are changed"
+    if load.request.mode is not Mode.REPLACE:
+        is_empty = load.request.mode is Mode.UPSERT and not facts.has_rows
+        return Emptying.NOTHING, f"not emptied: {_STAYING[Mode.APPEND if is_empty else load.request.mode]}"
     if facts.oid in load.truncated:
         return Emptying.TRUNCATE, "emptied by TRUNCATE: nothing outside this load refers to it"
     if "TRUNCATE" not in facts.privileges:
