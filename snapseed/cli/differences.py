@@ -218,22 +218,19 @@ def as_markdown(report: DiffReport, most: int = _MOST_CHARACTERS) -> str:
     for each in different:
         counts = f"{each.removed_count:,} | {each.added_count:,} | {each.changed_count:,}"
         lines.append(f"| {cell(each.entity)} | {counts} | {cell(', '.join(each.columns))} |")
-    equal = len(report.entities) - len(different)
-    lines += ["", f"{equal} of {len(report.entities)} entities on both sides have the same rows."]
+    lines += ["", f"{len(report.entities) - len(different)} entities on both sides have the same rows."]
     room = most - sum(len(line) + 1 for line in lines)
     for each in different:
         rows = [f"| {' | '.join(cell(cut(_shown(value))) for value in values)} |" for values in each.cells()]
-        head = ["", f"<details><summary><code>{_escaped(each.entity)}</code></summary>", ""]
-        head += ["| | key | column | left | right |", "|---|---|---|---|---|"]
-        room -= sum(len(line) + 1 for line in head) + 80
-        fitting = rows[: sum(size <= room for size in accumulate(len(row) + 1 for row in rows))]
-        hidden = _hidden(each)
-        more = (
-            "There is no room for more." if len(fitting) < len(rows) else f"{hidden:,} more rows differ." * (hidden > 0)
-        )
+        head = f"\n<details><summary><code>{_escaped(each.entity)}</code></summary>\n\n"
+        head += "| | key | column | left | right |\n|---|---|---|---|---|"
+        sizes = accumulate((len(row) + 1 for row in rows), initial=len(head) + 80)
+        fitting = rows[: max(0, sum(size <= room for size in sizes) - 1)]
+        is_cut, hidden = len(fitting) < len(rows), _hidden(each)
+        more = "There is no room for more." if is_cut else f"{hidden:,} more rows differ." * (hidden > 0)
         if fitting:
-            room -= sum(len(row) + 1 for row in fitting)
-            lines += [*head, *fitting, "", more, "", "</details>"]
+            lines.append("\n".join([head, *fitting, "", more, "", "</details>"]))
+            room -= len(lines[-1]) + 1
     return "\n".join([*lines, ""])[:most]
 
 

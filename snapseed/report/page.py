@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,8 @@ from snapseed.events import Advanced, Listener, ignore
 from snapseed.printable import printable
 from snapseed.report import graph
 from snapseed.report.embedding_map import embedding_map
-from snapseed.report.profile import HIDDEN, profile
-from snapseed.snapshot.manifest import EntityRecord, Manifest, names_of
+from snapseed.report.profile import profile
+from snapseed.snapshot.manifest import EntityRecord, Manifest
 from snapseed.snapshot.store import Snapshot, snapshot_of
 from snapseed.units import size
 from snapseed.verify.status import EnvironmentStatus, status_of
@@ -128,7 +128,7 @@ def make_page(
         "has_samples": request.samples,
         "load": request.load,
         "differences": request.differences,
-        "cells": {} if request.differences is None else dict(_cells(manifest, request.differences, hidden)),
+        "hidden": hidden,
         "links": links,
         "refers": _by_first((link.entity, link.to) for link in links),
         "referred": _by_first((link.to, link.entity) for link in links),
@@ -156,23 +156,6 @@ def _hidden(manifest: Manifest, entity: EntityRecord, *, samples: bool) -> froze
     return frozenset(
         name for name in names if not samples or not {f"{table}.{name}" for table in tables}.isdisjoint(masked)
     )
-
-
-def _cells(
-    manifest: Manifest, differences: DiffReport, hidden: Mapping[str, frozenset[str]]
-) -> Iterator[tuple[str, list[tuple[str | None, ...]]]]:
-    """The cells of each entity that differ, as texts. Of hidden columns none: the other side may not be masked."""
-    keys = {entity.name: names_of(entity.key) for entity in manifest.entities}
-    for each in differences.entities:
-        secret = hidden[each.entity]
-        has_key = secret.isdisjoint(keys[each.entity])
-        cells = [
-            (kind, printable(key) if has_key else HIDDEN, column, *(text and printable(text) for text in values))
-            for kind, key, column, *values in each.cells()
-            if column not in secret
-        ]
-        if cells:
-            yield each.entity, cells
 
 
 def _schema(project: Project, snapshot: Snapshot) -> str:
@@ -206,6 +189,7 @@ def _rendered(context: Mapping[str, object], most_bytes: int) -> str:
         "bars": _bars,
         "cut": _cut,
         "percent": _percent,
+        "printable": printable,
         "rounded": _rounded,
         "size": size,
         "spark": _spark,

@@ -36,7 +36,7 @@ _VALUES = 6
 CHARACTERS = 80
 # A column whose commonest value makes up less has no frequent ones.
 _FREQUENT = 0.02
-HIDDEN = "•••"
+_HIDDEN = "•••"
 _GATHERED_BYTES = 1 << 24
 # Moments that PostgreSQL calls infinite are beyond this, in microseconds.
 _ENDLESS = 9.2e18
@@ -177,7 +177,7 @@ def profile(
     )
     few = sample.take(pa.array(np.arange(min(_ROWS, len(sample))) * len(sample) // _ROWS))
     texts = [
-        [HIDDEN if each.hidden else shown(value) if value.is_valid else None for value in few.column(at)]
+        [_HIDDEN if each.hidden else shown(value) if value.is_valid else None for value in few.column(at)]
         for at, each in enumerate(found)
     ]
     return EntityProfile(entity, found, sample, tuple(zip(*texts, strict=True)), seen == entity.digest())
