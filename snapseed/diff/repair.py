@@ -102,10 +102,7 @@ class RepairReport:
 
 
 def repair_snapshot(
-    project: Project,
-    environment: Environment,
-    request: RepairRequest = RepairRequest(),
-    listener: Listener = ignore,
+    project: Project, environment: Environment, request: RepairRequest = RepairRequest(), listener: Listener = ignore
 ) -> RepairReport:
     """Make the database of an environment equal to its snapshot.
 
@@ -113,21 +110,15 @@ def repair_snapshot(
     commit was lost. `UsageError` if the script cannot be written.
     """
     target, snapshot = resolve_target(project, environment), snapshot_of(environment)
+    manifest, settings = snapshot.manifest, LoadSettings()
     asked = LoadRequest(only=request.only, mode=Mode.REPAIR, consent=request.consent)
-    asked, queued = without_queued(asked, project, environment, snapshot.manifest)
+    asked, queued = without_queued(asked, project, environment, manifest)
     events, tell = recorded(listener)
     if request.dry_run or request.script is not None:
-        with (
-            _file(request.script) as file,
-            phase(tell, "comparing"),
-            reading(target, "comparing", tell) as connection,
-        ):
-            script = Script(connection, file)
-            prepared = Prepared(
-                snapshot.manifest.chosen(asked.only), read_facts(connection, snapshot.manifest.entities)
-            )
-            tables = plan_load(prepared, asked).tables
-            script.begin(tables, f"make {target.described} equal to snapshot {snapshot.manifest.name}")
+        with _file(request.script) as file, phase(tell, "comparing"), reading(target, "comparing", tell) as connection:
+            prepared = Prepared(manifest.chosen(asked.only), read_facts(connection, manifest.entities))
+            tables, script = plan_load(prepared, asked).tables, Script(connection, file)
+            script.begin(tables, f"make {target.described} equal to snapshot {manifest.name}")
             prepared = _compared(script, snapshot, prepared, tables, tell)
             plan = plan_load(prepared, asked)
             change_rows(script, plan, prepared)
@@ -135,30 +126,22 @@ def repair_snapshot(
             set_sequences(script, _inserting(plan, prepared), by_alter=False)
             script.execute("COMMIT")
     else:
-        report = LoadReport(environment.name, target.described, target.source, snapshot.manifest, dry_run=False)
+        report = LoadReport(environment.name, target.described, target.source, manifest, dry_run=False)
         try:
-            with over_connection(target, tell, "connecting") as (connection, heard):
-                settings = LoadSettings()
+            with over_connection(target, tell, "connecting") as (session, heard):
                 prepared = _repair(
-                    LoadSession(project, environment, snapshot, target, asked, settings, queued, connection, heard)
+                    LoadSession(project, environment, snapshot, target, asked, settings, queued, session, heard)
                 )
         except (SnapseedError, KeyboardInterrupt) as exc:
             error = failed(exc, report.after(events), only=())
             raise error from (exc.__cause__ if error is exc else exc)
-    return RepairReport(
-        environment=environment.name,
-        target=target.described,
-        source=target.source,
-        manifest=snapshot.manifest,
-        dry_run=request.dry_run,
-        script=request.script,
-        entities=tuple(
-            EntityRepair(name, str(prepared.facts[name].name), each.deleted, each.updated, each.inserted)
-            for name, each in prepared.changes.items()
-            if each.commands
-        ),
-        phases=phase_seconds(events),
+    entities = tuple(
+        EntityRepair(name, str(prepared.facts[name].name), each.deleted, each.updated, each.inserted)
+        for name, each in prepared.changes.items()
+        if each.commands
     )
+    where = environment.name, target.described, target.source, manifest
+    return RepairReport(*where, request.dry_run, request.script, entities, phase_seconds(events))
 
 
 def _repair(session: LoadSession) -> Prepared:
