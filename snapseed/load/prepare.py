@@ -115,11 +115,14 @@ def prepare(session: LoadSession) -> Prepared:
             server=read_server(connection),
             may_choose_compression=environment.compression == "auto",
             is_embedded=session.target.embedded is not None,
-            contents={entity.name: _read_contents(session.snapshot, entity, facts[entity.name]) for entity in there},
+            contents={
+                entity.name: _read_contents(session.snapshot, entity, facts[entity.name])
+                for entity in (there if request.mode is not Mode.REPAIR else [])
+            },
             identity=identity,
             filled=filled,
             changed=frozenset()
-            if request.mode is not Mode.REPLACE or request.consent or environment.replace_existing
+            if request.mode not in {Mode.REPLACE, Mode.REPAIR} or request.consent or environment.replace_existing
             else changed_tables(connection, [*(facts[entity.name] for entity in there), *children], filled),
             dropped=tuple(table for table in dropped if str(table) not in replaced),
             problems=tuple(problems),

@@ -43,7 +43,7 @@ def why_to_load(
         identity, state = states.get(str(found), ("", None))
         if identity != manifest.identity or not isinstance(state, dict) or state.get("changes") is None:
             return f"{found} was not last loaded from this snapshot"
-        if state["mode"] not in {request.mode, Mode.REPLACE}:
+        if state["mode"] not in {request.mode, Mode.REPLACE, Mode.REPAIR}:
             return f"{found} was last loaded with --mode {state['mode']}, so it may hold other rows too"
         if request.verify and not state.get("verified"):
             return f"the last load of {found} was not verified"

@@ -305,7 +305,7 @@ def test_an_upsert_has_a_temporary_table_for_each_entity() -> None:
     """However long the name is: PostgreSQL cuts names at 63 bytes, not characters."""
     names = [stage_of(plan_one(entity(name), table(1, "a"))).as_string() for name in ("ü" * 40, "ü" * 41)]
     assert len({name.encode()[:63] for name in names}) == 2
-    assert all(re.fullmatch('"pg_temp"."snapseed_[0-9a-f]{16}"', name) for name in names)
+    assert all(re.fullmatch('"pg_temp"."snapseed_new_[0-9a-f]{16}"', name) for name in names)
 
 
 def test_rules_of_a_child_that_the_role_does_not_own() -> None:

@@ -55,9 +55,10 @@ def require_loadable(prepared: Prepared, load: TableSet) -> None:
             problems += _row_security(child, child.name, "DELETE would leave rows")
         problems += _emptying_problems(child, load, server.role) if server is not None else []
     problems += deferral_problems(load)
-    if server is not None and load.request.mode is Mode.UPSERT and not server.may_create_temporary:
+    is_staged = load.request.mode in {Mode.UPSERT, Mode.REPAIR}
+    if server is not None and is_staged and not server.may_create_temporary:
         names = (sql.Identifier(server.database), sql.Identifier(server.role))
-        text = "the role may not create temporary tables in this database, which an upsert needs"
+        text = f"the role may not create temporary tables in this database, which an {load.request.mode} needs"
         problems.append(problem(text, "GRANT TEMPORARY ON DATABASE {} TO {}", *names))
     problems += prepared.problems
     if problems:
@@ -130,7 +131,7 @@ def _require_parents(prepared: Prepared) -> None:
 
 def _has_children(prepared: Prepared, entity: EntityRecord, key: ForeignKeyFacts) -> bool:
     """Whether a row has all columns of the key: with a NULL, it needs no parent."""
-    seen = prepared.contents[entity.name]
+    seen = prepared.contents.get(entity.name, {})
     nulls = sum(seen[name].nulls if name in seen else entity.rows for name in key.columns)
     return entity.rows > (0 if key.is_required else nulls)
 
@@ -241,15 +242,15 @@ def _conflict_problems(entity: EntityRecord, facts: TableFacts) -> Iterator[Prob
 
 def _changes_refused(facts: TableFacts, load: TableSet) -> Iterator[Problem]:
     """Changes of rows that the server refuses, or on which a rule acts that this role cannot turn off."""
-    is_upsert = load.request.mode is Mode.UPSERT
-    command = "UPDATE" if is_upsert else "DELETE" if load.deletes_from(facts) else None
-    if command in facts.refuses:
-        text = f"{facts.name} is published without a replica identity, so {command} is refused"
+    commands = load.commands(facts)
+    if refused := sorted(commands.intersection(facts.refuses)):
+        text = f"{facts.name} is published without a replica identity, so {' and '.join(refused)} is refused"
         fix = "ALTER TABLE {} REPLICA IDENTITY FULL" if facts.kind == "r" else None
         yield problem(text, fix, facts.name.identifier())
     for rule in facts.rules:
-        # A rule on UPDATE forbids any upsert.
-        if rule.event == ("INSERT" if is_upsert else command) and not facts.owned:
+        # A rule on UPDATE forbids any upsert, which is another problem.
+        is_other = load.request.mode is Mode.UPSERT and rule.event == "UPDATE"
+        if rule.event in commands and not (facts.owned or is_other):
             text = f"rule {rule.name} of {facts.name} would act on {rule.event}, and the role does not own the table"
             yield Problem(f"{text}: load as its owner, who can turn it off")
 
@@ -278,22 +279,25 @@ def _privilege_problems(
     entity: EntityRecord, facts: TableFacts, load: TableSet, server: ServerFacts
 ) -> Iterator[Problem]:
     """Privileges that the role lacks on the table and its sequences, each with the GRANT that gives it."""
-    role, is_upsert = server.role, load.request.mode is Mode.UPSERT
+    role, mode, commands = server.role, load.request.mode, load.commands(facts)
     columns = [found for column in entity.columns if (found := facts.column(column.name))]
     names = {column.name for column in columns}
     sequences = [sequence for sequence in facts.sequences if sequence.column in names]
-    read = names if load.request.verify or is_upsert else {sequence.column for sequence in sequences}
-    changed = names.difference(names_of(entity.key)) if is_upsert else set[str]()
+    read = names if load.request.verify or mode is Mode.UPSERT else {sequence.column for sequence in sequences}
+    changed = names.difference(names_of(entity.key)) if "UPDATE" in commands else set[str]()
+    filled = names if mode is not Mode.REPAIR or "INSERT" in commands else set[str]()
     lacking = {
-        "INSERT": [column.name for column in columns if not column.may_insert],
+        "INSERT": [column.name for column in columns if not column.may_insert and column.name in filled],
         "SELECT": [column.name for column in columns if not column.may_select and column.name in read],
         "UPDATE": [column.name for column in columns if not column.may_update and column.name in changed],
     }
     for privilege, lacks in lacking.items():
         if lacks:
             yield lacks_privilege(privilege, facts, role, lacks)
+    if mode is Mode.REPAIR and "DELETE" in commands - facts.privileges:
+        yield lacks_privilege("DELETE", facts, role)
     yield from _emptying_problems(facts, load, role)
-    for sequence in sequences:
+    for sequence in sequences if filled else []:
         if not sequence.may_enter:
             yield lacks_usage(sequence.schema, role)
         for privilege, allowed in (("UPDATE", sequence.may_set), ("USAGE", sequence.may_look)):

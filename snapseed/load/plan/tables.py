@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from snapseed.load.plan import (
     ChildPlan,
@@ -15,7 +16,7 @@ from snapseed.load.plan import (
     TableSet,
     referenced_first,
 )
-from snapseed.load.plan.indexes import choose_rebuild, keys_to_later_rows
+from snapseed.load.plan.indexes import choose_rebuild, keys_to_defer
 from snapseed.load.plan.parallel import Way, choose_ways
 from snapseed.load.plan.requirements import require_loadable
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
@@ -63,13 +64,15 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
     indexes, foreign_keys, rebuild_reasons = choose_rebuild(entity, facts, load)
     make_unlogged, unlogged_reasons = _choose_logging(facts, load)
     uncompressed, storage_reasons = _choose_storage(entity, facts, load)
-    disables_rules = facts.owned and (empty_by is Emptying.DELETE or load.request.mode is Mode.UPSERT)
-    triggers, rules, off_reasons = _choose_off(facts, rules=disables_rules)
-    deferred = [key.name for key in keys_to_later_rows(facts, load)]
+    triggers, rules, off_reasons = _choose_off(facts, rules=facts.owned and bool(load.commands(facts)))
+    deferred = keys_to_defer(facts, load)
     names = {column.name for column in columns}
     postponed, captured = load.restoration.postponed(facts.oid), load.restoration.sequences
     filling = [sequence for sequence in facts.sequences if sequence.column in names]
     sequences = tuple(sequence for sequence in filling if (sequence.schema, sequence.name) not in captured)
+    if load.request.mode is Mode.REPAIR:
+        # As a script has them: in one statement, which is no other for their owner.
+        sequences = tuple(replace(sequence, may_alter=False) for sequence in sequences)
     return TablePlan(
         entity=entity,
         table=facts.name,
@@ -94,7 +97,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
             *unlogged_reasons,
             *storage_reasons,
             *rebuild_reasons,
-            *(f"foreign key {name} is checked after all rows are in: it refers to later rows" for name in deferred),
+            *(f"foreign key {key.name} is checked after all rows are in: {why}" for key, why in deferred.items()),
             *(f"{found.name} is added after the rows are in: it is not validated" for found in postponed),
             *off_reasons,
             *(f"sequence {found.name} is set as it was captured" for found in filling if found not in sequences),
@@ -124,6 +127,8 @@ def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
             Emptying.NOTHING,
             "not emptied: rows go through a temporary table and replace rows that have the same key and differ",
         )
+    if load.request.mode is Mode.REPAIR:
+        return Emptying.NOTHING, "not emptied: only rows that differ are changed"
     if facts.oid in load.truncated:
         return Emptying.TRUNCATE, "emptied by TRUNCATE: nothing outside this load refers to it"
     if "TRUNCATE" not in facts.privileges:
