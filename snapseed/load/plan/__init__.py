@@ -44,6 +44,16 @@ class ColumnContents:
 
 
 @dataclass(frozen=True)
+class LeftTable:
+    """A table of the snapshot that the load does not touch, and why. `agrees`: it holds exactly the rows already."""
+
+    entity: str
+    table: TableName
+    reason: str
+    agrees: bool
+
+
+@dataclass(frozen=True)
 class RowChanges:
     """How many rows of a table a repair deletes, updates and inserts.
 
@@ -74,7 +84,8 @@ class Prepared:
     what earlier loads have put into tables, and `changed` are those of them in which others have written since.
     `problems` were found while reading. `dropped` are the tables outside the snapshot that are gone. `restoration` is
     what comes back besides rows. `capture` is there if the snapshot was captured. `trees` are the partitioned tables by
-    entity name, if the load may use several `connections`. `changes` are those of a repair, by entity name.
+    entity name, if the load may use several `connections`. `left` are the tables that hold the rows already. `changes`
+    are those of a repair, by entity name.
     """
 
     entities: Sequence[EntityRecord]
@@ -95,6 +106,7 @@ class Prepared:
     environment: str = ""
     connections: int = 1
     trees: Mapping[str, TreeFacts] = field(default_factory=dict)
+    left: tuple[LeftTable, ...] = ()
     changes: Mapping[str, RowChanges] = field(default_factory=dict)
 
     @property
@@ -155,7 +167,7 @@ class TablePlan(EmptiedTable):
     Long values of `uncompressed` columns are stored as they are. `staged`: the rows go into a temporary table first,
     and are merged from there. `postponed` are constraints that its rows may break, added after the rows are in.
     `defers`: some of its foreign keys are checked only then. `parallel` is there if the table is filled over several
-    connections. COPY takes the rows of `slices`, or all.
+    connections. COPY takes the rows of `slices`, or all. `not_compared` are columns that the snapshot lacks.
     """
 
     entity: EntityRecord
@@ -172,6 +184,7 @@ class TablePlan(EmptiedTable):
     defers: bool
     parallel: ParallelPlan | None = None
     slices: tuple[Slice, ...] | None = None
+    not_compared: tuple[str, ...] = ()
 
     @property
     def rebuilt(self) -> list[str]:
@@ -192,10 +205,12 @@ class Setting:
 class LoadPlan:
     """The tables in the order in which they are loaded.
 
-    `recreate`: all schemas are dropped before, as was asked. `dropped` are the tables in them that the snapshot lacks.
+    Those that are `left` stay as they are. `recreate`: all schemas are dropped before, as was asked. `dropped` are the
+    tables in them that the snapshot lacks.
     """
 
     tables: tuple[TablePlan, ...]
+    left: tuple[LeftTable, ...] = ()
     mode: Mode = Mode.REPLACE
     children: tuple[ChildPlan, ...] = ()
     settings: tuple[Setting, ...] = ()

@@ -9,6 +9,7 @@ from snapseed.load.plan import (
     ChildPlan,
     ColumnPlan,
     Emptying,
+    LeftTable,
     LoadPlan,
     Prepared,
     Setting,
@@ -18,12 +19,18 @@ from snapseed.load.plan import (
 )
 from snapseed.load.plan.indexes import choose_rebuild, keys_to_defer
 from snapseed.load.plan.parallel import Way, choose_ways
-from snapseed.load.plan.requirements import require_loadable
+from snapseed.load.plan.requirements import refused_upserts, require_loadable
 from snapseed.load.request import LoadRequest, LoadSettings, Mode
 from snapseed.postgres.catalog import RuleFacts, TableFacts, TriggerFacts
-from snapseed.postgres.fit import type_of
+from snapseed.postgres.fit import not_compared, type_of
 from snapseed.snapshot.manifest import Column, EntityRecord
 
+# What happens to the rows of a table that is not emptied.
+_STAYING = {
+    Mode.APPEND: "rows are added to the existing ones",
+    Mode.UPSERT: "rows go through a temporary table and replace rows that have the same key and differ",
+    Mode.REPAIR: "only rows that differ are changed",
+}
 # In its compressed Parquet file. PostgreSQL compresses rows of 2 kB and more.
 _WIDE_ROW_BYTES = 300
 
@@ -36,6 +43,9 @@ def plan_load(
     Raises `SchemaError` that lists all at once why the tables do not fit and which privileges the role lacks, and
     `UsageError` if rows refer to an empty table outside the load.
     """
+    refused = refused_upserts(prepared) if request.mode is Mode.UPSERT else {}
+    left = [LeftTable(name, prepared.facts[name].name, why, agrees=False) for name, why in refused.items()]
+    prepared = replace(prepared, entities=[entity for entity in prepared.entities if entity.name not in refused])
     present = [entity for entity in prepared.entities if entity.name in prepared.facts]
     order = [facts.oid for facts in referenced_first([prepared.facts[entity.name] for entity in present])]
     entities = sorted(present, key=lambda entity: order.index(prepared.facts[entity.name].oid))
@@ -44,6 +54,7 @@ def plan_load(
     ways = choose_ways(entities, prepared, load, settings)
     return LoadPlan(
         tables=tuple(_plan_table(entity, prepared.facts[entity.name], load, ways[entity.name]) for entity in entities),
+        left=(*prepared.left, *left),
         mode=request.mode,
         children=tuple(
             _plan_child(child, load, prepared.rows_lost.get(child.oid))
@@ -81,7 +92,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
         binary=binary,
         empty_by=empty_by,
         freeze=freeze,
-        staged=load.request.mode is Mode.UPSERT,
+        staged=load.request.mode is Mode.UPSERT and facts.has_rows,
         make_unlogged=make_unlogged,
         uncompressed=uncompressed,
         drop_indexes=indexes,
@@ -110,6 +121,7 @@ def _plan_table(entity: EntityRecord, facts: TableFacts, load: TableSet, way: Wa
         ),
         defers=bool(deferred),
         parallel=way.parallel,
+        not_compared=not_compared(entity, facts),
     )
 
 
@@ -121,15 +133,9 @@ def _plan_child(facts: TableFacts, load: TableSet, rows: int | None) -> ChildPla
 
 def _choose_emptying(facts: TableFacts, load: TableSet) -> tuple[Emptying, str]:
     """TRUNCATE if nothing is in the way, otherwise DELETE."""
-    if load.request.mode is Mode.APPEND:
-        return Emptying.NOTHING, "not emptied: rows are added to the existing ones"
-    if load.request.mode is Mode.UPSERT:
-        return (
-            Emptying.NOTHING,
-            "not emptied: rows go through a temporary table and replace rows that have the same key and differ",
-        )
-    if load.request.mode is Mode.REPAIR:
-        return Emptying.NOTHING, "not emptied: only rows that differ are changed"
+    if load.request.mode is not Mode.REPLACE:
+        is_empty = load.request.mode is Mode.UPSERT and not facts.has_rows
+        return Emptying.NOTHING, f"not emptied: {_STAYING[Mode.APPEND if is_empty else load.request.mode]}"
     if facts.oid in load.truncated:
         return Emptying.TRUNCATE, "emptied by TRUNCATE: nothing outside this load refers to it"
     if "TRUNCATE" not in facts.privileges:
