@@ -23,7 +23,7 @@ _OPENING = """\
 How fast snapseed loads, generates and verifies. Most results are ratios to a lower bound: a server that reads the same
 bytes from its own file, or a writer that writes the same tables and does nothing else. `make bench` writes this file.
 `make bench-generate`, `make bench-load`, `make bench-reset`, `make bench-capture` and `make bench-embeddings` update
-the sections of the same names, and `make bench-diff` updates "Differences". Each takes a few minutes. Do not edit
+the sections of the same names, `make bench-diff` updates "Differences" and `make bench-beyond` "Beyond one machine". Each takes a few minutes. Do not edit
 this file by hand.
 
 ## How to run
@@ -36,6 +36,7 @@ $ make bench-large                                              # the same, and 
 $ make bench-reset                                              # "Test databases"
 $ make bench-diff                                               # "Differences" of databases and snapshots
 $ make bench-capture                                            # "Captures": a living database into a snapshot
+$ make bench-beyond                                             # "Beyond one machine": Dask, object stores, partitions
 $ make bench-embeddings                                         # "Embeddings": the queue and its workers
 $ .venv/bin/python benchmarks/run.py copy fingerprint           # only these two; does not update this file
 $ .venv/bin/python benchmarks/run.py --scale 0.05 --rounds 2    # a quick look; does not update this file
@@ -88,7 +89,14 @@ SECTIONS: Mapping[str, Section] = {
         load_peers.PACKAGES,
         after=" All of them start with a process and end with its exit; the lower bound has none.",
     ),
-    "Beyond one machine": Section(("obstore",), before="SeaweedFS serves S3 on this machine, on the same cores. "),
+    "Beyond one machine": Section(
+        ("dask", "distributed", "obstore"),
+        rounds=" (Dask and partitions: at most 3)",
+        before="All on this machine: SeaweedFS, which serves S3, Dask's scheduler and workers, and PostgreSQL share its"
+        " cores. ",
+        after=" `python -m benchmarks.billion` measures what the scheduler and the client take of a billion users, for"
+        " docs/cluster.md.",
+    ),
     "Embeddings": Section(("redis", "hiredis", "rq"), rounds=" (enqueueing a million: 1)"),
 }
 _AFTER_SECTIONS = "## How to read the results\n"
